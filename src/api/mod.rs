@@ -1,0 +1,5 @@
+//! The JoltSMS client: pages, errors and the request budget.
+
+mod options;
+
+pub use options::Options;

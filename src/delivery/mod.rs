@@ -1,0 +1,5 @@
+//! For each sink: claim -> format -> send -> settle.
+
+mod options;
+
+pub use options::{Options, Retry};

@@ -1,0 +1,85 @@
+//! Instants as the feed gives them: whole milliseconds since the Unix epoch.
+
+use std::fmt;
+use std::time::Duration;
+
+/// An instant in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// The feed's times have millisecond precision; finer ones are rounded down, which can only make two rows tie, and ties
+/// are part of the coverage rules. Arithmetic saturates, so [`UnixMs::MIN`] and [`UnixMs::MAX`] serve as "no bound".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMs(pub i64);
+
+impl UnixMs {
+    /// Before every row: "no watermark".
+    pub const MIN: Self = Self(i64::MIN);
+    /// After every row.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// Reads an RFC 3339 (ISO 8601) instant such as `2026-06-15T12:00:00.000Z`; an offset is required.
+    ///
+    /// Returns `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_millisecond()))
+    }
+
+    /// The instant `span` later.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+
+    /// The instant `span` earlier; [`UnixMs::MIN`] stays where it is.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// How much later `self` is than `earlier`; zero if it is not later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// RFC 3339 with milliseconds; the two bounds and instants beyond year 9999 print as words.
+impl fmt::Display for UnixMs {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(instant) => write!(out, "{instant:.3}"),
+            Err(_) if self.0 < 0 => out.write_str("the beginning"),
+            Err(_) => out.write_str("the end of time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_api_writes() {
+        assert_eq!(UnixMs::parse("1970-01-01T00:00:01.234Z"), Some(UnixMs(1234)));
+        assert_eq!(UnixMs::parse("1970-01-01T01:00:01.2349+01:00"), Some(UnixMs(1234)));
+        for wrong in ["", "yesterday", "1970-01-01", "1970-01-01T00:00:01", "1750000000"] {
+            assert_eq!(UnixMs::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shows_what_it_reads() {
+        assert_eq!(UnixMs(1234).to_string(), "1970-01-01T00:00:01.234Z");
+        assert_eq!(UnixMs::MIN.to_string(), "the beginning");
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(UnixMs::MIN.before(Duration::from_secs(1)), UnixMs::MIN);
+        assert_eq!(UnixMs::MAX.after(Duration::MAX), UnixMs::MAX);
+        assert_eq!(UnixMs(5).since(UnixMs(9)), Duration::ZERO);
+        assert_eq!(UnixMs(9).since(UnixMs(5)), Duration::from_millis(4));
+    }
+}

@@ -1,0 +1,35 @@
+//! joltsms-relay hands every SMS that a JoltSMS account receives, at least once and unchanged, to the sinks that its
+//! configuration names.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! JoltSMS API -> api -> ingest -> store -> delivery -> formats -> sinks -> receivers
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`domain`] | pure values and rules: messages, coverage state, outcomes |
+//! | [`time`] | the clocks, and how long to back off |
+//! | [`secret`] | values that never show themselves |
+//! | [`http`] | what both ends of the relay share of HTTP |
+//! | [`api`] | the JoltSMS client, its errors and the request budget |
+//! | [`store`] | every SQL statement; one function a transaction |
+//! | [`ingest`] | what is new, and the poller that carries it out |
+//! | [`formats`] | message -> payload |
+//! | [`sinks`] | payload -> the world |
+//! | [`delivery`] | claim -> format -> send -> settle, for each sink |
+//! | [`config`] | as written -> resolved |
+//! | [`daemon`] | build, run, drain |
+//! | [`cli`] | the commands |
+//!
+//! ARCHITECTURE.md holds the import rules and the invariants.
+
+pub mod api;
+pub mod delivery;
+pub mod domain;
+pub mod ingest;
+pub mod secret;
+pub mod sinks;
+pub mod store;
+pub mod time;

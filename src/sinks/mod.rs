@@ -1,0 +1,3 @@
+//! Payload -> the world.
+
+pub mod http;

@@ -1,0 +1,1 @@
+//! The only reader of clocks, and how long to back off.
