@@ -1,7 +1,13 @@
 //! Pure values and rules: no IO, no async, no clock.
 
+mod coverage;
+mod delivery;
+mod row;
 mod start;
 mod unix_ms;
 
+pub use coverage::{Anomaly, Coverage, Cursor, Insert, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
+pub use delivery::{Class, DeadReason, Outcome};
+pub use row::{Row, Seq};
 pub use start::Start;
 pub use unix_ms::UnixMs;

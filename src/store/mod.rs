@@ -1,5 +1,24 @@
 //! The spool: every SQL statement of the project, one function a transaction.
+//!
+//! Invariants:
+//! - What a function wrote is on the disk when it returns; what it did not finish never happened.
+//! - There is one relay on a state ([`RoleLock`]), and one writer in it. Commands may write small transactions beside it.
+//! - No transaction is open during a network call: a function does its work and returns.
+//! - The store knows sinks by name only, and makes their delivery rows in the transaction that releases a message.
 
+mod account;
+mod coverage;
+mod delivery;
+mod error;
+mod handle;
 mod options;
+mod retention;
+mod schema;
+mod spool;
 
+pub use account::Account;
+pub use delivery::{Chunk, Claim, Settlement, SinkId, Waiting};
+pub use error::Error;
+pub use handle::Store;
 pub use options::{Keep, Options};
+pub use spool::{RoleLock, Spool};

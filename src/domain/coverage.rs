@@ -1,0 +1,224 @@
+//! Coverage: which part of the feed has been read, as it stands on disk.
+//!
+//! The rules that move it are in `ingest::coverage`; the store only loads it and carries out [`StoreOp`]s, all those of
+//! one page in one transaction.
+
+use super::{Class, Row, Seq, UnixMs};
+
+/// An opaque cursor of the API. It walks towards older rows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor(pub String);
+
+/// How far the feed has been read.
+///
+/// Invariants (`W` = watermark, `F` = frontier, `A` = anchor, `L` = lookback, `m` = margin):
+/// - Every row with `W <= time <= F` that appeared no later than `L` after its time is stored, or lies in the unread part
+///   of an open walk, or above the next sweep's floor `A - L - m`.
+/// - `F`, `W` and `A` only rise, and `F` never passes the server's now.
+/// - `W <= A - L - m` once a sweep was completed, and `W <=` every open floor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// `F`: the newest time up to which rows were met or lie in an open gap.
+    pub frontier: UnixMs,
+    /// `W`: rows below it are never news. [`UnixMs::MIN`] = none.
+    pub watermark: UnixMs,
+    /// `A`: server time at which the last completed sweep was opened.
+    pub anchor: UnixMs,
+    /// `S0`: what was ingested up to here was there before the first run.
+    pub start_instant: UnixMs,
+    /// The number that the next stored row gets.
+    pub next_seq: Seq,
+    /// The number that the next walk gets.
+    pub next_walk: WalkId,
+    /// Open walks, oldest first.
+    pub walks: Vec<Walk>,
+}
+
+/// Names a walk; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WalkId(pub i64);
+
+/// A stretch of the feed that is being read, newest row first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// Its name.
+    pub id: WalkId,
+    /// What it is for.
+    pub kind: WalkKind,
+    /// Where it reads on; `None` = from the head of the feed.
+    pub cursor: Option<Cursor>,
+    /// The cursors before that one, newest last, at most [`Walk::TRAIL`].
+    pub trail: Vec<Cursor>,
+    /// It ends strictly below this time.
+    pub floor: UnixMs,
+    /// Rows stored before this one are evidence of having arrived.
+    pub opened_seq: Seq,
+    /// Server time at its opening.
+    pub opened_at: UnixMs,
+    /// The oldest time it reached: `floor..=lowest` is its unread part.
+    pub lowest: UnixMs,
+    /// What stands in its way.
+    pub progress: Progress,
+}
+
+impl Walk {
+    /// How many cursors a walk remembers behind the one it reads at.
+    pub const TRAIL: usize = 3;
+
+    /// Whether `time` lies in the part that was not read yet.
+    pub fn has_unread(&self, time: UnixMs) -> bool {
+        self.floor <= time && time <= self.lowest
+    }
+
+    /// Whether rows are held until this walk ends.
+    pub fn holds(&self) -> bool {
+        matches!(self.kind, WalkKind::Gap { streaming: false, .. })
+    }
+
+    /// The lowest time that closing this walk vouches for: the sweep floor of a gap that carries one, else the floor.
+    pub fn deepest_floor(&self) -> UnixMs {
+        match self.kind {
+            WalkKind::Gap { sweep_floor: Some(floor), .. } => floor,
+            _ => self.floor,
+        }
+    }
+}
+
+/// What a walk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalkKind {
+    /// News between a head page and the frontier.
+    Gap {
+        /// Where it goes on as a sweep once it has arrived.
+        sweep_floor: Option<UnixMs>,
+        /// Rows are released as they are read, instead of held until the end.
+        streaming: bool,
+    },
+    /// The lookback once more, for rows that came late.
+    Sweep,
+    /// What was there before the first run: to be known, not delivered.
+    Seed,
+}
+
+/// How a walk gets on. All zero = well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Pages in a row that did not lead on.
+    pub failures: u32,
+    /// Empty answers to a cursor since it last got deeper.
+    pub empty_answers: u32,
+    /// How often it began again at the head since it last got deeper.
+    pub restarts: u32,
+    /// Local time of the first of those failures.
+    pub since: Option<UnixMs>,
+}
+
+/// What a stored row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// To be delivered.
+    News,
+    /// There before the first run: known, not delivered.
+    Seed,
+    /// Unknown, but below the watermark: counted, not delivered.
+    BelowWatermark,
+    /// Without an id: kept as it came, not delivered.
+    Unreadable,
+}
+
+/// Things that the documentation of the API does not lead one to expect. Counted, and said once where they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Anomaly {
+    /// A row without a string id.
+    UnreadableRow,
+    /// A row that appeared after its time had been settled for good.
+    BelowWatermark,
+    /// A cursor was refused.
+    RefusedCursor,
+    /// A cursor led to an empty page.
+    EmptyPage,
+    /// A page led to where the walk had been already, or promised more without saying where.
+    NoProgress,
+    /// A page of a walk could not be read, while the API answered otherwise.
+    UnreadablePage,
+    /// A walk began again at the head.
+    Restarted,
+    /// A walk made no progress for so long that it released what it held.
+    Stalled,
+}
+
+impl Anomaly {
+    /// The word that people and metrics see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnreadableRow => "unreadable_row",
+            Self::BelowWatermark => "below_watermark",
+            Self::RefusedCursor => "refused_cursor",
+            Self::EmptyPage => "empty_page",
+            Self::NoProgress => "no_progress",
+            Self::UnreadablePage => "unreadable_page",
+            Self::Restarted => "restarted",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// A row to store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Insert {
+    /// Its number.
+    pub seq: Seq,
+    /// The row.
+    pub row: Row,
+    /// What it is.
+    pub standing: Standing,
+    /// The gap that holds it.
+    pub held_by: Option<WalkId>,
+}
+
+/// One change to the store. The changes of one page are one transaction, carried out in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOp {
+    /// The first page was read: coverage begins, with the setting of `poll.start` it began with.
+    Begin {
+        /// `poll.start`, for people.
+        start: String,
+    },
+    /// Store a row.
+    Insert(Box<Insert>),
+    /// Make delivery rows for these stored rows, oldest first.
+    Release {
+        /// Rows that no gap holds.
+        rows: Vec<Seq>,
+        /// Their queue.
+        class: Class,
+    },
+    /// Make delivery rows for all that a gap holds, oldest first, and hold them no longer.
+    ReleaseHeld {
+        /// The gap.
+        walk: WalkId,
+        /// Their queue.
+        class: Class,
+    },
+    /// Store a walk as it now is.
+    PutWalk(Box<Walk>),
+    /// A walk is done.
+    RemoveWalk(WalkId),
+    /// Store frontier, watermark, anchor and the two counters as they now are.
+    Advance {
+        /// `F`
+        frontier: UnixMs,
+        /// `W`
+        watermark: UnixMs,
+        /// `A`
+        anchor: UnixMs,
+        /// `S0`
+        start_instant: UnixMs,
+        /// The next row's number.
+        next_seq: Seq,
+        /// The next walk's number.
+        next_walk: WalkId,
+    },
+    /// Count an anomaly.
+    Count(Anomaly),
+}

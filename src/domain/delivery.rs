@@ -1,0 +1,56 @@
+//! What becomes of one message at one sink.
+
+use super::UnixMs;
+
+/// Which queue of a sink a delivery waits in: live ones are claimed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// It showed up at the head of the feed, or late behind it.
+    Live,
+    /// It was found by a catch-up.
+    Backfill,
+}
+
+/// How one attempt ended, and so what happens next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has it.
+    Delivered {
+        /// The HTTP status, where there is one.
+        status: Option<u16>,
+    },
+    /// To be tried again.
+    Retry {
+        /// Not before this.
+        due: UnixMs,
+        /// The HTTP status, where there was one.
+        status: Option<u16>,
+        /// What went wrong, for people: no secret, no message body.
+        answer: String,
+    },
+    /// A dead letter: kept and listed, not tried again by itself.
+    Dead {
+        /// Why.
+        reason: DeadReason,
+        /// The HTTP status, where there was one.
+        status: Option<u16>,
+        /// What went wrong last, for people.
+        answer: String,
+    },
+}
+
+/// Why a message is a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeadReason {
+    /// An attempt failed after `retry.give_up_after`.
+    GaveUp,
+}
+
+impl DeadReason {
+    /// The word that people and metrics see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GaveUp => "gave_up",
+        }
+    }
+}

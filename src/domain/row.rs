@@ -1,0 +1,24 @@
+//! One row of the feed, as far as the relay has to understand it.
+
+use super::UnixMs;
+
+/// The order in which rows were stored. Never used twice, also after a row is forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub i64);
+
+/// A message as the API listed it. Only its place in the feed is read; `raw` is what the sinks get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The API's id, or `unreadable:` and a hash of the row where it has no string id.
+    pub id: String,
+    /// Whether the row has an id; one without is set aside and never delivered.
+    pub readable: bool,
+    /// `receivedAt`; a row without a readable one has its neighbour's.
+    pub time: UnixMs,
+    /// `ingestedAt`, where it is readable.
+    pub ingested: Option<UnixMs>,
+    /// `numberId`, where there is one.
+    pub number: Option<String>,
+    /// The JSON text of the row, byte for byte.
+    pub raw: Box<str>,
+}

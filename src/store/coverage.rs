@@ -1,0 +1,311 @@
+//! Transactions of ingest: load coverage, look ids up, carry out the changes of one page.
+
+use rusqlite::types::ToSql;
+use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBehavior, params};
+
+use super::error::Error;
+use super::spool::Spool;
+use crate::domain::{
+    Class, Coverage, Cursor, Insert, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+};
+
+impl Spool {
+    /// Reads coverage as it stands; `None` before the first page.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where a value makes no sense, otherwise [`Error::Sqlite`].
+    pub fn load_coverage(&self) -> Result<Option<Coverage>, Error> {
+        self.try_load_coverage().map_err(|error| self.explain(error))
+    }
+
+    fn try_load_coverage(&self) -> rusqlite::Result<Option<Coverage>> {
+        let coverage = self
+            .connection
+            .prepare_cached(
+                "SELECT frontier, watermark, anchor, start_instant, next_seq, next_walk FROM coverage WHERE one = 1",
+            )?
+            .query_row([], |row| {
+                Ok(Coverage {
+                    frontier: UnixMs(row.get(0)?),
+                    watermark: UnixMs(row.get(1)?),
+                    anchor: UnixMs(row.get(2)?),
+                    start_instant: UnixMs(row.get(3)?),
+                    next_seq: Seq(row.get(4)?),
+                    next_walk: WalkId(row.get(5)?),
+                    walks: Vec::new(),
+                })
+            })
+            .optional()?;
+        let Some(mut coverage) = coverage else { return Ok(None) };
+        let mut statement = self.connection.prepare_cached("SELECT * FROM walk ORDER BY id")?;
+        coverage.walks = statement.query_map([], walk)?.collect::<rusqlite::Result<_>>()?;
+        Ok(Some(coverage))
+    }
+
+    /// For each id, the number under which its row is stored, if it is.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn known<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<Option<Seq>>, Error> {
+        let look = || -> rusqlite::Result<Vec<Option<Seq>>> {
+            let mut statement = self.connection.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
+            ids.into_iter()
+                .map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional())
+                .collect::<rusqlite::Result<_>>()
+        };
+        look().map_err(|error| self.explain(error))
+    }
+
+    /// Carries out the changes of one page, in order, in one transaction. No changes = no transaction.
+    ///
+    /// # Errors
+    /// Whatever goes wrong, nothing was changed.
+    pub fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Result<(), Error> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|transaction| ops.iter().try_for_each(|op| apply(transaction, op, now)))
+    }
+
+    /// Lets go of rows whose gap is gone or streams by now: they would be held for ever. Returns how many there were.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn mend_holds(&mut self) -> Result<usize, Error> {
+        self.transaction(|transaction| {
+            let mut stray = transaction.prepare_cached(
+                "SELECT seq FROM message WHERE held_by IS NOT NULL
+                 AND held_by NOT IN (SELECT id FROM walk WHERE kind = 'gap' AND streaming = 0)",
+            )?;
+            let rows: Vec<Seq> = stray.query_map([], |row| row.get(0).map(Seq))?.collect::<rusqlite::Result<_>>()?;
+            if !rows.is_empty() {
+                release(transaction, &rows, Class::Backfill)?;
+            }
+            Ok(rows.len())
+        })
+    }
+
+    /// How many rows a gap holds.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn held(&self, walk: WalkId) -> Result<u64, Error> {
+        let count = || {
+            self.connection
+                .prepare_cached("SELECT count(*) FROM message WHERE held_by = ?1")?
+                .query_row([walk.0], |row| row.get::<_, i64>(0))
+        };
+        count().map(|rows| rows.unsigned_abs()).map_err(|error| self.explain(error))
+    }
+
+    /// Runs `work` in one write transaction; an error rolls it back.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let result =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+                let value = work(&transaction)?;
+                transaction.commit()?;
+                Ok(value)
+            });
+        result.map_err(|error| self.explain(error))
+    }
+}
+
+fn apply(transaction: &Transaction<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
+    match op {
+        StoreOp::Begin { start } => transaction
+            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('start', ?1)")?
+            .execute([start])
+            .map(drop),
+        StoreOp::Insert(insert) => store_row(transaction, insert, now),
+        StoreOp::Release { rows, class } => release(transaction, rows, *class),
+        StoreOp::ReleaseHeld { walk, class } => release_held(transaction, *walk, *class),
+        StoreOp::PutWalk(walk) => put_walk(transaction, walk),
+        StoreOp::RemoveWalk(walk) => {
+            transaction.prepare_cached("DELETE FROM walk WHERE id = ?1")?.execute([walk.0]).map(drop)
+        }
+        StoreOp::Advance { frontier, watermark, anchor, start_instant, next_seq, next_walk } => transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO coverage (one, frontier, watermark, anchor, start_instant, next_seq, next_walk)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![frontier.0, watermark.0, anchor.0, start_instant.0, next_seq.0, next_walk.0])
+            .map(drop),
+        StoreOp::Count(anomaly) => transaction
+            .prepare_cached(
+                "INSERT INTO counter (name, value) VALUES ('anomaly.' || ?1, 1)
+                 ON CONFLICT (name) DO UPDATE SET value = value + 1",
+            )?
+            .execute([anomaly.as_str()])
+            .map(drop),
+    }
+}
+
+fn store_row(transaction: &Transaction<'_>, insert: &Insert, now: UnixMs) -> rusqlite::Result<()> {
+    let Insert { seq, row, standing, held_by } = insert;
+    // What was there before the relay, or came too late to be news, is known by its id; its body is nobody's business.
+    let raw = match standing {
+        Standing::News | Standing::Unreadable => Some(&*row.raw),
+        Standing::Seed | Standing::BelowWatermark => None,
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO message (seq, id, time, ingested, standing, held_by, stored_at, raw)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            seq.0,
+            row.id,
+            row.time.0,
+            row.ingested.map(|at| at.0),
+            standing_word(*standing),
+            held_by.map(|walk| walk.0),
+            now.0,
+            raw
+        ])?;
+    if let Some(number) = &row.number {
+        transaction.prepare_cached("INSERT OR IGNORE INTO number (id) VALUES (?1)")?.execute([number])?;
+    }
+    Ok(())
+}
+
+fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::News => "news",
+        Standing::Seed => "seed",
+        Standing::BelowWatermark => "below_watermark",
+        Standing::Unreadable => "unreadable",
+    }
+}
+
+/// The order in which rows are handed on: by time; of equal times the one further down the page came first.
+const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
+
+fn release(transaction: &Transaction<'_>, rows: &[Seq], class: Class) -> rusqlite::Result<()> {
+    let mut timed = Vec::with_capacity(rows.len());
+    let mut time_of = transaction.prepare_cached("SELECT time FROM message WHERE seq = ?1")?;
+    for seq in rows {
+        timed.push((time_of.query_row([seq.0], |row| row.get::<_, i64>(0))?, std::cmp::Reverse(seq.0)));
+    }
+    timed.sort_unstable();
+    let base = last_release(transaction)?;
+    let mut number = transaction.prepare_cached("UPDATE message SET release_no = ?2, held_by = NULL WHERE seq = ?1")?;
+    for (place, (_, seq)) in (base + 1..).zip(timed) {
+        number.execute(params![seq.0, place])?;
+    }
+    make_deliveries(transaction, base, class)
+}
+
+fn release_held(transaction: &Transaction<'_>, walk: WalkId, class: Class) -> rusqlite::Result<()> {
+    let base = last_release(transaction)?;
+    transaction
+        .prepare_cached(&format!(
+            "UPDATE message SET release_no = ?2 + ranked.place, held_by = NULL
+             FROM (SELECT seq AS held, row_number() OVER ({OLDEST_FIRST}) AS place FROM message WHERE held_by = ?1) AS ranked
+             WHERE message.seq = ranked.held"
+        ))?
+        .execute(params![walk.0, base])?;
+    make_deliveries(transaction, base, class)
+}
+
+/// The number of the row that was released last. It is kept apart from the rows, which may be forgotten.
+fn last_release(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached("SELECT value FROM counter WHERE name = 'released'")?
+        .query_row([], |row| row.get(0))
+        .optional()
+        .map(|count| count.unwrap_or(0))
+}
+
+/// Delivery rows for all that was released after `base`, one for each configured sink.
+fn make_deliveries(transaction: &Transaction<'_>, base: i64, class: Class) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO delivery (seq, sink, class, release_no, state)
+             SELECT message.seq, sink.id, ?2, message.release_no, 'fresh'
+             FROM message CROSS JOIN sink
+             WHERE message.release_no > ?1 AND sink.active = 1",
+        )?
+        .execute(params![base, class_number(class)])?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO counter (name, value)
+             SELECT 'released', max(release_no) FROM message WHERE release_no > ?1 HAVING count(*) > 0
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([base])
+        .map(drop)
+}
+
+pub(super) fn class_number(class: Class) -> i64 {
+    match class {
+        Class::Live => 0,
+        Class::Backfill => 1,
+    }
+}
+
+fn put_walk(transaction: &Transaction<'_>, walk: &Walk) -> rusqlite::Result<()> {
+    let (kind, sweep_floor, streaming) = match walk.kind {
+        WalkKind::Gap { sweep_floor, streaming } => ("gap", sweep_floor, streaming),
+        WalkKind::Sweep => ("sweep", None, false),
+        WalkKind::Seed => ("seed", None, false),
+    };
+    let trail: Vec<&str> = walk.trail.iter().map(|cursor| cursor.0.as_str()).collect();
+    let trail = serde_json::to_string(&trail).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let values: [&dyn ToSql; 14] = [
+        &walk.id.0,
+        &kind,
+        &sweep_floor.map(|at| at.0),
+        &streaming,
+        &walk.cursor.as_ref().map(|cursor| cursor.0.as_str()),
+        &trail,
+        &walk.floor.0,
+        &walk.opened_seq.0,
+        &walk.opened_at.0,
+        &walk.lowest.0,
+        &walk.progress.failures,
+        &walk.progress.empty_answers,
+        &walk.progress.restarts,
+        &walk.progress.since.map(|at| at.0),
+    ];
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO walk (id, kind, sweep_floor, streaming, cursor, trail, floor, opened_seq, opened_at,
+                                          lowest, failures, empty_answers, restarts, since)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(values)
+        .map(drop)
+}
+
+fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
+    let kind = match row.get_ref("kind")?.as_str()? {
+        "gap" => WalkKind::Gap {
+            sweep_floor: row.get::<_, Option<i64>>("sweep_floor")?.map(UnixMs),
+            streaming: row.get("streaming")?,
+        },
+        "sweep" => WalkKind::Sweep,
+        // The CHECK of the table leaves no fourth.
+        _ => WalkKind::Seed,
+    };
+    let trail: Vec<String> = serde_json::from_str(row.get_ref("trail")?.as_str()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
+    Ok(Walk {
+        id: WalkId(row.get("id")?),
+        kind,
+        cursor: row.get::<_, Option<String>>("cursor")?.map(Cursor),
+        trail: trail.into_iter().map(Cursor).collect(),
+        floor: UnixMs(row.get("floor")?),
+        opened_seq: Seq(row.get("opened_seq")?),
+        opened_at: UnixMs(row.get("opened_at")?),
+        lowest: UnixMs(row.get("lowest")?),
+        progress: Progress {
+            failures: row.get("failures")?,
+            empty_answers: row.get("empty_answers")?,
+            restarts: row.get("restarts")?,
+            since: row.get::<_, Option<i64>>("since")?.map(UnixMs),
+        },
+    })
+}

@@ -1,0 +1,237 @@
+//! Transactions of delivery: name the sinks, claim, settle.
+//!
+//! A claim lives in the memory of the only relay: nothing is written when an attempt begins, so after a crash each
+//! delivery is where its last settled attempt left it.
+
+use rusqlite::{Row as SqlRow, params};
+
+use super::coverage::class_number;
+use super::error::Error;
+use super::spool::Spool;
+use crate::domain::{Class, Outcome, Seq, UnixMs};
+
+/// Names a sink in the store; a sink keeps it for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SinkId(pub i64);
+
+/// One message that waits for one sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The message's number in the store.
+    pub seq: Seq,
+    /// Its place in the order of release: smaller numbers were handed on first.
+    pub release_no: i64,
+    /// Its queue.
+    pub class: Class,
+    /// The API's id.
+    pub id: String,
+    /// The JSON text of the message, byte for byte.
+    pub raw: Box<str>,
+    /// How many attempts were made before.
+    pub attempts: u32,
+    /// When the first of them was made.
+    pub first_attempt: Option<UnixMs>,
+}
+
+/// How one claimed delivery went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The sink.
+    pub sink: SinkId,
+    /// The message.
+    pub seq: Seq,
+    /// Attempts so far, this one included.
+    pub attempts: u32,
+    /// When the first of them was made.
+    pub first_attempt: UnixMs,
+    /// How the last one ended.
+    pub outcome: Outcome,
+}
+
+/// What waits for one sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Not attempted yet.
+    pub fresh: u64,
+    /// Failed, to be tried again.
+    pub retry: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+/// How many claims, and how many bytes of them, are read at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    /// At most this many.
+    pub rows: usize,
+    /// No further one once their bodies have this many bytes together.
+    pub bytes: usize,
+}
+
+impl Spool {
+    /// Names the sinks that the configuration has now. Messages released from now on go to these; the rows of others
+    /// stay as they are. Due times after `latest_due` (the clock was set back since) are brought forward to it.
+    ///
+    /// Returns the ids in the order of `names`.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn register_sinks(&mut self, names: &[String], latest_due: UnixMs) -> Result<Vec<SinkId>, Error> {
+        self.transaction(|transaction| {
+            transaction.execute("UPDATE sink SET active = 0", [])?;
+            let mut put = transaction.prepare_cached(
+                "INSERT INTO sink (name, active) VALUES (?1, 1)
+                 ON CONFLICT (name) DO UPDATE SET active = 1 RETURNING id",
+            )?;
+            let ids = names.iter().map(|name| put.query_row([name], |row| row.get(0).map(SinkId))).collect();
+            transaction.execute("UPDATE delivery SET due = ?1 WHERE state = 'retry' AND due > ?1", [latest_due.0])?;
+            ids
+        })
+    }
+
+    /// Deliveries of one queue that were never attempted, in the order of release, after the place `after`.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn claim_fresh(&self, sink: SinkId, class: Class, after: i64, chunk: Chunk) -> Result<Vec<Claim>, Error> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt
+                 FROM delivery AS d JOIN message AS m ON m.seq = d.seq
+                 WHERE d.sink = ?1 AND d.class = ?2 AND d.release_no > ?3 AND d.state = 'fresh'
+                 ORDER BY d.release_no",
+            )?;
+            take(statement.query(params![sink.0, class_number(class), after])?, chunk, |_| true)
+        };
+        read().map_err(|error| self.explain(error))
+    }
+
+    /// Failed deliveries that are due, longest overdue first; `skip` tells which are under way already.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn claim_retries(
+        &self,
+        sink: SinkId,
+        now: UnixMs,
+        chunk: Chunk,
+        skip: impl Fn(Seq) -> bool,
+    ) -> Result<Vec<Claim>, Error> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt
+                 FROM delivery AS d JOIN message AS m ON m.seq = d.seq
+                 WHERE d.sink = ?1 AND d.state = 'retry' AND d.due <= ?2
+                 ORDER BY d.due, d.release_no",
+            )?;
+            take(statement.query(params![sink.0, now.0])?, chunk, |seq| !skip(seq))
+        };
+        read().map_err(|error| self.explain(error))
+    }
+
+    /// When the next failed delivery falls due that is not due at `now`.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn next_due(&self, sink: SinkId, now: UnixMs) -> Result<Option<UnixMs>, Error> {
+        let read = || {
+            self.connection
+                .prepare_cached("SELECT min(due) FROM delivery WHERE sink = ?1 AND state = 'retry' AND due > ?2")?
+                .query_row([sink.0, now.0], |row| row.get::<_, Option<i64>>(0))
+        };
+        read().map(|due| due.map(UnixMs)).map_err(|error| self.explain(error))
+    }
+
+    /// Makes all failed deliveries of a sink due at `now`: it answers again.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn bring_forward(&mut self, sink: SinkId, now: UnixMs) -> Result<(), Error> {
+        self.transaction(|transaction| {
+            transaction
+                .prepare_cached("UPDATE delivery SET due = ?2 WHERE sink = ?1 AND state = 'retry' AND due > ?2")?
+                .execute([sink.0, now.0])
+                .map(drop)
+        })
+    }
+
+    /// Writes down how attempts went, all in one transaction.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn settle(&mut self, settlements: &[Settlement], now: UnixMs) -> Result<(), Error> {
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|transaction| {
+            let mut update = transaction.prepare_cached(
+                "UPDATE delivery SET state = ?3, attempts = ?4, first_attempt = ?5, due = ?6, status = ?7, reason = ?8,
+                                     answer = ?9, settled_at = ?10
+                 WHERE seq = ?1 AND sink = ?2",
+            )?;
+            for Settlement { sink, seq, attempts, first_attempt, outcome } in settlements {
+                let (state, due, status, reason, answer) = match outcome {
+                    Outcome::Delivered { status } => ("delivered", None, status, None, None),
+                    Outcome::Retry { due, status, answer } => ("retry", Some(due.0), status, None, Some(answer)),
+                    Outcome::Dead { reason, status, answer } => {
+                        ("dead", None, status, Some(reason.as_str()), Some(answer))
+                    }
+                };
+                update.execute(params![
+                    seq.0,
+                    sink.0,
+                    state,
+                    attempts,
+                    first_attempt.0,
+                    due,
+                    status,
+                    reason,
+                    answer,
+                    now.0
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Counts what waits for a sink, and its dead letters.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn waiting(&self, sink: SinkId) -> Result<Waiting, Error> {
+        let count = |state: &str| {
+            self.connection
+                .prepare_cached(&format!("SELECT count(*) FROM delivery WHERE sink = ?1 AND state = '{state}'"))?
+                .query_row([sink.0], |row| row.get::<_, i64>(0))
+                .map(i64::unsigned_abs)
+        };
+        let read = || Ok(Waiting { fresh: count("fresh")?, retry: count("retry")?, dead: count("dead")? });
+        read().map_err(|error| self.explain(error))
+    }
+}
+
+fn take(mut rows: rusqlite::Rows<'_>, chunk: Chunk, wanted: impl Fn(Seq) -> bool) -> rusqlite::Result<Vec<Claim>> {
+    let mut claims = Vec::new();
+    let mut bytes = 0;
+    while claims.len() < chunk.rows && bytes < chunk.bytes {
+        let Some(row) = rows.next()? else { break };
+        if wanted(Seq(row.get(0)?)) {
+            let claim = claim(row)?;
+            bytes += claim.raw.len();
+            claims.push(claim);
+        }
+    }
+    Ok(claims)
+}
+
+fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
+    Ok(Claim {
+        seq: Seq(row.get(0)?),
+        release_no: row.get(1)?,
+        class: if row.get::<_, i64>(2)? == 0 { Class::Live } else { Class::Backfill },
+        id: row.get(3)?,
+        raw: row.get::<_, String>(4)?.into_boxed_str(),
+        attempts: row.get(5)?,
+        first_attempt: row.get::<_, Option<i64>>(6)?.map(UnixMs),
+    })
+}

@@ -1,0 +1,64 @@
+//! What can be wrong with the state on disk.
+
+use std::path::PathBuf;
+
+/// Why the store could not do what it was asked. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process is the relay on this state.
+    #[error("the state in {dir} is in use by another joltsms-relay")]
+    InUse {
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// The file was written by a newer version, which may mean things that this one does not know.
+    #[error("{file} was written by a newer joltsms-relay (state format {found}, this version knows up to {known})")]
+    Newer {
+        /// The state file.
+        file: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The file is not what a relay wrote. It is left as it is.
+    #[error("{file} is damaged: {what}; it was left as it is")]
+    Damaged {
+        /// The state file.
+        file: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// A verb: "create", "open", "lock".
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// SQLite refused: disk full, an I/O error, or a lock held too long.
+    #[error("the state could not be read or written: {0}")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl Error {
+    /// Whether waiting or freeing space may help; damage and a newer version stay as they are.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Sqlite(_) | Self::Io { .. } | Self::InUse { .. })
+    }
+}
+
+/// Whether SQLite says that the file itself is wrong.
+pub(super) fn says_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+        || matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+        )
+}

@@ -1,0 +1,104 @@
+//! The format on disk.
+//!
+//! `PRAGMA application_id` says that the file is ours, `PRAGMA user_version` which format it has. A format, once
+//! released, is never changed: a new one gets the next number and a migration, and files of the old ones stay in
+//! `tests/` and must open for ever.
+
+/// "JoSR".
+pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
+
+/// The format that this version writes.
+pub(super) const VERSION: i64 = 1;
+
+/// Format 1. Times are milliseconds since the Unix epoch.
+pub(super) const SCHEMA: &str = "
+-- One row once the first page was read; see domain::Coverage.
+CREATE TABLE coverage (
+    one           INTEGER PRIMARY KEY CHECK (one = 1),
+    frontier      INTEGER NOT NULL,
+    watermark     INTEGER NOT NULL,
+    anchor        INTEGER NOT NULL,
+    start_instant INTEGER NOT NULL,
+    next_seq      INTEGER NOT NULL,
+    next_walk     INTEGER NOT NULL
+) STRICT;
+
+-- Open walks; see domain::Walk. trail is a JSON array of cursors.
+CREATE TABLE walk (
+    id            INTEGER PRIMARY KEY,
+    kind          TEXT NOT NULL CHECK (kind IN ('gap', 'sweep', 'seed')),
+    sweep_floor   INTEGER,
+    streaming     INTEGER NOT NULL,
+    cursor        TEXT,
+    trail         TEXT NOT NULL,
+    floor         INTEGER NOT NULL,
+    opened_seq    INTEGER NOT NULL,
+    opened_at     INTEGER NOT NULL,
+    lowest        INTEGER NOT NULL,
+    failures      INTEGER NOT NULL,
+    empty_answers INTEGER NOT NULL,
+    restarts      INTEGER NOT NULL,
+    since         INTEGER
+) STRICT;
+
+-- Every row that was met and is not forgotten. raw is NULL where the body is not kept (or never was);
+-- held_by names the gap that holds it; release_no counts in the order in which rows were handed to the sinks.
+CREATE TABLE message (
+    seq        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    time       INTEGER NOT NULL,
+    ingested   INTEGER,
+    standing   TEXT NOT NULL CHECK (standing IN ('news', 'seed', 'below_watermark', 'unreadable')),
+    held_by    INTEGER,
+    release_no INTEGER,
+    stored_at  INTEGER NOT NULL,
+    raw        TEXT
+) STRICT;
+CREATE INDEX message_time ON message (time);
+CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NULL;
+CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
+
+-- Sinks are never removed by themselves: their rows outlive the configuration. active = configured at the last start.
+CREATE TABLE sink (
+    id     INTEGER PRIMARY KEY,
+    name   TEXT NOT NULL UNIQUE,
+    active INTEGER NOT NULL
+) STRICT;
+
+-- One row for each message and sink, from the release of the message on.
+CREATE TABLE delivery (
+    seq           INTEGER NOT NULL,
+    sink          INTEGER NOT NULL,
+    class         INTEGER NOT NULL CHECK (class IN (0, 1)),
+    release_no    INTEGER NOT NULL,
+    state         TEXT NOT NULL CHECK (state IN ('fresh', 'retry', 'delivered', 'dead')),
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    first_attempt INTEGER,
+    due           INTEGER,
+    settled_at    INTEGER,
+    status        INTEGER,
+    reason        TEXT,
+    answer        TEXT,
+    PRIMARY KEY (seq, sink)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_fresh ON delivery (sink, class, release_no) WHERE state = 'fresh';
+CREATE INDEX delivery_retry ON delivery (sink, due) WHERE state = 'retry';
+CREATE INDEX delivery_dead ON delivery (sink, seq) WHERE state = 'dead';
+
+-- Number ids seen in messages: how another account is told from this one.
+CREATE TABLE number (
+    id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- 'released' is the highest release_no ever given; 'anomaly.*' count what domain::Anomaly names.
+CREATE TABLE counter (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- api_url, key_fingerprints (JSON array), start.
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
