@@ -18,6 +18,15 @@ pub struct Cursor(pub String);
 /// - `W <= A - L - m` once a sweep was completed, and `W <=` every open floor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
+    /// Where it stands.
+    pub marks: Marks,
+    /// Open walks, oldest first.
+    pub walks: Vec<Walk>,
+}
+
+/// The scalars of [`Coverage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
     /// `F`: the newest time up to which rows were met or lie in an open gap.
     pub frontier: UnixMs,
     /// `W`: rows below it are never news. [`UnixMs::MIN`] = none.
@@ -30,8 +39,6 @@ pub struct Coverage {
     pub next_seq: Seq,
     /// The number that the next walk gets.
     pub next_walk: WalkId,
-    /// Open walks, oldest first.
-    pub walks: Vec<Walk>,
 }
 
 /// Names a walk; never used twice.
@@ -204,21 +211,8 @@ pub enum StoreOp {
     PutWalk(Box<Walk>),
     /// A walk is done.
     RemoveWalk(WalkId),
-    /// Store frontier, watermark, anchor and the two counters as they now are.
-    Advance {
-        /// `F`
-        frontier: UnixMs,
-        /// `W`
-        watermark: UnixMs,
-        /// `A`
-        anchor: UnixMs,
-        /// `S0`
-        start_instant: UnixMs,
-        /// The next row's number.
-        next_seq: Seq,
-        /// The next walk's number.
-        next_walk: WalkId,
-    },
+    /// Store where coverage stands now.
+    Advance(Marks),
     /// Count an anomaly.
     Count(Anomaly),
 }

@@ -6,7 +6,7 @@ mod row;
 mod start;
 mod unix_ms;
 
-pub use coverage::{Anomaly, Coverage, Cursor, Insert, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
+pub use coverage::{Anomaly, Coverage, Cursor, Insert, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
 pub use delivery::{Class, DeadReason, Outcome};
 pub use row::{Row, Seq};
 pub use start::Start;

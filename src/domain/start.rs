@@ -1,5 +1,6 @@
 //! Where a first run begins.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::UnixMs;
@@ -15,4 +16,16 @@ pub enum Start {
     At(UnixMs),
     /// Those received this long before the first page, or later. Resolved once, against the server's time.
     Back(Duration),
+}
+
+/// As in the configuration, a duration in milliseconds.
+impl fmt::Display for Start {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => out.write_str("now"),
+            Self::Beginning => out.write_str("beginning"),
+            Self::At(instant) => write!(out, "{instant}"),
+            Self::Back(span) => write!(out, "{}ms", span.as_millis()),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What is new, and the poller that carries it out.
 
+pub mod coverage;
 mod options;
 
 pub use options::Options;

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBe
 use super::error::Error;
 use super::spool::Spool;
 use crate::domain::{
-    Class, Coverage, Cursor, Insert, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    Class, Coverage, Cursor, Insert, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
 };
 
 impl Spool {
@@ -19,27 +19,26 @@ impl Spool {
     }
 
     fn try_load_coverage(&self) -> rusqlite::Result<Option<Coverage>> {
-        let coverage = self
+        let marks = self
             .connection
             .prepare_cached(
                 "SELECT frontier, watermark, anchor, start_instant, next_seq, next_walk FROM coverage WHERE one = 1",
             )?
             .query_row([], |row| {
-                Ok(Coverage {
+                Ok(Marks {
                     frontier: UnixMs(row.get(0)?),
                     watermark: UnixMs(row.get(1)?),
                     anchor: UnixMs(row.get(2)?),
                     start_instant: UnixMs(row.get(3)?),
                     next_seq: Seq(row.get(4)?),
                     next_walk: WalkId(row.get(5)?),
-                    walks: Vec::new(),
                 })
             })
             .optional()?;
-        let Some(mut coverage) = coverage else { return Ok(None) };
+        let Some(marks) = marks else { return Ok(None) };
         let mut statement = self.connection.prepare_cached("SELECT * FROM walk ORDER BY id")?;
-        coverage.walks = statement.query_map([], walk)?.collect::<rusqlite::Result<_>>()?;
-        Ok(Some(coverage))
+        let walks = statement.query_map([], walk)?.collect::<rusqlite::Result<_>>()?;
+        Ok(Some(Coverage { marks, walks }))
     }
 
     /// For each id, the number under which its row is stored, if it is.
@@ -95,7 +94,7 @@ impl Spool {
                 .prepare_cached("SELECT count(*) FROM message WHERE held_by = ?1")?
                 .query_row([walk.0], |row| row.get::<_, i64>(0))
         };
-        count().map(|rows| rows.unsigned_abs()).map_err(|error| self.explain(error))
+        count().map(i64::unsigned_abs).map_err(|error| self.explain(error))
     }
 
     /// Runs `work` in one write transaction; an error rolls it back.
@@ -126,12 +125,19 @@ fn apply(transaction: &Transaction<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::
         StoreOp::RemoveWalk(walk) => {
             transaction.prepare_cached("DELETE FROM walk WHERE id = ?1")?.execute([walk.0]).map(drop)
         }
-        StoreOp::Advance { frontier, watermark, anchor, start_instant, next_seq, next_walk } => transaction
+        StoreOp::Advance(marks) => transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO coverage (one, frontier, watermark, anchor, start_instant, next_seq, next_walk)
                  VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![frontier.0, watermark.0, anchor.0, start_instant.0, next_seq.0, next_walk.0])
+            .execute(params![
+                marks.frontier.0,
+                marks.watermark.0,
+                marks.anchor.0,
+                marks.start_instant.0,
+                marks.next_seq.0,
+                marks.next_walk.0
+            ])
             .map(drop),
         StoreOp::Count(anomaly) => transaction
             .prepare_cached(

@@ -1,16 +1,13 @@
 //! Transactions that let things go: bodies that every sink has, and ids that cannot be news any more.
 //!
 //! Invariant: an id goes only below the watermark, and only when its message is settled everywhere. The newest ids by
-//! time stay whatever their age, or the first page of a quiet account would be unknown again at every poll.
+//! time stay whatever their age.
 
 use rusqlite::params;
 
 use super::error::Error;
 use super::spool::Spool;
 use crate::domain::{Seq, UnixMs};
-
-/// So many ids are never forgotten: several first pages.
-const NEWEST_KEPT: i64 = 200;
 
 /// So many messages are looked at in one transaction, so that it is short.
 const AT_ONCE: i64 = 500;
@@ -43,21 +40,22 @@ impl Spool {
         })
     }
 
-    /// Forgets ids whose time is below `watermark` and whose body is gone. Returns how many; call again while it is not 0.
+    /// Forgets ids whose time is below `watermark` and whose body is gone, save the `keep_newest` newest ones. Returns
+    /// how many; call again while it is not 0.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
-    pub fn forget_ids(&mut self, watermark: UnixMs) -> Result<usize, Error> {
+    pub fn forget_ids(&mut self, watermark: UnixMs, keep_newest: u32) -> Result<usize, Error> {
         self.transaction(|transaction| {
             transaction
                 .prepare_cached(
                     "DELETE FROM message WHERE seq IN (
                          SELECT seq FROM message
                          WHERE raw IS NULL AND time < ?1
-                           AND time < (SELECT time FROM message ORDER BY time DESC LIMIT 1 OFFSET ?2)
+                           AND time < (SELECT time FROM message ORDER BY time DESC LIMIT 1 OFFSET ?2 - 1)
                          ORDER BY time LIMIT ?3)",
                 )?
-                .execute(params![watermark.0, NEWEST_KEPT - 1, AT_ONCE])
+                .execute(params![watermark.0, keep_newest.max(1), AT_ONCE])
         })
     }
 }

@@ -1,0 +1,59 @@
+//! The first page of a first run: where coverage begins.
+
+use super::memory::Memory;
+use super::page::{More, Page};
+use super::rules::{Now, Rules};
+use super::{Draft, Next, State, Step};
+use crate::domain::{Class, Coverage, Marks, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
+
+impl State {
+    pub(super) fn first_page(&mut self, rules: &Rules, mut page: Page, now: Now) -> Step {
+        if let (true, More::Cursor(cursor)) = (page.is_ahead_of(now.server), page.more().clone())
+            && self.memory.may_pass_over(rules)
+        {
+            self.memory.keep_prelude(page);
+            return Step { ops: Vec::new(), next: Next::Follow(cursor) };
+        }
+        page.prepend(self.memory.take_prelude());
+        let mut coverage = begin(rules, &page, now);
+        let step = relay_from(rules, page, now, &mut coverage, &mut self.memory);
+        self.coverage = Some(coverage);
+        step
+    }
+}
+
+/// Taking our clock instead of what the server says would lose or repeat rows whenever the two differ.
+fn begin(rules: &Rules, page: &Page, now: Now) -> Coverage {
+    let frontier = page.newest_time().map_or(now.server, |newest| newest.min(now.server));
+    let watermark = match rules.start {
+        // With nothing to go by, the order of the feed may be off by the margin too.
+        Start::Now if page.is_empty() => frontier.before(rules.lookback).before(rules.margin),
+        Start::Now => frontier.before(rules.lookback),
+        Start::Beginning => UnixMs::MIN,
+        Start::At(instant) => instant,
+        Start::Back(span) => now.server.before(span),
+    };
+    let start_instant = page.newest_ingested().unwrap_or(now.server);
+    let (anchor, next_seq, next_walk) = (now.server, Seq(1), WalkId(1));
+    Coverage { marks: Marks { frontier, watermark, anchor, start_instant, next_seq, next_walk }, walks: Vec::new() }
+}
+
+fn relay_from(rules: &Rules, page: Page, now: Now, coverage: &mut Coverage, memory: &mut Memory) -> Step {
+    let opened = coverage.marks.next_seq;
+    let mut draft = Draft::new(rules, now, coverage, memory, None);
+    draft.ops.push(StoreOp::Begin { start: rules.start.to_string() });
+    let ended = page.ends(rules, draft.coverage.marks.watermark, opened);
+    let kind = match rules.start {
+        Start::Now => WalkKind::Seed,
+        _ => WalkKind::Gap { sweep_floor: None, streaming: false },
+    };
+    let floor = draft.coverage.marks.watermark;
+    let walk = (!ended).then(|| draft.open(kind, floor, opened, &page));
+    if kind == WalkKind::Seed {
+        draft.store_seeds(page);
+    } else {
+        let loose = draft.store(page, |_, _| walk);
+        draft.release(loose, Class::Backfill);
+    }
+    draft.finish(walk.map_or(Next::Idle, Next::FollowWalk))
+}

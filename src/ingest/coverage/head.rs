@@ -1,0 +1,89 @@
+//! A head poll: the newest page.
+
+use super::page::{More, Page};
+use super::rules::{Broken, Now, Rules};
+use super::{Draft, Next, State, Step, gap_around};
+use crate::domain::{Class, UnixMs, WalkKind};
+
+/// An empty first page is believed when it was seen so often in a row.
+const EMPTY_HEADS_BELIEVED: u32 = 3;
+
+impl State {
+    /// A head poll answered with `page`.
+    pub fn head_page(&mut self, rules: &Rules, page: Page, now: Now) -> Step {
+        let idle = |next| Step { ops: Vec::new(), next };
+        let empty = page.is_empty();
+        if empty && self.memory.has_skip() {
+            self.memory.forget_skip();
+            return idle(Next::Idle);
+        }
+        if let (true, More::Cursor(cursor)) = (empty, page.more().clone()) {
+            let on = self.memory.may_pass_over(rules);
+            return idle(if on { Next::Follow(cursor) } else { Next::Idle });
+        }
+        let empty_heads = self.memory.count_head(empty);
+        if empty && (empty_heads < EMPTY_HEADS_BELIEVED || *page.more() == More::Lost) {
+            return idle(Next::AskAgain);
+        }
+        let Some(mut coverage) = self.coverage.take() else {
+            return self.first_page(rules, page, now);
+        };
+        let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(now.server), page.more())
+        {
+            self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now);
+            let on = self.memory.may_pass_over(rules);
+            idle(if on { Next::Follow(cursor.clone()) } else { Next::Idle })
+        } else {
+            let before = Some(coverage.marks);
+            Draft::new(rules, now, &mut coverage, &mut self.memory, before).head_page(page)
+        };
+        self.coverage = Some(coverage);
+        step
+    }
+}
+
+impl Draft<'_> {
+    fn head_page(mut self, page: Page) -> Step {
+        let opened = self.coverage.marks.next_seq;
+        let frontier = self.coverage.marks.frontier;
+        let sweep_floor = self.sweep_floor();
+        let sweep_due = self.sweep_is_due();
+        let nothing_new = !page.unknown().any(|row| self.is_news(row));
+        let arrived = page.ends(self.rules, frontier, opened)
+            || (nothing_new && page.last_time().is_some_and(|last| last <= frontier));
+        self.raise_frontier(page.newest_time());
+        if arrived {
+            if sweep_due {
+                if page.ends(self.rules, sweep_floor, opened) {
+                    self.coverage.marks.anchor = self.coverage.marks.anchor.max(self.now.server);
+                } else {
+                    self.open(WalkKind::Sweep, sweep_floor, opened, &page);
+                }
+            }
+            let loose = self.store_in_place(page);
+            self.release(loose, Class::Live);
+            return self.finish(Next::Idle);
+        }
+        let sweep_floor = (sweep_due && sweep_floor < frontier).then_some(sweep_floor);
+        let streaming = self.rules.breaks(Broken::Hold);
+        let gap = self.open(WalkKind::Gap { sweep_floor, streaming }, frontier, opened, &page);
+        let loose = self.store(page, |_, _| (!streaming).then_some(gap));
+        self.release(loose, Class::Live);
+        self.finish(Next::FollowWalk(gap))
+    }
+
+    /// Stores the unknown rows of a page; news in the unread part of a gap waits for it, the rest is returned.
+    pub(super) fn store_in_place(&mut self, page: Page) -> Vec<crate::domain::Seq> {
+        let hold = !self.rules.breaks(Broken::Hold);
+        self.store(page, |row, walks| gap_around(row, walks).filter(|_| hold))
+    }
+
+    /// One sweep at a time, and none while a walk that counts as one is open.
+    fn sweep_is_due(&self) -> bool {
+        let open = self.coverage.walks.iter().any(|walk| match walk.kind {
+            WalkKind::Gap { sweep_floor, .. } => sweep_floor.is_some(),
+            WalkKind::Sweep | WalkKind::Seed => true,
+        });
+        !open && self.now.server.since(self.coverage.marks.anchor) >= self.rules.sweep_interval
+    }
+}

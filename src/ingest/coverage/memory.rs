@@ -1,0 +1,110 @@
+//! What helps coverage along while the process lives. Losing it costs requests, never rows.
+
+use std::collections::{HashMap, HashSet};
+
+use super::page::Page;
+use super::rules::{Now, Rules};
+use crate::domain::{Cursor, Row, Seq, UnixMs, WalkId};
+
+/// Helpful, but not needed.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    skip: Option<Skip>,
+    /// Pages passed over in the head poll under way.
+    pages_ahead: u32,
+    /// Rows dated ahead in front of the first page.
+    prelude: Vec<(Row, Option<Seq>)>,
+    /// Empty head pages in a row.
+    empty_heads: u32,
+    walks: HashMap<WalkId, WalkMemory>,
+}
+
+/// A block of known rows dated ahead, which head polls need not read again.
+#[derive(Clone, Debug)]
+struct Skip {
+    cursor: Cursor,
+    /// The time of its last row: when that has come, the block has become ordinary.
+    until: UnixMs,
+    set_at: UnixMs,
+}
+
+/// Of one walk, since it was opened, restarted or loaded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WalkMemory {
+    pub(super) seen: HashSet<Cursor>,
+    pub(super) idle_pages: u32,
+    /// The oldest time of this pass.
+    pub(super) lowest: Option<UnixMs>,
+    pub(super) held: u64,
+}
+
+impl Memory {
+    pub(super) fn with_held(held: HashMap<WalkId, u64>) -> Self {
+        let walks = held.into_iter().map(|(walk, held)| (walk, WalkMemory { held, ..WalkMemory::default() })).collect();
+        Self { walks, ..Self::default() }
+    }
+
+    pub(super) fn skip_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
+        self.pages_ahead = 0;
+        let skip = self.skip.as_ref()?;
+        // Something new may be dated ahead as well, so the block itself is looked at now and then.
+        if skip.until <= now.server || now.server.since(skip.set_at) >= rules.sweep_interval {
+            self.skip = None;
+        }
+        self.skip.as_ref().map(|skip| skip.cursor.clone())
+    }
+
+    pub(super) fn forget_skip(&mut self) {
+        self.skip = None;
+    }
+
+    pub(super) fn has_skip(&self) -> bool {
+        self.skip.is_some()
+    }
+
+    pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) {
+        let set_at = self.skip.as_ref().map_or(now.server, |skip| skip.set_at);
+        self.skip = Some(Skip { cursor, until, set_at });
+    }
+
+    /// Counts a page that the head poll under way passes over; whether it may read on.
+    pub(super) fn may_pass_over(&mut self, rules: &Rules) -> bool {
+        self.pages_ahead += 1;
+        self.pages_ahead < rules.pages_ahead
+    }
+
+    pub(super) fn keep_prelude(&mut self, page: Page) {
+        self.prelude.extend(page.into_rows());
+    }
+
+    pub(super) fn take_prelude(&mut self) -> Vec<(Row, Option<Seq>)> {
+        std::mem::take(&mut self.prelude)
+    }
+
+    /// Counts empty head pages in a row; how many it is by now.
+    pub(super) fn count_head(&mut self, empty: bool) -> u32 {
+        self.empty_heads = if empty { self.empty_heads.saturating_add(1) } else { 0 };
+        self.empty_heads
+    }
+
+    pub(super) fn walk(&mut self, walk: WalkId) -> &mut WalkMemory {
+        self.walks.entry(walk).or_default()
+    }
+
+    pub(super) fn drop_walk(&mut self, walk: WalkId) {
+        self.walks.remove(&walk);
+    }
+
+    pub(super) fn add_held(&mut self, walk: WalkId) {
+        self.walk(walk).held += 1;
+    }
+}
+
+impl WalkMemory {
+    /// The walk reads from another place: what it saw on its way no longer counts.
+    pub(super) fn new_pass(&mut self) {
+        self.seen.clear();
+        self.idle_pages = 0;
+        self.lowest = None;
+    }
+}

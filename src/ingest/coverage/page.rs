@@ -1,0 +1,107 @@
+//! One page of the feed, with what the store knows of its rows.
+
+use super::rules::{Broken, Rules};
+use crate::domain::{Cursor, Row, Seq, UnixMs};
+
+/// Whether more rows follow a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum More {
+    /// Behind this cursor.
+    Cursor(Cursor),
+    /// None.
+    End,
+    /// The answer promises more, but does not say where.
+    Lost,
+}
+
+/// Rows, newest first, each with the number under which it is stored, if it is.
+#[derive(Clone, Debug)]
+pub struct Page {
+    rows: Vec<(Row, Option<Seq>)>,
+    more: More,
+}
+
+impl Page {
+    /// Puts a page together; `known` has one entry for each row.
+    pub fn new(rows: Vec<Row>, known: Vec<Option<Seq>>, more: More) -> Self {
+        Self { rows: rows.into_iter().zip(known).collect(), more }
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What follows it.
+    pub fn more(&self) -> &More {
+        &self.more
+    }
+
+    /// The time of its last row.
+    pub fn last_time(&self) -> Option<UnixMs> {
+        self.rows.last().map(|(row, _)| row.time)
+    }
+
+    /// The newest time on it, which need not be the first row's.
+    pub fn newest_time(&self) -> Option<UnixMs> {
+        self.rows.iter().map(|(row, _)| row.time).max()
+    }
+
+    /// The latest time at which one of its rows was ingested.
+    pub fn newest_ingested(&self) -> Option<UnixMs> {
+        self.rows.iter().filter_map(|(row, _)| row.ingested).max()
+    }
+
+    /// The rows that are not stored.
+    pub fn unknown(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row)
+    }
+
+    /// The rows that are not stored, each id once.
+    pub(super) fn into_unknown(self) -> Vec<Row> {
+        let mut unknown: Vec<Row> = Vec::with_capacity(self.rows.len());
+        for (row, known) in self.rows {
+            if known.is_none() && !unknown.iter().any(|met| met.id == row.id) {
+                unknown.push(row);
+            }
+        }
+        unknown
+    }
+
+    /// Whether all rows are dated after `now`; not true of an empty page.
+    pub(super) fn is_ahead_of(&self, now: UnixMs) -> bool {
+        !self.rows.is_empty() && self.rows.iter().all(|(row, _)| row.time > now)
+    }
+
+    /// Whether every row is stored.
+    pub(super) fn is_known(&self) -> bool {
+        self.rows.iter().all(|(_, known)| known.is_some())
+    }
+
+    /// Puts earlier rows in front.
+    pub(super) fn prepend(&mut self, mut earlier: Vec<(Row, Option<Seq>)>) {
+        earlier.append(&mut self.rows);
+        self.rows = earlier;
+    }
+
+    pub(super) fn into_rows(self) -> Vec<(Row, Option<Seq>)> {
+        self.rows
+    }
+
+    /// Whether the page shows that everything at or above `floor` was read: the feed ends here, or its last row is
+    /// strictly below the floor and was stored before `opened`, or all its rows are below the floor.
+    ///
+    /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. Equal times are
+    /// not either: the order of rows with the same time is the server's own affair.
+    pub(super) fn ends(&self, rules: &Rules, floor: UnixMs, opened: Seq) -> bool {
+        if self.more == More::End {
+            return true;
+        }
+        let Some((last, known)) = self.rows.last() else { return false };
+        if rules.breaks(Broken::EndTest) {
+            return self.rows.iter().any(|(row, _)| row.time <= floor);
+        }
+        last.time < floor
+            && (known.is_some_and(|seq| seq < opened) || self.rows.iter().all(|(row, _)| row.time < floor))
+    }
+}

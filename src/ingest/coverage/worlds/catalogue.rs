@@ -1,0 +1,117 @@
+//! The worlds: each a reading of the API, or a kind of trouble, or several at once.
+
+use super::Begin;
+use super::feed::{Cursors, Sort, Tie, World};
+
+const PLAIN: World = World {
+    name: "plain",
+    sort: Sort::Received,
+    tie: Tie::HigherId,
+    cursors: Cursors::Place,
+    refuse: 0.0,
+    empty: 0.0,
+    empty_head: 0.0,
+    unreadable_page: 0.0,
+    lost_cursor: 0.0,
+    same_cursor: 0.0,
+    blocked: false,
+    unreadable_row: 0.0,
+    no_ingested: false,
+    ahead_before: 0,
+    before: 0,
+    ties: false,
+    late: 0.0,
+    ahead: 0.0,
+    vanish: 0.0,
+    crash: 0.03,
+    down: false,
+    background: 2,
+    starve: 1,
+    forget: false,
+    skew: 0,
+    start: Begin::Now,
+    hold_limit: 10_000,
+};
+
+/// Everything at once, as far as it goes together.
+const ALL: World = World {
+    ties: true,
+    late: 0.2,
+    ahead: 0.03,
+    refuse: 0.02,
+    empty: 0.01,
+    down: true,
+    forget: true,
+    vanish: 0.03,
+    ..PLAIN
+};
+
+/// Every world.
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub(super) fn worlds() -> Vec<World> {
+    let row_else_empty = World { cursors: Cursors::RowElseEmpty, background: 1, vanish: 0.1, ..PLAIN };
+    vec![
+        PLAIN,
+        World { name: "ties", ties: true, ..PLAIN },
+        World { name: "ties, lower id first", ties: true, tie: Tie::LowerId, ..PLAIN },
+        World { name: "ties, later stored first", ties: true, tie: Tie::LaterStored, ..PLAIN },
+        World { name: "late", late: 0.2, ..PLAIN },
+        World { name: "late, down", late: 0.2, down: true, ..PLAIN },
+        World { name: "a few ahead", ahead: 0.05, ..PLAIN },
+        World { name: "a block ahead before the start", ahead_before: 12, ..PLAIN },
+        World { name: "a block ahead, beginning", ahead_before: 12, start: Begin::Beginning, ..PLAIN },
+        World { name: "many ahead, late, down", ahead: 0.3, late: 0.1, down: true, ..PLAIN },
+        World { name: "vanishing", vanish: 0.05, ..PLAIN },
+        World { name: "vanishing, slow walks", vanish: 0.1, background: 1, ..PLAIN },
+        World { name: "cursors tied to rows, else empty", ..row_else_empty.clone() },
+        World { name: "cursors tied to rows, else refused", cursors: Cursors::RowElseRefused, ..row_else_empty },
+        World { name: "cursors that expire", cursors: Cursors::Expiring(3), background: 1, late: 0.1, ..PLAIN },
+        World { name: "refusals", refuse: 0.05, ..PLAIN },
+        World { name: "refusals, late, slow walks", refuse: 0.2, late: 0.2, background: 1, ..PLAIN },
+        World { name: "empty pages", empty: 0.02, ..PLAIN },
+        World { name: "many empty pages", empty: 0.2, late: 0.1, ..PLAIN },
+        World { name: "empty heads", empty_head: 0.1, late: 0.2, ..PLAIN },
+        World { name: "beginning", start: Begin::Beginning, ..PLAIN },
+        World { name: "beginning, long", start: Begin::Beginning, before: 150, ..PLAIN },
+        World { name: "a duration back", start: Begin::Back(60), ..PLAIN },
+        World { name: "a duration back, late, down", start: Begin::Back(60), late: 0.2, down: true, ..PLAIN },
+        World { name: "an instant", start: Begin::At(900), ..PLAIN },
+        World { name: "forgetting", forget: true, ..PLAIN },
+        World { name: "forgetting, vanishing", forget: true, vanish: 0.05, ..PLAIN },
+        World { name: "forgetting, starved", forget: true, starve: 12, down: true, late: 0.1, ..PLAIN },
+        World { name: "by ingestion, late", sort: Sort::Ingested, late: 0.2, ..PLAIN },
+        World { name: "by ingestion, late, refusals", sort: Sort::Ingested, late: 0.3, refuse: 0.05, ..PLAIN },
+        World { name: "noisy order", sort: Sort::Noisy, ..PLAIN },
+        World { name: "noisy order, late", sort: Sort::Noisy, late: 0.2, ..PLAIN },
+        World { name: "noisy, all", sort: Sort::Noisy, late: 0.1, ..ALL },
+        World { name: "by ingestion, all", sort: Sort::Ingested, late: 0.3, ..ALL },
+        World { name: "all", ..ALL },
+        World { name: "all, a duration back", start: Begin::Back(60), tie: Tie::LaterStored, ..ALL },
+        World { name: "all, server behind", skew: -3, ..ALL },
+        World { name: "all, server ahead", skew: 3, ..ALL },
+        World { name: "long gaps stream", hold_limit: 8, down: true, late: 0.1, ..PLAIN },
+        World { name: "long beginning streams", hold_limit: 20, before: 200, start: Begin::Beginning, ..PLAIN },
+        World { name: "stalls", refuse: 0.6, down: true, late: 0.1, ..PLAIN },
+        World { name: "blocked pages", blocked: true, down: true, late: 0.1, ..PLAIN },
+        World { name: "the same cursor again", same_cursor: 0.1, late: 0.1, ..PLAIN },
+        World { name: "more without a cursor", lost_cursor: 0.1, late: 0.1, ..PLAIN },
+        World { name: "unreadable rows", unreadable_row: 0.1, late: 0.1, ..PLAIN },
+        World { name: "unreadable pages", unreadable_page: 0.1, late: 0.1, ..PLAIN },
+        World { name: "no ingestedAt", no_ingested: true, late: 0.1, ..PLAIN },
+        World { name: "starved", starve: 15, late: 0.1, ..PLAIN },
+        World { name: "starved, down, ties", starve: 15, late: 0.1, down: true, ties: true, ..PLAIN },
+        World { name: "crashes all the time", crash: 0.3, late: 0.2, refuse: 0.05, empty: 0.02, ..PLAIN },
+        World {
+            name: "all, with every fault",
+            same_cursor: 0.03,
+            lost_cursor: 0.03,
+            unreadable_row: 0.05,
+            unreadable_page: 0.05,
+            empty_head: 0.02,
+            cursors: Cursors::Expiring(20),
+            hold_limit: 25,
+            crash: 0.08,
+            ..ALL
+        },
+    ]
+}

@@ -1,0 +1,249 @@
+//! The relay under test: the rules, the store, and a loop as thin as can be. One sink takes everything at once.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::feed::{Answer, Feed, World};
+use super::random::Random;
+use super::{Begin, LOOKBACK, MARGIN, SWEEP};
+use crate::domain::{Class, Coverage, Cursor, Outcome, Row, Start, UnixMs, WalkId};
+use crate::ingest::coverage::rules::Broken;
+use crate::ingest::coverage::{More, Next, Now, Page, Rules, Setback, State, Step};
+use crate::store::{Chunk, Settlement, SinkId, Spool};
+
+pub(super) struct Relay {
+    rules: Rules,
+    skew: i64,
+    dir: tempfile::TempDir,
+    spool: Option<Spool>,
+    sink: SinkId,
+    state: State,
+    turn: u64,
+    /// Ticks before which a walk in trouble is left alone.
+    waits: HashMap<WalkId, i64>,
+    last: Option<Coverage>,
+    pub(super) begun_at: UnixMs,
+    pub(super) released: HashSet<String>,
+    pub(super) doubled: usize,
+    pub(super) disordered: usize,
+}
+
+impl Relay {
+    pub(super) fn new(world: &World, broken: Option<Broken>) -> Self {
+        let ticks = Duration::from_millis;
+        let start = match world.start {
+            Begin::Now => Start::Now,
+            Begin::Beginning => Start::Beginning,
+            Begin::Back(span) => Start::Back(ticks(span)),
+            Begin::At(tick) => Start::At(UnixMs(tick)),
+        };
+        let rules = Rules {
+            margin: ticks(MARGIN),
+            remember_ids: ticks(200),
+            keep_newest: 3,
+            hold_limit: world.hold_limit,
+            idle_pages: 30,
+            patience: ticks(100),
+            broken,
+            ..Rules::new(start, ticks(LOOKBACK), ticks(SWEEP))
+        };
+        let dir = scratch();
+        let mut spool = Spool::open(dir.path()).unwrap();
+        let sink = spool.register_sinks(&["all".to_owned()], UnixMs::MAX).unwrap()[0];
+        Self {
+            rules,
+            skew: world.skew,
+            dir,
+            spool: Some(spool),
+            sink,
+            state: State::default(),
+            turn: 0,
+            waits: HashMap::new(),
+            last: None,
+            begun_at: UnixMs::MIN,
+            released: HashSet::new(),
+            doubled: 0,
+            disordered: 0,
+        }
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.state.coverage.is_some()
+    }
+
+    fn spool(&mut self) -> &mut Spool {
+        self.spool.as_mut().unwrap()
+    }
+
+    /// All memory is lost; now and then the file is closed and opened as well.
+    pub(super) fn crash(&mut self, random: &mut Random) {
+        if random.chance(0.1) {
+            drop(self.spool.take());
+            self.spool = Some(Spool::open(self.dir.path()).unwrap());
+        }
+        self.spool().mend_holds().unwrap();
+        let coverage = self.spool().load_coverage().unwrap();
+        let walks: Vec<WalkId> = coverage.iter().flat_map(|coverage| &coverage.walks).map(|walk| walk.id).collect();
+        let held = walks.into_iter().map(|walk| (walk, self.spool().held(walk).unwrap())).collect();
+        self.state = State::load(coverage, held);
+        self.waits.clear();
+    }
+
+    fn now(&self, feed: &Feed) -> Now {
+        Now { server: UnixMs(feed.now + self.skew), local: UnixMs(feed.now) }
+    }
+
+    /// One head poll with the pages that follow at once. `crashes`: the process dies with an answer in its hands.
+    pub(super) fn head_poll(&mut self, feed: &Feed, random: &mut Random, crashes: bool) {
+        let now = self.now(feed);
+        let mut cursor = self.state.head_cursor(&self.rules, now);
+        for _ in 0..100 {
+            let (rows, more) = match feed.ask(random, cursor.as_ref()) {
+                Answer::Page(rows, more) => (rows, more),
+                Answer::Refused => return self.state.head_refused(),
+                Answer::Failed => return,
+            };
+            if crashes {
+                return self.crash(random);
+            }
+            let page = self.page(rows, more);
+            let begun = self.has_begun();
+            let step = self.state.head_page(&self.rules, page, now);
+            let next = self.carry_out(feed, step, now);
+            if !begun && let Some(coverage) = &self.state.coverage {
+                self.begun_at = coverage.marks.watermark;
+            }
+            match next {
+                Next::Follow(next) => cursor = Some(next),
+                Next::FollowWalk(walk) => return self.follow(feed, random, walk),
+                Next::Idle | Next::AskAgain | Next::Wait(..) => return,
+            }
+        }
+    }
+
+    fn follow(&mut self, feed: &Feed, random: &mut Random, walk: WalkId) {
+        for _ in 0..self.rules.head_pages {
+            let cursor =
+                match self.state.coverage.iter().flat_map(|coverage| &coverage.walks).find(|open| open.id == walk) {
+                    Some(walk) => walk.cursor.clone(),
+                    None => return,
+                };
+            if self.request(feed, random, walk, cursor.as_ref(), true) != Next::FollowWalk(walk) {
+                return;
+            }
+        }
+    }
+
+    /// One background request; whether there was anything to do.
+    pub(super) fn background(&mut self, feed: &Feed, random: &mut Random, crashes: bool) -> bool {
+        self.turn += 1;
+        let calm = feed.calm;
+        let ready = |walk: WalkId| calm || self.waits.get(&walk).is_none_or(|until| *until <= feed.now);
+        let Some(walk) = self.state.background_walk(self.turn, ready) else { return false };
+        let (id, cursor) = (walk.id, walk.cursor.clone());
+        if crashes {
+            self.crash(random);
+        } else {
+            self.request(feed, random, id, cursor.as_ref(), false);
+        }
+        true
+    }
+
+    fn request(
+        &mut self,
+        feed: &Feed,
+        random: &mut Random,
+        walk: WalkId,
+        cursor: Option<&Cursor>,
+        at_once: bool,
+    ) -> Next {
+        let now = self.now(feed);
+        let step = match feed.ask(random, cursor) {
+            Answer::Page(rows, more) => {
+                let page = self.page(rows, more);
+                self.state.walk_page(&self.rules, walk, page, at_once, now)
+            }
+            Answer::Refused => self.state.walk_setback(&self.rules, walk, Setback::Refused, now),
+            Answer::Failed => self.state.walk_setback(&self.rules, walk, Setback::Unreadable, now),
+        };
+        let next = self.carry_out(feed, step, now);
+        if let Next::Wait(walk, failures) = next {
+            self.waits.insert(walk, feed.now + i64::from(failures.min(8)));
+        }
+        next
+    }
+
+    fn page(&mut self, rows: Vec<Row>, more: More) -> Page {
+        let known = self.spool().known(rows.iter().map(|row| row.id.as_str())).unwrap();
+        Page::new(rows, known, more)
+    }
+
+    pub(super) fn forget(&mut self, feed: &Feed) {
+        let now = self.now(feed);
+        let step = self.state.raise_watermark(&self.rules, now);
+        self.carry_out(feed, step, now);
+        if let Some(coverage) = &self.state.coverage {
+            let (watermark, keep) = (coverage.marks.watermark, self.rules.keep_newest);
+            self.spool().drop_delivered(UnixMs(feed.now - 3), crate::domain::Seq(0)).unwrap();
+            while self.spool().forget_ids(watermark, keep).unwrap() > 0 {}
+        }
+    }
+
+    fn carry_out(&mut self, feed: &Feed, step: Step, now: Now) -> Next {
+        self.spool().commit(&step.ops, now.local).unwrap();
+        if !step.ops.is_empty() {
+            self.check_state(now);
+            self.deliver(feed, now);
+        }
+        step.next
+    }
+
+    /// The mirror in memory is what is on disk, marks only rise, and a row is held exactly as long as its gap.
+    fn check_state(&mut self, now: Now) {
+        let stored = self.spool().load_coverage().unwrap();
+        assert_eq!(stored, self.state.coverage, "memory and disk disagree");
+        let Some(coverage) = stored else { return };
+        assert_eq!(self.spool().mend_holds().unwrap(), 0, "a row is held by a gap that is not open");
+        if self.rules.broken.is_none() {
+            let marks = coverage.marks;
+            assert!(marks.frontier <= now.server, "the frontier passed the server's now");
+            if let Some(Coverage { marks: before, .. }) = &self.last {
+                assert!(marks.frontier >= before.frontier && marks.watermark >= before.watermark);
+                assert!(marks.anchor >= before.anchor);
+            }
+            let floors = coverage.walks.iter().map(|walk| walk.floor.min(walk.deepest_floor()));
+            assert!(floors.min().is_none_or(|floor| marks.watermark <= floor) || self.begun_at > marks.frontier);
+        }
+        self.last = Some(coverage);
+    }
+
+    /// The sink takes all that waits. What one step released must come oldest first.
+    fn deliver(&mut self, feed: &Feed, now: Now) {
+        let sink = self.sink;
+        for class in [Class::Live, Class::Backfill] {
+            let all = Chunk { rows: usize::MAX, bytes: usize::MAX };
+            let claims = self.spool().claim_fresh(sink, class, 0, all).unwrap();
+            let mut settled = Vec::new();
+            let times = claims.iter().map(|claim| feed.time_of(&claim.id));
+            self.disordered += usize::from(!times.is_sorted());
+            for claim in &claims {
+                assert_eq!(&*claim.raw, format!("{{\"id\":\"{}\"}}", claim.id), "the row changed on its way");
+                self.doubled += usize::from(!self.released.insert(claim.id.clone()));
+                settled.push(Settlement {
+                    sink,
+                    seq: claim.seq,
+                    attempts: 1,
+                    first_attempt: now.local,
+                    outcome: Outcome::Delivered { status: None },
+                });
+            }
+            self.spool().settle(&settled, now.local).unwrap();
+        }
+    }
+}
+
+/// A directory whose flushes cost nothing, where there is one.
+fn scratch() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
