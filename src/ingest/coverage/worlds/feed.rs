@@ -73,6 +73,14 @@ pub(super) struct World {
     pub(super) hold_limit: u64,
 }
 
+impl World {
+    /// Whether rows show up in the order of their times, so that none has to be found by a sweep, and no gap is so long
+    /// that it streams.
+    pub(super) fn is_punctual(&self) -> bool {
+        self.sort == Sort::Received && self.late == 0.0 && self.hold_limit > 1000
+    }
+}
+
 /// A row of the feed.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {

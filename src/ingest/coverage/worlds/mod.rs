@@ -39,22 +39,29 @@ struct Verdict {
     old: usize,
     doubled: usize,
     disordered: usize,
+    /// Counted in worlds where nothing comes late.
+    overtaken: usize,
     stuck: bool,
     rows: usize,
 }
 
 impl Verdict {
     fn is_well(&self) -> bool {
-        self.lost == 0 && self.old == 0 && self.doubled == 0 && self.disordered == 0 && !self.stuck
+        self.lost == 0
+            && self.old == 0
+            && self.doubled == 0
+            && self.disordered == 0
+            && self.overtaken == 0
+            && !self.stuck
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lost, old, doubled, disordered, stuck, rows } = self;
+        let Self { lost, old, doubled, disordered, overtaken, stuck, rows } = self;
         write!(
             out,
-            "of {rows} rows: {lost} lost, {old} old ones sent, {doubled} doubled, {disordered} out of order, stuck: {stuck}"
+            "of {rows} rows: {lost} lost, {old} old ones sent, {doubled} doubled, {disordered} out of order, {overtaken} overtaken, stuck: {stuck}"
         )
     }
 }
@@ -141,6 +148,7 @@ fn judge(feed: &Feed, relay: &Relay, before: &HashSet<u64>, world: &World, stuck
     let mut verdict = Verdict {
         doubled: relay.doubled,
         disordered: relay.disordered,
+        overtaken: if world.is_punctual() { relay.overtaken } else { 0 },
         stuck,
         rows: feed.entries.len(),
         ..Verdict::default()
@@ -227,13 +235,13 @@ fn find_seeds() {
     use Broken::{Anchor, EmptyPage, EndTest, Forgetting, FrontierCap, Hold, Watermark};
     for broken in [FrontierCap, Watermark, Anchor, EndTest, Hold, EmptyPage, Forgetting] {
         let mut found = 0;
-        'search: for seed in 0..30 {
+        'search: for seed in 0..4 {
             for world in &worlds() {
                 let verdict = run(world, seed, Some(broken));
                 if !verdict.is_well() {
                     println!("(Broken::{broken:?}, \"{}\", {seed}), // {verdict}", world.name);
                     found += 1;
-                    if found == 3 {
+                    if found == 2 {
                         break 'search;
                     }
                 }

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::feed::{Answer, Feed, World};
+use super::feed::{Answer, Entry, Feed, World};
 use super::random::Random;
 use super::{Begin, LOOKBACK, MARGIN, SWEEP};
-use crate::domain::{Class, Coverage, Cursor, Outcome, Row, Start, UnixMs, WalkId};
+use crate::domain::{Class, Coverage, Cursor, Outcome, Row, Start, UnixMs, Walk, WalkId, WalkKind};
 use crate::ingest::coverage::rules::Broken;
 use crate::ingest::coverage::{More, Next, Now, Page, Rules, Setback, State, Step};
 use crate::store::{Chunk, Settlement, SinkId, Spool};
@@ -25,7 +25,10 @@ pub(super) struct Relay {
     pub(super) begun_at: UnixMs,
     pub(super) released: HashSet<String>,
     pub(super) doubled: usize,
+    /// Rows that were overtaken although no other gap had to be waited for.
+    pub(super) overtaken: usize,
     pub(super) disordered: usize,
+    begun_tick: i64,
 }
 
 impl Relay {
@@ -63,7 +66,9 @@ impl Relay {
             begun_at: UnixMs::MIN,
             released: HashSet::new(),
             doubled: 0,
+            overtaken: 0,
             disordered: 0,
+            begun_tick: i64::MAX,
         }
     }
 
@@ -109,9 +114,10 @@ impl Relay {
             let page = self.page(rows, more);
             let begun = self.has_begun();
             let step = self.state.head_page(&self.rules, page, now);
-            let next = self.carry_out(feed, step, now);
+            let next = self.carry_out(feed, step, now, None);
             if !begun && let Some(coverage) = &self.state.coverage {
                 self.begun_at = coverage.marks.watermark;
+                self.begun_tick = feed.now;
             }
             match next {
                 Next::Follow(next) => cursor = Some(next),
@@ -166,7 +172,7 @@ impl Relay {
             Answer::Refused => self.state.walk_setback(&self.rules, walk, Setback::Refused, now),
             Answer::Failed => self.state.walk_setback(&self.rules, walk, Setback::Unreadable, now),
         };
-        let next = self.carry_out(feed, step, now);
+        let next = self.carry_out(feed, step, now, Some(walk));
         if let Next::Wait(walk, failures) = next {
             self.waits.insert(walk, feed.now + i64::from(failures.min(8)));
         }
@@ -181,7 +187,7 @@ impl Relay {
     pub(super) fn forget(&mut self, feed: &Feed) {
         let now = self.now(feed);
         let step = self.state.raise_watermark(&self.rules, now);
-        self.carry_out(feed, step, now);
+        self.carry_out(feed, step, now, None);
         if let Some(coverage) = &self.state.coverage {
             let (watermark, keep) = (coverage.marks.watermark, self.rules.keep_newest);
             self.spool().drop_delivered(UnixMs(feed.now - 3), crate::domain::Seq(0)).unwrap();
@@ -189,11 +195,11 @@ impl Relay {
         }
     }
 
-    fn carry_out(&mut self, feed: &Feed, step: Step, now: Now) -> Next {
+    fn carry_out(&mut self, feed: &Feed, step: Step, now: Now, by: Option<WalkId>) -> Next {
         self.spool().commit(&step.ops, now.local).unwrap();
         if !step.ops.is_empty() {
             self.check_state(now);
-            self.deliver(feed, now);
+            self.deliver(feed, now, by);
         }
         step.next
     }
@@ -218,13 +224,15 @@ impl Relay {
     }
 
     /// The sink takes all that waits. What one step released must come oldest first.
-    fn deliver(&mut self, feed: &Feed, now: Now) {
+    fn deliver(&mut self, feed: &Feed, now: Now, by: Option<WalkId>) {
         let sink = self.sink;
+        let mut newest = None;
         for class in [Class::Live, Class::Backfill] {
             let all = Chunk { rows: usize::MAX, bytes: usize::MAX };
             let claims = self.spool().claim_fresh(sink, class, 0, all).unwrap();
             let mut settled = Vec::new();
             let times = claims.iter().map(|claim| feed.time_of(&claim.id));
+            newest = newest.max(times.clone().max());
             self.disordered += usize::from(!times.is_sorted());
             for claim in &claims {
                 assert_eq!(&*claim.raw, format!("{{\"id\":\"{}\"}}", claim.id), "the row changed on its way");
@@ -239,6 +247,23 @@ impl Relay {
             }
             self.spool().settle(&settled, now.local).unwrap();
         }
+        if let Some(newest) = newest {
+            self.overtaken += feed.entries.iter().filter(|entry| self.is_overtaken(entry, newest, feed, by)).count();
+        }
+    }
+
+    /// Whether an older row that the feed shows still waits, though it lies in no gap but the one that just released.
+    fn is_overtaken(&self, entry: &Entry, newest: i64, feed: &Feed, by: Option<WalkId>) -> bool {
+        let wanted = match self.rules.start {
+            Start::Now => entry.ingested > self.begun_tick,
+            _ => entry.time >= self.begun_at.0,
+        };
+        let waits = wanted && entry.readable && !entry.gone && entry.ingested <= feed.now && entry.time < newest;
+        let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
+        let in_gap = |walk: &Walk| {
+            matches!(walk.kind, WalkKind::Gap { .. }) && Some(walk.id) != by && walk.floor <= UnixMs(entry.time)
+        };
+        waits && !self.released.contains(&entry.id()) && !walks.any(in_gap)
     }
 }
 
