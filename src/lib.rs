@@ -28,6 +28,8 @@
 pub mod api;
 pub mod delivery;
 pub mod domain;
+pub mod formats;
+pub mod http;
 pub mod ingest;
 pub mod secret;
 pub mod sinks;

@@ -1,0 +1,67 @@
+//! Why a request got no answer, in one line for people.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+
+use super::client::ClientOptions;
+
+/// What went wrong, without any URL: "connection refused", "no answer within 20s", "invalid peer certificate: …".
+///
+/// Time-outs name the limit that was passed. Otherwise the chain of causes is told from the outside in, without the
+/// layers that only say that there is a cause.
+pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
+    if error.is_timeout() {
+        return if error.is_connect() {
+            format!("no connection within {:?}", options.connect_timeout.min(options.timeout))
+        } else {
+            format!("no answer within {:?}", options.timeout)
+        };
+    }
+    let mut words: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        next = cause.source();
+        if let Some(plain) = cause.downcast_ref::<io::Error>().and_then(|io| plain_word(io.kind())) {
+            words.push(plain.to_owned());
+            break;
+        }
+        let text = cause.to_string();
+        let told = words.iter().any(|earlier| earlier.contains(&text));
+        if !told && !is_wrapping(&text) {
+            words.push(text);
+        }
+    }
+    if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
+}
+
+/// Layers of the client that add nothing for a reader.
+fn is_wrapping(text: &str) -> bool {
+    ["client error (", "tcp connect error", "connection error", "error sending request", "error trying to connect"]
+        .iter()
+        .any(|wrapping| text.starts_with(wrapping))
+}
+
+fn plain_word(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::ConnectionRefused => "connection refused",
+        ErrorKind::ConnectionReset => "connection reset by the other side",
+        ErrorKind::ConnectionAborted => "connection aborted",
+        ErrorKind::BrokenPipe => "connection closed by the other side",
+        ErrorKind::HostUnreachable => "host unreachable",
+        ErrorKind::NetworkUnreachable => "network unreachable",
+        _ => return None,
+    })
+}
+
+/// For an error without a cause. Its own text may name the URL, so it is not used.
+fn kind_of(error: &reqwest::Error) -> &'static str {
+    if error.is_connect() {
+        "no connection"
+    } else if error.is_body() || error.is_decode() {
+        "the answer broke off"
+    } else if error.is_builder() {
+        "the request could not be built"
+    } else {
+        "the request failed"
+    }
+}

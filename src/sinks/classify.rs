@@ -1,0 +1,150 @@
+//! What an answer's status line and headers mean, and the words for it. Pure.
+
+use std::time::Duration;
+
+use reqwest::{StatusCode, Url};
+
+use super::Attempt;
+use crate::domain::UnixMs;
+use crate::http::{date, retry_after};
+
+/// The head of an answer, as far as it counts. Header values that are not text are as good as missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head<'a> {
+    pub(super) status: StatusCode,
+    pub(super) retry_after: Option<&'a str>,
+    pub(super) date: Option<&'a str>,
+    pub(super) location: Option<&'a str>,
+}
+
+/// Accepted is every 2xx and nothing else. `sent_to` is where the request went; `now` counts where the answer has no
+/// `Date`.
+pub(super) fn classify(head: Head<'_>, sent_to: &Url, now: UnixMs) -> Attempt {
+    let code = head.status.as_u16();
+    if head.status.is_success() {
+        return Attempt::Accepted { status: Some(code) };
+    }
+    let answer = words(head, sent_to);
+    if head.status == StatusCode::GONE {
+        return Attempt::Gone { answer };
+    }
+    Attempt::Failed { status: Some(code), retry_after: asked_wait(head, now), answer }
+}
+
+fn asked_wait(head: Head<'_>, now: UnixMs) -> Option<Duration> {
+    retry_after::parse(head.retry_after?, head.date.and_then(date::parse).unwrap_or(now))
+}
+
+fn words(head: Head<'_>, sent_to: &Url) -> String {
+    let code = head.status.as_u16();
+    match head.location {
+        Some(location) if head.status.is_redirection() => {
+            format!("{code} redirect to {}, not followed", shown(location, sent_to))
+        }
+        _ => match head.status.canonical_reason() {
+            Some(reason) => format!("{code} {reason}"),
+            None => code.to_string(),
+        },
+    }
+}
+
+/// Longer parts of a path are more likely keys than names.
+const LONGEST_SEGMENT: usize = 24;
+
+/// A `Location` that may be shown: no user, password, query or fragment. Of its path, what our own address has too is
+/// left out, since webhook addresses carry keys there, and so are long parts.
+fn shown(location: &str, sent_to: &Url) -> String {
+    let Ok(target) = sent_to.join(location) else { return "an address that makes no sense".to_owned() };
+    let Some(host) = target.host_str() else { return format!("a {} address", target.scheme()) };
+    let own: Vec<&str> = sent_to.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    let mut text = format!("{}://{host}", target.scheme());
+    if let Some(port) = target.port() {
+        text.push_str(&format!(":{port}"));
+    }
+    for segment in target.path_segments().into_iter().flatten() {
+        let hidden = segment.len() > LONGEST_SEGMENT || own.contains(&segment);
+        text.push('/');
+        text.push_str(if hidden { "…" } else { segment });
+    }
+    if target.query().is_some() {
+        text.push_str("?…");
+    }
+    // A server can write what it likes; a log line stays readable.
+    if text.chars().count() > 200 { text.chars().take(200).chain(['…']).collect() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, location: Option<&str>) -> Attempt {
+        let sent_to = Url::parse("https://user:pass@hooks.example.com/services/T0/SECRETKEY?token=abc").unwrap();
+        let head = Head { status: StatusCode::from_u16(status).unwrap(), location, ..Head::default() };
+        classify(head, &sent_to, UnixMs(0))
+    }
+
+    #[test]
+    fn statuses_and_their_words() {
+        for status in [200, 201, 202, 204, 206, 226, 299] {
+            assert_eq!(answer(status, None), Attempt::Accepted { status: Some(status) });
+        }
+        assert_eq!(answer(410, None), Attempt::Gone { answer: "410 Gone".into() });
+        for (status, words) in [
+            (301, "301 Moved Permanently"),
+            (304, "304 Not Modified"),
+            (400, "400 Bad Request"),
+            (401, "401 Unauthorized"),
+            (404, "404 Not Found"),
+            (409, "409 Conflict"),
+            (413, "413 Payload Too Large"),
+            (422, "422 Unprocessable Entity"),
+            (429, "429 Too Many Requests"),
+            (500, "500 Internal Server Error"),
+            (503, "503 Service Unavailable"),
+            (520, "520"),
+            (999, "999"),
+        ] {
+            let expected = Attempt::Failed { status: Some(status), retry_after: None, answer: words.into() };
+            assert_eq!(answer(status, None), expected);
+        }
+    }
+
+    #[test]
+    fn redirects_are_named_and_keep_secrets() {
+        let long = format!("https://a.example/{}", "abc/".repeat(100));
+        for (location, shown) in [
+            ("https://hooks.example.com/login", "https://hooks.example.com/login"),
+            ("/login?next=%2Fservices%2FT0%2FSECRETKEY", "https://hooks.example.com/login?…"),
+            ("//other.example:8443/", "https://other.example:8443/"),
+            ("http://u:p@other.example/a#frag", "http://other.example/a"),
+            ("/services/T0/SECRETKEY/", "https://hooks.example.com/…/…/…/"),
+            ("/reset/0123456789abcdef012345678", "https://hooks.example.com/reset/…"),
+            ("mailto:someone@example.com", "a mailto address"),
+            ("https://[", "an address that makes no sense"),
+        ] {
+            let expected = format!("302 redirect to {shown}, not followed");
+            assert_eq!(
+                answer(302, Some(location)),
+                Attempt::Failed { status: Some(302), retry_after: None, answer: expected }
+            );
+        }
+        let Attempt::Failed { answer, .. } = answer(308, Some(&long)) else { panic!() };
+        assert!(answer.len() < 260, "{answer}");
+    }
+
+    #[test]
+    fn retry_after_counts_from_the_answer_s_own_date() {
+        let sent_to = Url::parse("http://a.example").unwrap();
+        let wait = |retry_after, date| {
+            let head = Head { status: StatusCode::SERVICE_UNAVAILABLE, retry_after, date, ..Head::default() };
+            let Attempt::Failed { retry_after, .. } = classify(head, &sent_to, UnixMs(0)) else { panic!() };
+            retry_after
+        };
+        assert_eq!(wait(Some("2.5"), None), Some(Duration::from_millis(2500)));
+        let (at, date) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:00 GMT");
+        assert_eq!(wait(Some(at), Some(date)), Some(Duration::from_secs(37)));
+        assert_eq!(wait(Some(at), None), Some(retry_after::CAP));
+        assert_eq!(wait(Some("soon"), Some(date)), None);
+        assert_eq!(wait(None, Some(date)), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! Standard output, or any other stream of lines.
+//!
+//! Invariants:
+//! - Lines leave whole and in the order in which they were begun, each in one write where the system takes it in one.
+//! - Delivered means that the write returned. A reader that does not read is waited for; nothing is dropped.
+//! - A line of which only a part left (the disk is full) is completed before anything else is written, so that the stream
+//!   never holds a broken one.
+//!
+//! Writes happen on a thread of their own: they block for as long as the reader pleases, and a runtime that is shut down
+//! waits for its own blocking threads, but not for this one.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd as _;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{Attempt, Attempting, Outgoing, Sink};
+
+/// Writes lines to one stream.
+#[derive(Debug)]
+pub struct LineSink {
+    lines: Sender<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    bytes: Vec<u8>,
+    done: oneshot::Sender<Attempt>,
+}
+
+impl LineSink {
+    /// Standard output. It is written without Rust's own buffer, which would hold lines back and flush parts of them.
+    ///
+    /// # Errors
+    /// Where the process may open no further file or start no thread.
+    pub fn stdout() -> io::Result<Self> {
+        let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
+        Self::new(File::from(descriptor))
+    }
+
+    /// Any stream that is not buffered.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn new(stream: impl Write + Send + 'static) -> io::Result<Self> {
+        let (lines, inbox) = channel();
+        thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(stream, &inbox))?;
+        Ok(Self { lines })
+    }
+}
+
+impl Sink for LineSink {
+    fn takes_lines(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, outgoing: Outgoing) -> Attempting {
+        let mut bytes = outgoing.body;
+        bytes.push(b'\n');
+        let (done, ended) = oneshot::channel();
+        // The queue is as long as the sink's concurrency at most. Nobody receives only if the thread panicked.
+        let queued = self.lines.send(Line { bytes, done });
+        Box::pin(async move {
+            match queued {
+                Ok(()) => ended.await.unwrap_or(Attempt::Closed),
+                Err(_) => Attempt::Closed,
+            }
+        })
+    }
+}
+
+fn write_all(stream: impl Write, inbox: &Receiver<Line>) {
+    let mut writer = LineWriter { stream, torn: None, closed: false };
+    while let Ok(Line { bytes, done }) = inbox.recv() {
+        // Given up before its turn came: it will be tried again.
+        if !done.is_closed() {
+            let attempt = writer.deliver(bytes);
+            // Given up while it was written; it will be written again.
+            drop(done.send(attempt));
+        }
+    }
+}
+
+struct LineWriter<W> {
+    stream: W,
+    torn: Option<Torn>,
+    closed: bool,
+}
+
+/// A line of which the first `written` bytes have left.
+struct Torn {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl<W: Write> LineWriter<W> {
+    fn deliver(&mut self, bytes: Vec<u8>) -> Attempt {
+        if self.closed {
+            return Attempt::Closed;
+        }
+        match self.try_deliver(bytes) {
+            Ok(()) => Attempt::Accepted { status: None },
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.closed = true;
+                Attempt::Closed
+            }
+            Err(error) => {
+                Attempt::Failed { status: None, retry_after: None, answer: format!("cannot write the line: {error}") }
+            }
+        }
+    }
+
+    fn try_deliver(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        if let Some(torn) = self.torn.take() {
+            let same = torn.bytes == bytes;
+            self.write_rest(torn)?;
+            if same {
+                return Ok(());
+            }
+        }
+        self.write_rest(Torn { bytes, written: 0 })
+    }
+
+    fn write_rest(&mut self, mut line: Torn) -> io::Result<()> {
+        let mut pause = Duration::from_millis(1);
+        while line.written < line.bytes.len() {
+            let error = match self.stream.write(&line.bytes[line.written..]) {
+                Ok(0) => ErrorKind::WriteZero.into(),
+                Ok(written) => {
+                    line.written += written;
+                    pause = Duration::from_millis(1);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Interrupted => {}
+                // Whoever shares the stream with us made it non-blocking; that is no reason to lose a line.
+                ErrorKind::WouldBlock => {
+                    thread::park_timeout(pause);
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                }
+                _ => {
+                    if line.written > 0 {
+                        self.torn = Some(line);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
