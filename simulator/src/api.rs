@@ -100,15 +100,13 @@ pub(crate) fn answer(state: &mut State, now: Now, request: &Request, caller: &Ca
     let pretty = state.switches.pretty;
     let path = request.path.as_str();
     if *caller == Caller::Nobody {
-        return Answer::error(401, "UNAUTHORIZED", "Authentication required", pretty);
+        return unauthorized(pretty);
     }
     let account = path.strip_prefix("/v1").unwrap_or(path);
     let keys = account.strip_prefix("/api-keys");
     let settings = account == "/auth/change-password" || account.starts_with("/auth/two-factor/");
     if (keys.is_some() || settings) && *caller != Caller::Session {
-        let message =
-            "This endpoint requires browser session authentication. API keys cannot be used for this operation.";
-        return Answer::error(403, "SESSION_REQUIRED", message, pretty);
+        return session_required(pretty);
     }
     let cap = match caller {
         Caller::Session => state.switches.session_page_cap,
@@ -133,6 +131,17 @@ pub(crate) fn answer(state: &mut State, now: Now, request: &Request, caller: &Ca
         ("POST", _) if settings => Answer::json(200, &json!({"success": true}), pretty),
         _ => Answer::error(404, "NOT_FOUND", "Not found", pretty),
     }
+}
+
+/// The documented 401.
+pub(crate) fn unauthorized(pretty: bool) -> Answer {
+    Answer::error(401, "UNAUTHORIZED", "Authentication required", pretty)
+}
+
+/// The documented 403.
+pub(crate) fn session_required(pretty: bool) -> Answer {
+    let message = "This endpoint requires browser session authentication. API keys cannot be used for this operation.";
+    Answer::error(403, "SESSION_REQUIRED", message, pretty)
 }
 
 /// Why a list is not given.

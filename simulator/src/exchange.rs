@@ -3,35 +3,71 @@
 //! Invariants: a request is decided in one piece, under one lock, at one reading of the clock; the order is
 //! authentication (401), limit (429), then the rest; a request with a valid key is counted, whatever comes of it.
 
+use std::time::Duration;
+
 use crate::api::{Answer, Caller, Content, Request, answer, identify};
+use crate::body::ReplyBody;
 use crate::clock::Now;
+use crate::damage;
+use crate::fault::{Effect, Place};
 use crate::limit::Verdict;
 use crate::request_log::LoggedRequest;
 use crate::state::State;
 use crate::switches::{LimitText, Switches};
+use crate::wire::Plan;
+
+/// What happens on the connection.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) reply: Reply,
+    /// How much later the answer begins.
+    pub(crate) latency: Duration,
+    pub(crate) conduct: Conduct,
+}
+
+/// Whether the answer arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    Answer,
+    /// As far as this plan lets it.
+    Spoil(Plan),
+    Hang,
+}
 
 /// An answer on its way out.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub(crate) body: ReplyBody,
 }
 
 /// Decides what happens to a request, and logs it.
-pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Reply {
+pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Outcome {
     let caller = identify(state, now, request);
-    let State { limiter, switches, .. } = state;
+    let State { limiter, switches, script, keys, random, .. } = state;
     let verdict = match &caller {
         Caller::Key(id) => limiter.spend(id, now.elapsed, switches),
         Caller::Session | Caller::Nobody => Verdict::untouched(switches),
     };
-    let said = if verdict.allowed { answer(state, now, request, &caller) } else { refuse(&verdict, switches) };
+    let page = request.is_list() && verdict.allowed && caller != Caller::Nobody;
+    let (fault, effects) = script.choose(request, &caller, page, keys, random).unzip();
+    let effects: Vec<Effect> = effects.unwrap_or_default();
+
+    damage::before(&effects, state, now);
+    let said = if verdict.allowed { answer(state, now, request, &caller) } else { refuse(&verdict, &state.switches) };
+    let said = damage::spoil(&effects, said, request, &verdict, &state.switches);
     let rows = match &said.content {
         Content::Page(page) => page.rows.len(),
         _ => 0,
     };
-    let reply = reply(said, &verdict, now, &state.switches);
+    let reply = reply(said, &effects, &verdict, now, &state.switches);
+    let conduct = conduct(&effects);
+    let answered = match &conduct {
+        Conduct::Answer => true,
+        Conduct::Spoil(Plan::Stop { place, .. }) => *place != Place::Answer(0),
+        Conduct::Spoil(Plan::Replace(_)) | Conduct::Hang => false,
+    };
     state.log.push(LoggedRequest {
         number: 0,
         at: now.elapsed,
@@ -45,15 +81,29 @@ pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Reply {
             Caller::Session | Caller::Nobody => None,
         },
         session: caller == Caller::Session,
-        status: Some(reply.status),
-        bytes: reply.body.len() as u64,
+        status: answered.then_some(reply.status),
+        bytes: reply.body.len(),
         rows,
-        fault: None,
+        fault,
     });
-    reply
+    let latency = effects.iter().map(|effect| match effect {
+        Effect::Latency(latency) => *latency,
+        _ => Duration::ZERO,
+    });
+    Outcome { reply, latency: latency.sum(), conduct }
 }
 
-fn refuse(verdict: &Verdict, switches: &Switches) -> Answer {
+fn conduct(effects: &[Effect]) -> Conduct {
+    let conduct = effects.iter().find_map(|effect| match effect {
+        Effect::Hang => Some(Conduct::Hang),
+        Effect::Break { at, ending } => Some(Conduct::Spoil(Plan::Stop { place: *at, ending: *ending })),
+        Effect::NotHttp => Some(Conduct::Spoil(Plan::Replace(b"220 mail.example.com ESMTP\r\n".to_vec()))),
+        _ => None,
+    });
+    conduct.unwrap_or(Conduct::Answer)
+}
+
+pub(crate) fn refuse(verdict: &Verdict, switches: &Switches) -> Answer {
     let seconds = verdict.reset_seconds(switches.reset);
     let time = match switches.limit_text {
         LimitText::Seconds => format!("{seconds} seconds"),
@@ -65,7 +115,7 @@ fn refuse(verdict: &Verdict, switches: &Switches) -> Answer {
     Answer::error(429, "RATE_LIMIT_EXCEEDED", &format!("Rate limit exceeded, retry in {time}"), switches.pretty)
 }
 
-fn reply(answer: Answer, verdict: &Verdict, now: Now, switches: &Switches) -> Reply {
+fn reply(answer: Answer, effects: &[Effect], verdict: &Verdict, now: Now, switches: &Switches) -> Reply {
     let reset = verdict.reset_seconds(switches.reset).to_string();
     let mut headers = vec![
         ("x-ratelimit-limit".to_owned(), verdict.limit.to_string()),
@@ -87,6 +137,19 @@ fn reply(answer: Answer, verdict: &Verdict, now: Now, switches: &Switches) -> Re
     if !kind.is_empty() {
         headers.push(("content-type".to_owned(), kind.to_owned()));
     }
+    damage::change_headers(effects, &mut headers, now);
+    let huge = effects.iter().find_map(|effect| match effect {
+        Effect::HugeBody(bytes) if kind == JSON => Some(*bytes),
+        _ => None,
+    });
+    let body = match huge {
+        Some(bytes) => ReplyBody::padded(&body, bytes),
+        None => {
+            let mut body = body.into_bytes();
+            damage::malform(effects, &mut body);
+            ReplyBody::text(body)
+        }
+    };
     Reply { status: answer.status, headers, body }
 }
 

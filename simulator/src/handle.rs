@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::clock::{Now, Timer};
+use crate::fault::Rule;
 use crate::key::{CreatedKey, Key, TooManyKeys};
 use crate::message::{NewMessage, Row};
 use crate::number::{NewNumber, Number};
@@ -228,6 +229,37 @@ impl Handle {
             change(&mut switches);
             state.set_switches(switches);
         });
+    }
+
+    /// Puts a rule at the end of the fault script and returns its number.
+    pub fn add_fault(&self, rule: Rule) -> u64 {
+        self.shared.with(|state, _| state.script.push(rule))
+    }
+
+    /// Puts rules at the end of the fault script.
+    pub fn add_faults(&self, rules: impl IntoIterator<Item = Rule>) {
+        let rules: Vec<Rule> = rules.into_iter().collect();
+        self.shared.with(|state, _| {
+            for rule in rules {
+                state.script.push(rule);
+            }
+        });
+    }
+
+    /// The fault script: number, rule, how often it has acted.
+    pub fn faults(&self) -> Vec<(u64, Rule, u64)> {
+        let copy = |(number, rule, acted): (u64, &Rule, u64)| (number, rule.clone(), acted);
+        self.shared.look(|state, _| state.script.rules().map(copy).collect())
+    }
+
+    /// Takes a rule out of the fault script; says whether it was there.
+    pub fn remove_fault(&self, number: u64) -> bool {
+        self.shared.with(|state, _| state.script.remove(number))
+    }
+
+    /// Empties the fault script. Requests that hang already go on hanging.
+    pub fn clear_faults(&self) {
+        self.shared.with(|state, _| state.script.clear());
     }
 
     /// Another program makes so many requests at this moment, with the key that was made at the start.

@@ -43,8 +43,8 @@ impl Page {
         text
     }
 
-    /// For faults that change what no well-formed page has.
-    pub(crate) fn value(&self, switches: &Switches) -> Map<String, Value> {
+    /// The same as values, for faults that give it types which no page has.
+    pub(crate) fn fields(&self, switches: &Switches) -> Map<String, Value> {
         match serde_json::from_str(&self.text(switches)) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Limited};
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::api::Request;
 use crate::body::ReplyBody;
-use crate::exchange::{Reply, decide};
+use crate::exchange::{Conduct, Reply, decide};
 use crate::handle::Shared;
 use crate::wire::{Planner, Wire};
 
@@ -90,13 +91,19 @@ async fn respond(shared: &Shared, planner: &Planner, request: hyper::Request<Inc
         cookie: text(COOKIE),
         body,
     };
-    let reply = shared.with(|state, now| decide(state, now, &request));
-    let _ = planner;
-    write(reply)
+    let outcome = shared.with(|state, now| decide(state, now, &request));
+    shared.timer.sleep(outcome.latency).await;
+    match outcome.conduct {
+        Conduct::Answer => {}
+        Conduct::Spoil(plan) => planner.set(plan),
+        Conduct::Hang => std::future::pending().await,
+    }
+    write(outcome.reply)
 }
 
 fn write(reply: Reply) -> hyper::Response<ReplyBody> {
-    let mut response = plain(reply.status, reply.body);
+    let mut response = hyper::Response::new(reply.body);
+    *response.status_mut() = status(reply.status);
     for (name, value) in &reply.headers {
         // Scripts may ask for headers that HTTP cannot carry; those are left out.
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
@@ -106,8 +113,14 @@ fn write(reply: Reply) -> hyper::Response<ReplyBody> {
     response
 }
 
-fn plain(status: u16, text: impl Into<bytes::Bytes>) -> hyper::Response<ReplyBody> {
+fn plain(code: u16, text: impl Into<bytes::Bytes>) -> hyper::Response<ReplyBody> {
     let mut response = hyper::Response::new(ReplyBody::text(text));
-    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = status(code);
     response
+}
+
+/// A script may ask for a status that HTTP does not have, or that is no answer.
+fn status(code: u16) -> StatusCode {
+    let status = StatusCode::from_u16(code).ok().filter(|status| !status.is_informational());
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -14,6 +14,7 @@ use crate::limit::Limiter;
 use crate::message::{Message, NewMessage, Row};
 use crate::number::{NewNumber, Numbers};
 use crate::request_log::RequestLog;
+use crate::script::Script;
 use crate::switches::Switches;
 use crate::traffic::{Stream, invent};
 
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) keys: Keys,
     pub(crate) limiter: Limiter,
     pub(crate) issued: Issued,
+    pub(crate) script: Script,
     pub(crate) log: RequestLog,
     pub(crate) stream: Stream,
     pub(crate) session: String,
@@ -41,6 +43,7 @@ impl State {
             keys: Keys::default(),
             limiter: Limiter::default(),
             issued: Issued::default(),
+            script: Script::default(),
             log: RequestLog::new(log_capacity),
             stream: Stream::new(seed),
             session: identity::session(&mut random),

@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::fault::{Ending, Place};
+
 /// What happens to the answer that is about to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -19,26 +21,6 @@ pub(crate) enum Plan {
     Stop { place: Place, ending: Ending },
     /// These bytes come instead of it, then the connection is closed.
     Replace(Vec<u8>),
-}
-
-/// Where an answer stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// After so many bytes of the answer, its head included.
-    Answer(u64),
-    /// After so many bytes of the body.
-    Body(u64),
-}
-
-/// How the connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// In order, as if all had been said.
-    Close,
-    /// With a TCP reset.
-    Reset,
-    /// Not at all: it stays open and silent.
-    Silence,
 }
 
 /// How a request tells its connection what to do with the answer.

@@ -143,10 +143,8 @@ impl<'a> Request<'a> {
 
 fn parse(received: Vec<u8>) -> Result<Response, Broken> {
     let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
-        return Err(match received.starts_with(b"HTTP/1.1 ") || received.is_empty() {
-            true => Broken::Cut(received),
-            false => Broken::NotHttp(received),
-        });
+        let start = &b"HTTP/1.1 "[..received.len().min(9)];
+        return Err(if received.starts_with(start) { Broken::Cut(received) } else { Broken::NotHttp(received) });
     };
     let head = std::str::from_utf8(&received[..end]).unwrap();
     let mut lines = head.split("\r\n");

@@ -2,5 +2,7 @@
 
 mod api;
 mod client;
+mod faults;
 mod keys;
 mod limit;
+mod switches;
