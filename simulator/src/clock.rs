@@ -63,9 +63,9 @@ impl Timer {
         self.advanced.send_modify(|advanced| *advanced = advanced.saturating_add(by));
     }
 
-    /// Waits until this much time has passed on this clock.
-    pub(crate) async fn sleep(&self, duration: Duration) {
-        let until = self.now().elapsed.saturating_add(duration);
+    /// Waits for a moment on this clock. Not for a duration: that would begin whenever the waiting task gets to run,
+    /// and a manual clock may have been advanced by then.
+    pub(crate) async fn sleep_until(&self, until: Duration) {
         let mut advanced = self.advanced.subscribe();
         loop {
             let left = until.saturating_sub(self.now().elapsed);

@@ -20,8 +20,8 @@ use crate::wire::Plan;
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) reply: Reply,
-    /// How much later the answer begins.
-    pub(crate) latency: Duration,
+    /// When the answer begins, on the simulator's clock.
+    pub(crate) begins: Duration,
     pub(crate) conduct: Conduct,
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Outcome 
         Effect::Latency(latency) => *latency,
         _ => Duration::ZERO,
     });
-    Outcome { reply, latency: latency.sum(), conduct }
+    Outcome { reply, begins: now.elapsed + latency.sum::<Duration>(), conduct }
 }
 
 fn conduct(effects: &[Effect]) -> Conduct {

@@ -92,7 +92,7 @@ async fn respond(shared: &Shared, planner: &Planner, request: hyper::Request<Inc
         body,
     };
     let outcome = shared.with(|state, now| decide(state, now, &request));
-    shared.timer.sleep(outcome.latency).await;
+    shared.timer.sleep_until(outcome.begins).await;
     match outcome.conduct {
         Conduct::Answer => {}
         Conduct::Spoil(plan) => planner.set(plan),
