@@ -1,0 +1,87 @@
+//! The only reader of clocks: elapsed time for windows and caches, wall time for rows and headers.
+//!
+//! Invariants: elapsed time never goes back; wall time is elapsed time's companion, both taken in one call, so a
+//! row and the window that it was counted in never disagree about "now". A manual clock stands still until it is
+//! advanced, and whoever sleeps on it wakes when it is.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// Which time a simulator lives in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The machine's time. [`Handle::advance`](crate::Handle::advance) jumps ahead of it.
+    #[default]
+    Real,
+    /// Starts at this instant and stands still until [`Handle::advance`](crate::Handle::advance) is called.
+    Manual(Timestamp),
+}
+
+/// One reading of the clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Since the simulator's start.
+    pub(crate) elapsed: Duration,
+    /// The date, as rows and the `Date` header tell it.
+    pub(crate) wall: Timestamp,
+}
+
+/// A running [`Clock`].
+#[derive(Debug)]
+pub(crate) struct Timer {
+    kind: Clock,
+    origin: Instant,
+    advanced: watch::Sender<Duration>,
+}
+
+impl Timer {
+    #[expect(clippy::disallowed_methods, reason = "this module is the simulator's reader of clocks")]
+    pub(crate) fn start(kind: Clock) -> Self {
+        Self { kind, origin: Instant::now(), advanced: watch::Sender::new(Duration::ZERO) }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this module is the simulator's reader of clocks")]
+    pub(crate) fn now(&self) -> Now {
+        let advanced = *self.advanced.borrow();
+        match self.kind {
+            Clock::Real => Now { elapsed: self.origin.elapsed() + advanced, wall: later(Timestamp::now(), advanced) },
+            Clock::Manual(start) => Now { elapsed: advanced, wall: later(start, advanced) },
+        }
+    }
+
+    /// How much is left of this much real time, whenever it is asked.
+    #[expect(clippy::disallowed_methods, reason = "this module is the simulator's reader of clocks")]
+    pub(crate) fn deadline(limit: Duration) -> impl Fn() -> Duration {
+        let start = Instant::now();
+        move || limit.saturating_sub(start.elapsed())
+    }
+
+    /// Jumps ahead and wakes whoever sleeps past the new time.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.advanced.send_modify(|advanced| *advanced = advanced.saturating_add(by));
+    }
+
+    /// Waits for a moment on this clock. Not for a duration: that would begin whenever the waiting task gets to run,
+    /// and a manual clock may have been advanced by then.
+    pub(crate) async fn sleep_until(&self, until: Duration) {
+        let mut advanced = self.advanced.subscribe();
+        loop {
+            let left = until.saturating_sub(self.now().elapsed);
+            if left.is_zero() {
+                return;
+            }
+            let ticking = self.kind == Clock::Real;
+            tokio::select! {
+                () = tokio::time::sleep(left), if ticking => {}
+                changed = advanced.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// A time of day that cannot overflow: the far ends of the calendar stay where they are.
+pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
+    time.saturating_add(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(time)
+}

@@ -1,0 +1,84 @@
+//! Cursors: a place in the order, written as the API writes it.
+//!
+//! Invariant: a cursor says behind which row to go on, and is decided by the text alone; only a lifetime makes the
+//! simulator remember which cursors it handed out.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+
+use crate::message::time_text;
+use crate::switches::{CursorText, Switches};
+
+/// The row behind which a page begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) ms: i64,
+    pub(crate) id: String,
+}
+
+impl Cursor {
+    pub(crate) fn text(&self, style: CursorText) -> String {
+        let documented = STANDARD.encode(format!("{}|{}", time_text(self.ms), self.id));
+        match style {
+            CursorText::Documented => documented,
+            CursorText::Awkward => format!("{AWKWARD_START}{documented}{AWKWARD_END}"),
+        }
+    }
+
+    pub(crate) fn parse(text: &str, style: CursorText) -> Option<Self> {
+        let text = match style {
+            CursorText::Documented => text,
+            CursorText::Awkward => text.strip_prefix(AWKWARD_START)?.strip_suffix(AWKWARD_END)?,
+        };
+        let decoded = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
+        let (time, id) = decoded.split_once('|')?;
+        let time: Timestamp = time.parse().ok()?;
+        Some(Self { ms: time.as_millisecond(), id: id.to_owned() })
+    }
+}
+
+/// Each of these is changed or cut off in a query that is not percent-encoded.
+const AWKWARD_START: &str = "+/ %41#";
+const AWKWARD_END: &str = "&cursor=?;é";
+
+/// When cursors were handed out, if they have a lifetime.
+#[derive(Debug, Default)]
+pub(crate) struct Issued {
+    times: HashMap<String, Duration>,
+}
+
+impl Issued {
+    pub(crate) fn remember(&mut self, cursor: &str, now: Duration, switches: &Switches) {
+        if switches.cursor_lifetime.is_some() {
+            self.times.insert(cursor.to_owned(), now);
+        }
+    }
+
+    /// Whether a lifetime is set and over; a cursor from before it was set has outlived it.
+    pub(crate) fn expired(&self, cursor: &str, now: Duration, switches: &Switches) -> bool {
+        switches
+            .cursor_lifetime
+            .is_some_and(|lifetime| self.times.get(cursor).is_none_or(|&issued| now.saturating_sub(issued) >= lifetime))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_example_is_reproduced() {
+        let time: Timestamp = "2025-06-15T12:00:00Z".parse().unwrap();
+        let cursor = Cursor { ms: time.as_millisecond(), id: "abcd1234".to_owned() };
+        let text = cursor.text(CursorText::Documented);
+        assert_eq!(text, "MjAyNS0wNi0xNVQxMjowMDowMC4wMDBafGFiY2QxMjM0");
+        assert_eq!(Cursor::parse(&text, CursorText::Documented), Some(cursor.clone()));
+        assert_eq!(Cursor::parse(&text, CursorText::Awkward), None);
+        let awkward = cursor.text(CursorText::Awkward);
+        assert_eq!(Cursor::parse(&awkward, CursorText::Awkward), Some(cursor));
+    }
+}

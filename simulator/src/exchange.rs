@@ -1,0 +1,162 @@
+//! From a request to everything that happens to its answer: who asks, what it costs, what is said, what goes wrong.
+//!
+//! Invariants: a request is decided in one piece, under one lock, at one reading of the clock; the order is
+//! authentication (401), limit (429), then the rest; a request with a valid key is counted, whatever comes of it.
+
+use std::time::Duration;
+
+use crate::api::{Answer, Caller, Content, Request, answer, identify};
+use crate::body::ReplyBody;
+use crate::clock::Now;
+use crate::damage;
+use crate::fault::{Effect, Place};
+use crate::limit::Verdict;
+use crate::request_log::LoggedRequest;
+use crate::state::State;
+use crate::switches::{LimitText, Switches};
+use crate::wire::Plan;
+
+/// What happens on the connection.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) reply: Reply,
+    /// When the answer begins, on the simulator's clock.
+    pub(crate) begins: Duration,
+    pub(crate) conduct: Conduct,
+}
+
+/// Whether the answer arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    Answer,
+    /// As far as this plan lets it.
+    Spoil(Plan),
+    Hang,
+}
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: ReplyBody,
+}
+
+/// Decides what happens to a request, and logs it.
+pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Outcome {
+    let caller = identify(state, now, request);
+    let State { limiter, switches, script, keys, random, .. } = state;
+    let verdict = match &caller {
+        Caller::Key(id) => limiter.spend(id, now.elapsed, switches),
+        Caller::Session | Caller::Nobody => Verdict::untouched(switches),
+    };
+    let page = request.is_list() && verdict.allowed && caller != Caller::Nobody;
+    let (fault, effects) = script.choose(request, &caller, page, keys, random).unzip();
+    let effects: Vec<Effect> = effects.unwrap_or_default();
+
+    damage::before(&effects, state, now);
+    let said = if verdict.allowed { answer(state, now, request, &caller) } else { refuse(&verdict, &state.switches) };
+    let said = damage::spoil(&effects, said, request, &verdict, &state.switches);
+    let rows = match &said.content {
+        Content::Page(page) => page.rows.len(),
+        _ => 0,
+    };
+    let reply = reply(said, &effects, &verdict, now, &state.switches);
+    let conduct = conduct(&effects);
+    let answered = match &conduct {
+        Conduct::Answer => true,
+        Conduct::Spoil(Plan::Stop { place, .. }) => *place != Place::Answer(0),
+        Conduct::Spoil(Plan::Replace(_)) | Conduct::Hang => false,
+    };
+    state.log.push(LoggedRequest {
+        number: 0,
+        at: now.elapsed,
+        wall: now.wall,
+        method: request.method.clone(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        cursor: request.parameter("cursor"),
+        key: match &caller {
+            Caller::Key(id) => Some(id.clone()),
+            Caller::Session | Caller::Nobody => None,
+        },
+        session: caller == Caller::Session,
+        status: answered.then_some(reply.status),
+        bytes: reply.body.len(),
+        rows,
+        fault,
+    });
+    let latency = effects.iter().map(|effect| match effect {
+        Effect::Latency(latency) => *latency,
+        _ => Duration::ZERO,
+    });
+    Outcome { reply, begins: now.elapsed + latency.sum::<Duration>(), conduct }
+}
+
+fn conduct(effects: &[Effect]) -> Conduct {
+    let conduct = effects.iter().find_map(|effect| match effect {
+        Effect::Hang => Some(Conduct::Hang),
+        Effect::Break { at, ending } => Some(Conduct::Spoil(Plan::Stop { place: *at, ending: *ending })),
+        Effect::NotHttp => Some(Conduct::Spoil(Plan::Replace(b"220 mail.example.com ESMTP\r\n".to_vec()))),
+        _ => None,
+    });
+    conduct.unwrap_or(Conduct::Answer)
+}
+
+pub(crate) fn refuse(verdict: &Verdict, switches: &Switches) -> Answer {
+    let seconds = verdict.reset_seconds(switches.reset);
+    let time = match switches.limit_text {
+        LimitText::Seconds => format!("{seconds} seconds"),
+        LimitText::Minutes => match seconds.div_ceil(60) {
+            1 => "1 minute".to_owned(),
+            minutes => format!("{minutes} minutes"),
+        },
+    };
+    Answer::error(429, "RATE_LIMIT_EXCEEDED", &format!("Rate limit exceeded, retry in {time}"), switches.pretty)
+}
+
+fn reply(answer: Answer, effects: &[Effect], verdict: &Verdict, now: Now, switches: &Switches) -> Reply {
+    let reset = verdict.reset_seconds(switches.reset).to_string();
+    let mut headers = vec![
+        ("x-ratelimit-limit".to_owned(), verdict.limit.to_string()),
+        ("x-ratelimit-remaining".to_owned(), verdict.remaining.to_string()),
+        ("x-ratelimit-reset".to_owned(), reset.clone()),
+    ];
+    if answer.status == 429 && switches.retry_after {
+        headers.push(("retry-after".to_owned(), reset));
+    }
+    if let Some(date) = date(now, switches) {
+        headers.push(("date".to_owned(), date));
+    }
+    let (kind, body) = match answer.content {
+        Content::Page(page) => (JSON, page.text(switches)),
+        Content::Json(text) => (JSON, text),
+        Content::Html(text) => ("text/html; charset=UTF-8", text),
+        Content::Empty => ("", String::new()),
+    };
+    if !kind.is_empty() {
+        headers.push(("content-type".to_owned(), kind.to_owned()));
+    }
+    damage::change_headers(effects, &mut headers, now);
+    let huge = effects.iter().find_map(|effect| match effect {
+        Effect::HugeBody(bytes) if kind == JSON => Some(*bytes),
+        _ => None,
+    });
+    let body = match huge {
+        Some(bytes) => ReplyBody::padded(&body, bytes),
+        None => {
+            let mut body = body.into_bytes();
+            damage::malform(effects, &mut body);
+            ReplyBody::text(body)
+        }
+    };
+    Reply { status: answer.status, headers, body }
+}
+
+const JSON: &str = "application/json; charset=utf-8";
+
+/// The `Date` header, as far from the clock as the switches say.
+fn date(now: Now, switches: &Switches) -> Option<String> {
+    let time = now.wall.saturating_add(switches.date_skew).ok().filter(|_| switches.date)?;
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
+}

@@ -1,0 +1,395 @@
+//! What a test holds in its hands: the simulated account, changed and observed from any thread.
+//!
+//! Invariants: every call sees the state brought up to the present moment, and its change is complete when it
+//! returns; whoever waits is woken by every request and every change.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::clock::{Now, Timer};
+use crate::fault::Rule;
+use crate::key::{CreatedKey, Key, TooManyKeys};
+use crate::message::{NewMessage, Row};
+use crate::number::{NewNumber, Number};
+use crate::request_log::{Counters, LoggedRequest};
+use crate::state::State;
+use crate::switches::Switches;
+use crate::traffic::Traffic;
+
+/// The state, and what belongs to it, shared by all connections and handles.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) timer: Timer,
+    changed: Condvar,
+    version: watch::Sender<u64>,
+    listening: watch::Sender<bool>,
+    /// The id of the key made at the start, which the other program uses too.
+    key: String,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State, timer: Timer, key: String) -> Self {
+        Self {
+            state: Mutex::new(state),
+            timer,
+            changed: Condvar::new(),
+            version: watch::Sender::new(0),
+            listening: watch::Sender::new(true),
+            key,
+        }
+    }
+
+    /// Does something with the state of this moment, and wakes whoever waits for a change.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Now) -> T) -> T {
+        let (mut state, now) = self.lock();
+        let result = work(&mut state, now);
+        self.wake(&state);
+        result
+    }
+
+    /// Looks at the state of this moment.
+    fn look<T>(&self, work: impl FnOnce(&State, Now) -> T) -> T {
+        let (state, now) = self.lock();
+        work(&state, now)
+    }
+
+    fn lock(&self) -> (MutexGuard<'_, State>, Now) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: two requests are decided in the order of their times.
+        let now = self.timer.now();
+        state.catch_up(now);
+        (state, now)
+    }
+
+    /// Only with the lock held: nobody can be between looking and waiting.
+    fn wake(&self, _: &MutexGuard<'_, State>) {
+        self.version.send_modify(|version| *version += 1);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn listening(&self) -> watch::Receiver<bool> {
+        self.listening.subscribe()
+    }
+}
+
+/// A time limit passed before what was waited for came true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl std::fmt::Display for TimedOut {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("what was waited for did not come true in time")
+    }
+}
+
+impl std::error::Error for TimedOut {}
+
+/// Changes and observes a running [`Simulator`](crate::Simulator), from any thread, for as long as one likes.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// # Messages
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Adds a message and returns its id.
+    pub fn add(&self, message: NewMessage) -> String {
+        self.add_many([message]).pop().unwrap_or_default()
+    }
+
+    /// Adds messages at one stroke, the first one as the first to arrive, and returns their ids.
+    pub fn add_many(&self, messages: impl IntoIterator<Item = NewMessage>) -> Vec<String> {
+        let messages = messages.into_iter().collect();
+        self.shared.with(|state, now| state.add(messages, now))
+    }
+
+    /// Adds believable messages, spread over the time before now and over all numbers.
+    pub fn add_history(&self, count: usize, length: Duration) {
+        self.shared.with(|state, now| state.add_history(count, length, now));
+    }
+
+    /// Takes a message out of the list; says whether it was there.
+    pub fn vanish(&self, id: &str) -> bool {
+        self.shared.with(|state, _| state.feed.vanish(id))
+    }
+
+    /// Puts a vanished message back; says whether it had vanished.
+    pub fn restore(&self, id: &str) -> bool {
+        self.shared.with(|state, _| state.feed.restore(id))
+    }
+
+    /// Lists a message as if it had this time, whatever time it shows; says whether it is there.
+    pub fn relocate(&self, id: &str, to: Timestamp) -> bool {
+        self.shared.with(|state, _| state.feed.relocate(id, to.as_millisecond()))
+    }
+
+    /// Forgets all messages.
+    pub fn clear_messages(&self) {
+        self.shared.with(|state, _| state.feed.clear(&state.switches));
+    }
+
+    /// How many messages are in the list.
+    pub fn message_count(&self) -> usize {
+        self.shared.look(|state, _| state.feed.len())
+    }
+
+    /// All messages in the list, in its order.
+    pub fn rows(&self) -> Vec<Row> {
+        self.shared.look(|state, _| state.feed.order.iter().map(|slot| state.row(slot)).collect())
+    }
+
+    /// All messages that there ever were, vanished ones too, in the order in which they were added.
+    pub fn all_rows(&self) -> Vec<Row> {
+        self.shared.look(|state, _| state.feed.slots().map(|slot| state.row(slot)).collect())
+    }
+
+    /// One message.
+    pub fn row(&self, id: &str) -> Option<Row> {
+        self.shared.look(|state, _| state.feed.find(id).map(|slot| state.row(slot)))
+    }
+
+    /// Lets messages come by themselves from now on.
+    pub fn set_traffic(&self, traffic: Traffic) {
+        self.shared.with(|state, now| state.stream.set(traffic, now));
+    }
+
+    /// The stream of messages that come by themselves.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.look(|state, _| state.stream.traffic())
+    }
+}
+
+/// # The account
+impl Handle {
+    /// Rents a number, or changes the one with that id or phone number.
+    pub fn add_number(&self, number: NewNumber) -> Number {
+        self.shared.with(|state, now| {
+            let index = state.rent(number, now);
+            state.numbers.get(index).clone()
+        })
+    }
+
+    /// All numbers, in the order in which they were rented.
+    pub fn numbers(&self) -> Vec<Number> {
+        self.shared.look(|state, _| state.numbers.all().to_vec())
+    }
+
+    /// Makes an API key.
+    ///
+    /// # Errors
+    /// If the account has as many active keys as it may have.
+    pub fn create_key(&self, name: &str, expires_at: Option<Timestamp>) -> Result<CreatedKey, TooManyKeys> {
+        self.shared.with(|state, now| {
+            let State { keys, switches, random, .. } = state;
+            keys.create(name, expires_at, now, switches, random)
+        })
+    }
+
+    /// All keys, revoked ones too.
+    pub fn keys(&self) -> Vec<Key> {
+        self.shared.look(|state, _| state.keys.all().cloned().collect())
+    }
+
+    /// Revokes a key, given by id, secret or name. It goes on being accepted for the rest of its cache time.
+    /// Says whether there is such a key that was not revoked yet.
+    pub fn revoke_key(&self, key: &str) -> bool {
+        self.shared.with(|state, now| state.keys.revoke(key, now))
+    }
+
+    /// Sets or lifts the expiry of a key, given by id, secret or name; says whether there is one.
+    pub fn expire_key(&self, key: &str, at: Option<Timestamp>) -> bool {
+        self.shared.with(|state, _| state.keys.set_expiry(key, at))
+    }
+
+    /// Ends all cache times: every key is looked at again when it is next used.
+    pub fn forget_key_cache(&self) {
+        self.shared.with(|state, _| state.keys.forget_cache());
+    }
+}
+
+/// # How the API behaves
+impl Handle {
+    /// The switches as they stand.
+    pub fn switches(&self) -> Switches {
+        self.shared.look(|state, _| state.switches.clone())
+    }
+
+    /// Changes switches: `handle.set_switches(|switches| switches.pretty = true)`.
+    pub fn set_switches(&self, change: impl FnOnce(&mut Switches)) {
+        self.shared.with(|state, _| {
+            let mut switches = state.switches.clone();
+            change(&mut switches);
+            state.set_switches(switches);
+        });
+    }
+
+    /// Puts a rule at the end of the fault script and returns its number.
+    pub fn add_fault(&self, rule: Rule) -> u64 {
+        self.shared.with(|state, _| state.script.push(rule))
+    }
+
+    /// Puts rules at the end of the fault script.
+    pub fn add_faults(&self, rules: impl IntoIterator<Item = Rule>) {
+        let rules: Vec<Rule> = rules.into_iter().collect();
+        self.shared.with(|state, _| {
+            for rule in rules {
+                state.script.push(rule);
+            }
+        });
+    }
+
+    /// The fault script: number, rule, how often it has acted.
+    pub fn faults(&self) -> Vec<(u64, Rule, u64)> {
+        let copy = |(number, rule, acted): (u64, &Rule, u64)| (number, rule.clone(), acted);
+        self.shared.look(|state, _| state.script.rules().map(copy).collect())
+    }
+
+    /// Takes a rule out of the fault script; says whether it was there.
+    pub fn remove_fault(&self, number: u64) -> bool {
+        self.shared.with(|state, _| state.script.remove(number))
+    }
+
+    /// Empties the fault script. Requests that hang already go on hanging.
+    pub fn clear_faults(&self) {
+        self.shared.with(|state, _| state.script.clear());
+    }
+
+    /// Another program makes so many requests at this moment, with the key that was made at the start.
+    pub fn spend(&self, requests: u32) {
+        self.spend_with(&self.shared.key, requests);
+    }
+
+    /// The same with another key, given by id, secret or name; an unknown one spends nothing.
+    pub fn spend_with(&self, key: &str, requests: u32) {
+        self.shared.with(|state, now| {
+            let State { keys, limiter, switches, .. } = state;
+            if let Some(key) = keys.find(key) {
+                limiter.spend_foreign(&key.id, requests, now.elapsed, switches);
+            }
+        });
+    }
+
+    /// Another program makes so many requests a minute from now on, with the key that was made at the start; zero
+    /// ends it.
+    pub fn set_foreign_client(&self, per_minute: f64) {
+        self.set_foreign_client_with(&self.shared.key, per_minute);
+    }
+
+    /// The same with another key, given by id, secret or name; an unknown one spends nothing.
+    pub fn set_foreign_client_with(&self, key: &str, per_minute: f64) {
+        self.shared.with(|state, now| {
+            let State { keys, limiter, switches, .. } = state;
+            if let Some(key) = keys.find(key) {
+                limiter.set_foreign(&key.id, per_minute, now.elapsed, switches);
+            }
+        });
+    }
+
+    /// Opens all windows of the rate limit anew.
+    pub fn reset_limits(&self) {
+        self.shared.with(|state, _| state.limiter.clear());
+    }
+
+    /// While it does not listen, connections are refused, as when the API's host is down; open ones are closed.
+    /// The port stays the same.
+    pub fn set_listening(&self, listening: bool) {
+        self.shared.listening.send_replace(listening);
+    }
+
+    /// Moves the clock ahead.
+    pub fn advance(&self, by: Duration) {
+        self.shared.timer.advance(by);
+        // Whatever has become due is there before this returns.
+        self.shared.with(|_, _| ());
+    }
+
+    /// The date on the simulator's clock, without the skew of the `Date` header.
+    pub fn now(&self) -> Timestamp {
+        self.shared.look(|_, now| now.wall)
+    }
+
+    /// Time since the simulator's start, on its clock.
+    pub fn elapsed(&self) -> Duration {
+        self.shared.look(|_, now| now.elapsed)
+    }
+}
+
+/// # What was seen
+impl Handle {
+    /// All logged requests.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.requests_after(0)
+    }
+
+    /// The logged requests with a number above this one.
+    pub fn requests_after(&self, number: u64) -> Vec<LoggedRequest> {
+        self.shared.look(|state, _| state.log.after(number).cloned().collect())
+    }
+
+    /// Totals.
+    pub fn counters(&self) -> Counters {
+        self.shared.look(|state, _| state.log.counters.clone())
+    }
+
+    /// The most logged requests that arrived within any stretch of time of this length (its end not included:
+    /// requests exactly one window apart are not in the same window).
+    pub fn max_requests_in_any(&self, length: Duration) -> usize {
+        self.shared.look(|state, _| state.log.most_within(length))
+    }
+
+    /// Forgets the log and the totals.
+    pub fn clear_requests(&self) {
+        self.shared.with(|state, _| state.log.clear());
+    }
+
+    /// Waits until a condition holds, looking again after every request and every change.
+    ///
+    /// # Errors
+    /// If it does not hold within the time limit, which is real time.
+    pub async fn wait_until(&self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> Result<(), TimedOut> {
+        let mut version = self.shared.version.subscribe();
+        let wait = async {
+            while !condition(self) {
+                if version.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(limit, wait).await.map_err(|_| TimedOut)
+    }
+
+    /// [`Handle::wait_until`] for code that is not asynchronous.
+    ///
+    /// # Errors
+    /// If the condition does not hold within the time limit, which is real time.
+    pub fn wait_until_blocking(
+        &self,
+        limit: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> Result<(), TimedOut> {
+        let deadline = Timer::deadline(limit);
+        loop {
+            let seen = *self.shared.version.borrow();
+            if condition(self) {
+                return Ok(());
+            }
+            let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = deadline();
+            if left.is_zero() {
+                return Err(TimedOut);
+            }
+            // A change between the look and the lock has raised the version.
+            let unchanged = |_: &mut State| *self.shared.version.borrow() == seen;
+            let waited = self.shared.changed.wait_timeout_while(state, left, unchanged);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}

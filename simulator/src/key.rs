@@ -1,0 +1,156 @@
+//! API keys: made, listed, revoked, expiring, and accepted a little longer than they should be.
+//!
+//! Invariants: a secret is handed out once, when its key is made, and only compared afterwards; a key that was
+//! accepted is accepted without another look until its cache time is over, so a revocation bites late, never early.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::clock::Now;
+use crate::identity;
+use crate::switches::Switches;
+
+/// A key as the list shows it: without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    /// Its id.
+    pub id: String,
+    /// What it was called.
+    pub name: String,
+    /// The first characters of its secret.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops being accepted.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last accepted.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A key that was just made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedKey {
+    /// Its id.
+    pub id: String,
+    /// The secret, shown this once.
+    pub secret: String,
+}
+
+/// The account has as many active keys as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyKeys {
+    /// How many it may have.
+    pub allowed: usize,
+}
+
+impl std::fmt::Display for TooManyKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "the account has {} active keys, which is as many as it may have", self.allowed)
+    }
+}
+
+impl std::error::Error for TooManyKeys {}
+
+/// The keys of the account.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    list: Vec<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    key: Key,
+    secret: String,
+    /// Accepted without another look until then.
+    cached_until: Option<Duration>,
+}
+
+impl Held {
+    fn valid(&self, now: Now) -> bool {
+        self.key.revoked_at.is_none() && self.key.expires_at.is_none_or(|expires| now.wall < expires)
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.key.id == name || self.secret == name || self.key.name == name
+    }
+}
+
+impl Keys {
+    /// Makes a key.
+    pub(crate) fn create(
+        &mut self,
+        name: &str,
+        expires_at: Option<Timestamp>,
+        now: Now,
+        switches: &Switches,
+        random: &mut fastrand::Rng,
+    ) -> Result<CreatedKey, TooManyKeys> {
+        if self.list.iter().filter(|held| held.valid(now)).count() >= switches.max_keys {
+            return Err(TooManyKeys { allowed: switches.max_keys });
+        }
+        let secret = identity::secret(random);
+        let key = Key {
+            id: format!("key_{}", identity::letters(random, 12)),
+            name: name.to_owned(),
+            prefix: secret.chars().take("jolt_sk_".len() + 4).collect(),
+            created_at: now.wall,
+            expires_at,
+            revoked_at: None,
+            last_used_at: None,
+        };
+        let created = CreatedKey { id: key.id.clone(), secret: secret.clone() };
+        self.list.push(Held { key, secret, cached_until: None });
+        Ok(created)
+    }
+
+    /// The id of the key with this secret, if it is accepted now.
+    pub(crate) fn accept(&mut self, secret: &str, now: Now, switches: &Switches) -> Option<&str> {
+        let held = self.list.iter_mut().find(|held| held.secret == secret)?;
+        let cached = held.cached_until.is_some_and(|until| now.elapsed < until);
+        if !cached {
+            if !held.valid(now) {
+                return None;
+            }
+            held.cached_until = Some(now.elapsed.saturating_add(switches.key_cache));
+        }
+        held.key.last_used_at = Some(now.wall);
+        Some(&held.key.id)
+    }
+
+    /// By id, secret or name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Key> {
+        self.list.iter().find(|held| held.is_called(name)).map(|held| &held.key)
+    }
+
+    /// Revokes a key, given by id, secret or name; says whether there is one that was not revoked yet.
+    pub(crate) fn revoke(&mut self, name: &str, now: Now) -> bool {
+        let Some(held) = self.list.iter_mut().find(|held| held.is_called(name) && held.key.revoked_at.is_none()) else {
+            return false;
+        };
+        held.key.revoked_at = Some(now.wall);
+        true
+    }
+
+    /// Sets or lifts the expiry of a key, given by id, secret or name; says whether there is one.
+    pub(crate) fn set_expiry(&mut self, name: &str, expires_at: Option<Timestamp>) -> bool {
+        let Some(held) = self.list.iter_mut().find(|held| held.is_called(name)) else { return false };
+        held.key.expires_at = expires_at;
+        true
+    }
+
+    /// Looks at every key again when it is next used.
+    pub(crate) fn forget_cache(&mut self) {
+        for held in &mut self.list {
+            held.cached_until = None;
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Key> {
+        self.list.iter().map(|held| &held.key)
+    }
+}

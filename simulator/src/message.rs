@@ -1,0 +1,243 @@
+//! A message: as a test asks for it, as it is kept, and as it is served.
+//!
+//! Invariant: how a message is served depends on the message and the switches alone, so the text that
+//! [`Row::json`] shows is, byte for byte, the text between the brackets of `data`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::number::Number;
+use crate::switches::{Missing, Switches};
+
+/// A message to add. What is not said is made up: a believable id, the first number, now.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NewMessage {
+    /// Its id; one that exists already replaces that message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The number it was sent to, by id or phone number; one that does not exist is made.
+    #[serde(alias = "to", alias = "numberId", skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// Who sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Its text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The one-time code that the vendor found in it.
+    #[serde(alias = "parsedCode", skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// When it was sent to the number; cut to milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
+    /// When it appeared in the list; cut to milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingested_at: Option<Timestamp>,
+    /// As the API shows it.
+    pub encrypted: bool,
+    /// As the API shows it.
+    pub is_read: bool,
+    /// Further fields, with their JSON exactly as it is to be served. A name that the API uses itself replaces that
+    /// field: a message can be served for ever with a time that nobody can read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, Box<RawValue>>,
+}
+
+impl NewMessage {
+    /// A message with everything made up.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the id.
+    pub fn id(self, id: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), ..self }
+    }
+
+    /// Sets the receiving number, by id or phone number.
+    pub fn number(self, number: impl Into<String>) -> Self {
+        Self { number: Some(number.into()), ..self }
+    }
+
+    /// Sets the sender.
+    pub fn from(self, from: impl Into<String>) -> Self {
+        Self { from: Some(from.into()), ..self }
+    }
+
+    /// Sets the text.
+    pub fn body(self, body: impl Into<String>) -> Self {
+        Self { body: Some(body.into()), ..self }
+    }
+
+    /// Sets the one-time code.
+    pub fn code(self, code: impl Into<String>) -> Self {
+        Self { code: Some(code.into()), ..self }
+    }
+
+    /// Sets when it was received.
+    pub fn received_at(self, time: Timestamp) -> Self {
+        Self { received_at: Some(time), ..self }
+    }
+
+    /// Sets when it appeared.
+    pub fn ingested_at(self, time: Timestamp) -> Self {
+        Self { ingested_at: Some(time), ..self }
+    }
+
+    /// Adds a field, or replaces one, with this JSON exactly as it is written.
+    ///
+    /// # Errors
+    /// If `json` is not JSON.
+    pub fn extra(mut self, name: impl Into<String>, json: &str) -> Result<Self, serde_json::Error> {
+        self.extra.insert(name.into(), RawValue::from_string(json.to_owned())?);
+        Ok(self)
+    }
+}
+
+/// A message as the simulator knows it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// The id of the number that received it.
+    pub number_id: String,
+    /// Who sent it.
+    pub from: String,
+    /// The phone number that received it.
+    pub to: String,
+    /// Its text.
+    pub body: String,
+    /// Its one-time code.
+    pub code: Option<String>,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// When it appeared.
+    pub ingested_at: Timestamp,
+    /// Whether it has been taken out of the list.
+    pub vanished: bool,
+    /// Exactly the bytes that a page holds for it.
+    pub json: String,
+}
+
+/// A message as it is kept: a million of them fit into a few hundred megabytes.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) id: Box<str>,
+    pub(crate) number: usize,
+    pub(crate) from: Box<str>,
+    pub(crate) body: Box<str>,
+    pub(crate) code: Option<Box<str>>,
+    pub(crate) received_ms: i64,
+    pub(crate) ingested_ms: i64,
+    pub(crate) encrypted: bool,
+    pub(crate) is_read: bool,
+    pub(crate) extra: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Message {
+    /// The text between the brackets of `data`.
+    pub(crate) fn json(&self, number: &Number, switches: &Switches) -> String {
+        let served = Served { message: self, number, empty: switches.empty_fields };
+        row_text(&served, switches.pretty)
+    }
+
+    pub(crate) fn row(&self, number: &Number, switches: &Switches, vanished: bool) -> Row {
+        Row {
+            id: self.id.to_string(),
+            number_id: number.id.clone(),
+            from: self.from.to_string(),
+            to: number.phone_number.clone(),
+            body: self.body.to_string(),
+            code: self.code.as_ref().map(ToString::to_string),
+            received_at: time(self.received_ms),
+            ingested_at: time(self.ingested_ms),
+            vanished,
+            json: self.json(number, switches),
+        }
+    }
+}
+
+struct Served<'a> {
+    message: &'a Message,
+    number: &'a Number,
+    empty: Missing,
+}
+
+impl Serialize for Served<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct NumberOfMessage<'a> {
+            id: &'a str,
+            phone_number: &'a str,
+        }
+        let Self { message, number, empty } = self;
+        let of_number = NumberOfMessage { id: &number.id, phone_number: &number.phone_number };
+        let mut fields = Fields { map: serializer.serialize_map(None)?, extra: &message.extra, shown: Vec::new() };
+        fields.field("id", &message.id)?;
+        fields.field("numberId", &number.id)?;
+        fields.field("number", &of_number)?;
+        fields.field("from", &message.from)?;
+        fields.field("to", &number.phone_number)?;
+        fields.field("body", &message.body)?;
+        if message.code.is_some() || *empty == Missing::Null || message.extra.contains_key("parsedCode") {
+            fields.field("parsedCode", &message.code)?;
+        }
+        fields.field("encrypted", &message.encrypted)?;
+        fields.field("isRead", &message.is_read)?;
+        fields.field("receivedAt", &time_text(message.received_ms))?;
+        fields.field("ingestedAt", &time_text(message.ingested_ms))?;
+        fields.end()
+    }
+}
+
+/// Writes the API's own fields, each replaced by an extra one of its name, and the remaining extra ones at the end.
+struct Fields<'a, M> {
+    map: M,
+    extra: &'a BTreeMap<String, Box<RawValue>>,
+    shown: Vec<&'static str>,
+}
+
+impl<M: SerializeMap> Fields<'_, M> {
+    fn field(&mut self, name: &'static str, value: &impl Serialize) -> Result<(), M::Error> {
+        match self.extra.get(name) {
+            Some(raw) => {
+                self.shown.push(name);
+                self.map.serialize_entry(name, raw)
+            }
+            None => self.map.serialize_entry(name, value),
+        }
+    }
+
+    fn end(mut self) -> Result<M::Ok, M::Error> {
+        for (name, raw) in self.extra {
+            if !self.shown.contains(&name.as_str()) {
+                self.map.serialize_entry(name, raw)?;
+            }
+        }
+        self.map.end()
+    }
+}
+
+/// One row's text; indented as deep as it stands in its page, for indentation is part of the bytes.
+pub(crate) fn row_text(row: &impl Serialize, pretty: bool) -> String {
+    let text = if pretty { serde_json::to_string_pretty(row) } else { serde_json::to_string(row) };
+    // Keys are strings and nothing here fails to serialize; an empty row would be seen at once.
+    let text = text.unwrap_or_default();
+    if pretty { text.replace('\n', "\n    ") } else { text }
+}
+
+/// `2025-06-15T12:00:00.000Z`, as the API writes every time.
+pub(crate) fn time_text(ms: i64) -> String {
+    format!("{:.3}", time(ms))
+}
+
+/// Milliseconds that came from a [`Timestamp`] always fit into one.
+pub(crate) fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,193 @@
+//! The rented numbers and the list of them.
+//!
+//! Invariant: a number stays at its index for ever; messages refer to it by that. What a row counts
+//! (`messageCount`, `lastMessageAt`, …) is read from the feed when it is served, and kept nowhere twice.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::switches::Missing;
+
+/// A number to rent. What is not said is made up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NewNumber {
+    /// Its id; one that exists already replaces that number.
+    pub id: Option<String>,
+    /// In E.164.
+    pub phone_number: Option<String>,
+    /// `ACTIVE` unless said otherwise.
+    pub status: Option<String>,
+    /// As a dashboard shows the status.
+    pub display_status: Option<String>,
+    /// The service it was rented for.
+    pub service_name: Option<String>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Remarks.
+    pub notes: Option<String>,
+    /// Somebody else's, shared with this account: `scope=shared`.
+    pub shared: bool,
+    /// When it was rented.
+    pub created_at: Option<Timestamp>,
+    /// When the rent ends.
+    pub expires_at: Option<Timestamp>,
+    /// When the next payment is due.
+    pub next_billing_date: Option<Timestamp>,
+    /// What it is paid with.
+    pub subscription_id: Option<String>,
+    /// Whether the rent goes on by itself.
+    pub auto_renew_enabled: Option<bool>,
+}
+
+/// A rented number.
+#[derive(Clone, Debug)]
+pub struct Number {
+    /// Its id.
+    pub id: String,
+    /// In E.164.
+    pub phone_number: String,
+    /// `ACTIVE`, `EXPIRED`, …
+    pub status: String,
+    /// Everything else that was said about it.
+    pub details: NewNumber,
+    /// When it was rented, in milliseconds of the epoch.
+    pub(crate) created_ms: i64,
+}
+
+/// What the feed knows about a number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) messages: usize,
+    pub(crate) unread: usize,
+    pub(crate) last_ms: Option<i64>,
+}
+
+/// All numbers of the account.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    list: Vec<Number>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Numbers {
+    pub(crate) fn all(&self) -> &[Number] {
+        &self.list
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &Number {
+        &self.list[index]
+    }
+
+    /// By id or phone number.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// By id alone: what `numberId` means.
+    pub(crate) fn find_id(&self, id: &str) -> Option<usize> {
+        self.find(id).filter(|&index| self.list[index].id == id)
+    }
+
+    /// Rents a number, or changes the one with that id or phone number; returns its index.
+    pub(crate) fn add(&mut self, new: NewNumber, now: Timestamp, random: &mut fastrand::Rng) -> usize {
+        let existing = new.id.iter().chain(&new.phone_number).find_map(|name| self.find(name));
+        let old = existing.map(|index| &self.list[index]);
+        let id = new.id.clone().or_else(|| old.map(|old| old.id.clone()));
+        let phone = new.phone_number.clone().or_else(|| old.map(|old| old.phone_number.clone()));
+        let created_at = new.created_at.or_else(|| old.map(|old| crate::message::time(old.created_ms)));
+        let number = Number {
+            id: id.unwrap_or_else(|| format!("num_{}", crate::identity::letters(random, 12))),
+            phone_number: phone.unwrap_or_else(|| self.unused_phone(random)),
+            status: new.status.clone().unwrap_or_else(|| "ACTIVE".to_owned()),
+            created_ms: created_at.unwrap_or(now).as_millisecond(),
+            details: new,
+        };
+        let index = existing.unwrap_or(self.list.len());
+        if existing.is_some() {
+            self.by_name.retain(|_, known| *known != index);
+        }
+        self.by_name.insert(number.id.clone(), index);
+        self.by_name.insert(number.phone_number.clone(), index);
+        match self.list.get_mut(index) {
+            Some(place) => *place = number,
+            None => self.list.push(number),
+        }
+        index
+    }
+
+    fn unused_phone(&self, random: &mut fastrand::Rng) -> String {
+        loop {
+            // 555-01xx belongs to fiction in every area: nobody is ever called by mistake.
+            let phone = format!("+1{}55501{:02}", random.u32(201..990), random.u32(0..100));
+            if self.find(&phone).is_none() {
+                return phone;
+            }
+        }
+    }
+}
+
+impl Number {
+    /// The row of `/v1/numbers`.
+    pub(crate) fn json(&self, counts: Counts, empty: Missing, pretty: bool) -> String {
+        let details = &self.details;
+        let text = |value: &Option<String>| Some(value.clone());
+        let time = |value: Option<Timestamp>| value.map(|time| format!("{time:.3}"));
+        let keep = |value: Option<Option<String>>| value.filter(|value| value.is_some() || empty == Missing::Null);
+        let created = crate::message::time_text(self.created_ms);
+        let row = NumberRow {
+            id: &self.id,
+            phone_number: &self.phone_number,
+            status: &self.status,
+            display_status: keep(text(&details.display_status)),
+            service_name: keep(text(&details.service_name)),
+            tags: &details.tags,
+            notes: keep(text(&details.notes)),
+            updated_at: counts.last_ms.map_or_else(|| created.clone(), crate::message::time_text),
+            rented_at: created.clone(),
+            created_at: created,
+            expires_at: keep(Some(time(details.expires_at))),
+            next_billing_date: keep(Some(time(details.next_billing_date))),
+            message_count: counts.messages,
+            unread_count: counts.unread,
+            last_message_at: keep(Some(counts.last_ms.map(crate::message::time_text))),
+            subscription_id: keep(text(&details.subscription_id)),
+            auto_renew_enabled: Some(details.auto_renew_enabled)
+                .filter(|value| value.is_some() || empty == Missing::Null),
+        };
+        crate::message::row_text(&row, pretty)
+    }
+}
+
+/// The outer option says whether the field is shown, the inner one whether it has a value.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NumberRow<'a> {
+    id: &'a str,
+    phone_number: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_status: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_name: Option<Option<String>>,
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<Option<String>>,
+    created_at: String,
+    updated_at: String,
+    rented_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_billing_date: Option<Option<String>>,
+    message_count: usize,
+    unread_count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_message_at: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_id: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_renew_enabled: Option<Option<bool>>,
+}

@@ -1,0 +1,112 @@
+//! What was asked and what was answered, for tests to look at afterwards.
+//!
+//! Invariants: every request to the API is logged when it arrives, before any of its answer is sent, and in that
+//! order; requests to the control API are not. No entry holds a secret. The log keeps the newest entries, its
+//! counters everything.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// One request to the API.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoggedRequest {
+    /// Counted from 1.
+    pub number: u64,
+    /// When it arrived, since the simulator's start, on the simulator's clock.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub at: Duration,
+    /// When it arrived, as a date.
+    pub wall: Timestamp,
+    /// `GET`, …
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// As it came, still percent-encoded.
+    pub query: String,
+    /// The `cursor` in it, decoded.
+    pub cursor: Option<String>,
+    /// The id of the key that was accepted.
+    pub key: Option<String>,
+    /// Whether a browser session was accepted.
+    pub session: bool,
+    /// What was answered; nothing if a fault left it without an answer.
+    pub status: Option<u16>,
+    /// Length of the answer's body, as announced.
+    pub bytes: u64,
+    /// Rows on the page that was answered.
+    pub rows: usize,
+    /// Which fault rule had its way, counted from 1 in the order in which rules were added.
+    pub fault: Option<u64>,
+}
+
+/// Totals since the start or the last `clear`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Requests to the API.
+    pub requests: u64,
+    /// Answers by status; 0 stands for no answer.
+    pub by_status: BTreeMap<u16, u64>,
+    /// Requests that a fault rule had its way with.
+    pub faults: u64,
+    /// Rows on all pages.
+    pub rows: u64,
+    /// Bytes of all bodies.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct RequestLog {
+    entries: VecDeque<LoggedRequest>,
+    capacity: usize,
+    logged: u64,
+    pub(crate) counters: Counters,
+}
+
+impl RequestLog {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { entries: VecDeque::new(), capacity, logged: 0, counters: Counters::default() }
+    }
+
+    pub(crate) fn push(&mut self, mut entry: LoggedRequest) {
+        self.logged += 1;
+        entry.number = self.logged;
+        self.counters.requests += 1;
+        *self.counters.by_status.entry(entry.status.unwrap_or(0)).or_default() += 1;
+        self.counters.faults += u64::from(entry.fault.is_some());
+        self.counters.rows += entry.rows as u64;
+        self.counters.bytes += entry.bytes;
+        if self.entries.len() == self.capacity {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// Entries with a number above `after`.
+    pub(crate) fn after(&self, after: u64) -> impl Iterator<Item = &LoggedRequest> {
+        self.entries.iter().skip(self.entries.partition_point(|entry| entry.number <= after))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.counters = Counters::default();
+    }
+
+    /// The most requests that arrived within any stretch of this length, its end not included: a request exactly one
+    /// window after another is not in the same window.
+    pub(crate) fn most_within(&self, length: Duration) -> usize {
+        let mut oldest = 0;
+        let mut most = 0;
+        for (newest, entry) in self.entries.iter().enumerate() {
+            while entry.at.saturating_sub(self.entries[oldest].at) >= length && oldest < newest {
+                oldest += 1;
+            }
+            most = most.max(newest + 1 - oldest);
+        }
+        most
+    }
+}

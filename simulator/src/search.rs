@@ -1,0 +1,122 @@
+//! One page of messages: which rows, whether there are more, how many in all.
+//!
+//! Invariant: a page without a filter, or with one, touches about as many messages as it shows, however many there
+//! are. With more filters it may read the shortest order that serves.
+
+use crate::cursor::Cursor;
+use crate::feed::Feed;
+use crate::ranked::Ranked;
+use crate::switches::{Since, Switches};
+
+/// What a request asks for, after its parameters were understood.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Search {
+    pub(crate) number: Option<usize>,
+    pub(crate) from: Option<String>,
+    pub(crate) since_ms: Option<i64>,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) limit: usize,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) slots: Vec<u32>,
+    pub(crate) more: bool,
+    pub(crate) total: usize,
+}
+
+impl Feed {
+    pub(crate) fn search(&self, search: &Search, switches: &Switches) -> Found {
+        match (search.since_ms, switches.since) {
+            (Some(_), Since::MatchesNothing) => Found { slots: Vec::new(), more: false, total: 0 },
+            (Some(since), Since::ReceivedAt | Since::IngestedAt) => {
+                let least = if switches.since_inclusive { since } else { since.saturating_add(1) };
+                self.search_since(search, least)
+            }
+            _ => self.search_all(search),
+        }
+    }
+
+    fn search_all(&self, search: &Search) -> Found {
+        let base = self.base(search);
+        let slots = base.from(self.start(base, search)).filter(|&slot| self.matches(slot, search));
+        let slots = slots.take(search.limit + 1).collect();
+        let two_filters = search.number.is_some() && search.from.is_some();
+        let total =
+            if two_filters { base.iter().filter(|&slot| self.matches(slot, search)).count() } else { base.len() };
+        found(slots, search.limit, total)
+    }
+
+    /// Two ways at once, one step each: down the list, skipping what is too old, and down the messages that are
+    /// recent enough. Either alone can be long (a list that is not sorted by what `since` compares; nearly all
+    /// messages recent), never both.
+    fn search_since(&self, search: &Search, least: i64) -> Found {
+        let recent = |slot: u32| self.entries.since_ms(slot) >= least;
+        let base = self.base(search);
+        let recent_count = self.recent.rank(self.recent.place(recent));
+        let total = if search.number.is_none() && search.from.is_none() {
+            recent_count
+        } else if recent_count < base.len() {
+            self.recent.iter().take(recent_count).filter(|&slot| self.matches(slot, search)).count()
+        } else {
+            base.iter().filter(|&slot| recent(slot) && self.matches(slot, search)).count()
+        };
+
+        let start = self.start(base, search);
+        let mut listed = base.from(start);
+        let mut recents = self.recent.iter().take(recent_count);
+        let (mut by_list, mut by_time) = (Vec::new(), Vec::new());
+        loop {
+            match listed.next() {
+                Some(slot) if recent(slot) && self.matches(slot, search) => by_list.push(slot),
+                Some(_) => {}
+                None => return found(by_list, search.limit, total),
+            }
+            if by_list.len() > search.limit {
+                return found(by_list, search.limit, total);
+            }
+            match recents.next() {
+                Some(slot) if self.matches(slot, search) && self.behind_cursor(slot, search) => by_time.push(slot),
+                Some(_) => {}
+                None => {
+                    by_time.sort_unstable_by(|&left, &right| self.entries.compare(left, right));
+                    return found(by_time, search.limit, total);
+                }
+            }
+        }
+    }
+
+    /// The shortest order that holds all that is asked for.
+    fn base(&self, search: &Search) -> &Ranked {
+        static EMPTY: Ranked = Ranked::EMPTY;
+        let of_number = search.number.map(|number| self.of_number.get(number).unwrap_or(&EMPTY));
+        let of_sender = search.from.as_deref().map(|from| self.of_sender.get(from).unwrap_or(&EMPTY));
+        match (of_number, of_sender) {
+            (Some(number), Some(sender)) if number.len() < sender.len() => number,
+            (_, Some(sender)) => sender,
+            (Some(number), None) => number,
+            (None, None) => &self.order,
+        }
+    }
+
+    fn start(&self, base: &Ranked, search: &Search) -> crate::ranked::Place {
+        base.place(|slot| !self.behind_cursor(slot, search))
+    }
+
+    fn behind_cursor(&self, slot: u32, search: &Search) -> bool {
+        search.cursor.as_ref().is_none_or(|cursor| !self.entries.up_to(slot, cursor, self.find(&cursor.id)))
+    }
+
+    fn matches(&self, slot: u32, search: &Search) -> bool {
+        let message = self.entries.message(slot);
+        search.number.is_none_or(|number| message.number == number)
+            && search.from.as_deref().is_none_or(|from| *message.from == *from)
+    }
+}
+
+fn found(mut slots: Vec<u32>, limit: usize, total: usize) -> Found {
+    let more = slots.len() > limit;
+    slots.truncate(limit);
+    Found { slots, more, total }
+}

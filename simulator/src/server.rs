@@ -1,0 +1,126 @@
+//! HTTP on loopback: accepts connections, reads requests, carries out what was decided about the answer.
+//!
+//! Invariants: nothing listens beyond 127.0.0.1; all tasks end with the one that accepts, so whoever aborts that has
+//! ended everything; the state's lock is never held across a wait.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::Request;
+use crate::body::ReplyBody;
+use crate::exchange::{Conduct, Reply, decide};
+use crate::handle::Shared;
+use crate::wire::{Planner, Wire};
+
+/// Longest body of a request: a few hundred thousand messages for the control API.
+const LONGEST_REQUEST: usize = 256 << 20;
+
+pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+}
+
+/// Serves until it is dropped; while `listening` says no, connections are refused and open ones are closed.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut listening: watch::Receiver<bool>) {
+    let Ok(address) = listener.local_addr() else { return };
+    let mut listener = Some(listener);
+    let mut connections = JoinSet::new();
+    loop {
+        if !*listening.borrow_and_update() {
+            listener = None;
+            connections.shutdown().await;
+        } else if listener.is_none() {
+            // The port may be taken for a moment; connections that are being closed do not take it.
+            listener = bind(address.port()).await.ok();
+        }
+        tokio::select! {
+            changed = listening.changed() => if changed.is_err() { return },
+            accepted = accept(listener.as_ref()) => if let Ok(stream) = accepted {
+                connections.spawn(converse(stream, Arc::clone(&shared)));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}
+
+async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    // Small answers must not wait for each other; where it cannot be set, they are only slower.
+    drop(stream.set_nodelay(true));
+    let planner = Planner::default();
+    let wire = Wire::new(stream, planner.clone());
+    let service = service_fn(|request| {
+        let (shared, planner) = (Arc::clone(&shared), planner.clone());
+        async move { Ok::<_, Infallible>(respond(&shared, &planner, request).await) }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.auto_date_header(false).max_buf_size(1 << 20);
+    // A connection that ends in an error is what many tests are about; nobody is there to be told.
+    drop(http.serve_connection(TokioIo::new(wire), service).await);
+}
+
+async fn respond(shared: &Shared, planner: &Planner, request: hyper::Request<Incoming>) -> hyper::Response<ReplyBody> {
+    let (head, body) = request.into_parts();
+    let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
+    let body = match Limited::new(body, LONGEST_REQUEST).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return plain(413, "the request's body is too long or was cut off"),
+    };
+    let request = Request {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        authorization: text(AUTHORIZATION),
+        cookie: text(COOKIE),
+        body,
+    };
+    let outcome = shared.with(|state, now| decide(state, now, &request));
+    shared.timer.sleep_until(outcome.begins).await;
+    match outcome.conduct {
+        Conduct::Answer => {}
+        Conduct::Spoil(plan) => planner.set(plan),
+        Conduct::Hang => std::future::pending().await,
+    }
+    write(outcome.reply)
+}
+
+fn write(reply: Reply) -> hyper::Response<ReplyBody> {
+    let mut response = hyper::Response::new(reply.body);
+    *response.status_mut() = status(reply.status);
+    for (name, value) in &reply.headers {
+        // Scripts may ask for headers that HTTP cannot carry; those are left out.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn plain(code: u16, text: impl Into<bytes::Bytes>) -> hyper::Response<ReplyBody> {
+    let mut response = hyper::Response::new(ReplyBody::text(text));
+    *response.status_mut() = status(code);
+    response
+}
+
+/// A script may ask for a status that HTTP does not have, or that is no answer.
+fn status(code: u16) -> StatusCode {
+    let status = StatusCode::from_u16(code).ok().filter(|status| !status.is_informational());
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

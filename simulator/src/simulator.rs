@@ -1,0 +1,143 @@
+//! Starting and stopping.
+//!
+//! Invariants: when `start` returns, connections are accepted; when `shutdown` returns, the port is free; a dropped
+//! simulator stops soon after.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, Timer};
+use crate::handle::{Handle, Shared};
+use crate::number::NewNumber;
+use crate::server;
+use crate::state::State;
+use crate::switches::Switches;
+use crate::traffic::{Traffic, service_name};
+
+/// What a simulator starts with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+    /// Keys, ids and messages are drawn from it: the same seed gives the same ones.
+    pub seed: u64,
+    /// Which time it lives in.
+    pub clock: Clock,
+    /// How the API behaves.
+    pub switches: Switches,
+    /// Rented numbers.
+    pub numbers: usize,
+    /// Believable messages of the past.
+    pub messages: usize,
+    /// How far back they go.
+    pub history: Duration,
+    /// Messages that come by themselves.
+    pub traffic: Traffic,
+    /// Requests that the log keeps.
+    pub log_capacity: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            seed: 0,
+            clock: Clock::Real,
+            switches: Switches::default(),
+            numbers: 1,
+            messages: 0,
+            history: Duration::from_secs(30 * 86_400),
+            traffic: Traffic::default(),
+            log_capacity: 1_000_000,
+        }
+    }
+}
+
+/// A JoltSMS API on loopback. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Simulator {
+    url: String,
+    key: String,
+    session: String,
+    handle: Handle,
+    task: JoinHandle<()>,
+    runtime: Option<Runtime>,
+}
+
+impl Simulator {
+    /// Starts on the present tokio runtime.
+    ///
+    /// # Errors
+    /// If the port cannot be had.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listener = server::bind(options.port).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let timer = Timer::start(options.clock);
+        let now = timer.now();
+        let mut state = State::new(options.seed, options.switches, options.log_capacity);
+        let session = state.session.clone();
+        let State { keys, switches, random, .. } = &mut state;
+        let key = keys.create("start", None, now, switches, random).map_err(io::Error::other)?;
+        for _ in 0..options.numbers {
+            let service_name = Some(service_name(&mut state.random));
+            state.rent(NewNumber { service_name, ..NewNumber::default() }, now);
+        }
+        state.add_history(options.messages, options.history, now);
+        state.stream.set(options.traffic, now);
+
+        let shared = Arc::new(Shared::new(state, timer, key.id));
+        let task = tokio::spawn(server::serve(listener, Arc::clone(&shared), shared.listening()));
+        Ok(Self { url, key: key.secret, session, handle: Handle::new(shared), task, runtime: None })
+    }
+
+    /// Starts on a thread of its own, for programs and tests that are not asynchronous.
+    ///
+    /// # Errors
+    /// If the port or the thread cannot be had.
+    pub fn start_in_background(options: Options) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let mut simulator = runtime.block_on(Self::start(options))?;
+        simulator.runtime = Some(runtime);
+        Ok(simulator)
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// The secret of a key that was made at the start.
+    pub fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    /// The token of a browser session: as a bearer token, or as the cookie `session`.
+    pub fn session(&self) -> String {
+        self.session.clone()
+    }
+
+    /// What changes and observes it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Closes all connections, frees the port and returns when both is done.
+    pub async fn shutdown(mut self) {
+        self.task.abort();
+        // The only error is that the task was aborted, which it was.
+        drop((&mut self.task).await);
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Everything that the simulated account is at one moment.
+//!
+//! Invariant: whoever holds the state has brought it up to date first (`catch_up`): a message of the stream that was
+//! due before is there before anything else happens.
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::cursor::Issued;
+use crate::feed::Feed;
+use crate::identity;
+use crate::key::Keys;
+use crate::limit::Limiter;
+use crate::message::{Message, NewMessage, Row};
+use crate::number::{NewNumber, Numbers};
+use crate::request_log::RequestLog;
+use crate::script::Script;
+use crate::switches::Switches;
+use crate::traffic::{Stream, invent};
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) switches: Switches,
+    pub(crate) feed: Feed,
+    pub(crate) numbers: Numbers,
+    pub(crate) keys: Keys,
+    pub(crate) limiter: Limiter,
+    pub(crate) issued: Issued,
+    pub(crate) script: Script,
+    pub(crate) log: RequestLog,
+    pub(crate) stream: Stream,
+    pub(crate) session: String,
+    pub(crate) random: fastrand::Rng,
+}
+
+impl State {
+    pub(crate) fn new(seed: u64, switches: Switches, log_capacity: usize) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        Self {
+            feed: Feed::new(&switches),
+            switches,
+            numbers: Numbers::default(),
+            keys: Keys::default(),
+            limiter: Limiter::default(),
+            issued: Issued::default(),
+            script: Script::default(),
+            log: RequestLog::new(log_capacity),
+            stream: Stream::new(seed),
+            session: identity::session(&mut random),
+            random,
+        }
+    }
+
+    pub(crate) fn catch_up(&mut self, now: Now) {
+        while let Some(due) = self.stream.due(now) {
+            let number = self.random.usize(..self.numbers.all().len().max(1));
+            let number = self.numbers.all().get(number).map(|number| number.id.clone());
+            self.add(vec![NewMessage { number, ..due.message }], now);
+            if due.vanish {
+                let newest: Vec<u32> = self.feed.order.iter().take(10).collect();
+                let id = self.feed.entries.message(newest[self.random.usize(..newest.len())]).id.clone();
+                self.feed.vanish(&id);
+            }
+        }
+    }
+
+    /// Adds messages and returns their ids.
+    pub(crate) fn add(&mut self, new: Vec<NewMessage>, now: Now) -> Vec<String> {
+        let messages: Vec<Message> = new.into_iter().map(|new| self.complete(new, now)).collect();
+        let ids = messages.iter().map(|message| message.id.to_string()).collect();
+        self.feed.add(messages);
+        ids
+    }
+
+    /// Makes up what was not said about a message.
+    fn complete(&mut self, new: NewMessage, now: Now) -> Message {
+        let invented = invent(&mut self.random);
+        let made_up = new.body.is_none();
+        let number = match new.number {
+            Some(name) => self.numbers.find(&name).unwrap_or_else(|| {
+                let phone = name.starts_with('+');
+                let (id, phone_number) = if phone { (None, Some(name)) } else { (Some(name), None) };
+                self.rent(NewNumber { id, phone_number, ..NewNumber::default() }, now)
+            }),
+            None if self.numbers.all().is_empty() => self.rent(NewNumber::default(), now),
+            None => 0,
+        };
+        let id = new.id.unwrap_or_else(|| {
+            loop {
+                let id = identity::message_id(&mut self.random, self.switches.ids);
+                if self.feed.find(&id).is_none() {
+                    break id;
+                }
+            }
+        });
+        let received = new.received_at.or(new.ingested_at).unwrap_or(now.wall);
+        Message {
+            id: id.into(),
+            number,
+            from: new.from.or(invented.from).unwrap_or_default().into(),
+            body: new.body.or(invented.body).unwrap_or_default().into(),
+            code: new.code.or(invented.code.filter(|_| made_up)).map(Into::into),
+            received_ms: received.as_millisecond(),
+            ingested_ms: new.ingested_at.unwrap_or(now.wall).as_millisecond(),
+            encrypted: new.encrypted,
+            is_read: new.is_read,
+            extra: new.extra,
+        }
+    }
+
+    pub(crate) fn rent(&mut self, new: NewNumber, now: Now) -> usize {
+        self.numbers.add(new, now.wall, &mut self.random)
+    }
+
+    /// Adds a history of messages, spread over the numbers.
+    pub(crate) fn add_history(&mut self, count: usize, length: Duration, now: Now) {
+        let mut messages = crate::traffic::history(count, length, now.wall, &mut self.random);
+        let ids: Vec<String> = self.numbers.all().iter().map(|number| number.id.clone()).collect();
+        for message in &mut messages {
+            message.number = ids.get(self.random.usize(..ids.len().max(1))).cloned();
+        }
+        self.add(messages, now);
+    }
+
+    /// The JSON of a message, as a page would hold it.
+    pub(crate) fn message_json(&self, slot: u32) -> String {
+        let message = self.feed.entries.message(slot);
+        message.json(self.numbers.get(message.number), &self.switches)
+    }
+
+    pub(crate) fn row(&self, slot: u32) -> Row {
+        let message = self.feed.entries.message(slot);
+        message.row(self.numbers.get(message.number), &self.switches, self.feed.entries.vanished(slot))
+    }
+
+    pub(crate) fn set_switches(&mut self, switches: Switches) {
+        self.switches = switches;
+        self.feed.obey(&self.switches);
+    }
+}

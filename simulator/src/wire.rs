@@ -1,0 +1,162 @@
+//! The last step of an answer: its bytes on the connection, and where they stop.
+//!
+//! Invariants: without a plan every byte goes through untouched; with one, not a byte beyond the planned place is
+//! written, and what follows is exactly the planned ending. A plan ends its connection, so it is never left behind
+//! for a later answer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::fault::{Ending, Place};
+
+/// What happens to the answer that is about to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// It stops at a place.
+    Stop { place: Place, ending: Ending },
+    /// These bytes come instead of it, then the connection is closed.
+    Replace(Vec<u8>),
+}
+
+/// How a request tells its connection what to do with the answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Planner(Arc<Mutex<Option<Progress>>>);
+
+#[derive(Debug)]
+struct Progress {
+    plan: Plan,
+    /// Bytes of the answer, or of the replacement, that are out.
+    written: u64,
+    head: Head,
+}
+
+impl Planner {
+    pub(crate) fn set(&self, plan: Plan) {
+        let progress = Progress { plan, written: 0, head: Head::default() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+}
+
+/// Finds the empty line between head and body.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    matched: usize,
+    length: u64,
+}
+
+impl Head {
+    const END: &[u8] = b"\r\n\r\n";
+
+    fn ended(self) -> bool {
+        self.matched == Self::END.len()
+    }
+
+    /// Reads bytes up to the head's end.
+    fn read(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if self.ended() {
+                return;
+            }
+            self.length += 1;
+            self.matched = if byte == Self::END[self.matched] { self.matched + 1 } else { usize::from(byte == b'\r') };
+        }
+    }
+}
+
+impl Progress {
+    /// How many of these bytes may still go out.
+    fn allowed(&self, bytes: &[u8], place: Place) -> usize {
+        let end = match place {
+            Place::Answer(end) => end,
+            Place::Body(end) => {
+                let mut head = self.head;
+                head.read(bytes);
+                if !head.ended() {
+                    return bytes.len();
+                }
+                head.length + end
+            }
+        };
+        usize::try_from(end.saturating_sub(self.written)).map_or(bytes.len(), |left| left.min(bytes.len()))
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) {
+        self.head.read(bytes);
+        self.written += bytes.len() as u64;
+    }
+}
+
+/// A connection whose answers may be spoiled.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: TcpStream,
+    planner: Planner,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream, planner: Planner) -> Self {
+        Self { stream, planner }
+    }
+
+    fn end(&self, ending: Ending) -> Poll<io::Result<usize>> {
+        match ending {
+            Ending::Silence => return Poll::Pending,
+            Ending::Reset => self.stream.set_zero_linger()?,
+            Ending::Close => {}
+        }
+        // hyper drops the connection on an error; dropping is what closes or resets it.
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let planner = self.planner.clone();
+        let mut planned = planner.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(progress) = planned.as_mut() else {
+            return Pin::new(&mut self.stream).poll_write(context, bytes);
+        };
+        match progress.plan.clone() {
+            Plan::Stop { place, ending } => {
+                let allowed = progress.allowed(bytes, place);
+                if allowed == 0 {
+                    return self.end(ending);
+                }
+                let written = ready!(Pin::new(&mut self.stream).poll_write(context, &bytes[..allowed]))?;
+                progress.wrote(&bytes[..written]);
+                Poll::Ready(Ok(written))
+            }
+            Plan::Replace(instead) => loop {
+                let done = usize::try_from(progress.written).unwrap_or(usize::MAX).min(instead.len());
+                if done == instead.len() {
+                    return self.end(Ending::Close);
+                }
+                let written = ready!(Pin::new(&mut self.stream).poll_write(context, &instead[done..]))?;
+                progress.written += written as u64;
+            },
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
