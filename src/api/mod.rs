@@ -1,5 +1,15 @@
 //! The JoltSMS client: pages, errors and the request budget.
+//!
+//! Invariants: a request is sent once; what came back is described by plain values, and never by a URL or a key; bodies
+//! are read up to a cap; cursors are opaque.
 
+pub mod budget;
+mod client;
+mod error;
 mod options;
+mod page;
 
+pub use client::{Client, Response};
+pub use error::{Error, KeyRefusal};
 pub use options::Options;
+pub use page::{PAGE_ROWS, Page};

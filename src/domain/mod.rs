@@ -8,6 +8,6 @@ mod unix_ms;
 
 pub use coverage::{Anomaly, Coverage, Cursor, Insert, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
 pub use delivery::{Class, DeadReason, Outcome};
-pub use row::{Row, Seq};
+pub use row::{More, Row, Seq};
 pub use start::Start;
 pub use unix_ms::UnixMs;

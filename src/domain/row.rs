@@ -1,6 +1,6 @@
 //! One row of the feed, as far as the relay has to understand it.
 
-use super::UnixMs;
+use super::{Cursor, UnixMs};
 
 /// The order in which rows were stored. Never used twice, also after a row is forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,4 +21,15 @@ pub struct Row {
     pub number: Option<String>,
     /// The JSON text of the row, byte for byte.
     pub raw: Box<str>,
+}
+
+/// Whether more rows follow a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum More {
+    /// Behind this cursor.
+    Cursor(Cursor),
+    /// None.
+    End,
+    /// The answer promises more, but does not say where.
+    Lost,
 }

@@ -1,10 +1,10 @@
 //! The first page of a first run: where coverage begins.
 
 use super::memory::Memory;
-use super::page::{More, Page};
+use super::page::Page;
 use super::rules::{Now, Rules};
 use super::{Draft, Next, State, Step};
-use crate::domain::{Class, Coverage, Marks, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
+use crate::domain::{Class, Coverage, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
 
 impl State {
     pub(super) fn first_page(&mut self, rules: &Rules, mut page: Page, now: Now) -> Step {

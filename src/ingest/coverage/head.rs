@@ -1,9 +1,9 @@
 //! A head poll: the newest page.
 
-use super::page::{More, Page};
+use super::page::Page;
 use super::rules::{Broken, Now, Rules};
 use super::{Draft, Next, State, Step, gap_around};
-use crate::domain::{Class, UnixMs, WalkKind};
+use crate::domain::{Class, More, UnixMs, WalkKind};
 
 /// An empty first page is believed when it was seen so often in a row.
 const EMPTY_HEADS_BELIEVED: u32 = 3;

@@ -29,14 +29,14 @@ mod worlds;
 use std::collections::HashMap;
 
 pub use memory::Memory;
-pub use page::{More, Page};
+pub use page::Page;
 pub use rules::{Now, Rules};
 pub use trouble::Setback;
 
 use rules::Broken;
 
 use crate::domain::{
-    Anomaly, Class, Coverage, Cursor, Insert, Marks, Progress, Row, Seq, Standing, StoreOp, UnixMs, Walk, WalkId,
+    Anomaly, Class, Coverage, Cursor, Insert, Marks, More, Progress, Row, Seq, Standing, StoreOp, UnixMs, Walk, WalkId,
     WalkKind,
 };
 

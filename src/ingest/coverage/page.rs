@@ -1,18 +1,7 @@
 //! One page of the feed, with what the store knows of its rows.
 
 use super::rules::{Broken, Rules};
-use crate::domain::{Cursor, Row, Seq, UnixMs};
-
-/// Whether more rows follow a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum More {
-    /// Behind this cursor.
-    Cursor(Cursor),
-    /// None.
-    End,
-    /// The answer promises more, but does not say where.
-    Lost,
-}
+use crate::domain::{More, Row, Seq, UnixMs};
 
 /// Rows, newest first, each with the number under which it is stored, if it is.
 #[derive(Clone, Debug)]

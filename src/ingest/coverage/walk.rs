@@ -1,10 +1,10 @@
 //! One page of a walk.
 
-use super::page::{More, Page};
+use super::page::Page;
 use super::rules::{Broken, Now, Rules};
 use super::trouble::Setback;
 use super::{Draft, Next, State, Step};
-use crate::domain::{Class, Cursor, Progress, StoreOp, UnixMs, Walk, WalkId, WalkKind};
+use crate::domain::{Class, Cursor, More, Progress, StoreOp, UnixMs, Walk, WalkId, WalkKind};
 
 impl State {
     /// A walk's request was answered with `page`. `at_once` says that the whole walk so far was read right behind the

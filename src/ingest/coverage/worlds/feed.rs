@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::random::Random;
-use crate::domain::{Cursor, Row, UnixMs};
-use crate::ingest::coverage::More;
+use crate::domain::{Cursor, More, Row, UnixMs};
 
 /// Rows a page.
 pub(super) const PAGE: usize = 5;

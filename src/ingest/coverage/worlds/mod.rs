@@ -212,7 +212,15 @@ fn nothing_is_lost_doubled_or_disordered_in_the_other_half() {
 }
 
 /// Which seed shows which rule to be needed.
-const NEEDED: [(Broken, &str, u64); 0] = [];
+const NEEDED: [(Broken, &str, u64); 7] = [
+    (Broken::FrontierCap, "a few ahead", 0),
+    (Broken::Watermark, "a duration back", 0),
+    (Broken::Anchor, "late", 0),
+    (Broken::EndTest, "ties", 0),
+    (Broken::Hold, "a few ahead", 0),
+    (Broken::EmptyPage, "many empty pages", 0),
+    (Broken::Forgetting, "forgetting, starved", 0),
+];
 
 #[test]
 fn the_test_sees_every_rule_that_is_left_out() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::feed::{Answer, Entry, Feed, World};
 use super::random::Random;
 use super::{Begin, LOOKBACK, MARGIN, SWEEP};
-use crate::domain::{Class, Coverage, Cursor, Outcome, Row, Start, UnixMs, Walk, WalkId, WalkKind};
+use crate::domain::{Class, Coverage, Cursor, More, Outcome, Row, Start, UnixMs, Walk, WalkId, WalkKind};
 use crate::ingest::coverage::rules::Broken;
-use crate::ingest::coverage::{More, Next, Now, Page, Rules, Setback, State, Step};
+use crate::ingest::coverage::{Next, Now, Page, Rules, Setback, State, Step};
 use crate::store::{Chunk, Settlement, SinkId, Spool};
 
 pub(super) struct Relay {

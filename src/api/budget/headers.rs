@@ -1,0 +1,88 @@
+//! What a response says of the rate limit (API documentation, "Rate limits").
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::domain::UnixMs;
+use crate::http::retry_after;
+
+/// The three documented headers and `Retry-After`, each only where it can be believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateHeaders {
+    /// `X-RateLimit-Limit`: requests a window.
+    pub limit: Option<u32>,
+    /// `X-RateLimit-Remaining`: how many of them are left.
+    pub remaining: Option<u32>,
+    /// `X-RateLimit-Reset`: until the window ends. At least a second; more than two minutes is not believed.
+    pub reset: Option<Duration>,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+/// A longer window than this is a mistake, or an epoch.
+const LONGEST_RESET: f64 = 120.0;
+
+impl RateHeaders {
+    /// Reads the headers; `now` is what a `Retry-After` date is relative to. Whatever makes no sense is left out.
+    pub fn read(headers: &HeaderMap, now: UnixMs) -> Self {
+        let number = |name: &str| -> Option<f64> {
+            let value: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
+            (value.is_finite() && value >= 0.0).then_some(value)
+        };
+        let reset = number("x-ratelimit-reset").filter(|seconds| *seconds <= LONGEST_RESET);
+        Self {
+            limit: number("x-ratelimit-limit").map(whole).filter(|limit| *limit > 0),
+            remaining: number("x-ratelimit-remaining").map(whole),
+            // Zero seconds may be half a second rounded down.
+            reset: reset.map(|seconds| Duration::from_secs_f64(seconds.max(1.0))),
+            retry_after: headers
+                .get(RETRY_AFTER)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|text| retry_after::parse(text, now)),
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+fn whole(number: f64) -> u32 {
+    number as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn read(limit: &str, remaining: &str, reset: &str) -> RateHeaders {
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("x-ratelimit-limit", limit), ("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)]
+        {
+            if !value.is_empty() {
+                headers.insert(name, HeaderValue::from_str(value).unwrap());
+            }
+        }
+        RateHeaders::read(&headers, UnixMs(0))
+    }
+
+    #[test]
+    fn reads_what_makes_sense() {
+        let seconds = |seconds: f64| Some(Duration::from_secs_f64(seconds));
+        let table = [
+            (("120", "42", "17"), (Some(120), Some(42), seconds(17.0))),
+            (("120", "0", "0"), (Some(120), Some(0), seconds(1.0))),
+            (("120", "7", "41.5"), (Some(120), Some(7), seconds(41.5))),
+            (("120", "7", "1750000000"), (Some(120), Some(7), None)),
+            (("120", "7", "121"), (Some(120), Some(7), None)),
+            (("many", "-1", "soon"), (None, None, None)),
+            (("0", "NaN", "inf"), (None, None, None)),
+            (("", "", ""), (None, None, None)),
+        ];
+        for ((limit, remaining, reset), expected) in table {
+            let read = read(limit, remaining, reset);
+            assert_eq!((read.limit, read.remaining, read.reset), expected, "{limit} {remaining} {reset}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The request budget: never more than so many requests in any 60 seconds, restarts and kills included.
+//!
+//! Invariants:
+//! - A request is recorded in the [`ring`](Ring) before it leaves. Its slot is free again 60 seconds after its
+//!   *answer*: counted from the send, jitter on the way could put one too many into the server's minute.
+//! - What the server says can only tighten the budget, never widen it.
+//! - The head of the feed is never starved by what is read behind it, nor the other way round.
+//!
+//! The decisions are pure, in [`Window`]; [`Budget`] adds the clock and the file.
+
+mod headers;
+mod ring;
+mod window;
+
+use std::path::Path;
+use std::time::Duration;
+
+pub use headers::RateHeaders;
+pub use ring::Ring;
+pub use window::{Admission, Lane, Limits, Ticket, Window};
+
+use crate::domain::UnixMs;
+use crate::time::Instant;
+
+/// The window of the documented limit.
+pub const WINDOW: Duration = Duration::from_secs(60);
+
+/// A [`Window`] that outlives the process.
+#[derive(Debug)]
+pub struct Budget {
+    window: Window,
+    ring: Option<Ring>,
+}
+
+impl Budget {
+    /// The budget of `limits`, remembering the requests that an earlier process recorded in `dir`.
+    ///
+    /// # Errors
+    /// If the ring file cannot be read or made.
+    pub fn open(limits: Limits, dir: &Path, now: Instant, wall: UnixMs) -> std::io::Result<Self> {
+        let (ring, recorded) = Ring::open(&dir.join("budget.ring"), limits.requests)?;
+        let mut window = Window::new(limits);
+        for entry in recorded {
+            window.remember(entry.age(wall), now);
+        }
+        Ok(Self { window, ring: Some(ring) })
+    }
+
+    /// A budget that forgets with the process.
+    pub fn in_memory(limits: Limits) -> Self {
+        Self { window: Window::new(limits), ring: None }
+    }
+
+    /// Records a request that is about to leave.
+    pub fn send(&mut self, lane: Lane, now: Instant, wall: UnixMs) -> Ticket {
+        let ticket = self.window.send(lane, now);
+        if let Some(ring) = &mut self.ring {
+            ring.sent(ticket, wall);
+        }
+        ticket
+    }
+
+    /// Records that a request was answered, or is known to be over.
+    pub fn answered(&mut self, ticket: Ticket, headers: &RateHeaders, now: Instant, wall: UnixMs) {
+        self.window.answered(ticket, headers, now);
+        if let Some(ring) = &mut self.ring {
+            ring.answered(ticket, wall);
+        }
+    }
+
+    /// The decisions.
+    pub fn window(&mut self) -> &mut Window {
+        &mut self.window
+    }
+}

@@ -1,0 +1,138 @@
+//! The requests of the last minute, where a kill cannot undo them.
+//!
+//! Format: one slot of 8 bytes for each request that the limit allows; the slot of request `n` is `n` modulo their count.
+//! A slot holds milliseconds since the Unix epoch, big-endian: of the answer, or, negated, of a request that is under
+//! way; 0 = never used. Nothing is flushed: the page cache survives a SIGKILL, and after a power cut the server's
+//! headers bound the budget.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use super::window::Ticket;
+use crate::domain::UnixMs;
+
+/// The file, opened.
+#[derive(Debug)]
+pub struct Ring {
+    file: File,
+    slots: u64,
+    complained: bool,
+}
+
+/// A request that an earlier process made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It was answered then.
+    Answered(UnixMs),
+    /// The process ended before the answer came.
+    UnderWay,
+}
+
+impl Recorded {
+    /// How long ago it was answered. What was under way may have been answered just now, and so may what was answered
+    /// in the future of a clock that was set back.
+    pub fn age(self, now: UnixMs) -> Duration {
+        match self {
+            Self::Answered(at) => now.since(at),
+            Self::UnderWay => Duration::ZERO,
+        }
+    }
+}
+
+impl Ring {
+    /// Opens or makes the file for `requests` slots; a file of another size is made anew with what it held.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn open(path: &Path, requests: u32) -> io::Result<(Self, Vec<Recorded>)> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut used: Vec<i64> =
+            bytes.chunks_exact(8).filter_map(|slot| slot.try_into().ok().map(i64::from_be_bytes)).collect();
+        used.retain(|value| *value != 0);
+        used.sort_unstable_by_key(|value| value.unsigned_abs());
+        let slots = usize::try_from(requests).unwrap_or(usize::MAX);
+        if used.len() > slots {
+            used.drain(..used.len() - slots);
+        }
+        // The entries move to the front, oldest first: the tickets of this process start behind them.
+        let mut image = Vec::with_capacity(slots * 8);
+        image.extend(used.iter().flat_map(|value| value.to_be_bytes()));
+        image.resize(slots * 8, 0);
+        let draft = path.with_extension("ring.new");
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&draft)?;
+        file.write_all_at(&image, 0)?;
+        fs::rename(&draft, path)?;
+        let recorded = used.into_iter().map(|value| match value {
+            ..0 => Recorded::UnderWay,
+            0.. => Recorded::Answered(UnixMs(value)),
+        });
+        Ok((Self { file, slots: u64::from(requests), complained: false }, recorded.collect()))
+    }
+
+    /// Writes down that request `ticket` leaves.
+    pub fn sent(&mut self, ticket: Ticket, wall: UnixMs) {
+        self.write(ticket, wall.0.saturating_neg());
+    }
+
+    /// Writes down that request `ticket` is over.
+    pub fn answered(&mut self, ticket: Ticket, wall: UnixMs) {
+        self.write(ticket, wall.0);
+    }
+
+    fn write(&mut self, ticket: Ticket, value: i64) {
+        let slot = ticket.0 % self.slots.max(1);
+        if let Err(error) = self.file.write_all_at(&value.to_be_bytes(), slot * 8)
+            && !std::mem::replace(&mut self.complained, true)
+        {
+            tracing::warn!(%error, "the request budget cannot be written down; until it can, a restart may exceed it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path, requests: u32) -> (Ring, Vec<Recorded>) {
+        Ring::open(path, requests).unwrap()
+    }
+
+    #[test]
+    fn remembers_what_was_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("budget.ring");
+        let (mut ring, before) = open(&path, 3);
+        assert_eq!(before, []);
+        for ticket in 0..5 {
+            ring.sent(Ticket(ticket), UnixMs(1000 + i64::try_from(ticket).unwrap()));
+        }
+        ring.answered(Ticket(3), UnixMs(1010));
+        drop(ring);
+        let expected = [Recorded::UnderWay, Recorded::UnderWay, Recorded::Answered(UnixMs(1010))];
+        assert_eq!(open(&path, 3).1, expected);
+        assert_eq!(open(&path, 5).1, expected, "a higher limit keeps all");
+        assert_eq!(open(&path, 1).1, expected[2..], "a lower one the newest");
+    }
+
+    #[test]
+    fn a_torn_file_is_read_as_far_as_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("budget.ring");
+        fs::write(&path, [&77_i64.to_be_bytes()[..], &[1, 2, 3]].concat()).unwrap();
+        assert_eq!(open(&path, 4).1, [Recorded::Answered(UnixMs(77))]);
+    }
+
+    #[test]
+    fn clocks_that_were_set_back_do_not_free_a_slot() {
+        assert_eq!(Recorded::Answered(UnixMs(9_000)).age(UnixMs(4_000)), Duration::ZERO);
+        assert_eq!(Recorded::Answered(UnixMs(9_000)).age(UnixMs(19_000)), Duration::from_secs(10));
+        assert_eq!(Recorded::UnderWay.age(UnixMs(19_000)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,219 @@
+//! One request, one response.
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION};
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+
+use super::budget::RateHeaders;
+use super::error::{Error, KeyRefusal};
+use super::options::Options;
+use super::page::Page;
+use crate::domain::{Cursor, UnixMs};
+use crate::http::body::{self, BodyError};
+use crate::http::client::{self, BuildError, ClientOptions, KEEP_IDLE};
+use crate::http::{date, failure};
+use crate::secret::Secret;
+
+/// No page is read beyond this. A page of the API is a few kilobytes.
+const PAGE_CAP: usize = 8 << 20;
+
+/// Of the body of an error, enough for its code.
+const ERROR_CAP: usize = 64 << 10;
+
+/// Asks the API for messages, with the first of its keys that is accepted.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    transport: ClientOptions,
+    messages: Url,
+    keys: Vec<Secret>,
+    current: usize,
+}
+
+/// A request that was over: what the headers said, if there were any, and what came.
+#[derive(Debug)]
+pub struct Response {
+    /// The server's clock.
+    pub date: Option<UnixMs>,
+    /// The rate limit.
+    pub rate: RateHeaders,
+    /// The page, or why there is none.
+    pub page: Result<Page, Error>,
+}
+
+impl Client {
+    /// A client that has sent nothing yet.
+    ///
+    /// # Errors
+    /// If the machine cannot do HTTPS.
+    pub fn build(options: &Options) -> Result<Self, BuildError> {
+        let transport = ClientOptions {
+            timeout: options.timeout,
+            connect_timeout: options.connect_timeout,
+            keep_idle: KEEP_IDLE,
+            gzip: true,
+        };
+        let http = client::build(&transport)?;
+        let mut messages = options.url.clone();
+        if let Ok(mut path) = messages.path_segments_mut() {
+            path.pop_if_empty().extend(["v1", "messages"]);
+        }
+        Ok(Self { http, transport, messages, keys: options.keys.clone(), current: 0 })
+    }
+
+    /// The key in use.
+    pub fn key(&self) -> Option<&Secret> {
+        self.keys.get(self.current)
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Moves on to the next key. After the last one comes the first again, and `false` says so.
+    pub fn next_key(&mut self) -> bool {
+        self.current += 1;
+        let another = self.current < self.keys.len();
+        if !another {
+            self.current = 0;
+        }
+        another
+    }
+
+    /// Asks for up to `limit` messages behind `cursor`, or for the newest ones. `now` is our clock, for what the
+    /// response leaves out. The future holds no reference to the client.
+    pub fn fetch(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: u32,
+        now: UnixMs,
+    ) -> impl Future<Output = Response> + Send + 'static {
+        let mut url = self.messages.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("limit", &limit.to_string());
+            if let Some(cursor) = cursor {
+                query.append_pair("cursor", &cursor.0);
+            }
+        }
+        let mut request = self.http.get(url).header(ACCEPT, "application/json");
+        if let Some(value) = self.key().and_then(bearer) {
+            request = request.header(AUTHORIZATION, value);
+        }
+        let (transport, with_cursor) = (self.transport, cursor.is_some());
+        async move {
+            match request.send().await {
+                Ok(response) => read(response, &transport, limit, with_cursor, now).await,
+                Err(error) => Response {
+                    date: None,
+                    rate: RateHeaders::default(),
+                    page: Err(Error::Transport(failure::describe(&error, &transport))),
+                },
+            }
+        }
+    }
+}
+
+fn bearer(key: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+async fn read(
+    response: reqwest::Response,
+    transport: &ClientOptions,
+    limit: u32,
+    with_cursor: bool,
+    now: UnixMs,
+) -> Response {
+    let headers = response.headers();
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let date = text(DATE).and_then(date::parse);
+    let now = date.unwrap_or(now);
+    let rate = RateHeaders::read(headers, now);
+    let json = text(CONTENT_TYPE).is_some_and(|kind| kind.contains("json"));
+    let location = text(LOCATION).map(str::to_owned);
+    let status = response.status();
+    let cap = if status.is_success() { PAGE_CAP } else { ERROR_CAP };
+    let page = match body::read_capped(response, cap).await {
+        Ok(bytes) if status.is_success() => Page::read(&bytes, limit, now),
+        Err(BodyError::TooLarge { cap }) if status.is_success() => Err(Error::TooLarge { cap }),
+        Err(BodyError::Transport(error)) if status.is_success() => {
+            Err(Error::Transport(failure::describe(&error, transport)))
+        }
+        // The status says enough, whatever becomes of the body.
+        body => Err(refusal(status, json, &body.unwrap_or_default(), location.as_deref(), with_cursor)),
+    };
+    Response { date, rate, page }
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: String,
+}
+
+fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, with_cursor: bool) -> Error {
+    let code = json.then(|| serde_json::from_slice::<ErrorBody>(body).ok()).flatten().map(|body| word(&body.error));
+    let meaning = || status.canonical_reason().unwrap_or("unknown status").to_owned();
+    let number = status.as_u16();
+    match (number, code) {
+        (401, code) => Error::KeyRefused(KeyRefusal { status: number, code: code.unwrap_or_else(meaning) }),
+        (403, Some(code)) => Error::KeyRefused(KeyRefusal { status: number, code }),
+        (403, None) => Error::Blocked,
+        (429, _) => Error::RateLimited,
+        (300..=399, _) => Error::Redirected { status: number, location: host_of(location) },
+        // A 408 or 425 blames the moment, not the request.
+        (408 | 425 | 500.., _) => Error::Server(number),
+        (_, code) => {
+            let code = code.unwrap_or_else(meaning);
+            let hint = if number == 404 && !with_cursor { "; is api.url right?" } else { "" };
+            Error::Refused { status: number, code: format!("{code}{hint}") }
+        }
+    }
+}
+
+/// Codes are words; anything else is somebody's text and stays out of our logs.
+fn word(code: &str) -> String {
+    let is_word = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_word && !code.is_empty() { code.to_owned() } else { "an unreadable error code".to_owned() }
+}
+
+fn host_of(location: Option<&str>) -> String {
+    let Some(location) = location else { return "nowhere".to_owned() };
+    match Url::parse(location).ok().and_then(|url| url.host_str().map(str::to_owned)) {
+        Some(host) => host,
+        None => "another path".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_status_means() {
+        let refused = |status, code: &str| Error::KeyRefused(KeyRefusal { status, code: code.to_owned() });
+        let json = |code: &str| format!(r#"{{"error":"{code}","message":"told nobody"}}"#);
+        let table = [
+            (401, true, json("UNAUTHORIZED"), refused(401, "UNAUTHORIZED")),
+            (401, false, "<html>".to_owned(), refused(401, "Unauthorized")),
+            (403, true, json("SESSION_REQUIRED"), refused(403, "SESSION_REQUIRED")),
+            (403, false, "<html>".to_owned(), Error::Blocked),
+            (403, true, "[]".to_owned(), Error::Blocked),
+            (429, true, json("RATE_LIMIT_EXCEEDED"), Error::RateLimited),
+            (429, false, "<html>".to_owned(), Error::RateLimited),
+            (503, true, json("X"), Error::Server(503)),
+            (408, true, json("X"), Error::Server(408)),
+            (400, true, json("BAD_CURSOR"), Error::Refused { status: 400, code: "BAD_CURSOR".to_owned() }),
+            (410, true, json("a\\nb"), Error::Refused { status: 410, code: "an unreadable error code".to_owned() }),
+        ];
+        for (status, json, body, expected) in table {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(refusal(status, json, body.as_bytes(), None, true), expected, "{status} {body}");
+        }
+        let moved = refusal(StatusCode::FOUND, false, b"", Some("https://user:pw@login.example/x?key=1"), false);
+        assert_eq!(moved.to_string(), "302 redirect to login.example, not followed; is api.url right?");
+    }
+}

@@ -1,0 +1,207 @@
+//! Reading a page of messages (API documentation, "Pagination" and "List messages").
+//!
+//! Each row stays the text that came; only its place in the feed is read from it, field by field, so that a field of an
+//! unexpected type spoils nothing beside it. What is not a page at all is an error: half a page would be a hole.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use super::error::Error;
+use crate::domain::{Cursor, More, Row, UnixMs};
+
+/// The most rows that the API gives an API key on a page.
+pub const PAGE_ROWS: u32 = 10;
+
+/// A page as it came: rows, newest first, and whether there are more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// What follows.
+    pub more: More,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    meta: Meta<'a>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(rename = "hasMore")]
+    has_more: Option<bool>,
+    #[serde(rename = "nextCursor", borrow)]
+    next_cursor: Option<std::borrow::Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(rename = "receivedAt", borrow)]
+    received_at: Option<&'a RawValue>,
+    #[serde(rename = "ingestedAt", borrow)]
+    ingested_at: Option<&'a RawValue>,
+    #[serde(rename = "numberId", borrow)]
+    number_id: Option<&'a RawValue>,
+}
+
+impl Page {
+    /// Reads the body of an answer to a request for up to `limit` rows. A row without a readable time gets its
+    /// neighbour's, and `fallback` if no row has one.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], which says what is wrong and where, but quotes nothing.
+    pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
+        let wire: Wire<'_> =
+            serde_json::from_slice(body).map_err(|error| Error::Malformed(what_is_wrong(body, &error)))?;
+        let full = wire.data.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let cursor = wire.meta.next_cursor.filter(|cursor| !cursor.is_empty());
+        let more = match (wire.meta.has_more, cursor) {
+            (Some(false), _) => More::End,
+            (_, Some(cursor)) => More::Cursor(Cursor(cursor.into_owned())),
+            (Some(true), None) => More::Lost,
+            (None, None) if full => More::Lost,
+            (None, None) => More::End,
+        };
+        let mut rows: Vec<(Row, bool)> = wire.data.into_iter().map(read_row).collect();
+        lend_times(&mut rows, fallback);
+        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more })
+    }
+}
+
+/// The row, and whether its time is its own.
+fn read_row(raw: &RawValue) -> (Row, bool) {
+    let fields = serde_json::from_str::<Fields<'_>>(raw.get()).ok();
+    let text = |field: Option<&RawValue>| field.and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+    let time = |field: Option<&RawValue>| text(field).and_then(|text| UnixMs::parse(&text));
+    let id = fields.as_ref().and_then(|fields| text(fields.id)).filter(|id| !id.is_empty());
+    let received = fields.as_ref().and_then(|fields| time(fields.received_at));
+    let row = Row {
+        readable: id.is_some(),
+        id: id.unwrap_or_else(|| hash_id(raw.get())),
+        time: received.unwrap_or_default(),
+        ingested: fields.as_ref().and_then(|fields| time(fields.ingested_at)),
+        number: fields.as_ref().and_then(|fields| text(fields.number_id)),
+        raw: raw.get().into(),
+    };
+    (row, received.is_some())
+}
+
+fn hash_id(raw: &str) -> String {
+    let digest = Sha256::digest(raw.as_bytes());
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("unreadable:{hex}")
+}
+
+/// A row without a time of its own takes that of the row above it, the first ones that of the row below.
+fn lend_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
+    let first = rows.iter().find(|(_, own)| *own).map_or(fallback, |(row, _)| row.time);
+    let mut above = first;
+    for (row, own) in rows {
+        if *own {
+            above = row.time;
+        } else {
+            row.time = above;
+        }
+    }
+}
+
+/// Says what is wrong without quoting the body, which may hold messages.
+fn what_is_wrong(body: &[u8], error: &serde_json::Error) -> String {
+    let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    match (start, error.classify()) {
+        (None, _) => "it is empty".to_owned(),
+        (Some(b'<'), _) => "it is HTML".to_owned(),
+        (_, serde_json::error::Category::Eof) => format!("it is cut off after {} bytes", body.len()),
+        (_, serde_json::error::Category::Data) => {
+            format!("a field is missing or of another type at line {} column {}", error.line(), error.column())
+        }
+        _ => format!("it is not JSON at line {} column {}", error.line(), error.column()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Page, Error> {
+        Page::read(body.as_bytes(), 10, UnixMs(77))
+    }
+
+    fn with_meta(meta: &str) -> Result<More, Error> {
+        read(&format!(r#"{{"data":[],"meta":{meta}}}"#)).map(|page| page.more)
+    }
+
+    #[test]
+    fn rows_pass_through_byte_for_byte() {
+        let raw = r#"{ "id":"msg_1", "receivedAt":"1970-01-01T00:00:01.500Z","numberId":"n1",
+            "ingestedAt":"1970-01-01T00:00:02Z","new":[1.10, 12345678901234567890, "\u0000 \ud83d\ude00 é"]}"#;
+        let page = read(&format!(r#"{{"data":[{raw}],"meta":{{"hasMore":false}}}}"#)).unwrap();
+        let row = &page.rows[0];
+        assert_eq!(&*row.raw, raw);
+        assert_eq!((row.id.as_str(), row.time, row.ingested), ("msg_1", UnixMs(1500), Some(UnixMs(2000))));
+        assert_eq!((row.number.as_deref(), row.readable), (Some("n1"), true));
+    }
+
+    #[test]
+    fn what_follows() {
+        let cursor = || More::Cursor(Cursor("abc=".to_owned()));
+        assert_eq!(with_meta(r#"{"hasMore":true,"nextCursor":"abc="}"#).unwrap(), cursor());
+        assert_eq!(with_meta(r#"{"nextCursor":"abc="}"#).unwrap(), cursor());
+        assert_eq!(with_meta(r#"{"hasMore":true,"nextCursor":"abc\u003d"}"#).unwrap(), cursor());
+        for end in [
+            r#"{"hasMore":false}"#,
+            r#"{"hasMore":false,"nextCursor":null}"#,
+            r#"{"hasMore":false,"nextCursor":"abc="}"#,
+            "{}",
+        ] {
+            assert_eq!(with_meta(end).unwrap(), More::End, "{end}");
+        }
+        for lost in [r#"{"hasMore":true}"#, r#"{"hasMore":true,"nextCursor":""}"#] {
+            assert_eq!(with_meta(lost).unwrap(), More::Lost, "{lost}");
+        }
+        let full = vec!["{}"; 10].join(",");
+        assert_eq!(read(&format!(r#"{{"data":[{full}],"meta":{{}}}}"#)).unwrap().more, More::Lost);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_spoils_nothing() {
+        let page = read(
+            r#"{"data":[{"id":7},{"id":"a","receivedAt":"1970-01-01T00:00:05Z","numberId":9},{"id":"b","receivedAt":1},
+               {"id":null},5,{"receivedAt":"1970-01-01T00:00:03Z"},{"id":""}],"meta":{"hasMore":false}}"#,
+        )
+        .unwrap();
+        let seen: Vec<(bool, i64)> = page.rows.iter().map(|row| (row.readable, row.time.0)).collect();
+        let expected =
+            [(false, 5000), (true, 5000), (true, 5000), (false, 5000), (false, 5000), (false, 3000), (false, 3000)];
+        assert_eq!(seen, expected);
+        let mut ids: Vec<&str> = page.rows.iter().map(|row| row.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 7, "each has a name of its own");
+        assert_eq!(read(r#"{"data":[{"id":"a"}],"meta":{}}"#).unwrap().rows[0].time, UnixMs(77));
+    }
+
+    #[test]
+    fn what_is_not_a_page_is_said_without_quoting() {
+        let table = [
+            ("", "it is empty"),
+            ("<html>secret</html>", "it is HTML"),
+            (r#"{"data":[{"id":"secret"}"#, "it is cut off after 24 bytes"),
+            (r#"{"data":"secret","meta":{}}"#, "a field is missing or of another type at line 1 column 16"),
+            (r#"{"data":[]}"#, "a field is missing or of another type at line 1 column 11"),
+            (r#"{"data":[],"meta":{"hasMore":"yes"}}"#, "a field is missing or of another type at line 1 column 34"),
+            (r#"{"data":[],"meta":{"nextCursor":5}}"#, "a field is missing or of another type at line 1 column 33"),
+            ("secret", "it is not JSON at line 1 column 1"),
+        ];
+        for (body, expected) in table {
+            assert_eq!(read(body), Err(Error::Malformed(expected.to_owned())), "{body}");
+        }
+        assert!(Page::read(b"{\"data\":[\"\xff\"],\"meta\":{}}", 10, UnixMs(0)).is_err());
+    }
+}
