@@ -28,6 +28,7 @@
 pub mod api;
 pub mod delivery;
 pub mod domain;
+pub mod http;
 pub mod ingest;
 pub mod secret;
 pub mod sinks;
