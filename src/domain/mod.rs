@@ -3,11 +3,13 @@
 mod coverage;
 mod delivery;
 mod row;
+mod sink_name;
 mod start;
 mod unix_ms;
 
 pub use coverage::{Anomaly, Coverage, Cursor, Insert, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
 pub use delivery::{Class, DeadReason, Outcome};
 pub use row::{More, Row, Seq};
+pub use sink_name::{InvalidSinkName, SinkName};
 pub use start::Start;
 pub use unix_ms::UnixMs;

@@ -1,10 +1,13 @@
-//! What both ends of the relay share of HTTP.
+//! What both ends of the relay, the API client and the HTTP sinks, share of HTTP.
 //!
 //! Invariants: no request is repeated or redirected behind its caller's back; no body is read without a cap; no text
-//! made here holds a URL.
+//! made here holds a URL that was not redacted.
 
 pub mod body;
 pub mod client;
 pub mod date;
 pub mod failure;
 pub mod retry_after;
+mod url;
+
+pub use url::RedactedUrl;

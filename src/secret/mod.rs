@@ -1,3 +1,76 @@
-//! Values that never show themselves. (Being written by the config part.)
+//! Values that never show themselves, and where they come from.
+//!
+//! Invariants: a [`Secret`] leaves this type only through [`Secret::expose`], so every use can be found by searching for
+//! that word; it prints as `[redacted]`; it is wiped from memory when it is dropped; no error of this module repeats what
+//! was read.
 
-pub use secrecy::SecretString as Secret;
+mod source;
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+pub use source::{Environment, Source, Unavailable};
+
+/// Separates these hashes from every other use of SHA-256 on the same input. Part of the state on disk: never change it.
+const FINGERPRINT_DOMAIN: &[u8] = b"joltsms-relay secret fingerprint v1\0";
+
+/// A text that must not appear in any output.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The value itself: for the wire, never for a message.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// 16 hexadecimal characters that are the same for the same value and tell nothing about it.
+    ///
+    /// Kept in the state to notice that another account is configured. Only for values with the entropy of an API key:
+    /// a short password could be found by trying.
+    pub fn fingerprint(&self) -> String {
+        let hash = Sha256::new().chain_update(FINGERPRINT_DOMAIN).chain_update(self.expose()).finalize();
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value.into())
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_nothing_of_itself() {
+        assert_eq!(
+            format!("{:?} {:#?}", Secret::from("hunter2"), Some(Secret::from("x"))).matches("hunter2").count(),
+            0
+        );
+        assert_eq!(format!("{:?}", Secret::from("hunter2")), "[redacted]");
+    }
+
+    #[test]
+    fn fingerprint_is_stable_across_versions() {
+        // printf 'joltsms-relay secret fingerprint v1\0hunter2' | sha256sum | cut -c1-16
+        assert_eq!(Secret::from("hunter2").fingerprint(), "55e8d3018829c04e");
+        assert_ne!(Secret::from("hunter2").fingerprint(), Secret::from("hunter3").fingerprint());
+    }
+}

@@ -1,0 +1,184 @@
+//! Where a secret comes from: an environment variable, a file, or a systemd credential.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::Secret;
+
+/// An environment as a plain value, so that nothing below the start of the program reads the process's own.
+pub type Environment = BTreeMap<OsString, OsString>;
+
+/// The variable in which systemd names the directory of the credentials.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// Nothing that belongs into a configuration is longer; a device or a wrong path must not fill the memory.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// `{ env = "X" }`, `{ file = "path" }` or `{ credential = "name" }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An environment variable.
+    Env(String),
+    /// A file; a relative path counts from the process's directory, so the configuration makes its own absolute first.
+    File(PathBuf),
+    /// A file in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+/// Why a source gave nothing. Names the source, never what it held.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// The variable does not exist.
+    #[error("the environment variable `{0}` is not set")]
+    Unset(String),
+    /// There was nothing but white space.
+    #[error("{0} is empty")]
+    Empty(Source),
+    /// Not text.
+    #[error("{0} is not UTF-8")]
+    NotText(Source),
+    /// More than 64 KiB.
+    #[error("{0} is longer than 64 KiB, so it is not what is meant")]
+    TooLong(Source),
+    /// The file could not be read.
+    #[error("{0} cannot be read: {1}")]
+    Unreadable(Source, io::Error),
+    /// `$CREDENTIALS_DIRECTORY` is not set.
+    #[error("the credential `{0}` is not there: $CREDENTIALS_DIRECTORY is not set")]
+    NoCredentials(String),
+    /// A credential's name with a `/`, or `.` or `..`.
+    #[error("the name of a credential is the name of a file, without a path")]
+    NotAName,
+}
+
+impl Source {
+    /// Reads the value; one trailing line break of a file is dropped.
+    ///
+    /// # Errors
+    /// If it is missing, unreadable, empty, not UTF-8 or longer than 64 KiB.
+    pub fn read(&self, environment: &Environment) -> Result<Secret, Unavailable> {
+        let text = match self {
+            Self::Env(name) => {
+                let value = environment.get(OsStr::new(name));
+                let value = value.ok_or_else(|| Unavailable::Unset(name.clone()))?;
+                value.to_str().ok_or_else(|| Unavailable::NotText(self.clone()))?.to_owned()
+            }
+            Self::File(path) => self.read_file(path)?,
+            Self::Credential(name) => {
+                if name.is_empty() || name.contains('/') || matches!(name.as_str(), "." | "..") {
+                    return Err(Unavailable::NotAName);
+                }
+                let directory = environment.get(OsStr::new(CREDENTIALS_DIRECTORY));
+                let directory = directory.filter(|directory| !directory.is_empty());
+                let directory = directory.ok_or_else(|| Unavailable::NoCredentials(name.clone()))?;
+                self.read_file(&Path::new(directory).join(name))?
+            }
+        };
+        if text.trim().is_empty() { Err(Unavailable::Empty(self.clone())) } else { Ok(Secret::from(text)) }
+    }
+
+    fn read_file(&self, path: &Path) -> Result<String, Unavailable> {
+        let unreadable = |error| Unavailable::Unreadable(self.clone(), error);
+        let mut bytes = Vec::new();
+        File::open(path).map_err(unreadable)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(Unavailable::TooLong(self.clone()));
+        }
+        let mut text = String::from_utf8(bytes).map_err(|_| Unavailable::NotText(self.clone()))?;
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Ok(text)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(out, "the environment variable `{name}`"),
+            Self::File(path) => write!(out, "the file `{}`", path.display()),
+            Self::Credential(name) => write!(out, "the credential `{name}`"),
+        }
+    }
+}
+
+impl Unavailable {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unset(name) => format!("set {name} for the user and the unit or container that runs the relay"),
+            Self::Empty(source) => format!("put the value into {source}"),
+            Self::NotText(_) | Self::TooLong(_) => "name the file that holds the bare value".to_owned(),
+            Self::Unreadable(_, error) if error.kind() == io::ErrorKind::NotFound => {
+                "create it, readable by the relay's user only".to_owned()
+            }
+            Self::Unreadable(..) => "make it a file that the relay's user may read".to_owned(),
+            Self::NoCredentials(name) => {
+                format!("credentials exist under systemd only, with `LoadCredential={name}:/path` in the unit")
+            }
+            Self::NotAName => "write the name that `LoadCredential=` gives it".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn reads_each_kind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let credentials = environment(&[("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap()), ("X", " v\n")]);
+        assert_eq!(
+            Source::Env("X".into()).read(&credentials).unwrap().expose(),
+            " v\n",
+            "a variable is taken as it is"
+        );
+        for (content, value) in [("v", "v"), ("v\n", "v"), ("v\r\n", "v"), ("v\n\n", "v\n"), (" v ", " v ")] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(Source::File(path.clone()).read(&credentials).unwrap().expose(), value);
+            assert_eq!(Source::Credential("token".into()).read(&credentials).unwrap().expose(), value);
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_never_what_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            fs::write(directory.path().join(name), content).unwrap();
+            Source::File(directory.path().join(name))
+        };
+        let variables = environment(&[("EMPTY", ""), ("BLANK", " \n")]);
+        for (source, expected) in [
+            (Source::Env("UNSET".into()), "the environment variable `UNSET` is not set"),
+            (Source::Env("EMPTY".into()), "the environment variable `EMPTY` is empty"),
+            (Source::Env("BLANK".into()), "the environment variable `BLANK` is empty"),
+            (file("nothing", b"\n"), "nothing` is empty"),
+            (file("binary", b"hunter2\xff"), "binary` is not UTF-8"),
+            (file("long", "hunter2".repeat(10_000).as_bytes()), "long` is longer than 64 KiB"),
+            (Source::File(directory.path().join("missing")), "missing` cannot be read: No such file"),
+            (Source::File(directory.path().into()), "cannot be read: Is a directory"),
+            (Source::Credential("x".into()), "the credential `x` is not there: $CREDENTIALS_DIRECTORY is not set"),
+            (Source::Credential("../x".into()), "the name of a credential is the name of a file"),
+        ] {
+            let error = source.read(&variables).unwrap_err();
+            let said = format!("{error} {error:?} {}", error.hint());
+            assert!(said.contains(expected), "{said}");
+            assert!(!said.contains("hunter2") && !error.hint().is_empty(), "{said}");
+        }
+    }
+}
