@@ -61,6 +61,11 @@ impl Client {
         Ok(Self { http, transport, messages, keys: options.keys.clone(), current: 0 })
     }
 
+    /// Where messages are asked for: names the account's API in the state.
+    pub fn address(&self) -> &str {
+        self.messages.as_str()
+    }
+
     /// The key in use.
     pub fn key(&self) -> Option<&Secret> {
         self.keys.get(self.current)

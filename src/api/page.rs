@@ -20,6 +20,8 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// What follows.
     pub more: More,
+    /// How many messages there are in all, where the API says so.
+    pub total: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +38,8 @@ struct Meta<'a> {
     has_more: Option<bool>,
     #[serde(rename = "nextCursor", borrow)]
     next_cursor: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    total: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -68,9 +72,10 @@ impl Page {
             (None, None) if full => More::Lost,
             (None, None) => More::End,
         };
+        let total = wire.meta.total.and_then(|total| total.get().parse().ok());
         let mut rows: Vec<(Row, bool)> = wire.data.into_iter().map(read_row).collect();
         lend_times(&mut rows, fallback);
-        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more })
+        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more, total })
     }
 }
 

@@ -1,6 +1,18 @@
 //! What is new, and the poller that carries it out.
+//!
+//! [`coverage`] and the other decisions are pure; [`Poller`] is the thin loop around them: it asks the API within the
+//! budget, looks ids up, lets coverage decide, and commits. It knows no sink: after a release it gives a wake-up
+//! without content.
 
+mod account;
 pub mod coverage;
+mod feed;
 mod options;
+mod poller;
+mod report;
+mod server_clock;
 
+pub use feed::Feed;
 pub use options::Options;
+pub use poller::{Ending, Mode, Poller, Signals, Trouble};
+pub use report::{Condition, Report};

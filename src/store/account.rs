@@ -73,4 +73,15 @@ impl Spool {
         };
         look().map_err(|error| self.explain(error))
     }
+
+    /// Whether any message that named its number was met.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn has_met_numbers(&self) -> Result<bool, Error> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM number LIMIT 1")
+            .and_then(|mut statement| statement.exists([]))
+            .map_err(|error| self.explain(error))
+    }
 }

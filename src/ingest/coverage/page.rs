@@ -41,6 +41,16 @@ impl Page {
         self.rows.iter().filter_map(|(row, _)| row.ingested).max()
     }
 
+    /// Whether one of its rows is stored.
+    pub fn has_known(&self) -> bool {
+        self.rows.iter().any(|(_, known)| known.is_some())
+    }
+
+    /// The numbers that its rows came to.
+    pub fn numbers(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter_map(|(row, _)| row.number.as_deref())
+    }
+
     /// The rows that are not stored.
     pub fn unknown(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row)

@@ -1,0 +1,34 @@
+//! The edge to the API, as the poller sees it: real over HTTP, or a double in tests with paused time.
+
+use std::pin::Pin;
+
+use crate::api::{Client, Response};
+use crate::domain::{Cursor, UnixMs};
+
+/// A request under way.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// Where pages come from.
+pub trait Feed: Send {
+    /// Asks for up to `limit` rows behind `cursor`, or for the newest.
+    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer;
+    /// Which account this is, as far as address and key tell: a URL and a fingerprint.
+    fn identity(&self) -> (String, String);
+    /// Takes the next key; `false` = that was the last, the first comes again.
+    fn next_key(&mut self) -> bool;
+}
+
+impl Feed for Client {
+    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer {
+        Box::pin(Client::fetch(self, cursor, limit, now))
+    }
+
+    fn identity(&self) -> (String, String) {
+        let fingerprint = self.key().map(crate::secret::Secret::fingerprint).unwrap_or_default();
+        (self.address().to_owned(), fingerprint)
+    }
+
+    fn next_key(&mut self) -> bool {
+        Client::next_key(self)
+    }
+}

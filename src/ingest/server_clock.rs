@@ -1,0 +1,75 @@
+//! What time it is by the server's clock.
+//!
+//! Used for caps and floors only. Still, one answer with a wrong date must not move the anchor by years: a date that
+//! disagrees with all before it is believed when it was repeated.
+
+use std::time::Duration;
+
+use crate::domain::UnixMs;
+use crate::time::Instant;
+
+/// Estimates the server's now from what its answers say.
+#[derive(Debug, Default)]
+pub(super) struct ServerClock {
+    last: Option<(UnixMs, Instant)>,
+    disagreed: u32,
+}
+
+/// Further off than this, a date is doubted.
+const PLAUSIBLE: Duration = Duration::from_secs(3600);
+
+/// So many doubtful dates in a row are believed.
+const CONVINCING: u32 = 3;
+
+impl ServerClock {
+    /// Takes the `Date` of an answer in; without one, the time passed since the last; before the first, the largest
+    /// ingestedAt, and our own clock if there is none either.
+    pub(super) fn read(
+        &mut self,
+        date: Option<UnixMs>,
+        newest_ingested: Option<UnixMs>,
+        local: UnixMs,
+        now: Instant,
+    ) -> UnixMs {
+        let Some(date) = date else {
+            return self.estimate(now).unwrap_or_else(|| newest_ingested.unwrap_or(local));
+        };
+        if let Some(expected) = self.estimate(now) {
+            let off = date.since(expected).max(expected.since(date));
+            self.disagreed = if off > PLAUSIBLE { self.disagreed + 1 } else { 0 };
+            if (1..CONVINCING).contains(&self.disagreed) {
+                return expected;
+            }
+        }
+        self.disagreed = 0;
+        self.last = Some((date, now));
+        date
+    }
+
+    /// The time between answers; `None` before the first one with a date.
+    pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
+        self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_wrong_date_is_not_believed_but_three_are() {
+        let clock = crate::time::Clock::starting_at(UnixMs(0));
+        let mut server = ServerClock::default();
+        let (local, wrong) = (UnixMs(5), UnixMs(4_000_000_000_000));
+        let mut read = |date: Option<i64>| server.read(date.map(UnixMs), Some(UnixMs(900)), local, clock.monotonic());
+        assert_eq!(read(None), UnixMs(900));
+        assert_eq!(read(Some(1000)), UnixMs(1000));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(read(None), UnixMs(3000));
+        assert_eq!(read(Some(wrong.0)), UnixMs(3000));
+        assert_eq!(read(Some(3000)), UnixMs(3000));
+        assert_eq!(read(Some(wrong.0)), UnixMs(3000));
+        assert_eq!(read(Some(wrong.0)), UnixMs(3000));
+        assert_eq!(read(Some(wrong.0)), wrong);
+    }
+}
