@@ -358,6 +358,22 @@ fn long_lines_are_cut_around_the_place() {
 }
 
 #[test]
+fn what_a_broken_line_makes_doubtful_is_not_told() {
+    for (file, expected) in [
+        ("[poll]\ninterval = soon\n", &["config.toml:2"][..]),
+        ("[poll]\ninterval = \"soon\n", &["config.toml:2"]),
+        ("[poll\nfrequency = 5\n[log]\nlevel = 5\n", &["config.toml:1", "config.toml:4"]),
+        ("[sinks.crm]\ntype = http\nurl = x\n", &["config.toml:2", "config.toml:3"]),
+        // A key that is missing may stand on the broken line.
+        ("[sinks.crm]\ntype = \"http\"\nurl \"https://a.example\"\n", &["config.toml:3"]),
+    ] {
+        let refused = Machine::with_file(file).refused();
+        let places: Vec<_> = refused.split("\n\n").filter_map(|block| Some(block.split_once(": ")?.0)).collect();
+        assert_eq!(places, expected, "{refused}");
+    }
+}
+
+#[test]
 fn carets_stand_under_what_is_wrong() {
     for (file, line, caret) in [
         ("[log]\r\nlevel = \"loud\"\r\n", "level = \"loud\"", "\"loud\""),
