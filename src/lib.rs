@@ -26,6 +26,7 @@
 //! ARCHITECTURE.md holds the import rules and the invariants.
 
 pub mod api;
+pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod formats;

@@ -1,0 +1,254 @@
+//! What is wrong with a configuration: every problem at once, each with its place and what to do.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::excerpt::{Excerpt, SourceFile};
+use super::written::Origin;
+
+/// A file with more errors is not a configuration; the rest of them would hide the first.
+const MOST_SHOWN: usize = 100;
+
+/// Everything that is wrong with a configuration; never empty. Displays one block for each problem and their number.
+///
+/// Problems of the file come first, by line, then those of the environment, then those of the flags.
+#[derive(Debug, thiserror::Error)]
+pub struct Errors(Vec<Problem>);
+
+/// Something that works and yet may not be what is meant. Displays on one line.
+#[derive(Clone, Debug)]
+pub struct Warning(Problem);
+
+/// One thing that is wrong, where, and what to do about it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    place: Place,
+    message: String,
+    help: Option<String>,
+}
+
+/// In the order in which problems are listed.
+#[derive(Clone, Debug)]
+enum Place {
+    Line(PathBuf, Excerpt),
+    File(PathBuf),
+    Variable(String),
+    Flag(&'static str),
+    Nowhere,
+}
+
+impl Errors {
+    /// The problems, in the order of the display.
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+
+    /// One problem that stands alone.
+    pub(super) fn one(message: &str, help: &str) -> Self {
+        Self(vec![Problem::new(Place::Nowhere, message.to_owned(), Some(help.to_owned()))])
+    }
+}
+
+impl Problem {
+    fn new(place: Place, message: String, help: Option<String>) -> Self {
+        // The readers of the keys keep values out of messages. An API key that somebody put where a name or a path
+        // belongs is beyond them, and easily recognised here.
+        Self { place: place.without_keys(), message: without_keys(message), help: help.map(without_keys) }
+    }
+}
+
+impl Place {
+    fn rank(&self) -> (u8, usize, usize, &str) {
+        match self {
+            Self::File(_) => (0, 0, 0, ""),
+            Self::Line(_, excerpt) => (1, excerpt.line, excerpt.indent, ""),
+            Self::Variable(name) => (2, 0, 0, name),
+            Self::Flag(name) => (3, 0, 0, name),
+            Self::Nowhere => (4, 0, 0, ""),
+        }
+    }
+
+    fn without_keys(self) -> Self {
+        match self {
+            Self::Line(path, excerpt) => Self::Line(path, Excerpt { text: without_keys(excerpt.text), ..excerpt }),
+            Self::Variable(name) => Self::Variable(without_keys(name)),
+            Self::File(_) | Self::Flag(_) | Self::Nowhere => self,
+        }
+    }
+}
+
+/// Hides what follows `jolt_sk_`.
+fn without_keys(text: String) -> String {
+    if !text.contains("jolt_sk_") {
+        return text;
+    }
+    let mut parts = text.split("jolt_sk_");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|next: char| next.is_alphanumeric());
+        clean += if rest.len() == part.len() { "jolt_sk_" } else { "jolt_sk_…" };
+        clean += rest;
+    }
+    clean
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in self.0.iter().take(MOST_SHOWN) {
+            writeln!(out, "{problem}\n")?;
+        }
+        let count = self.0.len();
+        if count > MOST_SHOWN {
+            writeln!(out, "... and {} more", count - MOST_SHOWN)?;
+        }
+        write!(out, "{count} error{} in the configuration", if count == 1 { "" } else { "s" })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}", self.place, self.message)?;
+        let mut margin = 0;
+        if let Place::Line(_, Excerpt { line, text, indent, width }) = &self.place {
+            let number = line.to_string();
+            margin = number.len();
+            write!(
+                out,
+                "\n{:margin$} |\n{number} | {text}\n{:margin$} | {:indent$}{}",
+                "",
+                "",
+                "",
+                "^".repeat(*width)
+            )?;
+        }
+        if let Some(help) = &self.help {
+            write!(out, "\n{:margin$} = {help}", "")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { place, message, help } = &self.0;
+        write!(out, "{place}{message}")?;
+        help.iter().try_for_each(|help| write!(out, "; {help}"))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(path, excerpt) => write!(out, "{}:{}: ", path.display(), excerpt.line),
+            Self::File(path) => write!(out, "{}: ", path.display()),
+            Self::Variable(name) => write!(out, "{name}: "),
+            Self::Flag(name) => write!(out, "{name}: "),
+            Self::Nowhere => Ok(()),
+        }
+    }
+}
+
+/// Where problems are gathered while a configuration is read.
+#[derive(Default)]
+pub(super) struct Report {
+    file: Option<SourceFile>,
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+    /// Lines on which a syntax error makes every other complaint doubtful.
+    doubtful: BTreeSet<usize>,
+    incomplete: bool,
+    /// The file is not TOML.
+    broken: bool,
+}
+
+impl Report {
+    /// From now on, places in the file can be shown.
+    pub(super) fn set_file(&mut self, file: SourceFile) {
+        self.file = Some(file);
+    }
+
+    /// The file that was read.
+    pub(super) fn file(&self) -> Option<&SourceFile> {
+        self.file.as_ref()
+    }
+
+    /// Whether everything that was written could be read. If not, a key that seems to be missing may stand in the rest.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.incomplete
+    }
+
+    /// Something that was written cannot be read.
+    pub(super) fn set_incomplete(&mut self) {
+        self.incomplete = true;
+    }
+
+    /// Whether a value that stands here may be shown. In a file that is not TOML it may be anything.
+    pub(super) fn may_show(&self, origin: &Origin) -> bool {
+        !(self.broken && matches!(origin, Origin::File(_)))
+    }
+
+    /// Something is wrong with a key: its name is shown, no value.
+    pub(super) fn error(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        self.push(origin, false, message, help);
+    }
+
+    /// Something is wrong with a value that may be shown.
+    pub(super) fn error_with_value(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        self.push(origin, true, message, help);
+    }
+
+    /// Something may be wrong.
+    pub(super) fn warn(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        let place = self.place(origin, false);
+        self.warnings.push(Warning(Problem::new(place, message, help)));
+    }
+
+    /// The file as a whole cannot be used.
+    pub(super) fn file_error(&mut self, path: PathBuf, message: String, help: Option<String>) {
+        self.incomplete = true;
+        self.problems.push(Problem::new(Place::File(path), message, help));
+    }
+
+    /// The file is not TOML at this byte. Of several on one line only the first is told, the others follow from it.
+    pub(super) fn syntax_error(&mut self, at: usize, message: String) {
+        self.incomplete = true;
+        self.broken = true;
+        let Some(file) = &self.file else { return };
+        let excerpt = file.excerpt_of_broken(at);
+        let first = self.doubtful.insert(excerpt.line);
+        self.doubtful.extend(file.doubtful_lines(excerpt.line));
+        if first {
+            let place = Place::Line(file.path().to_owned(), excerpt);
+            self.problems.push(Problem::new(place, message, None));
+        }
+    }
+
+    /// `value` and the warnings, if nothing is wrong.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
+        self.problems.sort_by(|left, right| left.place.rank().cmp(&right.place.rank()));
+        match value {
+            Some(value) if self.problems.is_empty() => Ok((value, self.warnings)),
+            _ => Err(Errors(self.problems)),
+        }
+    }
+
+    fn push(&mut self, origin: &Origin, reveal: bool, message: String, help: Option<String>) {
+        let place = self.place(origin, reveal);
+        if !matches!(&place, Place::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
+            self.problems.push(Problem::new(place, message, help));
+        }
+    }
+
+    fn place(&self, origin: &Origin, reveal: bool) -> Place {
+        match (origin, &self.file) {
+            (Origin::File(span), Some(file)) => {
+                let excerpt = if self.broken { file.excerpt_of_broken(span.start) } else { file.excerpt(span, reveal) };
+                Place::Line(file.path().to_owned(), excerpt)
+            }
+            (Origin::Variable(name), _) => Place::Variable(name.clone()),
+            (Origin::Flag(name), _) => Place::Flag(name),
+            (Origin::File(_), None) | (Origin::Default, _) => Place::Nowhere,
+        }
+    }
+}

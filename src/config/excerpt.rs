@@ -1,0 +1,174 @@
+//! The file as it was read, and the lines of it that messages show.
+//!
+//! Invariant: no excerpt shows a value that may be a secret. A value stands as `"…"` unless the reader of its key says
+//! that it may be shown; comments are cut off; of a file that is not TOML no value is shown at all, because nobody can say
+//! where one begins and ends there.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::keys;
+
+/// What stands for a hidden value.
+const HIDDEN: char = '…';
+
+/// Longer lines are cut around the place in question.
+const WIDEST: usize = 120;
+
+/// The configuration file.
+pub(super) struct SourceFile {
+    path: PathBuf,
+    text: String,
+    /// The first byte of each line.
+    lines: Vec<usize>,
+    /// What may be secret, by position: every value that is not a table or an array, and odd keys.
+    values: Vec<Range<usize>>,
+}
+
+/// One line of the file, fit to be shown, and the columns in question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Excerpt {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// The line without what must not be shown.
+    pub(super) text: String,
+    /// Characters of `text` before the caret.
+    pub(super) indent: usize,
+    /// How many carets; at least 1.
+    pub(super) width: usize,
+}
+
+/// A part of a line: from these bytes, to this text, which is either the same or stands for it.
+struct Piece {
+    bytes: Range<usize>,
+    shown: String,
+    verbatim: bool,
+}
+
+impl SourceFile {
+    /// The file and where its values are.
+    pub(super) fn new(path: PathBuf, text: String, mut values: Vec<Range<usize>>) -> Self {
+        values.sort_by_key(|range| range.start);
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(breaks).collect();
+        Self { path, text, lines, values }
+    }
+
+    /// As it was named or found.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The line, counted from 1, of a byte; the last one for a byte behind the end.
+    pub(super) fn line_of(&self, at: usize) -> usize {
+        let at = at.min(self.text.trim_end().len());
+        self.lines.partition_point(|start| *start <= at)
+    }
+
+    /// The line in which `span` begins, with carets under it; the values in `span` are shown if `reveal` is true.
+    pub(super) fn excerpt(&self, span: &Range<usize>, reveal: bool) -> Excerpt {
+        let line = self.line_of(span.start);
+        let bytes = self.bytes_of_line(line);
+        let mut pieces = Vec::new();
+        let mut at = bytes.start;
+        let first = self.values.partition_point(|value| value.end <= bytes.start);
+        for value in self.values.iter().skip(first).take_while(|value| value.start < bytes.end) {
+            let revealed = reveal && value.start >= span.start && value.end <= span.end;
+            let hidden = value.start.max(at)..value.end.min(bytes.end);
+            if revealed || hidden.is_empty() {
+                continue;
+            }
+            pieces.push(self.verbatim(at..hidden.start));
+            let quoted = self.text.get(value.clone()).is_some_and(|text| text.starts_with(['"', '\'']));
+            let shown = if quoted { format!("\"{HIDDEN}\"") } else { HIDDEN.to_string() };
+            at = hidden.end;
+            pieces.push(Piece { bytes: hidden, shown, verbatim: false });
+        }
+        pieces.push(self.verbatim(at..bytes.end));
+        // A comment begins behind every value that is shown verbatim, if it begins at all.
+        let shown_until = if reveal { span.end } else { bytes.start };
+        for index in 0..pieces.len() {
+            let piece = &mut pieces[index];
+            let from = shown_until.clamp(piece.bytes.start, piece.bytes.end) - piece.bytes.start;
+            let comment = piece.shown.get(from..).filter(|_| piece.verbatim).and_then(|text| text.find('#'));
+            if let Some(comment) = comment {
+                piece.shown.truncate(from + comment);
+                pieces.truncate(index + 1);
+                break;
+            }
+        }
+        let start = column(&pieces, span.start, false);
+        let end = column(&pieces, span.end.min(bytes.end), true);
+        cut(line, &pieces.iter().map(|piece| piece.shown.as_str()).collect::<String>(), start, end)
+    }
+
+    /// The line of this byte in a file that is not TOML: its key or header, never a value.
+    pub(super) fn excerpt_of_broken(&self, at: usize) -> Excerpt {
+        let line = self.line_of(at);
+        let bytes = self.bytes_of_line(line);
+        let text = self.text.get(bytes.clone()).unwrap_or_default();
+        let shown = match text.find('=') {
+            Some(equals) if keys::is_known(text[..equals].trim()) => equals + 1,
+            None if keys::is_known_header(text) => text.len(),
+            // What looks like a line of its own may be the rest of a broken string.
+            _ => 0,
+        };
+        let (head, rest) = text.split_at(shown);
+        let gap = if rest.starts_with(' ') { " " } else { "" };
+        let tail = if rest.trim().is_empty() { String::new() } else { format!("{gap}{HIDDEN}") };
+        let shown = format!("{head}{tail}");
+        let column = text.get(..at.saturating_sub(bytes.start)).map_or(0, |before| before.chars().count());
+        let column = column.min(shown.chars().count().saturating_sub(usize::from(!tail.is_empty())));
+        cut(line, &shown, column, column + 1)
+    }
+
+    /// The lines about which nothing can be said because this one is not TOML: itself, and if it should be a header, all
+    /// that stand below it.
+    pub(super) fn doubtful_lines(&self, line: usize) -> Range<usize> {
+        let is_header = |line: &usize| {
+            self.text.get(self.bytes_of_line(*line)).is_some_and(|text| text.trim_start().starts_with('['))
+        };
+        let last = self.lines.len();
+        if is_header(&line) { line..(line + 1..=last).find(is_header).unwrap_or(last + 1) } else { line..line + 1 }
+    }
+
+    /// The bytes of a line, without its end and without a byte order mark, which has no width.
+    fn bytes_of_line(&self, line: usize) -> Range<usize> {
+        let start = self.lines.get(line - 1).copied().unwrap_or(self.text.len());
+        let end = self.lines.get(line).copied().unwrap_or(self.text.len());
+        let content = self.text.get(start..end).unwrap_or_default().trim_end_matches(['\n', '\r']);
+        let mark = if content.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        start + mark..start + content.len()
+    }
+
+    fn verbatim(&self, bytes: Range<usize>) -> Piece {
+        let text = self.text.get(bytes.clone()).unwrap_or_default();
+        let shown = text.chars().map(|next| if next.is_control() { ' ' } else { next }).collect();
+        Piece { bytes, shown, verbatim: true }
+    }
+}
+
+/// How many characters are shown before this byte; for a hidden value its first or, at the `end`, its last.
+fn column(pieces: &[Piece], at: usize, end: bool) -> usize {
+    let mut column = 0;
+    for piece in pieces {
+        let width = piece.shown.chars().count();
+        if at >= piece.bytes.start && (at < piece.bytes.end || end && at == piece.bytes.end) {
+            let inside = piece.shown.char_indices().filter(|(index, _)| piece.bytes.start + index < at).count();
+            return column + if piece.verbatim { inside } else { width * usize::from(end && at > piece.bytes.start) };
+        }
+        column += width;
+    }
+    column
+}
+
+/// Cuts a line that is too long, around its caret.
+fn cut(line: usize, text: &str, start: usize, end: usize) -> Excerpt {
+    let text = text.trim_end();
+    let length = text.chars().count();
+    let first = if length > WIDEST { start.saturating_sub(WIDEST / 3).min(length - WIDEST) } else { 0 };
+    let text: String = text.chars().skip(first).take(WIDEST).collect();
+    let start = (start - first).min(text.chars().count());
+    let width = end.saturating_sub(first).min(text.chars().count()).saturating_sub(start).max(1);
+    Excerpt { line, text, indent: start, width }
+}

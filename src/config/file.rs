@@ -1,0 +1,289 @@
+//! The file layer: TOML -> [`Written`].
+//!
+//! Every name is checked here against [`super::keys`]. The parser recovers from errors, so what follows a broken line is
+//! still checked; what a broken line makes doubtful is left out (see [`Report::syntax_error`]).
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::environment;
+use super::errors::Report;
+use super::excerpt::SourceFile;
+use super::keys::{self, Found, Section};
+use super::nearest::nearest;
+use super::written::{Entry, Origin, Table, Value, Written};
+use crate::domain::{InvalidSinkName, SinkName};
+use crate::secret::{Secret, Source};
+
+/// How the three kinds of reference are written.
+const REFERENCES: [&str; 3] = ["env", "file", "credential"];
+
+type Key<'i> = Spanned<DeString<'i>>;
+type Item<'i> = Spanned<DeValue<'i>>;
+
+/// Reads the text of the file at `path`; what is wrong goes to the report.
+pub(super) fn read(path: PathBuf, text: &str, report: &mut Report) -> Written {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut values = Vec::new();
+    positions_in_table(root.get_ref(), &mut values);
+    let base = path.parent().map(Path::to_owned).unwrap_or_default();
+    let source = SourceFile::new(path, text.to_owned(), values);
+    let mut places: Vec<_> =
+        errors.iter().map(|error| (error.span().map_or(text.len(), |span| span.start), error.message())).collect();
+    places.sort_unstable();
+    report.set_file(source);
+    for (at, message) in places {
+        report.syntax_error(at, in_plain_words(message));
+    }
+    let mut reader = Reader { written: Written::default(), report, base };
+    reader.root(root.get_ref());
+    reader.written
+}
+
+fn in_plain_words(message: &str) -> String {
+    match message {
+        "string values must be quoted, expected literal string" => "a text must stand in quotes: \"…\"".to_owned(),
+        "duplicate key" => "this key or table is there twice".to_owned(),
+        other => other.replace("``", "`"),
+    }
+}
+
+fn positions_in_table(table: &DeTable<'_>, values: &mut Vec<Range<usize>>) {
+    for (key, item) in table {
+        if !is_plain(key.get_ref()) {
+            values.push(key.span());
+        }
+        positions(item, values);
+    }
+}
+
+fn positions(item: &Item<'_>, values: &mut Vec<Range<usize>>) {
+    match item.get_ref() {
+        DeValue::Table(table) => positions_in_table(table, values),
+        DeValue::Array(items) => items.iter().for_each(|item| positions(item, values)),
+        _ => values.push(item.span()),
+    }
+}
+
+struct Reader<'r> {
+    written: Written,
+    report: &'r mut Report,
+    /// Relative paths of the file count from here.
+    base: PathBuf,
+}
+
+impl Reader<'_> {
+    fn root(&mut self, root: &DeTable<'_>) {
+        for (key, item) in root {
+            let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
+            if let Some((_, section)) = keys::SECTIONS.iter().find(|(known, _)| *known == name) {
+                let Some(keys) = self.table(item, &origin, &format!("[{name}]")) else { continue };
+                let mut table = Table::new(origin);
+                self.keys(*section, name, "", keys, &mut table);
+                *self.written.section(*section) = table;
+            } else if name == keys::SINKS {
+                let Some(sinks) = self.table(item, &origin, "[sinks.NAME]") else { continue };
+                sinks.iter().for_each(|(key, item)| self.sink(key, item));
+            } else if keys::LATER_SECTIONS.contains(&name) {
+                self.report.error(&origin, not_yet(&format!("[{name}]")), None);
+            } else {
+                self.unknown_section(name, &origin);
+            }
+        }
+    }
+
+    fn unknown_section(&mut self, name: &str, origin: &Origin) {
+        let sections = keys::SECTIONS.iter().map(|(section, _)| *section).chain([keys::SINKS]);
+        let meant = nearest(name, sections);
+        let name_shown = self.shown(name, meant.is_some(), origin);
+        let message = if let Some(meant) = meant {
+            format!("unknown section `{name_shown}`; did you mean `{meant}`?")
+        } else if let Some(place) = keys::elsewhere(name) {
+            format!("`{name_shown}` stands outside of any section; it belongs in {place}")
+        } else {
+            format!("unknown section `{name_shown}`; there are [api], [poll], [state], [log] and [sinks.NAME]")
+        };
+        self.report.error(origin, message, None);
+    }
+
+    fn sink(&mut self, key: &Key<'_>, item: &Item<'_>) {
+        let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
+        let parsed = name.parse::<SinkName>();
+        if let Err(InvalidSinkName) = parsed {
+            let message =
+                format!("`{}` cannot be the name of a sink: {InvalidSinkName}", self.shown(name, false, &origin));
+            self.report.error(&origin, message, None);
+        }
+        let path = format!("sinks.{}", self.shown(name, parsed.is_ok(), &origin));
+        let Some(keys) = self.table(item, &origin, &format!("[{path}]")) else { return };
+        let mut table = Table::new(origin);
+        self.keys(Section::Sink, &path, "", keys, &mut table);
+        if let Ok(name) = parsed {
+            self.written.sinks.insert(name, table);
+        }
+    }
+
+    /// The keys of a section, or of the table `group` in it.
+    fn keys(&mut self, section: Section, path: &str, group: &str, keys: &DeTable<'_>, into: &mut Table) {
+        for (key, item) in keys {
+            let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
+            let full = if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") };
+            match section.find(group, name) {
+                Found::Key(key) => {
+                    let name = format!("{path}.{full}");
+                    let mut entry = self.entry(&name, item, &origin);
+                    if keys::SECRETS.contains(&(section, key)) {
+                        self.refuse_literals(&name, &mut entry);
+                    }
+                    into.entries.insert(key, entry);
+                }
+                Found::Group => {
+                    if let Some(keys) = self.table(item, &origin, &format!("[{path}.{full}]")) {
+                        self.keys(section, path, &full, keys, into);
+                    }
+                }
+                Found::Later => self.report.error(&origin, not_yet(&format!("`{path}.{full}`")), None),
+                Found::Unknown(meant) => {
+                    let name_shown = self.shown(name, meant.is_some(), &origin);
+                    let table = if group.is_empty() { path.to_owned() } else { format!("{path}.{group}") };
+                    let shown = format!("unknown key `{table}.{name_shown}`");
+                    let message = if let Some(meant) = meant {
+                        let meant_in_full =
+                            if group.is_empty() { meant.to_owned() } else { format!("{group}.{meant}") };
+                        into.misspelt.extend(section.keys().iter().find(|key| **key == meant_in_full));
+                        format!("{shown}; did you mean `{meant}`?")
+                    } else if let Some(place) = keys::elsewhere(name) {
+                        format!("{shown}; `{name}` belongs in {place}")
+                    } else {
+                        format!("{shown}; the keys of [{table}] are {}", section.names_in(group).join(", "))
+                    };
+                    self.report.error(&origin, message, None);
+                }
+            }
+        }
+    }
+
+    /// A name for a message. Even a name may be the piece of a value: if it could not stand without quotes, or if the
+    /// file is not TOML and the name is not near to one that we know.
+    fn shown<'n>(&self, name: &'n str, is_near: bool, origin: &Origin) -> &'n str {
+        if is_plain(name) && (is_near || self.report.may_show(origin)) { name } else { "…" }
+    }
+
+    fn table<'t, 'i>(&mut self, item: &'t Item<'i>, origin: &Origin, what: &str) -> Option<&'t DeTable<'i>> {
+        let table = item.get_ref().as_table();
+        if table.is_none() {
+            let found = with_article(item.get_ref());
+            let found = if found == "an array" { "an array, such as [[...]] makes" } else { found };
+            self.report.error(origin, format!("{what} must be a table, not {found}"), None);
+        }
+        table
+    }
+
+    fn entry(&mut self, path: &str, item: &Item<'_>, key: &Origin) -> Entry {
+        let value = match item.get_ref() {
+            DeValue::String(text) => Value::Text(Secret::from(text.as_ref())),
+            DeValue::Integer(number) => {
+                Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
+            }
+            DeValue::Float(number) => number.as_str().parse().map_or(Value::Broken, Value::Float),
+            DeValue::Boolean(value) => Value::Boolean(*value),
+            DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
+            DeValue::Array(items) => Value::List(items.iter().map(|item| self.entry(path, item, key)).collect()),
+            DeValue::Table(table) => self.reference(path, table, key).map_or(Value::Broken, Value::Reference),
+        };
+        // The parser gives the table of a dotted key, `key.env = "X"`, the place of the key already.
+        Entry { origin: Origin::File(item.span()), value }
+    }
+
+    /// Said here and not where the value is read: a variable may override it, and it would still lie in the file.
+    fn refuse_literals(&mut self, path: &str, entry: &mut Entry) {
+        match &mut entry.value {
+            Value::Reference(_) | Value::Broken => {}
+            Value::List(entries) => entries.iter_mut().for_each(|entry| self.refuse_literals(path, entry)),
+            literal => {
+                *literal = Value::Broken;
+                let message = format!("`{path}` is written out; secrets do not belong in the configuration file");
+                let help = format!(
+                    "write {{ env = \"{}\" }}, {{ file = \"path\" }} or {{ credential = \"name\" }}, and revoke this one",
+                    environment::API_KEY
+                );
+                self.report.error(&entry.origin, message, Some(help));
+            }
+        }
+    }
+
+    fn reference(&mut self, path: &str, table: &DeTable<'_>, origin: &Origin) -> Option<Source> {
+        let help =
+            || Some("a value may be { env = \"X\" }, { file = \"path\" } or { credential = \"name\" }".to_owned());
+        for (key, _) in table {
+            let name = key.get_ref().as_ref();
+            if !REFERENCES.contains(&name) {
+                let origin = Origin::File(key.span());
+                let meant = nearest(name, REFERENCES);
+                let name = self.shown(name, meant.is_some(), &origin);
+                let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+                let message = format!("unknown key `{name}` in the value of `{path}`{meant}");
+                self.report.error(&origin, message, help());
+                return None;
+            }
+        }
+        let mut items = table.iter();
+        let (Some((key, item)), None) = (items.next(), items.next()) else {
+            let message = format!("the value of `{path}` must name exactly one source");
+            self.report.error(origin, message, help());
+            return None;
+        };
+        let kind = key.get_ref().as_ref();
+        let DeValue::String(text) = item.get_ref() else {
+            let message =
+                format!("`{kind}` of `{path}` must be a text in quotes, not {}", with_article(item.get_ref()));
+            self.report.error(&Origin::File(key.span()), message, help());
+            return None;
+        };
+        match kind {
+            "env" if is_variable_name(text) => Some(Source::Env(text.to_string())),
+            "env" => {
+                // What stands here may be the secret itself.
+                let message = format!("`env` of `{path}` is not the name of an environment variable");
+                let help =
+                    "names have letters, digits and `_`; the value itself must not stand in this file".to_owned();
+                self.report.error(&Origin::File(key.span()), message, Some(help));
+                None
+            }
+            "file" => Some(Source::File(self.base.join(text.as_ref()))),
+            _ => Some(Source::Credential(text.to_string())),
+        }
+    }
+}
+
+/// The refusal of what a later version will know, in words that differ from those for a typo.
+pub(super) fn not_yet(what: &str) -> String {
+    format!("{what} is not supported by this version of joltsms-relay ({})", env!("CARGO_PKG_VERSION"))
+}
+
+/// Whether a name looks like one.
+fn is_plain(name: &str) -> bool {
+    name.len() <= SinkName::MAX_LENGTH
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn is_variable_name(text: &str) -> bool {
+    !text.starts_with(|first: char| first.is_ascii_digit())
+        && !text.is_empty()
+        && text.chars().all(|next| next.is_ascii_alphanumeric() || next == '_')
+}
+
+fn with_article(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}

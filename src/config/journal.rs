@@ -1,0 +1,37 @@
+//! Whether messages would end up in systemd's journal, where codes would lie for ever.
+
+use super::{Config, Errors};
+
+/// The device and the inode of an open file, as `fstat` gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// `st_dev`
+    pub device: u64,
+    /// `st_ino`
+    pub inode: u64,
+}
+
+impl Config {
+    /// Refuses to write messages to the journal merely because no sink is configured.
+    ///
+    /// `journal_stream` is `$JOURNAL_STREAM`, by which systemd says which stream goes to its journal; `stdout` is what
+    /// standard output is. A configured stdout sink is somebody's decision and passes, and so does a redirected stdout.
+    ///
+    /// # Errors
+    /// If there is only the implied stdout sink and standard output is the journal.
+    pub fn refuse_journal(&self, journal_stream: Option<&str>, stdout: Option<FileId>) -> Result<(), Errors> {
+        if !self.sinks_implied || stdout.is_none() || journal_stream.and_then(parse) != stdout {
+            return Ok(());
+        }
+        Err(Errors::one(
+            "no sink is configured, and standard output goes to the journal, where every code would be kept for ever",
+            "configure a sink, such as [sinks.NAME] with type = \"http\"; one of type = \"stdout\" if the journal is meant",
+        ))
+    }
+}
+
+/// `device:inode`, both decimal.
+fn parse(journal_stream: &str) -> Option<FileId> {
+    let (device, inode) = journal_stream.split_once(':')?;
+    Some(FileId { device: device.parse().ok()?, inode: inode.parse().ok()? })
+}

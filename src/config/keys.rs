@@ -1,0 +1,209 @@
+//! The names of every key: of this version, and of the parts that will come later.
+//!
+//! The file, the environment and the resolver all look names up here, so none of them can know a key that the others do
+//! not. Keys of later parts are listed to be refused with the right words: a key that is silently accepted and does
+//! nothing is worse than an error.
+
+use super::nearest::nearest;
+
+/// A table of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Section {
+    /// `[api]`
+    Api,
+    /// `[poll]`
+    Poll,
+    /// `[state]`
+    State,
+    /// `[log]`
+    Log,
+    /// `[sinks.NAME]`
+    Sink,
+}
+
+/// What a key below a section turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A key of this version, under its full name below the section.
+    Key(&'static str),
+    /// A table with keys of this version, such as `retry`.
+    Group,
+    /// A key of a later version.
+    Later,
+    /// No key, and the key that may have been meant, as written at this place.
+    Unknown(Option<&'static str>),
+}
+
+/// The sections that are tables of their own.
+pub(super) const SECTIONS: [(&str, Section); 4] =
+    [("api", Section::Api), ("poll", Section::Poll), ("state", Section::State), ("log", Section::Log)];
+
+/// The table of the sinks.
+pub(super) const SINKS: &str = "sinks";
+
+/// Sections of later versions.
+pub(super) const LATER_SECTIONS: [&str; 2] = ["admin", "heartbeat"];
+
+/// Keys whose value must not be written out in the file.
+pub(super) const SECRETS: [(Section, &str); 1] = [(Section::Api, "key")];
+
+/// Keys that only an http sink has.
+pub(super) const HTTP_ONLY: [&str; 5] = ["url", "timeout", "connect_timeout", "allow_http", "concurrency"];
+
+impl Section {
+    /// Every section, in the order of the documentation.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 5] = [Self::Api, Self::Poll, Self::State, Self::Log, Self::Sink];
+
+    /// The keys of this version; a key in a table of its own has a dot.
+    pub(super) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Api => &["url", "key", "requests_per_minute", "timeout", "connect_timeout", "allow_http"],
+            Self::Poll => &["interval", "start", "lookback", "sweep_interval"],
+            Self::State => &["dir", "keep_delivered"],
+            Self::Log => &["level", "format", "dir", "keep_files"],
+            Self::Sink => &[
+                "type",
+                "url",
+                "format",
+                "timeout",
+                "connect_timeout",
+                "allow_http",
+                "concurrency",
+                "retry.initial",
+                "retry.factor",
+                "retry.max",
+                "retry.give_up_after",
+            ],
+        }
+    }
+
+    /// The keys of later versions, tables included.
+    pub(super) fn later_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Api => &["account", "proxy", "tls"],
+            Self::Poll | Self::Log => &[],
+            Self::State => &["keep_dead", "max_size", "min_free"],
+            Self::Sink => &[
+                "method",
+                "headers",
+                "auth",
+                "proxy",
+                "tls",
+                "requests_per_minute",
+                "order",
+                "max_age",
+                "template",
+                "template_file",
+                "content_type",
+                "accept_status",
+                "reject_status",
+                "enabled",
+                "start",
+                "signing",
+                "filter",
+            ],
+        }
+    }
+
+    /// Looks up `name` in the table `group` of the section; the section itself is the group "".
+    pub(super) fn find(self, group: &str, name: &str) -> Found {
+        let here = self.keys().iter().filter_map(|key| below(key, group).map(|rest| (*key, rest)));
+        for (key, rest) in here.clone() {
+            if rest == name {
+                return Found::Key(key);
+            }
+            if rest.split_once('.').is_some_and(|(first, _)| first == name) {
+                return Found::Group;
+            }
+        }
+        if group.is_empty() && self.later_keys().contains(&name) {
+            return Found::Later;
+        }
+        Found::Unknown(nearest(name, here.map(|(_, rest)| rest.split('.').next().unwrap_or(rest))))
+    }
+
+    /// The names that may stand in `group`, for a message.
+    pub(super) fn names_in(self, group: &str) -> Vec<&'static str> {
+        let here = self.keys().iter().filter_map(|key| below(key, group));
+        let mut names: Vec<_> = here.map(|rest| rest.split('.').next().unwrap_or(rest)).collect();
+        names.dedup();
+        names
+    }
+}
+
+fn below<'a>(key: &'a str, group: &str) -> Option<&'a str> {
+    if group.is_empty() { Some(key) } else { key.strip_prefix(group)?.strip_prefix('.') }
+}
+
+/// Whether the last part of a dotted key is a name that this program knows, of this version or a later one.
+pub(super) fn is_known(dotted: &str) -> bool {
+    let last = dotted.rsplit('.').next().unwrap_or(dotted).trim();
+    let sections = SECTIONS.iter().map(|(_, section)| *section).chain([Section::Sink]);
+    sections.into_iter().any(|section| {
+        let keys = section.keys().iter().chain(section.later_keys());
+        keys.into_iter().any(|key| key.split('.').any(|part| part == last))
+    })
+}
+
+/// Whether a line, closed or not, is the header of a table that this program knows.
+pub(super) fn is_known_header(line: &str) -> bool {
+    let Some(inside) = line.trim().strip_prefix('[') else { return false };
+    let mut parts = inside.trim_matches(['[', ']']).split('.');
+    let first = parts.next().unwrap_or_default().trim();
+    let is_section = SECTIONS.iter().any(|(name, _)| *name == first) || LATER_SECTIONS.contains(&first);
+    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte));
+    if first == SINKS { parts.all(plain) } else { is_section && parts.next().is_none() }
+}
+
+/// The other place where a key of this name belongs: "a key that is right, in the wrong table".
+pub(super) fn elsewhere(name: &str) -> Option<String> {
+    let mut places: Vec<String> = Vec::new();
+    for (section, keys) in SECTIONS {
+        if keys.keys().contains(&name) {
+            places.push(format!("[{section}]"));
+        }
+    }
+    if Section::Sink.names_in("").contains(&name) {
+        places.push("[sinks.NAME]".to_owned());
+    }
+    if Section::Sink.names_in("retry").contains(&name) {
+        places.push("[sinks.NAME.retry]".to_owned());
+    }
+    if places.is_empty() { None } else { Some(places.join(" or ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_keys_groups_and_later_ones() {
+        assert_eq!(Section::Api.find("", "url"), Found::Key("url"));
+        assert_eq!(Section::Sink.find("", "retry"), Found::Group);
+        assert_eq!(Section::Sink.find("retry", "max"), Found::Key("retry.max"));
+        assert_eq!(Section::Sink.find("retry", "url"), Found::Unknown(None));
+        assert_eq!(Section::Sink.find("retry", "mex"), Found::Unknown(Some("max")));
+        assert_eq!(Section::Sink.find("", "signing"), Found::Later);
+        assert_eq!(Section::Sink.find("", "max"), Found::Unknown(None));
+        assert_eq!(Section::Sink.find("", "rety"), Found::Unknown(Some("retry")));
+    }
+
+    #[test]
+    fn no_key_is_both_of_now_and_later() {
+        for section in Section::ALL {
+            for key in section.keys() {
+                assert!(!section.later_keys().contains(key), "{key}");
+            }
+        }
+        assert!(HTTP_ONLY.iter().all(|key| Section::Sink.keys().contains(key)));
+    }
+
+    #[test]
+    fn knows_where_a_misplaced_key_belongs() {
+        assert_eq!(elsewhere("interval").as_deref(), Some("[poll]"));
+        assert_eq!(elsewhere("timeout").as_deref(), Some("[api] or [sinks.NAME]"));
+        assert_eq!(elsewhere("give_up_after").as_deref(), Some("[sinks.NAME.retry]"));
+        assert_eq!(elsewhere("nonsense"), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Where files are looked for: the configuration, the state and the logs.
+//!
+//! Invariant: never in the current directory by itself; whoever is in a directory that somebody else can write to must not
+//! get that somebody's receivers.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::environment;
+use super::errors::Report;
+use super::sources::Sources;
+use super::written::Origin;
+
+/// The name of the program's own directory in shared ones.
+const OWN: &str = "joltsms-relay";
+
+/// Generous for a configuration, and not enough for a device to fill the memory.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The configuration file and its text: the one that is named, else the user's, else the system's, if there is one.
+pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(PathBuf, String)> {
+    let variable = sources.env.get(OsStr::new(environment::CONFIG));
+    let named = match (&sources.flags.config, variable) {
+        (Some(path), _) => Some((path.clone(), Origin::Flag("--config"))),
+        (None, Some(path)) => Some((PathBuf::from(path), Origin::Variable(environment::CONFIG.to_owned()))),
+        (None, None) => None,
+    };
+    if let Some((path, origin)) = named {
+        if path.as_os_str().is_empty() {
+            report.error(&origin, "is empty".to_owned(), Some("name a file, or leave it out".to_owned()));
+            return None;
+        }
+        return match read(&path) {
+            Ok(text) => Some((path, text)),
+            Err(reason) => {
+                report.set_incomplete();
+                report.error(&origin, format!("{}: {reason}", path.display()), None);
+                None
+            }
+        };
+    }
+    let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
+    for directory in user.into_iter().chain([sources.etc.join(OWN)]) {
+        let path = directory.join("config.toml");
+        match read(&path) {
+            Ok(text) => return Some((path, text)),
+            Err(Unusable::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            // A home that is closed to this process (systemd's ProtectHome) holds no file for it.
+            Err(Unusable::Io(_)) if fs::metadata(&path).is_err() => {}
+            // Going on without a file that is there would relay to the wrong place.
+            Err(reason) => {
+                let help = "make it readable, or name another file".to_owned();
+                report.file_error(path, reason.to_string(), Some(help));
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// The state directory when no key and no flag names one; nothing if not even the home directory is known.
+pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
+    if let Some(directory) = first_of_list(sources, "STATE_DIRECTORY") {
+        return Some(directory);
+    }
+    if file.is_some_and(|file| file.starts_with(&sources.etc)) {
+        return Some(Path::new("/var/lib").join(OWN));
+    }
+    user_directory(sources, "XDG_STATE_HOME", ".local/state")
+}
+
+/// The log directory when no key names one: that of systemd, if it made one.
+pub(super) fn log_dir(sources: &Sources) -> Option<PathBuf> {
+    first_of_list(sources, "LOGS_DIRECTORY")
+}
+
+/// Why a file is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("cannot be read: {0}")]
+    Io(std::io::Error),
+    #[error("is longer than 1 MiB, so it is no configuration")]
+    TooLong,
+    #[error("line {0} is not UTF-8")]
+    NotText(usize),
+}
+
+fn read(path: &Path) -> Result<String, Unusable> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Unusable::Io)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Unusable::Io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Unusable::TooLong);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        Unusable::NotText(error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1)
+    })
+}
+
+/// systemd writes several directories with `:` between; the first is ours.
+fn first_of_list(sources: &Sources, name: &str) -> Option<PathBuf> {
+    std::env::split_paths(sources.variable(name)?).next().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// By the XDG rules, a variable that is not an absolute path counts as not set.
+fn user_directory(sources: &Sources, variable: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| sources.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))?;
+    Some(base.join(OWN))
+}

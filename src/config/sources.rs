@@ -1,0 +1,115 @@
+//! What a configuration is made of: an environment, flags, and the places where files lie.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+
+use super::defaults;
+use super::errors::Report;
+use super::keys::Section;
+use super::written::{Origin, Value, Written};
+use crate::domain::SinkName;
+use crate::secret::{Environment, Secret};
+
+/// Everything that [`load`](super::load) looks at, as plain values. Files are the only thing that it reads itself.
+#[derive(Clone)]
+pub struct Sources {
+    /// The environment variables.
+    pub env: Environment,
+    /// The command line.
+    pub flags: Overrides,
+    /// The directory of the system's configuration, `/etc`; other values are for tests.
+    pub etc: PathBuf,
+}
+
+/// What the command line may say about the configuration. Values are as typed: they are checked like all others, and
+/// errors name the flag.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config FILE`
+    pub config: Option<PathBuf>,
+    /// `--state-dir DIR`
+    pub state_dir: Option<PathBuf>,
+    /// `--log-level LEVEL`
+    pub log_level: Option<String>,
+    /// `--quiet`: `--log-level warn`
+    pub quiet: bool,
+    /// `--forward-to URL`: one http sink named `forward`. A secret, since receivers put tokens into their URLs.
+    pub forward_to: Option<Secret>,
+    /// `--format FORMAT`, of the only sink: that of `--forward-to`, or standard output.
+    pub format: Option<String>,
+    /// `--start START`
+    pub start: Option<String>,
+}
+
+impl Sources {
+    /// The sources of this process.
+    pub fn from_process(flags: Overrides) -> Self {
+        Self::new(std::env::vars_os().collect(), flags)
+    }
+
+    /// Sources with the usual places.
+    pub fn new(env: Environment, flags: Overrides) -> Self {
+        Self { env, flags, etc: PathBuf::from("/etc") }
+    }
+
+    /// A variable that is set and not empty.
+    pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.env.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// The environment is full of secrets: only its size is shown.
+impl fmt::Debug for Sources {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables = format_args!("[{} variables]", self.env.len());
+        out.debug_struct("Sources")
+            .field("env", &variables)
+            .field("flags", &self.flags)
+            .field("etc", &self.etc)
+            .finish()
+    }
+}
+
+/// Lays the flags over what is written already. `--config` and `--state-dir` are paths, and looked at where they matter.
+pub(super) fn apply_flags(flags: &Overrides, written: &mut Written, report: &mut Report) {
+    let text = |value: &str| Value::Text(Secret::from(value));
+    if let Some(level) = &flags.log_level {
+        written.section(Section::Log).set("level", Origin::Flag("--log-level"), text(level));
+    }
+    if flags.quiet {
+        if flags.log_level.is_some() {
+            let message = "cannot be combined with --log-level";
+            report.error(&Origin::Flag("--quiet"), message.to_owned(), Some("give one of them".to_owned()));
+        }
+        written.section(Section::Log).set("level", Origin::Flag("--quiet"), text(defaults::LOG_LEVEL_QUIET));
+    }
+    if let Some(start) = &flags.start {
+        written.section(Section::Poll).set("start", Origin::Flag("--start"), text(start));
+    }
+    let configured: Vec<_> = written.sinks.keys().map(|name| format!("`{name}`")).collect();
+    let help = || Some("remove the flag or the sinks: it is for use without any".to_owned());
+    if !configured.is_empty() {
+        let message = format!("cannot be combined with configured sinks ({})", configured.join(", "));
+        if flags.forward_to.is_some() {
+            report.error(&Origin::Flag("--forward-to"), message.clone(), help());
+        }
+        if flags.format.is_some() {
+            report.error(&Origin::Flag("--format"), message, help());
+        }
+        return;
+    }
+    let (name, kind, origin) = match flags.forward_to {
+        Some(_) => (defaults::FORWARD_NAME, "http", Origin::Flag("--forward-to")),
+        None => (defaults::SINK_NAME, "stdout", Origin::Default),
+    };
+    let Ok(name) = name.parse::<SinkName>() else { return };
+    let sink = written.sink(name, &origin);
+    sink.set("type", origin.clone(), text(kind));
+    if let Some(url) = &flags.forward_to {
+        sink.set("url", origin, Value::Text(url.clone()));
+    }
+    if let Some(format) = &flags.format {
+        sink.set("format", Origin::Flag("--format"), text(format));
+    }
+}

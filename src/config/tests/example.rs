@@ -1,0 +1,66 @@
+//! config.example.toml is documentation and truth at once.
+
+use super::Machine;
+use crate::config::EXAMPLE;
+use crate::config::keys::{SECTIONS, Section};
+
+/// The example with all that is commented out switched on; explanations stay comments.
+fn uncommented() -> String {
+    let switched_on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') && !setting.is_empty() => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(switched_on).collect::<Vec<_>>().join("\n")
+}
+
+/// The system's file, where the defaults that depend on the place are those of the example.
+fn with_system_file(text: &str) -> Machine {
+    let machine = Machine::new().set("LOGS_DIRECTORY", "/var/log/joltsms-relay");
+    machine.write("etc/joltsms-relay/config.toml", text);
+    machine
+}
+
+#[test]
+fn shipped_as_it_is_it_changes_nothing() {
+    let (example, empty) = (with_system_file(EXAMPLE).load(), with_system_file("").load());
+    assert_eq!(format!("{:#?}", without_file(example)), format!("{:#?}", without_file(empty)));
+}
+
+#[test]
+fn shows_exactly_the_defaults() {
+    let minimal = "[sinks.stdout]\ntype = \"stdout\"\n\
+                   [sinks.crm]\ntype = \"http\"\nurl = \"https://crm.example.com/hooks/sms\"\n";
+    let (example, defaults) = (with_system_file(&uncommented()).load(), with_system_file(minimal).load());
+    assert_eq!(example.api.keys.len(), 1);
+    assert_eq!(format!("{:#?}", without_file(example)), format!("{:#?}", without_file(defaults)));
+}
+
+#[test]
+fn shows_every_key() {
+    let table: toml::Table = uncommented().parse().unwrap();
+    for (name, section) in SECTIONS {
+        assert_keys(section, table[name].as_table().unwrap());
+    }
+    assert_keys(Section::Sink, table["sinks"]["crm"].as_table().unwrap());
+}
+
+#[test]
+fn the_implied_sink_is_the_one_shown() {
+    let only = |text: &str| format!("{:?}", with_system_file(text).load().sinks);
+    assert_eq!(only(""), only("[sinks.stdout]\ntype = \"stdout\"\nformat = \"message\"\n"));
+}
+
+fn assert_keys(section: Section, table: &toml::Table) {
+    for key in section.keys() {
+        let found = key.split('.').try_fold(table, |table, part| match table.get(part)? {
+            toml::Value::Table(inner) => Some(inner),
+            _ => Some(table),
+        });
+        assert!(found.is_some(), "{section:?}: `{key}` is not in config.example.toml");
+    }
+}
+
+fn without_file(mut config: crate::config::Config) -> crate::config::Config {
+    config.file = None;
+    config
+}

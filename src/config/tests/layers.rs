@@ -1,0 +1,327 @@
+//! Where values come from, and which of them counts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{KEY, Machine};
+use crate::config::environment::variable;
+use crate::config::keys::{SECTIONS, Section};
+use crate::config::{Config, FileId, Format, LogFormat, SinkKind, State, load_state};
+use crate::domain::{Start, UnixMs};
+use crate::store::Keep;
+
+/// For every key: a value other than its default, in TOML and in a variable. `type`, `url` and `format` of a sink have
+/// only one right value beside what every sink needs; they have tests of their own.
+fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> {
+    Some(match (section, key) {
+        (Section::Api, "url") => ("\"https://a.example\"", "https://a.example"),
+        (Section::Api, "key") => ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]", "jolt_sk_1,jolt_sk_2"),
+        (Section::Api, "requests_per_minute") => ("60", "60"),
+        (Section::Log, "keep_files") | (Section::Sink, "concurrency") => ("3", "3"),
+        (Section::Api | Section::Sink, "timeout" | "connect_timeout" | "retry.initial" | "retry.max")
+        | (Section::Poll, "interval" | "start" | "lookback" | "sweep_interval")
+        | (Section::State, "keep_delivered")
+        | (Section::Sink, "retry.give_up_after") => ("\"9s\"", "9s"),
+        (Section::State | Section::Log, "dir") => ("\"/d\"", "/d"),
+        (Section::Log, "level") => ("\"debug\"", "debug"),
+        (Section::Log, "format") => ("\"json\"", "json"),
+        (Section::Sink, "retry.factor") => ("1.5", "1.5"),
+        (Section::Api | Section::Sink, "allow_http") => ("true", "true"),
+        (Section::Sink, "type" | "url" | "format") => return None,
+        _ => panic!("{section:?} {key}: a key without a test"),
+    })
+}
+
+fn shown(machine: &Machine) -> String {
+    let mut config = machine.load();
+    config.file = None;
+    let keys: Vec<_> = config.api.keys.iter().map(|key| key.expose().len()).collect();
+    format!("{config:#?} {keys:?}").replace(&machine.root.path().display().to_string(), "")
+}
+
+#[test]
+fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_names() {
+    let sections = SECTIONS.iter().map(|(name, section)| (*name, *section)).chain([("sinks.my-crm", Section::Sink)]);
+    for (name, section) in sections {
+        for key in section.keys() {
+            let Some((toml, text)) = changes(section, key) else { continue };
+            // Plain http is refused unless allow_http says otherwise: that is its effect.
+            let scheme = if *key == "allow_http" { "http" } else { "https" };
+            let api = if name == "api" && *key != "url" {
+                format!("url = \"{scheme}://api.example\"\n")
+            } else {
+                String::new()
+            };
+            let sink = format!("type = \"http\"\nurl = \"{scheme}://h.example\"\n");
+            let base = match section {
+                Section::Sink => format!("[{name}]\n{sink}"),
+                _ => format!("[sinks.my-crm]\n{}[{name}]\n{api}", sink.replace("http:", "https:")),
+            };
+            let name = name.to_ascii_uppercase().replace(['.', '-'], "_").replace("SINKS_", "SINKS__");
+            let name = format!("JOLTSMS_RELAY_{name}__{}", variable(key));
+            let machine = |text: &str| Machine::with_file(text).set("K", "jolt_sk_2");
+
+            let in_file = shown(&machine(&format!("{base}{key} = {toml}\n")));
+            if *key == "allow_http" {
+                assert!(machine(&base).refused().contains("in plain http"));
+            } else {
+                assert_ne!(in_file, shown(&machine(&base)), "{key} has no effect");
+            }
+            let in_variable = shown(
+                &machine(&base)
+                    .set(&name, text)
+                    .unset("JOLTSMS_API_KEY")
+                    .set("K", "x")
+                    .set(if *key == "key" { "K" } else { "JOLTSMS_API_KEY" }, KEY),
+            );
+            let by_file = machine(&base);
+            let path = by_file.write("value", &format!("{text}\n"));
+            let by_file = by_file.set(&format!("{name}__FILE"), path.to_str().unwrap());
+            let by_file = shown(&if *key == "key" { by_file.unset("JOLTSMS_API_KEY") } else { by_file });
+            if *key == "key" {
+                assert!(in_variable.contains("[9, 9]") && by_file.contains("[9, 9]"), "{in_variable} {by_file}");
+            } else {
+                assert_eq!(in_variable, in_file, "{name}");
+                assert_eq!(by_file, in_file, "{name}__FILE");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_anything_but_a_key_it_relays_to_stdout() {
+    let machine = Machine::new();
+    let config = machine.load();
+    assert_eq!(config.file, None);
+    assert_eq!(config.api.keys[0].expose(), KEY);
+    assert_eq!(config.api.url.as_str(), "https://api.joltsms.com/");
+    assert_eq!(config.state.dir, machine.path("home/.local/state/joltsms-relay"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert!(config.sinks_implied);
+    let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
+    assert_eq!((sink.name.as_str(), sink.format, sink.delivery.concurrency), ("stdout", Format::Message, 1));
+    assert!(matches!(sink.kind, SinkKind::Stdout));
+}
+
+#[test]
+fn flag_over_environment_over_file_over_default() {
+    let mut machine =
+        Machine::with_file("[log]\nlevel = \"error\"\n[poll]\nstart = \"1h\"\n[state]\ndir = \"/file\"\n");
+    let seen = |machine: &Machine| {
+        let Config { log, poll, state, .. } = machine.load();
+        (log.level, poll.start, state.dir)
+    };
+    let hours = |hours: u64| Start::Back(Duration::from_secs(hours * 3600));
+    assert_eq!(seen(&machine), (tracing::Level::ERROR, hours(1), "/file".into()));
+    for (name, value) in [("LOG__LEVEL", "warn"), ("POLL__START", "2h"), ("STATE__DIR", "/variable")] {
+        machine = machine.set(&format!("JOLTSMS_RELAY_{name}"), value);
+    }
+    assert_eq!(seen(&machine), (tracing::Level::WARN, hours(2), "/variable".into()));
+    machine.flags.log_level = Some("trace".into());
+    machine.flags.start = Some("3h".into());
+    machine.flags.state_dir = Some("/flag".into());
+    assert_eq!(seen(&machine), (tracing::Level::TRACE, hours(3), "/flag".into()));
+    machine.flags.log_level = None;
+    machine.flags.quiet = true;
+    assert_eq!(seen(&machine).0, tracing::Level::WARN);
+}
+
+#[test]
+fn the_first_file_that_is_there_counts() {
+    let level = |machine: &Machine| machine.load().log.level.to_string();
+    let mut machine = Machine::new();
+    assert_eq!(level(&machine), "INFO");
+    machine.write("etc/joltsms-relay/config.toml", "log.level = \"error\"");
+    assert_eq!(level(&machine), "ERROR");
+    machine.write("home/.config/joltsms-relay/config.toml", "log.level = \"warn\"");
+    assert_eq!(level(&machine), "WARN");
+    // By the XDG rules a relative path does not count.
+    machine = machine.set("XDG_CONFIG_HOME", "relative");
+    assert_eq!(level(&machine), "WARN");
+    machine.write("xdg/joltsms-relay/config.toml", "log.level = \"info\"\nlog.keep_files = 1");
+    let xdg = machine.path("xdg").display().to_string();
+    machine = machine.set("XDG_CONFIG_HOME", &xdg);
+    assert_eq!((level(&machine).as_str(), machine.load().log.keep_files), ("INFO", 1));
+    let named = machine.write("variable.toml", "log.level = \"debug\"").display().to_string();
+    machine = machine.set("JOLTSMS_RELAY_CONFIG", &named);
+    assert_eq!(level(&machine), "DEBUG");
+    machine.flags.config = Some(machine.write("flag.toml", "log.level = \"trace\""));
+    assert_eq!(level(&machine), "TRACE");
+    assert_eq!(machine.load().file, machine.flags.config);
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let machine = Machine::new().set("JOLTSMS_RELAY_CONFIG", "/nowhere.toml").unset("JOLTSMS_API_KEY");
+    let refused = machine.refused();
+    assert!(refused.starts_with("JOLTSMS_RELAY_CONFIG: /nowhere.toml: cannot be read: No such file"), "{refused}");
+    assert!(refused.ends_with("\n1 error in the configuration"), "the key may stand in that file: {refused}");
+    let mut machine = Machine::with_file("");
+    machine.flags.config = Some("/nowhere.toml".into());
+    assert!(machine.refused().starts_with("--config: /nowhere.toml: cannot be read: No such file"));
+    machine.flags.config = Some(machine.root.path().into());
+    assert!(machine.refused().contains("Is a directory"));
+    assert!(Machine::new().set("JOLTSMS_RELAY_CONFIG", "").refused().starts_with("JOLTSMS_RELAY_CONFIG: is empty"));
+}
+
+#[test]
+fn a_found_file_that_cannot_be_used_is_not_passed_over() {
+    let machine = Machine::new();
+    machine.write("etc/joltsms-relay/config.toml", "");
+    fs::create_dir_all(machine.path("home/.config/joltsms-relay/config.toml")).unwrap();
+    assert!(machine.refused().starts_with("config.toml: cannot be read: Is a directory"), "{}", machine.refused());
+    let machine = Machine::with_file("");
+    fs::write(machine.path("home/.config/joltsms-relay/config.toml"), b"a = 1\nb = \"\xff\"\n").unwrap();
+    assert!(machine.refused().starts_with("config.toml: line 2 is not UTF-8"), "{}", machine.refused());
+    let machine = Machine::with_file(&"#".repeat(1024 * 1024 + 1));
+    assert!(machine.refused().starts_with("config.toml: is longer than 1 MiB"), "{}", machine.refused());
+}
+
+#[test]
+fn the_state_directory_follows_the_file() {
+    let dir = |machine: &Machine| machine.load().state.dir;
+    let machine = Machine::new();
+    machine.write("etc/joltsms-relay/config.toml", "");
+    assert_eq!(dir(&machine), Path::new("/var/lib/joltsms-relay"));
+    let machine = machine.set("STATE_DIRECTORY", "/var/lib/one:/var/lib/two");
+    assert_eq!(dir(&machine), Path::new("/var/lib/one"));
+    let machine = Machine::with_file("state.dir = \"data\"");
+    assert_eq!(dir(&machine), machine.path("home/.config/joltsms-relay/data"), "counts from the file");
+    assert_eq!(dir(&Machine::new().set("JOLTSMS_RELAY_STATE__DIR", "data")), Path::new("data"));
+    assert_eq!(dir(&Machine::new().set("XDG_STATE_HOME", "/xdg")), Path::new("/xdg/joltsms-relay"));
+    let refused = Machine::new().unset("HOME").refused();
+    assert!(refused.starts_with("there is no state directory"), "{refused}");
+    assert_eq!(Machine::new().set("LOGS_DIRECTORY", "/logs:/x").load().log.dir, Some(PathBuf::from("/logs")));
+    assert_eq!(Machine::new().load().log.dir, None);
+}
+
+#[test]
+fn short_names_win_over_the_file_unless_it_names_them() {
+    let other = "jolt_sk_ffffffffffffffffffffffffffffffff";
+    let keys =
+        |machine: &Machine| machine.load().api.keys.iter().map(|key| key.expose().to_owned()).collect::<Vec<_>>();
+    let machine =
+        Machine::with_file("[api]\nurl = \"https://file.example\"\nkey = { env = \"OTHER\" }").set("OTHER", other);
+    assert_eq!(keys(&machine), [KEY]);
+    assert_eq!(machine.set("JOLTSMS_API_URL", "https://v.example").load().api.url.as_str(), "https://v.example/");
+    let rotation = "api.key = [{ env = \"OTHER\" }, { env = \"JOLTSMS_API_KEY\" }]";
+    assert_eq!(keys(&Machine::with_file(rotation).set("OTHER", other)), [other, KEY]);
+    let machine = Machine::new().unset("JOLTSMS_API_KEY");
+    let path = machine.write("key", &format!("{KEY}\n")).display().to_string();
+    assert_eq!(keys(&machine.set("JOLTSMS_API_KEY_FILE", &path)), [KEY]);
+}
+
+#[test]
+fn variables_find_the_sink_of_the_file() {
+    let file = "[sinks.my-crm]\ntype = \"http\"\nurl = \"https://a.example\"\n";
+    let machine = Machine::with_file(file).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2");
+    let sinks = machine.load().sinks;
+    assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [2]);
+    // An exact name comes before one that is only alike.
+    let both = format!("{file}{}", file.replace("my-crm", "my_crm"));
+    let sinks = Machine::with_file(&both).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2").load().sinks;
+    assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [8, 2]);
+    let both = format!("{}{}", file.replace("my-crm", "a-b_c"), file.replace("my-crm", "a_b-c"));
+    let refused = Machine::with_file(&both).set("JOLTSMS_RELAY_SINKS__A_B_C__CONCURRENCY", "2").refused();
+    assert!(refused.contains("may mean the sink `a-b_c` or `a_b-c`"), "{refused}");
+}
+
+#[test]
+fn variables_alone_make_a_sink() {
+    let machine = Machine::new()
+        .set("JOLTSMS_RELAY_SINKS__MY__CRM__TYPE", "http")
+        .set("JOLTSMS_RELAY_SINKS__MY__CRM__URL", "https://u:hunter2@a.example/x")
+        .set("JOLTSMS_RELAY_SINKS__MY__CRM__RETRY__GIVE_UP_AFTER", "never")
+        .set("JOLTSMS_RELAY_SINKS__MY__CRM__FORMAT", "message");
+    let config = machine.load();
+    assert!(!config.sinks_implied);
+    let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
+    assert_eq!((sink.name.as_str(), sink.delivery.retry.give_up_after), ("my__crm", None));
+    let SinkKind::Http(options) = &sink.kind else { panic!("{sink:?}") };
+    assert_eq!(options.url.password(), Some("hunter2"));
+}
+
+#[test]
+fn variables_of_kubernetes_are_none_of_ours() {
+    let machine = Machine::new().set("JOLTSMS_RELAY_SERVICE_HOST", "10.0.0.1").set("JOLTSMS_RELAY_PORT_80_TCP", "x");
+    assert!(machine.load().sinks_implied);
+}
+
+#[test]
+fn forward_to_makes_the_only_sink() {
+    let mut machine = Machine::new();
+    machine.flags.forward_to = Some("http://127.0.0.1:9/x".into());
+    machine.flags.format = Some("message".into());
+    let config = machine.load();
+    let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
+    assert_eq!((sink.name.as_str(), sink.delivery.concurrency), ("forward", 8));
+    assert!(matches!(&sink.kind, SinkKind::Http(options) if options.url.as_str() == "http://127.0.0.1:9/x"));
+    assert!(!config.sinks_implied);
+    machine.flags.forward_to = Some("http://u:hunter2@10.0.0.1/".into());
+    let refused = machine.refused();
+    assert!(refused.starts_with("--forward-to: `sinks.forward.url` goes to 10.0.0.1 in plain http"), "{refused}");
+}
+
+#[test]
+fn flags_for_use_without_sinks_are_refused_with_them() {
+    for (set, flag) in [(true, "--forward-to"), (false, "--format")] {
+        let mut machine = Machine::with_file("[sinks.out]\ntype = \"stdout\"\n");
+        machine.flags.forward_to = set.then(|| "https://a.example".into());
+        machine.flags.format = (!set).then(|| "message".into());
+        let refused = machine.refused();
+        assert!(refused.starts_with(&format!("{flag}: cannot be combined with configured sinks (`out`)")), "{refused}");
+        assert!(refused.ends_with("\n1 error in the configuration"), "{refused}");
+    }
+}
+
+#[test]
+fn values_have_several_forms() {
+    let poll = |start: &str| Machine::with_file(&format!("poll.start = {start}")).load().poll.start;
+    assert_eq!(poll("\"now\""), Start::Now);
+    assert_eq!(poll("\"beginning\""), Start::Beginning);
+    assert_eq!(poll("\"24h\""), Start::Back(Duration::from_secs(86_400)));
+    assert_eq!(poll("\"1970-01-01T00:00:01Z\""), Start::At(UnixMs(1000)));
+    assert_eq!(poll("1970-01-01T01:00:01+01:00"), Start::At(UnixMs(1000)), "TOML's own times");
+    let keep = |keep: &str| Machine::with_file(&format!("state.keep_delivered = {keep}")).load().state.keep_delivered;
+    assert_eq!(keep("\"forever\""), Keep::Forever);
+    assert_eq!(keep("\"0s\""), Keep::For(Duration::ZERO));
+    let url = |url: &str| Machine::new().set("JOLTSMS_API_URL", url).load().api.url.to_string();
+    assert_eq!(url("http://localhost:8080"), "http://localhost:8080/");
+    assert_eq!(url("https://proxy.example/joltsms"), "https://proxy.example/joltsms/");
+    let machine =
+        Machine::with_file("\u{feff}[log]\r\nformat = \"json\"\r\n[sinks.\"a\"]\r\ntype='stdout'\r\nretry.factor = 2");
+    let config = machine.load();
+    assert_eq!((config.log.format, config.sinks[0].delivery.retry.factor), (LogFormat::Json, 2.0));
+}
+
+#[test]
+fn commands_on_state_need_no_secrets() {
+    let machine =
+        Machine::with_file("[state]\ndir = \"/s\"\n[sinks.crm]\ntype = \"http\"\nurl = { env = \"UNSET\" }\n");
+    let machine = machine.unset("JOLTSMS_API_KEY");
+    assert!(machine.refused().ends_with("\n2 errors in the configuration"));
+    let State { file, options } = load_state(&machine.sources()).unwrap();
+    assert_eq!((file, options.dir), (Some(machine.path("home/.config/joltsms-relay/config.toml")), "/s".into()));
+    assert!(load_state(&Machine::with_file("state.dri = \"/s\"").sources()).is_err(), "names are checked");
+}
+
+#[test]
+fn the_journal_is_refused_only_if_nobody_chose_it() {
+    let journal = FileId { device: 8, inode: 15 };
+    let implied = Machine::new().load();
+    let refused = implied.refuse_journal(Some("8:15"), Some(journal)).unwrap_err().to_string();
+    assert!(refused.contains("no sink is configured") && refused.contains("1 error"), "{refused}");
+    for (stream, stdout) in [
+        (None, Some(journal)),
+        (Some("8:15"), None),
+        (Some("8:16"), Some(journal)),
+        (Some("9:15"), Some(journal)),
+        (Some("nonsense"), Some(journal)),
+        (Some(""), None),
+    ] {
+        assert!(implied.refuse_journal(stream, stdout).is_ok(), "{stream:?} {stdout:?}");
+    }
+    let chosen = Machine::with_file("[sinks.out]\ntype = \"stdout\"\n").load();
+    assert!(chosen.refuse_journal(Some("8:15"), Some(journal)).is_ok());
+}

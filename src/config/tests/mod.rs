@@ -1,0 +1,80 @@
+//! The configuration as a whole: files, variables and flags in, options or messages out.
+
+mod example;
+mod layers;
+mod refusals;
+mod secrets;
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Config, Errors, Overrides, Sources, load};
+use crate::secret::Environment;
+
+/// A key as the vendor documents it.
+const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
+
+/// A machine of our own: a home, an `/etc` and an environment.
+struct Machine {
+    root: tempfile::TempDir,
+    env: Environment,
+    flags: Overrides,
+}
+
+impl Machine {
+    /// With an API key and a home, and nothing else.
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let env = [("HOME".into(), home.into()), ("JOLTSMS_API_KEY".into(), KEY.into())].into();
+        Self { root, env, flags: Overrides::default() }
+    }
+
+    /// With this text as the user's configuration file.
+    fn with_file(text: &str) -> Self {
+        let machine = Self::new();
+        machine.write("home/.config/joltsms-relay/config.toml", text);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn set(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    fn unset(mut self, name: &str) -> Self {
+        self.env.remove(std::ffi::OsStr::new(name));
+        self
+    }
+
+    fn sources(&self) -> Sources {
+        Sources { env: self.env.clone(), flags: self.flags.clone(), etc: self.path("etc") }
+    }
+
+    fn try_load(&self) -> Result<Config, Errors> {
+        load(&self.sources())
+    }
+
+    fn load(&self) -> Config {
+        self.try_load().unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// What a user sees, with the path of the file cut down to its name.
+    fn refused(&self) -> String {
+        let text = self.try_load().expect_err("a configuration that must be refused").to_string();
+        text.replace(&format!("{}/", self.path("home/.config/joltsms-relay").display()), "")
+            .replace(&self.root.path().display().to_string(), "")
+    }
+}

@@ -1,0 +1,97 @@
+//! The configuration as it was written: which keys, with which values, and where each of them stands.
+//!
+//! File, environment and flags are laid over each other here, key by key; what a value means is decided later. Names are
+//! known to be right, values are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::keys::Section;
+use crate::domain::SinkName;
+use crate::secret::{Secret, Source};
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// These bytes of the file.
+    File(Range<usize>),
+    /// The environment variable of this name.
+    Variable(String),
+    /// The flag of this name.
+    Flag(&'static str),
+    /// Nowhere: the value is implied.
+    Default,
+}
+
+/// All that was written.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    sections: BTreeMap<Section, Table>,
+    /// The sinks, by name.
+    pub(super) sinks: BTreeMap<SinkName, Table>,
+}
+
+/// The keys of one section or sink, by their full name below it.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Where the table begins, for what is missing in it.
+    pub(super) origin: Origin,
+    /// What was written.
+    pub(super) entries: BTreeMap<&'static str, Entry>,
+    /// Keys that were probably meant by a misspelt one, so that they are not called missing, too.
+    pub(super) misspelt: BTreeSet<&'static str>,
+}
+
+/// One value and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Where it stands.
+    pub(super) origin: Origin,
+    /// What it is.
+    pub(super) value: Value,
+}
+
+/// A value as it was written. Texts are secrets until the reader of their key knows better.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// A string of the file, or anything of the environment and the flags.
+    Text(Secret),
+    /// `{ env | file | credential }`, or a variable that names a file.
+    Reference(Source),
+    /// An integer; one that does not fit is taken as the largest.
+    Integer(i128),
+    /// A number with a fraction.
+    Float(f64),
+    /// true or false.
+    Boolean(bool),
+    /// A date, a time, or both.
+    Datetime(String),
+    /// An array.
+    List(Vec<Entry>),
+    /// A table that is no reference; what is wrong with it has been reported.
+    Broken,
+}
+
+impl Written {
+    /// The table of a section; empty if there is none.
+    pub(super) fn section(&mut self, section: Section) -> &mut Table {
+        self.sections.entry(section).or_insert_with(|| Table::new(Origin::Default))
+    }
+
+    /// The table of a sink, made if there is none.
+    pub(super) fn sink(&mut self, name: SinkName, origin: &Origin) -> &mut Table {
+        self.sinks.entry(name).or_insert_with(|| Table::new(origin.clone()))
+    }
+}
+
+impl Table {
+    /// A table without entries.
+    pub(super) fn new(origin: Origin) -> Self {
+        Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new() }
+    }
+
+    /// Writes over what a lower layer has written.
+    pub(super) fn set(&mut self, key: &'static str, origin: Origin, value: Value) {
+        self.entries.insert(key, Entry { origin, value });
+    }
+}
