@@ -144,9 +144,11 @@ fn the_log_and_the_state_are_shown() {
     let simulator = start();
     fill(&simulator.handle(), 3);
     get(&simulator, "/v1/messages?limit=2");
+    simulator.handle().advance(Duration::from_millis(1500));
     get(&simulator, "/v1/numbers");
     let log = done(&simulator, "GET", "requests", "");
     assert_eq!((log.as_array().unwrap().len(), &log[0]["query"], &log[0]["rows"]), (2, &json!("limit=2"), &json!(2)));
+    assert_eq!(log[1]["at"], 1.5);
     assert!(!log.to_string().contains(&simulator.key()));
     assert_eq!(done(&simulator, "GET", "requests?after=1", "")[0]["path"], "/v1/numbers");
     let state = done(&simulator, "GET", "state", "");

@@ -9,5 +9,7 @@ mod faults;
 mod keys;
 mod limit;
 mod program;
+mod readme;
+mod search;
 mod switches;
 mod traffic;
