@@ -62,6 +62,21 @@ pub(crate) enum Content {
     Empty,
 }
 
+impl Content {
+    /// Its media type, if it has a body, and the body.
+    pub(crate) fn text(self, switches: &Switches) -> (&'static str, String) {
+        match self {
+            Self::Page(page) => (JSON, page.text(switches)),
+            Self::Json(text) => (JSON, text),
+            Self::Html(text) => ("text/html; charset=UTF-8", text),
+            Self::Empty => ("", String::new()),
+        }
+    }
+}
+
+/// The media type of all that is JSON.
+pub(crate) const JSON: &str = "application/json; charset=utf-8";
+
 impl Answer {
     pub(crate) fn json(status: u16, value: &serde_json::Value, pretty: bool) -> Self {
         let text = if pretty { format!("{value:#}") } else { value.to_string() };

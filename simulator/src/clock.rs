@@ -85,3 +85,29 @@ impl Timer {
 pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.saturating_add(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(time)
 }
+
+/// Reads a duration as people write it: `90s`, `1m 30s`, `2d`; a day has 24 hours.
+///
+/// # Errors
+/// If it is no duration, or a negative one.
+pub fn parse_duration(text: &str) -> Result<Duration, jiff::Error> {
+    let span: jiff::Span = text.parse()?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())?;
+    Duration::try_from(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(parse_duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(parse_duration("1m 30s").unwrap(), Duration::from_secs(90));
+        assert_eq!(parse_duration("2d").unwrap(), Duration::from_secs(172_800));
+        assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
+        for wrong in ["", "90", "-1s", "soon", "1 month"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::api::{Answer, Caller, Content, Request, answer, identify};
+use crate::api::{Answer, Caller, Content, JSON, Request, answer, identify};
 use crate::body::ReplyBody;
 use crate::clock::Now;
 use crate::damage;
@@ -40,6 +40,15 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: ReplyBody,
+}
+
+impl Reply {
+    /// An answer that is none of the API's: nothing is counted, nothing goes wrong.
+    pub(crate) fn plain(answer: Answer) -> Self {
+        let (kind, body) = answer.content.text(&Switches::default());
+        let headers = vec![("content-type".to_owned(), kind.to_owned())];
+        Self { status: answer.status, headers, body: ReplyBody::text(body) }
+    }
 }
 
 /// Decides what happens to a request, and logs it.
@@ -86,11 +95,11 @@ pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Outcome 
         rows,
         fault,
     });
-    let latency = effects.iter().map(|effect| match effect {
-        Effect::Latency(latency) => *latency,
-        _ => Duration::ZERO,
+    let begins = effects.iter().fold(now.elapsed, |begins, effect| match effect {
+        Effect::Latency(latency) => begins.saturating_add(*latency),
+        _ => begins,
     });
-    Outcome { reply, begins: now.elapsed + latency.sum::<Duration>(), conduct }
+    Outcome { reply, begins, conduct }
 }
 
 fn conduct(effects: &[Effect]) -> Conduct {
@@ -128,12 +137,7 @@ fn reply(answer: Answer, effects: &[Effect], verdict: &Verdict, now: Now, switch
     if let Some(date) = date(now, switches) {
         headers.push(("date".to_owned(), date));
     }
-    let (kind, body) = match answer.content {
-        Content::Page(page) => (JSON, page.text(switches)),
-        Content::Json(text) => (JSON, text),
-        Content::Html(text) => ("text/html; charset=UTF-8", text),
-        Content::Empty => ("", String::new()),
-    };
+    let (kind, body) = answer.content.text(switches);
     if !kind.is_empty() {
         headers.push(("content-type".to_owned(), kind.to_owned()));
     }
@@ -152,8 +156,6 @@ fn reply(answer: Answer, effects: &[Effect], verdict: &Verdict, now: Now, switch
     };
     Reply { status: answer.status, headers, body }
 }
-
-const JSON: &str = "application/json; charset=utf-8";
 
 /// The `Date` header, as far from the clock as the switches say.
 fn date(now: Now, switches: &Switches) -> Option<String> {

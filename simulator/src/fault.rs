@@ -24,7 +24,6 @@ pub struct Rule {
     pub times: Option<u64>,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's own type")]
 fn once() -> Option<u64> {
     Some(1)
 }

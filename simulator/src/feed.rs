@@ -32,6 +32,8 @@ pub(crate) struct Feed {
 pub(crate) struct Entries {
     list: Vec<Entry>,
     rules: Rules,
+    /// Whether a message was ever moved by hand.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,15 @@ impl Entries {
         if self.rules.since == Since::IngestedAt { message.ingested_ms } else { message.received_ms }
     }
 
+    /// Whether the list is sorted by the very times that `since` compares: behind one that is too old, all are.
+    pub(crate) fn sorted_by_since(&self) -> bool {
+        let same = matches!(
+            (self.rules.sort_by, self.rules.since),
+            (SortBy::ReceivedAt, Since::ReceivedAt) | (SortBy::IngestedAt, Since::IngestedAt)
+        );
+        same && self.rules.disorder_ms == 0 && !self.moved
+    }
+
     /// The order of the list, newest first.
     pub(crate) fn compare(&self, left: u32, right: u32) -> Ordering {
         let (one, two) = (self.entry(left), self.entry(right));
@@ -135,7 +146,7 @@ impl Entries {
 impl Feed {
     pub(crate) fn new(switches: &Switches) -> Self {
         Self {
-            entries: Entries { list: Vec::new(), rules: Rules::of(switches) },
+            entries: Entries { list: Vec::new(), rules: Rules::of(switches), moved: false },
             order: Ranked::default(),
             recent: Ranked::default(),
             of_number: Vec::new(),
@@ -224,6 +235,7 @@ impl Feed {
         self.take_out(slot);
         let entry = &mut self.entries.list[slot as usize];
         (entry.moved_ms, entry.sort_ms) = (Some(ms), ms);
+        self.entries.moved = true;
         self.put_in(slot);
         true
     }

@@ -15,6 +15,7 @@ use crate::key::{CreatedKey, Key, TooManyKeys};
 use crate::message::{NewMessage, Row};
 use crate::number::{NewNumber, Number};
 use crate::request_log::{Counters, LoggedRequest};
+use crate::server::Outage;
 use crate::state::State;
 use crate::switches::Switches;
 use crate::traffic::Traffic;
@@ -26,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) timer: Timer,
     changed: Condvar,
     version: watch::Sender<u64>,
-    listening: watch::Sender<bool>,
+    outage: watch::Sender<Outage>,
     /// The id of the key made at the start, which the other program uses too.
     key: String,
 }
@@ -38,7 +39,7 @@ impl Shared {
             timer,
             changed: Condvar::new(),
             version: watch::Sender::new(0),
-            listening: watch::Sender::new(true),
+            outage: watch::Sender::new(Outage::NONE),
             key,
         }
     }
@@ -71,8 +72,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    pub(crate) fn listening(&self) -> watch::Receiver<bool> {
-        self.listening.subscribe()
+    pub(crate) fn outage(&self) -> watch::Receiver<Outage> {
+        self.outage.subscribe()
     }
 }
 
@@ -134,6 +135,11 @@ impl Handle {
     /// Forgets all messages.
     pub fn clear_messages(&self) {
         self.shared.with(|state, _| state.feed.clear(&state.switches));
+    }
+
+    /// The first so many messages in the list.
+    pub fn newest_rows(&self, count: usize) -> Vec<Row> {
+        self.shared.look(|state, _| state.feed.order.iter().take(count).map(|slot| state.row(slot)).collect())
     }
 
     /// How many messages are in the list.
@@ -293,6 +299,12 @@ impl Handle {
         });
     }
 
+    /// The other programs: the id of the key that each uses, and its requests a minute.
+    pub fn foreign_clients(&self) -> Vec<(String, f64)> {
+        let copy = |(key, per_minute): (&str, f64)| (key.to_owned(), per_minute);
+        self.shared.look(|state, _| state.limiter.foreign().map(copy).collect())
+    }
+
     /// Opens all windows of the rate limit anew.
     pub fn reset_limits(&self) {
         self.shared.with(|state, _| state.limiter.clear());
@@ -301,7 +313,14 @@ impl Handle {
     /// While it does not listen, connections are refused, as when the API's host is down; open ones are closed.
     /// The port stays the same.
     pub fn set_listening(&self, listening: bool) {
-        self.shared.listening.send_replace(listening);
+        let outage = Outage { from: Duration::ZERO, until: Duration::MAX };
+        self.shared.outage.send_replace(if listening { Outage::NONE } else { outage });
+    }
+
+    /// Does not listen for a while, beginning after a pause, by the simulator's clock.
+    pub fn plan_outage(&self, after: Duration, duration: Duration) {
+        let from = self.elapsed().saturating_add(after);
+        self.shared.outage.send_replace(Outage { from, until: from.saturating_add(duration) });
     }
 
     /// Moves the clock ahead.

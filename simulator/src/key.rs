@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::clock::Now;
 use crate::identity;
@@ -23,13 +23,29 @@ pub struct Key {
     /// The first characters of its secret.
     pub prefix: String,
     /// When it was made.
+    #[serde(serialize_with = "milliseconds")]
     pub created_at: Timestamp,
     /// When it stops being accepted.
+    #[serde(serialize_with = "optional_milliseconds")]
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
+    #[serde(serialize_with = "optional_milliseconds")]
     pub revoked_at: Option<Timestamp>,
     /// When it was last accepted.
+    #[serde(serialize_with = "optional_milliseconds")]
     pub last_used_at: Option<Timestamp>,
+}
+
+/// As the API writes every time.
+fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+fn optional_milliseconds<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => milliseconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// A key that was just made.

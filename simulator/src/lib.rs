@@ -22,6 +22,7 @@
 mod api;
 mod body;
 mod clock;
+mod control;
 mod cursor;
 mod damage;
 mod exchange;
@@ -45,7 +46,7 @@ mod switches;
 mod traffic;
 mod wire;
 
-pub use clock::Clock;
+pub use clock::{Clock, parse_duration};
 pub use fault::{BadRow, Effect, Ending, ErrorBody, Malformed, Place, RateHeaders, Rule, When, WrongType};
 pub use handle::{Handle, TimedOut};
 pub use key::{CreatedKey, Key, TooManyKeys};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// One request to the API.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,8 +16,8 @@ use serde::Serialize;
 pub struct LoggedRequest {
     /// Counted from 1.
     pub number: u64,
-    /// When it arrived, since the simulator's start, on the simulator's clock.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    /// When it arrived, since the simulator's start, on the simulator's clock. In JSON, in seconds.
+    #[serde(serialize_with = "seconds")]
     pub at: Duration,
     /// When it arrived, as a date.
     pub wall: Timestamp,
@@ -41,6 +41,10 @@ pub struct LoggedRequest {
     pub rows: usize,
     /// Which fault rule had its way, counted from 1 in the order in which rules were added.
     pub fault: Option<u64>,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// Totals since the start or the last `clear`.

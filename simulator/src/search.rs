@@ -1,7 +1,8 @@
 //! One page of messages: which rows, whether there are more, how many in all.
 //!
 //! Invariant: a page without a filter, or with one, touches about as many messages as it shows, however many there
-//! are. With more filters it may read the shortest order that serves.
+//! are. Only two cases may read more: several filters at once (the shortest order that serves), and the end of a
+//! large range of `since` in a list that is sorted by another time (the range, or the rest of the list).
 
 use crate::cursor::Cursor;
 use crate::feed::Feed;
@@ -48,9 +49,8 @@ impl Feed {
         found(slots, search.limit, total)
     }
 
-    /// Two ways at once, one step each: down the list, skipping what is too old, and down the messages that are
-    /// recent enough. Either alone can be long (a list that is not sorted by what `since` compares; nearly all
-    /// messages recent), never both.
+    /// Two ways at once, one step each, until the first arrives: down the list, skipping what is too old, and down the
+    /// messages that are recent enough. Where few are recent the second is short, where most are the first.
     fn search_since(&self, search: &Search, least: i64) -> Found {
         let recent = |slot: u32| self.entries.since_ms(slot) >= least;
         let base = self.base(search);
@@ -63,6 +63,7 @@ impl Feed {
             base.iter().filter(|&slot| recent(slot) && self.matches(slot, search)).count()
         };
 
+        let sorted = self.entries.sorted_by_since();
         let start = self.start(base, search);
         let mut listed = base.from(start);
         let mut recents = self.recent.iter().take(recent_count);
@@ -70,6 +71,7 @@ impl Feed {
         loop {
             match listed.next() {
                 Some(slot) if recent(slot) && self.matches(slot, search) => by_list.push(slot),
+                Some(slot) if sorted && !recent(slot) => return found(by_list, search.limit, total),
                 Some(_) => {}
                 None => return found(by_list, search.limit, total),
             }

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
@@ -15,13 +16,13 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api::Request;
 use crate::body::ReplyBody;
+use crate::control;
 use crate::exchange::{Conduct, Reply, decide};
-use crate::handle::Shared;
+use crate::handle::{Handle, Shared};
 use crate::wire::{Planner, Wire};
 
 /// Longest body of a request: a few hundred thousand messages for the control API.
@@ -31,21 +32,47 @@ pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
 }
 
-/// Serves until it is dropped; while `listening` says no, connections are refused and open ones are closed.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut listening: watch::Receiver<bool>) {
+/// When nothing listens, on the simulator's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outage {
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+}
+
+impl Outage {
+    pub(crate) const NONE: Self = Self { from: Duration::MAX, until: Duration::MAX };
+
+    /// Whether it is now, and when that changes.
+    fn at(self, now: Duration) -> (bool, Duration) {
+        match now {
+            now if now < self.from => (false, self.from),
+            now if now < self.until => (true, self.until),
+            _ => (false, Duration::MAX),
+        }
+    }
+}
+
+/// Serves until it is dropped; in an outage connections are refused and open ones are closed.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let Ok(address) = listener.local_addr() else { return };
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
+    let mut outage = shared.outage();
     loop {
-        if !*listening.borrow_and_update() {
+        let (down, until) = outage.borrow_and_update().at(shared.timer.now().elapsed);
+        if down {
             listener = None;
             connections.shutdown().await;
         } else if listener.is_none() {
-            // The port may be taken for a moment; connections that are being closed do not take it.
+            // Somebody may have taken the port meanwhile; then it is tried again with the next event, and with the
+            // next tick at the latest.
             listener = bind(address.port()).await.ok();
         }
+        let unbound = !down && listener.is_none();
         tokio::select! {
-            changed = listening.changed() => if changed.is_err() { return },
+            changed = outage.changed() => if changed.is_err() { return },
+            () = shared.timer.sleep_until(until) => {}
+            () = tokio::time::sleep(REBIND), if unbound => {}
             accepted = accept(listener.as_ref()) => if let Ok(stream) = accepted {
                 connections.spawn(converse(stream, Arc::clone(&shared)));
             },
@@ -53,6 +80,9 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut listen
         }
     }
 }
+
+/// Pause between two attempts to get the port back.
+const REBIND: Duration = Duration::from_millis(20);
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
     match listener {
@@ -76,7 +106,11 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     drop(http.serve_connection(TokioIo::new(wire), service).await);
 }
 
-async fn respond(shared: &Shared, planner: &Planner, request: hyper::Request<Incoming>) -> hyper::Response<ReplyBody> {
+async fn respond(
+    shared: &Arc<Shared>,
+    planner: &Planner,
+    request: hyper::Request<Incoming>,
+) -> hyper::Response<ReplyBody> {
     let (head, body) = request.into_parts();
     let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     let body = match Limited::new(body, LONGEST_REQUEST).collect().await {
@@ -91,6 +125,10 @@ async fn respond(shared: &Shared, planner: &Planner, request: hyper::Request<Inc
         cookie: text(COOKIE),
         body,
     };
+    if let Some(route) = control::route(&request.path) {
+        let answer = control::answer(&Handle::new(Arc::clone(shared)), &request, route);
+        return write(Reply::plain(answer));
+    }
     let outcome = shared.with(|state, now| decide(state, now, &request));
     shared.timer.sleep_until(outcome.begins).await;
     match outcome.conduct {

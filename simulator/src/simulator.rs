@@ -90,7 +90,7 @@ impl Simulator {
         state.stream.set(options.traffic, now);
 
         let shared = Arc::new(Shared::new(state, timer, key.id));
-        let task = tokio::spawn(server::serve(listener, Arc::clone(&shared), shared.listening()));
+        let task = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
         Ok(Self { url, key: key.secret, session, handle: Handle::new(shared), task, runtime: None })
     }
 

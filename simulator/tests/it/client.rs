@@ -109,6 +109,11 @@ impl<'a> Request<'a> {
         Self { body, ..self }
     }
 
+    /// How long it waits for each byte.
+    pub(crate) fn patience(self, ms: u64) -> Self {
+        Self { patience: Duration::from_millis(ms), ..self }
+    }
+
     /// Sends it on a connection of its own.
     pub(crate) fn try_send(&self, simulator: &Simulator) -> Result<Response, Broken> {
         let address = simulator.url().strip_prefix("http://").unwrap().to_owned();

@@ -86,8 +86,7 @@ fn status_with_nothing() {
 #[test]
 fn hang() {
     let simulator = facing(Effect::Hang);
-    let mut request = Request::new("GET", MESSAGES).bearer(simulator.key());
-    request.patience = Duration::from_millis(200);
+    let request = Request::new("GET", MESSAGES).bearer(simulator.key()).patience(200);
     assert_eq!(request.try_send(&simulator).unwrap_err(), Broken::Silent(Vec::new()));
     assert_eq!(simulator.handle().requests()[0].status, None);
     assert_eq!(get(&simulator, MESSAGES).status, 200);
@@ -131,8 +130,7 @@ fn reset_in_the_body() {
 #[test]
 fn silence_in_the_body() {
     let simulator = facing(Effect::Break { at: Place::Body(10), ending: Ending::Silence });
-    let mut request = Request::new("GET", MESSAGES).bearer(simulator.key());
-    request.patience = Duration::from_millis(200);
+    let request = Request::new("GET", MESSAGES).bearer(simulator.key()).patience(200);
     let Broken::Silent(received) = request.try_send(&simulator).unwrap_err() else { panic!("not silent") };
     assert!(received.ends_with(b"\r\n\r\n{\"data\":[{"), "{}", String::from_utf8_lossy(&received));
 }
@@ -145,8 +143,7 @@ fn not_http() {
 #[test]
 fn latency() {
     let simulator = facing(Effect::Latency(Duration::from_secs(7)));
-    let mut request = Request::new("GET", MESSAGES).bearer(simulator.key());
-    request.patience = Duration::from_millis(200);
+    let request = Request::new("GET", MESSAGES).bearer(simulator.key()).patience(200);
     assert_eq!(request.try_send(&simulator).unwrap_err(), Broken::Silent(Vec::new()));
 
     simulator.handle().add_fault(Rule::once(Effect::Latency(Duration::from_secs(7))));

@@ -87,7 +87,8 @@ fn a_key_is_shown_once_and_listed_by_its_prefix() {
     let listed = &listed.json()["data"][1];
     assert_eq!((&listed["name"], &listed["id"]), (&json!("laptop"), &created["id"]));
     assert!(secret.starts_with(listed["prefix"].as_str().unwrap()));
-    assert_eq!(listed["expiresAt"], "2025-07-01T00:00:00Z");
+    assert_eq!(listed["expiresAt"], "2025-07-01T00:00:00.000Z");
+    assert_eq!((&listed["createdAt"], &listed["revokedAt"]), (&json!("2025-06-15T12:00:00.000Z"), &json!(null)));
     assert_eq!(create(&simulator, "{}").status, 400);
 }
 

@@ -1,0 +1,74 @@
+//! Start, tell, log, stop.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use joltsms_simulator::{Handle, LoggedRequest, Rule, Simulator};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::Arguments;
+
+/// Runs until SIGINT or SIGTERM.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
+    let options = arguments.options().map_err(|error| format!("--switch: {error}"))?;
+    let rules: Vec<Rule> = match &arguments.faults {
+        None => Vec::new(),
+        Some(file) => {
+            let text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?
+        }
+    };
+    let stopping = |kind| signal(kind).map_err(|error| format!("signals cannot be caught: {error}"));
+    let (mut interrupt, mut terminate) = (stopping(SignalKind::interrupt())?, stopping(SignalKind::terminate())?);
+    let (port, seed) = (options.port, options.seed);
+    let simulator = Simulator::start(options).await.map_err(|error| format!("port {port}: {error}"))?;
+    let handle = simulator.handle();
+    handle.add_faults(rules);
+    handle.set_foreign_client(arguments.foreign);
+
+    let (url, key, session) = (simulator.url(), simulator.key(), simulator.session());
+    // Whoever closed stdout knows the port and the seed; the simulator is of use all the same.
+    drop(writeln!(io::stdout(), "url={url} key={key} session={session}").and_then(|()| io::stdout().flush()));
+    log(&format!("listening on {url}, seed {seed}, {} messages; control: {url}/_simulator", handle.message_count()));
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = log_requests(&handle), if !arguments.quiet => {}
+    }
+    let counters = handle.counters();
+    simulator.shutdown().await;
+    log(&format!("stopped after {} requests", counters.requests));
+    Ok(())
+}
+
+async fn log_requests(handle: &Handle) {
+    let mut last = 0;
+    loop {
+        let mut new = Vec::new();
+        let more = |handle: &Handle| {
+            new = handle.requests_after(last);
+            !new.is_empty()
+        };
+        // Waiting is cut into hours only because every wait has an end.
+        if handle.wait_until(Duration::from_secs(3600), more).await.is_ok() {
+            for request in &new {
+                log(&line(request));
+            }
+            last = new.last().map_or(last, |request| request.number);
+        }
+    }
+}
+
+/// `2025-06-15T12:00:00.000Z #12 GET /v1/messages?limit=10 -> 200, 10 rows, 3021 bytes`
+fn line(request: &LoggedRequest) -> String {
+    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+    let status = request.status.map_or("no answer".to_owned(), |status| status.to_string());
+    let fault = request.fault.map_or(String::new(), |rule| format!(", fault {rule}"));
+    let LoggedRequest { number, wall, method, path, rows, bytes, .. } = request;
+    format!("{wall:.3} #{number} {method} {path}{query} -> {status}, {rows} rows, {bytes} bytes{fault}")
+}
+
+/// Where stderr is gone there is nobody left to tell.
+fn log(line: &str) {
+    drop(writeln!(io::stderr(), "{line}"));
+}
