@@ -14,5 +14,5 @@ mod server_clock;
 
 pub use feed::Feed;
 pub use options::Options;
-pub use poller::{Ending, Mode, Poller, Signals, Trouble};
+pub use poller::{Ending, Mode, Parts, Poller, Trouble};
 pub use report::{Condition, Report};

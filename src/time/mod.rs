@@ -2,6 +2,8 @@
 
 pub mod backoff;
 mod clock;
+mod turns;
 
 pub use clock::Clock;
 pub use tokio::time::Instant;
+pub use turns::{AT_LEAST_EVERY, Turns};

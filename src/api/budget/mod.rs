@@ -10,6 +10,8 @@
 
 mod headers;
 mod ring;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::path::Path;

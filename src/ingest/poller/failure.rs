@@ -1,0 +1,154 @@
+//! What is done when there is no page, or no disk for it. Every failure makes its lane wait.
+
+use std::time::Duration;
+
+use super::lanes::Ask;
+use super::{Ending, Mode, Poller, RETRY, Trouble};
+use crate::api::{self, Error};
+use crate::domain::WalkId;
+use crate::ingest::coverage::{Next, Setback};
+use crate::ingest::feed::Feed;
+use crate::ingest::report::Condition;
+use crate::store;
+use crate::time::Instant;
+
+/// A key that was refused may have been put right since.
+const KEY_RETRY: Duration = Duration::from_secs(60);
+
+/// One-shot commands give up after so many failures in a row: about a quarter of a minute.
+const ONCE_PATIENCE: u32 = 5;
+
+/// How long pages stay small after one was too large.
+const SMALL_PAGES: Duration = Duration::from_secs(600);
+
+impl<F: Feed> Poller<F> {
+    /// The disk did not take a page: what is in memory is no longer what is on disk.
+    pub(super) async fn commit_failed(
+        &mut self,
+        is_head: bool,
+        error: &store::Error,
+        now: Instant,
+    ) -> Result<(), Trouble> {
+        self.head.failures += 1;
+        let wait = RETRY.jittered(self.head.failures, &self.jitter);
+        if self.head.failures == 1 {
+            tracing::error!(%error, "a page could not be stored; trying again, nothing is lost");
+        }
+        self.head.due = now + wait;
+        self.background.due = Some(now + wait);
+        self.set_condition(Condition::Failing(error.to_string()));
+        tracing::debug!(is_head, wait_s = wait.as_secs_f64(), "waiting for the disk");
+        match self.load().await {
+            Err(error) if !error.is_passing() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn key_refused(&mut self, refusal: &api::KeyRefusal, now: Instant) -> Option<Ending> {
+        self.verified = false;
+        self.head.next = Ask::Head { cursor: None };
+        if self.feed.next_key() {
+            tracing::warn!(%refusal, "the API does not accept the key; trying the next one");
+            self.head.due = now;
+            return None;
+        }
+        if self.mode == Mode::Once {
+            return Some(Ending::NoKey(refusal.to_string()));
+        }
+        let condition = Condition::NoKey(refusal.to_string());
+        if self.report.borrow().condition != condition {
+            tracing::error!(
+                %refusal,
+                retry_s = KEY_RETRY.as_secs(),
+                "the API accepts no key: make a new one in the dashboard and configure it; deliveries go on"
+            );
+        }
+        self.set_condition(condition);
+        self.head.due = now + KEY_RETRY;
+        None
+    }
+
+    /// There is no page. The lane waits; a walk that alone fails is set back.
+    pub(super) async fn failed(
+        &mut self,
+        is_head: bool,
+        ask: &Ask,
+        limit: u32,
+        error: Error,
+        now: Instant,
+    ) -> Result<Option<Ending>, Trouble> {
+        let too_large = matches!(error, Error::TooLarge { .. }) && limit > 1;
+        let refused = matches!(error, Error::Refused { .. });
+        match ask {
+            Ask::Head { cursor: Some(_) } if refused => {
+                self.state.head_refused();
+                self.rest_head(now);
+                Ok(None)
+            }
+            Ask::Head { .. } if too_large => {
+                tracing::warn!(%error, "reading the newest messages one by one for a while");
+                self.head.small_until = Some(now + SMALL_PAGES);
+                self.head.due = now;
+                Ok(None)
+            }
+            Ask::Head { .. } => Ok(self.head_failed(&error, now)),
+            Ask::Walk { id, .. } if too_large && !is_head => {
+                self.background.small = Some(*id);
+                Ok(None)
+            }
+            Ask::Walk { id, .. } => {
+                if is_head {
+                    self.rest_head(now);
+                } else {
+                    self.background.failures += 1;
+                    let wait = RETRY.jittered(self.background.failures, &self.jitter);
+                    self.background.due = Some(now + wait);
+                }
+                tracing::debug!(kind = error.kind(), %error, "a page of older messages could not be read");
+                let setback = if refused { Setback::Refused } else { Setback::Unreadable };
+                // While the head fails as well it is not this walk's trouble.
+                if self.head.failures == 0 {
+                    self.set_back(*id, setback, now).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) async fn set_back(&mut self, id: WalkId, setback: Setback, at: Instant) -> Result<(), Trouble> {
+        let now = self.estimated_now(at);
+        let step = self.state.walk_setback(&self.rules, id, setback, now);
+        match self.commit(step, now.local).await {
+            Ok(Next::Wait(id, failures)) => {
+                self.background.not_before.insert(id, at + RETRY.jittered(failures, &self.jitter));
+                // The walk waits by itself; others need not.
+                self.background.due = None;
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.is_passing() => self.commit_failed(false, &error, at).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn head_failed(&mut self, error: &Error, now: Instant) -> Option<Ending> {
+        self.head.failures += 1;
+        let wait = RETRY.jittered(self.head.failures, &self.jitter);
+        let condition = Condition::Failing(error.to_string());
+        if self.report.borrow().condition == condition {
+            tracing::debug!(
+                kind = error.kind(),
+                failures = self.head.failures,
+                wait_s = wait.as_secs_f64(),
+                "still failing"
+            );
+        } else {
+            tracing::warn!(kind = error.kind(), %error, "the API cannot be polled; trying again until it can");
+        }
+        self.set_condition(condition);
+        self.head.next = Ask::Head { cursor: None };
+        self.head.due = now + wait;
+        let gives_up = self.mode == Mode::Once && self.head.failures >= ONCE_PATIENCE;
+        gives_up.then(|| Ending::GaveUp(error.to_string()))
+    }
+}

@@ -1,0 +1,156 @@
+//! A request is over: what came is looked up, decided on, and committed.
+
+use super::lanes::{Ask, Flight};
+use super::{Ending, Poller, RETRY, Trouble};
+use crate::api::{self, Error, Response};
+use crate::domain::{StoreOp, UnixMs};
+use crate::ingest::account::{self, Evidence, Verdict};
+use crate::ingest::coverage::{Next, Now, Page, Step};
+use crate::ingest::feed::Feed;
+use crate::ingest::report::Condition;
+use crate::store;
+use crate::time::Instant;
+
+impl<F: Feed> Poller<F> {
+    /// A request is over.
+    pub(super) async fn landed(&mut self, is_head: bool, response: Response) -> Result<Option<Ending>, Trouble> {
+        let flight = if is_head { self.head.flight.take() } else { self.background.flight.take() };
+        let Some(Flight { ask, limit, ticket, .. }) = flight else { return Ok(None) };
+        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        self.budget.answered(ticket, &response.rate, now, wall);
+        self.watch_foreign();
+        if !matches!(response.page, Err(Error::RateLimited)) {
+            self.budget.window().not_refused();
+        }
+        let Response { date, rate, page } = response;
+        match page {
+            Ok(page) => match self.apply(is_head, &ask, page, date, now).await {
+                Ok(()) => Ok(None),
+                Err(Trouble::Store(error)) if error.is_passing() => {
+                    self.commit_failed(is_head, &error, now).await?;
+                    Ok(None)
+                }
+                Err(trouble) => Err(trouble),
+            },
+            Err(Error::RateLimited) => {
+                let jitter = &self.jitter;
+                let wait = self.budget.window().refused(&rate, |times| RETRY.jittered(times, jitter), now);
+                tracing::warn!(wait_s = wait.as_secs_f64(), "over the API's rate limit; silent until it resets");
+                Ok(None)
+            }
+            Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
+            Err(error) => self.failed(is_head, &ask, limit, error, now).await,
+        }
+    }
+
+    pub(super) async fn apply(
+        &mut self,
+        is_head: bool,
+        ask: &Ask,
+        page: api::Page,
+        date: Option<UnixMs>,
+        at: Instant,
+    ) -> Result<(), Trouble> {
+        let api::Page { rows, more, total } = page;
+        let newest_ingested = rows.iter().filter_map(|row| row.ingested).max();
+        let local = self.clock.wall();
+        let now = Now { server: self.server.read(date, newest_ingested, local, at), local };
+        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        let known = self.store.read(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
+        let page = Page::new(rows, known, more);
+        if is_head && !self.verified && !self.verify(&page).await? {
+            self.rest_head(at);
+            return Ok(());
+        }
+        if is_head && matches!(ask, Ask::Head { .. }) {
+            self.polled(now, at);
+        }
+        let first = self.state.coverage.is_none();
+        let step = match ask {
+            Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
+            Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
+        };
+        let next = self.commit(step, now.local).await?;
+        if first && self.state.coverage.is_some() {
+            self.say_begun(total);
+        }
+        self.proceed(is_head, ask, next, at);
+        Ok(())
+    }
+
+    /// Whether the page belongs to the account of the state.
+    pub(super) async fn verify(&mut self, page: &Page) -> Result<bool, Trouble> {
+        let (url, fingerprint) = self.feed.identity();
+        let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
+        let (account, known_number, has_met_numbers) = self
+            .store
+            .read(move |spool| {
+                let known = spool.knows_number(numbers.iter().map(String::as_str))?;
+                Ok((spool.account()?, known, spool.has_met_numbers()?))
+            })
+            .await?;
+        let familiar = account::is_familiar(&account, &url, &fingerprint);
+        let verdict = account::judge(&Evidence {
+            familiar,
+            begun: self.state.coverage.is_some(),
+            has_met_numbers,
+            page_has_rows: !page.is_empty(),
+            known_message: page.has_known(),
+            known_number,
+            accepted: self.accept_account,
+        });
+        match verdict {
+            Verdict::Same => {
+                if !familiar {
+                    if account.api_url.is_some() {
+                        tracing::info!("the API key or address is new; its messages belong to the same account");
+                    }
+                    self.store.write(move |spool| spool.remember_account(&url, &fingerprint)).await?;
+                }
+                self.verified = true;
+                Ok(true)
+            }
+            Verdict::Open => {
+                tracing::warn!(
+                    "the API key or address is new and shows no messages yet; waiting for one that is known"
+                );
+                Ok(false)
+            }
+            Verdict::Other => Err(Trouble::OtherAccount),
+        }
+    }
+
+    pub(super) fn polled(&mut self, now: Now, at: Instant) {
+        if self.head.failures > 0 || self.head.last_poll.is_none() {
+            tracing::info!(failures = self.head.failures, "polling");
+        }
+        self.head.failures = 0;
+        self.head.first_answer.get_or_insert(now.server);
+        self.head.last_poll = Some(now.local);
+        if self.head.small_until.is_some_and(|until| until <= at) {
+            self.head.small_until = None;
+        }
+        self.set_condition(Condition::Polling);
+    }
+
+    pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<Next, store::Error> {
+        let Step { ops, next } = step;
+        if ops.is_empty() {
+            return Ok(next);
+        }
+        for op in &ops {
+            if let StoreOp::Count(anomaly) = op {
+                tracing::warn!(
+                    anomaly = anomaly.as_str(),
+                    "the API answered in a way that its documentation does not describe"
+                );
+            }
+        }
+        let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));
+        self.store.write(move |spool| spool.commit(&ops, now)).await?;
+        if releases {
+            (self.released)();
+        }
+        Ok(next)
+    }
+}

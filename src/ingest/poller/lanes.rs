@@ -1,0 +1,193 @@
+//! The two lanes: what is asked next, and when it may leave.
+
+use std::collections::HashMap;
+
+use super::{Poller, RETRY};
+use crate::api::PAGE_ROWS;
+use crate::api::budget::{Admission, Lane, Ticket};
+use crate::domain::{Cursor, UnixMs, WalkId, WalkKind};
+use crate::ingest::coverage::Next;
+use crate::ingest::feed::{Answer, Feed};
+use crate::time::{AT_LEAST_EVERY, Instant};
+
+/// Where the head lane stands.
+pub(super) struct HeadLane {
+    /// What it asks for next, and not before when.
+    pub(super) next: Ask,
+    pub(super) due: Instant,
+    pub(super) flight: Option<Flight>,
+    pub(super) poll_began: Instant,
+    pub(super) failures: u32,
+    /// Small pages until then: a whole one was too large.
+    pub(super) small_until: Option<Instant>,
+    pub(super) first_answer: Option<UnixMs>,
+    pub(super) last_poll: Option<UnixMs>,
+}
+
+#[derive(Default)]
+pub(super) struct BackgroundLane {
+    pub(super) flight: Option<Flight>,
+    pub(super) turn: u64,
+    pub(super) not_before: HashMap<WalkId, Instant>,
+    pub(super) failures: u32,
+    pub(super) due: Option<Instant>,
+    pub(super) small: Option<WalkId>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ask {
+    Head { cursor: Option<Cursor> },
+    Walk { id: WalkId, pages_left: u32 },
+}
+
+pub(super) struct Flight {
+    pub(super) ask: Ask,
+    pub(super) limit: u32,
+    pub(super) ticket: Ticket,
+    pub(super) answer: Answer,
+}
+
+impl HeadLane {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next: Ask::Head { cursor: None },
+            due: now,
+            flight: None,
+            poll_began: now,
+            failures: 0,
+            small_until: None,
+            first_answer: None,
+            last_poll: None,
+        }
+    }
+}
+
+impl<F: Feed> Poller<F> {
+    /// Sends what may leave now; returns when to look again.
+    pub(super) fn start_requests(&mut self) -> Instant {
+        let now = self.clock.monotonic();
+        let mut wake = (now + AT_LEAST_EVERY).min(self.housekeeping.due);
+        let background_waits = self.pick_walk(now, 0).is_some();
+        if self.head.flight.is_none() {
+            if self.head.due > now {
+                wake = wake.min(self.head.due);
+            } else {
+                match self.budget.window().admit(Lane::Head, background_waits, now) {
+                    Admission::Go => self.start_head(now),
+                    Admission::WaitUntil(until) => wake = wake.min(until),
+                    Admission::WaitForAnswer => {}
+                }
+            }
+        }
+        if self.background.flight.is_none() {
+            if let Some(until) = self.start_background(now) {
+                wake = wake.min(until);
+            }
+        }
+        wake
+    }
+
+    pub(super) fn start_head(&mut self, now: Instant) {
+        let (cursor, ask) = match self.head.next.clone() {
+            Ask::Head { cursor: None } => {
+                self.head.poll_began = now;
+                let cursor = self.state.head_cursor(&self.rules, self.estimated_now(now));
+                (cursor.clone(), Ask::Head { cursor })
+            }
+            Ask::Head { cursor } => (cursor.clone(), Ask::Head { cursor }),
+            Ask::Walk { id, pages_left } => match self.walk_cursor(id) {
+                Some(cursor) => (cursor, Ask::Walk { id, pages_left }),
+                None => {
+                    self.head.next = Ask::Head { cursor: None };
+                    return;
+                }
+            },
+        };
+        let small = self.head.small_until.is_some_and(|until| until > now);
+        let limit = if small { 1 } else { PAGE_ROWS };
+        self.head.flight = Some(self.send(Lane::Head, ask, cursor.as_ref(), limit, now));
+    }
+
+    /// Returns when to look again, if not after an answer.
+    pub(super) fn start_background(&mut self, now: Instant) -> Option<Instant> {
+        if let Some(due) = self.background.due.filter(|due| *due > now) {
+            return Some(due);
+        }
+        let turn = self.background.turn;
+        let mut again = self.background.not_before.values().filter(|until| **until > now).min().copied();
+        // The walk whose turn it is; if its lane is used up, another may go.
+        for turn in [turn, turn + 1] {
+            let Some((id, lane)) = self.pick_walk(now, turn) else { continue };
+            match self.budget.window().admit(lane, true, now) {
+                Admission::Go => {
+                    let cursor = self.walk_cursor(id)?;
+                    let limit = if self.background.small == Some(id) { 1 } else { PAGE_ROWS };
+                    let ask = Ask::Walk { id, pages_left: 0 };
+                    self.background.turn += 1;
+                    self.background.flight = Some(self.send(lane, ask, cursor.as_ref(), limit, now));
+                    return None;
+                }
+                Admission::WaitUntil(until) => again = Some(again.map_or(until, |again| again.min(until))),
+                Admission::WaitForAnswer => {}
+            }
+        }
+        again
+    }
+
+    pub(super) fn pick_walk(&self, now: Instant, turn: u64) -> Option<(WalkId, Lane)> {
+        if !self.verified {
+            return None;
+        }
+        let taken = match (&self.head.flight, &self.head.next) {
+            (Some(Flight { ask: Ask::Walk { id, .. }, .. }), _) | (None, Ask::Walk { id, .. }) => Some(*id),
+            _ => None,
+        };
+        let ready =
+            |id: WalkId| Some(id) != taken && self.background.not_before.get(&id).is_none_or(|until| *until <= now);
+        let walk = self.state.background_walk(turn, ready)?;
+        let lane = if walk.kind == WalkKind::Sweep { Lane::Sweep } else { Lane::Walk };
+        Some((walk.id, lane))
+    }
+
+    pub(super) fn walk_cursor(&self, id: WalkId) -> Option<Option<Cursor>> {
+        let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
+        walks.find(|walk| walk.id == id).map(|walk| walk.cursor.clone())
+    }
+
+    pub(super) fn send(&mut self, lane: Lane, ask: Ask, cursor: Option<&Cursor>, limit: u32, now: Instant) -> Flight {
+        let wall = self.clock.wall();
+        let ticket = self.budget.send(lane, now, wall);
+        Flight { ask, limit, ticket, answer: self.feed.fetch(cursor, limit, wall) }
+    }
+
+    /// What the lane does next.
+    pub(super) fn proceed(&mut self, is_head: bool, ask: &Ask, next: Next, now: Instant) {
+        if let Next::Wait(id, failures) = next {
+            self.background.not_before.insert(id, now + RETRY.jittered(failures, &self.jitter));
+        }
+        if !is_head {
+            self.background.failures = 0;
+            self.background.due = None;
+            self.background.small = None;
+            return;
+        }
+        let pages_left = match ask {
+            Ask::Head { .. } => self.rules.head_pages,
+            Ask::Walk { pages_left, .. } => pages_left.saturating_sub(1),
+        };
+        match next {
+            Next::Follow(cursor) => self.head.next = Ask::Head { cursor: Some(cursor) },
+            Next::FollowWalk(id) if pages_left > 0 => self.head.next = Ask::Walk { id, pages_left },
+            Next::FollowWalk(_) | Next::Idle | Next::AskAgain | Next::Wait(..) => self.rest_head(now),
+        }
+    }
+
+    /// The head poll is over; the next comes an interval after this one began.
+    pub(super) fn rest_head(&mut self, now: Instant) {
+        let background_waits = self.pick_walk(now, 0).is_some();
+        let spacing = self.budget.window().head_spacing(background_waits, now);
+        self.head.next = Ask::Head { cursor: None };
+        self.head.due = self.head.poll_began + spacing;
+    }
+}

@@ -1,0 +1,270 @@
+//! The loop that keeps coverage moving: one head poll and one background request at a time.
+//!
+//! Invariants:
+//! - Pages are applied one after the other, each in one transaction; a failed commit throws the state away and loads it.
+//! - No failure is answered at once: every one makes the next request of its lane wait, longer each time.
+//! - Nothing ends the loop but the stop signal, a state that is damaged, or another account.
+
+mod failure;
+mod house;
+mod landing;
+mod lanes;
+mod words;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use self::house::HOUSEKEEPING;
+use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
+use super::coverage::{Now, Rules, State};
+use super::feed::Feed;
+use super::report::{Condition, Report};
+use super::server_clock::ServerClock;
+use crate::api::Response;
+use crate::api::budget::Budget;
+use crate::domain::{Coverage, Seq, WalkId, WalkKind};
+use crate::store::{self, Keep, Store};
+use crate::time::backoff::{Jitter, Schedule};
+use crate::time::{Clock, Instant, Turns};
+
+/// How long to poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until stopped.
+    Run,
+    /// Until all that the API shows was read, a sweep included.
+    Once,
+}
+
+/// How polling ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to stop.
+    Stopped,
+    /// [`Mode::Once`]: everything was read.
+    CaughtUp,
+    /// [`Mode::Once`]: the API could not be read; why.
+    GaveUp(String),
+    /// [`Mode::Once`]: no key is accepted; the API's last word.
+    NoKey(String),
+}
+
+/// What ends polling for good.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The state is damaged, or not ours.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Another account's messages came for this state.
+    #[error(
+        "the API key or address belongs to another account than the state: none of its messages or numbers is known here"
+    )]
+    OtherAccount,
+}
+
+/// What a poller is made of.
+pub struct Parts<F> {
+    /// Where pages come from.
+    pub feed: F,
+    /// The state.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// What may be asked.
+    pub budget: Budget,
+    /// How to tell what is new.
+    pub rules: Rules,
+    /// How long to poll.
+    pub mode: Mode,
+    /// How long delivered messages are kept.
+    pub keep_delivered: Keep,
+    /// The operator says that another key or address belongs to the account of the state.
+    pub accept_account: bool,
+    /// Called after messages were released. It says nothing else: whoever hears it looks for itself.
+    pub released: Box<dyn Fn() + Send>,
+    /// Told of every turn of the loop.
+    pub turns: Turns,
+}
+
+/// The loop and what it knows.
+pub struct Poller<F> {
+    feed: F,
+    store: Store,
+    clock: Clock,
+    budget: Budget,
+    rules: Rules,
+    mode: Mode,
+    keep_delivered: Keep,
+    accept_account: bool,
+    released: Box<dyn Fn() + Send>,
+    turns: Turns,
+    report: watch::Sender<Report>,
+    jitter: Jitter,
+    state: State,
+    server: ServerClock,
+    /// Address and key were found to belong to the state.
+    verified: bool,
+    head: HeadLane,
+    background: BackgroundLane,
+    housekeeping: Housekeeping,
+    foreign_said: bool,
+}
+
+/// What is done now and then.
+struct Housekeeping {
+    due: Instant,
+    /// Where the search for bodies that are not needed any more goes on.
+    after: Seq,
+    said: Instant,
+}
+
+/// After a failure: a second, then twice as long each time, up to a minute.
+const RETRY: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
+
+/// A long catch-up is told of this often.
+const SAY: Duration = Duration::from_secs(10);
+
+impl<F: Feed> Poller<F> {
+    /// A poller on the state in the store, which it loads when it runs.
+    pub fn new(parts: Parts<F>) -> Self {
+        let Parts { feed, store, clock, budget, rules, mode, keep_delivered, accept_account, released, turns } = parts;
+        let now = clock.monotonic();
+        let seed = clock.wall().0.unsigned_abs();
+        let rules = match mode {
+            Mode::Run => rules,
+            // A sweep is part of one complete catch-up.
+            Mode::Once => Rules { sweep_interval: Duration::ZERO, ..rules },
+        };
+        Self {
+            feed,
+            store,
+            clock,
+            budget,
+            rules,
+            mode,
+            keep_delivered,
+            accept_account,
+            released,
+            turns,
+            report: watch::Sender::new(Report::default()),
+            jitter: Jitter::seeded(seed),
+            state: State::default(),
+            server: ServerClock::default(),
+            verified: false,
+            head: HeadLane::new(now),
+            background: BackgroundLane::default(),
+            housekeeping: Housekeeping { due: now + HOUSEKEEPING, after: Seq(0), said: now },
+            foreign_said: false,
+        }
+    }
+
+    /// Snapshots of how it is going.
+    pub fn reports(&self) -> watch::Receiver<Report> {
+        self.report.subscribe()
+    }
+
+    /// Polls until `stop` is true, or as [`Mode`] says. A request under way is given up; what was read is committed.
+    ///
+    /// # Errors
+    /// [`Trouble`]: polling cannot go on at all.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, Trouble> {
+        self.load().await?;
+        self.say_start().await?;
+        loop {
+            self.turns.turned();
+            if *stop.borrow() {
+                return Ok(Ending::Stopped);
+            }
+            if self.mode == Mode::Once && self.is_caught_up() {
+                return Ok(Ending::CaughtUp);
+            }
+            let wake = self.start_requests();
+            let arrived = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => None,
+                response = flight(&mut self.head.flight) => Some((true, response)),
+                response = flight(&mut self.background.flight) => Some((false, response)),
+                () = tokio::time::sleep_until(wake) => None,
+            };
+            if let Some((is_head, response)) = arrived
+                && let Some(ending) = self.landed(is_head, response).await?
+            {
+                return Ok(ending);
+            }
+            if self.clock.monotonic() >= self.housekeeping.due {
+                self.keep_house().await?;
+            }
+            self.publish();
+        }
+    }
+
+    async fn load(&mut self) -> Result<(), store::Error> {
+        let (coverage, held) = self
+            .store
+            .write(|spool| {
+                spool.mend_holds()?;
+                let coverage = spool.load_coverage()?;
+                let walks = coverage.iter().flat_map(|coverage: &Coverage| &coverage.walks);
+                let held = walks.map(|walk| Ok((walk.id, spool.held(walk.id)?)));
+                let held = held.collect::<Result<HashMap<WalkId, u64>, store::Error>>()?;
+                Ok((coverage, held))
+            })
+            .await?;
+        self.state = State::load(coverage, held);
+        self.head.next = Ask::Head { cursor: None };
+        Ok(())
+    }
+
+    fn is_caught_up(&self) -> bool {
+        let Some(coverage) = &self.state.coverage else { return false };
+        let idle = self.head.flight.is_none() && self.background.flight.is_none();
+        let resting = matches!(self.head.next, Ask::Head { cursor: None });
+        let swept = self.head.first_answer.is_some_and(|first| coverage.marks.anchor >= first);
+        idle && resting && coverage.walks.is_empty() && swept && self.head.failures == 0
+    }
+
+    fn estimated_now(&self, at: Instant) -> Now {
+        let local = self.clock.wall();
+        let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
+        Now { server: self.server.estimate(at).or(frontier).unwrap_or(local), local }
+    }
+
+    fn set_condition(&self, condition: Condition) {
+        self.report.send_if_modified(|report| {
+            let changed = report.condition != condition;
+            report.condition = condition;
+            changed
+        });
+    }
+
+    fn publish(&mut self) {
+        let (last_poll, foreign) = (self.head.last_poll, self.budget.window().foreign());
+        let coverage = &self.state.coverage;
+        self.report.send_if_modified(|report| {
+            let changed = report.last_poll != last_poll || report.coverage != *coverage;
+            report.last_poll = last_poll;
+            report.foreign_requests = foreign;
+            if report.coverage != *coverage {
+                report.coverage.clone_from(coverage);
+            }
+            changed
+        });
+        let now = self.clock.monotonic();
+        let gaps = || coverage.iter().flat_map(|coverage| &coverage.walks).filter(|walk| walk.kind != WalkKind::Sweep);
+        if let Some(oldest) = gaps().next()
+            && now.saturating_duration_since(self.housekeeping.said) >= SAY
+        {
+            self.housekeeping.said = now;
+            tracing::info!(reached = %oldest.lowest, down_to = %oldest.floor, walks = gaps().count(), "catching up");
+        }
+    }
+}
+
+async fn flight(flight: &mut Option<Flight>) -> Response {
+    match flight {
+        Some(flight) => (&mut flight.answer).await,
+        None => std::future::pending().await,
+    }
+}
