@@ -16,10 +16,10 @@ impl Reader<'_> {
         let path = url.path().trim_end_matches('/').to_owned();
         if let Some(base) = path.strip_suffix("/v1") {
             url.set_path(base);
-            let right = url.as_str().trim_end_matches('/').to_owned();
-            // A URL with more to it than a path is refused below; what it holds is not repeated here.
-            let help = if self.may_show(&text) && is_bare(&url) { format!("write \"{right}\"") } else { String::new() };
-            let help = if help.is_empty() { "leave it out".to_owned() } else { help };
+            let help = match self.may_show(&text) && is_bare(&url) {
+                true => format!("write \"{}\"", url.as_str().trim_end_matches('/')),
+                false => "leave it out".to_owned(),
+            };
             self.refuse_url(key, &text, "must not end with /v1, which the relay appends itself", Some(help));
             return None;
         }

@@ -186,6 +186,8 @@ fn the_state_directory_follows_the_file() {
     assert_eq!(dir(&machine), Path::new("/var/lib/joltsms-relay"));
     let machine = machine.set("STATE_DIRECTORY", "/var/lib/one:/var/lib/two");
     assert_eq!(dir(&machine), Path::new("/var/lib/one"));
+    let machine = Machine::with_file("");
+    assert_eq!(dir(&machine), machine.path("home/.local/state/joltsms-relay"), "not that of the system");
     let machine = Machine::with_file("state.dir = \"data\"");
     assert_eq!(dir(&machine), machine.path("home/.config/joltsms-relay/data"), "counts from the file");
     assert_eq!(dir(&Machine::new().set("JOLTSMS_RELAY_STATE__DIR", "data")), Path::new("data"));
@@ -229,15 +231,16 @@ fn variables_find_the_sink_of_the_file() {
 
 #[test]
 fn variables_alone_make_a_sink() {
+    // A name with `__`, and with what could be a key.
     let machine = Machine::new()
-        .set("JOLTSMS_RELAY_SINKS__MY__CRM__TYPE", "http")
-        .set("JOLTSMS_RELAY_SINKS__MY__CRM__URL", "https://u:hunter2@a.example/x")
-        .set("JOLTSMS_RELAY_SINKS__MY__CRM__RETRY__GIVE_UP_AFTER", "never")
-        .set("JOLTSMS_RELAY_SINKS__MY__CRM__FORMAT", "message");
+        .set("JOLTSMS_RELAY_SINKS__MY__TLS__TYPE", "http")
+        .set("JOLTSMS_RELAY_SINKS__MY__TLS__URL", "https://u:hunter2@a.example/x")
+        .set("JOLTSMS_RELAY_SINKS__MY__TLS__RETRY__GIVE_UP_AFTER", "never")
+        .set("JOLTSMS_RELAY_SINKS__MY__TLS__FORMAT", "message");
     let config = machine.load();
     assert!(!config.sinks_implied);
     let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
-    assert_eq!((sink.name.as_str(), sink.delivery.retry.give_up_after), ("my__crm", None));
+    assert_eq!((sink.name.as_str(), sink.delivery.retry.give_up_after), ("my__tls", None));
     let SinkKind::Http(options) = &sink.kind else { panic!("{sink:?}") };
     assert_eq!(options.url.password(), Some("hunter2"));
 }

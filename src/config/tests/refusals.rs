@@ -311,6 +311,14 @@ fn a_missing_key_says_how_to_give_one() {
 }
 
 #[test]
+fn a_version_in_the_address_is_told_with_the_right_address() {
+    let refused = Machine::new().set("JOLTSMS_API_URL", "https://proxy.example/sms/v1/").refused();
+    assert!(refused.contains("\n = write \"https://proxy.example/sms\"\n"), "{refused}");
+    let refused = Machine::new().set("JOLTSMS_API_URL", "https://u:hunter2@proxy.example/v1").refused();
+    assert!(refused.contains("\n = leave it out\n"), "{refused}");
+}
+
+#[test]
 fn odd_keys_are_used_with_a_warning() {
     for (value, warnings) in [
         (KEY.to_owned(), vec![]),
