@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::time::backoff::Schedule;
+
 /// `[sinks.NAME]`, as far as it says when and how many.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -22,4 +24,18 @@ pub struct Retry {
     pub max: Duration,
     /// A failure this long after the first attempt, or later, is final; `None` is "never".
     pub give_up_after: Option<Duration>,
+}
+
+/// Whatever is configured, a failing receiver is not tried in a hot loop.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
+impl Retry {
+    /// The waits between attempts.
+    pub(super) fn schedule(&self) -> Schedule {
+        Schedule {
+            initial: self.initial.max(SHORTEST_WAIT),
+            factor: self.factor,
+            max: self.max.max(self.initial).max(SHORTEST_WAIT),
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! The `webhook-id` of a message.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest as _, Sha256};
 
 /// Receivers keep it in columns: a longer one is hashed.
@@ -14,12 +12,8 @@ pub(super) fn webhook_id(id: &str) -> String {
     if !id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain) {
         return id.to_owned();
     }
-    let mut hashed = String::from("msg_");
-    for byte in Sha256::digest(id.as_bytes()) {
-        // Writing to a String does not fail.
-        drop(write!(hashed, "{byte:02x}"));
-    }
-    hashed
+    let hash: String = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("msg_{hash}")
 }
 
 #[cfg(test)]

@@ -89,19 +89,27 @@ impl Spool {
         })
     }
 
-    /// Deliveries of one queue that were never attempted, in the order of release, after the place `after`.
+    /// Deliveries of one queue that were never attempted, in the order of release; `skip` tells which are under way
+    /// already. It always looks from the start, so that a row can never be passed over; what is skipped are the few that
+    /// are in flight.
     ///
     /// # Errors
     /// As for [`Spool::load_coverage`].
-    pub fn claim_fresh(&self, sink: SinkId, class: Class, after: i64, chunk: Chunk) -> Result<Vec<Claim>, Error> {
+    pub fn claim_fresh(
+        &self,
+        sink: SinkId,
+        class: Class,
+        chunk: Chunk,
+        skip: impl Fn(Seq) -> bool,
+    ) -> Result<Vec<Claim>, Error> {
         let read = || {
             let mut statement = self.connection.prepare_cached(
                 "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt
                  FROM delivery AS d JOIN message AS m ON m.seq = d.seq
-                 WHERE d.sink = ?1 AND d.class = ?2 AND d.release_no > ?3 AND d.state = 'fresh'
+                 WHERE d.sink = ?1 AND d.class = ?2 AND d.state = 'fresh'
                  ORDER BY d.release_no",
             )?;
-            take(statement.query(params![sink.0, class_number(class), after])?, chunk, |_| true)
+            take(statement.query(params![sink.0, class_number(class)])?, chunk, |seq| !skip(seq))
         };
         read().map_err(|error| self.explain(error))
     }
@@ -142,16 +150,22 @@ impl Spool {
         read().map(|due| due.map(UnixMs)).map_err(|error| self.explain(error))
     }
 
-    /// Makes all failed deliveries of a sink due at `now`: it answers again.
+    /// Makes failed deliveries of a sink due at `now`, the next ones first, if they were first attempted at `since` or
+    /// later: what failed because of an outage that is over. At most `at_most` of them, so that nobody waits long for the
+    /// writer. Returns how many there were; fewer than `at_most` = all are due.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
-    pub fn bring_forward(&mut self, sink: SinkId, now: UnixMs) -> Result<(), Error> {
+    pub fn bring_forward(&mut self, sink: SinkId, since: UnixMs, now: UnixMs, at_most: usize) -> Result<usize, Error> {
         self.transaction(|transaction| {
             transaction
-                .prepare_cached("UPDATE delivery SET due = ?2 WHERE sink = ?1 AND state = 'retry' AND due > ?2")?
-                .execute([sink.0, now.0])
-                .map(drop)
+                .prepare_cached(
+                    "UPDATE delivery SET due = ?3 WHERE sink = ?1 AND seq IN (
+                         SELECT seq FROM delivery
+                         WHERE sink = ?1 AND state = 'retry' AND first_attempt >= ?2 AND due > ?3
+                         ORDER BY due LIMIT ?4)",
+                )?
+                .execute(params![sink.0, since.0, now.0, i64::try_from(at_most).unwrap_or(i64::MAX)])
         })
     }
 

@@ -1,0 +1,73 @@
+//! One delivery on its way: send, decide, settle. Each is a task of its own.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::decide::{Decision, Finding, Tried, decide};
+use super::options::Retry;
+use super::settler::Settler;
+use crate::domain::{Outcome, Seq, UnixMs};
+use crate::sinks::{Attempt, Attempting};
+use crate::store::{Settlement, SinkId};
+use crate::time::backoff::Jitter;
+use crate::time::{Clock, Instant};
+
+/// What a delivery needs on its way.
+pub(super) struct Journey {
+    pub(super) sink: SinkId,
+    pub(super) seq: Seq,
+    pub(super) id: String,
+    pub(super) is_probe: bool,
+    pub(super) attempts_before: u32,
+    pub(super) first_attempt: UnixMs,
+    pub(super) began: Instant,
+    pub(super) retry: Arc<Retry>,
+    pub(super) jitter: Arc<Jitter>,
+    pub(super) clock: Clock,
+    pub(super) settler: Settler,
+    /// Set once the receiver's part is over and only ours is left.
+    pub(super) answered: Arc<AtomicBool>,
+}
+
+/// How it went. It is on the disk by now.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) id: String,
+    pub(super) is_probe: bool,
+    pub(super) attempts: u32,
+    pub(super) took: Duration,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) finding: Finding,
+}
+
+impl Journey {
+    /// From the begun attempt to the committed settlement.
+    pub(super) async fn travel(self, attempting: Attempting) -> Report {
+        let attempt = AssertUnwindSafe(attempting).catch_unwind().await.unwrap_or_else(|_| Attempt::Failed {
+            status: None,
+            retry_after: None,
+            answer: "the relay itself failed over this message: please report it".to_owned(),
+        });
+        let took = self.clock.monotonic() - self.began;
+        self.answered.store(true, Ordering::Relaxed);
+        let attempts = self.attempts_before.saturating_add(1);
+        let tried = Tried { attempts, first_attempt: self.first_attempt, ended: self.clock.wall() };
+        let Decision { outcome, finding } = decide(attempt, tried, &self.retry, &self.jitter);
+        if let Some(outcome) = outcome.clone() {
+            let settlement =
+                Settlement { sink: self.sink, seq: self.seq, attempts, first_attempt: self.first_attempt, outcome };
+            if self.settler.settle(settlement).await.is_err() {
+                // Nobody can record it any more. Without a record it would be sent again at once, so its worker stays
+                // taken until the end of the process.
+                tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
+                std::future::pending::<()>().await;
+            }
+        }
+        let Self { id, is_probe, .. } = self;
+        Report { id, is_probe, attempts, took, outcome, finding }
+    }
+}

@@ -1,0 +1,194 @@
+//! The breaker of one sink: while nothing gets through, one probe for each wait instead of one for each message. Pure.
+//!
+//! A probe is whatever message is next in normal order, so that one that the receiver can never take does not keep the
+//! breaker open. Any success closes it.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+use crate::time::backoff::{Jitter, Schedule};
+
+/// So many failures in a row open it.
+pub(super) const STRAIGHT_FAILURES: u32 = 10;
+
+/// Probes are no further apart than this, so that a receiver that is back is noticed soon.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Whatever there is room for.
+    All,
+    /// One message, as a probe.
+    Probe,
+    /// Nothing before this.
+    NotBefore(Instant),
+    /// Nothing before the probe under way has ended.
+    Probing,
+}
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Breaker {
+    Closed { failures: u32 },
+    Open { failed_probes: u32, next: Instant, probing: bool },
+}
+
+impl Breaker {
+    pub(super) fn new() -> Self {
+        Self::Closed { failures: 0 }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+
+    pub(super) fn admission(&self, now: Instant) -> Admission {
+        match *self {
+            Self::Closed { .. } => Admission::All,
+            Self::Open { probing: true, .. } => Admission::Probing,
+            Self::Open { next, .. } if next > now => Admission::NotBefore(next),
+            Self::Open { .. } => Admission::Probe,
+        }
+    }
+
+    /// A probe has begun.
+    pub(super) fn probe_began(&mut self) {
+        if let Self::Open { probing, .. } = self {
+            *probing = true;
+        }
+    }
+
+    /// A probe came to nothing: it was not attempted.
+    pub(super) fn probe_vanished(&mut self) {
+        if let Self::Open { probing, .. } = self {
+            *probing = false;
+        }
+    }
+
+    /// An attempt failed. Returns whether that opened the breaker.
+    pub(super) fn failed(&mut self, was_probe: bool, now: Instant, retry: &Schedule, jitter: &Jitter) -> bool {
+        let schedule = Schedule { max: retry.max.min(LONGEST_WAIT), ..*retry };
+        match self {
+            Self::Closed { failures } => {
+                *failures += 1;
+                if *failures < STRAIGHT_FAILURES {
+                    return false;
+                }
+                let next = now + schedule.jittered(1, jitter);
+                *self = Self::Open { failed_probes: 0, next, probing: false };
+                true
+            }
+            Self::Open { failed_probes, next, probing, .. } => {
+                // Attempts that began before it opened tell nothing new.
+                if was_probe {
+                    *failed_probes += 1;
+                    *next = now + schedule.jittered(*failed_probes + 1, jitter);
+                    *probing = false;
+                }
+                false
+            }
+        }
+    }
+
+    /// An attempt succeeded. Returns whether that closed the breaker.
+    pub(super) fn worked(&mut self) -> bool {
+        let was_open = !self.is_closed();
+        *self = Self::new();
+        was_open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    const RETRY: Schedule =
+        Schedule { initial: Duration::from_secs(5), factor: 3.0, max: Duration::from_secs(12 * 3600) };
+
+    fn opened(start: Instant, jitter: &Jitter) -> Breaker {
+        let mut breaker = Breaker::new();
+        for failure in 1..=STRAIGHT_FAILURES {
+            assert_eq!(breaker.admission(start), Admission::All);
+            assert_eq!(breaker.failed(false, start, &RETRY, jitter), failure == STRAIGHT_FAILURES);
+        }
+        breaker
+    }
+
+    fn start() -> Instant {
+        Clock::starting_at(UnixMs(0)).monotonic()
+    }
+
+    fn next(breaker: &Breaker, now: Instant) -> Instant {
+        let Admission::NotBefore(next) = breaker.admission(now) else { panic!("{breaker:?}") };
+        next
+    }
+
+    #[tokio::test]
+    async fn ten_straight_failures_open_it_and_a_success_between_does_not() {
+        let (start, jitter) = (start(), Jitter::seeded(1));
+        let mut breaker = Breaker::new();
+        for _ in 0..9 {
+            assert!(!breaker.failed(false, start, &RETRY, &jitter));
+        }
+        assert!(!breaker.worked());
+        for _ in 0..9 {
+            assert!(!breaker.failed(false, start, &RETRY, &jitter));
+        }
+        assert!(breaker.failed(false, start, &RETRY, &jitter));
+    }
+
+    #[tokio::test]
+    async fn probes_are_spaced_by_the_schedule_up_to_a_minute() {
+        let (start, jitter) = (start(), Jitter::seeded(1));
+        let mut breaker = opened(start, &jitter);
+        let mut now = start;
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let probe_at = next(&breaker, now);
+            waits.push((probe_at - now).as_secs());
+            now = probe_at;
+            assert_eq!(breaker.admission(now), Admission::Probe);
+            breaker.probe_began();
+            assert_eq!(breaker.admission(now + Duration::from_secs(600)), Admission::Probing);
+            assert!(!breaker.failed(true, now, &RETRY, &jitter));
+        }
+        assert!(waits[0] == 5 && (15..17).contains(&waits[1]) && (45..50).contains(&waits[2]), "{waits:?}");
+        assert!(waits[3..].iter().all(|wait| (54..=60).contains(wait)), "{waits:?}");
+    }
+
+    #[tokio::test]
+    async fn stragglers_do_not_move_the_probe() {
+        let (start, jitter) = (start(), Jitter::seeded(1));
+        let mut breaker = opened(start, &jitter);
+        let planned = next(&breaker, start);
+        assert!(!breaker.failed(false, start + Duration::from_secs(3), &RETRY, &jitter));
+        assert_eq!(next(&breaker, start + Duration::from_secs(3)), planned);
+        // One that fails beside the probe does not end the probe either.
+        breaker.probe_began();
+        assert!(!breaker.failed(false, planned, &RETRY, &jitter));
+        assert_eq!(breaker.admission(planned), Admission::Probing);
+    }
+
+    #[tokio::test]
+    async fn any_success_closes_it() {
+        let (start, jitter) = (start(), Jitter::seeded(1));
+        let mut breaker = opened(start, &jitter);
+        let later = start + Duration::from_secs(90);
+        assert!(breaker.worked());
+        assert_eq!(breaker.admission(later), Admission::All);
+        assert!(!breaker.worked());
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_vanished_may_be_made_again() {
+        let (start, jitter) = (start(), Jitter::seeded(1));
+        let mut breaker = opened(start, &jitter);
+        let at = next(&breaker, start);
+        breaker.probe_began();
+        breaker.probe_vanished();
+        assert_eq!(breaker.admission(at), Admission::Probe);
+    }
+}

@@ -1,0 +1,229 @@
+//! What an attempt's end means: for the message, and for the sink as a whole. Pure.
+//!
+//! Invariants: a message is dead only after an attempt that failed at or past its deadline; a due time is never past the
+//! deadline, so that this last attempt is made; what the receiver asks for lengthens a wait and never shortens one.
+
+use std::time::Duration;
+
+use super::options::Retry;
+use crate::domain::{DeadReason, Outcome, UnixMs};
+use crate::sinks::Attempt;
+use crate::time::backoff::Jitter;
+
+/// What is known about the delivery when its attempt has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tried {
+    /// How many attempts there were, this one included.
+    pub(super) attempts: u32,
+    /// When the first of them began.
+    pub(super) first_attempt: UnixMs,
+    /// When this one ended.
+    pub(super) ended: UnixMs,
+}
+
+/// What follows from an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// What to write down; `None`: nothing was attempted, the delivery waits as it did before.
+    pub(super) outcome: Option<Outcome>,
+    /// What it says about the sink.
+    pub(super) finding: Finding,
+}
+
+/// What an attempt says about its sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It takes messages.
+    Works,
+    /// It did not take this one.
+    Fails,
+    /// It did not take this one, and wants no other for so long.
+    Busy(Duration),
+    /// It will take no more until somebody looks into it.
+    Gone,
+    /// Nobody reads any more.
+    Closed,
+}
+
+/// Decides.
+pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jitter) -> Decision {
+    match attempt {
+        Attempt::Accepted { status } => {
+            Decision { outcome: Some(Outcome::Delivered { status }), finding: Finding::Works }
+        }
+        Attempt::Failed { status, retry_after, answer } => {
+            let asked = retry_after.unwrap_or_default();
+            let finding = match status {
+                // These say that the receiver as a whole is not up to it; others may be about the one message.
+                Some(429 | 502 | 503 | 504) if !asked.is_zero() => Finding::Busy(asked),
+                _ => Finding::Fails,
+            };
+            Decision { outcome: Some(after_failure(status, asked, answer, tried, retry, jitter)), finding }
+        }
+        // The sink pauses for all its messages; this one must not die of that.
+        Attempt::Gone { answer } => {
+            let patient = Retry { give_up_after: None, ..retry.clone() };
+            let outcome = after_failure(Some(410), Duration::ZERO, answer, tried, &patient, jitter);
+            Decision { outcome: Some(outcome), finding: Finding::Gone }
+        }
+        Attempt::Closed => Decision { outcome: None, finding: Finding::Closed },
+    }
+}
+
+fn after_failure(
+    status: Option<u16>,
+    asked: Duration,
+    answer: String,
+    tried: Tried,
+    retry: &Retry,
+    jitter: &Jitter,
+) -> Outcome {
+    let deadline = retry.give_up_after.map_or(UnixMs::MAX, |span| tried.first_attempt.after(span));
+    if tried.ended >= deadline {
+        return Outcome::Dead { reason: DeadReason::GaveUp, status, answer };
+    }
+    let wait = retry.schedule().jittered(tried.attempts, jitter).max(asked);
+    Outcome::Retry { due: tried.ended.after(wait).min(deadline), status, answer }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: UnixMs = UnixMs(1_750_000_000_000);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn retry() -> Retry {
+        Retry {
+            initial: Duration::from_secs(5),
+            factor: 3.0,
+            max: Duration::from_secs(12 * 3600),
+            give_up_after: Some(3 * DAY),
+        }
+    }
+
+    fn failed(status: Option<u16>, retry_after: Option<u64>) -> Attempt {
+        Attempt::Failed { status, retry_after: retry_after.map(Duration::from_secs), answer: "no".into() }
+    }
+
+    fn after(attempt: Attempt, attempts: u32, ended: UnixMs) -> Decision {
+        decide(attempt, Tried { attempts, first_attempt: START, ended }, &retry(), &Jitter::seeded(1))
+    }
+
+    fn wait(decision: &Decision, ended: UnixMs) -> Duration {
+        let Some(Outcome::Retry { due, .. }) = decision.outcome else { panic!("{decision:?}") };
+        due.since(ended)
+    }
+
+    #[test]
+    fn accepted_is_delivered() {
+        for status in [None, Some(204)] {
+            let expected = Decision { outcome: Some(Outcome::Delivered { status }), finding: Finding::Works };
+            assert_eq!(after(Attempt::Accepted { status }, 7, START.after(30 * DAY)), expected);
+        }
+    }
+
+    #[test]
+    fn waits_grow_by_the_schedule() {
+        for (attempts, seconds) in [(1, 5.0), (2, 15.0), (3, 45.0), (4, 135.0)] {
+            let decision = after(failed(Some(500), None), attempts, START);
+            let wait = wait(&decision, START).as_secs_f64();
+            assert!((seconds..=seconds * 1.1).contains(&wait), "{attempts}: {wait}");
+            assert_eq!(decision.finding, Finding::Fails);
+        }
+    }
+
+    #[test]
+    fn retry_after_lengthens_and_never_shortens() {
+        assert_eq!(wait(&after(failed(Some(500), Some(600)), 1, START), START), Duration::from_secs(600));
+        let short = wait(&after(failed(Some(500), Some(1)), 1, START), START);
+        assert!((5..6).contains(&short.as_secs()), "{short:?}");
+    }
+
+    #[test]
+    fn the_whole_sink_waits_where_the_receiver_as_a_whole_asks_for_it() {
+        for (status, retry_after, finding) in [
+            (Some(429), Some(60), Finding::Busy(Duration::from_secs(60))),
+            (Some(502), Some(60), Finding::Busy(Duration::from_secs(60))),
+            (Some(503), Some(60), Finding::Busy(Duration::from_secs(60))),
+            (Some(504), Some(60), Finding::Busy(Duration::from_secs(60))),
+            (Some(503), Some(0), Finding::Fails),
+            (Some(503), None, Finding::Fails),
+            (Some(500), Some(60), Finding::Fails),
+            (Some(404), Some(60), Finding::Fails),
+            (None, None, Finding::Fails),
+        ] {
+            assert_eq!(after(failed(status, retry_after), 1, START).finding, finding, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn gives_up_after_a_failure_at_the_deadline_and_not_before() {
+        let deadline = START.after(3 * DAY);
+        let early = UnixMs(deadline.0 - 1);
+        assert_eq!(wait(&after(failed(Some(503), Some(86_400)), 12, early), early), Duration::from_millis(1));
+        for ended in [deadline, deadline.after(DAY)] {
+            let dead = Outcome::Dead { reason: DeadReason::GaveUp, status: Some(503), answer: "no".into() };
+            assert_eq!(after(failed(Some(503), None), 12, ended).outcome, Some(dead));
+        }
+    }
+
+    #[test]
+    fn gone_pauses_the_sink_and_kills_nothing() {
+        let late = START.after(30 * DAY);
+        let decision = after(Attempt::Gone { answer: "410 Gone".into() }, 12, late);
+        assert_eq!(decision.finding, Finding::Gone);
+        assert!(wait(&decision, late) > Duration::from_secs(11 * 3600));
+    }
+
+    #[test]
+    fn closed_counts_as_no_attempt() {
+        assert_eq!(after(Attempt::Closed, 1, START), Decision { outcome: None, finding: Finding::Closed });
+    }
+
+    proptest! {
+        #[test]
+        fn a_retry_is_due_in_time_and_never_at_once(
+            attempts in 1_u32..5000,
+            elapsed in 0_u64..400_000_000,
+            retry_after in proptest::option::of(0_u64..100_000),
+            initial in 0_u64..100_000,
+            factor in 1.0_f64..10.0,
+            max in 0_u64..100_000_000,
+            give_up in proptest::option::of(0_u64..400_000_000),
+            status in proptest::option::of(300_u16..600),
+            seed in any::<u64>(),
+        ) {
+            let retry = Retry {
+                initial: Duration::from_millis(initial),
+                factor,
+                max: Duration::from_millis(max),
+                give_up_after: give_up.map(Duration::from_millis),
+            };
+            let ended = START.after(Duration::from_millis(elapsed));
+            let tried = Tried { attempts, first_attempt: START, ended };
+            let decision = decide(failed(status, retry_after), tried, &retry, &Jitter::seeded(seed));
+            let past = give_up.is_some_and(|span| elapsed >= span);
+            match decision.outcome {
+                Some(Outcome::Dead { .. }) => prop_assert!(past),
+                Some(Outcome::Retry { due, .. }) => {
+                    prop_assert!(!past);
+                    prop_assert!(due > ended);
+                    let deadline = give_up.map(|span| START.after(Duration::from_millis(span)));
+                    if Some(due) == deadline {
+                        return Ok(());
+                    }
+                    prop_assert!(deadline.is_none_or(|deadline| due < deadline));
+                    let asked = Duration::from_secs(retry_after.unwrap_or(0));
+                    prop_assert!(due.since(ended) >= asked);
+                    let longest = Duration::from_millis(max.max(initial).max(100));
+                    prop_assert!(due.since(ended) <= longest.max(asked));
+                    prop_assert!(due.since(ended) >= Duration::from_millis(90));
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+}

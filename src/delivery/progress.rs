@@ -1,0 +1,72 @@
+//! Whether the loops still turn: what the watchdog of systemd is fed with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::time::{Clock, Instant};
+
+/// Each loop of a sink turns at least this often, also while there is nothing to do.
+pub(super) const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+
+/// When one loop last turned. Clones share it.
+///
+/// A loop that waits for the world (a receiver, a reader of stdout that does not read) goes on turning: that is
+/// back-pressure, not a hang. One that waits for the store stands still.
+#[derive(Clone, Debug)]
+pub(super) struct Turns {
+    clock: Clock,
+    start: Instant,
+    /// Milliseconds since `start`; [`RESTING`] while there is nothing that it could do.
+    last: Arc<AtomicU64>,
+}
+
+const RESTING: u64 = u64::MAX;
+
+impl Turns {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), start: clock.monotonic(), last: Arc::default() }
+    }
+
+    /// The loop has turned.
+    pub(super) fn turned(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The loop has nothing to do until it is given something.
+    pub(super) fn rests(&self) {
+        self.last.store(RESTING, Ordering::Relaxed);
+    }
+
+    /// How long ago it last turned; zero while it rests.
+    pub(super) fn since(&self) -> Duration {
+        match self.last.load(Ordering::Relaxed) {
+            RESTING => Duration::ZERO,
+            last => Duration::from_millis(self.now().saturating_sub(last)),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from((self.clock.monotonic() - self.start).as_millis()).unwrap_or(RESTING - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_a_loop_that_stands_still_from_one_that_rests() {
+        let turns = Turns::new(&Clock::starting_at(UnixMs(0)));
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(turns.since(), Duration::from_secs(7));
+        turns.turned();
+        assert_eq!(turns.since(), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(turns.clone().since(), Duration::from_secs(3));
+        turns.rests();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(turns.since(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,176 @@
+//! Delivery as a whole: start it, wake it, ask it, end it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::options::Options;
+use super::progress::Turns;
+use super::settler::Settler;
+use super::status::{Held, Published, SinkStatus};
+use super::supervisor::{Drained, Identity, Shared, Supervisor};
+use crate::formats::Format;
+use crate::http::retry_after;
+use crate::sinks::Sink;
+use crate::store::{Error, SinkId, Store};
+use crate::time::backoff::Jitter;
+use crate::time::{Clock, Instant};
+
+/// A sink to deliver to.
+pub struct Setup {
+    /// Its name in the configuration, under which the store knows it.
+    pub name: String,
+    /// When and how many.
+    pub options: Options,
+    /// What is sent.
+    pub format: Format,
+    /// Where to.
+    pub sink: Arc<dyn Sink>,
+}
+
+/// Delivery to all sinks, under way.
+#[derive(Debug)]
+pub struct Delivery {
+    store: Store,
+    clock: Clock,
+    wake: Waker,
+    stop: watch::Sender<Option<Instant>>,
+    sinks: Vec<Running>,
+    loops: JoinSet<Drained>,
+    settler: tokio::task::JoinHandle<()>,
+    settler_turns: Turns,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: SinkId,
+    published: watch::Receiver<Published>,
+    turns: Turns,
+}
+
+/// Tells delivery that there may be something new. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Waker(watch::Sender<u64>);
+
+impl Waker {
+    /// To be called after messages were released. It says nothing else, costs nothing, and is never missed.
+    pub fn wake(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+}
+
+impl Delivery {
+    /// Names the sinks in the store and starts delivering what waits there. Messages released from now on go to these.
+    ///
+    /// # Errors
+    /// Those of the store; nothing was started.
+    pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
+        let names: Vec<String> = setups.iter().map(|setup| setup.name.clone()).collect();
+        // A due time further away than any wait can be was written when the clock was ahead.
+        let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
+        let latest_due = clock.wall().after(longest.max(retry_after::CAP));
+        let ids = store.write(move |spool| spool.register_sinks(&names, latest_due)).await?;
+
+        let jitter = Arc::new(Jitter::seeded(jitter_seed));
+        let (wake, woken) = watch::channel(0);
+        let (stop, stopping) = watch::channel(None);
+        let settler_turns = Turns::new(&clock);
+        let (settler, settling) =
+            Settler::new(store.clone(), clock.clone(), Arc::clone(&jitter), stopping.clone(), settler_turns.clone());
+        let settling = tokio::spawn(settling);
+        let shared = Shared { store: store.clone(), clock: clock.clone(), jitter, settler, wake: woken, stopping };
+        let alone = setups.len() == 1;
+        let mut loops = JoinSet::new();
+        let mut sinks = Vec::new();
+        for (setup, id) in setups.into_iter().zip(ids) {
+            let Setup { name, options, format, sink } = setup;
+            let turns = Turns::new(&clock);
+            let identity = Identity { id, name, options, format, sink, alone };
+            let (supervisor, published) = Supervisor::new(shared.clone(), identity, turns.clone());
+            loops.spawn(supervisor.run());
+            sinks.push(Running { id, published, turns });
+        }
+        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_turns })
+    }
+
+    /// For ingest.
+    pub fn waker(&self) -> Waker {
+        self.wake.clone()
+    }
+
+    /// Each sink as it is now, in the order of the configuration.
+    pub fn status(&self) -> Vec<SinkStatus> {
+        self.sinks.iter().map(|sink| sink.published.borrow().status.clone()).collect()
+    }
+
+    /// How long ago the slowest of the loops last turned: what the watchdog is fed with. They turn every 5 s at least,
+    /// also while receivers hang and readers do not read.
+    pub fn slowest_turn(&self) -> Duration {
+        let loops = self.sinks.iter().map(|sink| sink.turns.since());
+        loops.chain([self.settler_turns.since()]).max().unwrap_or_default()
+    }
+
+    /// Resolves when every sink is a stream whose reader is gone: there is nothing left to relay to. Never without sinks.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
+        async move {
+            for sink in &mut published {
+                let closed = sink.wait_for(|published| published.status.held == Some(Held::Closed)).await.is_ok();
+                if !closed {
+                    // Its loop has ended otherwise: that is not for us to tell.
+                    std::future::pending::<()>().await;
+                }
+            }
+            if published.is_empty() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Resolves when nothing is in flight and nothing may be begun now: all that waits, if anything does, waits for a
+    /// time to come or for a sink that is held. Returns whether anything waits.
+    ///
+    /// # Errors
+    /// Those of the store, while counting.
+    pub async fn idle(&self) -> Result<bool, Error> {
+        self.wake.wake();
+        let asked = *self.wake.0.borrow();
+        let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= asked);
+        loop {
+            for sink in &self.sinks {
+                // An error means that its loop has ended: it will not do more.
+                drop(sink.published.clone().wait_for(is_idle).await);
+            }
+            let all = |sink: &Running| sink.published.has_changed().is_err() || is_idle(&sink.published.borrow());
+            if self.sinks.iter().all(all) {
+                break;
+            }
+        }
+        for id in self.sinks.iter().map(|sink| sink.id) {
+            let waiting = self.store.read(move |spool| spool.waiting(id)).await?;
+            if waiting.fresh + waiting.retry > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Begins nothing more, gives deliveries under way `grace` to end, records them, and ends.
+    pub async fn drain(self, grace: Duration) -> Drained {
+        let Self { stop, clock, mut loops, sinks, settler, store, wake, .. } = self;
+        stop.send_replace(Some(clock.monotonic() + grace));
+        let mut drained = Drained::default();
+        while let Some(ended) = loops.join_next().await {
+            let ended = ended.unwrap_or_default();
+            drained.cut_off += ended.cut_off;
+            drained.unrecorded += ended.unrecorded;
+        }
+        drop((sinks, store, wake));
+        // All who could give it work are gone. If it still cannot write, what it holds was counted above.
+        settler.abort();
+        drop(settler.await);
+        drained
+    }
+}

@@ -1,0 +1,43 @@
+//! What a sink is doing, for whoever asks.
+
+use crate::domain::UnixMs;
+
+/// One sink as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Deliveries begun and not yet recorded.
+    pub in_flight: usize,
+    /// Whether the last attempt failed.
+    pub failing: bool,
+    /// Why nothing is sent, if nothing is.
+    pub held: Option<Held>,
+}
+
+/// Why nothing is sent to a sink. Its messages wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Its reader closed the stream.
+    Closed,
+    /// The receiver answered 410: it wants nothing more. Until the relay is started again.
+    Gone,
+    /// The receiver asked for silence until then.
+    Busy {
+        /// When it may be asked again.
+        until: UnixMs,
+    },
+    /// Nothing got through lately: one message at a time is tried.
+    Probing {
+        /// When the next one is tried; `None` while one is.
+        next: Option<UnixMs>,
+    },
+}
+
+/// What a sink's loop publishes after each turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Published {
+    pub(super) status: SinkStatus,
+    /// The wake-up after which nothing was found that may be begun now, while nothing was in flight.
+    pub(super) idle_after: Option<u64>,
+}

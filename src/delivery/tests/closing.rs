@@ -1,0 +1,137 @@
+//! The end: draining, closed streams, and catching up once.
+
+use futures_util::FutureExt as _;
+
+use super::super::{Drained, Held};
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_under_way_get_a_grace_and_are_recorded() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(10, Class::Live).await;
+    let receiver =
+        Receiver::new(&world, |asked| (Duration::from_secs(if asked.id == "m1" { 3600 } else { 5 }), ACCEPTED));
+    let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+    until("four are under way", MINUTE, async || receiver.attempts() == 4).await;
+    let before = world.clock.wall();
+    let drained = delivery.drain(Duration::from_secs(8)).await;
+    assert_eq!(drained, Drained { cut_off: 1, unrecorded: 0 });
+    assert!(world.clock.wall().since(before) <= Duration::from_secs(9));
+    assert_eq!(receiver.attempts(), 4, "nothing was begun any more");
+    assert_eq!(world.waiting("crm").await, Waiting { fresh: 7, retry: 0, dead: 0 });
+    // The next process sends exactly what was not recorded.
+    let next = Receiver::healthy(&world);
+    let _delivery = world.start(vec![("crm", options(1), next.clone())]).await;
+    until("the rest is delivered", MINUTE, async || next.accepted() == 7).await;
+    assert_eq!(next.ids_begun(), ["m1", "m5", "m6", "m7", "m8", "m9", "m10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_relay_drains_at_once() {
+    let world = World::new();
+    let delivery = world.start(vec![("crm", options(4), Receiver::healthy(&world))]).await;
+    sleep(MINUTE).await;
+    let before = world.clock.wall();
+    assert_eq!(delivery.drain(Duration::from_secs(8)).await, Drained::default());
+    assert_eq!(world.clock.wall(), before);
+}
+
+/// Complaint 23: a stop while retrying.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_retries_drains_at_once() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(100, Class::Live).await;
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
+    let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+    sleep(HOUR + Duration::from_millis(500)).await;
+    let before = world.clock.wall();
+    delivery.drain(Duration::from_secs(8)).await;
+    assert!(world.clock.wall().since(before) < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_recorded_at_the_end_is_counted() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(3, Class::Live).await;
+    world
+        .second_connection()
+        .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON delivery BEGIN SELECT RAISE(ABORT, 'full'); END")
+        .unwrap();
+    let receiver = Receiver::healthy(&world);
+    let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
+    until("two were sent", MINUTE, async || receiver.accepted() == 2).await;
+    let before = world.clock.wall();
+    assert_eq!(delivery.drain(Duration::from_secs(8)).await, Drained { cut_off: 0, unrecorded: 2 });
+    assert!(world.clock.wall().since(before) <= Duration::from_secs(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_stream_ends_it_all_only_if_nothing_else_is_there() {
+    let world = World::new();
+    let closes = |world: &World| Receiver::new(world, |_| (Duration::from_millis(1), Attempt::Closed));
+    let alone = world.start(vec![("stdout", options(2), closes(&world))]).await;
+    let closed = alone.closed();
+    tokio::pin!(closed);
+    sleep(MINUTE).await;
+    assert_eq!(closed.as_mut().now_or_never(), None);
+    world.release(5, Class::Live).await;
+    alone.waker().wake();
+    tokio::time::timeout(MINUTE, closed).await.unwrap();
+    assert_eq!(world.waiting("stdout").await, Waiting { fresh: 5, retry: 0, dead: 0 });
+    alone.drain(Duration::ZERO).await;
+
+    let (stdout, crm) = (closes(&world), Receiver::healthy(&world));
+    let both = world.start(vec![("stdout", options(2), stdout.clone()), ("crm", options(2), crm.clone())]).await;
+    world.release(1, Class::Live).await;
+    both.waker().wake();
+    until("the other one goes on", MINUTE, async || crm.accepted() == 1).await;
+    let closed = both.closed();
+    sleep(DAY).await;
+    assert_eq!(closed.now_or_never(), None);
+    assert_eq!(both.status()[0].held, Some(Held::Closed));
+    assert!(stdout.attempts() <= 2, "a closed stream is not asked again");
+    assert_eq!(world.waiting("stdout").await.fresh, 6, "what was not written is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_closed_without_sinks() {
+    let world = World::new();
+    let delivery = world.start(vec![]).await;
+    assert_eq!(delivery.closed().now_or_never(), None);
+    assert!(!delivery.idle().await.unwrap());
+    assert_eq!(delivery.drain(Duration::ZERO).await, Drained::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_comes_when_all_that_can_be_done_is_done() {
+    let world = World::new();
+    let good = Receiver::new(&world, |_| (Duration::from_secs(2), ACCEPTED));
+    let delivery = world.start(vec![("crm", options(2), good.clone())]).await;
+    assert!(!delivery.idle().await.unwrap(), "there was nothing at all");
+    world.release(7, Class::Backfill).await;
+    // Without a wake-up of our own: it asks the store itself.
+    assert!(!delivery.idle().await.unwrap());
+    assert_eq!(good.accepted(), 7);
+    assert_eq!(world.waiting("crm").await, Waiting::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_tells_that_something_is_left() {
+    for attempt in [unavailable(), failed(429, Some(HOUR)), Attempt::Gone { answer: String::new() }, Attempt::Closed] {
+        let world = World::new();
+        world.register(&["bad", "good"]).await;
+        world.release(50, Class::Backfill).await;
+        let good = Receiver::healthy(&world);
+        let answer = attempt.clone();
+        let bad = Receiver::new(&world, move |_| (Duration::from_millis(1), answer.clone()));
+        let delivery = world.start(vec![("bad", options(3), bad.clone()), ("good", options(3), good.clone())]).await;
+        let began = world.clock.wall();
+        assert!(delivery.idle().await.unwrap(), "{attempt:?}");
+        assert_eq!(good.accepted(), 50);
+        assert!(bad.attempts() > 0);
+        assert!(world.clock.wall().since(began) < MINUTE, "it does not wait for {attempt:?}");
+    }
+}

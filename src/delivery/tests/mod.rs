@@ -1,0 +1,215 @@
+//! Delivery from the outside: a real store, paused time, and a receiver that lives in memory.
+
+mod closing;
+mod lanes;
+mod schedules;
+mod trouble;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::{Delivery, Options, Retry, Setup};
+use crate::domain::{Class, Insert, Row, Seq, Standing, StoreOp, UnixMs};
+use crate::formats::Format;
+use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
+use crate::store::{SinkId, Store, Waiting};
+use crate::time::Clock;
+
+const START: UnixMs = UnixMs(1_750_000_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A state directory, its store, and a clock that follows paused time.
+struct World {
+    dir: TempDir,
+    store: Store,
+    clock: Clock,
+    next_seq: AtomicI64,
+    sinks: Mutex<HashMap<String, SinkId>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        Self { dir, store, clock: Clock::starting_at(START), next_seq: AtomicI64::new(1), sinks: Mutex::default() }
+    }
+
+    /// Releases messages, oldest first, for the sinks that are registered by now. Returns their ids: `m1`, `m2`, …
+    async fn release(&self, count: i64, class: Class) -> Vec<String> {
+        let first = self.next_seq.fetch_add(count, Ordering::Relaxed);
+        let now = self.clock.wall();
+        let mut ops: Vec<StoreOp> = (first..first + count)
+            .map(|seq| {
+                let id = format!("m{seq}");
+                let raw = format!("{{ \"id\": \"{id}\" }}").into();
+                let row = Row { id, readable: true, time: UnixMs(seq), ingested: None, number: None, raw };
+                StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None }))
+            })
+            .collect();
+        ops.push(StoreOp::Release { rows: (first..first + count).map(Seq).collect(), class });
+        self.store.write(move |spool| spool.commit(&ops, now)).await.unwrap();
+        (first..first + count).map(|seq| format!("m{seq}")).collect()
+    }
+
+    async fn start(&self, sinks: Vec<(&str, Options, Arc<dyn Sink>)>) -> Delivery {
+        self.register(&sinks.iter().map(|(name, ..)| *name).collect::<Vec<_>>()).await;
+        let setups = sinks
+            .into_iter()
+            .map(|(name, options, sink)| Setup { name: name.to_owned(), options, format: Format::Message, sink })
+            .collect();
+        Delivery::start(self.store.clone(), self.clock.clone(), 1, setups).await.unwrap()
+    }
+
+    /// Makes the sinks known, so that messages can be released before anything runs.
+    async fn register(&self, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let known = names.clone();
+        let ids = self.store.write(move |spool| spool.register_sinks(&names, UnixMs::MAX)).await.unwrap();
+        self.sinks.lock().unwrap().extend(known.into_iter().zip(ids));
+    }
+
+    async fn waiting(&self, name: &str) -> Waiting {
+        let id = self.sinks.lock().unwrap()[name];
+        self.store.read(move |spool| spool.waiting(id)).await.unwrap()
+    }
+
+    /// As a command beside the daemon has it.
+    fn second_connection(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.dir.path().join("state.db")).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection
+    }
+}
+
+fn options(concurrency: usize) -> Options {
+    let retry = Retry {
+        initial: Duration::from_secs(5),
+        factor: 3.0,
+        max: Duration::from_secs(12 * 3600),
+        give_up_after: Some(3 * DAY),
+    };
+    Options { concurrency, retry }
+}
+
+/// Waits in virtual time until something is so.
+async fn until(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
+    let step = Duration::from_millis(20).max(within / 10_000);
+    let mut waited = Duration::ZERO;
+    while !is_so().await {
+        assert!(waited < within, "not within {within:?}: {what}");
+        sleep(step).await;
+        waited += step;
+    }
+}
+
+/// What the receiver does with an attempt, and how long it takes over it.
+type Respond = dyn Fn(Asked<'_>) -> (Duration, Attempt) + Send + Sync;
+
+/// One attempt as the receiver sees it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    id: &'a str,
+    /// How many attempts for this message came before.
+    before: usize,
+    at: UnixMs,
+}
+
+/// A receiver in memory. It remembers what was begun, in that order.
+struct Receiver {
+    clock: Clock,
+    respond: Box<Respond>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    begun: Vec<(String, UnixMs)>,
+    accepted: Vec<String>,
+    counts: HashMap<String, usize>,
+    under_way: usize,
+    most_under_way: usize,
+}
+
+impl Receiver {
+    fn new(world: &World, respond: impl Fn(Asked<'_>) -> (Duration, Attempt) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { clock: world.clock.clone(), respond: Box::new(respond), seen: Arc::default() })
+    }
+
+    /// Takes everything in a millisecond.
+    fn healthy(world: &World) -> Arc<Self> {
+        Self::new(world, |_| (Duration::from_millis(1), ACCEPTED))
+    }
+
+    fn begun(&self) -> Vec<(String, UnixMs)> {
+        self.seen.lock().unwrap().begun.clone()
+    }
+
+    fn ids_begun(&self) -> Vec<String> {
+        self.begun().into_iter().map(|(id, _)| id).collect()
+    }
+
+    fn attempts(&self) -> usize {
+        self.seen.lock().unwrap().begun.len()
+    }
+
+    fn accepted(&self) -> usize {
+        self.seen.lock().unwrap().accepted.len()
+    }
+
+    fn most_under_way(&self) -> usize {
+        self.seen.lock().unwrap().most_under_way
+    }
+}
+
+impl Sink for Receiver {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, outgoing: Outgoing) -> Attempting {
+        let at = self.clock.wall();
+        let mut seen = self.seen.lock().unwrap();
+        let count = seen.counts.entry(outgoing.id.clone()).or_default();
+        let before = *count;
+        *count += 1;
+        seen.begun.push((outgoing.id.clone(), at));
+        seen.under_way += 1;
+        seen.most_under_way = seen.most_under_way.max(seen.under_way);
+        drop(seen);
+        let (takes, attempt) = (self.respond)(Asked { id: &outgoing.id, before, at });
+        let left = UnderWay(Arc::clone(&self.seen));
+        Box::pin(async move {
+            sleep(takes).await;
+            if let Attempt::Accepted { .. } = attempt {
+                left.0.lock().unwrap().accepted.push(outgoing.id);
+            }
+            drop(left);
+            attempt
+        })
+    }
+}
+
+struct UnderWay(Arc<Mutex<Seen>>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().under_way -= 1;
+    }
+}
+
+const ACCEPTED: Attempt = Attempt::Accepted { status: Some(200) };
+
+fn unavailable() -> Attempt {
+    failed(503, None)
+}
+
+fn failed(status: u16, retry_after: Option<Duration>) -> Attempt {
+    Attempt::Failed { status: Some(status), retry_after, answer: format!("{status} as asked") }
+}

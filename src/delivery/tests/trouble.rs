@@ -1,0 +1,89 @@
+//! The store refuses, a sink says that it is over, the relay itself fails.
+
+use super::super::Held;
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(10, Class::Live).await;
+    let receiver = Receiver::healthy(&world);
+    // A trigger fails exactly the transaction that settles, as a full disk would; reading goes on.
+    world
+        .second_connection()
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE UPDATE ON delivery BEGIN SELECT RAISE(ABORT, 'disk is full, says the test'); END",
+        )
+        .unwrap();
+    let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+    until("four were sent", MINUTE, async || receiver.accepted() == 4).await;
+    sleep(10 * MINUTE).await;
+    assert_eq!(receiver.attempts(), 4, "a worker is free only when its settlement is on the disk");
+    assert_eq!(delivery.status()[0].in_flight, 4);
+    assert!(delivery.slowest_turn() <= Duration::from_secs(10), "{:?}", delivery.slowest_turn());
+    assert_eq!(world.waiting("crm").await.fresh, 10);
+    world.second_connection().execute_batch("DROP TRIGGER full").unwrap();
+    until("all delivered", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    assert_eq!(receiver.attempts(), 10, "none was sent twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_read_is_asked_again_with_growing_waits() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(3, Class::Live).await;
+    let connection = world.second_connection();
+    let receiver = Receiver::healthy(&world);
+    connection.execute_batch("ALTER TABLE message RENAME TO elsewhere").unwrap();
+    let _delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+    sleep(HOUR).await;
+    assert_eq!(receiver.attempts(), 0);
+    connection.execute_batch("ALTER TABLE elsewhere RENAME TO message").unwrap();
+    until("it goes on by itself", 2 * MINUTE, async || receiver.accepted() == 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn gone_pauses_the_sink_and_keeps_its_messages() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(20, Class::Live).await;
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), Attempt::Gone { answer: "410 Gone".into() }));
+    let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
+    sleep(4 * DAY).await;
+    assert_eq!(receiver.attempts(), 2, "those that were under way");
+    assert_eq!(delivery.status()[0].held, Some(Held::Gone));
+    assert_eq!(world.waiting("crm").await, Waiting { fresh: 18, retry: 2, dead: 0 });
+    delivery.drain(Duration::ZERO).await;
+    // Started again, it is asked again, and everything goes out.
+    let back = Receiver::healthy(&world);
+    let _delivery = world.start(vec![("crm", options(2), back.clone())]).await;
+    until("all delivered", MINUTE, async || back.accepted() == 20).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_over_one_message_is_a_failure_of_that_message() {
+    struct Panics(Arc<Receiver>);
+    impl Sink for Panics {
+        fn takes_lines(&self) -> bool {
+            false
+        }
+
+        fn begin(&self, outgoing: Outgoing) -> Attempting {
+            let is_bad = outgoing.id == "m2";
+            let attempting = self.0.begin(outgoing);
+            Box::pin(async move {
+                assert!(!is_bad, "as the test wants it");
+                attempting.await
+            })
+        }
+    }
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(4, Class::Live).await;
+    let receiver = Receiver::healthy(&world);
+    let _delivery = world.start(vec![("crm", options(1), Arc::new(Panics(receiver.clone())))]).await;
+    until("the others delivered", MINUTE, async || receiver.accepted() == 3).await;
+    until("and it is put off", MINUTE, async || world.waiting("crm").await.retry == 1).await;
+    assert!(receiver.attempts() < 10);
+}
