@@ -26,7 +26,9 @@
 //! ARCHITECTURE.md holds the import rules and the invariants.
 
 pub mod api;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
 pub mod domain;
 pub mod formats;

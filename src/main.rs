@@ -1,2 +1,7 @@
 //! The binary: parse, run, map the result to an exit code.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    joltsms_relay::cli::main(std::env::args_os()).into()
+}

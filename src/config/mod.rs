@@ -31,6 +31,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::domain::SinkName;
+use crate::formats::Format;
 use crate::http::RedactedUrl;
 use crate::{api, delivery, ingest, store};
 
@@ -104,13 +105,6 @@ pub enum SinkKind {
     Stdout,
     /// An HTTP receiver.
     Http(crate::sinks::http::Options),
-}
-
-/// `sinks.NAME.format`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The API's message object exactly as it came.
-    Message,
 }
 
 /// What the commands need that only look at the state: no secret is read for it.

@@ -15,7 +15,6 @@ mod decide;
 mod health;
 mod lanes;
 mod options;
-mod progress;
 mod queues;
 mod running;
 mod settler;

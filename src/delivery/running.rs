@@ -7,7 +7,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::options::Options;
-use super::progress::Turns;
 use super::settler::Settler;
 use super::status::{Held, Published, SinkStatus};
 use super::supervisor::{Drained, Identity, Shared, Supervisor};
@@ -16,7 +15,7 @@ use crate::http::retry_after;
 use crate::sinks::Sink;
 use crate::store::{Error, SinkId, Store};
 use crate::time::backoff::Jitter;
-use crate::time::{Clock, Instant};
+use crate::time::{Clock, Instant, Turns};
 
 /// A sink to deliver to.
 pub struct Setup {

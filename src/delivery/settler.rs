@@ -10,10 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::store::{Settlement, Store};
-use crate::time::Clock;
 use crate::time::backoff::{Jitter, Schedule};
-
-use super::progress::Turns;
+use crate::time::{Clock, Turns};
 
 /// So many settlements in one transaction; there are never more than workers of all sinks together.
 const AT_ONCE: usize = 1000;

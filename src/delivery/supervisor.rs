@@ -20,7 +20,6 @@ use super::decide::Finding;
 use super::health::Health;
 use super::lanes::{self, Last, PerLane};
 use super::options::{Options, Retry};
-use super::progress::{self, Turns};
 use super::queues::{CHUNK, ONE, Queues};
 use super::settler::Settler;
 use super::status::{Held, Published, SinkStatus};
@@ -29,10 +28,10 @@ use crate::formats::Format;
 use crate::sinks::{Outgoing, Sink};
 use crate::store::{Chunk, Claim, Error, SinkId, Spool, Store};
 use crate::time::backoff::{Jitter, Schedule};
-use crate::time::{Clock, Instant};
+use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
 /// The store is asked this often without any wake-up, in case one was never sent.
-const POLL: Duration = progress::AT_LEAST_EVERY;
+const POLL: Duration = AT_LEAST_EVERY;
 
 /// Waits after the store could not be read.
 const STORE_TRIES: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };

@@ -6,7 +6,7 @@ use crate::ingest::feed::Feed;
 use crate::store;
 
 impl<F: Feed> Poller<F> {
-    pub(super) async fn say_start(&self) -> Result<(), store::Error> {
+    pub(super) async fn say_start(&mut self) -> Result<(), store::Error> {
         let account = self.store.read(|spool| spool.account()).await?;
         let configured = self.rules.start.to_string();
         match (&self.state.coverage, account.start) {

@@ -1,0 +1,50 @@
+//! `check`: is the configuration valid, and what does it come to?
+
+use std::io::Write as _;
+
+use super::exit::Exit;
+use super::flags::{Flags, RunFlags};
+use super::relay::complain;
+use crate::config::{self, Config, SinkKind, Sources};
+use crate::http::RedactedUrl;
+
+pub(super) fn check(flags: &Flags) -> Exit {
+    let config = match config::load(&Sources::from_process(flags.overrides(&RunFlags::default()))) {
+        Ok(config) => config,
+        Err(errors) => return complain(Exit::Configuration, &errors),
+    };
+    for warning in &config.warnings {
+        complain(Exit::Done, &format_args!("warning: {warning}"));
+    }
+    match std::io::stdout().write_all(summary(&config).as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain(Exit::Failure, &error),
+        _ => Exit::Done,
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let file = config.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    let keys = config.api.keys.len();
+    let mut lines = vec![
+        format!("configuration  valid ({file})"),
+        format!(
+            "api            {}, {keys} key{}, {} requests a minute",
+            RedactedUrl(&config.api.url),
+            if keys == 1 { "" } else { "s" },
+            config.api.requests_per_minute
+        ),
+        format!(
+            "poll           every {:?}, first run from {}, lookback {:?} every {:?}",
+            config.poll.interval, config.poll.start, config.poll.lookback, config.poll.sweep_interval
+        ),
+        format!("state          {}", config.state.dir.display()),
+    ];
+    for sink in &config.sinks {
+        let target = match &sink.kind {
+            SinkKind::Stdout => "standard output".to_owned(),
+            SinkKind::Http(options) => format!("POST {}", RedactedUrl(&options.url)),
+        };
+        lines.push(format!("sink           {}: {target}", sink.name));
+    }
+    lines.join("\n") + "\n"
+}

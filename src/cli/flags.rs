@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+use crate::secret::Secret;
+
+/// Relays the SMS that JoltSMS numbers receive to HTTP receivers or stdout.
+///
+/// Without a command it runs. Without a configuration file it takes the API key from JOLTSMS_API_KEY and writes each
+/// message to stdout, one JSON object a line.
+#[derive(Debug, Parser)]
+#[command(name = "joltsms-relay", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(super) struct Flags {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
+    /// The configuration file [default: $JOLTSMS_RELAY_CONFIG, then the usual places]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Where the state lives [default: the usual place]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+
+    /// error, warn, info, debug or trace [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+
+    /// Log warnings and errors only
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+
+    /// No colours, also on a terminal
+    #[arg(long, global = true)]
+    pub(super) no_color: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done or stopped, 1 failure, 2 usage, 65 state damaged or of a newer version, 75 temporary (state in use; \
+once: work left undone), 77 no API key accepted (once), 78 invalid configuration, 130/143 once was interrupted.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Relay until stopped (the default)
+    Run(RunFlags),
+    /// Catch up completely, deliver what is due, exit
+    Once(RunFlags),
+    /// Validate the configuration
+    Check,
+}
+
+#[derive(Args, Debug, Default)]
+pub(super) struct RunFlags {
+    /// Post each message to this URL, instead of writing it to stdout
+    #[arg(long, value_name = "URL")]
+    pub(super) forward_to: Option<String>,
+
+    /// What is sent: message [default: message]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<String>,
+
+    /// Where a first run begins: now, beginning, an RFC 3339 time, or a duration back such as 24h [default: now]
+    #[arg(long, value_name = "START")]
+    pub(super) start: Option<String>,
+
+    /// The API key or address has changed, and it is still the same account
+    #[arg(long)]
+    pub(super) accept_account_change: bool,
+}
+
+impl Flags {
+    pub(super) fn overrides(&self, run: &RunFlags) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            state_dir: self.state_dir.clone(),
+            log_level: self.log_level.clone(),
+            quiet: self.quiet,
+            forward_to: run.forward_to.as_deref().map(Secret::from),
+            format: run.format.clone(),
+            start: run.start.clone(),
+        }
+    }
+
+    /// Colours, unless told otherwise here or by `$NO_COLOR`.
+    pub(super) fn color(&self) -> bool {
+        !self.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+}

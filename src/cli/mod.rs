@@ -1,0 +1,32 @@
+//! The commands. Each is a file; each ends in an [`Exit`].
+
+mod check;
+mod exit;
+mod flags;
+mod relay;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+pub use exit::Exit;
+use flags::{Command, Flags};
+
+/// Parses the command line, runs the command, and says how it ended. Everything for people goes to stderr.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let flags = match Flags::try_parse_from(arguments) {
+        Ok(flags) => flags,
+        Err(error) => {
+            // Help and version are answers, not errors; clap knows where each belongs.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            drop(error.print());
+            return exit;
+        }
+    };
+    match &flags.command {
+        None => relay::run(&flags, &flags::RunFlags::default()),
+        Some(Command::Run(run)) => relay::run(&flags, run),
+        Some(Command::Once(once)) => relay::once(&flags, once),
+        Some(Command::Check) => check::check(&flags),
+    }
+}

@@ -1,0 +1,93 @@
+//! Phase one: take the role, open everything, send nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::run::Daemon;
+use crate::api;
+use crate::api::budget::{Budget, Limits, WINDOW};
+use crate::config::{Config, SinkKind};
+use crate::delivery::{Delivery, Setup};
+use crate::http::client;
+use crate::ingest::coverage::Rules;
+use crate::ingest::{Mode, Parts, Poller};
+use crate::sinks::Sink;
+use crate::sinks::http::HttpSink;
+use crate::sinks::stdout::LineSink;
+use crate::store::{self, RoleLock, Store};
+use crate::time::{Clock, Turns};
+
+/// What the daemon is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// To go on, or to catch up once.
+    pub mode: Mode,
+    /// The operator says that another key or address belongs to the same account.
+    pub accept_account: bool,
+}
+
+/// Why the daemon could not be built. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The state: in use, damaged, of a newer version, or out of reach.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// HTTPS cannot be set up.
+    #[error(transparent)]
+    Http(#[from] client::BuildError),
+    /// The file with the request budget.
+    #[error("cannot open {path}: {source}")]
+    Budget {
+        /// The state directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Standard output.
+    #[error("standard output cannot be written to: {0}")]
+    Stdout(#[source] std::io::Error),
+}
+
+/// Opens everything that `config` names. Deliveries that wait in the store begin at once; polling begins with
+/// [`Daemon::run`].
+///
+/// # Errors
+/// [`BuildError`]
+pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Daemon, BuildError> {
+    let dir = &config.state.dir;
+    let lock = RoleLock::take(dir)?;
+    let store = Store::open(dir)?;
+    let limits =
+        Limits { requests: config.api.requests_per_minute, window: WINDOW, head_interval: config.poll.interval };
+    let budget = Budget::open(limits, dir, clock.monotonic(), clock.wall())
+        .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
+    let client = api::Client::build(&config.api)?;
+    let setups = setups(config, &clock)?;
+    let delivery = Delivery::start(store.clone(), clock.clone(), clock.wall().0.unsigned_abs(), setups).await?;
+    let turns = Turns::new(&clock);
+    let waker = delivery.waker();
+    let poller = Poller::new(Parts {
+        feed: client,
+        store,
+        clock: clock.clone(),
+        budget,
+        rules: Rules::new(config.poll.start, config.poll.lookback, config.poll.sweep_interval),
+        mode: purpose.mode,
+        keep_delivered: config.state.keep_delivered,
+        accept_account: purpose.accept_account,
+        released: Box::new(move || waker.wake()),
+        turns: turns.clone(),
+    });
+    Ok(Daemon { lock, clock, poller, delivery, turns, mode: purpose.mode })
+}
+
+fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
+    let setup = |sink: &crate::config::Sink| {
+        let target: Arc<dyn Sink> = match &sink.kind {
+            SinkKind::Stdout => Arc::new(LineSink::stdout().map_err(BuildError::Stdout)?),
+            SinkKind::Http(options) => Arc::new(HttpSink::new(options, clock.clone())?),
+        };
+        Ok(Setup { name: sink.name.to_string(), options: sink.delivery.clone(), format: sink.format, sink: target })
+    };
+    config.sinks.iter().map(setup).collect()
+}

@@ -1,0 +1,64 @@
+//! The log: stderr, or a file a day. Never stdout, which belongs to messages.
+//!
+//! Invariant: only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{Log, LogFormat};
+
+/// Keeps the log going; what is buffered is written when it is dropped.
+#[derive(Debug, Default)]
+#[must_use = "dropping it ends the log"]
+pub struct LogGuard {
+    _writer: Option<WorkerGuard>,
+}
+
+/// Starts the log of this process.
+///
+/// # Errors
+/// If the directory or its files cannot be made, or a log was started before.
+pub fn start(log: &Log, color: bool) -> anyhow::Result<LogGuard> {
+    let Some(dir) = &log.dir else {
+        let color = color && io::stderr().is_terminal();
+        // The journal stamps each line itself.
+        let stamp = std::env::var_os("JOURNAL_STREAM").is_none() || io::stderr().is_terminal();
+        init(log, color, stamp, io::stderr)?;
+        return Ok(LogGuard::default());
+    };
+    let appender = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix("joltsms-relay")
+        .filename_suffix("log")
+        .max_log_files(log.keep_files)
+        .build(dir)
+        .map_err(|error| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display()))?;
+    let (writer, guard) = tracing_appender::non_blocking(appender);
+    init(log, false, true, writer)?;
+    Ok(LogGuard { _writer: Some(guard) })
+}
+
+fn init<W>(log: &Log, color: bool, stamp: bool, writer: W) -> anyhow::Result<()>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let ours = LevelFilter::from_level(log.level);
+    let others = LevelFilter::from_level(log.level.min(Level::WARN));
+    let targets = Targets::new().with_default(others).with_target("joltsms_relay", ours);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).with_target(false);
+    let registry = tracing_subscriber::registry().with(targets);
+    match (log.format, stamp) {
+        (LogFormat::Json, _) => registry.with(layer.json().flatten_event(true)).try_init()?,
+        (LogFormat::Text, true) => registry.with(layer).try_init()?,
+        (LogFormat::Text, false) => registry.with(layer.without_time()).try_init()?,
+    }
+    Ok(())
+}

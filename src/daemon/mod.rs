@@ -1,0 +1,15 @@
+//! From a valid configuration to a running relay, and back.
+//!
+//! Two phases: [`build`] takes the role lock and opens everything; [`Daemon::run`] runs. Stop order: ingest, then
+//! delivery, which gives what is in flight a grace and settles it, then the store. The stop signal belongs to the
+//! caller ([`Stop`]), so that a test stops a daemon as a signal does.
+
+mod build;
+pub mod logging;
+mod run;
+mod service;
+mod signals;
+
+pub use build::{BuildError, Purpose, build};
+pub use run::{Daemon, Ended, RunError};
+pub use signals::{Stop, StopSignal, on_signals};

@@ -1,0 +1,178 @@
+//! Phase two: run, and drain.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::service::Service;
+use super::signals::{Stop, StopSignal};
+use crate::api::Client;
+use crate::delivery::{Delivery, SinkStatus};
+use crate::ingest::{Ending, Mode, Poller, Report, Trouble};
+use crate::store::{self, RoleLock};
+use crate::time::{Clock, Turns};
+
+/// What is in flight when the relay is told to stop has so long to end.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// A relay that was built and not started yet.
+pub struct Daemon {
+    pub(super) lock: RoleLock,
+    pub(super) clock: Clock,
+    pub(super) poller: Poller<Client>,
+    pub(super) delivery: Delivery,
+    pub(super) turns: Turns,
+    pub(super) mode: Mode,
+}
+
+/// How a relay ended, all in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal.
+    Stopped(StopSignal),
+    /// Nobody reads what it writes any more.
+    Closed,
+    /// [`Mode::Once`]: everything was read; whether everything was delivered.
+    CaughtUp {
+        /// Something waits for another attempt.
+        work_left: bool,
+    },
+    /// [`Mode::Once`]: the API could not be read; why.
+    GaveUp(String),
+    /// [`Mode::Once`]: no key is accepted; the API's word.
+    NoKey(String),
+}
+
+/// What ended a relay that was to go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Polling cannot go on at all.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    /// The state could not be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A part of the program failed in a way that it should not.
+    #[error("internal error: polling ended with a panic; please report it")]
+    Panicked,
+}
+
+/// Why the running phase is over.
+enum Over {
+    Polling(Result<Ending, RunError>),
+    Stop(StopSignal),
+    Closed,
+}
+
+impl Daemon {
+    /// Runs until `stop` asks for an end, or there is nothing left to do; then drains.
+    ///
+    /// # Errors
+    /// [`RunError`], after draining.
+    pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
+        let Self { lock, clock, poller, delivery, turns, mode } = self;
+        let reports = poller.reports();
+        let (stop_polling, polling_stops) = watch::channel(false);
+        let mut polling = tokio::spawn(poller.run(polling_stops));
+        let mut service = Service::new();
+        service.ready();
+        let over = {
+            let closed = delivery.closed();
+            tokio::pin!(closed);
+            let mut pulse = tokio::time::interval(Service::interval());
+            loop {
+                tokio::select! {
+                    ended = &mut polling => break Over::Polling(outcome(ended)),
+                    stopped = stop.wait_for(|stop| *stop != Stop::No) => {
+                        // A sender that is gone was the last who could have asked.
+                        let signal = stopped.map_or(None, |stop| stop.signal());
+                        break Over::Stop(signal.unwrap_or(StopSignal::Terminate));
+                    }
+                    () = &mut closed => break Over::Closed,
+                    _ = pulse.tick() => {
+                        let slowest = delivery.slowest_turn().max(turns.since());
+                        service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest);
+                    }
+                }
+            }
+        };
+        let result = match over {
+            Over::Polling(Ok(Ending::CaughtUp)) => deliver_what_is_due(&delivery, &mut stop).await,
+            Over::Polling(Ok(Ending::GaveUp(why))) => Ok(Ended::GaveUp(why)),
+            Over::Polling(Ok(Ending::NoKey(why))) => Ok(Ended::NoKey(why)),
+            Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
+            Over::Polling(Err(error)) => Err(error),
+            Over::Stop(signal) => Ok(Ended::Stopped(signal)),
+            Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
+        };
+        service.stopping();
+        stop_polling.send_replace(true);
+        if !polling.is_finished() {
+            // A commit under way is waited for, a request is not.
+            let at_once = stop.wait_for(|stop| matches!(stop, Stop::AtOnce(_)));
+            tokio::select! {
+                _ = &mut polling => {}
+                _ = at_once => polling.abort(),
+            }
+        }
+        drain(delivery, &mut stop, &clock).await;
+        drop(lock);
+        result
+    }
+}
+
+fn outcome(ended: Result<Result<Ending, Trouble>, tokio::task::JoinError>) -> Result<Ending, RunError> {
+    match ended {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(RunError::Panicked),
+    }
+}
+
+/// Everything was read: what is due now is delivered, what must wait is left.
+async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
+    tokio::select! {
+        idle = delivery.idle() => Ok(Ended::CaughtUp { work_left: idle? }),
+        stopped = stop.wait_for(|stop| *stop != Stop::No) => {
+            let signal = stopped.map_or(None, |stop| stop.signal());
+            Ok(Ended::Stopped(signal.unwrap_or(StopSignal::Terminate)))
+        }
+    }
+}
+
+async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clock) {
+    let began = clock.monotonic();
+    let at_once = async {
+        if stop.wait_for(|stop| matches!(stop, Stop::AtOnce(_))).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        drained = delivery.drain(GRACE) => {
+            let seconds = (clock.monotonic() - began).as_secs_f64();
+            if drained.cut_off + drained.unrecorded == 0 {
+                tracing::info!(seconds, "stopped; nothing was in flight any more");
+            } else {
+                tracing::warn!(
+                    seconds,
+                    cut_off = drained.cut_off,
+                    unrecorded = drained.unrecorded,
+                    "stopped; what was cut off or could not be recorded is delivered again after the next start"
+                );
+            }
+        }
+        () = at_once => tracing::warn!("stopped at once; what was in flight is delivered again after the next start"),
+    }
+}
+
+/// One line for `systemctl status`.
+fn status_line(report: &Report, sinks: &[SinkStatus]) -> String {
+    let mut line = report.summary();
+    for sink in sinks {
+        if sink.held.is_some() {
+            line += &format!("; {}: held", sink.name);
+        } else if sink.failing {
+            line += &format!("; {}: failing", sink.name);
+        }
+    }
+    line
+}

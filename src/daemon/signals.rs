@@ -1,0 +1,63 @@
+//! Signals: the first asks for a drain, the second for an end at once.
+
+use futures_util::StreamExt as _;
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+use tokio::sync::watch;
+
+/// What was asked for so far. It only ever goes up, so it cannot be missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Nothing.
+    #[default]
+    No,
+    /// Begin nothing more; let what is in flight end, for a while.
+    Drain(StopSignal),
+    /// End now.
+    AtOnce(StopSignal),
+}
+
+/// Which signal asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopSignal {
+    /// SIGINT, or Ctrl-C.
+    Interrupt,
+    /// SIGTERM, or SIGHUP where there is no configuration file.
+    Terminate,
+}
+
+impl Stop {
+    /// The signal, if there was one.
+    pub fn signal(self) -> Option<StopSignal> {
+        match self {
+            Self::No => None,
+            Self::Drain(signal) | Self::AtOnce(signal) => Some(signal),
+        }
+    }
+}
+
+/// Turns the process's signals into [`Stop`]. Without a configuration file SIGHUP (a terminal that was closed) stops
+/// too; with one it would mean a reload, which this version does not know.
+///
+/// # Errors
+/// If the signals cannot be taken over.
+pub fn on_signals(has_file: bool) -> std::io::Result<watch::Receiver<Stop>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let (sender, receiver) = watch::channel(Stop::No);
+    tokio::spawn(async move {
+        while let Some(signal) = signals.next().await {
+            if signal == SIGHUP && has_file {
+                tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
+                continue;
+            }
+            let signal = if signal == SIGINT { StopSignal::Interrupt } else { StopSignal::Terminate };
+            sender.send_modify(|stop| {
+                *stop = match *stop {
+                    Stop::No => Stop::Drain(signal),
+                    Stop::Drain(_) | Stop::AtOnce(_) => Stop::AtOnce(signal),
+                }
+            });
+        }
+    });
+    Ok(receiver)
+}
