@@ -5,4 +5,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api_faults;
+mod feed_faults;
 mod main_job;
