@@ -22,7 +22,8 @@ use crate::api::Request;
 use crate::body::ReplyBody;
 use crate::control;
 use crate::exchange::{Conduct, Reply, decide};
-use crate::handle::{Handle, Shared};
+use crate::handle::Handle;
+use crate::shared::Shared;
 use crate::wire::{Planner, Wire};
 
 /// Longest body of a request: a few hundred thousand messages for the control API.
@@ -160,14 +161,15 @@ async fn respond(
         body,
     };
     if let Some(route) = control::route(&request.path) {
+        planner.set(None);
         let answer = control::answer(&Handle::new(Arc::clone(shared)), &request, route);
         return write(Reply::plain(answer));
     }
     let outcome = shared.with(|state, now| decide(state, now, &request));
     shared.timer.sleep_until(outcome.begins).await;
     match outcome.conduct {
-        Conduct::Answer => {}
-        Conduct::Spoil(plan) => planner.set(plan),
+        Conduct::Answer => planner.set(None),
+        Conduct::Spoil(plan) => planner.set(Some(plan)),
         Conduct::Hang => std::future::pending().await,
     }
     write(outcome.reply)
