@@ -1,9 +1,11 @@
 //! The lists as documented: rows, pages, cursors, filters, errors, and that the handle tells the truth about them.
 
-use joltsms_simulator::{NewMessage, NewNumber, Switches};
+use std::time::Duration;
+
+use joltsms_simulator::{NewMessage, NewNumber, Options, Simulator, Switches, TimedOut};
 use serde_json::json;
 
-use crate::client::{Broken, Request, after, at, fill, get, session, start, try_get, until, walk, with};
+use crate::client::{Broken, DEADLINE, Request, after, at, fill, get, session, start, try_get, until, walk, with};
 
 /// Switches under which a test may ask as often as it likes.
 fn unlimited() -> Switches {
@@ -212,7 +214,7 @@ fn the_log_tells_what_was_asked_and_answered() {
     let handle = simulator.handle();
     fill(&handle, 12);
     let first = get(&simulator, "/v1/messages?limit=4");
-    handle.advance(std::time::Duration::from_millis(1250));
+    handle.advance(Duration::from_millis(1250));
     let cursor = first.next_cursor().unwrap();
     get(&simulator, &after("/v1/messages", &cursor));
     Request::new("GET", "/v1/numbers").send(&simulator);
@@ -236,10 +238,10 @@ fn the_busiest_stretch_is_found() {
     let simulator = start();
     let handle = simulator.handle();
     for pause in [0, 400, 400, 300, 5000, 999, 1] {
-        handle.advance(std::time::Duration::from_millis(pause));
+        handle.advance(Duration::from_millis(pause));
         get(&simulator, "/v1/messages");
     }
-    let most = |ms| handle.max_requests_in_any(std::time::Duration::from_millis(ms));
+    let most = |ms| handle.max_requests_in_any(Duration::from_millis(ms));
     assert_eq!((most(1), most(1000), most(1001), most(1101), most(60_000)), (1, 3, 3, 4, 7));
 }
 
@@ -262,11 +264,28 @@ fn waiting_ends_with_the_condition() {
     let handle = simulator.handle();
     let waiting = {
         let handle = handle.clone();
-        std::thread::spawn(move || handle.wait_until_blocking(crate::client::DEADLINE, |h| h.requests().len() == 2))
+        std::thread::spawn(move || handle.wait_until_blocking(DEADLINE, |h| h.requests().len() == 2))
     };
     get(&simulator, "/v1/messages");
     get(&simulator, "/v1/messages");
     assert_eq!(waiting.join().unwrap(), Ok(()));
-    let never = handle.wait_until_blocking(std::time::Duration::from_millis(5), |_| false);
-    assert_eq!(never, Err(joltsms_simulator::TimedOut));
+    let never = handle.wait_until_blocking(Duration::from_millis(5), |_| false);
+    assert_eq!(never, Err(TimedOut));
+}
+
+#[tokio::test]
+async fn it_runs_on_the_runtime_of_a_test_and_frees_its_port() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let (handle, url) = (simulator.handle(), simulator.url());
+    let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+    let simulator = tokio::task::spawn_blocking(move || {
+        get(&simulator, "/v1/messages");
+        simulator
+    });
+    handle.wait_until(DEADLINE, |handle| handle.counters().requests == 1).await.unwrap();
+    let never = handle.wait_until(Duration::from_millis(5), |_| false).await;
+    assert_eq!(never, Err(TimedOut));
+    simulator.await.unwrap().shutdown().await;
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert_eq!(handle.counters().requests, 1, "what was seen can be read afterwards");
 }
