@@ -1,5 +1,6 @@
 //! The lists as documented: rows, pages, cursors, filters, errors, and that the handle tells the truth about them.
 
+use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use joltsms_simulator::{NewMessage, NewNumber, Options, Simulator, Switches, TimedOut};
@@ -274,7 +275,7 @@ fn waiting_ends_with_the_condition() {
 }
 
 #[tokio::test]
-async fn it_runs_on_the_runtime_of_a_test_and_frees_its_port() {
+async fn it_runs_on_the_runtime_of_a_test_and_ends_with_all_connections() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let (handle, url) = (simulator.handle(), simulator.url());
     let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
@@ -285,7 +286,13 @@ async fn it_runs_on_the_runtime_of_a_test_and_frees_its_port() {
     handle.wait_until(DEADLINE, |handle| handle.counters().requests == 1).await.unwrap();
     let never = handle.wait_until(Duration::from_millis(5), |_| false).await;
     assert_eq!(never, Err(TimedOut));
+    let mut open = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    open.set_read_timeout(Some(DEADLINE)).unwrap();
     simulator.await.unwrap().shutdown().await;
-    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    let end = open.read(&mut [0]);
+    assert!(
+        end.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |count| *count == 0),
+        "{end:?}"
+    );
     assert_eq!(handle.counters().requests, 1, "what was seen can be read afterwards");
 }
