@@ -8,3 +8,8 @@ pub mod client;
 pub mod date;
 pub mod failure;
 pub mod retry_after;
+
+#[cfg(test)]
+pub(crate) mod raw_server;
+#[cfg(test)]
+mod tests;
