@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::body::{self, BodyError};
 use super::client::{self, ClientOptions};
 use super::failure::describe;
-use super::raw_server::RawServer;
+use super::raw_server::{Conversation, RawServer};
 
 const OPTIONS: ClientOptions = ClientOptions {
     timeout: Duration::from_millis(1500),
@@ -46,7 +46,7 @@ async fn what_people_read_when_there_is_no_answer() {
     })
     .await;
     assert_eq!(words(resets.url("/")).await, "connection reset by the other side");
-    let hangs = RawServer::start(|conversation| conversation.hang()).await;
+    let hangs = RawServer::start(Conversation::hang).await;
     assert_eq!(words(hangs.url("/")).await, "no answer within 1.5s");
     let nonsense = RawServer::answering("SSH-2.0-OpenSSH_9.9\r\n\r\n").await;
     assert_eq!(words(nonsense.url("/")).await, "invalid HTTP version parsed");
@@ -64,7 +64,7 @@ async fn what_people_read_when_there_is_no_answer() {
 #[tokio::test]
 async fn no_words_hold_any_part_of_the_url() {
     let mut refused = refusing().await;
-    let hanging = RawServer::start(|conversation| conversation.hang()).await;
+    let hanging = RawServer::start(Conversation::hang).await;
     let mut hangs = hanging.url("/");
     for url in [&mut refused, &mut hangs] {
         url.set_path("/services/SECRETPATH");

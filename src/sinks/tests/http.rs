@@ -9,7 +9,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::message;
 use crate::domain::UnixMs;
-use crate::http::raw_server::RawServer;
+use crate::http::raw_server::{Conversation, RawServer};
 use crate::sinks::http::{HttpSink, Options};
 use crate::sinks::{Attempt, Sink};
 use crate::time::Clock;
@@ -121,7 +121,7 @@ async fn no_answer_and_its_words() {
     drop(listener);
     assert_eq!(attempt(refused).await, failed(None, "connection refused"));
 
-    let hangs = RawServer::start(|conversation| conversation.hang()).await;
+    let hangs = RawServer::start(Conversation::hang).await;
     assert_eq!(attempt(hangs.url("/")).await, failed(None, "no answer within 800ms"));
 
     let cuts = RawServer::start(|mut conversation| async move {
