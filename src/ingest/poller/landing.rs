@@ -121,8 +121,8 @@ impl<F: Feed> Poller<F> {
     }
 
     pub(super) fn polled(&mut self, now: Now, at: Instant) {
-        if self.head.failures > 0 || self.head.last_poll.is_none() {
-            tracing::info!(failures = self.head.failures, "polling");
+        if self.head.failures > 0 {
+            tracing::info!(failures = self.head.failures, "the API can be polled again");
         }
         self.head.failures = 0;
         self.head.first_answer.get_or_insert(now.server);

@@ -1,0 +1,8 @@
+//! The whole program: the real binary against a simulated API, over real HTTP, with real files and real kills.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod main_job;

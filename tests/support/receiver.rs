@@ -1,0 +1,144 @@
+//! An HTTP receiver on loopback that remembers what it was sent, and answers as it is told.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// One request, as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    /// When its body was complete.
+    pub(crate) at: Instant,
+    /// Its headers.
+    pub(crate) headers: HeaderMap,
+    /// Its body.
+    pub(crate) body: Bytes,
+    /// What it was answered.
+    pub(crate) status: u16,
+}
+
+impl Received {
+    /// The `webhook-id`.
+    pub(crate) fn webhook_id(&self) -> &str {
+        self.headers["webhook-id"].to_str().unwrap()
+    }
+
+    /// The `id` of the message in the body.
+    pub(crate) fn message_id(&self) -> String {
+        let message: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        message["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Says which status the n-th request (from 0) gets, and after how long.
+pub(crate) type Answer = dyn Fn(usize) -> (u16, Duration) + Send + Sync;
+
+/// A receiver; it ends with its last clone's runtime.
+#[derive(Clone)]
+pub(crate) struct Receiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    answer: Mutex<Arc<Answer>>,
+    keeps: bool,
+    count: watch::Sender<usize>,
+}
+
+impl Receiver {
+    /// One that answers 200 at once.
+    pub(crate) async fn start() -> Self {
+        Self::with(true).await
+    }
+
+    /// One that only counts: for measurements with many messages.
+    pub(crate) async fn counting() -> Self {
+        Self::with(false).await
+    }
+
+    async fn with(keeps: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            received: Mutex::default(),
+            answer: Mutex::new(Arc::new(|_| (200, Duration::ZERO))),
+            keeps,
+            count: watch::Sender::new(0),
+        });
+        let state = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let state = Arc::clone(&state);
+                let service = service_fn(move |request| take(Arc::clone(&state), request));
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(connection);
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    /// From now on, requests are answered like this.
+    pub(crate) fn answer(&self, answer: impl Fn(usize) -> (u16, Duration) + Send + Sync + 'static) {
+        *self.shared.answer.lock().unwrap() = Arc::new(answer);
+    }
+
+    /// From now on, requests are answered with this status.
+    pub(crate) fn answer_with(&self, status: u16) {
+        self.answer(move |_| (status, Duration::ZERO));
+    }
+
+    /// Everything so far.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.shared.received.lock().unwrap().clone()
+    }
+
+    /// How many requests there were.
+    pub(crate) fn count(&self) -> usize {
+        *self.shared.count.borrow()
+    }
+
+    /// Waits for so many requests in all.
+    pub(crate) async fn wait_for(&self, count: usize, limit: Duration) {
+        let mut counts = self.shared.count.subscribe();
+        let arrived = tokio::time::timeout(limit, counts.wait_for(|seen| *seen >= count)).await;
+        assert!(arrived.is_ok(), "{} of {count} requests within {limit:?}", self.count());
+    }
+}
+
+async fn take(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let headers = request.headers().clone();
+    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let answer = Arc::clone(&shared.answer.lock().unwrap());
+    let place = *shared.count.borrow();
+    let (status, delay) = answer(place);
+    if shared.keeps {
+        #[expect(clippy::disallowed_methods, reason = "a measurement, not a decision")]
+        let at = Instant::now();
+        shared.received.lock().unwrap().push(Received { at, headers, body, status });
+    }
+    shared.count.send_modify(|count| *count += 1);
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    Ok(Response::builder().status(status).body(Full::default()).unwrap())
+}
