@@ -44,6 +44,8 @@ async fn main() -> anyhow::Result<()> {
     let config = config::load(&sources)?;
     let _log = logging::start(&config.log, std::env::var_os("NO_COLOR").is_none())?;
 
+    tracing::info!(target: "joltsms_relay::demo", api = simulator.url(), "a simulated JoltSMS account; Ctrl-C ends it");
+
     // From here on it is what `joltsms-relay run` does.
     let stop = daemon::on_signals(config.file.is_some())?;
     let purpose = Purpose { mode: Mode::Run, accept_account: false };
