@@ -5,4 +5,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod layering;
 mod main_job;
+mod packaging;
