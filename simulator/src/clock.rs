@@ -60,7 +60,7 @@ impl Timer {
 
     /// Jumps ahead and wakes whoever sleeps past the new time.
     pub(crate) fn advance(&self, by: Duration) {
-        self.advanced.send_modify(|advanced| *advanced = advanced.saturating_add(by));
+        self.advanced.send_modify(|advanced| *advanced = advanced.saturating_add(by).min(FARTHEST));
     }
 
     /// Waits for a moment on this clock. Not for a duration: that would begin whenever the waiting task gets to run,
@@ -81,9 +81,12 @@ impl Timer {
     }
 }
 
+/// Beyond every date there is, and short enough that sums of times do not overflow.
+const FARTHEST: Duration = Duration::from_secs(1 << 40);
+
 /// A time of day that cannot overflow: the far ends of the calendar stay where they are.
 pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.saturating_add(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(time)
+    time.saturating_add(by).unwrap_or(time)
 }
 
 /// Reads a duration as people write it: `90s`, `1m 30s`, `2d`; a day has 24 hours.

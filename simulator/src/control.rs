@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::api::{Answer, Content, Request};
 use crate::clock::parse_duration;
-use crate::fault::Rule;
 use crate::handle::Handle;
 use crate::message::{NewMessage, Row};
 use crate::number::{NewNumber, Number};
+use crate::rule::Rule;
 use crate::switches::Switches;
 
 /// The part of a path behind `/_simulator`, if it is a control request.

@@ -1,98 +1,26 @@
-//! What a test holds in its hands: the simulated account, changed and observed from any thread.
+//! What a test holds in its hands: the simulated account, changed from any thread. (Observed in `observe`.)
 //!
-//! Invariants: every call sees the state brought up to the present moment, and its change is complete when it
-//! returns; whoever waits is woken by every request and every change.
+//! Invariant: every call sees the state brought up to the present moment, and its change is complete when it returns.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
 
-use crate::clock::{Now, Timer};
-use crate::fault::Rule;
 use crate::key::{CreatedKey, Key, TooManyKeys};
 use crate::message::{NewMessage, Row};
 use crate::number::{NewNumber, Number};
-use crate::request_log::{Counters, LoggedRequest};
+use crate::rule::Rule;
 use crate::server::Outage;
+use crate::shared::Shared;
 use crate::state::State;
 use crate::switches::Switches;
 use crate::traffic::Traffic;
 
-/// The state, and what belongs to it, shared by all connections and handles.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    pub(crate) timer: Timer,
-    changed: Condvar,
-    version: watch::Sender<u64>,
-    outage: watch::Sender<Outage>,
-    /// The id of the key made at the start, which the other program uses too.
-    key: String,
-}
-
-impl Shared {
-    pub(crate) fn new(state: State, timer: Timer, key: String) -> Self {
-        Self {
-            state: Mutex::new(state),
-            timer,
-            changed: Condvar::new(),
-            version: watch::Sender::new(0),
-            outage: watch::Sender::new(Outage::NONE),
-            key,
-        }
-    }
-
-    /// Does something with the state of this moment, and wakes whoever waits for a change.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Now) -> T) -> T {
-        let (mut state, now) = self.lock();
-        let result = work(&mut state, now);
-        self.wake(&state);
-        result
-    }
-
-    /// Looks at the state of this moment.
-    fn look<T>(&self, work: impl FnOnce(&State, Now) -> T) -> T {
-        let (state, now) = self.lock();
-        work(&state, now)
-    }
-
-    fn lock(&self) -> (MutexGuard<'_, State>, Now) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: two requests are decided in the order of their times.
-        let now = self.timer.now();
-        state.catch_up(now);
-        (state, now)
-    }
-
-    /// Only with the lock held: nobody can be between looking and waiting.
-    fn wake(&self, _: &MutexGuard<'_, State>) {
-        self.version.send_modify(|version| *version += 1);
-        self.changed.notify_all();
-    }
-
-    pub(crate) fn outage(&self) -> watch::Receiver<Outage> {
-        self.outage.subscribe()
-    }
-}
-
-/// A time limit passed before what was waited for came true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimedOut;
-
-impl std::fmt::Display for TimedOut {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("what was waited for did not come true in time")
-    }
-}
-
-impl std::error::Error for TimedOut {}
-
 /// Changes and observes a running [`Simulator`](crate::Simulator), from any thread, for as long as one likes.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// # Messages
@@ -338,77 +266,5 @@ impl Handle {
     /// Time since the simulator's start, on its clock.
     pub fn elapsed(&self) -> Duration {
         self.shared.look(|_, now| now.elapsed)
-    }
-}
-
-/// # What was seen
-impl Handle {
-    /// All logged requests.
-    pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.requests_after(0)
-    }
-
-    /// The logged requests with a number above this one.
-    pub fn requests_after(&self, number: u64) -> Vec<LoggedRequest> {
-        self.shared.look(|state, _| state.log.after(number).cloned().collect())
-    }
-
-    /// Totals.
-    pub fn counters(&self) -> Counters {
-        self.shared.look(|state, _| state.log.counters.clone())
-    }
-
-    /// The most logged requests that arrived within any stretch of time of this length (its end not included:
-    /// requests exactly one window apart are not in the same window).
-    pub fn max_requests_in_any(&self, length: Duration) -> usize {
-        self.shared.look(|state, _| state.log.most_within(length))
-    }
-
-    /// Forgets the log and the totals.
-    pub fn clear_requests(&self) {
-        self.shared.with(|state, _| state.log.clear());
-    }
-
-    /// Waits until a condition holds, looking again after every request and every change.
-    ///
-    /// # Errors
-    /// If it does not hold within the time limit, which is real time.
-    pub async fn wait_until(&self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> Result<(), TimedOut> {
-        let mut version = self.shared.version.subscribe();
-        let wait = async {
-            while !condition(self) {
-                if version.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        tokio::time::timeout(limit, wait).await.map_err(|_| TimedOut)
-    }
-
-    /// [`Handle::wait_until`] for code that is not asynchronous.
-    ///
-    /// # Errors
-    /// If the condition does not hold within the time limit, which is real time.
-    pub fn wait_until_blocking(
-        &self,
-        limit: Duration,
-        mut condition: impl FnMut(&Self) -> bool,
-    ) -> Result<(), TimedOut> {
-        let deadline = Timer::deadline(limit);
-        loop {
-            let seen = *self.shared.version.borrow();
-            if condition(self) {
-                return Ok(());
-            }
-            let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = deadline();
-            if left.is_zero() {
-                return Err(TimedOut);
-            }
-            // A change between the look and the lock has raised the version.
-            let unchanged = |_: &mut State| *self.shared.version.borrow() == seen;
-            let waited = self.shared.changed.wait_timeout_while(state, left, unchanged);
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
-        }
     }
 }

@@ -32,14 +32,18 @@ mod handle;
 mod identity;
 mod key;
 mod limit;
+mod lists;
 mod message;
 mod number;
+mod observe;
 mod page;
 mod ranked;
 mod request_log;
+mod rule;
 mod script;
 mod search;
 mod server;
+mod shared;
 mod simulator;
 mod state;
 mod switches;
@@ -47,12 +51,14 @@ mod traffic;
 mod wire;
 
 pub use clock::{Clock, parse_duration};
-pub use fault::{BadRow, Effect, Ending, ErrorBody, Malformed, Place, RateHeaders, Rule, When, WrongType};
-pub use handle::{Handle, TimedOut};
+pub use fault::{BadRow, Effect, Ending, ErrorBody, Malformed, Place, RateHeaders, WrongType};
+pub use handle::Handle;
 pub use key::{CreatedKey, Key, TooManyKeys};
 pub use message::{NewMessage, Row};
 pub use number::{NewNumber, Number};
+pub use observe::TimedOut;
 pub use request_log::{Counters, LoggedRequest};
+pub use rule::{Rule, When};
 pub use simulator::{Options, Simulator};
 pub use switches::{
     CursorKind, CursorText, Ids, LimitScope, LimitText, Missing, ResetRounding, Since, SortBy, Switches, Ties,

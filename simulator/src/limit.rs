@@ -46,6 +46,9 @@ struct Foreign {
     next: Duration,
 }
 
+/// A thousand requests a second are more than any limit; more would only cost time to count.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// When requests of the present window were made, oldest first.
 #[derive(Debug, Default)]
 struct Window {
@@ -122,7 +125,7 @@ impl Limiter {
     /// Another program makes so many requests a minute with this key from now on; zero ends it.
     pub(crate) fn set_foreign(&mut self, key: &str, per_minute: f64, now: Duration, switches: &Switches) {
         self.catch_up(now, switches);
-        let every = Duration::try_from_secs_f64(60.0 / per_minute).ok().filter(|every| !every.is_zero());
+        let every = Duration::try_from_secs_f64(60.0 / per_minute).ok().map(|every| every.max(SHORTEST));
         match every.filter(|_| per_minute > 0.0) {
             Some(every) => drop(self.foreign.insert(key.to_owned(), Foreign { every, next: now + every })),
             None => drop(self.foreign.remove(key)),
@@ -154,7 +157,7 @@ impl Limiter {
             let oldest = now.saturating_sub(switches.window * 2);
             if foreign.next < oldest {
                 let skipped = (oldest - foreign.next).as_nanos() / foreign.every.as_nanos();
-                foreign.next += foreign.every.saturating_mul(u32::try_from(skipped).unwrap_or(u32::MAX));
+                foreign.next = u32::try_from(skipped).map_or(oldest, |skipped| foreign.next + foreign.every * skipped);
             }
             while foreign.next <= now {
                 due.push((foreign.next, key.clone()));

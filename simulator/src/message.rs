@@ -124,7 +124,7 @@ pub struct Row {
     pub json: String,
 }
 
-/// A message as it is kept: a million of them fit into a few hundred megabytes.
+/// A message as it is kept: a million of them take about half a gigabyte, orders included.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) id: Box<str>,

@@ -4,8 +4,9 @@
 //! neither acts on nor counts a request that gets none; a rule that has acted as often as it should never acts again.
 
 use crate::api::{Caller, Request};
-use crate::fault::{Effect, Rule};
+use crate::fault::Effect;
 use crate::key::Keys;
+use crate::rule::Rule;
 
 /// The rules, in their order.
 #[derive(Debug, Default)]

@@ -15,14 +15,15 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::api::Request;
 use crate::body::ReplyBody;
 use crate::control;
 use crate::exchange::{Conduct, Reply, decide};
-use crate::handle::{Handle, Shared};
+use crate::handle::Handle;
+use crate::shared::Shared;
 use crate::wire::{Planner, Wire};
 
 /// Longest body of a request: a few hundred thousand messages for the control API.
@@ -52,28 +53,69 @@ impl Outage {
     }
 }
 
+/// The port, which is kept in an outage too: nobody else may get it, and answer in our name.
+enum Door {
+    Open(TcpListener),
+    /// Bound, but not listening: connections are refused.
+    Shut(TcpSocket),
+    /// Lost in the moment between the two.
+    Lost,
+}
+
+impl Door {
+    fn shut(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().and_then(|socket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        });
+        socket.map_or(Self::Lost, Self::Shut)
+    }
+
+    fn open(self, address: SocketAddr) -> Self {
+        let listener = match self {
+            Self::Open(listener) => return Self::Open(listener),
+            Self::Shut(socket) => socket.listen(1024).ok(),
+            Self::Lost => match Self::shut(address) {
+                Self::Shut(socket) => socket.listen(1024).ok(),
+                _ => None,
+            },
+        };
+        listener.map_or(Self::Lost, Self::Open)
+    }
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        match self {
+            Self::Open(listener) => listener.accept().await.map(|(stream, _)| stream),
+            Self::Shut(_) | Self::Lost => std::future::pending().await,
+        }
+    }
+}
+
 /// Serves until it is dropped; in an outage connections are refused and open ones are closed.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let Ok(address) = listener.local_addr() else { return };
-    let mut listener = Some(listener);
+    let mut door = Door::Open(listener);
     let mut connections = JoinSet::new();
     let mut outage = shared.outage();
     loop {
         let (down, until) = outage.borrow_and_update().at(shared.timer.now().elapsed);
-        if down {
-            listener = None;
-            connections.shutdown().await;
-        } else if listener.is_none() {
-            // Somebody may have taken the port meanwhile; then it is tried again with the next event, and with the
-            // next tick at the latest.
-            listener = bind(address.port()).await.ok();
-        }
-        let unbound = !down && listener.is_none();
+        door = match door {
+            Door::Open(listener) if down => {
+                drop(listener);
+                connections.shutdown().await;
+                Door::shut(address)
+            }
+            Door::Lost if down => Door::shut(address),
+            door if down => door,
+            door => door.open(address),
+        };
+        let lost = matches!(door, Door::Lost);
         tokio::select! {
             changed = outage.changed() => if changed.is_err() { return },
             () = shared.timer.sleep_until(until) => {}
-            () = tokio::time::sleep(REBIND), if unbound => {}
-            accepted = accept(listener.as_ref()) => if let Ok(stream) = accepted {
+            () = tokio::time::sleep(RETRY), if lost => {}
+            accepted = door.accept() => if let Ok(stream) = accepted {
                 connections.spawn(converse(stream, Arc::clone(&shared)));
             },
             Some(_) = connections.join_next() => {}
@@ -81,15 +123,8 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Pause between two attempts to get the port back.
-const REBIND: Duration = Duration::from_millis(20);
-
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
-        None => std::future::pending().await,
-    }
-}
+/// Pause between two attempts to get a lost port back.
+const RETRY: Duration = Duration::from_millis(20);
 
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     // Small answers must not wait for each other; where it cannot be set, they are only slower.
@@ -126,14 +161,15 @@ async fn respond(
         body,
     };
     if let Some(route) = control::route(&request.path) {
+        planner.set(None);
         let answer = control::answer(&Handle::new(Arc::clone(shared)), &request, route);
         return write(Reply::plain(answer));
     }
     let outcome = shared.with(|state, now| decide(state, now, &request));
     shared.timer.sleep_until(outcome.begins).await;
     match outcome.conduct {
-        Conduct::Answer => {}
-        Conduct::Spoil(plan) => planner.set(plan),
+        Conduct::Answer => planner.set(None),
+        Conduct::Spoil(plan) => planner.set(Some(plan)),
         Conduct::Hang => std::future::pending().await,
     }
     write(outcome.reply)

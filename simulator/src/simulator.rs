@@ -11,9 +11,10 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Timer};
-use crate::handle::{Handle, Shared};
+use crate::handle::Handle;
 use crate::number::NewNumber;
 use crate::server;
+use crate::shared::Shared;
 use crate::state::State;
 use crate::switches::Switches;
 use crate::traffic::{Traffic, service_name};

@@ -88,7 +88,9 @@ impl Stream {
     /// Messages come independently of each other, so pauses are distributed exponentially.
     fn pause(&mut self) -> Option<Duration> {
         let seconds = 60.0 / self.traffic.per_minute * -(1.0 - self.random.f64()).ln();
-        Duration::try_from_secs_f64(seconds).ok().filter(|_| self.traffic.per_minute > 0.0)
+        // Never zero: the stream must get past every moment.
+        let pause = Duration::try_from_secs_f64(seconds).ok().map(|pause| pause.max(Duration::from_micros(1)));
+        pause.filter(|_| self.traffic.per_minute > 0.0)
     }
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn history(count: usize, length: Duration, now: Timestamp, random: &m
 }
 
 fn earlier(time: Timestamp, by: Duration) -> Timestamp {
-    time.saturating_sub(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(time)
+    time.saturating_sub(by).unwrap_or(time)
 }
 
 /// A sender, and what it writes; `{code}` becomes a one-time code of that many digits.

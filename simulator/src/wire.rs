@@ -1,8 +1,8 @@
 //! The last step of an answer: its bytes on the connection, and where they stop.
 //!
 //! Invariants: without a plan every byte goes through untouched; with one, not a byte beyond the planned place is
-//! written, and what follows is exactly the planned ending. A plan ends its connection, so it is never left behind
-//! for a later answer.
+//! written, and what follows is exactly the planned ending. A plan is for one answer: where that was shorter than
+//! the planned place, the next answer on the connection is untouched.
 
 use std::io;
 use std::pin::Pin;
@@ -36,9 +36,10 @@ struct Progress {
 }
 
 impl Planner {
-    pub(crate) fn set(&self, plan: Plan) {
-        let progress = Progress { plan, written: 0, head: Head::default() };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    /// Decides about the next answer.
+    pub(crate) fn set(&self, plan: Option<Plan>) {
+        let progress = plan.map(|plan| Progress { plan, written: 0, head: Head::default() });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::exit::Exit;
 use super::flags::{Flags, RunFlags};
 use super::relay::complain;
-use crate::config::{self, Config, SinkKind, Sources};
+use crate::config::{self, Config, SinkKind, Sources, show_duration};
 use crate::http::RedactedUrl;
 
 pub(super) fn check(flags: &Flags) -> Exit {
@@ -34,8 +34,11 @@ fn summary(config: &Config) -> String {
             config.api.requests_per_minute
         ),
         format!(
-            "poll           every {:?}, first run from {}, lookback {:?} every {:?}",
-            config.poll.interval, config.poll.start, config.poll.lookback, config.poll.sweep_interval
+            "poll           every {}, first run from {}, the last {} again every {}",
+            show_duration(config.poll.interval),
+            config.poll.start,
+            show_duration(config.poll.lookback),
+            show_duration(config.poll.sweep_interval)
         ),
         format!("state          {}", config.state.dir.display()),
     ];

@@ -47,10 +47,9 @@ pub(super) const FORWARD_NAME: &str = "forward";
 pub(super) const SINK_FORMAT: Format = Format::Message;
 /// `sinks.NAME.timeout`.
 pub(super) const SINK_TIMEOUT: Duration = Duration::from_secs(20);
-/// `sinks.NAME.concurrency` of an http sink.
+/// `sinks.NAME.concurrency` of an http sink. For standard output it is the number of lines that are written before they
+/// are recorded, all in one transaction; their order stays.
 pub(super) const SINK_CONCURRENCY: usize = 8;
-/// Standard output is one pipe: lines are written one after the other, in order.
-pub(super) const STDOUT_CONCURRENCY: usize = 1;
 /// `sinks.NAME.retry`.
 pub(super) const RETRY: Retry = Retry {
     initial: Duration::from_secs(5),

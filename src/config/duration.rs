@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// Writes a duration the way it is read, rounded down to milliseconds.
-pub(super) fn show(duration: Duration) -> String {
+pub fn show(duration: Duration) -> String {
     let mut millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 {
         return "0s".to_owned();

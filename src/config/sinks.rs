@@ -83,7 +83,7 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>) -> Option<
     let format = reader.choice("format", &[("message", Format::Message)], &LATER_FORMATS);
     let retry = retry(reader);
     if kind == Some(Type::Stdout) {
-        let delivery = delivery::Options { concurrency: defaults::STDOUT_CONCURRENCY, retry };
+        let delivery = delivery::Options { concurrency: defaults::SINK_CONCURRENCY, retry };
         let format = format.unwrap_or(defaults::SINK_FORMAT);
         return Some(Sink { name: name.clone(), delivery, kind: SinkKind::Stdout, format });
     }

@@ -18,14 +18,14 @@ pub enum Start {
     Back(Duration),
 }
 
-/// As in the configuration, a duration in milliseconds.
+/// As in the configuration.
 impl fmt::Display for Start {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now => out.write_str("now"),
             Self::Beginning => out.write_str("beginning"),
             Self::At(instant) => write!(out, "{instant}"),
-            Self::Back(span) => write!(out, "{}ms", span.as_millis()),
+            Self::Back(span) => write!(out, "{:#}", jiff::SignedDuration::try_from(*span).unwrap_or_default()),
         }
     }
 }

@@ -25,7 +25,10 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
             words.push(plain.to_owned());
             break;
         }
-        let text = cause.to_string();
+        let text = match cause.to_string() {
+            jargon if jargon == "dns error" => "cannot resolve the host name".to_owned(),
+            text => text,
+        };
         let told = words.iter().any(|earlier| earlier.contains(&text));
         if !told && !is_wrapping(&text) {
             words.push(text);

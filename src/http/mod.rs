@@ -7,7 +7,11 @@ pub mod body;
 pub mod client;
 pub mod date;
 pub mod failure;
+#[cfg(test)]
+pub(crate) mod raw_server;
 pub mod retry_after;
+#[cfg(test)]
+mod tests;
 mod url;
 
 pub use url::RedactedUrl;

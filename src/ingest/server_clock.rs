@@ -1,5 +1,8 @@
 //! What time it is by the server's clock.
 //!
+//! A `Date` has whole seconds, rounded down, and was written before it arrived: it is a lower bound. Carried on by our
+//! monotonic clock it stays one, and the highest of them is soon exact to a few milliseconds.
+//!
 //! Used for caps and floors only. Still, one answer with a wrong date must not move the anchor by years: a date that
 //! disagrees with all before it is believed when it was repeated.
 
@@ -17,6 +20,9 @@ pub(super) struct ServerClock {
 
 /// Further off than this, a date is doubted.
 const PLAUSIBLE: Duration = Duration::from_secs(3600);
+
+/// What rounding down takes away.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// So many doubtful dates in a row are believed.
 const CONVINCING: u32 = 3;
@@ -37,7 +43,7 @@ impl ServerClock {
         if let Some(expected) = self.estimate(now) {
             let off = date.since(expected).max(expected.since(date));
             self.disagreed = if off > PLAUSIBLE { self.disagreed + 1 } else { 0 };
-            if (1..CONVINCING).contains(&self.disagreed) {
+            if (1..CONVINCING).contains(&self.disagreed) || (date <= expected && off < SECOND) {
                 return expected;
             }
         }
@@ -71,5 +77,23 @@ mod tests {
         assert_eq!(read(Some(wrong.0)), UnixMs(3000));
         assert_eq!(read(Some(wrong.0)), UnixMs(3000));
         assert_eq!(read(Some(wrong.0)), wrong);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_estimate_becomes_finer_than_a_second_and_never_runs_ahead() {
+        let clock = crate::time::Clock::starting_at(UnixMs(0));
+        let mut server = ServerClock::default();
+        let mut last = 0;
+        for step in 0..40_i64 {
+            // The true time is 10,000 + 370 x step; what arrives is rounded down to a second.
+            let truth = 10_000 + 370 * step;
+            let read = server.read(Some(UnixMs(truth / 1000 * 1000)), None, UnixMs(0), clock.monotonic());
+            assert!(read.0 <= truth, "{} is ahead of {truth}", read.0);
+            last = truth - read.0;
+            tokio::time::advance(Duration::from_millis(370)).await;
+        }
+        assert!(last <= 30, "{last} ms behind");
+        // A clock that was set back by a few seconds is followed.
+        assert_eq!(server.read(Some(UnixMs(20_000)), None, UnixMs(0), clock.monotonic()), UnixMs(20_000));
     }
 }

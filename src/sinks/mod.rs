@@ -4,13 +4,16 @@
 //! What an attempt says for people holds no secret and nothing of the message, receivers' answers included: those may
 //! repeat it.
 
-use std::pin::Pin;
-use std::time::Duration;
-
 mod classify;
 pub mod http;
 pub mod stdout;
 mod webhook_id;
+
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::time::Duration;
 
 /// What leaves for a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]

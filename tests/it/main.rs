@@ -7,4 +7,6 @@ mod support;
 
 mod api_faults;
 mod feed_faults;
+mod layering;
 mod main_job;
+mod packaging;

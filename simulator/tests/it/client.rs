@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use joltsms_simulator::{Clock, Handle, NewMessage, Options, Simulator, Switches};
@@ -36,7 +36,7 @@ pub(crate) fn fill(handle: &Handle, count: usize) {
     }));
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
@@ -128,7 +128,10 @@ impl<'a> Request<'a> {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str(&format!("Content-Length: {}\r\n\r\n{}", self.body.len(), self.body));
-        stream.write_all(text.as_bytes()).unwrap();
+        if let Err(error) = stream.write_all(text.as_bytes()) {
+            assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+            return Err(Broken::Reset(Vec::new()));
+        }
         let mut received = Vec::new();
         match stream.read_to_end(&mut received) {
             Ok(_) => {}
@@ -171,6 +174,15 @@ pub(crate) fn get(simulator: &Simulator, target: &str) -> Response {
 /// The same, where it may fail.
 pub(crate) fn try_get(simulator: &Simulator, target: &str) -> Result<Response, Broken> {
     Request::new("GET", target).bearer(simulator.key()).try_send(simulator)
+}
+
+/// Tries again until it is true; what is waited for here happens in a task that nobody else can observe.
+#[expect(clippy::disallowed_methods, reason = "a wait needs a deadline")]
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < DEADLINE, "it did not come true in time");
+    }
 }
 
 /// A request of a browser session.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use joltsms_simulator::{Simulator, Switches};
 use serde_json::{Value, json};
 
-use crate::client::{Broken, Request, at, fill, get, start, try_get, with};
+use crate::client::{Broken, Request, at, fill, get, start, try_get, until, with};
 
 fn control(simulator: &Simulator, method: &str, path: &str, body: &str) -> (u16, Value) {
     let target = format!("/_simulator/{path}");
@@ -183,11 +183,11 @@ fn an_outage_begins_after_its_answer_and_ends() {
     assert_eq!(get(&simulator, "/v1/messages").status, 200);
     handle.advance(Duration::from_millis(100));
     // A task notices; connections before that are answered or closed.
-    while !matches!(try_get(&simulator, "/v1/messages"), Err(Broken::Refused)) {}
+    until(|| try_get(&simulator, "/v1/messages") == Err(Broken::Refused));
     handle.advance(Duration::from_millis(29_999));
     assert_eq!(try_get(&simulator, "/v1/messages").unwrap_err(), Broken::Refused);
     handle.advance(Duration::from_millis(1));
-    while try_get(&simulator, "/v1/messages").is_err() {}
+    until(|| try_get(&simulator, "/v1/messages").is_ok());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Every fault, and the rules that decide whom it hits.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -133,6 +135,26 @@ fn silence_in_the_body() {
     let request = Request::new("GET", MESSAGES).bearer(simulator.key()).patience(200);
     let Broken::Silent(received) = request.try_send(&simulator).unwrap_err() else { panic!("not silent") };
     assert!(received.ends_with(b"\r\n\r\n{\"data\":[{"), "{}", String::from_utf8_lossy(&received));
+}
+
+#[test]
+fn a_break_beyond_the_end_spoils_neither_this_answer_nor_the_next() {
+    let simulator = facing(Effect::Break { at: Place::Answer(whole().len() as u64 + 100), ending: Ending::Close });
+    let mut stream = TcpStream::connect(simulator.url().strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    for _ in 0..3 {
+        let request =
+            format!("GET {MESSAGES} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", simulator.key());
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut received = Vec::new();
+        while !received.ends_with(b"\"limit\":10}}") {
+            let mut buffer = [0; 4096];
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "cut: {}", String::from_utf8_lossy(&received));
+            received.extend_from_slice(&buffer[..count]);
+        }
+    }
+    assert_eq!(simulator.handle().requests().len(), 3, "all on one connection");
 }
 
 #[test]

@@ -140,3 +140,22 @@ fn another_program_spends_steadily() {
     handle.advance(Duration::from_secs(20));
     assert_eq!(told(&ask(&simulator))[1], 97);
 }
+
+#[test]
+fn no_pace_is_too_fast() {
+    let simulator = start();
+    let handle = simulator.handle();
+    handle.set_foreign_client(1e300);
+    handle.set_traffic(joltsms_simulator::Traffic { per_minute: 1e300, ..Default::default() });
+    handle.advance(Duration::from_millis(150));
+    handle.set_traffic(joltsms_simulator::Traffic::default());
+    assert_eq!(ask(&simulator).status, 429);
+    assert!(handle.message_count() > 1000);
+    handle.advance(Duration::from_secs(1 << 39));
+    ask(&simulator);
+    handle.advance(Duration::from_secs(1));
+    assert_eq!(ask(&simulator).status, 429, "they go on");
+    handle.advance(Duration::MAX);
+    handle.advance(Duration::MAX);
+    assert_eq!(told(&ask(&simulator))[0], 120, "and beyond the end of time it answers still");
+}

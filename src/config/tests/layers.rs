@@ -100,7 +100,7 @@ fn without_anything_but_a_key_it_relays_to_stdout() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert!(config.sinks_implied);
     let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
-    assert_eq!((sink.name.as_str(), sink.format, sink.delivery.concurrency), ("stdout", Format::Message, 1));
+    assert_eq!((sink.name.as_str(), sink.format, sink.delivery.concurrency), ("stdout", Format::Message, 8));
     assert!(matches!(sink.kind, SinkKind::Stdout));
 }
 

@@ -3,6 +3,7 @@
 mod closing;
 mod lanes;
 mod schedules;
+mod telling;
 mod trouble;
 
 use std::collections::HashMap;

@@ -9,6 +9,8 @@ mod failure;
 mod house;
 mod landing;
 mod lanes;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::HashMap;
@@ -177,8 +179,13 @@ impl<F: Feed> Poller<F> {
             if *stop.borrow() {
                 return Ok(Ending::Stopped);
             }
-            if self.mode == Mode::Once && self.is_caught_up() {
-                return Ok(Ending::CaughtUp);
+            if self.mode == Mode::Once {
+                if self.is_caught_up() {
+                    return Ok(Ending::CaughtUp);
+                }
+                if self.has_stalled_walk() {
+                    return Ok(Ending::GaveUp("older messages could not be read again and again".to_owned()));
+                }
             }
             let wake = self.start_requests();
             let arrived = tokio::select! {
@@ -223,6 +230,11 @@ impl<F: Feed> Poller<F> {
         let resting = matches!(self.head.next, Ask::Head { cursor: None });
         let swept = self.head.first_answer.is_some_and(|first| coverage.marks.anchor >= first);
         idle && resting && coverage.walks.is_empty() && swept && self.head.failures == 0
+    }
+
+    fn has_stalled_walk(&self) -> bool {
+        let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
+        walks.any(|walk| walk.progress.failures >= self.rules.patience_failures)
     }
 
     fn estimated_now(&self, at: Instant) -> Now {

@@ -30,31 +30,42 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     // Whoever closed stdout knows the port and the seed; the simulator is of use all the same.
     drop(writeln!(io::stdout(), "url={url} key={key} session={session}").and_then(|()| io::stdout().flush()));
     log(&format!("listening on {url}, seed {seed}, {} messages; control: {url}/_simulator", handle.message_count()));
+    let mut logged = Logged { last: 0, quiet: arguments.quiet };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        () = log_requests(&handle), if !arguments.quiet => {}
+        () = logged.follow(&handle) => {}
     }
-    let counters = handle.counters();
     simulator.shutdown().await;
-    log(&format!("stopped after {} requests", counters.requests));
+    logged.catch_up(&handle);
+    log(&format!("stopped after {} requests", handle.counters().requests));
     Ok(())
 }
 
-async fn log_requests(handle: &Handle) {
-    let mut last = 0;
-    loop {
-        let mut new = Vec::new();
-        let more = |handle: &Handle| {
-            new = handle.requests_after(last);
-            !new.is_empty()
-        };
-        // Waiting is cut into hours only because every wait has an end.
-        if handle.wait_until(Duration::from_secs(3600), more).await.is_ok() {
-            for request in &new {
-                log(&line(request));
+/// How far the log on stderr has come.
+struct Logged {
+    last: u64,
+    quiet: bool,
+}
+
+impl Logged {
+    async fn follow(&mut self, handle: &Handle) {
+        loop {
+            let last = self.last;
+            let more = |handle: &Handle| !handle.requests_after(last).is_empty();
+            // An hour only because every wait has an end; then it waits again.
+            if handle.wait_until(Duration::from_secs(3600), more).await.is_ok() {
+                self.catch_up(handle);
             }
-            last = new.last().map_or(last, |request| request.number);
+        }
+    }
+
+    fn catch_up(&mut self, handle: &Handle) {
+        for request in handle.requests_after(self.last) {
+            self.last = request.number;
+            if !self.quiet {
+                log(&line(&request));
+            }
         }
     }
 }

@@ -229,7 +229,7 @@ impl Relay {
         let mut newest = None;
         for class in [Class::Live, Class::Backfill] {
             let all = Chunk { rows: usize::MAX, bytes: usize::MAX };
-            let claims = self.spool().claim_fresh(sink, class, 0, all).unwrap();
+            let claims = self.spool().claim_fresh(sink, class, all, |_| false).unwrap();
             let mut settled = Vec::new();
             let times = claims.iter().map(|claim| feed.time_of(&claim.id));
             newest = newest.max(times.clone().max());

@@ -1,0 +1,42 @@
+//! Measurements of the real binary on a simulated API: `cargo bench --bench measure -- NAME…`, see [`USAGE`].
+//!
+//! They print figures and assert only what must never happen: a loss, a 429 on our own account.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails has nothing to say but why")]
+
+mod budget;
+mod kills;
+mod latency;
+mod process;
+mod resting;
+#[path = "../../tests/support/mod.rs"]
+#[expect(dead_code, reason = "shared with the tests")]
+mod support;
+mod throughput;
+
+const USAGE: &str = "\
+cargo bench --bench measure -- NAME...
+  kills       5,000 messages, SIGKILL at 100 random moments: lost, repeated, read again
+  budget      3 minutes at the real limit with a backlog and a restart; beside it, another program on the key
+  latency     100 messages on an idle account, twice; live messages during a backfill (4 minutes)
+  throughput  50,000 waiting messages to one receiver, then to one that answers 503
+  resting     idle for a minute: memory, processor; start to first request";
+
+fn main() {
+    let names: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with("--")).collect();
+    if names.is_empty() {
+        println!("{USAGE}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for name in names {
+        println!("# {name}");
+        match name.as_str() {
+            "kills" => runtime.block_on(kills::measure()),
+            "budget" => runtime.block_on(budget::measure()),
+            "latency" => runtime.block_on(latency::measure()),
+            "throughput" => runtime.block_on(throughput::measure()),
+            "resting" => runtime.block_on(resting::measure()),
+            _ => println!("{USAGE}"),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What Linux says of a process.
+
+use std::time::{Duration, Instant};
+
+/// Clock ticks a second; Linux has had 100 on every platform for decades.
+const TICKS: u64 = 100;
+
+/// Processor time so far, user and system.
+pub(crate) fn processor(id: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // The name may hold spaces; behind it the fields are plain, and the 12th and 13th are the times.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(11) + ticks(12)) * 1000 / TICKS)
+}
+
+/// `VmRSS` or `VmHWM` in MiB.
+pub(crate) fn memory(id: u32, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.and_then(|rest| rest.trim_start_matches(':').split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Median and worst, in seconds.
+pub(crate) fn summary(mut seconds: Vec<f64>) -> String {
+    seconds.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
+    let median = seconds.get(seconds.len() / 2).copied().unwrap_or(0.0);
+    let worst = seconds.last().copied().unwrap_or(0.0);
+    format!("{} messages: mean {mean:.3} s, median {median:.3} s, worst {worst:.3} s", seconds.len())
+}

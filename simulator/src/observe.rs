@@ -1,0 +1,95 @@
+//! What was seen: the log of requests, its totals, and waiting for what is to be seen.
+//!
+//! Invariant: whoever waits looks again after every request and every change, and never without a time limit.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::clock::Timer;
+use crate::handle::Handle;
+use crate::request_log::{Counters, LoggedRequest};
+use crate::state::State;
+
+/// A time limit passed before what was waited for came true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl std::fmt::Display for TimedOut {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("what was waited for did not come true in time")
+    }
+}
+
+impl std::error::Error for TimedOut {}
+
+/// # What was seen
+impl Handle {
+    /// All logged requests.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.requests_after(0)
+    }
+
+    /// The logged requests with a number above this one.
+    pub fn requests_after(&self, number: u64) -> Vec<LoggedRequest> {
+        self.shared.look(|state, _| state.log.after(number).cloned().collect())
+    }
+
+    /// Totals.
+    pub fn counters(&self) -> Counters {
+        self.shared.look(|state, _| state.log.counters.clone())
+    }
+
+    /// The most logged requests that arrived within any stretch of time of this length (its end not included:
+    /// requests exactly one window apart are not in the same window).
+    pub fn max_requests_in_any(&self, length: Duration) -> usize {
+        self.shared.look(|state, _| state.log.most_within(length))
+    }
+
+    /// Forgets the log and the totals.
+    pub fn clear_requests(&self) {
+        self.shared.with(|state, _| state.log.clear());
+    }
+
+    /// Waits until a condition holds, looking again after every request and every change.
+    ///
+    /// # Errors
+    /// If it does not hold within the time limit, which is real time.
+    pub async fn wait_until(&self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> Result<(), TimedOut> {
+        let mut version = self.shared.version.subscribe();
+        let wait = async {
+            while !condition(self) {
+                if version.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(limit, wait).await.map_err(|_| TimedOut)
+    }
+
+    /// [`Handle::wait_until`] for code that is not asynchronous.
+    ///
+    /// # Errors
+    /// If the condition does not hold within the time limit, which is real time.
+    pub fn wait_until_blocking(
+        &self,
+        limit: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> Result<(), TimedOut> {
+        let deadline = Timer::deadline(limit);
+        loop {
+            let seen = *self.shared.version.borrow();
+            if condition(self) {
+                return Ok(());
+            }
+            let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = deadline();
+            if left.is_zero() {
+                return Err(TimedOut);
+            }
+            // A change between the look and the lock has raised the version.
+            let unchanged = |_: &mut State| *self.shared.version.borrow() == seen;
+            let waited = self.shared.changed.wait_timeout_while(state, left, unchanged);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}

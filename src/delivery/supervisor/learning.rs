@@ -1,0 +1,125 @@
+//! What a sink's loop learns from each attempt, and what it says about it.
+
+use super::Supervisor;
+use crate::delivery::attempt::Report;
+use crate::delivery::breaker;
+use crate::delivery::decide::Finding;
+use crate::delivery::status::Held;
+use crate::domain::Outcome;
+use crate::time::Instant;
+
+impl Supervisor {
+    pub(super) fn learn(&mut self, report: &Report) {
+        let now = self.now();
+        tell_attempt(&self.identity.name, report);
+        if let Some(Outcome::Retry { due, .. }) = report.outcome {
+            self.queues.expect_retry(due);
+        }
+        match report.finding {
+            Finding::Works => {
+                let failing_since = self.failing_since.take();
+                if self.breaker.worked() {
+                    // A message that failed before, when others were taken, keeps to its own schedule: a receiver that
+                    // never takes it, but takes others, would get it again at each of them.
+                    self.bringing_forward = [self.bringing_forward, failing_since].into_iter().flatten().min();
+                }
+                self.recovered |= self.health.worked();
+            }
+            Finding::Fails => self.failed(report, now),
+            Finding::Busy(wait) => {
+                self.failed(report, now);
+                self.busy_until = self.busy_until.max(Some(now + wait));
+            }
+            Finding::Gone => {
+                self.failed(report, now);
+                if self.held.is_none() {
+                    self.held = Some(Held::Gone);
+                    tracing::error!(
+                        sink.name = self.identity.name,
+                        "the receiver is gone (410): the sink is paused and keeps its messages; change its URL or \
+                         remove it, or, if it is back, restart the relay"
+                    );
+                }
+            }
+            Finding::Closed => {
+                if report.is_probe {
+                    self.breaker.probe_vanished();
+                }
+                self.close();
+            }
+        }
+    }
+
+    fn failed(&mut self, report: &Report, now: Instant) {
+        if let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome
+            && self.health.failed(now)
+        {
+            tracing::warn!(
+                sink.name = self.identity.name,
+                reason = answer,
+                "the sink fails: its messages are kept and tried again"
+            );
+        }
+        let began = self.shared.clock.wall().before(report.took);
+        self.failing_since = Some(self.failing_since.map_or(began, |earlier| earlier.min(began)));
+        if self.breaker.failed(report.is_probe, now, &self.retry.schedule(), &self.shared.jitter) {
+            tracing::info!(
+                sink.name = self.identity.name,
+                failures = breaker::STRAIGHT_FAILURES,
+                "nothing gets through: one message at a time is tried until one does"
+            );
+        }
+    }
+
+    fn close(&mut self) {
+        if self.held.replace(Held::Closed) == Some(Held::Closed) {
+            return;
+        }
+        let name = &self.identity.name;
+        if self.identity.alone {
+            tracing::debug!(sink.name = name, "nobody reads the output any more");
+        } else {
+            tracing::error!(
+                sink.name = name,
+                "nobody reads the output any more: the sink is paused and keeps its messages until the relay is \
+                 started again"
+            );
+        }
+    }
+}
+
+/// One line for each attempt: for whoever follows one message.
+fn tell_attempt(sink: &str, report: &Report) {
+    let Report { id, attempts, took, .. } = report;
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match &report.outcome {
+        Some(Outcome::Delivered { status }) => {
+            tracing::debug!(message.id = id, sink.name = sink, http.status = status, attempts, took_ms, "delivered");
+        }
+        Some(Outcome::Retry { due, status, answer }) => {
+            tracing::debug!(
+                message.id = id,
+                sink.name = sink,
+                http.status = status,
+                attempts,
+                took_ms,
+                answer,
+                due = %due,
+                "not delivered, to be tried again"
+            );
+        }
+        Some(Outcome::Dead { reason, status, answer }) => {
+            tracing::error!(
+                message.id = id,
+                sink.name = sink,
+                http.status = status,
+                attempts,
+                took_ms,
+                reason = reason.as_str(),
+                answer,
+                "the message is a dead letter now"
+            );
+        }
+        None => {}
+    }
+}

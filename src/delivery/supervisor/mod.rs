@@ -1,0 +1,280 @@
+//! The loop of one sink: it begins deliveries in the order of their claims, as many at once as there are workers.
+//!
+//! Invariants:
+//! - A worker is free again only when its delivery's settlement has been committed: after a crash no more messages are
+//!   repeated than there are workers.
+//! - No turn without a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll.
+
+mod beginning;
+mod learning;
+mod publishing;
+mod storing;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{sleep_until, timeout_at};
+
+use self::beginning::InFlight;
+use crate::delivery::attempt::Report;
+use crate::delivery::breaker::{Admission, Breaker};
+use crate::delivery::health::Health;
+use crate::delivery::lanes::{Last, PerLane};
+use crate::delivery::options::{Options, Retry};
+use crate::delivery::queues::{CHUNK, ONE, Queues};
+use crate::delivery::settler::Settler;
+use crate::delivery::status::{Held, Published, SinkStatus};
+use crate::domain::UnixMs;
+use crate::formats::Format;
+use crate::sinks::Sink;
+use crate::store::{SinkId, Store};
+use crate::time::backoff::Jitter;
+use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
+
+/// The store is asked this often without any wake-up, in case one was never sent.
+const POLL: Duration = AT_LEAST_EVERY;
+
+/// At the end, what was answered but is not on the disk yet gets this long beyond the grace.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
+
+/// What the loops of all sinks share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) jitter: Arc<Jitter>,
+    pub(super) settler: Settler,
+    pub(super) wake: watch::Receiver<u64>,
+    /// Once the daemon stops: until when deliveries may end.
+    pub(super) stopping: watch::Receiver<Option<Instant>>,
+}
+
+/// What is the sink's own.
+pub(super) struct Identity {
+    pub(super) id: SinkId,
+    pub(super) name: String,
+    pub(super) options: Options,
+    pub(super) format: Format,
+    pub(super) sink: Arc<dyn Sink>,
+    /// Whether it is the only one: then a closed stream is the end, not a defect.
+    pub(super) alone: bool,
+}
+
+/// How the end went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Deliveries that were given up while the receiver had not answered; they are made again at the next start.
+    pub cut_off: usize,
+    /// Deliveries that were answered, but could not be recorded; they are made again too.
+    pub unrecorded: usize,
+}
+
+/// See the module.
+pub(super) struct Supervisor {
+    shared: Shared,
+    identity: Identity,
+    retry: Arc<Retry>,
+    queues: Queues,
+    tasks: JoinSet<Report>,
+    in_flight: HashMap<Id, InFlight>,
+    under_way: PerLane<usize>,
+    last: Last,
+    breaker: Breaker,
+    health: Health,
+    held: Option<Held>,
+    busy_until: Option<Instant>,
+    /// No success since an attempt that began then. After a start nobody knows when that was.
+    failing_since: Option<UnixMs>,
+    /// An outage that is over: what was first attempted from then on is to be made due.
+    bringing_forward: Option<UnixMs>,
+    /// To be said: it works again.
+    recovered: bool,
+    store_failures: u32,
+    store_again_at: Option<Instant>,
+    poll_at: Instant,
+    seen_wake: u64,
+    turns: Turns,
+    published: watch::Sender<Published>,
+}
+
+/// What may be begun now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Allowance {
+    All,
+    Probe,
+    Nothing { before: Option<Instant> },
+}
+
+impl Supervisor {
+    pub(super) fn new(shared: Shared, identity: Identity, turns: Turns) -> (Self, watch::Receiver<Published>) {
+        let status = SinkStatus { name: identity.name.clone(), in_flight: 0, failing: false, held: None };
+        let (published, receiver) = watch::channel(Published { status, idle_after: None });
+        let mut queues = Queues::default();
+        queues.look_everywhere();
+        let now = shared.clock.monotonic();
+        let supervisor = Self {
+            retry: Arc::new(identity.options.retry.clone()),
+            queues,
+            tasks: JoinSet::new(),
+            in_flight: HashMap::new(),
+            under_way: PerLane::default(),
+            last: Last::default(),
+            breaker: Breaker::new(),
+            health: Health::default(),
+            held: None,
+            busy_until: None,
+            failing_since: Some(UnixMs::MIN),
+            bringing_forward: None,
+            recovered: false,
+            store_failures: 0,
+            store_again_at: None,
+            poll_at: now + POLL,
+            seen_wake: 0,
+            turns,
+            published,
+            shared,
+            identity,
+        };
+        (supervisor, receiver)
+    }
+
+    /// Until the daemon stops.
+    pub(super) async fn run(mut self) -> Drained {
+        loop {
+            self.turns.turned();
+            if self.shared.stopping.borrow_and_update().is_some() {
+                return self.finish().await;
+            }
+            self.notice_what_may_be_new();
+            self.store_work().await;
+            self.begin_what_may_begin().await;
+            self.publish();
+            let next_turn = self.next_turn();
+            tokio::select! {
+                Some(joined) = self.tasks.join_next_with_id() => {
+                    self.ended(joined);
+                    while let Some(joined) = self.tasks.try_join_next_with_id() {
+                        self.ended(joined);
+                    }
+                }
+                _ = self.shared.wake.changed() => {}
+                _ = self.shared.stopping.changed() => {}
+                () = sleep_until(next_turn) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.clock.monotonic()
+    }
+
+    /// The wake-up is registered before the store is asked, so that none is missed in between.
+    fn notice_what_may_be_new(&mut self) {
+        let wake = *self.shared.wake.borrow_and_update();
+        let now = self.now();
+        if wake != self.seen_wake || now >= self.poll_at {
+            self.seen_wake = wake;
+            self.poll_at = now + POLL;
+            self.queues.look_everywhere();
+        }
+        self.queues.note_time(self.shared.clock.wall());
+        for passed in [&mut self.busy_until, &mut self.store_again_at] {
+            passed.take_if(|until| *until <= now);
+        }
+    }
+
+    async fn begin_what_may_begin(&mut self) {
+        match self.allowance() {
+            Allowance::Nothing { .. } => self.queues.give_back(),
+            Allowance::Probe => {
+                if self.queues.must_look() && self.look(ONE).await {
+                    self.begin_next(true);
+                }
+                self.queues.give_back();
+            }
+            Allowance::All => {
+                while self.in_flight.len() < self.workers() {
+                    if self.queues.must_look() && !self.look(CHUNK).await {
+                        return;
+                    }
+                    let mut begun = false;
+                    while self.begin_next(false) {
+                        begun = true;
+                        if self.queues.must_look() {
+                            break;
+                        }
+                    }
+                    if !begun {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn allowance(&self) -> Allowance {
+        if self.held.is_some() {
+            return Allowance::Nothing { before: None };
+        }
+        if self.busy_until.is_some() {
+            return Allowance::Nothing { before: self.busy_until };
+        }
+        match self.breaker.admission(self.now()) {
+            Admission::All => Allowance::All,
+            Admission::Probe => Allowance::Probe,
+            Admission::NotBefore(next) => Allowance::Nothing { before: Some(next) },
+            Admission::Probing => Allowance::Nothing { before: None },
+        }
+    }
+
+    fn workers(&self) -> usize {
+        self.identity.options.concurrency.max(1)
+    }
+
+    fn next_turn(&self) -> Instant {
+        let now = self.now();
+        let mut next = self.poll_at;
+        if self.store_again_at.is_none() && (self.to_bring_forward().is_some() || self.recovered) {
+            return now;
+        }
+        if let Some(again) = self.store_again_at {
+            next = next.min(again);
+        }
+        match self.allowance() {
+            Allowance::Nothing { before } => next.min(before.unwrap_or(next)),
+            Allowance::All | Allowance::Probe => {
+                let due_in = |due: UnixMs| now + due.since(self.shared.clock.wall()).min(POLL);
+                next.min(self.queues.next_due().map_or(next, due_in))
+            }
+        }
+    }
+
+    /// Lets deliveries end until the deadline, then cuts them off. What was answered still gets a while to be recorded.
+    async fn finish(mut self) -> Drained {
+        let deadline = (*self.shared.stopping.borrow()).unwrap_or_else(|| self.now());
+        self.queues.give_back();
+        self.end_until(deadline).await;
+        let mut drained = Drained::default();
+        for delivery in self.in_flight.values() {
+            if !delivery.answered.load(Ordering::Relaxed) {
+                delivery.abort.abort();
+                drained.cut_off += 1;
+            }
+        }
+        let end = self.now() + LAST_SETTLEMENTS;
+        self.end_until(end).await;
+        drained.unrecorded = self.in_flight.len();
+        drained
+    }
+
+    async fn end_until(&mut self, deadline: Instant) {
+        while let Ok(Some(joined)) = timeout_at(deadline, self.tasks.join_next_with_id()).await {
+            self.turns.turned();
+            self.ended(joined);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What a sink's loop shows of itself.
+
+use super::{Allowance, Supervisor};
+use crate::delivery::breaker::Admission;
+use crate::delivery::lanes::PerLane;
+use crate::delivery::status::{Held, Published, SinkStatus};
+use crate::time::Instant;
+
+impl Supervisor {
+    /// After each turn.
+    pub(super) fn publish(&self) {
+        let now = self.now();
+        let wall = |at: Instant| self.shared.clock.wall().after(at.saturating_duration_since(now));
+        let held = self.held.or_else(|| {
+            if let Some(until) = self.busy_until {
+                return Some(Held::Busy { until: wall(until) });
+            }
+            match self.breaker.admission(now) {
+                Admission::All => None,
+                Admission::Probe => Some(Held::Probing { next: Some(wall(now)) }),
+                Admission::NotBefore(next) => Some(Held::Probing { next: Some(wall(next)) }),
+                Admission::Probing => Some(Held::Probing { next: None }),
+            }
+        });
+        let may_begin_more = match self.allowance() {
+            Allowance::Nothing { .. } => false,
+            Allowance::Probe | Allowance::All => self.queues.must_look() || self.queues.waiting() != PerLane::default(),
+        };
+        let idle = self.in_flight.is_empty() && !may_begin_more && self.to_bring_forward().is_none();
+        let status = SinkStatus {
+            name: self.identity.name.clone(),
+            in_flight: self.in_flight.len(),
+            failing: self.health.is_failing(),
+            held,
+        };
+        let published = Published { status, idle_after: idle.then_some(self.seen_wake) };
+        self.published.send_if_modified(|before| {
+            let changed = *before != published;
+            *before = published;
+            changed
+        });
+    }
+}

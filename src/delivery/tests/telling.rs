@@ -1,0 +1,103 @@
+//! What the log says, and what it never says.
+
+use std::io;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+
+/// Collects the log of this thread, which is where all tasks of a test run.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn lines(&self, level: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.trim_start().starts_with(level)).map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn listen() -> (Log, tracing::subscriber::DefaultGuard) {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(log.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_said_once_and_so_is_its_end() {
+    let (log, _guard) = listen();
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(200, Class::Live).await;
+    let receiver = Receiver::new(&world, |asked| {
+        let up = asked.at.since(START) >= HOUR;
+        (Duration::from_millis(1), if up { ACCEPTED } else { unavailable() })
+    });
+    let _delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+    until("all delivered", 2 * HOUR, async || world.waiting("crm").await == Waiting::default()).await;
+    sleep(MINUTE).await;
+    let warnings = log.lines("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("sink.name=\"crm\"") && warnings[0].contains("503 as asked"), "{warnings:?}");
+    let news = log.lines("INFO");
+    assert_eq!(news.len(), 2, "{news:?}");
+    assert!(news[0].contains("one message at a time") && news[1].contains("the sink works again"), "{news:?}");
+    assert!(news[1].contains("sink.waiting=19"), "it says how many wait: {news:?}");
+    assert_eq!(log.lines("ERROR"), Vec::<String>::new());
+    let attempts = log.lines("DEBUG");
+    assert_eq!(attempts.len(), receiver.attempts(), "one line for each attempt");
+    assert!(attempts.iter().all(|line| line.contains("message.id=\"m") && line.contains("http.status=")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
+    let (log, _guard) = listen();
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(2, Class::Live).await;
+    // What a message says must not show up at any level; its id may.
+    world
+        .second_connection()
+        .execute("UPDATE message SET raw = json_object('id', id, 'body', 'your code is 424242')", [])
+        .unwrap();
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), failed(400, None)));
+    let mut options = options(2);
+    options.retry.give_up_after = Some(MINUTE);
+    let _delivery = world.start(vec![("crm", options, receiver)]).await;
+    until("both are dead", HOUR, async || world.waiting("crm").await.dead == 2).await;
+    until("and said", MINUTE, async || log.lines("ERROR").len() == 2).await;
+    let mut dead = log.lines("ERROR");
+    dead.sort();
+    for (line, id) in dead.iter().zip(["m1", "m2"]) {
+        for part in [&format!("message.id=\"{id}\""), "sink.name=\"crm\"", "reason=\"gave_up\"", "400 as asked"] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+    let everything = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(!everything.contains("424242") && !everything.contains("your code"), "{everything}");
+}

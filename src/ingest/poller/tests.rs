@@ -1,0 +1,232 @@
+//! The loop on a feed in memory, with paused time: how often it asks when things go wrong.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Ending, Mode, Parts, Poller, Trouble};
+use crate::api::budget::{Budget, Limits, RateHeaders, WINDOW};
+use crate::api::{Error, KeyRefusal, Page, Response};
+use crate::domain::{Cursor, More, Row, Start, UnixMs};
+use crate::ingest::Feed;
+use crate::ingest::coverage::Rules;
+use crate::ingest::feed::Answer;
+use crate::store::{Chunk, Keep, SinkId, Store};
+use crate::time::{Clock, Instant, Turns};
+
+type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
+
+/// Answers each request, 50 ms later, as its script says.
+#[derive(Clone)]
+struct Double {
+    clock: Clock,
+    script: Arc<Mutex<Box<Script>>>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+    keys: usize,
+    key: usize,
+}
+
+impl Feed for Double {
+    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, _: UnixMs) -> Answer {
+        let number = {
+            let mut asked = self.asked.lock().unwrap();
+            asked.push(self.clock.monotonic());
+            asked.len()
+        };
+        let page = (self.script.lock().unwrap())(number, cursor, limit);
+        let date = Some(self.clock.wall());
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Response { date, rate: RateHeaders::default(), page }
+        })
+    }
+
+    fn identity(&self) -> (String, String) {
+        ("https://api".to_owned(), format!("key {}", self.key))
+    }
+
+    fn next_key(&mut self) -> bool {
+        self.key = (self.key + 1) % self.keys;
+        self.key != 0
+    }
+}
+
+struct World {
+    double: Double,
+    store: Store,
+    clock: Clock,
+    _dir: tempfile::TempDir,
+}
+
+const BEGAN: UnixMs = UnixMs(1_700_000_000_000);
+
+impl World {
+    async fn new(script: impl FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send + 'static) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.write(|spool| spool.register_sinks(&["all".to_owned()], UnixMs::MAX)).await.unwrap();
+        let clock = Clock::starting_at(BEGAN);
+        let script: Box<Script> = Box::new(script);
+        let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
+        let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0 };
+        Self { double, store, clock, _dir: dir }
+    }
+
+    fn poller(&self, mode: Mode) -> Poller<Double> {
+        let limits = Limits { requests: 120, window: WINDOW, head_interval: Duration::from_secs(1) };
+        Poller::new(Parts {
+            feed: self.double.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            budget: Budget::in_memory(limits),
+            rules: Rules::new(Start::Beginning, Duration::from_secs(3600), Duration::from_secs(60)),
+            mode,
+            keep_delivered: Keep::Forever,
+            accept_account: false,
+            released: Box::new(|| ()),
+            turns: Turns::new(&self.clock),
+        })
+    }
+
+    /// Runs for so long; how many requests there were.
+    async fn run_for(&self, length: Duration) -> Result<usize, Trouble> {
+        let (stop, stops) = watch::channel(false);
+        let running = tokio::spawn(self.poller(Mode::Run).run(stops));
+        tokio::time::sleep(length).await;
+        stop.send_replace(true);
+        assert_eq!(running.await.unwrap()?, Ending::Stopped);
+        Ok(self.asked())
+    }
+
+    fn asked(&self) -> usize {
+        self.double.asked.lock().unwrap().len()
+    }
+
+    /// The ids that were released, in order.
+    async fn released(&self) -> Vec<String> {
+        let all = Chunk { rows: 1_000_000, bytes: usize::MAX };
+        let read = self.store.read(move |spool| {
+            let mut ids = Vec::new();
+            for class in [crate::domain::Class::Backfill, crate::domain::Class::Live] {
+                let claims = spool.claim_fresh(SinkId(1), class, all, |_| false)?;
+                ids.extend(claims.into_iter().map(|claim| claim.id));
+            }
+            Ok(ids)
+        });
+        read.await.unwrap()
+    }
+}
+
+fn row(number: i64) -> Row {
+    let time = UnixMs(BEGAN.0 - 10_000_000 + number * 1000);
+    Row {
+        id: format!("m{number}"),
+        readable: true,
+        time,
+        ingested: Some(time),
+        number: Some("n".to_owned()),
+        raw: "{}".into(),
+    }
+}
+
+/// Rows `count` down to 1, ten a page; the cursor is the number of the last row seen.
+fn page(count: i64, cursor: Option<&Cursor>) -> Page {
+    let from = cursor.map_or(count, |cursor| cursor.0.parse::<i64>().unwrap() - 1);
+    let to = (from - 9).max(1);
+    let rows = (to..=from).rev().map(row).collect();
+    let more = if to > 1 { More::Cursor(Cursor(to.to_string())) } else { More::End };
+    Page { rows, more, total: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_is_down_for_a_day_is_asked_once_a_minute_and_then_read() {
+    let world = World::new(|_, _, _| Err(Error::Server(503))).await;
+    let asked = world.run_for(Duration::from_secs(24 * 3600)).await.unwrap();
+    assert!((1440..1700).contains(&asked), "{asked} requests in a day");
+    *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(35, cursor)));
+    world.run_for(Duration::from_secs(60)).await.unwrap();
+    let expected: Vec<String> = (1..=35).map(|number| format!("m{number}")).collect();
+    assert_eq!(world.released().await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_keys_are_tried_again_once_a_minute() {
+    let refusal = KeyRefusal { status: 401, code: "UNAUTHORIZED".to_owned() };
+    let mut world = World::new(move |_, _, _| Err(Error::KeyRefused(refusal.clone()))).await;
+    world.double.keys = 3;
+    let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
+    assert!((3 * 60..=3 * 61).contains(&asked), "{asked} requests in an hour with three keys");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_that_goes_in_circles_is_no_hot_loop_and_live_messages_pass() {
+    // Behind the first page every cursor leads to itself.
+    let world = World::new(|number, cursor, _| {
+        let count = if number < 1000 { 35 } else { 36 };
+        let mut page = page(count, cursor);
+        if let (Some(cursor), More::Cursor(_)) = (cursor, &page.more) {
+            page.more = More::Cursor(cursor.clone());
+        }
+        Ok(page)
+    })
+    .await;
+    let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
+    let polls = 3600;
+    assert!(asked < polls + 200, "{} requests beside the polls in an hour", asked - polls);
+    let released = world.released().await;
+    assert!(released.contains(&"m36".to_owned()), "a live message waits for a walk in trouble");
+    assert!(released.contains(&"m26".to_owned()), "what was read of a stalled gap is handed on: {released:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_too_large_is_read_row_by_row() {
+    let world = World::new(|_, cursor, limit| {
+        let mut page = page(35, cursor);
+        let large = page.rows.iter().any(|row| row.id == "m17");
+        if limit > 1 {
+            return if large { Err(Error::TooLarge { cap: 1 }) } else { Ok(page) };
+        }
+        page.rows.truncate(1);
+        let last = page.rows[0].id.trim_start_matches('m').to_owned();
+        page.more = if last == "1" { More::End } else { More::Cursor(Cursor(last)) };
+        Ok(page)
+    })
+    .await;
+    world.run_for(Duration::from_secs(120)).await.unwrap();
+    assert_eq!(world.released().await.len(), 35);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_ends_when_all_was_read_and_gives_up_on_an_api_that_is_down() {
+    let world = World::new(|_, cursor, _| Ok(page(135, cursor))).await;
+    let (_stop, stops) = watch::channel(false);
+    assert_eq!(world.poller(Mode::Once).run(stops.clone()).await.unwrap(), Ending::CaughtUp);
+    assert_eq!(world.released().await.len(), 135);
+    *world.double.script.lock().unwrap() = Box::new(|_, _, _| Err(Error::Server(500)));
+    let ending = world.poller(Mode::Once).run(stops).await.unwrap();
+    assert_eq!(ending, Ending::GaveUp("500 from the API".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_account_ends_it_before_anything_is_stored() {
+    let mut world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
+    world.run_for(Duration::from_secs(5)).await.unwrap();
+    world.double.key = 7;
+    let other = |_: usize, _: Option<&Cursor>, _: u32| {
+        let mut page = page(3, None);
+        for row in &mut page.rows {
+            row.id = format!("other {}", row.id);
+            row.number = Some("other".to_owned());
+        }
+        Ok(page)
+    };
+    *world.double.script.lock().unwrap() = Box::new(other);
+    let before = world.store.read(|spool| Ok((spool.load_coverage()?, spool.account()?))).await.unwrap();
+    assert!(matches!(world.run_for(Duration::from_secs(5)).await, Err(Trouble::OtherAccount)));
+    let after = world.store.read(|spool| Ok((spool.load_coverage()?, spool.account()?))).await.unwrap();
+    assert_eq!(before, after);
+    *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(6, cursor)));
+    world.run_for(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(world.released().await.len(), 6, "a known message tells that it is the same account");
+}

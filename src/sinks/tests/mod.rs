@@ -1,0 +1,10 @@
+//! The sinks against real sockets and real pipes.
+
+mod http;
+mod stdout;
+
+use super::Outgoing;
+
+fn message(id: &str, body: &str) -> Outgoing {
+    Outgoing { id: id.to_owned(), content_type: "application/json", body: body.as_bytes().to_vec() }
+}

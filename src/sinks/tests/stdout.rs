@@ -1,0 +1,171 @@
+//! Lines on real pipes, and on streams that misbehave.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::message;
+use crate::sinks::stdout::LineSink;
+use crate::sinks::{Attempt, Attempting, Sink};
+
+const WRITTEN: Attempt = Attempt::Accepted { status: None };
+const SOON: Duration = Duration::from_secs(10);
+
+fn pipe() -> (io::PipeReader, LineSink) {
+    let (reader, writer) = io::pipe().unwrap();
+    (reader, LineSink::new(File::from(OwnedFd::from(writer))).unwrap())
+}
+
+async fn ended(attempting: Attempting) -> Attempt {
+    timeout(SOON, attempting).await.unwrap()
+}
+
+#[tokio::test]
+async fn lines_leave_in_the_order_in_which_they_were_begun() {
+    let (reader, sink) = pipe();
+    let begun: Vec<Attempting> = (0..100).map(|number| sink.begin(message("m", &format!("{{{number}}}")))).collect();
+    // Polled the other way round.
+    let attempts = timeout(SOON, join_all(begun.into_iter().rev())).await.unwrap();
+    assert!(attempts.into_iter().all(|attempt| attempt == WRITTEN));
+    drop(sink);
+    let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+    assert_eq!(lines, (0..100).map(|number| format!("{{{number}}}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_closed_pipe_is_closed_for_good() {
+    let (reader, sink) = pipe();
+    assert_eq!(ended(sink.begin(message("m1", "1"))).await, WRITTEN);
+    drop(reader);
+    assert_eq!(ended(sink.begin(message("m2", "2"))).await, Attempt::Closed);
+    assert_eq!(ended(sink.begin(message("m3", "3"))).await, Attempt::Closed);
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_waited_for() {
+    let (mut reader, sink) = pipe();
+    // More than a pipe holds.
+    let long = "x".repeat(1 << 20);
+    let mut first = sink.begin(message("m1", &long));
+    let mut second = sink.begin(message("m2", "2"));
+    // Nothing is read: neither may end. They cannot end later either until somebody reads, so a short look is enough.
+    assert!(timeout(Duration::from_millis(200), &mut first).await.is_err());
+    assert_eq!((&mut second).now_or_never(), None);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        all
+    });
+    assert_eq!(ended(first).await, WRITTEN);
+    assert_eq!(ended(second).await, WRITTEN);
+    drop(sink);
+    assert_eq!(reading.await.unwrap(), format!("{long}\n2\n"), "nothing was lost");
+}
+
+#[tokio::test]
+async fn a_line_that_was_given_up_before_its_turn_is_not_written() {
+    let (mut reader, sink) = pipe();
+    let first = sink.begin(message("m1", &"x".repeat(1 << 20)));
+    drop(sink.begin(message("m2", "given up")));
+    let third = sink.begin(message("m3", "3"));
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        all
+    });
+    assert_eq!((ended(first).await, ended(third).await), (WRITTEN, WRITTEN));
+    drop(sink);
+    assert!(!reading.await.unwrap().contains("given up"));
+}
+
+/// A stream that takes or refuses each write as it is told; afterwards it takes everything.
+#[derive(Clone, Default)]
+struct Moody {
+    moods: Arc<Mutex<VecDeque<Result<usize, ErrorKind>>>>,
+    taken: Arc<Mutex<Vec<u8>>>,
+    writes: Arc<Mutex<usize>>,
+}
+
+impl Moody {
+    fn new(moods: impl IntoIterator<Item = Result<usize, ErrorKind>>) -> Self {
+        Self { moods: Arc::new(Mutex::new(moods.into_iter().collect())), ..Self::default() }
+    }
+
+    fn taken(&self) -> String {
+        String::from_utf8(self.taken.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Moody {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        *self.writes.lock().unwrap() += 1;
+        let taken = self.moods.lock().unwrap().pop_front().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
+        self.taken.lock().unwrap().extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_line_is_one_write() {
+    let stream = Moody::default();
+    let sink = LineSink::new(stream.clone()).unwrap();
+    assert_eq!(ended(sink.begin(message("m1", "{\"a\":1}"))).await, WRITTEN);
+    assert_eq!((stream.taken().as_str(), *stream.writes.lock().unwrap()), ("{\"a\":1}\n", 1));
+}
+
+#[tokio::test]
+async fn parts_interruptions_and_a_non_blocking_stream_do_no_harm() {
+    use ErrorKind::{Interrupted, WouldBlock};
+    let stream = Moody::new([Ok(3), Err(Interrupted), Err(WouldBlock), Ok(1), Err(WouldBlock), Err(WouldBlock)]);
+    let sink = LineSink::new(stream.clone()).unwrap();
+    assert_eq!(ended(sink.begin(message("m1", "0123456789"))).await, WRITTEN);
+    assert_eq!(stream.taken(), "0123456789\n");
+}
+
+#[tokio::test]
+async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
+    use ErrorKind::StorageFull;
+    let full = Attempt::Failed {
+        status: None,
+        retry_after: None,
+        answer: format!("cannot write the line: {}", io::Error::from(StorageFull)),
+    };
+    // Nothing left, then a part left; the message that comes next is another one.
+    let stream = Moody::new([Err(StorageFull), Ok(4), Err(StorageFull), Err(StorageFull)]);
+    let sink = LineSink::new(stream.clone()).unwrap();
+    assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
+    assert_eq!(stream.taken(), "");
+    assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
+    assert_eq!(stream.taken(), "firs");
+    // Still full: the rest of the first line goes before all else.
+    assert_eq!(ended(sink.begin(message("m2", "second"))).await, full);
+    assert_eq!(ended(sink.begin(message("m2", "second"))).await, WRITTEN);
+    assert_eq!(stream.taken(), "first\nsecond\n");
+}
+
+#[tokio::test]
+async fn completing_a_line_is_its_delivery() {
+    let stream = Moody::new([Ok(4), Err(ErrorKind::StorageFull)]);
+    let sink = LineSink::new(stream.clone()).unwrap();
+    assert!(matches!(ended(sink.begin(message("m1", "first"))).await, Attempt::Failed { .. }));
+    assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
+    assert_eq!(stream.taken(), "first\n", "it was not written twice");
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_nothing_is_a_failure_and_not_a_loop() {
+    let stream = Moody::new([Ok(0)]);
+    let sink = LineSink::new(stream).unwrap();
+    assert!(matches!(ended(sink.begin(message("m1", "x"))).await, Attempt::Failed { .. }));
+}

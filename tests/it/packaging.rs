@@ -1,0 +1,286 @@
+//! What comes beside the code says the same as the code: README, gates, service units, container.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_joltsms-relay");
+const UNITS: [&str; 2] = ["systemd/joltsms-relay.service", "systemd/joltsms-relay@.service"];
+const KEY: (&str, &str) = ("JOLTSMS_API_KEY", "jolt_sk_0123456789abcdef0123456789abcdef");
+
+#[test]
+fn the_readme_begins_with_two_commands_that_ci_runs_too() {
+    let readme = read("README.md");
+    let commands = commands(&readme);
+    let position = |command: &str| commands.iter().position(|found| found == command);
+    let (demo, tests) = ("cargo run --example demo", "cargo test --workspace");
+    assert!(position(demo).is_some_and(|at| at < 2) && position(tests).is_some_and(|at| at < 2), "{commands:?}");
+    assert!(read(".ci/run").lines().any(|line| line == format!("tests() {{ run {tests}; }}")));
+    assert!(root().join("examples/demo.rs").exists());
+    for command in [demo, tests] {
+        assert!(read("justfile").lines().any(|line| line.trim() == command), "{command}");
+    }
+}
+
+#[test]
+fn just_runs_what_ci_runs() {
+    let (ci, justfile) = (read(".ci/run"), read("justfile"));
+    let gates = ci.lines().find_map(|line| line.strip_prefix("gates=(")?.strip_suffix(')')).unwrap();
+    let gates: Vec<&str> = gates.split_whitespace().collect();
+    for gate in &gates {
+        let begin = ci.find(&format!("\n{gate}() ")).unwrap_or_else(|| panic!("{gate} is no function of .ci/run"));
+        let body = ci[begin..].split("\n}").next().unwrap();
+        // Installing and building for the gate itself is not the gate.
+        let commands = body.split("run ").skip(1).filter_map(|rest| rest.lines().next());
+        let commands = commands.map(|line| line.trim_end_matches([' ', '}', ';']).replace('"', "'"));
+        for command in commands.filter(|command| command.starts_with("cargo") || command.starts_with("env")) {
+            if !["install", "build"].iter().any(|verb| command.contains(&format!("cargo {verb}"))) {
+                assert!(justfile.lines().any(|line| line.trim() == command), "{gate}: `{command}` is not in justfile");
+            }
+        }
+        let recipe = |line: &str| line == format!("{gate}:");
+        assert!(justfile.lines().any(recipe), "justfile has no recipe for {gate}");
+    }
+    assert!(justfile.contains("\nci:\n    .ci/run\n"));
+}
+
+#[test]
+fn the_ci_script_can_be_run() {
+    let path = root().join(".ci/run");
+    assert_ne!(fs::metadata(&path).unwrap().permissions().mode() & 0o100, 0, "not executable");
+    assert!(read(".ci/run").contains("\nset -euo pipefail\n"));
+    expect_success(Command::new("bash").arg("-n").arg(path));
+}
+
+#[test]
+fn every_configuration_in_the_readme_is_valid() {
+    let readme = read("README.md");
+    let configurations = blocks(&readme, "toml");
+    assert!(configurations.len() >= 2, "{}", configurations.len());
+    for configuration in configurations {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        fs::write(&file, &configuration).unwrap();
+        let url = ("CRM_URL", "https://crm.example.com/hooks/sms?token=secret");
+        let said = expect_success(relay(dir.path(), &[KEY, url]).arg("check").arg("--config").arg(&file));
+        assert!(!said.contains("warning") && !said.contains("secret"), "{configuration}\n{said}");
+    }
+}
+
+#[test]
+fn the_readme_names_commands_that_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = expect_success(relay(dir.path(), &[]).arg("--help"));
+    for command in commands(&read("README.md")) {
+        let mut words = command.split_whitespace().skip_while(|word| *word != "joltsms-relay").skip(1);
+        let verb = words.next().filter(|verb| verb.starts_with(char::is_alphabetic));
+        // A container's or a unit's name is no program.
+        if let Some(verb) = verb.filter(|_| command.starts_with("joltsms-relay")) {
+            assert!(help.lines().any(|line| line.starts_with(&format!("  {verb} "))), "{command}");
+        }
+        for flag in words.filter(|word| word.starts_with("--") && command.starts_with("joltsms-relay")) {
+            let run_help = expect_success(relay(dir.path(), &[]).args(["run", "--help"]));
+            let flag = flag.split('=').next().unwrap();
+            assert!(run_help.contains(flag), "{command}: {flag}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_and_the_help_agree_on_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = expect_success(relay(dir.path(), &[]).arg("--help"));
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, codes) = help.split_once("Exit codes: ").unwrap();
+    let numbers = |text: &str| {
+        let parts = text.split(|next: char| !next.is_ascii_digit());
+        parts.filter_map(|part| part.parse().ok()).collect::<Vec<u8>>()
+    };
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")).filter_map(|row| row.split_once(" |"));
+    let rows: Vec<u8> = rows.flat_map(|(code, _)| numbers(code)).collect();
+    assert_eq!(rows, numbers(codes), "README.md (left), --help (right)");
+}
+
+#[test]
+fn the_units_say_what_the_program_needs() {
+    for name in UNITS {
+        let unit = read(name);
+        let has = |line: &str| unit.lines().any(|found| found == line);
+        for line in [
+            "Type=notify",
+            "NotifyAccess=main",
+            "DynamicUser=yes",
+            "StateDirectoryMode=0700",
+            "Restart=on-failure",
+            "RestartPreventExitStatus=2 65 78",
+            "Environment=JOLTSMS_API_KEY_FILE=%d/joltsms-api-key",
+            "ProtectSystem=strict",
+            "CapabilityBoundingSet=",
+        ] {
+            assert!(has(line), "{name}: {line}");
+        }
+        assert!(value(&unit, "LoadCredential").starts_with("joltsms-api-key:/etc/joltsms-relay/"), "{name}");
+        let seconds = |key| value(&unit, key).strip_suffix('s').unwrap().parse::<u32>().unwrap();
+        // daemon::run gives what is in flight 8 seconds, and the last results 2 more.
+        assert!(seconds("TimeoutStopSec") >= 20, "{name}");
+        // daemon::service stops feeding after a standstill of 20 seconds.
+        assert!(seconds("WatchdogSec") > 20, "{name}");
+        assert!(seconds("RestartSec") >= 5, "{name}");
+    }
+}
+
+#[test]
+fn the_unit_for_many_differs_only_in_names() {
+    let settings = |name: &str| -> Vec<String> {
+        let unit = read(name);
+        let settings = unit.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let general = |line: &str| {
+            line.replace(" --config /etc/joltsms-relay/%i.toml", "")
+                .replace("%i.api-key", "api-key")
+                .replace("joltsms-relay-%i", "joltsms-relay")
+                .replace(" for %i", "")
+        };
+        settings.map(general).collect()
+    };
+    assert_eq!(settings(UNITS[0]), settings(UNITS[1]));
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("systemd is not installed: not checked here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for name in UNITS {
+        let copy = dir.path().join(Path::new(name).file_name().unwrap());
+        fs::write(&copy, read(name).replace("/usr/local/bin/joltsms-relay", PROGRAM)).unwrap();
+        let Output { status, stdout, stderr } =
+            Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
+        let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+        assert!(status.success() && said.is_empty(), "{name}: {said}");
+        // In tenths: an exposure of at most 2.0.
+        let mut security = Command::new("systemd-analyze");
+        expect_success(security.args(["security", "--no-pager", "--offline=true", "--threshold=20"]).arg(&copy));
+    }
+}
+
+#[test]
+fn the_image_runs_without_root_on_a_volume_that_it_owns() {
+    let dockerfile = read("Dockerfile");
+    let last_stage: Vec<&str> = dockerfile.rsplit("\nFROM ").next().unwrap().lines().collect();
+    let argument = |instruction: &str| {
+        let mut found = last_stage.iter().filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
+        let one = found.next().unwrap_or_else(|| panic!("no {instruction}"));
+        assert_eq!(found.next(), None, "a second {instruction}");
+        one
+    };
+    let user = argument("USER");
+    let (uid, gid) = user.split_once(':').unwrap();
+    assert!(uid.parse::<u32>().unwrap() > 0 && gid.parse::<u32>().unwrap() > 0);
+    assert_eq!(argument("STOPSIGNAL"), "SIGTERM");
+    assert_eq!(argument("ENTRYPOINT"), r#"["joltsms-relay"]"#);
+    let volume = argument("VOLUME").strip_prefix("[\"").unwrap().strip_suffix("\"]").unwrap();
+    let owned = format!("RUN install -d -m 0700 -o {uid} -g {gid} {volume}");
+    let position = |line: &str| last_stage.iter().position(|found| *found == line).unwrap_or_else(|| panic!("{line}"));
+    // What is done to a volume after it was declared is lost.
+    assert!(position(&owned) < position(&format!("VOLUME [\"{volume}\"]")));
+
+    let settings =
+        last_stage.iter().filter_map(|line| line.strip_prefix("ENV ")).map(|line| line.split_once('=').unwrap());
+    let mut settings: Vec<(&str, &str)> = settings.collect();
+    assert!(settings.contains(&("JOLTSMS_RELAY_STATE__DIR", volume)));
+    assert!(settings.contains(&("JOLTSMS_RELAY_LOG__FORMAT", "json")));
+    settings.extend([
+        KEY,
+        ("JOLTSMS_RELAY_SINKS__CRM__TYPE", "http"),
+        ("JOLTSMS_RELAY_SINKS__CRM__URL", "https://crm.example.com/hooks/sms"),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let said = expect_success(relay(dir.path(), &settings).arg("check"));
+    let state = said.lines().find_map(|line| line.strip_prefix("state")).unwrap();
+    assert_eq!(state.trim(), volume);
+    assert!(said.contains("https://crm.example.com/"), "{said}");
+}
+
+#[test]
+fn the_image_is_built_from_what_is_there() {
+    let (dockerfile, ignored) = (read("Dockerfile"), read(".dockerignore"));
+    let sent: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    assert!(ignored.lines().any(|line| line == "*"), "everything else stays out: the state, keys, target");
+    let copies =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.contains("--from"));
+    for copy in copies {
+        let words: Vec<&str> = copy.split_whitespace().collect();
+        let (_, from) = words.split_last().unwrap();
+        for source in from {
+            assert!(root().join(source).exists() && sent.contains(source), "COPY {source}");
+        }
+    }
+    // What the sources include at build time must be there as well.
+    let config = read("src/config/mod.rs");
+    assert!(config.contains("include_str!(\"../../config.example.toml\")") && sent.contains(&"config.example.toml"));
+}
+
+#[test]
+fn the_changelog_knows_this_version() {
+    let heading = format!("## [{}]", env!("CARGO_PKG_VERSION"));
+    assert!(read("CHANGELOG.md").lines().any(|line| line.starts_with(&heading)), "{heading}");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The relay with nothing of this machine's environment and configuration.
+fn relay(home: &Path, environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("HOME", home).envs(environment.iter().copied()).current_dir(home);
+    command
+}
+
+/// What it printed, on either stream.
+fn expect_success(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let said = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
+    assert!(status.success(), "{command:?}: {status}\n{said}");
+    said
+}
+
+/// The one value of a key in a unit.
+fn value<'u>(unit: &'u str, key: &str) -> &'u str {
+    unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("no {key}"))
+}
+
+/// Fenced blocks of a language.
+fn blocks(markdown: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}");
+    let (mut found, mut block) = (Vec::new(), None);
+    for line in markdown.lines() {
+        match &mut block {
+            None if line == begin => block = Some(String::new()),
+            Some(_) if line == "```" => found.extend(block.take()),
+            Some(text) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            None => {}
+        }
+    }
+    found
+}
+
+/// The commands of a document, without their comments and variables before them; continued lines are joined.
+fn commands(markdown: &str) -> Vec<String> {
+    let text = blocks(markdown, "sh").concat().replace("\\\n", " ");
+    let lines = text.lines().map(|line| line.split(" #").next().unwrap_or(line).trim());
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_variable = |word: &&str| word.split_once('=').is_some_and(|(name, _)| !name.starts_with('-'));
+    lines.map(|line| line.split_whitespace().skip_while(is_variable).collect::<Vec<_>>().join(" ")).collect()
+}
