@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -125,6 +126,21 @@ impl Delivery {
             if published.is_empty() {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Resolves if the loop of a sink has ended though nobody asked it to. That is a bug of ours (a panic, which was
+    /// reported where it happened); the process should end with an error, so that it is started again.
+    pub fn broken(&self) -> impl Future<Output = ()> + Send + 'static {
+        let published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
+        async move {
+            let ends =
+                published.into_iter().map(|mut sink| Box::pin(async move { sink.wait_for(|_| false).await.is_err() }));
+            let ends: Vec<_> = ends.collect();
+            if ends.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            select_all(ends).await;
         }
     }
 

@@ -145,6 +145,36 @@ async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off() {
+    for restarted in [false, true] {
+        let world = World::new();
+        world.register(&["crm"]).await;
+        world.release(12, Class::Live).await;
+        let receiver = Receiver::new(&world, |asked| {
+            let up = asked.at.since(START) >= 8 * HOUR;
+            (Duration::from_millis(1), if up { ACCEPTED } else { unavailable() })
+        });
+        let mut delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+        sleep(7 * HOUR).await;
+        if restarted {
+            delivery.drain(Duration::ZERO).await;
+            delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+            // It has to find out again that nothing gets through.
+            world.release(10, Class::Live).await;
+            delivery.waker().wake();
+        }
+        sleep(HOUR).await;
+        let next: i64 =
+            world.second_connection().query_row("SELECT max(due) FROM delivery", [], |row| row.get(0)).unwrap();
+        assert!(UnixMs(next).since(world.clock.wall()) > HOUR, "the back-off is long by now");
+        let expected = if restarted { 23 } else { 13 };
+        world.release(1, Class::Live).await;
+        delivery.waker().wake();
+        until("all delivered", 2 * MINUTE, async || receiver.accepted() == expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_that_are_never_taken_do_not_keep_the_others() {
     let world = World::new();
     world.register(&["crm"]).await;

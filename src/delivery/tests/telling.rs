@@ -1,7 +1,10 @@
 //! What the log says, and what it never says.
 
 use std::io;
+use std::sync::LazyLock;
 
+use tracing::Dispatch;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -36,16 +39,25 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-fn listen() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
+/// While there is only one subscriber, tracing asks the thread that meets a log statement first whether anybody wants
+/// it, and tests on other threads do not. With a second one that lives for ever it asks all of them.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(subscriber(Log::default())));
+
+fn subscriber(log: Log) -> impl tracing::Subscriber + Send + Sync {
+    tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .without_time()
         .with_target(false)
-        .with_writer(log.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
+        .with_writer(log)
+        .finish()
+}
+
+fn listen() -> (Log, DefaultGuard) {
+    LazyLock::force(&SECOND);
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(subscriber(log.clone()));
+    (log, guard)
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,3 +87,27 @@ async fn a_panic_over_one_message_is_a_failure_of_that_message() {
     until("and it is put off", MINUTE, async || world.waiting("crm").await.retry == 1).await;
     assert!(receiver.attempts() < 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_breaks_is_reported() {
+    struct Breaks;
+    impl Sink for Breaks {
+        fn takes_lines(&self) -> bool {
+            false
+        }
+
+        fn begin(&self, _: Outgoing) -> Attempting {
+            panic!("as the test wants it")
+        }
+    }
+    let world = World::new();
+    let delivery =
+        world.start(vec![("good", options(1), Receiver::healthy(&world)), ("bad", options(1), Arc::new(Breaks))]).await;
+    let broken = delivery.broken();
+    tokio::pin!(broken);
+    assert!(tokio::time::timeout(HOUR, &mut broken).await.is_err(), "all is well");
+    world.release(1, Class::Live).await;
+    delivery.waker().wake();
+    tokio::time::timeout(MINUTE, broken).await.unwrap();
+    assert!(delivery.idle().await.unwrap(), "its message waits");
+}
