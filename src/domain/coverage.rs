@@ -168,6 +168,22 @@ impl Anomaly {
             Self::Stalled => "stalled",
         }
     }
+
+    /// What happened, for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::UnreadableRow => "a message without an id came: it is kept in the state, but cannot be delivered",
+            Self::BelowWatermark => "a message showed up longer after its time than ids are remembered: not delivered",
+            Self::RefusedCursor => "the API refuses a cursor that it gave out: reading on another way",
+            Self::EmptyPage => "the API gave an empty page where it had promised messages: asking again",
+            Self::NoProgress => "the API's pages lead nowhere: asking again",
+            Self::UnreadablePage => "a page of older messages could not be read; trying again",
+            Self::Restarted => "reading older messages again from the newest one on",
+            Self::Stalled => {
+                "older messages cannot be read to the end: what was read is handed on, the rest is still tried"
+            }
+        }
+    }
 }
 
 /// A row to store.

@@ -39,9 +39,17 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
 
 /// Layers of the client that add nothing for a reader.
 fn is_wrapping(text: &str) -> bool {
-    ["client error (", "tcp connect error", "connection error", "error sending request", "error trying to connect"]
-        .iter()
-        .any(|wrapping| text.starts_with(wrapping))
+    [
+        "client error (",
+        "tcp connect error",
+        "connection error",
+        "error sending request",
+        "error trying to connect",
+        "request or response body error",
+        "error reading a body from connection",
+    ]
+    .iter()
+    .any(|wrapping| text.starts_with(wrapping))
 }
 
 fn plain_word(kind: ErrorKind) -> Option<&'static str> {

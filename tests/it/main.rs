@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api_faults;
+mod feed_faults;
 mod layering;
 mod main_job;
 mod packaging;

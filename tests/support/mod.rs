@@ -1,7 +1,9 @@
-//! What the tests of the whole program and the measurements share: the real binary, and a receiver.
+//! What the tests of the whole program and the measurements share: the real binary, a receiver, and a scene of both.
 
+pub(crate) mod cases;
 pub(crate) mod receiver;
 pub(crate) mod relay;
+pub(crate) mod scene;
 
 use std::time::Duration;
 

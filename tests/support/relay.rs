@@ -98,6 +98,12 @@ impl Setup {
     }
 }
 
+/// The `id` of a message.
+pub(crate) fn id_of(line: &str) -> String {
+    let message: serde_json::Value = serde_json::from_str(line).unwrap();
+    message["id"].as_str().unwrap().to_owned()
+}
+
 fn read_log(child: &mut Child) -> Arc<Mutex<String>> {
     let log = Arc::new(Mutex::new(String::new()));
     let written = Arc::clone(&log);
@@ -123,6 +129,11 @@ impl Relay {
         lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line on stdout; the log:\n{}", self.log()))
     }
 
+    /// The ids of the next messages on its stdout.
+    pub(crate) fn ids(&self, count: usize) -> Vec<String> {
+        (0..count).map(|_| id_of(&self.line())).collect()
+    }
+
     /// The lines of its stdout that nobody took yet, once it has ended.
     pub(crate) fn rest(&self) -> Vec<String> {
         self.lines.as_ref().unwrap().iter().collect()
@@ -136,6 +147,11 @@ impl Relay {
     /// Waits until the log has this text.
     pub(crate) fn wait_for_log(&self, text: &str) {
         wait_until(&format!("`{text}` in the log"), || self.log().contains(text), || self.log());
+    }
+
+    /// Waits until the log has this text so many times.
+    pub(crate) fn wait_for_log_times(&self, text: &str, times: usize) {
+        wait_until(&format!("`{text}` {times} times"), || self.log().matches(text).count() >= times, || self.log());
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -18,7 +18,7 @@ pub enum Setback {
     Refused,
     /// The page could not be read, while the API answers otherwise.
     Unreadable,
-    /// The page was empty, and said that nothing follows.
+    /// The page was empty, whatever it said to follow.
     EmptyPage,
     /// The page led to where this pass has been, or promised more without saying where.
     NoProgress,

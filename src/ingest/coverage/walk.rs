@@ -47,7 +47,8 @@ impl Draft<'_> {
         let id = self.coverage.walks[place].id;
         if !page.is_empty() {
             self.end_of_empty_answers(place);
-        } else if *page.more() == More::End {
+        } else if *page.more() != More::Lost {
+            // Also one that leads on: its cursor may lead past what should have been on it.
             let believed = self.rules.breaks(Broken::EmptyPage) || self.is_confirmed_empty(place);
             if !believed {
                 let next = self.set_back(place, Setback::EmptyPage);

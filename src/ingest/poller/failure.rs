@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lanes::Ask;
 use super::{Ending, Mode, Poller, RETRY, Trouble};
 use crate::api::{self, Error};
-use crate::domain::WalkId;
+use crate::domain::{Anomaly, WalkId};
 use crate::ingest::coverage::{Next, Setback};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
@@ -92,7 +92,11 @@ impl<F: Feed> Poller<F> {
                 Ok(None)
             }
             Ask::Head { .. } => Ok(self.head_failed(&error, now)),
-            Ask::Walk { id, .. } if too_large && !is_head => {
+            Ask::Walk { id, .. } if too_large => {
+                tracing::warn!(%error, "reading these older messages one by one");
+                if is_head {
+                    self.rest_head(now);
+                }
                 self.background.small = Some(*id);
                 Ok(None)
             }
@@ -104,10 +108,15 @@ impl<F: Feed> Poller<F> {
                     let wait = RETRY.jittered(self.background.failures, &self.jitter);
                     self.background.due = Some(now + wait);
                 }
-                tracing::debug!(kind = error.kind(), %error, "a page of older messages could not be read");
-                let setback = if refused { Setback::Refused } else { Setback::Unreadable };
+                let (setback, anomaly) = match refused {
+                    true => (Setback::Refused, Anomaly::RefusedCursor),
+                    false => (Setback::Unreadable, Anomaly::UnreadablePage),
+                };
                 // While the head fails as well it is not this walk's trouble.
-                if self.head.failures == 0 {
+                if self.head.failures > 0 {
+                    tracing::debug!(kind = error.kind(), %error, "{}", anomaly.sentence());
+                } else {
+                    tracing::warn!(kind = error.kind(), %error, "{}", anomaly.sentence());
                     self.set_back(*id, setback, now).await?;
                 }
                 Ok(None)

@@ -3,7 +3,7 @@
 use super::lanes::{Ask, Flight};
 use super::{Ending, Poller, RETRY, Trouble};
 use crate::api::{self, Error, Response};
-use crate::domain::{StoreOp, UnixMs};
+use crate::domain::{Anomaly, StoreOp, UnixMs};
 use crate::ingest::account::{self, Evidence, Verdict};
 use crate::ingest::coverage::{Next, Now, Page, Step};
 use crate::ingest::feed::Feed;
@@ -139,11 +139,11 @@ impl<F: Feed> Poller<F> {
             return Ok(next);
         }
         for op in &ops {
-            if let StoreOp::Count(anomaly) = op {
-                tracing::warn!(
-                    anomaly = anomaly.as_str(),
-                    "the API answered in a way that its documentation does not describe"
-                );
+            match op {
+                // Said where they happened, with the reason.
+                StoreOp::Count(Anomaly::UnreadablePage | Anomaly::RefusedCursor) => {}
+                StoreOp::Count(anomaly) => tracing::warn!(anomaly = anomaly.as_str(), "{}", anomaly.sentence()),
+                _ => {}
             }
         }
         let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));

@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) refuse: f64,
     pub(super) empty: f64,
     pub(super) empty_head: f64,
+    /// Empty pages behind a cursor that lead on.
+    pub(super) hollow: f64,
     pub(super) unreadable_page: f64,
     pub(super) lost_cursor: f64,
     pub(super) same_cursor: f64,
@@ -198,6 +200,10 @@ impl Feed {
             }
             Some(_) => More::Cursor(self.write_cursor(keys[PAGE - 1])),
         };
+        let leads_on = cursor.is_some() && matches!(more, More::Cursor(_));
+        if leads_on && self.world.hollow > 0.0 && fault(random, self.world.hollow) {
+            return Answer::Page(Vec::new(), more);
+        }
         let rows = keys.iter().take(PAGE).map(|key| self.row(&self.entries[self.numbers[&key.2]])).collect();
         Answer::Page(rows, more)
     }

@@ -1,0 +1,28 @@
+//! Many cases of one test, side by side: a relay mostly waits, so twenty take hardly longer than one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So many at once, or a small machine is too busy to meet any deadline.
+const AT_ONCE: usize = 12;
+
+/// Runs the test for every case, and tells all that failed.
+pub(crate) fn side_by_side<C: Sync>(cases: &[(&str, C)], test: impl Fn(&C) + Sync) {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(cases.len()) {
+            scope.spawn(|| {
+                while let Some((name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(case))) {
+                        let text = panic.downcast_ref::<String>().map(String::as_str);
+                        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+                        failed.lock().unwrap().push(format!("{name}: {text}"));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n\n"));
+}

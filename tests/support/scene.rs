@@ -1,0 +1,108 @@
+//! Where most tests begin: a simulated API, and a relay on it that is in a hurry.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use joltsms_simulator::{Handle, NewMessage, Options, Simulator, Switches};
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+use super::relay::{Relay, Setup};
+
+/// A simulator, and a directory for the relay's state.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    simulator: Simulator,
+    dir: TempDir,
+    last: AtomicI64,
+}
+
+impl Scene {
+    /// An API whose limit is far away.
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same with other switches.
+    pub(crate) fn with(change: impl FnOnce(&mut Switches)) -> Self {
+        let mut options = Options::default();
+        options.switches.limit = 100_000;
+        change(&mut options.switches);
+        Self::of(options)
+    }
+
+    /// Any simulator.
+    pub(crate) fn of(options: Options) -> Self {
+        let simulator = Simulator::start_in_background(options).unwrap();
+        Self { simulator, dir: tempfile::tempdir().unwrap(), last: AtomicI64::new(0) }
+    }
+
+    /// What changes and observes the API.
+    pub(crate) fn handle(&self) -> Handle {
+        self.simulator.handle()
+    }
+
+    /// The API.
+    pub(crate) fn simulator(&self) -> &Simulator {
+        &self.simulator
+    }
+
+    /// A directory of the test's own; the state lies below it.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A relay to stdout that polls often, and has a budget that does not matter.
+    pub(crate) fn setup(&self) -> Setup {
+        Setup::new(&self.simulator, self.dir.path())
+            .set("POLL__INTERVAL", "150ms")
+            .set("API__REQUESTS_PER_MINUTE", "10000")
+    }
+
+    /// The same for all that there is and comes.
+    pub(crate) fn from_beginning(&self) -> Setup {
+        self.setup().set("POLL__START", "beginning")
+    }
+
+    /// Adds messages of the last minutes, a second apart, as they were there before the relay.
+    pub(crate) fn add_past(&self, count: i64) {
+        let now = self.handle().now();
+        let times = (1..=count).rev().map(|ago| now - jiff::SignedDuration::from_secs(ago));
+        self.handle().add_many(times.map(|time| NewMessage::new().received_at(time).ingested_at(time)));
+    }
+
+    /// Adds a message that arrives now, at a time of its own.
+    pub(crate) fn add(&self) -> String {
+        let now = self.handle().now().as_millisecond();
+        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+        let time = Timestamp::from_millisecond(now.max(last.unwrap() + 1)).unwrap();
+        self.handle().add(NewMessage::new().received_at(time))
+    }
+
+    /// The ids of all messages in the list, oldest first.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.handle().rows().into_iter().rev().map(|row| row.id).collect()
+    }
+
+    /// Looks into the state, beside the relay that may be running.
+    pub(crate) fn state(&self) -> Connection {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(self.dir.path().join("state/state.db"), flags).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection
+    }
+
+    /// One number out of the state.
+    pub(crate) fn count(&self, sql: &str) -> i64 {
+        self.state().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+}
+
+/// Stops it, and makes sure that it wrote nothing that was not asked for.
+pub(crate) fn ends_with_nothing_more(mut relay: Relay) {
+    let status = relay.stop();
+    assert_eq!(status.code(), Some(0), "{}", relay.log());
+    assert_eq!(relay.rest(), Vec::<String>::new(), "each once; the log:\n{}", relay.log());
+}
