@@ -7,7 +7,7 @@ use base64::Engine as _;
 use joltsms_simulator::{NewMessage, Options, Simulator};
 
 use crate::process::now;
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Received, Receiver};
 use crate::support::relay::Setup;
 
 const MESSAGES: usize = 5000;
@@ -58,8 +58,7 @@ pub(crate) async fn measure() {
         mid_walk += usize::from(!handle.requests_after(first).iter().all(|request| request.cursor.is_none()));
         read_again.push(again);
         let received = receiver.received();
-        let repeats =
-            received.len() - received.iter().map(|request| request.message_id()).collect::<BTreeSet<_>>().len();
+        let repeats = received.len() - received.iter().map(Received::message_id).collect::<BTreeSet<_>>().len();
         worst_repeats = worst_repeats.max(repeats - counted);
         counted = repeats;
         handle.add_many((0..later).map(|_| NewMessage::new()));
@@ -67,7 +66,7 @@ pub(crate) async fn measure() {
     let started = now();
     let mut relay = setup.start();
     let ids: BTreeSet<String> = handle.rows().into_iter().map(|row| row.id).collect();
-    let seen = || receiver.received().iter().map(|request| request.message_id()).collect::<BTreeSet<_>>();
+    let seen = || receiver.received().iter().map(Received::message_id).collect::<BTreeSet<_>>();
     while seen() != ids && started.elapsed() < Duration::from_secs(120) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

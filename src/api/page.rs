@@ -170,7 +170,7 @@ mod tests {
         for lost in [r#"{"hasMore":true}"#, r#"{"hasMore":true,"nextCursor":""}"#] {
             assert_eq!(with_meta(lost).unwrap(), More::Lost, "{lost}");
         }
-        let full = vec!["{}"; 10].join(",");
+        let full = ["{}"; 10].join(",");
         assert_eq!(read(&format!(r#"{{"data":[{full}],"meta":{{}}}}"#)).unwrap().more, More::Lost);
     }
 

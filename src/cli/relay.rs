@@ -105,7 +105,7 @@ fn run_exit(error: &RunError) -> Exit {
     match error {
         RunError::Store(error) | RunError::Trouble(Trouble::Store(error)) => store_exit(error),
         RunError::Trouble(Trouble::OtherAccount) => Exit::Configuration,
-        RunError::Panicked => Exit::Failure,
+        RunError::Panicked(_) => Exit::Failure,
     }
 }
 

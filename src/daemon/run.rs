@@ -53,8 +53,8 @@ pub enum RunError {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// A part of the program failed in a way that it should not.
-    #[error("internal error: polling ended with a panic; please report it")]
-    Panicked,
+    #[error("internal error in {0}, please report it; nothing is lost, start it again")]
+    Panicked(&'static str),
 }
 
 /// Why the running phase is over.
@@ -62,6 +62,7 @@ enum Over {
     Polling(Result<Ending, RunError>),
     Stop(StopSignal),
     Closed,
+    Broken,
 }
 
 impl Daemon {
@@ -77,8 +78,8 @@ impl Daemon {
         let mut service = Service::new();
         service.ready();
         let over = {
-            let closed = delivery.closed();
-            tokio::pin!(closed);
+            let (closed, broken) = (delivery.closed(), delivery.broken());
+            tokio::pin!(closed, broken);
             let mut pulse = tokio::time::interval(Service::interval());
             loop {
                 tokio::select! {
@@ -89,6 +90,7 @@ impl Daemon {
                         break Over::Stop(signal.unwrap_or(StopSignal::Terminate));
                     }
                     () = &mut closed => break Over::Closed,
+                    () = &mut broken => break Over::Broken,
                     _ = pulse.tick() => {
                         let slowest = delivery.slowest_turn().max(turns.since());
                         service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest);
@@ -103,6 +105,7 @@ impl Daemon {
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
             Over::Polling(Err(error)) => Err(error),
             Over::Stop(signal) => Ok(Ended::Stopped(signal)),
+            Over::Broken => Err(RunError::Panicked("delivery")),
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
         service.stopping();
@@ -124,7 +127,7 @@ impl Daemon {
 fn outcome(ended: Result<Result<Ending, Trouble>, tokio::task::JoinError>) -> Result<Ending, RunError> {
     match ended {
         Ok(result) => Ok(result?),
-        Err(_) => Err(RunError::Panicked),
+        Err(_) => Err(RunError::Panicked("polling")),
     }
 }
 

@@ -143,7 +143,7 @@ impl Receiver {
         let state = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let _ = stream.set_nodelay(true);
+                drop(stream.set_nodelay(true));
                 let state = Arc::clone(&state);
                 let service = service_fn(move |request| take(Arc::clone(&state), request));
                 let connection =

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use headers::RateHeaders;
 pub use ring::Ring;
-pub use window::{Admission, Lane, Limits, Ticket, Window};
+pub use window::{Admission, Demand, Lane, Limits, Ticket, Window};
 
 use crate::domain::UnixMs;
 use crate::time::Instant;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Admission, Lane, Limits, RateHeaders, Ticket, Window};
+use super::{Admission, Demand, Lane, Limits, RateHeaders, Ticket, Window};
 use crate::domain::UnixMs;
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant};
@@ -84,7 +84,7 @@ struct Run {
 fn run(
     seed: u64,
     interval_ms: u64,
-    backlog: bool,
+    backlog: Demand,
     jitter_ms: f64,
     foreign_per_minute: u64,
     seconds: u64,
@@ -108,6 +108,7 @@ fn run(
     }
     let (mut head_busy, mut background_busy, mut head_due) = (false, false, start);
     let mut polls = Vec::new();
+    let (mut pages_left, mut next_sweep) = (u32::from(backlog == Demand::Walks), start + Duration::from_secs(60));
     let mut restarted = !restart;
     let mut alive_from = 0;
     while let Some(Reverse((now, _, event))) = events.pop() {
@@ -146,7 +147,7 @@ fn run(
                 }
                 if head {
                     head_busy = false;
-                    let spacing = window.head_spacing(backlog, now);
+                    let spacing = window.head_spacing(if pages_left > 0 { backlog } else { Demand::Nothing }, 1, now);
                     head_due = *polls.last().unwrap() + spacing;
                 } else {
                     background_busy = false;
@@ -155,20 +156,29 @@ fn run(
             Event::Answered(..) | Event::Look => {}
         }
         for head in [true, false] {
+            if backlog == Demand::Sweeps && now >= next_sweep {
+                (pages_left, next_sweep) = (9, now + Duration::from_secs(60));
+            }
             let (busy, due) = if head { (&mut head_busy, head_due) } else { (&mut background_busy, start) };
-            if *busy || !(head || backlog) {
+            if *busy || !(head || pages_left > 0) {
                 continue;
             }
             if due > now {
                 push(&mut events, due, Event::Look);
                 continue;
             }
-            let lane = if head { Lane::Head } else { Lane::Walk };
-            match window.admit(lane, backlog, now) {
+            let lane = match (head, backlog) {
+                (true, _) => Lane::Head,
+                (false, Demand::Sweeps) => Lane::Sweep,
+                (false, _) => Lane::Walk,
+            };
+            match window.admit(lane, now) {
                 Admission::Go => {
                     *busy = true;
                     if head {
                         polls.push(now);
+                    } else if backlog == Demand::Sweeps {
+                        pages_left -= 1;
                     }
                     let ticket = window.send(lane, now);
                     let there = Duration::from_secs_f64(random.fraction() * jitter_ms / 1000.0);
@@ -189,7 +199,7 @@ proptest! {
     fn never_more_than_the_limit_in_any_minute(
         seed in any::<u64>(),
         interval in 100_u64..3000,
-        backlog in any::<bool>(),
+        backlog in prop::sample::select(vec![Demand::Nothing, Demand::Sweeps, Demand::Walks]),
         jitter in 1.0_f64..2000.0,
         restart in any::<bool>(),
     ) {
@@ -202,7 +212,7 @@ proptest! {
 #[test]
 fn a_backlog_uses_the_budget() {
     for seed in 0..10 {
-        let run = run(seed, 1000, true, 200.0, 0, 600, false);
+        let run = run(seed, 1000, Demand::Walks, 200.0, 0, 600, false);
         let used = run.server.arrivals.len();
         assert!(used >= 1200 * 95 / 100, "seed {seed}: {used} of 1200");
     }
@@ -211,7 +221,7 @@ fn a_backlog_uses_the_budget() {
 #[test]
 fn a_backlog_does_not_slow_the_head_down() {
     for seed in 0..10 {
-        let run = run(seed, 1000, true, 200.0, 0, 600, true);
+        let run = run(seed, 1000, Demand::Walks, 200.0, 0, 600, true);
         let longest = run.polls.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(longest <= Duration::from_millis(2500), "seed {seed}: {longest:?}");
     }
@@ -220,15 +230,24 @@ fn a_backlog_does_not_slow_the_head_down() {
 #[test]
 fn polls_at_the_limit_stay_even() {
     for seed in 0..10 {
-        let run = run(seed, 500, false, 50.0, 0, 600, false);
+        let run = run(seed, 500, Demand::Nothing, 50.0, 0, 600, false);
         let longest = run.polls.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(longest <= Duration::from_millis(900), "seed {seed}: {longest:?}");
     }
 }
 
 #[test]
+fn sweeps_hardly_slow_polls_at_the_limit_down() {
+    for seed in 0..10 {
+        let run = run(seed, 500, Demand::Sweeps, 50.0, 0, 600, false);
+        let longest = run.polls.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(longest <= Duration::from_millis(1050), "seed {seed}: {longest:?}");
+    }
+}
+
+#[test]
 fn another_program_on_the_key_is_yielded_to() {
-    for backlog in [false, true] {
+    for backlog in [Demand::Nothing, Demand::Walks, Demand::Sweeps] {
         for seed in 0..10 {
             let run = run(seed, 500, backlog, 100.0, 60, 600, false);
             let mut refused = run.server.refused.clone();
@@ -244,11 +263,11 @@ fn another_program_on_the_key_is_yielded_to() {
 fn only_one_request_before_the_first_answer() {
     let now = origin();
     let mut window = Window::new(limits(1000));
-    assert_eq!(window.admit(Lane::Head, true, now), Admission::Go);
+    assert_eq!(window.admit(Lane::Head, now), Admission::Go);
     let ticket = window.send(Lane::Head, now);
-    assert_eq!(window.admit(Lane::Walk, true, now), Admission::WaitForAnswer);
+    assert_eq!(window.admit(Lane::Walk, now), Admission::WaitForAnswer);
     window.answered(ticket, &RateHeaders::default(), now);
-    assert_eq!(window.admit(Lane::Walk, true, now), Admission::Go);
+    assert_eq!(window.admit(Lane::Walk, now), Admission::Go);
 }
 
 #[test]
@@ -264,7 +283,7 @@ fn headers_only_tighten() {
     let mut ask = |headers: RateHeaders| {
         let ticket = window.send(Lane::Head, now);
         window.answered(ticket, &headers, now);
-        window.admit(Lane::Head, false, now)
+        window.admit(Lane::Head, now)
     };
     assert_eq!(ask(headers(3, 40)), Admission::Go);
     assert_eq!(ask(headers(100, 40)), Admission::Go, "the same window cannot have more left than before");
@@ -278,7 +297,7 @@ fn silence_after_a_429_grows_if_it_is_repeated() {
     let reset = |seconds| RateHeaders { reset: Some(Duration::from_secs(seconds)), ..RateHeaders::default() };
     let fallback = |times: u32| Duration::from_secs(u64::from(times) * 10);
     assert_eq!(window.refused(&reset(42), fallback, now), Duration::from_secs(42));
-    assert_eq!(window.admit(Lane::Head, false, now), Admission::WaitUntil(now + Duration::from_secs(42)));
+    assert_eq!(window.admit(Lane::Head, now), Admission::WaitUntil(now + Duration::from_secs(42)));
     assert_eq!(window.refused(&reset(1), fallback, now), Duration::from_secs(20));
     assert_eq!(window.refused(&RateHeaders::default(), fallback, now), Duration::from_secs(30));
     window.not_refused();
@@ -291,13 +310,13 @@ fn sweeps_take_a_fifth_at_most() {
     let now = origin();
     let mut window = Window::new(limits(1000));
     let mut sent = 0;
-    while window.admit(Lane::Sweep, true, now) == Admission::Go {
+    while window.admit(Lane::Sweep, now) == Admission::Go {
         let ticket = window.send(Lane::Sweep, now);
         window.answered(ticket, &RateHeaders::default(), now);
         sent += 1;
     }
     assert_eq!(sent, 24);
-    assert_eq!(window.admit(Lane::Walk, true, now), Admission::Go);
+    assert_eq!(window.admit(Lane::Walk, now), Admission::Go);
 }
 
 #[test]
@@ -305,9 +324,9 @@ fn a_limit_of_one_still_polls() {
     let now = origin();
     let mut window = Window::new(Limits { requests: 1, ..limits(1000) });
     for lane in [Lane::Head, Lane::Walk, Lane::Sweep] {
-        assert_eq!(window.admit(lane, true, now), Admission::Go);
+        assert_eq!(window.admit(lane, now), Admission::Go);
     }
     let ticket = window.send(Lane::Head, now);
     window.answered(ticket, &RateHeaders::default(), now);
-    assert_eq!(window.admit(Lane::Walk, true, now), Admission::WaitUntil(now + Duration::from_secs(60)));
+    assert_eq!(window.admit(Lane::Walk, now), Admission::WaitUntil(now + Duration::from_secs(60)));
 }

@@ -17,6 +17,17 @@ pub enum Lane {
     Sweep,
 }
 
+/// What waits behind the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing.
+    Nothing,
+    /// A sweep.
+    Sweeps,
+    /// Gaps, or what was there before a first run.
+    Walks,
+}
+
 /// The numbers of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -111,8 +122,8 @@ impl Window {
         ticket
     }
 
-    /// Whether a request may leave now. `background_waits`: there is something to read behind the head.
-    pub fn admit(&mut self, lane: Lane, background_waits: bool, now: Instant) -> Admission {
+    /// Whether a request may leave now.
+    pub fn admit(&mut self, lane: Lane, now: Instant) -> Admission {
         self.slots.retain(|slot| slot.free_at.is_none_or(|free_at| free_at > now));
         if !self.answered && self.slots.iter().any(|slot| slot.free_at.is_none()) {
             return Admission::WaitForAnswer;
@@ -122,27 +133,23 @@ impl Window {
             wait = wait.max(Some(server.ends));
         }
         let allowed = self.allowed();
-        let head_share = self.head_share(allowed);
-        let mut below = |cap: usize, counts: fn(Lane) -> bool| -> bool {
-            match self.when_below(cap, counts) {
-                Below::Now => true,
-                Below::At(instant) => {
-                    wait = wait.max(Some(instant));
-                    true
-                }
-                Below::AfterAnswer => false,
+        let mut below = |cap: usize, counts: fn(Lane) -> bool| match self.when_below(cap.max(1), counts) {
+            Below::Now => true,
+            Below::At(instant) => {
+                wait = wait.max(Some(instant));
+                true
             }
+            Below::AfterAnswer => false,
         };
         let mut fits = below(allowed, |_| true);
-        match lane {
-            Lane::Head if background_waits => fits &= below((allowed / 2).max(1), |lane| lane == Lane::Head),
-            Lane::Head => {}
-            Lane::Walk | Lane::Sweep => {
-                fits &= below((allowed - head_share).max(1), |lane| lane != Lane::Head);
-                if lane == Lane::Sweep {
-                    fits &= below((allowed / 5).max(1), |lane| lane == Lane::Sweep);
-                }
-            }
+        if lane != Lane::Head {
+            fits &= below(allowed - self.head_share(allowed), |lane| lane != Lane::Head);
+        }
+        if lane == Lane::Sweep {
+            fits &= below(sweep_share(allowed), |lane| lane == Lane::Sweep);
+        }
+        if lane == Lane::Sweep {
+            wait = wait.max(self.sweep_pace(allowed).filter(|until| *until > now));
         }
         match wait {
             _ if !fits => Admission::WaitForAnswer,
@@ -180,17 +187,38 @@ impl Window {
         free.get(excess - 1).map_or(Below::AfterAnswer, |instant| Below::At(*instant))
     }
 
-    /// How long after a head poll the next may come, so that the rest of the budget lasts evenly: `interval`, or longer
-    /// where the slots would run out before the next one is free.
-    pub fn head_spacing(&self, background_waits: bool, now: Instant) -> Duration {
-        let mut spacing = self.limits.head_interval;
+    /// How long after a head poll that took so many `requests` the next may come.
+    ///
+    /// The head's interval at least. While something waits behind it, the head keeps to its share, as a pace: counting
+    /// the last minute instead would silence it for as long as it had polled quickly before. While nothing does, it is
+    /// slowed down just so much that the slots last evenly until others are free.
+    pub fn head_spacing(&self, demand: Demand, requests: u32, now: Instant) -> Duration {
         let allowed = self.allowed();
-        let cap = if background_waits { (allowed / 2).max(1) } else { allowed };
-        let counted = self.slots.iter().filter(|slot| !background_waits || slot.lane == Lane::Head);
-        let in_use = counted.filter(|slot| slot.free_at.is_none_or(|free_at| free_at > now));
+        let share = match demand {
+            Demand::Nothing => return self.even_spacing(allowed, now),
+            Demand::Sweeps => allowed - sweep_share(allowed),
+            Demand::Walks => allowed / 2,
+        };
+        let pace = self.limits.window / u32::try_from(share.max(1)).unwrap_or(u32::MAX);
+        self.limits.head_interval.max(pace * requests)
+    }
+
+    /// Where slots are scarce, sweeps keep a pace, so that the head finds one whenever it wants to.
+    fn sweep_pace(&self, allowed: usize) -> Option<Instant> {
+        let share = sweep_share(allowed);
+        if self.slots.len() < allowed - share {
+            return None;
+        }
+        let last = self.slots.iter().rev().find(|slot| slot.lane == Lane::Sweep)?.sent?;
+        Some(last + self.limits.window / u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
+    fn even_spacing(&self, allowed: usize, now: Instant) -> Duration {
+        let in_use = self.slots.iter().filter(|slot| slot.free_at.is_none_or(|free_at| free_at > now));
         let mut free: Vec<Instant> = in_use.map(|slot| slot.free_at.unwrap_or(now + self.limits.window)).collect();
         free.sort_unstable();
-        let spare = cap.saturating_sub(free.len());
+        let spare = allowed.saturating_sub(free.len());
+        let mut spacing = self.limits.head_interval;
         let mut stretch = |until: Instant, polls: usize| {
             let polls = u32::try_from(polls + 1).unwrap_or(u32::MAX);
             spacing = spacing.max(until.saturating_duration_since(now) / polls);
@@ -281,6 +309,11 @@ impl Window {
     pub fn foreign_total(&self) -> u64 {
         self.foreign_total
     }
+}
+
+/// Sweeps are never urgent: nothing is lost while one takes its time.
+fn sweep_share(allowed: usize) -> usize {
+    (allowed / 5).max(1).min(allowed)
 }
 
 enum Below {

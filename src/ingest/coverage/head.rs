@@ -17,13 +17,13 @@ impl State {
             self.memory.forget_skip();
             return idle(Next::Idle);
         }
-        if let (true, More::Cursor(cursor)) = (empty, page.more().clone()) {
-            let on = self.memory.may_pass_over(rules);
-            return idle(if on { Next::Follow(cursor) } else { Next::Idle });
-        }
         let empty_heads = self.memory.count_head(empty);
         if empty && (empty_heads < EMPTY_HEADS_BELIEVED || *page.more() == More::Lost) {
             return idle(Next::AskAgain);
+        }
+        if let (true, More::Cursor(cursor)) = (empty, page.more().clone()) {
+            let on = self.memory.may_pass_over(rules);
+            return idle(if on { Next::Follow(cursor) } else { Next::Idle });
         }
         let Some(mut coverage) = self.coverage.take() else {
             return self.first_page(rules, page, now);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Poller, RETRY};
 use crate::api::PAGE_ROWS;
-use crate::api::budget::{Admission, Lane, Ticket};
+use crate::api::budget::{Admission, Demand, Lane, Ticket};
 use crate::domain::{Cursor, UnixMs, WalkId, WalkKind};
 use crate::ingest::coverage::Next;
 use crate::ingest::feed::{Answer, Feed};
@@ -17,6 +17,8 @@ pub(super) struct HeadLane {
     pub(super) due: Instant,
     pub(super) flight: Option<Flight>,
     pub(super) poll_began: Instant,
+    /// Requests of the poll under way.
+    pub(super) poll_requests: u32,
     pub(super) failures: u32,
     /// Small pages until then: a whole one was too large.
     pub(super) small_until: Option<Instant>,
@@ -59,6 +61,7 @@ impl HeadLane {
             due: now,
             flight: None,
             poll_began: now,
+            poll_requests: 0,
             failures: 0,
             small_until: None,
             unverified: 0,
@@ -73,22 +76,21 @@ impl<F: Feed> Poller<F> {
     pub(super) fn start_requests(&mut self) -> Instant {
         let now = self.clock.monotonic();
         let mut wake = (now + AT_LEAST_EVERY).min(self.housekeeping.due);
-        let background_waits = self.pick_walk(now, 0).is_some();
         if self.head.flight.is_none() {
             if self.head.due > now {
                 wake = wake.min(self.head.due);
             } else {
-                match self.budget.window().admit(Lane::Head, background_waits, now) {
+                match self.budget.window().admit(Lane::Head, now) {
                     Admission::Go => self.start_head(now),
                     Admission::WaitUntil(until) => wake = wake.min(until),
                     Admission::WaitForAnswer => {}
                 }
             }
         }
-        if self.background.flight.is_none() {
-            if let Some(until) = self.start_background(now) {
-                wake = wake.min(until);
-            }
+        if self.background.flight.is_none()
+            && let Some(until) = self.start_background(now)
+        {
+            wake = wake.min(until);
         }
         wake
     }
@@ -97,6 +99,7 @@ impl<F: Feed> Poller<F> {
         let (cursor, ask) = match self.head.next.clone() {
             Ask::Head { cursor: None } => {
                 self.head.poll_began = now;
+                self.head.poll_requests = 0;
                 let cursor = self.state.head_cursor(&self.rules, self.estimated_now(now));
                 (cursor.clone(), Ask::Head { cursor })
             }
@@ -111,6 +114,7 @@ impl<F: Feed> Poller<F> {
         };
         let small = self.head.small_until.is_some_and(|until| until > now);
         let limit = if small { 1 } else { PAGE_ROWS };
+        self.head.poll_requests += 1;
         self.head.flight = Some(self.send(Lane::Head, ask, cursor.as_ref(), limit, now));
     }
 
@@ -124,7 +128,7 @@ impl<F: Feed> Poller<F> {
         // The walk whose turn it is; if its lane is used up, another may go.
         for turn in [turn, turn + 1] {
             let Some((id, lane)) = self.pick_walk(now, turn) else { continue };
-            match self.budget.window().admit(lane, true, now) {
+            match self.budget.window().admit(lane, now) {
                 Admission::Go => {
                     let cursor = self.walk_cursor(id)?;
                     let limit = if self.background.small == Some(id) { 1 } else { PAGE_ROWS };
@@ -153,6 +157,15 @@ impl<F: Feed> Poller<F> {
         let walk = self.state.background_walk(turn, ready)?;
         let lane = if walk.kind == WalkKind::Sweep { Lane::Sweep } else { Lane::Walk };
         Some((walk.id, lane))
+    }
+
+    /// What waits behind the head.
+    fn demand(&self, now: Instant) -> Demand {
+        match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
+            (None, _) | (_, None) => Demand::Nothing,
+            (Some((_, Lane::Sweep)), Some((_, Lane::Sweep))) => Demand::Sweeps,
+            _ => Demand::Walks,
+        }
     }
 
     pub(super) fn walk_cursor(&self, id: WalkId) -> Option<Option<Cursor>> {
@@ -190,8 +203,8 @@ impl<F: Feed> Poller<F> {
 
     /// The head poll is over; the next comes an interval after this one began.
     pub(super) fn rest_head(&mut self, now: Instant) {
-        let background_waits = self.pick_walk(now, 0).is_some();
-        let spacing = self.budget.window().head_spacing(background_waits, now);
+        let demand = self.demand(now);
+        let spacing = self.budget.window().head_spacing(demand, self.head.poll_requests, now);
         self.head.next = Ask::Head { cursor: None };
         self.head.due = self.head.poll_began + spacing;
     }

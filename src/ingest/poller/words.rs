@@ -3,11 +3,11 @@
 use super::Poller;
 use crate::domain::Start;
 use crate::ingest::feed::Feed;
-use crate::store;
+use crate::store::{self, Spool};
 
 impl<F: Feed> Poller<F> {
     pub(super) async fn say_start(&mut self) -> Result<(), store::Error> {
-        let account = self.store.read(|spool| spool.account()).await?;
+        let account = self.store.read(Spool::account).await?;
         let configured = self.rules.start.to_string();
         match (&self.state.coverage, account.start) {
             (Some(coverage), began) => {

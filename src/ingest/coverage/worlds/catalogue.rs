@@ -48,7 +48,6 @@ const ALL: World = World {
 };
 
 /// Every world.
-#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn worlds() -> Vec<World> {
     let row_else_empty = World { cursors: Cursors::RowElseEmpty, background: 1, vanish: 0.1, ..PLAIN };
     vec![
