@@ -12,3 +12,5 @@ mod keys;
 mod layering;
 mod main_job;
 mod packaging;
+mod state;
+mod stdout;
