@@ -49,4 +49,8 @@ demo-check:
 worlds seeds="100":
     JOLTSMS_RELAY_SEEDS={{ seeds }} cargo test --release --lib worlds
 
-# --- Measurements ---
+# --- Measurements: of the release build on a simulated API; they print figures ---
+
+# `just measure kills`: also budget, latency, throughput, resting; several at once in order
+measure +names:
+    cargo bench --bench measure -- {{ names }}

@@ -32,7 +32,7 @@ const PLACES: [(&str, &[&str], &str); 14] = [
     ("rusqlite", &["store/"], "SQL stays in one folder"),
     ("backoff::backoff", &["time/backoff.rs"], "an unmaintained crate stays in one file"),
     (
-        "std::env::",
+        "std::env::var",
         &["cli/", "config/sources.rs", "daemon/logging.rs", "main.rs"],
         "configuration is passed on as values",
     ),

@@ -1,7 +1,9 @@
 //! A request is over: what came is looked up, decided on, and committed.
 
+use std::time::Duration;
+
 use super::lanes::{Ask, Flight};
-use super::{Ending, Poller, RETRY, Trouble};
+use super::{Ending, Mode, Poller, RETRY, Trouble};
 use crate::api::{self, Error, Response};
 use crate::domain::{Anomaly, StoreOp, UnixMs};
 use crate::ingest::account::{self, Evidence, Verdict};
@@ -76,6 +78,10 @@ impl<F: Feed> Poller<F> {
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         let next = self.commit(step, now.local).await?;
+        if self.mode == Mode::Once && self.is_swept() {
+            // One sweep is enough: another poll must not begin the next.
+            self.rules.sweep_interval = Duration::MAX;
+        }
         if first && self.state.coverage.is_some() {
             self.say_begun(total);
         }

@@ -231,8 +231,13 @@ impl<F: Feed> Poller<F> {
         let Some(coverage) = &self.state.coverage else { return false };
         let idle = self.head.flight.is_none() && self.background.flight.is_none();
         let resting = matches!(self.head.next, Ask::Head { cursor: None });
-        let swept = self.head.first_answer.is_some_and(|first| coverage.marks.anchor >= first);
-        idle && resting && coverage.walks.is_empty() && swept && self.head.failures == 0
+        idle && resting && coverage.walks.is_empty() && self.is_swept() && self.head.failures == 0
+    }
+
+    /// Whether a sweep was begun in this process and completed.
+    fn is_swept(&self) -> bool {
+        let anchor = self.state.coverage.as_ref().map(|coverage| coverage.marks.anchor);
+        self.head.first_answer.is_some_and(|first| anchor >= Some(first))
     }
 
     fn has_stalled_walk(&self) -> bool {
