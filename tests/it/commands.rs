@@ -217,7 +217,12 @@ fn mistakes_are_told_before_anything_is_done() {
         ("a flag without its value", bare().args(&["run", "--start"]), 2, &["a value is required for '--start"]),
         ("no key", bare(), 78, &["JOLTSMS_API_KEY"]),
         ("an unknown variable", scene.setup().set("POLL__INTERVALL", "1s"), 78, &["did you mean", "POLL__INTERVAL"]),
-        ("a file with two mistakes", scene.setup().args(&["run", "-c", &file]), 78, &["config.toml:2: ", "`interval`", "config.toml:4: "]),
+        (
+            "a file with two mistakes",
+            scene.setup().args(&["run", "-c", &file]),
+            78,
+            &["config.toml:2: ", "`interval`", "config.toml:4: "],
+        ),
         ("a file that is not there", scene.setup().args(&["run", "-c", "/nowhere.toml"]), 78, &["/nowhere.toml"]),
     ];
     for (name, mut setup, expected, said) in cases {

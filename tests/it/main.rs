@@ -7,6 +7,7 @@ mod support;
 
 mod account;
 mod api_faults;
+mod assumptions;
 mod commands;
 mod feed_faults;
 mod keys;
