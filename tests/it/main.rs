@@ -9,6 +9,7 @@ mod account;
 mod api_faults;
 mod assumptions;
 mod commands;
+mod events_table;
 mod feed_faults;
 mod keys;
 mod layering;
