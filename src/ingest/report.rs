@@ -10,6 +10,8 @@ pub enum Condition {
     Starting,
     /// The last head poll was answered.
     Polling,
+    /// The API answers, but nothing can be made of it yet; why.
+    Waiting(&'static str),
     /// The API does not answer, or not with pages; why.
     Failing(String),
     /// No key is accepted; the API's last word.
@@ -37,6 +39,7 @@ impl Report {
             Condition::Starting => "starting".to_owned(),
             Condition::Polling if walks > 0 => format!("polling; {walks} stretches of older messages to read"),
             Condition::Polling => "polling".to_owned(),
+            Condition::Waiting(why) => (*why).to_owned(),
             Condition::Failing(why) => format!("the API cannot be polled: {why}"),
             Condition::NoKey(why) => format!("no API key is accepted: {why}"),
         }

@@ -68,6 +68,10 @@ pub struct Chunk {
     pub bytes: usize,
 }
 
+/// What a claim is made of; see [`claim`].
+const CLAIM: &str = "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt
+    FROM delivery AS d JOIN message AS m ON m.seq = d.seq";
+
 impl Spool {
     /// Names the sinks that the configuration has now. Messages released from now on go to these; the rows of others
     /// stay as they are. Due times after `latest_due` (the clock was set back since) are brought forward to it.
@@ -103,12 +107,9 @@ impl Spool {
         skip: impl Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt
-                 FROM delivery AS d JOIN message AS m ON m.seq = d.seq
-                 WHERE d.sink = ?1 AND d.class = ?2 AND d.state = 'fresh'
-                 ORDER BY d.release_no",
-            )?;
+            let mut statement = self.connection.prepare_cached(&format!(
+                "{CLAIM} WHERE d.sink = ?1 AND d.class = ?2 AND d.state = 'fresh' ORDER BY d.release_no"
+            ))?;
             take(statement.query(params![sink.0, class_number(class)])?, chunk, |seq| !skip(seq))
         };
         read().map_err(|error| self.explain(error))
@@ -126,12 +127,9 @@ impl Spool {
         skip: impl Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt
-                 FROM delivery AS d JOIN message AS m ON m.seq = d.seq
-                 WHERE d.sink = ?1 AND d.state = 'retry' AND d.due <= ?2
-                 ORDER BY d.due, d.release_no",
-            )?;
+            let mut statement = self.connection.prepare_cached(&format!(
+                "{CLAIM} WHERE d.sink = ?1 AND d.state = 'retry' AND d.due <= ?2 ORDER BY d.due, d.release_no"
+            ))?;
             take(statement.query(params![sink.0, now.0])?, chunk, |seq| !skip(seq))
         };
         read().map_err(|error| self.explain(error))

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use joltsms_simulator::{BadRow, CursorKind, Effect, NewMessage, Rule};
 
-use crate::support::DEADLINE;
 use crate::support::cases::side_by_side;
 use crate::support::relay::{Relay, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
@@ -66,15 +65,11 @@ fn the_newest_page_may_be_wrong_too() {
         let last = scene.handle().add_fault(Rule::once(effect.clone()).cursor(false).times(5));
         let ids = [scene.add(), scene.add()];
         assert_eq!(relay.ids(2), ids);
-        scene.handle().wait_until_blocking(DEADLINE, |handle| acted(handle, last) == 5).unwrap();
+        scene.wait_for_fault(last, 5);
         let id = scene.add();
         assert_eq!(relay.ids(1), [id]);
         ends_with_nothing_more(relay);
     });
-}
-
-fn acted(handle: &joltsms_simulator::Handle, fault: u64) -> u64 {
-    handle.faults().iter().find(|(number, ..)| *number == fault).map_or(0, |(.., acted)| *acted)
 }
 
 #[test]
@@ -100,7 +95,7 @@ fn a_catch_up_outlives_its_cursors() {
     scene.add_past(35);
     let hangs = scene.handle().add_fault(Rule::always(Effect::Hang).cursor(true));
     let mut relay = scene.from_beginning().start();
-    scene.handle().wait_until_blocking(DEADLINE, |handle| acted(handle, hangs) > 0).unwrap();
+    scene.wait_for_fault(hangs, 1);
     relay.kill();
     scene.handle().clear_faults();
     // Cursors from before count as too old from now on; new messages move the borders of the pages.
@@ -122,7 +117,7 @@ fn rows_vanish_under_a_catch_up(kind: CursorKind, left: usize) {
     let before = scene.ids();
     let wait = handle.add_fault(Rule::always(Effect::Hang).cursor(true).from_nth(2));
     let mut relay = scene.from_beginning().start();
-    handle.wait_until_blocking(DEADLINE, |handle| acted(handle, wait) > 0).unwrap();
+    scene.wait_for_fault(wait, 1);
     relay.kill();
     // Twenty were read; the cursor was made from the oldest of them.
     for id in &before[left..26] {
@@ -319,7 +314,7 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         let id = scene.add();
         // What has nothing to tell it apart is one and the same.
         let kept = if matches!(kind, BadRow::Text | BadRow::Null) { 1 } else { 2 };
-        scene.handle().wait_until_blocking(DEADLINE, |handle| acted(handle, always) >= 3).unwrap();
+        scene.wait_for_fault(always, 3);
         wait_until("the second bad row", || scene.count(SET_ASIDE) == kept, || relay.log());
         scene.handle().remove_fault(always);
         assert_eq!(relay.ids(1), [id], "it has its id now");

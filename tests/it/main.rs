@@ -5,8 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account;
 mod api_faults;
 mod feed_faults;
+mod keys;
 mod layering;
 mod main_job;
 mod packaging;

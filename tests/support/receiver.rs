@@ -13,7 +13,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
+
+use super::relay::{Relay, wait_until};
 
 /// One request, as it arrived.
 #[derive(Clone, Debug)]
@@ -41,14 +44,57 @@ impl Received {
     }
 }
 
-/// Says which status the n-th request (from 0) gets, and after how long.
-pub(crate) type Answer = dyn Fn(usize) -> (u16, Duration) + Send + Sync;
+/// What a request is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Its headers.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub(crate) body: Bytes,
+    /// It comes so much later.
+    pub(crate) delay: Duration,
+}
 
-/// A receiver; it ends with its last clone's runtime.
+impl Reply {
+    /// One without headers and body, at once.
+    pub(crate) fn status(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new(), delay: Duration::ZERO }
+    }
+
+    /// One that never comes.
+    pub(crate) fn never() -> Self {
+        Self { delay: Duration::from_secs(3600), ..Self::status(200) }
+    }
+
+    /// With another header.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// Says what the n-th request (from 0) is answered.
+pub(crate) type Answer = dyn Fn(usize) -> Reply + Send + Sync;
+
+/// A receiver; it ends with its last clone, or with the runtime it was started on.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
+    _thread: Option<Arc<Thread>>,
+}
+
+/// A runtime of its own.
+struct Thread(Option<Runtime>);
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 struct Shared {
@@ -69,12 +115,28 @@ impl Receiver {
         Self::with(false).await
     }
 
+    /// One that answers 200 at once, for tests that are not asynchronous.
+    pub(crate) fn in_background() -> Self {
+        Self::in_background_on("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// The same at this address.
+    pub(crate) fn in_background_on(address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let receiver = runtime.block_on(Self::on(address, true));
+        Self { _thread: Some(Arc::new(Thread(Some(runtime)))), ..receiver }
+    }
+
     async fn with(keeps: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on("127.0.0.1:0".parse().unwrap(), keeps).await
+    }
+
+    async fn on(address: SocketAddr, keeps: bool) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             received: Mutex::default(),
-            answer: Mutex::new(Arc::new(|_| (200, Duration::ZERO))),
+            answer: Mutex::new(Arc::new(|_| Reply::status(200))),
             keeps,
             count: watch::Sender::new(0),
         });
@@ -89,7 +151,7 @@ impl Receiver {
                 tokio::spawn(connection);
             }
         });
-        Self { address, shared }
+        Self { address, shared, _thread: None }
     }
 
     /// Where it listens.
@@ -97,14 +159,27 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
-    /// From now on, requests are answered like this.
+    /// Where it listens, without the path.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on, requests get this status after this time.
     pub(crate) fn answer(&self, answer: impl Fn(usize) -> (u16, Duration) + Send + Sync + 'static) {
-        *self.shared.answer.lock().unwrap() = Arc::new(answer);
+        self.reply(move |place| {
+            let (status, delay) = answer(place);
+            Reply { delay, ..Reply::status(status) }
+        });
     }
 
     /// From now on, requests are answered with this status.
     pub(crate) fn answer_with(&self, status: u16) {
-        self.answer(move |_| (status, Duration::ZERO));
+        self.reply(move |_| Reply::status(status));
+    }
+
+    /// From now on, requests are answered like this.
+    pub(crate) fn reply(&self, answer: impl Fn(usize) -> Reply + Send + Sync + 'static) {
+        *self.shared.answer.lock().unwrap() = Arc::new(answer);
     }
 
     /// Everything so far.
@@ -115,6 +190,16 @@ impl Receiver {
     /// How many requests there were.
     pub(crate) fn count(&self) -> usize {
         *self.shared.count.borrow()
+    }
+
+    /// Waits for so many requests in all; for tests that are not asynchronous.
+    pub(crate) fn wait(&self, count: usize, relay: &Relay) {
+        wait_until(&format!("request {count} at the receiver"), || self.count() >= count, || relay.log());
+    }
+
+    /// The `webhook-id` of every request so far.
+    pub(crate) fn webhook_ids(&self) -> Vec<String> {
+        self.received().iter().map(|request| request.webhook_id().to_owned()).collect()
     }
 
     /// Waits for so many requests in all.
@@ -130,7 +215,7 @@ async fn take(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
     let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let answer = Arc::clone(&shared.answer.lock().unwrap());
     let place = *shared.count.borrow();
-    let (status, delay) = answer(place);
+    let Reply { status, headers: told, body: content, delay } = answer(place);
     if shared.keeps {
         #[expect(clippy::disallowed_methods, reason = "a measurement, not a decision")]
         let at = Instant::now();
@@ -140,5 +225,9 @@ async fn take(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    Ok(Response::builder().status(status).body(Full::default()).unwrap())
+    let mut response = Response::builder().status(status);
+    for (name, value) in told {
+        response = response.header(name, value);
+    }
+    Ok(response.body(Full::new(content)).unwrap())
 }

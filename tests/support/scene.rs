@@ -9,6 +9,7 @@ use joltsms_simulator::{Handle, NewMessage, Options, Simulator, Switches};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
+use super::DEADLINE;
 use super::relay::{Relay, Setup};
 
 /// A simulator, and a directory for the relay's state.
@@ -66,6 +67,13 @@ impl Scene {
         self.setup().set("POLL__START", "beginning")
     }
 
+    /// Writes a configuration file; returns its path.
+    pub(crate) fn file(&self, text: &str) -> String {
+        let path = self.dir.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// Adds messages of the last minutes, a second apart, as they were there before the relay.
     pub(crate) fn add_past(&self, count: i64) {
         let now = self.handle().now();
@@ -84,6 +92,18 @@ impl Scene {
     /// The ids of all messages in the list, oldest first.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.handle().rows().into_iter().rev().map(|row| row.id).collect()
+    }
+
+    /// Waits until the API's side is so.
+    pub(crate) fn wait_until(&self, condition: impl FnMut(&Handle) -> bool) {
+        self.handle().wait_until_blocking(DEADLINE, condition).unwrap();
+    }
+
+    /// Waits until a fault has acted so often.
+    pub(crate) fn wait_for_fault(&self, fault: u64, times: u64) {
+        let acted =
+            |handle: &Handle| handle.faults().into_iter().any(|(number, _, acted)| number == fault && acted >= times);
+        self.wait_until(acted);
     }
 
     /// Looks into the state, beside the relay that may be running.

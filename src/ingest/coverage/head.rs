@@ -45,7 +45,8 @@ impl State {
 impl Draft<'_> {
     fn head_page(mut self, page: Page) -> Step {
         let opened = self.coverage.marks.next_seq;
-        let frontier = self.coverage.marks.frontier;
+        // A first run may begin above the newest row: what lies below the watermark need not be read.
+        let frontier = self.coverage.marks.frontier.max(self.coverage.marks.watermark);
         let sweep_floor = self.sweep_floor();
         let sweep_due = self.sweep_is_due();
         let nothing_new = !page.unknown().any(|row| self.is_news(row));

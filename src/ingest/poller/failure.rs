@@ -46,9 +46,14 @@ impl<F: Feed> Poller<F> {
 
     pub(super) fn key_refused(&mut self, refusal: &api::KeyRefusal, now: Instant) -> Option<Ending> {
         self.verified = false;
+        self.keys_tried += 1;
         self.head.next = Ask::Head { cursor: None };
         if self.feed.next_key() {
-            tracing::warn!(%refusal, "the API does not accept the key; trying the next one");
+            if matches!(self.report.borrow().condition, Condition::NoKey(_)) {
+                tracing::debug!(%refusal, "the key is still refused; trying the next one");
+            } else {
+                tracing::warn!(%refusal, "the API does not accept the key; trying the next one");
+            }
             self.head.due = now;
             return None;
         }
@@ -66,6 +71,13 @@ impl<F: Feed> Poller<F> {
         self.set_condition(condition);
         self.head.due = now + KEY_RETRY;
         None
+    }
+
+    /// A one-shot command does not wait for ever for a message that tells whose messages these are.
+    pub(super) fn gives_up_waiting(&self) -> Option<Ending> {
+        let Condition::Waiting(why) = self.report.borrow().condition else { return None };
+        let gives_up = self.mode == Mode::Once && self.head.unverified >= ONCE_PATIENCE;
+        gives_up.then(|| Ending::GaveUp(why.to_owned()))
     }
 
     /// There is no page. The lane waits; a walk that alone fails is set back.

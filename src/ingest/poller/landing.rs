@@ -13,11 +13,14 @@ use crate::ingest::report::Condition;
 use crate::store;
 use crate::time::Instant;
 
+const UNVERIFIED: &str =
+    "the API key or address is new and shows no messages yet; waiting for one of a number that is known";
+
 impl<F: Feed> Poller<F> {
     /// A request is over.
     pub(super) async fn landed(&mut self, is_head: bool, response: Response) -> Result<Option<Ending>, Trouble> {
         let flight = if is_head { self.head.flight.take() } else { self.background.flight.take() };
-        let Some(Flight { ask, limit, ticket, .. }) = flight else { return Ok(None) };
+        let Some(Flight { ask, limit, ticket, key, .. }) = flight else { return Ok(None) };
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
         self.budget.answered(ticket, &response.rate, now, wall);
         self.watch_foreign();
@@ -27,7 +30,7 @@ impl<F: Feed> Poller<F> {
         let Response { date, rate, page } = response;
         match page {
             Ok(page) => match self.apply(is_head, &ask, page, date, now).await {
-                Ok(()) => Ok(None),
+                Ok(()) => Ok(self.gives_up_waiting()),
                 Err(Trouble::Store(error)) if error.is_passing() => {
                     self.commit_failed(is_head, &error, now).await?;
                     Ok(None)
@@ -40,6 +43,8 @@ impl<F: Feed> Poller<F> {
                 tracing::warn!(wait_s = wait.as_secs_f64(), "over the API's rate limit; silent until it resets");
                 Ok(None)
             }
+            // The other lane has seen to it already.
+            Err(Error::KeyRefused(_)) if key != self.keys_tried => Ok(None),
             Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
             Err(error) => self.failed(is_head, &ask, limit, error, now).await,
         }
@@ -114,12 +119,15 @@ impl<F: Feed> Poller<F> {
                     self.store.write(move |spool| spool.remember_account(&url, &fingerprint)).await?;
                 }
                 self.verified = true;
+                self.head.unverified = 0;
                 Ok(true)
             }
             Verdict::Open => {
-                tracing::warn!(
-                    "the API key or address is new and shows no messages yet; waiting for one that is known"
-                );
+                if self.head.unverified == 0 {
+                    tracing::warn!("{UNVERIFIED}");
+                }
+                self.head.unverified = self.head.unverified.saturating_add(1);
+                self.set_condition(Condition::Waiting(UNVERIFIED));
                 Ok(false)
             }
             Verdict::Other => Err(Trouble::OtherAccount),

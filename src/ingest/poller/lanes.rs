@@ -22,6 +22,8 @@ pub(super) struct HeadLane {
     pub(super) failures: u32,
     /// Small pages until then: a whole one was too large.
     pub(super) small_until: Option<Instant>,
+    /// Polls in a row that did not tell whose messages these are.
+    pub(super) unverified: u32,
     pub(super) first_answer: Option<UnixMs>,
     pub(super) last_poll: Option<UnixMs>,
 }
@@ -47,6 +49,8 @@ pub(super) struct Flight {
     pub(super) ask: Ask,
     pub(super) limit: u32,
     pub(super) ticket: Ticket,
+    /// Which of the keys it was sent with: a refusal says nothing about those that came after.
+    pub(super) key: u64,
     pub(super) answer: Answer,
 }
 
@@ -60,6 +64,7 @@ impl HeadLane {
             poll_requests: 0,
             failures: 0,
             small_until: None,
+            unverified: 0,
             first_answer: None,
             last_poll: None,
         }
@@ -171,7 +176,7 @@ impl<F: Feed> Poller<F> {
     pub(super) fn send(&mut self, lane: Lane, ask: Ask, cursor: Option<&Cursor>, limit: u32, now: Instant) -> Flight {
         let wall = self.clock.wall();
         let ticket = self.budget.send(lane, now, wall);
-        Flight { ask, limit, ticket, answer: self.feed.fetch(cursor, limit, wall) }
+        Flight { ask, limit, ticket, key: self.keys_tried, answer: self.feed.fetch(cursor, limit, wall) }
     }
 
     /// What the lane does next.

@@ -108,6 +108,8 @@ pub struct Poller<F> {
     server: ServerClock,
     /// Address and key were found to belong to the state.
     verified: bool,
+    /// How many keys were given up so far.
+    keys_tried: u64,
     head: HeadLane,
     background: BackgroundLane,
     housekeeping: Housekeeping,
@@ -155,6 +157,7 @@ impl<F: Feed> Poller<F> {
             state: State::default(),
             server: ServerClock::default(),
             verified: false,
+            keys_tried: 0,
             head: HeadLane::new(now),
             background: BackgroundLane::default(),
             housekeeping: Housekeeping { due: now + HOUSEKEEPING, after: Seq(0), said: now },

@@ -189,11 +189,17 @@ fn check_worlds(part: usize, of: usize) {
             continue;
         }
         for seed in seeds.clone() {
-            let verdict = run(world, seed, None);
+            let name = format!("JOLTSMS_RELAY_WORLD='{}' JOLTSMS_RELAY_SEED={seed}", world.name);
             cases += 1;
-            rows += verdict.rows;
-            if !verdict.is_well() {
-                failures.push(format!("JOLTSMS_RELAY_WORLD='{}' JOLTSMS_RELAY_SEED={seed}: {verdict}", world.name));
+            match std::panic::catch_unwind(|| run(world, seed, None)) {
+                Ok(verdict) => {
+                    rows += verdict.rows;
+                    if !verdict.is_well() {
+                        failures.push(format!("{name}: {verdict}"));
+                    }
+                }
+                // What was wrong stands above, where the panic was.
+                Err(_) => failures.push(format!("{name}: an invariant was broken")),
             }
         }
     }
