@@ -104,7 +104,10 @@ impl Daemon {
             Over::Polling(Ok(Ending::NoKey(why))) => Ok(Ended::NoKey(why)),
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
             Over::Polling(Err(error)) => Err(error),
-            Over::Stop(signal) => Ok(Ended::Stopped(signal)),
+            Over::Stop(signal) => {
+                tracing::info!(grace_s = GRACE.as_secs(), "stopping; what is in flight may end");
+                Ok(Ended::Stopped(signal))
+            }
             Over::Broken => Err(RunError::Panicked("delivery")),
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };

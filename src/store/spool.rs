@@ -70,8 +70,10 @@ impl Spool {
             Err(error) if error.kind() == ErrorKind::NotFound => create(dir, &file)?,
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
-        let spool = Self { connection: connect(&file)?, file };
+        // Looked at before anything is set: some settings are kept in the file, which may not be ours.
+        let spool = Self { connection: open(&file)?, file };
         spool.check()?;
+        spool.configure()?;
         Ok(spool)
     }
 
@@ -80,7 +82,9 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::open`].
     pub fn another(&self) -> Result<Self, Error> {
-        Ok(Self { connection: connect(&self.file)?, file: self.file.clone() })
+        let spool = Self { connection: open(&self.file)?, file: self.file.clone() };
+        spool.configure()?;
+        Ok(spool)
     }
 
     /// Turns SQLite's answer into ours: damage is told from what may pass.
@@ -111,6 +115,17 @@ impl Spool {
                 return Err(self.damaged(verdict));
             }
         }
+        Ok(())
+    }
+
+    fn configure(&self) -> Result<(), Error> {
+        self.connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
+                 PRAGMA cache_size = -2048; PRAGMA journal_size_limit = 4194304;",
+            )
+            .map_err(|error| self.explain(error))?;
+        self.connection.set_prepared_statement_cache_capacity(64);
         Ok(())
     }
 
@@ -182,18 +197,11 @@ fn create(dir: &Path, file: &Path) -> Result<(), Error> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("flush", dir))
 }
 
-fn connect(file: &Path) -> Result<Connection, Error> {
+fn open(file: &Path) -> Result<Connection, Error> {
     let sqlite = |error| explain(file, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
-             PRAGMA cache_size = -2048; PRAGMA journal_size_limit = 4194304;",
-        )
-        .map_err(sqlite)?;
-    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
@@ -259,8 +267,11 @@ mod tests {
     #[test]
     fn another_program_s_database_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        Connection::open(dir.path().join("state.db")).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+        let file = dir.path().join("state.db");
+        Connection::open(&file).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+        let before = fs::read(&file).unwrap();
         assert!(matches!(Spool::open(dir.path()), Err(Error::Damaged { .. })));
+        assert_eq!(fs::read(&file).unwrap(), before, "left alone");
     }
 
     #[test]

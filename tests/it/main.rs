@@ -7,8 +7,14 @@ mod support;
 
 mod account;
 mod api_faults;
+mod assumptions;
+mod commands;
 mod feed_faults;
 mod keys;
 mod layering;
 mod main_job;
 mod packaging;
+mod receivers;
+mod service;
+mod state;
+mod stdout;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use joltsms_simulator::Simulator;
@@ -24,6 +25,8 @@ pub(crate) struct Relay {
     child: Child,
     lines: Option<Receiver<String>>,
     log: Arc<Mutex<String>>,
+    /// Reads the log to its end.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Setup {
@@ -80,13 +83,15 @@ impl Setup {
                 }
             }
         });
-        Relay { log: read_log(&mut child), child, lines: Some(lines) }
+        let (log, reader) = read_log(&mut child);
+        Relay { log, reader: Some(reader), child, lines: Some(lines) }
     }
 
     /// Starts it with a stdout of the caller's.
     pub(crate) fn start_with_stdout(&mut self, stdout: impl Into<Stdio>) -> Relay {
         let mut child = self.command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
-        Relay { log: read_log(&mut child), child, lines: None }
+        let (log, reader) = read_log(&mut child);
+        Relay { log, reader: Some(reader), child, lines: None }
     }
 
     /// Runs it to its end; exit code, stdout, stderr.
@@ -104,17 +109,17 @@ pub(crate) fn id_of(line: &str) -> String {
     message["id"].as_str().unwrap().to_owned()
 }
 
-fn read_log(child: &mut Child) -> Arc<Mutex<String>> {
+fn read_log(child: &mut Child) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let log = Arc::new(Mutex::new(String::new()));
     let written = Arc::clone(&log);
     let mut stderr = child.stderr.take().unwrap();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(count @ 1..) = stderr.read(&mut chunk) {
             written.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..count]));
         }
     });
-    log
+    (log, reader)
 }
 
 impl Relay {
@@ -185,6 +190,8 @@ impl Relay {
             },
             || log.lock().unwrap().clone(),
         );
+        // What it wrote last may still be on its way to us.
+        self.reader.take().map(JoinHandle::join);
         ended.unwrap()
     }
 }

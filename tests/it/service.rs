@@ -1,0 +1,113 @@
+//! The service manager: a socket of the test's own reads what systemd would.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use joltsms_simulator::{Effect, Rule};
+
+use crate::support::DEADLINE;
+use crate::support::relay::Setup;
+use crate::support::scene::Scene;
+
+struct Manager(UnixDatagram);
+
+impl Manager {
+    /// A socket, and a relay that knows of it.
+    fn new(scene: &Scene, setup: Setup) -> (Self, Setup) {
+        let path = scene.dir().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        (Self(socket), setup.env("NOTIFY_SOCKET", path.to_str().unwrap()))
+    }
+
+    fn next(&self) -> String {
+        let mut datagram = [0; 4096];
+        let length = self.0.recv(&mut datagram).unwrap();
+        String::from_utf8(datagram[..length].to_vec()).unwrap()
+    }
+
+    /// Reads on until a datagram has this line; returns those before it.
+    fn wait_for(&self, line: &str) -> Vec<String> {
+        let mut before = Vec::new();
+        loop {
+            let datagram = self.next();
+            if datagram.lines().any(|said| said == line) {
+                return before;
+            }
+            before.push(datagram);
+            assert!(before.len() < 200, "no {line}: {before:?}");
+        }
+    }
+}
+
+#[test]
+fn it_says_that_it_is_ready_how_it_is_going_and_that_it_stops() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let (manager, mut setup) = Manager::new(&scene, scene.from_beginning().env("WATCHDOG_USEC", "300000"));
+    let mut relay = setup.start();
+    assert_eq!(manager.next().trim_end(), "READY=1", "before anything else");
+    manager.wait_for("STATUS=polling");
+    manager.wait_for("WATCHDOG=1");
+    manager.wait_for("WATCHDOG=1");
+    relay.signal("TERM");
+    manager.wait_for("STOPPING=1");
+    assert_eq!(relay.wait().code(), Some(0));
+}
+
+#[test]
+fn the_watchdog_is_fed_while_the_api_does_not_answer() {
+    let scene = Scene::new();
+    scene.handle().add_fault(Rule::always(Effect::Hang));
+    let setup = scene.from_beginning().env("WATCHDOG_USEC", "300000").set("API__TIMEOUT", "700ms");
+    let (manager, mut setup) = Manager::new(&scene, setup);
+    let mut relay = setup.start();
+    manager.wait_for("READY=1");
+    let before = manager.wait_for("STATUS=the API cannot be polled: no answer within 700ms");
+    let fed = before.iter().filter(|datagram| datagram.contains("WATCHDOG=1")).count();
+    assert!(fed >= 3, "{before:?}");
+    for _ in 0..10 {
+        manager.wait_for("WATCHDOG=1");
+    }
+    scene.handle().clear_faults();
+    manager.wait_for("STATUS=polling");
+    assert_eq!(relay.stop().code(), Some(0));
+}
+
+#[test]
+fn the_status_names_what_is_wrong() {
+    let scene = Scene::with(|switches| switches.key_cache = Duration::ZERO);
+    scene.add_past(3);
+    let setup = scene.from_beginning().sink("http://127.0.0.1:1/hook").env("WATCHDOG_USEC", "300000");
+    let (manager, mut setup) = Manager::new(&scene, setup);
+    let mut relay = setup.start();
+    manager.wait_for("STATUS=polling; crm: failing");
+    scene.handle().revoke_key("start");
+    manager.wait_for("STATUS=no API key is accepted: 401 UNAUTHORIZED; crm: failing");
+    assert_eq!(relay.stop().code(), Some(0));
+}
+
+#[test]
+fn without_a_watchdog_none_is_fed() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let (manager, mut setup) = Manager::new(&scene, scene.from_beginning());
+    let mut relay = setup.start();
+    manager.wait_for("READY=1");
+    relay.ids(3);
+    assert_eq!(relay.stop().code(), Some(0));
+    let said = manager.wait_for("STOPPING=1");
+    assert!(said.iter().all(|datagram| !datagram.contains("WATCHDOG")), "{said:?}");
+}
+
+#[test]
+fn a_start_that_fails_is_never_ready() {
+    let scene = Scene::new();
+    let dir = scene.dir().join("file");
+    std::fs::write(&dir, "").unwrap();
+    let setup = scene.setup().set("STATE__DIR", dir.to_str().unwrap());
+    let (manager, mut setup) = Manager::new(&scene, setup);
+    assert_eq!(setup.output().0, 1);
+    manager.0.set_nonblocking(true).unwrap();
+    assert!(manager.0.recv(&mut [0; 10]).is_err(), "nothing was said");
+}

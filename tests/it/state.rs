@@ -1,0 +1,226 @@
+//! The state on disk: in use, of a newer version, damaged, out of reach. Nothing is ever replaced by an empty one.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::SignedDuration;
+use joltsms_simulator::NewMessage;
+use rusqlite::Connection;
+
+use crate::support::cases::side_by_side;
+use crate::support::relay::{id_of, wait_until};
+use crate::support::scene::{Scene, ends_with_nothing_more};
+
+#[test]
+fn a_second_relay_on_the_state_is_refused_and_the_first_goes_on() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let relay = scene.from_beginning().start();
+    relay.ids(3);
+    for command in ["run", "once"] {
+        let (code, stdout, log) = scene.setup().args(&[command]).output();
+        assert_eq!((code, stdout.as_str()), (75, ""), "{log}");
+        assert!(log.contains("is in use by another joltsms-relay"), "{log}");
+    }
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id]);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn a_relay_that_was_killed_leaves_no_lock() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let mut relay = scene.from_beginning().start();
+    relay.ids(3);
+    scene.wait_until(|_| scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'") == 0);
+    relay.kill();
+    assert!(scene.dir().join("state/relay.lock").exists());
+    let id = scene.add();
+    let relay = scene.setup().start();
+    assert_eq!(relay.ids(1), [id]);
+    ends_with_nothing_more(relay);
+    fs::remove_file(scene.dir().join("state/relay.lock")).unwrap();
+    let id = scene.add();
+    let relay = scene.setup().start();
+    assert_eq!(relay.ids(1), [id], "nor is the file missed");
+    ends_with_nothing_more(relay);
+}
+
+/// A state that a relay left behind, all in `state.db`.
+fn used(scene: &Scene) {
+    scene.add_past(12);
+    let relay = scene.from_beginning().start();
+    relay.ids(12);
+    ends_with_nothing_more(relay);
+    let connection = Connection::open(scene.dir().join("state/state.db")).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+}
+
+fn refuses(scene: &Scene, said: &str) {
+    let file = scene.dir().join("state/state.db");
+    let before = fs::read(&file).unwrap();
+    for command in ["run", "once"] {
+        let (code, stdout, log) = scene.from_beginning().args(&[command]).output();
+        assert_eq!((code, stdout.as_str()), (65, ""), "{log}");
+        assert!(log.contains(said), "{log}");
+        assert_eq!(log.matches("ERROR").count(), 1, "{log}");
+    }
+    assert!(fs::read(&file).unwrap() == before, "left byte for byte as it was");
+}
+
+#[test]
+fn a_state_of_a_newer_version_is_refused_and_left_alone() {
+    let scene = Scene::new();
+    used(&scene);
+    let connection = Connection::open(scene.dir().join("state/state.db")).unwrap();
+    connection.execute_batch("PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    connection.close().unwrap();
+    refuses(&scene, "state.db was written by a newer joltsms-relay (state format 2, this version knows up to 1)");
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_left_alone() {
+    let half = |file: &Path| {
+        let bytes = fs::read(file).unwrap();
+        fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let holes = |file: &Path| {
+        let mut bytes = fs::read(file).unwrap();
+        for page in bytes.chunks_mut(4096).skip(1) {
+            page[..64].fill(0xa5);
+        }
+        fs::write(file, bytes).unwrap();
+    };
+    let foreign = |file: &Path| {
+        fs::remove_file(file).unwrap();
+        Connection::open(file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
+    };
+    let cases: [(&str, (fn(&Path), &str)); 6] = [
+        ("empty", (|file| fs::write(file, "").unwrap(), "it is cut off before its header ends")),
+        ("seven bytes", (|file| fs::write(file, "SQLite ").unwrap(), "it is cut off before its header ends")),
+        ("garbage", (|file| fs::write(file, [b'x'; 9000]).unwrap(), "it is not a SQLite database")),
+        ("half of it", (half, "is damaged")),
+        ("holes", (holes, "is damaged")),
+        ("another program's", (foreign, "it is a database, but not one of joltsms-relay")),
+    ];
+    side_by_side(&cases, |(damage, said)| {
+        let scene = Scene::new();
+        used(&scene);
+        damage(&scene.dir().join("state/state.db"));
+        refuses(&scene, said);
+        refuses(&scene, "it was left as it is");
+    });
+}
+
+#[test]
+fn a_cut_journal_loses_no_message() {
+    let scene = Scene::new();
+    scene.add_past(25);
+    let mut relay = scene.from_beginning().start();
+    relay.ids(25);
+    relay.kill();
+    // What a power cut may leave of what was written last.
+    let journal = scene.dir().join("state/state.db-wal");
+    let bytes = fs::read(&journal).unwrap();
+    assert!(!bytes.is_empty());
+    fs::write(&journal, &bytes[..bytes.len() / 2 + 7]).unwrap();
+    let id = scene.add();
+    let mut relay = scene.from_beginning().start();
+    // The API is asked again for whatever the file does not tell any more.
+    let settled = "SELECT count(*) FROM delivery WHERE state = 'delivered'";
+    wait_until("every message", || scene.count(settled) == 26, || relay.log());
+    assert!(relay.stop().success());
+    assert!(relay.rest().iter().any(|line| id_of(line) == id));
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to_is_said() {
+    let cases: [(&str, fn(&Scene) -> String); 3] = [
+        ("below a file", |scene| {
+            fs::write(scene.dir().join("file"), "").unwrap();
+            scene.dir().join("file/state").display().to_string()
+        }),
+        ("a file", |scene| {
+            fs::write(scene.dir().join("file"), "").unwrap();
+            scene.dir().join("file").display().to_string()
+        }),
+        // Nobody may make anything there, root included.
+        ("not allowed", |_| "/dev/null/state".to_owned()),
+    ];
+    side_by_side(&cases, |dir| {
+        let scene = Scene::new();
+        let dir = dir(&scene);
+        let (code, stdout, log) = scene.setup().set("STATE__DIR", &dir).output();
+        assert_eq!((code, stdout.as_str()), (1, ""), "{log}");
+        assert!(log.contains(&format!("ERROR cannot create the state directory {dir}: ")), "{log}");
+        assert_eq!(scene.handle().counters().requests, 0, "nothing was asked");
+    });
+}
+
+#[test]
+fn files_that_only_help_are_made_again() {
+    let cases: [(&str, fn(&Path)); 3] = [
+        ("the budget is gone", |dir| fs::remove_file(dir.join("budget.ring")).unwrap()),
+        ("the budget is garbage", |dir| fs::write(dir.join("budget.ring"), "what was that?").unwrap()),
+        ("drafts lie about", |dir| {
+            fs::write(dir.join("budget.ring.new"), "x").unwrap();
+            fs::write(dir.join("state.db.new"), "x").unwrap();
+        }),
+    ];
+    side_by_side(&cases, |damage| {
+        let scene = Scene::new();
+        used(&scene);
+        damage(&scene.dir().join("state"));
+        let id = scene.add();
+        let relay = scene.setup().start();
+        assert_eq!(relay.ids(1), [id]);
+        ends_with_nothing_more(relay);
+    });
+}
+
+#[test]
+fn a_start_that_is_edited_later_is_said_and_ignored() {
+    let scene = Scene::new();
+    scene.add_past(12);
+    let mut relay = scene.setup().start();
+    relay.wait_for_log("older_messages=12");
+    assert!(relay.stop().success());
+    let relay = scene.setup().set("POLL__START", "beginning").start();
+    relay.wait_for_log("poll.start only counts on a first run and is ignored now poll.start=\"beginning\"");
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id]);
+    ends_with_nothing_more(relay);
+    let mut relay = scene.setup().start();
+    relay.wait_for_log("resuming where the state left off");
+    scene.wait_until(|handle| handle.requests().len() > 20);
+    assert!(!relay.log().contains("only counts on a first run"), "nothing was edited:\n{}", relay.log());
+    assert!(relay.stop().success());
+}
+
+#[test]
+fn a_first_run_begins_where_it_is_told() {
+    let an_hour_ago = |scene: &Scene| (scene.handle().now() - SignedDuration::from_hours(1)).to_string();
+    let cases: [(&str, (fn(&Scene) -> String, usize)); 4] = [
+        ("now", (|_| "now".to_owned(), 0)),
+        ("the beginning", (|_| "beginning".to_owned(), 24)),
+        ("a duration back", (|_| "1h".to_owned(), 12)),
+        ("a time", (an_hour_ago, 12)),
+    ];
+    side_by_side(&cases, |(start, count)| {
+        let scene = Scene::new();
+        let long_ago = scene.handle().now() - SignedDuration::from_hours(2);
+        scene.handle().add_many((0..12).map(|_| NewMessage::new().received_at(long_ago).ingested_at(long_ago)));
+        scene.add_past(12);
+        let mut expected = scene.ids().split_off(24 - count);
+        expected.sort_unstable();
+        let relay = scene.setup().set("POLL__START", &start(&scene)).start();
+        let mut arrived = relay.ids(*count);
+        arrived.sort_unstable();
+        assert_eq!(arrived, expected);
+        relay.wait_for_log("relaying ");
+        let id = scene.add();
+        assert_eq!(relay.ids(1), [id]);
+        ends_with_nothing_more(relay);
+    });
+}

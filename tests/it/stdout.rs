@@ -1,0 +1,191 @@
+//! Standard output: readers that go away, that are slow, and a stream that is full.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, Read as _, Write as _, pipe};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use crate::support::receiver::Receiver;
+use crate::support::relay::{Relay, id_of, wait_until};
+use crate::support::scene::{Scene, ends_with_nothing_more};
+
+fn read_id(reader: &mut BufReader<PipeReader>) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    id_of(&line)
+}
+
+/// Everything that was written was written down as delivered.
+fn wait_until_settled(scene: &Scene, relay: &Relay) {
+    let waiting = || scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'");
+    wait_until("the settlement", || waiting() == 0, || relay.log());
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_it_quietly_and_the_rest_is_kept() {
+    let scene = Scene::new();
+    scene.add_past(1);
+    let (reader, writer) = pipe().unwrap();
+    let mut relay = scene.from_beginning().start_with_stdout(writer);
+    let mut reader = BufReader::new(reader);
+    assert_eq!(read_id(&mut reader), scene.ids()[0]);
+    wait_until_settled(&scene, &relay);
+    drop(reader);
+    let ids = [scene.add(), scene.add(), scene.add()];
+    assert_eq!(relay.wait().code(), Some(0));
+    assert!(!relay.log().contains("WARN") && !relay.log().contains("ERROR"), "{}", relay.log());
+    let relay = scene.setup().start();
+    assert_eq!(relay.ids(3), ids);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn once_says_that_work_is_left_when_its_reader_is_gone() {
+    let scene = Scene::new();
+    scene.add_past(15);
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let mut relay = scene.from_beginning().args(&["once"]).start_with_stdout(writer);
+    assert_eq!(relay.wait().code(), Some(75), "{}", relay.log());
+    let (code, stdout, log) = scene.from_beginning().args(&["once"]).output();
+    assert_eq!((code, stdout.lines().map(id_of).collect::<Vec<_>>()), (0, scene.ids()), "{log}");
+}
+
+#[test]
+fn beside_another_sink_a_closed_stdout_is_paused_and_said() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let receiver = Receiver::in_background();
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let mut setup = scene.from_beginning().sink(&receiver.url()).set("SINKS__OUT__TYPE", "stdout");
+    let mut relay = setup.start_with_stdout(writer);
+    let said = "nobody reads the output any more: the sink is paused and keeps its messages until the relay is started \
+                again sink.name=\"out\"";
+    relay.wait_for_log(said);
+    receiver.wait(3, &relay);
+    let id = scene.add();
+    receiver.wait(4, &relay);
+    assert_eq!(receiver.received()[3].webhook_id(), id);
+    assert_eq!(relay.log().matches("nobody reads").count(), 1);
+    assert_eq!(relay.stop().code(), Some(0));
+    let relay = setup.start();
+    let mut arrived = relay.ids(4);
+    arrived.sort_unstable();
+    let mut expected = scene.ids();
+    expected.sort_unstable();
+    assert_eq!(arrived, expected, "it was kept");
+    ends_with_nothing_more(relay);
+    assert_eq!(receiver.count(), 4, "and the other sink has nothing to do with it");
+}
+
+/// A relay whose reader does not read: not even the first line fits.
+fn stuck(scene: &Scene) -> (Relay, BufReader<UnixStream>) {
+    scene.add_past(40);
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    let fill = |error: &std::io::Error| error.kind() == ErrorKind::WouldBlock;
+    while !writer.write(b"\n").is_err_and(|error| fill(&error)) {}
+    writer.set_nonblocking(false).unwrap();
+    let relay = scene.from_beginning().start_with_stdout(OwnedFd::from(writer));
+    relay.wait_for_log("relaying messages");
+    let released = || scene.count("SELECT count(*) FROM delivery WHERE state = 'fresh'");
+    wait_until("all to be written", || released() == 40, || relay.log());
+    (relay, BufReader::new(reader))
+}
+
+fn rest_of(mut reader: BufReader<UnixStream>) -> Vec<String> {
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    text.lines().filter(|line| !line.is_empty()).map(id_of).collect()
+}
+
+#[test]
+fn a_reader_that_is_slow_is_waited_for() {
+    let scene = Scene::new();
+    let (mut relay, reader) = stuck(&scene);
+    let requests = scene.handle().counters().requests;
+    scene.wait_until(|handle| handle.counters().requests > requests + 3);
+    let late = scene.add();
+    wait_until("polling beside it", || scene.count("SELECT count(*) FROM message") == 41, || relay.log());
+    let lines = reader.lines().map(Result::unwrap).filter(|line| !line.is_empty());
+    let mut arrived: Vec<String> = lines.take(41).map(|line| id_of(&line)).collect();
+    let place = arrived.iter().position(|id| *id == late).unwrap();
+    assert!(place < 10, "a new message does not wait for all older ones");
+    arrived.remove(place);
+    assert_eq!(arrived, scene.ids()[..40], "in order, each once");
+    wait_until_settled(&scene, &relay);
+    assert!(!relay.log().contains("WARN"), "{}", relay.log());
+    assert_eq!(relay.stop().code(), Some(0));
+    let relay = scene.setup().start();
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id], "nothing twice");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn a_stop_waits_for_the_line_that_is_being_written() {
+    let scene = Scene::new();
+    let (mut relay, reader) = stuck(&scene);
+    relay.signal("TERM");
+    relay.wait_for_log("stopping; what is in flight may end");
+    let mut arrived = rest_of(reader);
+    assert_eq!(relay.wait().code(), Some(0));
+    assert!(!arrived.is_empty());
+    assert!(relay.log().contains("stopped; nothing was in flight any more"), "{}", relay.log());
+    let relay = scene.setup().start();
+    arrived.extend(relay.ids(40 - arrived.len()));
+    assert_eq!(arrived, scene.ids(), "in order, each once");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_reader_that_never_reads() {
+    let scene = Scene::new();
+    let (mut relay, reader) = stuck(&scene);
+    relay.signal("TERM");
+    relay.wait_for_log("stopping; what is in flight may end");
+    relay.signal("TERM");
+    assert_eq!(relay.wait().code(), Some(0));
+    relay.wait_for_log("stopped at once; what was in flight is delivered again after the next start");
+    assert_eq!(rest_of(reader), Vec::<String>::new());
+    let relay = scene.setup().start();
+    assert_eq!(relay.ids(40), scene.ids());
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn a_full_stream_is_tried_again() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut setup = scene.from_beginning().set("SINKS__OUT__TYPE", "stdout").set("SINKS__OUT__RETRY__INITIAL", "100ms");
+    let mut relay = setup.start_with_stdout(full);
+    relay.wait_for_log(
+        "the sink fails: its messages are kept and tried again sink.name=\"out\" reason=\"cannot write the line: ",
+    );
+    assert_eq!(relay.stop().code(), Some(0));
+    let relay = setup.start();
+    let mut arrived = relay.ids(3);
+    arrived.sort_unstable();
+    let mut expected = scene.ids();
+    expected.sort_unstable();
+    assert_eq!(arrived, expected);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn indented_messages_become_lines_and_stay_as_they_are_over_http() {
+    let scene = Scene::with(|switches| switches.pretty = true);
+    let receiver = Receiver::in_background();
+    let mut setup = scene.from_beginning().sink(&receiver.url()).set("SINKS__OUT__TYPE", "stdout");
+    let id = scene.handle().add(joltsms_simulator::NewMessage::new().from("A  B").body("two\nlines, {\"a\" : 1}"));
+    let relay = setup.start();
+    let line = relay.line();
+    receiver.wait(1, &relay);
+    let indented = scene.handle().row(&id).unwrap().json;
+    assert!(indented.contains("\n      \"id\": "), "this test needs white space");
+    assert_eq!(receiver.received()[0].body, indented.as_bytes());
+    scene.handle().set_switches(|switches| switches.pretty = false);
+    assert_eq!(line, scene.handle().row(&id).unwrap().json);
+    ends_with_nothing_more(relay);
+}
