@@ -40,8 +40,8 @@ impl Stop {
     }
 }
 
-/// Signals that come together are one wish: `timeout` and terminals send them to a process and its group.
-const TOGETHER: Duration = Duration::from_millis(500);
+/// The same signal twice within this time is one wish: `timeout` sends it to a process and to its group.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// Turns the process's signals into [`Stop`]. Without a configuration file SIGHUP (a terminal that was closed) stops
 /// too; with one it would mean a reload, which this version does not know.
@@ -64,7 +64,7 @@ pub fn on_signals(has_file: bool, clock: Clock) -> std::io::Result<watch::Receiv
             sender.send_modify(|stop| {
                 *stop = match *stop {
                     Stop::No => Stop::Drain(signal),
-                    earlier if together => earlier,
+                    earlier if together && earlier.signal() == Some(signal) => earlier,
                     _ => Stop::AtOnce(signal),
                 }
             });
