@@ -13,12 +13,13 @@
 FROM rust:1-bookworm AS build
 WORKDIR /src
 
-# The dependencies first, built for an empty program: this layer stays as long as the two manifests and the lock file do.
+# The dependencies first, built for an empty program: this layer stays as long as manifests, lock file and simulator do.
+# (The simulator is not built. It is a member of the workspace, so cargo wants to see it.)
 COPY Cargo.toml Cargo.lock ./
-COPY simulator/Cargo.toml simulator/
-RUN mkdir -p src simulator/src \
+COPY simulator simulator
+RUN mkdir src \
     && echo "fn main() {}" > src/main.rs \
-    && touch src/lib.rs simulator/src/lib.rs \
+    && touch src/lib.rs \
     && cargo build --release --locked --bin joltsms-relay \
     && rm -r src
 

@@ -2,7 +2,7 @@
 
 [private]
 default:
-    @just --list --unsorted
+    @'{{ just_executable() }}' --list --unsorted
 
 # Everything, as CI does
 ci:

@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(target: "joltsms_relay::demo", api = simulator.url(), "a simulated JoltSMS account; Ctrl-C ends it");
 
     // From here on it is what `joltsms-relay run` does.
-    let stop = daemon::on_signals(config.file.is_some())?;
+    let stop = daemon::on_signals(config.file.is_some(), Clock::system())?;
     let purpose = Purpose { mode: Mode::Run, accept_account: false };
     let daemon = daemon::build(&config, purpose, Clock::system()).await?;
     daemon.run(stop).await?;

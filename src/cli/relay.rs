@@ -49,7 +49,7 @@ fn relay(flags: &Flags, run: &RunFlags, mode: Mode) -> Exit {
 }
 
 async fn serve(config: &Config, purpose: Purpose) -> Exit {
-    let stop = match daemon::on_signals(config.file.is_some()) {
+    let stop = match daemon::on_signals(config.file.is_some(), Clock::system()) {
         Ok(stop) => stop,
         Err(error) => return failure(Exit::Failure, &error),
     };

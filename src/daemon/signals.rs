@@ -1,9 +1,13 @@
 //! Signals: the first asks for a drain, the second for an end at once.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::sync::watch;
+
+use crate::time::Clock;
 
 /// What was asked for so far. It only ever goes up, so it cannot be missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,25 +40,32 @@ impl Stop {
     }
 }
 
+/// The same signal twice within this time is one wish: `timeout` sends it to a process and to its group.
+const TOGETHER: Duration = Duration::from_millis(20);
+
 /// Turns the process's signals into [`Stop`]. Without a configuration file SIGHUP (a terminal that was closed) stops
 /// too; with one it would mean a reload, which this version does not know.
 ///
 /// # Errors
 /// If the signals cannot be taken over.
-pub fn on_signals(has_file: bool) -> std::io::Result<watch::Receiver<Stop>> {
+pub fn on_signals(has_file: bool, clock: Clock) -> std::io::Result<watch::Receiver<Stop>> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let (sender, receiver) = watch::channel(Stop::No);
     tokio::spawn(async move {
+        let mut first = None;
         while let Some(signal) = signals.next().await {
             if signal == SIGHUP && has_file {
                 tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
                 continue;
             }
             let signal = if signal == SIGINT { StopSignal::Interrupt } else { StopSignal::Terminate };
+            let now = clock.monotonic();
+            let together = now.saturating_duration_since(*first.get_or_insert(now)) < TOGETHER;
             sender.send_modify(|stop| {
                 *stop = match *stop {
                     Stop::No => Stop::Drain(signal),
-                    Stop::Drain(_) | Stop::AtOnce(_) => Stop::AtOnce(signal),
+                    earlier if together && earlier.signal() == Some(signal) => earlier,
+                    _ => Stop::AtOnce(signal),
                 }
             });
         }

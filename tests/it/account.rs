@@ -22,7 +22,7 @@ fn contents(scene: &Scene) -> Vec<i64> {
 /// A relay has run here.
 fn used(scene: &Scene) {
     scene.add_past(15);
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     assert_eq!(relay.ids(15), scene.ids());
     ends_with_nothing_more(relay);
 }
@@ -35,7 +35,7 @@ fn other() -> Scene {
 
 /// A relay on that account with the state of this one.
 fn on_the_state_of(scene: &Scene, other: &Scene) -> Setup {
-    other.from_beginning().set("STATE__DIR", &scene.dir().join("state").display().to_string())
+    other.setup_from_beginning().set("STATE__DIR", &scene.dir().join("state").display().to_string())
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn is_survived(case: &Case) {
     let scene = Scene::new();
     scene.add_past(35);
     scene.handle().add_fault(rule(&case.effects, true));
-    let relay = scene.from_beginning().set("API__TIMEOUT", "500ms").start();
+    let relay = scene.setup_from_beginning().set("API__TIMEOUT", "500ms").start();
     assert_eq!(relay.ids(35), scene.ids(), "complete and in order; the log:\n{}", relay.log());
     let said = format!("error={}", case.said);
     relay.wait_for_log(&said);
@@ -178,7 +178,7 @@ fn over_the_rate_limit() {
     side_by_side(&cases, |Refusal { effects, waits }| {
         let scene = Scene::new();
         scene.add_past(3);
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         relay.ids(3);
         scene.handle().add_fault(rule(effects, false));
         let id = scene.add();
@@ -211,7 +211,7 @@ fn rate_headers_that_make_no_sense_stop_nothing() {
         let scene = Scene::new();
         scene.add_past(5);
         scene.handle().add_fault(Rule::always(Effect::RateHeaders(*kind)));
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         assert_eq!(relay.ids(5), scene.ids());
         let id = scene.add();
         assert_eq!(relay.ids(1), [id]);
@@ -239,7 +239,7 @@ fn fractions_in_rate_headers_are_understood() {
 fn other_programs_on_the_key_are_noticed_and_left_room() {
     let scene = Scene::with(|switches| switches.limit = 1000);
     scene.add_past(3);
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     relay.ids(3);
     scene.handle().spend(40);
     relay.wait_for_log("other programs use the same API key; leaving room for them requests_a_minute=40");
@@ -256,7 +256,7 @@ fn a_page_over_the_cap_is_read_one_by_one() {
     let scene = Scene::new();
     scene.add_past(25);
     scene.handle().add_fault(huge().cursor(true));
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     assert_eq!(relay.ids(25), scene.ids());
     let singles = || scene.handle().requests().iter().filter(|request| request.query.contains("limit=1&")).count();
     assert_eq!(singles(), 1, "one row behind the cursor, then whole pages again");
@@ -273,7 +273,7 @@ fn a_slow_api_is_waited_for() {
     let scene = Scene::new();
     scene.add_past(15);
     scene.handle().add_fault(Rule::always(Effect::Latency(Duration::from_millis(300))));
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     assert_eq!(relay.ids(15), scene.ids());
     let id = scene.add();
     assert_eq!(relay.ids(1), [id]);
@@ -285,7 +285,7 @@ fn a_slow_api_is_waited_for() {
 fn an_api_that_is_down_is_said_once_and_waited_for() {
     let scene = Scene::new();
     scene.handle().set_listening(false);
-    let relay = scene.from_beginning().set("LOG__LEVEL", "debug").start();
+    let relay = scene.setup_from_beginning().set("LOG__LEVEL", "debug").start();
     relay.wait_for_log(
         "the API cannot be polled; trying again until it can kind=\"transport\" error=connection refused",
     );

@@ -28,7 +28,7 @@ fn everything_arrives_once(change: Change) {
     let time = handle.now() - SignedDuration::from_secs(45);
     handle.add_many((0..12).map(|_| NewMessage::new().received_at(time).ingested_at(time)));
     let before = handle.rows().into_iter().map(|row| (row.received_at, row.id)).collect::<Vec<_>>();
-    let mut relay = scene.from_beginning().set("POLL__SWEEP_INTERVAL", "400ms").start();
+    let mut relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "400ms").start();
 
     let arrived = relay.ids(before.len());
     let time_of = |id: &String| before.iter().find(|(_, known)| known == id).map(|(time, _)| *time);
@@ -44,7 +44,7 @@ fn everything_arrives_once(change: Change) {
     // More than a page while it is down.
     assert!(relay.stop().success());
     let missed: Vec<String> = (0..14).map(|_| scene.add()).collect();
-    let relay = scene.from_beginning().set("POLL__SWEEP_INTERVAL", "400ms").start();
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "400ms").start();
     let arrived = relay.ids(14);
     if handle.switches().disorder.is_zero() {
         assert_eq!(arrived, missed, "{}", relay.log());
@@ -121,7 +121,7 @@ fn what_is_never_asked_does_not_matter() {
 fn it_asks_for_pages_and_nothing_else() {
     let scene = Scene::new();
     scene.add_past(25);
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     relay.ids(25);
     ends_with_nothing_more(relay);
     for request in scene.handle().requests() {
@@ -158,7 +158,7 @@ fn a_429_of_each_kind_is_waited_for() {
             change(switches);
         });
         scene.add_past(3);
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         relay.ids(3);
         scene.handle().spend(500);
         relay.wait_for_log("over the API's rate limit; silent until it resets");

@@ -21,7 +21,7 @@ fn ids_of(stdout: &str) -> Vec<String> {
 fn once_catches_up_completely_and_ends() {
     let scene = Scene::new();
     scene.add_past(35);
-    let (code, stdout, log) = scene.from_beginning().args(&["once"]).output();
+    let (code, stdout, log) = scene.setup_from_beginning().args(&["once"]).output();
     assert_eq!((code, ids_of(&stdout)), (0, scene.ids()), "{log}");
     // A new one, and one that comes late far behind what is known: the sweep is part of it.
     let new = scene.add();
@@ -42,7 +42,7 @@ fn once_ends_also_on_a_slow_api() {
     scene.add_past(35);
     // Slower than the pause between two polls: there is always one under way.
     scene.handle().add_fault(Rule::always(Effect::Latency(Duration::from_millis(300))).cursor(false));
-    let mut setup = scene.from_beginning().set("POLL__INTERVAL", "100ms").args(&["once"]);
+    let mut setup = scene.setup_from_beginning().set("POLL__INTERVAL", "100ms").args(&["once"]);
     let (code, stdout, log) = setup.output();
     assert_eq!((code, ids_of(&stdout)), (0, scene.ids()), "{log}");
     let time = scene.handle().now() - SignedDuration::from_mins(20);
@@ -57,7 +57,7 @@ fn once_says_what_is_left() {
     scene.add_past(12);
     let receiver = Receiver::in_background();
     receiver.answer(|place| (if place < 5 { 500 } else { 200 }, Duration::ZERO));
-    let mut setup = scene.from_beginning().sink(&receiver.url()).args(&["once"]);
+    let mut setup = scene.setup_from_beginning().sink(&receiver.url()).args(&["once"]);
     setup = setup.set("SINKS__CRM__CONCURRENCY", "1").set("SINKS__CRM__RETRY__INITIAL", "300ms");
     let (code, _, log) = setup.output();
     assert_eq!(code, 75, "{log}");
@@ -81,7 +81,7 @@ fn once_says_what_is_left() {
 fn once_gives_up_on_an_api_that_stays_away() {
     let scene = Scene::new();
     scene.handle().add_fault(Rule::always(Effect::html(502)));
-    let (code, stdout, log) = scene.from_beginning().args(&["once"]).output();
+    let (code, stdout, log) = scene.setup_from_beginning().args(&["once"]).output();
     assert_eq!((code, stdout.as_str()), (75, ""), "{log}");
     assert!(log.contains("gave up: the API could not be read completely; run it again why=502 from the API"), "{log}");
     assert_eq!(scene.handle().counters().requests, 5);
@@ -94,12 +94,12 @@ fn once_can_be_interrupted() {
         let scene = Scene::new();
         scene.add_past(25);
         let hangs = scene.handle().add_fault(Rule::always(Effect::Hang).cursor(true));
-        let mut relay = scene.from_beginning().args(&["once"]).start();
+        let mut relay = scene.setup_from_beginning().args(&["once"]).start();
         scene.wait_for_fault(hangs, 1);
         relay.signal(signal);
         assert_eq!(relay.wait().code(), Some(*code), "{}", relay.log());
         scene.handle().clear_faults();
-        let (code, stdout, log) = scene.from_beginning().args(&["once"]).output();
+        let (code, stdout, log) = scene.setup_from_beginning().args(&["once"]).output();
         assert_eq!((code, ids_of(&stdout)), (0, scene.ids()), "{log}");
     });
 }
@@ -110,7 +110,7 @@ fn run_ends_with_0_on_a_signal() {
     side_by_side(&cases, |signal| {
         let scene = Scene::new();
         scene.add_past(3);
-        let mut relay = scene.from_beginning().start();
+        let mut relay = scene.setup_from_beginning().start();
         relay.ids(3);
         relay.signal(signal);
         assert_eq!(relay.wait().code(), Some(0), "{}", relay.log());
@@ -137,7 +137,7 @@ fn a_stop_waits_for_the_answers_under_way() {
     let scene = Scene::new();
     let receiver = Receiver::in_background();
     receiver.answer(|_| (200, Duration::from_millis(1500)));
-    let mut setup = scene.from_beginning().sink(&receiver.url());
+    let mut setup = scene.setup_from_beginning().sink(&receiver.url());
     let mut relay = setup.start();
     let id = scene.add();
     receiver.wait(1, &relay);
@@ -157,7 +157,7 @@ fn a_second_signal_ends_it_at_once() {
     let scene = Scene::new();
     let receiver = Receiver::in_background();
     receiver.reply(|_| Reply::never());
-    let mut setup = scene.from_beginning().sink(&receiver.url());
+    let mut setup = scene.setup_from_beginning().sink(&receiver.url());
     let mut relay = setup.start();
     let id = scene.add();
     receiver.wait(1, &relay);
@@ -252,7 +252,7 @@ fn the_log_goes_to_files_when_it_is_told_to() {
     scene.add_past(3);
     let dir = scene.dir().join("log");
     fs::create_dir(&dir).unwrap();
-    let setup = scene.from_beginning().set("LOG__DIR", dir.to_str().unwrap()).set("LOG__FORMAT", "json");
+    let setup = scene.setup_from_beginning().set("LOG__DIR", dir.to_str().unwrap()).set("LOG__FORMAT", "json");
     let mut relay = { setup }.start();
     relay.ids(3);
     assert!(relay.stop().success());
@@ -281,7 +281,7 @@ fn a_log_that_cannot_be_written_is_told() {
 fn quiet_is_quiet() {
     let scene = Scene::new();
     scene.add_past(3);
-    let mut relay = scene.from_beginning().args(&["run", "-q"]).start();
+    let mut relay = scene.setup_from_beginning().args(&["run", "-q"]).start();
     relay.ids(3);
     assert!(relay.stop().success());
     assert_eq!(relay.log(), "");
@@ -295,7 +295,7 @@ fn codes_do_not_go_to_the_journal_by_accident() {
     let writer = OwnedFd::from(writer);
     let found = fs::File::from(writer.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
     let journal = format!("{}:{}", found.dev(), found.ino());
-    let mut relay = scene.from_beginning().env("JOURNAL_STREAM", &journal).start_with_stdout(writer);
+    let mut relay = scene.setup_from_beginning().env("JOURNAL_STREAM", &journal).start_with_stdout(writer);
     assert_eq!(relay.wait().code(), Some(78));
     assert!(relay.log().contains("standard output goes to the journal"), "{}", relay.log());
     assert_eq!(scene.handle().counters().requests, 0);
@@ -324,7 +324,7 @@ fn no_output_holds_a_secret() {
     ]);
     let body = "my code is hunter2";
     let message = handle.add(NewMessage::new().body(body));
-    let setup = scene.from_beginning().set("SINKS__OUT__TYPE", "stdout").sink(&hook);
+    let setup = scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout").sink(&hook);
     let mut setup = setup.set("LOG__LEVEL", "trace").set("SINKS__CRM__RETRY__INITIAL", "100ms");
     let mut relay = setup.start();
     relay.wait_for_log("302 redirect to login.example");
@@ -336,7 +336,8 @@ fn no_output_holds_a_secret() {
     let lines = relay.rest();
     assert!(lines.iter().any(|line| id_of(line) == message && line.contains(body)), "stdout is for messages");
     let (_, checked, complained) = { setup }.args(&["check"]).output();
-    let (_, _, refused) = scene.from_beginning().sink("http://ann:hunter2@crm.example.com/?token=hunter2").output();
+    let (_, _, refused) =
+        scene.setup_from_beginning().sink("http://ann:hunter2@crm.example.com/?token=hunter2").output();
     let outputs = [("the log", relay.log()), ("check", checked + &complained), ("a refusal", refused)];
     for (name, output) in outputs {
         assert!(!output.is_empty(), "{name}");

@@ -37,7 +37,7 @@ fn a_catch_up_gets_over_pages_that_lead_nowhere() {
         let scene = Scene::new();
         scene.add_past(35);
         scene.handle().add_faults(faults.clone());
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         assert_eq!(relay.ids(35), scene.ids(), "complete and in order; the log:\n{}", relay.log());
         relay.wait_for_log(said);
         assert!(scene.handle().counters().faults > 0);
@@ -60,7 +60,7 @@ fn the_newest_page_may_be_wrong_too() {
         let scene = Scene::new();
         scene.add_past(25);
         scene.handle().add_fault(Rule::once(effect.clone()).cursor(false).times(2));
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         assert_eq!(relay.ids(25), scene.ids(), "{}", relay.log());
         let last = scene.handle().add_fault(Rule::once(effect.clone()).cursor(false).times(5));
         let ids = [scene.add(), scene.add()];
@@ -77,7 +77,7 @@ fn live_messages_do_not_wait_while_every_cursor_is_refused() {
     let scene = Scene::new();
     scene.add_past(35);
     scene.handle().add_fault(Rule::always(Effect::RefuseCursor));
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     relay.wait_for_log_times("400: INVALID_CURSOR", 2);
     relay.wait_for_log("anomaly=\"restarted\"");
     let live = scene.add();
@@ -94,14 +94,14 @@ fn a_catch_up_outlives_its_cursors() {
     let scene = Scene::new();
     scene.add_past(35);
     let hangs = scene.handle().add_fault(Rule::always(Effect::Hang).cursor(true));
-    let mut relay = scene.from_beginning().start();
+    let mut relay = scene.setup_from_beginning().start();
     scene.wait_for_fault(hangs, 1);
     relay.kill();
     scene.handle().clear_faults();
     // Cursors from before count as too old from now on; new messages move the borders of the pages.
     scene.handle().set_switches(|switches| switches.cursor_lifetime = Some(Duration::from_secs(60)));
     let live: Vec<String> = (0..7).map(|_| scene.add()).collect();
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     assert_eq!(relay.ids(7), live, "these do not wait for the gap");
     assert_eq!(relay.ids(35), scene.ids()[..35]);
     relay.wait_for_log("the API refuses a cursor that it gave out: reading on another way kind=\"refused\"");
@@ -116,7 +116,7 @@ fn rows_vanish_under_a_catch_up(kind: CursorKind, left: usize) {
     let handle = scene.handle();
     let before = scene.ids();
     let wait = handle.add_fault(Rule::always(Effect::Hang).cursor(true).from_nth(2));
-    let mut relay = scene.from_beginning().start();
+    let mut relay = scene.setup_from_beginning().start();
     scene.wait_for_fault(wait, 1);
     relay.kill();
     // Twenty were read; the cursor was made from the oldest of them.
@@ -124,7 +124,7 @@ fn rows_vanish_under_a_catch_up(kind: CursorKind, left: usize) {
         assert!(handle.vanish(id));
     }
     handle.clear_faults();
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     let expected = [&before[..left], &before[25..]].concat();
     let mut arrived = relay.ids(expected.len());
     relay.wait_for_log(match kind {
@@ -208,7 +208,7 @@ fn counts_that_are_no_numbers_are_not_missed() {
 fn a_late_row_is_found_by_the_sweep() {
     let scene = Scene::new();
     scene.add_past(40);
-    let relay = scene.from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
     relay.ids(40);
     let time = scene.handle().now() - SignedDuration::from_mins(30);
     let late = scene.handle().add(NewMessage::new().received_at(time));
@@ -221,7 +221,7 @@ fn a_late_row_is_found_by_the_sweep() {
 fn without_a_sweep_the_late_row_would_not_have_been_found() {
     let scene = Scene::new();
     scene.add_past(40);
-    let relay = scene.from_beginning().set("POLL__SWEEP_INTERVAL", "1h").start();
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "1h").start();
     relay.ids(40);
     let time = scene.handle().now() - SignedDuration::from_mins(30);
     scene.handle().add(NewMessage::new().received_at(time));
@@ -236,7 +236,7 @@ fn rows_with_one_time_across_pages_all_arrive() {
     let time = scene.handle().now() - SignedDuration::from_secs(30);
     let tied = || NewMessage::new().received_at(time).ingested_at(time);
     scene.handle().add_many((0..35).map(|_| tied()));
-    let relay = scene.from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
     let mut arrived = relay.ids(35);
     // One more with that very time, somewhere among them.
     scene.handle().add_fault(Rule::once(Effect::EqualRow));
@@ -271,7 +271,7 @@ fn rows_from_the_future_make_nobody_deaf() {
     side_by_side(&cases, |count| {
         let scene = Scene::new();
         scene.add_past(15);
-        let mut relay = scene.from_beginning().start();
+        let mut relay = scene.setup_from_beginning().start();
         relay.ids(15);
         let future = scene.handle().add_many((0..*count).map(|_| NewMessage::new().received_at(in_2099())));
         let mut arrived = relay.ids(future.len());
@@ -283,7 +283,7 @@ fn rows_from_the_future_make_nobody_deaf() {
         assert!(relay.stop().success());
         // Another one on top is news as well, also to a relay that has to find the block anew.
         let id = scene.handle().add(NewMessage::new().received_at(in_2099() + SignedDuration::from_secs(1)));
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         assert_eq!(relay.ids(1), [id]);
         live_messages_arrive_promptly(&scene, &relay);
         ends_with_nothing_more(relay);
@@ -306,7 +306,7 @@ fn rows_that_change_places_come_once() {
     let scene = Scene::new();
     scene.add_past(35);
     scene.handle().add_fault(Rule::always(Effect::Reorder(7)));
-    let relay = scene.from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
     let mut arrived = relay.ids(35);
     arrived.push(scene.add());
     assert_eq!(relay.ids(1), arrived[35..]);
@@ -321,7 +321,7 @@ fn rows_that_change_places_come_once() {
 fn a_row_that_vanishes_from_the_newest_page_and_comes_back_is_not_repeated() {
     let scene = Scene::new();
     scene.add_past(15);
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     assert_eq!(relay.ids(15), scene.ids());
     let gone: Vec<String> = scene.handle().newest_rows(3).into_iter().map(|row| row.id).collect();
     assert!(gone.iter().all(|id| scene.handle().vanish(id)));
@@ -351,7 +351,7 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         scene.add_past(25);
         let bad = Rule::always(Effect::BadRow { row: 4, kind: *kind }).cursor(true);
         scene.handle().add_fault(bad.times(1));
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         // In the catch-up one row is bad, and is good again when the sweep passes it.
         let mut expected = scene.ids();
         let bad = expected.remove(25 - 10 - 1 - 4);
@@ -389,7 +389,7 @@ fn a_row_with_strange_fields_is_delivered_as_it_is() {
         let scene = Scene::new();
         scene.add_past(25);
         scene.handle().add_fault(Rule::once(Effect::BadRow { row: 4, kind: *kind }).cursor(true));
-        let relay = scene.from_beginning().start();
+        let relay = scene.setup_from_beginning().start();
         assert_eq!(relay.ids(25), scene.ids(), "in its neighbour's place; {}", relay.log());
         scene.handle().add_fault(Rule::always(Effect::bad_row(*kind)).cursor(false));
         let ids = [scene.add(), scene.add()];

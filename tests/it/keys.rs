@@ -22,7 +22,7 @@ fn scene() -> Scene {
 fn two_keys(scene: &Scene) -> (Setup, String) {
     let second = scene.handle().create_key("second", None).unwrap();
     let file = scene.file("[api]\nkey = [{ env = \"JOLTSMS_API_KEY\" }, { env = \"SECOND_KEY\" }]\n");
-    (scene.from_beginning().env("JOLTSMS_RELAY_CONFIG", &file).env("SECOND_KEY", &second.secret), second.id)
+    (scene.setup_from_beginning().env("JOLTSMS_RELAY_CONFIG", &file).env("SECOND_KEY", &second.secret), second.id)
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn once_ends_with_77_when_no_key_is_accepted() {
         let scene = scene();
         scene.add_past(3);
         scene.handle().add_fault(Rule::always(Effect::status(*status)));
-        let (code, stdout, log) = scene.from_beginning().args(&["once"]).output();
+        let (code, stdout, log) = scene.setup_from_beginning().args(&["once"]).output();
         assert_eq!((code, stdout.as_str()), (77, ""));
         let why = format!("the API accepts no key: make a new one in the dashboard and configure it why={said}");
         assert!(log.contains(&why), "{log}");
@@ -121,7 +121,7 @@ fn a_key_on_a_path_for_browsers_is_said_with_the_reason() {
     let scene = scene();
     scene.add_past(3);
     scene.handle().add_fault(Rule::always(Effect::status(403)));
-    let mut relay = scene.from_beginning().start();
+    let mut relay = scene.setup_from_beginning().start();
     relay.wait_for_log(&format!("{NONE_LEFT}403 SESSION_REQUIRED"));
     assert_eq!(relay.stop().code(), Some(0));
 }
@@ -130,7 +130,7 @@ fn a_key_on_a_path_for_browsers_is_said_with_the_reason() {
 fn an_expired_key_is_a_refused_key() {
     let scene = scene();
     scene.add_past(3);
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     relay.ids(3);
     scene.handle().expire_key("start", Some(scene.handle().now()));
     relay.wait_for_log(&format!("{NONE_LEFT}401 UNAUTHORIZED"));

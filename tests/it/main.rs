@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with the measurements")]
 mod support;
 
 mod account;

@@ -219,6 +219,14 @@ fn the_image_is_built_from_what_is_there() {
             assert!(root().join(source).exists() && sent.contains(source), "COPY {source}");
         }
     }
+    // Cargo wants to see every target of the manifest that has no path, and these folders are not sent.
+    let manifest = read("Cargo.toml");
+    for target in manifest
+        .split("\n[")
+        .filter(|table| ["[bench]]", "[test]]", "[example]]"].iter().any(|kind| table.starts_with(kind)))
+    {
+        assert!(target.contains("\npath = "), "{target}");
+    }
     // What the sources include at build time must be there as well.
     let config = read("src/config/mod.rs");
     assert!(config.contains("include_str!(\"../../config.example.toml\")") && sent.contains(&"config.example.toml"));

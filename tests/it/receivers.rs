@@ -12,7 +12,7 @@ use crate::support::scene::Scene;
 /// A sink that is in a hurry.
 fn to(scene: &Scene, receiver: &Receiver) -> Setup {
     scene
-        .from_beginning()
+        .setup_from_beginning()
         .sink(&receiver.url())
         .set("SINKS__CRM__RETRY__INITIAL", "100ms")
         .set("SINKS__CRM__RETRY__FACTOR", "1")
@@ -164,7 +164,7 @@ fn a_receiver_that_is_down_is_waited_for() {
     let address = Receiver::in_background().address();
     let url = format!("http://{address}/hook");
     let relay = scene
-        .from_beginning()
+        .setup_from_beginning()
         .sink(&url)
         .set("SINKS__CRM__RETRY__INITIAL", "200ms")
         .set("SINKS__CRM__RETRY__FACTOR", "1")

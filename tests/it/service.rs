@@ -44,7 +44,7 @@ impl Manager {
 fn it_says_that_it_is_ready_how_it_is_going_and_that_it_stops() {
     let scene = Scene::new();
     scene.add_past(3);
-    let (manager, mut setup) = Manager::new(&scene, scene.from_beginning().env("WATCHDOG_USEC", "300000"));
+    let (manager, mut setup) = Manager::new(&scene, scene.setup_from_beginning().env("WATCHDOG_USEC", "300000"));
     let mut relay = setup.start();
     assert_eq!(manager.next().trim_end(), "READY=1", "before anything else");
     manager.wait_for("STATUS=polling");
@@ -59,7 +59,7 @@ fn it_says_that_it_is_ready_how_it_is_going_and_that_it_stops() {
 fn the_watchdog_is_fed_while_the_api_does_not_answer() {
     let scene = Scene::new();
     scene.handle().add_fault(Rule::always(Effect::Hang));
-    let setup = scene.from_beginning().env("WATCHDOG_USEC", "300000").set("API__TIMEOUT", "700ms");
+    let setup = scene.setup_from_beginning().env("WATCHDOG_USEC", "300000").set("API__TIMEOUT", "700ms");
     let (manager, mut setup) = Manager::new(&scene, setup);
     let mut relay = setup.start();
     manager.wait_for("READY=1");
@@ -76,7 +76,7 @@ fn the_watchdog_is_fed_while_the_api_does_not_answer() {
 fn the_status_names_what_is_wrong() {
     let scene = Scene::with(|switches| switches.key_cache = Duration::ZERO);
     scene.add_past(3);
-    let setup = scene.from_beginning().sink("http://127.0.0.1:1/hook").env("WATCHDOG_USEC", "300000");
+    let setup = scene.setup_from_beginning().sink("http://127.0.0.1:1/hook").env("WATCHDOG_USEC", "300000");
     let (manager, mut setup) = Manager::new(&scene, setup);
     let mut relay = setup.start();
     manager.wait_for("STATUS=polling; crm: failing");
@@ -89,7 +89,7 @@ fn the_status_names_what_is_wrong() {
 fn without_a_watchdog_none_is_fed() {
     let scene = Scene::new();
     scene.add_past(3);
-    let (manager, mut setup) = Manager::new(&scene, scene.from_beginning());
+    let (manager, mut setup) = Manager::new(&scene, scene.setup_from_beginning());
     let mut relay = setup.start();
     manager.wait_for("READY=1");
     relay.ids(3);

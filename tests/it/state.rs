@@ -15,7 +15,7 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 fn a_second_relay_on_the_state_is_refused_and_the_first_goes_on() {
     let scene = Scene::new();
     scene.add_past(3);
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     relay.ids(3);
     for command in ["run", "once"] {
         let (code, stdout, log) = scene.setup().args(&[command]).output();
@@ -31,7 +31,7 @@ fn a_second_relay_on_the_state_is_refused_and_the_first_goes_on() {
 fn a_relay_that_was_killed_leaves_no_lock() {
     let scene = Scene::new();
     scene.add_past(3);
-    let mut relay = scene.from_beginning().start();
+    let mut relay = scene.setup_from_beginning().start();
     relay.ids(3);
     scene.wait_until(|_| scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'") == 0);
     relay.kill();
@@ -50,7 +50,7 @@ fn a_relay_that_was_killed_leaves_no_lock() {
 /// A state that a relay left behind, all in `state.db`.
 fn used(scene: &Scene) {
     scene.add_past(12);
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     relay.ids(12);
     ends_with_nothing_more(relay);
     let connection = Connection::open(scene.dir().join("state/state.db")).unwrap();
@@ -61,7 +61,7 @@ fn refuses(scene: &Scene, said: &str) {
     let file = scene.dir().join("state/state.db");
     let before = fs::read(&file).unwrap();
     for command in ["run", "once"] {
-        let (code, stdout, log) = scene.from_beginning().args(&[command]).output();
+        let (code, stdout, log) = scene.setup_from_beginning().args(&[command]).output();
         assert_eq!((code, stdout.as_str()), (65, ""), "{log}");
         assert!(log.contains(said), "{log}");
         assert_eq!(log.matches("ERROR").count(), 1, "{log}");
@@ -117,7 +117,7 @@ fn a_damaged_state_is_refused_and_left_alone() {
 fn a_cut_journal_loses_no_message() {
     let scene = Scene::new();
     scene.add_past(25);
-    let mut relay = scene.from_beginning().start();
+    let mut relay = scene.setup_from_beginning().start();
     relay.ids(25);
     relay.kill();
     // What a power cut may leave of what was written last.
@@ -126,7 +126,7 @@ fn a_cut_journal_loses_no_message() {
     assert!(!bytes.is_empty());
     fs::write(&journal, &bytes[..bytes.len() / 2 + 7]).unwrap();
     let id = scene.add();
-    let mut relay = scene.from_beginning().start();
+    let mut relay = scene.setup_from_beginning().start();
     // The API is asked again for whatever the file does not tell any more.
     let settled = "SELECT count(*) FROM delivery WHERE state = 'delivered'";
     wait_until("every message", || scene.count(settled) == 26, || relay.log());

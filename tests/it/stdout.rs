@@ -25,7 +25,7 @@ fn a_reader_that_has_enough_ends_it_quietly_and_the_rest_is_kept() {
     let scene = Scene::new();
     scene.add_past(1);
     let (reader, writer) = pipe().unwrap();
-    let mut relay = scene.from_beginning().start_with_stdout(writer);
+    let mut relay = scene.setup_from_beginning().start_with_stdout(writer);
     let mut reader = BufReader::new(reader);
     assert_eq!(read_id(&mut reader), scene.ids()[0]);
     wait_until_settled(&scene, &relay);
@@ -44,9 +44,9 @@ fn once_says_that_work_is_left_when_its_reader_is_gone() {
     scene.add_past(15);
     let (reader, writer) = pipe().unwrap();
     drop(reader);
-    let mut relay = scene.from_beginning().args(&["once"]).start_with_stdout(writer);
+    let mut relay = scene.setup_from_beginning().args(&["once"]).start_with_stdout(writer);
     assert_eq!(relay.wait().code(), Some(75), "{}", relay.log());
-    let (code, stdout, log) = scene.from_beginning().args(&["once"]).output();
+    let (code, stdout, log) = scene.setup_from_beginning().args(&["once"]).output();
     assert_eq!((code, stdout.lines().map(id_of).collect::<Vec<_>>()), (0, scene.ids()), "{log}");
 }
 
@@ -57,7 +57,7 @@ fn beside_another_sink_a_closed_stdout_is_paused_and_said() {
     let receiver = Receiver::in_background();
     let (reader, writer) = pipe().unwrap();
     drop(reader);
-    let mut setup = scene.from_beginning().sink(&receiver.url()).set("SINKS__OUT__TYPE", "stdout");
+    let mut setup = scene.setup_from_beginning().sink(&receiver.url()).set("SINKS__OUT__TYPE", "stdout");
     let mut relay = setup.start_with_stdout(writer);
     let said = "nobody reads the output any more: the sink is paused and keeps its messages until the relay is started \
                 again sink.name=\"out\"";
@@ -86,7 +86,7 @@ fn stuck(scene: &Scene) -> (Relay, BufReader<UnixStream>) {
     let fill = |error: &std::io::Error| error.kind() == ErrorKind::WouldBlock;
     while !writer.write(b"\n").is_err_and(|error| fill(&error)) {}
     writer.set_nonblocking(false).unwrap();
-    let relay = scene.from_beginning().start_with_stdout(OwnedFd::from(writer));
+    let relay = scene.setup_from_beginning().start_with_stdout(OwnedFd::from(writer));
     relay.wait_for_log("relaying messages");
     let released = || scene.count("SELECT count(*) FROM delivery WHERE state = 'fresh'");
     wait_until("all to be written", || released() == 40, || relay.log());
@@ -158,7 +158,8 @@ fn a_full_stream_is_tried_again() {
     let scene = Scene::new();
     scene.add_past(3);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut setup = scene.from_beginning().set("SINKS__OUT__TYPE", "stdout").set("SINKS__OUT__RETRY__INITIAL", "100ms");
+    let mut setup =
+        scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout").set("SINKS__OUT__RETRY__INITIAL", "100ms");
     let mut relay = setup.start_with_stdout(full);
     relay.wait_for_log(
         "the sink fails: its messages are kept and tried again sink.name=\"out\" reason=\"cannot write the line: ",
@@ -177,7 +178,7 @@ fn a_full_stream_is_tried_again() {
 fn indented_messages_become_lines_and_stay_as_they_are_over_http() {
     let scene = Scene::with(|switches| switches.pretty = true);
     let receiver = Receiver::in_background();
-    let mut setup = scene.from_beginning().sink(&receiver.url()).set("SINKS__OUT__TYPE", "stdout");
+    let mut setup = scene.setup_from_beginning().sink(&receiver.url()).set("SINKS__OUT__TYPE", "stdout");
     let id = scene.handle().add(joltsms_simulator::NewMessage::new().from("A  B").body("two\nlines, {\"a\" : 1}"));
     let relay = setup.start();
     let line = relay.line();

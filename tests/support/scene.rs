@@ -63,7 +63,7 @@ impl Scene {
     }
 
     /// The same for all that there is and comes.
-    pub(crate) fn from_beginning(&self) -> Setup {
+    pub(crate) fn setup_from_beginning(&self) -> Setup {
         self.setup().set("POLL__START", "beginning")
     }
 

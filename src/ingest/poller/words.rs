@@ -34,7 +34,7 @@ impl<F: Feed> Poller<F> {
                 "relaying what comes from now on; older messages are not relayed (poll.start = \"beginning\" would)"
             ),
             (Start::Now, None) => tracing::info!("relaying what comes from now on"),
-            _ => tracing::info!(since = %started.watermark, "relaying messages received since then"),
+            _ => tracing::info!(from = %started.watermark, "relaying messages received from then on"),
         }
     }
 

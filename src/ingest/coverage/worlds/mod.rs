@@ -223,7 +223,7 @@ const NEEDED: [(Broken, &str, u64); 7] = [
     (Broken::Watermark, "a duration back", 0),
     (Broken::Anchor, "late", 0),
     (Broken::EndTest, "ties", 0),
-    (Broken::Hold, "a few ahead", 0),
+    (Broken::Hold, "ties, lower id first", 0),
     (Broken::EmptyPage, "many empty pages", 0),
     (Broken::Forgetting, "forgetting, starved", 0),
 ];
