@@ -225,7 +225,7 @@ fn fractions_in_rate_headers_are_understood() {
     let scene = Scene::new();
     let fractional = Effect::RateHeaders(RateHeaders::Fractional);
     scene.handle().add_fault(Rule::once(fractional).and(Effect::Add(vec![NewMessage::new().id("a")])).from_nth(2));
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     assert_eq!(relay.ids(1), ["a"]);
     // Seven requests are left for 41 seconds, not none and not thousands.
     scene.wait_until(|handle| handle.requests().len() >= 3);

@@ -163,7 +163,7 @@ fn whatever_appears_in_the_middle_of_a_catch_up_arrives() {
     ];
     let rule = appears.into_iter().fold(Rule::always(Effect::Add(vec![NewMessage::new()])), Rule::and);
     scene.handle().add_fault(Rule { times: Some(3), ..rule.clone() }.cursor(true));
-    let relay = scene.from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
     let mut arrived = relay.ids(35 + 3 * 5);
     scene.handle().add_fault(Rule { times: Some(2), ..rule }.cursor(false));
     arrived.extend(relay.ids(2 * 5));
@@ -181,7 +181,7 @@ fn what_vanishes_before_it_is_read_does_not_stop_the_rest() {
     let oldest = scene.ids()[..12].to_vec();
     scene.handle().add_fault(Rule::once(Effect::Vanish(oldest.clone())).cursor(true));
     scene.handle().add_fault(Rule::once(Effect::VanishNewest(4)).cursor(false).from_nth(2));
-    let relay = scene.from_beginning().start();
+    let relay = scene.setup_from_beginning().start();
     let arrived = relay.ids(23);
     assert!(oldest.iter().all(|id| !arrived.contains(id)));
     scene.wait_until(|handle| handle.message_count() == 35 - 12 - 4);
