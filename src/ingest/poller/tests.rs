@@ -56,7 +56,8 @@ struct World {
     double: Double,
     store: Store,
     clock: Clock,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    requests: u32,
 }
 
 const BEGAN: UnixMs = UnixMs(1_700_000_000_000);
@@ -70,11 +71,11 @@ impl World {
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
         let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0 };
-        Self { double, store, clock, _dir: dir }
+        Self { double, store, clock, dir, requests: 120 }
     }
 
     fn poller(&self, mode: Mode) -> Poller<Double> {
-        let limits = Limits { requests: 120, window: WINDOW, head_interval: Duration::from_secs(1) };
+        let limits = Limits { requests: self.requests, window: WINDOW, head_interval: Duration::from_secs(1) };
         Poller::new(Parts {
             feed: self.double.clone(),
             store: self.store.clone(),
@@ -229,4 +230,11 @@ async fn another_account_ends_it_before_anything_is_stored() {
     *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(6, cursor)));
     world.run_for(Duration::from_secs(5)).await.unwrap();
     assert_eq!(world.released().await.len(), 6, "a known message tells that it is the same account");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_a_minute_is_shared_by_turns() {
+    let world = World { requests: 1, ..World::new(|_, cursor, _| Ok(page(135, cursor))).await };
+    world.run_for(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(world.released().await.len(), 135);
 }
