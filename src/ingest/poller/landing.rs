@@ -28,13 +28,14 @@ impl<F: Feed> Poller<F> {
             self.budget.window().not_refused();
         }
         let Response { date, rate, page } = response;
+        if self.stale.is_some() && !matches!(page, Err(Error::RateLimited)) {
+            // Asked for by a state that is no longer true.
+            return Ok(None);
+        }
         match page {
             Ok(page) => match self.apply(is_head, &ask, page, date, now).await {
                 Ok(()) => Ok(self.gives_up_waiting()),
-                Err(Trouble::Store(error)) if error.is_passing() => {
-                    self.commit_failed(is_head, &error, now).await?;
-                    Ok(None)
-                }
+                Err(Trouble::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
                 Err(trouble) => Err(trouble),
             },
             Err(Error::RateLimited) => {
@@ -69,15 +70,15 @@ impl<F: Feed> Poller<F> {
             self.rest_head(at);
             return Ok(());
         }
-        if is_head && matches!(ask, Ask::Head { .. }) {
-            self.polled(now, at);
-        }
         let first = self.state.coverage.is_none();
         let step = match ask {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         let next = self.commit(step, now.local).await?;
+        if is_head && matches!(ask, Ask::Head { .. }) {
+            self.polled(now, at);
+        }
         if self.mode == Mode::Once && self.is_swept() {
             // One sweep is enough: another poll must not begin the next.
             self.rules.sweep_interval = Duration::MAX;
