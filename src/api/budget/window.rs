@@ -304,6 +304,11 @@ impl Window {
         self.refused_in_a_row = 0;
     }
 
+    /// How many 429s came in a row.
+    pub fn refusals(&self) -> u32 {
+        self.refused_in_a_row
+    }
+
     /// Requests in the server's current or last window that were not ours.
     pub fn foreign(&self) -> u32 {
         self.server.map_or(0, |server| server.foreign).max(self.previous_foreign)

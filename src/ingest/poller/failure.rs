@@ -16,7 +16,7 @@ use crate::time::Instant;
 const KEY_RETRY: Duration = Duration::from_secs(60);
 
 /// One-shot commands give up after so many failures in a row: about a quarter of a minute.
-const ONCE_PATIENCE: u32 = 5;
+pub(super) const ONCE_PATIENCE: u32 = 5;
 
 /// How long pages stay small after one was too large.
 const SMALL_PAGES: Duration = Duration::from_secs(600);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::failure::ONCE_PATIENCE;
 use super::lanes::{Ask, Flight};
 use super::{Ending, Mode, Poller, RETRY, Trouble};
 use crate::api::{self, Error, Response};
@@ -42,7 +43,8 @@ impl<F: Feed> Poller<F> {
                 let jitter = &self.jitter;
                 let wait = self.budget.window().refused(&rate, |times| RETRY.jittered(times, jitter), now);
                 tracing::warn!(wait_s = wait.as_secs_f64(), "over the API's rate limit; silent until it resets");
-                Ok(None)
+                let gives_up = self.mode == Mode::Once && self.budget.window().refusals() >= ONCE_PATIENCE;
+                Ok(gives_up.then(|| Ending::GaveUp(Error::RateLimited.to_string())))
             }
             // The other lane has seen to it already.
             Err(Error::KeyRefused(_)) if key != self.keys_tried => Ok(None),

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::failure::ONCE_PATIENCE;
 use self::house::HOUSEKEEPING;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use super::coverage::{Now, Rules, State};
@@ -256,9 +257,12 @@ impl<F: Feed> Poller<F> {
         self.head.first_answer.is_some_and(|first| anchor >= Some(first))
     }
 
+    /// What stalled in an earlier process was not tried in this one.
     fn has_stalled_walk(&self) -> bool {
         let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
-        walks.any(|walk| walk.progress.failures >= self.rules.patience_failures)
+        walks.any(|walk| {
+            walk.progress.failures >= self.rules.patience_failures && self.state.setbacks(walk.id) >= ONCE_PATIENCE
+        })
     }
 
     fn estimated_now(&self, at: Instant) -> Now {

@@ -247,6 +247,29 @@ async fn one_request_a_minute_is_shared_by_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_tries_again_what_stalled_in_an_earlier_process() {
+    let refused = || Err(Error::Refused { status: 400, code: "BAD_CURSOR".to_owned() });
+    let world = World::new(move |_, cursor, _| if cursor.is_some() { refused() } else { Ok(page(35, None)) }).await;
+    let (_stop, stops) = watch::channel(false);
+    let ending = world.poller(Mode::Once).run(stops.clone()).await.unwrap();
+    assert!(matches!(ending, Ending::GaveUp(_)), "{ending:?}");
+    let ending = world.poller(Mode::Once).run(stops.clone()).await.unwrap();
+    assert!(matches!(ending, Ending::GaveUp(_)), "it still ends: {ending:?}");
+    *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(35, cursor)));
+    assert_eq!(world.poller(Mode::Once).run(stops).await.unwrap(), Ending::CaughtUp);
+    assert_eq!(world.released().await.len(), 35);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_gives_up_where_it_is_only_ever_refused() {
+    let world = World::new(|_, _, _| Err(Error::RateLimited)).await;
+    let (_stop, stops) = watch::channel(false);
+    let running = world.poller(Mode::Once).run(stops);
+    let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("an end").unwrap();
+    assert_eq!(ending, Ending::GaveUp("429: over the rate limit".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_that_takes_nothing_is_tried_less_and_less_often() {
     let world = World::new(|_, cursor, _| Ok(page(35, cursor))).await;
     tamper(world.dir.path(), "CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'full'); END");
