@@ -99,10 +99,16 @@ impl Daemon {
             }
         };
         let result = match over {
-            Over::Polling(Ok(Ending::CaughtUp)) => deliver_what_is_due(&delivery, &mut stop).await,
-            Over::Polling(Ok(Ending::GaveUp(why))) => Ok(Ended::GaveUp(why)),
-            Over::Polling(Ok(Ending::NoKey(why))) => Ok(Ended::NoKey(why)),
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
+            // Whatever became of the API, what was read from it earlier is delivered.
+            Over::Polling(Ok(ending)) => match deliver_what_is_due(&delivery, &mut stop).await {
+                Ok(Ended::CaughtUp { work_left }) => Ok(match ending {
+                    Ending::GaveUp(why) => Ended::GaveUp(why),
+                    Ending::NoKey(why) => Ended::NoKey(why),
+                    Ending::CaughtUp | Ending::Stopped => Ended::CaughtUp { work_left },
+                }),
+                otherwise => otherwise,
+            },
             Over::Polling(Err(error)) => Err(error),
             Over::Stop(signal) => {
                 tracing::info!(grace_s = GRACE.as_secs(), "stopping; what is in flight may end");

@@ -9,6 +9,7 @@ mod support;
 mod account;
 mod api_faults;
 mod assumptions;
+mod broken;
 mod commands;
 mod events_table;
 mod feed_faults;

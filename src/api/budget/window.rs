@@ -199,7 +199,11 @@ impl Window {
             Demand::Sweeps => allowed - sweep_share(allowed),
             Demand::Walks => allowed / 2,
         };
-        let pace = self.limits.window / u32::try_from(share.max(1)).unwrap_or(u32::MAX);
+        let pace = match u32::try_from(share) {
+            // One slot for both: they take turns.
+            Ok(0) => self.limits.window * 2,
+            share => self.limits.window / share.unwrap_or(u32::MAX),
+        };
         self.limits.head_interval.max(pace * requests)
     }
 
@@ -298,6 +302,11 @@ impl Window {
     /// An answer that was not a 429.
     pub fn not_refused(&mut self) {
         self.refused_in_a_row = 0;
+    }
+
+    /// How many 429s came in a row.
+    pub fn refusals(&self) -> u32 {
+        self.refused_in_a_row
     }
 
     /// Requests in the server's current or last window that were not ours.

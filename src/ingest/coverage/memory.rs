@@ -36,6 +36,7 @@ pub(super) struct WalkMemory {
     /// The oldest time of this pass.
     pub(super) lowest: Option<UnixMs>,
     pub(super) held: u64,
+    pub(super) setbacks: u32,
 }
 
 impl Memory {
@@ -89,6 +90,10 @@ impl Memory {
 
     pub(super) fn walk(&mut self, walk: WalkId) -> &mut WalkMemory {
         self.walks.entry(walk).or_default()
+    }
+
+    pub(super) fn setbacks(&self, walk: WalkId) -> u32 {
+        self.walks.get(&walk).map_or(0, |walk| walk.setbacks)
     }
 
     pub(super) fn drop_walk(&mut self, walk: WalkId) {

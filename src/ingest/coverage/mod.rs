@@ -93,6 +93,11 @@ impl State {
         if turn.is_multiple_of(3) { open().next() } else { newest_gap.or_else(|| open().next()) }
     }
 
+    /// How often a walk was set back since it was opened or loaded.
+    pub fn setbacks(&self, walk: WalkId) -> u32 {
+        self.memory.setbacks(walk)
+    }
+
     /// The cursor of a head poll was refused: the next one reads from the head.
     pub fn head_refused(&mut self) {
         self.memory.forget_skip();

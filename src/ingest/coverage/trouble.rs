@@ -54,6 +54,8 @@ impl Draft<'_> {
         walk.progress.since.get_or_insert(now);
         walk.progress.failures = walk.progress.failures.saturating_add(1);
         let failures = walk.progress.failures;
+        let memory = self.memory.walk(id);
+        memory.setbacks = memory.setbacks.saturating_add(1);
         let (anomaly, other_way) = match setback {
             Setback::Refused => (Anomaly::RefusedCursor, failures > 1),
             Setback::NoProgress => (Anomaly::NoProgress, failures > 1),

@@ -16,31 +16,50 @@ use crate::time::Instant;
 const KEY_RETRY: Duration = Duration::from_secs(60);
 
 /// One-shot commands give up after so many failures in a row: about a quarter of a minute.
-const ONCE_PATIENCE: u32 = 5;
+pub(super) const ONCE_PATIENCE: u32 = 5;
 
 /// How long pages stay small after one was too large.
 const SMALL_PAGES: Duration = Duration::from_secs(600);
 
 impl<F: Feed> Poller<F> {
     /// The disk did not take a page: what is in memory is no longer what is on disk.
-    pub(super) async fn commit_failed(
-        &mut self,
-        is_head: bool,
-        error: &store::Error,
-        now: Instant,
-    ) -> Result<(), Trouble> {
-        self.head.failures += 1;
-        let wait = RETRY.jittered(self.head.failures, &self.jitter);
-        if self.head.failures == 1 {
+    pub(super) fn commit_failed(&mut self, is_head: bool, error: &store::Error, now: Instant) -> Option<Ending> {
+        let failures = if is_head { &mut self.head.failures } else { &mut self.background.failures };
+        *failures = failures.saturating_add(1);
+        let failures = *failures;
+        let wait = RETRY.jittered(failures, &self.jitter);
+        if failures == 1 {
             tracing::error!(%error, "a page could not be stored; trying again, nothing is lost");
         }
-        self.head.due = now + wait;
-        self.background.due = Some(now + wait);
+        if is_head {
+            self.head.due = now + wait;
+        }
+        self.background.due = self.background.due.max(Some(now + wait));
         self.set_condition(Condition::Failing(error.to_string()));
         tracing::debug!(is_head, wait_s = wait.as_secs_f64(), "waiting for the disk");
+        self.stale = Some(now);
+        let gives_up = self.mode == Mode::Once && failures >= ONCE_PATIENCE;
+        gives_up.then(|| Ending::GaveUp(error.to_string()))
+    }
+
+    /// Loads the state again after a commit has failed, when its time has come.
+    pub(super) async fn reload(&mut self) -> Result<Option<Ending>, Trouble> {
+        let now = self.clock.monotonic();
+        if self.stale.is_none_or(|again| again > now) {
+            return Ok(None);
+        }
         match self.load().await {
-            Err(error) if !error.is_passing() => Err(error.into()),
-            _ => Ok(()),
+            Err(error) if error.is_passing() => {
+                self.head.failures = self.head.failures.saturating_add(1);
+                self.stale = Some(now + RETRY.jittered(self.head.failures, &self.jitter));
+                tracing::debug!(%error, "the state cannot be read again yet");
+                let gives_up = self.mode == Mode::Once && self.head.failures >= ONCE_PATIENCE;
+                Ok(gives_up.then(|| Ending::GaveUp(error.to_string())))
+            }
+            result => {
+                result?;
+                Ok(None)
+            }
         }
     }
 
@@ -129,14 +148,19 @@ impl<F: Feed> Poller<F> {
                     tracing::debug!(kind = error.kind(), %error, "{}", anomaly.sentence());
                 } else {
                     tracing::warn!(kind = error.kind(), %error, "{}", anomaly.sentence());
-                    self.set_back(*id, setback, now).await?;
+                    return self.set_back(*id, setback, now).await;
                 }
                 Ok(None)
             }
         }
     }
 
-    pub(super) async fn set_back(&mut self, id: WalkId, setback: Setback, at: Instant) -> Result<(), Trouble> {
+    pub(super) async fn set_back(
+        &mut self,
+        id: WalkId,
+        setback: Setback,
+        at: Instant,
+    ) -> Result<Option<Ending>, Trouble> {
         let now = self.estimated_now(at);
         let step = self.state.walk_setback(&self.rules, id, setback, now);
         match self.commit(step, now.local).await {
@@ -144,10 +168,10 @@ impl<F: Feed> Poller<F> {
                 self.background.not_before.insert(id, at + RETRY.jittered(failures, &self.jitter));
                 // The walk waits by itself; others need not.
                 self.background.due = None;
-                Ok(())
+                Ok(None)
             }
-            Ok(_) => Ok(()),
-            Err(error) if error.is_passing() => self.commit_failed(false, &error, at).await,
+            Ok(_) => Ok(None),
+            Err(error) if error.is_passing() => Ok(self.commit_failed(false, &error, at)),
             Err(error) => Err(error.into()),
         }
     }

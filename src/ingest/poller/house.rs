@@ -16,14 +16,14 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn keep_house(&mut self) -> Result<(), Trouble> {
         let at = self.clock.monotonic();
         self.housekeeping.due = at + HOUSEKEEPING;
-        if self.server.estimate(at).is_none() {
+        if self.stale.is_some() || self.server.estimate(at).is_none() {
             return Ok(());
         }
         let now = self.estimated_now(at);
         match self.tidy(now).await {
             Err(error) if error.is_passing() => {
                 tracing::warn!(%error, "old messages could not be removed; trying again in a minute");
-                self.load().await?;
+                self.stale = Some(at);
                 Ok(())
             }
             result => Ok(result?),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::failure::ONCE_PATIENCE;
 use super::lanes::{Ask, Flight};
 use super::{Ending, Mode, Poller, RETRY, Trouble};
 use crate::api::{self, Error, Response};
@@ -28,20 +29,22 @@ impl<F: Feed> Poller<F> {
             self.budget.window().not_refused();
         }
         let Response { date, rate, page } = response;
+        if self.stale.is_some() && !matches!(page, Err(Error::RateLimited)) {
+            // Asked for by a state that is no longer true.
+            return Ok(None);
+        }
         match page {
             Ok(page) => match self.apply(is_head, &ask, page, date, now).await {
                 Ok(()) => Ok(self.gives_up_waiting()),
-                Err(Trouble::Store(error)) if error.is_passing() => {
-                    self.commit_failed(is_head, &error, now).await?;
-                    Ok(None)
-                }
+                Err(Trouble::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
                 Err(trouble) => Err(trouble),
             },
             Err(Error::RateLimited) => {
                 let jitter = &self.jitter;
                 let wait = self.budget.window().refused(&rate, |times| RETRY.jittered(times, jitter), now);
                 tracing::warn!(wait_s = wait.as_secs_f64(), "over the API's rate limit; silent until it resets");
-                Ok(None)
+                let gives_up = self.mode == Mode::Once && self.budget.window().refusals() >= ONCE_PATIENCE;
+                Ok(gives_up.then(|| Ending::GaveUp(Error::RateLimited.to_string())))
             }
             // The other lane has seen to it already.
             Err(Error::KeyRefused(_)) if key != self.keys_tried => Ok(None),
@@ -69,15 +72,15 @@ impl<F: Feed> Poller<F> {
             self.rest_head(at);
             return Ok(());
         }
-        if is_head && matches!(ask, Ask::Head { .. }) {
-            self.polled(now, at);
-        }
         let first = self.state.coverage.is_none();
         let step = match ask {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         let next = self.commit(step, now.local).await?;
+        if is_head && matches!(ask, Ask::Head { .. }) {
+            self.polled(now, at);
+        }
         if self.mode == Mode::Once && self.is_swept() {
             // One sweep is enough: another poll must not begin the next.
             self.rules.sweep_interval = Duration::MAX;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::failure::ONCE_PATIENCE;
 use self::house::HOUSEKEEPING;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use super::coverage::{Now, Rules, State};
@@ -29,7 +30,7 @@ use crate::api::budget::Budget;
 use crate::domain::{Coverage, Seq, WalkId, WalkKind};
 use crate::store::{self, Keep, Store};
 use crate::time::backoff::{Jitter, Schedule};
-use crate::time::{Clock, Instant, Turns};
+use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
 /// How long to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,9 @@ pub struct Poller<F> {
     report: watch::Sender<Report>,
     jitter: Jitter,
     state: State,
+    /// Where a commit has failed the state is ahead of the disk: before it was loaded again, not before this instant,
+    /// nothing is asked, decided or written.
+    stale: Option<Instant>,
     server: ServerClock,
     /// Address and key were found to belong to the state.
     verified: bool,
@@ -155,6 +159,7 @@ impl<F: Feed> Poller<F> {
             report: watch::Sender::new(Report::default()),
             jitter: Jitter::seeded(seed),
             state: State::default(),
+            stale: None,
             server: ServerClock::default(),
             verified: false,
             keys_tried: 0,
@@ -190,7 +195,13 @@ impl<F: Feed> Poller<F> {
                     return Ok(Ending::GaveUp("older messages could not be read again and again".to_owned()));
                 }
             }
-            let wake = self.start_requests();
+            if let Some(ending) = self.reload().await? {
+                return Ok(ending);
+            }
+            let wake = match self.stale {
+                Some(again) => again.min(self.clock.monotonic() + AT_LEAST_EVERY),
+                None => self.start_requests(),
+            };
             let arrived = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => None,
@@ -223,6 +234,7 @@ impl<F: Feed> Poller<F> {
             })
             .await?;
         self.state = State::load(coverage, held);
+        self.stale = None;
         self.head.next = Ask::Head { cursor: None };
         Ok(())
     }
@@ -231,7 +243,12 @@ impl<F: Feed> Poller<F> {
         let Some(coverage) = &self.state.coverage else { return false };
         let idle = self.head.flight.is_none() && self.background.flight.is_none();
         let resting = matches!(self.head.next, Ask::Head { cursor: None });
-        idle && resting && coverage.walks.is_empty() && self.is_swept() && self.head.failures == 0
+        self.stale.is_none()
+            && idle
+            && resting
+            && coverage.walks.is_empty()
+            && self.is_swept()
+            && self.head.failures == 0
     }
 
     /// Whether a sweep was begun in this process and completed.
@@ -240,9 +257,12 @@ impl<F: Feed> Poller<F> {
         self.head.first_answer.is_some_and(|first| anchor >= Some(first))
     }
 
+    /// What stalled in an earlier process was not tried in this one.
     fn has_stalled_walk(&self) -> bool {
         let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
-        walks.any(|walk| walk.progress.failures >= self.rules.patience_failures)
+        walks.any(|walk| {
+            walk.progress.failures >= self.rules.patience_failures && self.state.setbacks(walk.id) >= ONCE_PATIENCE
+        })
     }
 
     fn estimated_now(&self, at: Instant) -> Now {

@@ -56,7 +56,8 @@ struct World {
     double: Double,
     store: Store,
     clock: Clock,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    requests: u32,
 }
 
 const BEGAN: UnixMs = UnixMs(1_700_000_000_000);
@@ -70,11 +71,11 @@ impl World {
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
         let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0 };
-        Self { double, store, clock, _dir: dir }
+        Self { double, store, clock, dir, requests: 120 }
     }
 
     fn poller(&self, mode: Mode) -> Poller<Double> {
-        let limits = Limits { requests: 120, window: WINDOW, head_interval: Duration::from_secs(1) };
+        let limits = Limits { requests: self.requests, window: WINDOW, head_interval: Duration::from_secs(1) };
         Poller::new(Parts {
             feed: self.double.clone(),
             store: self.store.clone(),
@@ -229,4 +230,96 @@ async fn another_account_ends_it_before_anything_is_stored() {
     *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(6, cursor)));
     world.run_for(Duration::from_secs(5)).await.unwrap();
     assert_eq!(world.released().await.len(), 6, "a known message tells that it is the same account");
+}
+
+/// A connection beside the relay's own: what it does to the tables the relay's next statements run into.
+fn tamper(dir: &std::path::Path, sql: &str) {
+    let connection = rusqlite::Connection::open(dir.join("state.db")).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    connection.execute_batch(sql).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_a_minute_is_shared_by_turns() {
+    let world = World { requests: 1, ..World::new(|_, cursor, _| Ok(page(135, cursor))).await };
+    world.run_for(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(world.released().await.len(), 135);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_tries_again_what_stalled_in_an_earlier_process() {
+    let refused = || Err(Error::Refused { status: 400, code: "BAD_CURSOR".to_owned() });
+    let world = World::new(move |_, cursor, _| if cursor.is_some() { refused() } else { Ok(page(35, None)) }).await;
+    let (_stop, stops) = watch::channel(false);
+    let ending = world.poller(Mode::Once).run(stops.clone()).await.unwrap();
+    assert!(matches!(ending, Ending::GaveUp(_)), "{ending:?}");
+    let ending = world.poller(Mode::Once).run(stops.clone()).await.unwrap();
+    assert!(matches!(ending, Ending::GaveUp(_)), "it still ends: {ending:?}");
+    *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(35, cursor)));
+    assert_eq!(world.poller(Mode::Once).run(stops).await.unwrap(), Ending::CaughtUp);
+    assert_eq!(world.released().await.len(), 35);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_gives_up_where_it_is_only_ever_refused() {
+    let world = World::new(|_, _, _| Err(Error::RateLimited)).await;
+    let (_stop, stops) = watch::channel(false);
+    let running = world.poller(Mode::Once).run(stops);
+    let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("an end").unwrap();
+    assert_eq!(ending, Ending::GaveUp("429: over the rate limit".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_takes_nothing_is_tried_less_and_less_often() {
+    let world = World::new(|_, cursor, _| Ok(page(35, cursor))).await;
+    tamper(world.dir.path(), "CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'full'); END");
+    let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
+    assert!(asked < 100, "{asked} requests in an hour");
+    let (_stop, stops) = watch::channel(false);
+    let running = world.poller(Mode::Once).run(stops);
+    let ending = tokio::time::timeout(Duration::from_secs(3600), running).await.expect("an end").unwrap();
+    assert!(matches!(ending, Ending::GaveUp(_)), "{ending:?}");
+    tamper(world.dir.path(), "DROP TRIGGER full");
+    world.run_for(Duration::from_secs(120)).await.unwrap();
+    assert_eq!(world.released().await.len(), 35);
+}
+
+/// The state can neither be written nor read again for a while: what was decided meanwhile never happened.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_was_not_stored_is_read_again_also_if_the_state_cannot_be_loaded_at_once() {
+    let world = World::new(|_, _, _| Err(Error::Server(500))).await;
+    let dir = world.dir.path().to_owned();
+    let mut broken = false;
+    *world.double.script.lock().unwrap() = Box::new(move |number, cursor, _| {
+        assert!(!broken || dir.join("mended").exists(), "asked by a state that is ahead of the disk");
+        if number == 6 {
+            broken = true;
+            tamper(&dir, "ALTER TABLE walk RENAME TO gone");
+        }
+        Ok(page(135, cursor))
+    });
+    let dir = world.dir.path().to_owned();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        tamper(&dir, "ALTER TABLE gone RENAME TO walk");
+        std::fs::write(dir.join("mended"), "").unwrap();
+    });
+    world.run_for(Duration::from_secs(300)).await.unwrap();
+    let released = world.released().await;
+    let missing: Vec<i64> = (1..=135).filter(|number| !released.contains(&format!("m{number}"))).collect();
+    assert_eq!(missing, Vec::<i64>::new(), "never handed on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_cannot_be_read_for_a_while_does_not_end_it() {
+    let world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
+    let dir = world.dir.path().to_owned();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        tamper(&dir, "ALTER TABLE message RENAME TO gone");
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        tamper(&dir, "ALTER TABLE gone RENAME TO message");
+    });
+    world.run_for(Duration::from_secs(600)).await.unwrap();
+    assert_eq!(world.released().await.len(), 5);
 }

@@ -1,0 +1,27 @@
+//! What once broke it.
+
+use std::time::Duration;
+
+use crate::support::receiver::Receiver;
+use crate::support::scene::Scene;
+
+#[test]
+fn once_delivers_what_waits_also_if_no_key_is_accepted() {
+    let scene = Scene::new();
+    scene.add_past(60);
+    let receiver = Receiver::in_background();
+    receiver.answer_with(500);
+    let mut setup =
+        scene.setup_from_beginning().sink(&receiver.url()).set("SINKS__CRM__CONCURRENCY", "1").args(&["once"]);
+    let (code, _, log) = setup.output();
+    assert_eq!(code, 75, "{log}");
+    let before = receiver.count();
+    assert!(before < 30, "{before} attempts at a receiver that is down");
+
+    receiver.answer(|_| (200, Duration::from_millis(20)));
+    scene.handle().revoke_key(&scene.simulator().key());
+    scene.handle().forget_key_cache();
+    let (code, _, log) = setup.output();
+    assert_eq!(code, 77, "{log}");
+    assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'fresh'"), 0, "{log}");
+}
