@@ -1,5 +1,6 @@
 //! `run` and `once`.
 
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -139,9 +140,9 @@ fn stdout_id() -> Option<FileId> {
 }
 
 /// Before there is a log.
-#[expect(clippy::print_stderr, reason = "there is no log yet")]
 pub(super) fn complain(exit: Exit, error: &impl std::fmt::Display) -> Exit {
-    eprintln!("joltsms-relay: {error}");
+    // Nobody may be listening; the exit code says it as well.
+    drop(writeln!(std::io::stderr(), "joltsms-relay: {error}"));
     exit
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::run::Daemon;
 use crate::api;
@@ -16,6 +17,9 @@ use crate::sinks::http::HttpSink;
 use crate::sinks::stdout::LineSink;
 use crate::store::{self, RoleLock, Store};
 use crate::time::{Clock, Turns};
+
+/// A one-shot command that has to look once more does not wait as long as a daemon that rests.
+const ONCE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the daemon is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +61,11 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
     let store = Store::open(dir)?;
-    let limits =
-        Limits { requests: config.api.requests_per_minute, window: WINDOW, head_interval: config.poll.interval };
+    let head_interval = match purpose.mode {
+        Mode::Run => config.poll.interval,
+        Mode::Once => config.poll.interval.min(ONCE_INTERVAL),
+    };
+    let limits = Limits { requests: config.api.requests_per_minute, window: WINDOW, head_interval };
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.wall())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;

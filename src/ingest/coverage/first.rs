@@ -15,7 +15,9 @@ impl State {
             return Step { ops: Vec::new(), next: Next::Follow(cursor) };
         }
         page.prepend(self.memory.take_prelude());
-        let mut coverage = begin(rules, &page, now);
+        // A message that came while an empty list was not believed yet came after the start.
+        let asked = self.memory.take_asked_in_vain().unwrap_or(UnixMs::MAX);
+        let mut coverage = begin(rules, &page, now, asked);
         let step = relay_from(rules, page, now, &mut coverage, &mut self.memory);
         self.coverage = Some(coverage);
         step
@@ -23,17 +25,17 @@ impl State {
 }
 
 /// Taking our clock instead of what the server says would lose or repeat rows whenever the two differ.
-fn begin(rules: &Rules, page: &Page, now: Now) -> Coverage {
+fn begin(rules: &Rules, page: &Page, now: Now, asked: UnixMs) -> Coverage {
     let frontier = page.newest_time().map_or(now.server, |newest| newest.min(now.server));
     let watermark = match rules.start {
         // With nothing to go by, the order of the feed may be off by the margin too.
         Start::Now if page.is_empty() => frontier.before(rules.lookback).before(rules.margin),
-        Start::Now => frontier.before(rules.lookback),
+        Start::Now => frontier.min(asked).before(rules.lookback),
         Start::Beginning => UnixMs::MIN,
         Start::At(instant) => instant,
         Start::Back(span) => now.server.before(span),
     };
-    let start_instant = page.newest_ingested().unwrap_or(now.server);
+    let start_instant = page.newest_ingested().unwrap_or(now.server).min(asked);
     let (anchor, next_seq, next_walk) = (now.server, Seq(1), WalkId(1));
     Coverage { marks: Marks { frontier, watermark, anchor, start_instant, next_seq, next_walk }, walks: Vec::new() }
 }
@@ -50,7 +52,8 @@ fn relay_from(rules: &Rules, page: Page, now: Now, coverage: &mut Coverage, memo
     let floor = draft.coverage.marks.watermark;
     let walk = (!ended).then(|| draft.open(kind, floor, opened, &page));
     if kind == WalkKind::Seed {
-        draft.store_seeds(page);
+        let loose = draft.store_seeds(page);
+        draft.release(loose, Class::Live);
     } else {
         let loose = draft.store(page, |_, _| walk);
         draft.release(loose, Class::Backfill);

@@ -18,6 +18,9 @@ impl State {
             return idle(Next::Idle);
         }
         let empty_heads = self.memory.count_head(empty);
+        if empty && self.coverage.is_none() {
+            self.memory.note_asked_in_vain(now.server);
+        }
         if empty && (empty_heads < EMPTY_HEADS_BELIEVED || *page.more() == More::Lost) {
             return idle(Next::AskAgain);
         }

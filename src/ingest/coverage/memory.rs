@@ -16,6 +16,8 @@ pub struct Memory {
     prelude: Vec<(Row, Option<Seq>)>,
     /// Empty head pages in a row.
     empty_heads: u32,
+    /// When the API was first asked, if its answer was empty and coverage has not begun.
+    asked_in_vain: Option<UnixMs>,
     walks: HashMap<WalkId, WalkMemory>,
 }
 
@@ -86,6 +88,20 @@ impl Memory {
     pub(super) fn count_head(&mut self, empty: bool) -> u32 {
         self.empty_heads = if empty { self.empty_heads.saturating_add(1) } else { 0 };
         self.empty_heads
+    }
+
+    /// Before coverage begins: there was nothing at `now`.
+    pub(super) fn note_asked_in_vain(&mut self, now: UnixMs) {
+        self.asked_in_vain.get_or_insert(now);
+    }
+
+    #[cfg(test)]
+    pub(super) fn asked_in_vain(&self) -> Option<UnixMs> {
+        self.asked_in_vain
+    }
+
+    pub(super) fn take_asked_in_vain(&mut self) -> Option<UnixMs> {
+        self.asked_in_vain.take()
     }
 
     pub(super) fn walk(&mut self, walk: WalkId) -> &mut WalkMemory {

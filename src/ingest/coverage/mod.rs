@@ -179,13 +179,24 @@ impl<'a> Draft<'a> {
         loose
     }
 
-    /// Stores the unknown rows of a first page that are not to be delivered.
-    fn store_seeds(&mut self, page: Page) {
+    /// Stores the unknown rows of a first page: those that were there at the start are not to be delivered, the others
+    /// are returned.
+    fn store_seeds(&mut self, page: Page) -> Vec<Seq> {
+        let mut loose = Vec::new();
         for row in page.into_unknown() {
             let seq = self.next_seq();
-            let standing = if row.readable { Standing::Seed } else { Standing::Unreadable };
+            let marks = &self.coverage.marks;
+            let standing = if !row.readable {
+                Standing::Unreadable
+            } else if row.ingested.is_none_or(|at| at <= marks.start_instant) || row.time < marks.watermark {
+                Standing::Seed
+            } else {
+                loose.push(seq);
+                Standing::News
+            };
             self.ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing, held_by: None })));
         }
+        loose
     }
 
     fn next_seq(&mut self) -> Seq {

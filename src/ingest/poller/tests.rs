@@ -323,3 +323,27 @@ async fn a_state_that_cannot_be_read_for_a_while_does_not_end_it() {
     world.run_for(Duration::from_secs(600)).await.unwrap();
     assert_eq!(world.released().await.len(), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_an_empty_list_is_not_believed_yet_is_handed_on() {
+    let world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: Some(0) })).await;
+    let clock = world.clock.clone();
+    let mut came = None;
+    *world.double.script.lock().unwrap() = Box::new(move |number, _, _| {
+        let mut rows = Vec::new();
+        if number > 1 {
+            let now = *came.get_or_insert(clock.wall());
+            rows.push(Row { time: now, ingested: Some(now), ..row(1) });
+            rows.push(Row { time: UnixMs(now.0 - 60_000), ingested: Some(UnixMs(now.0 - 60_000)), ..row(0) });
+        }
+        Ok(Page { rows, more: More::End, total: None })
+    });
+    let mut poller = world.poller(Mode::Run);
+    poller.rules.start = Start::Now;
+    let (stop, stops) = watch::channel(false);
+    let running = tokio::spawn(poller.run(stops));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    stop.send_replace(true);
+    running.await.unwrap().unwrap();
+    assert_eq!(world.released().await, ["m1"], "the other one was there before");
+}

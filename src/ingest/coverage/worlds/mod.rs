@@ -18,6 +18,8 @@ use feed::{Feed, World};
 use random::Random;
 use relay::Relay;
 
+use crate::domain::UnixMs;
+
 /// Where a run begins, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Begin {
@@ -97,10 +99,12 @@ fn run(world: &World, seed: u64, broken: Option<Broken>) -> Verdict {
             relay.crash(random);
         }
         let begun = relay.has_begun();
+        let asked = relay.asked_in_vain().unwrap_or(UnixMs::MAX);
         let crashes = random.chance(world.crash);
         relay.head_poll(&feed, random, crashes);
         if !begun && relay.has_begun() {
-            before = feed.entries.iter().map(|entry| entry.number).collect();
+            let there = feed.entries.iter().filter(|entry| world.no_ingested || UnixMs(entry.ingested) <= asked);
+            before = there.map(|entry| entry.number).collect();
         }
         if random.below(world.starve) == 0 {
             for _ in 0..random.below(world.background + 1) {

@@ -76,6 +76,11 @@ impl Relay {
         self.state.coverage.is_some()
     }
 
+    /// When it first asked, if the list was empty and it has not begun; nothing that came later was there before.
+    pub(super) fn asked_in_vain(&self) -> Option<UnixMs> {
+        self.state.memory.asked_in_vain()
+    }
+
     fn spool(&mut self) -> &mut Spool {
         self.spool.as_mut().unwrap()
     }
