@@ -136,14 +136,14 @@ fn below<'a>(key: &'a str, group: &str) -> Option<&'a str> {
     if group.is_empty() { Some(key) } else { key.strip_prefix(group)?.strip_prefix('.') }
 }
 
-/// Whether the last part of a dotted key is a name that this program knows, of this version or a later one.
+/// Whether a dotted key consists of names that this program knows, of this version or a later one. The name of a sink is
+/// none of them: in a broken file it may be anything, the rest of a secret included.
 pub(super) fn is_known(dotted: &str) -> bool {
-    let last = dotted.rsplit('.').next().unwrap_or(dotted).trim();
+    let names = SECTIONS.iter().map(|(name, _)| *name).chain(LATER_SECTIONS).chain([SINKS]);
     let sections = SECTIONS.iter().map(|(_, section)| *section).chain([Section::Sink]);
-    sections.into_iter().any(|section| {
-        let keys = section.keys().iter().chain(section.later_keys());
-        keys.into_iter().any(|key| key.split('.').any(|part| part == last))
-    })
+    let keys = sections.flat_map(|section| section.keys().iter().chain(section.later_keys()).copied());
+    let known: Vec<&str> = names.chain(keys.flat_map(|key| key.split('.'))).collect();
+    dotted.split('.').all(|part| known.contains(&part.trim()))
 }
 
 /// Whether a line, closed or not, is the header of a table that this program knows.

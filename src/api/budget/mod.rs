@@ -43,7 +43,10 @@ impl Budget {
         let (ring, recorded) = Ring::open(&dir.join("budget.ring"), limits.requests)?;
         let mut window = Window::new(limits);
         for entry in recorded {
-            window.remember(entry.age(wall), now);
+            match entry.age(wall) {
+                Some(age) => window.remember(age, now),
+                None => window.remember_under_way(now),
+            }
         }
         Ok(Self { window, ring: Some(ring) })
     }

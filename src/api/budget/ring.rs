@@ -32,12 +32,12 @@ pub enum Recorded {
 }
 
 impl Recorded {
-    /// How long ago it was answered. What was under way may have been answered just now, and so may what was answered
-    /// in the future of a clock that was set back.
-    pub fn age(self, now: UnixMs) -> Duration {
+    /// How long ago it was answered; `None` if nobody knows whether it was. What was answered in the future of a clock
+    /// that was set back may have been answered just now.
+    pub fn age(self, now: UnixMs) -> Option<Duration> {
         match self {
-            Self::Answered(at) => now.since(at),
-            Self::UnderWay => Duration::ZERO,
+            Self::Answered(at) => Some(now.since(at)),
+            Self::UnderWay => None,
         }
     }
 }
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn clocks_that_were_set_back_do_not_free_a_slot() {
-        assert_eq!(Recorded::Answered(UnixMs(9_000)).age(UnixMs(4_000)), Duration::ZERO);
-        assert_eq!(Recorded::Answered(UnixMs(9_000)).age(UnixMs(19_000)), Duration::from_secs(10));
-        assert_eq!(Recorded::UnderWay.age(UnixMs(19_000)), Duration::ZERO);
+        assert_eq!(Recorded::Answered(UnixMs(9_000)).age(UnixMs(4_000)), Some(Duration::ZERO));
+        assert_eq!(Recorded::Answered(UnixMs(9_000)).age(UnixMs(19_000)), Some(Duration::from_secs(10)));
+        assert_eq!(Recorded::UnderWay.age(UnixMs(19_000)), None);
     }
 }

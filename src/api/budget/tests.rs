@@ -72,6 +72,8 @@ enum Event {
     Arrives(Ticket, bool),
     Answered(Ticket, bool, usize),
     Foreign,
+    /// A request of the process before arrives.
+    Orphan,
     Look,
 }
 
@@ -110,13 +112,12 @@ fn run(
     let mut polls = Vec::new();
     let (mut pages_left, mut next_sweep) = (u32::from(backlog == Demand::Walks), start + Duration::from_secs(60));
     let mut restarted = !restart;
-    let mut alive_from = 0;
-    while let Some(Reverse((now, _, event))) = events.pop() {
+    while let Some(Reverse((now, place, event))) = events.pop() {
         if now > end {
             break;
         }
         if !restarted && now > start + Duration::from_secs(seconds / 2) {
-            // What the ring remembers: answered ones with their age, and one under way.
+            // What the ring remembers: answered ones with their age, and those under way.
             restarted = true;
             let recorded: Vec<Instant> = server.arrivals.clone();
             window = Window::new(limits(interval_ms));
@@ -124,20 +125,35 @@ fn run(
                 let age = now.saturating_duration_since(*at + Duration::from_secs_f64(jitter_ms / 1000.0));
                 window.remember(age, now);
             }
+            events.push(Reverse((now, place, event)));
+            for Reverse((at, place, event)) in std::mem::take(&mut events) {
+                let event = match event {
+                    Event::Arrives(..) => {
+                        window.remember_under_way(now);
+                        Event::Orphan
+                    }
+                    // Nobody is there any more to hear it.
+                    Event::Answered(..) => continue,
+                    event => event,
+                };
+                events.push(Reverse((at, place, event)));
+            }
             (head_busy, background_busy) = (false, false);
-            alive_from = answers.len();
+            push(&mut events, now, Event::Look);
+            continue;
         }
         match event {
             Event::Foreign => {
                 server.arrive(now, false);
                 push(&mut events, now + Duration::from_millis(60_000 / foreign_per_minute), Event::Foreign);
             }
+            Event::Orphan => drop(server.arrive(now, true)),
             Event::Arrives(ticket, head) => {
                 answers.push(server.arrive(now, true));
                 let back = Duration::from_secs_f64(random.fraction() * jitter_ms / 1000.0);
                 push(&mut events, now + back, Event::Answered(ticket, head, answers.len() - 1));
             }
-            Event::Answered(ticket, head, answer) if answer >= alive_from => {
+            Event::Answered(ticket, head, answer) => {
                 let (headers, refused) = &answers[answer];
                 window.answered(ticket, headers, now);
                 if *refused {
@@ -153,7 +169,7 @@ fn run(
                     background_busy = false;
                 }
             }
-            Event::Answered(..) | Event::Look => {}
+            Event::Look => {}
         }
         for head in [true, false] {
             if backlog == Demand::Sweeps && now >= next_sweep {

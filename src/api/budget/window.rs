@@ -90,7 +90,8 @@ struct ServerWindow {
     foreign: u32,
 }
 
-/// Timers may be early by as much; a window that is estimated begins earlier by as much.
+/// Timers may be early by as much; a window that is estimated begins earlier by as much; what a process sent before it was
+/// killed may arrive as much after the start of the next.
 const SLACK: Duration = Duration::from_secs(2);
 
 impl Window {
@@ -114,6 +115,13 @@ impl Window {
         let ticket = self.take_ticket();
         let free_at = now + self.limits.window.saturating_sub(age);
         self.slots.push_back(Slot { ticket, lane: Lane::Walk, sent: now.checked_sub(age), free_at: Some(free_at) });
+    }
+
+    /// A request that an earlier process sent, and whose answer it did not live to see: it may be on its way still.
+    pub fn remember_under_way(&mut self, now: Instant) {
+        let ticket = self.take_ticket();
+        let free_at = now + self.limits.window + SLACK;
+        self.slots.push_back(Slot { ticket, lane: Lane::Walk, sent: Some(now), free_at: Some(free_at) });
     }
 
     fn take_ticket(&mut self) -> Ticket {
