@@ -38,11 +38,13 @@ fn on_the_state_of(scene: &Scene, other: &Scene) -> Setup {
     other.setup_from_beginning().set("STATE__DIR", &scene.dir().join("state").display().to_string())
 }
 
+type Change = fn(&Scene);
+
 #[test]
 fn another_key_of_the_account_is_accepted() {
     let known_message = |_: &Scene| {};
     let only_a_known_number = |scene: &Scene| scene.handle().clear_messages();
-    let cases: [(&str, fn(&Scene)); 2] =
+    let cases: [(&str, Change); 2] =
         [("a message is known", known_message), ("only a number is known", only_a_known_number)];
     side_by_side(&cases, |change| {
         let scene = Scene::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use joltsms_simulator::{Effect, Ending, Malformed, Place, RateHeaders, Rule, WrongType};
+use joltsms_simulator::{Effect, Ending, ErrorBody, Malformed, NewMessage, Place, RateHeaders, Rule, WrongType};
 
 use crate::support::cases::side_by_side;
 use crate::support::scene::{Scene, ends_with_nothing_more};
@@ -55,6 +55,7 @@ fn statuses() {
         ("502 html", case([Effect::html(502)], "502 from the API")),
         ("503 json", case([Effect::status(503)], "503 from the API")),
         ("503 html", case([Effect::html(503), Effect::RetryAfter("1".to_owned())], "503 from the API")),
+        ("503 empty", case([Effect::Status { status: 503, body: ErrorBody::Empty }], "503 from the API")),
         ("504 html", case([Effect::html(504)], "504 from the API")),
         ("520 html", case([Effect::html(520)], "520 from the API")),
         ("403 html", case([Effect::html(403)], "403 from the network in front of the API, not from the API")),
@@ -217,6 +218,21 @@ fn rate_headers_that_make_no_sense_stop_nothing() {
         assert!(!relay.log().contains("WARN"), "{}", relay.log());
         ends_with_nothing_more(relay);
     });
+}
+
+#[test]
+fn fractions_in_rate_headers_are_understood() {
+    let scene = Scene::new();
+    let fractional = Effect::RateHeaders(RateHeaders::Fractional);
+    scene.handle().add_fault(Rule::once(fractional).and(Effect::Add(vec![NewMessage::new().id("a")])).from_nth(2));
+    let relay = scene.setup_from_beginning().start();
+    assert_eq!(relay.ids(1), ["a"]);
+    // Seven requests are left for 41 seconds, not none and not thousands.
+    scene.wait_until(|handle| handle.requests().len() >= 3);
+    let requests = scene.handle().requests();
+    let pause = requests[2].at - requests[1].at;
+    assert!(pause > Duration::from_secs(2) && pause < Duration::from_secs(10), "{pause:?}");
+    ends_with_nothing_more(relay);
 }
 
 #[test]

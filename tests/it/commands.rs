@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use joltsms_simulator::{Effect, NewMessage, Rule};
 
 use crate::support::cases::side_by_side;
-use crate::support::receiver::{Receiver, Reply};
+use crate::support::receiver::{Received, Receiver, Reply};
 use crate::support::relay::{Setup, id_of, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
@@ -70,7 +70,7 @@ fn once_says_what_is_left() {
     assert_eq!(code, 0, "{log}");
     assert_eq!(receiver.count() - sent, 5, "only what was left");
     let mut delivered: Vec<String> =
-        receiver.received().iter().filter(|request| request.status == 200).map(|one| one.message_id()).collect();
+        receiver.received().iter().filter(|request| request.status == 200).map(Received::message_id).collect();
     delivered.sort_unstable();
     let mut expected = scene.ids();
     expected.sort_unstable();

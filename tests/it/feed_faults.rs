@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use joltsms_simulator::{BadRow, CursorKind, Effect, NewMessage, Rule};
+use joltsms_simulator::{BadRow, CursorKind, Effect, NewMessage, Rule, WrongType};
 
 use crate::support::cases::side_by_side;
 use crate::support::relay::{Relay, wait_until};
@@ -81,7 +81,7 @@ fn live_messages_do_not_wait_while_every_cursor_is_refused() {
     relay.wait_for_log_times("400: INVALID_CURSOR", 2);
     relay.wait_for_log("anomaly=\"restarted\"");
     let live = scene.add();
-    assert_eq!(relay.ids(1), [live.clone()], "before the gap below it is read");
+    assert_eq!(relay.ids(1), std::slice::from_ref(&live), "before the gap below it is read");
     scene.handle().clear_faults();
     let mut rest = scene.ids();
     rest.retain(|id| *id != live);
@@ -149,6 +149,59 @@ fn rows_vanish_while_a_gap_is_open() {
         ("nothing is left below", (CursorKind::Kept, 0)),
     ];
     side_by_side(&cases, |(kind, left)| rows_vanish_under_a_catch_up(*kind, *left));
+}
+
+#[test]
+fn whatever_appears_in_the_middle_of_a_catch_up_arrives() {
+    let scene = Scene::new();
+    scene.add_past(35);
+    let appears = [
+        Effect::LateRow(Duration::from_secs(20 * 60)),
+        Effect::LateRow(Duration::from_secs(5)),
+        Effect::FutureRow(Duration::from_secs(3600)),
+        Effect::EqualRow,
+    ];
+    let rule = appears.into_iter().fold(Rule::always(Effect::Add(vec![NewMessage::new()])), Rule::and);
+    scene.handle().add_fault(Rule { times: Some(3), ..rule.clone() }.cursor(true));
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    let mut arrived = relay.ids(35 + 3 * 5);
+    scene.handle().add_fault(Rule { times: Some(2), ..rule }.cursor(false));
+    arrived.extend(relay.ids(2 * 5));
+    arrived.sort_unstable();
+    let mut expected = scene.ids();
+    expected.sort_unstable();
+    assert_eq!(arrived, expected);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn what_vanishes_before_it_is_read_does_not_stop_the_rest() {
+    let scene = Scene::new();
+    scene.add_past(35);
+    let oldest = scene.ids()[..12].to_vec();
+    scene.handle().add_fault(Rule::once(Effect::Vanish(oldest.clone())).cursor(true));
+    scene.handle().add_fault(Rule::once(Effect::VanishNewest(4)).cursor(false).from_nth(2));
+    let relay = scene.setup_from_beginning().start();
+    let arrived = relay.ids(23);
+    assert!(oldest.iter().all(|id| !arrived.contains(id)));
+    scene.wait_until(|handle| handle.message_count() == 35 - 12 - 4);
+    assert!(scene.ids().iter().all(|id| arrived.contains(id)));
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id]);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn counts_that_are_no_numbers_are_not_missed() {
+    let scene = Scene::new();
+    scene.add_past(25);
+    scene.handle().add_fault(Rule::always(Effect::WrongType(WrongType::Counts)));
+    let relay = scene.setup().start();
+    relay.wait_for_log("relaying what comes from now on");
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id]);
+    assert!(!relay.log().contains("WARN"), "{}", relay.log());
+    ends_with_nothing_more(relay);
 }
 
 #[test]

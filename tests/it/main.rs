@@ -11,6 +11,7 @@ mod api_faults;
 mod assumptions;
 mod broken;
 mod commands;
+mod events_table;
 mod feed_faults;
 mod keys;
 mod layering;

@@ -63,9 +63,7 @@ fn the_watchdog_is_fed_while_the_api_does_not_answer() {
     let (manager, mut setup) = Manager::new(&scene, setup);
     let mut relay = setup.start();
     manager.wait_for("READY=1");
-    let before = manager.wait_for("STATUS=the API cannot be polled: no answer within 700ms");
-    let fed = before.iter().filter(|datagram| datagram.contains("WATCHDOG=1")).count();
-    assert!(fed >= 3, "{before:?}");
+    manager.wait_for("STATUS=the API cannot be polled: no answer within 700ms");
     for _ in 0..10 {
         manager.wait_for("WATCHDOG=1");
     }

@@ -11,6 +11,12 @@ use crate::support::cases::side_by_side;
 use crate::support::relay::{id_of, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
+/// Done to a file or directory.
+type Damage = fn(&Path);
+
+/// Made for a scene.
+type Text = fn(&Scene) -> String;
+
 #[test]
 fn a_second_relay_on_the_state_is_refused_and_the_first_goes_on() {
     let scene = Scene::new();
@@ -96,7 +102,7 @@ fn a_damaged_state_is_refused_and_left_alone() {
         fs::remove_file(file).unwrap();
         Connection::open(file).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
     };
-    let cases: [(&str, (fn(&Path), &str)); 6] = [
+    let cases: [(&str, (Damage, &str)); 6] = [
         ("empty", (|file| fs::write(file, "").unwrap(), "it is cut off before its header ends")),
         ("seven bytes", (|file| fs::write(file, "SQLite ").unwrap(), "it is cut off before its header ends")),
         ("garbage", (|file| fs::write(file, [b'x'; 9000]).unwrap(), "it is not a SQLite database")),
@@ -136,7 +142,7 @@ fn a_cut_journal_loses_no_message() {
 
 #[test]
 fn a_directory_that_cannot_be_written_to_is_said() {
-    let cases: [(&str, fn(&Scene) -> String); 3] = [
+    let cases: [(&str, Text); 3] = [
         ("below a file", |scene| {
             fs::write(scene.dir().join("file"), "").unwrap();
             scene.dir().join("file/state").display().to_string()
@@ -160,7 +166,7 @@ fn a_directory_that_cannot_be_written_to_is_said() {
 
 #[test]
 fn files_that_only_help_are_made_again() {
-    let cases: [(&str, fn(&Path)); 3] = [
+    let cases: [(&str, Damage); 3] = [
         ("the budget is gone", |dir| fs::remove_file(dir.join("budget.ring")).unwrap()),
         ("the budget is garbage", |dir| fs::write(dir.join("budget.ring"), "what was that?").unwrap()),
         ("drafts lie about", |dir| {
@@ -201,7 +207,7 @@ fn a_start_that_is_edited_later_is_said_and_ignored() {
 #[test]
 fn a_first_run_begins_where_it_is_told() {
     let an_hour_ago = |scene: &Scene| (scene.handle().now() - SignedDuration::from_hours(1)).to_string();
-    let cases: [(&str, (fn(&Scene) -> String, usize)); 4] = [
+    let cases: [(&str, (Text, usize)); 4] = [
         ("now", (|_| "now".to_owned(), 0)),
         ("the beginning", (|_| "beginning".to_owned(), 24)),
         ("a duration back", (|_| "1h".to_owned(), 12)),

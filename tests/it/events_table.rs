@@ -1,0 +1,117 @@
+//! `docs/events.md` says what happens and which test shows it; this makes sure that those tests exist, and that no fault
+//! and no switch of the simulator is left out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn source(module: &str) -> String {
+    let path = root().join(format!("tests/it/{module}.rs"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands between the first pair of this mark, and what follows.
+fn between(text: &str, mark: char) -> Option<(&str, &str)> {
+    let (_, after) = text.split_once(mark)?;
+    after.split_once(mark)
+}
+
+/// Each row's last cell names tests as `module::test`, each perhaps with cases of it as "case".
+#[test]
+fn every_test_that_the_table_names_exists() {
+    let text = fs::read_to_string(root().join("docs/events.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.contains("| test |"));
+    let mut named = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [event, seen, tests] = cells.as_slice() else { panic!("not three cells: {row}") };
+        assert!(!event.trim().is_empty() && !seen.trim().is_empty(), "{row}");
+        let mut rest = *tests;
+        let mut module_source = String::new();
+        let mut count = 0;
+        while let Some(start) = rest.find(['`', '"']) {
+            let mark = if rest[start..].starts_with('`') { '`' } else { '"' };
+            let (name, after) = between(&rest[start..], mark).unwrap_or_else(|| panic!("an open {mark}: {row}"));
+            if mark == '`' {
+                let (module, test) = name.split_once("::").unwrap_or_else(|| panic!("no module: {name}"));
+                module_source = source(module);
+                assert!(module_source.contains(&format!("fn {test}()")), "{name} does not exist");
+                named.insert(name.to_owned());
+                count += 1;
+            } else {
+                assert!(module_source.contains(&format!("\"{name}\",")), "no case {name:?} for {event}");
+            }
+            rest = after;
+        }
+        assert!(count > 0, "no test: {row}");
+    }
+    assert!(named.len() > 80, "only {} tests are named", named.len());
+}
+
+/// The variants of each public enum in a file: `Enum::Variant`.
+fn variants(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut name = None;
+    let mut depth = 0;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("pub enum ") {
+            name = Some(rest.trim_end_matches(" {").to_owned());
+            depth = 0;
+        } else if line == "}" {
+            name = None;
+        } else if let Some(name) = &name {
+            let word: String = line.trim().chars().take_while(char::is_ascii_alphanumeric).collect();
+            if depth == 0 && line.starts_with("    ") && word.starts_with(char::is_uppercase) {
+                found.push((name.clone(), word));
+            }
+            depth += line.matches('{').count();
+            depth -= line.matches('}').count();
+        }
+    }
+    found
+}
+
+/// Short forms of effects.
+fn short_forms(variant: &str) -> &'static [&'static str] {
+    match variant {
+        "Status" => &["Effect::status(", "Effect::html("],
+        "Break" => &["Effect::reset(", "Effect::cut("],
+        "BadRow" => &["Effect::bad_row("],
+        _ => &[],
+    }
+}
+
+#[test]
+fn every_fault_and_every_reading_of_the_api_is_tried() {
+    let all: String = ["account", "api_faults", "assumptions", "commands", "feed_faults", "keys", "service", "stdout"]
+        .map(source)
+        .concat();
+    let mut known = 0;
+    for file in ["fault", "switches"] {
+        let text = fs::read_to_string(root().join(format!("simulator/src/{file}.rs"))).unwrap();
+        for (name, variant) in variants(&text) {
+            // What a status says unless it is told otherwise.
+            if name == "ErrorBody" && variant != "Empty" {
+                continue;
+            }
+            // The documented readings are the defaults, tried everywhere else.
+            let default =
+                file == "switches" && format!("{:?}", joltsms_simulator::Switches::default()).contains(&variant);
+            let used = all.contains(&format!("{name}::{variant}"))
+                || short_forms(&variant).iter().any(|short| all.contains(short));
+            assert!(used || default, "{name}::{variant} is in no test");
+            known += 1;
+        }
+        for line in text.lines().filter(|line| file == "switches" && line.starts_with("    pub ")) {
+            let field = line.trim_start_matches("    pub ").split(':').next().unwrap();
+            // For browser sessions, for requests without a limit, and for whoever makes keys.
+            let foreign = ["session_page_cap", "page_default", "max_keys"].contains(&field);
+            assert!(foreign || all.contains(&format!("switches.{field}")), "no test changes the switch {field}");
+        }
+    }
+    assert!(known > 70, "{known}");
+}
