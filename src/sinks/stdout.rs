@@ -74,7 +74,7 @@ impl Sink for LineSink {
 }
 
 fn write_all(stream: impl Write, inbox: &Receiver<Line>) {
-    let mut writer = LineWriter { stream, torn: None, closed: false };
+    let mut writer = LineWriter { stream, torn: None, completed: Vec::new(), closed: false };
     while let Ok(Line { bytes, done }) = inbox.recv() {
         // Given up before its turn came: it will be tried again.
         if !done.is_closed() {
@@ -88,6 +88,9 @@ fn write_all(stream: impl Write, inbox: &Receiver<Line>) {
 struct LineWriter<W> {
     stream: W,
     torn: Option<Torn>,
+    /// Lines that failed when they were torn and were completed since, for the sake of another: when they are tried
+    /// again they are there already.
+    completed: Vec<Vec<u8>>,
     closed: bool,
 }
 
@@ -116,16 +119,18 @@ impl<W: Write> LineWriter<W> {
 
     fn try_deliver(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         if let Some(torn) = self.torn.take() {
-            let same = torn.bytes == bytes;
-            self.write_rest(torn)?;
-            if same {
-                return Ok(());
-            }
+            let line = self.write_rest(torn)?;
+            self.completed.push(line);
         }
-        self.write_rest(Torn { bytes, written: 0 })
+        if let Some(place) = self.completed.iter().position(|line| *line == bytes) {
+            self.completed.swap_remove(place);
+            return Ok(());
+        }
+        self.write_rest(Torn { bytes, written: 0 }).map(drop)
     }
 
-    fn write_rest(&mut self, mut line: Torn) -> io::Result<()> {
+    /// Writes what is left of a line; returns the whole of it.
+    fn write_rest(&mut self, mut line: Torn) -> io::Result<Vec<u8>> {
         let mut pause = Duration::from_millis(1);
         while line.written < line.bytes.len() {
             let error = match self.stream.write(&line.bytes[line.written..]) {
@@ -152,6 +157,6 @@ impl<W: Write> LineWriter<W> {
                 }
             }
         }
-        Ok(())
+        Ok(line.bytes)
     }
 }

@@ -152,6 +152,9 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, full);
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
+    // Its own next attempt finds it written.
+    assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
+    assert_eq!(stream.taken(), "first\nsecond\n");
 }
 
 #[tokio::test]
