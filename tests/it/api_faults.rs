@@ -28,7 +28,9 @@ fn is_survived(case: &Case) {
     let scene = Scene::new();
     scene.add_past(35);
     scene.handle().add_fault(rule(&case.effects, true));
-    let relay = scene.setup_from_beginning().set("API__TIMEOUT", "500ms").start();
+    // Only where it is the subject: a busy machine may be late by itself.
+    let timeout = if case.said.contains("within 1s") { "1s" } else { "30s" };
+    let relay = scene.setup_from_beginning().set("API__TIMEOUT", timeout).start();
     assert_eq!(relay.ids(35), scene.ids(), "complete and in order; the log:\n{}", relay.log());
     let said = format!("error={}", case.said);
     relay.wait_for_log(&said);
@@ -110,9 +112,9 @@ fn broken_connections() {
         ),
         ("cut in the body", case([Effect::cut(40)], "end of file before message length reached")),
         ("reset in the body", case([stop(Place::Body(40), Ending::Reset)], "connection reset by the other side")),
-        ("silent in the body", case([stop(Place::Body(40), Ending::Silence)], "no answer within 500ms")),
-        ("no answer", case([Effect::Hang], "no answer within 500ms")),
-        ("late", case([Effect::Latency(Duration::from_secs(5))], "no answer within 500ms")),
+        ("silent in the body", case([stop(Place::Body(40), Ending::Silence)], "no answer within 1s")),
+        ("no answer", case([Effect::Hang], "no answer within 1s")),
+        ("late", case([Effect::Latency(Duration::from_secs(5))], "no answer within 1s")),
         ("not http", case([Effect::NotHttp], "invalid HTTP version parsed")),
     ];
     side_by_side(&cases, is_survived);
