@@ -206,4 +206,14 @@ mod tests {
         assert_eq!(elsewhere("give_up_after").as_deref(), Some("[sinks.NAME.retry]"));
         assert_eq!(elsewhere("nonsense"), None);
     }
+
+    #[test]
+    fn a_dotted_key_is_known_as_a_whole() {
+        for known in ["url", "retry.max", "api.key", "sinks", "admin"] {
+            assert!(is_known(known), "{known}");
+        }
+        for unknown in ["", "olt_sk_hunter2", "[olt_sk_hunter2\".url", "crm.url", "url.hunter2"] {
+            assert!(!is_known(unknown), "{unknown}");
+        }
+    }
 }

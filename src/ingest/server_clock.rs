@@ -3,6 +3,9 @@
 //! A `Date` has whole seconds, rounded down, and was written before it arrived: it is a lower bound. Carried on by our
 //! monotonic clock it stays one, and the highest of them is soon exact to a few milliseconds.
 //!
+//! Without a `Date`, what was ingested is such a bound as well: it has happened. It too is carried on, or a quiet account
+//! would stand still in time: no sweep would come due, and rows dated a moment ahead would never become ordinary.
+//!
 //! Used for caps and floors only. Still, one answer with a wrong date must not move the anchor by years: a date that
 //! disagrees with all before it is believed when it was repeated.
 
@@ -15,6 +18,8 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
+    /// Whether that goes back to a date.
+    dated: bool,
     disagreed: u32,
 }
 
@@ -28,8 +33,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const CONVINCING: u32 = 3;
 
 impl ServerClock {
-    /// Takes the `Date` of an answer in; without one, the time passed since the last; before the first, the largest
-    /// ingestedAt, and our own clock if there is none either.
+    /// Takes the `Date` of an answer in; without one, the largest ingestedAt. Where neither is higher than the time that
+    /// has passed since the last, that counts, and our own clock if there is nothing at all.
     pub(super) fn read(
         &mut self,
         date: Option<UnixMs>,
@@ -37,10 +42,8 @@ impl ServerClock {
         local: UnixMs,
         now: Instant,
     ) -> UnixMs {
-        let Some(date) = date else {
-            return self.estimate(now).unwrap_or_else(|| newest_ingested.unwrap_or(local));
-        };
-        if let Some(expected) = self.estimate(now) {
+        let Some(date) = date else { return self.read_undated(newest_ingested, local, now) };
+        if let Some(expected) = self.estimate(now).filter(|_| self.dated) {
             let off = date.since(expected).max(expected.since(date));
             self.disagreed = if off > PLAUSIBLE { self.disagreed + 1 } else { 0 };
             if (1..CONVINCING).contains(&self.disagreed) || (date <= expected && off < SECOND) {
@@ -48,11 +51,23 @@ impl ServerClock {
             }
         }
         self.disagreed = 0;
+        self.dated = true;
         self.last = Some((date, now));
         date
     }
 
-    /// The time between answers; `None` before the first one with a date.
+    fn read_undated(&mut self, newest_ingested: Option<UnixMs>, local: UnixMs, now: Instant) -> UnixMs {
+        let carried = self.estimate(now);
+        // One row with a wrong ingestedAt must not move the clock by years, nor one at all where there are dates.
+        let believed = |at: &UnixMs| carried.is_none() || (!self.dated && *at <= local.after(PLAUSIBLE));
+        let best = carried.max(newest_ingested.filter(believed)).unwrap_or(local);
+        if carried != Some(best) {
+            self.last = Some((best, now));
+        }
+        best
+    }
+
+    /// The time between answers; `None` before the first one.
     pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
         self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
     }
@@ -77,6 +92,21 @@ mod tests {
         assert_eq!(read(Some(wrong.0)), UnixMs(3000));
         assert_eq!(read(Some(wrong.0)), UnixMs(3000));
         assert_eq!(read(Some(wrong.0)), wrong);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_dates_time_goes_on_from_what_was_ingested() {
+        let clock = crate::time::Clock::starting_at(UnixMs(0));
+        let mut server = ServerClock::default();
+        let local = UnixMs(50_000);
+        let mut read = |ingested: Option<i64>| server.read(None, ingested.map(UnixMs), local, clock.monotonic());
+        assert_eq!(read(Some(10_000)), UnixMs(10_000));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(read(Some(10_000)), UnixMs(13_000));
+        assert_eq!(read(Some(2_000)), UnixMs(13_000), "a page of old rows");
+        assert_eq!(read(None), UnixMs(13_000));
+        assert_eq!(read(Some(40_000)), UnixMs(40_000));
+        assert_eq!(read(Some(4_000_000_000_000)), UnixMs(40_000), "no clock is off by so much");
     }
 
     #[tokio::test(start_paused = true)]

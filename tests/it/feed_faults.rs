@@ -291,6 +291,24 @@ fn rows_from_the_future_make_nobody_deaf() {
 }
 
 #[test]
+fn without_a_date_time_goes_on_all_the_same() {
+    let scene = Scene::with(|switches| switches.date = false);
+    scene.add_past(40);
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    assert_eq!(relay.ids(40), scene.ids());
+    // A page of messages that are dated a moment after they arrived, and then nothing: they must become ordinary.
+    let now = scene.handle().now();
+    let ahead = (1..=12).map(|step| now + SignedDuration::from_millis(250 + step));
+    let ids = scene.handle().add_many(ahead.map(|time| NewMessage::new().received_at(time).ingested_at(now)));
+    assert_eq!(relay.ids(12), ids);
+    let time = scene.handle().now() - SignedDuration::from_mins(30);
+    let late = scene.handle().add(NewMessage::new().received_at(time).ingested_at(now));
+    assert_eq!(relay.ids(1), [late], "found by a sweep, although nothing else happens");
+    live_messages_arrive_promptly(&scene, &relay);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
 fn a_first_run_begins_below_a_block_from_the_future() {
     let scene = Scene::new();
     scene.add_past(15);

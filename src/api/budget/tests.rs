@@ -346,3 +346,14 @@ fn a_limit_of_one_still_polls() {
     window.answered(ticket, &RateHeaders::default(), now);
     assert_eq!(window.admit(Lane::Walk, now), Admission::WaitUntil(now + Duration::from_secs(60)));
 }
+
+#[test]
+fn what_was_under_way_at_a_kill_may_arrive_after_the_next_start() {
+    let start = origin();
+    let minute = Duration::from_secs(60);
+    let mut window = Window::new(Limits { requests: 1, ..limits(1000) });
+    window.remember_under_way(start);
+    let Admission::WaitUntil(free) = window.admit(Lane::Head, start + minute) else { panic!("no wait") };
+    assert!(free > start + minute, "counted from its arrival, not from the start of this process");
+    assert_eq!(window.admit(Lane::Head, free), Admission::Go);
+}
