@@ -3,13 +3,13 @@
 use std::io::Write as _;
 
 use super::exit::Exit;
-use super::flags::{Flags, RunFlags};
+use super::flags::Flags;
 use super::relay::complain;
 use crate::config::{self, Config, SinkKind, Sources, show_duration};
 use crate::http::RedactedUrl;
 
 pub(super) fn check(flags: &Flags) -> Exit {
-    let config = match config::load(&Sources::from_process(flags.overrides(&RunFlags::default()))) {
+    let config = match config::load(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
     };
@@ -45,9 +45,15 @@ fn summary(config: &Config) -> String {
     for sink in &config.sinks {
         let target = match &sink.kind {
             SinkKind::Stdout => "standard output".to_owned(),
-            SinkKind::Http(options) => format!("POST {}", RedactedUrl(&options.url)),
+            SinkKind::Http(options) => format!("POST {}", receiver(&options.url)),
         };
         lines.push(format!("sink           {}: {target}", sink.name));
     }
     lines.join("\n") + "\n"
+}
+
+/// Host and port only: receivers put tokens into their paths.
+fn receiver(url: &reqwest::Url) -> String {
+    let path = if url.path().len() > 1 { "/…" } else { "/" };
+    url.origin().ascii_serialization() + path
 }

@@ -36,6 +36,9 @@ pub(super) struct Flags {
     /// No colours, also on a terminal
     #[arg(long, global = true)]
     pub(super) no_color: bool,
+
+    #[command(flatten)]
+    pub(super) run: RunFlags,
 }
 
 const EXIT_CODES: &str = "\
@@ -45,9 +48,9 @@ once: work left undone), 77 no API key accepted (once), 78 invalid configuration
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Relay until stopped (the default)
-    Run(RunFlags),
+    Run,
     /// Catch up completely, deliver what is due, exit
-    Once(RunFlags),
+    Once,
     /// Validate the configuration
     Check,
 }
@@ -55,24 +58,25 @@ pub(super) enum Command {
 #[derive(Args, Debug, Default)]
 pub(super) struct RunFlags {
     /// Post each message to this URL, instead of writing it to stdout
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub(super) forward_to: Option<String>,
 
     /// What is sent: message [default: message]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, global = true, value_name = "FORMAT")]
     pub(super) format: Option<String>,
 
     /// Where a first run begins: now, beginning, an RFC 3339 time, or a duration back such as 24h [default: now]
-    #[arg(long, value_name = "START")]
+    #[arg(long, global = true, value_name = "START")]
     pub(super) start: Option<String>,
 
     /// The API key or address has changed, and it is still the same account
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(super) accept_account_change: bool,
 }
 
 impl Flags {
-    pub(super) fn overrides(&self, run: &RunFlags) -> Overrides {
+    pub(super) fn overrides(&self) -> Overrides {
+        let run = &self.run;
         Overrides {
             config: self.config.clone(),
             state_dir: self.state_dir.clone(),

@@ -24,9 +24,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     match &flags.command {
-        None => relay::run(&flags, &flags::RunFlags::default()),
-        Some(Command::Run(run)) => relay::run(&flags, run),
-        Some(Command::Once(once)) => relay::once(&flags, once),
+        None | Some(Command::Run) => relay::run(&flags),
+        Some(Command::Once) => relay::once(&flags),
         Some(Command::Check) => check::check(&flags),
     }
 }

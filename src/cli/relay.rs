@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use super::exit::Exit;
-use super::flags::{Flags, RunFlags};
+use super::flags::Flags;
 use crate::config::{self, Config, FileId, Sources};
 use crate::daemon::logging::{self, LogGuard};
 use crate::daemon::{self, BuildError, Ended, Purpose, RunError, StopSignal};
@@ -16,16 +16,16 @@ use crate::time::Clock;
 /// Two threads are enough: the work is waiting.
 const WORKERS: usize = 2;
 
-pub(super) fn run(flags: &Flags, run: &RunFlags) -> Exit {
-    relay(flags, run, Mode::Run)
+pub(super) fn run(flags: &Flags) -> Exit {
+    relay(flags, Mode::Run)
 }
 
-pub(super) fn once(flags: &Flags, once: &RunFlags) -> Exit {
-    relay(flags, once, Mode::Once)
+pub(super) fn once(flags: &Flags) -> Exit {
+    relay(flags, Mode::Once)
 }
 
-fn relay(flags: &Flags, run: &RunFlags, mode: Mode) -> Exit {
-    let config = match config::load(&Sources::from_process(flags.overrides(run))) {
+fn relay(flags: &Flags, mode: Mode) -> Exit {
+    let config = match config::load(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
     };
@@ -42,7 +42,7 @@ fn relay(flags: &Flags, run: &RunFlags, mode: Mode) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return failure(Exit::Failure, &error),
     };
-    let purpose = Purpose { mode, accept_account: run.accept_account_change };
+    let purpose = Purpose { mode, accept_account: flags.run.accept_account_change };
     let exit = runtime.block_on(serve(&config, purpose));
     // A write to a stdout that nobody reads would hold the process back for ever.
     runtime.shutdown_background();

@@ -15,7 +15,7 @@ use crate::ingest::{Mode, Parts, Poller};
 use crate::sinks::Sink;
 use crate::sinks::http::HttpSink;
 use crate::sinks::stdout::LineSink;
-use crate::store::{self, RoleLock, Store};
+use crate::store::{self, RoleLock, Spool, Store};
 use crate::time::{Clock, Turns};
 
 /// A one-shot command that has to look once more does not wait as long as a daemon that rests.
@@ -71,6 +71,13 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let client = api::Client::build(&config.api)?;
     let setups = setups(config, &clock)?;
     let delivery = Delivery::start(store.clone(), clock.clone(), clock.wall().0.unsigned_abs(), setups).await?;
+    for (sink, messages) in store.read(Spool::stranded).await? {
+        tracing::warn!(
+            sink.name = sink,
+            messages,
+            "messages wait for a sink that is not configured any more; they are kept for when one of that name is"
+        );
+    }
     let turns = Turns::new(&clock);
     let waker = delivery.waker();
     let poller = Poller::new(Parts {

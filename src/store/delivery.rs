@@ -206,6 +206,23 @@ impl Spool {
         })
     }
 
+    /// Sinks that the configuration does not have any more, and how many messages wait for each.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn stranded(&self) -> Result<Vec<(String, u64)>, Error> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT name, (SELECT count(*) FROM delivery WHERE sink = id AND state = 'fresh')
+                            + (SELECT count(*) FROM delivery WHERE sink = id AND state = 'retry') AS waiting
+                 FROM sink WHERE active = 0 AND waiting > 0 ORDER BY name",
+            )?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+            rows.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.explain(error))
+    }
+
     /// Counts what waits for a sink, and its dead letters.
     ///
     /// # Errors

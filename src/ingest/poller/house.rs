@@ -16,7 +16,7 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn keep_house(&mut self) -> Result<(), Trouble> {
         let at = self.clock.monotonic();
         self.housekeeping.due = at + HOUSEKEEPING;
-        if self.stale.is_some() || self.server.estimate(at).is_none() {
+        if self.stale.is_some() || self.head.last_poll.is_none() {
             return Ok(());
         }
         let now = self.estimated_now(at);

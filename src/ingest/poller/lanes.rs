@@ -1,8 +1,9 @@
 //! The two lanes: what is asked next, and when it may leave.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use super::{Poller, RETRY};
+use super::{Mode, Poller, RETRY};
 use crate::api::PAGE_ROWS;
 use crate::api::budget::{Admission, Demand, Lane, Ticket};
 use crate::domain::{Cursor, UnixMs, WalkId, WalkKind};
@@ -53,6 +54,9 @@ pub(super) struct Flight {
     pub(super) key: u64,
     pub(super) answer: Answer,
 }
+
+/// How long a one-shot command leaves the head alone while there is something to read behind it.
+const ONCE_HEAD_REST: Duration = Duration::from_secs(5);
 
 impl HeadLane {
     pub(super) fn new(now: Instant) -> Self {
@@ -155,7 +159,8 @@ impl<F: Feed> Poller<F> {
         let ready =
             |id: WalkId| Some(id) != taken && self.background.not_before.get(&id).is_none_or(|until| *until <= now);
         let walk = self.state.background_walk(turn, ready)?;
-        let lane = if walk.kind == WalkKind::Sweep { Lane::Sweep } else { Lane::Walk };
+        let patient = walk.kind == WalkKind::Sweep && self.mode == Mode::Run;
+        let lane = if patient { Lane::Sweep } else { Lane::Walk };
         Some((walk.id, lane))
     }
 
@@ -207,5 +212,9 @@ impl<F: Feed> Poller<F> {
         let spacing = self.budget.window().head_spacing(demand, self.head.poll_requests, now);
         self.head.next = Ask::Head { cursor: None };
         self.head.due = self.head.poll_began + spacing;
+        // What a one-shot command waits for is behind the head: its polls must not take the requests for that.
+        if self.mode == Mode::Once && demand != Demand::Nothing {
+            self.head.due = self.head.due.max(now + ONCE_HEAD_REST);
+        }
     }
 }

@@ -12,8 +12,8 @@ impl<F: Feed> Poller<F> {
         match (&self.state.coverage, account.start) {
             (Some(coverage), began) => {
                 tracing::info!(
-                    frontier = %coverage.marks.frontier,
-                    walks = coverage.walks.len(),
+                    read_up_to = %coverage.marks.frontier,
+                    unread_stretches = coverage.walks.len(),
                     "resuming where the state left off"
                 );
                 if began.is_some_and(|began| began != configured) {
