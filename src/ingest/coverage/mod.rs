@@ -84,6 +84,11 @@ impl State {
         self.memory.skip_cursor(rules, now)
     }
 
+    /// The open walks, oldest first.
+    pub fn walks(&self) -> impl Iterator<Item = &Walk> {
+        self.coverage.iter().flat_map(|coverage| &coverage.walks)
+    }
+
     /// Which walk the background lane reads next: two times of three the newest gap, else the oldest walk, of those
     /// that are `ready`. `turn` counts background requests.
     pub fn background_walk(&self, turn: u64, ready: impl Fn(WalkId) -> bool) -> Option<&Walk> {

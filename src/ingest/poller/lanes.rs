@@ -174,7 +174,7 @@ impl<F: Feed> Poller<F> {
     }
 
     pub(super) fn walk_cursor(&self, id: WalkId) -> Option<Option<Cursor>> {
-        let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
+        let mut walks = self.state.walks();
         walks.find(|walk| walk.id == id).map(|walk| walk.cursor.clone())
     }
 

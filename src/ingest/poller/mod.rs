@@ -259,7 +259,7 @@ impl<F: Feed> Poller<F> {
 
     /// What stalled in an earlier process was not tried in this one.
     fn has_stalled_walk(&self) -> bool {
-        let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
+        let mut walks = self.state.walks();
         walks.any(|walk| {
             walk.progress.failures >= self.rules.patience_failures && self.state.setbacks(walk.id) >= ONCE_PATIENCE
         })

@@ -134,11 +134,10 @@ impl Relay {
 
     fn follow(&mut self, feed: &Feed, random: &mut Random, walk: WalkId) {
         for _ in 0..self.rules.head_pages {
-            let cursor =
-                match self.state.coverage.iter().flat_map(|coverage| &coverage.walks).find(|open| open.id == walk) {
-                    Some(walk) => walk.cursor.clone(),
-                    None => return,
-                };
+            let cursor = match self.state.walks().find(|open| open.id == walk) {
+                Some(walk) => walk.cursor.clone(),
+                None => return,
+            };
             if self.request(feed, random, walk, cursor.as_ref(), true) != Next::FollowWalk(walk) {
                 return;
             }
@@ -265,7 +264,7 @@ impl Relay {
             _ => entry.time >= self.begun_at.0,
         };
         let waits = wanted && entry.readable && !entry.gone && entry.ingested <= feed.now && entry.time < newest;
-        let mut walks = self.state.coverage.iter().flat_map(|coverage| &coverage.walks);
+        let mut walks = self.state.walks();
         let in_gap = |walk: &Walk| {
             matches!(walk.kind, WalkKind::Gap { .. }) && Some(walk.id) != by && walk.floor <= UnixMs(entry.time)
         };
