@@ -156,10 +156,11 @@ fn store_row(transaction: &Transaction<'_>, insert: &Insert, now: UnixMs) -> rus
         Standing::News | Standing::Unreadable => Some(&*row.raw),
         Standing::Seed | Standing::BelowWatermark => None,
     };
+    let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
     transaction
         .prepare_cached(
-            "INSERT INTO message (seq, id, time, ingested, standing, held_by, stored_at, raw)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO message (seq, id, time, ingested, standing, held_by, stored_at, raw, number)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             seq.0,
@@ -169,12 +170,22 @@ fn store_row(transaction: &Transaction<'_>, insert: &Insert, now: UnixMs) -> rus
             standing_word(*standing),
             held_by.map(|walk| walk.0),
             now.0,
-            raw
-        ])?;
-    if let Some(number) = &row.number {
-        transaction.prepare_cached("INSERT OR IGNORE INTO number (id) VALUES (?1)")?.execute([number])?;
+            raw,
+            number
+        ])
+        .map(drop)
+}
+
+/// The key of a number, which gets one if it was not met before.
+fn number_key(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<i64> {
+    let known = transaction
+        .prepare_cached("SELECT key FROM number WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    if let Some(key) = known {
+        return Ok(key);
     }
-    Ok(())
+    transaction.prepare_cached("INSERT INTO number (id) VALUES (?1)")?.insert([id])
 }
 
 fn standing_word(standing: Standing) -> &'static str {

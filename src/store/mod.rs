@@ -11,6 +11,7 @@ mod coverage;
 mod delivery;
 mod error;
 mod handle;
+mod migration;
 mod options;
 mod retention;
 mod schema;

@@ -8,9 +8,9 @@
 pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
 
 /// The format that this version writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
-/// Format 1. Times are milliseconds since the Unix epoch.
+/// Format 2. Times are milliseconds since the Unix epoch.
 pub(super) const SCHEMA: &str = "
 -- One row once the first page was read; see domain::Coverage.
 CREATE TABLE coverage (
@@ -42,7 +42,8 @@ CREATE TABLE walk (
 ) STRICT;
 
 -- Every row that was met and is not forgotten. raw is NULL where the body is not kept (or never was);
--- held_by names the gap that holds it; release_no counts in the order in which rows were handed to the sinks.
+-- held_by names the gap that holds it; release_no counts in the order in which rows were handed to the sinks; number is a
+-- key of the table of that name.
 CREATE TABLE message (
     seq        INTEGER PRIMARY KEY,
     id         TEXT NOT NULL UNIQUE,
@@ -52,26 +53,35 @@ CREATE TABLE message (
     held_by    INTEGER,
     release_no INTEGER,
     stored_at  INTEGER NOT NULL,
-    raw        TEXT
+    raw        TEXT,
+    number     INTEGER
 ) STRICT;
 CREATE INDEX message_time ON message (time);
 CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NULL;
 CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
 -- Sinks are never removed by themselves: their rows outlive the configuration. active = configured at the last start.
+-- paused says why nothing is sent until somebody resumes it; busy_until and failures are its breaker's, for the next start.
 CREATE TABLE sink (
-    id     INTEGER PRIMARY KEY,
-    name   TEXT NOT NULL UNIQUE,
-    active INTEGER NOT NULL
+    id         INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,
+    active     INTEGER NOT NULL,
+    paused     TEXT CHECK (paused IN ('operator', 'gone', 'closed')),
+    paused_at  INTEGER,
+    busy_until INTEGER,
+    failures   INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER
 ) STRICT;
 
--- One row for each message and sink, from the release of the message on.
+-- One row for each message and sink, from the release of the message on. undecided = what its filter asks for is not known
+-- yet; dropped = a dead letter that somebody gave up. paused_ms is how long the sink was paused since first_attempt;
+-- replays counts how often somebody asked for it again; number is set where the sink keeps the order of each number.
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,
     class         INTEGER NOT NULL CHECK (class IN (0, 1)),
     release_no    INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (state IN ('fresh', 'retry', 'delivered', 'dead')),
+    state         TEXT NOT NULL CHECK (state IN ('undecided', 'fresh', 'retry', 'delivered', 'dead', 'dropped')),
     attempts      INTEGER NOT NULL DEFAULT 0,
     first_attempt INTEGER,
     due           INTEGER,
@@ -79,16 +89,25 @@ CREATE TABLE delivery (
     status        INTEGER,
     reason        TEXT,
     answer        TEXT,
+    paused_ms     INTEGER NOT NULL DEFAULT 0,
+    replays       INTEGER NOT NULL DEFAULT 0,
+    number        INTEGER,
     PRIMARY KEY (seq, sink)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_undecided ON delivery (sink, seq) WHERE state = 'undecided';
 CREATE INDEX delivery_fresh ON delivery (sink, class, release_no) WHERE state = 'fresh';
 CREATE INDEX delivery_retry ON delivery (sink, due) WHERE state = 'retry';
 CREATE INDEX delivery_dead ON delivery (sink, seq) WHERE state = 'dead';
+CREATE INDEX delivery_number ON delivery (sink, number, release_no)
+    WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 
--- Number ids seen in messages: how another account is told from this one.
+-- Numbers seen in messages: also how another account is told from this one. details is the API's object, as it came.
 CREATE TABLE number (
-    id TEXT PRIMARY KEY
-) STRICT, WITHOUT ROWID;
+    key        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    details    TEXT,
+    fetched_at INTEGER
+) STRICT;
 
 -- 'released' is the highest release_no ever given; 'anomaly.*' count what domain::Anomaly names.
 CREATE TABLE counter (

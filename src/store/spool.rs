@@ -58,7 +58,7 @@ impl RoleLock {
 }
 
 impl Spool {
-    /// Opens `state.db` in `dir`, or makes it if there is none.
+    /// Opens `state.db` in `dir`, or makes it if there is none. A file of an earlier format is brought to this one.
     ///
     /// # Errors
     /// [`Error::Newer`] and [`Error::Damaged`] leave the file as it is; [`Error::Io`] and [`Error::Sqlite`] may pass.
@@ -71,9 +71,10 @@ impl Spool {
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
         // Looked at before anything is set: some settings are kept in the file, which may not be ours.
-        let spool = Self { connection: open(&file)?, file };
-        spool.check()?;
+        let mut spool = Self { connection: open(&file)?, file };
+        let format = spool.check()?;
         spool.configure()?;
+        spool.migrate(format)?;
         Ok(spool)
     }
 
@@ -92,7 +93,8 @@ impl Spool {
         explain(&self.file, error)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Returns its format.
+    fn check(&self) -> Result<i64, Error> {
         let id = self.pragma("application_id")?;
         let version = self.pragma("user_version")?;
         if id != schema::APPLICATION_ID {
@@ -115,7 +117,7 @@ impl Spool {
                 return Err(self.damaged(verdict));
             }
         }
-        Ok(())
+        Ok(version)
     }
 
     fn configure(&self) -> Result<(), Error> {
@@ -243,9 +245,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_and_left_alone() {
         let (dir, file) = fresh();
-        Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+        Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
         let before = fs::read(&file).unwrap();
-        assert!(matches!(Spool::open(dir.path()), Err(Error::Newer { found: 2, known: 1, .. })));
+        assert!(matches!(Spool::open(dir.path()), Err(Error::Newer { found: 3, known: 2, .. })));
         assert_eq!(fs::read(&file).unwrap(), before);
     }
 

@@ -8,6 +8,7 @@ use joltsms_simulator::NewMessage;
 use rusqlite::Connection;
 
 use crate::support::cases::side_by_side;
+use crate::support::receiver::Receiver;
 use crate::support::relay::{id_of, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
@@ -80,9 +81,39 @@ fn a_state_of_a_newer_version_is_refused_and_left_alone() {
     let scene = Scene::new();
     used(&scene);
     let connection = Connection::open(scene.dir().join("state/state.db")).unwrap();
-    connection.execute_batch("PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    connection.execute_batch("PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     connection.close().unwrap();
-    refuses(&scene, "state.db was written by a newer joltsms-relay (state format 2, this version knows up to 1)");
+    refuses(&scene, "state.db was written by a newer joltsms-relay (state format 3, this version knows up to 2)");
+}
+
+/// Each was left by a relay that was killed: 14 messages that `crm` has, `later` shall get in an hour and `dead` never got,
+/// and 10 that an open gap holds. See tests/fixtures/README.md.
+#[test]
+fn a_state_of_each_earlier_format_is_taken_over() {
+    for format in [1] {
+        let scene = Scene::new();
+        fs::create_dir(scene.dir().join("state")).unwrap();
+        let file = scene.dir().join("state/state.db");
+        fs::copy(format!("tests/fixtures/state-{format}.db"), &file).unwrap();
+        Connection::open(&file).unwrap().execute_batch("UPDATE delivery SET due = 1 WHERE due IS NOT NULL").unwrap();
+        // An older message, so that the gap sees at once where it ends.
+        scene.handle().add(NewMessage::new().id("older").received_at("2026-11-20T08:00:00Z".parse().unwrap()));
+        let receivers = [(); 3].map(|()| Receiver::in_background());
+        let [crm, later, dead] = &receivers;
+        let mut setup = scene.setup().args(&["--accept-account-change"]).sink(&crm.url());
+        for (name, receiver) in [("LATER", later), ("DEAD", dead)] {
+            setup =
+                setup.set(&format!("SINKS__{name}__TYPE"), "http").set(&format!("SINKS__{name}__URL"), &receiver.url());
+        }
+        let mut relay = setup.start();
+        for (receiver, count) in [(later, 25), (crm, 11), (dead, 11)] {
+            receiver.wait(count, &relay);
+        }
+        relay.wait_for_log(&format!("the state is brought to the format of this version from={format}"));
+        assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
+        assert_eq!(receivers.map(|receiver| receiver.count()), [11, 25, 11], "each once; the log:\n{}", relay.log());
+        assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'dead'"), 14, "dead letters are kept");
+    }
 }
 
 #[test]
