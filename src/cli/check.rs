@@ -1,9 +1,8 @@
 //! `check`: is the configuration valid, and what does it come to?
 
-use std::io::Write as _;
-
 use super::exit::Exit;
 use super::flags::Flags;
+use super::output::answer;
 use super::relay::complain;
 use crate::config::{self, Config, SinkKind, Sources, show_duration};
 use crate::http::RedactedUrl;
@@ -16,10 +15,7 @@ pub(super) fn check(flags: &Flags) -> Exit {
     for warning in &config.warnings {
         complain(Exit::Done, &format_args!("warning: {warning}"));
     }
-    match std::io::stdout().write_all(summary(&config).as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain(Exit::Failure, &error),
-        _ => Exit::Done,
-    }
+    answer(&summary(&config))
 }
 
 fn summary(config: &Config) -> String {

@@ -53,6 +53,13 @@ pub(super) enum Command {
     Once,
     /// Validate the configuration
     Check,
+    /// Write the commented configuration, to where the relay looks for it
+    Init {
+        /// Another place, or - for stdout; a file that is there is left as it is
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
 }
 
 #[derive(Args, Debug, Default)]

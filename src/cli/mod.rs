@@ -3,6 +3,8 @@
 mod check;
 mod exit;
 mod flags;
+mod init;
+mod output;
 mod relay;
 
 use std::ffi::OsString;
@@ -27,5 +29,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         None | Some(Command::Run) => relay::run(&flags),
         Some(Command::Once) => relay::once(&flags),
         Some(Command::Check) => check::check(&flags),
+        Some(Command::Init { file }) => init::init(&flags, file.as_deref()),
+        Some(Command::Schema) => init::schema(),
     }
 }

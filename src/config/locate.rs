@@ -41,9 +41,7 @@ pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(Pat
             }
         };
     }
-    let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
-    for directory in user.into_iter().chain([sources.etc.join(OWN)]) {
-        let path = directory.join("config.toml");
+    for path in usual_places(sources) {
         match read(&path) {
             Ok(text) => return Some((path, text)),
             Err(Unusable::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
@@ -58,6 +56,19 @@ pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(Pat
         }
     }
     None
+}
+
+/// The file to make where there is none: the one that is named, else the first of the usual places.
+pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
+    let variable = sources.variable(environment::CONFIG).map(PathBuf::from);
+    let named = sources.flags.config.clone().or(variable);
+    named.or_else(|| usual_places(sources).next()).unwrap_or_default()
+}
+
+/// Where a file is looked for that nobody named: the user's, then the system's.
+fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
+    let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
+    user.into_iter().chain([sources.etc.join(OWN)]).map(|directory| directory.join("config.toml"))
 }
 
 /// The state directory when no key and no flag names one; nothing if not even the home directory is known.

@@ -20,6 +20,7 @@ mod locate;
 mod nearest;
 mod reader;
 mod resolve;
+mod schema;
 mod sinks;
 mod sources;
 mod written;
@@ -38,6 +39,7 @@ use crate::{api, delivery, ingest, store};
 pub use duration::show as show_duration;
 pub use errors::{Errors, Problem, Warning};
 pub use journal::FileId;
+pub use schema::schema;
 pub use sources::{Overrides, Sources};
 
 /// The commented configuration: every key with its default. A test holds it to the code.
@@ -141,6 +143,11 @@ pub fn load_state(sources: &Sources) -> Result<State, Errors> {
     let file = report.file().map(|file| file.path().to_owned());
     let (options, _) = report.finish(options)?;
     Ok(State { file, options })
+}
+
+/// Where a new configuration file belongs: where [`load`] looks first.
+pub fn place_of_file(sources: &Sources) -> PathBuf {
+    locate::new_config_file(sources)
 }
 
 /// Lays file, environment and flags over each other.

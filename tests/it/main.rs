@@ -13,6 +13,7 @@ mod broken;
 mod commands;
 mod events_table;
 mod feed_faults;
+mod init;
 mod keys;
 mod layering;
 mod main_job;

@@ -3,15 +3,7 @@
 use super::Machine;
 use crate::config::EXAMPLE;
 use crate::config::keys::{SECTIONS, Section};
-
-/// The example with all that is commented out switched on; explanations stay comments.
-fn uncommented() -> String {
-    let switched_on = |line: &str| match line.strip_prefix('#') {
-        Some(setting) if !setting.starts_with(' ') && !setting.is_empty() => setting.to_owned(),
-        _ => line.to_owned(),
-    };
-    EXAMPLE.lines().map(switched_on).collect::<Vec<_>>().join("\n")
-}
+use crate::config::schema::uncommented;
 
 /// The system's file, where the defaults that depend on the place are those of the example.
 fn with_system_file(text: &str) -> Machine {

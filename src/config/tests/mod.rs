@@ -3,6 +3,7 @@
 mod example;
 mod layers;
 mod refusals;
+mod schema;
 mod secrets;
 
 use std::fs;

@@ -1,0 +1,53 @@
+//! `init` and `schema`: a file to begin with, and what may stand in it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::exit::Exit;
+use super::flags::Flags;
+use super::output::answer;
+use super::relay::complain;
+use crate::config::{self, EXAMPLE, Sources};
+
+/// Writes the commented configuration to `file`, `-` for stdout, or where the relay looks first. What is there stays.
+pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
+    if file == Some(Path::new("-")) {
+        return answer(EXAMPLE);
+    }
+    let usual = config::place_of_file(&Sources::from_process(flags.overrides()));
+    let file = file.unwrap_or(&usual);
+    match write_new(file) {
+        Ok(()) => {
+            let shown = file.display();
+            let named = if file == usual { String::new() } else { format!(" --config {shown}") };
+            answer(&format!("wrote {shown}; every setting in it is commented out\nnext: joltsms-relay check{named}\n"))
+        }
+        // A directory that is a file is "there already" too.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && file.symlink_metadata().is_ok() => {
+            let hint = "`joltsms-relay init -` prints a new one";
+            complain(Exit::Failure, &format_args!("{} is there already, and was left as it is; {hint}", file.display()))
+        }
+        Err(error) => complain(Exit::Failure, &format_args!("cannot write {}: {error}", file.display())),
+    }
+}
+
+/// Secrets do not belong into it, and yet people put them there: for its user only.
+fn write_new(file: &Path) -> std::io::Result<()> {
+    if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::create_dir_all(directory)?;
+    }
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    let written = new.write_all(EXAMPLE.as_bytes()).and_then(|()| new.sync_all());
+    if written.is_err() {
+        // Half a file would be taken for a whole one. Why it could not be written matters more than why it stays.
+        drop(fs::remove_file(file));
+    }
+    written
+}
+
+/// Prints the JSON Schema of the configuration.
+pub(super) fn schema() -> Exit {
+    answer(&config::schema())
+}

@@ -1,0 +1,269 @@
+//! The configuration file as a JSON Schema, for editors and for whoever checks files before they are rolled out.
+//!
+//! Invariants: the keys are those of the table in `keys`, and explanations and defaults are those of the example, so that
+//! neither can drift. Whatever the relay accepts in a file, the schema accepts. It is a little more lenient: a key may
+//! come from the environment, so none is required, and some rules join two keys.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{HTTP_ONLY, SECTIONS, SINKS, Section};
+use super::{EXAMPLE, duration};
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Shape {
+    /// Any text.
+    Text,
+    /// A URL with `http` or `https`.
+    Url,
+    /// Such as `1h30m`.
+    Duration,
+    /// The same, or this word.
+    DurationOr(&'static str),
+    /// Such as `64MiB`.
+    Size,
+    /// Where a first run begins.
+    Start,
+    /// A whole number within bounds.
+    Integer(i64, i64),
+    /// A number within bounds.
+    Number(f64, f64),
+    /// true or false.
+    Boolean,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// One reference or several: never written out.
+    Secrets,
+}
+
+/// The shape of each key. A key without one could be anything in the schema; a test sees to it that there is none.
+const SHAPES: [(Section, &[(&str, Shape)]); 5] = [
+    (
+        Section::Api,
+        &[
+            ("url", Shape::Url),
+            ("key", Shape::Secrets),
+            ("requests_per_minute", Shape::Integer(1, 1_000_000)),
+            ("timeout", Shape::Duration),
+            ("connect_timeout", Shape::Duration),
+            ("allow_http", Shape::Boolean),
+        ],
+    ),
+    (
+        Section::Poll,
+        &[
+            ("interval", Shape::Duration),
+            ("start", Shape::Start),
+            ("lookback", Shape::Duration),
+            ("sweep_interval", Shape::Duration),
+        ],
+    ),
+    (
+        Section::State,
+        &[
+            ("dir", Shape::Text),
+            ("keep_delivered", Shape::DurationOr("forever")),
+            ("keep_dead", Shape::DurationOr("forever")),
+            ("max_size", Shape::Size),
+            ("min_free", Shape::Size),
+        ],
+    ),
+    (
+        Section::Log,
+        &[
+            ("level", Shape::Words(&["error", "warn", "info", "debug", "trace"])),
+            ("format", Shape::Words(&["text", "json"])),
+            ("dir", Shape::Text),
+            ("keep_files", Shape::Integer(1, 10_000)),
+        ],
+    ),
+    (
+        Section::Sink,
+        &[
+            ("type", Shape::Words(&["http", "stdout"])),
+            ("url", Shape::Url),
+            ("format", Shape::Words(&["message"])),
+            ("timeout", Shape::Duration),
+            ("connect_timeout", Shape::Duration),
+            ("allow_http", Shape::Boolean),
+            ("concurrency", Shape::Integer(1, 256)),
+            ("retry.initial", Shape::Duration),
+            ("retry.factor", Shape::Number(1.0, 100.0)),
+            ("retry.max", Shape::Duration),
+            ("retry.give_up_after", Shape::DurationOr("never")),
+        ],
+    ),
+];
+
+pub(super) fn shape(section: Section, key: &str) -> Option<Shape> {
+    let (_, shapes) = SHAPES.iter().find(|(known, _)| *known == section)?;
+    shapes.iter().find(|(known, _)| *known == key).map(|(_, shape)| *shape)
+}
+
+/// The schema, as JSON text.
+pub fn schema() -> String {
+    let explained = Explained::new();
+    let mut properties = Map::new();
+    for (name, section) in SECTIONS {
+        properties.insert(name.to_owned(), table(section, name, &explained));
+    }
+    let mut sink = table(Section::Sink, "sinks.crm", &explained);
+    let http_only: Map<String, Value> = HTTP_ONLY.iter().map(|key| ((*key).to_owned(), json!(false))).collect();
+    sink["if"] = json!({ "required": ["type"], "properties": { "type": { "const": "stdout" } } });
+    sink["then"] = json!({ "properties": http_only });
+    let sinks = json!({
+        "type": "object",
+        "description": "One table for each sink, under its name.",
+        "patternProperties": { "^[a-z0-9_-]{1,64}$": sink },
+        "additionalProperties": false,
+    });
+    properties.insert(SINKS.to_owned(), sinks);
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "joltsms-relay",
+        "description": format!(
+            "The configuration file of joltsms-relay {}. Any key may come from the environment instead.",
+            env!("CARGO_PKG_VERSION")
+        ),
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+        "definitions": { "reference": reference() },
+    });
+    format!("{schema:#}\n")
+}
+
+/// One section, with the tables in it.
+fn table(section: Section, path: &str, explained: &Explained) -> Value {
+    let mut own = Map::new();
+    for key in section.keys() {
+        let (group, name) = key.split_once('.').map_or((None, *key), |(group, name)| (Some(group), name));
+        let into = match group {
+            None => &mut own,
+            Some(group) => {
+                let inner = own.entry(group).or_insert_with(|| object(explained.text(&format!("{path}.{group}"))));
+                let Some(properties) = inner["properties"].as_object_mut() else { continue };
+                properties
+            }
+        };
+        into.insert(name.to_owned(), value(section, key, path, explained));
+    }
+    let mut table = object(explained.text(path));
+    table["properties"] = Value::Object(own);
+    table
+}
+
+fn object(description: Option<&str>) -> Value {
+    let mut object = json!({ "type": "object", "properties": {}, "additionalProperties": false });
+    if let Some(description) = description {
+        object["description"] = json!(description);
+    }
+    object
+}
+
+fn value(section: Section, key: &str, path: &str, explained: &Explained) -> Value {
+    let mut value = shape(section, key).map_or_else(|| json!({}), described);
+    let full = format!("{path}.{key}");
+    if let Some(text) = explained.text(&full) {
+        value["description"] = json!(text);
+    }
+    // What the example shows of a sink's address is no default.
+    let has_default = !(section == Section::Sink && matches!(key, "type" | "url"));
+    if let Some(default) = explained.default(&full).filter(|_| has_default) {
+        value["default"] = default;
+    }
+    value
+}
+
+fn described(shape: Shape) -> Value {
+    let written = match shape {
+        Shape::Integer(least, most) => return json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Shape::Number(least, most) => return json!({ "type": "number", "minimum": least, "maximum": most }),
+        Shape::Boolean => return json!({ "type": "boolean" }),
+        Shape::Secrets => {
+            let reference = json!({ "$ref": "#/definitions/reference" });
+            return json!({ "anyOf": [reference, { "type": "array", "items": reference, "minItems": 1 }] });
+        }
+        Shape::Text => json!({ "type": "string" }),
+        Shape::Url => json!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?:" }),
+        Shape::Duration => json!({ "type": "string", "pattern": duration::PATTERN }),
+        Shape::DurationOr(word) => {
+            json!({ "type": "string", "pattern": format!("^{word}$|{}", duration::PATTERN) })
+        }
+        Shape::Size => json!({ "type": "string", "pattern": "^\\s*[0-9]" }),
+        Shape::Start => {
+            let instant = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
+            json!({ "type": "string", "pattern": format!("^now$|^beginning$|{instant}|{}", duration::PATTERN) })
+        }
+        Shape::Words(words) => json!({ "enum": words }),
+    };
+    json!({ "anyOf": [written, { "$ref": "#/definitions/reference" }] })
+}
+
+/// `{ env | file | credential }`.
+fn reference() -> Value {
+    let one = |name: &str, pattern: &str, description: &str| {
+        let text = json!({ "type": "string", "pattern": pattern, "description": description });
+        json!({ "type": "object", "properties": { name: text }, "required": [name], "additionalProperties": false })
+    };
+    json!({
+        "description": "A value that stands elsewhere.",
+        "oneOf": [
+            one("env", "^[A-Za-z_][A-Za-z0-9_]*$", "The environment variable that holds it."),
+            one("file", "", "The file that holds it; a relative path counts from the configuration file."),
+            one("credential", "", "The name of a systemd credential that holds it."),
+        ],
+    })
+}
+
+/// What the example says: the comment above each key and table, and each default.
+struct Explained {
+    texts: Map<String, Value>,
+    defaults: toml::Table,
+}
+
+impl Explained {
+    fn new() -> Self {
+        let mut texts = Map::new();
+        let (mut table, mut comment) = (String::new(), Vec::new());
+        for line in EXAMPLE.lines() {
+            if let Some(text) = line.strip_prefix("# ") {
+                comment.push(text);
+                continue;
+            }
+            let setting = line.trim_start_matches('#');
+            let name = match setting.strip_prefix('[') {
+                Some(header) => {
+                    header.trim_end().trim_end_matches(']').clone_into(&mut table);
+                    Some(table.clone())
+                }
+                None => setting.split_once(" = ").map(|(key, _)| format!("{table}.{key}")),
+            };
+            if let Some(name) = name.filter(|_| !comment.is_empty()) {
+                texts.insert(name, json!(comment.join(" ")));
+            }
+            comment.clear();
+        }
+        Self { texts, defaults: uncommented().parse().unwrap_or_default() }
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name)?.as_str()
+    }
+
+    fn default(&self, name: &str) -> Option<Value> {
+        let mut parts = name.split('.');
+        let first = self.defaults.get(parts.next()?)?;
+        let found = parts.try_fold(first, |value, part| value.as_table()?.get(part))?;
+        serde_json::to_value(found).ok()
+    }
+}
+
+/// The example with all settings that are commented out switched on; explanations stay comments.
+pub(super) fn uncommented() -> String {
+    let switched_on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') && !setting.is_empty() => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(switched_on).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,193 @@
+//! The schema and the relay agree about what a file may say.
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+use super::{KEY, Machine};
+use crate::config::keys::{SECTIONS, Section};
+use crate::config::schema::{Shape, schema, shape, uncommented};
+
+fn validator() -> Validator {
+    jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap()
+}
+
+/// What the schema says of a file; dates are texts to it.
+fn accepts(validator: &Validator, file: &str) -> bool {
+    let table: toml::Table = file.parse().unwrap();
+    validator.is_valid(&as_json(&toml::Value::Table(table)))
+}
+
+fn as_json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::Datetime(instant) => Value::String(instant.to_string()),
+        toml::Value::Array(list) => list.iter().map(as_json).collect(),
+        toml::Value::Table(table) => table.iter().map(|(key, value)| (key.clone(), as_json(value))).collect(),
+        plain => serde_json::to_value(plain).unwrap(),
+    }
+}
+
+/// Whether the relay takes a file with nothing beside it but the variable X, which it may name.
+fn relay_accepts(file: &str) -> bool {
+    let names_a_key = file.starts_with("[api]\nkey");
+    let machine = Machine::with_file(file).set("X", if names_a_key { KEY } else { "https://x.example" });
+    let machine = if names_a_key { machine.unset("JOLTSMS_API_KEY") } else { machine };
+    machine.try_load().is_ok()
+}
+
+/// A file with this value for a key, and what must stand beside it.
+fn file_with(section: Section, key: &str, value: &str) -> String {
+    let Some((name, _)) = SECTIONS.iter().find(|(_, known)| *known == section) else {
+        let mut file = "[sinks.crm]\n".to_owned();
+        for (other, written) in [("type", "\"http\""), ("url", "\"https://crm.example.com\"")] {
+            if key != other {
+                file += &format!("{other} = {written}\n");
+            }
+        }
+        return file + &format!("{key} = {value}\n");
+    };
+    format!("[{name}]\n{key} = {value}\n")
+}
+
+#[test]
+fn every_key_has_a_shape() {
+    for section in Section::ALL {
+        for key in section.keys() {
+            assert!(
+                shape(section, key).is_some(),
+                "say in src/config/schema.rs what `{key}` of {section:?} looks like"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_key_of_a_section_is_explained() {
+    let schema: Value = serde_json::from_str(&schema()).unwrap();
+    for (name, section) in SECTIONS {
+        for key in section.keys() {
+            let key = format!("/properties/{name}/properties/{}", key.replace('.', "/properties/"));
+            let found = schema.pointer(&key).unwrap_or_else(|| panic!("{key}"));
+            assert!(found["description"].is_string() && !found["default"].is_null(), "{key}: {found}");
+        }
+    }
+}
+
+#[test]
+fn the_example_is_valid_as_it_is_and_with_everything_switched_on() {
+    let validator = validator();
+    for file in [crate::config::EXAMPLE.to_owned(), uncommented()] {
+        let table: toml::Table = file.parse().unwrap();
+        let wrong: Vec<String> =
+            validator.iter_errors(&as_json(&toml::Value::Table(table))).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}
+
+/// Tries many values for every key: what the relay takes, the schema takes; and of what is of the wrong kind, both say so.
+#[test]
+fn for_every_key_the_schema_takes_what_the_relay_takes() {
+    let validator = validator();
+    let values = [
+        "true",
+        "1",
+        "0",
+        "-1",
+        "2000000",
+        "1.5",
+        "nan",
+        "\"\"",
+        "\"1s\"",
+        "\"1h 30m\"",
+        "\" 20 s \"",
+        "\"5\"",
+        "\"1y\"",
+        "\"never\"",
+        "\"forever\"",
+        "\"now\"",
+        "\"beginning\"",
+        "\"2026-01-31T08:00:00Z\"",
+        "2026-01-31T08:00:00Z",
+        "\"info\"",
+        "\"json\"",
+        "\"http\"",
+        "\"message\"",
+        "\"https://x.example/\"",
+        "\"HTTP://localhost\"",
+        "[]",
+        "[1]",
+        "{}",
+        "{ env = \"X\" }",
+        "{ env = \"1X\" }",
+        "[{ env = \"X\" }]",
+        "{ other = \"X\" }",
+        "{ env = \"X\", file = \"x\" }",
+    ];
+    let mut taken = 0;
+    for section in Section::ALL {
+        for key in section.keys() {
+            for value in values {
+                let file = file_with(section, key, value);
+                if relay_accepts(&file) {
+                    assert!(accepts(&validator, &file), "only the relay takes\n{file}");
+                    taken += 1;
+                }
+            }
+            let kinds = ["true", "-1", "\"~\"", "[[]]", "{ other = \"X\" }"];
+            let refused =
+                kinds.into_iter().filter(|value| !accepts(&validator, &file_with(section, key, value))).count();
+            assert!(refused >= 3, "{section:?}: the schema takes nearly anything for `{key}`");
+        }
+    }
+    assert!(taken > 60, "{taken}");
+}
+
+#[test]
+fn bounds_and_words_are_those_of_the_relay() {
+    let validator = validator();
+    for section in Section::ALL {
+        for key in section.keys() {
+            let agree = |value: String, expected: bool| {
+                let file = file_with(section, key, &value);
+                assert_eq!((relay_accepts(&file), accepts(&validator, &file)), (expected, expected), "{file}");
+            };
+            match shape(section, key).unwrap() {
+                Shape::Integer(least, most) => {
+                    agree(least.to_string(), true);
+                    agree(most.to_string(), true);
+                    agree((least - 1).to_string(), false);
+                    agree((most + 1).to_string(), false);
+                }
+                Shape::Number(least, most) => {
+                    agree(format!("{least:?}"), true);
+                    agree(format!("{most:?}"), true);
+                    agree(format!("{:?}", least - 0.01), false);
+                    agree(format!("{:?}", most + 0.01), false);
+                }
+                Shape::Words(words) => {
+                    let file = file_with(section, key, "\"no such word\"");
+                    let said = Machine::with_file(&file).refused();
+                    let known = words.iter().filter(|word| said.contains(&format!("\"{word}\""))).count();
+                    let quoted = said.split("is not ").nth(1).unwrap().lines().next().unwrap().matches('"').count() / 2;
+                    assert_eq!((known, quoted), (words.len(), words.len()), "`{key}`: {words:?} and\n{said}");
+                    agree("\"no such word\"".to_owned(), false);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_relay_refuses_by_name_the_schema_refuses() {
+    let validator = validator();
+    for file in [
+        "[pol]\n",
+        "[poll]\nintervall = \"1s\"\n",
+        "[sinks.CRM]\ntype = \"stdout\"\n",
+        "[sinks.out]\ntype = \"stdout\"\nurl = \"https://crm.example.com\"\n",
+        "[sinks.crm]\ntype = \"http\"\nurl = \"https://crm.example.com\"\n[sinks.crm.retry]\nmux = \"1s\"\n",
+        "[api]\nkey = \"jolt_sk_0123456789abcdef0123456789abcdef\"\n",
+    ] {
+        assert!(!relay_accepts(file) && !accepts(&validator, file), "{file}");
+    }
+}
