@@ -2,6 +2,7 @@
 
 mod coverage;
 mod delivery;
+pub mod filter;
 mod row;
 mod sink_name;
 mod start;

@@ -1,0 +1,132 @@
+//! What a filter asks of a message and of its number.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What is known of a number: its row of `GET /v1/numbers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Details<'a> {
+    /// It was not asked for yet.
+    Unknown,
+    /// The API was asked and does not list the number, or the message names none: it has no service and no tags.
+    Absent,
+    /// The JSON object as it came.
+    Known(&'a str),
+}
+
+/// One message, as far as filters look at it. A field of an unexpected type is as good as missing.
+#[derive(Clone, Debug, Default)]
+pub struct Facts<'a> {
+    from: Option<Cow<'a, str>>,
+    to: Option<Cow<'a, str>>,
+    body: Option<Cow<'a, str>>,
+    has_code: bool,
+    /// `None` = not known.
+    number: Option<Number<'a>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Number<'a> {
+    service: Option<Cow<'a, str>>,
+    tags: Vec<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    from: Option<&'a RawValue>,
+    #[serde(borrow)]
+    to: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(rename = "parsedCode", borrow)]
+    parsed_code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    number: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Phone<'a> {
+    #[serde(rename = "phoneNumber", borrow)]
+    phone_number: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    #[serde(rename = "serviceName", borrow)]
+    service_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tags: Option<&'a RawValue>,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads a message's JSON text, and what is known of its number.
+    pub fn read(raw: &'a str, details: Details<'a>) -> Self {
+        let number = match details {
+            Details::Unknown => None,
+            Details::Absent => Some(Number::default()),
+            Details::Known(row) => Some(Number::read(row)),
+        };
+        let Ok(message) = serde_json::from_str::<Message<'a>>(raw) else { return Self { number, ..Self::default() } };
+        let phone = || {
+            let number = serde_json::from_str::<Phone<'a>>(message.number?.get()).ok()?;
+            text(number.phone_number)
+        };
+        Self {
+            from: text(message.from),
+            to: text(message.to).or_else(phone),
+            body: text(message.body),
+            // Null, and an empty text, are no code.
+            has_code: message.parsed_code.is_some_and(|code| !matches!(code.get(), "null" | "\"\"" | "false")),
+            number,
+        }
+    }
+
+    /// Whether nothing is known of the number.
+    pub fn lacks_details(&self) -> bool {
+        self.number.is_none()
+    }
+
+    pub(super) fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
+    pub(super) fn to(&self) -> Option<&str> {
+        self.to.as_deref()
+    }
+
+    pub(super) fn body(&self) -> Option<&str> {
+        self.body.as_deref()
+    }
+
+    pub(super) fn has_code(&self) -> bool {
+        self.has_code
+    }
+
+    /// `None` = not known; `Some(None)` = it has none.
+    pub(super) fn service(&self) -> Option<Option<&str>> {
+        self.number.as_ref().map(|number| number.service.as_deref())
+    }
+
+    /// `None` = not known.
+    pub(super) fn tags(&self) -> Option<&[Cow<'a, str>]> {
+        self.number.as_ref().map(|number| number.tags.as_slice())
+    }
+}
+
+impl<'a> Number<'a> {
+    fn read(row: &'a str) -> Self {
+        let Ok(row) = serde_json::from_str::<Row<'a>>(row) else { return Self::default() };
+        let tags = row.tags.and_then(|tags| serde_json::from_str::<Vec<&RawValue>>(tags.get()).ok());
+        let tags = tags.unwrap_or_default().into_iter().filter_map(|tag| text(Some(tag))).collect();
+        Self { service: text(row.service_name), tags }
+    }
+}
+
+fn text(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
+    serde_json::from_str::<Text<'_>>(value?.get()).ok().map(|Text(text)| text)
+}

@@ -1,0 +1,151 @@
+//! Which messages a sink wants: `[sinks.NAME.filter]`.
+//!
+//! Invariants:
+//! - Patterns are compiled when the configuration is read; deciding cannot fail, and takes time linear in the message.
+//! - A filter that asks for details of the number gives [`Verdict::Unknown`] while they are not known, unless the rest of
+//!   it decides already. It never guesses.
+//! - A field that a message does not have matches no pattern.
+
+mod facts;
+mod pattern;
+
+#[cfg(test)]
+mod tests;
+
+pub use facts::{Details, Facts};
+pub use pattern::{Globs, InvalidPattern, Regexes};
+
+/// What a sink wants: a message is wanted if any of the clauses takes it.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    any_of: Vec<Clause>,
+}
+
+/// Conditions that must all hold. Without any, everything is taken.
+#[derive(Clone, Debug, Default)]
+pub struct Clause {
+    /// The receiving phone number.
+    pub to: Option<Globs>,
+    /// The sender.
+    pub from: Option<Globs>,
+    /// The text.
+    pub body: Option<Regexes>,
+    /// Whether the vendor found a one-time code in it.
+    pub has_code: Option<bool>,
+    /// The service that the number is rented for.
+    pub service: Option<Globs>,
+    /// Any of the number's tags.
+    pub tags: Option<Globs>,
+    /// What is not taken, although the rest holds.
+    pub exclude: Option<Box<Self>>,
+}
+
+/// Whether a sink wants a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Wanted,
+    /// It does not; the key that decided.
+    Unwanted(&'static str),
+    /// That depends on details of the number, which are not known yet; the key that asks for them.
+    Unknown(&'static str),
+}
+
+impl Filter {
+    /// A filter of at least one clause.
+    pub fn any_of(clauses: Vec<Clause>) -> Self {
+        Self { any_of: clauses }
+    }
+
+    /// Whether it asks for details of numbers, which have to be fetched.
+    pub fn needs_details(&self) -> bool {
+        self.any_of.iter().any(Clause::needs_details)
+    }
+
+    /// Decides on one message. Of several clauses that do not take it, the first one's reason is given.
+    pub fn decide(&self, facts: &Facts<'_>) -> Verdict {
+        let mut best = None;
+        for clause in &self.any_of {
+            match (clause.decide(facts), &best) {
+                (Verdict::Wanted, _) => return Verdict::Wanted,
+                (unknown @ Verdict::Unknown(_), None | Some(Verdict::Unwanted(_))) => best = Some(unknown),
+                (unwanted @ Verdict::Unwanted(_), None) => best = Some(unwanted),
+                _ => {}
+            }
+        }
+        best.unwrap_or(Verdict::Wanted)
+    }
+}
+
+/// What one condition says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Yes,
+    No,
+    Unknown,
+}
+
+impl From<bool> for Holds {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+impl Clause {
+    /// Whether it has no condition at all.
+    pub fn is_empty(&self) -> bool {
+        let Self { to, from, body, has_code, service, tags, exclude } = self;
+        let fields = to.is_none() && from.is_none() && body.is_none() && service.is_none() && tags.is_none();
+        fields && has_code.is_none() && exclude.is_none()
+    }
+
+    fn needs_details(&self) -> bool {
+        self.service.is_some()
+            || self.tags.is_some()
+            || self.exclude.as_ref().is_some_and(|clause| clause.needs_details())
+    }
+
+    /// The first condition that fails decides; of the others the first that cannot be told.
+    fn decide(&self, facts: &Facts<'_>) -> Verdict {
+        let mut unknown = None;
+        for (key, holds) in self.conditions(facts) {
+            match holds {
+                Holds::Yes => {}
+                Holds::No => return Verdict::Unwanted(key),
+                Holds::Unknown => unknown = unknown.or(Some(key)),
+            }
+        }
+        unknown.map_or(Verdict::Wanted, Verdict::Unknown)
+    }
+
+    fn conditions<'c>(&'c self, facts: &'c Facts<'_>) -> impl Iterator<Item = (&'static str, Holds)> + 'c {
+        let text = |patterns: &Option<Globs>, text: Option<&str>| {
+            patterns.as_ref().map(|patterns| Holds::from(text.is_some_and(|text| patterns.match_any(text))))
+        };
+        let body = self.body.as_ref().map(|patterns| facts.body().is_some_and(|body| patterns.match_any(body)).into());
+        let has_code = self.has_code.map(|wanted| (wanted == facts.has_code()).into());
+        let service = self.service.as_ref().map(|patterns| match facts.service() {
+            None => Holds::Unknown,
+            Some(service) => service.is_some_and(|service| patterns.match_any(service)).into(),
+        });
+        let tags = self.tags.as_ref().map(|patterns| match facts.tags() {
+            None => Holds::Unknown,
+            Some(tags) => tags.iter().any(|tag| patterns.match_any(tag)).into(),
+        });
+        let exclude = self.exclude.as_ref().map(|clause| match clause.decide(facts) {
+            Verdict::Wanted => Holds::No,
+            Verdict::Unwanted(_) => Holds::Yes,
+            Verdict::Unknown(_) => Holds::Unknown,
+        });
+        let all = [
+            ("to", text(&self.to, facts.to())),
+            ("from", text(&self.from, facts.from())),
+            ("has_code", has_code),
+            ("body", body),
+            ("service", service),
+            ("tags", tags),
+            ("exclude", exclude),
+        ];
+        all.into_iter().filter_map(|(key, holds)| holds.map(|holds| (key, holds)))
+    }
+}

@@ -1,0 +1,157 @@
+//! Filters by tables, and the laws of their logic by chance.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MESSAGE: &str =
+    r#"{"id":"m","from":"+18005559876","to":"+16505551234","body":"Your Code is 847291","parsedCode":"847291"}"#;
+const NUMBER: &str = r#"{"id":"n","serviceName":"PayPal","tags":["prod","eu west"],"phoneNumber":"+16505551234"}"#;
+
+fn globs(patterns: &[&str]) -> Option<Globs> {
+    Some(Globs::new(patterns.iter().copied()).unwrap())
+}
+
+fn regexes(patterns: &[&str]) -> Option<Regexes> {
+    Some(Regexes::new(patterns.iter().copied()).unwrap())
+}
+
+fn decide(clause: Clause, raw: &str, details: Details<'_>) -> Verdict {
+    Filter::any_of(vec![clause]).decide(&Facts::read(raw, details))
+}
+
+#[test]
+fn each_key_alone() {
+    let clause = Clause::default;
+    let takes = |clause: Clause| decide(clause, MESSAGE, Details::Known(NUMBER)) == Verdict::Wanted;
+    assert!(takes(clause()), "no condition");
+    for (pattern, expected) in [
+        ("+16505551234", true),
+        ("+1650*", true),
+        ("*1234", true),
+        ("+1650555123?", true),
+        ("+1650555123[45]", true),
+        ("{+1650*,+1700*}", true),
+        ("+1650", false),
+        ("1650*", false),
+        ("", false),
+    ] {
+        assert_eq!(takes(Clause { to: globs(&[pattern]), ..clause() }), expected, "{pattern}");
+    }
+    assert!(takes(Clause { to: globs(&["+1", "+16*"]), ..clause() }), "values are alternatives");
+    assert!(takes(Clause { from: globs(&["+1800*"]), ..clause() }));
+    assert!(!takes(Clause { from: globs(&["+1900*"]), ..clause() }));
+    assert!(takes(Clause { body: regexes(&["(?i)code"]), ..clause() }));
+    assert!(!takes(Clause { body: regexes(&["code"]), ..clause() }), "bodies keep their case");
+    assert!(takes(Clause { body: regexes(&["x", r"\d{6}$"]), ..clause() }));
+    assert!(takes(Clause { has_code: Some(true), ..clause() }));
+    assert!(!takes(Clause { has_code: Some(false), ..clause() }));
+    assert!(takes(Clause { service: globs(&["paypal"]), ..clause() }), "without regard to case");
+    assert!(!takes(Clause { service: globs(&["pay"]), ..clause() }));
+    assert!(takes(Clause { tags: globs(&["test", "PROD"]), ..clause() }));
+    assert!(takes(Clause { tags: globs(&["eu*"]), ..clause() }));
+    assert!(!takes(Clause { tags: globs(&["test"]), ..clause() }));
+    let exclude = |inner| Clause { exclude: Some(Box::new(inner)), ..clause() };
+    assert!(!takes(exclude(Clause { from: globs(&["+1800*"]), ..clause() })));
+    assert!(takes(exclude(Clause { from: globs(&["+1800*"]), has_code: Some(false), ..clause() })), "all must hold");
+}
+
+#[test]
+fn keys_are_a_conjunction_and_the_reason_is_named() {
+    let clause =
+        Clause { to: globs(&["+1650*"]), from: globs(&["nobody"]), has_code: Some(false), ..Clause::default() };
+    assert_eq!(decide(clause.clone(), MESSAGE, Details::Unknown), Verdict::Unwanted("from"));
+    let other = Clause { has_code: Some(true), ..Clause::default() };
+    let filter = Filter::any_of(vec![clause, other]);
+    assert_eq!(filter.decide(&Facts::read(MESSAGE, Details::Unknown)), Verdict::Wanted, "clauses are alternatives");
+}
+
+#[test]
+fn what_depends_on_the_number_waits_for_it_and_nothing_else_does() {
+    let service = || Clause { service: globs(&["PayPal"]), ..Clause::default() };
+    assert_eq!(decide(service(), MESSAGE, Details::Unknown), Verdict::Unknown("service"));
+    assert_eq!(decide(service(), MESSAGE, Details::Absent), Verdict::Unwanted("service"));
+    assert_eq!(decide(service(), MESSAGE, Details::Known("{}")), Verdict::Unwanted("service"));
+    assert_eq!(decide(service(), MESSAGE, Details::Known(NUMBER)), Verdict::Wanted);
+    let both = Clause { has_code: Some(false), ..service() };
+    assert_eq!(decide(both, MESSAGE, Details::Unknown), Verdict::Unwanted("has_code"));
+    let not_test =
+        Clause { exclude: Some(Box::new(Clause { tags: globs(&["test"]), ..Clause::default() })), ..Clause::default() };
+    assert!(Filter::any_of(vec![not_test.clone()]).needs_details());
+    assert_eq!(decide(not_test.clone(), MESSAGE, Details::Unknown), Verdict::Unknown("exclude"));
+    assert_eq!(decide(not_test.clone(), MESSAGE, Details::Absent), Verdict::Wanted);
+    let facts = Facts::read(MESSAGE, Details::Unknown);
+    let code = Clause { has_code: Some(true), ..Clause::default() };
+    assert_eq!(Filter::any_of(vec![service(), code]).decide(&facts), Verdict::Wanted, "another clause decides");
+    let no_code = Clause { has_code: Some(false), ..Clause::default() };
+    assert_eq!(Filter::any_of(vec![no_code, service()]).decide(&facts), Verdict::Unknown("service"));
+}
+
+#[test]
+fn fields_that_are_missing_or_odd_match_nothing() {
+    let any = || Clause { from: globs(&["*"]), ..Clause::default() };
+    for raw in ["{}", r#"{"from":null}"#, r#"{"from":7}"#, r#"{"from":["a"]}"#, "[]", "null", "not json"] {
+        assert_eq!(decide(any(), raw, Details::Absent), Verdict::Unwanted("from"), "{raw}");
+        let nobody = Clause { exclude: Some(Box::new(any())), ..Clause::default() };
+        assert_eq!(decide(nobody, raw, Details::Absent), Verdict::Wanted, "{raw}");
+    }
+    assert_eq!(decide(any(), r#"{"from":""}"#, Details::Absent), Verdict::Wanted, "an empty one is there");
+    for (code, has) in [("null", false), ("\"\"", false), ("\"1\"", true), ("123", true)] {
+        let raw = format!(r#"{{"parsedCode":{code}}}"#);
+        let clause = Clause { has_code: Some(has), ..Clause::default() };
+        assert_eq!(decide(clause, &raw, Details::Absent), Verdict::Wanted, "{raw}");
+    }
+    let to = Clause { to: globs(&["+1650*"]), ..Clause::default() };
+    let raw = r#"{"number":{"phoneNumber":"+16505551234"}}"#;
+    assert_eq!(decide(to, raw, Details::Absent), Verdict::Wanted, "the number says where it went");
+    let escaped = r#"{"from":"\u0041\ud83d\ude00"}"#;
+    let clause = Clause { from: globs(&["a😀"]), ..Clause::default() };
+    assert_eq!(decide(clause, escaped, Details::Absent), Verdict::Wanted);
+    let tags = Clause { tags: globs(&["prod"]), ..Clause::default() };
+    let odd = r#"{"tags":[1,null,"prod"],"serviceName":{}}"#;
+    assert_eq!(decide(tags, MESSAGE, Details::Known(odd)), Verdict::Wanted);
+}
+
+#[test]
+fn patterns_that_are_none_are_told_without_being_drawn() {
+    assert_eq!(Globs::check("[a").unwrap_err().to_string(), "unclosed character class; missing ']'");
+    assert!(Globs::check("{a").is_err());
+    let error = Regexes::check("SECRET(").unwrap_err().to_string();
+    assert_eq!(error, "unclosed group");
+    assert!(Regexes::check(r"(a)\1").unwrap_err().to_string().contains("backreferences are not supported"));
+    assert!(Regexes::check("(?:a{1000}){1000}").unwrap_err().to_string().contains("bytes when compiled"));
+}
+
+fn a_clause() -> impl Strategy<Value = Clause> {
+    let conditions = (any::<Option<bool>>(), any::<Option<bool>>(), any::<Option<bool>>(), any::<Option<bool>>());
+    conditions.prop_map(|(from, has_code, service, tags)| {
+        let globs = |matches: bool, text: &str| globs(&[if matches { text } else { "no" }]);
+        Clause {
+            from: from.and_then(|matches| globs(matches, "+1800*")),
+            has_code,
+            service: service.and_then(|matches| globs(matches, "PayPal")),
+            tags: tags.and_then(|matches| globs(matches, "prod")),
+            ..Clause::default()
+        }
+    })
+}
+
+proptest! {
+    /// What is decided without the details is decided in the same way with any.
+    #[test]
+    fn a_verdict_never_changes_when_more_is_known(
+        clauses in prop::collection::vec((a_clause(), prop::option::of(a_clause())), 1..4),
+        details in prop::sample::select(vec![Details::Absent, Details::Known("{}"), Details::Known(NUMBER)]),
+    ) {
+        let with_exclude = |(clause, exclude): (Clause, Option<Clause>)| Clause { exclude: exclude.map(Box::new), ..clause };
+        let filter = Filter::any_of(clauses.into_iter().map(with_exclude).collect());
+        let before = filter.decide(&Facts::read(MESSAGE, Details::Unknown));
+        let after = filter.decide(&Facts::read(MESSAGE, details));
+        prop_assert!(!matches!(after, Verdict::Unknown(_)));
+        match before {
+            Verdict::Wanted => prop_assert_eq!(after, Verdict::Wanted),
+            Verdict::Unwanted(_) => prop_assert!(matches!(after, Verdict::Unwanted(_))),
+            Verdict::Unknown(_) => prop_assert!(filter.needs_details()),
+        }
+    }
+}
