@@ -62,6 +62,9 @@ CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
 
 -- Sinks are never removed by themselves: their rows outlive the configuration. active = configured at the last start.
 -- paused says why nothing is sent until somebody resumes it; busy_until and failures are its breaker's, for the next start.
+-- ordered: 0 = each for itself, 1 = in the order of each number, but not all rows have their number yet, 2 = all have.
+-- fill_*: a new sink still gets the retained messages from release_no fill_next to fill_last that are not older than
+-- fill_since; NULL = it has all that it gets.
 CREATE TABLE sink (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
@@ -70,7 +73,11 @@ CREATE TABLE sink (
     paused_at  INTEGER,
     busy_until INTEGER,
     failures   INTEGER NOT NULL DEFAULT 0,
-    created_at INTEGER
+    created_at INTEGER,
+    ordered    INTEGER NOT NULL DEFAULT 0 CHECK (ordered IN (0, 1, 2)),
+    fill_next  INTEGER,
+    fill_last  INTEGER,
+    fill_since INTEGER
 ) STRICT;
 
 -- One row for each message and sink, from the release of the message on. undecided = what its filter asks for is not known
