@@ -60,6 +60,82 @@ pub(super) enum Command {
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// List, pause and resume sinks
+    Sinks {
+        #[command(subcommand)]
+        command: SinksCommand,
+    },
+    /// List, show, send again or give up messages that could not be delivered
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLettersCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SinksCommand {
+    /// What waits for each, and which are paused
+    List {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send nothing more to these; their messages are kept
+    Pause {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Send again what waits for these
+    Resume {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLettersCommand {
+    /// Which there are, and why
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the messages themselves, one JSON object a line
+    Show {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Send them again, as if for the first time
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        /// Every one of every sink
+        #[arg(long, conflicts_with_all = ["sink", "id"], required_unless_present_any = ["sink", "id"])]
+        all: bool,
+    },
+    /// Give them up; a trace stays in the state
+    Drop {
+        #[command(flatten)]
+        which: Which,
+        /// Every one of every sink
+        #[arg(long, conflicts_with_all = ["sink", "id"], required_unless_present_any = ["sink", "id"])]
+        all: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// Those of this sink
+    #[arg(long, value_name = "NAME")]
+    pub(super) sink: Option<String>,
+
+    /// That of this message
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Option<String>,
 }
 
 #[derive(Args, Debug, Default)]

@@ -1,11 +1,15 @@
 //! The commands. Each is a file; each ends in an [`Exit`].
 
 mod check;
+mod dead_letters;
 mod exit;
 mod flags;
 mod init;
 mod output;
 mod relay;
+mod sinks;
+mod state;
+mod words;
 
 use std::ffi::OsString;
 
@@ -31,5 +35,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Check) => check::check(&flags),
         Some(Command::Init { file }) => init::init(&flags, file.as_deref()),
         Some(Command::Schema) => init::schema(),
+        Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
+        Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),
     }
 }

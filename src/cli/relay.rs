@@ -110,11 +110,11 @@ fn run_exit(error: &RunError) -> Exit {
     }
 }
 
-fn store_exit(error: &store::Error) -> Exit {
+pub(super) fn store_exit(error: &store::Error) -> Exit {
     match error {
         store::Error::InUse { .. } => Exit::Temporary,
         store::Error::Newer { .. } | store::Error::Damaged { .. } => Exit::Damaged,
-        store::Error::Io { .. } | store::Error::Sqlite(_) => Exit::Failure,
+        store::Error::Older { .. } | store::Error::Io { .. } | store::Error::Sqlite(_) => Exit::Failure,
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Journey {
     pub(super) is_probe: bool,
     pub(super) attempts_before: u32,
     pub(super) first_attempt: UnixMs,
+    pub(super) paused: Duration,
     pub(super) began: Instant,
     pub(super) retry: Arc<Retry>,
     pub(super) jitter: Arc<Jitter>,
@@ -55,7 +56,8 @@ impl Journey {
         let took = self.clock.monotonic() - self.began;
         self.answered.store(true, Ordering::Relaxed);
         let attempts = self.attempts_before.saturating_add(1);
-        let tried = Tried { attempts, first_attempt: self.first_attempt, ended: self.clock.wall() };
+        let tried =
+            Tried { attempts, first_attempt: self.first_attempt, ended: self.clock.wall(), paused: self.paused };
         let Decision { outcome, finding } = decide(attempt, tried, &self.retry, &self.jitter);
         if let Some(outcome) = outcome.clone() {
             let settlement =

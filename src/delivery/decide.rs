@@ -19,6 +19,8 @@ pub(super) struct Tried {
     pub(super) first_attempt: UnixMs,
     /// When this one ended.
     pub(super) ended: UnixMs,
+    /// How long the sink was paused in between: that does not count.
+    pub(super) paused: Duration,
 }
 
 /// What follows from an attempt.
@@ -78,7 +80,7 @@ fn after_failure(
     retry: &Retry,
     jitter: &Jitter,
 ) -> Outcome {
-    let deadline = retry.give_up_after.map_or(UnixMs::MAX, |span| tried.first_attempt.after(span));
+    let deadline = retry.give_up_after.map_or(UnixMs::MAX, |span| tried.first_attempt.after(span).after(tried.paused));
     if tried.ended >= deadline {
         return Outcome::Dead { reason: DeadReason::GaveUp, status, answer };
     }
@@ -109,7 +111,11 @@ mod tests {
     }
 
     fn after(attempt: Attempt, attempts: u32, ended: UnixMs) -> Decision {
-        decide(attempt, Tried { attempts, first_attempt: START, ended }, &retry(), &Jitter::seeded(1))
+        after_pause(attempt, attempts, ended, Duration::ZERO)
+    }
+
+    fn after_pause(attempt: Attempt, attempts: u32, ended: UnixMs, paused: Duration) -> Decision {
+        decide(attempt, Tried { attempts, first_attempt: START, ended, paused }, &retry(), &Jitter::seeded(1))
     }
 
     fn wait(decision: &Decision, ended: UnixMs) -> Duration {
@@ -123,6 +129,16 @@ mod tests {
             let expected = Decision { outcome: Some(Outcome::Delivered { status }), finding: Finding::Works };
             assert_eq!(after(Attempt::Accepted { status }, 7, START.after(30 * DAY)), expected);
         }
+    }
+
+    #[test]
+    fn a_pause_does_not_count_towards_giving_up() {
+        let gave_up = |decision: &Decision| matches!(decision.outcome, Some(Outcome::Dead { .. }));
+        let ended = START.after(5 * DAY);
+        assert!(gave_up(&after_pause(failed(Some(500), None), 4, ended, DAY)));
+        assert!(gave_up(&after_pause(failed(Some(500), None), 4, ended, 2 * DAY)), "exactly at the deadline");
+        let decision = after_pause(failed(Some(500), None), 40, ended, 2 * DAY + Duration::from_secs(60));
+        assert_eq!(wait(&decision, ended), Duration::from_secs(60), "the last attempt is at the later deadline");
     }
 
     #[test]
@@ -203,7 +219,7 @@ mod tests {
                 give_up_after: give_up.map(Duration::from_millis),
             };
             let ended = START.after(Duration::from_millis(elapsed));
-            let tried = Tried { attempts, first_attempt: START, ended };
+            let tried = Tried { attempts, first_attempt: START, ended, paused: Duration::ZERO };
             let decision = decide(failed(status, retry_after), tried, &retry, &Jitter::seeded(seed));
             let past = give_up.is_some_and(|span| elapsed >= span);
             match decision.outcome {

@@ -72,6 +72,8 @@ impl Delivery {
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
         let latest_due = clock.wall().after(longest.max(retry_after::CAP));
         let ids = store.write(move |spool| spool.register_sinks(&names, latest_due)).await?;
+        let (known, now) = (ids.clone(), clock.wall());
+        let pauses = store.write(move |spool| spool.lift_closed(&known, now)).await?;
 
         let jitter = Arc::new(Jitter::seeded(jitter_seed));
         let (wake, woken) = watch::channel(0);
@@ -84,11 +86,12 @@ impl Delivery {
         let alone = setups.len() == 1;
         let mut loops = JoinSet::new();
         let mut sinks = Vec::new();
-        for (setup, id) in setups.into_iter().zip(ids) {
+        for ((setup, id), pause) in setups.into_iter().zip(ids).zip(pauses) {
             let Setup { name, options, format, sink } = setup;
             let turns = Turns::new(&clock);
             let identity = Identity { id, name, options, format, sink, alone };
-            let (supervisor, published) = Supervisor::new(shared.clone(), identity, turns.clone());
+            let (mut supervisor, published) = Supervisor::new(shared.clone(), identity, turns.clone());
+            supervisor.starts_paused(pause);
             loops.spawn(supervisor.run());
             sinks.push(Running { id, published, turns });
         }

@@ -1,6 +1,6 @@
 //! What a sink is doing, for whoever asks.
 
-use crate::domain::UnixMs;
+use crate::domain::{PauseReason, UnixMs};
 
 /// One sink as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,10 @@ pub struct SinkStatus {
 pub enum Held {
     /// Its reader closed the stream.
     Closed,
-    /// The receiver answered 410: it wants nothing more. Until the relay is started again.
+    /// The receiver answered 410: it wants nothing more. Until somebody resumes the sink.
     Gone,
+    /// Somebody paused it, until somebody resumes it.
+    Operator,
     /// The receiver asked for silence until then.
     Busy {
         /// When it may be asked again.
@@ -32,6 +34,17 @@ pub enum Held {
         /// When the next one is tried; `None` while one is.
         next: Option<UnixMs>,
     },
+}
+
+impl Held {
+    /// A pause, as opposed to what passes by itself.
+    pub(super) fn paused(reason: PauseReason) -> Self {
+        match reason {
+            PauseReason::Operator => Self::Operator,
+            PauseReason::Gone => Self::Gone,
+            PauseReason::Closed => Self::Closed,
+        }
+    }
 }
 
 /// What a sink's loop publishes after each turn.

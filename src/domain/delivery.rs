@@ -39,6 +39,37 @@ pub enum Outcome {
     },
 }
 
+/// Why nothing is sent to a sink until somebody, or the next start, lifts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PauseReason {
+    /// Somebody said so.
+    Operator,
+    /// The receiver answered 410: it wants nothing more.
+    Gone,
+    /// Nobody reads the output any more. The next start has another output.
+    Closed,
+}
+
+impl PauseReason {
+    /// The word that people and metrics see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Gone => "gone",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The reason of this word; the store allows no others.
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "gone" => Self::Gone,
+            "closed" => Self::Closed,
+            _ => Self::Operator,
+        }
+    }
+}
+
 /// Why a message is a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeadReason {

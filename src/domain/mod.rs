@@ -7,10 +7,12 @@ mod row;
 mod sink_name;
 mod start;
 mod unix_ms;
+mod unread;
 
 pub use coverage::{Anomaly, Coverage, Cursor, Insert, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
-pub use delivery::{Class, DeadReason, Outcome};
+pub use delivery::{Class, DeadReason, Outcome, PauseReason};
 pub use row::{More, Row, Seq};
 pub use sink_name::{InvalidSinkName, SinkName};
 pub use start::Start;
 pub use unix_ms::UnixMs;
+pub use unread::{Unread, pages, time_for};

@@ -3,6 +3,8 @@
 //! A claim lives in the memory of the only relay: nothing is written when an attempt begins, so after a crash each
 //! delivery is where its last settled attempt left it.
 
+use std::time::Duration;
+
 use rusqlite::{Row as SqlRow, params};
 
 use super::coverage::class_number;
@@ -31,6 +33,8 @@ pub struct Claim {
     pub attempts: u32,
     /// When the first of them was made.
     pub first_attempt: Option<UnixMs>,
+    /// How long the sink was paused since then.
+    pub paused: Duration,
 }
 
 /// How one claimed delivery went.
@@ -69,7 +73,7 @@ pub struct Chunk {
 }
 
 /// What a claim is made of; see [`claim`].
-const CLAIM: &str = "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt
+const CLAIM: &str = "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms
     FROM delivery AS d JOIN message AS m ON m.seq = d.seq";
 
 impl Spool {
@@ -262,5 +266,6 @@ fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
         raw: row.get::<_, String>(4)?.into_boxed_str(),
         attempts: row.get(5)?,
         first_attempt: row.get::<_, Option<i64>>(6)?.map(UnixMs),
+        paused: Duration::from_millis(row.get::<_, i64>(7)?.unsigned_abs()),
     })
 }

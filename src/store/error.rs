@@ -21,6 +21,16 @@ pub enum Error {
         /// Ours.
         known: i64,
     },
+    /// The file was written by an older version; the next start of the relay takes it over.
+    #[error("{file} has the state format {found} of an older version; the next start of the relay makes {known} of it")]
+    Older {
+        /// The state file.
+        file: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
     /// The file is not what a relay wrote. It is left as it is.
     #[error("{file} is damaged: {what}; it was left as it is")]
     Damaged {

@@ -31,6 +31,10 @@ pub struct RoleLock {
 /// How long a command that writes beside the daemon may be waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A command that looks whether there is a relay holds the lock for a moment: it is tried again so often.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Up to this size the whole file is checked at every start; beyond it only what is read.
 const FULL_CHECK_BYTES: u64 = 16 << 20;
 
@@ -49,11 +53,14 @@ impl RoleLock {
             .mode(0o600)
             .open(&path)
             .map_err(|source| Error::Io { doing: "open", path: path.clone(), source })?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::InUse { dir: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(Error::Io { doing: "lock", path, source }),
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
+                Err(TryLockError::Error(source)) => return Err(Error::Io { doing: "lock", path, source }),
+            }
         }
+        Err(Error::InUse { dir: dir.to_owned() })
     }
 }
 
@@ -93,8 +100,22 @@ impl Spool {
         explain(&self.file, error)
     }
 
+    /// Whether the file is of this very format; cheap.
+    pub(super) fn check_current(&self) -> Result<(), Error> {
+        match self.check_format()? {
+            schema::VERSION => Ok(()),
+            found => Err(Error::Older { file: self.file.clone(), found, known: schema::VERSION }),
+        }
+    }
+
     /// Returns its format.
     fn check(&self) -> Result<i64, Error> {
+        let version = self.check_format()?;
+        self.check_pages()?;
+        Ok(version)
+    }
+
+    fn check_format(&self) -> Result<i64, Error> {
         let id = self.pragma("application_id")?;
         let version = self.pragma("user_version")?;
         if id != schema::APPLICATION_ID {
@@ -106,6 +127,10 @@ impl Spool {
         if version < 1 {
             return Err(self.damaged(format!("its state format is {version}")));
         }
+        Ok(version)
+    }
+
+    fn check_pages(&self) -> Result<(), Error> {
         let promised = self.pragma("page_count")?.saturating_mul(self.pragma("page_size")?);
         let size = fs::metadata(&self.file).map_or(0, |found| found.len());
         if size <= FULL_CHECK_BYTES && promised <= i64::try_from(FULL_CHECK_BYTES).unwrap_or(i64::MAX) {
@@ -117,10 +142,10 @@ impl Spool {
                 return Err(self.damaged(verdict));
             }
         }
-        Ok(version)
+        Ok(())
     }
 
-    fn configure(&self) -> Result<(), Error> {
+    pub(super) fn configure(&self) -> Result<(), Error> {
         self.connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
@@ -157,7 +182,7 @@ fn make_dir(dir: &Path) -> Result<(), Error> {
 }
 
 /// SQLite takes an empty file for a new database, and would start over where a state was lost: that is refused here.
-fn check_header(file: &Path) -> Result<(), Error> {
+pub(super) fn check_header(file: &Path) -> Result<(), Error> {
     let mut header = [0_u8; 16];
     let io = |source| Error::Io { doing: "read", path: file.to_owned(), source };
     match File::open(file).map_err(io)?.read_exact(&mut header) {
@@ -200,9 +225,13 @@ fn create(dir: &Path, file: &Path) -> Result<(), Error> {
 }
 
 fn open(file: &Path) -> Result<Connection, Error> {
+    connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX, file)
+}
+
+/// Opens `target`, which is `file` or a URI of it.
+pub(super) fn connect(target: &Path, flags: OpenFlags, file: &Path) -> Result<Connection, Error> {
     let sqlite = |error| explain(file, error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags).map_err(sqlite)?;
+    let connection = Connection::open_with_flags(target, flags).map_err(sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     Ok(connection)
 }

@@ -137,20 +137,30 @@ fn retry_after_is_kept_to() {
 }
 
 #[test]
-fn a_receiver_that_is_gone_pauses_the_sink_until_a_restart() {
+fn a_receiver_that_is_gone_pauses_the_sink_until_it_is_resumed() {
     let scene = Scene::new();
     let receiver = Receiver::in_background();
     receiver.answer_with(410);
     let mut setup = to(&scene, &receiver).set("SINKS__CRM__RETRY__GIVE_UP_AFTER", "100ms");
     let relay = setup.start();
     let mut ids = vec![scene.add()];
-    relay.wait_for_log("ERROR the receiver is gone (410): the sink is paused and keeps its messages; change its URL or remove it, or, if it is back, restart the relay sink.name=\"crm\"");
+    relay.wait_for_log(
+        "ERROR the receiver is gone (410): the sink is paused and keeps its messages; change its URL or remove it, or \
+         resume it if it is back sink.name=\"crm\" hint=\"joltsms-relay sinks resume crm\"",
+    );
     ids.push(scene.add());
     wait_until("the second message", || count(&scene, "fresh") == 1, || relay.log());
     ends(relay);
     assert_eq!(receiver.count(), 1, "nothing more was sent");
     receiver.answer_with(200);
     let relay = setup.start();
+    relay.wait_for_log("WARN the sink is paused and keeps its messages sink.name=\"crm\" reason=\"gone\" since=");
+    scene.wait_for_polls(3);
+    assert_eq!(receiver.count(), 1, "nor after a restart");
+    let (code, said, log) = to(&scene, &receiver).args(&["sinks", "resume", "crm"]).output();
+    assert_eq!((code, log.as_str()), (0, ""));
+    assert!(said.starts_with("crm goes on after "), "{said}");
+    relay.wait_for_log("INFO the sink was resumed: its messages are sent sink.name=\"crm\"");
     receiver.wait(3, &relay);
     wait_until("both to be settled", || count(&scene, "delivered") == 2, || relay.log());
     let mut received = receiver.webhook_ids().split_off(1);

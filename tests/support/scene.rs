@@ -99,6 +99,12 @@ impl Scene {
         self.handle().wait_until_blocking(DEADLINE, condition).unwrap();
     }
 
+    /// Waits until the API was asked so often from now on.
+    pub(crate) fn wait_for_polls(&self, times: usize) {
+        let before = self.handle().requests().len();
+        self.wait_until(|handle| handle.requests().len() >= before + times);
+    }
+
     /// Waits until a fault has acted so often.
     pub(crate) fn wait_for_fault(&self, fault: u64, times: u64) {
         let acted =

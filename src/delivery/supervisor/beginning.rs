@@ -36,7 +36,7 @@ impl Supervisor {
     }
 
     fn begin(&mut self, claim: Claim, lane: Lane, is_probe: bool) {
-        let Claim { seq, id, raw, attempts, first_attempt, .. } = claim;
+        let Claim { seq, id, raw, attempts, first_attempt, paused, .. } = claim;
         let Identity { id: sink, format, sink: to, .. } = &self.identity;
         let payload = if to.takes_lines() { format.line(&raw) } else { format.payload(raw) };
         let answered = Arc::new(AtomicBool::new(false));
@@ -47,6 +47,7 @@ impl Supervisor {
             is_probe,
             attempts_before: attempts,
             first_attempt: first_attempt.unwrap_or_else(|| self.shared.clock.wall()),
+            paused,
             began: self.now(),
             retry: Arc::clone(&self.retry),
             jitter: Arc::clone(&self.shared.jitter),

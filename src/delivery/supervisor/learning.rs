@@ -5,7 +5,7 @@ use crate::delivery::attempt::Report;
 use crate::delivery::breaker;
 use crate::delivery::decide::Finding;
 use crate::delivery::status::Held;
-use crate::domain::Outcome;
+use crate::domain::{Outcome, PauseReason};
 use crate::time::Instant;
 
 impl Supervisor {
@@ -32,12 +32,12 @@ impl Supervisor {
             }
             Finding::Gone => {
                 self.failed(report, now);
-                if self.held.is_none() {
-                    self.held = Some(Held::Gone);
+                if self.pauses_itself(PauseReason::Gone) {
                     tracing::error!(
                         sink.name = self.identity.name,
+                        hint = self.how_to_resume(),
                         "the receiver is gone (410): the sink is paused and keeps its messages; change its URL or \
-                         remove it, or, if it is back, restart the relay"
+                         remove it, or resume it if it is back"
                     );
                 }
             }
@@ -72,15 +72,17 @@ impl Supervisor {
     }
 
     fn close(&mut self) {
-        if self.held.replace(Held::Closed) == Some(Held::Closed) {
-            return;
-        }
         let name = &self.identity.name;
         if self.identity.alone {
-            tracing::debug!(sink.name = name, "nobody reads the output any more");
+            // The end of the relay, and no pause: there is nothing to write down.
+            if self.held.replace(Held::Closed) != Some(Held::Closed) {
+                tracing::debug!(sink.name = name, "nobody reads the output any more");
+            }
+        } else if !self.pauses_itself(PauseReason::Closed) {
+            // Said already.
         } else {
             tracing::error!(
-                sink.name = name,
+                sink.name = self.identity.name,
                 "nobody reads the output any more: the sink is paused and keeps its messages until the relay is \
                  started again"
             );

@@ -7,6 +7,7 @@
 
 mod beginning;
 mod learning;
+mod pausing;
 mod publishing;
 mod storing;
 
@@ -28,7 +29,7 @@ use crate::delivery::options::{Options, Retry};
 use crate::delivery::queues::{CHUNK, ONE, Queues};
 use crate::delivery::settler::Settler;
 use crate::delivery::status::{Held, Published, SinkStatus};
-use crate::domain::UnixMs;
+use crate::domain::{PauseReason, UnixMs};
 use crate::formats::Format;
 use crate::sinks::Sink;
 use crate::store::{SinkId, Store};
@@ -85,7 +86,12 @@ pub(super) struct Supervisor {
     last: Last,
     breaker: Breaker,
     health: Health,
+    /// Paused: until the store says otherwise.
     held: Option<Held>,
+    /// A pause that began here and is to be written down.
+    pause_to_write: Option<PauseReason>,
+    /// To be asked: whether somebody has paused or resumed it.
+    ask_pause: bool,
     busy_until: Option<Instant>,
     /// No success since an attempt that began then. After a start nobody knows when that was.
     failing_since: Option<UnixMs>,
@@ -126,6 +132,8 @@ impl Supervisor {
             breaker: Breaker::new(),
             health: Health::default(),
             held: None,
+            pause_to_write: None,
+            ask_pause: false,
             busy_until: None,
             failing_since: Some(UnixMs::MIN),
             bringing_forward: None,
@@ -176,7 +184,9 @@ impl Supervisor {
     fn notice_what_may_be_new(&mut self) {
         let wake = *self.shared.wake.borrow_and_update();
         let now = self.now();
-        if wake != self.seen_wake || now >= self.poll_at {
+        let slow_poll = now >= self.poll_at;
+        self.ask_pause |= slow_poll;
+        if wake != self.seen_wake || slow_poll {
             self.seen_wake = wake;
             self.poll_at = now + POLL;
             self.queues.look_everywhere();

@@ -14,11 +14,12 @@ const TRIES: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0,
 const BROUGHT_FORWARD_AT_ONCE: usize = 1000;
 
 impl Supervisor {
-    /// Work on the store that follows from a receiver being back.
+    /// Work on the store beside the messages: pauses, and what follows from a receiver being back.
     pub(super) async fn store_work(&mut self) {
         if self.store_again_at.is_some() {
             return;
         }
+        self.write_and_ask_pause().await;
         if let Some(since) = self.to_bring_forward() {
             let (sink, now) = (self.identity.id, self.shared.clock.wall());
             let bring = move |spool: &mut Spool| spool.bring_forward(sink, since, now, BROUGHT_FORWARD_AT_ONCE);
@@ -56,7 +57,7 @@ impl Supervisor {
     }
 
     /// Takes note of whether the store did what it was asked; while it does not, it is left alone for growing times.
-    fn noted<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+    pub(super) fn noted<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         match result {
             Ok(value) => {
                 if self.store_failures > 0 {

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::{Delivery, Options, Retry, Setup};
-use crate::domain::{Class, Insert, Row, Seq, Standing, StoreOp, UnixMs};
+use crate::domain::{Class, Insert, PauseReason, Row, Seq, Standing, StoreOp, UnixMs};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::store::{SinkId, Store, Waiting};
@@ -79,6 +79,22 @@ impl World {
     async fn waiting(&self, name: &str) -> Waiting {
         let id = self.sinks.lock().unwrap()[name];
         self.store.read(move |spool| spool.waiting(id)).await.unwrap()
+    }
+
+    /// As commands do it.
+    async fn pause(&self, name: &str, reason: PauseReason) {
+        let (id, now) = (self.sinks.lock().unwrap()[name], self.clock.wall());
+        self.store.write(move |spool| spool.pause(id, reason, now)).await.unwrap();
+    }
+
+    async fn resume(&self, name: &str) {
+        let (id, now) = (self.sinks.lock().unwrap()[name], self.clock.wall());
+        assert!(self.store.write(move |spool| spool.resume(id, now)).await.unwrap().is_some());
+    }
+
+    async fn paused(&self, name: &str) -> Option<PauseReason> {
+        let id = self.sinks.lock().unwrap()[name];
+        self.store.read(move |spool| spool.pause_of(id)).await.unwrap().map(|pause| pause.reason)
     }
 
     /// As a command beside the daemon has it.

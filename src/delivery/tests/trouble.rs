@@ -55,10 +55,56 @@ async fn gone_pauses_the_sink_and_keeps_its_messages() {
     assert_eq!(delivery.status()[0].held, Some(Held::Gone));
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 18, retry: 2, dead: 0 });
     delivery.drain(Duration::ZERO).await;
-    // Started again, it is asked again, and everything goes out.
+    // Started again it is still paused.
     let back = Receiver::healthy(&world);
-    let _delivery = world.start(vec![("crm", options(2), back.clone())]).await;
+    let delivery = world.start(vec![("crm", options(2), back.clone())]).await;
+    sleep(DAY).await;
+    assert_eq!((back.attempts(), delivery.status()[0].held), (0, Some(Held::Gone)));
+    // Four days and more, and yet nothing was given up: the clock of three days stood still.
+    world.resume("crm").await;
     until("all delivered", MINUTE, async || back.accepted() == 20).await;
+    assert_eq!(delivery.status()[0].held, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_clock() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(1, Class::Live).await;
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
+    let mut options = options(2);
+    options.retry.give_up_after = Some(2 * HOUR);
+    let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    sleep(HOUR).await;
+    let attempts = receiver.attempts();
+    world.pause("crm", PauseReason::Operator).await;
+    until("noticed", Duration::from_secs(6), async || delivery.status()[0].held == Some(Held::Operator)).await;
+    sleep(DAY).await;
+    assert_eq!(receiver.attempts(), attempts, "nothing is sent meanwhile");
+    let resumed = world.clock.wall();
+    world.resume("crm").await;
+    until("tried at once", Duration::from_secs(6), async || receiver.attempts() == attempts + 1).await;
+    until("given up", 2 * HOUR, async || world.waiting("crm").await.dead == 1).await;
+    let left = world.clock.wall().since(resumed);
+    assert!(left > Duration::from_secs(3590) && left < Duration::from_secs(3700), "an hour was left: {left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_output_stays_paused_until_the_next_start() {
+    let world = World::new();
+    let closed = Receiver::new(&world, |_| (Duration::from_millis(1), Attempt::Closed));
+    let crm = Receiver::healthy(&world);
+    let delivery = world.start(vec![("out", options(1), closed.clone()), ("crm", options(1), crm.clone())]).await;
+    world.release(2, Class::Live).await;
+    delivery.waker().wake();
+    until("paused in the store", MINUTE, async || world.paused("out").await == Some(PauseReason::Closed)).await;
+    sleep(HOUR).await;
+    assert_eq!((closed.attempts(), crm.accepted()), (1, 2));
+    delivery.drain(Duration::ZERO).await;
+    let open = Receiver::healthy(&world);
+    let _delivery = world.start(vec![("out", options(1), open.clone()), ("crm", options(1), crm.clone())]).await;
+    until("all written", MINUTE, async || open.accepted() == 2).await;
+    assert_eq!(world.paused("out").await, None);
 }
 
 #[tokio::test(start_paused = true)]

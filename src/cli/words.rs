@@ -1,0 +1,113 @@
+//! Numbers and times as people read them.
+
+use std::time::Duration;
+
+/// A span in its largest unit: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
+pub(super) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0 => format!("{:.1} s", span.as_secs_f64()),
+        1..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A count with its noun: `1 message`, `1,200 messages`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text from elsewhere for a terminal: what could move the cursor or change how text runs is written as an escape.
+pub(super) fn harmless(text: &str) -> String {
+    let escaped = |next: char| match next {
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
+        other => other.is_control(),
+    };
+    let mut harmless = String::with_capacity(text.len());
+    for next in text.chars() {
+        match escaped(next) {
+            // All of them lie in the first plane, so this is an escape of JSON too.
+            true => harmless += &format!("\\u{:04x}", u32::from(next)),
+            false => harmless.push(next),
+        }
+    }
+    harmless
+}
+
+/// Rows under a head, in columns. The first column stands on the left, and so does the last; numbers between them on the
+/// right.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    let head: Vec<String> = head.iter().map(|&word| word.to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+            0 => format!("{cell:<width$}"),
+            last if last + 1 == widths.len() => cell.clone(),
+            _ => format!("{cell:>width$}"),
+        });
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_one_unit() {
+        for (millis, said) in [
+            (0, "0.0 s"),
+            (640, "0.6 s"),
+            (12_300, "12 s"),
+            (119_999, "119 s"),
+            (120_000, "2 min"),
+            (7_199_000, "119 min"),
+            (7_200_000, "2 h"),
+            (172_800_000, "2 d"),
+        ] {
+            assert_eq!(span(Duration::from_millis(millis)), said);
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, said) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), said);
+        }
+        assert_eq!((count(1, "message"), count(2000, "message")), ("1 message".into(), "2,000 messages".into()));
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_that_is_not_text() {
+        assert_eq!(harmless("a\u{1b}[2Jb\rc\u{9b}1m\u{202e}d é"), "a\\u001b[2Jb\\u000dc\\u009b1m\\u202ed é");
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows =
+            vec![vec!["crm".into(), "12".into(), "ok".into()], vec!["archive".into(), "1".into(), String::new()]];
+        assert_eq!(table(&["SINK", "N", "STATE"], &rows), "SINK      N  STATE\ncrm      12  ok\narchive   1\n");
+    }
+}

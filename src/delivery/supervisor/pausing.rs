@@ -1,0 +1,81 @@
+//! Pauses of a sink: those that it takes by itself, and those that people make and end in the store.
+//!
+//! The store is asked at each slow poll, so a command takes effect within seconds. A pause that began here holds at once,
+//! and is written down as soon as the disk takes it; until then the store's word does not end it.
+
+use super::Supervisor;
+use crate::delivery::breaker::Breaker;
+use crate::delivery::status::Held;
+use crate::domain::PauseReason;
+use crate::store::Pause;
+
+impl Supervisor {
+    /// How the store has it at the start.
+    pub(in crate::delivery) fn starts_paused(&mut self, pause: Option<Pause>) {
+        let Some(Pause { reason, since }) = pause else { return };
+        self.held = Some(Held::paused(reason));
+        tracing::warn!(
+            sink.name = self.identity.name,
+            reason = reason.as_str(),
+            %since,
+            hint = self.how_to_resume(),
+            "the sink is paused and keeps its messages"
+        );
+    }
+
+    /// A reason of its own to stop sending. Returns whether that is new.
+    pub(super) fn pauses_itself(&mut self, reason: PauseReason) -> bool {
+        let new = self.held.is_none();
+        if new {
+            self.held = Some(Held::paused(reason));
+            self.pause_to_write = Some(reason);
+        }
+        new
+    }
+
+    /// For people.
+    pub(super) fn how_to_resume(&self) -> String {
+        format!("joltsms-relay sinks resume {}", self.identity.name)
+    }
+
+    pub(super) async fn write_and_ask_pause(&mut self) {
+        let sink = self.identity.id;
+        if let Some(reason) = self.pause_to_write {
+            let now = self.shared.clock.wall();
+            let written = self.shared.store.write(move |spool| spool.pause(sink, reason, now)).await;
+            self.pause_to_write = self.noted(written).map_or(Some(reason), |_| None);
+        }
+        // The last output of a relay that is at its end is not paused in the store.
+        let is_end = self.identity.alone && self.held == Some(Held::Closed);
+        if self.ask_pause && self.pause_to_write.is_none() && !is_end {
+            let asked = self.shared.store.read(move |spool| spool.pause_of(sink)).await;
+            if let Some(pause) = self.noted(asked) {
+                self.ask_pause = false;
+                self.take_pause(pause);
+            }
+        }
+    }
+
+    fn take_pause(&mut self, pause: Option<Pause>) {
+        let held = pause.map(|pause| Held::paused(pause.reason));
+        if held == self.held {
+            return;
+        }
+        self.held = held;
+        if held.is_some() {
+            tracing::warn!(
+                sink.name = self.identity.name,
+                hint = self.how_to_resume(),
+                "the sink was paused and keeps its messages"
+            );
+            return;
+        }
+        // Whoever resumes it expects it to work: what was learnt before is forgotten, and what was claimed before does
+        // not know of the pause.
+        self.breaker = Breaker::new();
+        self.busy_until = None;
+        self.queues.give_back();
+        self.queues.look_everywhere();
+        tracing::info!(sink.name = self.identity.name, "the sink was resumed: its messages are sent");
+    }
+}

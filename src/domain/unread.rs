@@ -1,0 +1,130 @@
+//! How much is left to read: an estimate, for people.
+
+use std::time::Duration;
+
+use super::{UnixMs, Walk, WalkKind};
+
+/// What an estimate is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Rows just above the place that the walk has reached.
+    pub sample_rows: u64,
+    /// The time that these span, in milliseconds.
+    pub sample_ms: u64,
+    /// Rows that are known already and will be read once more.
+    pub known: u64,
+    /// Rows that were ever stored.
+    pub stored: u64,
+    /// Rows that there are, by the API's word.
+    pub total: Option<u64>,
+}
+
+impl Unread {
+    /// Rows that a walk still has to read; `None` if nothing tells.
+    ///
+    /// A sweep reads what is known. A gap reads into the unknown: it is as dense there as just above, which is right for
+    /// even traffic and corrects itself on the way. One that goes down to the feed's end takes the API's word.
+    pub fn rows(&self, walk: &Walk) -> Option<u64> {
+        let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
+        let unknown = match walk.kind {
+            WalkKind::Sweep => return Some(self.known),
+            _ if walk.floor == UnixMs::MIN => of_the_rest?,
+            _ => {
+                let span = walk.lowest.since(walk.floor);
+                self.by_density(span).or(of_the_rest)?
+            }
+        };
+        Some(unknown.saturating_add(self.known))
+    }
+
+    fn by_density(&self, span: Duration) -> Option<u64> {
+        // Fewer, or all at one time, tell nothing.
+        if self.sample_rows < 5 || self.sample_ms == 0 {
+            return None;
+        }
+        let rows = u128::from(self.sample_rows) * span.as_millis() / u128::from(self.sample_ms);
+        Some(u64::try_from(rows).unwrap_or(u64::MAX))
+    }
+}
+
+/// Pages of `page_rows` for so many rows; a walk that is open has at least one to go.
+pub fn pages(rows: u64, page_rows: u32) -> u64 {
+    rows.div_ceil(u64::from(page_rows.max(1))).max(1)
+}
+
+/// How long so many pages take at a pace; `None` while nobody knows the pace.
+pub fn time_for(pages: u64, pages_per_minute: f64) -> Option<Duration> {
+    if pages_per_minute <= 0.0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let minutes = pages as f64 / pages_per_minute;
+    Duration::try_from_secs_f64(minutes * 60.0).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Progress, Seq, WalkId};
+
+    fn walk(kind: WalkKind, floor: UnixMs, lowest: i64) -> Walk {
+        Walk {
+            id: WalkId(1),
+            kind,
+            cursor: None,
+            trail: Vec::new(),
+            floor,
+            opened_seq: Seq(1),
+            opened_at: UnixMs(10_000_000),
+            lowest: UnixMs(lowest),
+            progress: Progress::default(),
+        }
+    }
+
+    const GAP: WalkKind = WalkKind::Gap { sweep_floor: None, streaming: false };
+
+    #[test]
+    fn estimates() {
+        let even = Unread { sample_rows: 200, sample_ms: 200_000, ..Unread::default() };
+        let total = Unread { stored: 300, total: Some(1000), ..Unread::default() };
+        for (name, unread, walk, rows) in [
+            ("a row a second for an hour", even, walk(GAP, UnixMs(0), 3_600_000), Some(3600)),
+            ("it has arrived", even, walk(GAP, UnixMs(5), 5), Some(0)),
+            ("and what is known below", Unread { known: 40, ..even }, walk(GAP, UnixMs(0), 1_000), Some(41)),
+            ("a seed is read like a gap", even, walk(WalkKind::Seed, UnixMs(0), 60_000), Some(60)),
+            (
+                "a sweep reads what is known",
+                Unread { known: 77, ..even },
+                walk(WalkKind::Sweep, UnixMs(0), 9_000),
+                Some(77),
+            ),
+            ("down to the end of the feed", total, walk(GAP, UnixMs::MIN, 5_000), Some(700)),
+            ("more was stored than there is", Unread { stored: 2000, ..total }, walk(GAP, UnixMs::MIN, 5_000), Some(0)),
+            ("nobody knows", Unread::default(), walk(GAP, UnixMs::MIN, 5_000), None),
+            ("too few to tell", Unread { sample_rows: 4, ..even }, walk(GAP, UnixMs(0), 9_000), None),
+            ("all at one time", Unread { sample_ms: 0, ..even }, walk(GAP, UnixMs(0), 9_000), None),
+            (
+                "all at one time, but a total",
+                Unread { sample_rows: 9, ..total },
+                walk(GAP, UnixMs(0), 9_000),
+                Some(700),
+            ),
+            (
+                "as much as there can be",
+                Unread { sample_ms: 1, ..even },
+                walk(GAP, UnixMs(-i64::MAX), i64::MAX),
+                Some(u64::MAX),
+            ),
+        ] {
+            assert_eq!(unread.rows(&walk), rows, "{name}");
+        }
+    }
+
+    #[test]
+    fn pages_and_their_time() {
+        assert_eq!([0, 1, 10, 11, 1000].map(|rows| pages(rows, 10)), [1, 1, 1, 2, 100]);
+        assert_eq!(time_for(30, 60.0), Some(Duration::from_secs(30)));
+        assert_eq!(time_for(30, 0.0), None);
+        assert_eq!(time_for(u64::MAX, f64::MIN_POSITIVE), None);
+    }
+}

@@ -1,0 +1,285 @@
+//! Looking at the state without being the relay: for commands, beside a running relay or without one.
+//!
+//! Invariants: nothing is written. All that one look shows is of one moment. While no relay runs and its journal is gone,
+//! the file is opened as immutable, so that no permission to write is needed and nothing is left behind; then the role
+//! lock is held, shared, so that no relay begins to write meanwhile. Whenever there is a journal it is read as usual.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rusqlite::{OpenFlags, params};
+
+use super::delivery::SinkId;
+use super::error::Error;
+use super::operator::{Pause, Selection};
+use super::spool::{Spool, check_header, connect};
+use crate::domain::{Marks, Seq, UnixMs, Unread, Walk, WalkKind};
+
+/// The state as it was at one moment.
+#[derive(Debug)]
+pub struct Look {
+    /// For the reading functions.
+    pub spool: Spool,
+    /// Whether a relay runs on it; `None` = this user may not know.
+    pub running: Option<bool>,
+    /// Held while no relay may start.
+    _role: Option<File>,
+}
+
+/// One sink, as the state has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkView {
+    /// Its id.
+    pub id: SinkId,
+    /// Its name.
+    pub name: String,
+    /// Whether it was configured at the last start.
+    pub configured: bool,
+    /// Whether and why it is paused.
+    pub pause: Option<Pause>,
+    /// Messages that it does not have yet: never attempted, failed, or not decided.
+    pub waiting: u64,
+    /// Those of them that have failed before.
+    pub retrying: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// When the oldest of the waiting ones was read from the API.
+    pub oldest: Option<UnixMs>,
+}
+
+/// One dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its message, in the store.
+    pub seq: Seq,
+    /// Its sink.
+    pub sink: String,
+    /// The API's id of the message.
+    pub id: String,
+    /// When the message was received, by the API's word.
+    pub received: UnixMs,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// When the first was made.
+    pub first_attempt: Option<UnixMs>,
+    /// When it was given up.
+    pub died: Option<UnixMs>,
+    /// The HTTP status of the last answer.
+    pub status: Option<u16>,
+    /// Why: `gave_up`, …
+    pub reason: String,
+    /// The last answer, for people.
+    pub answer: String,
+    /// How often it was sent again from its first attempt on.
+    pub replays: u64,
+}
+
+/// So many rows tell how dense the feed is.
+const SAMPLE: i64 = 200;
+
+/// Known rows are counted up to here.
+const COUNTED: i64 = 100_000;
+
+impl Look {
+    /// Looks at the state in `dir`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Older`], [`Error::Newer`], [`Error::Damaged`] and [`Error::Io`].
+    pub fn at(dir: &Path) -> Result<Option<Self>, Error> {
+        let file = dir.join("state.db");
+        match fs::metadata(&file) {
+            Ok(_) => check_header(&file)?,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
+        }
+        let (running, role) = probe_role(dir)?;
+        let journal = dir.join("state.db-wal");
+        let immutable = role.is_some() && !fs::exists(&journal).unwrap_or(true);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match immutable {
+            true => connect(Path::new(&immutable_uri(&file)), flags | OpenFlags::SQLITE_OPEN_URI, &file)?,
+            false => connect(&file, flags, &file)?,
+        };
+        let spool = Spool { connection, file };
+        spool.begin_looking()?;
+        Ok(Some(Self { spool, running, _role: role.filter(|_| immutable) }))
+    }
+}
+
+/// Whether a relay has the role; the lock, shared, if none has.
+fn probe_role(dir: &Path) -> Result<(Option<bool>, Option<File>), Error> {
+    let path = dir.join("relay.lock");
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Some(false), None)),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok((None, None)),
+        Err(source) => return Err(Error::Io { doing: "open", path, source }),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok((Some(false), Some(file))),
+        Err(TryLockError::WouldBlock) => Ok((Some(true), None)),
+        Err(TryLockError::Error(source)) => Err(Error::Io { doing: "lock", path, source }),
+    }
+}
+
+fn immutable_uri(file: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let encoded = path.as_os_str().as_bytes().iter().map(|byte| match plain(*byte) {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    format!("file://{}?immutable=1", encoded.collect::<String>())
+}
+
+impl Spool {
+    /// Opens an existing state for the small transactions of a command; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Older`], [`Error::Newer`], [`Error::Damaged`] and [`Error::Io`].
+    pub fn open_beside(dir: &Path) -> Result<Option<Self>, Error> {
+        let file = dir.join("state.db");
+        match fs::metadata(&file) {
+            Ok(_) => check_header(&file)?,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let spool = Self { connection: connect(&file, flags, &file)?, file };
+        spool.check_current()?;
+        spool.configure()?;
+        Ok(Some(spool))
+    }
+
+    /// From here on everything is read as it is now.
+    fn begin_looking(&self) -> Result<(), Error> {
+        self.connection.execute_batch("PRAGMA temp_store = MEMORY; BEGIN").map_err(|error| self.explain(error))?;
+        self.check_current()
+    }
+
+    /// Every sink that there ever was, by name.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn sinks(&self) -> Result<Vec<SinkView>, Error> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached("SELECT id, name, active FROM sink ORDER BY name")?;
+            let rows = statement.query_map([], |row| Ok((SinkId(row.get(0)?), row.get(1)?, row.get(2)?)))?;
+            rows.collect::<rusqlite::Result<Vec<(SinkId, String, bool)>>>()
+        };
+        let view = |(id, name, configured)| {
+            let counts = self.queue(id).map_err(|error| self.explain(error))?;
+            let Queue { waiting, retrying, dead, oldest } = counts;
+            Ok(SinkView { id, name, configured, pause: self.pause_of(id)?, waiting, retrying, dead, oldest })
+        };
+        read().map_err(|error| self.explain(error))?.into_iter().map(view).collect()
+    }
+
+    /// Each state has an index of its own, so only what waits is counted.
+    fn queue(&self, sink: SinkId) -> rusqlite::Result<Queue> {
+        let count = |state: &str| {
+            self.connection
+                .prepare_cached(&format!(
+                    "SELECT count(*), min(seq) FROM delivery WHERE sink = ?1 AND state = '{state}'"
+                ))?
+                .query_row([sink.0], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, Option<i64>>(1)?)))
+        };
+        let ((undecided, first), (fresh, second)) = (count("undecided")?, count("fresh")?);
+        let (retrying, third) = count("retry")?;
+        let (dead, _) = count("dead")?;
+        let oldest = match [first, second, third].into_iter().flatten().min() {
+            None => None,
+            Some(seq) => self
+                .connection
+                .prepare_cached("SELECT stored_at FROM message WHERE seq = ?1")?
+                .query_row([seq], |row| row.get(0).map(|at| Some(UnixMs(at))))?,
+        };
+        Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest })
+    }
+
+    /// What tells how much a walk still has to read, beside how many rows there are by the API's word. Costs a few
+    /// hundred rows of an index, however long the walk is, and as many as are known in what a sweep still has to read.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
+        // A gap that goes on as a sweep has known rows below its floor only.
+        let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
+        let read = || {
+            let (sample_rows, sample_ms) = self
+                .connection
+                .prepare_cached(
+                    "SELECT count(*), coalesce(max(time) - min(time), 0)
+                     FROM (SELECT time FROM message WHERE time >= ?1 ORDER BY time LIMIT ?2)",
+                )?
+                .query_row([walk.lowest.0, SAMPLE], |row| {
+                    Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()))
+                })?;
+            let known = self
+                .connection
+                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM message WHERE time >= ?1 AND time < ?2 LIMIT ?3)")?
+                .query_row([walk.deepest_floor().0, top.0, COUNTED], |row| row.get::<_, i64>(0))?;
+            let stored = marks.next_seq.0.unsigned_abs().saturating_sub(1);
+            Ok(Unread { sample_rows, sample_ms, known: known.unsigned_abs(), stored, total })
+        };
+        read().map_err(|error| self.explain(error))
+    }
+
+    /// Shows each dead letter of a selection, sink by sink, oldest first, until `show` says that it is enough.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn dead_letters(&self, selection: &Selection, mut show: impl FnMut(DeadLetter) -> bool) -> Result<(), Error> {
+        let mut read = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT d.seq, s.name, m.id, m.time, d.attempts, d.first_attempt, d.settled_at, d.status,
+                        coalesce(d.reason, ''), coalesce(d.answer, ''), d.replays
+                 FROM sink AS s CROSS JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
+                      JOIN message AS m ON m.seq = d.seq
+                 WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR d.seq = (SELECT seq FROM message WHERE id = ?2))
+                 ORDER BY s.name, d.seq",
+            )?;
+            let mut rows = statement.query(params![selection.sink, selection.id])?;
+            while let Some(row) = rows.next()? {
+                let letter = DeadLetter {
+                    seq: Seq(row.get(0)?),
+                    sink: row.get(1)?,
+                    id: row.get(2)?,
+                    received: UnixMs(row.get(3)?),
+                    attempts: row.get(4)?,
+                    first_attempt: row.get::<_, Option<i64>>(5)?.map(UnixMs),
+                    died: row.get::<_, Option<i64>>(6)?.map(UnixMs),
+                    status: row.get(7)?,
+                    reason: row.get(8)?,
+                    answer: row.get(9)?,
+                    replays: row.get::<_, i64>(10)?.unsigned_abs(),
+                };
+                if !show(letter) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|error| self.explain(error))
+    }
+
+    /// The JSON text of a message, byte for byte; `None` if it is not kept.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn raw(&self, seq: Seq) -> Result<Option<String>, Error> {
+        self.connection
+            .prepare_cached("SELECT raw FROM message WHERE seq = ?1")
+            .and_then(|mut statement| statement.query_row([seq.0], |row| row.get(0)))
+            .map_err(|error| self.explain(error))
+    }
+}
+
+struct Queue {
+    waiting: u64,
+    retrying: u64,
+    dead: u64,
+    oldest: Option<UnixMs>,
+}

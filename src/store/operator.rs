@@ -1,0 +1,180 @@
+//! Transactions of people: pause and resume a sink, send dead letters again or give them up.
+//!
+//! They are small, and made by commands beside a relay that may be running; it sees them when it next looks (within
+//! seconds). Invariants: a paused sink loses nothing, and its messages grow no older by `retry.give_up_after` meanwhile;
+//! a dead letter that was given up leaves its row behind.
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::delivery::SinkId;
+use super::error::Error;
+use super::spool::Spool;
+use crate::domain::{PauseReason, UnixMs};
+
+/// A sink that is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Why.
+    pub reason: PauseReason,
+    /// Since when.
+    pub since: UnixMs,
+}
+
+/// Which dead letters are meant; both conditions must hold. None: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Of this sink.
+    pub sink: Option<String>,
+    /// Of this message.
+    pub id: Option<String>,
+}
+
+/// What becomes of dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are sent again, as if for the first time.
+    Retry,
+    /// They are given up; a trace stays.
+    Drop,
+}
+
+/// So many dead letters are changed in one transaction, so that the relay does not wait long for the writer.
+const AT_ONCE: i64 = 1000;
+
+impl Spool {
+    /// The id of the sink of this name.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn sink_named(&self, name: &str) -> Result<Option<SinkId>, Error> {
+        self.connection
+            .prepare_cached("SELECT id FROM sink WHERE name = ?1")
+            .and_then(|mut statement| statement.query_row([name], |row| row.get(0).map(SinkId)).optional())
+            .map_err(|error| self.explain(error))
+    }
+
+    /// The names of all sinks that there ever were.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn sink_names(&self) -> Result<Vec<String>, Error> {
+        self.connection
+            .prepare_cached("SELECT name FROM sink ORDER BY name")
+            .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+            .map_err(|error| self.explain(error))
+    }
+
+    /// Whether a sink is paused.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn pause_of(&self, sink: SinkId) -> Result<Option<Pause>, Error> {
+        pause_of(&self.connection, sink).map_err(|error| self.explain(error))
+    }
+
+    /// Pauses a sink; its messages are kept. One that is paused already stays so since then; only the operator's word
+    /// replaces another reason, so that a restart does not lift it. Returns how it was paused before.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn pause(&mut self, sink: SinkId, reason: PauseReason, now: UnixMs) -> Result<Option<Pause>, Error> {
+        self.transaction(|transaction| {
+            let before = pause_of(transaction, sink)?;
+            if before.is_none() || reason == PauseReason::Operator {
+                transaction
+                    .prepare_cached("UPDATE sink SET paused = ?2, paused_at = coalesce(paused_at, ?3) WHERE id = ?1")?
+                    .execute(params![sink.0, reason.as_str(), now.0])?;
+            }
+            Ok(before)
+        })
+    }
+
+    /// Ends pauses that a new start ends: an output that nobody read is another one now. Returns how each of `sinks` is
+    /// paused now.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn lift_closed(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error> {
+        self.transaction(|transaction| {
+            let lifted = |sink: &SinkId| match pause_of(transaction, *sink)? {
+                Some(Pause { reason: PauseReason::Closed, .. }) => resume(transaction, *sink, now).map(|_| None),
+                pause => Ok(pause),
+            };
+            sinks.iter().map(lifted).collect()
+        })
+    }
+
+    /// Ends the pause of a sink. The pause does not count for what has failed before, and it is due at once. Returns how
+    /// it was paused; `None`: it was not, and nothing was changed.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn resume(&mut self, sink: SinkId, now: UnixMs) -> Result<Option<Pause>, Error> {
+        self.transaction(|transaction| resume(transaction, sink, now))
+    }
+
+    /// Sends dead letters again or gives them up, at most 1000 of those that died at `until` or earlier. Returns how many
+    /// there were; call again while it is not 0.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn settle_dead(
+        &mut self,
+        selection: &Selection,
+        verdict: Verdict,
+        until: UnixMs,
+        now: UnixMs,
+    ) -> Result<usize, Error> {
+        self.transaction(|transaction| {
+            let found: Vec<(i64, i64)> = transaction
+                .prepare_cached(SELECT_DEAD)?
+                .query_map(params![selection.sink, selection.id, until.0, AT_ONCE], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut change = transaction.prepare_cached(match verdict {
+                Verdict::Retry => {
+                    "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL,
+                                         settled_at = NULL, status = NULL, reason = NULL, answer = NULL, paused_ms = 0,
+                                         replays = replays + 1
+                     WHERE seq = ?1 AND sink = ?2 AND ?3 IS NOT NULL"
+                }
+                Verdict::Drop => "UPDATE delivery SET state = 'dropped', settled_at = ?3 WHERE seq = ?1 AND sink = ?2",
+            })?;
+            for (seq, sink) in &found {
+                change.execute(params![seq, sink, now.0])?;
+            }
+            Ok(found.len())
+        })
+    }
+}
+
+/// Dead letters of a selection; each of its conditions may be NULL.
+const SELECT_DEAD: &str = "SELECT d.seq, d.sink
+    FROM sink AS s JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
+    WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR d.seq = (SELECT seq FROM message WHERE id = ?2))
+      AND d.settled_at <= ?3
+    LIMIT ?4";
+
+fn pause_of(connection: &rusqlite::Connection, sink: SinkId) -> rusqlite::Result<Option<Pause>> {
+    let found = connection
+        .prepare_cached("SELECT paused, paused_at FROM sink WHERE id = ?1")?
+        .query_row([sink.0], |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<i64>>(1)?)))
+        .optional()?;
+    let Some((Some(reason), since)) = found else { return Ok(None) };
+    Ok(Some(Pause { reason: PauseReason::from_word(&reason), since: UnixMs(since.unwrap_or(0)) }))
+}
+
+/// See [`Spool::resume`].
+fn resume(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
+    let Some(pause) = pause_of(transaction, sink)? else { return Ok(None) };
+    transaction
+        .prepare_cached(
+            "UPDATE delivery
+             SET paused_ms = paused_ms + max(0, ?2 - max(?3, coalesce(first_attempt, ?2))), due = min(due, ?2)
+             WHERE sink = ?1 AND state = 'retry'",
+        )?
+        .execute(params![sink.0, now.0, pause.since.0])?;
+    transaction.prepare_cached("UPDATE sink SET paused = NULL, paused_at = NULL WHERE id = ?1")?.execute([sink.0])?;
+    Ok(Some(pause))
+}

@@ -1,0 +1,121 @@
+//! `sinks list | pause | resume`, beside a running relay and without one.
+
+use serde_json::Value;
+
+use crate::support::receiver::Receiver;
+use crate::support::relay::{Setup, wait_until};
+use crate::support::scene::{Scene, ends_with_nothing_more};
+
+fn to(scene: &Scene, receiver: &Receiver) -> Setup {
+    scene.setup_from_beginning().sink(&receiver.url())
+}
+
+/// As an operator types it: no key and no sink is configured for it.
+fn command(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
+    Setup::bare(scene.dir()).args(arguments).output()
+}
+
+fn waiting(scene: &Scene) -> i64 {
+    scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'")
+}
+
+#[test]
+fn a_running_relay_hears_of_a_pause_and_of_its_end() {
+    let scene = Scene::new();
+    scene.add_past(2);
+    let receiver = Receiver::in_background();
+    let mut setup = to(&scene, &receiver).set("SINKS__OUT__TYPE", "stdout");
+    let relay = setup.start();
+    receiver.wait(2, &relay);
+    relay.ids(2);
+    let (code, said, log) = command(&scene, &["sinks", "pause", "crm"]);
+    assert_eq!((code, log.as_str()), (0, ""));
+    assert_eq!(said, "crm is paused, a running relay hears of it within 5 s; joltsms-relay sinks resume crm");
+    relay.wait_for_log(
+        "WARN the sink was paused and keeps its messages sink.name=\"crm\" hint=\"joltsms-relay sinks resume crm\"",
+    );
+    let ids = [scene.add(), scene.add()];
+    assert_eq!(relay.ids(2), ids, "the other sink goes on");
+    assert_eq!(receiver.count(), 2);
+    assert_eq!(command(&scene, &["sinks", "pause", "crm"]).1, "crm is paused already");
+    let (code, said, _) = command(&scene, &["sinks", "resume", "crm", "out"]);
+    assert_eq!(code, 0);
+    let said: Vec<&str> = said.lines().collect();
+    assert!(said[0].starts_with("crm goes on after ") && said[1] == "out is not paused", "{said:?}");
+    receiver.wait(4, &relay);
+    assert_eq!(receiver.webhook_ids()[2..], ids);
+    relay.wait_for_log("INFO the sink was resumed: its messages are sent sink.name=\"crm\"");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn a_pause_outlives_a_restart_and_needs_no_relay() {
+    let scene = Scene::new();
+    scene.add_past(2);
+    let receiver = Receiver::in_background();
+    let mut setup = to(&scene, &receiver);
+    let mut relay = setup.start();
+    receiver.wait(2, &relay);
+    wait_until("the settlement", || waiting(&scene) == 0, || relay.log());
+    relay.kill();
+    assert_eq!(command(&scene, &["sinks", "pause", "crm"]).0, 0);
+    let id = scene.add();
+    let mut relay = setup.start();
+    relay.wait_for_log("WARN the sink is paused and keeps its messages sink.name=\"crm\" reason=\"operator\" since=");
+    wait_until("the message", || waiting(&scene) == 1, || relay.log());
+    assert!(relay.stop().success());
+    assert_eq!(receiver.count(), 2);
+    assert_eq!(command(&scene, &["sinks", "resume", "crm"]).0, 0);
+    let relay = setup.start();
+    receiver.wait(3, &relay);
+    assert_eq!(receiver.webhook_ids()[2], id);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn the_list_shows_what_waits_and_who_is_paused() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let receiver = Receiver::in_background();
+    receiver.answer_with(500);
+    let (code, _, log) = to(&scene, &receiver).set("SINKS__OLD__TYPE", "stdout").args(&["once"]).output();
+    assert_eq!(code, 75, "{log}");
+    let (code, ..) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 75);
+    assert_eq!(command(&scene, &["sinks", "pause", "crm"]).0, 0);
+    let (code, table, log) = command(&scene, &["sinks", "list"]);
+    assert_eq!((code, log.as_str()), (0, ""));
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["SINK", "WAITING", "RETRYING", "DEAD", "OLDEST", "STATE"]);
+    assert_eq!((&lines[1][..4], lines[1][6]), (["crm", "3", "3", "0"].as_slice(), "paused,"), "{table}");
+    assert_eq!(lines[2], ["old", "0", "0", "0", "-", "not", "configured", "any", "more"]);
+    let (_, list, _) = command(&scene, &["sinks", "list", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list[0]["name"], "crm");
+    assert_eq!((&list[0]["waiting"], &list[0]["retrying"], &list[0]["dead"]), (&3.into(), &3.into(), &0.into()));
+    assert_eq!((&list[0]["paused"], &list[1]["configured"]), (&"operator".into(), &false.into()));
+    assert!(list[0]["oldest_waiting_age_seconds"].as_f64().unwrap() < 60.0 && list[1]["oldest_waiting_at"].is_null());
+}
+
+#[test]
+fn names_and_states_that_are_not_there_are_said() {
+    let scene = Scene::new();
+    for arguments in [&["sinks", "list"][..], &["sinks", "pause", "crm"], &["dead-letters", "list"]] {
+        let (code, said, log) = command(&scene, arguments);
+        assert_eq!((code, said.as_str()), (1, ""));
+        let dir = scene.dir().join("state");
+        assert!(log.contains(&format!("there is no state in {}: no relay has run on it yet", dir.display())), "{log}");
+        assert!(!dir.exists(), "and none is made");
+    }
+    let receiver = Receiver::in_background();
+    let (code, ..) = to(&scene, &receiver).set("SINKS__OUT__TYPE", "stdout").args(&["once"]).output();
+    assert_eq!(code, 0);
+    for arguments in [&["sinks", "pause", "out", "crn"][..], &["dead-letters", "retry", "--sink", "crn"]] {
+        let (code, said, log) = command(&scene, arguments);
+        assert_eq!((code, said.as_str()), (1, ""));
+        assert!(log.contains("the state knows no sink named \"crn\"; it knows crm, out"), "{log}");
+    }
+    assert_eq!(scene.count("SELECT count(*) FROM sink WHERE paused IS NOT NULL"), 0, "nothing was changed");
+    let (code, _, log) = command(&scene, &["sinks", "pause"]);
+    assert_eq!(code, 2, "{log}");
+}
