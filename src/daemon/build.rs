@@ -15,7 +15,7 @@ use crate::ingest::{Mode, Parts, Poller};
 use crate::sinks::Sink;
 use crate::sinks::http::HttpSink;
 use crate::sinks::stdout::LineSink;
-use crate::store::{self, RoleLock, Spool, Store};
+use crate::store::{self, RoleLock, Spool, Store, Wants};
 use crate::time::{Clock, Turns};
 
 /// A one-shot command that has to look once more does not wait as long as a daemon that rests.
@@ -101,7 +101,13 @@ fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
             SinkKind::Stdout => Arc::new(LineSink::stdout().map_err(BuildError::Stdout)?),
             SinkKind::Http(options) => Arc::new(HttpSink::new(options, clock.clone())?),
         };
-        Ok(Setup { name: sink.name.to_string(), options: sink.delivery.clone(), format: sink.format, sink: target })
+        Ok(Setup {
+            name: sink.name.to_string(),
+            wants: Wants::default(),
+            options: sink.delivery.clone(),
+            format: sink.format,
+            sink: target,
+        })
     };
     config.sinks.iter().map(setup).collect()
 }

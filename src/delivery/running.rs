@@ -14,7 +14,7 @@ use super::supervisor::{Drained, Identity, Shared, Supervisor};
 use crate::formats::Format;
 use crate::http::retry_after;
 use crate::sinks::Sink;
-use crate::store::{Error, SinkId, Store};
+use crate::store::{Error, SinkId, SinkSetup, Store, Wants};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant, Turns};
 
@@ -22,6 +22,8 @@ use crate::time::{Clock, Instant, Turns};
 pub struct Setup {
     /// Its name in the configuration, under which the store knows it.
     pub name: String,
+    /// Which messages it wants.
+    pub wants: Wants,
     /// When and how many.
     pub options: Options,
     /// What is sent.
@@ -67,11 +69,12 @@ impl Delivery {
     /// # Errors
     /// Those of the store; nothing was started.
     pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
-        let names: Vec<String> = setups.iter().map(|setup| setup.name.clone()).collect();
+        let named = |setup: &Setup| SinkSetup { name: setup.name.clone(), wants: setup.wants.clone() };
+        let known: Vec<SinkSetup> = setups.iter().map(named).collect();
         // A due time further away than any wait can be was written when the clock was ahead.
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
         let latest_due = clock.wall().after(longest.max(retry_after::CAP));
-        let ids = store.write(move |spool| spool.register_sinks(&names, latest_due)).await?;
+        let ids = store.write(move |spool| spool.register_sinks(&known, latest_due)).await?;
         let (known, now) = (ids.clone(), clock.wall());
         let pauses = store.write(move |spool| spool.lift_closed(&known, now)).await?;
 
@@ -87,7 +90,7 @@ impl Delivery {
         let mut loops = JoinSet::new();
         let mut sinks = Vec::new();
         for ((setup, id), pause) in setups.into_iter().zip(ids).zip(pauses) {
-            let Setup { name, options, format, sink } = setup;
+            let Setup { name, options, format, sink, .. } = setup;
             let turns = Turns::new(&clock);
             let identity = Identity { id, name, options, format, sink, alone };
             let (mut supervisor, published) = Supervisor::new(shared.clone(), identity, turns.clone());

@@ -1,9 +1,12 @@
 //! Transactions of ingest: load coverage, look ids up, carry out the changes of one page.
 
+use std::sync::Arc;
+
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBehavior, params};
 
 use super::error::Error;
+use super::release::Releasing;
 use super::spool::Spool;
 use crate::domain::{
     Class, Coverage, Cursor, Insert, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
@@ -63,7 +66,11 @@ impl Spool {
         if ops.is_empty() {
             return Ok(());
         }
-        self.transaction(|transaction| ops.iter().try_for_each(|op| apply(transaction, op, now)))
+        let recipients = Arc::clone(&self.recipients);
+        self.transaction(|transaction| {
+            let releasing = Releasing { transaction, recipients: &recipients };
+            ops.iter().try_for_each(|op| apply(releasing, op, now))
+        })
     }
 
     /// Lets go of rows whose gap is gone or streams by now: they would be held for ever. Returns how many there were.
@@ -71,6 +78,7 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::commit`].
     pub fn mend_holds(&mut self) -> Result<usize, Error> {
+        let recipients = Arc::clone(&self.recipients);
         self.transaction(|transaction| {
             let mut stray = transaction.prepare_cached(
                 "SELECT seq FROM message WHERE held_by IS NOT NULL
@@ -78,7 +86,7 @@ impl Spool {
             )?;
             let rows: Vec<Seq> = stray.query_map([], |row| row.get(0).map(Seq))?.collect::<rusqlite::Result<_>>()?;
             if !rows.is_empty() {
-                release(transaction, &rows, Class::Backfill)?;
+                Releasing { transaction, recipients: &recipients }.rows(&rows, Class::Backfill)?;
             }
             Ok(rows.len())
         })
@@ -112,15 +120,16 @@ impl Spool {
     }
 }
 
-fn apply(transaction: &Transaction<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
+fn apply(releasing: Releasing<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
+    let transaction = releasing.transaction;
     match op {
         StoreOp::Begin { start } => transaction
             .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('start', ?1)")?
             .execute([start])
             .map(drop),
         StoreOp::Insert(insert) => store_row(transaction, insert, now),
-        StoreOp::Release { rows, class } => release(transaction, rows, *class),
-        StoreOp::ReleaseHeld { walk, class } => release_held(transaction, *walk, *class),
+        StoreOp::Release { rows, class } => releasing.rows(rows, *class),
+        StoreOp::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class),
         StoreOp::PutWalk(walk) => put_walk(transaction, walk),
         StoreOp::RemoveWalk(walk) => {
             transaction.prepare_cached("DELETE FROM walk WHERE id = ?1")?.execute([walk.0]).map(drop)
@@ -194,72 +203,6 @@ fn standing_word(standing: Standing) -> &'static str {
         Standing::Seed => "seed",
         Standing::BelowWatermark => "below_watermark",
         Standing::Unreadable => "unreadable",
-    }
-}
-
-/// The order in which rows are handed on: by time; of equal times the one further down the page came first.
-const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
-
-fn release(transaction: &Transaction<'_>, rows: &[Seq], class: Class) -> rusqlite::Result<()> {
-    let mut timed = Vec::with_capacity(rows.len());
-    let mut time_of = transaction.prepare_cached("SELECT time FROM message WHERE seq = ?1")?;
-    for seq in rows {
-        timed.push((time_of.query_row([seq.0], |row| row.get::<_, i64>(0))?, std::cmp::Reverse(seq.0)));
-    }
-    timed.sort_unstable();
-    let base = last_release(transaction)?;
-    let mut number = transaction.prepare_cached("UPDATE message SET release_no = ?2, held_by = NULL WHERE seq = ?1")?;
-    for (place, (_, seq)) in (base + 1..).zip(timed) {
-        number.execute(params![seq.0, place])?;
-    }
-    make_deliveries(transaction, base, class)
-}
-
-fn release_held(transaction: &Transaction<'_>, walk: WalkId, class: Class) -> rusqlite::Result<()> {
-    let base = last_release(transaction)?;
-    transaction
-        .prepare_cached(&format!(
-            "UPDATE message SET release_no = ?2 + ranked.place, held_by = NULL
-             FROM (SELECT seq AS held, row_number() OVER ({OLDEST_FIRST}) AS place FROM message WHERE held_by = ?1) AS ranked
-             WHERE message.seq = ranked.held"
-        ))?
-        .execute(params![walk.0, base])?;
-    make_deliveries(transaction, base, class)
-}
-
-/// The number of the row that was released last. It is kept apart from the rows, which may be forgotten.
-fn last_release(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
-    transaction
-        .prepare_cached("SELECT value FROM counter WHERE name = 'released'")?
-        .query_row([], |row| row.get(0))
-        .optional()
-        .map(|count| count.unwrap_or(0))
-}
-
-/// Delivery rows for all that was released after `base`, one for each configured sink.
-fn make_deliveries(transaction: &Transaction<'_>, base: i64, class: Class) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO delivery (seq, sink, class, release_no, state)
-             SELECT message.seq, sink.id, ?2, message.release_no, 'fresh'
-             FROM message CROSS JOIN sink
-             WHERE message.release_no > ?1 AND sink.active = 1",
-        )?
-        .execute(params![base, class_number(class)])?;
-    transaction
-        .prepare_cached(
-            "INSERT INTO counter (name, value)
-             SELECT 'released', max(release_no) FROM message WHERE release_no > ?1 HAVING count(*) > 0
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )?
-        .execute([base])
-        .map(drop)
-}
-
-pub(super) fn class_number(class: Class) -> i64 {
-    match class {
-        Class::Live => 0,
-        Class::Backfill => 1,
     }
 }
 

@@ -7,14 +7,30 @@ use std::time::Duration;
 
 use rusqlite::{Row as SqlRow, params};
 
-use super::coverage::class_number;
 use super::error::Error;
+use super::release::{Recipient, Wants, class_number};
 use super::spool::Spool;
 use crate::domain::{Class, Outcome, Seq, UnixMs};
 
 /// Names a sink in the store; a sink keeps it for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SinkId(pub i64);
+
+/// A sink as the store has to know it.
+#[derive(Clone, Debug)]
+pub struct SinkSetup {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Which messages it wants.
+    pub wants: Wants,
+}
+
+impl SinkSetup {
+    /// A sink that wants everything.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), wants: Wants::default() }
+    }
+}
 
 /// One message that waits for one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,24 +93,27 @@ const CLAIM: &str = "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempt
     FROM delivery AS d JOIN message AS m ON m.seq = d.seq";
 
 impl Spool {
-    /// Names the sinks that the configuration has now. Messages released from now on go to these; the rows of others
-    /// stay as they are. Due times after `latest_due` (the clock was set back since) are brought forward to it.
+    /// Names the sinks that the configuration has now. Messages released from now on go to those that want them; the rows
+    /// of others stay as they are. Due times after `latest_due` (the clock was set back since) are brought forward to it.
     ///
-    /// Returns the ids in the order of `names`.
+    /// Returns the ids in the order of `setups`.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
-    pub fn register_sinks(&mut self, names: &[String], latest_due: UnixMs) -> Result<Vec<SinkId>, Error> {
-        self.transaction(|transaction| {
+    pub fn register_sinks(&mut self, setups: &[SinkSetup], latest_due: UnixMs) -> Result<Vec<SinkId>, Error> {
+        let ids: Vec<SinkId> = self.transaction(|transaction| {
             transaction.execute("UPDATE sink SET active = 0", [])?;
             let mut put = transaction.prepare_cached(
                 "INSERT INTO sink (name, active) VALUES (?1, 1)
                  ON CONFLICT (name) DO UPDATE SET active = 1 RETURNING id",
             )?;
-            let ids = names.iter().map(|name| put.query_row([name], |row| row.get(0).map(SinkId))).collect();
+            let ids = setups.iter().map(|setup| put.query_row([&setup.name], |row| row.get(0).map(SinkId))).collect();
             transaction.execute("UPDATE delivery SET due = ?1 WHERE state = 'retry' AND due > ?1", [latest_due.0])?;
             ids
-        })
+        })?;
+        let recipient = |(id, setup): (&SinkId, &SinkSetup)| Recipient { id: *id, wants: setup.wants.clone() };
+        self.recipients = ids.iter().zip(setups).map(recipient).collect();
+        Ok(ids)
     }
 
     /// Deliveries of one queue that were never attempted, in the order of release; `skip` tells which are under way

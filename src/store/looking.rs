@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{OpenFlags, params};
 
@@ -102,7 +103,7 @@ impl Look {
             true => connect(Path::new(&immutable_uri(&file)), flags | OpenFlags::SQLITE_OPEN_URI, &file)?,
             false => connect(&file, flags, &file)?,
         };
-        let spool = Spool { connection, file };
+        let spool = Spool { connection, file, recipients: Arc::default() };
         spool.begin_looking()?;
         Ok(Some(Self { spool, running, _role: role.filter(|_| immutable) }))
     }
@@ -147,7 +148,7 @@ impl Spool {
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let spool = Self { connection: connect(&file, flags, &file)?, file };
+        let spool = Self { connection: connect(&file, flags, &file)?, file, recipients: Arc::default() };
         spool.check_current()?;
         spool.configure()?;
         Ok(Some(spool))

@@ -15,15 +15,17 @@ mod looking;
 mod migration;
 mod operator;
 mod options;
+mod release;
 mod retention;
 mod schema;
 mod spool;
 
 pub use account::Account;
-pub use delivery::{Chunk, Claim, Settlement, SinkId, Waiting};
+pub use delivery::{Chunk, Claim, Settlement, SinkId, SinkSetup, Waiting};
 pub use error::Error;
 pub use handle::Store;
 pub use looking::{DeadLetter, Look, SinkView};
 pub use operator::{Pause, Selection, Verdict};
 pub use options::{Keep, Options};
+pub use release::Wants;
 pub use spool::{RoleLock, Spool};

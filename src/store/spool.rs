@@ -8,11 +8,13 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{Error, says_damaged};
+use super::release::Recipient;
 use super::schema;
 
 /// The state of one relay, opened for its only writer. Synchronous: see [`super::Store`] for use from tasks.
@@ -20,6 +22,8 @@ use super::schema;
 pub struct Spool {
     pub(super) connection: Connection,
     pub(super) file: PathBuf,
+    /// Who gets what is released; see [`Spool::register_sinks`].
+    pub(super) recipients: Arc<[Recipient]>,
 }
 
 /// Proof of being the only relay on a state directory; given up when dropped.
@@ -78,7 +82,7 @@ impl Spool {
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
         // Looked at before anything is set: some settings are kept in the file, which may not be ours.
-        let mut spool = Self { connection: open(&file)?, file };
+        let mut spool = Self { connection: open(&file)?, file, recipients: Arc::default() };
         let format = spool.check()?;
         spool.configure()?;
         spool.migrate(format)?;
@@ -90,7 +94,7 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::open`].
     pub fn another(&self) -> Result<Self, Error> {
-        let spool = Self { connection: open(&self.file)?, file: self.file.clone() };
+        let spool = Self { connection: open(&self.file)?, file: self.file.clone(), recipients: Arc::default() };
         spool.configure()?;
         Ok(spool)
     }

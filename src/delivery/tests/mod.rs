@@ -18,7 +18,7 @@ use super::{Delivery, Options, Retry, Setup};
 use crate::domain::{Class, Insert, PauseReason, Row, Seq, Standing, StoreOp, UnixMs};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
-use crate::store::{SinkId, Store, Waiting};
+use crate::store::{SinkId, SinkSetup, Store, Waiting, Wants};
 use crate::time::Clock;
 
 const START: UnixMs = UnixMs(1_750_000_000_000);
@@ -63,16 +63,22 @@ impl World {
         self.register(&sinks.iter().map(|(name, ..)| *name).collect::<Vec<_>>()).await;
         let setups = sinks
             .into_iter()
-            .map(|(name, options, sink)| Setup { name: name.to_owned(), options, format: Format::Message, sink })
+            .map(|(name, options, sink)| Setup {
+                name: name.to_owned(),
+                wants: Wants::default(),
+                options,
+                format: Format::Message,
+                sink,
+            })
             .collect();
         Delivery::start(self.store.clone(), self.clock.clone(), 1, setups).await.unwrap()
     }
 
     /// Makes the sinks known, so that messages can be released before anything runs.
     async fn register(&self, names: &[&str]) {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let known = names.clone();
-        let ids = self.store.write(move |spool| spool.register_sinks(&names, UnixMs::MAX)).await.unwrap();
+        let setups: Vec<SinkSetup> = names.iter().map(|&name| SinkSetup::new(name)).collect();
+        let known: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let ids = self.store.write(move |spool| spool.register_sinks(&setups, UnixMs::MAX)).await.unwrap();
         self.sinks.lock().unwrap().extend(known.into_iter().zip(ids));
     }
 

@@ -12,7 +12,7 @@ use crate::domain::{Cursor, More, Row, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::Answer;
-use crate::store::{Chunk, Keep, SinkId, Store};
+use crate::store::{Chunk, Keep, SinkId, SinkSetup, Store};
 use crate::time::{Clock, Instant, Turns};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
@@ -66,7 +66,7 @@ impl World {
     async fn new(script: impl FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.write(|spool| spool.register_sinks(&["all".to_owned()], UnixMs::MAX)).await.unwrap();
+        store.write(|spool| spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX)).await.unwrap();
         let clock = Clock::starting_at(BEGAN);
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());

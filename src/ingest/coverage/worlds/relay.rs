@@ -9,7 +9,7 @@ use super::{Begin, LOOKBACK, MARGIN, SWEEP};
 use crate::domain::{Class, Coverage, Cursor, More, Outcome, Row, Start, UnixMs, Walk, WalkId, WalkKind};
 use crate::ingest::coverage::rules::Broken;
 use crate::ingest::coverage::{Next, Now, Page, Rules, Setback, State, Step};
-use crate::store::{Chunk, Settlement, SinkId, Spool};
+use crate::store::{Chunk, Settlement, SinkId, SinkSetup, Spool};
 
 pub(super) struct Relay {
     rules: Rules,
@@ -52,7 +52,7 @@ impl Relay {
         };
         let dir = scratch();
         let mut spool = Spool::open(dir.path()).unwrap();
-        let sink = spool.register_sinks(&["all".to_owned()], UnixMs::MAX).unwrap()[0];
+        let sink = spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX).unwrap()[0];
         Self {
             rules,
             skew: world.skew,
@@ -89,7 +89,9 @@ impl Relay {
     pub(super) fn crash(&mut self, random: &mut Random) {
         if random.chance(0.1) {
             drop(self.spool.take());
-            self.spool = Some(Spool::open(self.dir.path()).unwrap());
+            let mut spool = Spool::open(self.dir.path()).unwrap();
+            spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX).unwrap();
+            self.spool = Some(spool);
         }
         self.spool().mend_holds().unwrap();
         let coverage = self.spool().load_coverage().unwrap();
