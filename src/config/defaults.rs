@@ -13,6 +13,8 @@ use crate::store::Keep;
 pub(super) const API_URL: &str = "https://api.joltsms.com";
 /// `api.requests_per_minute`: the vendor's documented limit.
 pub(super) const API_REQUESTS_PER_MINUTE: u32 = 120;
+/// `api.account`.
+pub(super) const API_ACCOUNT: &str = "main";
 /// `api.timeout`.
 pub(super) const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// `api.connect_timeout` and that of the http sinks.

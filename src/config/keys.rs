@@ -58,7 +58,7 @@ impl Section {
     /// The keys of this version; a key in a table of its own has a dot.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Api => &["url", "key", "requests_per_minute", "timeout", "connect_timeout", "allow_http"],
+            Self::Api => &["url", "key", "requests_per_minute", "timeout", "account", "connect_timeout", "allow_http"],
             Self::Poll => &["interval", "start", "lookback", "sweep_interval"],
             Self::State => &["dir", "keep_delivered"],
             Self::Log => &["level", "format", "dir", "keep_files"],
@@ -66,6 +66,9 @@ impl Section {
                 "type",
                 "url",
                 "format",
+                "template",
+                "template_file",
+                "content_type",
                 "timeout",
                 "connect_timeout",
                 "allow_http",
@@ -81,7 +84,7 @@ impl Section {
     /// The keys of later versions, tables included.
     pub(super) fn later_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Api => &["account", "proxy", "tls"],
+            Self::Api => &["proxy", "tls"],
             Self::Poll | Self::Log => &[],
             Self::State => &["keep_dead", "max_size", "min_free"],
             Self::Sink => &[
@@ -93,9 +96,6 @@ impl Section {
                 "requests_per_minute",
                 "order",
                 "max_age",
-                "template",
-                "template_file",
-                "content_type",
                 "accept_status",
                 "reject_status",
                 "enabled",

@@ -14,6 +14,7 @@ mod environment;
 mod errors;
 mod excerpt;
 mod file;
+mod formats;
 mod journal;
 mod keys;
 mod locate;
@@ -30,6 +31,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::domain::SinkName;
 use crate::formats::Format;
@@ -52,6 +54,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// `[api]`; at least one key.
     pub api: api::Options,
+    /// `api.account`: how events and metrics name the account.
+    pub account: Arc<str>,
     /// `[poll]`
     pub poll: ingest::Options,
     /// `[state]`

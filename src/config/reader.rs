@@ -64,6 +64,11 @@ impl<'r> Reader<'r> {
         self.table
     }
 
+    /// The variables that references may name.
+    pub(super) fn environment(&self) -> &'r Environment {
+        self.env
+    }
+
     /// Where problems go.
     pub(super) fn report(&mut self) -> &mut Report {
         self.report
@@ -174,7 +179,7 @@ impl<'r> Reader<'r> {
             }
             path => return Some(PathBuf::from(path)),
         };
-        self.refuse(key, &text, wrong, Some("write the directory in full".to_owned()));
+        self.refuse(key, &text, wrong, Some("write the path in full".to_owned()));
         None
     }
 

@@ -3,6 +3,7 @@
 //! Every limit of a value stands here, beside its key.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -24,14 +25,32 @@ const TENTH: Duration = Duration::from_millis(100);
 
 /// Everything, if it could be read; what could not is in the report.
 pub(super) fn config(sources: &Sources, written: &mut Written, report: &mut Report) -> Option<Config> {
+    let account = account(sources, written, report);
     let api = api(sources, written, report);
     let poll = poll(sources, written, report);
     let state = state(sources, written, report);
     let log = log(sources, written, report);
     let sinks_implied = written.sinks.values().all(|sink| sink.origin == Origin::Default);
-    let sinks = sinks::resolve(sources, written, report);
+    let sinks = sinks::resolve(sources, written, &account, report);
     let file = report.file().map(|file| file.path().to_owned());
-    Some(Config { file, api: api?, poll, state: state?, log, sinks, sinks_implied, warnings: Vec::new() })
+    Some(Config { file, api: api?, account, poll, state: state?, log, sinks, sinks_implied, warnings: Vec::new() })
+}
+
+fn account(sources: &Sources, written: &mut Written, report: &mut Report) -> Arc<str> {
+    let mut api = Reader::new("api".to_owned(), written.section(Section::Api), &sources.env, report);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match api.text("account", "a text in quotes") {
+        None => defaults::API_ACCOUNT.into(),
+        Some(text) => {
+            let name = text.as_str();
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+                let help =
+                    "it is a name of yours, such as \"main\": 1 to 64 letters, digits, `.`, `_` and `-`".to_owned();
+                api.refuse("account", &text, "cannot name an account", Some(help));
+            }
+            name.into()
+        }
+    }
 }
 
 fn api(sources: &Sources, written: &mut Written, report: &mut Report) -> Option<api::Options> {

@@ -14,6 +14,8 @@ use super::{EXAMPLE, duration};
 pub(super) enum Shape {
     /// Any text.
     Text,
+    /// Letters, digits, `.`, `_` and `-`.
+    Label,
     /// A URL with `http` or `https`.
     Url,
     /// Such as `1h30m`.
@@ -45,6 +47,7 @@ const SHAPES: [(Section, &[(&str, Shape)]); 5] = [
             ("key", Shape::Secrets),
             ("requests_per_minute", Shape::Integer(1, 1_000_000)),
             ("timeout", Shape::Duration),
+            ("account", Shape::Label),
             ("connect_timeout", Shape::Duration),
             ("allow_http", Shape::Boolean),
         ],
@@ -82,7 +85,10 @@ const SHAPES: [(Section, &[(&str, Shape)]); 5] = [
         &[
             ("type", Shape::Words(&["http", "stdout"])),
             ("url", Shape::Url),
-            ("format", Shape::Words(&["message"])),
+            ("format", Shape::Words(&["message", "jolt-event", "cloudevents", "slack", "discord", "template"])),
+            ("template", Shape::Text),
+            ("template_file", Shape::Text),
+            ("content_type", Shape::Text),
             ("timeout", Shape::Duration),
             ("connect_timeout", Shape::Duration),
             ("allow_http", Shape::Boolean),
@@ -185,6 +191,7 @@ fn described(shape: Shape) -> Value {
             return json!({ "anyOf": [reference, { "type": "array", "items": reference, "minItems": 1 }] });
         }
         Shape::Text => json!({ "type": "string" }),
+        Shape::Label => json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
         Shape::Url => json!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?:" }),
         Shape::Duration => json!({ "type": "string", "pattern": duration::PATTERN }),
         Shape::DurationOr(word) => {

@@ -1,5 +1,6 @@
 //! `[sinks.NAME]`: as written -> resolved.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::errors::Report;
@@ -8,12 +9,9 @@ use super::reader::{LONGEST, Reader};
 use super::resolve::TIMEOUTS;
 use super::sources::Sources;
 use super::written::{Origin, Written};
-use super::{Format, Sink, SinkKind, defaults, duration};
+use super::{Sink, SinkKind, defaults, duration};
 use crate::domain::SinkName;
 use crate::{delivery, sinks};
-
-/// Formats of later versions.
-const LATER_FORMATS: [&str; 5] = ["jolt-event", "cloudevents", "slack", "discord", "template"];
 
 /// The least wait after a failure: less would be a hot loop.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
@@ -25,7 +23,7 @@ enum Type {
 }
 
 /// Every sink that could be read, by name; what is wrong with the others is in the report.
-pub(super) fn resolve(sources: &Sources, written: &Written, report: &mut Report) -> Vec<Sink> {
+pub(super) fn resolve(sources: &Sources, written: &Written, account: &Arc<str>, report: &mut Report) -> Vec<Sink> {
     let mut resolved = Vec::new();
     let mut stdout: Option<&SinkName> = None;
     for (name, table) in &written.sinks {
@@ -41,7 +39,7 @@ pub(super) fn resolve(sources: &Sources, written: &Written, report: &mut Report)
             stdout = stdout.or(Some(name));
             refuse_http_keys(&mut reader);
         }
-        resolved.extend(sink(&mut reader, name, kind));
+        resolved.extend(sink(&mut reader, name, kind, account));
     }
     resolved
 }
@@ -79,8 +77,8 @@ fn refuse_http_keys(reader: &mut Reader<'_>) {
 }
 
 /// Reads the keys of both types even if the type is not known, so that all errors are found at once.
-fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>) -> Option<Sink> {
-    let format = reader.choice("format", &[("message", Format::Message)], &LATER_FORMATS);
+fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &Arc<str>) -> Option<Sink> {
+    let format = reader.format(account, kind == Some(Type::Stdout));
     let retry = retry(reader);
     if kind == Some(Type::Stdout) {
         let delivery = delivery::Options { concurrency: defaults::SINK_CONCURRENCY, retry };

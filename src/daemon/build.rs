@@ -105,7 +105,7 @@ fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
             name: sink.name.to_string(),
             wants: Wants::default(),
             options: sink.delivery.clone(),
-            format: sink.format,
+            format: sink.format.clone(),
             sink: target,
         })
     };

@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::decide::{Decision, Finding, Tried, decide};
+use super::decide::{Decision, Finding, Tried, decide, unrenderable};
 use super::options::Retry;
 use super::settler::Settler;
 use crate::domain::{Outcome, Seq, UnixMs};
+use crate::formats::Unrenderable;
 use crate::sinks::{Attempt, Attempting};
 use crate::store::{Settlement, SinkId};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant};
+
+/// What is said after a panic of our own.
+pub(super) const OWN_FAILURE: &str = "the relay itself failed over this message: please report it";
 
 /// What a delivery needs on its way.
 pub(super) struct Journey {
@@ -46,19 +50,23 @@ pub(super) struct Report {
 }
 
 impl Journey {
-    /// From the begun attempt to the committed settlement.
-    pub(super) async fn travel(self, attempting: Attempting) -> Report {
-        let attempt = AssertUnwindSafe(attempting).catch_unwind().await.unwrap_or_else(|_| Attempt::Failed {
-            status: None,
-            retry_after: None,
-            answer: "the relay itself failed over this message: please report it".to_owned(),
-        });
+    /// From the begun attempt to the committed settlement. Where there is nothing to send, there is no attempt.
+    pub(super) async fn travel(self, begun: Result<Attempting, Unrenderable>) -> Report {
+        let attempt = match begun {
+            Ok(attempting) => Ok(AssertUnwindSafe(attempting).catch_unwind().await.unwrap_or_else(|_| {
+                Attempt::Failed { status: None, retry_after: None, answer: OWN_FAILURE.to_owned() }
+            })),
+            Err(reason) => Err(reason),
+        };
         let took = self.clock.monotonic() - self.began;
         self.answered.store(true, Ordering::Relaxed);
-        let attempts = self.attempts_before.saturating_add(1);
+        let attempts = self.attempts_before.saturating_add(u32::from(attempt.is_ok()));
         let tried =
             Tried { attempts, first_attempt: self.first_attempt, ended: self.clock.wall(), paused: self.paused };
-        let Decision { outcome, finding } = decide(attempt, tried, &self.retry, &self.jitter);
+        let Decision { outcome, finding } = match attempt {
+            Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),
+            Err(reason) => unrenderable(reason),
+        };
         if let Some(outcome) = outcome.clone() {
             let settlement =
                 Settlement { sink: self.sink, seq: self.seq, attempts, first_attempt: self.first_attempt, outcome };

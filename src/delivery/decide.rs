@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::options::Retry;
 use crate::domain::{DeadReason, Outcome, UnixMs};
+use crate::formats::Unrenderable;
 use crate::sinks::Attempt;
 use crate::time::backoff::Jitter;
 
@@ -45,6 +46,8 @@ pub(super) enum Finding {
     Gone,
     /// Nobody reads any more.
     Closed,
+    /// Nothing: it was not asked.
+    Nothing,
 }
 
 /// Decides.
@@ -70,6 +73,12 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
         }
         Attempt::Closed => Decision { outcome: None, finding: Finding::Closed },
     }
+}
+
+/// Decides about a message that the sink's template can make nothing of: trying again would make nothing else of it.
+pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
+    let outcome = Outcome::Dead { reason: DeadReason::Template, status: None, answer: reason.0 };
+    Decision { outcome: Some(outcome), finding: Finding::Nothing }
 }
 
 fn after_failure(
@@ -192,6 +201,13 @@ mod tests {
         let decision = after(Attempt::Gone { answer: "410 Gone".into() }, 12, late);
         assert_eq!(decision.finding, Finding::Gone);
         assert!(wait(&decision, late) > Duration::from_secs(11 * 3600));
+    }
+
+    #[test]
+    fn a_message_without_a_payload_is_dead_and_says_nothing_of_the_sink() {
+        let outcome = Outcome::Dead { reason: DeadReason::Template, status: None, answer: "line 1".into() };
+        let expected = Decision { outcome: Some(outcome), finding: Finding::Nothing };
+        assert_eq!(unrenderable(Unrenderable("line 1".into())), expected);
     }
 
     #[test]

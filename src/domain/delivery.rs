@@ -75,6 +75,8 @@ impl PauseReason {
 pub enum DeadReason {
     /// An attempt failed after `retry.give_up_after`.
     GaveUp,
+    /// The sink's template can make nothing of it, so nothing was sent.
+    Template,
 }
 
 impl DeadReason {
@@ -82,6 +84,7 @@ impl DeadReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::GaveUp => "gave_up",
+            Self::Template => "template",
         }
     }
 }

@@ -1,59 +1,101 @@
 //! Message -> payload: pure, nothing is sent here.
+//!
+//! Invariants: the same message always makes the same payload, so that every attempt for it has the same body; a message
+//! with strange fields (missing, of another type, half a character) still makes one, except by a template, which says why
+//! not; what a sender wrote never becomes markup, a mention or a line of its own.
 
+mod cloudevents;
+mod discord;
+mod fields;
+mod jolt_event;
 mod one_line;
+mod shown;
+mod slack;
+mod surrogates;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 pub use one_line::one_line;
+pub use template::{Mistake, Template};
 
 /// How a message is handed on: `format` of a sink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Format {
     /// The API's message object exactly as it came.
     #[default]
     Message,
+    /// What the vendor's own webhooks send. The text names the account.
+    JoltEvent(Arc<str>),
+    /// CloudEvents 1.0, structured. The text names the account.
+    CloudEvents(Arc<str>),
+    /// What Slack's incoming webhooks take.
+    Slack,
+    /// What Discord's webhooks take.
+    Discord,
+    /// What the operator wrote.
+    Template(Arc<Template>),
 }
 
 /// What a sink sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// Its media type.
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     /// The bytes.
     pub body: Vec<u8>,
 }
 
+/// A message that a template can make nothing of, and why: for people, without anything of the message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unrenderable(pub String);
+
+const JSON: &str = "application/json";
+
 impl Format {
-    /// The payload for a message, given its JSON text as the API sent it.
-    pub fn payload(self, raw: Box<str>) -> Payload {
-        match self {
-            Self::Message => Payload { content_type: "application/json", body: raw.into_string().into_bytes() },
+    /// The payload for a message, given its JSON text as the API sent it, and the row of its number in the API's list of
+    /// numbers where that is known.
+    ///
+    /// # Errors
+    /// [`Unrenderable`], from templates only.
+    pub fn payload(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
+        let (content_type, body) = match self {
+            Self::Message => (JSON.into(), raw.into_string()),
+            Self::JoltEvent(account) => (JSON.into(), jolt_event::write(&raw, account)),
+            Self::CloudEvents(account) => (cloudevents::CONTENT_TYPE.into(), cloudevents::write(&raw, account)),
+            Self::Slack => (JSON.into(), slack::write(&raw, number)),
+            Self::Discord => (JSON.into(), discord::write(&raw, number)),
+            Self::Template(template) => {
+                (Cow::Owned(template.content_type().to_owned()), template.render(&raw, number)?)
+            }
+        };
+        Ok(Payload { content_type, body: body.into_bytes() })
+    }
+
+    /// The same for a stream of lines, without the end of the line. It is one line, except by a template that writes
+    /// several.
+    ///
+    /// # Errors
+    /// As for [`Format::payload`].
+    pub fn line(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
+        let mut payload = match self {
+            Self::Message => {
+                return Ok(Payload { content_type: JSON.into(), body: one_line(&raw).into_bytes() });
+            }
+            format => format.payload(raw, number)?,
+        };
+        if !matches!(self, Self::Template(template) if !template.makes_json())
+            && let Ok(text) = str::from_utf8(&payload.body)
+        {
+            payload.body = one_line(text).into_bytes();
         }
-    }
-
-    /// The same as one line, without its end.
-    pub fn line(self, raw: &str) -> Payload {
-        match self {
-            Self::Message => Payload { content_type: "application/json", body: one_line(raw).into_bytes() },
+        while payload.body.last() == Some(&b'\n') {
+            payload.body.pop();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AS_IT_CAME: &str =
-        "{ \"id\" : \"m1\",\n\t\"n\": 12345678901234567890.10, \"x\":\"\\u0000 \u{1f600}\",\r\n \"new\": [ 1 ] }";
-
-    #[test]
-    fn a_message_is_passed_on_byte_for_byte() {
-        let payload = Format::Message.payload(AS_IT_CAME.into());
-        assert_eq!(payload, Payload { content_type: "application/json", body: AS_IT_CAME.as_bytes().to_vec() });
-    }
-
-    #[test]
-    fn a_line_differs_between_tokens_only() {
-        let line = Format::Message.line(AS_IT_CAME);
-        let expected = "{\"id\":\"m1\",\"n\":12345678901234567890.10,\"x\":\"\\u0000 \u{1f600}\",\"new\":[1]}";
-        assert_eq!(String::from_utf8(line.body).unwrap(), expected);
+        Ok(payload)
     }
 }

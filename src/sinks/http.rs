@@ -64,7 +64,7 @@ impl Sink for HttpSink {
         let request = self
             .client
             .post(self.url.clone())
-            .header(header::CONTENT_TYPE, outgoing.content_type)
+            .header(header::CONTENT_TYPE, &*outgoing.content_type)
             .header(WEBHOOK_ID, webhook_id(&outgoing.id))
             .body(outgoing.body)
             .send();

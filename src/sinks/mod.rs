@@ -12,6 +12,7 @@ mod webhook_id;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub struct Outgoing {
     /// The message's id: the same at every attempt.
     pub id: String,
     /// The body's media type.
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     /// The bytes; for a sink of lines one line, without its end.
     pub body: Vec<u8>,
 }

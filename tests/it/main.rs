@@ -14,6 +14,7 @@ mod commands;
 mod dead_letters;
 mod events_table;
 mod feed_faults;
+mod formats;
 mod init;
 mod keys;
 mod layering;

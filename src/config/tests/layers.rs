@@ -11,13 +11,14 @@ use crate::config::{Config, FileId, Format, LogFormat, SinkKind, State, load_sta
 use crate::domain::{Start, UnixMs};
 use crate::store::Keep;
 
-/// For every key: a value other than its default, in TOML and in a variable. `type`, `url` and `format` of a sink have
-/// only one right value beside what every sink needs; they have tests of their own.
+/// For every key: a value other than its default, in TOML and in a variable. `type`, `url`, `format` and
+/// the keys of templates depend on each other; they have tests of their own.
 fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> {
     Some(match (section, key) {
         (Section::Api, "url") => ("\"https://a.example\"", "https://a.example"),
         (Section::Api, "key") => ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]", "jolt_sk_1,jolt_sk_2"),
         (Section::Api, "requests_per_minute") => ("60", "60"),
+        (Section::Api, "account") => ("\"other\"", "other"),
         (Section::Log, "keep_files") | (Section::Sink, "concurrency") => ("3", "3"),
         (Section::Api | Section::Sink, "timeout" | "connect_timeout" | "retry.initial" | "retry.max")
         | (Section::Poll, "interval" | "start" | "lookback" | "sweep_interval")
@@ -28,7 +29,7 @@ fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> 
         (Section::Log, "format") => ("\"json\"", "json"),
         (Section::Sink, "retry.factor") => ("1.5", "1.5"),
         (Section::Api | Section::Sink, "allow_http") => ("true", "true"),
-        (Section::Sink, "type" | "url" | "format") => return None,
+        (Section::Sink, "type" | "url" | "format" | "template" | "template_file" | "content_type") => return None,
         _ => panic!("{section:?} {key}: a key without a test"),
     })
 }
@@ -100,7 +101,7 @@ fn without_anything_but_a_key_it_relays_to_stdout() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert!(config.sinks_implied);
     let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
-    assert_eq!((sink.name.as_str(), sink.format, sink.delivery.concurrency), ("stdout", Format::Message, 8));
+    assert_eq!((sink.name.as_str(), sink.format.clone(), sink.delivery.concurrency), ("stdout", Format::Message, 8));
     assert!(matches!(sink.kind, SinkKind::Stdout));
 }
 

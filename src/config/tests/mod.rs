@@ -1,6 +1,8 @@
 //! The configuration as a whole: files, variables and flags in, options or messages out.
 
+mod docs;
 mod example;
+mod formats;
 mod layers;
 mod refusals;
 mod schema;

@@ -126,7 +126,6 @@ fn each_mistake_in_a_file_has_its_message() {
         ("[admin]\nlisten = \"x\"", 1, "[admin] is not supported by this version of joltsms-relay (0.1.0)"),
         ("[state]\nmax_size = \"1GiB\"", 2, "`state.max_size` is not supported by this version"),
         (&format!("{http}[sinks.crm.filter]\nto = 1"), 4, "`sinks.crm.filter` is not supported by this version"),
-        (&format!("{http}format = \"slack\""), 4, "`sinks.crm.format` = \"slack\" is not supported by this version"),
         // Types.
         ("api = 5", 1, "[api] must be a table, not an integer"),
         ("sinks = \"x\"", 1, "[sinks.NAME] must be a table, not a text"),

@@ -1,15 +1,17 @@
 //! Where deliveries begin, and where they end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tokio::task::{AbortHandle, Id, JoinError};
 
 use super::{Identity, Supervisor};
-use crate::delivery::attempt::{Journey, Report};
+use crate::delivery::attempt::{Journey, OWN_FAILURE, Report};
 use crate::delivery::breaker;
 use crate::delivery::lanes::{self, Lane};
 use crate::domain::Seq;
+use crate::formats::{Format, Payload, Unrenderable};
 use crate::sinks::Outgoing;
 use crate::store::Claim;
 
@@ -38,7 +40,7 @@ impl Supervisor {
     fn begin(&mut self, claim: Claim, lane: Lane, is_probe: bool) {
         let Claim { seq, id, raw, attempts, first_attempt, paused, .. } = claim;
         let Identity { id: sink, format, sink: to, .. } = &self.identity;
-        let payload = if to.takes_lines() { format.line(&raw) } else { format.payload(raw) };
+        let payload = payload(format, raw, to.takes_lines());
         let answered = Arc::new(AtomicBool::new(false));
         let journey = Journey {
             sink: *sink,
@@ -56,8 +58,8 @@ impl Supervisor {
             answered: Arc::clone(&answered),
         };
         // Begun here and not in the task, so that it is begun in this order.
-        let attempting = to.begin(Outgoing { id, content_type: payload.content_type, body: payload.body });
-        let abort = self.tasks.spawn(journey.travel(attempting));
+        let begun = payload.map(|Payload { content_type, body }| to.begin(Outgoing { id, content_type, body }));
+        let abort = self.tasks.spawn(journey.travel(begun));
         *self.under_way.get_mut(lane) += 1;
         self.in_flight.insert(abort.id(), InFlight { seq, lane, is_probe, answered, abort });
     }
@@ -81,4 +83,11 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// What is sent for a message. A template runs code that others wrote, here on the sink's own loop: a panic of it costs
+/// one message.
+fn payload(format: &Format, raw: Box<str>, as_line: bool) -> Result<Payload, Unrenderable> {
+    let make = || if as_line { format.line(raw, None) } else { format.payload(raw, None) };
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())))
 }

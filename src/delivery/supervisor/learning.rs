@@ -47,6 +47,11 @@ impl Supervisor {
                 }
                 self.close();
             }
+            Finding::Nothing => {
+                if report.is_probe {
+                    self.breaker.probe_vanished();
+                }
+            }
         }
     }
 

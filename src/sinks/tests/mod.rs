@@ -6,5 +6,5 @@ mod stdout;
 use super::Outgoing;
 
 fn message(id: &str, body: &str) -> Outgoing {
-    Outgoing { id: id.to_owned(), content_type: "application/json", body: body.as_bytes().to_vec() }
+    Outgoing { id: id.to_owned(), content_type: "application/json".into(), body: body.as_bytes().to_vec() }
 }

@@ -1,0 +1,54 @@
+//! The documentation of the formats shows what the program makes.
+
+use super::Machine;
+use crate::config::{Sink, SinkKind};
+use crate::formats::one_line;
+
+const DOCS: &str = include_str!("../../../docs/formats.md");
+
+/// The fenced blocks: their language and their text.
+fn blocks() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut lines = DOCS.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            found.push((language.to_owned(), text.join("\n")));
+        }
+    }
+    found
+}
+
+/// What the only sink of a configuration makes of a message.
+fn made(toml: &str, message: &str) -> String {
+    let machine = Machine::with_file(toml).set("RECEIVER_URL", "https://receiver.example/x").set("TOKEN", "t");
+    machine.write("home/.config/joltsms-relay/sms.j2", "{{ message.body }}");
+    let config = machine.load();
+    let [Sink { kind, format, .. }] = config.sinks.as_slice() else { panic!("one sink: {toml}") };
+    let payload = match kind {
+        SinkKind::Stdout => format.line(message.into(), None),
+        SinkKind::Http(_) => format.payload(message.into(), None),
+    };
+    String::from_utf8(payload.unwrap().body).unwrap()
+}
+
+/// The first block is a message. Each configuration is followed by what becomes of that message.
+#[test]
+fn every_output_in_the_documentation_is_real() {
+    let mut blocks = blocks().into_iter();
+    let message = one_line(&blocks.next().unwrap().1);
+    let mut shown = 0;
+    while let Some((language, toml)) = blocks.next() {
+        assert_eq!(language, "toml", "{toml}");
+        let (language, output) = blocks.next().unwrap_or_else(|| panic!("no output for\n{toml}"));
+        let made = made(&toml, &message);
+        match language.as_str() {
+            // Indented for readers.
+            "json" => assert_eq!(one_line(&output), one_line(&made), "{toml}"),
+            "text" => assert_eq!(output, made, "{toml}"),
+            other => panic!("`{other}` after\n{toml}"),
+        }
+        shown += 1;
+    }
+    assert!(shown >= 8, "{shown}");
+}

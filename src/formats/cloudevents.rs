@@ -1,0 +1,25 @@
+//! CloudEvents 1.0 in structured mode: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
+
+use super::fields::{Fields, quoted};
+use crate::domain::UnixMs;
+
+pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// The event of a message; its data is the API's object exactly as it came. Source and id together name the message:
+/// they are the same at every attempt.
+pub(super) fn write(raw: &str, account: &str) -> String {
+    let message = Fields::of(raw);
+    let mut event = format!(
+        r#"{{"specversion":"1.0","id":{},"source":{},"type":"com.joltsms.sms.received""#,
+        quoted(&message.id()),
+        quoted(&format!("/joltsms/{account}")),
+    );
+    // Optional attributes must be valid or absent, whatever the message holds.
+    if let Some(time) = message.text("receivedAt").filter(|time| UnixMs::parse(time).is_some()) {
+        event += &format!(r#","time":{}"#, quoted(&time));
+    }
+    if let Some(to) = message.text("to") {
+        event += &format!(r#","subject":{}"#, quoted(&to));
+    }
+    event + r#","datacontenttype":"application/json","data":"# + raw + "}"
+}

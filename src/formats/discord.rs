@@ -1,0 +1,34 @@
+//! What Discord's webhooks take.
+//!
+//! Nobody is mentioned whatever the text says (`allowed_mentions`), and every character that could begin markup, a mention,
+//! an emoji or a link has a backslash before it, which Discord does not show. Links are therefore text: what a sender
+//! names is neither fetched nor clicked by accident.
+
+use super::fields::quoted;
+use super::shown::{NOTHING, Shown, escaped_within, mentions_all};
+
+/// Discord refuses longer contents. They are cut, with `…` at the end. Counted in UTF-16, which is never less than what
+/// Discord counts.
+const LONGEST: usize = 2_000;
+
+/// `SUPPRESS_EMBEDS`
+const FLAGS: u32 = 1 << 2;
+
+pub(super) fn write(raw: &str, number: Option<&str>) -> String {
+    let Shown { heading, body } = Shown::of(raw, number);
+    let content = escaped_within(&format!("{heading}\n{body}"), LONGEST, escape, |piece| piece.encode_utf16().count());
+    format!(r#"{{"content":{},"allowed_mentions":{{"parse":[]}},"flags":{FLAGS}}}"#, quoted(&content))
+}
+
+fn escape(text: &str, at: usize, next: char) -> Option<String> {
+    let line = text[..at].rsplit('\n').next().unwrap_or_default().trim_start();
+    let begins_line = line.is_empty();
+    let numbers_line = !begins_line && line.bytes().all(|byte| byte.is_ascii_digit());
+    Some(match next {
+        '@' if mentions_all(&text[at + 1..]) => format!("\\@{NOTHING}"),
+        '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '>' | '[' | ']' | '(' | ')' | ':' | '@' => format!("\\{next}"),
+        '#' | '-' | '+' if begins_line => format!("\\{next}"),
+        '.' if numbers_line => "\\.".to_owned(),
+        _ => return None,
+    })
+}

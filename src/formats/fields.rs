@@ -1,0 +1,53 @@
+//! The fields of an object, each as it was spelled.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::surrogates;
+
+/// The members of a JSON object. Of a repeated one the last counts; of what is no object there are none.
+pub(super) struct Fields<'j>(BTreeMap<String, Cow<'j, RawValue>>);
+
+impl<'j> Fields<'j> {
+    /// Reads the object, and of its values only where each of them ends.
+    pub(super) fn of(json: &'j str) -> Self {
+        if let Ok(members) = serde_json::from_str::<BTreeMap<String, &'j RawValue>>(json) {
+            return Self(members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect());
+        }
+        // A name may be half a character, too.
+        let mended = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&surrogates::mended(json));
+        Self(mended.unwrap_or_default().into_iter().map(|(name, value)| (name, Cow::Owned(value))).collect())
+    }
+
+    /// The JSON text of a field; `null` if there is none.
+    pub(super) fn json(&self, name: &str) -> &str {
+        self.0.get(name).map_or("null", |value| value.get())
+    }
+
+    /// A field as text for people: nothing if it is missing, null or empty; what is no text as it is spelled.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let json = self.json(name);
+        let text = match json {
+            "null" => return None,
+            text if text.starts_with('"') => read_text(text).unwrap_or_default(),
+            other => other.to_owned(),
+        };
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// The id of a message. The store has no message without one.
+    pub(super) fn id(&self) -> String {
+        self.text("id").unwrap_or_default()
+    }
+}
+
+fn read_text(json: &str) -> Option<String> {
+    serde_json::from_str(json).or_else(|_| serde_json::from_str(&surrogates::mended(json))).ok()
+}
+
+/// A text as JSON, quotes included.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,27 @@
+//! The payload of the vendor's own webhooks, "Jolt Events v1", so that a receiver that was written for them works as it
+//! is.
+
+use super::fields::{Fields, quoted};
+
+/// The event of a message. Its id is `evt_sms_` and the message's own, so it is the same at every attempt, and no two
+/// messages share one. `createdAt` is when the API had the message, `otp` the code that the vendor found in it. A field
+/// that the message does not have is null.
+pub(super) fn write(raw: &str, account: &str) -> String {
+    let message = Fields::of(raw);
+    let created = match message.json("ingestedAt") {
+        "null" => message.json("receivedAt"),
+        ingested => ingested,
+    };
+    format!(
+        r#"{{"id":{},"type":"sms.received","createdAt":{created},"accountId":{},"numberId":{},"data":{{"messageId":{},"from":{},"to":{},"body":{},"otp":{},"receivedAt":{}}}}}"#,
+        quoted(&format!("evt_sms_{}", message.id())),
+        quoted(account),
+        message.json("numberId"),
+        message.json("id"),
+        message.json("from"),
+        message.json("to"),
+        message.json("body"),
+        message.json("parsedCode"),
+        message.json("receivedAt"),
+    )
+}

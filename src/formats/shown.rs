@@ -1,0 +1,72 @@
+//! A message as people read it in a chat.
+
+use super::fields::Fields;
+
+/// What a chat shows of a message: plain text, nothing escaped yet.
+pub(super) struct Shown {
+    /// To whom, from whom, and the code.
+    pub(super) heading: String,
+    /// The text of the SMS.
+    pub(super) body: String,
+}
+
+impl Shown {
+    pub(super) fn of(raw: &str, number: Option<&str>) -> Self {
+        let message = Fields::of(raw);
+        let text = |name: &str| message.text(name);
+        let service = number.and_then(|number| Fields::of(number).text("serviceName"));
+        let mut heading = format!("SMS to {}", text("to").unwrap_or_else(|| "an unknown number".to_owned()));
+        if let Some(service) = service {
+            heading += &format!(" ({service})");
+        }
+        heading += &format!(" from {}", text("from").unwrap_or_else(|| "an unknown sender".to_owned()));
+        if let Some(code) = text("parsedCode") {
+            heading += &format!(", code {code}");
+        }
+        // A heading is one line, whatever stands in its parts.
+        let heading = heading.replace(|next: char| next.is_control(), " ");
+        Self { heading, body: text("body").unwrap_or_default() }
+    }
+}
+
+/// Escapes a text piece by piece until `room` is used up by what `size` says; what does not fit ends with `…`. A piece
+/// is never cut in two.
+pub(super) fn escaped_within(
+    text: &str,
+    room: usize,
+    escape: impl Fn(&str, usize, char) -> Option<String>,
+    size: impl Fn(&str) -> usize,
+) -> String {
+    const END: &str = "…";
+    let (mut escaped, mut used) = (String::new(), 0);
+    // Where it must end if the rest does not fit.
+    let mut fits_with_end = 0;
+    let mut piece = String::new();
+    for (at, next) in text.char_indices() {
+        piece.clear();
+        match escape(text, at, next) {
+            Some(longer) => piece.push_str(&longer),
+            None => piece.push(next),
+        }
+        used += size(&piece);
+        if used > room {
+            escaped.truncate(fits_with_end);
+            escaped.push_str(END);
+            return escaped;
+        }
+        escaped.push_str(&piece);
+        if used + size(END) <= room {
+            fits_with_end = escaped.len();
+        }
+    }
+    escaped
+}
+
+/// Whether a mention of everybody follows an `@`.
+pub(super) fn mentions_all(after_at: &str) -> bool {
+    let word: String = after_at.chars().take_while(char::is_ascii_alphanumeric).collect();
+    ["channel", "here", "everyone", "all", "group", "team"].contains(&word.to_ascii_lowercase().as_str())
+}
+
+/// Stands between an `@` and its word: nothing is seen, and nobody is mentioned.
+pub(super) const NOTHING: char = '\u{200b}';

@@ -1,0 +1,88 @@
+//! What a template can name: `message`, `number`, `account`.
+
+use std::collections::BTreeMap;
+
+use minijinja::{Value, context};
+
+use crate::formats::surrogates;
+
+/// Fields of a message that are there for every template, as none if the message has none. Others exist where they came.
+const MESSAGE: [&str; 10] =
+    ["id", "numberId", "from", "to", "body", "parsedCode", "encrypted", "isRead", "receivedAt", "ingestedAt"];
+
+/// The same of a number: a row of the API's list of numbers.
+const NUMBER: [&str; 16] = [
+    "id",
+    "phoneNumber",
+    "status",
+    "displayStatus",
+    "serviceName",
+    "notes",
+    "createdAt",
+    "updatedAt",
+    "rentedAt",
+    "expiresAt",
+    "nextBillingDate",
+    "messageCount",
+    "unreadCount",
+    "lastMessageAt",
+    "subscriptionId",
+    "autoRenewEnabled",
+];
+
+/// What every template is tried with: what it is, the message, its number. The code begins with a zero, which JSON does
+/// not take as a number; the text holds what breaks out of careless places.
+pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
+    (
+        "a message that has everything",
+        r#"{"id":"0b1f7a52-33c6-4d0e-9d5e-6f0f4f7f1a11","numberId":"num_abc456","number":{"id":"num_abc456","phoneNumber":"+16505551234"},"from":"+18005559876","to":"+16505551234","body":"012345 is your \"Acme\" code\nC:\\temp & <b>'x'</b>","parsedCode":"012345","encrypted":false,"isRead":false,"receivedAt":"2026-01-31T08:00:00.000Z","ingestedAt":"2026-01-31T08:00:00.412Z"}"#,
+        Some(
+            r#"{"id":"num_abc456","phoneNumber":"+16505551234","status":"active","displayStatus":"Active","serviceName":"\"Acme\"","tags":["prod","a \"b\""],"notes":"two\nlines","createdAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:00.000Z","rentedAt":"2026-01-01T00:00:00.000Z","expiresAt":"2026-12-31T00:00:00.000Z","nextBillingDate":"2026-02-28T00:00:00.000Z","messageCount":2,"unreadCount":1,"lastMessageAt":"2026-01-31T08:00:00.000Z","subscriptionId":"sub_1","autoRenewEnabled":true}"#,
+        ),
+    ),
+    ("a message that has no more than an id", r#"{"id":"msg_1"}"#, None),
+];
+
+/// The names and their values; nothing if the message cannot be read.
+pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value> {
+    let mut message = object(raw)?;
+    let mut details = match number.and_then(object) {
+        Some(details) => details,
+        // Until the list of numbers was read there is what the message itself says.
+        None => {
+            let own = message.get("number").map(own_number).unwrap_or_default();
+            let from_message = [("id", "numberId"), ("phoneNumber", "to")];
+            let known =
+                from_message.map(|(name, field)| (name.to_owned(), message.get(field).cloned().unwrap_or_default()));
+            known.into_iter().chain(own).collect()
+        }
+    };
+    for name in MESSAGE {
+        message.entry(name.to_owned()).or_insert_with(none);
+    }
+    for name in NUMBER {
+        details.entry(name.to_owned()).or_insert_with(none);
+    }
+    let tags = details.entry("tags".to_owned()).or_insert_with(none);
+    if tags.is_none() {
+        *tags = Value::from(Vec::<Value>::new());
+    }
+    // An undefined value is one that was not there to be copied.
+    details.values_mut().filter(|value| value.is_undefined()).for_each(|value| *value = none());
+    Some(context! { message => Value::from(message), number => Value::from(details), account })
+}
+
+fn object(json: &str) -> Option<BTreeMap<String, Value>> {
+    serde_json::from_str(json).or_else(|_| serde_json::from_str(&surrogates::mended(json))).ok()
+}
+
+fn own_number(number: &Value) -> BTreeMap<String, Value> {
+    ["id", "phoneNumber"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), number.get_attr(name).ok().filter(|value| !value.is_undefined())?)))
+        .collect()
+}
+
+fn none() -> Value {
+    Value::from(())
+}

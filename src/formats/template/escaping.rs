@@ -1,0 +1,108 @@
+//! How a value is written into a text of some media type.
+
+use std::fmt::Write as _;
+
+/// What must not happen to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Escaping {
+    /// It stands inside a text of JSON.
+    Json,
+    /// It stands in HTML or XML.
+    Markup,
+    /// It is the value of a form's field.
+    Form,
+    /// It stays on its line, and no terminal obeys it.
+    Line,
+    /// Nothing: a text that nobody takes apart.
+    None,
+}
+
+impl Escaping {
+    pub(super) fn of(content_type: &str, as_line: bool) -> Self {
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/x-www-form-urlencoded" => Self::Form,
+            "text/html" | "text/xml" | "application/xml" => Self::Markup,
+            json if json.ends_with("/json") || json.ends_with("+json") => Self::Json,
+            xml if xml.ends_with("+xml") => Self::Markup,
+            _ if as_line => Self::Line,
+            _ => Self::None,
+        }
+    }
+
+    pub(super) fn escape(self, text: &str) -> String {
+        match self {
+            Self::Json => {
+                let quoted = serde_json::Value::from(text).to_string();
+                quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().to_owned()
+            }
+            Self::Markup => text.chars().fold(String::with_capacity(text.len()), |mut escaped, next| {
+                match next {
+                    '&' => escaped.push_str("&amp;"),
+                    '<' => escaped.push_str("&lt;"),
+                    '>' => escaped.push_str("&gt;"),
+                    '"' => escaped.push_str("&quot;"),
+                    '\'' => escaped.push_str("&#39;"),
+                    other => escaped.push(other),
+                }
+                escaped
+            }),
+            Self::Form => text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    escaped.push(char::from(byte));
+                } else {
+                    // Writing to a text does not fail.
+                    write!(escaped, "%{byte:02X}").ok();
+                }
+                escaped
+            }),
+            Self::Line => text.replace("\r\n", " ").chars().map(on_one_line).collect(),
+            Self::None => text.to_owned(),
+        }
+    }
+}
+
+/// Line breaks become spaces; what a terminal would obey, or what turns the direction of writing, shows as U+FFFD.
+fn on_one_line(next: char) -> char {
+    match next {
+        '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        control if control.is_control() => '\u{fffd}',
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_media_type() {
+        for (content_type, as_line, expected) in [
+            ("application/json", false, Escaping::Json),
+            ("Application/JSON; charset=utf-8", true, Escaping::Json),
+            ("application/vnd.api+json", false, Escaping::Json),
+            ("text/html; charset=utf-8", false, Escaping::Markup),
+            ("application/soap+xml", false, Escaping::Markup),
+            ("application/x-www-form-urlencoded", false, Escaping::Form),
+            ("text/plain", false, Escaping::None),
+            ("text/plain", true, Escaping::Line),
+        ] {
+            assert_eq!(Escaping::of(content_type, as_line), expected, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_a_text() {
+        const TEXT: &str = "a\"b\\c\nd\r\ne & <f> 'g'\u{1b}[31m\u{202e}é\u{1f600}";
+        for (escaping, expected) in [
+            (Escaping::Json, "a\\\"b\\\\c\\nd\\r\\ne & <f> 'g'\\u001b[31m\u{202e}é\u{1f600}"),
+            (Escaping::Markup, "a&quot;b\\c\nd\r\ne &amp; &lt;f&gt; &#39;g&#39;\u{1b}[31m\u{202e}é\u{1f600}"),
+            (Escaping::Form, "a%22b%5Cc%0Ad%0D%0Ae%20%26%20%3Cf%3E%20%27g%27%1B%5B31m%E2%80%AE%C3%A9%F0%9F%98%80"),
+            (Escaping::Line, "a\"b\\c d e & <f> 'g'\u{fffd}[31m\u{fffd}é\u{1f600}"),
+            (Escaping::None, TEXT),
+        ] {
+            assert_eq!(escaping.escape(TEXT), expected, "{escaping:?}");
+        }
+    }
+}

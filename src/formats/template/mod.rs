@@ -1,0 +1,164 @@
+//! `format = "template"`: a text with `{{ message.body }}` in it, in the language of Jinja.
+//!
+//! Invariants: a name that does not exist is a mistake and no empty text; what a value holds is escaped as the media type
+//! has it, so that a message cannot leave the place that the template gives it; work and memory of one rendering are
+//! bounded (fuel); no error repeats anything of a message.
+
+mod context;
+mod escaping;
+
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+
+use self::escaping::Escaping;
+use super::Unrenderable;
+
+/// About so many steps, and 64 times as many bytes, are one rendering. A template for people takes some hundreds.
+const FUEL: u64 = 250_000;
+
+/// Its only name within its environment.
+const NAME: &str = "template";
+
+/// A template that can be rendered.
+pub struct Template {
+    environment: Environment<'static>,
+    source: String,
+    content_type: String,
+    account: Arc<str>,
+    escaping: Escaping,
+}
+
+/// What is wrong with a template, and on which of its lines if that is known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mistake {
+    /// Counted from 1.
+    pub line: Option<usize>,
+    /// In words that go on after the name of the key.
+    pub wrong: String,
+}
+
+impl Template {
+    /// Reads a template whose output has this media type. `as_line`: it is for a stream of lines, so values that are put
+    /// into plain text have no line breaks or other control characters.
+    ///
+    /// # Errors
+    /// What is wrong with its syntax, or with what it makes of two sample messages: one that has everything, and one that
+    /// has as little as it may have.
+    pub fn new(source: &str, content_type: &str, account: Arc<str>, as_line: bool) -> Result<Self, Mistake> {
+        let escaping = Escaping::of(content_type, as_line);
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        // The name says nothing: what counts is that blocks and macros know their output to be escaped already.
+        environment.set_auto_escape_callback(|_| AutoEscape::Custom("by media type".into()));
+        environment.set_formatter(move |out, _, value| {
+            if value.is_undefined() || value.is_none() {
+                return Ok(());
+            }
+            match value.as_str() {
+                Some(text) if value.is_safe() => out.write_str(text)?,
+                Some(text) => out.write_str(&escaping.escape(text))?,
+                None => out.write_str(&escaping.escape(&value.to_string()))?,
+            }
+            Ok(())
+        });
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| Mistake::from(&error))?;
+        let (source, content_type) = (source.to_owned(), content_type.to_owned());
+        let template = Self { environment, source, content_type, account, escaping };
+        for (sample, raw, number) in context::SAMPLES {
+            template
+                .try_render(raw, number)
+                .map_err(|Mistake { line, wrong }| Mistake { line, wrong: format!("{wrong} (tried with {sample})") })?;
+        }
+        Ok(template)
+    }
+
+    /// The media type of what it makes.
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Whether that is JSON.
+    pub(super) fn makes_json(&self) -> bool {
+        self.escaping == Escaping::Json
+    }
+
+    /// What it makes of a message.
+    pub(super) fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Unrenderable> {
+        self.try_render(raw, number).map_err(|Mistake { line, wrong }| {
+            Unrenderable(match line {
+                Some(line) => format!("line {line} of the template: {wrong}"),
+                None => format!("the template: {wrong}"),
+            })
+        })
+    }
+
+    fn try_render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
+        let context = context::of(raw, number, &self.account).ok_or_else(|| Mistake {
+            line: None,
+            wrong: "the message is no JSON object that it could read".to_owned(),
+        })?;
+        let template = self.environment.get_template(NAME).map_err(|error| Mistake::from(&error))?;
+        let made = template.render(context).map_err(|error| Mistake::from(&error))?;
+        if self.makes_json()
+            && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&made)
+        {
+            let wrong = format!(
+                "makes no valid JSON: an error at line {} column {} of its output; in JSON, write \"{{{{ message.body \
+                 }}}}\" inside a text and {{{{ message.body | tojson }}}} for a whole value, or set another content_type",
+                error.line(),
+                error.column()
+            );
+            return Err(Mistake { line: None, wrong });
+        }
+        Ok(made)
+    }
+}
+
+impl From<&Error> for Mistake {
+    fn from(error: &Error) -> Self {
+        // The details of others may hold what the template was given.
+        let told = match error.kind() {
+            ErrorKind::UndefinedError
+            | ErrorKind::SyntaxError
+            | ErrorKind::UnknownFilter
+            | ErrorKind::UnknownFunction
+            | ErrorKind::UnknownTest
+            | ErrorKind::UnknownMethod => error.detail(),
+            ErrorKind::OutOfFuel => Some("it takes too many steps or makes too long a text"),
+            _ => None,
+        };
+        let kind = error.kind();
+        let wrong = match told {
+            Some(detail) if kind == ErrorKind::OutOfFuel => detail.to_owned(),
+            Some(detail) => format!("{kind}: {detail}"),
+            None => kind.to_string(),
+        };
+        Self { line: error.line(), wrong }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(out, "line {line}: {}", self.wrong),
+            None => out.write_str(&self.wrong),
+        }
+    }
+}
+
+/// A template may hold a token of the receiver's, so its text is not shown.
+impl fmt::Debug for Template {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Template({} characters, {})", self.source.chars().count(), self.content_type)
+    }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.source, &self.content_type, &self.account, self.escaping)
+            == (&other.source, &other.content_type, &other.account, other.escaping)
+    }
+}

@@ -1,0 +1,72 @@
+//! What receivers get in other formats than the API's own, from the real program.
+
+use joltsms_simulator::NewMessage;
+use serde_json::{Value, json};
+
+use crate::support::receiver::Receiver;
+use crate::support::relay::wait_until;
+use crate::support::scene::{Scene, ends_with_nothing_more};
+
+#[test]
+fn a_receiver_of_the_vendor_s_webhooks_gets_what_it_knows() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let setup = scene.setup().sink(&receiver.url()).set("SINKS__CRM__FORMAT", "jolt-event");
+    let relay = setup.set("API__ACCOUNT", "user_xyz789").start();
+    relay.wait_for_log("relaying what comes from now on");
+    let message = NewMessage::new().from("+18005559876").body("Your code is 847291").code("847291");
+    let id = scene.handle().add(message);
+    receiver.wait(1, &relay);
+    let received = &receiver.received()[0];
+    assert_eq!(received.headers["content-type"], "application/json");
+    assert_eq!(received.webhook_id(), id);
+    let event: Value = serde_json::from_slice(&received.body).unwrap();
+    assert_eq!(event["id"], format!("evt_sms_{id}"));
+    assert_eq!((&event["type"], &event["accountId"]), (&json!("sms.received"), &json!("user_xyz789")));
+    assert_eq!((&event["data"]["messageId"], &event["data"]["otp"]), (&json!(id), &json!("847291")));
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn people_read_what_their_template_makes() {
+    let scene = Scene::new();
+    let file = scene.file(
+        "[sinks.out]\ntype = \"stdout\"\nformat = \"template\"\ntemplate = \"{{ message.from }}: {{ message.body }}\"\n",
+    );
+    let relay = scene.setup().args(&["--config", &file]).start();
+    relay.wait_for_log("relaying what comes from now on");
+    scene.handle().add(NewMessage::new().from("ACME").body("one\ntwo\u{1b}[2J\u{7}"));
+    assert_eq!(relay.line(), "ACME: one two\u{fffd}[2J\u{fffd}");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn what_a_template_makes_nothing_of_becomes_a_dead_letter_and_the_others_arrive() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let template = "{{ message.body }}{% if message.from == \"ODD\" %}{{ message.new }}{% endif %}";
+    let setup = scene.setup().sink(&receiver.url()).set("SINKS__CRM__FORMAT", "template");
+    let setup = setup.set("SINKS__CRM__CONTENT_TYPE", "text/plain").set("SINKS__CRM__TEMPLATE", template);
+    let relay = { setup }.start();
+    relay.wait_for_log("relaying what comes from now on");
+    let odd = scene.handle().add(NewMessage::new().from("ODD").body("a secret text"));
+    scene.handle().add(NewMessage::new().from("EVEN").body("hello"));
+    receiver.wait(1, &relay);
+    relay.wait_for_log("the message is a dead letter now");
+    wait_until(
+        "both to be settled",
+        || scene.count("SELECT count(*) FROM delivery WHERE state IN ('dead', 'delivered')") == 2,
+        || relay.log(),
+    );
+    let log = relay.log();
+    let said = format!(
+        "ERROR the message is a dead letter now message.id=\"{odd}\" sink.name=\"crm\" attempts=0 took_ms=0 \
+         reason=\"template\" answer=\"line 1 of the template: undefined value: `message.new` is undefined\""
+    );
+    assert!(log.contains(&said) && !log.contains("a secret text") && !log.contains("the sink fails"), "{log}");
+    assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'dead' AND reason = 'template'"), 1);
+    ends_with_nothing_more(relay);
+    assert_eq!(receiver.count(), 1);
+    let received = &receiver.received()[0];
+    assert_eq!((&received.body[..], received.headers["content-type"].to_str().unwrap()), (&b"hello"[..], "text/plain"));
+}
