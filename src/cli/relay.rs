@@ -105,6 +105,7 @@ fn build_exit(error: &BuildError) -> Exit {
 fn run_exit(error: &RunError) -> Exit {
     match error {
         RunError::Store(error) | RunError::Trouble(Trouble::Store(error)) => store_exit(error),
+        RunError::Damaged(error) => store_exit(error),
         RunError::Trouble(Trouble::OtherAccount) => Exit::Configuration,
         RunError::Panicked(_) => Exit::Failure,
     }

@@ -32,6 +32,13 @@ pub(super) const POLL_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// `state.keep_delivered`.
 pub(super) const STATE_KEEP_DELIVERED: Keep = Keep::For(Duration::from_secs(7 * 86_400));
 
+/// `state.keep_dead`.
+pub(super) const STATE_KEEP_DEAD: Keep = Keep::Forever;
+/// `state.max_size`, in bytes.
+pub(super) const STATE_MAX_SIZE: u64 = 1 << 30;
+/// `state.min_free`, in bytes.
+pub(super) const STATE_MIN_FREE: u64 = 64 << 20;
+
 /// `log.level`.
 pub(super) const LOG_LEVEL: Level = Level::INFO;
 /// What `--quiet` stands for.

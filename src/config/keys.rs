@@ -60,7 +60,7 @@ impl Section {
         match self {
             Self::Api => &["url", "key", "requests_per_minute", "timeout", "account", "connect_timeout", "allow_http"],
             Self::Poll => &["interval", "start", "lookback", "sweep_interval"],
-            Self::State => &["dir", "keep_delivered"],
+            Self::State => &["dir", "keep_delivered", "keep_dead", "max_size", "min_free"],
             Self::Log => &["level", "format", "dir", "keep_files"],
             Self::Sink => &[
                 "type",
@@ -85,8 +85,7 @@ impl Section {
     pub(super) fn later_keys(self) -> &'static [&'static str] {
         match self {
             Self::Api => &["proxy", "tls"],
-            Self::Poll | Self::Log => &[],
-            Self::State => &["keep_dead", "max_size", "min_free"],
+            Self::Poll | Self::State | Self::Log => &[],
             Self::Sink => &[
                 "method",
                 "headers",

@@ -23,6 +23,7 @@ mod reader;
 mod resolve;
 mod schema;
 mod sinks;
+mod size;
 mod sources;
 mod written;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::duration;
 use super::errors::Report;
 use super::nearest::nearest;
+use super::size;
 use super::written::{Entry, Origin, Table, Value};
 use crate::domain::{Start, UnixMs};
 use crate::secret::{Environment, Secret, Source};
@@ -93,6 +94,23 @@ impl<'r> Reader<'r> {
             Some(text) if text.as_str() == word => None,
             Some(text) => self.parse_duration(key, &text, &bounds).or(default),
         }
+    }
+
+    /// A size in bytes within bounds.
+    pub(super) fn size(&mut self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
+        let Some(text) = self.text(key, "a size in quotes, such as \"1GiB\"") else { return default };
+        let Some(bytes) = size::parse(text.as_str()) else {
+            self.refuse(key, &text, "is not a size", Some(size::EXAMPLES.to_owned()));
+            return default;
+        };
+        if bytes < *bounds.start() {
+            let wrong = format!("is too small; the least is {}", size::show(*bounds.start()));
+            self.refuse(key, &text, &wrong, None);
+        } else if bytes > *bounds.end() {
+            let wrong = format!("is too large; the most is {}", size::show(*bounds.end()));
+            self.refuse(key, &text, &wrong, None);
+        }
+        bytes
     }
 
     /// Where a first run begins.

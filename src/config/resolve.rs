@@ -20,6 +20,9 @@ use crate::{api, ingest, store};
 /// The least and the most that a request may take.
 pub(super) const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
+/// The least and the most that the state may be allowed to take, in bytes: below 16 MiB the journal alone would fill it.
+const SIZES: std::ops::RangeInclusive<u64> = 16 << 20..=1 << 50;
+
 const DAY: Duration = Duration::from_secs(86_400);
 const TENTH: Duration = Duration::from_millis(100);
 
@@ -81,13 +84,10 @@ fn poll(sources: &Sources, written: &mut Written, report: &mut Report) -> ingest
 pub(super) fn state(sources: &Sources, written: &mut Written, report: &mut Report) -> Option<store::Options> {
     let file = report.file().map(|file| file.path().to_owned());
     let mut state = Reader::new("state".to_owned(), written.section(Section::State), &sources.env, report);
-    let keep_delivered = match defaults::STATE_KEEP_DELIVERED {
-        store::Keep::For(default) => Some(default),
-        store::Keep::Forever => None,
-    };
-    let keep_delivered = state
-        .duration_or("keep_delivered", "forever", keep_delivered, Duration::ZERO..=LONGEST)
-        .map_or(store::Keep::Forever, store::Keep::For);
+    let keep_delivered = keep(&mut state, "keep_delivered", defaults::STATE_KEEP_DELIVERED);
+    let keep_dead = keep(&mut state, "keep_dead", defaults::STATE_KEEP_DEAD);
+    let max_size = state.size("max_size", defaults::STATE_MAX_SIZE, SIZES);
+    let min_free = state.size("min_free", defaults::STATE_MIN_FREE, 0..=*SIZES.end());
     let key = state.path("dir");
     let is_written = state.table().entries.contains_key("dir");
     let dir = match &sources.flags.state_dir {
@@ -108,7 +108,16 @@ pub(super) fn state(sources: &Sources, written: &mut Written, report: &mut Repor
             found
         }
     };
-    Some(store::Options { dir: dir?, keep_delivered })
+    Some(store::Options { dir: dir?, keep_delivered, keep_dead, max_size, min_free })
+}
+
+fn keep(state: &mut Reader<'_>, key: &str, default: store::Keep) -> store::Keep {
+    let default = match default {
+        store::Keep::For(default) => Some(default),
+        store::Keep::Forever => None,
+    };
+    let kept = state.duration_or(key, "forever", default, Duration::ZERO..=LONGEST);
+    kept.map_or(store::Keep::Forever, store::Keep::For)
 }
 
 fn log(sources: &Sources, written: &mut Written, report: &mut Report) -> Log {

@@ -40,7 +40,7 @@ pub enum BuildError {
     #[error(transparent)]
     Http(#[from] client::BuildError),
     /// The file with the request budget.
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot write down the request budget in {path}: {source}")]
     Budget {
         /// The state directory.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         budget,
         rules: Rules::new(config.poll.start, config.poll.lookback, config.poll.sweep_interval),
         mode: purpose.mode,
-        keep_delivered: config.state.keep_delivered,
+        state: config.state.clone(),
         accept_account: purpose.accept_account,
         released: Box::new(move || waker.wake()),
         turns: turns.clone(),

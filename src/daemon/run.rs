@@ -1,5 +1,6 @@
 //! Phase two: run, and drain.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -52,6 +53,9 @@ pub enum RunError {
     /// The state could not be read.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The state is damaged where something waits to be delivered.
+    #[error("{0}")]
+    Damaged(Arc<store::Error>),
     /// A part of the program failed in a way that it should not.
     #[error("internal error in {0}, please report it; nothing is lost, start it again")]
     Panicked(&'static str),
@@ -63,6 +67,7 @@ enum Over {
     Stop(StopSignal),
     Closed,
     Broken,
+    Damaged(Arc<store::Error>),
 }
 
 impl Daemon {
@@ -78,8 +83,8 @@ impl Daemon {
         let mut service = Service::new();
         service.ready();
         let over = {
-            let (closed, broken) = (delivery.closed(), delivery.broken());
-            tokio::pin!(closed, broken);
+            let (closed, broken, damaged) = (delivery.closed(), delivery.broken(), delivery.damaged());
+            tokio::pin!(closed, broken, damaged);
             let mut pulse = tokio::time::interval(Service::interval());
             loop {
                 tokio::select! {
@@ -91,6 +96,7 @@ impl Daemon {
                     }
                     () = &mut closed => break Over::Closed,
                     () = &mut broken => break Over::Broken,
+                    error = &mut damaged => break Over::Damaged(error),
                     _ = pulse.tick() => {
                         let slowest = delivery.slowest_turn().max(turns.since());
                         service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest);
@@ -114,6 +120,7 @@ impl Daemon {
                 tracing::info!(grace_s = GRACE.as_secs(), "stopping; what is in flight may end");
                 Ok(Ended::Stopped(signal))
             }
+            Over::Damaged(error) => Err(RunError::Damaged(error)),
             Over::Broken => Err(RunError::Panicked("delivery")),
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
@@ -143,6 +150,7 @@ fn outcome(ended: Result<Result<Ending, Trouble>, tokio::task::JoinError>) -> Re
 /// Everything was read: what is due now is delivered, what must wait is left.
 async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
     tokio::select! {
+        error = delivery.damaged() => Err(RunError::Damaged(error)),
         idle = delivery.idle() => Ok(Ended::CaughtUp { work_left: idle? }),
         stopped = stop.wait_for(|stop| *stop != Stop::No) => {
             let signal = stopped.map_or(None, |stop| stop.signal());

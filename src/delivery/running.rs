@@ -43,6 +43,7 @@ pub struct Delivery {
     loops: JoinSet<Drained>,
     settler: tokio::task::JoinHandle<()>,
     settler_turns: Turns,
+    damaged: watch::Receiver<Option<Arc<Error>>>,
 }
 
 #[derive(Debug)]
@@ -81,11 +82,19 @@ impl Delivery {
         let jitter = Arc::new(Jitter::seeded(jitter_seed));
         let (wake, woken) = watch::channel(0);
         let (stop, stopping) = watch::channel(None);
+        let (damage, damaged) = watch::channel(None);
         let settler_turns = Turns::new(&clock);
-        let (settler, settling) =
-            Settler::new(store.clone(), clock.clone(), Arc::clone(&jitter), stopping.clone(), settler_turns.clone());
+        let (settler, settling) = Settler::new(
+            store.clone(),
+            clock.clone(),
+            Arc::clone(&jitter),
+            stopping.clone(),
+            settler_turns.clone(),
+            damage.clone(),
+        );
         let settling = tokio::spawn(settling);
-        let shared = Shared { store: store.clone(), clock: clock.clone(), jitter, settler, wake: woken, stopping };
+        let shared =
+            Shared { store: store.clone(), clock: clock.clone(), jitter, settler, wake: woken, stopping, damage };
         let alone = setups.len() == 1;
         let mut loops = JoinSet::new();
         let mut sinks = Vec::new();
@@ -98,7 +107,7 @@ impl Delivery {
             loops.spawn(supervisor.run());
             sinks.push(Running { id, published, turns });
         }
-        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_turns })
+        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_turns, damaged })
     }
 
     /// For ingest.
@@ -147,6 +156,22 @@ impl Delivery {
                 std::future::pending::<()>().await;
             }
             select_all(ends).await;
+        }
+    }
+
+    /// Resolves with what is wrong when the state turns out to be damaged: nothing can be delivered from it any more.
+    pub fn damaged(&self) -> impl Future<Output = Arc<Error>> + Send + 'static {
+        let mut damaged = self.damaged.clone();
+        async move {
+            loop {
+                let found = damaged.borrow_and_update().clone();
+                match found {
+                    Some(error) => return error,
+                    // All loops have ended otherwise: that is not for us to tell.
+                    None if damaged.changed().await.is_err() => std::future::pending().await,
+                    None => {}
+                }
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::store::{Settlement, Store};
+use crate::store::{Error, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Turns};
 
@@ -46,10 +46,11 @@ impl Settler {
         jitter: Arc<Jitter>,
         stopping: watch::Receiver<Option<Instant>>,
         turns: Turns,
+        damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         // Bounded by the workers, each of which waits for its settlement.
         let (jobs, inbox) = mpsc::unbounded_channel();
-        let writer = Writer { store, clock, jitter, stopping, turns };
+        let writer = Writer { store, clock, jitter, stopping, turns, damage };
         (Self { jobs }, writer.run(inbox))
     }
 
@@ -67,6 +68,7 @@ struct Writer {
     jitter: Arc<Jitter>,
     stopping: watch::Receiver<Option<Instant>>,
     turns: Turns,
+    damage: watch::Sender<Option<Arc<Error>>>,
 }
 
 impl Writer {
@@ -114,6 +116,11 @@ impl Writer {
                 Err(_) if settlements.is_empty() => return,
                 Err(error) => {
                     failures += 1;
+                    if !error.is_passing() {
+                        self.damage.send_replace(Some(Arc::new(error)));
+                        self.pause(failures).await;
+                        continue;
+                    }
                     if failures == 1 {
                         tracing::error!(
                             error = %error,

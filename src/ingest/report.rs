@@ -14,6 +14,8 @@ pub enum Condition {
     Waiting(&'static str),
     /// The API does not answer, or not with pages; why.
     Failing(String),
+    /// The state takes nothing more at the moment; why.
+    NoRoom(String),
     /// No key is accepted; the API's last word.
     NoKey(String),
 }
@@ -41,6 +43,7 @@ impl Report {
             Condition::Polling => "polling".to_owned(),
             Condition::Waiting(why) => (*why).to_owned(),
             Condition::Failing(why) => format!("the API cannot be polled: {why}"),
+            Condition::NoRoom(why) => format!("not polling: {why}"),
             Condition::NoKey(why) => format!("no API key is accepted: {why}"),
         }
     }

@@ -7,7 +7,9 @@ use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBe
 
 use super::error::Error;
 use super::release::Releasing;
+use super::soundness;
 use super::spool::Spool;
+use super::sum::{self, Sum};
 use crate::domain::{
     Class, Coverage, Cursor, Insert, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
 };
@@ -25,17 +27,19 @@ impl Spool {
         let marks = self
             .connection
             .prepare_cached(
-                "SELECT frontier, watermark, anchor, start_instant, next_seq, next_walk FROM coverage WHERE one = 1",
+                "SELECT frontier, watermark, anchor, start_instant, next_seq, next_walk, sum FROM coverage WHERE one = 1",
             )?
             .query_row([], |row| {
-                Ok(Marks {
+                let marks = Marks {
                     frontier: UnixMs(row.get(0)?),
                     watermark: UnixMs(row.get(1)?),
                     anchor: UnixMs(row.get(2)?),
                     start_instant: UnixMs(row.get(3)?),
                     next_seq: Seq(row.get(4)?),
                     next_walk: WalkId(row.get(5)?),
-                })
+                };
+                sum::verify(row.get(6)?, Sum::of_marks(&marks), || "coverage".to_owned())?;
+                Ok(marks)
             })
             .optional()?;
         let Some(marks) = marks else { return Ok(None) };
@@ -105,18 +109,27 @@ impl Spool {
         count().map(i64::unsigned_abs).map_err(|error| self.explain(error))
     }
 
-    /// Runs `work` in one write transaction; an error rolls it back.
+    /// Runs `work` in one write transaction, and counts it if it changed anything; an error rolls it back.
     pub(super) fn transaction<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
+        let mut counted = None;
         let result =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+                let before = transaction.total_changes();
                 let value = work(&transaction)?;
+                if transaction.total_changes() != before {
+                    counted = Some(soundness::count(&transaction)?);
+                }
                 transaction.commit()?;
                 Ok(value)
             });
-        result.map_err(|error| self.explain(error))
+        let value = result.map_err(|error| self.explain(error))?;
+        if let (Some(count), Some(mark)) = (counted, &mut self.mark) {
+            mark.set(count);
+        }
+        Ok(value)
     }
 }
 
@@ -136,8 +149,9 @@ fn apply(releasing: Releasing<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Resul
         }
         StoreOp::Advance(marks) => transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO coverage (one, frontier, watermark, anchor, start_instant, next_seq, next_walk)
-                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR REPLACE INTO coverage (one, frontier, watermark, anchor, start_instant, next_seq, next_walk,
+                                                  sum)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 marks.frontier.0,
@@ -145,7 +159,8 @@ fn apply(releasing: Releasing<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Resul
                 marks.anchor.0,
                 marks.start_instant.0,
                 marks.next_seq.0,
-                marks.next_walk.0
+                marks.next_walk.0,
+                Sum::of_marks(marks)
             ])
             .map(drop),
         StoreOp::Count(anomaly) => transaction
@@ -168,8 +183,8 @@ fn store_row(transaction: &Transaction<'_>, insert: &Insert, now: UnixMs) -> rus
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
     transaction
         .prepare_cached(
-            "INSERT INTO message (seq, id, time, ingested, standing, held_by, stored_at, raw, number)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO message (seq, id, time, ingested, standing, held_by, stored_at, raw, number, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             seq.0,
@@ -180,7 +195,8 @@ fn store_row(transaction: &Transaction<'_>, insert: &Insert, now: UnixMs) -> rus
             held_by.map(|walk| walk.0),
             now.0,
             raw,
-            number
+            number,
+            raw.map(|raw| Sum::of_message(&row.id, row.time.0, raw))
         ])
         .map(drop)
 }
@@ -214,7 +230,7 @@ fn put_walk(transaction: &Transaction<'_>, walk: &Walk) -> rusqlite::Result<()> 
     };
     let trail: Vec<&str> = walk.trail.iter().map(|cursor| cursor.0.as_str()).collect();
     let trail = serde_json::to_string(&trail).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let values: [&dyn ToSql; 14] = [
+    let values: [&dyn ToSql; 15] = [
         &walk.id.0,
         &kind,
         &sweep_floor.map(|at| at.0),
@@ -229,12 +245,13 @@ fn put_walk(transaction: &Transaction<'_>, walk: &Walk) -> rusqlite::Result<()> 
         &walk.progress.empty_answers,
         &walk.progress.restarts,
         &walk.progress.since.map(|at| at.0),
+        &Sum::of_walk(walk),
     ];
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO walk (id, kind, sweep_floor, streaming, cursor, trail, floor, opened_seq, opened_at,
-                                          lowest, failures, empty_answers, restarts, since)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                          lowest, failures, empty_answers, restarts, since, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(values)
         .map(drop)
@@ -252,7 +269,7 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     };
     let trail: Vec<String> = serde_json::from_str(row.get_ref("trail")?.as_str()?)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
-    Ok(Walk {
+    let walk = Walk {
         id: WalkId(row.get("id")?),
         kind,
         cursor: row.get::<_, Option<String>>("cursor")?.map(Cursor),
@@ -267,5 +284,7 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
             restarts: row.get("restarts")?,
             since: row.get::<_, Option<i64>>("since")?.map(UnixMs),
         },
-    })
+    };
+    sum::verify(row.get("sum")?, Sum::of_walk(&walk), || format!("walk {}", walk.id.0))?;
+    Ok(walk)
 }

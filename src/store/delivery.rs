@@ -10,6 +10,7 @@ use rusqlite::{Row as SqlRow, params};
 use super::error::Error;
 use super::release::{Recipient, Wants, class_number};
 use super::spool::Spool;
+use super::sum::{self, Sum};
 use crate::domain::{Class, Outcome, Seq, UnixMs};
 
 /// Names a sink in the store; a sink keeps it for ever.
@@ -89,7 +90,8 @@ pub struct Chunk {
 }
 
 /// What a claim is made of; see [`claim`].
-const CLAIM: &str = "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms
+const CLAIM: &str = "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms,
+           m.time, m.sum
     FROM delivery AS d JOIN message AS m ON m.seq = d.seq";
 
 impl Spool {
@@ -277,12 +279,14 @@ fn take(mut rows: rusqlite::Rows<'_>, chunk: Chunk, wanted: impl Fn(Seq) -> bool
 }
 
 fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
+    let (id, raw) = (row.get::<_, String>(3)?, row.get::<_, String>(4)?);
+    sum::verify(row.get(9)?, Sum::of_message(&id, row.get(8)?, &raw), || format!("message {id:?}"))?;
     Ok(Claim {
         seq: Seq(row.get(0)?),
         release_no: row.get(1)?,
         class: if row.get::<_, i64>(2)? == 0 { Class::Live } else { Class::Backfill },
-        id: row.get(3)?,
-        raw: row.get::<_, String>(4)?.into_boxed_str(),
+        id,
+        raw: raw.into_boxed_str(),
         attempts: row.get(5)?,
         first_attempt: row.get::<_, Option<i64>>(6)?.map(UnixMs),
         paused: Duration::from_millis(row.get::<_, i64>(7)?.unsigned_abs()),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::access;
+
 /// Why the store could not do what it was asked. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,7 +34,7 @@ pub enum Error {
         known: i64,
     },
     /// The file is not what a relay wrote. It is left as it is.
-    #[error("{file} is damaged: {what}; it was left as it is")]
+    #[error("{file} is damaged: {what}; it was left as it is (`joltsms-relay state export` saves what is readable)")]
     Damaged {
         /// The state file.
         file: PathBuf,
@@ -40,7 +42,7 @@ pub enum Error {
         what: String,
     },
     /// The operating system refused.
-    #[error("cannot {doing} {path}: {source}")]
+    #[error("cannot {doing} {path}: {source}{}", access::hint(path, source.kind()))]
     Io {
         /// A verb: "create", "open", "lock".
         doing: &'static str,

@@ -15,7 +15,8 @@ use rusqlite::{OpenFlags, params};
 use super::delivery::SinkId;
 use super::error::Error;
 use super::operator::{Pause, Selection};
-use super::spool::{Spool, check_header, connect};
+use super::soundness;
+use super::spool::{Spool, connect};
 use crate::domain::{Marks, Seq, UnixMs, Unread, Walk, WalkKind};
 
 /// The state as it was at one moment.
@@ -91,7 +92,7 @@ impl Look {
     pub fn at(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
         match fs::metadata(&file) {
-            Ok(_) => check_header(&file)?,
+            Ok(_) => soundness::check_header(&file, false)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
@@ -103,7 +104,7 @@ impl Look {
             true => connect(Path::new(&immutable_uri(&file)), flags | OpenFlags::SQLITE_OPEN_URI, &file)?,
             false => connect(&file, flags, &file)?,
         };
-        let spool = Spool { connection, file, recipients: Arc::default() };
+        let spool = Spool { connection, file, recipients: Arc::default(), mark: None };
         spool.begin_looking()?;
         Ok(Some(Self { spool, running, _role: role.filter(|_| immutable) }))
     }
@@ -143,14 +144,20 @@ impl Spool {
     pub fn open_beside(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
         match fs::metadata(&file) {
-            Ok(_) => check_header(&file)?,
+            Ok(_) => soundness::check_header(&file, true)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let spool = Self { connection: connect(&file, flags, &file)?, file, recipients: Arc::default() };
-        spool.check_current()?;
+        let counted = soundness::counted(dir)?;
+        let connection = connect(&file, flags, &file)?;
+        let mut spool = Self { connection, file, recipients: Arc::default(), mark: None };
+        spool.untouched(|spool| {
+            spool.check_current()?;
+            spool.check_count(counted)
+        })?;
         spool.configure()?;
+        spool.mark = Some(soundness::open_mark(dir)?);
         Ok(Some(spool))
     }
 

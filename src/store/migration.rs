@@ -11,7 +11,7 @@ use super::spool::Spool;
 const MIGRATIONS: [&str; 1] = [FROM_1];
 
 /// To format 2: numbers get keys, messages name theirs, sinks can be paused, deliveries can be undecided, dropped,
-/// replayed, and kept in the order of their numbers.
+/// replayed, and kept in the order of their numbers; checksums, which what is there gets when it is written again.
 const FROM_1: &str = "
 CREATE TABLE number_2 (
     key        INTEGER PRIMARY KEY,
@@ -24,6 +24,9 @@ DROP TABLE number;
 ALTER TABLE number_2 RENAME TO number;
 
 ALTER TABLE message ADD COLUMN number INTEGER;
+ALTER TABLE message ADD COLUMN sum INTEGER;
+ALTER TABLE coverage ADD COLUMN sum INTEGER;
+ALTER TABLE walk ADD COLUMN sum INTEGER;
 UPDATE message SET number = (
     SELECT key FROM number WHERE id = CASE WHEN json_valid(raw) THEN json_extract(raw, '$.numberId') END
 ) WHERE raw IS NOT NULL;

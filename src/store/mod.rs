@@ -6,19 +6,26 @@
 //! - No transaction is open during a network call: a function does its work and returns.
 //! - The store knows sinks by name only, and makes their delivery rows in the transaction that releases a message.
 
+mod access;
 mod account;
 mod coverage;
 mod delivery;
 mod error;
 mod handle;
 mod looking;
+mod mark;
 mod migration;
 mod operator;
 mod options;
 mod release;
 mod retention;
 mod schema;
+mod soundness;
+mod space;
 mod spool;
+mod sum;
+#[cfg(test)]
+mod tests;
 
 pub use account::Account;
 pub use delivery::{Chunk, Claim, Settlement, SinkId, SinkSetup, Waiting};
@@ -28,4 +35,6 @@ pub use looking::{DeadLetter, Look, SinkView};
 pub use operator::{Pause, Selection, Verdict};
 pub use options::{Keep, Options};
 pub use release::Wants;
+pub use retention::{Cutoffs, Dropped, Forgotten, Place};
+pub use space::Space;
 pub use spool::{RoleLock, Spool};

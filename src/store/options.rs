@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::UnixMs;
+
 /// Where the state lives and how long it is kept: `[state]` of the configuration, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -10,13 +12,29 @@ pub struct Options {
     pub dir: PathBuf,
     /// How long a message stays after every sink has it.
     pub keep_delivered: Keep,
+    /// How long a dead letter stays.
+    pub keep_dead: Keep,
+    /// So many bytes the state may take, the journal included: beyond them nothing new is read.
+    pub max_size: u64,
+    /// So many bytes must be free on its file system: with fewer nothing new is read.
+    pub min_free: u64,
 }
 
 /// A time to keep things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// This long, counted from the delivery.
+    /// This long, counted from the delivery, or from when it was given up.
     For(Duration),
     /// Until somebody removes them.
     Forever,
+}
+
+impl Keep {
+    /// What was settled before this instant goes; `None` = nothing does.
+    pub fn cutoff(self, now: UnixMs) -> Option<UnixMs> {
+        match self {
+            Self::For(keep) => Some(now.before(keep)),
+            Self::Forever => None,
+        }
+    }
 }

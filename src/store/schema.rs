@@ -12,6 +12,8 @@ pub(super) const VERSION: i64 = 2;
 
 /// Format 2. Times are milliseconds since the Unix epoch.
 pub(super) const SCHEMA: &str = "
+-- sum, here and below, is the checksum of what the row holds (store::sum); NULL where a row is older than format 2.
+
 -- One row once the first page was read; see domain::Coverage.
 CREATE TABLE coverage (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
@@ -20,7 +22,8 @@ CREATE TABLE coverage (
     anchor        INTEGER NOT NULL,
     start_instant INTEGER NOT NULL,
     next_seq      INTEGER NOT NULL,
-    next_walk     INTEGER NOT NULL
+    next_walk     INTEGER NOT NULL,
+    sum           INTEGER
 ) STRICT;
 
 -- Open walks; see domain::Walk. trail is a JSON array of cursors.
@@ -38,7 +41,8 @@ CREATE TABLE walk (
     failures      INTEGER NOT NULL,
     empty_answers INTEGER NOT NULL,
     restarts      INTEGER NOT NULL,
-    since         INTEGER
+    since         INTEGER,
+    sum           INTEGER
 ) STRICT;
 
 -- Every row that was met and is not forgotten. raw is NULL where the body is not kept (or never was);
@@ -54,7 +58,8 @@ CREATE TABLE message (
     release_no INTEGER,
     stored_at  INTEGER NOT NULL,
     raw        TEXT,
-    number     INTEGER
+    number     INTEGER,
+    sum        INTEGER
 ) STRICT;
 CREATE INDEX message_time ON message (time);
 CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NULL;
@@ -116,7 +121,7 @@ CREATE TABLE number (
     fetched_at INTEGER
 ) STRICT;
 
--- 'released' is the highest release_no ever given; 'anomaly.*' count what domain::Anomaly names.
+-- 'released' is the highest release_no ever given, 'commits' the number of transactions (store::mark); 'anomaly.*' count what domain::Anomaly names.
 CREATE TABLE counter (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

@@ -5,7 +5,7 @@
 //! `state.db` that is empty, cut or of another format was therefore not left so by a relay, and is refused untouched.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{Error, says_damaged};
+use super::mark::{self, Mark};
 use super::release::Recipient;
-use super::schema;
+use super::{schema, soundness};
 
 /// The state of one relay, opened for its only writer. Synchronous: see [`super::Store`] for use from tasks.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Spool {
     pub(super) file: PathBuf,
     /// Who gets what is released; see [`Spool::register_sinks`].
     pub(super) recipients: Arc<[Recipient]>,
+    /// Where its transactions are counted; a connection that only reads has none.
+    pub(super) mark: Option<Mark>,
 }
 
 /// Proof of being the only relay on a state directory; given up when dropped.
@@ -33,14 +36,11 @@ pub struct RoleLock {
 }
 
 /// How long a command that writes beside the daemon may be waited for.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A command that looks whether there is a relay holds the lock for a moment: it is tried again so often.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-
-/// Up to this size the whole file is checked at every start; beyond it only what is read.
-const FULL_CHECK_BYTES: u64 = 16 << 20;
 
 impl RoleLock {
     /// Takes the role of the relay on `dir`, which is made (mode 0700) if it is missing.
@@ -75,16 +75,22 @@ impl Spool {
     /// [`Error::Newer`] and [`Error::Damaged`] leave the file as it is; [`Error::Io`] and [`Error::Sqlite`] may pass.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         make_dir(dir)?;
-        let file = dir.join("state.db");
+        let (file, journal) = (dir.join("state.db"), dir.join("state.db-wal"));
         match fs::metadata(&file) {
-            Ok(_) => check_header(&file)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => create(dir, &file)?,
+            Ok(_) => soundness::check_header(&file, true)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                soundness::check_absence(&file, &journal)?;
+                create(dir, &file)?;
+            }
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
+        // Another process may be writing: what was counted before the state is looked at is there by then.
+        let counted = soundness::counted(dir)?;
         // Looked at before anything is set: some settings are kept in the file, which may not be ours.
-        let mut spool = Self { connection: open(&file)?, file, recipients: Arc::default() };
-        let format = spool.check()?;
+        let mut spool = Self { connection: open(&file)?, file, recipients: Arc::default(), mark: None };
+        let format = spool.untouched(|spool| spool.check(counted))?;
         spool.configure()?;
+        spool.mark = Some(soundness::open_mark(dir)?);
         spool.migrate(format)?;
         Ok(spool)
     }
@@ -94,59 +100,25 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::open`].
     pub fn another(&self) -> Result<Self, Error> {
-        let spool = Self { connection: open(&self.file)?, file: self.file.clone(), recipients: Arc::default() };
+        let (connection, file) = (open(&self.file)?, self.file.clone());
+        let spool = Self { connection, file, recipients: Arc::default(), mark: None };
         spool.configure()?;
         Ok(spool)
+    }
+
+    /// The state directory.
+    pub(super) fn dir(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+
+    /// SQLite's journal.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.dir().join("state.db-wal")
     }
 
     /// Turns SQLite's answer into ours: damage is told from what may pass.
     pub(super) fn explain(&self, error: rusqlite::Error) -> Error {
         explain(&self.file, error)
-    }
-
-    /// Whether the file is of this very format; cheap.
-    pub(super) fn check_current(&self) -> Result<(), Error> {
-        match self.check_format()? {
-            schema::VERSION => Ok(()),
-            found => Err(Error::Older { file: self.file.clone(), found, known: schema::VERSION }),
-        }
-    }
-
-    /// Returns its format.
-    fn check(&self) -> Result<i64, Error> {
-        let version = self.check_format()?;
-        self.check_pages()?;
-        Ok(version)
-    }
-
-    fn check_format(&self) -> Result<i64, Error> {
-        let id = self.pragma("application_id")?;
-        let version = self.pragma("user_version")?;
-        if id != schema::APPLICATION_ID {
-            return Err(self.damaged("it is a database, but not one of joltsms-relay"));
-        }
-        if version > schema::VERSION {
-            return Err(Error::Newer { file: self.file.clone(), found: version, known: schema::VERSION });
-        }
-        if version < 1 {
-            return Err(self.damaged(format!("its state format is {version}")));
-        }
-        Ok(version)
-    }
-
-    fn check_pages(&self) -> Result<(), Error> {
-        let promised = self.pragma("page_count")?.saturating_mul(self.pragma("page_size")?);
-        let size = fs::metadata(&self.file).map_or(0, |found| found.len());
-        if size <= FULL_CHECK_BYTES && promised <= i64::try_from(FULL_CHECK_BYTES).unwrap_or(i64::MAX) {
-            let verdict: String = self
-                .connection
-                .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-                .map_err(|error| self.explain(error))?;
-            if verdict != "ok" {
-                return Err(self.damaged(verdict));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn configure(&self) -> Result<(), Error> {
@@ -160,18 +132,18 @@ impl Spool {
         Ok(())
     }
 
-    fn pragma(&self, name: &str) -> Result<i64, Error> {
+    pub(super) fn pragma(&self, name: &str) -> Result<i64, Error> {
         self.connection.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| self.explain(error))
-    }
-
-    fn damaged(&self, what: impl Into<String>) -> Error {
-        Error::Damaged { file: self.file.clone(), what: what.into() }
     }
 }
 
 fn explain(file: &Path, error: rusqlite::Error) -> Error {
     if says_damaged(&error) {
-        Error::Damaged { file: file.to_owned(), what: error.to_string() }
+        let what = match error {
+            rusqlite::Error::FromSqlConversionFailure(_, _, what) => what.to_string(),
+            error => error.to_string(),
+        };
+        Error::Damaged { file: file.to_owned(), what }
     } else {
         Error::Sqlite(error)
     }
@@ -183,20 +155,6 @@ fn make_dir(dir: &Path) -> Result<(), Error> {
         path: dir.to_owned(),
         source,
     })
-}
-
-/// SQLite takes an empty file for a new database, and would start over where a state was lost: that is refused here.
-pub(super) fn check_header(file: &Path) -> Result<(), Error> {
-    let mut header = [0_u8; 16];
-    let io = |source| Error::Io { doing: "read", path: file.to_owned(), source };
-    match File::open(file).map_err(io)?.read_exact(&mut header) {
-        Ok(()) if &header == b"SQLite format 3\0" => Ok(()),
-        Ok(()) => Err(Error::Damaged { file: file.to_owned(), what: "it is not a SQLite database".to_owned() }),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            Err(Error::Damaged { file: file.to_owned(), what: "it is cut off before its header ends".to_owned() })
-        }
-        Err(error) => Err(io(error)),
-    }
 }
 
 fn create(dir: &Path, file: &Path) -> Result<(), Error> {
@@ -224,6 +182,7 @@ fn create(dir: &Path, file: &Path) -> Result<(), Error> {
         ))
         .map_err(sqlite)?;
     connection.close().map_err(|(_, error)| sqlite(error))?;
+    Mark::remove(dir).map_err(io("remove", &dir.join(mark::NAME)))?;
     fs::rename(&draft, file).map_err(io("rename", &draft))?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("flush", dir))
 }

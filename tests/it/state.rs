@@ -150,25 +150,45 @@ fn a_damaged_state_is_refused_and_left_alone() {
     });
 }
 
-#[test]
-fn a_cut_journal_loses_no_message() {
-    let scene = Scene::new();
+/// A relay that was killed: what it did last is in its journal.
+fn killed(scene: &Scene) {
     scene.add_past(25);
     let mut relay = scene.setup_from_beginning().start();
     relay.ids(25);
+    scene.wait_until(|_| scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'") == 25);
     relay.kill();
-    // What a power cut may leave of what was written last.
+    assert!(fs::metadata(scene.dir().join("state/state.db-wal")).unwrap().len() > 0);
+}
+
+#[test]
+fn a_journal_that_lost_its_end_is_refused_and_left_alone() {
+    let scene = Scene::new();
+    killed(&scene);
     let journal = scene.dir().join("state/state.db-wal");
     let bytes = fs::read(&journal).unwrap();
-    assert!(!bytes.is_empty());
-    fs::write(&journal, &bytes[..bytes.len() / 2 + 7]).unwrap();
+    let cut = &bytes[..bytes.len() / 2 + 7];
+    fs::write(&journal, cut).unwrap();
+    refuses(&scene, "transactions are missing, as if its journal state.db-wal had been cut off");
+    assert!(fs::read(&journal).unwrap() == cut, "left byte for byte as it was");
+    // Whoever decides to go on without them: the API is asked again for whatever the file does not tell any more.
+    fs::remove_file(scene.dir().join("state/state.mark")).unwrap();
     let id = scene.add();
     let mut relay = scene.setup_from_beginning().start();
-    // The API is asked again for whatever the file does not tell any more.
     let settled = "SELECT count(*) FROM delivery WHERE state = 'delivered'";
     wait_until("every message", || scene.count(settled) == 26, || relay.log());
     assert!(relay.stop().success());
     assert!(relay.rest().iter().any(|line| id_of(line) == id));
+}
+
+#[test]
+fn a_state_that_is_gone_but_for_its_journal_is_refused() {
+    let scene = Scene::new();
+    killed(&scene);
+    fs::remove_file(scene.dir().join("state/state.db")).unwrap();
+    let (code, stdout, log) = scene.setup_from_beginning().output();
+    assert_eq!((code, stdout.as_str()), (65, ""), "{log}");
+    assert!(log.contains("it is gone, but its journal state.db-wal is there"), "{log}");
+    assert!(!scene.dir().join("state/state.db").exists(), "nothing was made in its place");
 }
 
 #[test]

@@ -22,8 +22,9 @@ fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> 
         (Section::Log, "keep_files") | (Section::Sink, "concurrency") => ("3", "3"),
         (Section::Api | Section::Sink, "timeout" | "connect_timeout" | "retry.initial" | "retry.max")
         | (Section::Poll, "interval" | "start" | "lookback" | "sweep_interval")
-        | (Section::State, "keep_delivered")
+        | (Section::State, "keep_delivered" | "keep_dead")
         | (Section::Sink, "retry.give_up_after") => ("\"9s\"", "9s"),
+        (Section::State, "max_size" | "min_free") => ("\"99MiB\"", "99MiB"),
         (Section::State | Section::Log, "dir") => ("\"/d\"", "/d"),
         (Section::Log, "level") => ("\"debug\"", "debug"),
         (Section::Log, "format") => ("\"json\"", "json"),

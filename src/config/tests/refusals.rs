@@ -124,7 +124,11 @@ fn each_mistake_in_a_file_has_its_message() {
         ("[sinks.CRM]\ntype = \"stdout\"", 1, "`CRM` cannot be the name of a sink: the name of a sink has 1 to 64"),
         // Later versions.
         ("[admin]\nlisten = \"x\"", 1, "[admin] is not supported by this version of joltsms-relay (0.1.0)"),
-        ("[state]\nmax_size = \"1GiB\"", 2, "`state.max_size` is not supported by this version"),
+        ("[state]\nmax_size = \"1MiB\"", 2, "`state.max_size` = \"1MiB\" is too small; the least is 16.0 MiB"),
+        ("[state]\nmax_size = \"2000TiB\"", 2, "`state.max_size` = \"2000TiB\" is too large; the most is 1.0 PiB"),
+        ("[state]\nmin_free = \"much\"", 2, "`state.min_free` = \"much\" is not a size"),
+        ("[state]\nmin_free = 64", 2, "`state.min_free` must be a size in quotes, such as \"1GiB\", not a number"),
+        ("[state]\nkeep_dead = \"never\"", 2, "`state.keep_dead` = \"never\" is not a duration"),
         (&format!("{http}[sinks.crm.filter]\nto = 1"), 4, "`sinks.crm.filter` is not supported by this version"),
         // Types.
         ("api = 5", 1, "[api] must be a table, not an integer"),

@@ -32,7 +32,7 @@ use crate::delivery::status::{Held, Published, SinkStatus};
 use crate::domain::{PauseReason, UnixMs};
 use crate::formats::Format;
 use crate::sinks::Sink;
-use crate::store::{SinkId, Store};
+use crate::store::{Error, SinkId, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub(super) wake: watch::Receiver<u64>,
     /// Once the daemon stops: until when deliveries may end.
     pub(super) stopping: watch::Receiver<Option<Instant>>,
+    /// Where it is told that the state is damaged.
+    pub(super) damage: watch::Sender<Option<Arc<Error>>>,
 }
 
 /// What is the sink's own.

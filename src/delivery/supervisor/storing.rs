@@ -1,5 +1,6 @@
 //! What a sink's loop asks of the store, and how it takes a refusal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
@@ -65,6 +66,12 @@ impl Supervisor {
                     tracing::info!(sink.name = self.identity.name, "the state can be read again");
                 }
                 Some(value)
+            }
+            Err(error) if !error.is_passing() => {
+                // Whoever runs all this ends it; until then nothing is read any more.
+                self.store_again_at = Some(self.now() + TRIES.max);
+                self.shared.damage.send_replace(Some(Arc::new(error)));
+                None
             }
             Err(error) => {
                 self.store_failures = self.store_failures.saturating_add(1);

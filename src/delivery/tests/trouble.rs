@@ -44,6 +44,19 @@ async fn a_store_that_cannot_be_read_is_asked_again_with_growing_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_is_not_what_was_stored_is_never_sent() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(3, Class::Live).await;
+    world.second_connection().execute("UPDATE message SET raw = '{}' WHERE id = 'm2'", []).unwrap();
+    let receiver = Receiver::healthy(&world);
+    let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
+    let error = tokio::time::timeout(MINUTE, delivery.damaged()).await.unwrap();
+    assert!(error.to_string().contains("message \"m2\" is not what was stored"), "{error}");
+    assert_eq!(receiver.attempts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn gone_pauses_the_sink_and_keeps_its_messages() {
     let world = World::new();
     world.register(&["crm"]).await;

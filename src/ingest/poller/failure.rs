@@ -35,7 +35,7 @@ impl<F: Feed> Poller<F> {
             self.head.due = now + wait;
         }
         self.background.due = self.background.due.max(Some(now + wait));
-        self.set_condition(Condition::Failing(error.to_string()));
+        self.set_condition(Condition::NoRoom(error.to_string()));
         tracing::debug!(is_head, wait_s = wait.as_secs_f64(), "waiting for the disk");
         self.stale = Some(now);
         let gives_up = self.mode == Mode::Once && failures >= ONCE_PATIENCE;

@@ -1,53 +1,164 @@
 //! Housekeeping: the watermark rises, and what nobody needs any more goes.
+//!
+//! It comes once a minute, in steps of one short transaction each. After a burst many steps are needed; they come with
+//! pauses, so that delivery has the store most of the time.
 
 use std::time::Duration;
 
 use super::{Poller, Trouble};
-use crate::domain::WalkId;
-use crate::ingest::coverage::Now;
+use crate::domain::{Seq, UnixMs, WalkId};
 use crate::ingest::feed::Feed;
-use crate::store::{self, Keep};
+use crate::store::{self, Cutoffs, Place, Spool};
+use crate::time::Instant;
 
 /// Watermark, forgetting and retention.
-pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
-impl<F: Feed> Poller<F> {
-    /// Raises the watermark, and lets go of what nobody needs.
-    pub(super) async fn keep_house(&mut self) -> Result<(), Trouble> {
-        let at = self.clock.monotonic();
-        self.housekeeping.due = at + HOUSEKEEPING;
-        if self.stale.is_some() || self.head.last_poll.is_none() {
-            return Ok(());
-        }
-        let now = self.estimated_now(at);
-        match self.tidy(now).await {
-            Err(error) if error.is_passing() => {
-                tracing::warn!(%error, "old messages could not be removed; trying again in a minute");
-                self.stale = Some(at);
-                Ok(())
-            }
-            result => Ok(result?),
+/// Between steps, each of which looks at 500 messages: a million is done in a few minutes.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A round goes on where the last one ended. This often it begins at the oldest message again, for what was settled late.
+const FROM_THE_START: Duration = Duration::from_secs(3600);
+
+/// At the end of a one-shot command so many steps are made at most, without pauses.
+const STEPS_OF_ONCE: usize = 100;
+
+/// What is done now and then, and how far it has come.
+pub(super) struct Housekeeping {
+    pub(super) due: Instant,
+    /// When the next round begins.
+    round: Instant,
+    from_the_start: Instant,
+    /// Where the round goes on; `None` = that part of it is done.
+    drop_after: Option<Seq>,
+    forget_after: Option<Place>,
+    /// Where the next round begins.
+    dropped_to: Seq,
+    forgotten_to: Place,
+    /// There is more to do at once.
+    pub(super) has_more: bool,
+    /// When a long catch-up was told of.
+    pub(super) said: Instant,
+}
+
+impl Housekeeping {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            due: now + HOUSEKEEPING,
+            round: now + HOUSEKEEPING,
+            from_the_start: now,
+            drop_after: None,
+            forget_after: None,
+            dropped_to: Seq(0),
+            forgotten_to: Place::START,
+            has_more: false,
+            said: now,
         }
     }
 
-    pub(super) async fn tidy(&mut self, now: Now) -> Result<(), store::Error> {
-        let step = self.state.raise_watermark(&self.rules, now);
-        self.commit(step, now.local).await?;
-        let after = self.housekeeping.after;
-        if let Keep::For(keep) = self.keep_delivered {
-            let cutoff = now.local.before(keep);
-            let next = self.store.write(move |spool| spool.drop_delivered(cutoff, after)).await?;
-            self.housekeeping.after = next.unwrap_or_default();
+    /// A round from the oldest message on begins at once.
+    pub(super) fn begin_again(&mut self, now: Instant) {
+        (self.due, self.round, self.from_the_start) = (now, now, now);
+        self.has_more = true;
+    }
+
+    /// Begins a round, if it is time for one.
+    fn begin(&mut self, now: Instant) -> bool {
+        let begins = now >= self.round;
+        if begins {
+            self.round = now + HOUSEKEEPING;
+            if now >= self.from_the_start {
+                self.from_the_start = now + FROM_THE_START;
+                (self.dropped_to, self.forgotten_to) = (Seq(0), Place::START);
+            }
+            (self.drop_after, self.forget_after) = (Some(self.dropped_to), Some(self.forgotten_to));
         }
-        if let Some(watermark) = self.state.coverage.as_ref().map(|coverage| coverage.marks.watermark) {
+        begins
+    }
+}
+
+impl<F: Feed> Poller<F> {
+    /// Makes the next step, if one is due.
+    pub(super) async fn keep_house(&mut self) -> Result<(), Trouble> {
+        let at = self.clock.monotonic();
+        if self.stale.is_some() {
+            self.housekeeping.due = at + HOUSEKEEPING;
+            return Ok(());
+        }
+        match self.tidy(at).await {
+            Ok(()) => {
+                let due = if self.housekeeping.has_more { at + PAUSE } else { self.housekeeping.round };
+                self.housekeeping.due = due;
+                Ok(())
+            }
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, "old messages could not be removed; trying again in a minute");
+                self.stale = Some(at);
+                self.housekeeping.has_more = false;
+                self.housekeeping.due = at + HOUSEKEEPING;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What a one-shot command does before it ends: it may never live for a minute.
+    pub(super) async fn keep_house_once(&mut self) -> Result<(), Trouble> {
+        self.housekeeping.begin_again(self.clock.monotonic());
+        for _ in 0..STEPS_OF_ONCE {
+            if !self.housekeeping.has_more {
+                break;
+            }
+            self.keep_house().await?;
+        }
+        Ok(())
+    }
+
+    async fn tidy(&mut self, at: Instant) -> Result<(), store::Error> {
+        let begins = self.housekeeping.begin(at);
+        let now = self.estimated_now(at);
+        // Without an answer nobody knows the server's time.
+        if begins && self.head.last_poll.is_some() {
+            let step = self.state.raise_watermark(&self.rules, now);
+            self.commit(step, now.local).await?;
+            self.forget_closed_walks();
+        }
+        let cutoffs = Cutoffs {
+            delivered: if self.room.sheds { Some(UnixMs::MAX) } else { self.keep_delivered.cutoff(now.local) },
+            dead: self.keep_dead.cutoff(now.local),
+        };
+        if let Some(after) = self.housekeeping.drop_after {
+            let dropped = self.store.write(move |spool| spool.drop_settled(cutoffs, after)).await?;
+            if dropped.dead > 0 {
+                tracing::info!(dead_letters = dropped.dead, "dead letters went: state.keep_dead is over");
+            }
+            self.housekeeping.drop_after = dropped.next;
+            self.housekeeping.dropped_to = dropped.next.unwrap_or(self.housekeeping.dropped_to);
+        }
+        let watermark = self.state.coverage.as_ref().map(|coverage| coverage.marks.watermark);
+        if let (Some(watermark), Some(after)) = (watermark, self.housekeeping.forget_after) {
             let keep = self.rules.keep_newest;
-            self.store.write(move |spool| spool.forget_ids(watermark, keep)).await?;
+            let forgotten = self.store.write(move |spool| spool.forget_ids(watermark, keep, after)).await?;
+            self.housekeeping.forget_after = forgotten.next;
+            self.housekeeping.forgotten_to = forgotten.next.unwrap_or(self.housekeeping.forgotten_to);
+        } else {
+            self.housekeeping.forget_after = None;
         }
+        let short = self.room.shortage.is_some();
+        let gives_back = self.store.write(move |spool: &mut Spool| spool.give_back(short)).await?;
+        let Housekeeping { drop_after, forget_after, .. } = &self.housekeeping;
+        self.housekeeping.has_more = gives_back || drop_after.is_some() || forget_after.is_some();
+        if self.room.sheds || short {
+            self.room.stored = true;
+        }
+        Ok(())
+    }
+
+    fn forget_closed_walks(&mut self) {
         let open = |id: &WalkId| self.walk_cursor(*id).is_some();
         let closed: Vec<WalkId> = self.background.not_before.keys().copied().filter(|id| !open(id)).collect();
         for id in closed {
             self.background.not_before.remove(&id);
         }
-        Ok(())
     }
 }

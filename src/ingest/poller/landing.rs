@@ -165,6 +165,7 @@ impl<F: Feed> Poller<F> {
         }
         let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));
         self.store.write(move |spool| spool.commit(&ops, now)).await?;
+        self.room.stored = true;
         if releases {
             (self.released)();
         }

@@ -79,7 +79,10 @@ impl<F: Feed> Poller<F> {
     /// Sends what may leave now; returns when to look again.
     pub(super) fn start_requests(&mut self) -> Instant {
         let now = self.clock.monotonic();
-        let mut wake = (now + AT_LEAST_EVERY).min(self.housekeeping.due);
+        let mut wake = (now + AT_LEAST_EVERY).min(self.housekeeping.due).min(self.room_due());
+        if self.room.shortage.is_some() {
+            return wake;
+        }
         if self.head.flight.is_none() {
             if self.head.due > now {
                 wake = wake.min(self.head.due);

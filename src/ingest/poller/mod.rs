@@ -9,6 +9,7 @@ mod failure;
 mod house;
 mod landing;
 mod lanes;
+mod room;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -19,15 +20,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::failure::ONCE_PATIENCE;
-use self::house::HOUSEKEEPING;
+use self::house::Housekeeping;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
+use self::room::Room;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
 use super::report::{Condition, Report};
 use super::server_clock::ServerClock;
 use crate::api::Response;
 use crate::api::budget::Budget;
-use crate::domain::{Coverage, Seq, WalkId, WalkKind};
+use crate::domain::{Coverage, WalkId, WalkKind};
 use crate::store::{self, Keep, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
@@ -81,8 +83,8 @@ pub struct Parts<F> {
     pub rules: Rules,
     /// How long to poll.
     pub mode: Mode,
-    /// How long delivered messages are kept.
-    pub keep_delivered: Keep,
+    /// Where the state is, how large it may be, and how long things stay in it.
+    pub state: store::Options,
     /// The operator says that another key or address belongs to the account of the state.
     pub accept_account: bool,
     /// Called after messages were released. It says nothing else: whoever hears it looks for itself.
@@ -100,6 +102,7 @@ pub struct Poller<F> {
     rules: Rules,
     mode: Mode,
     keep_delivered: Keep,
+    keep_dead: Keep,
     accept_account: bool,
     released: Box<dyn Fn() + Send>,
     turns: Turns,
@@ -117,15 +120,8 @@ pub struct Poller<F> {
     head: HeadLane,
     background: BackgroundLane,
     housekeeping: Housekeeping,
+    room: Room,
     foreign_said: bool,
-}
-
-/// What is done now and then.
-struct Housekeeping {
-    due: Instant,
-    /// Where the search for bodies that are not needed any more goes on.
-    after: Seq,
-    said: Instant,
 }
 
 /// After a failure: a second, then twice as long each time, up to a minute.
@@ -137,7 +133,7 @@ const SAY: Duration = Duration::from_secs(10);
 impl<F: Feed> Poller<F> {
     /// A poller on the state in the store, which it loads when it runs.
     pub fn new(parts: Parts<F>) -> Self {
-        let Parts { feed, store, clock, budget, rules, mode, keep_delivered, accept_account, released, turns } = parts;
+        let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, released, turns } = parts;
         let now = clock.monotonic();
         let seed = clock.wall().0.unsigned_abs();
         let rules = match mode {
@@ -152,7 +148,8 @@ impl<F: Feed> Poller<F> {
             budget,
             rules,
             mode,
-            keep_delivered,
+            keep_delivered: options.keep_delivered,
+            keep_dead: options.keep_dead,
             accept_account,
             released,
             turns,
@@ -165,7 +162,8 @@ impl<F: Feed> Poller<F> {
             keys_tried: 0,
             head: HeadLane::new(now),
             background: BackgroundLane::default(),
-            housekeeping: Housekeeping { due: now + HOUSEKEEPING, after: Seq(0), said: now },
+            housekeeping: Housekeeping::new(now),
+            room: Room::new(&options, now),
             foreign_said: false,
         }
     }
@@ -189,6 +187,7 @@ impl<F: Feed> Poller<F> {
             }
             if self.mode == Mode::Once {
                 if self.is_caught_up() {
+                    self.keep_house_once().await?;
                     return Ok(Ending::CaughtUp);
                 }
                 if self.has_stalled_walk() {
@@ -196,6 +195,10 @@ impl<F: Feed> Poller<F> {
                 }
             }
             if let Some(ending) = self.reload().await? {
+                return Ok(ending);
+            }
+            self.look_at_room().await;
+            if let Some(ending) = self.gives_up_for_room() {
                 return Ok(ending);
             }
             let wake = match self.stale {

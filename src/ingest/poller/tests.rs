@@ -12,7 +12,7 @@ use crate::domain::{Cursor, More, Row, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::Answer;
-use crate::store::{Chunk, Keep, SinkId, SinkSetup, Store};
+use crate::store::{self, Chunk, Keep, SinkId, SinkSetup, Store};
 use crate::time::{Clock, Instant, Turns};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
@@ -58,6 +58,7 @@ struct World {
     clock: Clock,
     dir: tempfile::TempDir,
     requests: u32,
+    options: store::Options,
 }
 
 const BEGAN: UnixMs = UnixMs(1_700_000_000_000);
@@ -71,7 +72,14 @@ impl World {
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
         let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0 };
-        Self { double, store, clock, dir, requests: 120 }
+        let options = store::Options {
+            dir: dir.path().to_owned(),
+            keep_delivered: Keep::Forever,
+            keep_dead: Keep::Forever,
+            max_size: 1 << 40,
+            min_free: 0,
+        };
+        Self { double, store, clock, dir, requests: 120, options }
     }
 
     fn poller(&self, mode: Mode) -> Poller<Double> {
@@ -83,7 +91,7 @@ impl World {
             budget: Budget::in_memory(limits),
             rules: Rules::new(Start::Beginning, Duration::from_secs(3600), Duration::from_secs(60)),
             mode,
-            keep_delivered: Keep::Forever,
+            state: self.options.clone(),
             accept_account: false,
             released: Box::new(|| ()),
             turns: Turns::new(&self.clock),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::feed::{Answer, Entry, Feed, World};
 use super::random::Random;
 use super::{Begin, LOOKBACK, MARGIN, SWEEP};
-use crate::domain::{Class, Coverage, Cursor, More, Outcome, Row, Start, UnixMs, Walk, WalkId, WalkKind};
+use crate::domain::{Class, Coverage, Cursor, More, Outcome, Row, Seq, Start, UnixMs, Walk, WalkId, WalkKind};
 use crate::ingest::coverage::rules::Broken;
 use crate::ingest::coverage::{Next, Now, Page, Rules, Setback, State, Step};
-use crate::store::{Chunk, Settlement, SinkId, SinkSetup, Spool};
+use crate::store::{Chunk, Cutoffs, Place, Settlement, SinkId, SinkSetup, Spool};
 
 pub(super) struct Relay {
     rules: Rules,
@@ -196,8 +196,12 @@ impl Relay {
         self.carry_out(feed, step, now, None);
         if let Some(coverage) = &self.state.coverage {
             let (watermark, keep) = (coverage.marks.watermark, self.rules.keep_newest);
-            self.spool().drop_delivered(UnixMs(feed.now - 3), crate::domain::Seq(0)).unwrap();
-            while self.spool().forget_ids(watermark, keep).unwrap() > 0 {}
+            let cutoffs = Cutoffs { delivered: Some(UnixMs(feed.now - 3)), dead: None };
+            self.spool().drop_settled(cutoffs, Seq(0)).unwrap();
+            let mut place = Some(Place::START);
+            while let Some(after) = place {
+                place = self.spool().forget_ids(watermark, keep, after).unwrap().next;
+            }
         }
     }
 

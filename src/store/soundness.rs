@@ -1,0 +1,188 @@
+//! Whether a state file is whole. Asked before anything is changed: a file that is not is left byte for byte as it was.
+//!
+//! What is found at every start: a header that is not ours, a format that is newer, transactions that were acknowledged
+//! and are missing ([`super::mark`]), marks and walks that changed ([`super::sum`]). What is found in the whole of a small
+//! file at every start, and in a large one when it is read: pages, indexes and messages that changed.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::error::Error;
+use super::mark::{self, Mark};
+use super::schema;
+use super::spool::Spool;
+use super::sum::{self, Sum};
+
+/// Up to this size the whole file is checked at every start. Beyond it a start would take too long.
+const FULL_CHECK_BYTES: u64 = 16 << 20;
+
+/// SQLite takes an empty file for a new database, and would start over where a state was lost: that is refused here. So is
+/// a file that is `to_write` and could be read only.
+pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
+    let mut header = [0_u8; 16];
+    let io = |doing| move |source| Error::Io { doing, path: file.to_owned(), source };
+    let mut opened = OpenOptions::new().read(true).write(to_write).open(file).map_err(io("open"))?;
+    match opened.read_exact(&mut header) {
+        Ok(()) if &header == b"SQLite format 3\0" => Ok(()),
+        Ok(()) => Err(damaged(file, "it is not a SQLite database")),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(damaged(file, "it is cut off before its header ends"))
+        }
+        Err(error) => Err(io("read")(error)),
+    }
+}
+
+/// A journal without its file belongs to a state that was lost. SQLite would play it into a new one.
+pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
+    match fs::metadata(journal) {
+        Ok(found) if found.len() > 0 => Err(damaged(
+            file,
+            "it is gone, but its journal state.db-wal is there; put it back, or remove the journal too to begin anew",
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl Spool {
+    /// Looks at everything that can be looked at quickly; see the module. `counted` is how many transactions it must have.
+    /// Returns its format.
+    ///
+    /// # Errors
+    /// [`Error::Newer`], [`Error::Damaged`], or what may pass. The file was not changed.
+    pub(super) fn check(&self, counted: i64) -> Result<i64, Error> {
+        let version = self.check_format()?;
+        self.check_count(counted)?;
+        let promised = self.pragma("page_count")?.saturating_mul(self.pragma("page_size")?).unsigned_abs();
+        let size = fs::metadata(&self.file).map_or(0, |found| found.len());
+        if size.max(promised) <= FULL_CHECK_BYTES {
+            self.check_pages()?;
+            if version > 1 {
+                self.check_messages()?;
+            }
+        }
+        if version > 1 {
+            self.load_coverage()?;
+        }
+        Ok(version)
+    }
+
+    /// Whether the file is of this very format; cheap.
+    pub(super) fn check_current(&self) -> Result<(), Error> {
+        match self.check_format()? {
+            schema::VERSION => Ok(()),
+            found => Err(Error::Older { file: self.file.clone(), found, known: schema::VERSION }),
+        }
+    }
+
+    fn check_format(&self) -> Result<i64, Error> {
+        let id = self.pragma("application_id")?;
+        let version = self.pragma("user_version")?;
+        if id != schema::APPLICATION_ID {
+            return Err(self.damaged("it is a database, but not one of joltsms-relay"));
+        }
+        if version > schema::VERSION {
+            return Err(Error::Newer { file: self.file.clone(), found: version, known: schema::VERSION });
+        }
+        if version < 1 {
+            return Err(self.damaged(format!("its state format is {version}")));
+        }
+        Ok(version)
+    }
+
+    /// Looks at the file without changing it: if `look` refuses it and it is closed, its journal stays beside it.
+    pub(super) fn untouched<T>(&self, look: impl FnOnce(&Self) -> Result<T, Error>) -> Result<T, Error> {
+        let hold = |hold| {
+            let set = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, hold);
+            set.map(drop).map_err(|error| self.explain(error))
+        };
+        // Without a journal there is nothing to hold, and an empty one need not be left behind.
+        hold(fs::metadata(self.journal()).is_ok_and(|found| found.len() > 0))?;
+        let found = look(self)?;
+        hold(false)?;
+        Ok(found)
+    }
+
+    /// Whether it has all transactions that were counted.
+    pub(super) fn check_count(&self, counted: i64) -> Result<(), Error> {
+        let found = commits(&self.connection).map_err(|error| self.explain(error))?;
+        if found < counted {
+            return Err(self.damaged(format!(
+                "its last {} transactions are missing, as if its journal state.db-wal had been cut off, or an older copy \
+                 been put back; to go on without them, remove {}",
+                counted - found,
+                mark::NAME
+            )));
+        }
+        let (given, released) = (
+            "SELECT coalesce(max(release_no), 0) FROM message WHERE release_no IS NOT NULL",
+            "SELECT coalesce(max(value), 0) FROM counter WHERE name = 'released'",
+        );
+        let number = |sql| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        match (number(given), number(released)) {
+            (Ok(given), Ok(released)) if given > released => Err(self.damaged("a counter is behind what it counts")),
+            (Err(error), _) | (_, Err(error)) => Err(self.explain(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_pages(&self) -> Result<(), Error> {
+        let verdict: String = self
+            .connection
+            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+            .map_err(|error| self.explain(error))?;
+        if verdict == "ok" { Ok(()) } else { Err(self.damaged(verdict)) }
+    }
+
+    fn check_messages(&self) -> Result<(), Error> {
+        let look = || {
+            let mut statement =
+                self.connection.prepare("SELECT id, time, raw, sum FROM message WHERE raw IS NOT NULL")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let id = row.get_ref(0)?.as_str()?;
+                let found = Sum::of_message(id, row.get(1)?, row.get_ref(2)?.as_str()?);
+                sum::verify(row.get(3)?, found, || format!("message {id:?}"))?;
+            }
+            Ok(())
+        };
+        look().map_err(|error| self.explain(error))
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> Error {
+        damaged(&self.file, what)
+    }
+}
+
+/// How many transactions the state has.
+fn commits(connection: &Connection) -> rusqlite::Result<i64> {
+    let found = connection.query_row("SELECT value FROM counter WHERE name = 'commits'", [], |row| row.get(0));
+    Ok(found.optional()?.unwrap_or(0))
+}
+
+/// Counts the transaction under way. Its row lies beside others that change often.
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES ('commits', 1)
+             ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+        )?
+        .query_row([], |row| row.get(0))
+}
+
+/// What was counted outside of the state.
+pub(super) fn counted(dir: &Path) -> Result<i64, Error> {
+    Mark::read(dir).map_err(|source| Error::Io { doing: "read", path: dir.join(mark::NAME), source })
+}
+
+/// Where transactions will be counted.
+pub(super) fn open_mark(dir: &Path) -> Result<Mark, Error> {
+    Mark::open(dir).map_err(|source| Error::Io { doing: "open", path: dir.join(mark::NAME), source })
+}
+
+fn damaged(file: &Path, what: impl Into<String>) -> Error {
+    Error::Damaged { file: file.to_owned(), what: what.into() }
+}

@@ -1,0 +1,86 @@
+//! How much room the state takes, what is left for it, and giving back what it does not need.
+
+use std::fs;
+use std::time::Duration;
+
+use super::error::Error;
+use super::spool::{BUSY_TIMEOUT, Spool};
+
+/// What was measured, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// What the state takes: its pages that are in use, and its journal.
+    pub used: u64,
+    /// Pages of the file that nothing uses.
+    pub unused: u64,
+    /// What its file system has left.
+    pub free: u64,
+}
+
+/// So many pages are given back in one transaction.
+const PAGES_AT_ONCE: u64 = 500;
+
+/// Unused pages are kept for what comes next, unless there are more than this and they are a quarter of the file.
+const SPARE: u64 = 4 << 20;
+
+/// A journal larger than this is emptied when room is short.
+const JOURNAL: u64 = 1 << 20;
+
+/// How long whoever reads is waited for when the journal is to be emptied: everybody else waits meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+impl Spool {
+    /// Measures.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`]; [`Error::Io`] if the file system cannot be asked.
+    pub fn space(&self) -> Result<Space, Error> {
+        let page = self.pragma("page_size")?;
+        let unused = self.pragma("freelist_count")?.saturating_mul(page).unsigned_abs();
+        let pages = self.pragma("page_count")?.saturating_mul(page).unsigned_abs();
+        let io = |source| Error::Io { doing: "ask for the free space of", path: self.dir().to_owned(), source };
+        let disk = rustix::fs::statvfs(self.dir()).map_err(|error| io(error.into()))?;
+        Ok(Space {
+            used: pages.saturating_sub(unused) + self.journal_size(),
+            unused,
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+        })
+    }
+
+    /// Gives some of the unused pages back to the file system: of many, or, if room is `short`, of any. Returns whether
+    /// more could be given back.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn give_back(&mut self, short: bool) -> Result<bool, Error> {
+        let Space { used, unused, .. } = self.space()?;
+        let worth_it = if short { unused > 0 } else { unused > SPARE && unused > used / 3 };
+        if worth_it {
+            self.transaction(|transaction| {
+                let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
+                let mut steps = vacuum.query([])?;
+                while steps.next()?.is_some() {}
+                Ok(())
+            })?;
+        }
+        let left = self.pragma("freelist_count")? > 0;
+        if short && !left && self.journal_size() > JOURNAL {
+            self.empty_journal()?;
+        }
+        Ok(worth_it && left)
+    }
+
+    /// Brings the journal into the file, which becomes as short as it can be. It may be that somebody reads: then later.
+    fn empty_journal(&self) -> Result<(), Error> {
+        let connection = &self.connection;
+        let emptied = connection
+            .busy_timeout(PATIENCE)
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+            .and_then(|()| connection.busy_timeout(BUSY_TIMEOUT));
+        emptied.map_err(|error| self.explain(error))
+    }
+
+    fn journal_size(&self) -> u64 {
+        fs::metadata(self.journal()).map_or(0, |found| found.len())
+    }
+}

@@ -1,0 +1,143 @@
+//! What goes, when, and what stays.
+
+use super::*;
+
+/// A state with sinks `a` and `b`.
+fn fresh() -> (tempfile::TempDir, Spool, [SinkId; 2]) {
+    let dir = scratch();
+    let mut spool = Spool::open(dir.path()).unwrap();
+    let sinks = spool.register_sinks(&[SinkSetup::new("a"), SinkSetup::new("b")], UnixMs::MAX).unwrap();
+    (dir, spool, [sinks[0], sinks[1]])
+}
+
+/// Messages `from` to `to`, released.
+fn release(spool: &mut Spool, from: i64, to: i64) {
+    for seqs in (from..=to).collect::<Vec<_>>().chunks(200) {
+        let mut ops: Vec<StoreOp> =
+            seqs.iter().map(|seq| insert(*seq, &"x".repeat(300), Standing::News, None)).collect();
+        ops.push(StoreOp::Release { rows: seqs.iter().map(|seq| Seq(*seq)).collect(), class: Class::Live });
+        spool.commit(&ops, UnixMs(seqs[0])).unwrap();
+    }
+}
+
+fn count(spool: &Spool, sql: &str) -> i64 {
+    spool.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+fn texts(spool: &Spool) -> Vec<i64> {
+    let mut statement = spool.connection.prepare("SELECT seq FROM message WHERE raw IS NOT NULL ORDER BY seq").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes() {
+    let (_dir, mut spool, [a, b]) = fresh();
+    release(&mut spool, 1, 8);
+    let later = Outcome::Retry { due: UnixMs(9), status: None, answer: String::new() };
+    spool
+        .settle(
+            &[
+                // 1: both have it. 2: one has it, the other waits. 3: one is to be tried again. 4: both dead.
+                settled(a, 1, DELIVERED),
+                settled(b, 1, DELIVERED),
+                settled(a, 2, DELIVERED),
+                settled(a, 3, DELIVERED),
+                settled(b, 3, later),
+                settled(a, 4, dead()),
+                settled(b, 4, dead()),
+                // 5: one has it, one is dead.
+                settled(a, 5, DELIVERED),
+                settled(b, 5, dead()),
+            ],
+            UnixMs(100),
+        )
+        .unwrap();
+    // 6: both have it since later on. 7 and 8 wait.
+    spool.settle(&[settled(a, 6, DELIVERED), settled(b, 6, DELIVERED)], UnixMs(200)).unwrap();
+    let cutoffs = |delivered, dead| Cutoffs { delivered: Some(UnixMs(delivered)), dead: Some(UnixMs(dead)) };
+
+    assert_eq!(spool.drop_settled(cutoffs(100, 100), Seq(0)).unwrap(), Dropped::default(), "not before its time");
+    let dropped = spool.drop_settled(Cutoffs { delivered: Some(UnixMs(101)), dead: None }, Seq(0)).unwrap();
+    assert_eq!((dropped, texts(&spool)), (Dropped { messages: 1, dead: 0, next: None }, vec![2, 3, 4, 5, 6, 7, 8]));
+    let dropped = spool.drop_settled(cutoffs(0, 101), Seq(0)).unwrap();
+    assert_eq!(
+        (dropped, texts(&spool)),
+        (Dropped { messages: 1, dead: 3, next: None }, vec![2, 3, 5, 6, 7, 8]),
+        "dead letters go by themselves, and with the last of them the message that nobody has"
+    );
+    spool.drop_settled(cutoffs(201, 201), Seq(0)).unwrap();
+    assert_eq!(texts(&spool), [2, 3, 7, 8]);
+    assert_eq!(count(&spool, "SELECT count(*) FROM delivery"), 8, "of those only");
+    assert_eq!(count(&spool, "SELECT count(*) FROM message"), 8, "ids stay");
+    drop(spool);
+}
+
+#[test]
+fn rows_that_could_not_be_read_go_like_dead_letters() {
+    let (_dir, mut spool, _) = fresh();
+    spool.commit(&[insert(1, "", Standing::Unreadable, None)], UnixMs(10)).unwrap();
+    spool.drop_settled(Cutoffs { delivered: Some(UnixMs::MAX), dead: None }, Seq(0)).unwrap();
+    assert_eq!(texts(&spool), [1]);
+    spool.drop_settled(Cutoffs { delivered: None, dead: Some(UnixMs(11)) }, Seq(0)).unwrap();
+    assert_eq!(texts(&spool), Vec::<i64>::new());
+}
+
+#[test]
+fn ids_go_below_the_watermark_after_their_messages_save_the_newest() {
+    let (_dir, mut spool, [a, b]) = fresh();
+    release(&mut spool, 1, 1200);
+    let all: Vec<Settlement> =
+        (1..=1200).flat_map(|seq| [settled(a, seq, DELIVERED), settled(b, seq, DELIVERED)]).collect();
+    // The first one is not settled anywhere.
+    spool.settle(&all[2..], UnixMs(2000)).unwrap();
+    let steps = |spool: &mut Spool, watermark: i64, keep: u32| {
+        let (mut place, mut forgotten, mut steps) = (Some(Place::START), 0, 0);
+        while let Some(after) = place {
+            let found = spool.forget_ids(UnixMs(watermark), keep, after).unwrap();
+            (place, forgotten, steps) = (found.next, forgotten + found.ids, steps + 1);
+        }
+        (forgotten, steps)
+    };
+    assert_eq!(steps(&mut spool, i64::MAX, 100), (0, 3), "no text has gone yet");
+    let cutoffs = Cutoffs { delivered: Some(UnixMs(3000)), dead: None };
+    let mut after = Some(Seq(0));
+    while let Some(seq) = after {
+        after = spool.drop_settled(cutoffs, seq).unwrap().next;
+    }
+    assert_eq!(texts(&spool), [1]);
+    assert_eq!(steps(&mut spool, 501_000, 100), (499, 2), "2 to 500");
+    assert_eq!(steps(&mut spool, i64::MAX, 100).0, 600, "all but the newest 100");
+    assert_eq!(count(&spool, "SELECT min(seq) FROM message WHERE seq > 1"), 1101);
+}
+
+#[test]
+fn what_is_not_used_any_more_is_given_back() {
+    let (dir, mut spool, [a, b]) = fresh();
+    release(&mut spool, 1, 20_000);
+    let full = spool.space().unwrap();
+    assert_eq!(full.unused, 0);
+    assert!(full.free > 0 && full.used > 8 << 20, "{full:?}");
+    for chunk in (1..=20_000).collect::<Vec<i64>>().chunks(1000) {
+        let all: Vec<Settlement> =
+            chunk.iter().flat_map(|seq| [settled(a, *seq, DELIVERED), settled(b, *seq, DELIVERED)]).collect();
+        spool.settle(&all, UnixMs(30_000)).unwrap();
+    }
+    let mut after = Some(Seq(0));
+    while let Some(seq) = after {
+        after = spool.drop_settled(Cutoffs { delivered: Some(UnixMs::MAX), dead: None }, seq).unwrap().next;
+    }
+    let emptied = spool.space().unwrap();
+    assert!(emptied.unused > 5 << 20 && emptied.used < full.used, "{emptied:?}");
+    while spool.give_back(false).unwrap() {}
+    let given = spool.space().unwrap();
+    assert!(given.unused < 5 << 20, "{given:?}");
+    while spool.give_back(true).unwrap() {}
+    let all = spool.space().unwrap();
+    assert_eq!(all.unused, 0);
+    let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
+    assert_eq!(size("state.db-wal"), 0, "the journal is emptied too");
+    assert_eq!(size("state.db"), all.used);
+    let ids: Vec<String> = (1..=20_000).map(|seq| format!("m{seq}")).collect();
+    let known = spool.known(ids.iter().map(String::as_str)).unwrap();
+    assert!(known.iter().all(Option::is_some), "ids are still known");
+}
