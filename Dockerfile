@@ -50,4 +50,6 @@ LABEL org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
 # It finishes what is in flight, 8 seconds at most; Docker's 10 seconds before SIGKILL are enough.
 STOPSIGNAL SIGTERM
+# Healthy: it polls, and every sink takes messages or was paused by a person. docs/status.md has the whole list.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["joltsms-relay", "status", "--check"]
 ENTRYPOINT ["joltsms-relay"]

@@ -42,13 +42,13 @@ async fn main() -> anyhow::Result<()> {
     };
     let sources = Sources { etc: temporary.path().join("etc"), ..Sources::new(environment, flags) };
     let config = config::load(&sources)?;
-    let _log = logging::start(&config.log, std::env::var_os("NO_COLOR").is_none())?;
+    let _log = logging::start(&config.log, std::env::var_os("NO_COLOR").is_none(), None)?;
 
     tracing::info!(target: "joltsms_relay::demo", api = simulator.url(), "a simulated JoltSMS account; Ctrl-C ends it");
 
     // From here on it is what `joltsms-relay run` does.
     let stop = daemon::on_signals(config.file.is_some(), Clock::system())?;
-    let purpose = Purpose { mode: Mode::Run, accept_account: false };
+    let purpose = Purpose { mode: Mode::Run, accept_account: false, shows_progress: false };
     let daemon = daemon::build(&config, purpose, Clock::system()).await?;
     daemon.run(stop).await?;
 

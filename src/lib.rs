@@ -19,12 +19,14 @@
 //! | [`formats`] | message -> payload |
 //! | [`sinks`] | payload -> the world |
 //! | [`delivery`] | claim -> format -> send -> settle, for each sink |
+//! | [`admin`] | what is shown of a relay to those outside of it |
 //! | [`config`] | as written -> resolved |
 //! | [`daemon`] | build, run, drain |
 //! | [`cli`] | the commands |
 //!
 //! ARCHITECTURE.md holds the import rules and the invariants.
 
+pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod config;

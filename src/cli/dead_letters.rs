@@ -2,8 +2,6 @@
 
 use std::io::{ErrorKind, IsTerminal as _, Write};
 
-use serde_json::{Value, json};
-
 use super::exit::Exit;
 use super::flags::{DeadLettersCommand, Flags, Which};
 use super::output::answer;
@@ -11,6 +9,7 @@ use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{fails, look, open};
 use super::words::{count, harmless, span, table};
+use crate::admin::letter_json;
 use crate::domain::UnixMs;
 use crate::store::{DeadLetter, Selection, Spool, Verdict};
 use crate::time::Clock;
@@ -112,22 +111,6 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     shown.map_err(|error| fails(&error))?;
     let end = if before == "[\n" { "[]\n" } else { "\n]\n" };
     Ok(ended(written.and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush())))
-}
-
-/// docs/status.md describes it.
-fn letter_json(letter: &DeadLetter) -> Value {
-    json!({
-        "id": letter.id,
-        "sink": letter.sink,
-        "reason": letter.reason,
-        "received_at": letter.received.to_string(),
-        "first_attempt_at": letter.first_attempt.map(|at| at.to_string()),
-        "died_at": letter.died.map(|at| at.to_string()),
-        "attempts": letter.attempts,
-        "status": letter.status,
-        "answer": letter.answer,
-        "replays": letter.replays,
-    })
 }
 
 /// The bodies hold codes: they are printed by this command alone, and only when asked for.

@@ -60,6 +60,8 @@ pub(super) enum Command {
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Show what is going on, whether a relay runs or not
+    Status(StatusFlags),
     /// List, pause and resume sinks
     Sinks {
         #[command(subcommand)]
@@ -70,6 +72,21 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct StatusFlags {
+    /// As JSON; docs/status.md describes each field
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Say in one line what is wrong; exit 0 if nothing is, else 1
+    #[arg(long)]
+    pub(super) check: bool,
+
+    /// Again every second, until interrupted
+    #[arg(long, conflicts_with = "check")]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, Subcommand)]

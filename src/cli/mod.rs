@@ -9,6 +9,7 @@ mod output;
 mod relay;
 mod sinks;
 mod state;
+mod status;
 mod words;
 
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Check) => check::check(&flags),
         Some(Command::Init { file }) => init::init(&flags, file.as_deref()),
         Some(Command::Schema) => init::schema(),
+        Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
         Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),
     }

@@ -8,8 +8,8 @@ use super::exit::Exit;
 use super::flags::Flags;
 use crate::config::{self, Config, FileId, Sources};
 use crate::daemon::logging::{self, LogGuard};
-use crate::daemon::{self, BuildError, Ended, Purpose, RunError, StopSignal};
-use crate::ingest::{Mode, Trouble};
+use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, StopSignal};
+use crate::ingest::{Mode, Report, Trouble};
 use crate::store;
 use crate::time::Clock;
 
@@ -33,7 +33,8 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     if let Err(errors) = config.refuse_journal(journal.as_deref(), stdout_id()) {
         return complain(Exit::Configuration, &errors);
     }
-    let _guard: LogGuard = match logging::start(&config.log, flags.color()) {
+    let bar = Bar::for_terminal(&config);
+    let _guard: LogGuard = match logging::start(&config.log, flags.color(), bar.clone()) {
         Ok(guard) => guard,
         Err(error) => return complain(Exit::Failure, &error),
     };
@@ -42,14 +43,15 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return failure(Exit::Failure, &error),
     };
-    let purpose = Purpose { mode, accept_account: flags.run.accept_account_change };
-    let exit = runtime.block_on(serve(&config, purpose));
+    let shows_progress = bar.is_some();
+    let purpose = Purpose { mode, accept_account: flags.run.accept_account_change, shows_progress };
+    let exit = runtime.block_on(serve(&config, purpose, bar));
     // A write to a stdout that nobody reads would hold the process back for ever.
     runtime.shutdown_background();
     exit
 }
 
-async fn serve(config: &Config, purpose: Purpose) -> Exit {
+async fn serve(config: &Config, purpose: Purpose, bar: Option<Bar>) -> Exit {
     let stop = match daemon::on_signals(config.file.is_some(), Clock::system()) {
         Ok(stop) => stop,
         Err(error) => return failure(Exit::Failure, &error),
@@ -58,7 +60,13 @@ async fn serve(config: &Config, purpose: Purpose) -> Exit {
         Ok(daemon) => daemon,
         Err(error) => return failure(build_exit(&error), &error),
     };
-    match daemon.run(stop).await {
+    let drawing = bar.map(|bar| tokio::spawn(draw(bar, daemon.reports())));
+    let ended = daemon.run(stop).await;
+    if let Some(drawing) = drawing {
+        // It ends with the last report, and takes the bar away.
+        drop(drawing.await);
+    }
+    match ended {
         Ok(ended) => ended_exit(&ended, purpose.mode),
         Err(error) => {
             let exit = run_exit(&error);
@@ -73,6 +81,15 @@ async fn serve(config: &Config, purpose: Purpose) -> Exit {
             failure(exit, &error)
         }
     }
+}
+
+/// Shows a long catch-up for as long as there are reports.
+async fn draw(bar: Bar, mut reports: tokio::sync::watch::Receiver<Report>) {
+    while reports.changed().await.is_ok() {
+        let catch_up = reports.borrow_and_update().catch_up;
+        bar.show(catch_up.as_ref());
+    }
+    bar.show(None);
 }
 
 fn ended_exit(ended: &Ended, mode: Mode) -> Exit {

@@ -1,6 +1,6 @@
 //! `sinks list | pause | resume`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
@@ -8,6 +8,7 @@ use super::output::answer;
 use super::relay::complain;
 use super::state::{fails, look, open};
 use super::words::{grouped, span, table};
+use crate::admin::sink_json;
 use crate::domain::{PauseReason, UnixMs};
 use crate::store::{Error, SinkId, SinkView, Spool};
 use crate::time::Clock;
@@ -54,21 +55,6 @@ pub(super) fn sinks_table(sinks: &[SinkView], now: UnixMs, doing: impl Fn(&SinkV
     };
     let rows: Vec<Vec<String>> = sinks.iter().map(row).collect();
     table(&["SINK", "WAITING", "RETRYING", "DEAD", "OLDEST", "STATE"], &rows)
-}
-
-/// A sink as `sinks list --json` and `status --json` show it; docs/status.md.
-pub(super) fn sink_json(sink: &SinkView, now: UnixMs) -> Value {
-    json!({
-        "name": sink.name,
-        "configured": sink.configured,
-        "paused": sink.pause.map(|pause| pause.reason.as_str()),
-        "paused_at": sink.pause.map(|pause| pause.since.to_string()),
-        "waiting": sink.waiting,
-        "retrying": sink.retrying,
-        "dead": sink.dead,
-        "oldest_waiting_at": sink.oldest.map(|oldest| oldest.to_string()),
-        "oldest_waiting_age_seconds": sink.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
-    })
 }
 
 /// One sentence about what was done to the sink.

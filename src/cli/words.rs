@@ -14,6 +14,18 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
+/// A size in its largest unit: `812 B`, `12.5 KiB`, `1.2 GiB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
+        Some((unit, shift)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
 /// A count with its noun: `1 message`, `1,200 messages`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
@@ -89,6 +101,12 @@ mod tests {
         ] {
             assert_eq!(span(Duration::from_millis(millis)), said);
         }
+    }
+
+    #[test]
+    fn sizes_have_one_unit() {
+        let sizes = [0, 1023, 1024, 12_800, 5 << 20, u64::MAX];
+        assert_eq!(sizes.map(bytes), ["0 B", "1023 B", "1.0 KiB", "12.5 KiB", "5.0 MiB", "16777215.9 TiB"]);
     }
 
     #[test]

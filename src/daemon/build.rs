@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::pulse::Pulse;
 use super::run::Daemon;
 use crate::api;
 use crate::api::budget::{Budget, Limits, WINDOW};
@@ -28,6 +29,8 @@ pub struct Purpose {
     pub mode: Mode,
     /// The operator says that another key or address belongs to the same account.
     pub accept_account: bool,
+    /// A long catch-up is shown by whoever started it, and need not be told in the log.
+    pub shows_progress: bool,
 }
 
 /// Why the daemon could not be built. Nothing was sent.
@@ -60,6 +63,8 @@ pub enum BuildError {
 pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Daemon, BuildError> {
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
+    // At once: what an earlier relay said of itself is not true any more.
+    let pulse = Pulse::new(dir, config, &clock);
     let store = Store::open(dir)?;
     let head_interval = match purpose.mode {
         Mode::Run => config.poll.interval,
@@ -91,8 +96,9 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         accept_account: purpose.accept_account,
         released: Box::new(move || waker.wake()),
         turns: turns.clone(),
+        tells_progress: !purpose.shows_progress,
     });
-    Ok(Daemon { lock, clock, poller, delivery, turns, mode: purpose.mode })
+    Ok(Daemon { lock, clock, poller, delivery, turns, pulse, mode: purpose.mode })
 }
 
 fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {

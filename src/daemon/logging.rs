@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::progress::{AboveBar, Bar};
 use crate::config::{Log, LogFormat};
 
 /// Keeps the log going; what is buffered is written when it is dropped.
@@ -22,16 +23,16 @@ pub struct LogGuard {
     _writer: Option<WorkerGuard>,
 }
 
-/// Starts the log of this process.
+/// Starts the log of this process. On stderr its lines stand above `bar`.
 ///
 /// # Errors
 /// If the directory or its files cannot be made, or a log was started before.
-pub fn start(log: &Log, color: bool) -> anyhow::Result<LogGuard> {
+pub fn start(log: &Log, color: bool, bar: Option<Bar>) -> anyhow::Result<LogGuard> {
     let Some(dir) = &log.dir else {
         let color = color && io::stderr().is_terminal();
         // The journal stamps each line itself.
         let stamp = std::env::var_os("JOURNAL_STREAM").is_none() || io::stderr().is_terminal();
-        init(log, color, stamp, io::stderr)?;
+        init(log, color, stamp, AboveBar(bar))?;
         return Ok(LogGuard::default());
     };
     let appender = RollingFileAppender::builder()

@@ -6,10 +6,13 @@
 
 mod build;
 pub mod logging;
+mod progress;
+mod pulse;
 mod run;
 mod service;
 mod signals;
 
 pub use build::{BuildError, Purpose, build};
+pub use progress::Bar;
 pub use run::{Daemon, Ended, RunError};
 pub use signals::{Stop, StopSignal, on_signals};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
+use super::pulse::Pulse;
 use super::service::Service;
 use super::signals::{Stop, StopSignal};
 use crate::api::Client;
@@ -23,6 +25,7 @@ pub struct Daemon {
     pub(super) poller: Poller<Client>,
     pub(super) delivery: Delivery,
     pub(super) turns: Turns,
+    pub(super) pulse: Pulse,
     pub(super) mode: Mode,
 }
 
@@ -71,12 +74,17 @@ enum Over {
 }
 
 impl Daemon {
+    /// Snapshots of how polling is going.
+    pub fn reports(&self) -> watch::Receiver<Report> {
+        self.poller.reports()
+    }
+
     /// Runs until `stop` asks for an end, or there is nothing left to do; then drains.
     ///
     /// # Errors
     /// [`RunError`], after draining.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { lock, clock, poller, delivery, turns, mode } = self;
+        let Self { lock, clock, poller, delivery, turns, pulse: mut live, mode } = self;
         let reports = poller.reports();
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
@@ -86,6 +94,8 @@ impl Daemon {
             let (closed, broken, damaged) = (delivery.closed(), delivery.broken(), delivery.damaged());
             tokio::pin!(closed, broken, damaged);
             let mut pulse = tokio::time::interval(Service::interval());
+            let mut writing = tokio::time::interval(live.interval());
+            writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     ended = &mut polling => break Over::Polling(outcome(ended)),
@@ -97,6 +107,7 @@ impl Daemon {
                     () = &mut closed => break Over::Closed,
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
+                    _ = writing.tick() => live.write(&reports.borrow(), &delivery.status(), clock.wall()),
                     _ = pulse.tick() => {
                         let slowest = delivery.slowest_turn().max(turns.since());
                         service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest);
@@ -125,6 +136,7 @@ impl Daemon {
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
         service.stopping();
+        live.write(&reports.borrow(), &delivery.status(), clock.wall());
         stop_polling.send_replace(true);
         if !polling.is_finished() {
             // A commit under way is waited for, a request is not.
@@ -135,6 +147,7 @@ impl Daemon {
             }
         }
         drain(delivery, &mut stop, &clock).await;
+        live.stopped(clock.wall());
         drop(lock);
         result
     }

@@ -11,6 +11,8 @@ pub struct SinkStatus {
     pub in_flight: usize,
     /// Whether the last attempt failed.
     pub failing: bool,
+    /// When the first of the failures ended that no success followed, as far as this process has seen.
+    pub failing_since: Option<UnixMs>,
     /// Why nothing is sent, if nothing is.
     pub held: Option<Held>,
 }

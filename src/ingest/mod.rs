@@ -15,4 +15,4 @@ mod server_clock;
 pub use feed::Feed;
 pub use options::Options;
 pub use poller::{Ending, Mode, Parts, Poller, Trouble};
-pub use report::{Condition, Report};
+pub use report::{CatchUp, Condition, Report, ServerLimit};

@@ -84,6 +84,12 @@ const SAMPLE: i64 = 200;
 /// Known rows are counted up to here.
 const COUNTED: i64 = 100_000;
 
+/// What the state in `dir` takes on the disk, its journal included, in bytes.
+pub fn size(dir: &Path) -> u64 {
+    let files = ["state.db", "state.db-wal", "state.db-shm"];
+    files.iter().filter_map(|file| fs::metadata(dir.join(file)).ok()).map(|found| found.len()).sum()
+}
+
 impl Look {
     /// Looks at the state in `dir`; `None` if there is none.
     ///

@@ -31,7 +31,7 @@ pub use account::Account;
 pub use delivery::{Chunk, Claim, Settlement, SinkId, SinkSetup, Waiting};
 pub use error::Error;
 pub use handle::Store;
-pub use looking::{DeadLetter, Look, SinkView};
+pub use looking::{DeadLetter, Look, SinkView, size};
 pub use operator::{Pause, Selection, Verdict};
 pub use options::{Keep, Options};
 pub use release::Wants;

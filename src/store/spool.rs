@@ -39,7 +39,7 @@ pub struct RoleLock {
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A command that looks whether there is a relay holds the lock for a moment: it is tried again so often.
-const LOCK_TRIES: u32 = 10;
+const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 impl RoleLock {

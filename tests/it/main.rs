@@ -24,4 +24,5 @@ mod receivers;
 mod service;
 mod sinks;
 mod state;
+mod status;
 mod stdout;

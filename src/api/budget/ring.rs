@@ -76,6 +76,19 @@ impl Ring {
         Ok((Self { file, slots: u64::from(requests), complained: false }, recorded.collect()))
     }
 
+    /// How many requests the limit allows, and how many of the last minute there are, without being the one who makes
+    /// them. One under way counts from when it was sent.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn look(path: &Path, now: UnixMs) -> io::Result<(u64, u64)> {
+        let bytes = fs::read(path)?;
+        let slots = bytes.chunks_exact(8).filter_map(|slot| slot.try_into().ok().map(i64::from_be_bytes));
+        let recent = |value: &i64| *value != 0 && now.since(UnixMs(value.saturating_abs())) < super::WINDOW;
+        let limit = u64::try_from(bytes.len() / 8).unwrap_or(u64::MAX);
+        Ok((limit, u64::try_from(slots.filter(recent).count()).unwrap_or(u64::MAX)))
+    }
+
     /// Writes down that request `ticket` leaves.
     pub fn sent(&mut self, ticket: Ticket, wall: UnixMs) {
         self.write(ticket, wall.0.saturating_neg());
@@ -119,6 +132,21 @@ mod tests {
         assert_eq!(open(&path, 3).1, expected);
         assert_eq!(open(&path, 5).1, expected, "a higher limit keeps all");
         assert_eq!(open(&path, 1).1, expected[2..], "a lower one the newest");
+    }
+
+    #[test]
+    fn others_can_look_at_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("budget.ring");
+        assert!(Ring::look(&path, UnixMs(0)).is_err(), "there is none");
+        let (mut ring, _) = open(&path, 5);
+        for (ticket, at) in [(0, 100_000), (1, 130_000), (2, 150_000)] {
+            ring.sent(Ticket(ticket), UnixMs(at));
+        }
+        ring.answered(Ticket(1), UnixMs(131_000));
+        assert_eq!(Ring::look(&path, UnixMs(155_000)).unwrap(), (5, 3));
+        assert_eq!(Ring::look(&path, UnixMs(170_000)).unwrap(), (5, 2));
+        assert_eq!(Ring::look(&path, UnixMs(900_000)).unwrap(), (5, 0));
     }
 
     #[test]

@@ -322,6 +322,13 @@ impl Window {
         self.server.map_or(0, |server| server.foreign).max(self.previous_foreign)
     }
 
+    /// What the server's headers say of its current window: the limit, what is left, and for how long.
+    pub fn server(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
+        let server = self.server.filter(|server| server.ends > now)?;
+        let left = u32::try_from(server.left.max(0)).unwrap_or(u32::MAX);
+        Some((server.limit, left, server.ends - now))
+    }
+
     /// All of them since the start.
     pub fn foreign_total(&self) -> u64 {
         self.foreign_total

@@ -18,6 +18,7 @@ impl Supervisor {
         match report.finding {
             Finding::Works => {
                 let failing_since = self.failing_since.take();
+                self.failing_from = None;
                 if self.breaker.worked() {
                     // A message that failed before, when others were taken, keeps to its own schedule: a receiver that
                     // never takes it, but takes others, would get it again at each of them.
@@ -65,7 +66,9 @@ impl Supervisor {
                 "the sink fails: its messages are kept and tried again"
             );
         }
-        let began = self.shared.clock.wall().before(report.took);
+        let ended = self.shared.clock.wall();
+        self.failing_from.get_or_insert(ended);
+        let began = ended.before(report.took);
         self.failing_since = Some(self.failing_since.map_or(began, |earlier| earlier.min(began)));
         if self.breaker.failed(report.is_probe, now, &self.retry.schedule(), &self.shared.jitter) {
             tracing::info!(

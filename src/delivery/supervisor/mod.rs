@@ -97,6 +97,8 @@ pub(super) struct Supervisor {
     busy_until: Option<Instant>,
     /// No success since an attempt that began then. After a start nobody knows when that was.
     failing_since: Option<UnixMs>,
+    /// When the first failure ended that no success has followed: for people.
+    failing_from: Option<UnixMs>,
     /// An outage that is over: what was first attempted from then on is to be made due.
     bringing_forward: Option<UnixMs>,
     /// To be said: it works again.
@@ -119,7 +121,8 @@ enum Allowance {
 
 impl Supervisor {
     pub(super) fn new(shared: Shared, identity: Identity, turns: Turns) -> (Self, watch::Receiver<Published>) {
-        let status = SinkStatus { name: identity.name.clone(), in_flight: 0, failing: false, held: None };
+        let status =
+            SinkStatus { name: identity.name.clone(), in_flight: 0, failing: false, failing_since: None, held: None };
         let (published, receiver) = watch::channel(Published { status, idle_after: None });
         let mut queues = Queues::default();
         queues.look_everywhere();
@@ -138,6 +141,7 @@ impl Supervisor {
             ask_pause: false,
             busy_until: None,
             failing_since: Some(UnixMs::MIN),
+            failing_from: None,
             bringing_forward: None,
             recovered: false,
             store_failures: 0,

@@ -74,6 +74,7 @@ impl Supervisor {
         // not know of the pause.
         self.breaker = Breaker::new();
         self.busy_until = None;
+        self.failing_from = None;
         self.queues.give_back();
         self.queues.look_everywhere();
         tracing::info!(sink.name = self.identity.name, "the sink was resumed: its messages are sent");

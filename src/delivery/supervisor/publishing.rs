@@ -31,6 +31,7 @@ impl Supervisor {
             name: self.identity.name.clone(),
             in_flight: self.in_flight.len(),
             failing: self.health.is_failing(),
+            failing_since: self.failing_from,
             held,
         };
         let published = Published { status, idle_after: idle.then_some(self.seen_wake) };

@@ -37,8 +37,6 @@ pub(super) struct Housekeeping {
     forgotten_to: Place,
     /// There is more to do at once.
     pub(super) has_more: bool,
-    /// When a long catch-up was told of.
-    pub(super) said: Instant,
 }
 
 impl Housekeeping {
@@ -52,7 +50,6 @@ impl Housekeeping {
             dropped_to: Seq(0),
             forgotten_to: Place::START,
             has_more: false,
-            said: now,
         }
     }
 

@@ -62,6 +62,9 @@ impl<F: Feed> Poller<F> {
         at: Instant,
     ) -> Result<(), Trouble> {
         let api::Page { rows, more, total } = page;
+        self.total = total.or(self.total);
+        let rows_read = rows.len();
+        let catches_up = matches!(ask, Ask::Walk { id, .. } if self.catches_up(*id));
         let newest_ingested = rows.iter().filter_map(|row| row.ingested).max();
         let local = self.clock.wall();
         let now = Now { server: self.server.read(date, newest_ingested, local, at), local };
@@ -78,6 +81,9 @@ impl<F: Feed> Poller<F> {
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         let next = self.commit(step, now.local).await?;
+        if catches_up {
+            self.progress.page_read(rows_read);
+        }
         if is_head && matches!(ask, Ask::Head { .. }) {
             self.polled(now, at);
         }

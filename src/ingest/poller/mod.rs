@@ -9,6 +9,7 @@ mod failure;
 mod house;
 mod landing;
 mod lanes;
+mod progress;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -22,14 +23,15 @@ use tokio::sync::watch;
 use self::failure::ONCE_PATIENCE;
 use self::house::Housekeeping;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
+use self::progress::Progress;
 use self::room::Room;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
-use super::report::{Condition, Report};
+use super::report::{Condition, Report, ServerLimit};
 use super::server_clock::ServerClock;
 use crate::api::Response;
 use crate::api::budget::Budget;
-use crate::domain::{Coverage, WalkId, WalkKind};
+use crate::domain::{Coverage, WalkId};
 use crate::store::{self, Keep, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
@@ -91,6 +93,8 @@ pub struct Parts<F> {
     pub released: Box<dyn Fn() + Send>,
     /// Told of every turn of the loop.
     pub turns: Turns,
+    /// Whether a long catch-up is told in the log, and not shown otherwise.
+    pub tells_progress: bool,
 }
 
 /// The loop and what it knows.
@@ -121,19 +125,20 @@ pub struct Poller<F> {
     background: BackgroundLane,
     housekeeping: Housekeeping,
     room: Room,
+    progress: Progress,
+    /// How many messages there are, by the API's word.
+    total: Option<u64>,
     foreign_said: bool,
 }
 
 /// After a failure: a second, then twice as long each time, up to a minute.
 const RETRY: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
 
-/// A long catch-up is told of this often.
-const SAY: Duration = Duration::from_secs(10);
-
 impl<F: Feed> Poller<F> {
     /// A poller on the state in the store, which it loads when it runs.
     pub fn new(parts: Parts<F>) -> Self {
-        let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, released, turns } = parts;
+        let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
+        let Parts { released, turns, tells_progress, .. } = parts;
         let now = clock.monotonic();
         let seed = clock.wall().0.unsigned_abs();
         let rules = match mode {
@@ -164,6 +169,8 @@ impl<F: Feed> Poller<F> {
             background: BackgroundLane::default(),
             housekeeping: Housekeeping::new(now),
             room: Room::new(&options, now),
+            progress: Progress::new(tells_progress),
+            total: None,
             foreign_said: false,
         }
     }
@@ -220,6 +227,7 @@ impl<F: Feed> Poller<F> {
             if self.clock.monotonic() >= self.housekeeping.due {
                 self.keep_house().await?;
             }
+            self.measure().await;
             self.publish();
         }
     }
@@ -275,33 +283,41 @@ impl<F: Feed> Poller<F> {
     }
 
     fn set_condition(&self, condition: Condition) {
+        let now = self.clock.wall();
         self.report.send_if_modified(|report| {
             let changed = report.condition != condition;
+            if changed {
+                report.since = Some(now);
+            }
             report.condition = condition;
             changed
         });
     }
 
     fn publish(&mut self) {
+        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
         let (last_poll, foreign) = (self.head.last_poll, self.budget.window().foreign());
+        let server_limit = self.budget.window().server(now).map(|(limit, remaining, left)| ServerLimit {
+            limit,
+            remaining,
+            resets: wall.after(left),
+        });
+        let server_ahead_ms = self.server.estimate(now).map(|server| server.0.saturating_sub(wall.0));
+        let (total, catch_up) = (self.total, self.progress.catch_up());
         let coverage = &self.state.coverage;
         self.report.send_if_modified(|report| {
-            let changed = report.last_poll != last_poll || report.coverage != *coverage;
+            let changed = report.last_poll != last_poll || report.coverage != *coverage || report.catch_up != catch_up;
             report.last_poll = last_poll;
             report.foreign_requests = foreign;
+            report.server_limit = server_limit;
+            report.server_ahead_ms = server_ahead_ms;
+            report.total = total;
+            report.catch_up = catch_up;
             if report.coverage != *coverage {
                 report.coverage.clone_from(coverage);
             }
             changed
         });
-        let now = self.clock.monotonic();
-        let gaps = || coverage.iter().flat_map(|coverage| &coverage.walks).filter(|walk| walk.kind != WalkKind::Sweep);
-        if let Some(oldest) = gaps().next()
-            && now.saturating_duration_since(self.housekeeping.said) >= SAY
-        {
-            self.housekeeping.said = now;
-            tracing::info!(reached = %oldest.lowest, down_to = %oldest.floor, walks = gaps().count(), "catching up");
-        }
     }
 }
 

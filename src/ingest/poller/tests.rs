@@ -95,6 +95,7 @@ impl World {
             accept_account: false,
             released: Box::new(|| ()),
             turns: Turns::new(&self.clock),
+            tells_progress: true,
         })
     }
 

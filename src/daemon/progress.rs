@@ -1,0 +1,145 @@
+//! A long catch-up as a bar on a terminal, below the lines of the log.
+//!
+//! Invariant: a line of the log is never broken by the bar: it is taken away for the line, and drawn again below it.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::{Config, LogFormat, SinkKind};
+use crate::ingest::CatchUp;
+
+/// The bar, if there is one just now. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Bar(Arc<Mutex<Option<ProgressBar>>>);
+
+impl Bar {
+    /// A bar for this process: where people read the log on a terminal that shows nothing else.
+    pub fn for_terminal(config: &Config) -> Option<Self> {
+        let log_is_there = config.log.dir.is_none() && config.log.format == LogFormat::Text;
+        let is_told = config.log.level >= tracing::Level::INFO;
+        let prints = config.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout));
+        let mixed = prints && io::stdout().is_terminal();
+        (log_is_there && is_told && !mixed && io::stderr().is_terminal()).then(Self::default)
+    }
+
+    /// Shows how far it is; `None`: there is nothing to show.
+    pub fn show(&self, catch_up: Option<&CatchUp>) {
+        let mut bar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match catch_up.filter(|catch_up| catch_up.is_long()) {
+            Some(catch_up) => {
+                let bar = bar.get_or_insert_with(ProgressBar::no_length);
+                draw(bar, catch_up);
+            }
+            None => {
+                if let Some(bar) = bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, catch_up: &CatchUp) {
+    let template = match catch_up.pages_left {
+        Some(left) => {
+            bar.set_length(catch_up.pages_read.saturating_add(left));
+            "{bar:30} {msg}"
+        }
+        None => "{spinner} {msg}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(words(catch_up));
+    bar.set_position(catch_up.pages_read);
+    bar.tick();
+}
+
+/// `1,240 older messages read, about 320 pages left, 3 minutes, back to 2026-11-25T08:00:00.000Z`
+fn words(catch_up: &CatchUp) -> String {
+    let mut words = format!("{} older messages read", catch_up.messages_read);
+    if let Some(pages) = catch_up.pages_left {
+        words += &format!(", about {pages} pages left");
+    }
+    if let Some(left) = catch_up.time_left() {
+        words += &format!(", {}", HumanDuration(Duration::from_secs(left.as_secs())));
+    }
+    words + &format!(", back to {}", catch_up.reached)
+}
+
+/// Writes to stderr above the bar.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AboveBar(pub(super) Option<Bar>);
+
+impl Write for AboveBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(Bar(bar)) = &self.0 else { return io::stderr().write(bytes) };
+        let bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*bar {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for AboveBar {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+
+    #[test]
+    fn what_the_bar_says() {
+        let known = CatchUp {
+            walks: 1,
+            pages_read: 124,
+            messages_read: 1240,
+            pages_left: Some(320),
+            pages_per_minute: 60.0,
+            reached: UnixMs(0),
+        };
+        let words_of = |catch_up: &CatchUp| words(catch_up);
+        assert_eq!(
+            words_of(&known),
+            "1240 older messages read, about 320 pages left, 5 minutes, back to 1970-01-01T00:00:00.000Z"
+        );
+        let unknown = CatchUp { pages_left: None, ..known };
+        assert_eq!(words_of(&unknown), "1240 older messages read, back to 1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn it_is_there_only_while_there_is_much_to_read() {
+        let bar = Bar::default();
+        let long = CatchUp {
+            walks: 1,
+            pages_read: 3,
+            messages_read: 30,
+            pages_left: Some(50),
+            pages_per_minute: 0.0,
+            reached: UnixMs(0),
+        };
+        let is_there = || bar.0.lock().unwrap().is_some();
+        bar.show(Some(&CatchUp { pages_left: Some(2), ..long }));
+        assert!(!is_there());
+        bar.show(Some(&long));
+        assert!(is_there());
+        AboveBar(Some(bar.clone())).write_all(b"").unwrap();
+        bar.show(None);
+        assert!(!is_there());
+    }
+}
