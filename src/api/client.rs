@@ -53,7 +53,7 @@ impl Client {
             keep_idle: KEEP_IDLE,
             gzip: true,
         };
-        let http = client::build(&transport)?;
+        let http = client::build(&transport, &options.way)?;
         let mut messages = options.url.clone();
         if let Ok(mut path) = messages.path_segments_mut() {
             path.pop_if_empty().extend(["v1", "messages"]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::http::Way;
 use crate::secret::Secret;
 
 /// The API's address, keys and limits: `[api]` of the configuration, resolved.
@@ -19,4 +20,6 @@ pub struct Options {
     pub timeout: Duration,
     /// For the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
+    /// Through which proxy, and with which certificates.
+    pub way: Way,
 }

@@ -1,11 +1,15 @@
 //! `check`: is the configuration valid, and what does it come to?
 
+use reqwest::header::AUTHORIZATION;
+
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::answer;
 use super::relay::complain;
 use crate::config::{self, Config, SinkKind, Sources, show_duration};
-use crate::http::RedactedUrl;
+use crate::http::{Proxy, RedactedUrl};
+use crate::sinks::http;
+use crate::sinks::signing::Signing;
 
 pub(super) fn check(flags: &Flags) -> Exit {
     let config = match config::load(&Sources::from_process(flags.overrides())) {
@@ -41,11 +45,32 @@ fn summary(config: &Config) -> String {
     for sink in &config.sinks {
         let target = match &sink.kind {
             SinkKind::Stdout => "standard output".to_owned(),
-            SinkKind::Http(options) => format!("POST {}", receiver(&options.url)),
+            SinkKind::Http(options) => {
+                format!("{} {}{}", options.method, receiver(&options.url), extras(options))
+            }
         };
         lines.push(format!("sink           {}: {target}", sink.name));
     }
     lines.join("\n") + "\n"
+}
+
+/// What goes along with a request, and how it travels, where that is not what every sink has.
+fn extras(options: &http::Options) -> String {
+    let signed = match &options.signing {
+        Some(Signing::StandardWebhooks(keys)) if keys.len() > 1 => {
+            Some(format!("signed (standard-webhooks, {} secrets)", keys.len()))
+        }
+        Some(Signing::StandardWebhooks(_)) => Some("signed (standard-webhooks)".to_owned()),
+        Some(Signing::HmacSha256 { header, .. }) => Some(format!("signed (hmac-sha256 in {header})")),
+        None => None,
+    };
+    let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
+    let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
+    let proxy = match &options.way.proxy {
+        Proxy::Url(url) => Some(format!("through {}", RedactedUrl(url))),
+        Proxy::Environment | Proxy::Off => None,
+    };
+    [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 
 /// Host and port only: receivers put tokens into their paths.

@@ -6,9 +6,12 @@
 //! The name of a sink is lower-cased. Variables cannot hold a `-`, so a sink of the file is meant if its name is the same
 //! once every `-` is read as `_`; otherwise the variable makes a new sink.
 //!
+//! The headers of a sink are variables of their own, `_` for each `-`: `JOLTSMS_RELAY_SINKS__CRM__HEADERS__X_TEAM`.
+//!
 //! Unknown variables of the prefix are errors, save those that Kubernetes makes by itself for a service named
 //! `joltsms-relay…`: they never contain `__`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::errors::Report;
@@ -24,6 +27,10 @@ const PREFIX: &str = "JOLTSMS_RELAY_";
 const FILE_SUFFIX: &str = "__FILE";
 const SINKS_PREFIX: &str = "SINKS__";
 
+/// The key whose names are the user's own, and how it stands in a variable.
+const HEADERS: &str = "headers";
+const HEADERS_INFIX: &str = "__HEADERS__";
+
 /// Names the configuration file; not a key.
 pub(super) const CONFIG: &str = "JOLTSMS_RELAY_CONFIG";
 
@@ -38,6 +45,8 @@ const SHORT: [(&str, &str, bool); 3] =
 enum Meaning<'v> {
     /// A key, and whether the value is the path of a file. The sink, if it is one, as the variable has it.
     Key { section: Section, sink: Option<&'v str>, key: &'static str, file: bool },
+    /// One header of a sink, and whether the value is the path of a file. The name as the variable has it.
+    Header { sink: &'v str, name: &'v str, file: bool },
     /// A key of a later version, for people.
     Later(String),
     /// Nothing that this program knows.
@@ -62,25 +71,23 @@ pub(super) fn apply(sources: &Sources, written: &mut Written, report: &mut Repor
         match meaning {
             Meaning::Later(key) => report.error(&origin, not_yet(&key), None),
             Meaning::Unknown => unknown.push(name),
+            Meaning::Header { sink, name: header, file } => {
+                let Some(value) = text(value, &origin, report) else { continue };
+                let header = header.to_ascii_lowercase().replace('_', "-");
+                let value = value_of(value, file, &origin, report);
+                if let Some(table) = table(Section::Sink, Some(sink), &origin, written, report) {
+                    table.set_member(HEADERS, header, &origin, value);
+                }
+            }
             Meaning::Key { section, sink, key, file } => {
-                let Some(value) = value.to_str() else {
-                    report.error(&origin, "the value is not UTF-8".to_owned(), None);
-                    continue;
-                };
+                let Some(value) = text(value, &origin, report) else { continue };
                 let Some(table) = table(section, sink, &origin, written, report) else { continue };
                 if let Some(Origin::Variable(other)) = table.entries.get(key).map(|entry| &entry.origin) {
                     let message = format!("`{other}` sets the same key");
                     report.error(&origin, message, Some("unset one of the two".to_owned()));
                     continue;
                 }
-                let value = match file {
-                    true if value.is_empty() => {
-                        report.error(&origin, "is set but empty; it must be the path of a file".to_owned(), None);
-                        Value::Broken
-                    }
-                    true => Value::Reference(Source::File(PathBuf::from(value))),
-                    false => Value::Text(Secret::from(value)),
-                };
+                let value = value_of(value, file, &origin, report);
                 table.set(key, origin, value);
             }
         }
@@ -94,6 +101,25 @@ pub(super) fn apply(sources: &Sources, written: &mut Written, report: &mut Repor
             None => format!("unknown variable; the names are {PREFIX}<SECTION>__<KEY>, such as {PREFIX}POLL__INTERVAL"),
         };
         report.error(&Origin::Variable(name.into_owned()), message, None);
+    }
+}
+
+fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Report) -> Option<&'v str> {
+    let text = value.to_str();
+    if text.is_none() {
+        report.error(origin, "the value is not UTF-8".to_owned(), None);
+    }
+    text
+}
+
+fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Report) -> Value {
+    match file {
+        true if value.is_empty() => {
+            report.error(origin, "is set but empty; it must be the path of a file".to_owned(), None);
+            Value::Broken
+        }
+        true => Value::Reference(Source::File(PathBuf::from(value))),
+        false => Value::Text(Secret::from(value)),
     }
 }
 
@@ -133,6 +159,13 @@ fn meaning(rest: &str) -> Meaning<'_> {
 
 /// Names of sinks may hold `__` themselves, so the key is looked for from the right.
 fn meaning_for_sink(rest: &str) -> Meaning<'_> {
+    // A header may have the name of a key.
+    if let Some((sink, name)) =
+        rest.split_once(HEADERS_INFIX).filter(|(sink, name)| !sink.is_empty() && !name.is_empty())
+    {
+        let (name, file) = name.strip_suffix(FILE_SUFFIX).map_or((name, false), |name| (name, true));
+        return Meaning::Header { sink, name, file };
+    }
     for (at, _) in rest.rmatch_indices("__").filter(|(at, _)| *at > 0) {
         let (sink, key_name) = (&rest[..at], &rest[at + 2..]);
         for key in Section::Sink.keys() {

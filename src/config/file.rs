@@ -14,7 +14,7 @@ use super::errors::Report;
 use super::excerpt::SourceFile;
 use super::keys::{self, Found, Section};
 use super::nearest::nearest;
-use super::written::{Entry, Origin, Table, Value, Written};
+use super::written::{Entry, Member, Origin, Table, Value, Written};
 use crate::domain::{InvalidSinkName, SinkName};
 use crate::secret::{Secret, Source};
 
@@ -132,11 +132,18 @@ impl Reader<'_> {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
             let full = if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") };
             match section.find(group, name) {
+                Found::Key(key) if keys::MAPS.contains(&(section, key)) => {
+                    if let Some(names) = self.table(item, &origin, &format!("`{path}.{full}`")) {
+                        let members = self.members(&format!("{path}.{full}"), names);
+                        into.entries.insert(key, Entry { origin, value: Value::Map(members) });
+                    }
+                }
                 Found::Key(key) => {
                     let name = format!("{path}.{full}");
                     let mut entry = self.entry(&name, item, &origin);
                     if keys::SECRETS.contains(&(section, key)) {
-                        self.refuse_literals(&name, &mut entry);
+                        let example = if section == Section::Api { environment::API_KEY } else { "NAME" };
+                        self.refuse_literals(&name, example, &mut entry);
                     }
                     into.entries.insert(key, entry);
                 }
@@ -164,6 +171,20 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// A table of the user's own names.
+    fn members(&mut self, path: &str, names: &DeTable<'_>) -> Vec<Member> {
+        let member = |(key, item): (&Key<'_>, &Item<'_>)| {
+            let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
+            let path = format!("{path}.{}", self.shown(name, false, &origin));
+            let mut entry = self.entry(&path, item, &origin);
+            if keys::SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+                self.refuse_literals(&path, "NAME", &mut entry);
+            }
+            Member { name: name.to_owned(), origin, entry }
+        };
+        names.iter().map(member).collect()
     }
 
     /// A name for a message. Even a name may be the piece of a value: if it could not stand without quotes, or if the
@@ -199,16 +220,17 @@ impl Reader<'_> {
     }
 
     /// Said here and not where the value is read: a variable may override it, and it would still lie in the file.
-    fn refuse_literals(&mut self, path: &str, entry: &mut Entry) {
+    fn refuse_literals(&mut self, path: &str, variable: &str, entry: &mut Entry) {
         match &mut entry.value {
             Value::Reference(_) | Value::Broken => {}
-            Value::List(entries) => entries.iter_mut().for_each(|entry| self.refuse_literals(path, entry)),
+            Value::List(entries) => {
+                entries.iter_mut().for_each(|entry| self.refuse_literals(path, variable, entry));
+            }
             literal => {
                 *literal = Value::Broken;
                 let message = format!("`{path}` is written out; secrets do not belong in the configuration file");
                 let help = format!(
-                    "write {{ env = \"{}\" }}, {{ file = \"path\" }} or {{ credential = \"name\" }}, and revoke this one",
-                    environment::API_KEY
+                    "write {{ env = \"{variable}\" }}, {{ file = \"path\" }} or {{ credential = \"name\" }}, and revoke this one"
                 );
                 self.report.error(&entry.origin, message, Some(help));
             }

@@ -45,10 +45,43 @@ pub(super) const SINKS: &str = "sinks";
 pub(super) const LATER_SECTIONS: [&str; 2] = ["admin", "heartbeat"];
 
 /// Keys whose value must not be written out in the file.
-pub(super) const SECRETS: [(Section, &str); 1] = [(Section::Api, "key")];
+pub(super) const SECRETS: [(Section, &str); 5] = [
+    (Section::Api, "key"),
+    (Section::Sink, "auth.bearer"),
+    (Section::Sink, "auth.basic.user"),
+    (Section::Sink, "auth.basic.password"),
+    (Section::Sink, "signing.secrets"),
+];
+
+/// Keys whose values are tables of the user's own names: HTTP headers.
+pub(super) const MAPS: [(Section, &str); 1] = [(Section::Sink, "headers")];
+
+/// Headers whose value must not be written out either.
+pub(super) const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// Keys that only an http sink has.
-pub(super) const HTTP_ONLY: [&str; 5] = ["url", "timeout", "connect_timeout", "allow_http", "concurrency"];
+pub(super) const HTTP_ONLY: [&str; 20] = [
+    "url",
+    "method",
+    "headers",
+    "auth.bearer",
+    "auth.basic.user",
+    "auth.basic.password",
+    "timeout",
+    "connect_timeout",
+    "allow_http",
+    "proxy",
+    "tls.ca_file",
+    "tls.cert_file",
+    "tls.key_file",
+    "concurrency",
+    "signing.scheme",
+    "signing.secrets",
+    "signing.header",
+    "signing.encoding",
+    "signing.prefix",
+    "signing.signed",
+];
 
 impl Section {
     /// Every section, in the order of the documentation.
@@ -58,7 +91,19 @@ impl Section {
     /// The keys of this version; a key in a table of its own has a dot.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Api => &["url", "key", "requests_per_minute", "timeout", "account", "connect_timeout", "allow_http"],
+            Self::Api => &[
+                "url",
+                "key",
+                "requests_per_minute",
+                "timeout",
+                "account",
+                "connect_timeout",
+                "allow_http",
+                "proxy",
+                "tls.ca_file",
+                "tls.cert_file",
+                "tls.key_file",
+            ],
             Self::Poll => &["interval", "start", "lookback", "sweep_interval"],
             Self::State => &["dir", "keep_delivered", "keep_dead", "max_size", "min_free"],
             Self::Log => &["level", "format", "dir", "keep_files"],
@@ -69,10 +114,25 @@ impl Section {
                 "template",
                 "template_file",
                 "content_type",
+                "method",
+                "headers",
+                "auth.bearer",
+                "auth.basic.user",
+                "auth.basic.password",
                 "timeout",
                 "connect_timeout",
                 "allow_http",
+                "proxy",
+                "tls.ca_file",
+                "tls.cert_file",
+                "tls.key_file",
                 "concurrency",
+                "signing.scheme",
+                "signing.secrets",
+                "signing.header",
+                "signing.encoding",
+                "signing.prefix",
+                "signing.signed",
                 "retry.initial",
                 "retry.factor",
                 "retry.max",
@@ -84,14 +144,8 @@ impl Section {
     /// The keys of later versions, tables included.
     pub(super) fn later_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Api => &["proxy", "tls"],
-            Self::Poll | Self::State | Self::Log => &[],
+            Self::Api | Self::Poll | Self::State | Self::Log => &[],
             Self::Sink => &[
-                "method",
-                "headers",
-                "auth",
-                "proxy",
-                "tls",
                 "requests_per_minute",
                 "order",
                 "max_age",
@@ -99,7 +153,6 @@ impl Section {
                 "reject_status",
                 "enabled",
                 "start",
-                "signing",
                 "filter",
             ],
         }
@@ -166,8 +219,10 @@ pub(super) fn elsewhere(name: &str) -> Option<String> {
     if Section::Sink.names_in("").contains(&name) {
         places.push("[sinks.NAME]".to_owned());
     }
-    if Section::Sink.names_in("retry").contains(&name) {
-        places.push("[sinks.NAME.retry]".to_owned());
+    for group in ["retry", "auth", "tls", "signing"] {
+        if Section::Sink.names_in(group).contains(&name) {
+            places.push(format!("[sinks.NAME.{group}]"));
+        }
     }
     if places.is_empty() { None } else { Some(places.join(" or ")) }
 }
@@ -183,7 +238,9 @@ mod tests {
         assert_eq!(Section::Sink.find("retry", "max"), Found::Key("retry.max"));
         assert_eq!(Section::Sink.find("retry", "url"), Found::Unknown(None));
         assert_eq!(Section::Sink.find("retry", "mex"), Found::Unknown(Some("max")));
-        assert_eq!(Section::Sink.find("", "signing"), Found::Later);
+        assert_eq!(Section::Sink.find("", "filter"), Found::Later);
+        assert_eq!(Section::Sink.find("auth", "basic"), Found::Group);
+        assert_eq!(Section::Sink.find("auth.basic", "user"), Found::Key("auth.basic.user"));
         assert_eq!(Section::Sink.find("", "max"), Found::Unknown(None));
         assert_eq!(Section::Sink.find("", "rety"), Found::Unknown(Some("retry")));
     }

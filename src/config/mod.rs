@@ -15,6 +15,7 @@ mod errors;
 mod excerpt;
 mod file;
 mod formats;
+mod http;
 mod journal;
 mod keys;
 mod locate;
@@ -22,6 +23,7 @@ mod nearest;
 mod reader;
 mod resolve;
 mod schema;
+mod signing;
 mod sinks;
 mod size;
 mod sources;
@@ -112,7 +114,7 @@ pub enum SinkKind {
     /// Standard output, one line for each message.
     Stdout,
     /// An HTTP receiver.
-    Http(crate::sinks::http::Options),
+    Http(Box<crate::sinks::http::Options>),
 }
 
 /// What the commands need that only look at the state: no secret is read for it.
@@ -171,12 +173,19 @@ impl fmt::Debug for SinkKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => out.write_str("Stdout"),
-            Self::Http(crate::sinks::http::Options { url, timeout, connect_timeout }) => out
-                .debug_struct("Http")
-                .field("url", &RedactedUrl(url))
-                .field("timeout", timeout)
-                .field("connect_timeout", connect_timeout)
-                .finish(),
+            Self::Http(options) => {
+                let crate::sinks::http::Options { url, method, headers, timeout, connect_timeout, way, signing } =
+                    &**options;
+                out.debug_struct("Http")
+                    .field("url", &RedactedUrl(url))
+                    .field("method", method)
+                    .field("headers", headers)
+                    .field("timeout", timeout)
+                    .field("connect_timeout", connect_timeout)
+                    .field("way", way)
+                    .field("signing", signing)
+                    .finish()
+            }
         }
     }
 }

@@ -224,6 +224,7 @@ impl<'r> Reader<'r> {
             Value::Integer(_) | Value::Float(_) => "a number",
             Value::Boolean(_) => "true or false",
             Value::List(_) => "an array",
+            Value::Map(_) => "a table",
         };
         let message = format!("`{}` must be {expected}, not {found}", self.name(key));
         self.report.error(&entry.origin, message, None);

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{HTTP_ONLY, SECTIONS, SINKS, Section};
+use super::keys::{HTTP_ONLY, SECRET_HEADERS, SECTIONS, SINKS, Section};
 use super::{EXAMPLE, duration};
 
 /// What a value looks like.
@@ -18,6 +18,8 @@ pub(super) enum Shape {
     Label,
     /// A URL with `http` or `https`.
     Url,
+    /// `env`, `off` or the same.
+    Proxy,
     /// Such as `1h30m`.
     Duration,
     /// The same, or this word.
@@ -34,8 +36,12 @@ pub(super) enum Shape {
     Boolean,
     /// One of these words.
     Words(&'static [&'static str]),
-    /// One reference or several: never written out.
+    /// One reference: never written out.
+    Secret,
+    /// One reference or several.
     Secrets,
+    /// Headers: names of the user's own, each with a text.
+    Headers,
 }
 
 /// The shape of each key. A key without one could be anything in the schema; a test sees to it that there is none.
@@ -50,6 +56,10 @@ const SHAPES: [(Section, &[(&str, Shape)]); 5] = [
             ("account", Shape::Label),
             ("connect_timeout", Shape::Duration),
             ("allow_http", Shape::Boolean),
+            ("proxy", Shape::Proxy),
+            ("tls.ca_file", Shape::Text),
+            ("tls.cert_file", Shape::Text),
+            ("tls.key_file", Shape::Text),
         ],
     ),
     (
@@ -89,9 +99,24 @@ const SHAPES: [(Section, &[(&str, Shape)]); 5] = [
             ("template", Shape::Text),
             ("template_file", Shape::Text),
             ("content_type", Shape::Text),
+            ("method", Shape::Words(&["POST", "PUT", "PATCH"])),
+            ("headers", Shape::Headers),
+            ("auth.bearer", Shape::Secret),
+            ("auth.basic.user", Shape::Secret),
+            ("auth.basic.password", Shape::Secret),
             ("timeout", Shape::Duration),
             ("connect_timeout", Shape::Duration),
             ("allow_http", Shape::Boolean),
+            ("proxy", Shape::Proxy),
+            ("tls.ca_file", Shape::Text),
+            ("tls.cert_file", Shape::Text),
+            ("tls.key_file", Shape::Text),
+            ("signing.scheme", Shape::Words(&["standard-webhooks", "hmac-sha256"])),
+            ("signing.secrets", Shape::Secrets),
+            ("signing.header", Shape::Text),
+            ("signing.encoding", Shape::Words(&["hex", "base64"])),
+            ("signing.prefix", Shape::Text),
+            ("signing.signed", Shape::Words(&["body", "timestamp.body"])),
             ("concurrency", Shape::Integer(1, 256)),
             ("retry.initial", Shape::Duration),
             ("retry.factor", Shape::Number(1.0, 100.0)),
@@ -114,7 +139,8 @@ pub fn schema() -> String {
         properties.insert(name.to_owned(), table(section, name, &explained));
     }
     let mut sink = table(Section::Sink, "sinks.crm", &explained);
-    let http_only: Map<String, Value> = HTTP_ONLY.iter().map(|key| ((*key).to_owned(), json!(false))).collect();
+    let http_only: Map<String, Value> =
+        HTTP_ONLY.iter().map(|key| (key.split('.').next().unwrap_or(key).to_owned(), json!(false))).collect();
     sink["if"] = json!({ "required": ["type"], "properties": { "type": { "const": "stdout" } } });
     sink["then"] = json!({ "properties": http_only });
     let sinks = json!({
@@ -143,20 +169,37 @@ pub fn schema() -> String {
 fn table(section: Section, path: &str, explained: &Explained) -> Value {
     let mut own = Map::new();
     for key in section.keys() {
-        let (group, name) = key.split_once('.').map_or((None, *key), |(group, name)| (Some(group), name));
-        let into = match group {
-            None => &mut own,
-            Some(group) => {
-                let inner = own.entry(group).or_insert_with(|| object(explained.text(&format!("{path}.{group}"))));
-                let Some(properties) = inner["properties"].as_object_mut() else { continue };
-                properties
-            }
-        };
-        into.insert(name.to_owned(), value(section, key, path, explained));
+        let value = value(section, key, path, explained);
+        insert(&mut own, path, key, value, explained);
     }
     let mut table = object(explained.text(path));
     table["properties"] = Value::Object(own);
     table
+}
+
+/// Puts a key into its table, and that into the one around it. `path` is where the outer one stands.
+fn insert(into: &mut Map<String, Value>, path: &str, key: &str, value: Value, explained: &Explained) {
+    let Some((group, rest)) = key.split_once('.') else {
+        into.insert(key.to_owned(), value);
+        return;
+    };
+    let path = format!("{path}.{group}");
+    let about = explained.text(&path).or_else(|| about(group));
+    let table = into.entry(group).or_insert_with(|| object(about));
+    if let Some(inner) = table["properties"].as_object_mut() {
+        insert(inner, &path, rest, value, explained);
+    }
+}
+
+/// Tables that the example shows in one line.
+fn about(group: &str) -> Option<&'static str> {
+    Some(match group {
+        "tls" => "Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own.",
+        "auth" => "The Authorization header: bearer, or basic with user and password.",
+        "basic" => "User and password.",
+        "signing" => "How requests are signed.",
+        _ => return None,
+    })
 }
 
 fn object(description: Option<&str>) -> Value {
@@ -186,6 +229,22 @@ fn described(shape: Shape) -> Value {
         Shape::Integer(least, most) => return json!({ "type": "integer", "minimum": least, "maximum": most }),
         Shape::Number(least, most) => return json!({ "type": "number", "minimum": least, "maximum": most }),
         Shape::Boolean => return json!({ "type": "boolean" }),
+        Shape::Secret => return json!({ "$ref": "#/definitions/reference" }),
+        Shape::Headers => {
+            let value = json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/definitions/reference" }] });
+            let secret = json!({ "$ref": "#/definitions/reference" });
+            let secrets: Map<String, Value> = SECRET_HEADERS
+                .iter()
+                .map(|name| {
+                    let letters = name.chars().map(|next| match next.to_ascii_uppercase() {
+                        capital if capital == next => next.to_string(),
+                        capital => format!("[{capital}{next}]"),
+                    });
+                    (format!("^{}$", letters.collect::<String>()), secret.clone())
+                })
+                .collect();
+            return json!({ "type": "object", "patternProperties": secrets, "additionalProperties": value });
+        }
         Shape::Secrets => {
             let reference = json!({ "$ref": "#/definitions/reference" });
             return json!({ "anyOf": [reference, { "type": "array", "items": reference, "minItems": 1 }] });
@@ -193,6 +252,7 @@ fn described(shape: Shape) -> Value {
         Shape::Text => json!({ "type": "string" }),
         Shape::Label => json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
         Shape::Url => json!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?:" }),
+        Shape::Proxy => json!({ "type": "string", "pattern": "^env$|^off$|^[Hh][Tt][Tt][Pp][Ss]?:" }),
         Shape::Duration => json!({ "type": "string", "pattern": duration::PATTERN }),
         Shape::DurationOr(word) => {
             json!({ "type": "string", "pattern": format!("^{word}$|{}", duration::PATTERN) })

@@ -68,9 +68,11 @@ fn refuse_http_keys(reader: &mut Reader<'_>) {
             let name = reader.name(key);
             let message = format!("`{name}` belongs to sinks of type \"http\"; this one is of type \"stdout\"");
             match *key {
-                // A receiver's URL may hold a password.
-                "url" => reader.report().error(&entry.origin, message, None),
-                _ => reader.report().error_with_value(&entry.origin, message, None),
+                "timeout" | "connect_timeout" | "allow_http" | "concurrency" | "method" => {
+                    reader.report().error_with_value(&entry.origin, message, None);
+                }
+                // Others may hold a password.
+                _ => reader.report().error(&entry.origin, message, None),
             }
         }
     }
@@ -96,12 +98,16 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &
         let message = format!("`{}` is missing: an http sink needs it", reader.name("url"));
         reader.report().error(&table.origin, message, None);
     }
-    let http = sinks::http::Options { url: url?, timeout, connect_timeout };
+    let method = reader.method("method");
+    let headers = reader.request_headers(url.as_ref());
+    let signing = reader.signing(&headers);
+    let way = reader.way();
+    let http = sinks::http::Options { url: url?, method, headers, timeout, connect_timeout, way, signing };
     let delivery = delivery::Options { concurrency, retry };
     kind.map(|_| Sink {
         name: name.clone(),
         delivery,
-        kind: SinkKind::Http(http),
+        kind: SinkKind::Http(Box::new(http)),
         format: format.unwrap_or(defaults::SINK_FORMAT),
     })
 }

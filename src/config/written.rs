@@ -68,8 +68,21 @@ pub(super) enum Value {
     Datetime(String),
     /// An array.
     List(Vec<Entry>),
+    /// A table whose names are the user's own.
+    Map(Vec<Member>),
     /// A table that is no reference; what is wrong with it has been reported.
     Broken,
+}
+
+/// One entry of such a table.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// Its name, as it was written.
+    pub(super) name: String,
+    /// Where the name stands.
+    pub(super) origin: Origin,
+    /// Its value.
+    pub(super) entry: Entry,
 }
 
 impl Written {
@@ -88,6 +101,19 @@ impl Table {
     /// A table without entries.
     pub(super) fn new(origin: Origin) -> Self {
         Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new() }
+    }
+
+    /// Writes over what a lower layer has written for one name of a table of the user's own names. Case does not count.
+    pub(super) fn set_member(&mut self, key: &'static str, name: String, origin: &Origin, value: Value) {
+        let entry = Entry { origin: origin.clone(), value };
+        let member = Member { name, origin: origin.clone(), entry };
+        match self.entries.get_mut(key).map(|entry| &mut entry.value) {
+            Some(Value::Map(members)) => {
+                members.retain(|known| !known.name.eq_ignore_ascii_case(&member.name));
+                members.push(member);
+            }
+            _ => self.set(key, origin.clone(), Value::Map(vec![member])),
+        }
     }
 
     /// Writes over what a lower layer has written.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 
+use super::way::Way;
+
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
@@ -35,12 +37,13 @@ const HTTP2_KEEPALIVE: Duration = Duration::from_secs(10);
 #[error("cannot set up HTTPS: {0}")]
 pub struct BuildError(String);
 
-/// A client that sends each request once and follows nothing.
+/// A client that sends each request once, this way, and follows nothing.
 ///
 /// # Errors
 /// [`BuildError`] where TLS cannot be set up.
-pub fn build(options: &ClientOptions) -> Result<reqwest::Client, BuildError> {
-    reqwest::Client::builder()
+pub fn build(options: &ClientOptions, way: &Way) -> Result<reqwest::Client, BuildError> {
+    let explain = |error| BuildError(super::failure::describe(&error, options));
+    let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .timeout(options.timeout)
         .connect_timeout(options.connect_timeout)
@@ -52,7 +55,6 @@ pub fn build(options: &ClientOptions) -> Result<reqwest::Client, BuildError> {
         .pool_idle_timeout(options.keep_idle)
         .tcp_keepalive(TCP_KEEPALIVE)
         .http2_keep_alive_interval(HTTP2_KEEPALIVE)
-        .http2_keep_alive_timeout(HTTP2_KEEPALIVE)
-        .build()
-        .map_err(|error| BuildError(super::failure::describe(&error, options)))
+        .http2_keep_alive_timeout(HTTP2_KEEPALIVE);
+    way.apply(builder).and_then(reqwest::ClientBuilder::build).map_err(explain)
 }

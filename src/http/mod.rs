@@ -12,6 +12,9 @@ pub(crate) mod raw_server;
 pub mod retry_after;
 #[cfg(test)]
 mod tests;
+pub mod tls_files;
 mod url;
+mod way;
 
 pub use url::RedactedUrl;
+pub use way::{Proxy, Tls, Way};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
+use super::Way;
 use super::body::{self, BodyError};
 use super::client::{self, ClientOptions};
 use super::failure::describe;
@@ -19,7 +20,7 @@ const OPTIONS: ClientOptions = ClientOptions {
 };
 
 async fn get(url: Url) -> Result<reqwest::Response, reqwest::Error> {
-    client::build(&OPTIONS).unwrap().get(url).send().await
+    client::build(&OPTIONS, &Way::default()).unwrap().get(url).send().await
 }
 
 async fn words(url: Url) -> String {

@@ -3,24 +3,33 @@
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName};
-use reqwest::{Client, Url};
+use reqwest::{Client, Method, Request, Url};
 
 use super::classify::{Head, classify};
+use super::signing::Signing;
 use super::webhook_id::webhook_id;
 use super::{Attempt, Attempting, Outgoing, Sink};
 use crate::http::client::{self, BuildError, ClientOptions};
-use crate::http::{body, failure};
+use crate::http::{Way, body, failure};
 use crate::time::Clock;
 
-/// `[sinks.NAME]` of `type = "http"`, as far as it says where.
+/// `[sinks.NAME]` of `type = "http"`, as far as it says where and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where messages are posted. May hold credentials: it is only ever shown redacted.
+    /// Where messages are sent. May hold credentials: it is only ever shown redacted.
     pub url: Url,
+    /// POST, PUT or PATCH.
+    pub method: Method,
+    /// What the operator adds, authentication included: none that the relay sets itself. Values are marked as sensitive.
+    pub headers: HeaderMap,
     /// For one whole request, the answer included.
     pub timeout: Duration,
     /// For the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
+    /// Through which proxy, and with which certificates.
+    pub way: Way,
+    /// How requests are signed, if they are.
+    pub signing: Option<Signing>,
 }
 
 /// The same on every attempt for a message, so that a receiver can drop repeats.
@@ -36,6 +45,9 @@ pub struct HttpSink {
     client: Client,
     client_options: ClientOptions,
     url: Url,
+    method: Method,
+    headers: HeaderMap,
+    signing: Option<Signing>,
     clock: Clock,
 }
 
@@ -51,7 +63,31 @@ impl HttpSink {
             keep_idle: client::KEEP_IDLE,
             gzip: false,
         };
-        Ok(Self { client: client::build(&client_options)?, client_options, url: options.url.clone(), clock })
+        let client = client::build(&client_options, &options.way)?;
+        let Options { url, method, headers, signing, .. } = options.clone();
+        Ok(Self { client, client_options, url, method, headers, signing, clock })
+    }
+
+    /// The request for a message as it would leave now. What every request has is added when it does: `user-agent`,
+    /// `accept`, `host`.
+    ///
+    /// # Errors
+    /// Where a part of it cannot be sent.
+    pub fn request(&self, outgoing: Outgoing) -> reqwest::Result<Request> {
+        let id = webhook_id(&outgoing.id);
+        let mut request = self
+            .client
+            .request(self.method.clone(), self.url.clone())
+            .headers(self.headers.clone())
+            .header(header::CONTENT_TYPE, &*outgoing.content_type)
+            // Left to itself, the client leaves it out where the body is empty.
+            .header(header::CONTENT_LENGTH, outgoing.body.len());
+        if let Some(signing) = &self.signing {
+            for (name, value) in signing.headers(&id, self.clock.wall(), &outgoing.body) {
+                request = request.header(name, value);
+            }
+        }
+        request.header(WEBHOOK_ID, id).body(outgoing.body).build()
     }
 }
 
@@ -61,16 +97,15 @@ impl Sink for HttpSink {
     }
 
     fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let request = self
-            .client
-            .post(self.url.clone())
-            .header(header::CONTENT_TYPE, &*outgoing.content_type)
-            .header(WEBHOOK_ID, webhook_id(&outgoing.id))
-            .body(outgoing.body)
-            .send();
-        let (sent_to, client_options, clock) = (self.url.clone(), self.client_options, self.clock.clone());
+        let request = self.request(outgoing);
+        let (client, sent_to) = (self.client.clone(), self.url.clone());
+        let (client_options, clock) = (self.client_options, self.clock.clone());
         Box::pin(async move {
-            let response = match request.await {
+            let sent = match request {
+                Ok(request) => client.execute(request).await,
+                Err(error) => Err(error),
+            };
+            let response = match sent {
                 Ok(response) => response,
                 Err(error) => {
                     let answer = failure::describe(&error, &client_options);

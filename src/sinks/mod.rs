@@ -6,6 +6,7 @@
 
 mod classify;
 pub mod http;
+pub mod signing;
 pub mod stdout;
 mod webhook_id;
 

@@ -62,9 +62,14 @@ fn every_configuration_in_the_readme_is_valid() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         fs::write(&file, &configuration).unwrap();
-        let url = ("CRM_URL", "https://crm.example.com/hooks/sms?token=secret");
-        let said = expect_success(relay(dir.path(), &[KEY, url]).arg("check").arg("--config").arg(&file));
-        assert!(!said.contains("warning") && !said.contains("secret"), "{configuration}\n{said}");
+        let url = ("CRM_URL", "https://crm.example.com/hooks/sms?token=hunter2");
+        let secret = ("CRM_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let old = ("CRM_OLD_SECRET", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        let said = expect_success(relay(dir.path(), &[KEY, url, secret, old]).arg("check").arg("--config").arg(&file));
+        assert!(
+            !said.contains("warning") && !said.contains("hunter2") && !said.contains("whsec"),
+            "{configuration}\n{said}"
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 mod docs;
 mod example;
 mod formats;
+mod http;
 mod layers;
 mod refusals;
 mod schema;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{KEY, Machine};
 
 #[test]
-fn six_errors_are_told_at_once_in_the_order_of_their_lines() {
+fn seven_errors_are_told_at_once_in_the_order_of_their_lines() {
     let machine = Machine::with_file(
         "# My relay\n\
          [api]\n\
@@ -48,12 +48,19 @@ config.toml:12: unknown key `sinks.crm.ulr`; did you mean `url`?
 12 | ulr = "…"
    | ^^^
 
-config.toml:13: `sinks.crm.signing` is not supported by this version of joltsms-relay (0.1.0)
+config.toml:13: `sinks.crm.signing.scheme` is missing
    |
 13 | signing = { secrets = ["…"] }
-   | ^^^^^^^
+   |                       ^^^^^
+   = it must be "standard-webhooks" or "hmac-sha256"
 
-6 errors in the configuration"#;
+config.toml:13: `sinks.crm.signing.secrets` is written out; secrets do not belong in the configuration file
+   |
+13 | signing = { secrets = ["…"] }
+   |                        ^^^
+   = write { env = "NAME" }, { file = "path" } or { credential = "name" }, and revoke this one
+
+7 errors in the configuration"#;
     assert_eq!(machine.refused(), expected);
 }
 
@@ -270,11 +277,22 @@ fn each_mistake_in_the_environment_has_its_message() {
         ("JOLTSMS_RELAY_SINKS__my_crm__URL", "x", "unknown variable; it must be in capitals"),
         ("JOLTSMS_RELAY_SINKS__MY_CMR__URL", "https://a.example", "`sinks.my_cmr.type` is missing"),
         ("JOLTSMS_RELAY_ADMIN__LISTEN", "x", "[admin] is not supported by this version of joltsms-relay (0.1.0)"),
-        ("JOLTSMS_RELAY_API__TLS__CA_FILE", "x", "`api.tls` is not supported by this version"),
+        ("JOLTSMS_RELAY_API__TLS__CA_FILE", "/no", "`api.tls.ca_file`: /no cannot be read: No such file"),
         (
             "JOLTSMS_RELAY_SINKS__MY_CRM__SIGNING__SCHEME",
             "x",
-            "`sinks.my_crm.signing` is not supported by this version",
+            "`sinks.my-crm.signing.scheme` = \"x\" is not \"standard-webhooks\" or \"hmac-sha256\"",
+        ),
+        (
+            "JOLTSMS_RELAY_SINKS__MY_CRM__HEADERS",
+            "X-Team: ops",
+            "`sinks.my-crm.headers` cannot be set as a whole by a variable",
+        ),
+        ("JOLTSMS_RELAY_SINKS__MY_CRM__HEADERS__HOST", "x", "`sinks.my-crm.headers`: host cannot be set"),
+        (
+            "JOLTSMS_RELAY_SINKS__MY_CRM__AUTH__BEARER",
+            "hunter2\n3",
+            "`sinks.my-crm.auth.bearer` holds a character that cannot be sent in a header",
         ),
         (
             "JOLTSMS_RELAY_API__REQUESTS_PER_MINUTE",

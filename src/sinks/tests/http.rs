@@ -2,23 +2,39 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
 use tokio::net::TcpListener;
 use wiremock::matchers::{body_string, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::message;
 use crate::domain::UnixMs;
+use crate::http::Way;
 use crate::http::raw_server::{Conversation, RawServer};
 use crate::sinks::http::{HttpSink, Options};
+use crate::sinks::signing::{Encoding, Key, Signed, Signing};
 use crate::sinks::{Attempt, Sink};
 use crate::time::Clock;
 
 const TIMEOUT: Duration = Duration::from_millis(800);
 
 fn sink(url: Url) -> HttpSink {
-    let options = Options { url, timeout: TIMEOUT, connect_timeout: Duration::from_secs(5) };
-    HttpSink::new(&options, Clock::starting_at(UnixMs(0))).unwrap()
+    sink_with(url, |_| {})
+}
+
+fn sink_with(url: Url, change: impl FnOnce(&mut Options)) -> HttpSink {
+    let mut options = Options {
+        url,
+        method: Method::POST,
+        headers: HeaderMap::new(),
+        timeout: TIMEOUT,
+        connect_timeout: Duration::from_secs(5),
+        way: Way::default(),
+        signing: None,
+    };
+    change(&mut options);
+    HttpSink::new(&options, Clock::starting_at(UnixMs(1_614_265_330_000))).unwrap()
 }
 
 async fn attempt(url: Url) -> Attempt {
@@ -73,6 +89,54 @@ async fn there_is_one_of_each_header_and_nothing_else() {
     assert_eq!(request.header("host").len(), 1);
     // The request line, seven headers, and the blank line. No chunks: some servers lose such bodies.
     assert_eq!(request.head.lines().count(), 9, "{}", request.head);
+}
+
+#[tokio::test]
+async fn what_the_operator_adds_goes_along_and_length_is_always_told() {
+    let server = RawServer::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    for method in [Method::POST, Method::PUT, Method::PATCH] {
+        let sink = sink_with(server.url("/"), |options| {
+            options.method = method.clone();
+            options.headers.insert("x-team", HeaderValue::from_static("ops"));
+            options.headers.insert("authorization", HeaderValue::from_static("Bearer t"));
+        });
+        for body in ["{}", ""] {
+            assert_eq!(sink.begin(message("m1", body)).await, Attempt::Accepted { status: Some(200) });
+            let request = server.requests().pop().unwrap();
+            assert_eq!(request.head.lines().next(), Some(format!("{method} / HTTP/1.1").as_str()));
+            let length = body.len().to_string();
+            for (name, value) in
+                [("x-team", "ops"), ("authorization", "Bearer t"), ("content-length", &length), ("webhook-id", "m1")]
+            {
+                assert_eq!(request.header(name), [value], "{name}");
+            }
+            assert!(request.header("transfer-encoding").is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_signed_is_what_is_sent() {
+    let server = RawServer::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let key = Key::standard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let sink = sink_with(server.url("/"), |options| options.signing = Some(Signing::StandardWebhooks(vec![key])));
+    sink.begin(message("msg_p5jXN8AQM9LWM0D4loKWxJek", r#"{"test": 2432232314}"#)).await;
+    let request = server.requests().pop().unwrap();
+    assert_eq!(request.header("webhook-timestamp"), ["1614265330"]);
+    assert_eq!(request.header("webhook-signature"), ["v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="]);
+
+    let hmac = Signing::HmacSha256 {
+        key: Key::raw("It's a Secret to Everybody"),
+        header: HeaderName::from_static("x-hub-signature-256"),
+        encoding: Encoding::Hex,
+        prefix: "sha256=".to_owned(),
+        signed: Signed::Body,
+    };
+    sink_with(server.url("/"), |options| options.signing = Some(hmac)).begin(message("m", "Hello, World!")).await;
+    let request = server.requests().pop().unwrap();
+    let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    assert_eq!(request.header("x-hub-signature-256"), [expected]);
+    assert!(request.header("webhook-timestamp").is_empty());
 }
 
 /// The table of the outcomes that users see.

@@ -1,0 +1,205 @@
+//! Certificates and keys in PEM files: read once, and what is wrong with one said in words that name it.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{Certificate, Identity};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, RootCertStore};
+
+use super::way::Tls;
+
+/// No bundle of certificates is longer: that of a whole system has about 250 KiB.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What is wrong with a file, in words that go on after its name. Nothing of what it holds is repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The system says no.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// Not a file of certificates, whatever it is.
+    #[error("is longer than 1 MiB, so it is not what is meant")]
+    TooLong,
+    /// DER or PKCS #12.
+    #[error("is binary (DER or PKCS #12); convert it to PEM, which is text")]
+    Binary,
+    /// PEM, but of something else, or no PEM.
+    #[error("holds no certificate in PEM form")]
+    NoCertificate,
+    /// The two files are mixed up.
+    #[error("holds a private key and no certificate")]
+    KeyInstead,
+    /// The two files are mixed up.
+    #[error("holds a certificate and no private key")]
+    CertificateInstead,
+    /// PEM, but of something else, or no PEM.
+    #[error("holds no private key in PEM form")]
+    NoKey,
+    /// It needs a passphrase.
+    #[error("holds a key that is locked with a passphrase; store it without one, readable by the relay's user only")]
+    Locked,
+    /// Several keys.
+    #[error("holds more than one private key")]
+    SeveralKeys,
+    /// The PEM or what it holds is broken.
+    #[error("holds a certificate or key that cannot be read: {0}")]
+    Broken(String),
+    /// They do not belong together.
+    #[error("holds another key than that of the certificate")]
+    OtherKey,
+}
+
+/// Who may vouch for the other side.
+///
+/// # Errors
+/// [`Unusable`]
+pub fn read_authorities(path: &Path) -> Result<Vec<Certificate>, Unusable> {
+    let found = certificates(&read(path)?)?;
+    let mut store = RootCertStore::empty();
+    for certificate in &found {
+        store.add(certificate.clone()).map_err(|error| Unusable::Broken(error.to_string()))?;
+    }
+    found.iter().map(|certificate| Certificate::from_der(certificate).map_err(|_| Unusable::NoCertificate)).collect()
+}
+
+/// A certificate of our own, perhaps with those that vouch for it.
+///
+/// # Errors
+/// [`Unusable`]
+pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let chain = certificates(&read(path)?)?;
+    if let Some(own) = chain.first() {
+        ParsedCertificate::try_from(own).map_err(|error| Unusable::Broken(error.to_string()))?;
+    }
+    Ok(chain)
+}
+
+/// The key of such a certificate.
+///
+/// # Errors
+/// [`Unusable`], also where it is the key of another one.
+pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<Identity, Unusable> {
+    let pem = read(path)?;
+    if pem.windows(9).any(|part| part == b"ENCRYPTED") {
+        return Err(Unusable::Locked);
+    }
+    let mut keys = Vec::new();
+    for key in PrivateKeyDer::pem_slice_iter(&pem) {
+        keys.push(key.map_err(|error| Unusable::Broken(error.to_string()))?);
+    }
+    let key = match keys.pop() {
+        Some(_) if !keys.is_empty() => return Err(Unusable::SeveralKeys),
+        Some(key) => key,
+        None if is_binary(&pem) => return Err(Unusable::Binary),
+        None if holds_certificate(&pem) => return Err(Unusable::CertificateInstead),
+        None => return Err(Unusable::NoKey),
+    };
+    match CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &default_provider()) {
+        Ok(_) => {}
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => return Err(Unusable::OtherKey),
+        Err(error) => return Err(Unusable::Broken(error.to_string())),
+    }
+    let label = match &key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    // Without whatever else stood in the files.
+    let mut pem: String = chain.iter().map(|certificate| armored("CERTIFICATE", certificate)).collect();
+    pem += &armored(label, key.secret_der());
+    Identity::from_pem(pem.as_bytes()).map_err(|_| Unusable::NoKey)
+}
+
+/// The parts together.
+pub fn tls(authorities: Vec<Certificate>, identity: Option<Identity>) -> Tls {
+    Tls { authorities, identity }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES { Err(Unusable::TooLong) } else { Ok(bytes) }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        found.push(certificate.map_err(|error| Unusable::Broken(error.to_string()))?);
+    }
+    match found.is_empty() {
+        false => Ok(found),
+        true if is_binary(pem) => Err(Unusable::Binary),
+        true if pem.windows(11).any(|part| part == b"PRIVATE KEY") => Err(Unusable::KeyInstead),
+        true => Err(Unusable::NoCertificate),
+    }
+}
+
+fn holds_certificate(pem: &[u8]) -> bool {
+    pem.windows(11).any(|part| part == b"CERTIFICATE")
+}
+
+/// DER begins with a sequence and is no text.
+fn is_binary(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0x30) && str::from_utf8(bytes).is_err()
+}
+
+fn armored(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_without_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.pem");
+        let pem = |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+        let long = "x".repeat(1 << 21);
+        for (content, as_certificate, as_key) in [
+            ("", "holds no certificate in PEM form", "holds no private key in PEM form"),
+            ("hunter2", "holds no certificate in PEM form", "holds no private key in PEM form"),
+            (&long, "is longer than 1 MiB", "is longer than 1 MiB"),
+            (&pem("PRIVATE KEY", "aHVudGVyMg=="), "holds a private key and no certificate", "cannot be read: "),
+            (&pem("CERTIFICATE", "hunter2!"), "cannot be read: ", "cannot be read: "),
+            (&pem("CERTIFICATE", "aHVudGVyMg=="), "cannot be read: ", "holds a certificate and no private key"),
+            (
+                &pem("ENCRYPTED PRIVATE KEY", "aHVudGVyMg=="),
+                "holds a private key and no certificate",
+                "is locked with a passphrase",
+            ),
+            (
+                &pem("PRIVATE KEY", "aHVudGVyMg==").repeat(2),
+                "holds a private key and no certificate",
+                "holds more than one private key",
+            ),
+        ] {
+            fs::write(&path, content).unwrap();
+            let said = [
+                (read_authorities(&path).err(), as_certificate),
+                (read_chain(&path).err(), as_certificate),
+                (read_identity(&[CertificateDer::from(vec![1])], &path).err(), as_key),
+            ];
+            for (error, expected) in said {
+                let said = error.map(|error| error.to_string()).unwrap_or_default();
+                assert!(said.contains(expected) && !said.contains("hunter2"), "{content:.40}: {said}");
+            }
+        }
+        fs::write(&path, [0x30, 0x82, 0xff, 0xfe]).unwrap();
+        assert!(matches!(read_chain(&path), Err(Unusable::Binary)));
+        assert!(matches!(read_identity(&[], &path), Err(Unusable::Binary)));
+        let missing = read_chain(&directory.path().join("missing")).unwrap_err().to_string();
+        assert_eq!(missing, "cannot be read: No such file or directory (os error 2)");
+    }
+}

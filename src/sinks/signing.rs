@@ -1,0 +1,245 @@
+//! Signatures of what leaves, by which a receiver knows that it comes from us and was not changed.
+//!
+//! Invariants: what is signed is exactly what is sent, with the time of the attempt; keys never show themselves.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::header::{HeaderName, HeaderValue};
+use sha2::Sha256;
+
+use crate::domain::UnixMs;
+
+/// When the attempt was made, in whole seconds since 1970.
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+/// The signatures of Standard Webhooks.
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// How the secrets of Standard Webhooks begin.
+const SECRET_PREFIX: &str = "whsec_";
+
+/// How many bytes Standard Webhooks asks a secret to have.
+pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// Secrets are copied by hand: with padding or without.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What signs, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Signing {
+    /// Standard Webhooks: each of the keys signs, so that a receiver may have any of them. At least one.
+    StandardWebhooks(Vec<Key>),
+    /// One HMAC with SHA-256 in a header of the receiver's choice.
+    HmacSha256 {
+        /// What signs.
+        key: Key,
+        /// Where the signature stands.
+        header: HeaderName,
+        /// How it is written.
+        encoding: Encoding,
+        /// What stands before it.
+        prefix: String,
+        /// What is signed.
+        signed: Signed,
+    },
+}
+
+/// How the bytes of a signature become text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Hexadecimal, in small letters.
+    Hex,
+    /// Base64 with padding.
+    Base64,
+}
+
+/// What an HMAC covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// The body.
+    Body,
+    /// The time of the attempt in seconds, `.`, and the body. The time is sent as `webhook-timestamp`.
+    TimestampAndBody,
+}
+
+/// A key, ready to sign.
+#[derive(Clone)]
+pub struct Key {
+    mac: Hmac<Sha256>,
+    bytes: usize,
+}
+
+/// A secret that is none. It is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not base64, with or without `whsec_` before it")]
+pub struct NotASecret;
+
+impl Key {
+    /// From a secret of Standard Webhooks: base64, with `whsec_` before it or without.
+    ///
+    /// # Errors
+    /// [`NotASecret`]
+    pub fn standard(secret: &str) -> Result<Self, NotASecret> {
+        let encoded = secret.trim();
+        let encoded = encoded.strip_prefix(SECRET_PREFIX).unwrap_or(encoded);
+        let bytes = LENIENT.decode(encoded).map_err(|_| NotASecret)?;
+        if bytes.is_empty() { Err(NotASecret) } else { Ok(Self::of(&bytes)) }
+    }
+
+    /// From the bytes of a text as they are.
+    pub fn raw(secret: &str) -> Self {
+        Self::of(secret.as_bytes())
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        // A key longer than a block is hashed first, as HMAC has it; none is refused.
+        let mac = Hmac::new_from_slice(bytes).unwrap_or_else(|_| Hmac::new(&Default::default()));
+        Self { mac, bytes: bytes.len() }
+    }
+
+    /// How many bytes the secret has.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it has none, as no key of ours has.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    fn sign(&self, parts: [&[u8]; 3]) -> Vec<u8> {
+        let mut mac = self.mac.clone();
+        parts.into_iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().to_vec()
+    }
+}
+
+impl Signing {
+    /// The headers of one attempt.
+    pub fn headers(&self, webhook_id: &str, at: UnixMs, body: &[u8]) -> Vec<(HeaderName, HeaderValue)> {
+        let seconds = at.0.div_euclid(1000).to_string();
+        match self {
+            Self::StandardWebhooks(keys) => {
+                let head = format!("{webhook_id}.{seconds}.");
+                let signatures: Vec<String> = keys
+                    .iter()
+                    .map(|key| format!("v1,{}", STANDARD.encode(key.sign([head.as_bytes(), body, b""]))))
+                    .collect();
+                [(WEBHOOK_TIMESTAMP, seconds), (WEBHOOK_SIGNATURE, signatures.join(" "))]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)))
+                    .collect()
+            }
+            Self::HmacSha256 { key, header, encoding, prefix, signed } => {
+                let signature = match signed {
+                    Signed::Body => key.sign([body, b"", b""]),
+                    Signed::TimestampAndBody => key.sign([seconds.as_bytes(), b".", body]),
+                };
+                let signature = match encoding {
+                    Encoding::Hex => signature.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    Encoding::Base64 => STANDARD.encode(signature),
+                };
+                let timestamp = (*signed == Signed::TimestampAndBody).then_some((WEBHOOK_TIMESTAMP, seconds));
+                timestamp
+                    .into_iter()
+                    .chain([(header.clone(), format!("{prefix}{signature}"))])
+                    .filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)))
+                    .collect()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("[redacted]")
+    }
+}
+
+/// Two keys are the same if they sign the same.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.sign([b"", b"", b""]) == other.sign([b"", b"", b""])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: UnixMs = UnixMs(1_614_265_330_999);
+    const BODY: &[u8] = br#"{"test": 2432232314}"#;
+
+    fn told(signing: &Signing, body: &[u8]) -> Vec<(String, String)> {
+        let headers = signing.headers("msg_p5jXN8AQM9LWM0D4loKWxJek", AT, body);
+        headers.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+    }
+
+    /// The vector that the libraries of Standard Webhooks are tested with.
+    #[test]
+    fn standard_webhooks_as_the_reference_has_it() {
+        const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+        for secret in [
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            " whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
+        ] {
+            let key = Key::standard(secret).unwrap();
+            assert!(SECRET_BYTES.contains(&key.len()));
+            let expected = [
+                ("webhook-timestamp".to_owned(), "1614265330".to_owned()),
+                ("webhook-signature".to_owned(), SIGNATURE.to_owned()),
+            ];
+            assert_eq!(told(&Signing::StandardWebhooks(vec![key]), BODY), expected);
+        }
+        let keys = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
+        let keys = keys.map(|secret| Key::standard(secret).unwrap()).to_vec();
+        let both = &told(&Signing::StandardWebhooks(keys), BODY)[1].1;
+        let parts: Vec<&str> = both.split(' ').collect();
+        assert!(parts.len() == 2 && parts[0] == SIGNATURE && parts[1].starts_with("v1,"), "{both}");
+    }
+
+    #[test]
+    fn what_is_no_secret_of_standard_webhooks() {
+        for secret in ["", "whsec_", "hunter2!", "whsec_hunter2?", "whsk_x"] {
+            assert_eq!(Key::standard(secret).err(), Some(NotASecret), "{secret}");
+        }
+        assert_eq!(Key::standard("YWJjZA").unwrap().len(), 4, "padding may be left out");
+        assert_eq!(Key::standard("YWJjZA==").unwrap(), Key::standard("whsec_YWJjZA").unwrap());
+    }
+
+    /// printf '%s' "$signed" | openssl dgst -sha256 -hmac "It's a Secret to Everybody"
+    #[test]
+    fn hmac_in_its_variants() {
+        let signing = |encoding, prefix: &str, signed| Signing::HmacSha256 {
+            key: Key::raw("It's a Secret to Everybody"),
+            header: HeaderName::from_static("x-hub-signature-256"),
+            encoding,
+            prefix: prefix.to_owned(),
+            signed,
+        };
+        // The vector in GitHub's documentation of its webhooks.
+        let told_of = told(&signing(Encoding::Hex, "sha256=", Signed::Body), b"Hello, World!");
+        let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        assert_eq!(told_of, [("x-hub-signature-256".to_owned(), expected.to_owned())]);
+        let base64 = told(&signing(Encoding::Base64, "", Signed::Body), b"Hello, World!");
+        assert_eq!(base64[0].1, "dXEH6g6yUJ/CESIczphLijdXC211hsIsRvQ3nIsEPhc=");
+        let with_time = told(&signing(Encoding::Hex, "", Signed::TimestampAndBody), b"Hello, World!");
+        assert_eq!(with_time[0], ("webhook-timestamp".to_owned(), "1614265330".to_owned()));
+        assert_eq!(with_time[1].1, "f37376a318b83773050e9e3ac8c6d599d2254e4f69edd75a1419cb54dc7264f3");
+    }
+
+    #[test]
+    fn keys_do_not_show_themselves() {
+        let key = Key::raw("hunter2");
+        assert_eq!(format!("{key:?} {:?}", Signing::StandardWebhooks(vec![key.clone()])).matches("hunter").count(), 0);
+        assert!(Key::raw("a") != Key::raw("b"));
+    }
+}
