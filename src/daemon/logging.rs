@@ -1,6 +1,7 @@
 //! The log: stderr, or a file a day. Never stdout, which belongs to messages.
 //!
-//! Invariant: only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn.
+//! Invariant: only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn; what the
+//! verifier of certificates says at every attempt, our own lines say once, with what to do.
 
 use std::io::{self, IsTerminal as _};
 
@@ -8,13 +9,16 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::progress::{AboveBar, Bar};
 use crate::config::{Log, LogFormat};
+
+/// Its errors come with each attempt; its warnings, of authorities that cannot be read, stay.
+const VERIFIER: &str = "rustls_platform_verifier";
 
 /// Keeps the log going; what is buffered is written when it is dropped.
 #[derive(Debug, Default)]
@@ -55,7 +59,8 @@ where
     let others = LevelFilter::from_level(log.level.min(Level::WARN));
     let targets = Targets::new().with_default(others).with_target("joltsms_relay", ours);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).with_target(false);
-    let registry = tracing_subscriber::registry().with(targets);
+    let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
+    let registry = tracing_subscriber::registry().with(targets).with(once);
     match (log.format, stamp) {
         (LogFormat::Json, _) => registry.with(layer.json().flatten_event(true)).try_init()?,
         (LogFormat::Text, true) => registry.with(layer).try_init()?,

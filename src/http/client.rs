@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 
+use super::resolver::Resolver;
 use super::way::Way;
 
 /// How a client behaves.
@@ -11,7 +12,7 @@ use super::way::Way;
 pub struct ClientOptions {
     /// For one whole request, the answer's body included.
     pub timeout: Duration,
-    /// For the TCP and TLS handshakes together.
+    /// For the host's name and the TCP and TLS handshakes together; see `resolver` for names that take longer.
     pub connect_timeout: Duration,
     /// How long a connection is kept that nobody uses; see [`KEEP_IDLE`].
     pub keep_idle: Duration,
@@ -29,8 +30,11 @@ pub const USER_AGENT: &str = concat!("joltsms-relay/", env!("CARGO_PKG_VERSION")
 /// A peer that is gone without a word is noticed after about a minute.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The same within HTTP/2, where one dead connection would fail all requests for as long as it is kept.
-const HTTP2_KEEPALIVE: Duration = Duration::from_secs(10);
+/// The same within HTTP/2, where all requests share one connection, and go on failing with it if it dies: a request that
+/// is given up does not end it. So the other side is pinged when nothing came for a while, and must answer in time, which
+/// a server does that is only slow.
+const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client cannot be built, as a rule because the machine has no certificates to trust.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +56,11 @@ pub fn build(options: &ClientOptions, way: &Way) -> Result<reqwest::Client, Buil
         // By itself it repeats what a server refused before looking at it: unseen by the budget and by the back-off.
         .retry(reqwest::retry::never())
         .gzip(options.gzip)
+        .dns_resolver(Resolver::new(options.connect_timeout.min(options.timeout)))
         .pool_idle_timeout(options.keep_idle)
         .tcp_keepalive(TCP_KEEPALIVE)
-        .http2_keep_alive_interval(HTTP2_KEEPALIVE)
-        .http2_keep_alive_timeout(HTTP2_KEEPALIVE);
+        .http2_keep_alive_interval(HTTP2_PING_AFTER)
+        .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
+        .http2_keep_alive_while_idle(true);
     way.apply(builder).and_then(reqwest::ClientBuilder::build).map_err(explain)
 }

@@ -4,12 +4,18 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::client::ClientOptions;
+use super::tls_failure;
+
+const DEAD: &str = "the connection is dead: the other side does not even confirm what it gets";
 
 /// What went wrong, without any URL: "connection refused", "no answer within 20s", "invalid peer certificate: …".
 ///
-/// Time-outs name the limit that was passed. Otherwise the chain of causes is told from the outside in, without the
-/// layers that only say that there is a cause.
+/// Time-outs name the limit that was passed. TLS has words of its own, which say what to do. Otherwise the chain of
+/// causes is told from the outside in, without the layers that only say that there is a cause.
 pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
+    if is_dead(error) {
+        return DEAD.to_owned();
+    }
     if error.is_timeout() {
         return if error.is_connect() {
             format!("no connection within {:?}", options.connect_timeout.min(options.timeout))
@@ -21,7 +27,11 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         next = cause.source();
-        if let Some(plain) = cause.downcast_ref::<io::Error>().and_then(|io| plain_word(io.kind())) {
+        if let Some(tls) = tls_failure::words(cause) {
+            words.push(tls);
+            break;
+        }
+        if let Some(plain) = cause.downcast_ref().and_then(|io| plain_word(innermost(io).kind())) {
             words.push(plain.to_owned());
             break;
         }
@@ -37,6 +47,27 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
 }
 
+/// Whether the connection was found dead: by the system, or by a ping. None of the client's own limits was passed then.
+fn is_dead(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let gave_up = |io| innermost(io).kind() == ErrorKind::TimedOut && innermost(io).raw_os_error().is_some();
+        if cause.downcast_ref().is_some_and(gave_up) || cause.to_string() == "keep-alive timed out" {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+/// Libraries wrap such errors in each other; as a source, the inner one is skipped.
+fn innermost(mut error: &io::Error) -> &io::Error {
+    while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        error = inner;
+    }
+    error
+}
+
 /// Layers of the client that add nothing for a reader.
 fn is_wrapping(text: &str) -> bool {
     [
@@ -45,6 +76,7 @@ fn is_wrapping(text: &str) -> bool {
         "connection error",
         "error sending request",
         "error trying to connect",
+        "error resolving DNS",
         "request or response body error",
         "error reading a body from connection",
     ]

@@ -9,9 +9,11 @@ pub mod date;
 pub mod failure;
 #[cfg(test)]
 pub(crate) mod raw_server;
+mod resolver;
 pub mod retry_after;
 #[cfg(test)]
 mod tests;
+mod tls_failure;
 pub mod tls_files;
 mod url;
 mod way;

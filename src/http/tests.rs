@@ -94,7 +94,7 @@ async fn a_failed_handshake_is_named() {
     .await;
     let mut url = answers.url("/");
     url.set_scheme("https").unwrap();
-    assert_eq!(words(url).await, "received fatal alert: HandshakeFailure");
+    assert_eq!(words(url).await, "the other side refuses the TLS handshake: HandshakeFailure");
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! What the tests of the whole program and the measurements share: the real binary, a receiver, and a scene of both.
 
 pub(crate) mod cases;
+pub(crate) mod certificates;
+pub(crate) mod front;
+pub(crate) mod name_server;
+pub(crate) mod namespace;
+pub(crate) mod network;
 pub(crate) mod receiver;
 pub(crate) mod relay;
 pub(crate) mod scene;

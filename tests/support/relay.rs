@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use joltsms_simulator::Simulator;
 
 use super::DEADLINE;
+use super::namespace::Namespace;
 
 /// How to start a relay. The environment is empty but for what is set here.
 #[derive(Debug)]
@@ -37,7 +38,17 @@ impl Setup {
 
     /// A relay that knows no API.
     pub(crate) fn bare(dir: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_joltsms-relay"));
+        Self::by(Command::new(env!("CARGO_BIN_EXE_joltsms-relay")), dir)
+    }
+
+    /// The same within a network namespace.
+    pub(crate) fn within(namespace: &Namespace, dir: &Path) -> Self {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace.name(), env!("CARGO_BIN_EXE_joltsms-relay")]);
+        Self::by(command, dir).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    }
+
+    fn by(mut command: Command, dir: &Path) -> Self {
         let state = dir.join("state");
         command.env_clear().env("HOME", dir).env("JOLTSMS_RELAY_STATE__DIR", &state).stdin(Stdio::null());
         Self { command, state }
@@ -204,12 +215,24 @@ impl Drop for Relay {
 }
 
 /// Looks again and again until a condition holds.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool, log: impl Fn() -> String) {
-    let deadline = now() + DEADLINE;
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool, log: impl Fn() -> String) {
+    wait_within(DEADLINE, what, condition, log);
+}
+
+/// The same for what takes longer by its nature. Returns how long it took.
+pub(crate) fn wait_within(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+    log: impl Fn() -> String,
+) -> Duration {
+    let began = now();
+    let deadline = began + limit;
     while !condition() {
         assert!(now() < deadline, "{what} did not come; the log:\n{}", log());
         std::thread::park_timeout(Duration::from_millis(5));
     }
+    now() - began
 }
 
 #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
