@@ -51,6 +51,6 @@ worlds seeds="100":
 
 # --- Measurements: of the release build on a simulated API; they print figures ---
 
-# `just measure kills`: also budget, latency, throughput, resting; several at once in order
+# `just measure kills`: also budget, latency, throughput, faults, network, resting; several at once in order
 measure +names:
     cargo bench --bench measure -- {{ names }}

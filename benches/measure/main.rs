@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails has nothing to say but why")]
 
 mod budget;
+mod faults;
 mod kills;
 mod latency;
+mod network;
 mod process;
 mod resting;
 #[path = "../../tests/support/mod.rs"]
@@ -20,6 +22,8 @@ cargo bench --bench measure -- NAME...
   budget      3 minutes at the real limit with a backlog and a restart; beside it, another program on the key
   latency     100 messages on an idle account, twice; live messages during a backfill (4 minutes)
   throughput  50,000 waiting messages to one receiver, then to one that answers 503
+  faults      10,000 faults of receivers, TLS and the API: descriptors, memory (3 minutes)
+  network     dead connections, and minutes without a network, with the default settings (9 minutes; needs root)
   resting     idle for a minute: memory, processor; start to first request";
 
 fn main() {
@@ -35,6 +39,8 @@ fn main() {
             "budget" => runtime.block_on(budget::measure()),
             "latency" => runtime.block_on(latency::measure()),
             "throughput" => runtime.block_on(throughput::measure()),
+            "faults" => faults::measure(),
+            "network" => network::measure(),
             "resting" => runtime.block_on(resting::measure()),
             _ => println!("{USAGE}"),
         }

@@ -14,6 +14,7 @@ mod commands;
 mod dead_letters;
 mod dns;
 mod events_table;
+mod exhaustion;
 mod feed_faults;
 mod formats;
 mod init;

@@ -2,6 +2,8 @@
 
 pub(crate) mod cases;
 pub(crate) mod certificates;
+pub(crate) mod exhaustion;
+pub(crate) mod faulty;
 pub(crate) mod front;
 pub(crate) mod name_server;
 pub(crate) mod namespace;

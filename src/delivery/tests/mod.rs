@@ -2,6 +2,7 @@
 
 mod closing;
 mod lanes;
+mod outage;
 mod schedules;
 mod telling;
 mod trouble;

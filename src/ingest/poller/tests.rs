@@ -1,5 +1,7 @@
 //! The loop on a feed in memory, with paused time: how often it asks when things go wrong.
 
+mod outage;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,0 +1,91 @@
+//! A network that fails, with the settings that users have: what is noticed when, and when it is over.
+
+use std::time::Duration;
+
+use crate::support::namespace::Way;
+use crate::support::network::{End, Network};
+use crate::support::relay::wait_within;
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// So long the network is away.
+const AWAY: Duration = Duration::from_secs(180);
+
+const API: &str = "the API cannot be polled; trying again until it can";
+const SINK: &str = "the sink fails: its messages are kept and tried again";
+
+pub(crate) fn measure() {
+    dead_connections();
+    away();
+}
+
+/// One kept connection is swallowed, and only that one.
+fn dead_connections() {
+    for (protocol, network) in [("HTTP/1.1", Network::new as fn() -> _), ("HTTP/2", Network::with_http2)] {
+        for (end, said) in [(End::Api, API), (End::Receiver, SINK)] {
+            let Some(network) = network() else { return };
+            let relay = as_users_have_it(&network).start();
+            for _ in 0..2 {
+                network.scene.add();
+                network.is_complete(&relay, LIMIT);
+            }
+            let open = || network.namespace.swallow_open(network.port(end)) > 0;
+            wait_within(LIMIT, "a kept connection", open, || relay.log());
+            network.scene.add();
+            let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(said), || relay.log());
+            let arrived = || network.receiver.count() >= 3;
+            let delivered = wait_within(LIMIT, "the message", arrived, || relay.log());
+            println!(
+                "{end:?}, {protocol}: dead connection noticed after {noticed:.1?}, delivered {delivered:.1?} later"
+            );
+        }
+    }
+}
+
+/// Everything is swallowed for minutes, while messages come.
+fn away() {
+    let Some(network) = Network::new() else { return };
+    let mut relay = as_users_have_it(&network).start();
+    network.scene.add();
+    network.is_complete(&relay, LIMIT);
+    network.namespace.swallow(network.api.port(), Way::Both);
+    let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(API), || relay.log());
+    println!("API swallowed: noticed after {noticed:.1?}");
+    let asked = network.scene.handle().requests().len();
+    for _ in 0..AWAY.as_secs() / 10 {
+        network.scene.add();
+        std::thread::park_timeout(Duration::from_secs(10));
+    }
+    assert_eq!(network.scene.handle().requests().len(), asked);
+    network.namespace.free();
+    let again = || relay.log().contains("the API can be polled again");
+    let recovered = wait_within(LIMIT, "the API again", again, || relay.log());
+    let repeats = network.is_complete(&relay, LIMIT);
+    println!("API away for {AWAY:?}: polled again {recovered:.1?} after it was back; lost 0, repeats {repeats}");
+
+    network.namespace.swallow(network.hooks.port(), Way::Both);
+    network.scene.add();
+    let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(SINK), || relay.log());
+    println!("receiver swallowed: noticed after {noticed:.1?}");
+    let (connections, before) = (network.hooks.accepted(), network.receiver.count());
+    for _ in 0..AWAY.as_secs() / 10 {
+        network.scene.add();
+        std::thread::park_timeout(Duration::from_secs(10));
+    }
+    assert_eq!((network.hooks.accepted(), network.receiver.count()), (connections, before));
+    network.namespace.free();
+    let again = || relay.log().contains("the sink works again");
+    let recovered = wait_within(LIMIT, "the receiver again", again, || relay.log());
+    let repeats = network.is_complete(&relay, LIMIT);
+    println!("receiver away for {AWAY:?}: works again {recovered:.1?} after it was back; lost 0, repeats {repeats}");
+    relay.stop();
+}
+
+/// The defaults, but for the first retry: it is as long as it is by default.
+fn as_users_have_it(network: &Network) -> crate::support::relay::Setup {
+    network
+        .setup()
+        .set("POLL__INTERVAL", "1s")
+        .set("SINKS__CRM__RETRY__INITIAL", "5s")
+        .set("SINKS__CRM__RETRY__FACTOR", "3")
+}

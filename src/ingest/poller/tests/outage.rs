@@ -1,0 +1,69 @@
+//! The API is away for hours while messages come.
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const AWAY: std::ops::Range<Duration> = HOUR..Duration::from_secs(9 * 3600);
+
+/// A message a minute since the beginning, ten a page; the cursor is the number of the last row seen.
+fn page_at(now: UnixMs, cursor: Option<&Cursor>) -> Page {
+    let minutes = i64::try_from(now.since(BEGAN).as_secs() / 60).unwrap();
+    let mut page = page(minutes, cursor);
+    if minutes == 0 {
+        return Page { rows: Vec::new(), more: More::End, total: None };
+    }
+    for row in &mut page.rows {
+        let number: i64 = row.id.trim_start_matches('m').parse().unwrap();
+        row.time = UnixMs(BEGAN.0 + number * 60_000);
+        row.ingested = Some(row.time);
+    }
+    page
+}
+
+fn failure(number: usize) -> Error {
+    let failures = [
+        Error::Transport("connection refused".to_owned()),
+        Error::Transport("no answer within 30s".to_owned()),
+        Error::Server(503),
+        Error::Blocked,
+        Error::Malformed("it is HTML".to_owned()),
+    ];
+    failures[number % failures.len()].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minutes() {
+    let world = World::new(|_, _, _| Err(Error::Server(500))).await;
+    let clock = world.clock.clone();
+    let requests = Arc::<Mutex<Vec<Duration>>>::default();
+    let seen = Arc::clone(&requests);
+    *world.double.script.lock().unwrap() = Box::new(move |number, cursor, _| {
+        let now = clock.wall();
+        seen.lock().unwrap().push(now.since(BEGAN));
+        if AWAY.contains(&now.since(BEGAN)) { Err(failure(number)) } else { Ok(page_at(now, cursor)) }
+    });
+    let (stop, stops) = watch::channel(false);
+    let running = tokio::spawn(world.poller(Mode::Run).run(stops));
+    tokio::time::sleep(AWAY.end).await;
+    let expected: Vec<String> = (1..=9 * 60).map(|number| format!("m{number}")).collect();
+    let mut released = world.released().await;
+    assert_eq!(released.len(), 59, "what came in the hour before");
+    while released.len() < expected.len() && world.clock.wall().since(BEGAN) < AWAY.end + HOUR {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        released = world.released().await;
+    }
+    let caught_up = world.clock.wall().since(BEGAN) - AWAY.end;
+    stop.send_replace(true);
+    assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
+    let requests = requests.lock().unwrap().clone();
+    let during = requests.iter().filter(|at| AWAY.contains(*at)).count();
+    let first = *requests.iter().find(|at| **at >= AWAY.end).unwrap() - AWAY.end;
+    println!("{during} requests in 8 h; asked again after {first:?}, everything released after {caught_up:?}");
+    assert!((480..560).contains(&during), "{during} requests in 8 h: one a minute, and the first few");
+    assert!(first <= Duration::from_secs(60), "asked again after {first:?}");
+    assert!(caught_up <= Duration::from_secs(120), "49 pages took {caught_up:?}");
+    // The catch-up, oldest first; `released` tells what was live after it.
+    let (before, missed) = expected.split_at(59);
+    assert_eq!(released[..missed.len()], *missed, "in order, once, and complete");
+    assert_eq!(released[missed.len()..][..before.len()], *before);
+}
