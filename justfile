@@ -20,6 +20,10 @@ clippy:
 docs:
     env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
+# The tests with other people's programs and libraries, which `.ci/run peers` installs
+peers:
+    cargo test --test it -- interop:: peers::
+
 # All tests
 tests:
     cargo test --workspace

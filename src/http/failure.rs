@@ -37,6 +37,10 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
         }
         let text = match cause.to_string() {
             jargon if jargon == "dns error" => "cannot resolve the host name".to_owned(),
+            jargon if jargon == "tunnel error: unsuccessful" => "the proxy refuses to connect".to_owned(),
+            jargon if jargon == "tunnel error: proxy authorization required" => {
+                "the proxy wants a user and a password, or others (407)".to_owned()
+            }
             text => text,
         };
         let told = words.iter().any(|earlier| earlier.contains(&text));

@@ -7,6 +7,7 @@ pub(crate) mod faulty;
 pub(crate) mod front;
 pub(crate) mod name_server;
 pub(crate) mod namespace;
+pub(crate) mod needs;
 pub(crate) mod network;
 pub(crate) mod receiver;
 pub(crate) mod relay;
