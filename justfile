@@ -53,6 +53,14 @@ demo-check:
 worlds seeds="100":
     JOLTSMS_RELAY_SEEDS={{ seeds }} cargo test --release --lib worlds
 
+# A year at a message a minute to two sinks: how large the state is after each month
+year days="365":
+    JOLTSMS_RELAY_DAYS={{ days }} cargo test --lib a_message_a_minute -- --nocapture
+
+# The store's files damaged at random, many more of them
+damage states="100":
+    JOLTSMS_RELAY_SEEDS={{ states }} cargo test --lib store::tests::damage -- --nocapture
+
 # --- Measurements: of the release build on a simulated API; they print figures ---
 
 # `just measure kills`: also budget, latency, throughput, faults, network, resting; several at once in order

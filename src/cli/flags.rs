@@ -72,6 +72,21 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
+    /// Save what a state holds, also a damaged one
+    State {
+        #[command(subcommand)]
+        command: StateCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StateCommand {
+    /// Write all messages that can be read, with what became of them, one JSON object a line; 1 if some could not
+    Export {
+        /// A file that is not there yet, or - for stdout
+        #[arg(short, long, value_name = "FILE", default_value = "-")]
+        output: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 mod check;
 mod dead_letters;
 mod exit;
+mod export;
 mod flags;
 mod init;
 mod output;
@@ -17,7 +18,7 @@ use std::ffi::OsString;
 use clap::Parser as _;
 
 pub use exit::Exit;
-use flags::{Command, Flags};
+use flags::{Command, Flags, StateCommand};
 
 /// Parses the command line, runs the command, and says how it ended. Everything for people goes to stderr.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
@@ -36,6 +37,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Check) => check::check(&flags),
         Some(Command::Init { file }) => init::init(&flags, file.as_deref()),
         Some(Command::Schema) => init::schema(),
+        Some(Command::State { command: StateCommand::Export { output } }) => export::export(&flags, output),
         Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
         Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),

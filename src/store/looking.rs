@@ -96,6 +96,13 @@ impl Look {
     /// # Errors
     /// [`Error::Older`], [`Error::Newer`], [`Error::Damaged`] and [`Error::Io`].
     pub fn at(dir: &Path) -> Result<Option<Self>, Error> {
+        let Some(look) = Self::begin(dir)? else { return Ok(None) };
+        look.spool.check_current()?;
+        Ok(Some(look))
+    }
+
+    /// The same for a file of any format.
+    pub(super) fn begin(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
         match fs::metadata(&file) {
             Ok(_) => soundness::check_header(&file, false)?,
@@ -169,8 +176,7 @@ impl Spool {
 
     /// From here on everything is read as it is now.
     fn begin_looking(&self) -> Result<(), Error> {
-        self.connection.execute_batch("PRAGMA temp_store = MEMORY; BEGIN").map_err(|error| self.explain(error))?;
-        self.check_current()
+        self.connection.execute_batch("PRAGMA temp_store = MEMORY; BEGIN").map_err(|error| self.explain(error))
     }
 
     /// Every sink that there ever was, by name.

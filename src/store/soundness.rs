@@ -17,8 +17,9 @@ use super::schema;
 use super::spool::Spool;
 use super::sum::{self, Sum};
 
-/// Up to this size the whole file is checked at every start. Beyond it a start would take too long.
-const FULL_CHECK_BYTES: u64 = 16 << 20;
+/// Up to this size the whole file is checked at every start, some ten thousand messages. Beyond it a start would take too
+/// long.
+const FULL_CHECK_BYTES: u64 = 4 << 20;
 
 /// SQLite takes an empty file for a new database, and would start over where a state was lost: that is refused here. So is
 /// a file that is `to_write` and could be read only.
@@ -68,6 +69,20 @@ impl Spool {
             self.load_coverage()?;
         }
         Ok(version)
+    }
+
+    /// Looks at everything, however long that takes.
+    ///
+    /// # Errors
+    /// As for [`Spool::check`].
+    pub(super) fn check_whole(&self, counted: i64) -> Result<(), Error> {
+        let version = self.check_format()?;
+        self.check_count(counted)?;
+        self.check_pages()?;
+        if version > 1 {
+            self.check_messages()?;
+        }
+        Ok(())
     }
 
     /// Whether the file is of this very format; cheap.

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::{Error, says_damaged};
 use super::mark::{self, Mark};
 use super::release::Recipient;
-use super::{schema, soundness};
+use super::{schema, soundness, space};
 
 /// The state of one relay, opened for its only writer. Synchronous: see [`super::Store`] for use from tasks.
 #[derive(Debug)]
@@ -75,6 +75,10 @@ impl Spool {
     /// [`Error::Newer`] and [`Error::Damaged`] leave the file as it is; [`Error::Io`] and [`Error::Sqlite`] may pass.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         make_dir(dir)?;
+        Self::open_in(dir).map_err(|error| space::explain_start(dir, error))
+    }
+
+    fn open_in(dir: &Path) -> Result<Self, Error> {
         let (file, journal) = (dir.join("state.db"), dir.join("state.db-wal"));
         match fs::metadata(&file) {
             Ok(_) => soundness::check_header(&file, true)?,

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::support::cases::side_by_side;
 use crate::support::receiver::Receiver;
-use crate::support::relay::{id_of, wait_until};
+use crate::support::relay::{Setup, id_of, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
 /// Done to a file or directory.
@@ -178,6 +178,92 @@ fn a_journal_that_lost_its_end_is_refused_and_left_alone() {
     wait_until("every message", || scene.count(settled) == 26, || relay.log());
     assert!(relay.stop().success());
     assert!(relay.rest().iter().any(|line| id_of(line) == id));
+}
+
+/// Bytes of a file are changed, as disks do it.
+fn change(file: &Path, at: usize, bit: u8) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[at] ^= 1 << bit;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_state_that_was_changed_at_random_is_whole_or_refused() {
+    let origin = Scene::new();
+    killed(&origin);
+    let expected = i64::try_from(origin.ids().len()).unwrap();
+    let names: Vec<String> = (0..24).map(|case| format!("case {case}")).collect();
+    let cases: Vec<(&str, usize)> = names.iter().map(String::as_str).zip(0..24).collect();
+    side_by_side(&cases, |case| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("state")).unwrap();
+        for name in ["state.db", "state.db-wal", "state.mark"] {
+            fs::copy(origin.dir().join("state").join(name), dir.path().join("state").join(name)).unwrap();
+        }
+        let damaged = dir.path().join("state").join(if case % 2 == 0 { "state.db" } else { "state.db-wal" });
+        let length = usize::try_from(fs::metadata(&damaged).unwrap().len()).unwrap();
+        // Spread over the file, at another place in a page each time.
+        change(&damaged, (length / 24 * case + 811 * case) % length, u8::try_from(case % 8).unwrap());
+        let contents = || {
+            ["state.db", "state.db-wal"].map(|name| fs::read(dir.path().join("state").join(name)).unwrap_or_default())
+        };
+        let before = contents();
+        let (code, stdout, log) = Setup::new(origin.simulator(), dir.path()).args(&["once"]).output();
+        assert_eq!(stdout, "", "everything was delivered before:\n{log}");
+        if code == 65 {
+            assert!(contents() == before, "refused, but changed:\n{log}");
+            assert!(log.contains("state export"), "{log}");
+        } else {
+            assert_eq!(code, 0, "{log}");
+            let connection = Connection::open(dir.path().join("state/state.db")).unwrap();
+            let known: i64 = connection.query_row("SELECT count(*) FROM message", [], |row| row.get(0)).unwrap();
+            assert_eq!(known, expected, "{log}");
+        }
+    });
+}
+
+#[test]
+fn what_a_damaged_state_holds_can_be_exported() {
+    let scene = Scene::new();
+    used(&scene);
+    let export = |arguments: &[&str]| {
+        let (code, stdout, said) = scene.setup().args(&[&["state", "export"], arguments].concat()).output();
+        let lines: Vec<serde_json::Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (code, lines, said)
+    };
+    let (code, whole, said) = export(&[]);
+    assert_eq!((code, whole.len()), (0, 12), "{said}");
+    assert!(said.contains("saved 12 messages: all that have a text"), "{said}");
+    assert_eq!(whole[0]["message"]["id"], whole[0]["id"]);
+    let delivery = &whole[0]["deliveries"][0];
+    assert_eq!(
+        (&delivery["sink"], &delivery["state"], &delivery["attempts"]),
+        (&"stdout".into(), &"delivered".into(), &1.into())
+    );
+
+    // Into a file of its own, which is not overwritten.
+    let output = scene.dir().join("saved.jsonl");
+    let to_file = ["--output", output.to_str().unwrap()];
+    assert_eq!(export(&to_file).0, 0);
+    assert_eq!(fs::read_to_string(&output).unwrap().lines().count(), 12);
+    let (code, _, said) = export(&to_file);
+    assert!(code == 1 && said.contains("File exists"), "{code} {said}");
+
+    // The page without which SQLite finds nothing is gone.
+    let file = scene.dir().join("state/state.db");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[..4096].fill(0);
+    fs::write(&file, &bytes).unwrap();
+    let (code, saved, said) = export(&[]);
+    assert_eq!((code, saved.len()), (1, 12), "{said}");
+    assert!(said.contains("it is not a SQLite database") && fs::read(&file).unwrap() == bytes, "{said}");
+    let sorted = |mut lines: Vec<serde_json::Value>| {
+        lines.sort_by_key(|line| line["seq"].as_i64());
+        lines
+    };
+    assert_eq!(sorted(saved), sorted(whole), "and still everything was found");
+    let (code, lines, said) = scene.setup().set("STATE__DIR", "/nowhere").args(&["state", "export"]).output();
+    assert!(code == 1 && lines.is_empty() && said.contains("there is no state in /nowhere"), "{code} {said}");
 }
 
 #[test]

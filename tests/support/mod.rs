@@ -2,6 +2,7 @@
 
 pub(crate) mod cases;
 pub(crate) mod certificates;
+pub(crate) mod disk;
 pub(crate) mod exhaustion;
 pub(crate) mod faulty;
 pub(crate) mod front;

@@ -76,6 +76,24 @@ impl Setup {
         self.set("SINKS__CRM__TYPE", "http").set("SINKS__CRM__URL", url)
     }
 
+    /// Another copy of the program; before anything else is set.
+    pub(crate) fn program(self, path: &Path) -> Self {
+        self.wrapped(&[path.display().to_string()])
+    }
+
+    /// The program as the argument of another, such as strace.
+    pub(crate) fn under(self, wrapper: &[String]) -> Self {
+        let program = self.command.get_program().to_string_lossy().into_owned();
+        self.wrapped(&[wrapper, &[program]].concat())
+    }
+
+    fn wrapped(self, words: &[String]) -> Self {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(self.command.get_args()).env_clear().stdin(Stdio::null());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self { command, state: self.state }
+    }
+
     /// Adds arguments.
     pub(crate) fn args(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);

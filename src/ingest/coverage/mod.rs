@@ -19,6 +19,7 @@ mod first;
 mod forget;
 mod head;
 mod memory;
+mod no_room;
 mod page;
 mod rules;
 mod trouble;

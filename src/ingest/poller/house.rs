@@ -14,6 +14,9 @@ use crate::time::Instant;
 /// Watermark, forgetting and retention.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
+/// While room is short: whatever has been delivered meanwhile can go.
+const SHORT: Duration = Duration::from_secs(2);
+
 /// Between steps, each of which looks at 500 messages: a million is done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,8 +58,12 @@ impl Housekeeping {
 
     /// A round from the oldest message on begins at once.
     pub(super) fn begin_again(&mut self, now: Instant) {
-        (self.due, self.round, self.from_the_start) = (now, now, now);
+        self.begin_at(now);
         self.has_more = true;
+    }
+
+    fn begin_at(&mut self, at: Instant) {
+        (self.due, self.round, self.from_the_start) = (at, at, at);
     }
 
     /// Begins a round, if it is time for one.
@@ -84,8 +91,13 @@ impl<F: Feed> Poller<F> {
         }
         match self.tidy(at).await {
             Ok(()) => {
-                let due = if self.housekeeping.has_more { at + PAUSE } else { self.housekeeping.round };
-                self.housekeeping.due = due;
+                if self.housekeeping.has_more {
+                    self.housekeeping.due = at + PAUSE;
+                } else if self.room.sheds || self.room.shortage.is_some() {
+                    self.housekeeping.begin_at(at + SHORT);
+                } else {
+                    self.housekeeping.due = self.housekeeping.round;
+                }
                 Ok(())
             }
             Err(error) if error.is_passing() => {

@@ -204,7 +204,7 @@ impl<F: Feed> Poller<F> {
             if let Some(ending) = self.reload().await? {
                 return Ok(ending);
             }
-            self.look_at_room().await;
+            self.look_at_room().await?;
             if let Some(ending) = self.gives_up_for_room() {
                 return Ok(ending);
             }

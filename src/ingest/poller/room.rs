@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Ending, Mode, Poller};
+use super::{Ending, Mode, Poller, Trouble};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
 use crate::store::{self, Space, Spool};
@@ -124,10 +124,10 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Looks, if it is time to, and says what changed.
-    pub(super) async fn look_at_room(&mut self) {
+    pub(super) async fn look_at_room(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
         if self.room.due() > now {
-            return;
+            return Ok(());
         }
         self.room.look_at = now + LOOK_IDLE;
         self.room.looked = now;
@@ -135,7 +135,10 @@ impl<F: Feed> Poller<F> {
         let space = match self.store.read(Spool::space).await {
             Ok(space) => space,
             // Whoever needs the disk will say so.
-            Err(error) => return tracing::debug!(%error, "the room for the state cannot be told"),
+            Err(error) => {
+                tracing::debug!(%error, "the room for the state cannot be told");
+                return Ok(());
+            }
         };
         let sheds = self.room.limits.sheds(space, self.room.sheds);
         if sheds && !self.room.sheds {
@@ -159,6 +162,26 @@ impl<F: Feed> Poller<F> {
         self.room.shortage = shortage;
         if let Some(shortage) = shortage {
             self.set_condition(Condition::NoRoom(shortage.to_string()));
+            return self.stop_holding(now).await;
+        }
+        Ok(())
+    }
+
+    /// What a catch-up holds until it is complete is handed on: it would not be complete before there is room, and there
+    /// would be no room before it was handed on.
+    async fn stop_holding(&mut self, now: Instant) -> Result<(), Trouble> {
+        if !self.state.holds() || self.stale.is_some() {
+            return Ok(());
+        }
+        let at = self.estimated_now(now);
+        let step = self.state.stop_holding(&self.rules, at);
+        match self.commit(step, at.local).await {
+            Err(error) if error.is_passing() => {
+                tracing::debug!(%error, "what a catch-up holds cannot be handed on yet");
+                self.stale = Some(now);
+                Ok(())
+            }
+            result => Ok(result.map(drop)?),
         }
     }
 

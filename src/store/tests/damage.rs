@@ -17,10 +17,10 @@ const STATES: u64 = 4;
 const TRIES: u64 = 9;
 
 /// SplitMix64.
-struct Random(u64);
+pub(in crate::store) struct Random(pub(in crate::store) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(in crate::store) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -54,7 +54,7 @@ fn dump(dir: &Path) -> String {
 }
 
 /// A state with some of everything. Returns what is in it.
-fn make(random: &mut Random, dir: &Path, killed: &Path) -> String {
+pub(in crate::store) fn make(random: &mut Random, dir: &Path, killed: &Path) -> String {
     let mut spool = Spool::open(dir).unwrap();
     let sinks = spool.register_sinks(&[SinkSetup::new("crm"), SinkSetup::new("archive")], UnixMs::MAX).unwrap();
     let mut seq = 0;
@@ -197,7 +197,7 @@ fn what_was_acknowledged_is_there_or_the_file_is_refused_and_stays_as_it_is() {
 }
 
 /// The files that matter, byte for byte.
-fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(in crate::store) fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     ["state.db", "state.db-wal", "state.mark"]
         .into_iter()
         .map(|name| dir.join(name))

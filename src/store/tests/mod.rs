@@ -3,6 +3,8 @@
 mod damage;
 mod retention;
 
+pub(super) use damage::{Random, contents, make as make_state};
+
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -14,7 +16,7 @@ use crate::domain::{
 };
 
 /// A directory whose flushes cost nothing, where there is one.
-fn scratch() -> tempfile::TempDir {
+pub(super) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }

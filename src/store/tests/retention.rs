@@ -141,3 +141,62 @@ fn what_is_not_used_any_more_is_given_back() {
     let known = spool.known(ids.iter().map(String::as_str)).unwrap();
     assert!(known.iter().all(Option::is_some), "ids are still known");
 }
+
+/// A message a minute, delivered at once, with the housekeeping of each minute. Three days, of which a quarter of one is
+/// kept and ids for one; `JOLTSMS_RELAY_DAYS` makes it longer, with the limits that the relay has.
+#[test]
+fn at_a_message_a_minute_the_state_does_not_grow() {
+    const MINUTE: i64 = 60_000;
+    const DAY: i64 = 1440 * MINUTE;
+    let days: Option<i64> = std::env::var("JOLTSMS_RELAY_DAYS").ok().map(|days| days.parse().unwrap());
+    let (days, month, keep, ids) = days.map_or((3, DAY / 4, DAY / 4, DAY), |days| (days, 30 * DAY, 7 * DAY, 30 * DAY));
+    let (dir, mut spool, [a, b]) = fresh();
+    let (mut dropped_to, mut forgotten_to, mut sizes) = (Seq(0), Place::START, Vec::new());
+    for number in 1..=days * 1440 {
+        let now = UnixMs(number * MINUTE);
+        let StoreOp::Insert(mut message) = insert(number, &"x".repeat(340), Standing::News, None) else {
+            unreachable!()
+        };
+        (message.row.id, message.row.time) = (format!("{number:036}"), now);
+        let ops = [
+            StoreOp::Insert(message),
+            StoreOp::Release { rows: vec![Seq(number)], class: Class::Live },
+            StoreOp::Advance(marks(number)),
+        ];
+        spool.commit(&ops, now).unwrap();
+        spool.settle(&[settled(a, number, DELIVERED), settled(b, number, DELIVERED)], now).unwrap();
+        if number % 60 == 0 {
+            (dropped_to, forgotten_to) = (Seq(0), Place::START);
+        }
+        let (mut drops, mut forgets) = (Some(dropped_to), Some(forgotten_to));
+        while drops.is_some() || forgets.is_some() {
+            if let Some(after) = drops {
+                let cutoffs = Cutoffs { delivered: Some(UnixMs(now.0 - keep)), dead: None };
+                drops = spool.drop_settled(cutoffs, after).unwrap().next;
+                dropped_to = drops.unwrap_or(dropped_to);
+            }
+            if let Some(after) = forgets {
+                forgets = spool.forget_ids(UnixMs(now.0 - ids), 200, after).unwrap().next;
+                forgotten_to = forgets.unwrap_or(forgotten_to);
+            }
+        }
+        while spool.give_back(false).unwrap() {}
+        if now.0 % month == 0 {
+            let used = spool.space().unwrap().used - std::fs::metadata(spool.journal()).unwrap().len();
+            let file = std::fs::metadata(dir.path().join("state.db")).unwrap().len();
+            let (texts, known) = (
+                count(&spool, "SELECT count(*) FROM message WHERE raw IS NOT NULL"),
+                count(&spool, "SELECT count(*) FROM message"),
+            );
+            println!(
+                "{}: {number} messages, {used} bytes in pages, {file} in the file, {texts} texts, {known} ids",
+                sizes.len() + 1
+            );
+            sizes.push(used);
+        }
+    }
+    // Ids are forgotten after the first month of twelve: by then it is as full as it gets.
+    let settled = &sizes[sizes.len() / 3 + 1..];
+    let (least, most) = (settled.iter().min().unwrap(), settled.iter().max().unwrap());
+    assert!(most - least <= most / 20, "it grows: {sizes:?}");
+}
