@@ -63,6 +63,6 @@ damage states="100":
 
 # --- Measurements: of the release build on a simulated API; they print figures ---
 
-# `just measure kills`: also budget, latency, throughput, faults, network, resting; several at once in order
+# `just measure kills`: also budget, latency, throughput, faults, network, waiting, resting; several at once in order
 measure +names:
     cargo bench --bench measure -- {{ names }}

@@ -15,6 +15,7 @@ mod resting;
 #[expect(dead_code, reason = "shared with the tests")]
 mod support;
 mod throughput;
+mod waiting;
 
 const USAGE: &str = "\
 cargo bench --bench measure -- NAME...
@@ -24,6 +25,7 @@ cargo bench --bench measure -- NAME...
   throughput  50,000 waiting messages to one receiver, then to one that answers 503
   faults      10,000 faults of receivers, TLS and the API: descriptors, memory (3 minutes)
   network     dead connections, and minutes without a network, with the default settings (9 minutes; needs root)
+  waiting     100,000 messages wait for a receiver that answers 503, in no order and in order (15 minutes)
   resting     idle for a minute: memory, processor; start to first request";
 
 fn main() {
@@ -41,6 +43,7 @@ fn main() {
             "throughput" => runtime.block_on(throughput::measure()),
             "faults" => faults::measure(),
             "network" => network::measure(),
+            "waiting" => runtime.block_on(waiting::measure()),
             "resting" => runtime.block_on(resting::measure()),
             _ => println!("{USAGE}"),
         }

@@ -47,7 +47,7 @@ pub fn problems(status: &Status) -> Vec<String> {
         match sink.pause.map(|pause| pause.reason) {
             Some(PauseReason::Gone) => found.push(format!("{} is paused: its receiver is gone (410)", sink.name)),
             Some(PauseReason::Closed) => found.push(format!("{} is paused: nobody reads the output", sink.name)),
-            Some(PauseReason::Operator) => {}
+            Some(PauseReason::Operator | PauseReason::Disabled) => {}
             None => {
                 let failing = status.live_sink(&sink.name).and_then(|sink| sink.failing_since).map(since);
                 if let Some(failing) = failing.filter(|failing| *failing > FAILING) {
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn what_is_healthy_and_what_is_not() {
         type Change = fn(&mut Status, &mut Live);
-        let cases: [(&str, Change, Option<&str>); 15] = [
+        let cases: [(&str, Change, Option<&str>); 16] = [
             ("well", |_, _| {}, None),
             ("not running", |status, _| status.running = false, Some("no relay runs on this state")),
             (
@@ -140,6 +140,7 @@ mod tests {
                 Some("nothing new is read: 1 GiB is reached"),
             ),
             ("paused by a person", |status, _| paused(status, PauseReason::Operator), None),
+            ("switched off", |status, _| paused(status, PauseReason::Disabled), None),
             ("gone", |status, _| paused(status, PauseReason::Gone), Some("crm is paused: its receiver is gone (410)")),
             (
                 "gone, but not configured any more",

@@ -10,7 +10,7 @@ use super::state::{fails, look, open};
 use super::words::{grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, UnixMs};
-use crate::store::{Error, SinkId, SinkView, Spool};
+use crate::store::{Error, Pause, SinkId, SinkView, Spool};
 use crate::time::Clock;
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
@@ -42,6 +42,7 @@ pub(super) fn sinks_table(sinks: &[SinkView], now: UnixMs, doing: impl Fn(&SinkV
                     PauseReason::Operator => "paused",
                     PauseReason::Gone => "paused: the receiver is gone (410)",
                     PauseReason::Closed => "paused: nobody reads the output",
+                    PauseReason::Disabled => "paused: enabled = false in the configuration",
                 };
                 format!("{why}, since {}", span(now.since(pause.since)))
             }
@@ -90,6 +91,11 @@ fn pause(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<Strin
 }
 
 fn resume(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<String, Error> {
+    if let Some(Pause { reason: PauseReason::Disabled, .. }) = spool.pause_of(id)? {
+        return Ok(format!(
+            "{name} is switched off in the configuration: set enabled = true there and restart the relay"
+        ));
+    }
     Ok(match spool.resume(id, now)? {
         Some(pause) => {
             let paused = span(now.since(pause.since));

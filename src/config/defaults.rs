@@ -59,6 +59,8 @@ pub(super) const SINK_TIMEOUT: Duration = Duration::from_secs(20);
 /// `sinks.NAME.concurrency` of an http sink. For standard output it is the number of lines that are written before they
 /// are recorded, all in one transaction; their order stays.
 pub(super) const SINK_CONCURRENCY: usize = 8;
+/// `sinks.NAME.start`: a new receiver must not be flooded with old messages.
+pub(super) const SINK_START: Start = Start::Now;
 /// `sinks.NAME.retry`.
 pub(super) const RETRY: Retry = Retry {
     initial: Duration::from_secs(5),

@@ -60,7 +60,7 @@ pub(super) const MAPS: [(Section, &str); 1] = [(Section::Sink, "headers")];
 pub(super) const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// Keys that only an http sink has.
-pub(super) const HTTP_ONLY: [&str; 20] = [
+pub(super) const HTTP_ONLY: [&str; 23] = [
     "url",
     "method",
     "headers",
@@ -81,6 +81,9 @@ pub(super) const HTTP_ONLY: [&str; 20] = [
     "signing.encoding",
     "signing.prefix",
     "signing.signed",
+    "requests_per_minute",
+    "accept_status",
+    "reject_status",
 ];
 
 impl Section {
@@ -133,6 +136,13 @@ impl Section {
                 "signing.encoding",
                 "signing.prefix",
                 "signing.signed",
+                "requests_per_minute",
+                "order",
+                "max_age",
+                "accept_status",
+                "reject_status",
+                "enabled",
+                "start",
                 "retry.initial",
                 "retry.factor",
                 "retry.max",
@@ -145,16 +155,7 @@ impl Section {
     pub(super) fn later_keys(self) -> &'static [&'static str] {
         match self {
             Self::Api | Self::Poll | Self::State | Self::Log => &[],
-            Self::Sink => &[
-                "requests_per_minute",
-                "order",
-                "max_age",
-                "accept_status",
-                "reject_status",
-                "enabled",
-                "start",
-                "filter",
-            ],
+            Self::Sink => &["filter"],
         }
     }
 
@@ -258,6 +259,7 @@ mod tests {
     #[test]
     fn knows_where_a_misplaced_key_belongs() {
         assert_eq!(elsewhere("interval").as_deref(), Some("[poll]"));
+        assert_eq!(elsewhere("start").as_deref(), Some("[poll] or [sinks.NAME]"));
         assert_eq!(elsewhere("timeout").as_deref(), Some("[api] or [sinks.NAME]"));
         assert_eq!(elsewhere("give_up_after").as_deref(), Some("[sinks.NAME.retry]"));
         assert_eq!(elsewhere("nonsense"), None);

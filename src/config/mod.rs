@@ -14,6 +14,7 @@ mod environment;
 mod errors;
 mod excerpt;
 mod file;
+mod flow;
 mod formats;
 mod http;
 mod journal;
@@ -174,8 +175,16 @@ impl fmt::Debug for SinkKind {
         match self {
             Self::Stdout => out.write_str("Stdout"),
             Self::Http(options) => {
-                let crate::sinks::http::Options { url, method, headers, timeout, connect_timeout, way, signing } =
-                    &**options;
+                let crate::sinks::http::Options {
+                    url,
+                    method,
+                    headers,
+                    timeout,
+                    connect_timeout,
+                    way,
+                    signing,
+                    statuses,
+                } = &**options;
                 out.debug_struct("Http")
                     .field("url", &RedactedUrl(url))
                     .field("method", method)
@@ -184,6 +193,7 @@ impl fmt::Debug for SinkKind {
                     .field("connect_timeout", connect_timeout)
                     .field("way", way)
                     .field("signing", signing)
+                    .field("statuses", statuses)
                     .finish()
             }
         }

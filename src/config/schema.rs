@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::flow::{ACCEPTABLE, REJECTABLE};
 use super::keys::{HTTP_ONLY, SECRET_HEADERS, SECTIONS, SINKS, Section};
 use super::{EXAMPLE, duration};
 
@@ -36,6 +37,8 @@ pub(super) enum Shape {
     Boolean,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// An array of HTTP statuses within bounds.
+    Statuses(u16, u16),
     /// One reference: never written out.
     Secret,
     /// One reference or several.
@@ -118,6 +121,13 @@ const SHAPES: [(Section, &[(&str, Shape)]); 5] = [
             ("signing.prefix", Shape::Text),
             ("signing.signed", Shape::Words(&["body", "timestamp.body"])),
             ("concurrency", Shape::Integer(1, 256)),
+            ("requests_per_minute", Shape::Integer(0, 1_000_000)),
+            ("order", Shape::Words(&["none", "number"])),
+            ("max_age", Shape::DurationOr("forever")),
+            ("accept_status", Shape::Statuses(*ACCEPTABLE.start(), *ACCEPTABLE.end())),
+            ("reject_status", Shape::Statuses(*REJECTABLE.start(), *REJECTABLE.end())),
+            ("enabled", Shape::Boolean),
+            ("start", Shape::Start),
             ("retry.initial", Shape::Duration),
             ("retry.factor", Shape::Number(1.0, 100.0)),
             ("retry.max", Shape::Duration),
@@ -248,6 +258,9 @@ fn described(shape: Shape) -> Value {
         Shape::Secrets => {
             let reference = json!({ "$ref": "#/definitions/reference" });
             return json!({ "anyOf": [reference, { "type": "array", "items": reference, "minItems": 1 }] });
+        }
+        Shape::Statuses(least, most) => {
+            json!({ "type": "array", "items": { "type": "integer", "minimum": least, "maximum": most } })
         }
         Shape::Text => json!({ "type": "string" }),
         Shape::Label => json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),

@@ -83,7 +83,7 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &
     let format = reader.format(account, kind == Some(Type::Stdout));
     let retry = retry(reader);
     if kind == Some(Type::Stdout) {
-        let delivery = delivery::Options { concurrency: defaults::SINK_CONCURRENCY, retry };
+        let delivery = reader.delivery(defaults::SINK_CONCURRENCY, retry);
         let format = format.unwrap_or(defaults::SINK_FORMAT);
         return Some(Sink { name: name.clone(), delivery, kind: SinkKind::Stdout, format });
     }
@@ -91,6 +91,8 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &
     let concurrency = reader.integer("concurrency", defaults::SINK_CONCURRENCY, 1..=256);
     let timeout = reader.duration("timeout", defaults::SINK_TIMEOUT, TIMEOUTS);
     let connect_timeout = reader.duration("connect_timeout", defaults::CONNECT_TIMEOUT, TIMEOUTS);
+    let delivery = reader.delivery(concurrency, retry);
+    let statuses = reader.statuses();
     let url = reader.receiver_url("url", allow_http);
     let table = reader.table();
     let is_missing = !table.entries.contains_key("url") && !table.misspelt.contains("url");
@@ -102,8 +104,7 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &
     let headers = reader.request_headers(url.as_ref());
     let signing = reader.signing(&headers);
     let way = reader.way();
-    let http = sinks::http::Options { url: url?, method, headers, timeout, connect_timeout, way, signing };
-    let delivery = delivery::Options { concurrency, retry };
+    let http = sinks::http::Options { url: url?, method, headers, timeout, connect_timeout, way, signing, statuses };
     kind.map(|_| Sink {
         name: name.clone(),
         delivery,

@@ -100,7 +100,7 @@ fn sink(status: &SinkStatus) -> LiveSink {
         Some(Held::Busy { until }) => (Some("busy"), Some(until)),
         Some(Held::Probing { next }) => (Some("probing"), next),
         // Pauses are in the state.
-        Some(Held::Operator | Held::Gone | Held::Closed) | None => (None, None),
+        Some(Held::Operator | Held::Gone | Held::Closed | Held::Disabled) | None => (None, None),
     };
     LiveSink {
         name: status.name.clone(),

@@ -9,7 +9,8 @@ use futures_util::FutureExt as _;
 
 use super::decide::{Decision, Finding, Tried, decide, unrenderable};
 use super::options::Retry;
-use super::settler::Settler;
+use super::settler::{Ended, Settler};
+use super::standing::{Learned, Moment, SharedStanding};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;
 use crate::sinks::{Attempt, Attempting};
@@ -29,11 +30,14 @@ pub(super) struct Journey {
     pub(super) attempts_before: u32,
     pub(super) first_attempt: UnixMs,
     pub(super) paused: Duration,
+    /// From when on it is too old to be sent again.
+    pub(super) expires: Option<UnixMs>,
     pub(super) began: Instant,
     pub(super) retry: Arc<Retry>,
     pub(super) jitter: Arc<Jitter>,
     pub(super) clock: Clock,
     pub(super) settler: Settler,
+    pub(super) standing: SharedStanding,
     /// Set once the receiver's part is over and only ours is left.
     pub(super) answered: Arc<AtomicBool>,
 }
@@ -42,11 +46,11 @@ pub(super) struct Journey {
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) id: String,
-    pub(super) is_probe: bool,
     pub(super) attempts: u32,
     pub(super) took: Duration,
     pub(super) outcome: Option<Outcome>,
     pub(super) finding: Finding,
+    pub(super) learned: Learned,
 }
 
 impl Journey {
@@ -61,23 +65,49 @@ impl Journey {
         let took = self.clock.monotonic() - self.began;
         self.answered.store(true, Ordering::Relaxed);
         let attempts = self.attempts_before.saturating_add(u32::from(attempt.is_ok()));
-        let tried =
-            Tried { attempts, first_attempt: self.first_attempt, ended: self.clock.wall(), paused: self.paused };
+        let tried = Tried {
+            attempts,
+            first_attempt: self.first_attempt,
+            ended: self.clock.wall(),
+            paused: self.paused,
+            expires: self.expires,
+        };
         let Decision { outcome, finding } = match attempt {
             Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),
             Err(reason) => unrenderable(reason),
         };
-        if let Some(outcome) = outcome.clone() {
-            let settlement =
-                Settlement { sink: self.sink, seq: self.seq, attempts, first_attempt: self.first_attempt, outcome };
-            if self.settler.settle(settlement).await.is_err() {
-                // Nobody can record it any more. Without a record it would be sent again at once, so its worker stays
-                // taken until the end of the process.
-                tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
-                std::future::pending::<()>().await;
-            }
+        let (learned, written) = self.settle(attempts, outcome.as_ref(), finding);
+        if let Some(written) = written
+            && written.await.is_err()
+        {
+            // Nobody can record it any more. Without a record it would be sent again at once, so its worker stays taken
+            // until the end of the process.
+            tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
+            std::future::pending::<()>().await;
         }
-        let Self { id, is_probe, .. } = self;
-        Report { id, is_probe, attempts, took, outcome, finding }
+        Report { id: self.id, attempts, took, outcome, finding, learned }
+    }
+
+    /// Changes how the sink stands, and hands both over to be written in one transaction.
+    fn settle(
+        &self,
+        attempts: u32,
+        outcome: Option<&Outcome>,
+        finding: Finding,
+    ) -> (Learned, Option<impl Future<Output = Result<(), Ended>> + use<>>) {
+        let mut standing = self.standing.lock();
+        let now = Moment { monotonic: self.clock.monotonic(), wall: self.clock.wall() };
+        let learned = standing.learn(finding, self.is_probe, now, &self.retry.schedule(), &self.jitter);
+        let settled = outcome.map(|outcome| {
+            self.settler.settle(Settlement {
+                sink: self.sink,
+                seq: self.seq,
+                attempts,
+                first_attempt: self.first_attempt,
+                outcome: outcome.clone(),
+                standing: learned.record,
+            })
+        });
+        (learned, settled)
     }
 }

@@ -39,6 +39,28 @@ impl Breaker {
         Self::Closed { failures: 0 }
     }
 
+    /// As a process before this one left it; see [`Breaker::failures`]. A start may try at once, since whoever made it may
+    /// have mended what was wrong.
+    pub(super) fn restored(failures: u32, now: Instant) -> Self {
+        match failures.checked_sub(STRAIGHT_FAILURES) {
+            None => Self::Closed { failures },
+            Some(failed_probes) => Self::Open { failed_probes, next: now, probing: false },
+        }
+    }
+
+    /// Straight failures so far: up to [`STRAIGHT_FAILURES`] any, then those of probes.
+    pub(super) fn failures(&self) -> u32 {
+        match *self {
+            Self::Closed { failures } => failures,
+            Self::Open { failed_probes, .. } => STRAIGHT_FAILURES.saturating_add(failed_probes),
+        }
+    }
+
+    /// Whether it is open after one more failure.
+    pub(super) fn is_on_the_edge(&self) -> bool {
+        self.failures().saturating_add(1) >= STRAIGHT_FAILURES
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         matches!(self, Self::Closed { .. })
     }
@@ -82,8 +104,8 @@ impl Breaker {
             Self::Open { failed_probes, next, probing, .. } => {
                 // Attempts that began before it opened tell nothing new.
                 if was_probe {
-                    *failed_probes += 1;
-                    *next = now + schedule.jittered(*failed_probes + 1, jitter);
+                    *failed_probes = failed_probes.saturating_add(1);
+                    *next = now + schedule.jittered(failed_probes.saturating_add(1), jitter);
                     *probing = false;
                 }
                 false

@@ -1,6 +1,6 @@
 //! What an attempt's end means: for the message, and for the sink as a whole. Pure.
 //!
-//! Invariants: a message is dead only after an attempt that failed at or past its deadline; a due time is never past the
+//! Invariants: a message is given up only after an attempt that failed at or past its deadline; a due time is never past the
 //! deadline, so that this last attempt is made; what the receiver asks for lengthens a wait and never shortens one.
 
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(super) struct Tried {
     pub(super) ended: UnixMs,
     /// How long the sink was paused in between: that does not count.
     pub(super) paused: Duration,
+    /// From when on it is too old to be sent again.
+    pub(super) expires: Option<UnixMs>,
 }
 
 /// What follows from an attempt.
@@ -65,6 +67,11 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
             };
             Decision { outcome: Some(after_failure(status, asked, answer, tried, retry, jitter)), finding }
         }
+        // It answered, as it was expected to: that says nothing against it.
+        Attempt::Rejected { status, answer } => {
+            let outcome = Outcome::Dead { reason: DeadReason::Rejected, status: Some(status), answer };
+            Decision { outcome: Some(outcome), finding: Finding::Works }
+        }
         // The sink pauses for all its messages; this one must not die of that.
         Attempt::Gone { answer } => {
             let patient = Retry { give_up_after: None, ..retry.clone() };
@@ -92,6 +99,9 @@ fn after_failure(
     let deadline = retry.give_up_after.map_or(UnixMs::MAX, |span| tried.first_attempt.after(span).after(tried.paused));
     if tried.ended >= deadline {
         return Outcome::Dead { reason: DeadReason::GaveUp, status, answer };
+    }
+    if tried.expires.is_some_and(|expires| tried.ended >= expires) {
+        return Outcome::Dead { reason: DeadReason::Expired, status, answer };
     }
     let wait = retry.schedule().jittered(tried.attempts, jitter).max(asked);
     Outcome::Retry { due: tried.ended.after(wait).min(deadline), status, answer }
@@ -124,7 +134,8 @@ mod tests {
     }
 
     fn after_pause(attempt: Attempt, attempts: u32, ended: UnixMs, paused: Duration) -> Decision {
-        decide(attempt, Tried { attempts, first_attempt: START, ended, paused }, &retry(), &Jitter::seeded(1))
+        let tried = Tried { attempts, first_attempt: START, ended, paused, expires: None };
+        decide(attempt, tried, &retry(), &Jitter::seeded(1))
     }
 
     fn wait(decision: &Decision, ended: UnixMs) -> Duration {
@@ -196,6 +207,42 @@ mod tests {
     }
 
     #[test]
+    fn never_means_never() {
+        let patient = Retry { give_up_after: None, ..retry() };
+        let ended = START.after(400 * DAY);
+        let tried = Tried { attempts: u32::MAX, first_attempt: START, ended, paused: Duration::ZERO, expires: None };
+        let decision = decide(failed(Some(404), None), tried, &patient, &Jitter::seeded(1));
+        assert!(wait(&decision, ended) <= Duration::from_secs(12 * 3600));
+    }
+
+    #[test]
+    fn what_is_rejected_is_dead_and_says_nothing_against_the_sink() {
+        let dead = Outcome::Dead { reason: DeadReason::Rejected, status: Some(422), answer: "no".into() };
+        let expected = Decision { outcome: Some(dead), finding: Finding::Works };
+        assert_eq!(after(Attempt::Rejected { status: 422, answer: "no".into() }, 1, START), expected);
+    }
+
+    #[test]
+    fn a_failure_past_the_age_is_the_last() {
+        let fails = |ended: UnixMs, attempt| {
+            let tried = Tried {
+                attempts: 1,
+                first_attempt: START,
+                ended,
+                paused: Duration::ZERO,
+                expires: Some(START.after(DAY)),
+            };
+            decide(attempt, tried, &retry(), &Jitter::seeded(1)).outcome
+        };
+        let early = UnixMs(START.after(DAY).0 - 1);
+        assert!(matches!(fails(early, failed(Some(500), None)), Some(Outcome::Retry { .. })));
+        let dead = Outcome::Dead { reason: DeadReason::Expired, status: Some(500), answer: "no".into() };
+        assert_eq!(fails(START.after(DAY), failed(Some(500), None)), Some(dead));
+        let accepted = fails(START.after(2 * DAY), Attempt::Accepted { status: Some(200) });
+        assert_eq!(accepted, Some(Outcome::Delivered { status: Some(200) }), "it was begun in time");
+    }
+
+    #[test]
     fn gone_pauses_the_sink_and_kills_nothing() {
         let late = START.after(30 * DAY);
         let decision = after(Attempt::Gone { answer: "410 Gone".into() }, 12, late);
@@ -235,7 +282,7 @@ mod tests {
                 give_up_after: give_up.map(Duration::from_millis),
             };
             let ended = START.after(Duration::from_millis(elapsed));
-            let tried = Tried { attempts, first_attempt: START, ended, paused: Duration::ZERO };
+            let tried = Tried { attempts, first_attempt: START, ended, paused: Duration::ZERO, expires: None };
             let decision = decide(failed(status, retry_after), tried, &retry, &Jitter::seeded(seed));
             let past = give_up.is_some_and(|span| elapsed >= span);
             match decision.outcome {

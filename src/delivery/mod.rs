@@ -1,7 +1,8 @@
 //! For each sink: claim -> format -> send -> settle.
 //!
 //! Every sink has its own rows, workers, retry clock and breaker, so that a dead one holds back nobody. What happens to a
-//! message and to its sink is decided by pure functions (`decide`, `breaker`, `lanes`, `health`); `supervisor` is the
+//! message and to its sink is decided by pure functions (`decide`, `breaker`, `lanes`, `pace`,
+//! `expiry`, `health`); `supervisor` is the
 //! loop that carries it out, one for each sink, and `settler` writes the results of all of them down.
 //!
 //! Invariants:
@@ -12,16 +13,19 @@
 mod attempt;
 mod breaker;
 mod decide;
+mod expiry;
 mod health;
 mod lanes;
 mod options;
+mod pace;
 mod queues;
 mod running;
 mod settler;
+mod standing;
 mod status;
 mod supervisor;
 
-pub use options::{Options, Retry};
+pub use options::{Options, Order, Retry};
 pub use running::{Delivery, Setup, Waker};
 pub use status::{Held, SinkStatus};
 pub use supervisor::Drained;

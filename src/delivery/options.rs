@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::Start;
 use crate::time::backoff::Schedule;
 
 /// `[sinks.NAME]`, as far as it says when and how many.
@@ -11,6 +12,26 @@ pub struct Options {
     pub concurrency: usize,
     /// What happens after a failure.
     pub retry: Retry,
+    /// At most so many attempts begin in any 60 seconds; 0: any number.
+    pub requests_per_minute: u32,
+    /// Whether messages wait for those before them.
+    pub order: Order,
+    /// A message received longer ago is not sent any more.
+    pub max_age: Option<Duration>,
+    /// If not, nothing is sent and everything is kept.
+    pub enabled: bool,
+    /// Which retained messages it gets if it is added beside messages.
+    pub start: Start,
+}
+
+/// `order`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Each for itself.
+    #[default]
+    None,
+    /// One after the other for each receiving number, attempts that failed included.
+    Number,
 }
 
 /// `[sinks.NAME.retry]`: exponential back-off, then a dead letter.
@@ -30,6 +51,11 @@ pub struct Retry {
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 impl Retry {
+    /// The same with waits of at most `longest`.
+    pub(super) fn no_longer_than(&self, longest: Duration) -> Self {
+        Self { initial: self.initial.min(longest), max: self.max.min(longest), ..self.clone() }
+    }
+
     /// The waits between attempts.
     pub(super) fn schedule(&self) -> Schedule {
         Schedule {

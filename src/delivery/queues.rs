@@ -2,13 +2,15 @@
 //!
 //! Invariants: claims are only read from the store, never written; dropping them leaves the store as it was, and they are
 //! found again. A lane is asked for more only after something happened that may have put something there (a wake-up, a
-//! due time, the slow poll), or while the last answer was not empty.
+//! due time, the slow poll), or while the last answer was not empty. Where the order of each number is kept there is at most
+//! one claim for a number, the first of those that wait, and none while one is under way.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::lanes::{Lane, PerLane};
+use super::options::Order;
 use crate::domain::{Class, Seq, UnixMs};
-use crate::store::{Chunk, Claim, Error, SinkId, Store};
+use crate::store::{Chunk, Claim, Error, SinkId, Spool, Store};
 
 /// So much is claimed at once, for each lane: it is all that waits in memory.
 pub(super) const CHUNK: Chunk = Chunk { rows: 500, bytes: 1 << 20 };
@@ -17,14 +19,38 @@ pub(super) const CHUNK: Chunk = Chunk { rows: 500, bytes: 1 << 20 };
 pub(super) const ONE: Chunk = Chunk { rows: 1, bytes: 1 };
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queues {
+    order: Order,
     claims: PerLane<VecDeque<Claim>>,
     look: PerLane<bool>,
     next_due: Option<UnixMs>,
 }
 
+/// What is not to be claimed now.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Under way, or to be written down.
+    pub(super) seqs: HashSet<Seq>,
+    /// Numbers with a delivery under way, where their order is kept.
+    pub(super) numbers: HashSet<i64>,
+}
+
+/// What the store had.
+#[derive(Default)]
+struct Found {
+    claims: PerLane<Vec<Claim>>,
+    next_due: Option<UnixMs>,
+}
+
 impl Queues {
+    /// Nothing is known yet.
+    pub(super) fn new(order: Order) -> Self {
+        let mut queues = Self { order, claims: PerLane::default(), look: PerLane::default(), next_due: None };
+        queues.look_everywhere();
+        queues
+    }
+
     /// Something may have been put anywhere.
     pub(super) fn look_everywhere(&mut self) {
         self.look = PerLane { live: true, retry: true, backfill: true };
@@ -96,31 +122,44 @@ impl Queues {
         sink: SinkId,
         now: UnixMs,
         chunk: Chunk,
-        in_flight: HashSet<Seq>,
+        taken: Taken,
+    ) -> Result<(), Error> {
+        match self.order {
+            Order::None => self.look_for_any(store, sink, now, chunk, taken).await,
+            Order::Number => self.look_for_first_of_each(store, sink, now, chunk, taken).await,
+        }
+    }
+
+    async fn look_for_any(
+        &mut self,
+        store: &Store,
+        sink: SinkId,
+        now: UnixMs,
+        chunk: Chunk,
+        taken: Taken,
     ) -> Result<(), Error> {
         let wanted = self.lanes_to_look_at();
-        let (found, next_due) = store
+        let found = store
             .read(move |spool| {
-                let skip = |seq| in_flight.contains(&seq);
-                let mut found = PerLane::<Vec<Claim>>::default();
-                let mut next_due = None;
+                let skip = |seq| taken.seqs.contains(&seq);
+                let mut found = Found::default();
                 if wanted.live {
-                    found.live = spool.claim_fresh(sink, Class::Live, chunk, skip)?;
+                    found.claims.live = spool.claim_fresh(sink, Class::Live, chunk, skip)?;
                 }
                 if wanted.retry {
-                    found.retry = spool.claim_retries(sink, now, chunk, skip)?;
-                    next_due = spool.next_due(sink, now)?;
+                    found.claims.retry = spool.claim_retries(sink, now, chunk, skip)?;
+                    found.next_due = spool.next_due(sink, now)?;
                 }
                 if wanted.backfill {
-                    found.backfill = spool.claim_fresh(sink, Class::Backfill, chunk, skip)?;
+                    found.claims.backfill = spool.claim_fresh(sink, Class::Backfill, chunk, skip)?;
                 }
-                Ok((found, next_due))
+                Ok(found)
             })
             .await?;
         for (lane, asked, found) in [
-            (Lane::Live, wanted.live, found.live),
-            (Lane::Retry, wanted.retry, found.retry),
-            (Lane::Backfill, wanted.backfill, found.backfill),
+            (Lane::Live, wanted.live, found.claims.live),
+            (Lane::Retry, wanted.retry, found.claims.retry),
+            (Lane::Backfill, wanted.backfill, found.claims.backfill),
         ] {
             if asked {
                 *self.look.get_mut(lane) = !found.is_empty();
@@ -128,7 +167,37 @@ impl Queues {
             }
         }
         if wanted.retry {
-            self.next_due = next_due;
+            self.next_due = found.next_due;
+        }
+        Ok(())
+    }
+
+    /// All lanes at once: which of them a number waits in depends on the first of its messages alone.
+    async fn look_for_first_of_each(
+        &mut self,
+        store: &Store,
+        sink: SinkId,
+        now: UnixMs,
+        chunk: Chunk,
+        mut taken: Taken,
+    ) -> Result<(), Error> {
+        for claims in [&self.claims.live, &self.claims.retry, &self.claims.backfill] {
+            taken.numbers.extend(claims.iter().filter_map(|claim| claim.number));
+        }
+        let read = move |spool: &Spool| {
+            let skip = |number, seq| taken.numbers.contains(&number) || taken.seqs.contains(&seq);
+            spool.claim_first_of_each_number(sink, now, chunk, skip)
+        };
+        let firsts = store.read(read).await?;
+        self.look = PerLane { live: firsts.more, retry: firsts.more, backfill: firsts.more };
+        self.next_due = firsts.next_due;
+        for claim in firsts.claims {
+            let lane = match claim.class {
+                _ if claim.attempts > 0 => Lane::Retry,
+                Class::Live => Lane::Live,
+                Class::Backfill => Lane::Backfill,
+            };
+            self.claims.get_mut(lane).push_back(claim);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::options::Options;
+use super::options::{Options, Order};
 use super::settler::Settler;
 use super::status::{Held, Published, SinkStatus};
 use super::supervisor::{Drained, Identity, Shared, Supervisor};
@@ -49,6 +49,7 @@ pub struct Delivery {
 #[derive(Debug)]
 struct Running {
     id: SinkId,
+    enabled: bool,
     published: watch::Receiver<Published>,
     turns: Turns,
 }
@@ -64,20 +65,30 @@ impl Waker {
     }
 }
 
+fn sink_setup(setup: &Setup) -> SinkSetup {
+    SinkSetup {
+        name: setup.name.clone(),
+        wants: setup.wants.clone(),
+        ordered: setup.options.order == Order::Number,
+        start: setup.options.start,
+        enabled: setup.options.enabled,
+    }
+}
+
 impl Delivery {
     /// Names the sinks in the store and starts delivering what waits there. Messages released from now on go to these.
     ///
     /// # Errors
     /// Those of the store; nothing was started.
     pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
-        let named = |setup: &Setup| SinkSetup { name: setup.name.clone(), wants: setup.wants.clone() };
-        let known: Vec<SinkSetup> = setups.iter().map(named).collect();
+        let known: Vec<SinkSetup> = setups.iter().map(sink_setup).collect();
         // A due time further away than any wait can be was written when the clock was ahead.
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
-        let latest_due = clock.wall().after(longest.max(retry_after::CAP));
-        let ids = store.write(move |spool| spool.register_sinks(&known, latest_due)).await?;
-        let (known, now) = (ids.clone(), clock.wall());
-        let pauses = store.write(move |spool| spool.lift_closed(&known, now)).await?;
+        let now = clock.wall();
+        let latest_due = now.after(longest.max(retry_after::CAP));
+        let known = store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await?;
+        let ids: Vec<SinkId> = known.iter().map(|registered| registered.id).collect();
+        let pauses = store.write(move |spool| spool.lift_closed(&ids, now)).await?;
 
         let jitter = Arc::new(Jitter::seeded(jitter_seed));
         let (wake, woken) = watch::channel(0);
@@ -98,14 +109,22 @@ impl Delivery {
         let alone = setups.len() == 1;
         let mut loops = JoinSet::new();
         let mut sinks = Vec::new();
-        for ((setup, id), pause) in setups.into_iter().zip(ids).zip(pauses) {
+        for ((setup, registered), pause) in setups.into_iter().zip(known).zip(pauses) {
             let Setup { name, options, format, sink, .. } = setup;
+            if registered.is_added {
+                tracing::info!(
+                    sink.name = name,
+                    start = %options.start,
+                    "the sink is new: it gets what comes from now on, and of what came before what its start asks for"
+                );
+            }
+            let (id, enabled) = (registered.id, options.enabled);
             let turns = Turns::new(&clock);
-            let identity = Identity { id, name, options, format, sink, alone };
+            let identity = Identity { registered, name, options, format, sink, alone };
             let (mut supervisor, published) = Supervisor::new(shared.clone(), identity, turns.clone());
             supervisor.starts_paused(pause);
             loops.spawn(supervisor.run());
-            sinks.push(Running { id, published, turns });
+            sinks.push(Running { id, enabled, published, turns });
         }
         Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_turns, damaged })
     }
@@ -194,7 +213,8 @@ impl Delivery {
                 break;
             }
         }
-        for id in self.sinks.iter().map(|sink| sink.id) {
+        // What waits for a sink that is switched off waits for whoever switches it on.
+        for id in self.sinks.iter().filter(|sink| sink.enabled).map(|sink| sink.id) {
             let waiting = self.store.read(move |spool| spool.waiting(id)).await?;
             if waiting.fresh + waiting.retry > 0 {
                 return Ok(true);

@@ -1,6 +1,6 @@
 //! Writing down how attempts went: whatever has ended while one transaction was being committed goes into the next.
 //!
-//! Invariants: [`Settler::settle`] returns only once the settlement is on the disk. What cannot be written (the disk is
+//! Invariants: what [`Settler::settle`] returns resolves only once the settlement is on the disk. What cannot be written (the disk is
 //! full) is kept here and only the writing is tried again, with growing waits; the message is not sent again.
 
 use std::sync::Arc;
@@ -54,11 +54,15 @@ impl Settler {
         (Self { jobs }, writer.run(inbox))
     }
 
-    /// Waits until the settlement is on the disk, as long as that takes.
-    pub(super) async fn settle(&self, settlement: Settlement) -> Result<(), Ended> {
+    /// Takes the settlement at once: they are written in the order of these calls. What is returned waits until it is on
+    /// the disk, as long as that takes.
+    pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), Ended>> + use<> {
         let (committed, done) = oneshot::channel();
-        self.jobs.send(Job { settlement, committed }).map_err(|_| Ended)?;
-        done.await.map_err(|_| Ended)
+        let taken = self.jobs.send(Job { settlement, committed }).map_err(|_| Ended);
+        async move {
+            taken?;
+            done.await.map_err(|_| Ended)
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Held {
     Gone,
     /// Somebody paused it, until somebody resumes it.
     Operator,
+    /// The configuration says so: `enabled = false`.
+    Disabled,
     /// The receiver asked for silence until then.
     Busy {
         /// When it may be asked again.
@@ -45,6 +47,7 @@ impl Held {
             PauseReason::Operator => Self::Operator,
             PauseReason::Gone => Self::Gone,
             PauseReason::Closed => Self::Closed,
+            PauseReason::Disabled => Self::Disabled,
         }
     }
 }

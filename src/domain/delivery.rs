@@ -48,6 +48,8 @@ pub enum PauseReason {
     Gone,
     /// Nobody reads the output any more. The next start has another output.
     Closed,
+    /// The configuration says so: `enabled = false`.
+    Disabled,
 }
 
 impl PauseReason {
@@ -57,6 +59,7 @@ impl PauseReason {
             Self::Operator => "operator",
             Self::Gone => "gone",
             Self::Closed => "closed",
+            Self::Disabled => "disabled",
         }
     }
 
@@ -65,6 +68,7 @@ impl PauseReason {
         match word {
             "gone" => Self::Gone,
             "closed" => Self::Closed,
+            "disabled" => Self::Disabled,
             _ => Self::Operator,
         }
     }
@@ -77,6 +81,10 @@ pub enum DeadReason {
     GaveUp,
     /// The sink's template can make nothing of it, so nothing was sent.
     Template,
+    /// It was received longer ago than `max_age` when its next attempt was due.
+    Expired,
+    /// The receiver answered with one of `reject_status`.
+    Rejected,
 }
 
 impl DeadReason {
@@ -85,6 +93,8 @@ impl DeadReason {
         match self {
             Self::GaveUp => "gave_up",
             Self::Template => "template",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
         }
     }
 }

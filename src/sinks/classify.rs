@@ -17,14 +17,26 @@ pub(super) struct Head<'a> {
     pub(super) location: Option<&'a str>,
 }
 
-/// Accepted is every 2xx and nothing else. `sent_to` is where the request went; `now` counts where the answer has no
-/// `Date`.
-pub(super) fn classify(head: Head<'_>, sent_to: &Url, now: UnixMs) -> Attempt {
+/// Answers that mean something else to this receiver: `accept_status` and `reject_status`. None is in both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statuses {
+    /// Accepted, beside every 2xx.
+    pub accept: Vec<u16>,
+    /// Not accepted, and trying again would change nothing.
+    pub reject: Vec<u16>,
+}
+
+/// Accepted is every 2xx and what `statuses` names; what it rejects is rejected, whatever else the answer says. `sent_to` is
+/// where the request went; `now` counts where the answer has no `Date`.
+pub(super) fn classify(head: Head<'_>, statuses: &Statuses, sent_to: &Url, now: UnixMs) -> Attempt {
     let code = head.status.as_u16();
-    if head.status.is_success() {
+    if head.status.is_success() || statuses.accept.contains(&code) {
         return Attempt::Accepted { status: Some(code) };
     }
     let answer = words(head, sent_to);
+    if statuses.reject.contains(&code) {
+        return Attempt::Rejected { status: code, answer };
+    }
     if head.status == StatusCode::GONE {
         return Attempt::Gone { answer };
     }
@@ -78,9 +90,13 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, location: Option<&str>) -> Attempt {
+        answer_to(&Statuses::default(), status, location)
+    }
+
+    fn answer_to(statuses: &Statuses, status: u16, location: Option<&str>) -> Attempt {
         let sent_to = Url::parse("https://user:pass@hooks.example.com/services/T0/SECRETKEY?token=abc").unwrap();
         let head = Head { status: StatusCode::from_u16(status).unwrap(), location, ..Head::default() };
-        classify(head, &sent_to, UnixMs(0))
+        classify(head, statuses, &sent_to, UnixMs(0))
     }
 
     #[test]
@@ -107,6 +123,22 @@ mod tests {
             let expected = Attempt::Failed { status: Some(status), retry_after: None, answer: words.into() };
             assert_eq!(answer(status, None), expected);
         }
+    }
+
+    #[test]
+    fn statuses_that_mean_something_else_here() {
+        let statuses = Statuses { accept: vec![302, 409, 410], reject: vec![400, 503] };
+        for status in [200, 204, 302, 409, 410] {
+            assert_eq!(answer_to(&statuses, status, Some("/x")), Attempt::Accepted { status: Some(status) });
+        }
+        for (status, words) in [(400, "400 Bad Request"), (503, "503 Service Unavailable")] {
+            let rejected = Attempt::Rejected { status, answer: words.into() };
+            assert_eq!(answer_to(&statuses, status, None), rejected);
+        }
+        assert!(matches!(answer_to(&statuses, 422, None), Attempt::Failed { status: Some(422), .. }));
+        // The receiver is not asked what it thinks of the sink as a whole.
+        let gone = Statuses { accept: Vec::new(), reject: vec![410] };
+        assert_eq!(answer_to(&gone, 410, None), Attempt::Rejected { status: 410, answer: "410 Gone".into() });
     }
 
     #[test]
@@ -137,7 +169,9 @@ mod tests {
         let sent_to = Url::parse("http://a.example").unwrap();
         let wait = |retry_after, date| {
             let head = Head { status: StatusCode::SERVICE_UNAVAILABLE, retry_after, date, ..Head::default() };
-            let Attempt::Failed { retry_after, .. } = classify(head, &sent_to, UnixMs(0)) else { panic!() };
+            let Attempt::Failed { retry_after, .. } = classify(head, &Statuses::default(), &sent_to, UnixMs(0)) else {
+                panic!()
+            };
             retry_after
         };
         assert_eq!(wait(Some("2.5"), None), Some(Duration::from_millis(2500)));

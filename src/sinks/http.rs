@@ -1,10 +1,12 @@
 //! HTTP receivers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName};
 use reqwest::{Client, Method, Request, Url};
 
+pub use super::classify::Statuses;
 use super::classify::{Head, classify};
 use super::signing::Signing;
 use super::webhook_id::webhook_id;
@@ -30,6 +32,8 @@ pub struct Options {
     pub way: Way,
     /// How requests are signed, if they are.
     pub signing: Option<Signing>,
+    /// What its answers mean, where that is not the usual.
+    pub statuses: Statuses,
 }
 
 /// The same on every attempt for a message, so that a receiver can drop repeats.
@@ -48,6 +52,7 @@ pub struct HttpSink {
     method: Method,
     headers: HeaderMap,
     signing: Option<Signing>,
+    statuses: Arc<Statuses>,
     clock: Clock,
 }
 
@@ -64,8 +69,8 @@ impl HttpSink {
             gzip: false,
         };
         let client = client::build(&client_options, &options.way)?;
-        let Options { url, method, headers, signing, .. } = options.clone();
-        Ok(Self { client, client_options, url, method, headers, signing, clock })
+        let Options { url, method, headers, signing, statuses, .. } = options.clone();
+        Ok(Self { client, client_options, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }
 
     /// The request for a message as it would leave now. What every request has is added when it does: `user-agent`,
@@ -100,6 +105,7 @@ impl Sink for HttpSink {
         let request = self.request(outgoing);
         let (client, sent_to) = (self.client.clone(), self.url.clone());
         let (client_options, clock) = (self.client_options, self.clock.clone());
+        let statuses = Arc::clone(&self.statuses);
         Box::pin(async move {
             let sent = match request {
                 Ok(request) => client.execute(request).await,
@@ -112,7 +118,7 @@ impl Sink for HttpSink {
                     return Attempt::Failed { status: None, retry_after: None, answer };
                 }
             };
-            let attempt = classify(head(response.status(), response.headers()), &sent_to, clock.wall());
+            let attempt = classify(head(response.status(), response.headers()), &statuses, &sent_to, clock.wall());
             // The verdict is in; whatever happens to the body changes nothing.
             body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
             attempt

@@ -45,6 +45,13 @@ pub enum Attempt {
         /// What went wrong, for people.
         answer: String,
     },
+    /// The receiver does not take it, and never will.
+    Rejected {
+        /// The HTTP status.
+        status: u16,
+        /// What it said, for people.
+        answer: String,
+    },
     /// The receiver says that it is gone for good (410).
     Gone {
         /// What it said, for people.

@@ -1,4 +1,4 @@
-//! Transactions of delivery: name the sinks, claim, settle.
+//! Transactions of delivery: claim, settle.
 //!
 //! A claim lives in the memory of the only relay: nothing is written when an attempt begins, so after a crash each
 //! delivery is where its last settled attempt left it.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Row as SqlRow, params};
 
 use super::error::Error;
-use super::release::{Recipient, Wants, class_number};
+use super::release::class_number;
 use super::spool::Spool;
 use super::sum::{self, Sum};
 use crate::domain::{Class, Outcome, Seq, UnixMs};
@@ -16,22 +16,6 @@ use crate::domain::{Class, Outcome, Seq, UnixMs};
 /// Names a sink in the store; a sink keeps it for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SinkId(pub i64);
-
-/// A sink as the store has to know it.
-#[derive(Clone, Debug)]
-pub struct SinkSetup {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Which messages it wants.
-    pub wants: Wants,
-}
-
-impl SinkSetup {
-    /// A sink that wants everything.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), wants: Wants::default() }
-    }
-}
 
 /// One message that waits for one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +36,12 @@ pub struct Claim {
     pub first_attempt: Option<UnixMs>,
     /// How long the sink was paused since then.
     pub paused: Duration,
+    /// When the message was received, by the API's clock.
+    pub received: UnixMs,
+    /// How often somebody asked for it again.
+    pub replays: u32,
+    /// The key of its number, where the sink keeps the order of each; 0 = it names none.
+    pub number: Option<i64>,
 }
 
 /// How one claimed delivery went.
@@ -67,6 +57,17 @@ pub struct Settlement {
     pub first_attempt: UnixMs,
     /// How the last one ended.
     pub outcome: Outcome,
+    /// How the sink stands since then, if that has changed.
+    pub standing: Option<SinkStanding>,
+}
+
+/// How a sink stands with its receiver, for the next start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinkStanding {
+    /// The receiver wants silence until then.
+    pub busy_until: Option<UnixMs>,
+    /// Attempts that failed since the last that did not.
+    pub failures: u32,
 }
 
 /// What waits for one sink.
@@ -90,34 +91,12 @@ pub struct Chunk {
 }
 
 /// What a claim is made of; see [`claim`].
-const CLAIM: &str = "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms,
-           m.time, m.sum
+pub(super) const CLAIM: &str =
+    "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms,
+        m.time, m.sum, d.replays, d.number
     FROM delivery AS d JOIN message AS m ON m.seq = d.seq";
 
 impl Spool {
-    /// Names the sinks that the configuration has now. Messages released from now on go to those that want them; the rows
-    /// of others stay as they are. Due times after `latest_due` (the clock was set back since) are brought forward to it.
-    ///
-    /// Returns the ids in the order of `setups`.
-    ///
-    /// # Errors
-    /// As for [`Spool::commit`].
-    pub fn register_sinks(&mut self, setups: &[SinkSetup], latest_due: UnixMs) -> Result<Vec<SinkId>, Error> {
-        let ids: Vec<SinkId> = self.transaction(|transaction| {
-            transaction.execute("UPDATE sink SET active = 0", [])?;
-            let mut put = transaction.prepare_cached(
-                "INSERT INTO sink (name, active) VALUES (?1, 1)
-                 ON CONFLICT (name) DO UPDATE SET active = 1 RETURNING id",
-            )?;
-            let ids = setups.iter().map(|setup| put.query_row([&setup.name], |row| row.get(0).map(SinkId))).collect();
-            transaction.execute("UPDATE delivery SET due = ?1 WHERE state = 'retry' AND due > ?1", [latest_due.0])?;
-            ids
-        })?;
-        let recipient = |(id, setup): (&SinkId, &SinkSetup)| Recipient { id: *id, wants: setup.wants.clone() };
-        self.recipients = ids.iter().zip(setups).map(recipient).collect();
-        Ok(ids)
-    }
-
     /// Deliveries of one queue that were never attempted, in the order of release; `skip` tells which are under way
     /// already. It always looks from the start, so that a row can never be passed over; what is skipped are the few that
     /// are in flight.
@@ -192,7 +171,7 @@ impl Spool {
         })
     }
 
-    /// Writes down how attempts went, all in one transaction.
+    /// Writes down how attempts went, and how their sinks stand since, all in one transaction.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -206,7 +185,12 @@ impl Spool {
                                      answer = ?9, settled_at = ?10
                  WHERE seq = ?1 AND sink = ?2",
             )?;
-            for Settlement { sink, seq, attempts, first_attempt, outcome } in settlements {
+            let mut stand =
+                transaction.prepare_cached("UPDATE sink SET busy_until = ?2, failures = ?3 WHERE id = ?1")?;
+            for Settlement { sink, seq, attempts, first_attempt, outcome, standing } in settlements {
+                if let Some(SinkStanding { busy_until, failures }) = standing {
+                    stand.execute(params![sink.0, busy_until.map(|until| until.0), failures])?;
+                }
                 let (state, due, status, reason, answer) = match outcome {
                     Outcome::Delivered { status } => ("delivered", None, status, None, None),
                     Outcome::Retry { due, status, answer } => ("retry", Some(due.0), status, None, Some(answer)),
@@ -278,7 +262,7 @@ fn take(mut rows: rusqlite::Rows<'_>, chunk: Chunk, wanted: impl Fn(Seq) -> bool
     Ok(claims)
 }
 
-fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
+pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
     let (id, raw) = (row.get::<_, String>(3)?, row.get::<_, String>(4)?);
     sum::verify(row.get(9)?, Sum::of_message(&id, row.get(8)?, &raw), || format!("message {id:?}"))?;
     Ok(Claim {
@@ -290,5 +274,8 @@ fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
         attempts: row.get(5)?,
         first_attempt: row.get::<_, Option<i64>>(6)?.map(UnixMs),
         paused: Duration::from_millis(row.get::<_, i64>(7)?.unsigned_abs()),
+        received: UnixMs(row.get(8)?),
+        replays: row.get(10)?,
+        number: row.get(11)?,
     })
 }

@@ -31,7 +31,7 @@ UPDATE message SET number = (
     SELECT key FROM number WHERE id = CASE WHEN json_valid(raw) THEN json_extract(raw, '$.numberId') END
 ) WHERE raw IS NOT NULL;
 
-ALTER TABLE sink ADD COLUMN paused TEXT CHECK (paused IN ('operator', 'gone', 'closed'));
+ALTER TABLE sink ADD COLUMN paused TEXT CHECK (paused IN ('operator', 'gone', 'closed', 'disabled'));
 ALTER TABLE sink ADD COLUMN paused_at INTEGER;
 ALTER TABLE sink ADD COLUMN busy_until INTEGER;
 ALTER TABLE sink ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;

@@ -8,6 +8,7 @@
 
 mod access;
 mod account;
+mod ageing;
 mod coverage;
 mod delivery;
 mod error;
@@ -15,8 +16,10 @@ mod handle;
 mod looking;
 mod mark;
 mod migration;
+mod numbers;
 mod operator;
 mod options;
+mod registering;
 mod release;
 mod retention;
 mod salvage;
@@ -29,12 +32,15 @@ mod sum;
 mod tests;
 
 pub use account::Account;
-pub use delivery::{Chunk, Claim, Settlement, SinkId, SinkSetup, Waiting};
+pub use ageing::{Expired, Sweep, TooOld};
+pub use delivery::{Chunk, Claim, Settlement, SinkId, SinkStanding, Waiting};
 pub use error::Error;
 pub use handle::Store;
 pub use looking::{DeadLetter, Look, SinkView, size};
+pub use numbers::Firsts;
 pub use operator::{Pause, Selection, Verdict};
 pub use options::{Keep, Options};
+pub use registering::{Filled, Registered, SinkSetup};
 pub use release::Wants;
 pub use retention::{Cutoffs, Dropped, Forgotten, Place};
 pub use salvage::{Salvage, Saved, SavedDelivery, save};

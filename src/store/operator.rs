@@ -78,15 +78,7 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::commit`].
     pub fn pause(&mut self, sink: SinkId, reason: PauseReason, now: UnixMs) -> Result<Option<Pause>, Error> {
-        self.transaction(|transaction| {
-            let before = pause_of(transaction, sink)?;
-            if before.is_none() || reason == PauseReason::Operator {
-                transaction
-                    .prepare_cached("UPDATE sink SET paused = ?2, paused_at = coalesce(paused_at, ?3) WHERE id = ?1")?
-                    .execute(params![sink.0, reason.as_str(), now.0])?;
-            }
-            Ok(before)
-        })
+        self.transaction(|transaction| pause(transaction, sink, reason, now))
     }
 
     /// Ends pauses that a new start ends: an output that nobody read is another one now. Returns how each of `sinks` is
@@ -156,7 +148,7 @@ const SELECT_DEAD: &str = "SELECT d.seq, d.sink
       AND d.settled_at <= ?3
     LIMIT ?4";
 
-fn pause_of(connection: &rusqlite::Connection, sink: SinkId) -> rusqlite::Result<Option<Pause>> {
+pub(super) fn pause_of(connection: &rusqlite::Connection, sink: SinkId) -> rusqlite::Result<Option<Pause>> {
     let found = connection
         .prepare_cached("SELECT paused, paused_at FROM sink WHERE id = ?1")?
         .query_row([sink.0], |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<i64>>(1)?)))
@@ -165,8 +157,24 @@ fn pause_of(connection: &rusqlite::Connection, sink: SinkId) -> rusqlite::Result
     Ok(Some(Pause { reason: PauseReason::from_word(&reason), since: UnixMs(since.unwrap_or(0)) }))
 }
 
+/// See [`Spool::pause`].
+pub(super) fn pause(
+    transaction: &Transaction<'_>,
+    sink: SinkId,
+    reason: PauseReason,
+    now: UnixMs,
+) -> rusqlite::Result<Option<Pause>> {
+    let before = pause_of(transaction, sink)?;
+    if before.is_none() || reason == PauseReason::Operator {
+        transaction
+            .prepare_cached("UPDATE sink SET paused = ?2, paused_at = coalesce(paused_at, ?3) WHERE id = ?1")?
+            .execute(params![sink.0, reason.as_str(), now.0])?;
+    }
+    Ok(before)
+}
+
 /// See [`Spool::resume`].
-fn resume(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
+pub(super) fn resume(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
     let Some(pause) = pause_of(transaction, sink)? else { return Ok(None) };
     transaction
         .prepare_cached(
@@ -175,6 +183,10 @@ fn resume(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite:
              WHERE sink = ?1 AND state = 'retry'",
         )?
         .execute(params![sink.0, now.0, pause.since.0])?;
-    transaction.prepare_cached("UPDATE sink SET paused = NULL, paused_at = NULL WHERE id = ?1")?.execute([sink.0])?;
+    transaction
+        .prepare_cached(
+            "UPDATE sink SET paused = NULL, paused_at = NULL, busy_until = NULL, failures = 0 WHERE id = ?1",
+        )?
+        .execute([sink.0])?;
     Ok(Some(pause))
 }

@@ -3,11 +3,11 @@
 //! Invariant: a message that was released has, for each sink of the configuration, either a delivery or a filter that does
 //! not want it. Where that depends on details of the number that are not known yet, the delivery is undecided and waits.
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::delivery::SinkId;
 use crate::domain::filter::{Details, Facts, Filter, Verdict};
-use crate::domain::{Class, Seq, WalkId};
+use crate::domain::{Class, Seq, UnixMs, WalkId};
 
 /// Which messages a sink wants. The default is all.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,16 @@ pub struct Wants {
 pub(super) struct Recipient {
     pub(super) id: SinkId,
     pub(super) wants: Wants,
+    /// Whether it keeps the order of each number.
+    pub(super) ordered: bool,
+}
+
+/// Messages by their place in the order of release, and not received before `since`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) after: i64,
+    pub(super) to: i64,
+    pub(super) since: UnixMs,
 }
 
 /// What releasing needs: the transaction it is part of, and who wants what.
@@ -65,7 +75,7 @@ impl Releasing<'_> {
             timed.push((time_of.query_row([seq.0], |row| row.get::<_, i64>(0))?, std::cmp::Reverse(seq.0)));
         }
         timed.sort_unstable();
-        let base = self.last_release()?;
+        let base = last_release(self.transaction)?;
         let mut number =
             self.transaction.prepare_cached("UPDATE message SET release_no = ?2, held_by = NULL WHERE seq = ?1")?;
         for (place, (_, seq)) in (base + 1..).zip(timed) {
@@ -76,7 +86,7 @@ impl Releasing<'_> {
 
     /// Hands on all that a gap holds, oldest first.
     pub(super) fn held_by(self, walk: WalkId, class: Class) -> rusqlite::Result<()> {
-        let base = self.last_release()?;
+        let base = last_release(self.transaction)?;
         self.transaction
             .prepare_cached(&format!(
                 "UPDATE message SET release_no = ?2 + ranked.place, held_by = NULL
@@ -88,25 +98,12 @@ impl Releasing<'_> {
         self.make_deliveries(base, class)
     }
 
-    /// The number of the row that was released last. It is kept apart from the rows, which may be forgotten.
-    fn last_release(self) -> rusqlite::Result<i64> {
-        self.transaction
-            .prepare_cached("SELECT value FROM counter WHERE name = 'released'")?
-            .query_row([], |row| row.get(0))
-            .optional()
-            .map(|count| count.unwrap_or(0))
-    }
-
     /// Delivery rows for all that was released after `base`, one for each sink that wants it.
     fn make_deliveries(self, base: i64, class: Class) -> rusqlite::Result<()> {
-        let mut for_all = self.transaction.prepare_cached(
-            "INSERT INTO delivery (seq, sink, class, release_no, state)
-             SELECT seq, ?2, ?3, release_no, 'fresh' FROM message WHERE release_no > ?1",
-        )?;
-        for recipient in self.recipients.iter().filter(|recipient| recipient.wants.all()) {
-            for_all.execute(params![base, recipient.id.0, class_number(class)])?;
+        let released = Span { after: base, to: i64::MAX, since: UnixMs::MIN };
+        for recipient in self.recipients {
+            deliver(self.transaction, recipient, released, class)?;
         }
-        self.make_wanted(base, class)?;
         self.transaction
             .prepare_cached(
                 "INSERT INTO counter (name, value)
@@ -116,38 +113,71 @@ impl Releasing<'_> {
             .execute([base])
             .map(drop)
     }
+}
 
-    /// The same for the sinks that do not want everything: each message is looked at.
-    fn make_wanted(self, base: i64, class: Class) -> rusqlite::Result<()> {
-        let choosy: Vec<&Recipient> = self.recipients.iter().filter(|recipient| !recipient.wants.all()).collect();
-        if choosy.is_empty() {
-            return Ok(());
-        }
-        let mut released = self.transaction.prepare_cached(
-            "SELECT seq, release_no, raw, message.number IS NULL OR fetched_at IS NOT NULL, details
-             FROM message LEFT JOIN number ON number.key = message.number
-             WHERE release_no > ?1 ORDER BY release_no",
-        )?;
-        let mut insert = self
-            .transaction
-            .prepare_cached("INSERT INTO delivery (seq, sink, class, release_no, state) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-        let mut rows = released.query([base])?;
-        while let Some(row) = rows.next()? {
-            let (seq, release_no): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let raw = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
-            let details = details(row.get(3)?, row.get_ref(4)?.as_str_or_null()?);
-            let facts = Facts::read(raw, details);
-            for recipient in &choosy {
-                let state = match recipient.wants.decide(&facts) {
-                    Verdict::Wanted => "fresh",
-                    Verdict::Unknown(_) => "undecided",
-                    Verdict::Unwanted(_) => continue,
-                };
-                insert.execute(params![seq, recipient.id.0, class_number(class), release_no, state])?;
-            }
-        }
-        Ok(())
+/// The place of the row that was released last. It is kept apart from the rows, which may be forgotten.
+pub(super) fn last_release(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT value FROM counter WHERE name = 'released'")?
+        .query_row([], |row| row.get(0))
+        .optional()
+        .map(|count| count.unwrap_or(0))
+}
+
+/// Makes a delivery of each message of a span that the sink wants and has no row for. Returns how many.
+pub(super) fn deliver(
+    transaction: &Transaction<'_>,
+    recipient: &Recipient,
+    Span { after, to, since }: Span,
+    class: Class,
+) -> rusqlite::Result<u64> {
+    if !recipient.wants.all() {
+        return deliver_wanted(transaction, recipient, Span { after, to, since }, class);
     }
+    transaction
+        .prepare_cached(
+            "INSERT INTO delivery (seq, sink, class, release_no, state, number)
+             SELECT seq, ?4, ?5, release_no, 'fresh', CASE WHEN ?6 THEN coalesce(number, 0) END FROM message
+             WHERE release_no > ?1 AND release_no <= ?2 AND time >= ?3 AND raw IS NOT NULL
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![after, to, since.0, recipient.id.0, class_number(class), recipient.ordered])
+        .map(|made| u64::try_from(made).unwrap_or(0))
+}
+
+/// The same for a sink that does not want everything: each message is looked at.
+fn deliver_wanted(
+    transaction: &Transaction<'_>,
+    recipient: &Recipient,
+    span: Span,
+    class: Class,
+) -> rusqlite::Result<u64> {
+    let mut released = transaction.prepare_cached(
+        "SELECT seq, release_no, raw, message.number IS NULL OR fetched_at IS NOT NULL, details,
+                coalesce(message.number, 0)
+         FROM message LEFT JOIN number ON number.key = message.number
+         WHERE release_no > ?1 AND release_no <= ?2 AND time >= ?3 AND raw IS NOT NULL ORDER BY release_no",
+    )?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO delivery (seq, sink, class, release_no, state, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO NOTHING",
+    )?;
+    let mut rows = released.query(params![span.after, span.to, span.since.0])?;
+    let mut made = 0;
+    while let Some(row) = rows.next()? {
+        let (seq, release_no): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let raw = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
+        let details = details(row.get(3)?, row.get_ref(4)?.as_str_or_null()?);
+        let state = match recipient.wants.decide(&Facts::read(raw, details)) {
+            Verdict::Wanted => "fresh",
+            Verdict::Unknown(_) => "undecided",
+            Verdict::Unwanted(_) => continue,
+        };
+        let number = if recipient.ordered { Some(row.get::<_, i64>(5)?) } else { None };
+        let values = params![seq, recipient.id.0, class_number(class), release_no, state, number];
+        made += u64::try_from(insert.execute(values)?).unwrap_or(0);
+    }
+    Ok(made)
 }
 
 /// What is known of a number: whether the API was asked, and what it said.

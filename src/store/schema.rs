@@ -74,7 +74,7 @@ CREATE TABLE sink (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
     active     INTEGER NOT NULL,
-    paused     TEXT CHECK (paused IN ('operator', 'gone', 'closed')),
+    paused     TEXT CHECK (paused IN ('operator', 'gone', 'closed', 'disabled')),
     paused_at  INTEGER,
     busy_until INTEGER,
     failures   INTEGER NOT NULL DEFAULT 0,

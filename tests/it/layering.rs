@@ -45,14 +45,17 @@ const PLACES: [(&str, &[&str], &str); 14] = [
 ];
 
 /// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
-const PURE: [&str; 7] = [
+const PURE: [&str; 10] = [
     "domain/",
     "formats/",
     "ingest/coverage/",
     "ingest/account.rs",
     "api/budget/window.rs",
     "delivery/decide.rs",
+    "delivery/expiry.rs",
     "delivery/lanes.rs",
+    "delivery/pace.rs",
+    "delivery/standing.rs",
 ];
 
 /// What does not occur where nothing but decisions are.

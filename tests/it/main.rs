@@ -16,6 +16,7 @@ mod dns;
 mod events_table;
 mod exhaustion;
 mod feed_faults;
+mod flow;
 mod formats;
 mod init;
 mod interop;

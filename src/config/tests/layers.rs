@@ -18,18 +18,21 @@ fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> 
     Some(match (section, key) {
         (Section::Api, "url") => ("\"https://a.example\"", "https://a.example"),
         (Section::Api, "key") => ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]", "jolt_sk_1,jolt_sk_2"),
-        (Section::Api, "requests_per_minute") => ("60", "60"),
+        (Section::Api | Section::Sink, "requests_per_minute") => ("60", "60"),
         (Section::Api, "account") => ("\"other\"", "other"),
         (Section::Log, "keep_files") | (Section::Sink, "concurrency") => ("3", "3"),
         (Section::Api | Section::Sink, "timeout" | "connect_timeout" | "retry.initial" | "retry.max")
         | (Section::Poll, "interval" | "start" | "lookback" | "sweep_interval")
         | (Section::State, "keep_delivered" | "keep_dead")
-        | (Section::Sink, "retry.give_up_after") => ("\"9s\"", "9s"),
+        | (Section::Sink, "retry.give_up_after" | "max_age" | "start") => ("\"9s\"", "9s"),
         (Section::State, "max_size" | "min_free") => ("\"99MiB\"", "99MiB"),
         (Section::State | Section::Log, "dir") => ("\"/d\"", "/d"),
         (Section::Log, "level") => ("\"debug\"", "debug"),
         (Section::Log, "format") => ("\"json\"", "json"),
         (Section::Sink, "retry.factor") => ("1.5", "1.5"),
+        (Section::Sink, "order") => ("\"number\"", "number"),
+        (Section::Sink, "accept_status" | "reject_status") => ("[425, 409]", "409, 425"),
+        (Section::Sink, "enabled") => ("false", "false"),
         (Section::Api | Section::Sink, "allow_http") => ("true", "true"),
         (Section::Sink, "method") => ("\"PUT\"", "PUT"),
         (Section::Api | Section::Sink, "proxy") => ("\"off\"", "off"),

@@ -169,6 +169,12 @@ fn bounds_and_words_are_those_of_the_relay() {
                     agree(format!("{:?}", least - 0.01), false);
                     agree(format!("{:?}", most + 0.01), false);
                 }
+                Shape::Statuses(least, most) => {
+                    agree(format!("[{least}, {most}]"), true);
+                    agree(format!("[{}]", least - 1), false);
+                    agree(format!("[{least}, {}]", most + 1), false);
+                    agree(least.to_string(), false);
+                }
                 Shape::Words(words) => {
                     let file = file_with(section, key, "\"no such word\"");
                     let said = Machine::with_file(&file).refused();

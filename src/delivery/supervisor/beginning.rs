@@ -8,8 +8,9 @@ use tokio::task::{AbortHandle, Id, JoinError};
 
 use super::{Identity, Supervisor};
 use crate::delivery::attempt::{Journey, OWN_FAILURE, Report};
-use crate::delivery::breaker;
 use crate::delivery::lanes::{self, Lane};
+use crate::delivery::standing::Moment;
+use crate::delivery::{breaker, expiry};
 use crate::domain::Seq;
 use crate::formats::{Format, Payload, Unrenderable};
 use crate::sinks::Outgoing;
@@ -18,6 +19,8 @@ use crate::store::Claim;
 /// A delivery that was begun and is not recorded yet.
 pub(super) struct InFlight {
     pub(super) seq: Seq,
+    /// Where the order of its number is kept.
+    pub(super) number: Option<i64>,
     pub(super) lane: Lane,
     pub(super) is_probe: bool,
     pub(super) answered: Arc<AtomicBool>,
@@ -25,43 +28,60 @@ pub(super) struct InFlight {
 }
 
 impl Supervisor {
-    /// Begins the delivery whose turn it is. Returns whether there was one.
+    /// Begins the delivery whose turn it is, if one may begin now. Returns whether there was one.
     pub(super) fn begin_next(&mut self, is_probe: bool) -> bool {
-        let lane = lanes::next(self.queues.waiting(), self.under_way, self.workers(), self.last);
-        let Some((lane, claim)) = lane.and_then(|lane| Some((lane, self.queues.take(lane)?))) else { return false };
-        self.last.note(lane);
-        if is_probe {
-            self.breaker.probe_began();
+        if self.paced_until().is_some() {
+            return false;
         }
-        self.begin(claim, lane, is_probe);
-        true
+        loop {
+            let lane = lanes::next(self.queues.waiting(), self.under_way, self.workers(), self.last);
+            let Some((lane, claim)) = lane.and_then(|lane| Some((lane, self.queues.take(lane)?))) else { return false };
+            if self.is_too_old(&claim) {
+                self.too_old.push(claim.seq);
+                continue;
+            }
+            self.last.note(lane);
+            if is_probe {
+                self.standing.lock().probe_began();
+            }
+            let now = self.now();
+            if let Some(pace) = &mut self.pace {
+                pace.began(now);
+            }
+            self.begin(claim, lane, is_probe);
+            return true;
+        }
     }
 
     fn begin(&mut self, claim: Claim, lane: Lane, is_probe: bool) {
-        let Claim { seq, id, raw, attempts, first_attempt, paused, .. } = claim;
-        let Identity { id: sink, format, sink: to, .. } = &self.identity;
+        let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number, .. } = claim;
+        let Identity { registered, options, format, sink: to, .. } = &self.identity;
+        // What waits for its number holds up what follows it: while nothing gets through it is tried as often as a probe.
+        let hasty = self.is_ordered() && self.standing.lock().is_on_the_edge();
         let payload = payload(format, raw, to.takes_lines());
         let answered = Arc::new(AtomicBool::new(false));
         let journey = Journey {
-            sink: *sink,
+            sink: registered.id,
             seq,
             id: id.clone(),
             is_probe,
             attempts_before: attempts,
             first_attempt: first_attempt.unwrap_or_else(|| self.shared.clock.wall()),
             paused,
+            expires: expiry::expires(options.max_age, received, replays),
             began: self.now(),
-            retry: Arc::clone(&self.retry),
+            retry: Arc::clone(if hasty { &self.hasty_retry } else { &self.retry }),
             jitter: Arc::clone(&self.shared.jitter),
             clock: self.shared.clock.clone(),
             settler: self.shared.settler.clone(),
+            standing: self.standing.clone(),
             answered: Arc::clone(&answered),
         };
         // Begun here and not in the task, so that it is begun in this order.
         let begun = payload.map(|Payload { content_type, body }| to.begin(Outgoing { id, content_type, body }));
         let abort = self.tasks.spawn(journey.travel(begun));
         *self.under_way.get_mut(lane) += 1;
-        self.in_flight.insert(abort.id(), InFlight { seq, lane, is_probe, answered, abort });
+        self.in_flight.insert(abort.id(), InFlight { seq, number, lane, is_probe, answered, abort });
     }
 
     /// Its worker is free.
@@ -69,15 +89,20 @@ impl Supervisor {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(delivery) = self.in_flight.remove(&id) else { return };
         *self.under_way.get_mut(delivery.lane) -= 1;
+        if self.is_ordered() {
+            // What follows it may go now.
+            self.queues.look_everywhere();
+        }
         match joined {
             Ok((_, report)) => self.learn(&report),
             Err(error) => {
                 if delivery.is_probe {
-                    self.breaker.probe_vanished();
+                    self.standing.lock().probe_vanished();
                 }
                 if error.is_panic() {
                     // Not recorded, so it would be claimed again at once.
-                    self.busy_until = Some(self.now() + breaker::LONGEST_WAIT);
+                    let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };
+                    self.standing.lock().rest(now, breaker::LONGEST_WAIT);
                     tracing::error!(sink.name = self.identity.name, "a delivery ended in a panic: please report it");
                 }
             }

@@ -19,18 +19,14 @@ impl Supervisor {
             Finding::Works => {
                 let failing_since = self.failing_since.take();
                 self.failing_from = None;
-                if self.breaker.worked() {
+                if report.learned.closed {
                     // A message that failed before, when others were taken, keeps to its own schedule: a receiver that
                     // never takes it, but takes others, would get it again at each of them.
                     self.bringing_forward = [self.bringing_forward, failing_since].into_iter().flatten().min();
                 }
                 self.recovered |= self.health.worked();
             }
-            Finding::Fails => self.failed(report, now),
-            Finding::Busy(wait) => {
-                self.failed(report, now);
-                self.busy_until = self.busy_until.max(Some(now + wait));
-            }
+            Finding::Fails | Finding::Busy(_) => self.failed(report, now),
             Finding::Gone => {
                 self.failed(report, now);
                 if self.pauses_itself(PauseReason::Gone) {
@@ -42,17 +38,8 @@ impl Supervisor {
                     );
                 }
             }
-            Finding::Closed => {
-                if report.is_probe {
-                    self.breaker.probe_vanished();
-                }
-                self.close();
-            }
-            Finding::Nothing => {
-                if report.is_probe {
-                    self.breaker.probe_vanished();
-                }
-            }
+            Finding::Closed => self.close(),
+            Finding::Nothing => {}
         }
     }
 
@@ -70,7 +57,7 @@ impl Supervisor {
         self.failing_from.get_or_insert(ended);
         let began = ended.before(report.took);
         self.failing_since = Some(self.failing_since.map_or(began, |earlier| earlier.min(began)));
-        if self.breaker.failed(report.is_probe, now, &self.retry.schedule(), &self.shared.jitter) {
+        if report.learned.opened {
             tracing::info!(
                 sink.name = self.identity.name,
                 failures = breaker::STRAIGHT_FAILURES,

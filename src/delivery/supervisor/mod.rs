@@ -5,9 +5,11 @@
 //!   repeated than there are workers.
 //! - No turn without a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll.
 
+mod ageing;
 mod beginning;
 mod learning;
 mod pausing;
+mod preparing;
 mod publishing;
 mod storing;
 
@@ -21,18 +23,22 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep_until, timeout_at};
 
 use self::beginning::InFlight;
+use self::preparing::Preparing;
 use crate::delivery::attempt::Report;
-use crate::delivery::breaker::{Admission, Breaker};
+use crate::delivery::breaker::{Admission, LONGEST_WAIT};
+use crate::delivery::expiry::Expiry;
 use crate::delivery::health::Health;
 use crate::delivery::lanes::{Last, PerLane};
-use crate::delivery::options::{Options, Retry};
+use crate::delivery::options::{Options, Order, Retry};
+use crate::delivery::pace::Pace;
 use crate::delivery::queues::{CHUNK, ONE, Queues};
 use crate::delivery::settler::Settler;
+use crate::delivery::standing::{Moment, SharedStanding, Standing};
 use crate::delivery::status::{Held, Published, SinkStatus};
-use crate::domain::{PauseReason, UnixMs};
+use crate::domain::{PauseReason, Seq, UnixMs};
 use crate::formats::Format;
 use crate::sinks::Sink;
-use crate::store::{Error, SinkId, Store};
+use crate::store::{Error, Registered, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
@@ -58,7 +64,8 @@ pub(super) struct Shared {
 
 /// What is the sink's own.
 pub(super) struct Identity {
-    pub(super) id: SinkId,
+    /// As the store has it at the start.
+    pub(super) registered: Registered,
     pub(super) name: String,
     pub(super) options: Options,
     pub(super) format: Format,
@@ -81,12 +88,19 @@ pub(super) struct Supervisor {
     shared: Shared,
     identity: Identity,
     retry: Arc<Retry>,
+    /// The same for what holds up others while nothing gets through.
+    hasty_retry: Arc<Retry>,
     queues: Queues,
     tasks: JoinSet<Report>,
     in_flight: HashMap<Id, InFlight>,
     under_way: PerLane<usize>,
     last: Last,
-    breaker: Breaker,
+    standing: SharedStanding,
+    pace: Option<Pace>,
+    expiry: Option<Expiry>,
+    /// Claimed, and found to be too old; to be written down.
+    too_old: Vec<Seq>,
+    preparing: Preparing,
     health: Health,
     /// Paused: until the store says otherwise.
     held: Option<Held>,
@@ -94,7 +108,6 @@ pub(super) struct Supervisor {
     pause_to_write: Option<PauseReason>,
     /// To be asked: whether somebody has paused or resumed it.
     ask_pause: bool,
-    busy_until: Option<Instant>,
     /// No success since an attempt that began then. After a start nobody knows when that was.
     failing_since: Option<UnixMs>,
     /// When the first failure ended that no success has followed: for people.
@@ -124,29 +137,33 @@ impl Supervisor {
         let status =
             SinkStatus { name: identity.name.clone(), in_flight: 0, failing: false, failing_since: None, held: None };
         let (published, receiver) = watch::channel(Published { status, idle_after: None });
-        let mut queues = Queues::default();
-        queues.look_everywhere();
-        let now = shared.clock.monotonic();
+        let Options { retry, order, requests_per_minute, max_age, .. } = &identity.options;
+        let queues = Queues::new(*order);
+        let now = Moment { monotonic: shared.clock.monotonic(), wall: shared.clock.wall() };
         let supervisor = Self {
-            retry: Arc::new(identity.options.retry.clone()),
+            retry: Arc::new(retry.clone()),
+            hasty_retry: Arc::new(retry.no_longer_than(LONGEST_WAIT)),
             queues,
             tasks: JoinSet::new(),
             in_flight: HashMap::new(),
             under_way: PerLane::default(),
             last: Last::default(),
-            breaker: Breaker::new(),
+            standing: SharedStanding::new(Standing::restored(identity.registered.standing, now)),
+            pace: Pace::new(*requests_per_minute, now.monotonic),
+            expiry: max_age.map(|max_age| Expiry::new(max_age, now.monotonic)),
+            too_old: Vec::new(),
+            preparing: Preparing::new(&identity.registered),
             health: Health::default(),
             held: None,
             pause_to_write: None,
             ask_pause: false,
-            busy_until: None,
             failing_since: Some(UnixMs::MIN),
             failing_from: None,
             bringing_forward: None,
             recovered: false,
             store_failures: 0,
             store_again_at: None,
-            poll_at: now + POLL,
+            poll_at: now.monotonic + POLL,
             seen_wake: 0,
             turns,
             published,
@@ -198,9 +215,7 @@ impl Supervisor {
             self.queues.look_everywhere();
         }
         self.queues.note_time(self.shared.clock.wall());
-        for passed in [&mut self.busy_until, &mut self.store_again_at] {
-            passed.take_if(|until| *until <= now);
-        }
+        self.store_again_at.take_if(|until| *until <= now);
     }
 
     async fn begin_what_may_begin(&mut self) {
@@ -233,18 +248,37 @@ impl Supervisor {
     }
 
     fn allowance(&self) -> Allowance {
-        if self.held.is_some() {
+        // Nobody may overtake what is not in its place yet.
+        let out_of_order = self.is_ordered() && self.preparing.is_under_way();
+        if self.held().is_some() || out_of_order {
             return Allowance::Nothing { before: None };
         }
-        if self.busy_until.is_some() {
-            return Allowance::Nothing { before: self.busy_until };
+        let now = self.now();
+        let standing = self.standing.lock();
+        let busy = standing.busy_until(now);
+        if busy.is_some() {
+            return Allowance::Nothing { before: busy };
         }
-        match self.breaker.admission(self.now()) {
+        match standing.admission(now) {
             Admission::All => Allowance::All,
             Admission::Probe => Allowance::Probe,
             Admission::NotBefore(next) => Allowance::Nothing { before: Some(next) },
             Admission::Probing => Allowance::Nothing { before: None },
         }
+    }
+
+    /// Why nothing is sent until somebody changes that.
+    fn held(&self) -> Option<Held> {
+        if self.identity.options.enabled { self.held } else { Some(Held::Disabled) }
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.identity.options.order == Order::Number
+    }
+
+    /// Until when the limit on requests lets none begin.
+    fn paced_until(&self) -> Option<Instant> {
+        self.pace.as_ref()?.wait_until(self.now())
     }
 
     fn workers(&self) -> usize {
@@ -254,7 +288,9 @@ impl Supervisor {
     fn next_turn(&self) -> Instant {
         let now = self.now();
         let mut next = self.poll_at;
-        if self.store_again_at.is_none() && (self.to_bring_forward().is_some() || self.recovered) {
+        let ageing = !self.too_old.is_empty() || self.expiry.as_ref().is_some_and(Expiry::is_unfinished);
+        let work = self.to_bring_forward().is_some() || self.recovered || ageing;
+        if self.store_again_at.is_none() && (work || self.preparing.is_under_way()) {
             return now;
         }
         if let Some(again) = self.store_again_at {
@@ -264,7 +300,8 @@ impl Supervisor {
             Allowance::Nothing { before } => next.min(before.unwrap_or(next)),
             Allowance::All | Allowance::Probe => {
                 let due_in = |due: UnixMs| now + due.since(self.shared.clock.wall()).min(POLL);
-                next.min(self.queues.next_due().map_or(next, due_in))
+                let paced = self.paced_until().filter(|_| self.in_flight.len() < self.workers());
+                next.min(self.queues.next_due().map_or(next, due_in)).min(paced.unwrap_or(next))
             }
         }
     }

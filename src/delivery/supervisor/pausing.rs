@@ -4,16 +4,23 @@
 //! and is written down as soon as the disk takes it; until then the store's word does not end it.
 
 use super::Supervisor;
-use crate::delivery::breaker::Breaker;
+use crate::delivery::standing::{Moment, Standing};
 use crate::delivery::status::Held;
 use crate::domain::PauseReason;
-use crate::store::Pause;
+use crate::store::{self, Pause};
 
 impl Supervisor {
     /// How the store has it at the start.
     pub(in crate::delivery) fn starts_paused(&mut self, pause: Option<Pause>) {
         let Some(Pause { reason, since }) = pause else { return };
         self.held = Some(Held::paused(reason));
+        if reason == PauseReason::Disabled {
+            tracing::info!(
+                sink.name = self.identity.name,
+                "the sink is switched off (enabled = false) and keeps its messages"
+            );
+            return;
+        }
         tracing::warn!(
             sink.name = self.identity.name,
             reason = reason.as_str(),
@@ -39,7 +46,7 @@ impl Supervisor {
     }
 
     pub(super) async fn write_and_ask_pause(&mut self) {
-        let sink = self.identity.id;
+        let sink = self.identity.registered.id;
         if let Some(reason) = self.pause_to_write {
             let now = self.shared.clock.wall();
             let written = self.shared.store.write(move |spool| spool.pause(sink, reason, now)).await;
@@ -72,8 +79,8 @@ impl Supervisor {
         }
         // Whoever resumes it expects it to work: what was learnt before is forgotten, and what was claimed before does
         // not know of the pause.
-        self.breaker = Breaker::new();
-        self.busy_until = None;
+        let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };
+        *self.standing.lock() = Standing::restored(store::SinkStanding::default(), now);
         self.failing_from = None;
         self.queues.give_back();
         self.queues.look_everywhere();

@@ -11,11 +11,12 @@ impl Supervisor {
     pub(super) fn publish(&self) {
         let now = self.now();
         let wall = |at: Instant| self.shared.clock.wall().after(at.saturating_duration_since(now));
-        let held = self.held.or_else(|| {
-            if let Some(until) = self.busy_until {
+        let held = self.held().or_else(|| {
+            let standing = self.standing.lock();
+            if let Some(until) = standing.busy_until(now) {
                 return Some(Held::Busy { until: wall(until) });
             }
-            match self.breaker.admission(now) {
+            match standing.admission(now) {
                 Admission::All => None,
                 Admission::Probe => Some(Held::Probing { next: Some(wall(now)) }),
                 Admission::NotBefore(next) => Some(Held::Probing { next: Some(wall(next)) }),
@@ -26,7 +27,8 @@ impl Supervisor {
             Allowance::Nothing { .. } => false,
             Allowance::Probe | Allowance::All => self.queues.must_look() || self.queues.waiting() != PerLane::default(),
         };
-        let idle = self.in_flight.is_empty() && !may_begin_more && self.to_bring_forward().is_none();
+        let store_work = self.to_bring_forward().is_some() || !self.too_old.is_empty() || self.preparing.is_under_way();
+        let idle = self.in_flight.is_empty() && !may_begin_more && !store_work;
         let status = SinkStatus {
             name: self.identity.name.clone(),
             in_flight: self.in_flight.len(),

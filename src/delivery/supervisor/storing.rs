@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
+use crate::delivery::queues::Taken;
 use crate::domain::UnixMs;
 use crate::store::{Chunk, Error, Spool};
 use crate::time::backoff::Schedule;
@@ -15,14 +16,17 @@ const TRIES: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0,
 const BROUGHT_FORWARD_AT_ONCE: usize = 1000;
 
 impl Supervisor {
-    /// Work on the store beside the messages: pauses, and what follows from a receiver being back.
+    /// Work on the store beside claims: pauses, what waits is put in its place or is too old, and what follows from a
+    /// receiver being back.
     pub(super) async fn store_work(&mut self) {
         if self.store_again_at.is_some() {
             return;
         }
         self.write_and_ask_pause().await;
+        self.prepare().await;
+        self.let_age().await;
         if let Some(since) = self.to_bring_forward() {
-            let (sink, now) = (self.identity.id, self.shared.clock.wall());
+            let (sink, now) = (self.identity.registered.id, self.shared.clock.wall());
             let bring = move |spool: &mut Spool| spool.bring_forward(sink, since, now, BROUGHT_FORWARD_AT_ONCE);
             let brought = self.shared.store.write(bring).await;
             if let Some(rows) = self.noted(brought) {
@@ -32,7 +36,7 @@ impl Supervisor {
             }
         }
         if self.recovered {
-            let sink = self.identity.id;
+            let sink = self.identity.registered.id;
             let counted = self.shared.store.read(move |spool| spool.waiting(sink)).await;
             if let Some(waiting) = self.noted(counted) {
                 self.recovered = false;
@@ -43,7 +47,7 @@ impl Supervisor {
     }
 
     pub(super) fn to_bring_forward(&self) -> Option<UnixMs> {
-        self.bringing_forward.filter(|_| self.breaker.is_closed())
+        self.bringing_forward.filter(|_| self.standing.lock().is_closed())
     }
 
     /// Asks the store. Returns whether it answered.
@@ -51,9 +55,14 @@ impl Supervisor {
         if self.store_again_at.is_some() {
             return false;
         }
-        let in_flight = self.in_flight.values().map(|delivery| delivery.seq).collect();
+        let mut taken = Taken::default();
+        for delivery in self.in_flight.values() {
+            taken.seqs.insert(delivery.seq);
+            taken.numbers.extend(delivery.number);
+        }
+        taken.seqs.extend(&self.too_old);
         let now = self.shared.clock.wall();
-        let looked = self.queues.look(&self.shared.store, self.identity.id, now, chunk, in_flight).await;
+        let looked = self.queues.look(&self.shared.store, self.identity.registered.id, now, chunk, taken).await;
         self.noted(looked).is_some()
     }
 

@@ -1,8 +1,13 @@
 //! Delivery from the outside: a real store, paused time, and a receiver that lives in memory.
 
+mod adding;
+mod ages;
 mod closing;
 mod lanes;
+mod order;
 mod outage;
+mod outcomes;
+mod pauses;
 mod schedules;
 mod telling;
 mod trouble;
@@ -15,8 +20,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::{Delivery, Options, Retry, Setup};
-use crate::domain::{Class, Insert, PauseReason, Row, Seq, Standing, StoreOp, UnixMs};
+use super::{Delivery, Options, Order, Retry, Setup};
+use crate::domain::{Class, Insert, Marks, PauseReason, Row, Seq, Standing, Start, StoreOp, UnixMs, WalkId};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::store::{SinkId, SinkSetup, Store, Waiting, Wants};
@@ -45,23 +50,59 @@ impl World {
 
     /// Releases messages, oldest first, for the sinks that are registered by now. Returns their ids: `m1`, `m2`, …
     async fn release(&self, count: i64, class: Class) -> Vec<String> {
+        self.release_rows((0..count).map(|_| (None, None)).collect(), class).await
+    }
+
+    /// The same for messages of these numbers.
+    async fn release_of(&self, numbers: &[Option<String>], class: Class) -> Vec<String> {
+        self.release_rows(numbers.iter().map(|number| (None, number.clone())).collect(), class).await
+    }
+
+    /// The same for messages received at these times.
+    async fn release_received(&self, times: &[UnixMs], class: Class) -> Vec<String> {
+        self.release_rows(times.iter().map(|time| (Some(*time), None)).collect(), class).await
+    }
+
+    async fn release_rows(&self, rows: Vec<(Option<UnixMs>, Option<String>)>, class: Class) -> Vec<String> {
+        let count = i64::try_from(rows.len()).unwrap();
         let first = self.next_seq.fetch_add(count, Ordering::Relaxed);
         let now = self.clock.wall();
-        let mut ops: Vec<StoreOp> = (first..first + count)
-            .map(|seq| {
-                let id = format!("m{seq}");
-                let raw = format!("{{ \"id\": \"{id}\" }}").into();
-                let row = Row { id, readable: true, time: UnixMs(seq), ingested: None, number: None, raw };
-                StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None }))
-            })
-            .collect();
-        ops.push(StoreOp::Release { rows: (first..first + count).map(Seq).collect(), class });
+        let inserts = (first..).zip(rows).map(|(seq, (time, number))| {
+            let id = format!("m{seq}");
+            let raw = format!("{{ \"id\": \"{id}\" }}").into();
+            let time = time.unwrap_or(UnixMs(seq));
+            let row = Row { id, readable: true, time, ingested: None, number, raw };
+            StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None }))
+        });
+        let mut ops: Vec<StoreOp> = inserts.collect();
+        // One by one: they are handed on in the order of this call, whatever their times.
+        ops.extend((first..first + count).map(|seq| StoreOp::Release { rows: vec![Seq(seq)], class }));
         self.store.write(move |spool| spool.commit(&ops, now)).await.unwrap();
         (first..first + count).map(|seq| format!("m{seq}")).collect()
     }
 
+    /// As after the first page.
+    async fn begin(&self) {
+        let (now, begun) = (self.clock.wall(), UnixMs(0));
+        let marks = Marks {
+            frontier: begun,
+            watermark: begun,
+            anchor: begun,
+            start_instant: begun,
+            next_seq: Seq(1),
+            next_walk: WalkId(1),
+        };
+        self.store.write(move |spool| spool.commit(&[StoreOp::Advance(marks)], now)).await.unwrap();
+    }
+
     async fn start(&self, sinks: Vec<(&str, Options, Arc<dyn Sink>)>) -> Delivery {
-        self.register(&sinks.iter().map(|(name, ..)| *name).collect::<Vec<_>>()).await;
+        let registrations = sinks.iter().map(|(name, options, _)| SinkSetup {
+            ordered: options.order == Order::Number,
+            start: options.start,
+            enabled: options.enabled,
+            ..SinkSetup::new(*name)
+        });
+        self.register_as(registrations.collect()).await;
         let setups = sinks
             .into_iter()
             .map(|(name, options, sink)| Setup {
@@ -77,10 +118,14 @@ impl World {
 
     /// Makes the sinks known, so that messages can be released before anything runs.
     async fn register(&self, names: &[&str]) {
-        let setups: Vec<SinkSetup> = names.iter().map(|&name| SinkSetup::new(name)).collect();
-        let known: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let ids = self.store.write(move |spool| spool.register_sinks(&setups, UnixMs::MAX)).await.unwrap();
-        self.sinks.lock().unwrap().extend(known.into_iter().zip(ids));
+        self.register_as(names.iter().map(|&name| SinkSetup::new(name)).collect()).await;
+    }
+
+    async fn register_as(&self, sinks: Vec<SinkSetup>) {
+        let (names, now) = (sinks.clone(), self.clock.wall());
+        let known = self.store.write(move |spool| spool.register_sinks(&sinks, UnixMs::MAX, now)).await.unwrap();
+        let ids = known.into_iter().map(|registered| registered.id);
+        self.sinks.lock().unwrap().extend(names.into_iter().map(|sink| sink.name).zip(ids));
     }
 
     async fn waiting(&self, name: &str) -> Waiting {
@@ -119,7 +164,15 @@ fn options(concurrency: usize) -> Options {
         max: Duration::from_secs(12 * 3600),
         give_up_after: Some(3 * DAY),
     };
-    Options { concurrency, retry }
+    Options {
+        concurrency,
+        retry,
+        requests_per_minute: 0,
+        order: Order::None,
+        max_age: None,
+        enabled: true,
+        start: Start::Now,
+    }
 }
 
 /// Waits in virtual time until something is so.

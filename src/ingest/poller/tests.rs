@@ -69,7 +69,7 @@ impl World {
     async fn new(script: impl FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.write(|spool| spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX)).await.unwrap();
+        store.write(|spool| spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0))).await.unwrap();
         let clock = Clock::starting_at(BEGAN);
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());

@@ -12,7 +12,7 @@ use super::message;
 use crate::domain::UnixMs;
 use crate::http::Way;
 use crate::http::raw_server::{Conversation, RawServer};
-use crate::sinks::http::{HttpSink, Options};
+use crate::sinks::http::{HttpSink, Options, Statuses};
 use crate::sinks::signing::{Encoding, Key, Signed, Signing};
 use crate::sinks::{Attempt, Sink};
 use crate::time::Clock;
@@ -32,6 +32,7 @@ fn sink_with(url: Url, change: impl FnOnce(&mut Options)) -> HttpSink {
         connect_timeout: Duration::from_secs(5),
         way: Way::default(),
         signing: None,
+        statuses: Statuses { accept: vec![409], reject: vec![422] },
     };
     change(&mut options);
     HttpSink::new(&options, Clock::starting_at(UnixMs(1_614_265_330_000))).unwrap()
@@ -169,6 +170,11 @@ async fn answers_and_their_words() {
         (
             "302 Found\r\nlocation: https://sso.example.com/login?next=SECRET\r\ncontent-length: 0\r\n\r\n",
             failed(Some(302), "302 redirect to https://sso.example.com/login?…, not followed"),
+        ),
+        ("409 Conflict\r\ncontent-length: 0\r\n\r\n", Attempt::Accepted { status: Some(409) }),
+        (
+            "422 Unprocessable Content\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n",
+            Attempt::Rejected { status: 422, answer: "422 Unprocessable Entity".into() },
         ),
         ("100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Attempt::Accepted { status: Some(200) }),
     ] {

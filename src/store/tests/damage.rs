@@ -56,7 +56,7 @@ fn dump(dir: &Path) -> String {
 /// A state with some of everything. Returns what is in it.
 pub(in crate::store) fn make(random: &mut Random, dir: &Path, killed: &Path) -> String {
     let mut spool = Spool::open(dir).unwrap();
-    let sinks = spool.register_sinks(&[SinkSetup::new("crm"), SinkSetup::new("archive")], UnixMs::MAX).unwrap();
+    let sinks = register(&mut spool, &["crm", "archive"]);
     let mut seq = 0;
     for step in 0..40 + random.below(40) {
         let count = i64::try_from(1 + random.below(10)).unwrap();
@@ -261,7 +261,7 @@ fn a_journal_without_its_file_is_not_played_into_a_new_one() {
 fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     let dir = scratch();
     let mut spool = Spool::open(dir.path()).unwrap();
-    let sink = spool.register_sinks(&[SinkSetup::new("crm")], UnixMs::MAX).unwrap()[0];
+    let sink = register(&mut spool, &["crm"])[0];
     for seq in 1..=20 {
         let body = format!("{seq:02}").repeat(500_000);
         let ops =

@@ -1,6 +1,7 @@
 //! The store on real files: damaged on purpose, and over time.
 
 mod damage;
+mod numbers;
 mod retention;
 
 pub(super) use damage::{Random, contents, make as make_state};
@@ -61,7 +62,14 @@ fn gap(id: i64) -> Walk {
 }
 
 fn settled(sink: SinkId, seq: i64, outcome: Outcome) -> Settlement {
-    Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome }
+    Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome, standing: None }
+}
+
+/// Sinks that want everything.
+fn register(spool: &mut Spool, names: &[&str]) -> Vec<SinkId> {
+    let setups: Vec<SinkSetup> = names.iter().map(|&name| SinkSetup::new(name)).collect();
+    let registered = spool.register_sinks(&setups, UnixMs::MAX, UnixMs(0)).unwrap();
+    registered.into_iter().map(|sink| sink.id).collect()
 }
 
 fn dead() -> Outcome {

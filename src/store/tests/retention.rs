@@ -6,7 +6,7 @@ use super::*;
 fn fresh() -> (tempfile::TempDir, Spool, [SinkId; 2]) {
     let dir = scratch();
     let mut spool = Spool::open(dir.path()).unwrap();
-    let sinks = spool.register_sinks(&[SinkSetup::new("a"), SinkSetup::new("b")], UnixMs::MAX).unwrap();
+    let sinks = register(&mut spool, &["a", "b"]);
     (dir, spool, [sinks[0], sinks[1]])
 }
 

@@ -52,7 +52,7 @@ impl Relay {
         };
         let dir = scratch();
         let mut spool = Spool::open(dir.path()).unwrap();
-        let sink = spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX).unwrap()[0];
+        let sink = spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0)).unwrap()[0].id;
         Self {
             rules,
             skew: world.skew,
@@ -90,7 +90,7 @@ impl Relay {
         if random.chance(0.1) {
             drop(self.spool.take());
             let mut spool = Spool::open(self.dir.path()).unwrap();
-            spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX).unwrap();
+            spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0)).unwrap();
             self.spool = Some(spool);
         }
         self.spool().mend_holds().unwrap();
@@ -254,6 +254,7 @@ impl Relay {
                     attempts: 1,
                     first_attempt: now.local,
                     outcome: Outcome::Delivered { status: None },
+                    standing: None,
                 });
             }
             self.spool().settle(&settled, now.local).unwrap();

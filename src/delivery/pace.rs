@@ -1,0 +1,141 @@
+//! `requests_per_minute` of one sink: when the next attempt may begin. Pure: the time is passed in.
+//!
+//! Invariants: in any 60 seconds there are no more attempts than the limit, whichever worker makes them and whatever comes
+//! of them. They are evenly spread: after a quiet hour the first goes at once, and the others do not come in a burst. A
+//! start begins with one wait, as if the process before it had begun an attempt at that moment; so a restart, or a crash
+//! loop, does not exceed the limit, and nothing has to be kept for it.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A turn that comes late by no more than this does not slow down those that follow: timers are coarse, and at a high
+/// limit several attempts share a tick. The waits are longer by as much in a minute, so that the limit holds all the same.
+const TOLERANCE: Duration = Duration::from_millis(10);
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    gap: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    /// `None`: there is no limit.
+    pub(super) fn new(requests_per_minute: u32, now: Instant) -> Option<Self> {
+        // Rounded up: a nanosecond too many is as good as none, one too few would be one attempt too many.
+        let gap = (MINUTE + TOLERANCE).checked_div(requests_per_minute)? + Duration::from_nanos(1);
+        Some(Self { gap, next: now + gap })
+    }
+
+    /// Until when no attempt may begin; `None`: one may now.
+    pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
+        Some(self.next).filter(|next| *next > now)
+    }
+
+    /// An attempt begins.
+    pub(super) fn began(&mut self, now: Instant) {
+        let planned = now.checked_sub(TOLERANCE).map_or(self.next, |earliest| self.next.max(earliest));
+        self.next = planned + self.gap;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    fn start() -> Instant {
+        Clock::starting_at(UnixMs(0)).monotonic() + Duration::from_secs(3600)
+    }
+
+    /// Begins attempts as soon as they may, with timers of whole milliseconds. Returns when, in milliseconds.
+    fn begun(pace: &mut Pace, start: Instant, from: u64, until: u64) -> Vec<u64> {
+        let mut begun = Vec::new();
+        for millisecond in from..until {
+            let now = start + Duration::from_millis(millisecond);
+            while pace.wait_until(now).is_none() {
+                pace.began(now);
+                begun.push(millisecond);
+            }
+        }
+        begun
+    }
+
+    fn most_in_a_minute(begun: &[u64]) -> usize {
+        let (mut first, mut most) = (0, 0);
+        for (last, at) in begun.iter().enumerate() {
+            while begun[first] + 60_000 <= *at {
+                first += 1;
+            }
+            most = most.max(last + 1 - first);
+        }
+        most
+    }
+
+    #[test]
+    fn none_is_no_limit() {
+        assert!(Pace::new(0, start()).is_none());
+    }
+
+    #[test]
+    fn the_limit_is_used_and_never_exceeded() {
+        for limit in [1_u32, 7, 60, 600, 10_000, 60_000, 1_000_000] {
+            let start = start();
+            let mut pace = Pace::new(limit, start).unwrap();
+            let begun = begun(&mut pace, start, 0, 180_000);
+            let most = most_in_a_minute(&begun);
+            let limit = usize::try_from(limit).unwrap();
+            assert!(most <= limit && most + 1 + limit / 500 >= limit, "{limit} a minute: {most}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_is_not_saved_up() {
+        let start = start();
+        let mut pace = Pace::new(60, start).unwrap();
+        let hour = 3_600_000;
+        let begun = begun(&mut pace, start, hour, hour + 10_000);
+        assert_eq!(begun[0], hour, "the first goes at once");
+        assert!(begun.windows(2).all(|pair| pair[1] - pair[0] >= 990), "{begun:?}");
+    }
+
+    #[test]
+    fn a_start_begins_with_a_wait() {
+        let start = start();
+        let pace = Pace::new(30, start).unwrap();
+        let first = pace.wait_until(start).unwrap() - start;
+        assert!((2_000..2_010).contains(&first.as_millis()), "{first:?}");
+        assert_eq!(pace.wait_until(start + Duration::from_secs(3)), None);
+    }
+
+    proptest! {
+        /// Attempts come at any time, and the process is started again at any time.
+        #[test]
+        fn no_60_seconds_have_more(
+            limit in 1_u32..200,
+            steps in prop::collection::vec((0_u64..5_000, 0_u8..20), 1..400),
+        ) {
+            let start = start();
+            let mut pace = Pace::new(limit, start).unwrap();
+            let (mut at, mut begun) = (0, Vec::new());
+            for (wait, what) in steps {
+                at += wait;
+                let now = start + Duration::from_millis(at);
+                if what == 0 {
+                    pace = Pace::new(limit, now).unwrap();
+                }
+                while pace.wait_until(now).is_none() {
+                    pace.began(now);
+                    begun.push(at);
+                }
+            }
+            prop_assert!(most_in_a_minute(&begun) <= usize::try_from(limit).unwrap());
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! `order = "number"`: one after the other for each receiving number.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn ordered(concurrency: usize) -> Options {
+    let mut options = Options { order: Order::Number, ..options(concurrency) };
+    options.retry.max = MINUTE;
+    options
+}
+
+/// A receiver that checks at each attempt, on the store itself, that nothing of the number is under way and nothing before
+/// it waits any more.
+struct Strict {
+    receiver: Arc<Receiver>,
+    connection: Mutex<rusqlite::Connection>,
+    under_way: Arc<Mutex<HashMap<i64, String>>>,
+}
+
+impl Strict {
+    fn new(world: &World, receiver: Arc<Receiver>) -> Arc<Self> {
+        Arc::new(Self { receiver, connection: Mutex::new(world.second_connection()), under_way: Arc::default() })
+    }
+}
+
+impl Sink for Strict {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, outgoing: Outgoing) -> Attempting {
+        let before = "SELECT d.number, (SELECT group_concat(e.seq) FROM delivery AS e
+                          WHERE e.sink = d.sink AND e.number = d.number AND e.release_no < d.release_no
+                            AND e.state IN ('fresh', 'retry'))
+                      FROM message AS m JOIN delivery AS d USING (seq) WHERE m.id = ?1 AND d.number IS NOT NULL";
+        let (number, waiting): (i64, Option<String>) = self
+            .connection
+            .lock()
+            .unwrap()
+            .query_row(before, [&outgoing.id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(waiting, None, "{} overtakes", outgoing.id);
+        let other = self.under_way.lock().unwrap().insert(number, outgoing.id.clone());
+        assert_eq!(other, None, "{} begins beside another of its number", outgoing.id);
+        let left = Left(number, Arc::clone(&self.under_way));
+        let attempting = self.receiver.begin(outgoing);
+        Box::pin(async move {
+            let attempt = attempting.await;
+            drop(left);
+            attempt
+        })
+    }
+}
+
+struct Left(i64, Arc<Mutex<HashMap<i64, String>>>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().remove(&self.0);
+    }
+}
+
+/// SplitMix64: the same seed gives the same world.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// Any traffic, any answers, any restarts: per number, attempts never overlap and never overtake, and all are settled.
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_no_attempt_overtakes() {
+    for seed in 0..12 {
+        let mut random = Random(seed);
+        let world = World::new();
+        let numbers = 1 + random.below(6);
+        let answers = Random(seed ^ 0xabcd).below(u64::MAX);
+        let receiver = Receiver::new(&world, move |asked| {
+            let text: u64 = asked.id.bytes().map(u64::from).sum();
+            let mut random = Random(answers ^ text.wrapping_mul(31) ^ (asked.before as u64) << 32);
+            let takes = Duration::from_millis(1 + random.below(3_000));
+            let attempt = match random.below(10) {
+                0..=4 => ACCEPTED,
+                5 | 6 => failed(500, None),
+                7 => failed(503, Some(Duration::from_secs(1 + random.below(30)))),
+                8 => Attempt::Rejected { status: 422, answer: "422".into() },
+                _ => Attempt::Failed { status: None, retry_after: None, answer: "hung".into() },
+            };
+            (takes, attempt)
+        });
+        let strict = Strict::new(&world, receiver.clone());
+        let concurrency = [1, 2, 3, 8][usize::try_from(random.below(4)).unwrap()];
+        let mut options = ordered(concurrency);
+        options.retry.give_up_after = Some(MINUTE);
+        let mut delivery = world.start(vec![("crm", options.clone(), strict.clone())]).await;
+        for _ in 0..15 {
+            let class = if random.below(3) == 0 { Class::Backfill } else { Class::Live };
+            let count = 1 + random.below(6);
+            let of: Vec<Option<String>> = (0..count)
+                .map(|_| random.below(numbers + 1))
+                .map(|number| (number > 0).then(|| format!("num_{number}")))
+                .collect();
+            world.release_of(&of, class).await;
+            delivery.waker().wake();
+            sleep(Duration::from_millis(random.below(20_000))).await;
+            if random.below(3) == 0 {
+                delivery.drain(Duration::from_millis(random.below(2_000))).await;
+                delivery = world.start(vec![("crm", options.clone(), strict.clone())]).await;
+            }
+        }
+        until(&format!("all settled (seed {seed})"), 4 * HOUR, async || {
+            let waiting = world.waiting("crm").await;
+            waiting.fresh + waiting.retry == 0
+        })
+        .await;
+        assert!(delivery.status()[0].in_flight == 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_number_holds_back_no_other() {
+    let world = World::new();
+    world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
+    // The first of one number fails for an hour; behind it more wait than are ever claimed at once.
+    world.release_of(&vec![Some("bad".to_owned()); 1_200], Class::Live).await;
+    let good: Vec<Option<String>> = (0..100).map(|place| Some(format!("good{}", place % 5))).collect();
+    let expected = world.release_of(&good, Class::Live).await;
+    let receiver = Receiver::new(&world, |asked| {
+        let fails = asked.id == "m1" && asked.at.since(START) < HOUR;
+        (Duration::from_millis(10), if fails { failed(400, None) } else { ACCEPTED })
+    });
+    let strict = Strict::new(&world, receiver.clone());
+    let delivery = world.start(vec![("crm", ordered(4), strict)]).await;
+    until("the other numbers", MINUTE, async || receiver.accepted() == 100).await;
+    let mut accepted = receiver.seen.lock().unwrap().accepted.clone();
+    accepted.sort_by_key(|id| expected.iter().position(|known| known == id));
+    assert_eq!(accepted, expected);
+    assert_eq!(world.waiting("crm").await, Waiting { fresh: 1_199, retry: 1, dead: 0 });
+    // One that comes meanwhile goes at once.
+    let live = world.release_of(&[Some("good1".to_owned())], Class::Live).await;
+    delivery.waker().wake();
+    until("at once", Duration::from_millis(200), async || receiver.ids_begun().contains(&live[0])).await;
+    until("then the rest", 2 * HOUR, async || world.waiting("crm").await == Waiting::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_one_lets_the_next_go() {
+    let world = World::new();
+    world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
+    world.release_of(&vec![Some("n".to_owned()); 3], Class::Live).await;
+    let receiver = Receiver::new(&world, |asked| {
+        (Duration::from_millis(10), if asked.id == "m1" { failed(400, None) } else { ACCEPTED })
+    });
+    let strict = Strict::new(&world, receiver.clone());
+    let mut options = ordered(4);
+    options.retry.give_up_after = Some(10 * MINUTE);
+    let _delivery = world.start(vec![("crm", options, strict)]).await;
+    sleep(9 * MINUTE).await;
+    assert_eq!(receiver.accepted(), 0, "they wait for it");
+    until("all settled", 5 * MINUTE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 1 })
+        .await;
+    let ids = receiver.ids_begun();
+    assert_eq!(ids[ids.len() - 2..], ["m2", "m3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backfill_of_a_number_goes_before_what_was_released_later() {
+    let world = World::new();
+    world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
+    let of = |number: &str, count: usize| vec![Some(number.to_owned()); count];
+    world.release_of(&of("a", 5), Class::Backfill).await;
+    world.release_of(&of("a", 1), Class::Live).await;
+    world.release_of(&of("b", 1), Class::Live).await;
+    let receiver = Receiver::healthy(&world);
+    let _delivery = world.start(vec![("crm", ordered(1), Strict::new(&world, receiver.clone()))]).await;
+    until("all delivered", MINUTE, async || receiver.accepted() == 7).await;
+    let ids = receiver.ids_begun();
+    assert_eq!(ids[0], "m7", "a live message of another number does not wait for it");
+    assert_eq!(ids[1..], ["m1", "m2", "m3", "m4", "m5", "m6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_on_later_it_holds_for_what_waits_already() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    let of: Vec<Option<String>> =
+        (0..5_000_u32).map(|place| (place % 7 > 0).then(|| format!("num_{}", place % 7))).collect();
+    world.release_of(&of, Class::Backfill).await;
+    let receiver = Receiver::healthy(&world);
+    let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
+    until("some are delivered without an order", MINUTE, async || receiver.accepted() > 500).await;
+    delivery.drain(Duration::ZERO).await;
+    let strict = Strict::new(&world, receiver.clone());
+    // A process that ends at once leaves the rest of the work to the next.
+    world.start(vec![("crm", ordered(4), strict.clone())]).await.drain(Duration::ZERO).await;
+    let delivery = world.start(vec![("crm", ordered(4), strict)]).await;
+    world.release_of(&[Some("num_1".to_owned()), None], Class::Live).await;
+    delivery.waker().wake();
+    until("all delivered", 10 * MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    delivery.drain(Duration::ZERO).await;
+    let unnumbered = "SELECT count(*) FROM delivery WHERE number IS NULL";
+    let count = |sql: &str| world.second_connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (0, 2));
+    // Switched off again: rows get none, and they get it when it is switched on once more.
+    let delivery = world.start(vec![("crm", Options { enabled: false, ..options(4) }, receiver.clone())]).await;
+    world.release_of(&[Some("num_1".to_owned())], Class::Live).await;
+    assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (1, 0));
+    delivery.drain(Duration::ZERO).await;
+    let strict = Strict::new(&world, receiver.clone());
+    let _delivery = world.start(vec![("crm", ordered(4), strict)]).await;
+    until("that one too", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    assert_eq!(count(unnumbered), 0);
+}
+
+/// An outage of 16 hours: its first messages have long waits by then, and everything is behind them.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_a_number_does_not_wait_out_a_long_back_off() {
+    for numbers in [1, 20] {
+        let world = World::new();
+        let receiver = Receiver::new(&world, |asked| {
+            let up = asked.at.since(START) >= 16 * HOUR;
+            (Duration::from_millis(1), if up { ACCEPTED } else { unavailable() })
+        });
+        let strict = Strict::new(&world, receiver.clone());
+        let options = Options { order: Order::Number, ..options(4) };
+        let delivery = world.start(vec![("crm", options, strict)]).await;
+        for place in 0..40 {
+            world.release_of(&[Some(format!("n{}", place % numbers))], Class::Live).await;
+            delivery.waker().wake();
+            sleep(20 * MINUTE).await;
+        }
+        sleep((16 * HOUR).saturating_sub(world.clock.wall().since(START))).await;
+        until("all delivered soon after", 3 * MINUTE, async || receiver.accepted() == 40).await;
+    }
+}
+
+/// One sink is down for a day beside a healthy one, which must not notice; afterwards everything goes out, in order for
+/// each number.
+#[tokio::test(start_paused = true)]
+async fn a_day_without_one_receiver() {
+    const NUMBERS: usize = 10;
+    let latencies = async |with_dead: bool| {
+        let world = World::new();
+        let healthy = Receiver::new(&world, |_| (Duration::from_millis(40), ACCEPTED));
+        let dead = Receiver::new(&world, |asked| {
+            let up = asked.at.since(START) >= DAY;
+            let hangs = asked.at.0 % 3 == 0;
+            match (up, hangs) {
+                (true, _) => (Duration::from_millis(40), ACCEPTED),
+                (false, true) => (Duration::from_secs(20), failed(504, None)),
+                (false, false) => (Duration::from_millis(5), unavailable()),
+            }
+        });
+        let mut sinks: Vec<(&str, Options, Arc<dyn Sink>)> = vec![("healthy", options(8), healthy.clone())];
+        if with_dead {
+            sinks.push(("down", ordered(8), Strict::new(&world, dead.clone())));
+        }
+        let delivery = world.start(sinks).await;
+        let mut random = Random(7);
+        let mut released: BTreeMap<String, UnixMs> = BTreeMap::new();
+        let mut order: Vec<(String, usize)> = Vec::new();
+        while world.clock.wall().since(START) < DAY {
+            let number = usize::try_from(random.below(NUMBERS as u64)).unwrap();
+            let ids = world.release_of(&[Some(format!("num_{number}"))], Class::Live).await;
+            released.insert(ids[0].clone(), world.clock.wall());
+            order.push((ids[0].clone(), number));
+            delivery.waker().wake();
+            sleep(Duration::from_millis(1 + random.below(120_000))).await;
+        }
+        until("the healthy one has all", MINUTE, async || healthy.accepted() == order.len()).await;
+        let mut waits: Vec<u128> = healthy.begun().iter().map(|(id, at)| at.since(released[id]).as_millis()).collect();
+        waits.sort_unstable();
+        if with_dead {
+            assert!(dead.attempts() > 500, "it was tried all day: {}", dead.attempts());
+            until("the other has all", 10 * MINUTE, async || dead.accepted() == order.len()).await;
+            let accepted = dead.seen.lock().unwrap().accepted.clone();
+            for number in 0..NUMBERS {
+                let of = |id: &&String| order.iter().any(|(known, of)| known == *id && *of == number);
+                let expected: Vec<&String> = order.iter().filter(|(_, of)| *of == number).map(|(id, _)| id).collect();
+                assert_eq!(accepted.iter().filter(of).collect::<Vec<_>>(), expected, "number {number}");
+            }
+        }
+        waits
+    };
+    let (alone, beside) = (latencies(false).await, latencies(true).await);
+    assert_eq!(alone.len(), beside.len());
+    assert!(alone.len() > 1_000, "{}", alone.len());
+    let at = |waits: &[u128], percent: usize| waits[(waits.len() - 1) * percent / 100];
+    for percent in [50, 90, 99, 100] {
+        let (alone, beside) = (at(&alone, percent), at(&beside, percent));
+        assert!(beside <= alone + 5, "{percent} %: {beside} ms beside a dead sink, {alone} ms alone");
+    }
+}
