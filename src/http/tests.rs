@@ -1,16 +1,17 @@
 //! The shared client against real sockets.
 
 use std::error::Error as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::Way;
 use super::body::{self, BodyError};
 use super::client::{self, ClientOptions};
 use super::failure::describe;
 use super::raw_server::{Conversation, RawServer};
+use super::{Proxy, Way};
 
 const OPTIONS: ClientOptions = ClientOptions {
     timeout: Duration::from_millis(1500),
@@ -95,6 +96,33 @@ async fn a_failed_handshake_is_named() {
     let mut url = answers.url("/");
     url.set_scheme("https").unwrap();
     assert_eq!(words(url).await, "the other side refuses the TLS handshake: HandshakeFailure");
+}
+
+/// What the proxy says is heard; its address, with the password, is not repeated.
+#[tokio::test]
+async fn a_proxy_that_says_no_is_named() {
+    let answers = ["407 Proxy Authentication Required", "403 Forbidden"];
+    let asked = AtomicUsize::new(0);
+    let proxy = RawServer::start(move |mut conversation| {
+        let answer = answers[asked.fetch_add(1, Ordering::Relaxed) % answers.len()];
+        async move {
+            conversation.read_request().await;
+            conversation.say(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+        }
+    })
+    .await;
+    let mut address = proxy.url("/");
+    address.set_username("ann").unwrap();
+    address.set_password(Some("hunter2")).unwrap();
+    let way = Way { proxy: Proxy::Url(address), ..Way::default() };
+    let client = client::build(&OPTIONS, &way).unwrap();
+    for said in ["the proxy wants a user and a password, or others (407)", "the proxy refuses to connect"] {
+        let error = client.get("https://receiver.example/").send().await.unwrap_err();
+        assert_eq!(describe(&error, &OPTIONS), said);
+        let request = proxy.requests().pop().unwrap();
+        assert!(request.head.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{}", request.head);
+        assert_eq!(request.header("proxy-authorization"), ["Basic YW5uOmh1bnRlcjI="]);
+    }
 }
 
 #[tokio::test]

@@ -70,3 +70,28 @@ fn what_a_template_makes_nothing_of_becomes_a_dead_letter_and_the_others_arrive(
     let received = &receiver.received()[0];
     assert_eq!((&received.body[..], received.headers["content-type"].to_str().unwrap()), (&b"hello"[..], "text/plain"));
 }
+
+#[test]
+fn check_says_how_requests_leave_and_shows_no_secret() {
+    let scene = Scene::new();
+    let file = scene.file(
+        "[sinks.crm]\ntype = \"http\"\nurl = \"https://a.example/hooks/hunter2\"\nmethod = \"PUT\"\n\
+         auth = { bearer = { env = \"TOKEN\" } }\nproxy = { env = \"PROXY\" }\n\
+         signing = { scheme = \"standard-webhooks\", secrets = [{ env = \"NEW\" }, { env = \"OLD\" }] }\n\
+         [sinks.other]\ntype = \"http\"\nurl = \"https://b.example\"\n\
+         signing = { scheme = \"hmac-sha256\", secrets = { env = \"TOKEN\" }, header = \"X-Sum\" }\n",
+    );
+    let setup = scene.setup().args(&["check", "--config", &file]).env("TOKEN", "hunter2");
+    let setup =
+        setup.env("PROXY", "http://ann:hunter2@p.example:3128").env("OLD", "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVu");
+    let (code, out, said) = { setup }.env("NEW", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").output();
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        "sink           crm: PUT https://a.example/…, signed (standard-webhooks, 2 secrets), authenticated, through \
+         http://***@p.example:3128/",
+        "sink           other: POST https://b.example/, signed (hmac-sha256 in x-sum)",
+    ] {
+        assert!(out.contains(line), "{out}");
+    }
+    assert!(!out.contains("hunter2") && !out.contains("whsec") && said.is_empty(), "{out}{said}");
+}
