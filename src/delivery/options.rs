@@ -24,6 +24,21 @@ pub struct Options {
     pub start: Start,
 }
 
+impl Options {
+    /// As many at once, tried again like this; everything else as it is by default.
+    pub fn new(concurrency: usize, retry: Retry) -> Self {
+        Self {
+            concurrency,
+            retry,
+            requests_per_minute: 0,
+            order: Order::None,
+            max_age: None,
+            enabled: true,
+            start: Start::Now,
+        }
+    }
+}
+
 /// `order`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {

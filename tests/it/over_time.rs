@@ -108,7 +108,7 @@ async fn the_state_does_not_grow() {
     let retry = Retry { initial: Duration::from_secs(5), factor: 3.0, max: HOUR, give_up_after: None };
     let sink = Setup {
         name: "all".to_owned(),
-        options: Options { concurrency: 8, retry },
+        options: Options::new(8, retry),
         format: Format::Message,
         sink: Arc::<Taken>::clone(&taken),
         wants: Wants::default(),

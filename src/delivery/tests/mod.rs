@@ -164,15 +164,7 @@ fn options(concurrency: usize) -> Options {
         max: Duration::from_secs(12 * 3600),
         give_up_after: Some(3 * DAY),
     };
-    Options {
-        concurrency,
-        retry,
-        requests_per_minute: 0,
-        order: Order::None,
-        max_age: None,
-        enabled: true,
-        start: Start::Now,
-    }
+    Options::new(concurrency, retry)
 }
 
 /// Waits in virtual time until something is so.
