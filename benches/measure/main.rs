@@ -25,7 +25,7 @@ cargo bench --bench measure -- NAME...
   throughput  50,000 waiting messages to one receiver, then to one that answers 503
   faults      10,000 faults of receivers, TLS and the API: descriptors, memory (3 minutes)
   network     dead connections, and minutes without a network, with the default settings (9 minutes; needs root)
-  waiting     100,000 messages wait for a receiver that answers 503, in no order and in order (15 minutes)
+  waiting     100,000 messages wait for a receiver that answers 503, in no order and in order (8 minutes)
   resting     idle for a minute: memory, processor; start to first request";
 
 fn main() {

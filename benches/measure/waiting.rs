@@ -10,7 +10,7 @@ use crate::support::receiver::Receiver;
 use crate::support::relay::Setup;
 
 const MESSAGES: usize = 100_000;
-const LENGTH: Duration = Duration::from_secs(300);
+const LENGTH: Duration = Duration::from_secs(120);
 
 pub(crate) async fn measure() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
@@ -39,7 +39,7 @@ async fn measure_order(simulator: &Simulator, order: &str) {
     }
     let read_in = began.elapsed();
     // The breaker has opened by then, and the first waits are short.
-    tokio::time::sleep(Duration::from_secs(90)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
     let (requests, spent) = (receiver.count(), processor(relay.id()));
     let mut sizes = Vec::new();
     let began = now();
