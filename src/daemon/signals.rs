@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook_tokio::Signals;
 use tokio::sync::watch;
 
@@ -46,14 +46,20 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// Turns the process's signals into [`Stop`]. Without a configuration file SIGHUP (a terminal that was closed) stops
 /// too; with one it would mean a reload, which this version does not know.
 ///
+/// SIGXFSZ is taken over too: a write beyond the limit on file sizes (`ulimit -f`) is an error then, like a full disk,
+/// and not the end of the process.
+///
 /// # Errors
 /// If the signals cannot be taken over.
 pub fn on_signals(has_file: bool, clock: Clock) -> std::io::Result<watch::Receiver<Stop>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
     let (sender, receiver) = watch::channel(Stop::No);
     tokio::spawn(async move {
         let mut first = None;
         while let Some(signal) = signals.next().await {
+            if signal == SIGXFSZ {
+                continue;
+            }
             if signal == SIGHUP && has_file {
                 tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
                 continue;

@@ -5,13 +5,16 @@
 //! - Delivered means that the write returned. A reader that does not read is waited for; nothing is dropped.
 //! - A line of which only a part left (the disk is full) is completed before anything else is written, so that the stream
 //!   never holds a broken one.
+//! - What an earlier process left torn in a file when it died gets an end first: it is a line of its own, no JSON, and
+//!   nothing of ours is glued to it. Its message comes again, whole. The rest of the file is left alone: it may be shared.
 //!
 //! Writes happen on a thread of their own: they block for as long as the reader pleases, and a runtime that is shut down
 //! waits for its own blocking threads, but not for this one.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -38,8 +41,16 @@ impl LineSink {
     /// # Errors
     /// Where the process may open no further file or start no thread.
     pub fn stdout() -> io::Result<Self> {
-        let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
-        Self::new(File::from(descriptor))
+        let stream = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let unfinished = ends_within_a_line(&stream);
+        if unfinished == Some(true) {
+            tracing::info!(
+                "standard output ends in the middle of a line, as a process left it that died: it gets an end, and its \
+                 message comes again"
+            );
+        }
+        // Where nobody can tell, an empty line does less harm than a mixture of two messages.
+        Self::start(stream, unfinished.unwrap_or(true))
     }
 
     /// Any stream that is not buffered.
@@ -47,10 +58,29 @@ impl LineSink {
     /// # Errors
     /// Where no thread can be started.
     pub fn new(stream: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::start(stream, false)
+    }
+
+    fn start(stream: impl Write + Send + 'static, unfinished: bool) -> io::Result<Self> {
         let (lines, inbox) = channel();
-        thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(stream, &inbox))?;
+        let writer = LineWriter { stream, unfinished, torn: None, completed: Vec::new(), closed: false };
+        thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(writer, &inbox))?;
         Ok(Self { lines })
     }
+}
+
+/// Whether a file ends otherwise than with the end of a line; `None` if it cannot be read. Whatever is no file, or is
+/// empty, ends with none.
+fn ends_within_a_line(stream: &File) -> Option<bool> {
+    let found = stream.metadata().ok()?;
+    if !found.is_file() || found.len() == 0 {
+        return Some(false);
+    }
+    // Our own descriptor can only be written to.
+    let readable = File::open(format!("/dev/fd/{}", stream.as_raw_fd())).ok()?;
+    let mut last = [0];
+    readable.read_exact_at(&mut last, found.len() - 1).ok()?;
+    Some(last != *b"\n")
 }
 
 impl Sink for LineSink {
@@ -73,8 +103,7 @@ impl Sink for LineSink {
     }
 }
 
-fn write_all(stream: impl Write, inbox: &Receiver<Line>) {
-    let mut writer = LineWriter { stream, torn: None, completed: Vec::new(), closed: false };
+fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {
     while let Ok(Line { bytes, done }) = inbox.recv() {
         // Given up before its turn came: it will be tried again.
         if !done.is_closed() {
@@ -87,6 +116,8 @@ fn write_all(stream: impl Write, inbox: &Receiver<Line>) {
 
 struct LineWriter<W> {
     stream: W,
+    /// It ends in the middle of a line that is not ours.
+    unfinished: bool,
     torn: Option<Torn>,
     /// Lines that failed when they were torn and were completed since, for the sake of another: when they are tried
     /// again they are there already.
@@ -118,6 +149,10 @@ impl<W: Write> LineWriter<W> {
     }
 
     fn try_deliver(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        if self.unfinished {
+            self.write_rest(Torn { bytes: b"\n".to_vec(), written: 0 })?;
+            self.unfinished = false;
+        }
         if let Some(torn) = self.torn.take() {
             let line = self.write_rest(torn)?;
             self.completed.push(line);

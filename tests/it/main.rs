@@ -11,6 +11,8 @@ mod api_faults;
 mod assumptions;
 mod broken;
 mod commands;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod crash_points;
 mod dead_letters;
 mod dns;
 mod events_table;

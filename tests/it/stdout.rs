@@ -1,9 +1,12 @@
 //! Standard output: readers that go away, that are slow, and a stream that is full.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, Read as _, Write as _, pipe};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, Read as _, Seek as _, SeekFrom, Write as _, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
+use crate::support::cases::side_by_side;
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, id_of, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
@@ -157,7 +160,7 @@ fn a_second_signal_does_not_wait_for_a_reader_that_never_reads() {
 fn a_full_stream_is_tried_again() {
     let scene = Scene::new();
     scene.add_past(3);
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut setup =
         scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout").set("SINKS__OUT__RETRY__INITIAL", "100ms");
     let mut relay = setup.start_with_stdout(full);
@@ -172,6 +175,91 @@ fn a_full_stream_is_tried_again() {
     expected.sort_unstable();
     assert_eq!(arrived, expected);
     ends_with_nothing_more(relay);
+}
+
+/// How a file is opened to be written to.
+type Opening = fn(&Path) -> File;
+
+/// What a process left behind that died in the middle of a line.
+const TORN: &str = r#"{"id":"torn","numberId":"num_1","body":"your co"#;
+
+#[test]
+fn a_line_that_was_torn_by_a_death_is_not_mixed_with_the_next() {
+    let appended = |path: &Path| OpenOptions::new().append(true).open(path).unwrap();
+    let shared = |path: &Path| {
+        let mut file = OpenOptions::new().write(true).open(path).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        file
+    };
+    let cases: [(&str, Opening); 2] = [("appended to", appended), ("shared", shared)];
+    side_by_side(&cases, |open| {
+        let scene = Scene::new();
+        scene.add_past(3);
+        let path = scene.dir().join("lines.jsonl");
+        fs::write(&path, format!("{{\"id\":\"whole\"}}\n{TORN}")).unwrap();
+        let mut setup = scene.setup_from_beginning();
+        let mut relay = setup.start_with_stdout(open(&path));
+        wait_until_delivered(&scene, 3, &relay);
+        assert_eq!(relay.stop().code(), Some(0));
+        assert!(relay.log().contains("standard output ends in the middle of a line"), "{}", relay.log());
+        let mut expected = vec!["{\"id\":\"whole\"}".to_owned(), TORN.to_owned()];
+        expected.extend(scene.handle().rows().into_iter().rev().map(|row| row.json));
+        assert_eq!(lines_of(&path), expected);
+
+        // Nothing is torn now: no line is begun for nothing.
+        let id = scene.add();
+        let mut relay = setup.start_with_stdout(open(&path));
+        wait_until_delivered(&scene, 4, &relay);
+        assert_eq!(relay.stop().code(), Some(0));
+        assert!(!relay.log().contains("in the middle of a line"), "{}", relay.log());
+        expected.push(scene.handle().row(&id).unwrap().json);
+        assert_eq!(lines_of(&path), expected);
+    });
+}
+
+#[test]
+fn a_line_that_a_limit_on_the_file_s_size_has_cut_is_not_mixed_with_the_next() {
+    const LIMIT: usize = 8 << 20;
+    let scene = Scene::new();
+    scene.add_past(3);
+    let path = scene.dir().join("lines.jsonl");
+    // Room for a part of a line.
+    fs::write(&path, "\n".repeat(LIMIT - 100)).unwrap();
+    let append = || OpenOptions::new().append(true).open(&path).unwrap();
+    let mut setup = scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout");
+    // In blocks of 512 bytes.
+    let mut limited = setup.behind(&format!("ulimit -f {}; exec \"$0\" \"$@\"", LIMIT / 512));
+    let mut relay = limited.start_with_stdout(append());
+    relay.wait_for_log(
+        "the sink fails: its messages are kept and tried again sink.name=\"out\" reason=\"cannot write the line: File too large",
+    );
+    assert_eq!(fs::metadata(&path).unwrap().len(), LIMIT as u64, "a part of a line was written");
+    relay.kill();
+    let mut relay = setup.start_with_stdout(append());
+    wait_until_delivered(&scene, 3, &relay);
+    assert_eq!(relay.stop().code(), Some(0));
+    let lines = lines_of(&path).split_off(LIMIT - 100);
+    let rows: Vec<String> = scene.handle().rows().into_iter().rev().map(|row| row.json).collect();
+    assert!(rows.iter().any(|row| row.starts_with(&lines[0])) && lines[0].len() == 100, "{lines:?}");
+    let mut arrived = lines[1..].to_vec();
+    arrived.sort_unstable();
+    let mut expected = rows.clone();
+    expected.sort_unstable();
+    assert_eq!(arrived, expected);
+}
+
+fn wait_until_delivered(scene: &Scene, count: i64, relay: &Relay) {
+    let delivered = || {
+        scene.dir().join("state/state.db").exists()
+            && scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'") == count
+    };
+    wait_until("every delivery", delivered, || relay.log());
+}
+
+fn lines_of(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.ends_with('\n'));
+    text.lines().map(str::to_owned).collect()
 }
 
 #[test]

@@ -75,8 +75,8 @@ impl Reply {
     }
 }
 
-/// Says what the n-th request (from 0) is answered.
-pub(crate) type Answer = dyn Fn(usize) -> Reply + Send + Sync;
+/// Says what the n-th request (from 0), with these headers, is answered.
+type Answer = dyn Fn(usize, &HeaderMap) -> Reply + Send + Sync;
 
 /// A receiver; it ends with its last clone, or with the runtime it was started on.
 #[derive(Clone)]
@@ -102,6 +102,23 @@ struct Shared {
     answer: Mutex<Arc<Answer>>,
     keeps: bool,
     count: watch::Sender<usize>,
+    connections: watch::Sender<usize>,
+}
+
+/// A connection that is open.
+struct Connected(Arc<Shared>);
+
+impl Connected {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.connections.send_modify(|count| *count += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Receiver {
@@ -136,19 +153,25 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             received: Mutex::default(),
-            answer: Mutex::new(Arc::new(|_| Reply::status(200))),
+            answer: Mutex::new(Arc::new(|_, _| Reply::status(200))),
             keeps,
             count: watch::Sender::new(0),
+            connections: watch::Sender::new(0),
         });
         let state = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 drop(stream.set_nodelay(true));
+                let connected = Connected::new(&state);
                 let state = Arc::clone(&state);
                 let service = service_fn(move |request| take(Arc::clone(&state), request));
                 let connection =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                tokio::spawn(connection);
+                tokio::spawn(async move {
+                    // A client that went away in the middle is its own affair.
+                    drop(connection.await);
+                    drop(connected);
+                });
             }
         });
         Self { address, shared, _thread: None }
@@ -179,7 +202,19 @@ impl Receiver {
 
     /// From now on, requests are answered like this.
     pub(crate) fn reply(&self, answer: impl Fn(usize) -> Reply + Send + Sync + 'static) {
-        *self.shared.answer.lock().unwrap() = Arc::new(answer);
+        *self.shared.answer.lock().unwrap() = Arc::new(move |place, _: &HeaderMap| answer(place));
+    }
+
+    /// From now on, what a request is answered depends on its `webhook-id`.
+    pub(crate) fn reply_to(&self, answer: impl Fn(&str) -> Reply + Send + Sync + 'static) {
+        let by_id = move |_, headers: &HeaderMap| answer(headers["webhook-id"].to_str().unwrap());
+        *self.shared.answer.lock().unwrap() = Arc::new(by_id);
+    }
+
+    /// Waits until no connection is open, so that whatever was sent has been taken; for tests that are not asynchronous.
+    pub(crate) fn wait_for_silence(&self) {
+        let open = || *self.shared.connections.borrow();
+        wait_until("the end of all connections", || open() == 0, || format!("{} are open", open()));
     }
 
     /// Everything so far.
@@ -212,10 +247,13 @@ impl Receiver {
 
 async fn take(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let headers = request.headers().clone();
-    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let Ok(body) = request.into_body().collect().await.map(http_body_util::Collected::to_bytes) else {
+        // Its sender died in the middle of it: nobody is there to be answered.
+        return Ok(Response::new(Full::default()));
+    };
     let answer = Arc::clone(&shared.answer.lock().unwrap());
     let place = *shared.count.borrow();
-    let Reply { status, headers: told, body: content, delay } = answer(place);
+    let Reply { status, headers: told, body: content, delay } = answer(place, &headers);
     if shared.keeps {
         #[expect(clippy::disallowed_methods, reason = "a measurement, not a decision")]
         let at = Instant::now();

@@ -1,6 +1,6 @@
 //! The real binary, as a child process that ends with the test.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -100,6 +100,20 @@ impl Setup {
         self
     }
 
+    /// The same behind a shell that does something first; in it, `"$0" "$@"` is the relay.
+    pub(crate) fn behind(&self, script: &str) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).arg(self.command.get_program()).args(self.command.get_args());
+        command.env_clear().stdin(Stdio::null());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self { command, state: self.state.clone() }
+    }
+
+    /// What is started.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Starts it; its stdout and its log are read all the time.
     pub(crate) fn start(&mut self) -> Relay {
         let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -112,14 +126,14 @@ impl Setup {
                 }
             }
         });
-        let (log, reader) = read_log(&mut child);
+        let (log, reader) = gather(child.stderr.take().unwrap());
         Relay { log, reader: Some(reader), child, lines: Some(lines) }
     }
 
     /// Starts it with a stdout of the caller's.
     pub(crate) fn start_with_stdout(&mut self, stdout: impl Into<Stdio>) -> Relay {
         let mut child = self.command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
-        let (log, reader) = read_log(&mut child);
+        let (log, reader) = gather(child.stderr.take().unwrap());
         Relay { log, reader: Some(reader), child, lines: None }
     }
 
@@ -138,13 +152,13 @@ pub(crate) fn id_of(line: &str) -> String {
     message["id"].as_str().unwrap().to_owned()
 }
 
-fn read_log(child: &mut Child) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+/// Gathers what comes out of a pipe, until its end.
+pub(crate) fn gather(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let log = Arc::new(Mutex::new(String::new()));
     let written = Arc::clone(&log);
-    let mut stderr = child.stderr.take().unwrap();
     let reader = std::thread::spawn(move || {
         let mut chunk = [0; 4096];
-        while let Ok(count @ 1..) = stderr.read(&mut chunk) {
+        while let Ok(count @ 1..) = pipe.read(&mut chunk) {
             written.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..count]));
         }
     });

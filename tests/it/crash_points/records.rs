@@ -1,0 +1,118 @@
+//! What came to the sinks, and what a state says of itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::story::Stage;
+use crate::support::relay::id_of;
+
+/// What the sinks got so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Records {
+    /// Requests that the receiver took: `webhook-id`, id in the body, body.
+    pub(crate) taken: Vec<(String, String, String)>,
+    /// Lines of the file, the last one perhaps without its end.
+    pub(crate) lines: Vec<String>,
+    /// Whether its last byte ends a line, and how many bytes it has.
+    pub(crate) whole: bool,
+    pub(crate) bytes: usize,
+}
+
+/// What a copy of the state says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// Sink and message of each delivery that is not owed any more, and of each dead letter.
+    pub(crate) delivered: BTreeSet<(String, String)>,
+    pub(crate) dead: BTreeSet<(String, String)>,
+    /// Deliveries that were never attempted, and those to be tried again.
+    pub(crate) fresh: BTreeSet<(String, String)>,
+    pub(crate) retried: BTreeSet<(String, String)>,
+    /// Messages that were handed to the sinks that there were.
+    pub(crate) released: BTreeSet<String>,
+    /// Messages that a gap holds.
+    pub(crate) held: usize,
+}
+
+impl Records {
+    pub(crate) fn of(stage: &Stage) -> Self {
+        let received = stage.receiver.received();
+        let taken = received.iter().filter(|request| request.status == 200).map(|request| {
+            let body = String::from_utf8(request.body.to_vec()).unwrap();
+            (request.webhook_id().to_owned(), request.message_id(), body)
+        });
+        let text = fs::read_to_string(stage.lines()).unwrap_or_default();
+        Self {
+            taken: taken.collect(),
+            lines: text.lines().map(str::to_owned).collect(),
+            bytes: text.len(),
+            whole: text.is_empty() || text.ends_with('\n'),
+        }
+    }
+
+    /// How many lines there are, without looking at them.
+    pub(crate) fn count_lines(path: &Path) -> usize {
+        fs::read(path).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// How often each message came to each sink. A line that is no JSON is none.
+    pub(crate) fn counts(&self) -> BTreeMap<(String, String), usize> {
+        let mut counts = BTreeMap::new();
+        for (_, id, _) in &self.taken {
+            *counts.entry(("crm".to_owned(), id.clone())).or_default() += 1;
+        }
+        for line in self.lines.iter().filter(|line| is_json(line)) {
+            *counts.entry(("out".to_owned(), id_of(line))).or_default() += 1;
+        }
+        counts
+    }
+}
+
+pub(crate) fn is_json(line: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(line).is_ok()
+}
+
+impl State {
+    /// What these sinks need not get any more: it was released, and they do not wait for it.
+    pub(crate) fn settled(&self, sinks: impl IntoIterator<Item = &'static str>) -> BTreeSet<(String, String)> {
+        let all = sinks.into_iter().flat_map(|sink| self.released.iter().map(move |id| (sink.to_owned(), id.clone())));
+        all.filter(|delivery| !self.fresh.contains(delivery) && !self.retried.contains(delivery)).collect()
+    }
+
+    /// Looks at a copy, so that the next start finds what the last one left.
+    pub(crate) fn copy_of(dir: &Path) -> Self {
+        let (state, copy) = (dir.join("state"), tempfile::tempdir().unwrap());
+        if !state.join("state.db").exists() {
+            return Self::default();
+        }
+        for file in fs::read_dir(&state).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(copy.path().join("state.db"), flags).unwrap();
+        let sound: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok", "what a kill left behind");
+        let pairs = |state: &str| {
+            let mut statement = connection
+                .prepare(
+                    "SELECT sink.name, message.id FROM delivery JOIN sink ON sink.id = delivery.sink
+                     JOIN message ON message.seq = delivery.seq WHERE state = ?1",
+                )
+                .unwrap();
+            let rows = statement.query_map([state], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        let mut released = connection.prepare("SELECT id FROM message WHERE release_no IS NOT NULL").unwrap();
+        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize;
+        Self {
+            delivered: pairs("delivered"),
+            dead: pairs("dead"),
+            fresh: pairs("fresh"),
+            retried: pairs("retry"),
+            released: released.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect(),
+            held: count("SELECT count(*) FROM message WHERE held_by IS NOT NULL"),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Runs a program, sees every call of it that changes a file of its own or talks to somebody, in the one order of all
+//! its threads, and kills it at one of them.
+//!
+//! `strace -e inject=…:signal=SIGKILL:when=N` counts the calls of each thread by itself, and signals only before a call.
+//! The relay writes from half a dozen threads, so that "the N-th call" would leave most calls out. This is the same
+//! system call, `ptrace(2)`, with one count for the whole process and three ways to die.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::support::relay::{Setup, gather};
+
+/// How to die at a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Moment {
+    /// The call is not made.
+    Before,
+    /// Half of what was to be written to a file is.
+    Half,
+    /// The call is made, and the program never hears of it.
+    After,
+}
+
+/// One call that counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Call {
+    /// As in `man 2`.
+    pub(crate) name: &'static str,
+    /// A path below the watched directory, or who is at the other end of a connection.
+    pub(crate) target: String,
+}
+
+/// What is watched, and where it ends.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Calls on files below it count.
+    pub(crate) directory: PathBuf,
+    /// Calls on connections to these ports count, under these names.
+    pub(crate) peers: Vec<(u16, &'static str)>,
+    /// Files and peers whose names begin like this.
+    pub(crate) targets: &'static [&'static str],
+    /// Calls count only while it is set.
+    pub(crate) counting: Arc<AtomicBool>,
+    /// Where to die: every call has as many points as there are ways to die at it, and they are counted from 0. Without
+    /// one it only counts.
+    pub(crate) point: Option<usize>,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Every call that counted.
+    pub(crate) calls: Vec<Call>,
+    /// The points that these have together.
+    pub(crate) points: usize,
+    /// The last of them if it was killed there, and how.
+    pub(crate) killed: Option<(Call, Moment)>,
+    /// How the program ended.
+    pub(crate) status: WaitStatus,
+}
+
+/// A program under watch; it ends with the test.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    pid: Pid,
+    log: Arc<Mutex<String>>,
+    thread: Option<JoinHandle<Ended>>,
+}
+
+/// It waits to be watched before it becomes the program.
+const WAITING: &str = r#"kill -STOP $$; exec "$0" "$@""#;
+
+impl Traced {
+    /// Starts it with this stdout.
+    pub(crate) fn start(setup: &Setup, stdout: impl Into<Stdio>, plan: Plan) -> Self {
+        let mut waiting = setup.behind(WAITING).into_command();
+        waiting.stdout(stdout).stderr(Stdio::piped());
+        let (sender, started) = channel();
+        // Whoever watches must be the thread that started it.
+        #[expect(clippy::zombie_processes, reason = "`Watch::run` waits for it, and for its threads")]
+        let thread = std::thread::spawn(move || {
+            let mut child = waiting.spawn().unwrap();
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+            let (log, reader) = gather(child.stderr.take().unwrap());
+            sender.send((pid, log)).unwrap();
+            let ended = Watch::new(pid, plan).run();
+            reader.join().unwrap();
+            ended
+        });
+        let (pid, log) = started.recv().unwrap();
+        Self { pid, log, thread: Some(thread) }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        // It may just have died.
+        kill(self.pid, Signal::SIGTERM).ok();
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How it went, once it has ended.
+    pub(crate) fn join(mut self) -> Ended {
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            kill(self.pid, Signal::SIGKILL).ok();
+        }
+    }
+}
+
+/// Why nothing can be watched here, if so.
+pub(crate) fn is_refused() -> Option<String> {
+    std::thread::spawn(|| {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let refused = ptrace::seize(pid, Options::empty()).err();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        refused.map(|error| format!("ptrace: {error}"))
+    })
+    .join()
+    .unwrap()
+}
+
+/// What a call is about.
+enum Subject {
+    /// The descriptor in the first argument; whether it writes the number of bytes in the third.
+    Descriptor { writes: bool },
+    /// The path in this argument.
+    Path(usize),
+    /// As `Path`, if it may make or cut the file.
+    Opening,
+    /// The descriptor in the first argument, once something was read.
+    Reading,
+}
+
+/// The calls that matter here, as `man 2` and the kernel name them.
+const CALLS: [(libc::c_long, &str, Subject); 20] = [
+    (libc::SYS_write, "write", Subject::Descriptor { writes: true }),
+    (libc::SYS_pwrite64, "pwrite64", Subject::Descriptor { writes: true }),
+    (libc::SYS_writev, "writev", Subject::Descriptor { writes: false }),
+    (libc::SYS_sendto, "sendto", Subject::Descriptor { writes: false }),
+    (libc::SYS_sendmsg, "sendmsg", Subject::Descriptor { writes: false }),
+    (libc::SYS_fsync, "fsync", Subject::Descriptor { writes: false }),
+    (libc::SYS_fdatasync, "fdatasync", Subject::Descriptor { writes: false }),
+    (libc::SYS_ftruncate, "ftruncate", Subject::Descriptor { writes: false }),
+    (libc::SYS_fallocate, "fallocate", Subject::Descriptor { writes: false }),
+    (libc::SYS_read, "read", Subject::Reading),
+    (libc::SYS_recvfrom, "recvfrom", Subject::Reading),
+    (libc::SYS_readv, "readv", Subject::Reading),
+    (libc::SYS_openat, "openat", Subject::Opening),
+    (libc::SYS_mkdir, "mkdir", Subject::Path(0)),
+    (libc::SYS_unlink, "unlink", Subject::Path(0)),
+    (libc::SYS_unlinkat, "unlinkat", Subject::Path(1)),
+    (libc::SYS_rename, "rename", Subject::Path(0)),
+    (libc::SYS_renameat, "renameat", Subject::Path(1)),
+    (libc::SYS_renameat2, "renameat2", Subject::Path(1)),
+    (libc::SYS_link, "link", Subject::Path(0)),
+];
+
+struct Watch {
+    pid: Pid,
+    plan: Plan,
+    calls: Vec<Call>,
+    points: usize,
+    killed: Option<(Call, Moment)>,
+    /// Who is at the other end of a socket, by its inode.
+    peers: HashMap<String, String>,
+    /// Threads that are in a call, and whether they are to die at its end.
+    inside: HashMap<Pid, Option<(Call, Moment)>>,
+}
+
+impl Watch {
+    fn new(pid: Pid, plan: Plan) -> Self {
+        Self { pid, plan, calls: Vec::new(), points: 0, killed: None, peers: HashMap::new(), inside: HashMap::new() }
+    }
+
+    fn run(mut self) -> Ended {
+        // Other tests of this process have children too.
+        let ours = WaitPidFlag::__WNOTHREAD | WaitPidFlag::__WALL;
+        let stopped = waitpid(self.pid, Some(ours | WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(self.pid, Signal::SIGSTOP));
+        let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
+        ptrace::seize(self.pid, options).unwrap();
+        kill(self.pid, Signal::SIGCONT).unwrap();
+        loop {
+            // A thread that was just killed is not there any more to be let on.
+            match waitpid(Pid::from_raw(-1), Some(ours)).unwrap() {
+                status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) if pid == self.pid => {
+                    return Ended { calls: self.calls, points: self.points, killed: self.killed, status };
+                }
+                WaitStatus::PtraceSyscall(thread) => {
+                    self.at_call(thread);
+                    ptrace::syscall(thread, None).ok();
+                }
+                WaitStatus::PtraceEvent(thread, _, _) => {
+                    ptrace::syscall(thread, None).ok();
+                }
+                WaitStatus::Stopped(thread, signal) => {
+                    ptrace::syscall(thread, signal).ok();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A thread enters a call, or comes back from one.
+    fn at_call(&mut self, thread: Pid) {
+        // It may have been killed meanwhile.
+        let Ok(mut registers) = ptrace::getregs(thread) else { return };
+        let arguments = [registers.rdi, registers.rsi, registers.rdx];
+        let number = i64::try_from(registers.orig_rax).unwrap_or(-1);
+        let Some((_, name, subject)) = CALLS.iter().find(|(call, _, _)| *call == number) else {
+            if self.inside.remove(&thread).is_none() {
+                self.inside.insert(thread, None);
+            }
+            return;
+        };
+        if let Some(dies) = self.inside.remove(&thread) {
+            let read = matches!(subject, Subject::Reading) && registers.rax.cast_signed() > 0;
+            let dies = dies.or_else(|| read.then(|| self.counts(thread, name, subject, arguments)).flatten());
+            if let Some(here) = dies {
+                self.kill(here);
+            }
+            return;
+        }
+        let counts = !matches!(subject, Subject::Reading);
+        let dies = counts.then(|| self.counts(thread, name, subject, arguments)).flatten();
+        match dies.clone() {
+            Some(here @ (_, Moment::Before)) => {
+                self.kill(here);
+                return;
+            }
+            Some((_, Moment::Half)) => {
+                registers.rdx /= 2;
+                ptrace::setregs(thread, registers).unwrap();
+            }
+            Some((_, Moment::After)) | None => {}
+        }
+        self.inside.insert(thread, dies);
+    }
+
+    fn kill(&mut self, here: (Call, Moment)) {
+        kill(self.pid, Signal::SIGKILL).unwrap();
+        self.killed = Some(here);
+    }
+
+    /// Counts a call if it is one to be counted; says how to die if it is the one to die at.
+    fn counts(
+        &mut self,
+        thread: Pid,
+        name: &'static str,
+        subject: &Subject,
+        arguments: [u64; 3],
+    ) -> Option<(Call, Moment)> {
+        if self.killed.is_some() || !self.plan.counting.load(Ordering::Relaxed) {
+            return None;
+        }
+        let target = match *subject {
+            Subject::Descriptor { .. } | Subject::Reading => self.descriptor(arguments[0])?,
+            Subject::Path(place) => self.below(&path_at(thread, arguments[place])?)?,
+            Subject::Opening => {
+                let changes = arguments[2] & u64::from((libc::O_CREAT | libc::O_TRUNC).cast_unsigned()) != 0;
+                self.below(&path_at(thread, arguments[1]).filter(|_| changes)?)?
+            }
+        };
+        if !self.plan.targets.iter().any(|start| target.starts_with(start)) {
+            return None;
+        }
+        let is_peer = self.plan.peers.iter().any(|(_, peer)| *peer == target);
+        let moments: &[Moment] = match subject {
+            Subject::Reading if !is_peer => return None,
+            Subject::Reading => &[Moment::After],
+            Subject::Descriptor { writes: true } if !is_peer && arguments[2] > 1 => {
+                &[Moment::Before, Moment::Half, Moment::After]
+            }
+            _ => &[Moment::Before, Moment::After],
+        };
+        let first = self.points;
+        let call = Call { name, target };
+        self.calls.push(call.clone());
+        self.points += moments.len();
+        moments.get(self.plan.point?.checked_sub(first)?).map(|moment| (call, *moment))
+    }
+
+    /// The file or the peer behind a descriptor.
+    fn descriptor(&mut self, descriptor: u64) -> Option<String> {
+        let link = fs::read_link(format!("/proc/{}/fd/{descriptor}", self.pid)).ok()?;
+        let link = link.to_str()?;
+        match link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
+            Some(inode) => self.peer(inode),
+            None => self.below(link),
+        }
+    }
+
+    fn below(&self, path: &str) -> Option<String> {
+        let below = path.strip_prefix(self.plan.directory.to_str()?)?;
+        Some(below.trim_start_matches('/').to_owned())
+    }
+
+    fn peer(&mut self, inode: &str) -> Option<String> {
+        if let Some(known) = self.peers.get(inode) {
+            return Some(known.clone());
+        }
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.pid)).ok()?;
+        let line = table.lines().find(|line| line.split_whitespace().nth(9) == Some(inode))?;
+        let (_, port) = line.split_whitespace().nth(2)?.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let (_, name) = self.plan.peers.iter().find(|(known, _)| *known == port)?;
+        self.peers.insert(inode.to_owned(), (*name).to_owned());
+        Some((*name).to_owned())
+    }
+}
+
+/// The text in the memory of a program.
+fn path_at(thread: Pid, address: u64) -> Option<String> {
+    let memory = fs::File::open(format!("/proc/{thread}/mem")).ok()?;
+    let mut bytes = [0; 512];
+    // What lies behind the text may not be readable.
+    let read = (1..=bytes.len())
+        .rev()
+        .step_by(64)
+        .find_map(|length| memory.read_at(&mut bytes[..length], address).ok().filter(|count| *count > 0))?;
+    let end = bytes[..read].iter().position(|byte| *byte == 0)?;
+    String::from_utf8(bytes[..end].to_vec()).ok()
+}
