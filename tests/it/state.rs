@@ -87,10 +87,11 @@ fn a_state_of_a_newer_version_is_refused_and_left_alone() {
 }
 
 /// Each was left by a relay that was killed: 14 messages that `crm` has, `later` shall get in an hour and `dead` never got,
-/// and 10 that an open gap holds. See tests/fixtures/README.md.
+/// and 10 that an open gap holds. Since format 2 there is `held`, which is paused and got none. See
+/// tests/fixtures/README.md.
 #[test]
 fn a_state_of_each_earlier_format_is_taken_over() {
-    for format in [1] {
+    for format in [1, 2] {
         let scene = Scene::new();
         fs::create_dir(scene.dir().join("state")).unwrap();
         let file = scene.dir().join("state/state.db");
@@ -98,10 +99,11 @@ fn a_state_of_each_earlier_format_is_taken_over() {
         Connection::open(&file).unwrap().execute_batch("UPDATE delivery SET due = 1 WHERE due IS NOT NULL").unwrap();
         // An older message, so that the gap sees at once where it ends.
         scene.handle().add(NewMessage::new().id("older").received_at("2026-11-20T08:00:00Z".parse().unwrap()));
-        let receivers = [(); 3].map(|()| Receiver::in_background());
-        let [crm, later, dead] = &receivers;
+        let receivers = [(); 4].map(|()| Receiver::in_background());
+        let [crm, later, dead, held] = &receivers;
         let mut setup = scene.setup().args(&["--accept-account-change"]).sink(&crm.url());
-        for (name, receiver) in [("LATER", later), ("DEAD", dead)] {
+        let others = [("LATER", later), ("DEAD", dead), ("HELD", held)];
+        for (name, receiver) in others.into_iter().take(if format == 1 { 2 } else { 3 }) {
             setup =
                 setup.set(&format!("SINKS__{name}__TYPE"), "http").set(&format!("SINKS__{name}__URL"), &receiver.url());
         }
@@ -109,9 +111,17 @@ fn a_state_of_each_earlier_format_is_taken_over() {
         for (receiver, count) in [(later, 25), (crm, 11), (dead, 11)] {
             receiver.wait(count, &relay);
         }
-        relay.wait_for_log(&format!("the state is brought to the format of this version from={format}"));
+        if format == 1 {
+            relay.wait_for_log("the state is brought to the format of this version from=1");
+        } else {
+            assert_eq!(held.count(), 0, "it is paused:\n{}", relay.log());
+            let (code, _, said) = scene.setup().args(&["sinks", "resume", "held"]).output();
+            assert_eq!(code, 0, "{said}");
+            held.wait(25, &relay);
+        }
         assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
-        assert_eq!(receivers.map(|receiver| receiver.count()), [11, 25, 11], "each once; the log:\n{}", relay.log());
+        let expected = [11, 25, 11, if format == 1 { 0 } else { 25 }];
+        assert_eq!(receivers.map(|receiver| receiver.count()), expected, "each once; the log:\n{}", relay.log());
         assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'dead'"), 14, "dead letters are kept");
     }
 }
