@@ -51,7 +51,7 @@ static GAP: Story = Story {
         stage.add_past(1, "gap", 620);
     },
     counts: |stage| stage.scene.handle().counters().rows >= 630 && stage.receiver.count() < 40,
-    strides: 199,
+    strides: 29,
     ..PLAIN
 };
 
