@@ -65,6 +65,14 @@ damage states="100":
 crash-points:
     JOLTSMS_RELAY_CRASH_POINTS=all cargo test --release --test it crash_points -- --nocapture --test-threads 1
 
+# Fuzz a target for so many seconds, from the corpus that `cargo test` replays (needs nightly and cargo-fuzz)
+fuzz target seconds="600":
+    cargo +nightly fuzz run -s none {{ target }} -- -max_total_time={{ seconds }} -timeout=10 -rss_limit_mb=2048
+
+# The smallest corpus that reaches as much: after a run, before a commit
+fuzz-minimise target:
+    cargo +nightly fuzz cmin -s none {{ target }}
+
 # --- Measurements: of the release build on a simulated API; they print figures ---
 
 # `just measure kills`: also budget, latency, throughput, faults, network, waiting, resting; several at once in order

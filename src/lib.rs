@@ -34,6 +34,8 @@ pub mod daemon;
 pub mod delivery;
 pub mod domain;
 pub mod formats;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod ingest;
 pub mod secret;

@@ -185,9 +185,13 @@ fn word(code: &str) -> String {
     if is_word && !code.is_empty() { code.to_owned() } else { "an unreadable error code".to_owned() }
 }
 
+/// In the DNS none is longer.
+const LONGEST_HOST: usize = 253;
+
 fn host_of(location: Option<&str>) -> String {
     let Some(location) = location else { return "nowhere".to_owned() };
     match Url::parse(location).ok().and_then(|url| url.host_str().map(str::to_owned)) {
+        Some(host) if host.len() > LONGEST_HOST => "a host with an endless name".to_owned(),
         Some(host) => host,
         None => "another path".to_owned(),
     }

@@ -3,7 +3,10 @@
 //! Each row stays the text that came; only its place in the feed is read from it, field by field, so that a field of an
 //! unexpected type spoils nothing beside it. What is not a page at all is an error: half a page would be a hole.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +15,12 @@ use crate::domain::{Cursor, More, Row, UnixMs};
 
 /// The most rows that the API gives an API key on a page.
 pub const PAGE_ROWS: u32 = 10;
+
+/// With more rows than this it is no page of messages, also of an API that does not keep to what it was asked for.
+const MOST_ROWS: usize = 10_000;
+
+/// A longer cursor would not fit into a request. It counts as missing.
+const LONGEST_CURSOR: usize = 8192;
 
 /// A page as it came: rows, newest first, and whether there are more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,16 +51,49 @@ struct Meta<'a> {
     total: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+/// What is read of a row.
+#[derive(Default)]
 struct Fields<'a> {
-    #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(rename = "receivedAt", borrow)]
     received_at: Option<&'a RawValue>,
-    #[serde(rename = "ingestedAt", borrow)]
     ingested_at: Option<&'a RawValue>,
-    #[serde(rename = "numberId", borrow)]
     number_id: Option<&'a RawValue>,
+}
+
+/// Of a field that is there twice the last one counts, as in most readers of JSON; and no name of a field, however it is
+/// spelled, spoils those beside it.
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    let field = match text(name).as_deref() {
+                        Some("id") => &mut fields.id,
+                        Some("receivedAt") => &mut fields.received_at,
+                        Some("ingestedAt") => &mut fields.ingested_at,
+                        Some("numberId") => &mut fields.number_id,
+                        _ => continue,
+                    };
+                    *field = Some(value);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A JSON string's text. `None` for anything else, and for escapes that are no characters.
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
 }
 
 impl Page {
@@ -63,8 +105,11 @@ impl Page {
     pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
         let wire: Wire<'_> =
             serde_json::from_slice(body).map_err(|error| Error::Malformed(what_is_wrong(body, &error)))?;
+        if wire.data.len() > MOST_ROWS {
+            return Err(Error::Malformed(format!("it has more than {MOST_ROWS} rows")));
+        }
         let full = wire.data.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let cursor = wire.meta.next_cursor.filter(|cursor| !cursor.is_empty());
+        let cursor = wire.meta.next_cursor.filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
         let more = match (wire.meta.has_more, cursor) {
             (Some(false), _) => More::End,
             (_, Some(cursor)) => More::Cursor(Cursor(cursor.into_owned())),
@@ -81,17 +126,16 @@ impl Page {
 
 /// The row, and whether its time is its own.
 fn read_row(raw: &RawValue) -> (Row, bool) {
-    let fields = serde_json::from_str::<Fields<'_>>(raw.get()).ok();
-    let text = |field: Option<&RawValue>| field.and_then(|value| serde_json::from_str::<String>(value.get()).ok());
-    let time = |field: Option<&RawValue>| text(field).and_then(|text| UnixMs::parse(&text));
-    let id = fields.as_ref().and_then(|fields| text(fields.id)).filter(|id| !id.is_empty());
-    let received = fields.as_ref().and_then(|fields| time(fields.received_at));
+    let fields: Fields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let time = |field: Option<&RawValue>| field.and_then(text).and_then(|text| UnixMs::parse(&text));
+    let id = fields.id.and_then(text).filter(|id| !id.is_empty());
+    let received = time(fields.received_at);
     let row = Row {
         readable: id.is_some(),
         id: id.unwrap_or_else(|| hash_id(raw.get())),
         time: received.unwrap_or_default(),
-        ingested: fields.as_ref().and_then(|fields| time(fields.ingested_at)),
-        number: fields.as_ref().and_then(|fields| text(fields.number_id)),
+        ingested: time(fields.ingested_at),
+        number: fields.number_id.and_then(text),
         raw: raw.get().into(),
     };
     (row, received.is_some())
@@ -193,6 +237,25 @@ mod tests {
     }
 
     #[test]
+    fn of_a_field_that_is_there_twice_the_last_one_counts() {
+        let page = read(
+            r#"{"data":[{"id":"a","id":"b","numberId":"n","numberId":7,"receivedAt":1,"\u0072eceivedAt":"1970-01-01T00:00:09Z"},
+               {"\ud800":"half of a character","id":"c","body":"\udfff"}],"meta":{"hasMore":false}}"#,
+        )
+        .unwrap();
+        let seen: Vec<_> =
+            page.rows.iter().map(|row| (row.id.as_str(), row.readable, row.number.as_deref(), row.time.0)).collect();
+        assert_eq!(seen, [("b", true, None, 9000), ("c", true, None, 9000)]);
+    }
+
+    #[test]
+    fn a_cursor_that_fits_into_no_request_is_none() {
+        let meta = |length| format!(r#"{{"hasMore":true,"nextCursor":"{}"}}"#, "c".repeat(length));
+        assert!(matches!(with_meta(&meta(8192)).unwrap(), More::Cursor(_)));
+        assert_eq!(with_meta(&meta(8193)).unwrap(), More::Lost);
+    }
+
+    #[test]
     fn what_is_not_a_page_is_said_without_quoting() {
         let table = [
             ("", "it is empty"),
@@ -203,6 +266,7 @@ mod tests {
             (r#"{"data":[],"meta":{"hasMore":"yes"}}"#, "a field is missing or of another type at line 1 column 34"),
             (r#"{"data":[],"meta":{"nextCursor":5}}"#, "a field is missing or of another type at line 1 column 33"),
             ("secret", "it is not JSON at line 1 column 1"),
+            (&format!(r#"{{"data":[0{}],"meta":{{}}}}"#, ",1".repeat(10_000)), "it has more than 10000 rows"),
         ];
         for (body, expected) in table {
             assert_eq!(read(body), Err(Error::Malformed(expected.to_owned())), "{body}");

@@ -10,7 +10,7 @@ use super::sinks::no_such_sink;
 use super::state::{fails, look, open};
 use super::words::{count, harmless, span, table};
 use crate::admin::letter_json;
-use crate::domain::UnixMs;
+use crate::domain::{Shown, UnixMs};
 use crate::store::{DeadLetter, Selection, Spool, Verdict};
 use crate::time::Clock;
 
@@ -104,7 +104,7 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     let mut out = std::io::stdout().lock();
     let (mut before, mut written) = ("[\n", Ok(()));
     let shown = look.spool.dead_letters(&selection, |letter| {
-        written = write!(out, "{before}{}", letter_json(&letter));
+        written = write!(out, "{before}{}", Shown::line(&letter_json(&letter)));
         before = ",\n";
         written.is_ok()
     });

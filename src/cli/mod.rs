@@ -5,6 +5,7 @@ mod dead_letters;
 mod exit;
 mod export;
 mod flags;
+mod guard;
 mod init;
 mod output;
 mod relay;
@@ -22,6 +23,7 @@ use flags::{Command, Flags, StateCommand};
 
 /// Parses the command line, runs the command, and says how it ended. Everything for people goes to stderr.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    guard::set_up();
     let flags = match Flags::try_parse_from(arguments) {
         Ok(flags) => flags,
         Err(error) => {

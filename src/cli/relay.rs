@@ -9,6 +9,7 @@ use super::flags::Flags;
 use crate::config::{self, Config, FileId, Sources};
 use crate::daemon::logging::{self, LogGuard};
 use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, StopSignal};
+use crate::domain::Shown;
 use crate::ingest::{Mode, Report, Trouble};
 use crate::store;
 use crate::time::Clock;
@@ -160,7 +161,7 @@ fn stdout_id() -> Option<FileId> {
 /// Before there is a log.
 pub(super) fn complain(exit: Exit, error: &impl std::fmt::Display) -> Exit {
     // Nobody may be listening; the exit code says it as well.
-    drop(writeln!(std::io::stderr(), "joltsms-relay: {error}"));
+    drop(writeln!(std::io::stderr(), "joltsms-relay: {}", Shown::lines(error)));
     exit
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::Shown;
+
 /// A span in its largest unit: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -44,21 +46,9 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// Text from elsewhere for a terminal: what could move the cursor or change how text runs is written as an escape.
+/// Text from elsewhere for a terminal, with what would act on it spelled out.
 pub(super) fn harmless(text: &str) -> String {
-    let escaped = |next: char| match next {
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
-        other => other.is_control(),
-    };
-    let mut harmless = String::with_capacity(text.len());
-    for next in text.chars() {
-        match escaped(next) {
-            // All of them lie in the first plane, so this is an escape of JSON too.
-            true => harmless += &format!("\\u{:04x}", u32::from(next)),
-            false => harmless.push(next),
-        }
-    }
-    harmless
+    Shown::line(text).to_string()
 }
 
 /// Rows under a head, in columns. The first column stands on the left, and so does the last; numbers between them on the
@@ -115,11 +105,6 @@ mod tests {
             assert_eq!(grouped(number), said);
         }
         assert_eq!((count(1, "message"), count(2000, "message")), ("1 message".into(), "2,000 messages".into()));
-    }
-
-    #[test]
-    fn nothing_reaches_the_terminal_that_is_not_text() {
-        assert_eq!(harmless("a\u{1b}[2Jb\rc\u{9b}1m\u{202e}d é"), "a\\u001b[2Jb\\u000dc\\u009b1m\\u202ed é");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::excerpt::{Excerpt, SourceFile};
 use super::written::Origin;
+use crate::domain::Shown;
 
 /// A file with more errors is not a configuration; the rest of them would hide the first.
 const MOST_SHOWN: usize = 100;
@@ -54,7 +55,8 @@ impl Problem {
     fn new(place: Place, message: String, help: Option<String>) -> Self {
         // The readers of the keys keep values out of messages. An API key that somebody put where a name or a path
         // belongs is beyond them, and easily recognised here.
-        Self { place: place.without_keys(), message: without_keys(message), help: help.map(without_keys) }
+        let shown = |text: String| Shown::line(&without_keys(text)).to_string();
+        Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
     }
 }
 
@@ -140,9 +142,9 @@ impl fmt::Display for Warning {
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Line(path, excerpt) => write!(out, "{}:{}: ", path.display(), excerpt.line),
-            Self::File(path) => write!(out, "{}: ", path.display()),
-            Self::Variable(name) => write!(out, "{name}: "),
+            Self::Line(path, excerpt) => write!(out, "{}:{}: ", Shown::line(&path.display()), excerpt.line),
+            Self::File(path) => write!(out, "{}: ", Shown::line(&path.display())),
+            Self::Variable(name) => write!(out, "{}: ", Shown::line(name)),
             Self::Flag(name) => write!(out, "{name}: "),
             Self::Nowhere => Ok(()),
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::private;
 use super::pulse::Pulse;
 use super::run::Daemon;
 use crate::api;
@@ -63,6 +64,7 @@ pub enum BuildError {
 pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Daemon, BuildError> {
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
+    private::close(dir, &["state.", "budget.", "relay."]);
     // At once: what an earlier relay said of itself is not true any more.
     let pulse = Pulse::new(dir, config, &clock);
     let store = Store::open(dir)?;

@@ -6,6 +6,7 @@
 
 mod build;
 pub mod logging;
+mod private;
 mod progress;
 mod pulse;
 mod run;

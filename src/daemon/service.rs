@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::domain::Shown;
+
 /// A loop that did not turn for so long stands still.
 pub(super) const STANDSTILL: Duration = Duration::from_secs(20);
 
@@ -39,7 +41,8 @@ impl Service {
     /// Says how it is going, if that changed, and feeds the watchdog while the slowest loop still turns.
     pub(super) fn pulse(&mut self, status: &str, slowest_turn: Duration) {
         if self.last_status != status {
-            tell(&[NotifyState::Status(status)]);
+            // A line break would begin another assignment.
+            tell(&[NotifyState::Status(&Shown::line(status).to_string())]);
             status.clone_into(&mut self.last_status);
         }
         let stands_still = slowest_turn > STANDSTILL;

@@ -1,7 +1,7 @@
 //! URLs as they may be shown.
 //!
 //! Invariant: no URL of this program is displayed or logged other than through [`RedactedUrl`]. Receivers put passwords
-//! into the user information and tokens into the query; the scheme, host, port, path and the names of the query's
+//! into the user information and tokens into the path and the query; the scheme, host, port and the names of the query's
 //! parameters stay readable, since an operator must see which receiver is meant.
 
 use std::fmt;
@@ -11,13 +11,13 @@ use reqwest::Url;
 /// Stands for whatever is hidden.
 const HIDDEN: &str = "***";
 
-/// Shows a URL without its user information, the values of its query, and its fragment.
+/// Shows a URL without its user information, its path, the values of its query, and its fragment.
 ///
 /// ```
 /// use joltsms_relay::http::RedactedUrl;
 ///
 /// let url = "https://ann:pw@crm.example.com/sms?team=ops".parse().expect("a URL");
-/// assert_eq!(RedactedUrl(&url).to_string(), "https://***@crm.example.com/sms?team=***");
+/// assert_eq!(RedactedUrl(&url).to_string(), "https://***@crm.example.com/***?team=***");
 /// ```
 #[derive(Clone, Copy)]
 pub struct RedactedUrl<'a>(pub &'a Url);
@@ -37,7 +37,7 @@ impl fmt::Display for RedactedUrl<'_> {
         if let Some(port) = url.port() {
             write!(out, ":{port}")?;
         }
-        out.write_str(url.path())?;
+        write!(out, "/{}", if url.path().len() > 1 { HIDDEN } else { "" })?;
         for (index, parameter) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
             out.write_str(if index == 0 { "?" } else { "&" })?;
             // A parameter without `=` may be a bare token: it is a value, not a name.
@@ -67,10 +67,10 @@ mod tests {
     fn hides_what_may_be_secret_and_nothing_else() {
         for (url, shown) in [
             ("https://api.joltsms.com", "https://api.joltsms.com/"),
-            ("http://[::1]:8080/a/b", "http://[::1]:8080/a/b"),
+            ("http://[::1]:8080/a/b", "http://[::1]:8080/***"),
             ("https://u@h/", "https://***@h/"),
             ("https://:p@h/", "https://***@h/"),
-            ("https://u:p@h:444/x?a=s&b=&s&=s#s", "https://***@h:444/x?a=***&b=***&***&=***#***"),
+            ("https://u:p@h:444/x?a=s&b=&s&=s#s", "https://***@h:444/***?a=***&b=***&***&=***#***"),
             ("https://h/?", "https://h/?***"),
             ("user:s", "***"),
         ] {

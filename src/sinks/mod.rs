@@ -4,11 +4,11 @@
 //! What an attempt says for people holds no secret and nothing of the message, receivers' answers included: those may
 //! repeat it.
 
-mod classify;
+pub(crate) mod classify;
 pub mod http;
 pub mod signing;
 pub mod stdout;
-mod webhook_id;
+pub(crate) mod webhook_id;
 
 #[cfg(test)]
 mod tests;

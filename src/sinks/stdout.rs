@@ -3,6 +3,8 @@
 //! Invariants:
 //! - Lines leave whole and in the order in which they were begun, each in one write where the system takes it in one.
 //! - Delivered means that the write returned. A reader that does not read is waited for; nothing is dropped.
+//! - A terminal gets nothing that would act on it: a message is JSON, which can spell every character as `\u001b`.
+//!   Anything but a terminal gets the bytes as they are.
 //! - A line of which only a part left (the disk is full) is completed before anything else is written, so that the stream
 //!   never holds a broken one.
 //! - What an earlier process left torn in a file when it died gets an end first: it is a line of its own, no JSON, and
@@ -12,7 +14,7 @@
 //! waits for its own blocking threads, but not for this one.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,11 +24,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Attempt, Attempting, Outgoing, Sink};
+use crate::domain::Shown;
 
 /// Writes lines to one stream.
 #[derive(Debug)]
 pub struct LineSink {
     lines: Sender<Line>,
+    is_terminal: bool,
 }
 
 #[derive(Debug)]
@@ -50,7 +54,8 @@ impl LineSink {
             );
         }
         // Where nobody can tell, an empty line does less harm than a mixture of two messages.
-        Self::start(stream, unfinished.unwrap_or(true))
+        let is_terminal = stream.is_terminal();
+        Ok(Self { is_terminal, ..Self::start(stream, unfinished.unwrap_or(true))? })
     }
 
     /// Any stream that is not buffered.
@@ -65,7 +70,7 @@ impl LineSink {
         let (lines, inbox) = channel();
         let writer = LineWriter { stream, unfinished, torn: None, completed: Vec::new(), closed: false };
         thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(writer, &inbox))?;
-        Ok(Self { lines })
+        Ok(Self { lines, is_terminal: false })
     }
 }
 
@@ -89,7 +94,7 @@ impl Sink for LineSink {
     }
 
     fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let mut bytes = outgoing.body;
+        let mut bytes = if self.is_terminal { for_terminal(&outgoing.body) } else { outgoing.body };
         bytes.push(b'\n');
         let (done, ended) = oneshot::channel();
         // The queue is as long as the sink's concurrency at most. Nobody receives only if the thread panicked.
@@ -101,6 +106,11 @@ impl Sink for LineSink {
             }
         })
     }
+}
+
+/// What acts is spelled as JSON does: in a message it stands within strings only.
+fn for_terminal(line: &[u8]) -> Vec<u8> {
+    Shown::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
 }
 
 fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {

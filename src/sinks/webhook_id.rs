@@ -7,7 +7,7 @@ const LONGEST: usize = 128;
 
 /// The message's own id. If that is empty, longer than 128 characters, or has others than letters, digits, `_` and `-`
 /// (a `.` would blur the signed text of Standard Webhooks): `msg_` and the SHA-256 of it in hexadecimal.
-pub(super) fn webhook_id(id: &str) -> String {
+pub(crate) fn webhook_id(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if !id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain) {
         return id.to_owned();

@@ -33,7 +33,7 @@ const PLACES: [(&str, &[&str], &str); 14] = [
     ("backoff::backoff", &["time/backoff.rs"], "an unmaintained crate stays in one file"),
     (
         "std::env::var",
-        &["cli/", "config/sources.rs", "daemon/logging.rs", "main.rs"],
+        &["cli/", "config/sources.rs", "daemon/logging/mod.rs", "main.rs"],
         "configuration is passed on as values",
     ),
     ("process::exit", &[], "main returns an exit code"),
@@ -272,8 +272,9 @@ fn modules_for_tests(path: &Path, code: &str) -> Vec<PathBuf> {
         _ => path.with_extension(""),
     };
     let lines: Vec<&str> = code.lines().collect();
-    let pairs = lines.windows(2).filter(|pair| pair[0].trim() == "#[cfg(test)]");
-    pairs.filter_map(|pair| Some(folder.join(pair[1].strip_prefix("mod ")?.strip_suffix(';')?))).collect()
+    let pairs = lines.windows(2).filter(|pair| is_for_tests(pair[0]));
+    let module = |line: &str| Some(line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')?.to_owned());
+    pairs.filter_map(|pair| Some(folder.join(module(pair[1])?))).collect()
 }
 
 /// Comments begin with `//` and take lines of their own, as rustfmt and our style have it.
@@ -281,13 +282,18 @@ fn without_comments(code: &str) -> String {
     code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// Leaves out each item below `#[cfg(test)]`. An item ends with the first line of its own indentation that closes it,
+/// What is compiled for tests only, or for them and the fuzz targets.
+fn is_for_tests(line: &str) -> bool {
+    matches!(line.trim(), "#[cfg(test)]" | "#[cfg(any(test, fuzzing))]")
+}
+
+/// Leaves out each item for tests only. An item ends with the first line of its own indentation that closes it,
 /// as rustfmt writes it.
 fn without_tests(code: &str) -> String {
     let mut kept = String::new();
     let mut lines = code.lines();
     while let Some(line) = lines.next() {
-        if line.trim() != "#[cfg(test)]" {
+        if !is_for_tests(line) {
             kept += line;
             kept.push('\n');
             continue;

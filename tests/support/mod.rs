@@ -10,6 +10,7 @@ pub(crate) mod name_server;
 pub(crate) mod namespace;
 pub(crate) mod needs;
 pub(crate) mod network;
+pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod relay;
 pub(crate) mod scene;

@@ -95,8 +95,8 @@ impl Memory {
         self.asked_in_vain.get_or_insert(now);
     }
 
-    #[cfg(test)]
-    pub(super) fn asked_in_vain(&self) -> Option<UnixMs> {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn asked_in_vain(&self) -> Option<UnixMs> {
         self.asked_in_vain
     }
 

@@ -1,5 +1,7 @@
 //! One page of the feed, with what the store knows of its rows.
 
+use std::collections::HashSet;
+
 use super::rules::{Broken, Rules};
 use crate::domain::{More, Row, Seq, UnixMs};
 
@@ -58,13 +60,10 @@ impl Page {
 
     /// The rows that are not stored, each id once.
     pub(super) fn into_unknown(self) -> Vec<Row> {
-        let mut unknown: Vec<Row> = Vec::with_capacity(self.rows.len());
-        for (row, known) in self.rows {
-            if known.is_none() && !unknown.iter().any(|met| met.id == row.id) {
-                unknown.push(row);
-            }
-        }
-        unknown
+        // A page may be as long as the API likes.
+        let mut met = HashSet::new();
+        let unknown = self.rows.into_iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row);
+        unknown.filter(|row| met.insert(row.id.clone())).collect()
     }
 
     /// Whether all rows are dated after `now`; not true of an empty page.

@@ -161,14 +161,7 @@ impl<F: Feed> Poller<F> {
         if ops.is_empty() {
             return Ok(next);
         }
-        for op in &ops {
-            match op {
-                // Said where they happened, with the reason.
-                StoreOp::Count(Anomaly::UnreadablePage | Anomaly::RefusedCursor) => {}
-                StoreOp::Count(anomaly) => tracing::warn!(anomaly = anomaly.as_str(), "{}", anomaly.sentence()),
-                _ => {}
-            }
-        }
+        say_anomalies(&ops);
         let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));
         self.store.write(move |spool| spool.commit(&ops, now)).await?;
         self.room.stored = true;
@@ -176,5 +169,25 @@ impl<F: Feed> Poller<F> {
             (self.released)();
         }
         Ok(next)
+    }
+}
+
+/// Each kind once, however often a page has it.
+fn say_anomalies(ops: &[StoreOp]) {
+    let mut counts: Vec<(Anomaly, u64)> = Vec::new();
+    for op in ops {
+        let StoreOp::Count(anomaly) = op else { continue };
+        match counts.iter_mut().find(|(met, _)| met == anomaly) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((*anomaly, 1)),
+        }
+    }
+    for (anomaly, count) in counts {
+        let times = (count > 1).then_some(count);
+        match anomaly {
+            // Said where they happened, with the reason.
+            Anomaly::UnreadablePage | Anomaly::RefusedCursor => {}
+            _ => tracing::warn!(anomaly = anomaly.as_str(), times, "{}", anomaly.sentence()),
+        }
     }
 }

@@ -169,7 +169,7 @@ async fn answers_and_their_words() {
         ),
         (
             "302 Found\r\nlocation: https://sso.example.com/login?next=SECRET\r\ncontent-length: 0\r\n\r\n",
-            failed(Some(302), "302 redirect to https://sso.example.com/login?…, not followed"),
+            failed(Some(302), "302 redirect to https://sso.example.com/…?…, not followed"),
         ),
         ("409 Conflict\r\ncontent-length: 0\r\n\r\n", Attempt::Accepted { status: Some(409) }),
         (

@@ -1,0 +1,269 @@
+//! How a line of the log looks.
+//!
+//! Invariants: an event is one line, whatever its values hold. What would act on a terminal or begin another line is
+//! spelled out. No value is longer than 1,000 characters: ids and answers come
+//! from outside, and may have megabytes.
+
+use std::fmt::{self, Debug, Write as _};
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::domain::Shown;
+
+/// In characters.
+const LONGEST_VALUE: usize = 1000;
+
+/// For people: time, level, what happened, and `name=value`.
+pub(super) struct Text {
+    /// Whether the line begins with the time.
+    pub(super) stamp: bool,
+}
+
+/// One object a line.
+pub(super) struct Json;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let (dim, plain) = if writer.has_ansi_escapes() { ("\u{1b}[2m", "\u{1b}[0m") } else { ("", "") };
+        if self.stamp {
+            write!(writer, "{dim}")?;
+            SystemTime.format_time(&mut writer)?;
+            write!(writer, "{plain} ")?;
+        }
+        let level = *event.metadata().level();
+        let color = if writer.has_ansi_escapes() { color(level) } else { "" };
+        write!(writer, "{color}{level:>5}{plain}")?;
+        let said = Said::by(event);
+        if !said.message.is_empty() {
+            write!(writer, " {}", Shown::line(&said.message))?;
+        }
+        for (name, value) in &said.fields {
+            write!(writer, " {dim}{name}={plain}")?;
+            match value {
+                Told::Quoted(text) => write!(writer, "{}", Shown::line(&format_args!("{text:?}")))?,
+                Told::Plain(text) => write!(writer, "{}", Shown::line(text))?,
+                Told::Value(value) => write!(writer, "{value}")?,
+            }
+        }
+        writeln!(writer)
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let said = Said::by(event);
+        write!(writer, "{{\"timestamp\":\"{time}\",\"level\":\"{}\"", event.metadata().level())?;
+        write!(writer, ",\"message\":{}", Shown::line(&Value::from(said.message)))?;
+        for (name, value) in said.fields {
+            let value = match value {
+                Told::Quoted(text) | Told::Plain(text) => Value::from(text),
+                Told::Value(value) => value,
+            };
+            write!(writer, ",\"{name}\":{}", Shown::line(&value))?;
+        }
+        writeln!(writer, "}}")
+    }
+}
+
+fn color(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\u{1b}[31m",
+        Level::WARN => "\u{1b}[33m",
+        Level::INFO => "\u{1b}[32m",
+        Level::DEBUG => "\u{1b}[34m",
+        Level::TRACE => "\u{1b}[35m",
+    }
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Said {
+    message: String,
+    fields: Vec<(&'static str, Told)>,
+}
+
+enum Told {
+    /// A text, which stands in quotes where there is no JSON around it.
+    Quoted(String),
+    /// Anything that shows itself.
+    Plain(String),
+    /// A number, true or false.
+    Value(Value),
+}
+
+impl Said {
+    fn by(event: &Event<'_>) -> Self {
+        let mut said = Self::default();
+        event.record(&mut said);
+        said
+    }
+
+    fn add(&mut self, field: &Field, told: Told) {
+        // Beside what was logged, the bridge to the `log` crate tells where.
+        if !field.name().starts_with("log.") {
+            self.fields.push((field.name(), told));
+        }
+    }
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, Told::Quoted(Cut::of(format_args!("{value}"))));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = Cut::of(format_args!("{value:?}"));
+        if field.name() == "message" { self.message = text } else { self.add(field, Told::Plain(text)) }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, Told::Value(value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, Told::Value(value.into()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, Told::Value(value.into()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, Told::Value(value.into()));
+    }
+}
+
+/// The beginning of a text.
+struct Cut {
+    text: String,
+    left: usize,
+}
+
+impl Cut {
+    fn of(value: fmt::Arguments<'_>) -> String {
+        let mut cut = Self { text: String::new(), left: LONGEST_VALUE };
+        if cut.write_fmt(value).is_err() {
+            cut.text.push('…');
+        }
+        cut.text
+    }
+}
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.char_indices().nth(self.left).map(|(at, _)| at);
+        self.text.push_str(&text[..end.unwrap_or(text.len())]);
+        if end.is_some() {
+            return Err(fmt::Error);
+        }
+        self.left -= text.chars().count();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::domain::acts;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// The same events in text, in text for a terminal, and in JSON.
+    fn lines(events: impl Fn()) -> [String; 3] {
+        let [text, terminal, json] = std::array::from_fn(|_| Lines::default());
+        let layer = || tracing_subscriber::fmt::layer().with_ansi(false);
+        let plain = layer().event_format(Text { stamp: false }).with_writer(text.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(plain), &events);
+        let colored = layer().with_ansi(true).event_format(Text { stamp: true }).with_writer(terminal.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(colored), &events);
+        let objects = layer().event_format(Json).with_writer(json.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(objects), &events);
+        [text, terminal, json].map(|lines| String::from_utf8(lines.0.lock().unwrap().clone()).unwrap())
+    }
+
+    #[test]
+    fn a_line_says_what_happened_and_with_what() {
+        let [text, terminal, json] = lines(|| {
+            tracing::warn!(sink.name = "crm", error = %"it's \"down\"", count = 3, share = 0.5, is_head = true, "the sink fails");
+        });
+        assert_eq!(text, " WARN the sink fails sink.name=\"crm\" error=it's \"down\" count=3 share=0.5 is_head=true\n");
+        assert!(terminal.contains(" \u{1b}[33m WARN\u{1b}[0m the sink fails \u{1b}[2msink.name=\u{1b}[0m\"crm\" "));
+        let read: Value = serde_json::from_str(&json).unwrap();
+        assert!(json.starts_with("{\"timestamp\":\"2") && json.ends_with("}\n"), "{json}");
+        for (name, value) in [
+            ("level", Value::from("WARN")),
+            ("message", "the sink fails".into()),
+            ("sink.name", "crm".into()),
+            ("error", "it's \"down\"".into()),
+            ("count", 3.into()),
+            ("share", 0.5.into()),
+            ("is_head", true.into()),
+        ] {
+            assert_eq!(read[name], value, "{json}");
+        }
+    }
+
+    #[test]
+    fn nothing_acts_and_nothing_is_endless() {
+        let evil = "\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\r\n INFO all is well\u{9b}31m\u{202e}\u{2028}\u{7f}";
+        let long = "é".repeat(5000);
+        let [text, terminal, json] = lines(|| {
+            tracing::error!(id = evil, shown = %evil, debug = ?evil, long, "{evil}{}", long);
+        });
+        for line in [&text, &terminal, &json] {
+            assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+            assert!(line.len() < 5 * 2 * LONGEST_VALUE, "{}", line.len());
+        }
+        for line in [&text, &json] {
+            assert!(!line.trim_end_matches('\n').contains(acts), "{line:?}");
+        }
+        // Of its own there is color, and nothing else.
+        let own = ["\u{1b}[2m", "\u{1b}[0m", "\u{1b}[31m"].iter().fold(terminal, |line, own| line.replace(own, ""));
+        assert!(!own.trim_end_matches('\n').contains(acts), "{own:?}");
+        let read: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["id"], evil, "JSON keeps it, spelled out");
+        assert_eq!(read["long"].as_str().unwrap().chars().count(), LONGEST_VALUE + 1);
+    }
+}

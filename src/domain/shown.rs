@@ -1,0 +1,114 @@
+//! Text from outside, as it may be shown: on a terminal, in a log, in a line of a protocol.
+//!
+//! Whoever sends a message, an answer or a header can write what they like into it: line breaks that begin a line of
+//! their own, escapes that clear or rename a terminal, signs that turn the direction of what follows. None of these may
+//! leave as they came.
+
+use std::fmt::{self, Display, Write};
+
+/// Shows a value with everything spelled out that would do more than stand there, as JSON spells it: `\n`, `\u001b`,
+/// `\u202e`. So a JSON text stays the same JSON: in a valid one such characters only stand within strings.
+///
+/// ```
+/// use joltsms_relay::domain::Shown;
+///
+/// assert_eq!(Shown::line(&"500\r\nINFO all is well\u{1b}[2J").to_string(), r"500\r\nINFO all is well\u001b[2J");
+/// ```
+#[derive(Clone, Copy)]
+pub struct Shown<'a, T: ?Sized> {
+    value: &'a T,
+    keep_lines: bool,
+}
+
+impl<'a, T: Display + ?Sized> Shown<'a, T> {
+    /// On one line.
+    pub fn line(value: &'a T) -> Self {
+        Self { value, keep_lines: false }
+    }
+
+    /// With its own line breaks, where the program itself wrote them.
+    pub fn lines(value: &'a T) -> Self {
+        Self { value, keep_lines: true }
+    }
+}
+
+impl<T: Display + ?Sized> Display for Shown<'_, T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping { out, keep_lines: self.keep_lines }, "{}", self.value)
+    }
+}
+
+/// Spells out on the way.
+struct Escaping<'w, W: ?Sized> {
+    out: &'w mut W,
+    keep_lines: bool,
+}
+
+impl<W: Write + ?Sized> Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut plain = 0;
+        for (at, next) in text.char_indices() {
+            if acts(next) && !(self.keep_lines && next == '\n') {
+                self.out.write_str(&text[plain..at])?;
+                match next {
+                    '\n' => self.out.write_str("\\n")?,
+                    '\r' => self.out.write_str("\\r")?,
+                    '\t' => self.out.write_str("\\t")?,
+                    _ => {
+                        let mut units = [0; 2];
+                        next.encode_utf16(&mut units).iter().try_for_each(|unit| write!(self.out, "\\u{unit:04x}"))?;
+                    }
+                }
+                plain = at + next.len_utf8();
+            }
+        }
+        self.out.write_str(&text[plain..])
+    }
+}
+
+/// Whether a character does more than stand there: controls, line and paragraph separators, directions, and invisible
+/// ones that carry text. Joiners stay, without which some scripts and most emoji fall apart.
+pub fn acts(next: char) -> bool {
+    next.is_control()
+        || matches!(next,
+            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_is_spelled_out() {
+        for (text, line) in [
+            ("plain, é, 漢字, \u{1f469}\u{200d}\u{1f4bb}", "plain, é, 漢字, \u{1f469}\u{200d}\u{1f4bb}"),
+            ("a\nb\r\nc\td", r"a\nb\r\nc\td"),
+            ("\u{1b}]52;c;aGk=\u{7}", r"\u001b]52;c;aGk=\u0007"),
+            ("\u{9b}2J \u{7f}\0", r"\u009b2J \u007f\u0000"),
+            ("\u{202e}gpj.exe\u{2066}", r"\u202egpj.exe\u2066"),
+            ("\u{2028}\u{feff}\u{e0041}", r"\u2028\ufeff\udb40\udc41"),
+        ] {
+            assert_eq!(Shown::line(text).to_string(), line);
+        }
+        assert_eq!(Shown::lines("a\nb\r\nc\u{1b}").to_string(), "a\nb\\r\nc\\u001b");
+    }
+
+    #[test]
+    fn spelled_out_json_is_the_same_json() {
+        let json = "{\"a\u{9b}\":\"\u{202e}\u{e0041}\u{7f} é\"}";
+        let plain = Shown::line(json).to_string();
+        assert_eq!(plain, r#"{"a\u009b":"\u202e\udb40\udc41\u007f é"}"#);
+        let read = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&plain), read(json));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_acts_is_left(text in proptest::prelude::any::<String>()) {
+            let line = Shown::line(&text).to_string();
+            proptest::prop_assert!(!line.contains(acts));
+            proptest::prop_assert_eq!(Shown::line(&line).to_string(), line);
+        }
+    }
+}

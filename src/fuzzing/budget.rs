@@ -1,0 +1,114 @@
+//! The request budget under a server that says what it likes.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::bytes::Bytes;
+use crate::api::budget::{Admission, Demand, Lane, Limits, RateHeaders, Ticket, WINDOW, Window};
+use crate::domain::UnixMs;
+use crate::http::retry_after::CAP;
+use crate::time::{Clock, Instant};
+
+const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
+
+/// Headers as they come: what is believed is within bounds.
+pub fn rate_headers(bytes: &[u8]) {
+    let mut bytes = Bytes::new(bytes);
+    let now = UnixMs(bytes.number());
+    let mut headers = HeaderMap::new();
+    while !bytes.is_empty() {
+        let name = bytes.pick(&NAMES);
+        if let Ok(value) = HeaderValue::from_bytes(bytes.line()) {
+            headers.append(HeaderName::from_static(name), value);
+        }
+    }
+    let read = RateHeaders::read(&headers, now);
+    assert!(read.limit != Some(0), "a limit of nothing");
+    assert!(read.reset.is_none_or(|reset| (Duration::from_secs(1)..=Duration::from_secs(120)).contains(&reset)));
+    assert!(read.retry_after.is_none_or(|wait| wait <= CAP));
+}
+
+/// A request as the test remembers it.
+struct Sent {
+    ticket: Ticket,
+    lane: Lane,
+    answered: Option<Instant>,
+}
+
+/// Requests, answers of any content, and time that passes. Never more requests than the limit within a window after
+/// their answers, silence for as long as it was told to be, and never a wait that has no end.
+pub fn budget(bytes: &[u8]) {
+    let mut bytes = Bytes::new(bytes);
+    let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
+    let head_interval = Duration::from_millis(bytes.pick(&[0, 1, 150, 1000, 60_000]));
+    let mut window = Window::new(Limits { requests, window: WINDOW, head_interval });
+    let mut now = Clock::starting_at(UnixMs(0)).monotonic() + 10 * WINDOW;
+    let mut sent: Vec<Sent> = Vec::new();
+    let mut silent_until = now;
+    for _ in 0..bytes.below(4) {
+        window.remember(Duration::from_secs(u64::from(bytes.byte())), now);
+    }
+    for _ in 0..2000 {
+        if bytes.is_empty() {
+            break;
+        }
+        let lane = bytes.pick(&[Lane::Head, Lane::Walk, Lane::Sweep]);
+        match bytes.below(8) {
+            0 => now += Duration::from_millis(u64::from(bytes.byte())),
+            1 => now += Duration::from_millis(250 * u64::from(bytes.byte())),
+            2..=4 => match window.admit(lane, now) {
+                Admission::Go => {
+                    assert!(now >= silent_until, "spoke when it was told to be silent");
+                    let in_use = |one: &Sent| one.answered.is_none_or(|at| at + WINDOW > now);
+                    let used = sent.iter().filter(|one| in_use(one)).count();
+                    assert!(used < requests as usize, "{} of {requests} requests in a minute", used + 1);
+                    sent.push(Sent { ticket: window.send(lane, now), lane, answered: None });
+                }
+                Admission::WaitUntil(until) => {
+                    assert!(until > now, "a wait that is over");
+                    assert!(until <= now + CAP, "a wait without an end");
+                    // As a timer would.
+                    if bytes.chance(128) {
+                        now = until;
+                    }
+                }
+                Admission::WaitForAnswer => {
+                    assert!(sent.iter().any(|one| one.answered.is_none()), "it waits for an answer to nothing");
+                }
+            },
+            _ => {
+                let under_way: Vec<usize> = (0..sent.len()).filter(|at| sent[*at].answered.is_none()).collect();
+                let Some(place) = under_way.get(usize::from(bytes.byte()) % under_way.len().max(1)) else { continue };
+                let headers = headers(&mut bytes);
+                sent[*place].answered = Some(now);
+                window.answered(sent[*place].ticket, &headers, now);
+                if bytes.chance(32) {
+                    let wait = window.refused(&headers, |times| Duration::from_secs(u64::from(times.min(60))), now);
+                    silent_until = silent_until.max(now + wait);
+                } else {
+                    window.not_refused();
+                }
+                let demand = bytes.pick(&[Demand::Nothing, Demand::Sweeps, Demand::Walks]);
+                let spacing = window.head_spacing(demand, u32::from(bytes.byte()), now);
+                assert!(spacing >= head_interval && spacing <= 600 * WINDOW, "{spacing:?}");
+                assert!(sent.iter().all(|one| one.lane != Lane::Sweep) || window.foreign_total() < u64::MAX);
+            }
+        }
+    }
+}
+
+fn headers(bytes: &mut Bytes<'_>) -> RateHeaders {
+    let mut number = |most: i64| match bytes.below(4) {
+        0 => None,
+        1 => Some(u32::from(bytes.byte())),
+        2 => u32::try_from(most).ok(),
+        _ => u32::try_from(bytes.number().rem_euclid(most + 1)).ok(),
+    };
+    RateHeaders {
+        limit: number(i64::from(u32::MAX)).filter(|limit| *limit > 0),
+        remaining: number(i64::from(u32::MAX)),
+        reset: number(120).map(|seconds| Duration::from_secs(u64::from(seconds.clamp(1, 120)))),
+        retry_after: number(86_400).map(|seconds| Duration::from_secs(u64::from(seconds.min(86_400)))),
+    }
+}

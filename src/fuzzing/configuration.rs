@@ -1,0 +1,80 @@
+//! The configuration: a file and an environment of any content.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use super::bytes::Bytes;
+use crate::config::{Overrides, Sources, load, load_state};
+use crate::secret::Environment;
+
+/// Stands in every value that comes from a reference, and must not be seen.
+const MARKER: &str = "hunter2-7f3a";
+
+/// A directory of this process's own, in memory where there is one.
+fn folder() -> &'static PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let memory = PathBuf::from("/dev/shm");
+        let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let folder = base.join(format!("joltsms-relay-fuzzing-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a directory");
+        folder
+    })
+}
+
+/// Variables up to an empty line, then the file. It is accepted or refused, in words that hold no control characters and
+/// no value that came from a reference.
+pub fn configuration(bytes: &[u8]) {
+    let mut bytes = Bytes::new(bytes);
+    let secret = format!("{}{MARKER}{}", text(bytes.line()), text(bytes.line()));
+    let home = folder().join(format!("{:?}", std::thread::current().id()));
+    let directory = home.join(".config/joltsms-relay");
+    fs::create_dir_all(&directory).expect("a directory");
+    let mut env: Environment = [
+        ("HOME".into(), home.clone().into()),
+        ("CREDENTIALS_DIRECTORY".into(), directory.clone().into()),
+        ("JOLTSMS_API_KEY".into(), "jolt_sk_0123456789abcdef0123456789abcdef".into()),
+        ("X".into(), secret.clone().replace('\0', "").into()),
+    ]
+    .into();
+    fs::write(directory.join("x"), &secret).expect("a file");
+    loop {
+        let line = text(bytes.line());
+        let Some((name, value)) = line.split_once('=') else { break };
+        // What is written out may be shown where it is no secret; another file would be another test.
+        if name.starts_with("JOLTSMS_") && name != "JOLTSMS_RELAY_CONFIG" && !line.contains(MARKER) {
+            env.insert(name.into(), value.into());
+        }
+    }
+    let file = bytes.rest();
+    if file.windows(MARKER.len()).any(|part| part == MARKER.as_bytes()) {
+        return;
+    }
+    fs::write(directory.join("config.toml"), file).expect("a file");
+    let sources = Sources { env, flags: Overrides::default(), etc: home.join("etc") };
+    let said = match load(&sources) {
+        Ok(config) => {
+            assert!(!config.sinks.is_empty() && !config.api.keys.is_empty(), "nothing to relay");
+            let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+            // A host may be shown: an operator must see which receiver is meant.
+            let in_host = |url: &str| url.split('/').nth(2).is_some_and(|host| host.contains(MARKER));
+            let debugged = format!("{:?} {:?}", config.api.keys, config.sinks);
+            assert!(in_host(&secret) || !debugged.contains(MARKER), "{debugged}");
+            warnings.join("\n")
+        }
+        Err(errors) => {
+            assert!(!errors.problems().is_empty(), "refused for nothing");
+            let debugged = format!("{errors:?}");
+            assert!(!debugged.contains(MARKER), "{debugged}");
+            errors.to_string()
+        }
+    };
+    assert!(!said.contains(MARKER), "{said}");
+    assert!(!said.contains(|next: char| next.is_control() && next != '\n'), "{said:?}");
+    drop(load_state(&sources));
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

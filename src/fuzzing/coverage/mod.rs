@@ -1,0 +1,275 @@
+//! Coverage: any sequence of pages, refusals, failures, kills and waits.
+//!
+//! Of a feed that lies only the invariants are asked (see [`Coverage`](crate::domain::Coverage)): numbers are used once,
+//! marks only rise, what is held is held by an open gap, nothing is released twice. Of an honest one, whatever troubles
+//! it has, also that every message arrives in the end, and none that was there before.
+
+mod feed;
+mod store;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::bytes::Bytes;
+use crate::domain::{Cursor, More, Row, Start, UnixMs, WalkId};
+use crate::ingest::coverage::{Next, Now, Page, Rules, Setback, State, Step};
+use feed::{Answer, Asker, Feed};
+use store::Store;
+
+const LOOKBACK: u16 = 30;
+const SWEEP: u64 = 8;
+
+/// Longer inputs say nothing new.
+const STEPS: usize = 600;
+
+/// Runs the steps that the bytes say, then lets all be well for a while, and looks at what became of it.
+pub fn coverage(bytes: &[u8]) {
+    let bytes = &mut Bytes::new(bytes);
+    let mut feed = Feed::new(bytes);
+    let mut relay = Relay::new(bytes);
+    relay.may_repeat = feed.lies;
+    for _ in 0..bytes.below(30) {
+        feed.now = 1000 - i64::from(bytes.byte());
+        feed.add(feed.now, true);
+    }
+    feed.now = 1000;
+    for ahead in 0..bytes.below(16) {
+        feed.add(feed.now + 100_000 + i64::from(ahead), true);
+    }
+    for _ in 0..STEPS {
+        if bytes.is_empty() {
+            break;
+        }
+        step(bytes, &mut feed, &mut relay);
+    }
+    if feed.lies {
+        return;
+    }
+    feed.calm = true;
+    for _ in 0..u64::from(LOOKBACK) + 6 * SWEEP {
+        feed.now += 1;
+        relay.head_poll(&mut feed, bytes, false);
+        for _ in 0..3 {
+            relay.background(&mut feed, bytes, false);
+        }
+    }
+    let idle = (0..2000).any(|_| !relay.background(&mut feed, bytes, false));
+    assert!(idle, "a walk never ends");
+    relay.judge(&feed);
+}
+
+fn step(bytes: &mut Bytes<'_>, feed: &mut Feed, relay: &mut Relay) {
+    match bytes.below(16) {
+        0 => (0..bytes.below(12)).for_each(|_| feed.add(feed.now, true)),
+        1 => {
+            let late = i64::from(bytes.below(LOOKBACK));
+            feed.add(feed.now - late, !bytes.chance(16));
+        }
+        2 => feed.add(feed.now + bytes.pick(&[1, 5, 50, 100_000]), true),
+        3 => feed.vanish(usize::from(bytes.below(9))),
+        4 => feed.now += i64::from(bytes.below(64)),
+        5 => relay.crash(),
+        6 => relay.forget(feed),
+        7..=10 => {
+            feed.now += 1;
+            let killed = bytes.chance(8);
+            relay.head_poll(feed, bytes, killed);
+        }
+        _ => {
+            let killed = bytes.chance(8);
+            relay.background(feed, bytes, killed);
+        }
+    }
+}
+
+struct Relay {
+    rules: Rules,
+    /// The server's clock is off by so much.
+    skew: i64,
+    store: Store,
+    state: State,
+    turn: u64,
+    waits: HashMap<WalkId, i64>,
+    latest: UnixMs,
+    released: HashSet<String>,
+    /// A row that was forgotten may come again with another time.
+    may_repeat: bool,
+    /// The watermark of the first page.
+    begun_at: Option<UnixMs>,
+    /// When that was.
+    begun_tick: i64,
+    /// The newest `ingestedAt` of that page.
+    start_instant: UnixMs,
+    /// What was there before.
+    before: HashSet<String>,
+}
+
+impl Relay {
+    fn new(bytes: &mut Bytes<'_>) -> Self {
+        let ticks = Duration::from_millis;
+        let start = bytes.pick(&[Start::Now, Start::Beginning, Start::Back(ticks(60)), Start::At(UnixMs(900))]);
+        // What was there before is told by the server's clock, which stamps the rows too.
+        let skew = if start == Start::Now { 0 } else { bytes.pick(&[0, -3, 3]) };
+        let rules = Rules {
+            margin: ticks(5),
+            remember_ids: ticks(200),
+            keep_newest: 3,
+            hold_limit: bytes.pick(&[10_000, 8, 25]),
+            idle_pages: 30,
+            patience: ticks(100),
+            ..Rules::new(start, ticks(u64::from(LOOKBACK)), ticks(SWEEP))
+        };
+        Self {
+            rules,
+            skew,
+            store: Store::default(),
+            state: State::default(),
+            turn: 0,
+            waits: HashMap::new(),
+            latest: UnixMs::MIN,
+            released: HashSet::new(),
+            may_repeat: false,
+            begun_at: None,
+            begun_tick: i64::MIN,
+            start_instant: UnixMs::MIN,
+            before: HashSet::new(),
+        }
+    }
+
+    /// All memory is lost.
+    fn crash(&mut self) {
+        self.state = State::load(self.store.coverage(), self.store.held());
+        self.waits.clear();
+    }
+
+    fn now(&mut self, feed: &Feed) -> Now {
+        let now = Now { server: UnixMs(feed.now + self.skew), local: UnixMs(feed.now) };
+        self.latest = self.latest.max(now.server);
+        now
+    }
+
+    fn head_poll(&mut self, feed: &mut Feed, bytes: &mut Bytes<'_>, killed: bool) {
+        let now = self.now(feed);
+        let mut cursor = self.state.head_cursor(&self.rules, now);
+        for _ in 0..100 {
+            let (rows, more) = match feed.ask(bytes, Asker::Head, cursor.as_ref()) {
+                Answer::Page(rows, more) => (rows, more),
+                Answer::Refused => return self.state.head_refused(),
+                Answer::Failed => return,
+            };
+            if killed {
+                return self.crash();
+            }
+            let asked = self.state.memory.asked_in_vain().unwrap_or(UnixMs::MAX);
+            let page = self.page(rows, more);
+            let step = self.state.head_page(&self.rules, page, now);
+            if let (None, Some(coverage)) = (self.begun_at, &self.state.coverage) {
+                self.begun_at = Some(coverage.marks.watermark);
+                self.start_instant = coverage.marks.start_instant;
+                self.begun_tick = feed.now;
+                let there = feed.entries.iter().filter(|entry| !feed.has_ingested || UnixMs(entry.ingested) <= asked);
+                self.before = there.map(feed::Entry::id).collect();
+            }
+            match self.carry_out(step, now) {
+                Next::Follow(next) => cursor = Some(next),
+                Next::FollowWalk(walk) => return self.follow(feed, bytes, walk),
+                Next::Idle | Next::AskAgain | Next::Wait(..) => return,
+            }
+        }
+        panic!("a head poll never ends");
+    }
+
+    fn follow(&mut self, feed: &mut Feed, bytes: &mut Bytes<'_>, walk: WalkId) {
+        for _ in 0..self.rules.head_pages {
+            let Some(open) = self.state.walks().find(|open| open.id == walk) else { return };
+            let cursor = open.cursor.clone();
+            if self.request(feed, bytes, walk, cursor.as_ref(), true) != Next::FollowWalk(walk) {
+                return;
+            }
+        }
+    }
+
+    /// One background request; whether there was anything to do.
+    fn background(&mut self, feed: &mut Feed, bytes: &mut Bytes<'_>, killed: bool) -> bool {
+        self.turn += 1;
+        let ready = |walk: WalkId| feed.calm || self.waits.get(&walk).is_none_or(|until| *until <= feed.now);
+        let Some(walk) = self.state.background_walk(self.turn, ready) else { return false };
+        let (id, cursor) = (walk.id, walk.cursor.clone());
+        if killed {
+            self.crash();
+        } else {
+            self.request(feed, bytes, id, cursor.as_ref(), false);
+        }
+        true
+    }
+
+    fn request(
+        &mut self,
+        feed: &mut Feed,
+        bytes: &mut Bytes<'_>,
+        walk: WalkId,
+        cursor: Option<&Cursor>,
+        at_once: bool,
+    ) -> Next {
+        let now = self.now(feed);
+        let step = match feed.ask(bytes, Asker::Walk(walk), cursor) {
+            Answer::Page(rows, more) => {
+                let page = self.page(rows, more);
+                self.state.walk_page(&self.rules, walk, page, at_once, now)
+            }
+            Answer::Refused => self.state.walk_setback(&self.rules, walk, Setback::Refused, now),
+            Answer::Failed => self.state.walk_setback(&self.rules, walk, Setback::Unreadable, now),
+        };
+        let next = self.carry_out(step, now);
+        if let Next::Wait(walk, failures) = next {
+            assert!(failures > 0, "a wait for nothing");
+            self.waits.insert(walk, feed.now + i64::from(failures.min(8)));
+        }
+        next
+    }
+
+    fn page(&self, rows: Vec<Row>, more: More) -> Page {
+        let known = self.store.known(&rows);
+        Page::new(rows, known, more)
+    }
+
+    fn forget(&mut self, feed: &Feed) {
+        let now = self.now(feed);
+        let step = self.state.raise_watermark(&self.rules, now);
+        self.carry_out(step, now);
+        self.store.forget(UnixMs(feed.now - 3), 3);
+    }
+
+    fn carry_out(&mut self, step: Step, now: Now) -> Next {
+        for id in self.store.commit(&step.ops, now.local) {
+            assert!(self.released.insert(id.clone()) || self.may_repeat, "{id} was released twice");
+        }
+        assert_eq!(self.store.coverage(), self.state.coverage, "memory and disk disagree");
+        if let Some(coverage) = &self.state.coverage {
+            assert!(coverage.marks.frontier <= self.latest, "the frontier passed the server's now");
+        }
+        step.next
+    }
+
+    /// Everything that was wanted arrived, and nothing else.
+    fn judge(&self, feed: &Feed) {
+        let begun_at = self.begun_at.expect("it never began");
+        // A first run that starts at a time reads down to it, where it may be in a list that is out of order.
+        let timed = matches!(self.rules.start, Start::Back(_) | Start::At(_));
+        for entry in &feed.entries {
+            let released = self.released.contains(&entry.id());
+            let wanted = match self.rules.start {
+                Start::Now => !self.before.contains(&entry.id()),
+                Start::Beginning => true,
+                Start::Back(_) | Start::At(_) => entry.time >= begun_at.0,
+            };
+            let there = !entry.gone && entry.readable;
+            let unsure = timed && entry.ingested <= self.begun_tick && feed.is_out_of_order(entry);
+            assert!(released || !wanted || !there || unsure, "lost: {} of {}", entry.id(), entry.time);
+            // A first run that starts now tells by ingestedAt what was there. Of what came late, between the newest row of
+            // its first page and that page, it repeats rather than loses; and all, if there is no ingestedAt.
+            let told = feed.has_ingested && UnixMs(entry.ingested) <= self.start_instant;
+            assert!(!released || wanted || !told, "old: {} of {}", entry.id(), entry.time);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Small readers and writers of text from outside.
+
+use reqwest::{StatusCode, Url};
+
+use super::bytes::Bytes;
+use crate::domain::UnixMs;
+use crate::formats::one_line;
+use crate::http::{date, retry_after as header};
+use crate::sinks::Attempt;
+use crate::sinks::classify::{Head, Statuses, classify};
+use crate::sinks::webhook_id::webhook_id;
+
+/// A `Retry-After`, and the instant that it is relative to: never a longer wait than the cap.
+pub fn retry_after(bytes: &[u8]) {
+    let mut bytes = Bytes::new(bytes);
+    let now = UnixMs(bytes.number());
+    let Ok(text) = std::str::from_utf8(bytes.rest()) else { return };
+    date::parse(text);
+    for now in [now, UnixMs(0), UnixMs::MIN, UnixMs::MAX] {
+        assert!(header::parse(text, now).is_none_or(|wait| wait <= header::CAP), "{text:?}");
+    }
+    // Digits alone are seconds, whatever the date is.
+    if !text.is_empty() && text.len() < 5 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = header::parse(text, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds, Some(text.parse().expect("digits")), "{text}");
+    }
+}
+
+/// A message, an id, and a `Location`: one line, one header, and a few words that hide what may be a key.
+pub fn words(bytes: &[u8]) {
+    let mut bytes = Bytes::new(bytes);
+    let status = StatusCode::from_u16(300 + bytes.below(100)).expect("three digits");
+    let location = String::from_utf8_lossy(bytes.line());
+    let text = String::from_utf8_lossy(bytes.rest());
+
+    let line = one_line(&text);
+    assert!(!line.contains(['\n', '\r']), "{line:?}");
+    if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).ok(), Some(value), "another value: {text:?}");
+        assert_eq!(one_line(&line), line, "not the same the second time");
+    }
+
+    let id = webhook_id(&text);
+    assert!((1..=128).contains(&id.len()), "{id}");
+    assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')), "{id:?}");
+
+    let sent_to = "https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2";
+    let sent_to: Url = sent_to.parse().expect("a URL");
+    let head = Head { status, location: Some(&location), ..Head::default() };
+    let Attempt::Failed { answer, .. } = classify(head, &Statuses::default(), &sent_to, UnixMs(0)) else {
+        panic!("accepted {status}")
+    };
+    assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
+    // What it wrote itself is its own business.
+    for secret in ["hunter2", "KEYOFTHEHOOK"] {
+        assert!(location.to_uppercase().contains(&secret.to_uppercase()) || !answer.contains(secret), "{answer:?}");
+    }
+}
