@@ -78,3 +78,7 @@ fuzz-minimise target:
 # `just measure kills`: also budget, latency, throughput, faults, network, waiting, resting; several at once in order
 measure +names:
     cargo bench --bench measure -- {{ names }}
+
+# What a message costs beside a minimal program; see docs/performance.md
+bench:
+    cargo bench --bench measure -- cost

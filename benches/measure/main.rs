@@ -5,20 +5,25 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails has nothing to say but why")]
 
 mod budget;
+mod cost;
 mod faults;
 mod kills;
 mod latency;
+mod minimal;
 mod network;
+mod prepared;
 mod process;
 mod resting;
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the tests")]
 mod support;
+mod system_calls;
 mod throughput;
 mod waiting;
 
 const USAGE: &str = "\
 cargo bench --bench measure -- NAME...
+  cost        the relay beside a minimal program, with 10 thousand to a million messages stored (10 minutes)
   kills       5,000 messages, SIGKILL at 100 random moments: lost, repeated, read again
   budget      3 minutes at the real limit with a backlog and a restart; beside it, another program on the key
   latency     100 messages on an idle account, twice; live messages during a backfill (4 minutes)
@@ -30,6 +35,9 @@ cargo bench --bench measure -- NAME...
 
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with("--")).collect();
+    if names.first().is_some_and(|name| name == minimal::NAME) {
+        return minimal::run(&names[1..]);
+    }
     if names.is_empty() {
         println!("{USAGE}");
     }
@@ -37,6 +45,7 @@ fn main() {
     for name in names {
         println!("# {name}");
         match name.as_str() {
+            "cost" => runtime.block_on(cost::measure()),
             "kills" => runtime.block_on(kills::measure()),
             "budget" => runtime.block_on(budget::measure()),
             "latency" => runtime.block_on(latency::measure()),

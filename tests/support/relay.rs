@@ -48,7 +48,8 @@ impl Setup {
         Self::by(command, dir).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
     }
 
-    fn by(mut command: Command, dir: &Path) -> Self {
+    /// One that this command starts.
+    pub(crate) fn by(mut command: Command, dir: &Path) -> Self {
         let state = dir.join("state");
         command.env_clear().env("HOME", dir).env("JOLTSMS_RELAY_STATE__DIR", &state).stdin(Stdio::null());
         Self { command, state }

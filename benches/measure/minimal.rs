@@ -1,0 +1,126 @@
+//! The least that could do it: asks for the same pages, makes the same POSTs, and keeps nothing.
+//!
+//! It is the yardstick of [`crate::cost`]: what the relay takes beyond it is the price of not losing anything. It uses
+//! the relay's own clients, so both make the same requests with the same settings, on as many threads. It reads first and
+//! posts then, and of what it reads it looks only at what the next request needs: the cursor, the rows and their ids.
+
+use std::borrow::Cow;
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use joltsms_relay::http::Way;
+use joltsms_relay::http::client::{self, ClientOptions, KEEP_IDLE};
+use joltsms_simulator::Simulator;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The first argument that makes this program the minimal one.
+pub(crate) const NAME: &str = "minimal";
+
+/// Starts it as a process of its own: `count` messages of the simulator to `receiver`. Its processor time can be read
+/// when the receiver has them all; it ends when its stdin is closed.
+pub(crate) fn start(simulator: &Simulator, receiver: &str, count: usize, concurrency: usize) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([NAME, &simulator.url(), &simulator.key(), receiver, &count.to_string(), &concurrency.to_string()])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What [`start`] starts.
+pub(crate) fn run(arguments: &[String]) {
+    let [url, key, receiver, count, concurrency] = arguments else {
+        panic!("{NAME} URL KEY RECEIVER COUNT CONCURRENCY")
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let rows = read(url, key, count.parse().unwrap()).await;
+        post(rows, receiver, concurrency.parse().unwrap()).await;
+    });
+    drop(std::io::stdin().read(&mut [0]));
+}
+
+/// A message: its id, and its text as it came.
+type Row = (String, Vec<u8>);
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    meta: Meta<'a>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(rename = "nextCursor", borrow)]
+    next_cursor: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+}
+
+fn client(gzip: bool) -> Client {
+    let options = ClientOptions {
+        timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(5),
+        keep_idle: KEEP_IDLE,
+        gzip,
+    };
+    client::build(&options, &Way::default()).unwrap()
+}
+
+async fn read(url: &str, key: &str, count: usize) -> Vec<Row> {
+    let client = client(true);
+    let address: Url = format!("{url}/v1/messages?limit=10").parse().unwrap();
+    let mut rows = Vec::with_capacity(count);
+    let mut cursor: Option<String> = None;
+    while rows.len() < count {
+        let mut page = address.clone();
+        if let Some(cursor) = &cursor {
+            page.query_pairs_mut().append_pair("cursor", cursor);
+        }
+        let request =
+            client.get(page).header(ACCEPT, "application/json").header(AUTHORIZATION, format!("Bearer {key}"));
+        let body = request.send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();
+        let Page { data, meta } = serde_json::from_slice(&body).unwrap();
+        for row in data {
+            let named: Named<'_> = serde_json::from_str(row.get()).unwrap();
+            rows.push((named.id.into_owned(), row.get().as_bytes().to_vec()));
+        }
+        cursor = meta.next_cursor.map(Cow::into_owned);
+    }
+    rows.truncate(count);
+    rows
+}
+
+/// Oldest first, so many at once.
+async fn post(rows: Vec<Row>, receiver: &str, concurrency: usize) {
+    let client = client(false);
+    let receiver: Url = receiver.parse().unwrap();
+    let (rows, begun) = (Arc::new(rows), Arc::new(AtomicUsize::new(0)));
+    let worker = || {
+        let (client, receiver, rows, begun) = (client.clone(), receiver.clone(), Arc::clone(&rows), Arc::clone(&begun));
+        async move {
+            while let Some(place) = rows.len().checked_sub(1 + begun.fetch_add(1, Ordering::Relaxed)) {
+                let (id, body) = &rows[place];
+                let request = client.post(receiver.clone()).header(CONTENT_TYPE, "application/json");
+                let response = request.header("webhook-id", id).body(body.clone()).send().await.unwrap();
+                response.error_for_status().unwrap().bytes().await.unwrap();
+            }
+        }
+    };
+    let workers: Vec<_> = (0..concurrency).map(|_| tokio::spawn(worker())).collect();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+}

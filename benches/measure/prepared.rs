@@ -1,0 +1,158 @@
+//! States with many messages in them, as a relay leaves them that has delivered every one.
+//!
+//! They are written through the store's own functions: a relay would need minutes for a million. The real relay then
+//! catches up on each once, and a copy is kept, so that every measurement begins with the same file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use joltsms_relay::domain::{Class, Insert, Marks, Outcome, Row, Seq, Standing, StoreOp, UnixMs, WalkId};
+use joltsms_relay::secret::Secret;
+use joltsms_relay::store::{Settlement, SinkSetup, Spool};
+use joltsms_simulator::{NewMessage, Options, Simulator};
+
+use crate::support::relay::Setup;
+
+/// The newest of the stored messages that the API still shows: more than any sweep reads.
+const SHOWN: usize = 5000;
+
+/// A month of messages, however many they are.
+const LENGTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// So many in one transaction; the relay has ten.
+const AT_ONCE: usize = 1000;
+
+/// A state with `stored` messages, and the relay that goes on with it.
+pub(crate) struct Prepared {
+    /// How many.
+    pub(crate) stored: usize,
+    dir: tempfile::TempDir,
+    setup: Setup,
+}
+
+/// An API that shows the newest messages of every state, and the states.
+pub(crate) async fn prepare(sizes: &[usize], settings: impl Fn(Setup) -> Setup) -> (Simulator, Vec<Prepared>) {
+    let simulator = Simulator::start(Options { numbers: 0, ..Options::default() }).await.unwrap();
+    simulator.handle().set_switches(|switches| switches.limit = 1_000_000_000);
+    let rows = invent(sizes.iter().copied().max().unwrap_or(0)).await;
+    simulator.handle().add_many(rows[rows.len().saturating_sub(SHOWN)..].iter().map(|row| {
+        let message = NewMessage::new().id(&row.id).number(&row.number_id).from(&row.from).body(&row.body);
+        NewMessage { code: row.code.clone(), ..message }.received_at(row.received_at).ingested_at(row.ingested_at)
+    }));
+    let mut states = Vec::new();
+    for &stored in sizes {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("state"), &rows[rows.len() - stored..], &simulator);
+        let once = settings(Setup::new(&simulator, dir.path())).args(&["once"]).output();
+        assert_eq!(once.0, 0, "{}", once.2);
+        let setup = settings(Setup::new(&simulator, dir.path()));
+        let prepared = Prepared { stored, dir, setup };
+        copy(prepared.setup.state(), &prepared.kept());
+        states.push(prepared);
+    }
+    (simulator, states)
+}
+
+impl Prepared {
+    /// The relay on the state as it was prepared.
+    pub(crate) fn fresh(&mut self) -> &mut Setup {
+        fs::remove_dir_all(self.setup.state()).unwrap();
+        copy(&self.kept(), self.setup.state());
+        &mut self.setup
+    }
+
+    /// The relay on the state as it is.
+    pub(crate) fn setup(&mut self) -> &mut Setup {
+        &mut self.setup
+    }
+
+    /// The size of the state file.
+    pub(crate) fn bytes(&self) -> u64 {
+        fs::metadata(self.kept().join("state.db")).unwrap().len()
+    }
+
+    /// Where the state lies, as `state`.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.dir.path().join("kept")
+    }
+}
+
+/// Believable messages of the last month but for the last hour, oldest first.
+async fn invent(count: usize) -> Vec<joltsms_simulator::Row> {
+    let simulator = Simulator::start(Options { numbers: 3, seed: 1, ..Options::default() }).await.unwrap();
+    simulator.handle().add_history(count, LENGTH);
+    let mut rows = simulator.handle().all_rows();
+    simulator.shutdown().await;
+    let hour = SignedDuration::from_hours(1);
+    for row in &mut rows {
+        (row.received_at, row.ingested_at) = (row.received_at - hour, row.ingested_at - hour);
+    }
+    rows
+}
+
+fn milliseconds(at: Timestamp) -> UnixMs {
+    UnixMs(at.as_millisecond())
+}
+
+fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
+    let mut spool = Spool::open(dir).unwrap();
+    let address = format!("{}/v1/messages", simulator.url());
+    spool.remember_account(&address, &Secret::from(simulator.key()).fingerprint()).unwrap();
+    let sink = spool.register_sinks(&[SinkSetup::new("crm")], UnixMs::MAX, UnixMs::MIN).unwrap()[0].id;
+    let (mut next, mut newest) = (1, UnixMs::MIN);
+    let mut begin = vec![StoreOp::Begin { start: "beginning".to_owned() }];
+    for rows in rows.chunks(AT_ONCE) {
+        let mut ops = std::mem::take(&mut begin);
+        let mut released = Vec::new();
+        for row in rows {
+            let seq = Seq(next);
+            next += 1;
+            released.push(seq);
+            let row = Row {
+                id: row.id.clone(),
+                readable: true,
+                time: milliseconds(row.received_at),
+                ingested: Some(milliseconds(row.ingested_at)),
+                number: Some(row.number_id.clone()),
+                raw: row.json.as_str().into(),
+            };
+            ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing: Standing::News, held_by: None })));
+        }
+        ops.push(StoreOp::Release { rows: released.clone(), class: Class::Live });
+        newest = newest.max(milliseconds(rows.iter().map(|row| row.received_at).max().unwrap()));
+        ops.push(StoreOp::Advance(Marks {
+            frontier: newest,
+            watermark: UnixMs::MIN,
+            anchor: newest,
+            start_instant: UnixMs::MIN,
+            next_seq: Seq(next),
+            next_walk: WalkId(1),
+        }));
+        spool.commit(&ops, newest).unwrap();
+        let settled = |seq| {
+            let outcome = Outcome::Delivered { status: Some(200) };
+            Settlement { sink, seq, attempts: 1, first_attempt: newest, outcome, standing: None }
+        };
+        spool.settle(&released.into_iter().map(settled).collect::<Vec<_>>(), newest).unwrap();
+    }
+}
+
+/// All files of a state, on the disk when this returns: nobody's writing is to meet the copy's.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        // What was asked while it was prepared must not count.
+        if entry.file_name() != "budget.ring" {
+            fs::copy(entry.path(), &target).unwrap();
+            fs::File::open(&target).unwrap().sync_all().unwrap();
+        }
+    }
+}
