@@ -96,6 +96,12 @@ pub(super) const CLAIM: &str =
         m.time, m.sum, d.replays, d.number
     FROM delivery AS d JOIN message AS m ON m.seq = d.seq";
 
+// These run all the time. Without the `+`, SQLite plans them anew whenever another value is bound: it compares parameters
+// with the `WHERE` of partial indices, and so takes the plan to depend on them.
+const FRESH: &str = "WHERE d.sink = +?1 AND d.class = +?2 AND d.state = 'fresh' ORDER BY d.release_no";
+const RETRIES: &str = "WHERE d.sink = +?1 AND d.state = 'retry' AND d.due <= +?2 ORDER BY d.due, d.release_no";
+const NEXT_DUE: &str = "SELECT min(due) FROM delivery WHERE sink = +?1 AND state = 'retry' AND due > +?2";
+
 impl Spool {
     /// Deliveries of one queue that were never attempted, in the order of release; `skip` tells which are under way
     /// already. It always looks from the start, so that a row can never be passed over; what is skipped are the few that
@@ -111,9 +117,7 @@ impl Spool {
         skip: impl Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(&format!(
-                "{CLAIM} WHERE d.sink = ?1 AND d.class = ?2 AND d.state = 'fresh' ORDER BY d.release_no"
-            ))?;
+            let mut statement = self.connection.prepare_cached(&format!("{CLAIM} {FRESH}"))?;
             take(statement.query(params![sink.0, class_number(class)])?, chunk, |seq| !skip(seq))
         };
         read().map_err(|error| self.explain(error))
@@ -131,9 +135,7 @@ impl Spool {
         skip: impl Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(&format!(
-                "{CLAIM} WHERE d.sink = ?1 AND d.state = 'retry' AND d.due <= ?2 ORDER BY d.due, d.release_no"
-            ))?;
+            let mut statement = self.connection.prepare_cached(&format!("{CLAIM} {RETRIES}"))?;
             take(statement.query(params![sink.0, now.0])?, chunk, |seq| !skip(seq))
         };
         read().map_err(|error| self.explain(error))
@@ -144,11 +146,8 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::load_coverage`].
     pub fn next_due(&self, sink: SinkId, now: UnixMs) -> Result<Option<UnixMs>, Error> {
-        let read = || {
-            self.connection
-                .prepare_cached("SELECT min(due) FROM delivery WHERE sink = ?1 AND state = 'retry' AND due > ?2")?
-                .query_row([sink.0, now.0], |row| row.get::<_, Option<i64>>(0))
-        };
+        let read =
+            || self.connection.prepare_cached(NEXT_DUE)?.query_row([sink.0, now.0], |row| row.get::<_, Option<i64>>(0));
         read().map(|due| due.map(UnixMs)).map_err(|error| self.explain(error))
     }
 
@@ -239,7 +238,7 @@ impl Spool {
     pub fn waiting(&self, sink: SinkId) -> Result<Waiting, Error> {
         let count = |state: &str| {
             self.connection
-                .prepare_cached(&format!("SELECT count(*) FROM delivery WHERE sink = ?1 AND state = '{state}'"))?
+                .prepare_cached(&format!("SELECT count(*) FROM delivery WHERE sink = +?1 AND state = '{state}'"))?
                 .query_row([sink.0], |row| row.get::<_, i64>(0))
                 .map(i64::unsigned_abs)
         };
@@ -278,4 +277,32 @@ pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
         replays: row.get(10)?,
         number: row.get(11)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn what_runs_all_the_time_is_planned_once_and_answered_from_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        let queries = [
+            (format!("{CLAIM} {FRESH}"), "USING INDEX delivery_fresh (sink=? AND class=?)"),
+            (format!("{CLAIM} {RETRIES}"), "USING INDEX delivery_retry (sink=? AND due<?)"),
+            (NEXT_DUE.to_owned(), "USING COVERING INDEX delivery_retry (sink=? AND due>?)"),
+        ];
+        for (query, index) in queries {
+            let mut statement = spool.connection.prepare(&query).unwrap();
+            for parameter in 1..4 {
+                statement.exists(params![parameter, parameter]).unwrap();
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{query}");
+            let plan = format!("EXPLAIN QUERY PLAN {query}");
+            let plan: String = spool.connection.query_row(&plan, params![1, 1], |row| row.get(3)).unwrap();
+            assert!(plan.contains(index), "{plan}");
+        }
+    }
 }

@@ -71,6 +71,8 @@ pub(super) fn says_damaged(error: &rusqlite::Error) -> bool {
             error,
             rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
+                // A name in the schema that was changed on the disk.
+                | rusqlite::Error::InvalidColumnName(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
         )
 }
