@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::budget::RateHeaders;
 use super::error::{Error, KeyRefusal};
 use super::options::Options;
-use super::page::Page;
+use super::page::{NumberPage, PAGE_ROWS, Page};
 use crate::domain::{Cursor, UnixMs};
 use crate::http::body::{self, BodyError};
 use crate::http::client::{self, BuildError, ClientOptions, KEEP_IDLE};
@@ -20,25 +20,26 @@ const PAGE_CAP: usize = 8 << 20;
 /// Of the body of an error, enough for its code.
 const ERROR_CAP: usize = 64 << 10;
 
-/// Asks the API for messages, with the first of its keys that is accepted.
+/// Asks the API for messages and numbers, with the first of its keys that is accepted.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
     transport: ClientOptions,
     messages: Url,
+    numbers: Url,
     keys: Vec<Secret>,
     current: usize,
 }
 
 /// A request that was over: what the headers said, if there were any, and what came.
 #[derive(Debug)]
-pub struct Response {
+pub struct Response<P = Page> {
     /// The server's clock.
     pub date: Option<UnixMs>,
     /// The rate limit.
     pub rate: RateHeaders,
     /// The page, or why there is none.
-    pub page: Result<Page, Error>,
+    pub page: Result<P, Error>,
 }
 
 impl Client {
@@ -54,11 +55,16 @@ impl Client {
             gzip: true,
         };
         let http = client::build(&transport, &options.way)?;
-        let mut messages = options.url.clone();
-        if let Ok(mut path) = messages.path_segments_mut() {
-            path.pop_if_empty().extend(["v1", "messages"]);
-        }
-        Ok(Self { http, transport, messages, keys: options.keys.clone(), current: 0 })
+        let below = |name| {
+            let mut url = options.url.clone();
+            if let Ok(mut path) = url.path_segments_mut() {
+                path.pop_if_empty().extend(["v1", name]);
+            }
+            url
+        };
+        let (messages, mut numbers) = (below("messages"), below("numbers"));
+        numbers.query_pairs_mut().append_pair("scope", "all");
+        Ok(Self { http, transport, messages, numbers, keys: options.keys.clone(), current: 0 })
     }
 
     /// Where messages are asked for: names the account's API in the state.
@@ -94,7 +100,27 @@ impl Client {
         limit: u32,
         now: UnixMs,
     ) -> impl Future<Output = Response> + Send + 'static {
-        let mut url = self.messages.clone();
+        self.get(&self.messages, cursor, limit, move |body, now| Page::read(body, limit, now), now)
+    }
+
+    /// Asks for the numbers behind `cursor`, or for the first ones; otherwise as [`Client::fetch`].
+    pub fn fetch_numbers(
+        &self,
+        cursor: Option<&Cursor>,
+        now: UnixMs,
+    ) -> impl Future<Output = Response<NumberPage>> + Send + 'static {
+        self.get(&self.numbers, cursor, PAGE_ROWS, |body, _| NumberPage::read(body, PAGE_ROWS), now)
+    }
+
+    fn get<P: 'static>(
+        &self,
+        list: &Url,
+        cursor: Option<&Cursor>,
+        limit: u32,
+        parse: impl FnOnce(&[u8], UnixMs) -> Result<P, Error> + Send + 'static,
+        now: UnixMs,
+    ) -> impl Future<Output = Response<P>> + Send + 'static {
+        let mut url = list.clone();
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("limit", &limit.to_string());
@@ -109,7 +135,7 @@ impl Client {
         let (transport, with_cursor) = (self.transport, cursor.is_some());
         async move {
             match request.send().await {
-                Ok(response) => read(response, &transport, limit, with_cursor, now).await,
+                Ok(response) => read(response, &transport, parse, with_cursor, now).await,
                 Err(error) => Response {
                     date: None,
                     rate: RateHeaders::default(),
@@ -126,13 +152,13 @@ fn bearer(key: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
-async fn read(
+async fn read<P>(
     response: reqwest::Response,
     transport: &ClientOptions,
-    limit: u32,
+    parse: impl FnOnce(&[u8], UnixMs) -> Result<P, Error>,
     with_cursor: bool,
     now: UnixMs,
-) -> Response {
+) -> Response<P> {
     let headers = response.headers();
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let date = text(DATE).and_then(date::parse);
@@ -143,7 +169,7 @@ async fn read(
     let status = response.status();
     let cap = if status.is_success() { PAGE_CAP } else { ERROR_CAP };
     let page = match body::read_capped(response, cap).await {
-        Ok(bytes) if status.is_success() => Page::read(&bytes, limit, now),
+        Ok(bytes) if status.is_success() => parse(&bytes, now),
         Err(BodyError::TooLarge { cap }) if status.is_success() => Err(Error::TooLarge { cap }),
         Err(BodyError::Transport(error)) if status.is_success() => {
             Err(Error::Transport(failure::describe(&error, transport)))

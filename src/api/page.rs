@@ -103,24 +103,69 @@ impl Page {
     /// # Errors
     /// [`Error::Malformed`], which says what is wrong and where, but quotes nothing.
     pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
-        let wire: Wire<'_> =
-            serde_json::from_slice(body).map_err(|error| Error::Malformed(what_is_wrong(body, &error)))?;
-        if wire.data.len() > MOST_ROWS {
-            return Err(Error::Malformed(format!("it has more than {MOST_ROWS} rows")));
-        }
-        let full = wire.data.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let cursor = wire.meta.next_cursor.filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
-        let more = match (wire.meta.has_more, cursor) {
-            (Some(false), _) => More::End,
-            (_, Some(cursor)) => More::Cursor(Cursor(cursor.into_owned())),
-            (Some(true), None) => More::Lost,
-            (None, None) if full => More::Lost,
-            (None, None) => More::End,
-        };
+        let wire = Wire::read(body)?;
         let total = wire.meta.total.and_then(|total| total.get().parse().ok());
+        let more = wire.more(limit);
         let mut rows: Vec<(Row, bool)> = wire.data.into_iter().map(read_row).collect();
         lend_times(&mut rows, fallback);
         Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more, total })
+    }
+}
+
+impl<'a> Wire<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, Error> {
+        let wire: Self = serde_json::from_slice(body).map_err(|error| Error::Malformed(what_is_wrong(body, &error)))?;
+        if wire.data.len() > MOST_ROWS {
+            return Err(Error::Malformed(format!("it has more than {MOST_ROWS} rows")));
+        }
+        Ok(wire)
+    }
+
+    /// What follows a page for which up to `limit` rows were asked.
+    fn more(&self, limit: u32) -> More {
+        let full = self.data.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let cursor = self.meta.next_cursor.as_deref().filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
+        match (self.meta.has_more, cursor) {
+            (Some(false), _) => More::End,
+            (_, Some(cursor)) => More::Cursor(Cursor(cursor.to_owned())),
+            (Some(true), None) => More::Lost,
+            (None, None) if full => More::Lost,
+            (None, None) => More::End,
+        }
+    }
+}
+
+/// A page of numbers (API documentation, "List numbers").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberPage {
+    /// Those with an id, as they came.
+    pub numbers: Vec<Number>,
+    /// What follows.
+    pub more: More,
+}
+
+/// A number that the account has, or had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// The API's id, as messages name it.
+    pub id: String,
+    /// The JSON text of the row, byte for byte.
+    pub raw: Box<str>,
+}
+
+impl NumberPage {
+    /// Reads the body of an answer to a request for up to `limit` numbers.
+    ///
+    /// # Errors
+    /// As for [`Page::read`].
+    pub fn read(body: &[u8], limit: u32) -> Result<Self, Error> {
+        let wire = Wire::read(body)?;
+        let number = |raw: &&RawValue| {
+            let fields = serde_json::from_str::<Fields<'_>>(raw.get()).ok()?;
+            let id = serde_json::from_str::<String>(fields.id?.get()).ok()?;
+            Some(Number { id, raw: raw.get().into() })
+        };
+        Ok(Self { numbers: wire.data.iter().filter_map(number).collect(), more: wire.more(limit) })
     }
 }
 
@@ -253,6 +298,13 @@ mod tests {
         let meta = |length| format!(r#"{{"hasMore":true,"nextCursor":"{}"}}"#, "c".repeat(length));
         assert!(matches!(with_meta(&meta(8192)).unwrap(), More::Cursor(_)));
         assert_eq!(with_meta(&meta(8193)).unwrap(), More::Lost);
+    fn numbers_pass_through_and_those_without_an_id_are_passed_over() {
+        let raw = r#"{"id":"n1", "tags":["prod"],"new":1.10}"#;
+        let body = format!(r#"{{"data":[{raw},{{"id":7}},5],"meta":{{"hasMore":true,"nextCursor":"c"}}}}"#);
+        let page = NumberPage::read(body.as_bytes(), 10).unwrap();
+        assert_eq!(page.numbers, [Number { id: "n1".to_owned(), raw: raw.into() }]);
+        assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())));
+        assert!(NumberPage::read(b"<html>", 10).is_err());
     }
 
     #[test]

@@ -1,0 +1,268 @@
+//! Transactions about numbers: what the API says of them, and deliveries that wait for it.
+//!
+//! Invariant: a delivery is undecided only while what its sink asks of the number is not known. Once a list of all numbers
+//! was read to its end, every number met before it was begun counts as known, as absent if need be.
+
+use std::sync::Arc;
+
+use rusqlite::params;
+
+use super::delivery::SinkId;
+use super::error::Error;
+use super::release::details;
+use super::spool::Spool;
+use crate::domain::filter::{Facts, Verdict};
+use crate::domain::{Seq, UnixMs};
+
+/// The newest number that was met; see [`Spool::end_numbers`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NumberKey(i64);
+
+/// Where deciding goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecided {
+    sink: SinkId,
+    seq: Seq,
+}
+
+/// Which undecided deliveries are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All: what the sinks ask may have changed.
+    All,
+    /// Those whose number is known by now.
+    Known,
+}
+
+/// So many are decided in one transaction, so that nobody waits long for the writer.
+const AT_ONCE: i64 = 500;
+
+impl Spool {
+    /// Writes down what the API says of numbers: id, and the JSON text of its row. Numbers that were not met in a message
+    /// yet count too.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn put_numbers<'a>(
+        &mut self,
+        numbers: impl IntoIterator<Item = (&'a str, &'a str)>,
+        now: UnixMs,
+    ) -> Result<(), Error> {
+        self.transaction(|transaction| {
+            let mut put = transaction.prepare_cached(
+                "INSERT INTO number (id, details, fetched_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET details = excluded.details, fetched_at = excluded.fetched_at",
+            )?;
+            numbers.into_iter().try_for_each(|(id, raw)| put.execute(params![id, raw, now.0]).map(drop))
+        })
+    }
+
+    /// The newest number that was met: before a list of all is begun.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn newest_number(&self) -> Result<NumberKey, Error> {
+        self.connection
+            .prepare_cached("SELECT coalesce(max(key), 0) FROM number")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0).map(NumberKey)))
+            .map_err(|error| self.explain(error))
+    }
+
+    /// A list of all numbers was read to its end: of those up to `newest`, met before it was begun, the ones that it does
+    /// not have are absent. Returns how many.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn end_numbers(&mut self, newest: NumberKey, now: UnixMs) -> Result<usize, Error> {
+        self.transaction(|transaction| {
+            transaction
+                .prepare_cached("UPDATE number SET fetched_at = ?2 WHERE key <= ?1 AND fetched_at IS NULL")?
+                .execute(params![newest.0, now.0])
+        })
+    }
+
+    /// Whether a delivery of a configured sink is undecided.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn has_undecided(&self) -> Result<bool, Error> {
+        self.connection
+            .prepare_cached(
+                "SELECT 1 FROM sink WHERE active = 1
+                 AND EXISTS (SELECT 1 FROM delivery WHERE delivery.sink = sink.id AND state = 'undecided')",
+            )
+            .and_then(|mut statement| statement.exists([]))
+            .map_err(|error| self.explain(error))
+    }
+
+    /// Decides undecided deliveries of the registered sinks, some hundred behind `after`. Returns how many are to be made
+    /// now, and where to go on.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn decide(&mut self, after: Option<Undecided>, which: Which) -> Result<(usize, Option<Undecided>), Error> {
+        let recipients = Arc::clone(&self.recipients);
+        let mut ids: Vec<SinkId> = recipients.iter().map(|recipient| recipient.id).collect();
+        ids.sort_unstable();
+        let Undecided { sink, seq } = after.unwrap_or(Undecided { sink: SinkId(0), seq: Seq(-1) });
+        for id in ids.into_iter().filter(|id| *id >= sink) {
+            let wants = recipients.iter().find(|recipient| recipient.id == id).map(|recipient| recipient.wants.clone());
+            let (Some(wants), from) = (wants, if id == sink { seq } else { Seq(-1) }) else { continue };
+            let found = self.undecided(id, from, which)?;
+            let Some(last) = found.last().map(|(seq, ..)| Seq(*seq)) else { continue };
+            let decided: Vec<(i64, bool)> = found
+                .iter()
+                .filter_map(|(seq, raw, asked, row)| {
+                    let facts = Facts::read(raw, details(*asked, row.as_deref()));
+                    match wants.decide(&facts) {
+                        Verdict::Wanted => Some((*seq, true)),
+                        Verdict::Unwanted(_) => Some((*seq, false)),
+                        Verdict::Unknown(_) => None,
+                    }
+                })
+                .collect();
+            let made = self.decided(id, &decided)?;
+            return Ok((made, Some(Undecided { sink: id, seq: last })));
+        }
+        Ok((0, None))
+    }
+
+    #[expect(clippy::type_complexity, reason = "one row of one query")]
+    fn undecided(
+        &self,
+        sink: SinkId,
+        after: Seq,
+        which: Which,
+    ) -> Result<Vec<(i64, String, bool, Option<String>)>, Error> {
+        let known = match which {
+            Which::All => "",
+            Which::Known => "AND (m.number IS NULL OR n.fetched_at IS NOT NULL)",
+        };
+        let read = || {
+            let mut statement = self.connection.prepare_cached(&format!(
+                "SELECT d.seq, coalesce(m.raw, ''), m.number IS NULL OR n.fetched_at IS NOT NULL, n.details
+                 FROM delivery AS d JOIN message AS m ON m.seq = d.seq LEFT JOIN number AS n ON n.key = m.number
+                 WHERE d.sink = ?1 AND d.state = 'undecided' AND d.seq > ?2 {known} ORDER BY d.seq LIMIT ?3"
+            ))?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            statement.query_map(params![sink.0, after.0, AT_ONCE], row)?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error: rusqlite::Error| self.explain(error))
+    }
+
+    /// Returns how many are wanted.
+    fn decided(&mut self, sink: SinkId, decided: &[(i64, bool)]) -> Result<usize, Error> {
+        if decided.is_empty() {
+            return Ok(0);
+        }
+        self.transaction(|transaction| {
+            let mut wanted = transaction.prepare_cached(
+                "UPDATE delivery SET state = 'fresh' WHERE seq = ?1 AND sink = ?2 AND state = 'undecided'",
+            )?;
+            let mut unwanted = transaction
+                .prepare_cached("DELETE FROM delivery WHERE seq = ?1 AND sink = ?2 AND state = 'undecided'")?;
+            let mut made = 0;
+            for (seq, is_wanted) in decided {
+                if *is_wanted {
+                    made += wanted.execute(params![seq, sink.0])?;
+                } else {
+                    unwanted.execute(params![seq, sink.0])?;
+                }
+            }
+            Ok(made)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::filter::{Clause, Filter, Globs};
+    use crate::domain::{Class, Insert, Row, Standing, StoreOp};
+    use crate::store::{SinkSetup, Wants};
+
+    fn spool(dir: &std::path::Path) -> Spool {
+        let mut spool = Spool::open(dir).unwrap();
+        let globs = Globs::new(["PayPal"]).unwrap();
+        let filter = Filter::any_of(vec![Clause { service: Some(globs), ..Clause::default() }]);
+        let pay = SinkSetup { wants: Wants { filter: Some(filter), needs_details: false }, ..SinkSetup::new("pay") };
+        let told = SinkSetup { wants: Wants { filter: None, needs_details: true }, ..SinkSetup::new("told") };
+        spool.register_sinks(&[SinkSetup::new("all"), pay, told], UnixMs::MAX).unwrap();
+        spool
+    }
+
+    fn release(spool: &mut Spool, seq: i64, number: Option<&str>) {
+        let row = Row {
+            id: format!("m{seq}"),
+            readable: true,
+            time: UnixMs(seq),
+            ingested: None,
+            number: number.map(str::to_owned),
+            raw: "{}".into(),
+        };
+        let insert = Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None };
+        let release = StoreOp::Release { rows: vec![Seq(seq)], class: Class::Live };
+        spool.commit(&[StoreOp::Insert(Box::new(insert)), release], UnixMs(0)).unwrap();
+    }
+
+    /// For each sink and message its state, such as `1 m1 fresh`.
+    fn states(spool: &Spool) -> String {
+        spool
+            .connection
+            .query_row(
+                "SELECT group_concat(sink || ' ' || id || ' ' || state, ', ' ORDER BY sink, delivery.seq)
+                 FROM delivery JOIN message USING (seq)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap()
+    }
+
+    fn decide_all(spool: &mut Spool, which: Which) -> usize {
+        let (mut made, mut after) = spool.decide(None, which).unwrap();
+        while after.is_some() {
+            let (more, next) = spool.decide(after, which).unwrap();
+            (made, after) = (made + more, next);
+        }
+        made
+    }
+
+    #[test]
+    fn what_a_filter_asks_of_a_number_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = spool(dir.path());
+        for (seq, number) in [(1, Some("a")), (2, Some("b")), (3, Some("gone")), (4, None)] {
+            release(&mut spool, seq, number);
+        }
+        assert_eq!(
+            states(&spool),
+            "1 m1 fresh, 1 m2 fresh, 1 m3 fresh, 1 m4 fresh, 2 m1 undecided, 2 m2 undecided, 2 m3 undecided, \
+             3 m1 undecided, 3 m2 undecided, 3 m3 undecided, 3 m4 fresh"
+        );
+        assert!(spool.has_undecided().unwrap());
+        let newest = spool.newest_number().unwrap();
+        assert_eq!(decide_all(&mut spool, Which::All), 0, "nothing more is known");
+        release(&mut spool, 5, Some("later"));
+        spool.put_numbers([("a", r#"{"serviceName":"PayPal"}"#), ("b", "{}"), ("new", "{}")], UnixMs(9)).unwrap();
+        assert_eq!(decide_all(&mut spool, Which::Known), 3);
+        assert_eq!(spool.end_numbers(newest, UnixMs(9)).unwrap(), 1, "only those met before");
+        assert_eq!(decide_all(&mut spool, Which::Known), 1);
+        assert_eq!(
+            states(&spool),
+            "1 m1 fresh, 1 m2 fresh, 1 m3 fresh, 1 m4 fresh, 1 m5 fresh, 2 m1 fresh, 2 m5 undecided, \
+             3 m1 fresh, 3 m2 fresh, 3 m3 fresh, 3 m4 fresh, 3 m5 undecided"
+        );
+        release(&mut spool, 6, Some("a"));
+        assert!(states(&spool).contains("2 m6 fresh"), "known by now");
+    }
+
+    #[test]
+    fn a_filter_that_was_removed_decides_for_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = spool(dir.path());
+        (0..1201).for_each(|seq| release(&mut spool, seq, Some("a")));
+        spool.register_sinks(&["all", "pay", "told"].map(SinkSetup::new), UnixMs::MAX).unwrap();
+        assert_eq!(decide_all(&mut spool, Which::All), 2402);
+        assert!(!spool.has_undecided().unwrap());
+    }
+}
