@@ -12,6 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::environment;
 use super::errors::Report;
 use super::excerpt::SourceFile;
+use super::filter;
 use super::keys::{self, Found, Section};
 use super::nearest::nearest;
 use super::written::{Entry, Member, Origin, Table, Value, Written};
@@ -147,6 +148,9 @@ impl Reader<'_> {
                     }
                     into.entries.insert(key, entry);
                 }
+                Found::Group if filter::may_repeat(&full) && item.get_ref().is_array() => {
+                    self.filters(section, path, &full, item, into);
+                }
                 Found::Group => {
                     if let Some(keys) = self.table(item, &origin, &format!("[{path}.{full}]")) {
                         self.keys(section, path, &full, keys, into);
@@ -185,6 +189,17 @@ impl Reader<'_> {
             Member { name: name.to_owned(), origin, entry }
         };
         names.iter().map(member).collect()
+    }
+
+    /// An array of tables, each with the keys of `group`.
+    fn filters(&mut self, section: Section, path: &str, group: &str, item: &Item<'_>, into: &mut Table) {
+        for item in item.get_ref().as_array().into_iter().flatten() {
+            let origin = Origin::File(item.span());
+            let Some(keys) = self.table(item, &origin, &format!("an element of `{path}.{group}`")) else { continue };
+            let mut element = Table::new(origin);
+            self.keys(section, path, group, keys, &mut element);
+            into.filters.push(element);
+        }
     }
 
     /// A name for a message. Even a name may be the piece of a value: if it could not stand without quotes, or if the

@@ -147,6 +147,18 @@ impl Section {
                 "retry.factor",
                 "retry.max",
                 "retry.give_up_after",
+                "filter.to",
+                "filter.from",
+                "filter.body",
+                "filter.has_code",
+                "filter.service",
+                "filter.tags",
+                "filter.exclude.to",
+                "filter.exclude.from",
+                "filter.exclude.body",
+                "filter.exclude.has_code",
+                "filter.exclude.service",
+                "filter.exclude.tags",
             ],
         }
     }
@@ -154,8 +166,7 @@ impl Section {
     /// The keys of later versions, tables included.
     pub(super) fn later_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Api | Self::Poll | Self::State | Self::Log => &[],
-            Self::Sink => &["filter"],
+            Self::Api | Self::Poll | Self::State | Self::Log | Self::Sink => &[],
         }
     }
 
@@ -239,7 +250,7 @@ mod tests {
         assert_eq!(Section::Sink.find("retry", "max"), Found::Key("retry.max"));
         assert_eq!(Section::Sink.find("retry", "url"), Found::Unknown(None));
         assert_eq!(Section::Sink.find("retry", "mex"), Found::Unknown(Some("max")));
-        assert_eq!(Section::Sink.find("", "filter"), Found::Later);
+        assert_eq!(Section::Sink.find("filter", "exclude"), Found::Group);
         assert_eq!(Section::Sink.find("auth", "basic"), Found::Group);
         assert_eq!(Section::Sink.find("auth.basic", "user"), Found::Key("auth.basic.user"));
         assert_eq!(Section::Sink.find("", "max"), Found::Unknown(None));

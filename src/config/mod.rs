@@ -14,6 +14,7 @@ mod environment;
 mod errors;
 mod excerpt;
 mod file;
+mod filter;
 mod flow;
 mod formats;
 mod http;
@@ -101,6 +102,8 @@ pub enum LogFormat {
 pub struct Sink {
     /// The key of its state.
     pub name: SinkName,
+    /// Which messages it wants.
+    pub wants: store::Wants,
     /// When and how many.
     pub delivery: delivery::Options,
     /// Where.

@@ -47,12 +47,23 @@ impl Text {
     pub(super) fn as_str(&self) -> &str {
         self.value.expose()
     }
+
+    /// Its parts, without the white space around them. Empty ones do not count.
+    pub(super) fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
+        let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| Self { origin: self.origin.clone(), value: Secret::from(part), written_out: self.written_out })
+    }
 }
 
 impl<'r> Reader<'r> {
     /// Reads `table`, which stands at `path`.
     pub(super) fn new(path: String, table: &'r Table, env: &'r Environment, report: &'r mut Report) -> Self {
         Self { path, table, env, report }
+    }
+
+    /// The same for another table at the same place: an element of an array of tables.
+    pub(super) fn of<'s>(&'s mut self, table: &'s Table) -> Reader<'s> {
+        Reader { path: self.path.clone(), table, env: self.env, report: self.report }
     }
 
     /// The name of a key in full.

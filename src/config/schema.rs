@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::filter;
 use super::flow::{ACCEPTABLE, REJECTABLE};
 use super::keys::{HTTP_ONLY, SECRET_HEADERS, SECTIONS, SINKS, Section};
 use super::{EXAMPLE, duration};
@@ -45,6 +46,8 @@ pub(super) enum Shape {
     Secrets,
     /// Headers: names of the user's own, each with a text.
     Headers,
+    /// One text or several.
+    Texts,
 }
 
 /// The shape of each key. A key without one could be anything in the schema; a test sees to it that there is none.
@@ -132,6 +135,18 @@ const SHAPES: [(Section, &[(&str, Shape)]); 5] = [
             ("retry.factor", Shape::Number(1.0, 100.0)),
             ("retry.max", Shape::Duration),
             ("retry.give_up_after", Shape::DurationOr("never")),
+            ("filter.to", Shape::Texts),
+            ("filter.from", Shape::Texts),
+            ("filter.body", Shape::Texts),
+            ("filter.has_code", Shape::Boolean),
+            ("filter.service", Shape::Texts),
+            ("filter.tags", Shape::Texts),
+            ("filter.exclude.to", Shape::Texts),
+            ("filter.exclude.from", Shape::Texts),
+            ("filter.exclude.body", Shape::Texts),
+            ("filter.exclude.has_code", Shape::Boolean),
+            ("filter.exclude.service", Shape::Texts),
+            ("filter.exclude.tags", Shape::Texts),
         ],
     ),
 ];
@@ -182,6 +197,11 @@ fn table(section: Section, path: &str, explained: &Explained) -> Value {
         let value = value(section, key, path, explained);
         insert(&mut own, path, key, value, explained);
     }
+    for (group, inner) in &mut own {
+        if filter::may_repeat(group) {
+            *inner = json!({ "anyOf": [inner, { "type": "array", "items": inner, "minItems": 1 }] });
+        }
+    }
     let mut table = object(explained.text(path));
     table["properties"] = Value::Object(own);
     table
@@ -207,6 +227,8 @@ fn about(group: &str) -> Option<&'static str> {
         "tls" => "Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own.",
         "auth" => "The Authorization header: bearer, or basic with user and password.",
         "basic" => "User and password.",
+        "filter" => "Which messages it gets: all keys must hold, of a list any value.",
+        "exclude" => "What is not wanted although the rest holds.",
         "signing" => "How requests are signed.",
         _ => return None,
     })
@@ -261,6 +283,10 @@ fn described(shape: Shape) -> Value {
         }
         Shape::Statuses(least, most) => {
             json!({ "type": "array", "items": { "type": "integer", "minimum": least, "maximum": most } })
+        }
+        Shape::Texts => {
+            let one = json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/definitions/reference" }] });
+            return json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] });
         }
         Shape::Text => json!({ "type": "string" }),
         Shape::Label => json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::errors::Report;
+use super::filter;
 use super::keys::HTTP_ONLY;
 use super::reader::{LONGEST, Reader};
 use super::resolve::TIMEOUTS;
@@ -11,7 +12,7 @@ use super::sources::Sources;
 use super::written::{Origin, Written};
 use super::{Sink, SinkKind, defaults, duration};
 use crate::domain::SinkName;
-use crate::{delivery, sinks};
+use crate::{delivery, sinks, store};
 
 /// The least wait after a failure: less would be a hot loop.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
@@ -82,10 +83,11 @@ fn refuse_http_keys(reader: &mut Reader<'_>) {
 fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &Arc<str>) -> Option<Sink> {
     let format = reader.format(account, kind == Some(Type::Stdout));
     let retry = retry(reader);
+    let wants = store::Wants { filter: filter::resolve(reader), needs_details: false };
     if kind == Some(Type::Stdout) {
         let delivery = reader.delivery(defaults::SINK_CONCURRENCY, retry);
         let format = format.unwrap_or(defaults::SINK_FORMAT);
-        return Some(Sink { name: name.clone(), delivery, kind: SinkKind::Stdout, format });
+        return Some(Sink { name: name.clone(), wants, delivery, kind: SinkKind::Stdout, format });
     }
     let allow_http = reader.boolean("allow_http", false);
     let concurrency = reader.integer("concurrency", defaults::SINK_CONCURRENCY, 1..=256);
@@ -107,6 +109,7 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &
     let http = sinks::http::Options { url: url?, method, headers, timeout, connect_timeout, way, signing, statuses };
     kind.map(|_| Sink {
         name: name.clone(),
+        wants,
         delivery,
         kind: SinkKind::Http(Box::new(http)),
         format: format.unwrap_or(defaults::SINK_FORMAT),

@@ -40,6 +40,8 @@ pub(super) struct Table {
     pub(super) entries: BTreeMap<&'static str, Entry>,
     /// Keys that were probably meant by a misspelt one, so that they are not called missing, too.
     pub(super) misspelt: BTreeSet<&'static str>,
+    /// The elements of an array of filters, each with its keys in full.
+    pub(super) filters: Vec<Table>,
 }
 
 /// One value and its place.
@@ -100,7 +102,7 @@ impl Written {
 impl Table {
     /// A table without entries.
     pub(super) fn new(origin: Origin) -> Self {
-        Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new() }
+        Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new(), filters: Vec::new() }
     }
 
     /// Writes over what a lower layer has written for one name of a table of the user's own names. Case does not count.

@@ -17,7 +17,7 @@ use crate::ingest::{Mode, Parts, Poller};
 use crate::sinks::Sink;
 use crate::sinks::http::HttpSink;
 use crate::sinks::stdout::LineSink;
-use crate::store::{self, RoleLock, Spool, Store, Wants};
+use crate::store::{self, RoleLock, Spool, Store};
 use crate::time::{Clock, Turns};
 
 /// A one-shot command that has to look once more does not wait as long as a daemon that rests.
@@ -96,6 +96,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         mode: purpose.mode,
         state: config.state.clone(),
         accept_account: purpose.accept_account,
+        numbers: config.sinks.iter().any(|sink| sink.wants.asks_for_numbers()),
         released: Box::new(move || waker.wake()),
         turns: turns.clone(),
         tells_progress: !purpose.shows_progress,
@@ -111,7 +112,7 @@ fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
         };
         Ok(Setup {
             name: sink.name.to_string(),
-            wants: Wants::default(),
+            wants: sink.wants.clone(),
             options: sink.delivery.clone(),
             format: sink.format.clone(),
             sink: target,

@@ -2,16 +2,25 @@
 
 use std::pin::Pin;
 
-use crate::api::{Client, Response};
-use crate::domain::{Cursor, UnixMs};
+use crate::api::budget::RateHeaders;
+use crate::api::{Client, NumberPage, Response};
+use crate::domain::{Cursor, More, UnixMs};
 
 /// A request under way.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// The same for numbers.
+pub(super) type NumberAnswer = Pin<Box<dyn Future<Output = Response<NumberPage>> + Send>>;
 
 /// Where pages come from.
 pub trait Feed: Send {
     /// Asks for up to `limit` rows behind `cursor`, or for the newest.
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer;
+    /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows none has a list that is empty.
+    fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberAnswer {
+        let page = Ok(NumberPage { numbers: Vec::new(), more: More::End });
+        Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
+    }
     /// Which account this is, as far as address and key tell: a URL and a fingerprint.
     fn identity(&self) -> (String, String);
     /// Takes the next key; `false` = that was the last, the first comes again.
@@ -21,6 +30,10 @@ pub trait Feed: Send {
 impl Feed for Client {
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer {
         Box::pin(Client::fetch(self, cursor, limit, now))
+    }
+
+    fn fetch_numbers(&self, cursor: Option<&Cursor>, now: UnixMs) -> NumberAnswer {
+        Box::pin(Client::fetch_numbers(self, cursor, now))
     }
 
     fn identity(&self) -> (String, String) {

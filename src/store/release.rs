@@ -51,6 +51,11 @@ impl Wants {
         self.filter.is_none() && !self.needs_details
     }
 
+    /// Whether details of numbers have to be fetched for it.
+    pub fn asks_for_numbers(&self) -> bool {
+        self.needs_details || self.filter.as_ref().is_some_and(Filter::needs_details)
+    }
+
     pub(super) fn decide(&self, facts: &Facts<'_>) -> Verdict {
         match &self.filter {
             Some(filter) => match filter.decide(facts) {

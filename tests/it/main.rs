@@ -18,6 +18,7 @@ mod dns;
 mod events_table;
 mod exhaustion;
 mod feed_faults;
+mod filters;
 mod flow;
 mod formats;
 mod hostile;

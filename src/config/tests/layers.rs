@@ -33,11 +33,13 @@ fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> 
         (Section::Sink, "order") => ("\"number\"", "number"),
         (Section::Sink, "accept_status" | "reject_status") => ("[425, 409]", "409, 425"),
         (Section::Sink, "enabled") => ("false", "false"),
-        (Section::Api | Section::Sink, "allow_http") => ("true", "true"),
         (Section::Sink, "method") => ("\"PUT\"", "PUT"),
         (Section::Api | Section::Sink, "proxy") => ("\"off\"", "off"),
         (Section::Sink, "auth.bearer" | "auth.basic.user") => ("{ env = \"K\" }", "jolt_sk_2"),
         (_, key) if of_others(key) => return None,
+        (Section::Api | Section::Sink, "allow_http")
+        | (Section::Sink, "filter.has_code" | "filter.exclude.has_code") => ("true", "true"),
+        (Section::Sink, key) if key.starts_with("filter.") => ("\"1800*\"", "1800*"),
         _ => panic!("{section:?} {key}: a key without a test"),
     })
 }

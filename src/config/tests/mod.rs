@@ -2,6 +2,7 @@
 
 mod docs;
 mod example;
+mod filters;
 mod formats;
 mod http;
 mod layers;

@@ -136,7 +136,6 @@ fn each_mistake_in_a_file_has_its_message() {
         ("[state]\nmin_free = \"much\"", 2, "`state.min_free` = \"much\" is not a size"),
         ("[state]\nmin_free = 64", 2, "`state.min_free` must be a size in quotes, such as \"1GiB\", not a number"),
         ("[state]\nkeep_dead = \"never\"", 2, "`state.keep_dead` = \"never\" is not a duration"),
-        (&format!("{http}[sinks.crm.filter]\nto = 1"), 4, "`sinks.crm.filter` is not supported by this version"),
         // Types.
         ("api = 5", 1, "[api] must be a table, not an integer"),
         ("sinks = \"x\"", 1, "[sinks.NAME] must be a table, not a text"),

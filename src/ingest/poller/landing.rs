@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::failure::ONCE_PATIENCE;
 use super::lanes::{Ask, Flight};
 use super::{Ending, Mode, Poller, RETRY, Trouble};
+use crate::api::budget::RateHeaders;
 use crate::api::{self, Error, Response};
 use crate::domain::{Anomaly, StoreOp, UnixMs};
 use crate::ingest::account::{self, Evidence, Verdict};
@@ -39,18 +40,21 @@ impl<F: Feed> Poller<F> {
                 Err(Trouble::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
                 Err(trouble) => Err(trouble),
             },
-            Err(Error::RateLimited) => {
-                let jitter = &self.jitter;
-                let wait = self.budget.window().refused(&rate, |times| RETRY.jittered(times, jitter), now);
-                tracing::warn!(wait_s = wait.as_secs_f64(), "over the API's rate limit; silent until it resets");
-                let gives_up = self.mode == Mode::Once && self.budget.window().refusals() >= ONCE_PATIENCE;
-                Ok(gives_up.then(|| Ending::GaveUp(Error::RateLimited.to_string())))
-            }
+            Err(Error::RateLimited) => Ok(self.rate_limited(&rate, now)),
             // The other lane has seen to it already.
             Err(Error::KeyRefused(_)) if key != self.keys_tried => Ok(None),
             Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
             Err(error) => self.failed(is_head, &ask, limit, error, now).await,
         }
+    }
+
+    /// 429: silence until the reset.
+    pub(super) fn rate_limited(&mut self, rate: &RateHeaders, now: Instant) -> Option<Ending> {
+        let jitter = &self.jitter;
+        let wait = self.budget.window().refused(rate, |times| RETRY.jittered(times, jitter), now);
+        tracing::warn!(wait_s = wait.as_secs_f64(), "over the API's rate limit; silent until it resets");
+        let gives_up = self.mode == Mode::Once && self.budget.window().refusals() >= ONCE_PATIENCE;
+        gives_up.then(|| Ending::GaveUp(Error::RateLimited.to_string()))
     }
 
     pub(super) async fn apply(
@@ -167,6 +171,7 @@ impl<F: Feed> Poller<F> {
         self.room.stored = true;
         if releases {
             (self.released)();
+            self.look_for_undecided().await?;
         }
         Ok(next)
     }

@@ -169,6 +169,9 @@ impl<F: Feed> Poller<F> {
 
     /// What waits behind the head.
     fn demand(&self, now: Instant) -> Demand {
+        if self.verified && self.numbers.due().is_some_and(|due| due <= now) {
+            return if self.numbers_lane() == Lane::Walk { Demand::Walks } else { Demand::Sweeps };
+        }
         match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
             (None, _) | (_, None) => Demand::Nothing,
             (Some((_, Lane::Sweep)), Some((_, Lane::Sweep))) => Demand::Sweeps,

@@ -9,6 +9,7 @@ mod failure;
 mod house;
 mod landing;
 mod lanes;
+mod numbers;
 mod progress;
 mod room;
 #[cfg(test)]
@@ -23,16 +24,18 @@ use tokio::sync::watch;
 use self::failure::ONCE_PATIENCE;
 use self::house::Housekeeping;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
+use self::numbers::NumberFlight;
 use self::progress::Progress;
 use self::room::Room;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
+use super::numbers::Numbers;
 use super::report::{Condition, Report, ServerLimit};
 use super::server_clock::ServerClock;
-use crate::api::Response;
 use crate::api::budget::Budget;
+use crate::api::{NumberPage, Response};
 use crate::domain::{Coverage, WalkId};
-use crate::store::{self, Keep, Store};
+use crate::store::{self, Keep, Store, Which};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
@@ -89,6 +92,8 @@ pub struct Parts<F> {
     pub state: store::Options,
     /// The operator says that another key or address belongs to the account of the state.
     pub accept_account: bool,
+    /// Whether any sink asks for details of numbers.
+    pub numbers: bool,
     /// Called after messages were released. It says nothing else: whoever hears it looks for itself.
     pub released: Box<dyn Fn() + Send>,
     /// Told of every turn of the loop.
@@ -123,6 +128,8 @@ pub struct Poller<F> {
     keys_tried: u64,
     head: HeadLane,
     background: BackgroundLane,
+    numbers: Numbers,
+    number_flight: Option<NumberFlight>,
     housekeeping: Housekeeping,
     room: Room,
     progress: Progress,
@@ -138,7 +145,7 @@ impl<F: Feed> Poller<F> {
     /// A poller on the state in the store, which it loads when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { released, turns, tells_progress, .. } = parts;
+        let Parts { numbers, released, turns, tells_progress, .. } = parts;
         let now = clock.monotonic();
         let seed = clock.wall().0.unsigned_abs();
         let rules = match mode {
@@ -167,6 +174,8 @@ impl<F: Feed> Poller<F> {
             keys_tried: 0,
             head: HeadLane::new(now),
             background: BackgroundLane::default(),
+            numbers: Numbers::new(numbers, now),
+            number_flight: None,
             housekeeping: Housekeeping::new(now),
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
@@ -210,18 +219,25 @@ impl<F: Feed> Poller<F> {
             }
             let wake = match self.stale {
                 Some(again) => again.min(self.clock.monotonic() + AT_LEAST_EVERY),
-                None => self.start_requests(),
+                None => {
+                    let wake = self.start_requests();
+                    self.start_numbers().await?.map_or(wake, |until| wake.min(until))
+                }
             };
             let arrived = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => None,
-                response = flight(&mut self.head.flight) => Some((true, response)),
-                response = flight(&mut self.background.flight) => Some((false, response)),
-                () = tokio::time::sleep_until(wake) => None,
+                _ = stop.wait_for(|stop| *stop) => Arrived::Nothing,
+                response = flight(&mut self.head.flight) => Arrived::Messages { is_head: true, response },
+                response = flight(&mut self.background.flight) => Arrived::Messages { is_head: false, response },
+                response = number_flight(&mut self.number_flight) => Arrived::Numbers(response),
+                () = tokio::time::sleep_until(wake) => Arrived::Nothing,
             };
-            if let Some((is_head, response)) = arrived
-                && let Some(ending) = self.landed(is_head, response).await?
-            {
+            let ending = match arrived {
+                Arrived::Messages { is_head, response } => self.landed(is_head, response).await?,
+                Arrived::Numbers(response) => self.numbers_landed(response).await?,
+                Arrived::Nothing => None,
+            };
+            if let Some(ending) = ending {
                 return Ok(ending);
             }
             if self.clock.monotonic() >= self.housekeeping.due {
@@ -245,6 +261,8 @@ impl<F: Feed> Poller<F> {
             })
             .await?;
         self.state = State::load(coverage, held);
+        // What sinks ask of numbers may have changed since deliveries were left undecided.
+        self.decide(Which::All).await?;
         self.stale = None;
         self.head.next = Ask::Head { cursor: None };
         Ok(())
@@ -253,7 +271,7 @@ impl<F: Feed> Poller<F> {
     fn is_caught_up(&self) -> bool {
         let Some(coverage) = &self.state.coverage else { return false };
         let idle = self.head.flight.is_none() && self.background.flight.is_none();
-        let resting = matches!(self.head.next, Ask::Head { cursor: None });
+        let resting = matches!(self.head.next, Ask::Head { cursor: None }) && !self.numbers.awaited();
         self.stale.is_none()
             && idle
             && resting
@@ -318,6 +336,20 @@ impl<F: Feed> Poller<F> {
             }
             changed
         });
+    }
+}
+
+/// What woke the loop.
+enum Arrived {
+    Messages { is_head: bool, response: Response },
+    Numbers(Response<NumberPage>),
+    Nothing,
+}
+
+async fn number_flight(flight: &mut Option<NumberFlight>) -> Response<NumberPage> {
+    match flight {
+        Some(flight) => (&mut flight.answer).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -95,6 +95,7 @@ impl World {
             mode,
             state: self.options.clone(),
             accept_account: false,
+            numbers: false,
             released: Box::new(|| ()),
             turns: Turns::new(&self.clock),
             tells_progress: true,

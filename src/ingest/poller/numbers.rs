@@ -1,0 +1,136 @@
+//! The third lane: the list of numbers, while a sink asks for details of them.
+
+use super::failure::ONCE_PATIENCE;
+use super::{Ending, Mode, Poller, RETRY, Trouble};
+use crate::api::budget::{Admission, Lane, Ticket};
+use crate::api::{Error, NumberPage, Response};
+use crate::ingest::feed::{Feed, NumberAnswer};
+use crate::ingest::numbers::Turn;
+use crate::store::{self, Which};
+use crate::time::Instant;
+
+/// A request for numbers under way.
+pub(super) struct NumberFlight {
+    ticket: Ticket,
+    pub(super) answer: NumberAnswer,
+}
+
+impl<F: Feed> Poller<F> {
+    /// Sends what may leave now; returns when to look again, if not after an answer.
+    pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, Trouble> {
+        let now = self.clock.monotonic();
+        let Some(due) = self.numbers.due().filter(|_| self.verified && self.number_flight.is_none()) else {
+            return Ok(None);
+        };
+        if due > now {
+            return Ok(Some(due));
+        }
+        let lane = self.numbers_lane();
+        match self.budget.window().admit(lane, now) {
+            Admission::Go => {}
+            Admission::WaitUntil(until) => return Ok(Some(until)),
+            Admission::WaitForAnswer => return Ok(None),
+        }
+        if self.numbers.begins() {
+            match self.store.read(|spool| spool.newest_number()).await {
+                Ok(newest) => self.numbers.begin(newest),
+                Err(error) => return self.numbers_unstored(error, now).map(|()| None),
+            }
+        }
+        let wall = self.clock.wall();
+        let ticket = self.budget.send(lane, now, wall);
+        let answer = self.feed.fetch_numbers(self.numbers.cursor(), wall);
+        self.number_flight = Some(NumberFlight { ticket, answer });
+        Ok(None)
+    }
+
+    /// What waits for a number is as urgent as a gap; refreshing what is known is not.
+    pub(super) fn numbers_lane(&self) -> Lane {
+        if self.numbers.awaited() || self.mode == Mode::Once { Lane::Walk } else { Lane::Sweep }
+    }
+
+    /// A request for numbers is over.
+    pub(super) async fn numbers_landed(&mut self, response: Response<NumberPage>) -> Result<Option<Ending>, Trouble> {
+        let Some(NumberFlight { ticket, .. }) = self.number_flight.take() else { return Ok(None) };
+        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        self.budget.answered(ticket, &response.rate, now, wall);
+        self.watch_foreign();
+        let page = match response.page {
+            Err(Error::RateLimited) => return Ok(self.rate_limited(&response.rate, now)),
+            Err(error) => return Ok(self.numbers_failed(&error.to_string(), now)),
+            Ok(page) => page,
+        };
+        self.budget.window().not_refused();
+        let NumberPage { numbers, more } = page;
+        let stored = self.store.write(move |spool| {
+            spool.put_numbers(numbers.iter().map(|number| (number.id.as_str(), &*number.raw)), wall)
+        });
+        if let Err(error) = stored.await {
+            return self.numbers_unstored(error, now).map(|()| None);
+        }
+        let failed_before = self.numbers.failures();
+        match self.numbers.page(more, now) {
+            Turn::On => {}
+            Turn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
+            Turn::Complete(newest) => {
+                if failed_before > 0 {
+                    tracing::info!(failures = failed_before, "the list of numbers can be read again");
+                }
+                if let Err(error) = self.store.write(move |spool| spool.end_numbers(newest, wall)).await {
+                    return self.numbers_unstored(error, now).map(|()| None);
+                }
+            }
+        }
+        match self.decide(Which::Known).await {
+            Ok(()) => Ok(None),
+            Err(error) => self.numbers_unstored(error, now).map(|()| None),
+        }
+    }
+
+    /// Decides what can be decided now, and takes note of what cannot.
+    pub(super) async fn decide(&mut self, which: Which) -> Result<(), store::Error> {
+        let mut after = None;
+        loop {
+            let (made, next) = self.store.write(move |spool| spool.decide(after, which)).await?;
+            if made > 0 {
+                (self.released)();
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.look_for_undecided().await
+    }
+
+    /// Takes note of whether a delivery waits for a number.
+    pub(super) async fn look_for_undecided(&mut self) -> Result<(), store::Error> {
+        if self.numbers.asked_for() {
+            let awaited = self.store.read(|spool| spool.has_undecided()).await?;
+            self.numbers.note_awaited(awaited, self.clock.monotonic());
+        }
+        Ok(())
+    }
+
+    fn numbers_failed(&mut self, why: &str, now: Instant) -> Option<Ending> {
+        if self.numbers.failures() == 0 {
+            tracing::warn!(
+                error = why,
+                "the list of numbers cannot be read; messages whose filter asks for details of their number wait"
+            );
+        }
+        let jitter = &self.jitter;
+        self.numbers.failed(|failures| RETRY.jittered(failures, jitter), now);
+        let gives_up = self.mode == Mode::Once && self.numbers.awaited() && self.numbers.failures() >= ONCE_PATIENCE;
+        gives_up.then(|| Ending::GaveUp(format!("the list of numbers cannot be read: {why}")))
+    }
+
+    /// The disk did not take it.
+    fn numbers_unstored(&mut self, error: store::Error, now: Instant) -> Result<(), Trouble> {
+        if !error.is_passing() {
+            return Err(error.into());
+        }
+        self.numbers_failed(&error.to_string(), now);
+        Ok(())
+    }
+}
