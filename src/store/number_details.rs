@@ -187,7 +187,7 @@ mod tests {
         let filter = Filter::any_of(vec![Clause { service: Some(globs), ..Clause::default() }]);
         let pay = SinkSetup { wants: Wants { filter: Some(filter), needs_details: false }, ..SinkSetup::new("pay") };
         let told = SinkSetup { wants: Wants { filter: None, needs_details: true }, ..SinkSetup::new("told") };
-        spool.register_sinks(&[SinkSetup::new("all"), pay, told], UnixMs::MAX).unwrap();
+        spool.register_sinks(&[SinkSetup::new("all"), pay, told], UnixMs::MAX, UnixMs(0)).unwrap();
         spool
     }
 
@@ -261,7 +261,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = spool(dir.path());
         (0..1201).for_each(|seq| release(&mut spool, seq, Some("a")));
-        spool.register_sinks(&["all", "pay", "told"].map(SinkSetup::new), UnixMs::MAX).unwrap();
+        spool.register_sinks(&["all", "pay", "told"].map(SinkSetup::new), UnixMs::MAX, UnixMs(0)).unwrap();
         assert_eq!(decide_all(&mut spool, Which::All), 2402);
         assert!(!spool.has_undecided().unwrap());
     }

@@ -130,6 +130,7 @@ async fn the_state_does_not_grow() {
             min_free: 0,
         },
         accept_account: false,
+        numbers: false,
         released: Box::new(move || waker.wake()),
         turns: Turns::new(&clock),
         tells_progress: false,
