@@ -298,6 +298,9 @@ mod tests {
         let meta = |length| format!(r#"{{"hasMore":true,"nextCursor":"{}"}}"#, "c".repeat(length));
         assert!(matches!(with_meta(&meta(8192)).unwrap(), More::Cursor(_)));
         assert_eq!(with_meta(&meta(8193)).unwrap(), More::Lost);
+    }
+
+    #[test]
     fn numbers_pass_through_and_those_without_an_id_are_passed_over() {
         let raw = r#"{"id":"n1", "tags":["prod"],"new":1.10}"#;
         let body = format!(r#"{{"data":[{raw},{{"id":7}},5],"meta":{{"hasMore":true,"nextCursor":"c"}}}}"#);
