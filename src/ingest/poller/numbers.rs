@@ -6,7 +6,7 @@ use crate::api::budget::{Admission, Lane, Ticket};
 use crate::api::{Error, NumberPage, Response};
 use crate::ingest::feed::{Feed, NumberAnswer};
 use crate::ingest::numbers::Turn;
-use crate::store::{self, Which};
+use crate::store::{self, Spool, Which};
 use crate::time::Instant;
 
 /// A request for numbers under way.
@@ -32,7 +32,7 @@ impl<F: Feed> Poller<F> {
             Admission::WaitForAnswer => return Ok(None),
         }
         if self.numbers.begins() {
-            match self.store.read(|spool| spool.newest_number()).await {
+            match self.store.read(Spool::newest_number).await {
                 Ok(newest) => self.numbers.begin(newest),
                 Err(error) => return self.numbers_unstored(error, now).map(|()| None),
             }
@@ -106,7 +106,7 @@ impl<F: Feed> Poller<F> {
     /// Takes note of whether a delivery waits for a number.
     pub(super) async fn look_for_undecided(&mut self) -> Result<(), store::Error> {
         if self.numbers.asked_for() {
-            let awaited = self.store.read(|spool| spool.has_undecided()).await?;
+            let awaited = self.store.read(Spool::has_undecided).await?;
             self.numbers.note_awaited(awaited, self.clock.monotonic());
         }
         Ok(())
