@@ -47,9 +47,9 @@ fn draw(bar: &ProgressBar, catch_up: &CatchUp) {
     let template = match catch_up.pages_left {
         Some(left) => {
             bar.set_length(catch_up.pages_read.saturating_add(left));
-            "{bar:30} {msg}"
+            "{bar:20} {wide_msg}"
         }
-        None => "{spinner} {msg}",
+        None => "{spinner} {wide_msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
@@ -59,11 +59,11 @@ fn draw(bar: &ProgressBar, catch_up: &CatchUp) {
     bar.tick();
 }
 
-/// `1,240 older messages read, about 320 pages left, 3 minutes, back to 2026-11-25T08:00:00.000Z`
+/// `1240 older messages, 320 pages to go, 3 minutes, back to 2026-11-25T08:00:00.000Z`; cut off where the terminal ends.
 fn words(catch_up: &CatchUp) -> String {
-    let mut words = format!("{} older messages read", catch_up.messages_read);
+    let mut words = format!("{} older messages", catch_up.messages_read);
     if let Some(pages) = catch_up.pages_left {
-        words += &format!(", about {pages} pages left");
+        words += &format!(", {pages} pages to go");
     }
     if let Some(left) = catch_up.time_left() {
         words += &format!(", {}", HumanDuration(Duration::from_secs(left.as_secs())));
@@ -116,10 +116,10 @@ mod tests {
         let words_of = |catch_up: &CatchUp| words(catch_up);
         assert_eq!(
             words_of(&known),
-            "1240 older messages read, about 320 pages left, 5 minutes, back to 1970-01-01T00:00:00.000Z"
+            "1240 older messages, 320 pages to go, 5 minutes, back to 1970-01-01T00:00:00.000Z"
         );
         let unknown = CatchUp { pages_left: None, ..known };
-        assert_eq!(words_of(&unknown), "1240 older messages read, back to 1970-01-01T00:00:00.000Z");
+        assert_eq!(words_of(&unknown), "1240 older messages, back to 1970-01-01T00:00:00.000Z");
     }
 
     #[test]

@@ -23,15 +23,18 @@ impl Unread {
     /// Rows that a walk still has to read; `None` if nothing tells.
     ///
     /// A sweep reads what is known. A gap reads into the unknown: it is as dense there as just above, which is right for
-    /// even traffic and corrects itself on the way. One that goes down to the feed's end takes the API's word.
+    /// even traffic and corrects itself on the way, but never more than there can be by the API's word. One that goes down
+    /// to the feed's end takes that word.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
+        // Where more was stored than there is, what was stored is gone from the list in part.
+        let at_most = of_the_rest.filter(|rest| *rest > 0).or(self.total).unwrap_or(u64::MAX);
         let unknown = match walk.kind {
             WalkKind::Sweep => return Some(self.known),
             _ if walk.floor == UnixMs::MIN => of_the_rest?,
             _ => {
                 let span = walk.lowest.since(walk.floor);
-                self.by_density(span).or(of_the_rest)?
+                self.by_density(span).map(|rows| rows.min(at_most)).or(of_the_rest)?
             }
         };
         Some(unknown.saturating_add(self.known))
@@ -108,6 +111,13 @@ mod tests {
                 Unread { sample_rows: 9, ..total },
                 walk(GAP, UnixMs(0), 9_000),
                 Some(700),
+            ),
+            ("no more than there is", Unread { total: Some(900), ..even }, walk(GAP, UnixMs(0), 3_600_000), Some(900)),
+            (
+                "no more than there is beside what is known",
+                Unread { total: Some(900), stored: 300, ..even },
+                walk(GAP, UnixMs(0), 3_600_000),
+                Some(600),
             ),
             (
                 "as much as there can be",

@@ -96,8 +96,8 @@ impl Spool {
         })
     }
 
-    /// Ends the pause of a sink. The pause does not count for what has failed before, and it is due at once. Returns how
-    /// it was paused; `None`: it was not, and nothing was changed.
+    /// Ends the pause of a sink. The pause does not count for what has failed before. Returns how it was paused; `None`:
+    /// it was not, and nothing was changed.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -179,7 +179,7 @@ pub(super) fn resume(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -
     transaction
         .prepare_cached(
             "UPDATE delivery
-             SET paused_ms = paused_ms + max(0, ?2 - max(?3, coalesce(first_attempt, ?2))), due = min(due, ?2)
+             SET paused_ms = paused_ms + max(0, ?2 - max(?3, coalesce(first_attempt, ?2)))
              WHERE sink = ?1 AND state = 'retry'",
         )?
         .execute(params![sink.0, now.0, pause.since.0])?;

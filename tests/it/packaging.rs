@@ -203,7 +203,13 @@ fn the_image_runs_without_root_on_a_volume_that_it_owns() {
         ("JOLTSMS_RELAY_SINKS__CRM__TYPE", "http"),
         ("JOLTSMS_RELAY_SINKS__CRM__URL", "https://crm.example.com/hooks/sms"),
     ]);
+    let check = argument("HEALTHCHECK").rsplit(" CMD ").next().unwrap();
+    let check: Vec<String> = serde_json::from_str(check).unwrap();
+    assert_eq!(check[0], "joltsms-relay");
     let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("state").display().to_string();
+    let unhealthy = relay(dir.path(), &[("JOLTSMS_RELAY_STATE__DIR", &empty)]).args(&check[1..]).output().unwrap();
+    assert_eq!(unhealthy.status.code(), Some(1), "it is a command that there is, and nothing runs");
     let said = expect_success(relay(dir.path(), &settings).arg("check"));
     let state = said.lines().find_map(|line| line.strip_prefix("state")).unwrap();
     assert_eq!(state.trim(), volume);

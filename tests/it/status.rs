@@ -249,6 +249,24 @@ fn a_catch_up_and_how_much_is_left_of_it() {
 }
 
 #[test]
+fn a_long_catch_up_is_told_in_the_log() {
+    let scene = Scene::new();
+    scene.add_past(900);
+    let slow = scene.handle().add_fault(Rule::always(Effect::Latency(Duration::from_millis(250))).cursor(true));
+    let relay = scene.setup_from_beginning().start();
+    relay.wait_for_log("INFO reading older messages messages_read=");
+    let log = relay.log();
+    let line = log.lines().find(|line| line.contains("reading older messages")).unwrap();
+    for field in ["pages_left=", "pages_per_minute=", "left_s=", "back_to="] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
+    scene.handle().remove_fault(slow);
+    relay.ids(900);
+    relay.wait_for_log("INFO older messages were read to the end messages=");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
 fn the_watch_goes_on_until_nobody_looks_any_more() {
     let scene = Scene::new();
     let relay = scene.setup().start();

@@ -6,7 +6,7 @@
 use super::Supervisor;
 use crate::delivery::standing::{Moment, Standing};
 use crate::delivery::status::Held;
-use crate::domain::PauseReason;
+use crate::domain::{PauseReason, UnixMs};
 use crate::store::{self, Pause};
 
 impl Supervisor {
@@ -82,6 +82,8 @@ impl Supervisor {
         let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };
         *self.standing.lock() = Standing::restored(store::SinkStanding::default(), now);
         self.failing_from = None;
+        // What has failed is due now, a portion at a time.
+        self.bringing_forward = Some(UnixMs::MIN);
         self.queues.give_back();
         self.queues.look_everywhere();
         tracing::info!(sink.name = self.identity.name, "the sink was resumed: its messages are sent");
