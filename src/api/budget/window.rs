@@ -322,6 +322,12 @@ impl Window {
         self.server.map_or(0, |server| server.foreign).max(self.previous_foreign)
     }
 
+    /// How many requests of each window are left for what is read behind the head.
+    pub fn background(&self) -> usize {
+        let allowed = self.allowed();
+        allowed - self.head_share(allowed)
+    }
+
     /// What the server's headers say of its current window: the limit, what is left, and for how long.
     pub fn server(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
         let server = self.server.filter(|server| server.ends > now)?;

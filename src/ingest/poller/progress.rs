@@ -92,8 +92,10 @@ impl<F: Feed> Poller<F> {
             return;
         }
         let pages_left = self.pages_left(walks.clone()).await;
+        // It begins with what was left of the last minute, and cannot go on like that.
+        let at_most = u32::try_from(self.budget.window().background()).map_or(f64::MAX, f64::from);
         let under_way = self.progress.under_way.get_or_insert_with(|| UnderWay::begun(now));
-        under_way.note(now, walks.len(), pages_left, reached);
+        under_way.note(now, walks.len(), pages_left, reached, at_most);
         if self.progress.tells && under_way.shown.is_long() && now >= under_way.told + SAY {
             under_way.told = now;
             under_way.was_told = true;
@@ -130,14 +132,14 @@ impl UnderWay {
         Self { began: now, measured: now, told: now, was_told: false, pages: 0, messages: 0, samples, shown }
     }
 
-    fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs) {
+    fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, at_most: f64) {
         self.measured = now;
         self.shown = CatchUp {
             walks,
             pages_read: self.pages,
             messages_read: self.messages,
             pages_left,
-            pages_per_minute: pace(&self.samples, now, self.pages),
+            pages_per_minute: pace(&self.samples, now, self.pages).min(at_most),
             reached,
         };
         self.samples.push_back((now, self.pages));
@@ -170,12 +172,12 @@ mod tests {
         let start = Clock::starting_at(UnixMs(0)).monotonic();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut under_way = UnderWay::begun(start);
-        under_way.note(at(1), 1, Some(900), UnixMs(5));
+        under_way.note(at(1), 1, Some(900), UnixMs(5), f64::MAX);
         assert_eq!(under_way.shown.pages_per_minute, 0.0, "nobody knows yet");
         assert_eq!(under_way.shown.time_left(), None);
         for second in 2..=60 {
             under_way.pages += 1;
-            under_way.note(at(second), 1, Some(900 - second), UnixMs(5));
+            under_way.note(at(second), 1, Some(900 - second), UnixMs(5), f64::MAX);
         }
         assert!((55.0..=60.0).contains(&under_way.shown.pages_per_minute), "{:?}", under_way.shown);
         let left = under_way.shown.time_left().unwrap();
@@ -183,10 +185,13 @@ mod tests {
         // It becomes slower, and after a minute only that counts.
         for second in 61..=200 {
             under_way.pages += u64::from(second % 10 == 0);
-            under_way.note(at(second), 1, Some(500), UnixMs(5));
+            under_way.note(at(second), 1, Some(500), UnixMs(5), f64::MAX);
         }
         assert!((5.0..=7.0).contains(&under_way.shown.pages_per_minute), "{:?}", under_way.shown);
         assert!(under_way.samples.len() < 70, "{}", under_way.samples.len());
+        under_way.pages += 1000;
+        under_way.note(at(201), 1, Some(500), UnixMs(5), 60.0);
+        assert_eq!(under_way.shown.time_left(), Some(Duration::from_secs(500)), "no quicker than the budget allows");
     }
 
     #[test]
