@@ -47,7 +47,7 @@ enum Meaning<'v> {
     Key { section: Section, sink: Option<&'v str>, key: &'static str, file: bool },
     /// One header of a sink, and whether the value is the path of a file. The name as the variable has it.
     Header { sink: &'v str, name: &'v str, file: bool },
-    /// A key of a later version, for people.
+    /// A section of a later version, for people.
     Later(String),
     /// Nothing that this program knows.
     Unknown,
@@ -150,8 +150,7 @@ fn meaning(rest: &str) -> Meaning<'_> {
                 return Meaning::Key { section, sink: None, key, file };
             }
         }
-        let later = section.later_keys().iter().find(|key| begins_with(key_name, &variable(key)));
-        return later.map_or(Meaning::Unknown, |key| Meaning::Later(format!("`{name}.{key}`")));
+        return Meaning::Unknown;
     }
     let later = keys::LATER_SECTIONS.iter().find(|name| section_name == name.to_ascii_uppercase());
     later.map_or(Meaning::Unknown, |name| Meaning::Later(format!("[{name}]")))
@@ -173,9 +172,6 @@ fn meaning_for_sink(rest: &str) -> Meaning<'_> {
                 return Meaning::Key { section: Section::Sink, sink: Some(sink), key, file };
             }
         }
-        if let Some(key) = Section::Sink.later_keys().iter().find(|key| begins_with(key_name, &variable(key))) {
-            return Meaning::Later(format!("`sinks.{}.{key}`", sink.to_ascii_lowercase()));
-        }
     }
     Meaning::Unknown
 }
@@ -186,10 +182,6 @@ fn value_or_file(name: &str, key: &str) -> Option<bool> {
         FILE_SUFFIX => Some(true),
         _ => None,
     }
-}
-
-fn begins_with(name: &str, key: &str) -> bool {
-    name.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
 }
 
 fn table<'w>(

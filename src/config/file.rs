@@ -156,7 +156,6 @@ impl Reader<'_> {
                         self.keys(section, path, &full, keys, into);
                     }
                 }
-                Found::Later => self.report.error(&origin, not_yet(&format!("`{path}.{full}`")), None),
                 Found::Unknown(meant) => {
                     let name_shown = self.shown(name, meant.is_some(), &origin);
                     let table = if group.is_empty() { path.to_owned() } else { format!("{path}.{group}") };

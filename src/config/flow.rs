@@ -28,7 +28,7 @@ impl Reader<'_> {
             concurrency,
             retry,
             requests_per_minute: self.integer("requests_per_minute", 0, 0..=1_000_000),
-            order: self.choice("order", &ORDERS, &[]).unwrap_or_default(),
+            order: self.choice("order", &ORDERS).unwrap_or_default(),
             max_age: self.duration_or("max_age", "forever", None, LEAST_AGE..=LONGEST),
             enabled: self.boolean("enabled", true),
             start: self.start("start", defaults::SINK_START),

@@ -38,7 +38,7 @@ impl Reader<'_> {
     /// The format of a sink, or nothing if it is not written or wrong. `as_line`: the sink is a stream of lines.
     pub(super) fn format(&mut self, account: &Arc<str>, as_line: bool) -> Option<Format> {
         let is_written = self.table().entries.contains_key("format");
-        let name = self.choice("format", &NAMES, &[]);
+        let name = self.choice("format", &NAMES);
         if name.is_some_and(|name| name != Name::Template) || !is_written {
             self.refuse_template_keys();
         }

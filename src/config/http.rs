@@ -30,7 +30,7 @@ impl Reader<'_> {
     /// How a sink's requests ask for what they ask.
     pub(super) fn method(&mut self, key: &str) -> Method {
         let words = [("POST", 0), ("PUT", 1), ("PATCH", 2)];
-        match self.choice(key, &words, &[]) {
+        match self.choice(key, &words) {
             Some(1) => Method::PUT,
             Some(2) => Method::PATCH,
             _ => Method::POST,

@@ -1,7 +1,7 @@
-//! The names of every key: of this version, and of the parts that will come later.
+//! The names of every key, and of the sections that will come later.
 //!
 //! The file, the environment and the resolver all look names up here, so none of them can know a key that the others do
-//! not. Keys of later parts are listed to be refused with the right words: a key that is silently accepted and does
+//! not. Sections of later versions are listed to be refused with the right words: what is silently accepted and does
 //! nothing is worse than an error.
 
 use super::nearest::nearest;
@@ -28,8 +28,6 @@ pub(super) enum Found {
     Key(&'static str),
     /// A table with keys of this version, such as `retry`.
     Group,
-    /// A key of a later version.
-    Later,
     /// No key, and the key that may have been meant, as written at this place.
     Unknown(Option<&'static str>),
 }
@@ -163,13 +161,6 @@ impl Section {
         }
     }
 
-    /// The keys of later versions, tables included.
-    pub(super) fn later_keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Api | Self::Poll | Self::State | Self::Log | Self::Sink => &[],
-        }
-    }
-
     /// Looks up `name` in the table `group` of the section; the section itself is the group "".
     pub(super) fn find(self, group: &str, name: &str) -> Found {
         let here = self.keys().iter().filter_map(|key| below(key, group).map(|rest| (*key, rest)));
@@ -180,9 +171,6 @@ impl Section {
             if rest.split_once('.').is_some_and(|(first, _)| first == name) {
                 return Found::Group;
             }
-        }
-        if group.is_empty() && self.later_keys().contains(&name) {
-            return Found::Later;
         }
         Found::Unknown(nearest(name, here.map(|(_, rest)| rest.split('.').next().unwrap_or(rest))))
     }
@@ -200,12 +188,12 @@ fn below<'a>(key: &'a str, group: &str) -> Option<&'a str> {
     if group.is_empty() { Some(key) } else { key.strip_prefix(group)?.strip_prefix('.') }
 }
 
-/// Whether a dotted key consists of names that this program knows, of this version or a later one. The name of a sink is
+/// Whether a dotted key consists of names that this program knows. The name of a sink is
 /// none of them: in a broken file it may be anything, the rest of a secret included.
 pub(super) fn is_known(dotted: &str) -> bool {
     let names = SECTIONS.iter().map(|(name, _)| *name).chain(LATER_SECTIONS).chain([SINKS]);
     let sections = SECTIONS.iter().map(|(_, section)| *section).chain([Section::Sink]);
-    let keys = sections.flat_map(|section| section.keys().iter().chain(section.later_keys()).copied());
+    let keys = sections.flat_map(|section| section.keys().iter().copied());
     let known: Vec<&str> = names.chain(keys.flat_map(|key| key.split('.'))).collect();
     dotted.split('.').all(|part| known.contains(&part.trim()))
 }
@@ -244,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_keys_groups_and_later_ones() {
+    fn finds_keys_and_groups() {
         assert_eq!(Section::Api.find("", "url"), Found::Key("url"));
         assert_eq!(Section::Sink.find("", "retry"), Found::Group);
         assert_eq!(Section::Sink.find("retry", "max"), Found::Key("retry.max"));
@@ -258,12 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_both_of_now_and_later() {
-        for section in Section::ALL {
-            for key in section.keys() {
-                assert!(!section.later_keys().contains(key), "{key}");
-            }
-        }
+    fn what_only_http_sinks_have_are_keys_of_sinks() {
         assert!(HTTP_ONLY.iter().all(|key| Section::Sink.keys().contains(key)));
     }
 

@@ -178,16 +178,13 @@ impl<'r> Reader<'r> {
         self.scalar(key, "true or false", from_value, |value| Some(*value)).unwrap_or(default)
     }
 
-    /// One of a few words. `later` are words that a later version will know.
-    pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)], later: &[&str]) -> Option<T> {
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let quoted: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let expected = quoted.join(" or ");
         let text = self.text(key, &expected)?;
         let found = words.iter().find(|(word, _)| *word == text.as_str()).map(|(_, value)| *value);
-        if found.is_none() && later.contains(&text.as_str()) {
-            let wrong = format!("is not supported by this version of joltsms-relay ({})", env!("CARGO_PKG_VERSION"));
-            self.refuse(key, &text, &wrong, Some(format!("it must be {expected}")));
-        } else if found.is_none() {
+        if found.is_none() {
             let meant = nearest(text.as_str(), words.iter().map(|(word, _)| *word));
             let wrong = meant.map(|meant| format!("is not known; did you mean \"{meant}\"?"));
             self.refuse(key, &text, &wrong.unwrap_or_else(|| format!("is not {expected}")), None);

@@ -132,8 +132,8 @@ fn log(sources: &Sources, written: &mut Written, report: &mut Report) -> Log {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let mut log = Reader::new("log".to_owned(), written.section(Section::Log), &sources.env, report);
     Log {
-        level: log.choice("level", &levels, &[]).unwrap_or(defaults::LOG_LEVEL),
-        format: log.choice("format", &formats, &[]).unwrap_or(defaults::LOG_FORMAT),
+        level: log.choice("level", &levels).unwrap_or(defaults::LOG_LEVEL),
+        format: log.choice("format", &formats).unwrap_or(defaults::LOG_FORMAT),
         dir: log.path("dir").or_else(|| locate::log_dir(sources)),
         keep_files: log.integer("keep_files", defaults::LOG_KEEP_FILES, 1..=10_000),
     }

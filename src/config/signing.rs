@@ -34,7 +34,7 @@ impl Reader<'_> {
             return None;
         }
         let schemes = [("standard-webhooks", Scheme::StandardWebhooks), ("hmac-sha256", Scheme::HmacSha256)];
-        let scheme = self.choice("signing.scheme", &schemes, &[]);
+        let scheme = self.choice("signing.scheme", &schemes);
         match scheme? {
             Scheme::StandardWebhooks => {
                 for (key, entry) in OF_HMAC.iter().filter_map(|key| Some((key, table.entries.get(key)?))) {
@@ -60,9 +60,9 @@ impl Reader<'_> {
 
     fn hmac(&mut self, headers: &HeaderMap) -> Option<(HeaderName, Encoding, String, Signed)> {
         let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
-        let encoding = self.choice("signing.encoding", &encodings, &[]).unwrap_or(Encoding::Hex);
+        let encoding = self.choice("signing.encoding", &encodings).unwrap_or(Encoding::Hex);
         let covers = [("body", Signed::Body), ("timestamp.body", Signed::TimestampAndBody)];
-        let signed = self.choice("signing.signed", &covers, &[]).unwrap_or(Signed::Body);
+        let signed = self.choice("signing.signed", &covers).unwrap_or(Signed::Body);
         let prefix = match self.text("signing.prefix", "a text in quotes") {
             Some(text) if HeaderValue::from_str(text.as_str()).is_err() => {
                 let message = format!("`{}` holds a character that cannot be sent", self.name("signing.prefix"));

@@ -60,7 +60,7 @@ fn kind(reader: &mut Reader<'_>, name: &SinkName, written: &Written) -> Option<T
         }
         reader.report().error(&table.origin, message, Some(help));
     }
-    reader.choice("type", &types, &[])
+    reader.choice("type", &types)
 }
 
 fn refuse_http_keys(reader: &mut Reader<'_>) {
