@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::health::problems;
 use super::status::{Status, WalkView};
-use crate::domain::{UnixMs, WalkKind, time_for};
-use crate::store::{DeadLetter, SinkView};
+use crate::domain::{Standing, UnixMs, WalkKind, time_for};
+use crate::store::{DeadLetter, Fate, SinkView, Trace};
 
 fn instant(millis: i64) -> String {
     UnixMs(millis).to_string()
@@ -126,5 +126,44 @@ pub fn letter_json(letter: &DeadLetter) -> Value {
         "status": letter.status,
         "answer": letter.answer,
         "replays": letter.replays,
+    })
+}
+
+/// `trace --json`.
+pub fn trace_json(trace: &Trace) -> Value {
+    let instant = |at: Option<UnixMs>| at.map(|at| at.to_string());
+    let fate = |fate: &Fate| {
+        json!({
+            "sink": fate.sink,
+            "configured": fate.configured,
+            "paused": fate.paused,
+            "state": fate.state,
+            "reason": fate.reason,
+            "attempts": fate.attempts,
+            "first_attempt_at": instant(fate.first_attempt),
+            "settled_at": instant(fate.settled),
+            "due_at": instant(fate.due),
+            "status": fate.status,
+            "answer": fate.answer,
+            "replays": fate.replays,
+        })
+    };
+    json!({
+        "id": trace.id,
+        "number_id": trace.number,
+        "received_at": trace.received.to_string(),
+        "ingested_at": instant(trace.ingested),
+        "first_read_at": trace.first_read.to_string(),
+        "standing": match trace.standing {
+            Standing::News => "news",
+            Standing::Seed => "seed",
+            Standing::BelowWatermark => "below_watermark",
+            Standing::Unreadable => "unreadable",
+        },
+        "held": trace.held_by.is_some(),
+        "release": trace.release_no,
+        "bytes": trace.bytes,
+        "sinks": trace.fates.iter().map(fate).collect::<Vec<_>>(),
+        "not_for": trace.without,
     })
 }

@@ -9,6 +9,6 @@ mod live;
 mod status;
 
 pub use health::problems;
-pub use json::{letter_json, sink_json, status_json};
+pub use json::{letter_json, sink_json, status_json, trace_json};
 pub use live::{Live, LiveFile, LiveSink};
 pub use status::{Budget, Status, WalkView};

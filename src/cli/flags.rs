@@ -1,10 +1,13 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Overrides;
+use crate::config::{Overrides, parse_duration};
+use crate::domain::{SinkName, UnixMs};
 use crate::secret::Secret;
 
 /// Relays the SMS that JoltSMS numbers receive to HTTP receivers or stdout.
@@ -62,7 +65,7 @@ pub(super) enum Command {
     Schema,
     /// Show what is going on, whether a relay runs or not
     Status(StatusFlags),
-    /// List, pause and resume sinks
+    /// List, pause, resume, rename and drop sinks
     Sinks {
         #[command(subcommand)]
         command: SinksCommand,
@@ -71,6 +74,16 @@ pub(super) enum Command {
     DeadLetters {
         #[command(subcommand)]
         command: DeadLettersCommand,
+    },
+    /// Deliver messages again that are kept, with the same webhook-id
+    Replay(ReplayFlags),
+    /// Show everything that happened to one message
+    Trace {
+        /// Its id
+        id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Save what a state holds, also a damaged one
     State {
@@ -124,6 +137,95 @@ pub(super) enum SinksCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Give a sink another name; what waits for it, its dead letters and its pause go along
+    Rename {
+        /// As it is called in the state
+        name: String,
+        /// As the configuration calls it from the next start on
+        to: SinkName,
+    },
+    /// Remove a sink from the state that the configuration does not have any more
+    Drop {
+        /// Its name
+        name: String,
+        /// Also what waits for it, and its dead letters: they are lost for this sink
+        #[arg(long)]
+        discard_messages: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayFlags {
+    #[command(flatten)]
+    pub(super) choice: ReplayChoice,
+
+    /// Change nothing; show how many deliveries there would be
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// No more than so many deliveries a minute; the command runs as long as that takes
+    #[arg(long, value_name = "NUMBER", conflicts_with = "dry_run", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rate: Option<u32>,
+}
+
+/// All that is given must hold; of values of the same flag any.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(super) struct ReplayChoice {
+    /// To this sink, also what it never had, if its filter wants it [default: every sink, what it had]
+    #[arg(long = "sink", value_name = "NAME")]
+    pub(super) sinks: Vec<String>,
+
+    /// Of this message
+    #[arg(long = "id", value_name = "ID")]
+    pub(super) ids: Vec<String>,
+
+    /// Received then or later: an RFC 3339 time, or a duration back such as 24h
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<When>,
+
+    /// Received before
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<When>,
+
+    /// Received by a number like this; a shell pattern, such as +1650*
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) to: Vec<String>,
+
+    /// Sent by somebody like this; a shell pattern without regard to case
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) from: Vec<String>,
+
+    /// Dead letters only, those that were given up included
+    #[arg(long)]
+    pub(super) failed: bool,
+}
+
+/// A time on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    At(UnixMs),
+    Back(Duration),
+}
+
+impl When {
+    pub(super) fn resolve(self, now: UnixMs) -> UnixMs {
+        match self {
+            Self::At(instant) => instant,
+            Self::Back(span) => now.before(span),
+        }
+    }
+}
+
+impl FromStr for When {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let instant = UnixMs::parse(text).map(Self::At);
+        instant
+            .or_else(|| parse_duration(text).ok().map(Self::Back))
+            .ok_or("it must be a time such as 2026-01-31T08:00:00Z or a duration back such as 24h")
+    }
 }
 
 #[derive(Debug, Subcommand)]

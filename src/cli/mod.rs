@@ -9,9 +9,11 @@ mod guard;
 mod init;
 mod output;
 mod relay;
+mod replay;
 mod sinks;
 mod state;
 mod status;
+mod trace;
 mod words;
 
 use std::ffi::OsString;
@@ -42,6 +44,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::State { command: StateCommand::Export { output } }) => export::export(&flags, output),
         Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
+        Some(Command::Replay(how)) => replay::replay(&flags, how),
+        Some(Command::Trace { id, json }) => trace::trace(&flags, id, *json),
         Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),
     }
 }

@@ -1,4 +1,4 @@
-//! `sinks list | pause | resume`.
+//! `sinks list | pause | resume | rename | drop`.
 
 use serde_json::Value;
 
@@ -6,11 +6,11 @@ use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
 use super::output::answer;
 use super::relay::complain;
-use super::state::{fails, look, open};
-use super::words::{grouped, span, table};
+use super::state::{directory, fails, look, open};
+use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
-use crate::domain::{PauseReason, UnixMs};
-use crate::store::{Error, Pause, SinkId, SinkView, Spool};
+use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
+use crate::store::{Error, Pause, RoleLock, SinkId, SinkView, Spool};
 use crate::time::Clock;
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
@@ -18,6 +18,8 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
         SinksCommand::List { json } => list(flags, *json),
         SinksCommand::Pause { names } => change(flags, names, pause),
         SinksCommand::Resume { names } => change(flags, names, resume),
+        SinksCommand::Rename { name, to } => rename(flags, name, to),
+        SinksCommand::Drop { name, discard_messages } => drop_sink(flags, name, *discard_messages),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -66,11 +68,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
     let mut spool = open(flags)?;
     let mut sinks = Vec::new();
     for name in names {
-        match spool.sink_named(name) {
-            Ok(Some(id)) => sinks.push((name, id)),
-            Ok(None) => return Err(no_such_sink(&spool, name)),
-            Err(error) => return Err(fails(&error)),
-        }
+        sinks.push((name, named(&spool, name)?));
     }
     let now = Clock::system().wall();
     let mut said = String::new();
@@ -103,6 +101,74 @@ fn resume(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<Stri
         }
         None => format!("{name} is not paused"),
     })
+}
+
+fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
+    let mut spool = open(flags)?;
+    let sink = named(&spool, name)?;
+    if name == to.as_str() {
+        return Ok(answer(&format!("{name} is called so already\n")));
+    }
+    if spool.rename_sink(sink, to).map_err(|error| fails(&error))? {
+        return Ok(answer(&format!(
+            "{name} is called {to} now, with all that waits for it; the configuration must have [sinks.{to}] instead of \
+             [sinks.{name}] at the next start\n"
+        )));
+    }
+    Err(complain(
+        Exit::Failure,
+        &format_args!(
+            "there is a sink named {to} already, with a queue of its own; if that is not needed: stop the relay, \
+             joltsms-relay sinks drop {to}, and then this again"
+        ),
+    ))
+}
+
+fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
+    let dir = directory(flags)?;
+    let mut spool = open(flags)?;
+    let sink = named(&spool, name)?;
+    let views = spool.sinks().map_err(|error| fails(&error))?;
+    let Some(view) = views.into_iter().find(|view| view.id == sink) else { return Err(no_such_sink(&spool, name)) };
+    // As long as this is held no relay begins to send to it.
+    let role = match RoleLock::take(&dir) {
+        Ok(lock) => Some(lock),
+        Err(Error::InUse { .. }) => None,
+        Err(error) => return Err(fails(&error)),
+    };
+    if role.is_none() && view.configured {
+        return Err(complain(
+            Exit::Temporary,
+            &format_args!(
+                "a relay runs that sends to {name}: remove it from the configuration and restart the relay first"
+            ),
+        ));
+    }
+    let lost = [(view.waiting, "waiting message"), (view.dead, "dead letter")];
+    let lost: Vec<String> =
+        lost.into_iter().filter(|(number, _)| *number > 0).map(|(number, noun)| count(number, noun)).collect();
+    let lost = lost.join(" and ");
+    if !lost.is_empty() && !discard {
+        return Err(complain(
+            Exit::Failure,
+            &format_args!("{name} has {lost}; nothing was changed: --discard-messages gives them up"),
+        ));
+    }
+    let mut after = Some(Seq::default());
+    while let Some(from) = after {
+        after = spool.drop_sink(sink, from).map_err(|error| fails(&error))?;
+    }
+    let with = if lost.is_empty() { String::new() } else { format!(" with {lost}") };
+    let warning = if view.configured { "; if it is configured at the next start it begins as a new one" } else { "" };
+    Ok(answer(&format!("{name} is gone{with}{warning}\n")))
+}
+
+fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
+    match spool.sink_named(name) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(no_such_sink(spool, name)),
+        Err(error) => Err(fails(&error)),
+    }
 }
 
 /// Says which there are.

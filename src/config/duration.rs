@@ -16,7 +16,7 @@ pub(super) const PATTERN: &str = "^\\s*([0-9]+\\s*(w|d|h|m|s|ms)\\s*)+$";
 ///
 /// # Errors
 /// The end of a sentence that begins with the value, such as "has no unit".
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err("is empty".to_owned());

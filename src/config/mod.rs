@@ -43,7 +43,7 @@ use crate::formats::Format;
 use crate::http::RedactedUrl;
 use crate::{api, delivery, ingest, store};
 
-pub use duration::show as show_duration;
+pub use duration::{parse as parse_duration, show as show_duration};
 pub use errors::{Errors, Problem, Warning};
 pub use journal::FileId;
 pub use schema::schema;

@@ -123,6 +123,14 @@ impl Look {
     }
 }
 
+/// Whether a relay runs on the state in `dir`; `None` = this user may not know.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn is_running(dir: &Path) -> Result<Option<bool>, Error> {
+    probe_role(dir).map(|(running, _)| running)
+}
+
 /// Whether a relay has the role; the lock, shared, if none has.
 fn probe_role(dir: &Path) -> Result<(Option<bool>, Option<File>), Error> {
     let path = dir.join("relay.lock");

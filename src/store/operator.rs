@@ -125,21 +125,25 @@ impl Spool {
                 })?
                 .collect::<rusqlite::Result<_>>()?;
             let mut change = transaction.prepare_cached(match verdict {
-                Verdict::Retry => {
-                    "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL,
-                                         settled_at = NULL, status = NULL, reason = NULL, answer = NULL, paused_ms = 0,
-                                         replays = replays + 1
-                     WHERE seq = ?1 AND sink = ?2 AND ?3 IS NOT NULL"
-                }
+                Verdict::Retry => SEND_AGAIN,
                 Verdict::Drop => "UPDATE delivery SET state = 'dropped', settled_at = ?3 WHERE seq = ?1 AND sink = ?2",
             })?;
             for (seq, sink) in &found {
-                change.execute(params![seq, sink, now.0])?;
+                match verdict {
+                    Verdict::Retry => change.execute(params![seq, sink])?,
+                    Verdict::Drop => change.execute(params![seq, sink, now.0])?,
+                };
             }
             Ok(found.len())
         })
     }
 }
+
+/// Makes a delivery that is over one that was never attempted. Live messages go before it.
+pub(super) const SEND_AGAIN: &str =
+    "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
+                         status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1
+     WHERE seq = ?1 AND sink = ?2";
 
 /// Dead letters of a selection; each of its conditions may be NULL.
 const SELECT_DEAD: &str = "SELECT d.seq, d.sink

@@ -1,4 +1,4 @@
-//! `sinks list | pause | resume`, beside a running relay and without one.
+//! `sinks list | pause | resume | rename | drop`, beside a running relay and without one.
 
 use serde_json::Value;
 
@@ -121,4 +121,76 @@ fn names_and_states_that_are_not_there_are_said() {
     assert_eq!(scene.count("SELECT count(*) FROM sink WHERE paused IS NOT NULL"), 0, "nothing was changed");
     let (code, _, log) = command(&scene, &["sinks", "pause"]);
     assert_eq!(code, 2, "{log}");
+}
+
+#[test]
+fn a_renamed_sink_keeps_what_waits_for_it() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let receiver = Receiver::in_background();
+    receiver.answer_with(500);
+    let slow = |setup: Setup| setup.set("SINKS__CRM__RETRY__INITIAL", "1h");
+    let mut relay = slow(to(&scene, &receiver)).start();
+    receiver.wait(3, &relay);
+    let failed = || scene.count("SELECT count(*) FROM delivery WHERE state = 'retry'") == 3;
+    wait_until("the failures", failed, || relay.log());
+    // While it runs: it goes on under the old name, and the next start has the new one.
+    let (code, said, log) = command(&scene, &["sinks", "rename", "crm", "desk"]);
+    assert_eq!((code, log.as_str()), (0, ""));
+    assert_eq!(
+        said,
+        "crm is called desk now, with all that waits for it; the configuration must have [sinks.desk] instead of \
+         [sinks.crm] at the next start"
+    );
+    assert!(relay.stop().success());
+    receiver.answer_with(200);
+    let mut setup = scene.setup().set("SINKS__DESK__TYPE", "http").set("SINKS__DESK__URL", &receiver.url());
+    // They are due in an hour; a pause that ends makes them due at once.
+    assert_eq!(command(&scene, &["sinks", "pause", "desk"]).0, 0);
+    let relay = setup.start();
+    relay.wait_for_log("WARN the sink is paused");
+    assert_eq!(command(&scene, &["sinks", "resume", "desk"]).0, 0);
+    receiver.wait(6, &relay);
+    ends_with_nothing_more(relay);
+    for (arguments, expected, wanted) in [
+        (&["rename", "desk", "desk"][..], 0, "desk is called so already"),
+        (&["rename", "crm", "x"], 1, "the state knows no sink named \"crm\"; it knows desk"),
+        (&["rename", "desk", "De sk"], 2, "1 to 64 characters of a-z"),
+    ] {
+        let (code, said, log) = command(&scene, &[&["sinks"], arguments].concat());
+        assert_eq!(code, expected, "{said}{log}");
+        assert!(format!("{said}{log}").contains(wanted), "{said}{log}");
+    }
+}
+
+#[test]
+fn a_dropped_sink_takes_its_messages_along_only_if_told_to() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let receiver = Receiver::in_background();
+    receiver.answer_with(500);
+    let (code, ..) = to(&scene, &receiver).set("SINKS__OUT__TYPE", "stdout").args(&["once"]).output();
+    assert_eq!(code, 75);
+    let mut relay = scene.setup().set("SINKS__OUT__TYPE", "stdout").start();
+    scene.wait_for_polls(2);
+    let (code, said, log) = command(&scene, &["sinks", "drop", "out"]);
+    assert_eq!((code, said.as_str()), (75, ""));
+    assert!(log.contains("a relay runs that sends to out: remove it from the configuration and restart"), "{log}");
+    let (code, said, log) = command(&scene, &["sinks", "rename", "crm", "out"]);
+    assert_eq!((code, said.as_str()), (1, ""));
+    assert!(log.contains("there is a sink named out already, with a queue of its own"), "{log}");
+    let (code, said, log) = command(&scene, &["sinks", "drop", "crm"]);
+    assert_eq!((code, said.as_str()), (1, ""));
+    assert!(log.contains("crm has 3 waiting messages; nothing was changed: --discard-messages gives them up"), "{log}");
+    assert_eq!(waiting(&scene), 3);
+    let (code, said, _) = command(&scene, &["sinks", "drop", "crm", "--discard-messages"]);
+    assert_eq!((code, said.as_str()), (0, "crm is gone with 3 waiting messages"));
+    assert_eq!(waiting(&scene), 0);
+    assert_eq!(scene.count("SELECT count(*) FROM sink"), 1);
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id], "the other goes on");
+    assert!(relay.stop().success());
+    let (code, said, _) = command(&scene, &["sinks", "drop", "out"]);
+    assert_eq!((code, said.as_str()), (0, "out is gone; if it is configured at the next start it begins as a new one"));
+    assert_eq!(scene.count("SELECT count(*) FROM sink") + scene.count("SELECT count(*) FROM delivery"), 0);
 }

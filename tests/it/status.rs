@@ -348,7 +348,7 @@ fn a_state_that_cannot_be_shown_is_said() {
 }
 
 /// Every field below a value, as docs/status.md names them.
-fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+pub(crate) fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
             for (key, value) in object {
@@ -365,6 +365,14 @@ fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     }
 }
 
+/// Those that a section of docs/status.md has.
+pub(crate) fn documented(section: &str) -> BTreeSet<String> {
+    let (_, table) = include_str!("../../docs/status.md").split_once(section).unwrap();
+    let table = table.split_once("\n## ").map_or(table, |(table, _)| table);
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    rows.map(|(field, _)| field.to_owned()).collect()
+}
+
 #[test]
 fn every_field_is_documented_and_there() {
     let scene = Scene::new();
@@ -376,11 +384,7 @@ fn every_field_is_documented_and_there() {
     });
     let mut found = BTreeSet::new();
     fields(&status, "", &mut found);
-    let docs = include_str!("../../docs/status.md");
-    let (_, table) = docs.split_once("## `status --json`").unwrap();
-    let (table, _) = table.split_once("\n## ").unwrap();
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
-    let documented: BTreeSet<String> = rows.map(|(field, _)| field.to_owned()).collect();
+    let documented = documented("## `status --json`");
     assert_eq!(found, documented, "what there is (left), what docs/status.md has (right)");
     drop(relay);
 }

@@ -275,6 +275,32 @@ fn another_program_on_the_key_is_yielded_to() {
     }
 }
 
+/// What is left for us is our own limit, or what another program leaves of the server's, whichever is less.
+#[test]
+fn room_is_left_once() {
+    let now = origin();
+    for (configured, server, others, left) in
+        [(120, 120, 0, 120), (120, 120, 60, 60), (60, 120, 60, 60), (60, 120, 90, 30), (120, 60, 30, 30)]
+    {
+        let mut window = Window::new(Limits { requests: configured, ..limits(60_000) });
+        let headers = RateHeaders {
+            limit: Some(server),
+            remaining: Some(server - others - 1),
+            reset: Some(Duration::from_secs(60)),
+            retry_after: None,
+        };
+        let first = window.send(Lane::Head, now);
+        window.answered(first, &headers, now);
+        assert_eq!(window.foreign(), others);
+        let mut sent = 1;
+        while window.admit(Lane::Head, now) == Admission::Go {
+            window.send(Lane::Head, now);
+            sent += 1;
+        }
+        assert_eq!(sent, left, "{configured} of {server} beside {others}");
+    }
+}
+
 #[test]
 fn only_one_request_before_the_first_answer() {
     let now = origin();

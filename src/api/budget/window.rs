@@ -168,11 +168,10 @@ impl Window {
 
     /// What is left of the limit beside other programs on the same key; never so little that we could not ask at all.
     fn allowed(&self) -> usize {
-        let limit = self
-            .server
-            .and_then(|server| server.limit)
-            .map_or(self.limits.requests, |limit| limit.min(self.limits.requests));
-        let own = limit.saturating_sub(self.foreign()).max(limit / 10).max(1);
+        let configured = self.limits.requests;
+        // Who leaves room by a lower limit of their own does not leave it twice.
+        let beside = |limit: u32| limit.saturating_sub(self.foreign()).max(limit.min(configured) / 10).min(configured);
+        let own = self.server.and_then(|server| server.limit).map_or(configured, beside).max(1);
         usize::try_from(own).unwrap_or(usize::MAX)
     }
 

@@ -35,7 +35,7 @@ use super::server_clock::ServerClock;
 use crate::api::budget::Budget;
 use crate::api::{NumberPage, Response};
 use crate::domain::{Coverage, WalkId};
-use crate::store::{self, Keep, Store, Which};
+use crate::store::{self, Keep, Replays, Spool, Store, Which};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
@@ -130,6 +130,9 @@ pub struct Poller<F> {
     background: BackgroundLane,
     numbers: Numbers,
     number_flight: Option<NumberFlight>,
+    /// What commands have left undecided so far, and when to look whether there is more.
+    replays: Replays,
+    look_for_replays: Instant,
     housekeeping: Housekeeping,
     room: Room,
     progress: Progress,
@@ -176,6 +179,8 @@ impl<F: Feed> Poller<F> {
             background: BackgroundLane::default(),
             numbers: Numbers::new(numbers, now),
             number_flight: None,
+            replays: Replays::default(),
+            look_for_replays: now,
             housekeeping: Housekeeping::new(now),
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
@@ -213,6 +218,7 @@ impl<F: Feed> Poller<F> {
             if let Some(ending) = self.reload().await? {
                 return Ok(ending);
             }
+            self.look_for_replays().await?;
             self.look_at_room().await?;
             if let Some(ending) = self.gives_up_for_room() {
                 return Ok(ending);
@@ -261,6 +267,8 @@ impl<F: Feed> Poller<F> {
             })
             .await?;
         self.state = State::load(coverage, held);
+        // Read first: what is left undecided meanwhile is looked at next time.
+        self.replays = self.store.read(Spool::replays).await?;
         // What sinks ask of numbers may have changed since deliveries were left undecided.
         self.decide(Which::All).await?;
         self.stale = None;

@@ -7,7 +7,7 @@ use crate::api::{Error, NumberPage, Response};
 use crate::ingest::feed::{Feed, NumberAnswer};
 use crate::ingest::numbers::Turn;
 use crate::store::{self, Spool, Which};
-use crate::time::Instant;
+use crate::time::{AT_LEAST_EVERY, Instant};
 
 /// A request for numbers under way.
 pub(super) struct NumberFlight {
@@ -101,6 +101,28 @@ impl<F: Feed> Poller<F> {
             }
         }
         self.look_for_undecided().await
+    }
+
+    /// A command may have asked for messages that a sink never had: whether it wants them is decided here.
+    pub(super) async fn look_for_replays(&mut self) -> Result<(), Trouble> {
+        let now = self.clock.monotonic();
+        if self.look_for_replays > now || self.stale.is_some() {
+            return Ok(());
+        }
+        self.look_for_replays = now + AT_LEAST_EVERY;
+        let decided = match self.store.read(Spool::replays).await {
+            Ok(replays) if replays == self.replays => Ok(()),
+            Ok(replays) => self.decide(Which::All).await.map(|()| self.replays = replays),
+            Err(error) => Err(error),
+        };
+        match decided {
+            // It is tried again; whoever needs the disk will say so.
+            Err(error) if error.is_passing() => {
+                tracing::debug!(%error, "what commands asked for could not be decided");
+                Ok(())
+            }
+            decided => decided.map_err(Trouble::from),
+        }
     }
 
     /// Takes note of whether a delivery waits for a number.

@@ -1,0 +1,328 @@
+//! `replay`: messages that are kept are delivered once more.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::exit::Exit;
+use super::flags::{Flags, ReplayChoice, ReplayFlags};
+use super::output::answer;
+use super::relay::complain;
+use super::sinks::no_such_sink;
+use super::state::{directory, fails, look, open};
+use super::words::{count, grouped, span, table};
+use crate::domain::UnixMs;
+use crate::domain::filter::{Clause, Filter, Globs};
+use crate::store::{Before, Choice, Portion, SinkView, Spool, is_running};
+use crate::time::{Clock, Instant};
+
+/// With `--rate`: how often it says how far it has come.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// One sink, and what is found for it.
+struct Tally {
+    sink: SinkView,
+    delivered: u64,
+    dead: u64,
+    new: u64,
+    waiting: u64,
+    oldest: UnixMs,
+    newest: UnixMs,
+}
+
+impl Tally {
+    fn new(sink: SinkView) -> Self {
+        let (oldest, newest) = (UnixMs::MAX, UnixMs::MIN);
+        Self { sink, delivered: 0, dead: 0, new: 0, waiting: 0, oldest, newest }
+    }
+
+    fn again(&self) -> u64 {
+        self.delivered + self.dead
+    }
+
+    fn found(&self) -> u64 {
+        self.again() + self.new
+    }
+}
+
+pub(super) fn replay(flags: &Flags, how: &ReplayFlags) -> Exit {
+    let done = if how.dry_run { dry_run(flags, how) } else { begin(flags, how) };
+    done.unwrap_or_else(|exit| exit)
+}
+
+fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
+    let look = look(flags)?;
+    let (choice, mut tallies) = choose(&look.spool, &how.choice)?;
+    each(&look.spool, &choice, |portion| {
+        note(&mut tallies, portion);
+        Ok(())
+    })?;
+    if tallies.iter().all(|tally| tally.found() + tally.waiting == 0) {
+        return Err(nothing(&how.choice));
+    }
+    let rows: Vec<Vec<String>> = tallies.iter().map(row).collect();
+    Ok(answer(&table(&["SINK", "DELIVERED", "DEAD", "NEW", "WAITING", "OLDEST", "NEWEST"], &rows)))
+}
+
+fn row(tally: &Tally) -> Vec<String> {
+    let time = |time: UnixMs| if tally.found() > 0 { time.to_string() } else { "-".to_owned() };
+    let numbers = [tally.delivered, tally.dead, tally.new, tally.waiting].map(grouped);
+    let times = [time(tally.oldest), time(tally.newest)];
+    [tally.sink.name.clone()].into_iter().chain(numbers).chain(times).collect()
+}
+
+fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
+    let dir = directory(flags)?;
+    let mut spool = open(flags)?;
+    let (choice, mut tallies) = choose(&spool, &how.choice)?;
+    let mut pace = match how.rate {
+        Some(rate) => Some(Paced::begin(&dir, rate, &spool, &choice)?),
+        None => None,
+    };
+    let (mut after, last) = (Some(0), spool.last_released().map_err(|error| fails(&error))?);
+    let (mut found, mut changed) = (0_usize, 0_usize);
+    while let Some(from) = after {
+        let portion = spool.replayable(&choice, from, last).map_err(|error| fails(&error))?;
+        note(&mut tallies, &portion);
+        found += portion.found.len();
+        let at_once = pace.as_ref().map_or(usize::MAX, Paced::at_once);
+        for slice in portion.found.chunks(at_once) {
+            if let Some(pace) = &mut pace {
+                pace.wait(changed)?;
+            }
+            changed += spool.replay(slice).map_err(|error| fails(&error))?;
+        }
+        after = portion.next;
+    }
+    if tallies.iter().all(|tally| tally.found() + tally.waiting == 0) {
+        return Err(nothing(&how.choice));
+    }
+    let running = is_running(&dir).map_err(|error| fails(&error))?;
+    Ok(answer(&outcome(&tallies, found - changed, running)))
+}
+
+/// What was done, a line for each sink.
+fn outcome(tallies: &[Tally], left: usize, running: Option<bool>) -> String {
+    let mut lines: Vec<String> =
+        tallies.iter().filter(|tally| tally.found() + tally.waiting > 0).map(sentence).collect();
+    if left > 0 {
+        lines.push(format!(
+            "{} had changed meanwhile, and stay as they are",
+            count(u64::try_from(left).unwrap_or(0), "delivery")
+        ));
+    }
+    if tallies.iter().any(|tally| tally.found() > 0) {
+        lines.push(match running {
+            Some(false) => "no relay runs: it begins with them at its next start".to_owned(),
+            _ => "a running relay begins within 5 s".to_owned(),
+        });
+    }
+    lines.join("\n") + "\n"
+}
+
+fn sentence(tally: &Tally) -> String {
+    let mut parts = Vec::new();
+    if tally.again() > 0 {
+        let dead =
+            if tally.dead > 0 { format!(", {} of them", count(tally.dead, "dead letter")) } else { String::new() };
+        parts.push(format!("{} again{dead}", count(tally.again(), "message")));
+    }
+    if tally.new > 0 {
+        parts.push(format!("{} that it never had, if its filter wants them", count(tally.new, "message")));
+    }
+    if tally.waiting > 0 {
+        parts.push(format!(
+            "{} for it already",
+            if tally.waiting == 1 { "1 waits".to_owned() } else { format!("{} wait", grouped(tally.waiting)) }
+        ));
+    }
+    let name = &tally.sink.name;
+    let paused = if tally.sink.pause.is_some() {
+        format!(" (it is paused: joltsms-relay sinks resume {name})")
+    } else {
+        String::new()
+    };
+    format!("{name}: {}{paused}", parts.join("; "))
+}
+
+/// What is meant, and for which sinks.
+fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), Exit> {
+    let known = spool.sinks().map_err(|error| fails(&error))?;
+    let mut sinks = Vec::new();
+    for name in &which.sinks {
+        match known.iter().find(|sink| sink.name == *name) {
+            None => return Err(no_such_sink(spool, name)),
+            Some(sink) if !sink.configured => {
+                return Err(complain(
+                    Exit::Failure,
+                    &format_args!("{name} is not configured any more, so nothing would be sent to it"),
+                ));
+            }
+            Some(sink) if sinks.contains(sink) => {}
+            Some(sink) => sinks.push(sink.clone()),
+        }
+    }
+    if which.sinks.is_empty() {
+        sinks = known.into_iter().filter(|sink| sink.configured).collect();
+    }
+    let mut ids = which.ids.clone();
+    ids.sort_unstable();
+    ids.dedup();
+    let now = Clock::system().wall();
+    let choice = Choice {
+        sinks: sinks.iter().map(|sink| sink.id).collect(),
+        new: !which.sinks.is_empty(),
+        ids,
+        since: which.since.map_or(UnixMs::MIN, |when| when.resolve(now)),
+        until: which.until.map_or(UnixMs::MAX, |when| when.resolve(now)),
+        filter: filter(which)?,
+        failed: which.failed,
+    };
+    Ok((choice, sinks.into_iter().map(Tally::new).collect()))
+}
+
+fn filter(which: &ReplayChoice) -> Result<Option<Filter>, Exit> {
+    let globs = |flag: &str, patterns: &[String]| {
+        if patterns.is_empty() {
+            return Ok(None);
+        }
+        let globs = Globs::new(patterns.iter().map(String::as_str));
+        globs.map(Some).map_err(|error| complain(Exit::Usage, &format_args!("--{flag} is not a pattern: {error}")))
+    };
+    let clause = Clause { to: globs("to", &which.to)?, from: globs("from", &which.from)?, ..Clause::default() };
+    Ok(if clause.is_empty() { None } else { Some(Filter::any_of(vec![clause])) })
+}
+
+/// Goes through all that is meant.
+fn each(spool: &Spool, choice: &Choice, mut note: impl FnMut(&Portion) -> Result<(), Exit>) -> Result<(), Exit> {
+    let (mut after, last) = (Some(0), spool.last_released().map_err(|error| fails(&error))?);
+    while let Some(from) = after {
+        let portion = spool.replayable(choice, from, last).map_err(|error| fails(&error))?;
+        note(&portion)?;
+        after = portion.next;
+    }
+    Ok(())
+}
+
+fn note(tallies: &mut [Tally], portion: &Portion) {
+    for found in &portion.found {
+        let Some(tally) = tallies.iter_mut().find(|tally| tally.sink.id == found.sink) else { continue };
+        match found.before {
+            Before::Delivered => tally.delivered += 1,
+            Before::Dead => tally.dead += 1,
+            Before::Never => tally.new += 1,
+        }
+        tally.oldest = tally.oldest.min(found.received);
+        tally.newest = tally.newest.max(found.received);
+    }
+    for sink in &portion.waiting {
+        if let Some(tally) = tallies.iter_mut().find(|tally| tally.sink.id == *sink) {
+            tally.waiting += 1;
+        }
+    }
+}
+
+/// A message that was named is missed; that no other is there is no failure.
+fn nothing(which: &ReplayChoice) -> Exit {
+    let said = "nothing selected: no message that is kept fits (state.keep_delivered says how long they are)";
+    complain(if which.ids.is_empty() { Exit::Done } else { Exit::Failure }, &said)
+}
+
+/// `--rate`: the relay gets the deliveries bit by bit.
+struct Paced<'d> {
+    dir: &'d Path,
+    rate: u32,
+    clock: Clock,
+    began: Instant,
+    told: Instant,
+    all: u64,
+}
+
+impl<'d> Paced<'d> {
+    fn begin(dir: &'d Path, rate: u32, spool: &Spool, choice: &Choice) -> Result<Self, Exit> {
+        let mut all = 0;
+        each(spool, choice, |portion| {
+            all += u64::try_from(portion.found.len()).unwrap_or(0);
+            Ok(())
+        })?;
+        let clock = Clock::system();
+        let began = clock.monotonic();
+        let pace = Self { dir, rate, clock, began, told: began, all };
+        pace.needs_a_relay("nothing was changed")?;
+        if all > u64::from(rate) {
+            let takes = span(pace.due(usize::try_from(all).unwrap_or(usize::MAX)));
+            let all = if all == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", grouped(all)) };
+            complain(
+                Exit::Done,
+                &format_args!(
+                    "{all}, {rate} a minute: about {takes}; Ctrl-C ends it, and what was not asked for by then stays"
+                ),
+            );
+        }
+        Ok(pace)
+    }
+
+    /// So many are asked for in one go: about a second's worth.
+    fn at_once(&self) -> usize {
+        usize::try_from(self.rate / 60).unwrap_or(1).max(1)
+    }
+
+    /// When the delivery after so many may be asked for.
+    fn due(&self, asked: usize) -> Duration {
+        let millis = u128::try_from(asked).unwrap_or(u128::MAX).saturating_mul(60_000) / u128::from(self.rate);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until the next ones may be asked for.
+    fn wait(&mut self, asked: usize) -> Result<(), Exit> {
+        loop {
+            let now = self.clock.monotonic();
+            let left = self.due(asked).saturating_sub(now - self.began);
+            if left.is_zero() {
+                break;
+            }
+            if now - self.told >= TELL_EVERY {
+                self.told = now;
+                let asked = u64::try_from(asked).unwrap_or(0);
+                complain(Exit::Done, &format_args!("{} of {}", grouped(asked), grouped(self.all)));
+            }
+            std::thread::park_timeout(left.min(TELL_EVERY));
+        }
+        let asked = u64::try_from(asked).unwrap_or(0);
+        self.needs_a_relay(&format!("{} of {} were asked for", grouped(asked), grouped(self.all)))
+    }
+
+    /// Without one everything would be sent at the next start at once.
+    fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
+        match is_running(self.dir) {
+            Ok(Some(false)) => Err(complain(
+                Exit::Temporary,
+                &format_args!("no relay runs that could keep to --rate; {so_far}: start it first, or leave --rate out"),
+            )),
+            Ok(_) => Ok(()),
+            Err(error) => Err(fails(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_never_exceeded() {
+        let clock = Clock::starting_at(UnixMs(0));
+        let began = clock.monotonic();
+        for (rate, at_once, due_after) in [
+            (1, 1, [(1, 60_000), (10, 600_000)]),
+            (60, 1, [(1, 1000), (60, 60_000)]),
+            (90, 1, [(1, 666), (90, 60_000)]),
+            (6000, 100, [(100, 1000), (6000, 60_000)]),
+        ] {
+            let pace = Paced { dir: Path::new(""), rate, clock: clock.clone(), began, told: began, all: 0 };
+            assert_eq!(pace.at_once(), at_once, "{rate}");
+            for (asked, millis) in due_after {
+                assert_eq!(pace.due(asked), Duration::from_millis(millis), "{rate} {asked}");
+            }
+        }
+    }
+}

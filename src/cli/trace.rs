@@ -1,0 +1,120 @@
+//! `trace`: everything that happened to one message, as far as the state knows. Its text is not shown: it holds codes.
+
+use std::io::IsTerminal as _;
+
+use super::exit::Exit;
+use super::flags::Flags;
+use super::output::answer;
+use super::relay::complain;
+use super::state::{fails, look};
+use super::words::{bytes, harmless, span, table};
+use crate::admin::trace_json;
+use crate::domain::{Standing, UnixMs};
+use crate::store::{Fate, Trace};
+use crate::time::Clock;
+
+pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
+    try_trace(flags, id, as_json).unwrap_or_else(|exit| exit)
+}
+
+fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
+    let look = look(flags)?;
+    let Some(trace) = look.spool.trace(id).map_err(|error| fails(&error))? else {
+        return Err(complain(
+            Exit::Failure,
+            &format_args!(
+                "the state knows no message {id:?}: it was never read, or it is so old that its id was forgotten"
+            ),
+        ));
+    };
+    if as_json {
+        let json = format!("{:#}\n", trace_json(&trace));
+        let shown = std::io::stdout().is_terminal();
+        return Ok(answer(&if shown { json.lines().map(|line| harmless(line) + "\n").collect() } else { json }));
+    }
+    Ok(answer(&text(&trace, Clock::system().wall())))
+}
+
+/// For people.
+fn text(trace: &Trace, now: UnixMs) -> String {
+    let at = |time: UnixMs| format!("{time} ({} ago)", span(now.since(time)));
+    let none = || "-".to_owned();
+    let lines = [
+        ("message", harmless(&trace.id)),
+        ("number", trace.number.as_deref().map_or_else(none, harmless)),
+        ("received", at(trace.received)),
+        ("ingested", trace.ingested.map_or_else(none, at)),
+        ("first read", at(trace.first_read)),
+        ("handed on", handed_on(trace)),
+        ("text", trace.bytes.map_or_else(|| "not kept any more".to_owned(), |size| format!("kept, {}", bytes(size)))),
+    ];
+    let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
+    if !trace.fates.is_empty() {
+        let rows: Vec<Vec<String>> = trace.fates.iter().map(|fate| row(fate, now)).collect();
+        text.push('\n');
+        text += &table(&["SINK", "STATE", "ATTEMPTS", "FIRST", "LAST", "NEXT", "REPLAYS", "LAST ANSWER"], &rows);
+    }
+    if trace.release_no.is_some() && !trace.without.is_empty() {
+        let gone = if trace.bytes.is_none() { ", or their part is over and no longer kept" } else { "" };
+        text += &format!(
+            "\nnot for {}: their filters did not want it, or they came later{gone}\n",
+            trace.without.join(", ")
+        );
+    }
+    text
+}
+
+fn handed_on(trace: &Trace) -> String {
+    match (trace.release_no, trace.held_by, trace.standing) {
+        (Some(place), ..) => format!("as number {place}"),
+        (None, _, Standing::Seed) => "no: it was there before the first run (poll.start)".to_owned(),
+        (None, _, Standing::BelowWatermark) => "no: it showed up later than poll.lookback allows".to_owned(),
+        (None, _, Standing::Unreadable) => "no: it has no id that could be read".to_owned(),
+        (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
+        (None, None, _) => "not yet".to_owned(),
+    }
+}
+
+fn row(fate: &Fate, now: UnixMs) -> Vec<String> {
+    let ago =
+        |time: Option<UnixMs>| time.map_or_else(|| "-".to_owned(), |time| format!("{} ago", span(now.since(time))));
+    let next = match fate.due {
+        Some(due) if due > now => format!("in {}", span(due.since(now))),
+        Some(_) => "due".to_owned(),
+        None => "-".to_owned(),
+    };
+    let answer = match (&fate.answer, fate.status) {
+        (Some(answer), _) => harmless(answer),
+        (None, Some(status)) => status.to_string(),
+        (None, None) => String::new(),
+    };
+    vec![
+        fate.sink.clone(),
+        state(fate),
+        fate.attempts.to_string(),
+        ago(fate.first_attempt),
+        ago(fate.settled),
+        next,
+        fate.replays.to_string(),
+        answer,
+    ]
+}
+
+fn state(fate: &Fate) -> String {
+    let state = match fate.state.as_str() {
+        "undecided" => "waits for its number".to_owned(),
+        "fresh" => "waits".to_owned(),
+        "retry" => "failed, waits".to_owned(),
+        "delivered" => "delivered".to_owned(),
+        other => {
+            let word = if other == "dropped" { "given up" } else { "dead" };
+            fate.reason.as_ref().map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"))
+        }
+    };
+    let is_over = matches!(fate.state.as_str(), "delivered" | "dead" | "dropped");
+    match (is_over, fate.configured, fate.paused) {
+        (false, false, _) => format!("{state}; not configured any more"),
+        (false, true, true) => format!("{state}; paused"),
+        _ => state,
+    }
+}
