@@ -122,25 +122,24 @@ fn outcome(tallies: &[Tally], left: usize, running: Option<bool>) -> String {
 fn sentence(tally: &Tally) -> String {
     let mut parts = Vec::new();
     if tally.again() > 0 {
-        let dead =
-            if tally.dead > 0 { format!(", {} of them", count(tally.dead, "dead letter")) } else { String::new() };
+        let dead = match tally.dead {
+            0 => String::new(),
+            1 => ", of which 1 was a dead letter".to_owned(),
+            dead => format!(", of which {} were dead letters", grouped(dead)),
+        };
         parts.push(format!("{} again{dead}", count(tally.again(), "message")));
     }
     if tally.new > 0 {
         parts.push(format!("{} that it never had, if its filter wants them", count(tally.new, "message")));
     }
-    if tally.waiting > 0 {
-        parts.push(format!(
-            "{} for it already",
-            if tally.waiting == 1 { "1 waits".to_owned() } else { format!("{} wait", grouped(tally.waiting)) }
-        ));
+    match tally.waiting {
+        0 => {}
+        1 => parts.push("1 waits for it already".to_owned()),
+        waiting => parts.push(format!("{} wait for it already", grouped(waiting))),
     }
     let name = &tally.sink.name;
-    let paused = if tally.sink.pause.is_some() {
-        format!(" (it is paused: joltsms-relay sinks resume {name})")
-    } else {
-        String::new()
-    };
+    let resume = format!(" (it is paused: joltsms-relay sinks resume {name})");
+    let paused = if tally.sink.pause.is_some() { resume.as_str() } else { "" };
     format!("{name}: {}{paused}", parts.join("; "))
 }
 

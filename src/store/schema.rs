@@ -121,7 +121,8 @@ CREATE TABLE number (
     fetched_at INTEGER
 ) STRICT;
 
--- 'released' is the highest release_no ever given, 'commits' the number of transactions (store::mark); 'anomaly.*' count what domain::Anomaly names.
+-- 'released' is the highest release_no ever given, 'commits' the number of transactions (store::mark), 'replays' how often
+-- something was left for filters to decide (store::replay); 'anomaly.*' count what domain::Anomaly names.
 CREATE TABLE counter (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

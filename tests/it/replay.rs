@@ -98,7 +98,7 @@ fn dead_letters_and_those_that_were_given_up_go_again() {
     crm.answer_with(200);
     let (code, said, _) = replay(&scene, &["--failed"]);
     assert_eq!(code, 0);
-    assert_eq!(said, "crm: 3 messages again, 3 dead letters of them\na running relay begins within 5 s");
+    assert_eq!(said, "crm: 3 messages again, of which 3 were dead letters\na running relay begins within 5 s");
     crm.wait(6, &relay);
     settles(&scene, &relay, 6);
     assert_eq!(ops.count(), 3, "there nothing had failed");
@@ -162,23 +162,21 @@ fn a_dry_run_tells_and_changes_nothing() {
     settles(&scene, &relay, 3);
     wait_until("the failures", || count(&scene, "state = 'retry'") == 3, || relay.log());
     let until = (now - jiff::SignedDuration::from_secs(35)).to_string();
-    let cases: [(&[&str], &[(&str, &str)]); 7] = [
-        (&["--since", "1h"], &[("crm", "3 0 0 0"), ("ops", "0 0 0 3")]),
-        (&["--from", "paypal"], &[("crm", "2 0 0 0"), ("ops", "0 0 0 2")]),
-        (&["--from", "+1800*", "--from", "pay*"], &[("crm", "3 0 0 0"), ("ops", "0 0 0 3")]),
-        (&["--from", "paypal", "--until", &until], &[("crm", "1 0 0 0"), ("ops", "0 0 0 1")]),
-        (&["--sink", "crm", "--since", &until], &[("crm", "1 0 0 0")]),
-        (&["--sink", "crm", "--id", "a", "--id", "c"], &[("crm", "2 0 0 0")]),
-        (&["--failed", "--sink", "ops"], &[("ops", "0 0 0 3")]),
-    ];
-    for (arguments, expected) in cases {
+    for (arguments, expected) in [
+        (&["--since", "1h"][..], "crm 3 0 0 0, ops 0 0 0 3"),
+        (&["--from", "paypal"], "crm 2 0 0 0, ops 0 0 0 2"),
+        (&["--from", "+1800*", "--from", "pay*"], "crm 3 0 0 0, ops 0 0 0 3"),
+        (&["--from", "paypal", "--until", &until], "crm 1 0 0 0, ops 0 0 0 1"),
+        (&["--sink", "crm", "--since", &until], "crm 1 0 0 0"),
+        (&["--sink", "crm", "--id", "a", "--id", "c"], "crm 2 0 0 0"),
+        (&["--failed", "--sink", "ops"], "ops 0 0 0 3"),
+    ] {
         let (code, table, log) = replay(&scene, &[arguments, &["--dry-run"]].concat());
         assert_eq!((code, log.as_str()), (0, ""), "{arguments:?}");
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["SINK", "DELIVERED", "DEAD", "NEW", "WAITING", "OLDEST", "NEWEST"]);
-        let rows: Vec<(&str, String)> = lines[1..].iter().map(|line| (line[0], line[1..5].join(" "))).collect();
-        let expected: Vec<(&str, String)> = expected.iter().map(|(sink, row)| (*sink, (*row).to_owned())).collect();
-        assert_eq!(rows, expected, "{arguments:?}");
+        let rows: Vec<String> = lines[1..].iter().map(|line| line[..5].join(" ")).collect();
+        assert_eq!(rows.join(", "), expected, "{arguments:?}");
     }
     assert_eq!((count(&scene, "replays > 0"), crm.count()), (0, 3), "nothing was changed");
     assert!(relay.stop().success());
@@ -190,9 +188,9 @@ fn a_rate_is_kept_by_giving_the_relay_little_at_a_time() {
     let (crm, ops) = receivers();
     let mut relay = delivered(&scene, &crm, &ops, 25);
     // 10 at once, then 10 a second: the last of 25 is asked for after two seconds.
-    let began = jiff::Timestamp::now();
+    let began = scene.handle().now();
     let (code, said, log) = replay(&scene, &["--sink", "crm", "--since", "1h", "--rate", "600"]);
-    assert!(jiff::Timestamp::now().duration_since(began) >= jiff::SignedDuration::from_secs(2), "too fast");
+    assert!(scene.handle().now().duration_since(began) >= jiff::SignedDuration::from_secs(2), "too fast");
     assert_eq!((code, said.as_str()), (0, "crm: 25 messages again\na running relay begins within 5 s"), "{log}");
     crm.wait(50, &relay);
     settles(&scene, &relay, 50);
@@ -223,7 +221,7 @@ fn order_and_age_of_what_is_sent_again() {
     settles(&scene, &relay, 7);
     assert!(relay.stop().success());
     let (code, said, _) = replay(&scene, &["--sink", "ops", "--since", "24h"]);
-    assert_eq!((code, said.lines().next()), (0, Some("ops: 4 messages again, 1 dead letter of them")));
+    assert_eq!((code, said.lines().next()), (0, Some("ops: 4 messages again, of which 1 was a dead letter")));
     let relay = setup("true").start();
     ops.wait(7, &relay);
     assert_eq!(ops.webhook_ids()[3..], ["old", "a", "b", "c"], "in their order, whatever their age");
