@@ -81,12 +81,11 @@ fn refuse_http_keys(reader: &mut Reader<'_>) {
 
 /// Reads the keys of both types even if the type is not known, so that all errors are found at once.
 fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &Arc<str>) -> Option<Sink> {
-    let format = reader.format(account, kind == Some(Type::Stdout));
+    let format = reader.format(account, kind == Some(Type::Stdout)).unwrap_or(defaults::SINK_FORMAT);
     let retry = retry(reader);
-    let wants = store::Wants { filter: filter::resolve(reader), needs_details: false };
+    let wants = store::Wants { filter: filter::resolve(reader), number: format.number_use() };
     if kind == Some(Type::Stdout) {
         let delivery = reader.delivery(defaults::SINK_CONCURRENCY, retry);
-        let format = format.unwrap_or(defaults::SINK_FORMAT);
         return Some(Sink { name: name.clone(), wants, delivery, kind: SinkKind::Stdout, format });
     }
     let allow_http = reader.boolean("allow_http", false);
@@ -107,13 +106,7 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &
     let signing = reader.signing(&headers);
     let way = reader.way();
     let http = sinks::http::Options { url: url?, method, headers, timeout, connect_timeout, way, signing, statuses };
-    kind.map(|_| Sink {
-        name: name.clone(),
-        wants,
-        delivery,
-        kind: SinkKind::Http(Box::new(http)),
-        format: format.unwrap_or(defaults::SINK_FORMAT),
-    })
+    kind.map(|_| Sink { name: name.clone(), wants, delivery, kind: SinkKind::Http(Box::new(http)), format })
 }
 
 fn retry(reader: &mut Reader<'_>) -> delivery::Retry {

@@ -13,10 +13,10 @@ use crate::domain::{Class, Seq, UnixMs};
 use crate::store::{Chunk, Claim, Error, SinkId, Spool, Store};
 
 /// So much is claimed at once, for each lane: it is all that waits in memory.
-pub(super) const CHUNK: Chunk = Chunk { rows: 500, bytes: 1 << 20 };
+pub(super) const CHUNK: Chunk = Chunk { rows: 500, bytes: 1 << 20, details: false };
 
 /// A probe needs one message.
-pub(super) const ONE: Chunk = Chunk { rows: 1, bytes: 1 };
+pub(super) const ONE: Chunk = Chunk { rows: 1, bytes: 1, details: false };
 
 /// See the module.
 #[derive(Debug)]

@@ -39,6 +39,18 @@ pub enum Outcome {
     },
 }
 
+/// What a sink shows of the number that received a message, beyond what the message itself says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NumberUse {
+    /// Nothing.
+    #[default]
+    Ignored,
+    /// What is known of it by then.
+    Shown,
+    /// What the API says of it: messages wait until that is known.
+    Needed,
+}
+
 /// Why nothing is sent to a sink until somebody, or the next start, lifts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PauseReason {

@@ -11,7 +11,7 @@ mod unix_ms;
 mod unread;
 
 pub use coverage::{Anomaly, Coverage, Cursor, Insert, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
-pub use delivery::{Class, DeadReason, Outcome, PauseReason};
+pub use delivery::{Class, DeadReason, NumberUse, Outcome, PauseReason};
 pub use row::{More, Row, Seq};
 pub use shown::{Shown, acts};
 pub use sink_name::{InvalidSinkName, SinkName};

@@ -1,8 +1,8 @@
 //! Message -> payload: pure, nothing is sent here.
 //!
-//! Invariants: the same message always makes the same payload, so that every attempt for it has the same body; a message
-//! with strange fields (missing, of another type, half a character) still makes one, except by a template, which says why
-//! not; what a sender wrote never becomes markup, a mention or a line of its own.
+//! Invariants: the same message, with the same details of its number, always makes the same payload, so that attempts for it
+//! have the same body; a message with strange fields (missing, of another type, half a character) still makes one, except
+//! by a template, which says why not; what a sender wrote never becomes markup, a mention or a line of its own.
 
 mod cloudevents;
 mod discord;
@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 pub use one_line::one_line;
 pub use template::{Mistake, Template};
+
+use crate::domain::NumberUse;
 
 /// How a message is handed on: `format` of a sink.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +59,15 @@ pub struct Unrenderable(pub String);
 const JSON: &str = "application/json";
 
 impl Format {
+    /// What it shows of the number that received a message, beyond what the message says.
+    pub fn number_use(&self) -> NumberUse {
+        match self {
+            Self::Slack | Self::Discord => NumberUse::Shown,
+            Self::Template(template) if template.needs_number() => NumberUse::Needed,
+            Self::Message | Self::JoltEvent(_) | Self::CloudEvents(_) | Self::Template(_) => NumberUse::Ignored,
+        }
+    }
+
     /// The payload for a message, given its JSON text as the API sent it, and the row of its number in the API's list of
     /// numbers where that is known.
     ///

@@ -99,6 +99,46 @@ fn shown_by(format: &Format, body: &str) -> String {
 }
 
 #[test]
+fn a_template_needs_the_number_if_it_says_more_of_it_than_the_message_does() {
+    for (source, needs) in [
+        ("{{ message.body }} number.tags", false),
+        ("{{ number.id }} {{ number.phoneNumber }}", false),
+        ("{% set number = 5 %}{{ number }}", false),
+        ("{% macro twice(number) %}{{ number }}{{ number }}{% endmacro %}{{ twice(1) }}", false),
+        ("{{ number.serviceName }}", true),
+        ("{% if message.from == 'nobody' %}{{ number.notes }}{% endif %}", true),
+        ("{{ number.tags | join(', ') }}", true),
+        ("{{ number['serviceName'] }}", true),
+        ("{{ number | tojson }}", true),
+        ("{% for name in number %}{{ name }}{% endfor %}", true),
+        ("{% set n = number %}{{ n.serviceName }}", true),
+        ("{% set number = number %}{{ number.serviceName }}", true),
+        ("{% with number = number.serviceName %}{{ number }}{% endwith %}", true),
+    ] {
+        let template = Template::new(source, "text/plain", account(), false).unwrap();
+        let expected = if needs { NumberUse::Needed } else { NumberUse::Ignored };
+        assert_eq!(Format::Template(Arc::new(template)).number_use(), expected, "{source}");
+    }
+}
+
+#[test]
+fn what_is_known_of_the_number_is_shown() {
+    const NUMBER: &str = r#"{"id":"num_abc456","phoneNumber":"+16505551234","serviceName":"Ac*me","tags":["a","b"]}"#;
+    let source =
+        "{{ number.serviceName }}: {{ number.tags | join(' ') }}, {{ number.phoneNumber }}, {{ number.notes }}";
+    let template = Template::new(source, "text/plain", account(), false).unwrap();
+    for (format, known, unknown) in [
+        (Format::Slack, "SMS to +16505551234 (Ac*me) from", "SMS to +16505551234 from"),
+        (Format::Discord, r"SMS to +16505551234 \\(Ac\\*me\\) from", "SMS to +16505551234 from"),
+        (Format::Template(Arc::new(template)), "Ac*me: a b, +16505551234, ", ": , +16505551234, "),
+    ] {
+        let made = |number| String::from_utf8(format.payload(DOCUMENTED.into(), number).unwrap().body).unwrap();
+        assert!(made(Some(NUMBER)).contains(known), "{}", made(Some(NUMBER)));
+        assert!(made(None).contains(unknown), "{}", made(None));
+    }
+}
+
+#[test]
 fn slack_takes_no_orders_from_a_sender() {
     for (body, shown) in [
         ("<!channel> & <@U1|x>", "&lt;!channel&gt; &amp; &lt;@U1|x&gt;"),

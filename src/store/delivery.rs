@@ -42,6 +42,8 @@ pub struct Claim {
     pub replays: u32,
     /// The key of its number, where the sink keeps the order of each; 0 = it names none.
     pub number: Option<i64>,
+    /// What the API says of its number, as JSON, where that was asked for and is known.
+    pub details: Option<Box<str>>,
 }
 
 /// How one claimed delivery went.
@@ -81,20 +83,29 @@ pub struct Waiting {
     pub dead: u64,
 }
 
-/// How many claims, and how many bytes of them, are read at once.
+/// How many claims, how many bytes of them, and how much of each is read at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {
     /// At most this many.
     pub rows: usize,
     /// No further one once their bodies have this many bytes together.
     pub bytes: usize,
+    /// With what is known of their numbers.
+    pub details: bool,
 }
 
-/// What a claim is made of; see [`claim`].
-pub(super) const CLAIM: &str =
-    "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms,
-        m.time, m.sum, d.replays, d.number
-    FROM delivery AS d JOIN message AS m ON m.seq = d.seq";
+/// How claims are read, with details of numbers or without, but for which; see [`claim`].
+pub(super) fn claims(details: bool) -> String {
+    let (details, number) = match details {
+        true => ("n.details", " LEFT JOIN number AS n ON n.key = m.number"),
+        false => ("NULL", ""),
+    };
+    format!(
+        "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms,
+            m.time, m.sum, d.replays, d.number, {details}
+        FROM delivery AS d JOIN message AS m ON m.seq = d.seq{number}"
+    )
+}
 
 // These run all the time. Without the `+`, SQLite plans them anew whenever another value is bound: it compares parameters
 // with the `WHERE` of partial indices, and so takes the plan to depend on them.
@@ -117,7 +128,7 @@ impl Spool {
         skip: impl Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(&format!("{CLAIM} {FRESH}"))?;
+            let mut statement = self.connection.prepare_cached(&format!("{} {FRESH}", claims(chunk.details)))?;
             take(statement.query(params![sink.0, class_number(class)])?, chunk, |seq| !skip(seq))
         };
         read().map_err(|error| self.explain(error))
@@ -135,7 +146,8 @@ impl Spool {
         skip: impl Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(&format!("{CLAIM} {RETRIES}"))?;
+            let claims = claims(chunk.details);
+            let mut statement = self.connection.prepare_cached(&format!("{claims} {RETRIES}"))?;
             take(statement.query(params![sink.0, now.0])?, chunk, |seq| !skip(seq))
         };
         read().map_err(|error| self.explain(error))
@@ -254,11 +266,18 @@ fn take(mut rows: rusqlite::Rows<'_>, chunk: Chunk, wanted: impl Fn(Seq) -> bool
         let Some(row) = rows.next()? else { break };
         if wanted(Seq(row.get(0)?)) {
             let claim = claim(row)?;
-            bytes += claim.raw.len();
+            bytes += claim.size();
             claims.push(claim);
         }
     }
     Ok(claims)
+}
+
+impl Claim {
+    /// How many bytes of text it is.
+    pub(super) fn size(&self) -> usize {
+        self.raw.len() + self.details.as_ref().map_or(0, |details| details.len())
+    }
 }
 
 pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
@@ -276,6 +295,7 @@ pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
         received: UnixMs(row.get(8)?),
         replays: row.get(10)?,
         number: row.get(11)?,
+        details: row.get::<_, Option<String>>(12)?.map(String::into_boxed_str),
     })
 }
 
@@ -289,20 +309,33 @@ mod tests {
     fn what_runs_all_the_time_is_planned_once_and_answered_from_an_index() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
-        let queries = [
-            (format!("{CLAIM} {FRESH}"), "USING INDEX delivery_fresh (sink=? AND class=?)"),
-            (format!("{CLAIM} {RETRIES}"), "USING INDEX delivery_retry (sink=? AND due<?)"),
-            (NEXT_DUE.to_owned(), "USING COVERING INDEX delivery_retry (sink=? AND due>?)"),
+        let (fresh, retries) =
+            ("USING INDEX delivery_fresh (sink=? AND class=?)", "USING INDEX delivery_retry (sink=? AND due<?)");
+        let (message, number) =
+            ("SEARCH m USING INTEGER PRIMARY KEY (rowid=?)", "SEARCH n USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN");
+        let due = "USING COVERING INDEX delivery_retry (sink=? AND due>?)";
+        let queries: [(String, &[&str]); 5] = [
+            (format!("{} {FRESH}", claims(false)), &[fresh, message]),
+            (format!("{} {FRESH}", claims(true)), &[fresh, message, number]),
+            (format!("{} {RETRIES}", claims(false)), &[retries, message]),
+            (format!("{} {RETRIES}", claims(true)), &[retries, message, number]),
+            (NEXT_DUE.to_owned(), &[due]),
         ];
-        for (query, index) in queries {
+        for (query, steps) in queries {
             let mut statement = spool.connection.prepare(&query).unwrap();
             for parameter in 1..4 {
                 statement.exists(params![parameter, parameter]).unwrap();
             }
             assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{query}");
             let plan = format!("EXPLAIN QUERY PLAN {query}");
-            let plan: String = spool.connection.query_row(&plan, params![1, 1], |row| row.get(3)).unwrap();
-            assert!(plan.contains(index), "{plan}");
+            let mut plan = spool.connection.prepare(&plan).unwrap();
+            let plan = plan.query_map(params![1, 1], |row| row.get(3)).unwrap();
+            let plan: Vec<String> = plan.collect::<rusqlite::Result<_>>().unwrap();
+            let searched: Vec<&String> = plan.iter().filter(|step| step.starts_with("SEARCH")).collect();
+            assert_eq!(searched.len(), steps.len(), "{plan:?}");
+            for (step, expected) in searched.into_iter().zip(steps) {
+                assert!(step.contains(expected), "{plan:?}");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::delivery::SinkId;
 use super::error::Error;
@@ -23,6 +23,17 @@ pub struct NumberKey(i64);
 pub struct Undecided {
     sink: SinkId,
     seq: Seq,
+}
+
+/// What is known of one number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NumberDetails {
+    /// The API was not asked yet.
+    Unknown,
+    /// It was asked, and does not list the number.
+    Absent,
+    /// The JSON text of its row, as it came.
+    Known(String),
 }
 
 /// Which undecided deliveries are looked at.
@@ -54,6 +65,24 @@ impl Spool {
                  ON CONFLICT (id) DO UPDATE SET details = excluded.details, fetched_at = excluded.fetched_at",
             )?;
             numbers.into_iter().try_for_each(|(id, raw)| put.execute(params![id, raw, now.0]).map(drop))
+        })
+    }
+
+    /// What is known of the number that the API calls so.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn number_details(&self, id: &str) -> Result<NumberDetails, Error> {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let known: Option<(bool, Option<String>)> = self
+            .connection
+            .prepare_cached("SELECT fetched_at IS NOT NULL, details FROM number WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([id], row).optional())
+            .map_err(|error| self.explain(error))?;
+        Ok(match known {
+            Some((_, Some(details))) => NumberDetails::Known(details),
+            Some((true, None)) => NumberDetails::Absent,
+            Some((false, None)) | None => NumberDetails::Unknown,
         })
     }
 
@@ -174,19 +203,41 @@ impl Spool {
     }
 }
 
+/// What waits for a sink that needs the details of numbers is undecided where they are not known: it may not have needed
+/// them when the message came.
+pub(super) fn put_off(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
+    // Usually none is, and nothing has to be looked through.
+    if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
+        return Ok(());
+    }
+    // One state at a time: each has an index of its own.
+    for state in ["fresh", "retry"] {
+        transaction.execute(
+            &format!(
+                "UPDATE delivery SET state = 'undecided' WHERE sink = ?1 AND state = '{state}' AND EXISTS (
+                     SELECT 1 FROM message AS m JOIN number AS n ON n.key = m.number
+                     WHERE m.seq = delivery.seq AND n.fetched_at IS NULL)"
+            ),
+            [sink.0],
+        )?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::filter::{Clause, Filter, Globs};
-    use crate::domain::{Class, Insert, Row, Standing, StoreOp};
-    use crate::store::{SinkSetup, Wants};
+    use crate::domain::{Class, Insert, NumberUse, Row, Standing, StoreOp};
+    use crate::store::{Chunk, SinkSetup, Wants};
 
     fn spool(dir: &std::path::Path) -> Spool {
         let mut spool = Spool::open(dir).unwrap();
         let globs = Globs::new(["PayPal"]).unwrap();
         let filter = Filter::any_of(vec![Clause { service: Some(globs), ..Clause::default() }]);
-        let pay = SinkSetup { wants: Wants { filter: Some(filter), needs_details: false }, ..SinkSetup::new("pay") };
-        let told = SinkSetup { wants: Wants { filter: None, needs_details: true }, ..SinkSetup::new("told") };
+        let pay =
+            SinkSetup { wants: Wants { filter: Some(filter), number: NumberUse::Ignored }, ..SinkSetup::new("pay") };
+        let told = SinkSetup { wants: Wants { filter: None, number: NumberUse::Needed }, ..SinkSetup::new("told") };
         spool.register_sinks(&[SinkSetup::new("all"), pay, told], UnixMs::MAX, UnixMs(0)).unwrap();
         spool
     }
@@ -254,6 +305,38 @@ mod tests {
         );
         release(&mut spool, 6, Some("a"));
         assert!(states(&spool).contains("2 m6 fresh"), "known by now");
+    }
+
+    #[test]
+    fn what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = spool(dir.path());
+        spool.put_numbers([("known", "{}")], UnixMs(9)).unwrap();
+        for (seq, number) in [(1, Some("a")), (2, Some("known")), (3, None), (4, Some("a"))] {
+            release(&mut spool, seq, number);
+        }
+        spool
+            .connection
+            .execute("UPDATE delivery SET state = 'retry', attempts = 1, due = 7 WHERE seq = 4", [])
+            .unwrap();
+        let all = |number| SinkSetup { wants: Wants { filter: None, number }, ..SinkSetup::new("all") };
+        spool.register_sinks(&[all(NumberUse::Shown)], UnixMs::MAX, UnixMs(0)).unwrap();
+        assert!(states(&spool).starts_with("1 m1 fresh, 1 m2 fresh, 1 m3 fresh, 1 m4 retry, "), "{}", states(&spool));
+        spool.register_sinks(&[all(NumberUse::Needed)], UnixMs::MAX, UnixMs(0)).unwrap();
+        let waiting = "1 m1 undecided, 1 m2 fresh, 1 m3 fresh, 1 m4 undecided, ";
+        assert!(states(&spool).starts_with(waiting), "{}", states(&spool));
+        spool.put_numbers([("a", "{}")], UnixMs(9)).unwrap();
+        assert_eq!(decide_all(&mut spool, Which::Known), 2);
+        let decided = "1 m1 fresh, 1 m2 fresh, 1 m3 fresh, 1 m4 fresh, ";
+        assert!(states(&spool).starts_with(decided), "{}", states(&spool));
+        let chunk = Chunk { rows: 9, bytes: usize::MAX, details: true };
+        let claims = spool.claim_fresh(SinkId(1), Class::Live, chunk, |_| false).unwrap();
+        let claimed: Vec<_> =
+            claims.iter().map(|claim| (claim.id.as_str(), claim.attempts, claim.details.as_deref())).collect();
+        let expected = [("m1", 0, Some("{}")), ("m2", 0, Some("{}")), ("m3", 0, None), ("m4", 1, Some("{}"))];
+        assert_eq!(claimed, expected);
+        let claims = spool.claim_fresh(SinkId(1), Class::Live, Chunk { details: false, ..chunk }, |_| false).unwrap();
+        assert!(claims.iter().all(|claim| claim.details.is_none()), "nobody asked");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::delivery::{CLAIM, Chunk, Claim, SinkId, claim};
+use super::delivery::{Chunk, Claim, SinkId, claim, claims};
 use super::error::Error;
 use super::spool::Spool;
 use crate::domain::{Seq, UnixMs};
@@ -76,7 +76,8 @@ impl Spool {
         }
         ready.sort_unstable();
         let mut bytes = 0;
-        let mut read = self.connection.prepare_cached(&format!("{CLAIM} WHERE d.seq = ?1 AND d.sink = ?2"))?;
+        let claims = claims(chunk.details);
+        let mut read = self.connection.prepare_cached(&format!("{claims} WHERE d.seq = ?1 AND d.sink = ?2"))?;
         for (_, seq) in ready {
             if firsts.claims.len() == chunk.rows || bytes >= chunk.bytes {
                 firsts.more = true;
@@ -84,7 +85,7 @@ impl Spool {
             }
             // Between the two statements a command may have taken it away.
             if let Some(claim) = read.query_row(params![seq.0, sink.0], claim).optional()? {
-                bytes += claim.raw.len();
+                bytes += claim.size();
                 firsts.claims.push(claim);
             }
         }

@@ -6,10 +6,11 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::delivery::{SinkId, SinkStanding};
 use super::error::Error;
+use super::number_details::put_off;
 use super::operator;
 use super::release::{Recipient, Span, Wants, deliver, last_release};
 use super::spool::Spool;
-use crate::domain::{Class, PauseReason, Start, UnixMs};
+use crate::domain::{Class, NumberUse, PauseReason, Start, UnixMs};
 
 /// A sink as the store has to know it.
 #[derive(Clone, Debug)]
@@ -152,6 +153,9 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
                 lacks_messages: row.get(4)?,
             })
         })?;
+    if sink.wants.number == NumberUse::Needed {
+        put_off(transaction, registered.id)?;
+    }
     if !sink.enabled {
         operator::pause(transaction, registered.id, PauseReason::Disabled, now)?;
     } else if operator::pause_of(transaction, registered.id)?.is_some_and(|pause| pause.reason == PauseReason::Disabled)

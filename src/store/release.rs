@@ -7,15 +7,15 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::delivery::SinkId;
 use crate::domain::filter::{Details, Facts, Filter, Verdict};
-use crate::domain::{Class, Seq, UnixMs, WalkId};
+use crate::domain::{Class, NumberUse, Seq, UnixMs, WalkId};
 
 /// Which messages a sink wants. The default is all.
 #[derive(Clone, Debug, Default)]
 pub struct Wants {
     /// These; `None` = all.
     pub filter: Option<Filter>,
-    /// What it gets speaks of the number, so messages wait until its details are known.
-    pub needs_details: bool,
+    /// What it shows of the number.
+    pub number: NumberUse,
 }
 
 /// A sink of the configuration, and what it wants.
@@ -48,15 +48,16 @@ const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
 impl Wants {
     /// Whether it wants all messages, whatever is known of their numbers.
     pub(super) fn all(&self) -> bool {
-        self.filter.is_none() && !self.needs_details
+        self.filter.is_none() && self.number != NumberUse::Needed
     }
 
     /// Whether details of numbers have to be fetched for it.
     pub fn asks_for_numbers(&self) -> bool {
-        self.needs_details || self.filter.as_ref().is_some_and(Filter::needs_details)
+        self.number != NumberUse::Ignored || self.filter.as_ref().is_some_and(Filter::needs_details)
     }
 
-    pub(super) fn decide(&self, facts: &Facts<'_>) -> Verdict {
+    /// Decides on one message.
+    pub fn decide(&self, facts: &Facts<'_>) -> Verdict {
         match &self.filter {
             Some(filter) => match filter.decide(facts) {
                 Verdict::Wanted => self.decide_details(facts),
@@ -67,7 +68,8 @@ impl Wants {
     }
 
     fn decide_details(&self, facts: &Facts<'_>) -> Verdict {
-        if self.needs_details && facts.lacks_details() { Verdict::Unknown("number") } else { Verdict::Wanted }
+        let waits = self.number == NumberUse::Needed && facts.lacks_details();
+        if waits { Verdict::Unknown("number") } else { Verdict::Wanted }
     }
 }
 

@@ -85,8 +85,8 @@ CREATE TABLE sink (
     fill_since INTEGER
 ) STRICT;
 
--- One row for each message and sink, from the release of the message on. undecided = what its filter asks for is not known
--- yet; dropped = a dead letter that somebody gave up. paused_ms is how long the sink was paused since first_attempt;
+-- One row for each message and sink, from the release of the message on. undecided = what its sink asks of the number is not
+-- known yet; dropped = a dead letter that somebody gave up. paused_ms is how long the sink was paused since first_attempt;
 -- replays counts how often somebody asked for it again; number is set where the sink keeps the order of each number.
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,

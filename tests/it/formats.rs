@@ -59,11 +59,11 @@ fn what_a_template_makes_nothing_of_becomes_a_dead_letter_and_the_others_arrive(
         || relay.log(),
     );
     let log = relay.log();
-    let said = format!(
-        "ERROR the message is a dead letter now message.id=\"{odd}\" sink.name=\"crm\" attempts=0 took_ms=0 \
-         reason=\"template\" answer=\"line 1 of the template: undefined value: `message.new` is undefined\""
-    );
-    assert!(log.contains(&said) && !log.contains("a secret text") && !log.contains("the sink fails"), "{log}");
+    let of =
+        format!("ERROR the message is a dead letter now message.id=\"{odd}\" sink.name=\"crm\" attempts=0 took_ms=");
+    let why = " reason=\"template\" answer=\"line 1 of the template: undefined value: `message.new` is undefined\"";
+    assert!(log.contains(&of) && log.contains(why), "{log}");
+    assert!(!log.contains("a secret text") && !log.contains("the sink fails"), "{log}");
     assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'dead' AND reason = 'template'"), 1);
     ends_with_nothing_more(relay);
     assert_eq!(receiver.count(), 1);

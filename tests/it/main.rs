@@ -28,6 +28,7 @@ mod keys;
 mod layering;
 mod main_job;
 mod network;
+mod number_details;
 mod over_time;
 mod packaging;
 mod peers;

@@ -19,29 +19,29 @@ fn blocks() -> Vec<(String, String)> {
     found
 }
 
-/// What the only sink of a configuration makes of a message.
-fn made(toml: &str, message: &str) -> String {
+/// What the only sink of a configuration makes of a message of this number.
+fn made(toml: &str, message: &str, number: &str) -> String {
     let machine = Machine::with_file(toml).set("RECEIVER_URL", "https://receiver.example/x").set("TOKEN", "t");
     machine.write("home/.config/joltsms-relay/sms.j2", "{{ message.body }}");
     let config = machine.load();
     let [Sink { kind, format, .. }] = config.sinks.as_slice() else { panic!("one sink: {toml}") };
     let payload = match kind {
-        SinkKind::Stdout => format.line(message.into(), None),
-        SinkKind::Http(_) => format.payload(message.into(), None),
+        SinkKind::Stdout => format.line(message.into(), Some(number)),
+        SinkKind::Http(_) => format.payload(message.into(), Some(number)),
     };
     String::from_utf8(payload.unwrap().body).unwrap()
 }
 
-/// The first block is a message. Each configuration is followed by what becomes of that message.
+/// The first block is a message, the second what is known of its number. Each configuration is followed by what becomes of that message.
 #[test]
 fn every_output_in_the_documentation_is_real() {
     let mut blocks = blocks().into_iter();
-    let message = one_line(&blocks.next().unwrap().1);
+    let [message, number] = [(); 2].map(|()| one_line(&blocks.next().unwrap().1));
     let mut shown = 0;
     while let Some((language, toml)) = blocks.next() {
         assert_eq!(language, "toml", "{toml}");
         let (language, output) = blocks.next().unwrap_or_else(|| panic!("no output for\n{toml}"));
-        let made = made(&toml, &message);
+        let made = made(&toml, &message, &number);
         match language.as_str() {
             // Indented for readers.
             "json" => assert_eq!(one_line(&output), one_line(&made), "{toml}"),

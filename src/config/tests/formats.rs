@@ -2,6 +2,7 @@
 
 use super::Machine;
 use crate::config::{Config, Format};
+use crate::domain::NumberUse;
 
 const HTTP: &str = "[sinks.crm]\ntype = \"http\"\nurl = \"https://a.example\"\n";
 
@@ -42,6 +43,20 @@ fn a_template_stands_in_the_file_in_one_beside_it_or_in_a_variable() {
     assert_eq!(template.content_type(), "text/plain");
     for other in [beside.load(), variable.load()] {
         assert_eq!(format(&other), format(&inline));
+    }
+}
+
+#[test]
+fn messages_wait_for_details_of_the_number_where_a_template_shows_them() {
+    for (keys, expected) in [
+        ("", NumberUse::Ignored),
+        ("format = \"jolt-event\"", NumberUse::Ignored),
+        ("format = \"discord\"", NumberUse::Shown),
+        ("format = \"template\"\ntemplate = '{{ number.id | tojson }}'", NumberUse::Ignored),
+        ("format = \"template\"\ntemplate = '{{ number.tags | tojson }}'", NumberUse::Needed),
+    ] {
+        let wants = &Machine::with_file(&format!("{HTTP}{keys}\n")).load().sinks[0].wants;
+        assert_eq!((wants.number, wants.asks_for_numbers()), (expected, expected != NumberUse::Ignored), "{keys}");
     }
 }
 

@@ -54,11 +54,11 @@ impl Supervisor {
     }
 
     fn begin(&mut self, claim: Claim, lane: Lane, is_probe: bool) {
-        let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number, .. } = claim;
+        let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number, details, .. } = claim;
         let Identity { registered, options, format, sink: to, .. } = &self.identity;
         // What waits for its number holds up what follows it: while nothing gets through it is tried as often as a probe.
         let hasty = self.is_ordered() && self.standing.lock().is_on_the_edge();
-        let payload = payload(format, raw, to.takes_lines());
+        let payload = payload(format, raw, details.as_deref(), to.takes_lines());
         let answered = Arc::new(AtomicBool::new(false));
         let journey = Journey {
             sink: registered.id,
@@ -112,7 +112,7 @@ impl Supervisor {
 
 /// What is sent for a message. A template runs code that others wrote, here on the sink's own loop: a panic of it costs
 /// one message.
-fn payload(format: &Format, raw: Box<str>, as_line: bool) -> Result<Payload, Unrenderable> {
-    let make = || if as_line { format.line(raw, None) } else { format.payload(raw, None) };
+fn payload(format: &Format, raw: Box<str>, number: Option<&str>, as_line: bool) -> Result<Payload, Unrenderable> {
+    let make = || if as_line { format.line(raw, number) } else { format.payload(raw, number) };
     catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Supervisor;
 use crate::delivery::queues::Taken;
-use crate::domain::UnixMs;
+use crate::domain::{NumberUse, UnixMs};
 use crate::store::{Chunk, Error, Spool};
 use crate::time::backoff::Schedule;
 
@@ -62,6 +62,7 @@ impl Supervisor {
         }
         taken.seqs.extend(&self.too_old);
         let now = self.shared.clock.wall();
+        let chunk = Chunk { details: self.identity.format.number_use() != NumberUse::Ignored, ..chunk };
         let looked = self.queues.look(&self.shared.store, self.identity.registered.id, now, chunk, taken).await;
         self.noted(looked).is_some()
     }

@@ -30,6 +30,9 @@ const NUMBER: [&str; 16] = [
     "autoRenewEnabled",
 ];
 
+/// Fields of a number that a message has too, and their names there.
+const OF_THE_MESSAGE: [(&str, &str); 2] = [("id", "numberId"), ("phoneNumber", "to")];
+
 /// What every template is tried with: what it is, the message, its number. The code begins with a zero, which JSON does
 /// not take as a number; the text holds what breaks out of careless places.
 pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
@@ -51,9 +54,8 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value
         // Until the list of numbers was read there is what the message itself says.
         None => {
             let own = message.get("number").map(own_number).unwrap_or_default();
-            let from_message = [("id", "numberId"), ("phoneNumber", "to")];
             let known =
-                from_message.map(|(name, field)| (name.to_owned(), message.get(field).cloned().unwrap_or_default()));
+                OF_THE_MESSAGE.map(|(name, field)| (name.to_owned(), message.get(field).cloned().unwrap_or_default()));
             known.into_iter().chain(own).collect()
         }
     };
@@ -70,6 +72,13 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value
     // An undefined value is one that was not there to be copied.
     details.values_mut().filter(|value| value.is_undefined()).for_each(|value| *value = none());
     Some(context! { message => Value::from(message), number => Value::from(details), account })
+}
+
+/// Whether a variable of a template, such as `number.tags`, is more than a message says of its number itself.
+pub(super) fn is_detail(variable: &str) -> bool {
+    let (name, field) = variable.split_once('.').unwrap_or((variable, ""));
+    let field = field.split('.').next().unwrap_or_default();
+    name == "number" && OF_THE_MESSAGE.iter().all(|(own, _)| *own != field)
 }
 
 fn object(json: &str) -> Option<BTreeMap<String, Value>> {

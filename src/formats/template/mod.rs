@@ -28,6 +28,7 @@ pub struct Template {
     content_type: String,
     account: Arc<str>,
     escaping: Escaping,
+    needs_number: bool,
 }
 
 /// What is wrong with a template, and on which of its lines if that is known.
@@ -66,12 +67,13 @@ impl Template {
         });
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| Mistake::from(&error))?;
         let (source, content_type) = (source.to_owned(), content_type.to_owned());
-        let template = Self { environment, source, content_type, account, escaping };
+        let mut template = Self { environment, source, content_type, account, escaping, needs_number: false };
         for (sample, raw, number) in context::SAMPLES {
             template
                 .try_render(raw, number)
                 .map_err(|Mistake { line, wrong }| Mistake { line, wrong: format!("{wrong} (tried with {sample})") })?;
         }
+        template.needs_number = template.names_details() || template.shows_details();
         Ok(template)
     }
 
@@ -83,6 +85,22 @@ impl Template {
     /// Whether that is JSON.
     pub(super) fn makes_json(&self) -> bool {
         self.escaping == Escaping::Json
+    }
+
+    /// Whether it says more of the number that received a message than the message does.
+    pub(super) fn needs_number(&self) -> bool {
+        self.needs_number
+    }
+
+    /// Whether details of the number stand anywhere in it, whatever its conditions decide; `number` as a whole holds them.
+    fn names_details(&self) -> bool {
+        let template = self.environment.get_template(NAME);
+        template.is_ok_and(|template| template.undeclared_variables(true).iter().any(|name| context::is_detail(name)))
+    }
+
+    /// Whether details make a difference: a variable of its own that is called `number`, too, hides that it names them.
+    fn shows_details(&self) -> bool {
+        context::SAMPLES.iter().any(|(_, raw, number)| self.try_render(raw, *number) != self.try_render(raw, None))
     }
 
     /// What it makes of a message.

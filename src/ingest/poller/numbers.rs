@@ -138,7 +138,7 @@ impl<F: Feed> Poller<F> {
         if self.numbers.failures() == 0 {
             tracing::warn!(
                 error = why,
-                "the list of numbers cannot be read; messages whose filter asks for details of their number wait"
+                "the list of numbers cannot be read; messages that need details of their number wait"
             );
         }
         let jitter = &self.jitter;

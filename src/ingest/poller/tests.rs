@@ -118,7 +118,7 @@ impl World {
 
     /// The ids that were released, in order.
     async fn released(&self) -> Vec<String> {
-        let all = Chunk { rows: 1_000_000, bytes: usize::MAX };
+        let all = Chunk { rows: 1_000_000, bytes: usize::MAX, details: false };
         let read = self.store.read(move |spool| {
             let mut ids = Vec::new();
             for class in [crate::domain::Class::Backfill, crate::domain::Class::Live] {

@@ -275,7 +275,7 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     bytes[body] = b'1';
     fs::write(&file, &bytes).unwrap();
     let spool = Spool::open(dir.path()).unwrap();
-    let one = Chunk { rows: 1, bytes: 1 };
+    let one = Chunk { rows: 1, bytes: 1, details: false };
     assert_eq!(spool.claim_fresh(sink, Class::Live, one, |seq| seq < Seq(6)).unwrap()[0].id, "m6");
     let refused = spool.claim_fresh(sink, Class::Live, one, |seq| seq < Seq(7));
     assert!(matches!(&refused, Err(Error::Damaged { what, .. }) if what.contains("\"m7\"")), "{refused:?}");

@@ -238,7 +238,7 @@ impl Relay {
         let sink = self.sink;
         let mut newest = None;
         for class in [Class::Live, Class::Backfill] {
-            let all = Chunk { rows: usize::MAX, bytes: usize::MAX };
+            let all = Chunk { rows: usize::MAX, bytes: usize::MAX, details: false };
             let claims = self.spool().claim_fresh(sink, class, all, |_| false).unwrap();
             let mut settled = Vec::new();
             let times = claims.iter().map(|claim| feed.time_of(&claim.id));
