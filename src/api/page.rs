@@ -169,6 +169,11 @@ impl NumberPage {
     }
 }
 
+/// Reads one message by itself; whether its time is its own, too.
+pub fn read_message(message: &RawValue) -> (Row, bool) {
+    read_row(message)
+}
+
 /// The row, and whether its time is its own.
 fn read_row(raw: &RawValue) -> (Row, bool) {
     let fields: Fields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();

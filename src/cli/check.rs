@@ -1,17 +1,21 @@
 //! `check`: is the configuration valid, and what does it come to?
 
+use std::path::Path;
+
 use reqwest::header::AUTHORIZATION;
 
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::answer;
+use super::preview::preview;
 use super::relay::complain;
 use crate::config::{self, Config, SinkKind, Sources, show_duration};
 use crate::http::{Proxy, RedactedUrl};
 use crate::sinks::http;
 use crate::sinks::signing::Signing;
 
-pub(super) fn check(flags: &Flags) -> Exit {
+/// With the file of a message: what its sinks would get of that.
+pub(super) fn check(flags: &Flags, message: Option<&Path>) -> Exit {
     let config = match config::load(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
@@ -19,7 +23,10 @@ pub(super) fn check(flags: &Flags) -> Exit {
     for warning in &config.warnings {
         complain(Exit::Done, &format_args!("warning: {warning}"));
     }
-    answer(&summary(&config))
+    match message {
+        Some(file) => preview(&config, file),
+        None => answer(&summary(&config)),
+    }
 }
 
 fn summary(config: &Config) -> String {
@@ -74,7 +81,7 @@ fn extras(options: &http::Options) -> String {
 }
 
 /// Host and port only: receivers put tokens into their paths.
-fn receiver(url: &reqwest::Url) -> String {
+pub(super) fn receiver(url: &reqwest::Url) -> String {
     let path = if url.path().len() > 1 { "/…" } else { "/" };
     url.origin().ascii_serialization() + path
 }

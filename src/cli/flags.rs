@@ -55,7 +55,11 @@ pub(super) enum Command {
     /// Catch up completely, deliver what is due, exit
     Once,
     /// Validate the configuration
-    Check,
+    Check {
+        /// Show what each sink would get of this message: a file with one as the API shows it, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        message: Option<PathBuf>,
+    },
     /// Write the commented configuration, to where the relay looks for it
     Init {
         /// Another place, or - for stdout; a file that is there is left as it is

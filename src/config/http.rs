@@ -72,9 +72,11 @@ impl Reader<'_> {
             let Some(parsed) = self.header_name(key, name, origin) else { continue };
             let path = format!("{key}.{parsed}");
             let Some(text) = self.text_of(&path, entry, "a text in quotes") else { continue };
-            let Some(value) = self.header_value(&path, &text, text.as_str()) else { continue };
+            let Some(mut value) = self.header_value(&path, &text, text.as_str()) else { continue };
             let suspicious = SECRET_WORDS.iter().any(|word| parsed.as_str().contains(word));
-            if suspicious && text.written_out && matches!(text.origin, Origin::File(_)) {
+            let in_the_file = text.written_out && matches!(text.origin, Origin::File(_));
+            value.set_sensitive(suspicious || !in_the_file);
+            if suspicious && in_the_file {
                 let message = format!("`{}` looks like a secret; secrets do not belong in the file", self.name(&path));
                 let help = "write { env = \"NAME\" } or { file = \"path\" } unless it is none".to_owned();
                 self.report().warn(&text.origin, message, Some(help));
@@ -109,6 +111,7 @@ impl Reader<'_> {
         None
     }
 
+    /// A value that is taken for a secret.
     fn header_value(&mut self, path: &str, text: &Text, value: &str) -> Option<HeaderValue> {
         match HeaderValue::from_str(value) {
             Ok(mut value) => {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::domain::Start;
+use super::expiry;
+use crate::domain::{Start, UnixMs};
 use crate::time::backoff::Schedule;
 
 /// `[sinks.NAME]`, as far as it says when and how many.
@@ -36,6 +37,11 @@ impl Options {
             enabled: true,
             start: Start::Now,
         }
+    }
+
+    /// When a message received then is too old to be sent; `None`: never.
+    pub fn expires(&self, received: UnixMs) -> Option<UnixMs> {
+        expiry::expires(self.max_age, received, 0)
     }
 }
 

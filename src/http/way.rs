@@ -55,6 +55,13 @@ impl Way {
     }
 }
 
+impl Proxy {
+    /// Whether the configuration has a user or a password for it.
+    pub fn has_credentials(&self) -> bool {
+        matches!(self, Self::Url(url) if !url.username().is_empty() || url.password().is_some())
+    }
+}
+
 impl Tls {
     /// Whether we show a certificate of our own.
     pub fn has_identity(&self) -> bool {

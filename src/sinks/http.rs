@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{self, HeaderMap, HeaderName};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
 
 pub use super::classify::Statuses;
@@ -22,7 +22,8 @@ pub struct Options {
     pub url: Url,
     /// POST, PUT or PATCH.
     pub method: Method,
-    /// What the operator adds, authentication included: none that the relay sets itself. Values are marked as sensitive.
+    /// What the operator adds, authentication included: none that the relay sets itself. Values that may be secrets are
+    /// marked as sensitive.
     pub headers: HeaderMap,
     /// For one whole request, the answer included.
     pub timeout: Duration,
@@ -73,8 +74,7 @@ impl HttpSink {
         Ok(Self { client, client_options, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }
 
-    /// The request for a message as it would leave now. What every request has is added when it does: `user-agent`,
-    /// `accept`, `host`.
+    /// The request for a message as it would leave now, but for what is added when it does: [`headers_on_the_wire`].
     ///
     /// # Errors
     /// Where a part of it cannot be sent.
@@ -94,6 +94,23 @@ impl HttpSink {
         }
         request.header(WEBHOOK_ID, id).body(outgoing.body).build()
     }
+}
+
+/// The headers of a request as they leave, with those that the client adds then, but for what only a proxy reads. With
+/// HTTP/2 the host has another place.
+pub fn headers_on_the_wire(request: &Request) -> HeaderMap {
+    let mut headers = request.headers().clone();
+    let mut add = |name: HeaderName, value: HeaderValue| {
+        headers.entry(name).or_insert(value);
+    };
+    add(header::ACCEPT, HeaderValue::from_static("*/*"));
+    add(header::USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
+    let url = request.url();
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    if let Ok(host) = HeaderValue::try_from(format!("{}{port}", url.host_str().unwrap_or_default())) {
+        add(header::HOST, host);
+    }
+    headers
 }
 
 impl Sink for HttpSink {

@@ -32,6 +32,7 @@ mod number_details;
 mod over_time;
 mod packaging;
 mod peers;
+mod preview;
 mod private;
 mod receivers;
 mod replay;

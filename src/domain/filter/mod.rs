@@ -75,6 +75,11 @@ impl Filter {
         }
         best.unwrap_or(Verdict::Wanted)
     }
+
+    /// What each of the clauses says for itself, in their order.
+    pub fn decide_each(&self, facts: &Facts<'_>) -> Vec<Verdict> {
+        self.any_of.iter().map(|clause| clause.decide(facts)).collect()
+    }
 }
 
 /// What one condition says.

@@ -1,0 +1,122 @@
+//! A file that holds one message, as the API shows it.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use serde_json::value::RawValue;
+
+use crate::api::read_message;
+use crate::domain::{Row, UnixMs};
+
+/// Where it is, for people, and what is wrong there. Nothing of the file is repeated.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unreadable(String);
+
+/// One message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// As the relay reads it.
+    pub(super) row: Row,
+    /// When it was received, where it says so.
+    pub(super) received: Option<UnixMs>,
+}
+
+/// Reads the message in a file, or on standard input where that is `-`.
+pub(super) fn read(file: &Path) -> Result<Message, Unreadable> {
+    let is_stdin = file == Path::new("-");
+    let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = if is_stdin {
+        io::stdin().lock().read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(|error| Unreadable(format!("cannot read {name}: {error}")))?;
+    parse(&bytes, &name)
+}
+
+fn parse(bytes: &[u8], name: &str) -> Result<Message, Unreadable> {
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let (line, column) = place(&bytes[..error.valid_up_to()]);
+        Unreadable(format!("{name}:{line}:{column}: this is no UTF-8, so it is no JSON"))
+    })?;
+    if text.trim_ascii().is_empty() {
+        return Err(Unreadable(format!("{name} is empty: one message is wanted, as the API shows it")));
+    }
+    let message: &RawValue = serde_json::from_str(text).map_err(|error| {
+        let (line, column, mut said) = (error.line(), error.column(), error.to_string());
+        if let Some(end) = said.rfind(" at line ") {
+            said.truncate(end);
+        }
+        let hint = if said == "trailing characters" { "; one message is wanted" } else { "" };
+        Unreadable(format!("{name}:{line}:{column}: this is not JSON: {said}{hint}"))
+    })?;
+    let (row, has_time) = read_message(message);
+    if row.readable {
+        return Ok(Message { received: has_time.then_some(row.time), row });
+    }
+    let wrong = if message.get().starts_with('[') {
+        "this is a list and no message; take one out of it, such as with jq '.[0]'"
+    } else if serde_json::from_str::<Page<'_>>(message.get()).is_ok() {
+        "this is a page of the API and no message; take one out of it, such as with jq '.data[0]'"
+    } else if message.get().starts_with('{') {
+        "the message has no `id` that is a text; the relay keeps such a one and delivers it to nobody"
+    } else {
+        "this is no message: one is an object, {\"id\": …}"
+    };
+    let (line, column) = place(&bytes[..text.len() - text.trim_ascii_start().len()]);
+    Err(Unreadable(format!("{name}:{line}:{column}: {wrong}")))
+}
+
+#[derive(serde::Deserialize)]
+struct Page<'a> {
+    #[serde(rename = "data", borrow)]
+    _data: Vec<&'a RawValue>,
+}
+
+/// Line and column behind these bytes, from 1.
+fn place(before: &[u8]) -> (usize, usize) {
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    (1 + before.iter().filter(|byte| **byte == b'\n').count(), 1 + before.len() - line_start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_taken_as_it_is() {
+        let text = "\n { \"id\" : \"m1\",\n\"n\": 1.10, \"numberId\": \"n1\", \"receivedAt\": \"2026-01-31T08:00:00.000Z\" }\n";
+        let Message { row, received } = parse(text.as_bytes(), "x").unwrap();
+        assert_eq!((&*row.raw, row.id.as_str(), row.number.as_deref()), (text.trim(), "m1", Some("n1")));
+        assert_eq!(received, UnixMs::parse("2026-01-31T08:00:00.000Z"));
+        assert_eq!(parse(b"{\"id\":\"m\"}", "x").unwrap().received, None);
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_with_its_place() {
+        let cases: [(&[u8], &str); 10] = [
+            (b" \n", "x is empty: one message is wanted, as the API shows it"),
+            (b"{\"id\":\n  oops}", "x:2:3: this is not JSON: expected value"),
+            (b"{\"id\":\"m\"}\n{\"id\":\"n\"}", "x:2:1: this is not JSON: trailing characters; one message is wanted"),
+            (b"{\"id\":", "x:1:6: this is not JSON: EOF while parsing a value"),
+            (b"{\"id\":\"m\",\n\"body\":\"\xff\"}", "x:2:9: this is no UTF-8, so it is no JSON"),
+            (b"[{\"id\":\"m\"}]", "x:1:1: this is a list and no message; take one out of it, such as with jq '.[0]'"),
+            (
+                b"{\"data\":[{\"id\":\"m\"}],\"meta\":{}}",
+                "x:1:1: this is a page of the API and no message; take one out of it, such as with jq '.data[0]'",
+            ),
+            (
+                b"\n\n {\"id\":5}",
+                "x:3:2: the message has no `id` that is a text; the relay keeps such a one and delivers it to nobody",
+            ),
+            (b"\"m\"", "x:1:1: this is no message: one is an object, {\"id\": …}"),
+            (b"5", "x:1:1: this is no message: one is an object, {\"id\": …}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text, "x").unwrap_err().to_string(), expected);
+        }
+    }
+}

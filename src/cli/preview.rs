@@ -1,0 +1,271 @@
+//! `check --message FILE`: which sinks would take a message, and what they would get of it, byte for byte.
+//!
+//! Invariants: nothing is sent and nothing is written; no secret is shown; a terminal gets nothing that would act on it,
+//! anything else gets the bytes as they are.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use reqwest::Request;
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+
+use super::check::receiver;
+use super::exit::Exit;
+use super::message_file::{self, Message};
+use super::output::answer;
+use super::relay::complain;
+use super::words::harmless;
+use crate::config::{Config, Sink, SinkKind, show_duration};
+use crate::domain::filter::{Details, Facts, Filter, Verdict};
+use crate::domain::{NumberUse, Row, UnixMs};
+use crate::formats::{Payload, Unrenderable};
+use crate::sinks::Outgoing;
+use crate::sinks::http::{self, HttpSink};
+use crate::store::{Look, NumberDetails};
+use crate::time::Clock;
+
+/// Stands for a value that is not shown.
+const REDACTED: &str = "[redacted]";
+
+/// Shows it on stdout. A sink whose template fails makes the exit code 1.
+pub(super) fn preview(config: &Config, file: &Path) -> Exit {
+    let clock = Clock::system();
+    let message = match message_file::read(file) {
+        Ok(message) => message,
+        Err(unreadable) => return complain(Exit::Failure, &unreadable),
+    };
+    let number = number(config, &message.row);
+    let scene = Scene {
+        message: &message,
+        number: match &number {
+            NumberDetails::Unknown => Details::Unknown,
+            NumberDetails::Absent => Details::Absent,
+            NumberDetails::Known(row) => Details::Known(row),
+        },
+        clock: &clock,
+        for_people: std::io::stdout().is_terminal(),
+    };
+    let mut text = scene.head(config);
+    let mut exit = Exit::Done;
+    for sink in &config.sinks {
+        let shown = match scene.sink(sink) {
+            Ok(shown) => shown,
+            Err(failed) => {
+                exit = Exit::Failure;
+                failed
+            }
+        };
+        writeln!(text, "\nsink {}: {shown}", sink.name).ok();
+    }
+    match answer(&text) {
+        Exit::Done => exit,
+        failed => failed,
+    }
+}
+
+/// What the state knows of the message's number, if a sink wants to know.
+fn number(config: &Config, message: &Row) -> NumberDetails {
+    let Some(id) = &message.number else { return NumberDetails::Absent };
+    if !asks_for_numbers(config) {
+        return NumberDetails::Unknown;
+    }
+    let looked =
+        Look::at(&config.state.dir).and_then(|look| look.map(|look| look.spool.number_details(id)).transpose());
+    match looked {
+        Ok(known) => known.unwrap_or(NumberDetails::Unknown),
+        Err(error) => {
+            complain(Exit::Done, &format_args!("warning: nothing is known of numbers: {error}"));
+            NumberDetails::Unknown
+        }
+    }
+}
+
+fn asks_for_numbers(config: &Config) -> bool {
+    config.sinks.iter().any(|sink| sink.wants.asks_for_numbers())
+}
+
+/// The message, and what is known when it is looked at.
+#[derive(Clone, Copy)]
+struct Scene<'s> {
+    message: &'s Message,
+    number: Details<'s>,
+    clock: &'s Clock,
+    for_people: bool,
+}
+
+impl Scene<'_> {
+    fn head(self, config: &Config) -> String {
+        let Message { row: Row { id, number, .. }, received } = self.message;
+        let received = received.map_or_else(|| "at no time that can be read".to_owned(), |time| time.to_string());
+        let mut head = format!("message {}, received {received}\n", harmless(id));
+        if asks_for_numbers(config) {
+            let known = match (number, self.number) {
+                (None, _) => "the message names none",
+                (_, Details::Known(_)) => "its details are in the state",
+                (_, Details::Absent) => "the API does not list it, so it has no details",
+                (_, Details::Unknown) => "its details are not in the state",
+            };
+            let id = number.as_deref().map(|id| harmless(id) + ", ").unwrap_or_default();
+            writeln!(head, "number {id}{known}").ok();
+        }
+        head
+    }
+
+    /// What goes on after the name of the sink; as an error where its template fails or the request cannot be made.
+    fn sink(self, sink: &Sink) -> Result<String, String> {
+        let facts = Facts::read(&self.message.row.raw, self.number);
+        match sink.wants.decide(&facts) {
+            Verdict::Wanted => {}
+            Verdict::Unwanted(_) => {
+                return Ok(format!("does not take it: {}", refusal(sink.wants.filter.as_ref(), &facts)));
+            }
+            Verdict::Unknown(key) => {
+                let asking = match key {
+                    "number" => "its template shows them".to_owned(),
+                    key => format!("filter.{key} asks for them"),
+                };
+                return Ok(format!("number details unknown: the message would wait; {asking}"));
+            }
+        }
+        let notes = notes(sink, self.message.received, self.clock.wall());
+        match &sink.kind {
+            SinkKind::Stdout => {
+                let line = self.payload(sink, true)?.body;
+                Ok(format!("takes it{notes}\n{}", self.body(&line)))
+            }
+            SinkKind::Http(options) => {
+                let Payload { content_type, body } = self.payload(sink, false)?;
+                let outgoing = Outgoing { id: self.message.row.id.clone(), content_type, body };
+                let request = HttpSink::new(options, self.clock.clone())
+                    .map_err(|error| format!("cannot be sent anything: {error}"))?
+                    .request(outgoing)
+                    .map_err(|error| format!("cannot be sent this: {}", error.without_url()))?;
+                Ok(format!("takes it{notes}\n{}", self.request(&request, options)))
+            }
+        }
+    }
+
+    fn payload(self, sink: &Sink, as_line: bool) -> Result<Payload, String> {
+        // As deliveries have it: what a sink does not show is not looked up for it.
+        let number = match self.number {
+            Details::Known(row) if sink.format.number_use() != NumberUse::Ignored => Some(row),
+            _ => None,
+        };
+        let raw = self.message.row.raw.clone();
+        let made = if as_line { sink.format.line(raw, number) } else { sink.format.payload(raw, number) };
+        made.map_err(|Unrenderable(why)| {
+            format!("takes it, but can make nothing of it: {why}; the message would be a dead letter (template)")
+        })
+    }
+
+    fn request(self, request: &Request, options: &http::Options) -> String {
+        let mut text = format!("{} {}\n", request.method(), receiver(request.url()));
+        for (name, value) in &http::headers_on_the_wire(request) {
+            writeln!(text, "{name}: {}", header_value(name, value)).ok();
+        }
+        // Through a tunnel the proxy has it already.
+        if options.way.proxy.has_credentials() && request.url().scheme() == "http" {
+            writeln!(text, "{PROXY_AUTHORIZATION}: {REDACTED}").ok();
+        }
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        text + "\n" + &self.body(body)
+    }
+
+    /// Exactly, or so that it can be told from what stands around it and does nothing on a terminal.
+    fn body(self, body: &[u8]) -> String {
+        let body = String::from_utf8_lossy(body);
+        if self.for_people { quoted(&body) } else { body.into_owned() }
+    }
+}
+
+/// Each line behind a bar, with what would act spelled out.
+fn quoted(body: &str) -> String {
+    let lines: Vec<String> = body.split('\n').map(|line| format!("| {}", harmless(line))).collect();
+    lines.join("\n")
+}
+
+/// What would keep the message from being sent, although the sink takes it.
+fn notes(sink: &Sink, received: Option<UnixMs>, now: UnixMs) -> String {
+    let mut notes = String::new();
+    if !sink.delivery.enabled {
+        notes += "; it is switched off (enabled = false), so the message would be kept";
+    }
+    if let (Some(max_age), Some(expires)) =
+        (sink.delivery.max_age, received.and_then(|received| sink.delivery.expires(received)))
+        && expires <= now
+    {
+        let max_age = show_duration(max_age);
+        write!(notes, "; it is older than max_age = \"{max_age}\", so it would be a dead letter (expired)").ok();
+    }
+    notes
+}
+
+/// Which keys of a filter say no.
+fn refusal(filter: Option<&Filter>, facts: &Facts<'_>) -> String {
+    let verdicts = filter.map(|filter| filter.decide_each(facts)).unwrap_or_default();
+    let alone = verdicts.len() == 1;
+    let keys = (1..).zip(verdicts).filter_map(|(place, verdict)| match verdict {
+        Verdict::Unwanted(key) if alone => Some(format!("filter.{key} says no")),
+        Verdict::Unwanted(key) => Some(format!("{key} of filter {place} says no")),
+        Verdict::Wanted | Verdict::Unknown(_) => None,
+    });
+    keys.collect::<Vec<_>>().join(", ")
+}
+
+fn header_value(name: &HeaderName, value: &HeaderValue) -> String {
+    let is_secret = value.is_sensitive() || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
+    if is_secret { REDACTED.to_owned() } else { harmless(&String::from_utf8_lossy(value.as_bytes())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::filter::{Clause, Globs, Regexes};
+
+    #[test]
+    fn each_filter_that_says_no_is_named() {
+        let from = || Some(Globs::new(["+1*"]).unwrap());
+        let clauses = || {
+            let exclude = Clause { has_code: Some(true), ..Clause::default() };
+            [
+                Clause { from: from(), ..Clause::default() },
+                Clause { body: Some(Regexes::new(["hello"]).unwrap()), ..Clause::default() },
+                Clause { exclude: Some(Box::new(exclude)), ..Clause::default() },
+            ]
+        };
+        let raw = r#"{"id":"m","from":"+44","body":"code 123","parsedCode":"123"}"#;
+        let facts = Facts::read(raw, Details::Absent);
+        let said = |clauses: &[Clause]| refusal(Some(&Filter::any_of(clauses.to_vec())), &facts);
+        let [first, second, third] = clauses();
+        assert_eq!(said(std::slice::from_ref(&first)), "filter.from says no");
+        assert_eq!(said(std::slice::from_ref(&third)), "filter.exclude says no");
+        assert_eq!(
+            said(&[first, second, third]),
+            "from of filter 1 says no, body of filter 2 says no, exclude of filter 3 says no"
+        );
+    }
+
+    #[test]
+    fn values_of_headers_are_shown_unless_they_may_be_secrets() {
+        let mut marked = HeaderValue::from_static("hunter2");
+        marked.set_sensitive(true);
+        for (name, value, shown) in [
+            ("x-team", HeaderValue::from_static("ops"), "ops"),
+            ("x-team", HeaderValue::from_bytes(b"a\tb\xff").unwrap(), "a\\tb\u{fffd}"),
+            ("x-team", marked, REDACTED),
+            ("authorization", HeaderValue::from_static("hunter2"), REDACTED),
+            ("cookie", HeaderValue::from_static("hunter2"), REDACTED),
+            ("webhook-signature", HeaderValue::from_static("v1,abc="), "v1,abc="),
+        ] {
+            assert_eq!(header_value(&name.parse().unwrap(), &value), shown);
+        }
+    }
+
+    #[test]
+    fn on_a_terminal_a_body_stays_behind_its_bar() {
+        assert_eq!(quoted("{\n \"a\": 1\n}"), "| {\n|  \"a\": 1\n| }");
+        assert_eq!(quoted("x\u{1b}[2J\r\nsink crm takes it"), "| x\\u001b[2J\\r\n| sink crm takes it");
+        assert_eq!(quoted(""), "| ");
+    }
+}
