@@ -11,6 +11,7 @@ use crate::support::cases::side_by_side;
 use crate::support::raw::{RawServer, say_json};
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, Setup, wait_until};
+use crate::support::terminal::terminal;
 
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
 
@@ -345,13 +346,7 @@ fn is_delivered(dir: &Path) -> bool {
 
 #[test]
 fn a_terminal_gets_nothing_that_acts_on_it() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
-    let mut screen = std::fs::File::from(terminal);
-    let side = std::fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
+    let (mut screen, side) = terminal();
     let row = row(r#""m1""#, &format!(r#","body":"{EVIL}{EVIL_JSON}""#));
     let answer = page(&row);
     let api = RawServer::api(move |_| answer.clone());

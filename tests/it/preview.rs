@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::process::{Output, Stdio};
 
 use joltsms_relay::domain::UnixMs;
@@ -11,6 +12,7 @@ use joltsms_simulator::{NewMessage, NewNumber};
 use crate::support::receiver::Receiver;
 use crate::support::relay::Setup;
 use crate::support::scene::Scene;
+use crate::support::terminal::terminal;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -263,4 +265,28 @@ fn what_is_no_message_and_what_a_template_fails_over_is_said() {
     let expected = "takes it, but can make nothing of it: line 1 of the template: undefined value: `message.new` is \
                     undefined; the message would be a dead letter (template)";
     assert_eq!(sinks(&output.stdout)["crm"], expected);
+}
+
+#[test]
+fn a_terminal_gets_nothing_that_acts_on_it_and_nobody_the_password_of_a_proxy() {
+    let scene = Scene::new();
+    let file = scene.dir().join("m.json");
+    fs::write(&file, "{\"id\":\"m\",\"body\":\"x\\u001b[2J\\u202e\\nsink evil: takes it\"}").unwrap();
+    let setup = scene.setup().sink("http://crm.example/hook").set("SINKS__CRM__ALLOW_HTTP", "true");
+    let setup =
+        setup.set("SINKS__CRM__PROXY", "http://ann:hunter2@p.example:3128").set("SINKS__CRM__FORMAT", "template");
+    let setup = setup.set("SINKS__CRM__CONTENT_TYPE", "text/plain").set("SINKS__CRM__TEMPLATE", "{{ message.body }}");
+    let (mut screen, side) = terminal();
+    let mut relay = setup.args(&["check", "--message", file.to_str().unwrap()]).start_with_stdout(side);
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"evil: takes it\r\n") {
+        let mut byte = [0];
+        screen.read_exact(&mut byte).unwrap();
+        seen.extend(byte);
+    }
+    assert_eq!(relay.wait().code(), Some(0), "{}", relay.log());
+    let seen = String::from_utf8(seen).unwrap().replace("\r\n", "\n");
+    let (head, body) = seen.split_once("\n\n| ").unwrap();
+    assert_eq!(body, "x\\u001b[2J\\u202e\n| sink evil: takes it\n");
+    assert!(head.ends_with("\nproxy-authorization: [redacted]") && !head.contains("hunter2"), "{head}");
 }

@@ -14,6 +14,7 @@ pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod relay;
 pub(crate) mod scene;
+pub(crate) mod terminal;
 
 use std::time::Duration;
 

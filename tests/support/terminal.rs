@@ -1,0 +1,15 @@
+//! A terminal that nobody sits at.
+
+use std::fs::{File, OpenOptions};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// What is seen on it, and what a program writes to.
+pub(crate) fn terminal() -> (File, File) {
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&screen).unwrap();
+    unlockpt(&screen).unwrap();
+    let name = ptsname(&screen, Vec::new()).unwrap().into_string().unwrap();
+    let side = OpenOptions::new().read(true).write(true).open(name).unwrap();
+    (screen.into(), side)
+}
