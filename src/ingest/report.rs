@@ -94,6 +94,7 @@ impl Report {
         let walks = self.coverage.as_ref().map_or(0, |coverage| coverage.walks.len());
         match &self.condition {
             Condition::Starting => "starting".to_owned(),
+            Condition::Polling if walks == 1 => "polling; 1 stretch of older messages to read".to_owned(),
             Condition::Polling if walks > 0 => format!("polling; {walks} stretches of older messages to read"),
             Condition::Polling => "polling".to_owned(),
             Condition::Waiting(why) => (*why).to_owned(),

@@ -3,9 +3,10 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use joltsms_simulator::{Effect, Rule};
+use joltsms_simulator::{Effect, NewMessage, Rule};
 
 use crate::support::DEADLINE;
+use crate::support::receiver::Receiver;
 use crate::support::relay::Setup;
 use crate::support::scene::Scene;
 
@@ -28,14 +29,23 @@ impl Manager {
 
     /// Reads on until a datagram has this line; returns those before it.
     fn wait_for(&self, line: &str) -> Vec<String> {
+        self.wait_for_line(line, |said| said == line)
+    }
+
+    /// The same for a line that begins so.
+    fn wait_for_beginning(&self, beginning: &str) -> Vec<String> {
+        self.wait_for_line(beginning, |said| said.starts_with(beginning))
+    }
+
+    fn wait_for_line(&self, what: &str, is_it: impl Fn(&str) -> bool) -> Vec<String> {
         let mut before = Vec::new();
         loop {
             let datagram = self.next();
-            if datagram.lines().any(|said| said == line) {
+            if datagram.lines().any(&is_it) {
                 return before;
             }
             before.push(datagram);
-            assert!(before.len() < 200, "no {line}: {before:?}");
+            assert!(before.len() < 200, "no {what}: {before:?}");
         }
     }
 }
@@ -82,6 +92,26 @@ fn the_status_names_what_is_wrong() {
     manager.wait_for("STATUS=polling; crm: failing");
     scene.handle().revoke_key("start");
     manager.wait_for("STATUS=no API key is accepted: 401 UNAUTHORIZED; crm: failing");
+    assert_eq!(relay.stop().code(), Some(0));
+}
+
+#[test]
+fn the_status_says_that_polling_has_stopped_for_lack_of_room_and_when_it_goes_on() {
+    let scene = Scene::new();
+    let now = scene.handle().now();
+    let long = "long ".repeat(20_000);
+    scene.handle().add_many((0..200).map(|_| NewMessage::new().received_at(now).body(long.clone())));
+    let receiver = Receiver::in_background();
+    receiver.answer_with(503);
+    let setup = scene.setup_from_beginning().sink(&receiver.url()).env("WATCHDOG_USEC", "1500000");
+    let setup = setup.set("STATE__MIN_FREE", "0").set("STATE__MAX_SIZE", "16MiB");
+    let (manager, mut setup) = Manager::new(&scene, setup);
+    let mut relay = setup.start();
+    manager.wait_for_beginning("STATUS=not polling: the state has reached state.max_size (16.0 MiB); crm: ");
+    manager.wait_for("WATCHDOG=1");
+    receiver.answer_with(200);
+    let said = manager.wait_for("STATUS=polling");
+    assert!(relay.log().contains("INFO there is room again: polling goes on"), "{said:?}\n{}", relay.log());
     assert_eq!(relay.stop().code(), Some(0));
 }
 
