@@ -29,6 +29,19 @@ mod planted {
     pub(super) const URL_WRITTEN_OUT: &str = "5ec7e7-url-written-out";
     pub(super) const PROXY_USER: &str = "5ec7e7-proxy-user";
     pub(super) const PROXY_PASSWORD: &str = "5ec7e7-proxy-password";
+    pub(super) const SINK_PROXY_USER: &str = "5ec7e7-sink-proxy-user";
+    pub(super) const SINK_PROXY_PASSWORD: &str = "5ec7e7-sink-proxy-password";
+    pub(super) const API_PROXY_USER: &str = "5ec7e7-api-proxy-user";
+    pub(super) const API_PROXY_PASSWORD: &str = "5ec7e7-api-proxy-password";
+    pub(super) const BASIC_USER: &str = "5ec7e7-basic-user";
+    pub(super) const BASIC_PASSWORD: &str = "5ec7e7-basic-password";
+    pub(super) const BEARER: &str = "5ec7e7-bearer";
+    pub(super) const HEADER_AUTHORIZATION: &str = "5ec7e7-header-authorization";
+    pub(super) const HEADER_COOKIE: &str = "5ec7e7-header-cookie";
+    pub(super) const HEADER_OF_ITS_OWN: &str = "5ec7e7-header-of-its-own";
+    pub(super) const SIGNING_KEY: &str = "5ec7e7SigningKey0000000000000000";
+    pub(super) const OLD_SIGNING_KEY: &str = "5ec7e7OldSigningKey0000000000000";
+    pub(super) const HMAC_SECRET: &str = "5ec7e7-hmac-secret";
     pub(super) const UNRELATED_VARIABLE: &str = "5ec7e7-unrelated";
     pub(super) const COMMENT: &str = "5ec7e7-comment";
     pub(super) const OTHER_SIDE: &str = "5ec7e7-said-by-the-other-side";
@@ -44,25 +57,43 @@ fn configuration(address: &str) -> String {
         "# {COMMENT}\n\
          [api]\n\
          key = [{{ env = \"JOLTSMS_API_KEY\" }}, {{ file = \"key\" }}, {{ credential = \"key\" }}]\n\
+         proxy = {{ env = \"API_PROXY\" }}\n\
          [sinks.out]\ntype = \"stdout\"\n\
          [sinks.crm]\ntype = \"http\"\nurl = {{ env = \"CRM_URL\" }} # {COMMENT}\n\
          [sinks.file]\ntype = \"http\"\nurl = {{ file = \"url\" }}\n\
-         [sinks.written]\ntype = \"http\"\nurl = \"http://{URL_WRITTEN_OUT}:{URL_WRITTEN_OUT}@{address}/{URL_WRITTEN_OUT}?{URL_WRITTEN_OUT}\"\n"
+         [sinks.written]\ntype = \"http\"\nurl = \"http://{URL_WRITTEN_OUT}:{URL_WRITTEN_OUT}@{address}/{URL_WRITTEN_OUT}?{URL_WRITTEN_OUT}\"\n\
+         [sinks.proxied]\ntype = \"http\"\nurl = \"http://{address}/proxied\"\nproxy = {{ env = \"SINK_PROXY\" }}\n\
+         auth = {{ basic = {{ user = {{ env = \"BASIC_USER\" }}, password = {{ file = \"basic\" }} }} }}\n\
+         [sinks.bearer]\ntype = \"http\"\nurl = \"http://{address}/bearer\"\nauth = {{ bearer = {{ env = \"BEARER\" }} }}\n\
+         headers = {{ Cookie = {{ file = \"cookie\" }}, X-Api-Key = {{ env = \"HEADER\" }} }}\n\
+         signing = {{ scheme = \"standard-webhooks\", secrets = [{{ env = \"SIGNING\" }}, {{ file = \"old-signing\" }}] }}\n\
+         [sinks.headed]\ntype = \"http\"\nurl = \"http://{address}/headed\"\n\
+         headers = {{ Authorization = {{ env = \"AUTHORIZATION\" }} }}\n\
+         signing = {{ scheme = \"hmac-sha256\", secrets = {{ env = \"HMAC\" }} }}\n\
+         [sinks.mtls]\ntype = \"http\"\nurl = \"https://127.0.0.1:9/mtls\"\n\
+         tls = {{ ca_file = \"tls.pem\", cert_file = \"tls.pem\", key_file = \"tls.key\" }}\n"
     )
 }
 
 /// Files beside the configuration, and what they hold. Nothing but these and the configuration may hold a mark. The key
 /// that the API accepts is one of them.
-fn in_files(address: &str, key: &str) -> [(&'static str, String); 3] {
+fn in_files(address: &str, key: &str) -> [(&'static str, String); 6] {
     [
         ("key", format!("{key}\n")),
         ("credentials/key", format!("jolt_sk_{KEY_FROM_CREDENTIAL}\n")),
         ("url", format!("http://{URL_FROM_FILE}@{address}/{URL_FROM_FILE}?{URL_FROM_FILE}={URL_FROM_FILE}\n")),
+        ("basic", format!("{BASIC_PASSWORD}\n")),
+        ("cookie", format!("session={HEADER_COOKIE}\n")),
+        ("old-signing", format!("whsec_{OLD_SIGNING_KEY}\n")),
     ]
 }
 
-/// Variables. The proxy is there for TLS only, and for no address of this machine.
-fn in_variables(address: &str, dir: &Path) -> [(&'static str, String); 6] {
+/// A certificate of our own and its key, which is a secret by every line of it.
+const TLS: [&str; 2] = ["tls.pem", "tls.key"];
+
+/// Variables. The proxy of the environment is there for TLS only, and for no address of this machine; those of the settings
+/// are the other side itself, which takes requests to a proxy as well.
+fn in_variables(address: &str, api: &str, dir: &Path) -> [(&'static str, String); 14] {
     let crm = format!("http://{URL_USER}:{URL_PASSWORD}@{address}/hooks/{URL_PATH}?token={URL_QUERY}&{URL_QUERY}");
     [
         ("JOLTSMS_API_KEY", format!("jolt_sk_{KEY_FROM_VARIABLE}")),
@@ -71,8 +102,19 @@ fn in_variables(address: &str, dir: &Path) -> [(&'static str, String); 6] {
         ("NO_PROXY", "127.0.0.1,localhost".to_owned()),
         ("CREDENTIALS_DIRECTORY", dir.join("credentials").display().to_string()),
         ("AWS_SECRET_ACCESS_KEY", UNRELATED_VARIABLE.to_owned()),
+        ("SINK_PROXY", format!("http://{SINK_PROXY_USER}:{SINK_PROXY_PASSWORD}@{address}")),
+        ("API_PROXY", format!("http://{API_PROXY_USER}:{API_PROXY_PASSWORD}@{api}")),
+        ("BASIC_USER", BASIC_USER.to_owned()),
+        ("BEARER", BEARER.to_owned()),
+        ("HEADER", HEADER_OF_ITS_OWN.to_owned()),
+        ("AUTHORIZATION", format!("Token {HEADER_AUTHORIZATION}")),
+        ("SIGNING", format!("whsec_{SIGNING_KEY}")),
+        ("HMAC", HMAC_SECRET.to_owned()),
     ]
 }
+
+/// The sinks that send to an address of the test's choice.
+const WORKING: [&str; 6] = ["CRM", "FILE", "WRITTEN", "PROXIED", "BEARER", "HEADED"];
 
 /// The scene with everything planted, and a relay that reads it; `address` is that of the receivers.
 fn plant(scene: &Scene, address: &str) -> Setup {
@@ -80,6 +122,12 @@ fn plant(scene: &Scene, address: &str) -> Setup {
     fs::create_dir(dir.join("credentials")).unwrap();
     for (name, text) in in_files(address, &scene.simulator().key()) {
         fs::write(dir.join(name), text).unwrap();
+    }
+    if !dir.join(TLS[1]).exists() {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(dir.join(TLS[0]), cert.pem()).unwrap();
+        fs::write(dir.join(TLS[1]), signing_key.serialize_pem()).unwrap();
     }
     let file = scene.file(&configuration(address));
     let setup = Setup::bare(dir)
@@ -89,16 +137,17 @@ fn plant(scene: &Scene, address: &str) -> Setup {
         .set("POLL__INTERVAL", "150ms")
         .set("API__REQUESTS_PER_MINUTE", "10000")
         .set("LOG__LEVEL", "trace");
-    let setup = ["CRM", "FILE", "WRITTEN"].iter().fold(setup, |setup, sink| {
+    let setup = WORKING.iter().fold(setup, |setup, sink| {
         setup.set(&format!("SINKS__{sink}__RETRY__INITIAL"), "100ms").set(&format!("SINKS__{sink}__TIMEOUT"), "1s")
     });
-    in_variables(address, dir).iter().fold(setup, |setup, (name, value)| setup.env(name, value))
+    let api = scene.simulator().url().replace("http://", "");
+    in_variables(address, &api, dir).iter().fold(setup, |setup, (name, value)| setup.env(name, value))
 }
 
 /// What may hold a mark: the configuration and the files that it names.
 fn is_own(path: &Path, dir: &Path) -> bool {
     let name = path.strip_prefix(dir).unwrap().to_str().unwrap();
-    name == "config.toml" || in_files("", "").iter().any(|(own, _)| *own == name)
+    name == "config.toml" || TLS.contains(&name) || in_files("", "").iter().any(|(own, _)| *own == name)
 }
 
 /// Every file below `dir`, with what it holds.
@@ -127,8 +176,15 @@ fn holds_no_secret(scene: &Scene, name: &str, bytes: &[u8]) {
         encoded(format!("{PROXY_USER}:{PROXY_PASSWORD}")),
         encoded(format!("{URL_FROM_FILE}:")),
         encoded(format!("{URL_WRITTEN_OUT}:{URL_WRITTEN_OUT}")),
+        encoded(format!("{SINK_PROXY_USER}:{SINK_PROXY_PASSWORD}")),
+        encoded(format!("{API_PROXY_USER}:{API_PROXY_PASSWORD}")),
+        encoded(format!("{BASIC_USER}:{BASIC_PASSWORD}")),
     ];
-    for mark in basic.iter().map(String::as_str).chain([MARK, key.trim_start_matches("jolt_sk_")]) {
+    // The lines between the first and the last.
+    let tls_key = fs::read_to_string(scene.dir().join(TLS[1])).unwrap_or_default();
+    let tls_key = tls_key.lines().filter(|line| !line.is_empty() && !line.starts_with("-----"));
+    let texts = basic.iter().map(String::as_str).chain(tls_key);
+    for mark in texts.chain([MARK, key.trim_start_matches("jolt_sk_")]) {
         let found = bytes.windows(mark.len()).position(|part| part.eq_ignore_ascii_case(mark.as_bytes()));
         if let Some(at) = found {
             let around = &bytes[at.saturating_sub(200)..bytes.len().min(at + 100)];
@@ -185,7 +241,7 @@ fn a_relay_that_works_and_one_that_fails_show_no_secret() {
         let mut relay = setup.start();
         let delivered = || {
             let read = || scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'");
-            scene.dir().join("state/state.db").exists() && read() == 4 * 25
+            scene.dir().join("state/state.db").exists() && read() == 7 * 25
         };
         wait_until("all messages", delivered, || relay.log());
         holds_none_while_it_runs(scene, &relay);
@@ -214,6 +270,10 @@ fn a_relay_that_works_and_one_that_fails_show_no_secret() {
         let sent = receiver.received();
         let authorized = sent.iter().filter(|request| request.headers.contains_key("authorization")).count();
         assert_eq!(authorized, sent.len(), "they are used where they belong");
+        let ours = ["proxy-authorization", "cookie", "x-api-key", "webhook-signature", "x-signature"];
+        for name in ours {
+            assert!(sent.iter().filter(|request| request.headers.contains_key(name)).count() >= 25, "{name}");
+        }
     });
 }
 
@@ -249,8 +309,15 @@ const WITHOUT_STATE: [&[&str]; 6] =
     [&["check"], &["check", "--log-level", "trace"], &["schema"], &["init", "-"], &["--help"], &["--version"]];
 
 /// Commands that look at the state.
-const WITH_STATE: [&[&str]; 4] =
-    [&["sinks", "list"], &["sinks", "list", "--json"], &["dead-letters", "list"], &["dead-letters", "list", "--json"]];
+const WITH_STATE: [&[&str]; 7] = [
+    &["sinks", "list"],
+    &["sinks", "list", "--json"],
+    &["dead-letters", "list"],
+    &["dead-letters", "list", "--json"],
+    &["status"],
+    &["status", "--json"],
+    &["state", "export"],
+];
 
 /// Runs commands with everything planted, and looks at what they say.
 fn say_no_secret(scene: &Scene, commands: &[&[&str]]) {
@@ -272,7 +339,7 @@ fn no_command_shows_a_secret() {
 fn no_complaint_shows_a_secret() {
     // What is wrong, by a change of the file or a variable.
     type Case = (&'static str, fn(&str) -> String, Option<(&'static str, &'static str)>);
-    let cases: [Case; 10] = [
+    let cases: [Case; 17] = [
         ("not toml", |file| file.replace("[sinks.file]", "[sinks.file"), None),
         ("an open quote", |file| file.replace("type = \"stdout\"", "type = \"stdout"), None),
         ("an open text", |file| format!("x = \"\"\"\n{file}"), None),
@@ -291,6 +358,13 @@ fn no_complaint_shows_a_secret() {
         ("a url without a host", str::to_owned, Some(("CRM_URL", "https://5ec7e7:5ec7e7@/5ec7e7"))),
         ("a url that is none", str::to_owned, Some(("CRM_URL", "5ec7e7"))),
         ("a key that is none", str::to_owned, Some(("JOLTSMS_API_KEY", "5ec7e7"))),
+        ("a bearer written out", |file| file.replace("{ env = \"BEARER\" }", "\"5ec7e7\""), None),
+        ("an authorization written out", |file| file.replace("{ env = \"AUTHORIZATION\" }", "\"5ec7e7\""), None),
+        ("a signing secret written out", |file| file.replace("{ env = \"SIGNING\" }", "\"whsec_5ec7e7\""), None),
+        ("a signing secret that is none", str::to_owned, Some(("SIGNING", "whsec_5ec7e7!"))),
+        ("a header that is two", str::to_owned, Some(("HEADER", "5ec7e7\r\nX-Other: 5ec7e7"))),
+        ("a proxy that is none", str::to_owned, Some(("SINK_PROXY", "http://5ec7e7:5ec7e7@127.0.0.1:9/5ec7e7"))),
+        ("a TLS key that is none", |file| file.replace("key_file = \"tls.key\"", "key_file = \"old-signing\""), None),
     ];
     for (name, change, variable) in cases {
         let scene = &Scene::new();
