@@ -68,6 +68,13 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     // At once: what an earlier relay said of itself is not true any more.
     let pulse = Pulse::new(dir, config, &clock);
     let store = Store::open(dir)?;
+    if config.state.lets_go_at_once() {
+        let set = |spool: &mut Spool| {
+            spool.let_go_at_once();
+            Ok(())
+        };
+        store.write(set).await?;
+    }
     let head_interval = match purpose.mode {
         Mode::Run => config.poll.interval,
         Mode::Once => config.poll.interval.min(ONCE_INTERVAL),

@@ -1,5 +1,6 @@
 //! Transactions of ingest: load coverage, look ids up, carry out the changes of one page.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rusqlite::types::ToSql;
@@ -10,6 +11,7 @@ use super::release::Releasing;
 use super::soundness;
 use super::spool::Spool;
 use super::sum::{self, Sum};
+use super::traces;
 use crate::domain::{
     Class, Coverage, Cursor, Insert, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
 };
@@ -70,11 +72,14 @@ impl Spool {
         if ops.is_empty() {
             return Ok(());
         }
-        let recipients = Arc::clone(&self.recipients);
+        let (recipients, at_once) = (Arc::clone(&self.recipients), self.at_once);
         self.transaction(|transaction| {
-            let releasing = Releasing { transaction, recipients: &recipients };
+            let releasing = Releasing { transaction, recipients: &recipients, at_once };
             ops.iter().try_for_each(|op| apply(releasing, op, now))
-        })
+        })?;
+        // What a gap held is on the disk, and may be wanted by nobody.
+        self.has_traces |= at_once && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
+        Ok(())
     }
 
     /// Lets go of rows whose gap is gone or streams by now: they would be held for ever. Returns how many there were.
@@ -82,7 +87,7 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::commit`].
     pub fn mend_holds(&mut self) -> Result<usize, Error> {
-        let recipients = Arc::clone(&self.recipients);
+        let (recipients, at_once) = (Arc::clone(&self.recipients), self.at_once);
         self.transaction(|transaction| {
             let mut stray = transaction.prepare_cached(
                 "SELECT seq FROM message WHERE held_by IS NOT NULL
@@ -90,7 +95,7 @@ impl Spool {
             )?;
             let rows: Vec<Seq> = stray.query_map([], |row| row.get(0).map(Seq))?.collect::<rusqlite::Result<_>>()?;
             if !rows.is_empty() {
-                Releasing { transaction, recipients: &recipients }.rows(&rows, Class::Backfill)?;
+                Releasing { transaction, recipients: &recipients, at_once }.rows(&rows, Class::Backfill)?;
             }
             Ok(rows.len())
         })
@@ -140,7 +145,7 @@ fn apply(releasing: Releasing<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Resul
             .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('start', ?1)")?
             .execute([start])
             .map(drop),
-        StoreOp::Insert(insert) => store_row(transaction, insert, now),
+        StoreOp::Insert(insert) => store_row(transaction, insert, releasing.at_once, now),
         StoreOp::Release { rows, class } => releasing.rows(rows, *class),
         StoreOp::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class),
         StoreOp::PutWalk(walk) => put_walk(transaction, walk),
@@ -173,11 +178,13 @@ fn apply(releasing: Releasing<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Resul
     }
 }
 
-fn store_row(transaction: &Transaction<'_>, insert: &Insert, now: UnixMs) -> rusqlite::Result<()> {
+/// With its text `apart` from others, if that is wanted.
+fn store_row(transaction: &Transaction<'_>, insert: &Insert, apart: bool, now: UnixMs) -> rusqlite::Result<()> {
     let Insert { seq, row, standing, held_by } = insert;
     // What was there before the relay, or came too late to be news, is known by its id; its body is nobody's business.
     let raw = match standing {
-        Standing::News | Standing::Unreadable => Some(&*row.raw),
+        Standing::News | Standing::Unreadable if apart => Some(Cow::Owned(traces::apart(&row.id, &row.raw))),
+        Standing::News | Standing::Unreadable => Some(Cow::Borrowed(&*row.raw)),
         Standing::Seed | Standing::BelowWatermark => None,
     };
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
@@ -196,7 +203,7 @@ fn store_row(transaction: &Transaction<'_>, insert: &Insert, now: UnixMs) -> rus
             now.0,
             raw,
             number,
-            raw.map(|raw| Sum::of_message(&row.id, row.time.0, raw))
+            raw.as_deref().map(|raw| Sum::of_message(&row.id, row.time.0, raw))
         ])
         .map(drop)
 }

@@ -9,8 +9,10 @@ use rusqlite::{Row as SqlRow, params};
 
 use super::error::Error;
 use super::release::class_number;
+use super::retention::let_go;
 use super::spool::Spool;
 use super::sum::{self, Sum};
+use super::traces::text_of;
 use crate::domain::{Class, Outcome, Seq, UnixMs};
 
 /// Names a sink in the store; a sink keeps it for ever.
@@ -182,7 +184,8 @@ impl Spool {
         })
     }
 
-    /// Writes down how attempts went, and how their sinks stand since, all in one transaction.
+    /// Writes down how attempts went, and how their sinks stand since, all in one transaction. Where texts go at once they go
+    /// in it with the last sink.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -190,7 +193,8 @@ impl Spool {
         if settlements.is_empty() {
             return Ok(());
         }
-        self.transaction(|transaction| {
+        let at_once = self.at_once;
+        let went = self.transaction(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE delivery SET state = ?3, attempts = ?4, first_attempt = ?5, due = ?6, status = ?7, reason = ?8,
                                      answer = ?9, settled_at = ?10
@@ -222,8 +226,14 @@ impl Spool {
                     now.0
                 ])?;
             }
-            Ok(())
-        })
+            let mut delivered = settlements.iter().filter(|one| matches!(one.outcome, Outcome::Delivered { .. }));
+            match at_once {
+                true => delivered.try_fold(false, |went, one| Ok(let_go(transaction, one.seq)? || went)),
+                false => Ok(false),
+            }
+        })?;
+        self.has_traces |= went;
+        Ok(())
     }
 
     /// Sinks that the configuration does not have any more, and how many messages wait for each.
@@ -281,14 +291,14 @@ impl Claim {
 }
 
 pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
-    let (id, raw) = (row.get::<_, String>(3)?, row.get::<_, String>(4)?);
-    sum::verify(row.get(9)?, Sum::of_message(&id, row.get(8)?, &raw), || format!("message {id:?}"))?;
+    let (id, raw) = (row.get::<_, String>(3)?, row.get_ref(4)?.as_str()?);
+    sum::verify(row.get(9)?, Sum::of_message(&id, row.get(8)?, raw), || format!("message {id:?}"))?;
     Ok(Claim {
         seq: Seq(row.get(0)?),
         release_no: row.get(1)?,
         class: if row.get::<_, i64>(2)? == 0 { Class::Live } else { Class::Backfill },
         id,
-        raw: raw.into_boxed_str(),
+        raw: text_of(raw).into(),
         attempts: row.get(5)?,
         first_attempt: row.get::<_, Option<i64>>(6)?.map(UnixMs),
         paused: Duration::from_millis(row.get::<_, i64>(7)?.unsigned_abs()),

@@ -8,7 +8,6 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use rusqlite::{OpenFlags, params};
 
@@ -17,6 +16,7 @@ use super::error::Error;
 use super::operator::{Pause, Selection};
 use super::soundness;
 use super::spool::{Spool, connect};
+use super::traces::text_of;
 use crate::domain::{Marks, Seq, UnixMs, Unread, Walk, WalkKind};
 
 /// The state as it was at one moment.
@@ -117,7 +117,7 @@ impl Look {
             true => connect(Path::new(&immutable_uri(&file)), flags | OpenFlags::SQLITE_OPEN_URI, &file)?,
             false => connect(&file, flags, &file)?,
         };
-        let spool = Spool { connection, file, recipients: Arc::default(), mark: None };
+        let spool = Spool::on(connection, file);
         spool.begin_looking()?;
         Ok(Some(Self { spool, running, _role: role.filter(|_| immutable) }))
     }
@@ -172,7 +172,7 @@ impl Spool {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let counted = soundness::counted(dir)?;
         let connection = connect(&file, flags, &file)?;
-        let mut spool = Self { connection, file, recipients: Arc::default(), mark: None };
+        let mut spool = Self::on(connection, file);
         spool.untouched(|spool| {
             spool.check_current()?;
             spool.check_count(counted)
@@ -300,7 +300,10 @@ impl Spool {
     pub fn raw(&self, seq: Seq) -> Result<Option<String>, Error> {
         self.connection
             .prepare_cached("SELECT raw FROM message WHERE seq = ?1")
-            .and_then(|mut statement| statement.query_row([seq.0], |row| row.get(0)))
+            .and_then(|mut statement| {
+                statement
+                    .query_row([seq.0], |row| Ok(row.get_ref(0)?.as_str_or_null()?.map(|raw| text_of(raw).to_owned())))
+            })
             .map_err(|error| self.explain(error))
     }
 }

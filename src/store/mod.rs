@@ -34,6 +34,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod traces;
 
 pub use account::Account;
 pub use ageing::{Expired, Sweep, TooOld};

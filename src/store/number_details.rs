@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::delivery::SinkId;
 use super::error::Error;
 use super::release::details;
+use super::retention::let_go;
 use super::spool::Spool;
 use crate::domain::filter::{Facts, Verdict};
 use crate::domain::{Seq, UnixMs};
@@ -184,22 +185,26 @@ impl Spool {
         if decided.is_empty() {
             return Ok(0);
         }
-        self.transaction(|transaction| {
+        let at_once = self.at_once;
+        let (made, went) = self.transaction(|transaction| {
             let mut wanted = transaction.prepare_cached(
                 "UPDATE delivery SET state = 'fresh' WHERE seq = ?1 AND sink = ?2 AND state = 'undecided'",
             )?;
             let mut unwanted = transaction
                 .prepare_cached("DELETE FROM delivery WHERE seq = ?1 AND sink = ?2 AND state = 'undecided'")?;
-            let mut made = 0;
+            let (mut made, mut went) = (0, false);
             for (seq, is_wanted) in decided {
                 if *is_wanted {
                     made += wanted.execute(params![seq, sink.0])?;
                 } else {
                     unwanted.execute(params![seq, sink.0])?;
+                    went |= at_once && let_go(transaction, Seq(*seq))?;
                 }
             }
-            Ok(made)
-        })
+            Ok((made, went))
+        })?;
+        self.has_traces |= went;
+        Ok(made)
     }
 }
 

@@ -20,6 +20,13 @@ pub struct Options {
     pub min_free: u64,
 }
 
+impl Options {
+    /// Whether nothing that was delivered is kept, not even for a moment.
+    pub fn lets_go_at_once(&self) -> bool {
+        self.keep_delivered == Keep::For(Duration::ZERO)
+    }
+}
+
 /// A time to keep things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {

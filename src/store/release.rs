@@ -35,15 +35,20 @@ pub(super) struct Span {
     pub(super) since: UnixMs,
 }
 
-/// What releasing needs: the transaction it is part of, and who wants what.
+/// What releasing needs: the transaction it is part of, who wants what, and whether a text that nobody wants goes at once.
 #[derive(Clone, Copy)]
 pub(super) struct Releasing<'t> {
     pub(super) transaction: &'t Transaction<'t>,
     pub(super) recipients: &'t [Recipient],
+    pub(super) at_once: bool,
 }
 
 /// The order in which rows are handed on: by time; of equal times the one further down the page came first.
 const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
+
+/// Texts that were released after a place and are wanted by nobody go.
+const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
+    WHERE release_no > ?1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
 impl Wants {
     /// Whether it wants all messages, whatever is known of their numbers.
@@ -110,6 +115,9 @@ impl Releasing<'_> {
         let released = Span { after: base, to: i64::MAX, since: UnixMs::MIN };
         for recipient in self.recipients {
             deliver(self.transaction, recipient, released, class)?;
+        }
+        if self.at_once {
+            self.transaction.prepare_cached(UNWANTED)?.execute([base])?;
         }
         self.transaction
             .prepare_cached(

@@ -5,7 +5,7 @@
 //! newest ids by time stay whatever their age. Each call is one short transaction and says where the next goes on, so that
 //! delivery gets its turn in between.
 
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 
 use super::error::Error;
 use super::spool::Spool;
@@ -68,6 +68,21 @@ const DROP_TEXTS: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
              AND (stored_at < ?3 OR EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq))
     END";
 
+/// The same for one message, as soon as no sink needs it.
+const LET_GO: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
+    WHERE seq = ?1 AND raw IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = ?1 AND d.state NOT IN ('delivered', 'dropped'))";
+
+/// Drops the text of a released message with its delivery rows, unless it waits for a sink or is a dead letter of one.
+/// Returns whether it went.
+pub(super) fn let_go(transaction: &Transaction<'_>, seq: Seq) -> rusqlite::Result<bool> {
+    let went = transaction.prepare_cached(LET_GO)?.execute([seq.0])? > 0;
+    if went {
+        transaction.prepare_cached("DELETE FROM delivery WHERE seq = ?1")?.execute([seq.0])?;
+    }
+    Ok(went)
+}
+
 impl Spool {
     /// Drops, of the next messages after `after`, what was settled long enough ago: the text with its delivery rows once
     /// every sink is done with it, dead letters each by itself. What waits stays.
@@ -76,7 +91,7 @@ impl Spool {
     /// As for [`Spool::commit`].
     pub fn drop_settled(&mut self, cutoffs: Cutoffs, after: Seq) -> Result<Dropped, Error> {
         let (delivered, dead) = (cutoffs.delivered.unwrap_or(UnixMs::MIN), cutoffs.dead.unwrap_or(UnixMs::MIN));
-        self.transaction(|transaction| {
+        let dropped = self.transaction(|transaction| {
             let look = "SELECT seq, stored_at FROM message WHERE seq > ?1 ORDER BY seq LIMIT ?2";
             let found: Vec<(i64, i64)> = transaction
                 .prepare_cached(look)?
@@ -102,7 +117,9 @@ impl Spool {
             }
             let is_full = i64::try_from(found.len()).unwrap_or(0) == AT_ONCE;
             Ok(Dropped { messages, dead, next: (is_full && stored_at < horizon).then_some(Seq(last)) })
-        })
+        })?;
+        self.has_traces |= dropped.messages > 0;
+        Ok(dropped)
     }
 
     /// Forgets ids whose time is below `watermark` and whose text is gone, save the `keep_newest` newest ones.

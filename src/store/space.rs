@@ -77,6 +77,8 @@ impl Spool {
                 while steps.next()?.is_some() {}
                 Ok(())
             })?;
+            // The file becomes shorter when the journal is brought in.
+            self.has_traces = true;
         }
         let left = self.pragma("freelist_count")? > 0;
         if short && !left && self.journal_size() > JOURNAL {
@@ -85,13 +87,14 @@ impl Spool {
         Ok(worth_it && left)
     }
 
-    /// Brings the journal into the file, which becomes as short as it can be. It may be that somebody reads: then later.
-    fn empty_journal(&self) -> Result<(), Error> {
+    /// Brings the journal into the file and cuts it off. It may be that somebody reads: then not, and false.
+    pub(super) fn empty_journal(&self) -> Result<bool, Error> {
         let connection = &self.connection;
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
         let emptied = connection
             .busy_timeout(PATIENCE)
-            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
-            .and_then(|()| connection.busy_timeout(BUSY_TIMEOUT));
+            .and_then(|()| connection.query_row(checkpoint, [], |row| Ok(row.get::<_, i64>(0)? == 0)));
+        let emptied = connection.busy_timeout(BUSY_TIMEOUT).and(emptied);
         emptied.map_err(|error| self.explain(error))
     }
 

@@ -27,6 +27,11 @@ pub struct Spool {
     pub(super) recipients: Arc<[Recipient]>,
     /// Where its transactions are counted; a connection that only reads has none.
     pub(super) mark: Option<Mark>,
+    /// See [`super::traces`]: whether texts go at once, whether the journal may hold what went (or leaves the file longer than
+    /// it has to be), and how often others had written when that was asked last.
+    pub(super) at_once: bool,
+    pub(super) has_traces: bool,
+    pub(super) data_version: Option<i64>,
 }
 
 /// Proof of being the only relay on a state directory; given up when dropped.
@@ -91,7 +96,7 @@ impl Spool {
         // Another process may be writing: what was counted before the state is looked at is there by then.
         let counted = soundness::counted(dir)?;
         // Looked at before anything is set: some settings are kept in the file, which may not be ours.
-        let mut spool = Self { connection: open(&file)?, file, recipients: Arc::default(), mark: None };
+        let mut spool = Self::on(open(&file)?, file);
         let format = spool.untouched(|spool| spool.check(counted))?;
         spool.configure()?;
         spool.mark = Some(soundness::open_mark(dir)?);
@@ -104,10 +109,15 @@ impl Spool {
     /// # Errors
     /// As for [`Spool::open`].
     pub fn another(&self) -> Result<Self, Error> {
-        let (connection, file) = (open(&self.file)?, self.file.clone());
-        let spool = Self { connection, file, recipients: Arc::default(), mark: None };
+        let spool = Self::on(open(&self.file)?, self.file.clone());
         spool.configure()?;
         Ok(spool)
+    }
+
+    /// An opened file, of which nothing is known yet.
+    pub(super) fn on(connection: Connection, file: PathBuf) -> Self {
+        let recipients = Arc::default();
+        Self { connection, file, recipients, mark: None, at_once: false, has_traces: true, data_version: None }
     }
 
     /// The state directory.
@@ -129,7 +139,7 @@ impl Spool {
         self.connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
-                 PRAGMA cache_size = -2048; PRAGMA journal_size_limit = 4194304;",
+                 PRAGMA cache_size = -2048; PRAGMA journal_size_limit = 4194304; PRAGMA secure_delete = ON;",
             )
             .map_err(|error| self.explain(error))?;
         self.connection.set_prepared_statement_cache_capacity(64);

@@ -75,7 +75,7 @@ impl Spool {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT m.id, time, ingested, stored_at, standing, held_by, release_no, octet_length(raw), n.id, seq
+                "SELECT m.id, time, ingested, stored_at, standing, held_by, release_no, octet_length(ltrim(raw, ' ')), n.id, seq
                  FROM message AS m LEFT JOIN number AS n ON n.key = m.number WHERE m.id = ?1",
             )?
             .query_row([id], |row| {

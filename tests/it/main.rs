@@ -33,6 +33,7 @@ mod over_time;
 mod packaging;
 mod peers;
 mod preview;
+mod privacy;
 mod private;
 mod receivers;
 mod replay;

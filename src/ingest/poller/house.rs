@@ -20,7 +20,9 @@ const SHORT: Duration = Duration::from_secs(2);
 /// Between steps, each of which looks at 500 messages: a million is done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A round goes on where the last one ended. This often it begins at the oldest message again, for what was settled late.
+/// A round goes on where the last one ended. Now and then it begins at the oldest message again, for what was settled late:
+/// after so many times what that takes, and in any case after this time.
+const WHOLE_ROUNDS_TAKE: u32 = 60;
 const FROM_THE_START: Duration = Duration::from_secs(3600);
 
 /// At the end of a one-shot command so many steps are made at most, without pauses.
@@ -32,6 +34,8 @@ pub(super) struct Housekeeping {
     /// When the next round begins.
     round: Instant,
     from_the_start: Instant,
+    /// When the round began, if it began at the oldest message.
+    whole_since: Option<Instant>,
     /// Where the round goes on; `None` = that part of it is done.
     drop_after: Option<Seq>,
     forget_after: Option<Place>,
@@ -43,11 +47,14 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    pub(super) fn new(now: Instant) -> Self {
+    /// The first round begins in a minute, or `at_once`.
+    pub(super) fn new(now: Instant, at_once: bool) -> Self {
+        let first = if at_once { now } else { now + HOUSEKEEPING };
         Self {
-            due: now + HOUSEKEEPING,
-            round: now + HOUSEKEEPING,
+            due: first,
+            round: first,
             from_the_start: now,
+            whole_since: None,
             drop_after: None,
             forget_after: None,
             dropped_to: Seq(0),
@@ -73,11 +80,21 @@ impl Housekeeping {
             self.round = now + HOUSEKEEPING;
             if now >= self.from_the_start {
                 self.from_the_start = now + FROM_THE_START;
+                self.whole_since = Some(now);
                 (self.dropped_to, self.forgotten_to) = (Seq(0), Place::START);
             }
             (self.drop_after, self.forget_after) = (Some(self.dropped_to), Some(self.forgotten_to));
         }
         begins
+    }
+
+    /// The round is over.
+    fn end(&mut self, now: Instant) {
+        if let Some(began) = self.whole_since.take() {
+            let took = now.saturating_duration_since(began);
+            let apart = took.saturating_mul(WHOLE_ROUNDS_TAKE).clamp(HOUSEKEEPING, FROM_THE_START);
+            self.from_the_start = self.from_the_start.min(began + apart);
+        }
     }
 }
 
@@ -93,7 +110,12 @@ impl<F: Feed> Poller<F> {
             Ok(()) => {
                 if self.housekeeping.has_more {
                     self.housekeeping.due = at + PAUSE;
-                } else if self.room.sheds || self.room.shortage.is_some() {
+                    return Ok(());
+                }
+                self.housekeeping.end(self.clock.monotonic());
+                // What went in this round, and what was given back.
+                self.wipe_due = at;
+                if self.room.sheds || self.room.shortage.is_some() {
                     self.housekeeping.begin_at(at + SHORT);
                 } else {
                     self.housekeeping.due = self.housekeeping.round;

@@ -14,6 +14,7 @@ mod progress;
 mod room;
 #[cfg(test)]
 mod tests;
+mod wiping;
 mod words;
 
 use std::collections::HashMap;
@@ -112,6 +113,7 @@ pub struct Poller<F> {
     mode: Mode,
     keep_delivered: Keep,
     keep_dead: Keep,
+    lets_go_at_once: bool,
     accept_account: bool,
     released: Box<dyn Fn() + Send>,
     turns: Turns,
@@ -134,6 +136,8 @@ pub struct Poller<F> {
     replays: Replays,
     look_for_replays: Instant,
     housekeeping: Housekeeping,
+    /// When what went is wiped next.
+    wipe_due: Instant,
     room: Room,
     progress: Progress,
     /// How many messages there are, by the API's word.
@@ -165,6 +169,7 @@ impl<F: Feed> Poller<F> {
             mode,
             keep_delivered: options.keep_delivered,
             keep_dead: options.keep_dead,
+            lets_go_at_once: options.lets_go_at_once(),
             accept_account,
             released,
             turns,
@@ -181,7 +186,8 @@ impl<F: Feed> Poller<F> {
             number_flight: None,
             replays: Replays::default(),
             look_for_replays: now,
-            housekeeping: Housekeeping::new(now),
+            housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
+            wipe_due: now,
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
             total: None,
@@ -249,6 +255,7 @@ impl<F: Feed> Poller<F> {
             if self.clock.monotonic() >= self.housekeeping.due {
                 self.keep_house().await?;
             }
+            self.wipe().await?;
             self.measure().await;
             self.publish();
         }

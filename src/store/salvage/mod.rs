@@ -23,6 +23,7 @@ use super::error::Error;
 use super::looking::Look;
 use super::spool::Spool;
 use super::sum::Sum;
+use super::traces::text_of;
 use crate::domain::UnixMs;
 
 /// A message that was saved.
@@ -131,7 +132,7 @@ impl Spool {
                     id: row.get(1)?,
                     received: UnixMs(row.get(2)?),
                     standing: row.get(3)?,
-                    raw: row.get(4)?,
+                    raw: text_of(row.get_ref(4)?.as_str()?).to_owned(),
                     intact: Some(true),
                     deliveries: self.deliveries_of(seq)?,
                 };
@@ -235,7 +236,7 @@ fn as_message(row: &Row) -> Option<Saved> {
         id: id.to_owned(),
         received: UnixMs(time),
         standing: standing.to_owned(),
-        raw: raw.to_owned(),
+        raw: text_of(raw).to_owned(),
         intact: row.int(10).map(|sum| sum == Sum::of_message(id, time, raw)),
         deliveries: Vec::new(),
     })

@@ -3,6 +3,7 @@
 mod damage;
 mod numbers;
 mod retention;
+mod traces;
 
 pub(super) use damage::{Random, contents, make as make_state};
 
