@@ -7,7 +7,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBehavior, params};
 
 use super::error::Error;
-use super::release::Releasing;
+use super::release::{Places, Releasing};
 use super::soundness;
 use super::spool::Spool;
 use super::sum::{self, Sum};
@@ -75,7 +75,8 @@ impl Spool {
         let (recipients, at_once) = (Arc::clone(&self.recipients), self.at_once);
         self.transaction(|transaction| {
             let releasing = Releasing { transaction, recipients: &recipients, at_once };
-            ops.iter().try_for_each(|op| apply(releasing, op, now))
+            let places = releasing.places(ops)?;
+            ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
         })?;
         // What a gap held is on the disk, and may be wanted by nobody.
         self.has_traces |= at_once && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
@@ -95,7 +96,8 @@ impl Spool {
             )?;
             let rows: Vec<Seq> = stray.query_map([], |row| row.get(0).map(Seq))?.collect::<rusqlite::Result<_>>()?;
             if !rows.is_empty() {
-                Releasing { transaction, recipients: &recipients, at_once }.rows(&rows, Class::Backfill)?;
+                let releasing = Releasing { transaction, recipients: &recipients, at_once };
+                releasing.rows(&rows, &Places::default(), Class::Backfill)?;
             }
             Ok(rows.len())
         })
@@ -138,15 +140,15 @@ impl Spool {
     }
 }
 
-fn apply(releasing: Releasing<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
+fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
     let transaction = releasing.transaction;
     match op {
         StoreOp::Begin { start } => transaction
             .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('start', ?1)")?
             .execute([start])
             .map(drop),
-        StoreOp::Insert(insert) => store_row(transaction, insert, releasing.at_once, now),
-        StoreOp::Release { rows, class } => releasing.rows(rows, *class),
+        StoreOp::Insert(insert) => store_row(releasing, insert, places.of(insert.seq), now),
+        StoreOp::Release { rows, class } => releasing.rows(rows, places, *class),
         StoreOp::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class),
         StoreOp::PutWalk(walk) => put_walk(transaction, walk),
         StoreOp::RemoveWalk(walk) => {
@@ -178,8 +180,9 @@ fn apply(releasing: Releasing<'_>, op: &StoreOp, now: UnixMs) -> rusqlite::Resul
     }
 }
 
-/// With its text `apart` from others, if that is wanted.
-fn store_row(transaction: &Transaction<'_>, insert: &Insert, apart: bool, now: UnixMs) -> rusqlite::Result<()> {
+/// With its place in the order of release, if that is known, and its text apart from others, if that is wanted.
+fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
+    let Releasing { transaction, at_once: apart, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
     // What was there before the relay, or came too late to be news, is known by its id; its body is nobody's business.
     let raw = match standing {
@@ -190,8 +193,8 @@ fn store_row(transaction: &Transaction<'_>, insert: &Insert, apart: bool, now: U
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
     transaction
         .prepare_cached(
-            "INSERT INTO message (seq, id, time, ingested, standing, held_by, stored_at, raw, number, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO message (seq, id, time, ingested, standing, held_by, release_no, stored_at, raw, number, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             seq.0,
@@ -199,7 +202,8 @@ fn store_row(transaction: &Transaction<'_>, insert: &Insert, apart: bool, now: U
             row.time.0,
             row.ingested.map(|at| at.0),
             standing_word(*standing),
-            held_by.map(|walk| walk.0),
+            held_by.filter(|_| release_no.is_none()).map(|walk| walk.0),
+            release_no,
             now.0,
             raw,
             number,

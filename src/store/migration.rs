@@ -31,12 +31,14 @@ UPDATE message SET number = (
     SELECT key FROM number WHERE id = CASE WHEN json_valid(raw) THEN json_extract(raw, '$.numberId') END
 ) WHERE raw IS NOT NULL;
 
-ALTER TABLE sink ADD COLUMN paused TEXT CHECK (paused IN ('operator', 'gone', 'closed', 'disabled'));
+ALTER TABLE sink ADD COLUMN paused TEXT
+    CHECK (paused = 'operator' OR paused = 'gone' OR paused = 'closed' OR paused = 'disabled');
 ALTER TABLE sink ADD COLUMN paused_at INTEGER;
 ALTER TABLE sink ADD COLUMN busy_until INTEGER;
 ALTER TABLE sink ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sink ADD COLUMN created_at INTEGER;
-ALTER TABLE sink ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0 CHECK (ordered IN (0, 1, 2));
+ALTER TABLE sink ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0
+    CHECK (ordered = 0 OR ordered = 1 OR ordered = 2);
 ALTER TABLE sink ADD COLUMN fill_next INTEGER;
 ALTER TABLE sink ADD COLUMN fill_last INTEGER;
 ALTER TABLE sink ADD COLUMN fill_since INTEGER;
@@ -46,7 +48,8 @@ CREATE TABLE delivery_2 (
     sink          INTEGER NOT NULL,
     class         INTEGER NOT NULL CHECK (class IN (0, 1)),
     release_no    INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (state IN ('undecided', 'fresh', 'retry', 'delivered', 'dead', 'dropped')),
+    state         TEXT NOT NULL CHECK (state = 'fresh' OR state = 'delivered' OR state = 'retry' OR state = 'dead'
+                                       OR state = 'undecided' OR state = 'dropped'),
     attempts      INTEGER NOT NULL DEFAULT 0,
     first_attempt INTEGER,
     due           INTEGER,

@@ -3,11 +3,14 @@
 //! Invariant: a message that was released has, for each sink of the configuration, either a delivery or a filter that does
 //! not want it. Where that depends on details of the number that are not known yet, the delivery is undecided and waits.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::delivery::SinkId;
 use crate::domain::filter::{Details, Facts, Filter, Verdict};
-use crate::domain::{Class, NumberUse, Seq, UnixMs, WalkId};
+use crate::domain::{Class, NumberUse, Seq, StoreOp, UnixMs, WalkId};
 
 /// Which messages a sink wants. The default is all.
 #[derive(Clone, Debug, Default)]
@@ -78,22 +81,58 @@ impl Wants {
     }
 }
 
+/// The places in the order of release of rows that are stored with them, instead of being changed right afterwards.
+#[derive(Debug, Default)]
+pub(super) struct Places(HashMap<Seq, i64>);
+
+impl Places {
+    /// Of a row that is about to be stored, if it is released by the same commit.
+    pub(super) fn of(&self, seq: Seq) -> Option<i64> {
+        self.0.get(&seq).copied()
+    }
+}
+
 impl Releasing<'_> {
-    /// Hands these rows on, oldest first.
-    pub(super) fn rows(self, rows: &[Seq], class: Class) -> rusqlite::Result<()> {
+    /// The places that the changes of a commit give to rows of their own. They are known beforehand for its first
+    /// release only, and only where that is of nothing but such rows; all others are placed when they are released.
+    pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<Places> {
+        let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
+        let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));
+        let Some(StoreOp::Release { rows, .. }) = from_first.first() else { return Ok(Places::default()) };
+        let times: HashMap<Seq, UnixMs> = before
+            .iter()
+            .filter_map(|op| match op {
+                StoreOp::Insert(insert) => Some((insert.seq, insert.row.time)),
+                _ => None,
+            })
+            .collect();
+        let timed: Option<Vec<_>> = rows.iter().map(|seq| Some((times.get(seq)?.0, Reverse(seq.0)))).collect();
+        let Some(timed) = timed else { return Ok(Places::default()) };
+        let base = last_release(self.transaction)?;
+        Ok(Places(placed(timed, base).collect()))
+    }
+
+    /// Hands these rows on, oldest first; those that have no place yet get theirs.
+    pub(super) fn rows(self, rows: &[Seq], places: &Places, class: Class) -> rusqlite::Result<()> {
+        let base = last_release(self.transaction)?;
+        if rows.iter().any(|seq| places.of(*seq).is_none()) {
+            self.place(rows, base)?;
+        }
+        self.make_deliveries(base, class)
+    }
+
+    fn place(self, rows: &[Seq], base: i64) -> rusqlite::Result<()> {
         let mut timed = Vec::with_capacity(rows.len());
         let mut time_of = self.transaction.prepare_cached("SELECT time FROM message WHERE seq = ?1")?;
         for seq in rows {
-            timed.push((time_of.query_row([seq.0], |row| row.get::<_, i64>(0))?, std::cmp::Reverse(seq.0)));
+            timed.push((time_of.query_row([seq.0], |row| row.get::<_, i64>(0))?, Reverse(seq.0)));
         }
-        timed.sort_unstable();
-        let base = last_release(self.transaction)?;
         let mut number =
             self.transaction.prepare_cached("UPDATE message SET release_no = ?2, held_by = NULL WHERE seq = ?1")?;
-        for (place, (_, seq)) in (base + 1..).zip(timed) {
+        for (seq, place) in placed(timed, base) {
             number.execute(params![seq.0, place])?;
         }
-        self.make_deliveries(base, class)
+        Ok(())
     }
 
     /// Hands on all that a gap holds, oldest first.
@@ -128,6 +167,13 @@ impl Releasing<'_> {
             .execute([base])
             .map(drop)
     }
+}
+
+/// The places after `base` of rows that are released together: by time; of equal times the one further down the page came
+/// first, as in [`OLDEST_FIRST`].
+fn placed(mut rows: Vec<(i64, Reverse<i64>)>, base: i64) -> impl Iterator<Item = (Seq, i64)> {
+    rows.sort_unstable();
+    rows.into_iter().map(|(_, Reverse(seq))| Seq(seq)).zip(base + 1..)
 }
 
 /// The place of the row that was released last. It is kept apart from the rows, which may be forgotten.

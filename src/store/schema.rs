@@ -10,7 +10,8 @@ pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
 /// The format that this version writes.
 pub(super) const VERSION: i64 = 2;
 
-/// Format 2. Times are milliseconds since the Unix epoch.
+/// Format 2. Times are milliseconds since the Unix epoch. `CHECK`s of more than two words are chains of `OR`: for an `IN`
+/// SQLite fills a temporary table at each change of a row.
 pub(super) const SCHEMA: &str = "
 -- sum, here and below, is the checksum of what the row holds (store::sum); NULL where a row is older than format 2.
 
@@ -29,7 +30,7 @@ CREATE TABLE coverage (
 -- Open walks; see domain::Walk. trail is a JSON array of cursors.
 CREATE TABLE walk (
     id            INTEGER PRIMARY KEY,
-    kind          TEXT NOT NULL CHECK (kind IN ('gap', 'sweep', 'seed')),
+    kind          TEXT NOT NULL CHECK (kind = 'gap' OR kind = 'sweep' OR kind = 'seed'),
     sweep_floor   INTEGER,
     streaming     INTEGER NOT NULL,
     cursor        TEXT,
@@ -53,7 +54,8 @@ CREATE TABLE message (
     id         TEXT NOT NULL UNIQUE,
     time       INTEGER NOT NULL,
     ingested   INTEGER,
-    standing   TEXT NOT NULL CHECK (standing IN ('news', 'seed', 'below_watermark', 'unreadable')),
+    standing   TEXT NOT NULL CHECK (standing = 'news' OR standing = 'seed' OR standing = 'below_watermark'
+                                    OR standing = 'unreadable'),
     held_by    INTEGER,
     release_no INTEGER,
     stored_at  INTEGER NOT NULL,
@@ -74,12 +76,12 @@ CREATE TABLE sink (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
     active     INTEGER NOT NULL,
-    paused     TEXT CHECK (paused IN ('operator', 'gone', 'closed', 'disabled')),
+    paused     TEXT CHECK (paused = 'operator' OR paused = 'gone' OR paused = 'closed' OR paused = 'disabled'),
     paused_at  INTEGER,
     busy_until INTEGER,
     failures   INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER,
-    ordered    INTEGER NOT NULL DEFAULT 0 CHECK (ordered IN (0, 1, 2)),
+    ordered    INTEGER NOT NULL DEFAULT 0 CHECK (ordered = 0 OR ordered = 1 OR ordered = 2),
     fill_next  INTEGER,
     fill_last  INTEGER,
     fill_since INTEGER
@@ -93,7 +95,8 @@ CREATE TABLE delivery (
     sink          INTEGER NOT NULL,
     class         INTEGER NOT NULL CHECK (class IN (0, 1)),
     release_no    INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (state IN ('undecided', 'fresh', 'retry', 'delivered', 'dead', 'dropped')),
+    state         TEXT NOT NULL CHECK (state = 'fresh' OR state = 'delivered' OR state = 'retry' OR state = 'dead'
+                                       OR state = 'undecided' OR state = 'dropped'),
     attempts      INTEGER NOT NULL DEFAULT 0,
     first_attempt INTEGER,
     due           INTEGER,

@@ -73,7 +73,8 @@ impl<F: Feed> Poller<F> {
         let local = self.clock.wall();
         let now = Now { server: self.server.read(date, newest_ingested, local, at), local };
         let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
-        let known = self.store.read(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
+        // The writer keeps in memory what the rows are stored beside; what the reader keeps is void after each commit.
+        let known = self.store.write(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
         let page = Page::new(rows, known, more);
         if is_head && !self.verified && !self.verify(&page).await? {
             self.rest_head(at);

@@ -2,6 +2,7 @@
 
 mod damage;
 mod numbers;
+mod release;
 mod retention;
 mod traces;
 
