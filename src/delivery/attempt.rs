@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 
 use super::decide::{Decision, Finding, Tried, decide, unrenderable};
 use super::options::Retry;
-use super::settler::{Ended, Settler};
+use super::settler::{Ended, Settler, UnderWay};
 use super::standing::{Learned, Moment, SharedStanding};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;
@@ -55,7 +55,7 @@ pub(super) struct Report {
 
 impl Journey {
     /// From the begun attempt to the committed settlement. Where there is nothing to send, there is no attempt.
-    pub(super) async fn travel(self, begun: Result<Attempting, Unrenderable>) -> Report {
+    pub(super) async fn travel(self, begun: Result<Attempting, Unrenderable>, under_way: UnderWay) -> Report {
         let attempt = match begun {
             Ok(attempting) => Ok(AssertUnwindSafe(attempting).catch_unwind().await.unwrap_or_else(|_| {
                 Attempt::Failed { status: None, retry_after: None, answer: OWN_FAILURE.to_owned() }
@@ -64,6 +64,8 @@ impl Journey {
         };
         let took = self.clock.monotonic() - self.began;
         self.answered.store(true, Ordering::Relaxed);
+        // Before the settlement is handed over: whoever takes that must not wait for it.
+        drop(under_way);
         let attempts = self.attempts_before.saturating_add(u32::from(attempt.is_ok()));
         let tried = Tried {
             attempts,

@@ -1,13 +1,15 @@
-//! Writing down how attempts went: whatever has ended while one transaction was being committed goes into the next.
+//! Writing down how attempts went: whatever has ended while one transaction was being committed goes into the next, and
+//! what is about to end is waited for a moment, so that many share one transaction and its flush.
 //!
 //! Invariants: what [`Settler::settle`] returns resolves only once the settlement is on the disk. What cannot be written (the disk is
 //! full) is kept here and only the writing is tried again, with growing waits; the message is not sent again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::store::{Error, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
@@ -15,6 +17,9 @@ use crate::time::{Clock, Turns};
 
 /// So many settlements in one transaction; there are never more than workers of all sinks together.
 const AT_ONCE: usize = 1000;
+
+/// So long a settlement waits for others at most. It waits for none that was waited for in vain: see [`Writer::gather`].
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Waits between tries to write.
 const TRIES: Schedule = Schedule { initial: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(10) };
@@ -26,6 +31,17 @@ const TRIES_AT_STOP: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(super) struct Settler {
     jobs: mpsc::UnboundedSender<Job>,
+    under_way: Arc<AtomicUsize>,
+}
+
+/// An attempt whose end the settler may wait for; dropped when it has ended, however that was.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -50,8 +66,16 @@ impl Settler {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         // Bounded by the workers, each of which waits for its settlement.
         let (jobs, inbox) = mpsc::unbounded_channel();
-        let writer = Writer { store, clock, jitter, stopping, turns, damage };
-        (Self { jobs }, writer.run(inbox))
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&under_way);
+        let writer = Writer { store, clock, jitter, stopping, turns, damage, under_way: counted, slow: 0 };
+        (Self { jobs, under_way }, writer.run(inbox))
+    }
+
+    /// An attempt begins.
+    pub(super) fn begins(&self) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(&self.under_way))
     }
 
     /// Takes the settlement at once: they are written in the order of these calls. What is returned waits until it is on
@@ -73,27 +97,42 @@ struct Writer {
     stopping: watch::Receiver<Option<Instant>>,
     turns: Turns,
     damage: watch::Sender<Option<Arc<Error>>>,
+    under_way: Arc<AtomicUsize>,
+    /// So many attempts are not waited for: they did not end in a moment before.
+    slow: usize,
+}
+
+/// What goes into the next transaction, and who waits for it.
+#[derive(Default)]
+struct Batch {
+    settlements: Vec<Settlement>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Batch {
+    fn take(&mut self, Job { settlement, committed }: Job) {
+        self.settlements.push(settlement);
+        self.waiting.push(committed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.settlements.len() >= AT_ONCE
+    }
 }
 
 impl Writer {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Job>) {
-        let mut settlements = Vec::new();
-        let mut waiting = Vec::new();
+        let mut batch = Batch::default();
         let mut failures = 0;
         loop {
-            if settlements.is_empty() {
+            if batch.settlements.is_empty() {
                 self.turns.rests();
-                let Some(Job { settlement, committed }) = inbox.recv().await else { return };
-                settlements.push(settlement);
-                waiting.push(committed);
+                let Some(job) = inbox.recv().await else { return };
+                batch.take(job);
             }
             self.turns.turned();
-            while settlements.len() < AT_ONCE
-                && let Ok(Job { settlement, committed }) = inbox.try_recv()
-            {
-                settlements.push(settlement);
-                waiting.push(committed);
-            }
+            self.gather(&mut inbox, &mut batch).await;
+            let Batch { settlements, mut waiting } = batch;
             let now = self.clock.wall();
             let (kept, written) = self
                 .store
@@ -103,7 +142,7 @@ impl Writer {
                 })
                 .await
                 .unwrap_or_else(|ended| (Vec::new(), Err(ended)));
-            settlements = kept;
+            let mut settlements = kept;
             match written {
                 Ok(()) => {
                     if failures > 0 {
@@ -122,10 +161,7 @@ impl Writer {
                     failures += 1;
                     if !error.is_passing() {
                         self.damage.send_replace(Some(Arc::new(error)));
-                        self.pause(failures).await;
-                        continue;
-                    }
-                    if failures == 1 {
+                    } else if failures == 1 {
                         tracing::error!(
                             error = %error,
                             settlements = settlements.len(),
@@ -134,6 +170,34 @@ impl Writer {
                     }
                     self.pause(failures).await;
                 }
+            }
+            batch = Batch { settlements, waiting };
+        }
+    }
+
+    /// Takes what has ended, and waits a moment for what may be about to. A receiver that answers at once thus has all
+    /// its answers in one transaction; where nobody else is under way, or only attempts that were waited for in vain
+    /// before, there is no wait.
+    async fn gather(&mut self, inbox: &mut mpsc::UnboundedReceiver<Job>, batch: &mut Batch) {
+        let end = self.clock.monotonic() + MOMENT;
+        loop {
+            while !batch.is_full()
+                && let Ok(job) = inbox.try_recv()
+            {
+                batch.take(job);
+            }
+            let under_way = self.under_way.load(Ordering::Relaxed);
+            if under_way <= self.slow {
+                self.slow = under_way;
+                return;
+            }
+            if batch.is_full() {
+                return;
+            }
+            match timeout_at(end, inbox.recv()).await {
+                Ok(Some(job)) => batch.take(job),
+                Ok(None) => return,
+                Err(_) => self.slow = self.under_way.load(Ordering::Relaxed),
             }
         }
     }

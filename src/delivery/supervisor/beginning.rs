@@ -79,7 +79,7 @@ impl Supervisor {
         };
         // Begun here and not in the task, so that it is begun in this order.
         let begun = payload.map(|Payload { content_type, body }| to.begin(Outgoing { id, content_type, body }));
-        let abort = self.tasks.spawn(journey.travel(begun));
+        let abort = self.tasks.spawn(journey.travel(begun, self.shared.settler.begins()));
         *self.under_way.get_mut(lane) += 1;
         self.in_flight.insert(abort.id(), InFlight { seq, number, lane, is_probe, answered, abort });
     }

@@ -9,6 +9,7 @@ mod outage;
 mod outcomes;
 mod pauses;
 mod schedules;
+mod sharing;
 mod telling;
 mod trouble;
 

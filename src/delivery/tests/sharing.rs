@@ -1,0 +1,84 @@
+//! Which settlements share a transaction, and that none waits for long.
+
+use tokio::sync::watch;
+use tokio::task::yield_now;
+
+use super::*;
+use crate::delivery::settler::Settler;
+use crate::domain::Outcome;
+use crate::store::Settlement;
+use crate::time::Turns;
+use crate::time::backoff::Jitter;
+
+/// A settler at work, and 20 messages to be settled.
+async fn settler(world: &World) -> Settler {
+    world.register(&["crm"]).await;
+    world.release(20, Class::Live).await;
+    let (_, stopping) = watch::channel(None);
+    let (damage, _) = watch::channel(None);
+    let (clock, jitter) = (world.clock.clone(), Arc::new(Jitter::seeded(1)));
+    let turns = Turns::new(&clock);
+    let (settler, work) = Settler::new(world.store.clone(), clock, jitter, stopping, turns, damage);
+    tokio::spawn(work);
+    settler
+}
+
+fn settlement(world: &World, seq: i64) -> Settlement {
+    let (sink, outcome) = (world.sinks.lock().unwrap()["crm"], Outcome::Delivered { status: Some(200) });
+    Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: START, outcome, standing: None }
+}
+
+fn transactions(world: &World) -> i64 {
+    let count = "SELECT value FROM counter WHERE name = 'commits'";
+    world.second_connection().query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_come_together_share_a_transaction() {
+    let world = World::new();
+    let settler = settler(&world).await;
+    let before = transactions(&world);
+    let under_way = settler.begins();
+    let first = settler.settle(settlement(&world, 1));
+    for _ in 0..100 {
+        // Time enough for a writer that does not wait, and no time at all for one that does.
+        yield_now().await;
+    }
+    drop(under_way);
+    let second = settler.settle(settlement(&world, 2));
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(transactions(&world) - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_where_nothing_else_is_under_way() {
+    let world = World::new();
+    let settler = settler(&world).await;
+    let began = world.clock.monotonic();
+    for seq in 1..=20 {
+        settler.settle(settlement(&world, seq)).await.unwrap();
+    }
+    assert_eq!(world.clock.monotonic() - began, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_is_waited_for_once() {
+    let world = World::new();
+    let settler = settler(&world).await;
+    let hangs = [settler.begins(), settler.begins()];
+    let began = world.clock.monotonic();
+    settler.settle(settlement(&world, 1)).await.unwrap();
+    let once = world.clock.monotonic() - began;
+    assert!(once > Duration::ZERO && once <= Duration::from_millis(2), "{once:?}");
+    for seq in 2..=19 {
+        settler.settle(settlement(&world, seq)).await.unwrap();
+    }
+    assert_eq!(world.clock.monotonic() - began, once);
+    // Once they are over, they are forgotten: what begins then is waited for again.
+    drop(hangs);
+    settler.settle(settlement(&world, 19)).await.unwrap();
+    let _another = settler.begins();
+    settler.settle(settlement(&world, 20)).await.unwrap();
+    assert!(world.clock.monotonic() - began > once);
+}
