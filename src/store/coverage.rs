@@ -56,7 +56,9 @@ impl Spool {
     /// As for [`Spool::load_coverage`].
     pub fn known<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<Option<Seq>>, Error> {
         let look = || -> rusqlite::Result<Vec<Option<Seq>>> {
-            let mut statement = self.connection.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
+            // One for all: each query alone takes the lock of a reader and gives it back.
+            let transaction = self.connection.unchecked_transaction()?;
+            let mut statement = transaction.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
             ids.into_iter()
                 .map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional())
                 .collect::<rusqlite::Result<_>>()
