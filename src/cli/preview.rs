@@ -115,6 +115,7 @@ impl Scene<'_> {
     /// What goes on after the name of the sink; as an error where its template fails or the request cannot be made.
     fn sink(self, sink: &Sink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
+        let notes = notes(sink, self.message.received, self.clock.wall());
         match sink.wants.decide(&facts) {
             Verdict::Wanted => {}
             Verdict::Unwanted(_) => {
@@ -125,17 +126,16 @@ impl Scene<'_> {
                     "number" => "its template shows them".to_owned(),
                     key => format!("filter.{key} asks for them"),
                 };
-                return Ok(format!("number details unknown: the message would wait; {asking}"));
+                return Ok(format!("number details unknown: the message would wait; {asking}{notes}"));
             }
         }
-        let notes = notes(sink, self.message.received, self.clock.wall());
         match &sink.kind {
             SinkKind::Stdout => {
-                let line = self.payload(sink, true)?.body;
+                let line = self.payload(sink, true).map_err(|failed| failed + &notes)?.body;
                 Ok(format!("takes it{notes}\n{}", self.body(&line)))
             }
             SinkKind::Http(options) => {
-                let Payload { content_type, body } = self.payload(sink, false)?;
+                let Payload { content_type, body } = self.payload(sink, false).map_err(|failed| failed + &notes)?;
                 let outgoing = Outgoing { id: self.message.row.id.clone(), content_type, body };
                 let request = HttpSink::new(options, self.clock.clone())
                     .map_err(|error| format!("cannot be sent anything: {error}"))?

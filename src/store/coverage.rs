@@ -11,7 +11,7 @@ use super::release::{Places, Releasing};
 use super::soundness;
 use super::spool::Spool;
 use super::sum::{self, Sum};
-use super::traces;
+use super::wiping;
 use crate::domain::{
     Class, Coverage, Cursor, Insert, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
 };
@@ -188,7 +188,7 @@ fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>,
     let Insert { seq, row, standing, held_by } = insert;
     // What was there before the relay, or came too late to be news, is known by its id; its body is nobody's business.
     let raw = match standing {
-        Standing::News | Standing::Unreadable if apart => Some(Cow::Owned(traces::apart(&row.id, &row.raw))),
+        Standing::News | Standing::Unreadable if apart => Some(Cow::Owned(wiping::apart(&row.id, &row.raw))),
         Standing::News | Standing::Unreadable => Some(Cow::Borrowed(&*row.raw)),
         Standing::Seed | Standing::BelowWatermark => None,
     };

@@ -12,7 +12,7 @@ use super::release::class_number;
 use super::retention::let_go;
 use super::spool::Spool;
 use super::sum::{self, Sum};
-use super::traces::text_of;
+use super::wiping::text_of;
 use crate::domain::{Class, Outcome, Seq, UnixMs};
 
 /// Names a sink in the store; a sink keeps it for ever.

@@ -16,7 +16,7 @@ use super::error::Error;
 use super::operator::{Pause, Selection};
 use super::soundness;
 use super::spool::{Spool, connect};
-use super::traces::text_of;
+use super::wiping::text_of;
 use crate::domain::{Marks, Seq, UnixMs, Unread, Walk, WalkKind};
 
 /// The state as it was at one moment.

@@ -34,7 +34,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod traces;
+mod wiping;
 
 pub use account::Account;
 pub use ageing::{Expired, Sweep, TooOld};

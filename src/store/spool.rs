@@ -27,7 +27,7 @@ pub struct Spool {
     pub(super) recipients: Arc<[Recipient]>,
     /// Where its transactions are counted; a connection that only reads has none.
     pub(super) mark: Option<Mark>,
-    /// See [`super::traces`]: whether texts go at once, whether the journal may hold what went (or leaves the file longer than
+    /// See [`super::wiping`]: whether texts go at once, whether the journal may hold what went (or leaves the file longer than
     /// it has to be), and how often others had written when that was asked last.
     pub(super) at_once: bool,
     pub(super) has_traces: bool,

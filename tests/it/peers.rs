@@ -1,10 +1,13 @@
-//! Real programs on the way: nginx with client certificates and HTTP/2, and a proxy with a password.
+//! Real programs on the way: nginx with client certificates and HTTP/2, a proxy with a password, and rsyslog at the end
+//! of a pipe.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use joltsms_simulator::NewMessage;
 
 use crate::support::needs::{all_there, missing_programs, program};
 use crate::support::receiver::Receiver;
@@ -220,4 +223,64 @@ fn through_a_proxy_every_message_arrives_once() {
         &relay,
         "the API cannot be polled; trying again until it can kind=\"transport\" error=the proxy refuses to connect",
     );
+}
+
+/// rsyslog that writes what comes over TCP to `messages`, a line each, and nothing else.
+fn rsyslog(dir: &Path, at: SocketAddr) -> Peer {
+    let place = dir.display();
+    let configuration = format!(
+        "global(workDirectory=\"{place}\" maxMessageSize=\"64k\" parser.escapeControlCharactersOnReceive=\"off\")\n\
+         module(load=\"imtcp\")\ninput(type=\"imtcp\" address=\"127.0.0.1\" port=\"{}\")\n\
+         template(name=\"line\" type=\"string\" string=\"%msg%\\n\")\n\
+         action(type=\"omfile\" file=\"{place}/messages\" template=\"line\")\n",
+        at.port()
+    );
+    fs::write(dir.join("rsyslog.conf"), configuration).unwrap();
+    let mut command = Command::new(program("rsyslogd").unwrap());
+    command.arg("-n").arg("-f").arg(dir.join("rsyslog.conf")).arg("-i").arg(dir.join("rsyslog.pid"));
+    Peer::start(&mut command, &[at], &dir.join("messages"))
+}
+
+/// The other end of the relay's standard output, as the README has it.
+fn logger(at: SocketAddr) -> Child {
+    let mut command = Command::new(program("logger").unwrap());
+    command.args(["--tcp", "--octet-count", "--rfc5424", "--size", "64KiB", "--tag", "joltsms-relay"]);
+    command.args(["--server", "127.0.0.1", "--port", &at.port().to_string()]);
+    command.stdin(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn rsyslog_at_the_end_of_a_pipe_gets_every_message_once_and_unchanged() {
+    if !all_there(&missing_programs(&["rsyslogd", "logger"])) {
+        return;
+    }
+    let scene = Scene::new();
+    let at = free();
+    let _rsyslog = rsyslog(scene.dir(), at);
+    let file = scene.dir().join("messages");
+    let lines = || fs::read_to_string(&file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<String>>();
+    let now = scene.handle().now();
+    let strange = ["two\nlines\r\n", "\"quoted\" \\ and \t", "\u{fc}\u{1f600}\u{202e}\u{0}", "%msg% <13>1 - #011", " "];
+    for (place, body) in strange.iter().map(|text| (*text).to_owned()).chain(["x".repeat(20_000)]).enumerate() {
+        let at = now - jiff::SignedDuration::from_secs(600 + i64::try_from(place).unwrap());
+        scene.handle().add(NewMessage::new().body(body).received_at(at).ingested_at(at));
+    }
+    scene.add_past(200);
+    let mut expected = 206;
+    for _ in 0..2 {
+        let mut logger = logger(at);
+        let mut relay = scene.setup_from_beginning().start_with_stdout(logger.stdin.take().unwrap());
+        wait_until("what was there", || lines().len() == expected, || relay.log());
+        (0..50).for_each(|_| drop(scene.add()));
+        expected += 50;
+        wait_until("what came", || lines().len() == expected, || relay.log());
+        assert!(relay.stop().success(), "{}", relay.log());
+        assert!(logger.wait().unwrap().success());
+    }
+    let mut got = lines();
+    let mut sent: Vec<String> = scene.handle().rows().into_iter().map(|row| row.json).collect();
+    got.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(got.len(), 306, "each once");
+    assert!(got == sent, "unchanged");
 }

@@ -258,12 +258,14 @@ fn what_is_no_message_and_what_a_template_fails_over_is_said() {
     let template = "{{ message.id }}{% if message.from == \"ODD\" %}{{ message.new }}{% endif %}";
     let setup = scene.setup().sink("http://127.0.0.1:9/").set("SINKS__CRM__FORMAT", "template");
     let setup = setup.set("SINKS__CRM__CONTENT_TYPE", "text/plain").set("SINKS__CRM__TEMPLATE", template);
+    let setup = setup.set("SINKS__CRM__ENABLED", "false");
     fs::write(&file, r#"{"id":"m","from":"ODD"}"#).unwrap();
     let mut command = setup.args(&["check", "--message", "-"]).into_command();
     let output = command.stdin(Stdio::from(File::open(&file).unwrap())).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let expected = "takes it, but can make nothing of it: line 1 of the template: undefined value: `message.new` is \
-                    undefined; the message would be a dead letter (template)";
+                    undefined; the message would be a dead letter (template); it is switched off (enabled = false), so the \
+                    message would be kept";
     assert_eq!(sinks(&output.stdout)["crm"], expected);
 }
 

@@ -216,8 +216,12 @@ fn with_another_time_it_stays_that_long() {
         assert_eq!((texts(&scene), marked(scene.dir())), (9, vec!["state.db".to_owned()]));
     }
     assert_eq!((crm.count(), ops.count()), (9, 9), "each once");
+    // That long it can be delivered again.
+    let (code, said, log) = Setup::bare(scene.dir()).args(&["replay", "--sink", "crm", "--since", "1h"]).output();
+    assert!(code == 0 && said.starts_with("crm: 9 messages again\n"), "{said}{log}");
     // Whoever wants less from now on gets it at the next start.
     let relay = setup.set("STATE__KEEP_DELIVERED", "0s").start();
+    crm.wait(18, &relay);
     wait_for_texts(&scene, &relay, 0);
     ends_well(relay);
 }

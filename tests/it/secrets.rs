@@ -267,6 +267,8 @@ fn a_relay_that_works_and_one_that_fails_show_no_secret() {
             holds_no_secret(scene, &name, &bytes);
         }
         say_no_secret(scene, &WITH_STATE);
+        let id = &scene.ids()[0];
+        say_no_secret(scene, &[&["trace", id], &["trace", id, "--json"]]);
         let sent = receiver.received();
         let authorized = sent.iter().filter(|request| request.headers.contains_key("authorization")).count();
         assert_eq!(authorized, sent.len(), "they are used where they belong");
@@ -309,7 +311,7 @@ const WITHOUT_STATE: [&[&str]; 6] =
     [&["check"], &["check", "--log-level", "trace"], &["schema"], &["init", "-"], &["--help"], &["--version"]];
 
 /// Commands that look at the state.
-const WITH_STATE: [&[&str]; 7] = [
+const WITH_STATE: [&[&str]; 9] = [
     &["sinks", "list"],
     &["sinks", "list", "--json"],
     &["dead-letters", "list"],
@@ -317,6 +319,8 @@ const WITH_STATE: [&[&str]; 7] = [
     &["status"],
     &["status", "--json"],
     &["state", "export"],
+    &["replay", "--since", "24h", "--dry-run"],
+    &["replay", "--failed"],
 ];
 
 /// Runs commands with everything planted, and looks at what they say.

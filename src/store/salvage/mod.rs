@@ -23,7 +23,7 @@ use super::error::Error;
 use super::looking::Look;
 use super::spool::Spool;
 use super::sum::Sum;
-use super::traces::text_of;
+use super::wiping::text_of;
 use crate::domain::UnixMs;
 
 /// A message that was saved.

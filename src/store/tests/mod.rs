@@ -4,7 +4,7 @@ mod damage;
 mod numbers;
 mod release;
 mod retention;
-mod traces;
+mod wiping;
 
 pub(super) use damage::{Random, contents, make as make_state};
 
