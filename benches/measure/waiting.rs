@@ -13,7 +13,7 @@ const MESSAGES: usize = 100_000;
 const LENGTH: Duration = Duration::from_secs(120);
 
 pub(crate) async fn measure() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(Options { numbers: 5, ..Options::default() }).await.unwrap();
     let handle = simulator.handle();
     handle.set_switches(|switches| switches.limit = 1_000_000_000);
     handle.add_history(MESSAGES, Duration::from_secs(30 * 86_400));
