@@ -102,7 +102,7 @@ fn row(fate: &Fate, now: UnixMs) -> Vec<String> {
 
 fn state(fate: &Fate) -> String {
     let state = match fate.state.as_str() {
-        "undecided" => "waits for its number".to_owned(),
+        "undecided" => "not decided yet".to_owned(),
         "fresh" => "waits".to_owned(),
         "retry" => "failed, waits".to_owned(),
         "delivered" => "delivered".to_owned(),
