@@ -105,10 +105,8 @@ fn outcome(tallies: &[Tally], left: usize, running: Option<bool>) -> String {
     let mut lines: Vec<String> =
         tallies.iter().filter(|tally| tally.found() + tally.waiting > 0).map(sentence).collect();
     if left > 0 {
-        lines.push(format!(
-            "{} had changed meanwhile, and stay as they are",
-            count(u64::try_from(left).unwrap_or(0), "delivery")
-        ));
+        let left = grouped(u64::try_from(left).unwrap_or(0));
+        lines.push(format!("of these {left} had changed meanwhile, and stay as they are"));
     }
     if tallies.iter().any(|tally| tally.found() > 0) {
         lines.push(match running {

@@ -23,7 +23,13 @@ impl Manager {
 
     fn next(&self) -> String {
         let mut datagram = [0; 4096];
-        let length = self.0.recv(&mut datagram).unwrap();
+        let length = loop {
+            match self.0.recv(&mut datagram) {
+                // A signal to the process of the tests may interrupt it.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.unwrap(),
+            }
+        };
         String::from_utf8(datagram[..length].to_vec()).unwrap()
     }
 
