@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::health::problems;
 use super::status::{Status, WalkView};
-use crate::domain::{Standing, UnixMs, WalkKind, time_for};
+use crate::domain::{UnixMs, WalkKind, time_for};
 use crate::store::{DeadLetter, Fate, SinkView, Trace};
 
 fn instant(millis: i64) -> String {
@@ -154,12 +154,7 @@ pub fn trace_json(trace: &Trace) -> Value {
         "received_at": trace.received.to_string(),
         "ingested_at": instant(trace.ingested),
         "first_read_at": trace.first_read.to_string(),
-        "standing": match trace.standing {
-            Standing::News => "news",
-            Standing::Seed => "seed",
-            Standing::BelowWatermark => "below_watermark",
-            Standing::Unreadable => "unreadable",
-        },
+        "standing": trace.standing.as_str(),
         "held": trace.held_by.is_some(),
         "release": trace.release_no,
         "bytes": trace.bytes,

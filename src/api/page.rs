@@ -106,7 +106,7 @@ impl Page {
         let wire = Wire::read(body)?;
         let total = wire.meta.total.and_then(|total| total.get().parse().ok());
         let more = wire.more(limit);
-        let mut rows: Vec<(Row, bool)> = wire.data.into_iter().map(read_row).collect();
+        let mut rows: Vec<(Row, bool)> = wire.data.into_iter().map(read_message).collect();
         lend_times(&mut rows, fallback);
         Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more, total })
     }
@@ -169,13 +169,8 @@ impl NumberPage {
     }
 }
 
-/// Reads one message by itself; whether its time is its own, too.
-pub fn read_message(message: &RawValue) -> (Row, bool) {
-    read_row(message)
-}
-
-/// The row, and whether its time is its own.
-fn read_row(raw: &RawValue) -> (Row, bool) {
+/// The row of one message, and whether its time is its own.
+pub fn read_message(raw: &RawValue) -> (Row, bool) {
     let fields: Fields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let time = |field: Option<&RawValue>| field.and_then(text).and_then(|text| UnixMs::parse(&text));
     let id = fields.id.and_then(text).filter(|id| !id.is_empty());

@@ -50,9 +50,9 @@ pub(super) fn replay(flags: &Flags, how: &ReplayFlags) -> Exit {
 }
 
 fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
-    let look = look(flags)?;
+    let mut look = look(flags)?;
     let (choice, mut tallies) = choose(&look.spool, &how.choice)?;
-    each(&look.spool, &choice, |portion| {
+    each(&mut look.spool, &choice, |_, portion| {
         note(&mut tallies, portion);
         Ok(())
     })?;
@@ -75,14 +75,12 @@ fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     let mut spool = open(flags)?;
     let (choice, mut tallies) = choose(&spool, &how.choice)?;
     let mut pace = match how.rate {
-        Some(rate) => Some(Paced::begin(&dir, rate, &spool, &choice)?),
+        Some(rate) => Some(Paced::begin(&dir, rate, &mut spool, &choice)?),
         None => None,
     };
-    let (mut after, last) = (Some(0), spool.last_released().map_err(|error| fails(&error))?);
     let (mut found, mut changed) = (0_usize, 0_usize);
-    while let Some(from) = after {
-        let portion = spool.replayable(&choice, from, last).map_err(|error| fails(&error))?;
-        note(&mut tallies, &portion);
+    each(&mut spool, &choice, |spool, portion| {
+        note(&mut tallies, portion);
         found += portion.found.len();
         let at_once = pace.as_ref().map_or(usize::MAX, Paced::at_once);
         for slice in portion.found.chunks(at_once) {
@@ -91,8 +89,8 @@ fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
             }
             changed += spool.replay(slice).map_err(|error| fails(&error))?;
         }
-        after = portion.next;
-    }
+        Ok(())
+    })?;
     if tallies.iter().all(|tally| tally.found() + tally.waiting == 0) {
         return Err(nothing(&how.choice));
     }
@@ -190,11 +188,15 @@ fn filter(which: &ReplayChoice) -> Result<Option<Filter>, Exit> {
 }
 
 /// Goes through all that is meant.
-fn each(spool: &Spool, choice: &Choice, mut note: impl FnMut(&Portion) -> Result<(), Exit>) -> Result<(), Exit> {
+fn each(
+    spool: &mut Spool,
+    choice: &Choice,
+    mut work: impl FnMut(&mut Spool, &Portion) -> Result<(), Exit>,
+) -> Result<(), Exit> {
     let (mut after, last) = (Some(0), spool.last_released().map_err(|error| fails(&error))?);
     while let Some(from) = after {
         let portion = spool.replayable(choice, from, last).map_err(|error| fails(&error))?;
-        note(&portion)?;
+        work(spool, &portion)?;
         after = portion.next;
     }
     Ok(())
@@ -235,9 +237,9 @@ struct Paced<'d> {
 }
 
 impl<'d> Paced<'d> {
-    fn begin(dir: &'d Path, rate: u32, spool: &Spool, choice: &Choice) -> Result<Self, Exit> {
+    fn begin(dir: &'d Path, rate: u32, spool: &mut Spool, choice: &Choice) -> Result<Self, Exit> {
         let mut all = 0;
-        each(spool, choice, |portion| {
+        each(spool, choice, |_, portion| {
             all += u64::try_from(portion.found.len()).unwrap_or(0);
             Ok(())
         })?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::flags::{Flags, StatusFlags};
-use super::output::answer;
+use super::output::{answer, json};
 use super::relay::{complain, store_exit};
 use super::sinks::sinks_table;
 use super::state::{Absent, directory};
@@ -40,7 +40,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     let problems = problems(&status);
     let exit = if how.check && !problems.is_empty() { Exit::Failure } else { Exit::Done };
     let text = match (how.json, how.check) {
-        (true, _) => json(&status),
+        (true, _) => json(&status_json(&status)),
         (false, false) => text(&status),
         (false, true) if problems.is_empty() => "healthy\n".to_owned(),
         (false, true) => format!("unhealthy: {}\n", harmless(&problems.join("; "))),
@@ -97,11 +97,6 @@ fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
             Err(error) => return complain(Exit::Failure, &error),
         }
     }
-}
-
-fn json(status: &Status) -> String {
-    let json = format!("{:#}\n", status_json(status));
-    if std::io::stdout().is_terminal() { json.lines().map(|line| harmless(line) + "\n").collect() } else { json }
 }
 
 /// For people.

@@ -1,10 +1,8 @@
 //! `trace`: everything that happened to one message, as far as the state knows. Its text is not shown: it holds codes.
 
-use std::io::IsTerminal as _;
-
 use super::exit::Exit;
 use super::flags::Flags;
-use super::output::answer;
+use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{fails, look};
 use super::words::{bytes, harmless, span, table};
@@ -28,9 +26,7 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
         ));
     };
     if as_json {
-        let json = format!("{:#}\n", trace_json(&trace));
-        let shown = std::io::stdout().is_terminal();
-        return Ok(answer(&if shown { json.lines().map(|line| harmless(line) + "\n").collect() } else { json }));
+        return Ok(answer(&json(&trace_json(&trace))));
     }
     Ok(answer(&text(&trace, Clock::system().wall())))
 }

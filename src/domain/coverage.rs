@@ -133,6 +133,28 @@ pub enum Standing {
     Unreadable,
 }
 
+impl Standing {
+    /// The word that the store and `trace` have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::News => "news",
+            Self::Seed => "seed",
+            Self::BelowWatermark => "below_watermark",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The standing of this word; the store allows no others.
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "seed" => Self::Seed,
+            "below_watermark" => Self::BelowWatermark,
+            "unreadable" => Self::Unreadable,
+            _ => Self::News,
+        }
+    }
+}
+
 /// Things that the documentation of the API does not lead one to expect. Counted, and said once where they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Anomaly {

@@ -203,7 +203,7 @@ fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>,
             row.id,
             row.time.0,
             row.ingested.map(|at| at.0),
-            standing_word(*standing),
+            standing.as_str(),
             held_by.filter(|_| release_no.is_none()).map(|walk| walk.0),
             release_no,
             now.0,
@@ -224,15 +224,6 @@ fn number_key(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<i64> 
         return Ok(key);
     }
     transaction.prepare_cached("INSERT INTO number (id) VALUES (?1)")?.insert([id])
-}
-
-fn standing_word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::News => "news",
-        Standing::Seed => "seed",
-        Standing::BelowWatermark => "below_watermark",
-        Standing::Unreadable => "unreadable",
-    }
 }
 
 fn put_walk(transaction: &Transaction<'_>, walk: &Walk) -> rusqlite::Result<()> {

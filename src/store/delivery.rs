@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Row as SqlRow, params};
+use rusqlite::{Row as SqlRow, Transaction, params};
 
 use super::error::Error;
 use super::release::class_number;
@@ -267,6 +267,20 @@ impl Spool {
         let read = || Ok(Waiting { fresh: count("fresh")?, retry: count("retry")?, dead: count("dead")? });
         read().map_err(|error| self.explain(error))
     }
+}
+
+/// The last of the next `at_most` messages after `after` that a sink has a row for; `None`: there are no more.
+pub(super) fn last_of_next(
+    transaction: &Transaction<'_>,
+    sink: SinkId,
+    after: Seq,
+    at_most: usize,
+) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached(
+            "SELECT max(seq) FROM (SELECT seq FROM delivery WHERE seq > ?2 AND sink = ?1 ORDER BY seq LIMIT ?3)",
+        )?
+        .query_row(params![sink.0, after.0, i64::try_from(at_most).unwrap_or(i64::MAX)], |row| row.get(0))
 }
 
 fn take(mut rows: rusqlite::Rows<'_>, chunk: Chunk, wanted: impl Fn(Seq) -> bool) -> rusqlite::Result<Vec<Claim>> {

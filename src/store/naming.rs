@@ -5,13 +5,13 @@
 
 use rusqlite::params;
 
-use super::delivery::SinkId;
+use super::delivery::{SinkId, last_of_next};
 use super::error::Error;
 use super::spool::Spool;
 use crate::domain::{Seq, SinkName};
 
 /// So many deliveries go in one transaction.
-const AT_ONCE: i64 = 2000;
+const AT_ONCE: usize = 2000;
 
 impl Spool {
     /// Gives a sink another name: its queue, its dead letters and its pause go along. Returns whether the name was free.
@@ -36,11 +36,7 @@ impl Spool {
     /// As for [`Spool::commit`].
     pub fn drop_sink(&mut self, sink: SinkId, after: Seq) -> Result<Option<Seq>, Error> {
         self.transaction(|transaction| {
-            let last: Option<i64> = transaction
-                .prepare_cached(
-                    "SELECT max(seq) FROM (SELECT seq FROM delivery WHERE seq > ?2 AND sink = ?1 ORDER BY seq LIMIT ?3)",
-                )?
-                .query_row(params![sink.0, after.0, AT_ONCE], |row| row.get(0))?;
+            let last = last_of_next(transaction, sink, after, AT_ONCE)?;
             let Some(last) = last else {
                 transaction.prepare_cached("DELETE FROM sink WHERE id = ?1")?.execute([sink.0])?;
                 return Ok(None);

@@ -6,7 +6,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::delivery::{Chunk, Claim, SinkId, claim, claims};
+use super::delivery::{Chunk, Claim, SinkId, claim, claims, last_of_next};
 use super::error::Error;
 use super::spool::Spool;
 use crate::domain::{Seq, UnixMs};
@@ -99,11 +99,7 @@ impl Spool {
     /// As for [`Spool::commit`].
     pub fn number_rows(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error> {
         self.transaction(|transaction| {
-            let last: Option<i64> = transaction
-                .prepare_cached(
-                    "SELECT max(seq) FROM (SELECT seq FROM delivery WHERE seq > ?2 AND sink = ?1 ORDER BY seq LIMIT ?3)",
-                )?
-                .query_row(params![sink.0, after.0, i64::try_from(at_most).unwrap_or(i64::MAX)], |row| row.get(0))?;
+            let last = last_of_next(transaction, sink, after, at_most)?;
             let Some(last) = last else {
                 transaction
                     .prepare_cached("UPDATE sink SET ordered = 2 WHERE id = ?1 AND ordered = 1")?

@@ -84,12 +84,7 @@ impl Spool {
                     received: UnixMs(row.get(1)?),
                     ingested: row.get::<_, Option<i64>>(2)?.map(UnixMs),
                     first_read: UnixMs(row.get(3)?),
-                    standing: match row.get_ref(4)?.as_str()? {
-                        "seed" => Standing::Seed,
-                        "below_watermark" => Standing::BelowWatermark,
-                        "unreadable" => Standing::Unreadable,
-                        _ => Standing::News,
-                    },
+                    standing: Standing::from_word(row.get_ref(4)?.as_str()?),
                     held_by: row.get::<_, Option<i64>>(5)?.map(WalkId),
                     release_no: row.get(6)?,
                     bytes: row.get::<_, Option<i64>>(7)?.map(i64::unsigned_abs),

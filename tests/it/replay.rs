@@ -211,18 +211,15 @@ fn order_and_age_of_what_is_sent_again() {
         let at = now - jiff::SignedDuration::from_secs(ago);
         scene.handle().add(NewMessage::new().id(id).number(&number).received_at(at).ingested_at(at));
     }
-    let setup = |enabled: &str| {
-        let setup = to(&scene, &crm, &ops).set("SINKS__OPS__ORDER", "number").set("SINKS__OPS__MAX_AGE", "30m");
-        setup.set("SINKS__OPS__ENABLED", enabled)
-    };
-    let mut relay = setup("true").start();
+    let setup = || to(&scene, &crm, &ops).set("SINKS__OPS__ORDER", "number").set("SINKS__OPS__MAX_AGE", "30m");
+    let mut relay = setup().start();
     ops.wait(3, &relay);
     wait_until("the dead letter", || count(&scene, "state = 'dead' AND reason = 'expired'") == 1, || relay.log());
     settles(&scene, &relay, 7);
     assert!(relay.stop().success());
     let (code, said, _) = replay(&scene, &["--sink", "ops", "--since", "24h"]);
     assert_eq!((code, said.lines().next()), (0, Some("ops: 4 messages again, of which 1 was a dead letter")));
-    let relay = setup("true").start();
+    let relay = setup().start();
     ops.wait(7, &relay);
     assert_eq!(ops.webhook_ids()[3..], ["old", "a", "b", "c"], "in their order, whatever their age");
     ends_with_nothing_more(relay);
