@@ -16,6 +16,7 @@ WORKDIR /src
 # The dependencies first, built for an empty program: this layer stays as long as manifests, lock file and simulator do.
 # (The simulator is not built. It is a member of the workspace, so cargo wants to see it.)
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY simulator simulator
 RUN mkdir src \
     && echo "fn main() {}" > src/main.rs \
