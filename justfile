@@ -65,6 +65,10 @@ damage states="100":
 crash-points:
     JOLTSMS_RELAY_CRASH_POINTS=all cargo test --release --test it crash_points -- --nocapture --test-threads 1
 
+# Lives with everything at once: late rows, faults, kills, stops, commands; a failure names its seed
+soak lives="100":
+    JOLTSMS_RELAY_SEEDS={{ lives }} cargo test --release --test it soak -- --nocapture
+
 # Fuzz a target for so many seconds, from the corpus that `cargo test` replays (needs nightly and cargo-fuzz)
 fuzz target seconds="600":
     cargo +nightly fuzz run -s none {{ target }} -- -max_total_time={{ seconds }} -timeout=10 -rss_limit_mb=2048

@@ -40,6 +40,7 @@ mod replay;
 mod secrets;
 mod service;
 mod sinks;
+mod soak;
 mod state;
 mod status;
 mod stdout;

@@ -1,0 +1,30 @@
+//! Everything at once: messages that are late, tied or dated ahead, faults of the API and of receivers, kills, stops and
+//! commands, in random order. In the end every sink must have every message that it wants, and no more than was asked for.
+//!
+//! `JOLTSMS_RELAY_SEEDS` says how many lives are led, one after the other; a failure names the seed.
+
+mod judge;
+mod life;
+
+use life::Life;
+
+/// With `cargo test`.
+const SEEDS: u64 = 1;
+
+/// Turns of one life.
+const TURNS: usize = 80;
+
+#[test]
+fn nothing_is_lost_whatever_happens_at_once() {
+    let seeds = std::env::var("JOLTSMS_RELAY_SEEDS").ok().map_or(SEEDS, |seeds| seeds.parse().unwrap());
+    let mut sums = judge::Figures::default();
+    for seed in 0..seeds {
+        let mut life = Life::begin(seed);
+        for _ in 0..TURNS {
+            life.turn();
+        }
+        life.let_all_be_well();
+        sums += judge::judge(&life);
+    }
+    println!("{seeds} lives of {TURNS} turns: {sums}");
+}
