@@ -15,7 +15,7 @@ use crate::http::{date, failure};
 use crate::secret::Secret;
 
 /// No page is read beyond this. A page of the API is a few kilobytes.
-const PAGE_CAP: usize = 8 << 20;
+pub const PAGE_CAP: usize = 8 << 20;
 
 /// Of the body of an error, enough for its code.
 const ERROR_CAP: usize = 64 << 10;

@@ -9,7 +9,7 @@ mod error;
 mod options;
 mod page;
 
-pub use client::{Client, Response};
+pub use client::{Client, PAGE_CAP, Response};
 pub use error::{Error, KeyRefusal};
 pub use options::Options;
 pub use page::{Number, NumberPage, PAGE_ROWS, Page, read_message};

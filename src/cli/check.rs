@@ -9,7 +9,10 @@ use super::flags::Flags;
 use super::output::answer;
 use super::preview::preview;
 use super::relay::complain;
-use crate::config::{self, Config, SinkKind, Sources, show_duration};
+use crate::config::{self, Config, Sink, SinkKind, Sources, show_duration};
+use crate::delivery::Order;
+use crate::domain::filter::Clause;
+use crate::formats::Format;
 use crate::http::{Proxy, RedactedUrl};
 use crate::sinks::http;
 use crate::sinks::signing::Signing;
@@ -57,8 +60,52 @@ fn summary(config: &Config) -> String {
             }
         };
         lines.push(format!("sink           {}: {target}", sink.name));
+        lines.push(format!("               {}", treatment(sink)));
     }
     lines.join("\n") + "\n"
+}
+
+/// What it gets and how, beside what every sink has. Patterns are not shown: they may come from a secret.
+fn treatment(sink: &Sink) -> String {
+    let delivery = &sink.delivery;
+    let format = match &sink.format {
+        Format::Message => "message",
+        Format::JoltEvent(_) => "jolt-event",
+        Format::CloudEvents(_) => "cloudevents",
+        Format::Slack => "slack",
+        Format::Discord => "discord",
+        Format::Template(_) => "template",
+    };
+    let filter = match &sink.wants.filter {
+        None => "all messages".to_owned(),
+        Some(filter) => {
+            let clauses: Vec<String> = filter.clauses().iter().map(conditions).collect();
+            format!("filter on {}", clauses.join(" or on "))
+        }
+    };
+    let order = (delivery.order == Order::Number).then(|| "in the order of each number".to_owned());
+    let rate = Some(delivery.requests_per_minute).filter(|rate| *rate > 0);
+    let rate = rate.map(|rate| format!("at most {rate} requests a minute"));
+    let age = delivery.max_age.map(|age| format!("none older than {}", show_duration(age)));
+    let off = (!delivery.enabled).then(|| "switched off (enabled = false)".to_owned());
+    let parts = [Some(format!("format {format}")), Some(filter), order, rate, age, off];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The keys of a clause.
+fn conditions(clause: &Clause) -> String {
+    let Clause { to, from, body, has_code, service, tags, exclude } = clause;
+    let keys = [
+        ("to", to.is_some()),
+        ("from", from.is_some()),
+        ("body", body.is_some()),
+        ("service", service.is_some()),
+        ("tags", tags.is_some()),
+    ];
+    let keys = keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key.to_owned());
+    let code = has_code.map(|wanted| format!("has_code = {wanted}"));
+    let exclude = exclude.as_ref().map(|clause| format!("exclude ({})", conditions(clause)));
+    keys.chain(code).chain(exclude).collect::<Vec<_>>().join(" + ")
 }
 
 /// What goes along with a request, and how it travels, where that is not what every sink has.

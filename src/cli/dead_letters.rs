@@ -1,10 +1,10 @@
 //! `dead-letters list | show | retry | drop`.
 
-use std::io::{ErrorKind, IsTerminal as _, Write};
+use std::io::{IsTerminal as _, Write};
 
 use super::exit::Exit;
 use super::flags::{DeadLettersCommand, Flags, Which};
-use super::output::answer;
+use super::output::{answer, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{fails, look, open};
@@ -22,8 +22,8 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
         DeadLettersCommand::List { which, json: false } => list(flags, which),
         DeadLettersCommand::List { which, json: true } => list_json(flags, which),
         DeadLettersCommand::Show { which } => show(flags, which),
-        DeadLettersCommand::Retry { which, .. } => settle(flags, which, Verdict::Retry),
-        DeadLettersCommand::Drop { which, .. } => settle(flags, which, Verdict::Drop),
+        DeadLettersCommand::Retry { which } => settle(flags, &which.into(), Verdict::Retry),
+        DeadLettersCommand::Drop { which } => settle(flags, &which.into(), Verdict::Drop),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -90,12 +90,8 @@ fn each(
     Ok(ended(written.and_then(|()| out.flush())))
 }
 
-/// A reader who has enough is no failure.
 fn ended(written: std::io::Result<()>) -> Exit {
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => complain(Exit::Failure, &error),
-        _ => Exit::Done,
-    }
+    written.map_or_else(|error| unwritten(&error), |()| Exit::Done)
 }
 
 fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {

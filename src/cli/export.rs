@@ -1,6 +1,6 @@
 //! `state export`: saves what a state holds, whatever became of it.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -17,29 +17,42 @@ use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::store::{Salvage, Saved, SavedDelivery, save};
 
-/// Writes one JSON object a line to `output`, `-` for stdout. A file that is there is left as it is.
+/// Writes one JSON object a line to `output`, `-` for stdout. A file that is there is left as it is; one that cannot be
+/// written to its end does not stay.
 pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     let dir = match directory(flags) {
         Ok(dir) => dir,
         Err(exit) => return exit,
     };
-    let to: Box<dyn Write> = if output == Path::new("-") {
-        Box::new(io::stdout().lock())
-    } else {
+    let is_file = output != Path::new("-");
+    let shown = if is_file { output.display().to_string() } else { "to standard output".to_owned() };
+    let to: Box<dyn Write> = if is_file {
         // The texts of messages: for its user only.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(output) {
             Ok(file) => Box::new(file),
-            Err(error) => return complain(Exit::Failure, &format_args!("cannot write {}: {error}", output.display())),
+            Err(error) => return complain(Exit::Failure, &format_args!("cannot write {shown}: {error}")),
         }
+    } else {
+        Box::new(io::stdout().lock())
     };
     let mut to = BufWriter::new(to);
-    let saved = save(&dir, |saved| writeln!(to, "{}", line(saved)?));
-    match saved.and_then(|saved| to.flush().map(|()| saved)) {
-        Ok(None) => complain(Exit::Failure, &Absent(&dir)),
+    let mut unwritten = false;
+    let saved = save(&dir, |saved| writeln!(to, "{}", line(saved)?).inspect_err(|_| unwritten = true));
+    let saved = saved.and_then(|saved| to.flush().inspect_err(|_| unwritten = true).map(|()| saved));
+    if is_file && !matches!(saved, Ok(Some(_))) {
+        // It would be taken for a whole one, and be in the way of the next. Why it is not whole matters more.
+        drop(fs::remove_file(output));
+    }
+    match saved {
         Ok(Some(salvage)) => tell(&salvage),
+        Ok(None) => complain(Exit::Failure, &Absent(&dir)),
         // Whoever reads has enough of it.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Failure,
-        Err(error) => complain(Exit::Failure, &format_args!("the state could not be saved: {error}")),
+        Err(error) if unwritten => complain(Exit::Failure, &format_args!("cannot write {shown}: {error}")),
+        Err(error) => complain(
+            Exit::Failure,
+            &format_args!("nothing was saved: the state in {} cannot be read: {error}", dir.display()),
+        ),
     }
 }
 

@@ -168,7 +168,7 @@ pub(super) struct ReplayFlags {
     pub(super) dry_run: bool,
 
     /// No more than so many deliveries a minute; the command runs as long as that takes
-    #[arg(long, value_name = "NUMBER", conflicts_with = "dry_run", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
 }
 
@@ -250,18 +250,12 @@ pub(super) enum DeadLettersCommand {
     /// Send them again, as if for the first time
     Retry {
         #[command(flatten)]
-        which: Which,
-        /// Every one of every sink
-        #[arg(long, conflicts_with_all = ["sink", "id"], required_unless_present_any = ["sink", "id"])]
-        all: bool,
+        which: Selected,
     },
     /// Give them up; a trace stays in the state
     Drop {
         #[command(flatten)]
-        which: Which,
-        /// Every one of every sink
-        #[arg(long, conflicts_with_all = ["sink", "id"], required_unless_present_any = ["sink", "id"])]
-        all: bool,
+        which: Selected,
     },
 }
 
@@ -274,6 +268,29 @@ pub(super) struct Which {
     /// That of this message
     #[arg(long, value_name = "ID")]
     pub(super) id: Option<String>,
+}
+
+/// The same where something is changed: nothing is meant by saying nothing.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(super) struct Selected {
+    /// Those of this sink
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+
+    /// That of this message
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+
+    /// Every one of every sink
+    #[arg(long, conflicts_with_all = ["sink", "id"])]
+    all: bool,
+}
+
+impl From<&Selected> for Which {
+    fn from(Selected { sink, id, all: _ }: &Selected) -> Self {
+        Self { sink: sink.clone(), id: id.clone() }
+    }
 }
 
 #[derive(Args, Debug, Default)]

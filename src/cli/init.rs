@@ -21,7 +21,9 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     match write_new(file) {
         Ok(()) => {
             let shown = file.display();
-            let named = if file == usual { String::new() } else { format!(" --config {shown}") };
+            // A place that a flag has named is not looked at without it.
+            let is_found = file == usual && flags.config.is_none();
+            let named = if is_found { String::new() } else { format!(" --config {shown}") };
             answer(&format!("wrote {shown}; every setting in it is commented out\nnext: joltsms-relay check{named}\n"))
         }
         // A directory that is a file is "there already" too.

@@ -6,8 +6,11 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use crate::api::read_message;
+use crate::api::{PAGE_CAP, read_message};
 use crate::domain::{Row, UnixMs};
+
+/// A larger one never arrives.
+const LARGEST: usize = PAGE_CAP;
 
 /// Where it is, for people, and what is wrong there. Nothing of the file is repeated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,14 +30,22 @@ pub(super) struct Message {
 pub(super) fn read(file: &Path) -> Result<Message, Unreadable> {
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
-    let mut bytes = Vec::new();
-    let read = if is_stdin {
-        io::stdin().lock().read_to_end(&mut bytes)
-    } else {
-        File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
-    };
-    read.map_err(|error| Unreadable(format!("cannot read {name}: {error}")))?;
+    let read = if is_stdin { up_to_limit(io::stdin().lock()) } else { File::open(file).and_then(up_to_limit) };
+    let bytes = read.map_err(|error| Unreadable(format!("cannot read {name}: {error}")))?;
+    if bytes.len() > LARGEST {
+        let mebibytes = LARGEST >> 20;
+        return Err(Unreadable(format!(
+            "{name} has more than {mebibytes} MiB: the relay reads no page that is so large"
+        )));
+    }
     parse(&bytes, &name)
+}
+
+/// A byte more than is allowed, if there are so many.
+fn up_to_limit(from: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(u64::try_from(LARGEST).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn parse(bytes: &[u8], name: &str) -> Result<Message, Unreadable> {
@@ -85,6 +96,12 @@ fn place(before: &[u8]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_never_ends_is_not_read_to_its_end() {
+        let said = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(said, "/dev/zero has more than 8 MiB: the relay reads no page that is so large");
+    }
 
     #[test]
     fn a_message_is_taken_as_it_is() {

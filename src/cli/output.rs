@@ -16,7 +16,15 @@ pub(super) fn json(value: &serde_json::Value) -> String {
 pub(super) fn answer(text: &str) -> Exit {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain(Exit::Failure, &error),
-        _ => Exit::Done,
+        Ok(()) => Exit::Done,
+        Err(error) => unwritten(&error),
+    }
+}
+
+/// What was to be written to stdout could not be.
+pub(super) fn unwritten(error: &std::io::Error) -> Exit {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Exit::Done,
+        _ => complain(Exit::Failure, &format_args!("cannot write to standard output: {error}")),
     }
 }

@@ -10,8 +10,8 @@ use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{directory, fails, look, open};
 use super::words::{count, grouped, span, table};
-use crate::domain::UnixMs;
 use crate::domain::filter::{Clause, Filter, Globs};
+use crate::domain::{PauseReason, UnixMs};
 use crate::store::{Before, Choice, Portion, SinkView, Spool, is_running};
 use crate::time::{Clock, Instant};
 
@@ -60,7 +60,24 @@ fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
         return Err(nothing(&how.choice));
     }
     let rows: Vec<Vec<String>> = tallies.iter().map(row).collect();
-    Ok(answer(&table(&["SINK", "DELIVERED", "DEAD", "NEW", "WAITING", "OLDEST", "NEWEST"], &rows)))
+    let mut shown = table(&["SINK", "DELIVERED", "DEAD", "NEW", "WAITING", "OLDEST", "NEWEST"], &rows);
+    if let Some(rate) = how.rate {
+        let all = tallies.iter().map(Tally::found).fold(0, u64::saturating_add);
+        shown += &format!("{}\n", takes(all, rate));
+    }
+    Ok(answer(&shown))
+}
+
+/// How long it is until all are asked for.
+fn takes(all: u64, rate: u32) -> String {
+    let deliveries = if all == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", grouped(all)) };
+    format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
+}
+
+/// When the delivery after so many may be asked for.
+fn due(asked: u64, rate: u32) -> Duration {
+    let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 fn row(tally: &Tally) -> Vec<String> {
@@ -134,8 +151,11 @@ fn sentence(tally: &Tally) -> String {
         waiting => parts.push(format!("{} wait for it already", grouped(waiting))),
     }
     let name = &tally.sink.name;
-    let resume = format!(" (it is paused: joltsms-relay sinks resume {name})");
-    let paused = if tally.sink.pause.is_some() { resume.as_str() } else { "" };
+    let paused = match tally.sink.pause.map(|pause| pause.reason) {
+        None => String::new(),
+        Some(PauseReason::Disabled) => " (it is switched off: enabled = false in the configuration)".to_owned(),
+        Some(_) => format!(" (it is paused: joltsms-relay sinks resume {name})"),
+    };
     format!("{name}: {}{paused}", parts.join("; "))
 }
 
@@ -248,14 +268,8 @@ impl<'d> Paced<'d> {
         let pace = Self { dir, rate, clock, began, told: began, all };
         pace.needs_a_relay("nothing was changed")?;
         if all > u64::from(rate) {
-            let takes = span(pace.due(usize::try_from(all).unwrap_or(usize::MAX)));
-            let all = if all == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", grouped(all)) };
-            complain(
-                Exit::Done,
-                &format_args!(
-                    "{all}, {rate} a minute: about {takes}; Ctrl-C ends it, and what was not asked for by then stays"
-                ),
-            );
+            let takes = takes(all, rate);
+            complain(Exit::Done, &format_args!("{takes}; Ctrl-C ends it, and what was not asked for by then stays"));
         }
         Ok(pace)
     }
@@ -267,8 +281,7 @@ impl<'d> Paced<'d> {
 
     /// When the delivery after so many may be asked for.
     fn due(&self, asked: usize) -> Duration {
-        let millis = u128::try_from(asked).unwrap_or(u128::MAX).saturating_mul(60_000) / u128::from(self.rate);
-        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+        due(u64::try_from(asked).unwrap_or(u64::MAX), self.rate)
     }
 
     /// Waits until the next ones may be asked for.

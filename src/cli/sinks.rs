@@ -10,7 +10,7 @@ use super::state::{directory, fails, look, open};
 use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
-use crate::store::{Error, Pause, RoleLock, SinkId, SinkView, Spool};
+use crate::store::{Dropping, Error, MayDrop, Pause, RoleLock, SinkId, SinkView, Spool};
 use crate::time::Clock;
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
@@ -128,39 +128,47 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
     let mut spool = open(flags)?;
     let sink = named(&spool, name)?;
-    let views = spool.sinks().map_err(|error| fails(&error))?;
-    let Some(view) = views.into_iter().find(|view| view.id == sink) else { return Err(no_such_sink(&spool, name)) };
-    // As long as this is held no relay begins to send to it.
+    // As long as this is held no relay begins to send to it. What it has is looked at afterwards: one that ends now may have
+    // read more.
     let role = match RoleLock::take(&dir) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. }) => None,
         Err(error) => return Err(fails(&error)),
     };
-    if role.is_none() && view.configured {
-        return Err(complain(
-            Exit::Temporary,
-            &format_args!(
-                "a relay runs that sends to {name}: remove it from the configuration and restart the relay first"
-            ),
-        ));
-    }
+    let views = spool.sinks().map_err(|error| fails(&error))?;
+    let Some(view) = views.into_iter().find(|view| view.id == sink) else { return Err(no_such_sink(&spool, name)) };
     let lost = [(view.waiting, "waiting message"), (view.dead, "dead letter")];
     let lost: Vec<String> =
         lost.into_iter().filter(|(number, _)| *number > 0).map(|(number, noun)| count(number, noun)).collect();
     let lost = lost.join(" and ");
-    if !lost.is_empty() && !discard {
-        return Err(complain(
-            Exit::Failure,
-            &format_args!("{name} has {lost}; nothing was changed: --discard-messages gives them up"),
-        ));
-    }
-    let mut after = Some(Seq::default());
-    while let Some(from) = after {
-        after = spool.drop_sink(sink, from).map_err(|error| fails(&error))?;
+    let may = MayDrop { configured: role.is_some(), messages: discard };
+    let mut after = Seq::default();
+    loop {
+        match spool.drop_sink(sink, after, may).map_err(|error| fails(&error))? {
+            Dropping::GoOn(from) => after = from,
+            Dropping::Gone => break,
+            Dropping::IsConfigured => return Err(is_sent_to(name)),
+            Dropping::HasMessages => {
+                let lost = if lost.is_empty() { "messages now" } else { &lost };
+                return Err(complain(
+                    Exit::Failure,
+                    &format_args!("{name} has {lost}; nothing was changed: --discard-messages gives them up"),
+                ));
+            }
+        }
     }
     let with = if lost.is_empty() { String::new() } else { format!(" with {lost}") };
     let warning = if view.configured { "; if it is configured at the next start it begins as a new one" } else { "" };
     Ok(answer(&format!("{name} is gone{with}{warning}\n")))
+}
+
+fn is_sent_to(name: &str) -> Exit {
+    complain(
+        Exit::Temporary,
+        &format_args!(
+            "a relay runs that sends to {name}: remove it from the configuration and restart the relay first"
+        ),
+    )
 }
 
 fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {

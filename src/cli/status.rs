@@ -1,12 +1,12 @@
 //! `status`: what is going on, from the state on disk, whether a relay runs or not.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use super::exit::Exit;
 use super::flags::{Flags, StatusFlags};
-use super::output::{answer, json};
+use super::output::{answer, json, unwritten};
 use super::relay::{complain, store_exit};
 use super::sinks::sinks_table;
 use super::state::{Absent, directory};
@@ -93,8 +93,7 @@ fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
             Ok(()) => std::thread::park_timeout(EVERY),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Exit::Done,
-            Err(error) => return complain(Exit::Failure, &error),
+            Err(error) => return unwritten(&error),
         }
     }
 }

@@ -51,11 +51,12 @@ fn text(trace: &Trace, now: UnixMs) -> String {
         text += &table(&["SINK", "STATE", "ATTEMPTS", "FIRST", "LAST", "NEXT", "REPLAYS", "LAST ANSWER"], &rows);
     }
     if trace.release_no.is_some() && !trace.without.is_empty() {
-        let gone = if trace.bytes.is_none() { ", or their part is over and no longer kept" } else { "" };
-        text += &format!(
-            "\nnot for {}: their filters did not want it, or they came later{gone}\n",
-            trace.without.join(", ")
-        );
+        let gone = if trace.bytes.is_none() { ", or that is over and no longer kept" } else { "" };
+        let why = match trace.without.len() {
+            1 => "its filter did not want it, or it came later",
+            _ => "their filters did not want it, or they came later",
+        };
+        text += &format!("\nnot for {}: {why}{gone}\n", trace.without.join(", "));
     }
     text
 }

@@ -9,18 +9,21 @@
 //!   never holds a broken one.
 //! - What an earlier process left torn in a file when it died gets an end first: it is a line of its own, no JSON, and
 //!   nothing of ours is glued to it. Its message comes again, whole. The rest of the file is left alone: it may be shared.
+//! - Where standard output was closed when the process began nothing is written and everything is kept: what stands in its
+//!   place swallows all that it gets.
 //!
 //! Writes happen on a thread of their own: they block for as long as the reader pleases, and a runtime that is shut down
 //! waits for its own blocking threads, but not for this one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::sync::oneshot;
 
 use super::{Attempt, Attempting, Outgoing, Sink};
@@ -46,6 +49,13 @@ impl LineSink {
     /// Where the process may open no further file or start no thread.
     pub fn stdout() -> io::Result<Self> {
         let stream = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let closed = stands_in_for_a_closed_one(&stream);
+        if closed {
+            tracing::warn!(
+                hint = "give it a reader; `> /dev/null` throws messages away",
+                "standard output is closed: its messages are kept"
+            );
+        }
         let unfinished = ends_within_a_line(&stream);
         if unfinished == Some(true) {
             tracing::info!(
@@ -55,7 +65,7 @@ impl LineSink {
         }
         // Where nobody can tell, an empty line does less harm than a mixture of two messages.
         let is_terminal = stream.is_terminal();
-        Ok(Self { is_terminal, ..Self::start(stream, unfinished.unwrap_or(true))? })
+        Ok(Self { is_terminal, ..Self::start(stream, unfinished.unwrap_or(true), closed)? })
     }
 
     /// Any stream that is not buffered.
@@ -63,15 +73,25 @@ impl LineSink {
     /// # Errors
     /// Where no thread can be started.
     pub fn new(stream: impl Write + Send + 'static) -> io::Result<Self> {
-        Self::start(stream, false)
+        Self::start(stream, false, false)
     }
 
-    fn start(stream: impl Write + Send + 'static, unfinished: bool) -> io::Result<Self> {
+    fn start(stream: impl Write + Send + 'static, unfinished: bool, closed: bool) -> io::Result<Self> {
         let (lines, inbox) = channel();
-        let writer = LineWriter { stream, unfinished, torn: None, completed: Vec::new(), closed: false };
+        let writer = LineWriter { stream, unfinished, torn: None, completed: Vec::new(), closed };
         thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(writer, &inbox))?;
         Ok(Self { lines, is_terminal: false })
     }
+}
+
+/// Rust opens the null device where a process began without a standard stream: for reading and writing, as hardly anybody
+/// does who throws an output away.
+fn stands_in_for_a_closed_one(stream: &File) -> bool {
+    let is_null = || {
+        let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);
+        Some(ours.file_type().is_char_device() && ours.rdev() == null.rdev())
+    };
+    fcntl_getfl(stream).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR) && is_null() == Some(true)
 }
 
 /// Whether a file ends otherwise than with the end of a line; `None` if it cannot be read. Whatever is no file, or is

@@ -15,6 +15,7 @@ use super::delivery::SinkId;
 use super::error::Error;
 use super::operator::{Pause, Selection};
 use super::soundness;
+use super::space;
 use super::spool::{Spool, connect};
 use super::wiping::text_of;
 use crate::domain::{Marks, Seq, UnixMs, Unread, Walk, WalkKind};
@@ -96,9 +97,12 @@ impl Look {
     /// # Errors
     /// [`Error::Older`], [`Error::Newer`], [`Error::Damaged`] and [`Error::Io`].
     pub fn at(dir: &Path) -> Result<Option<Self>, Error> {
-        let Some(look) = Self::begin(dir)? else { return Ok(None) };
-        look.spool.check_current()?;
-        Ok(Some(look))
+        let look = || {
+            let Some(look) = Self::begin(dir)? else { return Ok(None) };
+            look.spool.check_current()?;
+            Ok(Some(look))
+        };
+        look().map_err(|error| space::explain_start(dir, error))
     }
 
     /// The same for a file of any format.
@@ -163,6 +167,10 @@ impl Spool {
     /// # Errors
     /// [`Error::Older`], [`Error::Newer`], [`Error::Damaged`] and [`Error::Io`].
     pub fn open_beside(dir: &Path) -> Result<Option<Self>, Error> {
+        Self::open_there(dir).map_err(|error| space::explain_start(dir, error))
+    }
+
+    fn open_there(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
         match fs::metadata(&file) {
             Ok(_) => soundness::check_header(&file, true)?,

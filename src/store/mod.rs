@@ -42,6 +42,7 @@ pub use delivery::{Chunk, Claim, Settlement, SinkId, SinkStanding, Waiting};
 pub use error::Error;
 pub use handle::Store;
 pub use looking::{DeadLetter, Look, SinkView, is_running, size};
+pub use naming::{Dropping, MayDrop};
 pub use number_details::{NumberDetails, NumberKey, Undecided, Which};
 pub use numbers::Firsts;
 pub use operator::{Pause, Selection, Verdict};

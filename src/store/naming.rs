@@ -1,9 +1,9 @@
 //! Transactions on the names of sinks: a queue gets another name, or goes with all that waits in it.
 //!
-//! Invariant: a sink that a relay sends to is not dropped; whoever calls makes sure of that, since only it knows whether one
-//! runs.
+//! Invariant: a sink that a relay may send to is not dropped, nor one with messages unless that is said; whoever calls knows
+//! whether a relay runs.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::delivery::{SinkId, last_of_next};
 use super::error::Error;
@@ -13,7 +13,40 @@ use crate::domain::{Seq, SinkName};
 /// So many deliveries go in one transaction.
 const AT_ONCE: usize = 2000;
 
+/// What may be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MayDrop {
+    /// Also a sink that was configured at the last start: no relay runs, and none can begin.
+    pub configured: bool,
+    /// Also what waits for it, and its dead letters.
+    pub messages: bool,
+}
+
+/// One step of dropping a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropping {
+    /// There is more, after this.
+    GoOn(Seq),
+    /// It is gone.
+    Gone,
+    /// It is configured, and may not go; nothing was changed.
+    IsConfigured,
+    /// It has messages, and they may not go; nothing was changed.
+    HasMessages,
+}
+
 impl Spool {
+    /// What a sink is called now; `None`: it is gone.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn sink_name(&self, sink: SinkId) -> Result<Option<String>, Error> {
+        self.connection
+            .prepare_cached("SELECT name FROM sink WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([sink.0], |row| row.get(0)).optional())
+            .map_err(|error| self.explain(error))
+    }
+
     /// Gives a sink another name: its queue, its dead letters and its pause go along. Returns whether the name was free.
     ///
     /// # Errors
@@ -29,22 +62,33 @@ impl Spool {
         })
     }
 
-    /// Takes the deliveries of a sink away, some of those after `after`, and with the last of them the sink itself. Returns
-    /// where to go on; `None`: it is gone.
+    /// Takes the deliveries of a sink away, some of those after `after`, and with the last of them the sink itself. Whether
+    /// that may be done is looked at in each of these transactions: a relay may have begun meanwhile, and a command may have
+    /// sent something again.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
-    pub fn drop_sink(&mut self, sink: SinkId, after: Seq) -> Result<Option<Seq>, Error> {
+    pub fn drop_sink(&mut self, sink: SinkId, after: Seq, may: MayDrop) -> Result<Dropping, Error> {
         self.transaction(|transaction| {
+            let is =
+                |condition: &str| transaction.prepare_cached(&format!("SELECT 1 FROM {condition}"))?.exists([sink.0]);
+            if !may.configured && is("sink WHERE id = ?1 AND active = 1")? {
+                return Ok(Dropping::IsConfigured);
+            }
+            for state in ["undecided", "fresh", "retry", "dead"] {
+                if !may.messages && is(&format!("delivery WHERE sink = ?1 AND state = '{state}'"))? {
+                    return Ok(Dropping::HasMessages);
+                }
+            }
             let last = last_of_next(transaction, sink, after, AT_ONCE)?;
             let Some(last) = last else {
                 transaction.prepare_cached("DELETE FROM sink WHERE id = ?1")?.execute([sink.0])?;
-                return Ok(None);
+                return Ok(Dropping::Gone);
             };
             transaction
                 .prepare_cached("DELETE FROM delivery WHERE seq > ?2 AND seq <= ?3 AND sink = ?1")?
                 .execute(params![sink.0, after.0, last])?;
-            Ok(Some(Seq(last)))
+            Ok(Dropping::GoOn(Seq(last)))
         })
     }
 }

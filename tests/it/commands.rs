@@ -1,6 +1,6 @@
 //! The commands as a shell sees them: exit codes, signals, files, and what is never in any output.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
@@ -15,6 +15,32 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 
 fn ids_of(stdout: &str) -> Vec<String> {
     stdout.lines().map(id_of).collect()
+}
+
+#[test]
+fn once_says_that_it_waits_for_the_budget() {
+    let scene = Scene::new();
+    scene.add_past(45);
+    let mut setup = scene.setup_from_beginning().set("API__REQUESTS_PER_MINUTE", "2").args(&["once"]);
+    let mut relay = setup.start();
+    let said = "INFO waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
+    relay.wait_for_log(said);
+    let log = relay.log();
+    let wait = log.split("wait_s=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    assert!((2..=60).contains(&wait.parse::<u32>().unwrap()), "{log}");
+    relay.kill();
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let scene = Scene::new();
+    for arguments in [&["check"][..], &["schema"], &["init", "-"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut relay = scene.setup().args(arguments).start_with_stdout(full);
+        assert_eq!(relay.wait().code(), Some(1), "{arguments:?}");
+        let said = "joltsms-relay: cannot write to standard output: No space left on device";
+        assert!(relay.log().contains(said), "{arguments:?}: {}", relay.log());
+    }
 }
 
 #[test]
@@ -211,6 +237,32 @@ fn a_stop_does_not_wait_for_the_api() {
 }
 
 #[test]
+fn check_shows_what_each_sink_gets_and_how() {
+    let scene = Scene::new();
+    let file = scene.file(
+        "[sinks.a]\ntype = \"stdout\"\n\
+         [sinks.b]\ntype = \"http\"\nurl = \"https://b.example\"\nformat = \"slack\"\norder = \"number\"\n\
+         requests_per_minute = 60\nmax_age = \"10m\"\nenabled = false\n\
+         filter = { to = \"+1hunter2*\", has_code = false, exclude = { body = \"hunter2\", tags = [\"x\"] } }\n\
+         [sinks.c]\ntype = \"http\"\nurl = \"https://c.example\"\nformat = \"cloudevents\"\n\
+         filter = [{ from = \"+1*\" }, { service = \"PayPal\" }]\n",
+    );
+    let (code, out, log) = scene.setup().args(&["check", "--config", &file]).output();
+    assert_eq!((code, log.as_str()), (0, ""));
+    let sinks: Vec<&str> = out.lines().skip_while(|line| !line.starts_with("sink ")).collect();
+    let expected = [
+        "sink           a: standard output",
+        "               format message, all messages",
+        "sink           b: POST https://b.example/",
+        "               format slack, filter on to + has_code = false + exclude (body + tags), in the order of each \
+         number, at most 60 requests a minute, none older than 10m, switched off (enabled = false)",
+        "sink           c: POST https://c.example/",
+        "               format cloudevents, filter on from or on service",
+    ];
+    assert_eq!(sinks, expected);
+}
+
+#[test]
 fn check_shows_what_the_configuration_comes_to() {
     let scene = Scene::new();
     let setup = scene.setup().sink("https://user:hidden@crm.example.com/hook?token=hidden");
@@ -310,7 +362,7 @@ fn codes_do_not_go_to_the_journal_by_accident() {
     scene.add_past(3);
     let (_reader, writer) = std::io::pipe().unwrap();
     let writer = OwnedFd::from(writer);
-    let found = fs::File::from(writer.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
+    let found = File::from(writer.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
     let journal = format!("{}:{}", found.dev(), found.ino());
     let mut relay = scene.setup_from_beginning().env("JOURNAL_STREAM", &journal).start_with_stdout(writer);
     assert_eq!(relay.wait().code(), Some(78));

@@ -161,8 +161,8 @@ fn a_selection_that_selects_nothing_is_said() {
         (&["drop", "--sink", "crm"], 0, "nothing selected: there are no dead letters of crm\n"),
         (&["show", "--id", "x\u{1b}"], 1, "nothing selected: \"x\\u{1b}\" is no dead letter\n"),
         (&["retry", "--id", "x", "--sink", "ops"], 1, "nothing selected: \"x\" is no dead letter of ops\n"),
-        (&["retry"], 2, "--all"),
-        (&["drop"], 2, "--all"),
+        (&["retry"], 2, "<--sink <NAME>|--id <ID>|--all>"),
+        (&["drop"], 2, "<--sink <NAME>|--id <ID>|--all>"),
         (&["drop", "--all", "--sink", "crm"], 2, "cannot be used with"),
         (&["show"], 2, "say which"),
     ] {

@@ -185,6 +185,13 @@ fn a_sink_that_is_switched_off_keeps_its_messages() {
         (resumed.0, resumed.1.as_str()),
         (0, "crm is switched off in the configuration: set enabled = true there and restart the relay")
     );
+    // A pause that ends does not switch it on.
+    for verb in ["pause", "resume"] {
+        assert_eq!(Setup::bare(scene.dir()).args(&["sinks", verb, "crm"]).output().0, 0);
+    }
+    let reason = || scene.count("SELECT count(*) FROM sink WHERE paused = 'disabled'");
+    wait_until("the switch to be shown again", || reason() == 1, || relay.log());
+    assert!(!relay.log().contains("resumed"), "{}", relay.log());
     ends(relay);
     assert_eq!(receiver.count(), 0);
     let relay = to(&scene, &receiver).start();

@@ -36,7 +36,7 @@ fn init_writes_the_commented_configuration_where_the_relay_looks() {
         assert_eq!(fs::read_to_string(&file).unwrap(), EXAMPLE);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let next = match *place {
-            "b.toml" => format!("next: joltsms-relay check --config {}", file.display()),
+            "deep/down/a.toml" | "b.toml" => format!("next: joltsms-relay check --config {}", file.display()),
             _ => "next: joltsms-relay check".to_owned(),
         };
         assert_eq!(stdout.lines().last(), Some(next.as_str()));

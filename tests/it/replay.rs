@@ -180,6 +180,26 @@ fn a_dry_run_tells_and_changes_nothing() {
     }
     assert_eq!((count(&scene, "replays > 0"), crm.count()), (0, 3), "nothing was changed");
     assert!(relay.stop().success());
+    // Nothing is handed on, so no relay need run.
+    let (code, said, log) = replay(&scene, &["--since", "1h", "--rate", "2", "--dry-run"]);
+    assert_eq!((code, log.as_str()), (0, ""));
+    assert_eq!(said.lines().last(), Some("3 deliveries, 2 a minute: about 90 s"));
+}
+
+#[test]
+fn a_sink_that_is_switched_off_is_said_to_be() {
+    let scene = Scene::new();
+    let (crm, ops) = receivers();
+    scene.add_past(2);
+    let setup = || to(&scene, &crm, &ops);
+    assert_eq!(setup().args(&["once"]).output().0, 0);
+    assert_eq!(setup().set("SINKS__CRM__ENABLED", "false").args(&["once"]).output().0, 0);
+    let (code, said, _) = replay(&scene, &["--sink", "crm"]);
+    assert_eq!(code, 0);
+    assert!(
+        said.starts_with("crm: 2 messages again (it is switched off: enabled = false in the configuration)\n"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -242,7 +262,7 @@ fn what_selects_nothing_is_said() {
         (&["--since", "yesterday"], 2, "it must be a time such as 2026-01-31T08:00:00Z or a duration back such as 24h"),
         (&["--from", "[a"], 2, "--from is not a pattern"),
         (&["--failed", "--rate", "0"], 2, "--rate"),
-        (&["--failed", "--rate", "9", "--dry-run"], 2, "cannot be used with"),
+        (&["--failed", "--rate", "9", "--dry-run"], 0, kept),
     ] {
         let (code, stdout, log) = replay(&scene, arguments);
         assert_eq!((code, stdout.as_str()), (expected, ""), "{arguments:?}: {log}");

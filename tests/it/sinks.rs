@@ -15,6 +15,14 @@ fn command(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
     Setup::bare(scene.dir()).args(arguments).output()
 }
 
+/// What `status` says of a sink.
+fn status_of(scene: &Scene, name: &str) -> Value {
+    let (_, said, _) = command(scene, &["status", "--json"]);
+    let status: Value = serde_json::from_str(&said).unwrap();
+    let sinks = status["sinks"].as_array().unwrap();
+    sinks.iter().find(|sink| sink["name"] == name).cloned().unwrap_or_default()
+}
+
 fn waiting(scene: &Scene) -> i64 {
     scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'")
 }
@@ -134,7 +142,7 @@ fn a_renamed_sink_keeps_what_waits_for_it() {
     receiver.wait(3, &relay);
     let failed = || scene.count("SELECT count(*) FROM delivery WHERE state = 'retry'") == 3;
     wait_until("the failures", failed, || relay.log());
-    // While it runs: it goes on under the old name, and the next start has the new one.
+    // While it runs it goes on, and says so; the next start has the new name.
     let (code, said, log) = command(&scene, &["sinks", "rename", "crm", "desk"]);
     assert_eq!((code, log.as_str()), (0, ""));
     assert_eq!(
@@ -142,6 +150,12 @@ fn a_renamed_sink_keeps_what_waits_for_it() {
         "crm is called desk now, with all that waits for it; the configuration must have [sinks.desk] instead of \
          [sinks.crm] at the next start"
     );
+    relay.wait_for_log(
+        "INFO the sink was renamed: the configuration must have its new name at the next start sink.name=\"desk\" \
+         was=\"crm\"",
+    );
+    let fails = || status_of(&scene, "desk")["failing_since"].is_string();
+    wait_until("what it does to be shown under the new name", fails, || relay.log());
     assert!(relay.stop().success());
     receiver.answer_with(200);
     let mut setup = scene.setup().set("SINKS__DESK__TYPE", "http").set("SINKS__DESK__URL", &receiver.url());

@@ -274,6 +274,10 @@ fn what_a_damaged_state_holds_can_be_exported() {
     assert_eq!(sorted(saved), sorted(whole), "and still everything was found");
     let (code, lines, said) = scene.setup().set("STATE__DIR", "/nowhere").args(&["state", "export"]).output();
     assert!(code == 1 && lines.is_empty() && said.contains("there is no state in /nowhere"), "{code} {said}");
+    let nothing = scene.dir().join("nothing.jsonl");
+    let to_file = ["state", "export", "--output", nothing.to_str().unwrap()];
+    assert_eq!(scene.setup().set("STATE__DIR", "/nowhere").args(&to_file).output().0, 1);
+    assert!(!nothing.exists(), "and no file");
 }
 
 #[test]

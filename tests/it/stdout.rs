@@ -81,6 +81,24 @@ fn beside_another_sink_a_closed_stdout_is_paused_and_said() {
     assert_eq!(receiver.count(), 4, "and the other sink has nothing to do with it");
 }
 
+#[test]
+fn where_it_was_closed_from_the_start_nothing_is_lost() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let said = "WARN standard output is closed: its messages are kept";
+    let mut relay = scene.setup_from_beginning().behind("exec \"$0\" \"$@\" >&-").start();
+    assert_eq!(relay.wait().code(), Some(0), "{}", relay.log());
+    assert!(relay.log().contains(said), "{}", relay.log());
+    let mut relay = scene.setup().args(&["once"]).behind("exec \"$0\" \"$@\" >&-").start();
+    assert_eq!(relay.wait().code(), Some(75), "{}", relay.log());
+    assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'"), 3);
+    // Whoever throws them away on purpose does so.
+    let relay = scene.setup().behind("exec \"$0\" \"$@\" > /dev/null").start();
+    wait_until_settled(&scene, &relay);
+    assert!(!relay.log().contains(said), "{}", relay.log());
+    ends_with_nothing_more(relay);
+}
+
 /// A relay whose reader does not read: not even the first line fits.
 fn stuck(scene: &Scene) -> (Relay, BufReader<UnixStream>) {
     scene.add_past(40);

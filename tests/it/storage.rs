@@ -178,6 +178,21 @@ fn a_start_on_a_full_disk_says_so_and_the_next_one_works() {
     assert_eq!(code, 1, "{log}");
     let state = file(&scene, "state.db");
     assert!(log.contains(&format!("ERROR cannot open {}: No space left on device", state.display())), "{log}");
+    let full = format!("cannot open {}: No space left on device", state.display());
+    // What fails first leaves a piece of a file behind, which those that only look stumble over.
+    for arguments in [&["sinks", "pause", "crm"][..], &["sinks", "list"], &["trace", "x"], &["replay", "--sink", "crm"]]
+    {
+        let (code, _, log) = Setup::bare(scene.dir()).args(arguments).output();
+        assert!(code == 1 && log.contains(&full), "{arguments:?} {code} {log}");
+    }
+    disk.free();
+    disk.fill(1);
+    let saved = file(&scene, "saved.jsonl");
+    let export = ["state", "export", "--output", saved.to_str().unwrap()];
+    let (code, _, log) = Setup::bare(scene.dir()).args(&export).output();
+    let full = format!("cannot write {}: No space left on device", saved.display());
+    assert!(code == 1 && log.contains(&full), "{code} {log}");
+    assert!(!saved.exists(), "half of it would be in the way of the next");
     disk.free();
     let relay = setup.start();
     all_arrive_once(&scene, &receiver, &relay);

@@ -52,7 +52,7 @@ fn each_sink_s_part_is_told_and_the_text_is_not() {
     assert_eq!((crm_row[..3].to_vec(), crm_row.last()), (vec!["crm", "delivered", "1"], Some(&"200")), "{told}");
     assert_eq!(ops_row[..4], ["ops", "failed,", "waits", "1"], "{told}");
     assert!(lines[10].contains(" in ") && lines[10].ends_with("503 Service Unavailable"), "{told}");
-    assert_eq!(lines[12], "not for none: their filters did not want it, or they came later");
+    assert_eq!(lines[12], "not for none: its filter did not want it, or it came later");
     assert!(!told.contains("4711"), "no body");
 
     let (code, json, _) = trace(&scene, &["m-1", "--json"]);

@@ -1,13 +1,15 @@
-//! Pauses of a sink: those that it takes by itself, and those that people make and end in the store.
+//! Pauses of a sink: those that it takes by itself, and those that people make and end in the store. And its name, which
+//! people may change there.
 //!
 //! The store is asked at each slow poll, so a command takes effect within seconds. A pause that began here holds at once,
-//! and is written down as soon as the disk takes it; until then the store's word does not end it.
+//! and is written down as soon as the disk takes it; until then the store's word does not end it. A sink that is switched
+//! off stays so whatever people say of a pause.
 
 use super::Supervisor;
 use crate::delivery::standing::{Moment, Standing};
 use crate::delivery::status::Held;
 use crate::domain::{PauseReason, UnixMs};
-use crate::store::{self, Pause};
+use crate::store::{self, Pause, Spool};
 
 impl Supervisor {
     /// How the store has it at the start.
@@ -15,10 +17,7 @@ impl Supervisor {
         let Some(Pause { reason, since }) = pause else { return };
         self.held = Some(Held::paused(reason));
         if reason == PauseReason::Disabled {
-            tracing::info!(
-                sink.name = self.identity.name,
-                "the sink is switched off (enabled = false) and keeps its messages"
-            );
+            self.say_switched_off();
             return;
         }
         tracing::warn!(
@@ -27,6 +26,13 @@ impl Supervisor {
             %since,
             hint = self.how_to_resume(),
             "the sink is paused and keeps its messages"
+        );
+    }
+
+    fn say_switched_off(&self) {
+        tracing::info!(
+            sink.name = self.identity.name,
+            "the sink is switched off (enabled = false) and keeps its messages"
         );
     }
 
@@ -55,15 +61,35 @@ impl Supervisor {
         // The last output of a relay that is at its end is not paused in the store.
         let is_end = self.identity.alone && self.held == Some(Held::Closed);
         if self.ask_pause && self.pause_to_write.is_none() && !is_end {
-            let asked = self.shared.store.read(move |spool| spool.pause_of(sink)).await;
-            if let Some(pause) = self.noted(asked) {
+            let ask = move |spool: &Spool| Ok((spool.pause_of(sink)?, spool.sink_name(sink)?));
+            let asked = self.shared.store.read(ask).await;
+            if let Some((pause, name)) = self.noted(asked) {
                 self.ask_pause = false;
+                self.take_name(name);
                 self.take_pause(pause);
             }
         }
     }
 
+    fn take_name(&mut self, name: Option<String>) {
+        let Some(name) = name.filter(|name| *name != self.identity.name) else { return };
+        let was = std::mem::replace(&mut self.identity.name, name);
+        tracing::info!(
+            sink.name = self.identity.name,
+            was,
+            "the sink was renamed: the configuration must have its new name at the next start"
+        );
+    }
+
     fn take_pause(&mut self, pause: Option<Pause>) {
+        if !self.identity.options.enabled {
+            // A pause of a person's stays for when it is switched on. The end of one is no reason to begin.
+            if pause.is_none() && self.held.is_some() {
+                self.pause_to_write = Some(PauseReason::Disabled);
+                self.say_switched_off();
+            }
+            return;
+        }
         let held = pause.map(|pause| Held::paused(pause.reason));
         if held == self.held {
             return;

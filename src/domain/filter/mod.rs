@@ -76,6 +76,11 @@ impl Filter {
         best.unwrap_or(Verdict::Wanted)
     }
 
+    /// Its clauses, of which any may hold.
+    pub fn clauses(&self) -> &[Clause] {
+        &self.any_of
+    }
+
     /// What each of the clauses says for itself, in their order.
     pub fn decide_each(&self, facts: &Facts<'_>) -> Vec<Verdict> {
         self.any_of.iter().map(|clause| clause.decide(facts)).collect()

@@ -83,13 +83,17 @@ impl<F: Feed> Poller<F> {
         if self.room.shortage.is_some() {
             return wake;
         }
+        self.budget_wait.until = None;
         if self.head.flight.is_none() {
             if self.head.due > now {
                 wake = wake.min(self.head.due);
             } else {
                 match self.budget.window().admit(Lane::Head, now) {
                     Admission::Go => self.start_head(now),
-                    Admission::WaitUntil(until) => wake = wake.min(until),
+                    Admission::WaitUntil(until) => {
+                        wake = wake.min(until);
+                        self.budget_wait.note(until);
+                    }
                     Admission::WaitForAnswer => {}
                 }
             }
@@ -99,6 +103,7 @@ impl<F: Feed> Poller<F> {
         {
             wake = wake.min(until);
         }
+        self.say_budget_wait(now);
         wake
     }
 
@@ -144,7 +149,10 @@ impl<F: Feed> Poller<F> {
                     self.background.flight = Some(self.send(lane, ask, cursor.as_ref(), limit, now));
                     return None;
                 }
-                Admission::WaitUntil(until) => again = Some(again.map_or(until, |again| again.min(until))),
+                Admission::WaitUntil(until) => {
+                    again = Some(again.map_or(until, |again| again.min(until)));
+                    self.budget_wait.note(until);
+                }
                 Admission::WaitForAnswer => {}
             }
         }

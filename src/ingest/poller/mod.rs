@@ -28,6 +28,7 @@ use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use self::numbers::NumberFlight;
 use self::progress::Progress;
 use self::room::Room;
+use self::words::BudgetWait;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
 use super::numbers::Numbers;
@@ -143,6 +144,7 @@ pub struct Poller<F> {
     /// How many messages there are, by the API's word.
     total: Option<u64>,
     foreign_said: bool,
+    budget_wait: BudgetWait,
 }
 
 /// After a failure: a second, then twice as long each time, up to a minute.
@@ -192,6 +194,7 @@ impl<F: Feed> Poller<F> {
             progress: Progress::new(tells_progress),
             total: None,
             foreign_said: false,
+            budget_wait: BudgetWait::default(),
         }
     }
 

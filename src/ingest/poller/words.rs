@@ -1,9 +1,29 @@
-//! What the poller says once: where it begins, and who else uses the key.
+//! What the poller says once: where it begins, who else uses the key, and that a one-shot command waits for the budget.
 
-use super::Poller;
+use std::time::Duration;
+
+use super::{Mode, Poller};
 use crate::domain::Start;
 use crate::ingest::feed::Feed;
 use crate::store::{self, Spool};
+use crate::time::Instant;
+
+/// A wait that is shorter is nothing that anybody wonders at.
+const LONG: Duration = Duration::from_secs(2);
+
+/// What the budget holds up.
+#[derive(Default)]
+pub(super) struct BudgetWait {
+    /// Until then, as found at the last look.
+    pub(super) until: Option<Instant>,
+    said: bool,
+}
+
+impl BudgetWait {
+    pub(super) fn note(&mut self, until: Instant) {
+        self.until = Some(self.until.map_or(until, |before| before.min(until)));
+    }
+}
 
 impl<F: Feed> Poller<F> {
     pub(super) async fn say_start(&mut self) -> Result<(), store::Error> {
@@ -36,6 +56,21 @@ impl<F: Feed> Poller<F> {
             (Start::Now, None) => tracing::info!("relaying what comes from now on"),
             _ => tracing::info!(from = %started.watermark, "relaying messages received from then on"),
         }
+    }
+
+    /// Somebody waits for the end of a one-shot command: a silence is explained, once.
+    pub(super) fn say_budget_wait(&mut self, now: Instant) {
+        let idle = self.head.flight.is_none() && self.background.flight.is_none() && self.number_flight.is_none();
+        let Some(until) = self.budget_wait.until.filter(|_| self.mode == Mode::Once && idle) else { return };
+        let wait = until.saturating_duration_since(now);
+        if wait < LONG || self.budget_wait.said {
+            return;
+        }
+        self.budget_wait.said = true;
+        tracing::info!(
+            wait_s = wait.as_secs().saturating_add(1),
+            "waiting for the request budget: it lets no request leave before then (api.requests_per_minute)"
+        );
     }
 
     pub(super) fn watch_foreign(&mut self) {
