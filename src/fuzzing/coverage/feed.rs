@@ -102,6 +102,11 @@ impl Feed {
         }
     }
 
+    /// How many pages it has.
+    pub(super) fn pages(&self) -> usize {
+        self.entries.iter().filter(|entry| !entry.gone).count().div_ceil(PAGE)
+    }
+
     fn key(&self, entry: &Entry) -> Key {
         let main = if self.sort == Sort::Received { entry.time } else { entry.ingested };
         (main, if self.later_first { entry.number } else { -entry.number })

@@ -44,7 +44,7 @@ fn relay_from(rules: &Rules, page: Page, now: Now, coverage: &mut Coverage, memo
     let opened = coverage.marks.next_seq;
     let mut draft = Draft::new(rules, now, coverage, memory, None);
     draft.ops.push(StoreOp::Begin { start: rules.start.to_string() });
-    let ended = page.ends(rules, draft.coverage.marks.watermark, opened);
+    let ended = page.ends(rules, draft.coverage.marks.watermark, opened, now.server);
     let kind = match rules.start {
         Start::Now => WalkKind::Seed,
         _ => WalkKind::Gap { sweep_floor: None, streaming: false },

@@ -53,12 +53,12 @@ impl Draft<'_> {
         let sweep_floor = self.sweep_floor();
         let sweep_due = self.sweep_is_due();
         let nothing_new = !page.unknown().any(|row| self.is_news(row));
-        let arrived = page.ends(self.rules, frontier, opened)
-            || (nothing_new && page.last_time().is_some_and(|last| last <= frontier));
+        let arrived = page.ends(self.rules, frontier, opened, self.now.server)
+            || (nothing_new && page.reaches(frontier, self.now.server));
         self.raise_frontier(page.newest_time());
         if arrived {
             if sweep_due {
-                if page.ends(self.rules, sweep_floor, opened) {
+                if page.ends(self.rules, sweep_floor, opened, self.now.server) {
                     self.coverage.marks.anchor = self.coverage.marks.anchor.max(self.now.server);
                 } else {
                     self.open(WalkKind::Sweep, sweep_floor, opened, &page);

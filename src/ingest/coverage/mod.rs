@@ -22,6 +22,8 @@ mod memory;
 mod no_room;
 mod page;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod walk;
 #[cfg(test)]

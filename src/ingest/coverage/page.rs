@@ -38,6 +38,12 @@ impl Page {
         self.rows.iter().map(|(row, _)| row.time).max()
     }
 
+    /// The times of its rows.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn times(&self) -> impl Iterator<Item = UnixMs> {
+        self.rows.iter().map(|(row, _)| row.time)
+    }
+
     /// The latest time at which one of its rows was ingested.
     pub fn newest_ingested(&self) -> Option<UnixMs> {
         self.rows.iter().filter_map(|(row, _)| row.ingested).max()
@@ -72,7 +78,7 @@ impl Page {
     }
 
     /// Whether every row is stored.
-    pub(super) fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         self.rows.iter().all(|(_, known)| known.is_some())
     }
 
@@ -86,20 +92,33 @@ impl Page {
         self.rows
     }
 
-    /// Whether the page shows that everything at or above `floor` was read: the feed ends here, or its last row is
-    /// strictly below the floor and was stored before `opened`, or all its rows are below the floor.
+    /// The last row that tells how far the page reaches: stored rows dated after `now` at its end do not. Without them it
+    /// is a shorter page, as good as any, while in a list that is not sorted by time they may stand above older rows
+    /// for years, and none of the pages that they end would ever arrive.
+    fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
+        self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
+    }
+
+    /// Whether the page reaches down to `floor` in time. By itself no sign that all above it was read.
+    pub(super) fn reaches(&self, floor: UnixMs, now: UnixMs) -> bool {
+        self.reach(now.max(floor)).is_some_and(|(last, _)| last.time <= floor)
+    }
+
+    /// Whether the page shows that everything at or above `floor` was read: the feed ends here, or the last row that is
+    /// not a stored one dated after `now` is strictly below the floor and was stored before `opened`, or all its rows
+    /// are below the floor.
     ///
     /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. Equal times are
     /// not either: the order of rows with the same time is the server's own affair.
-    pub(super) fn ends(&self, rules: &Rules, floor: UnixMs, opened: Seq) -> bool {
+    pub(super) fn ends(&self, rules: &Rules, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
         if self.more == More::End {
             return true;
         }
-        let Some((last, known)) = self.rows.last() else { return false };
         if rules.breaks(Broken::EndTest) {
             return self.rows.iter().any(|(row, _)| row.time <= floor);
         }
-        last.time < floor
-            && (known.is_some_and(|seq| seq < opened) || self.rows.iter().all(|(row, _)| row.time < floor))
+        let below = |(row, _): &(Row, Option<Seq>)| row.time < floor;
+        let met = self.reach(now.max(floor)).is_some_and(|last| below(last) && last.1.is_some_and(|seq| seq < opened));
+        met || (!self.rows.is_empty() && self.rows.iter().all(below))
     }
 }

@@ -60,8 +60,8 @@ impl Draft<'_> {
         let more = page.more().clone();
         let (over, sweep_over) = {
             let walk = &self.coverage.walks[place];
-            let sweep_over = page.ends(self.rules, walk.deepest_floor(), walk.opened_seq);
-            (page.ends(self.rules, walk.floor, walk.opened_seq), sweep_over)
+            let ends = |floor| page.ends(self.rules, floor, walk.opened_seq, self.now.server);
+            (ends(walk.floor), ends(walk.deepest_floor()))
         };
         let lowest = self.coverage.walks[place].lowest;
         let deeper = last.is_some_and(|last| last < lowest) || page.unknown().any(|row| row.time <= lowest);

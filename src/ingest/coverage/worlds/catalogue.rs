@@ -82,6 +82,15 @@ pub(super) fn worlds() -> Vec<World> {
         World { name: "forgetting, starved", forget: true, starve: 12, down: true, late: 0.1, ..PLAIN },
         World { name: "by ingestion, late", sort: Sort::Ingested, late: 0.2, ..PLAIN },
         World { name: "by ingestion, late, refusals", sort: Sort::Ingested, late: 0.3, refuse: 0.05, ..PLAIN },
+        World { name: "by ingestion, many ahead", sort: Sort::Ingested, ahead: 0.5, ..PLAIN },
+        World {
+            name: "by ingestion, a block ahead, late",
+            sort: Sort::Ingested,
+            ahead_before: 23,
+            late: 0.2,
+            crash: 0.2,
+            ..PLAIN
+        },
         World { name: "noisy order", sort: Sort::Noisy, ..PLAIN },
         World { name: "noisy order, late", sort: Sort::Noisy, late: 0.2, ..PLAIN },
         World { name: "noisy, all", sort: Sort::Noisy, late: 0.1, ..ALL },

@@ -81,6 +81,14 @@ impl Relay {
         self.state.memory.asked_in_vain()
     }
 
+    /// Down to where a gap would read.
+    fn reached(&self) -> UnixMs {
+        self.state
+            .coverage
+            .as_ref()
+            .map_or(UnixMs::MIN, |coverage| coverage.marks.frontier.max(coverage.marks.watermark))
+    }
+
     fn spool(&mut self) -> &mut Spool {
         self.spool.as_mut().unwrap()
     }
@@ -120,7 +128,15 @@ impl Relay {
             }
             let page = self.page(rows, more);
             let begun = self.has_begun();
+            let nothing_unknown = page.is_known() && *page.more() != More::Lost;
+            let times: Vec<UnixMs> = page.times().collect();
+            let before = self.reached();
             let step = self.state.head_page(&self.rules, page, now);
+            if nothing_unknown && matches!(step.next, Next::FollowWalk(_)) && self.rules.broken.is_none() {
+                // Or a list where nothing comes any more had another gap at every poll.
+                let passed = |time: &UnixMs| before < *time && *time <= self.reached();
+                assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
+            }
             if !begun && let Some(coverage) = &self.state.coverage {
                 self.begun_at = coverage.marks.watermark;
                 self.begun_tick = feed.now;
