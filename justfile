@@ -61,9 +61,9 @@ year days="365":
 damage states="100":
     JOLTSMS_RELAY_SEEDS={{ states }} cargo test --lib store::tests::damage -- --nocapture
 
-# The relay killed at each of its system calls, and started again: about an hour; prints the figures of guarantees.md
+# The relay killed at each of its system calls, and started again: about half an hour; prints the figures of guarantees.md
 crash-points:
-    JOLTSMS_RELAY_CRASH_POINTS=all cargo test --release --test it crash_points -- --nocapture --test-threads 1
+    JOLTSMS_RELAY_CRASH_POINTS=all cargo test --release --test it crash_points -- --nocapture --test-threads 2
 
 # Lives with everything at once: late rows, faults, kills, stops, commands; a failure names its seed
 soak lives="100":

@@ -294,12 +294,13 @@ impl From<&Selected> for Which {
 }
 
 #[derive(Args, Debug, Default)]
+#[command(next_help_heading = "For run, once and check")]
 pub(super) struct RunFlags {
     /// Post each message to this URL, instead of writing it to stdout
     #[arg(long, global = true, value_name = "URL")]
     pub(super) forward_to: Option<String>,
 
-    /// What is sent: message [default: message]
+    /// What is sent: message, jolt-event, cloudevents, slack or discord [default: message]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(super) format: Option<String>,
 

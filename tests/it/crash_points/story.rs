@@ -53,8 +53,6 @@ pub(crate) struct Story {
     pub(crate) targets: &'static [&'static str],
     /// When SIGTERM is sent, if it lives until then.
     pub(crate) stops: fn(&Stage) -> bool,
-    /// How many points are passed over at once even when all are played: a long story is too long for each.
-    pub(crate) strides: usize,
 }
 
 /// What is not said otherwise.
@@ -71,7 +69,6 @@ pub(crate) const PLAIN: Story = Story {
     counts: |_| true,
     targets: &["state", "lines.jsonl", "the receiver", "the API"],
     stops: |stage| stage.is_complete(stage.story.messages),
-    strides: 1,
 };
 
 /// Where it plays.
