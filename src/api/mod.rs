@@ -12,4 +12,4 @@ mod page;
 pub use client::{Client, PAGE_CAP, Response};
 pub use error::{Error, KeyRefusal};
 pub use options::Options;
-pub use page::{Number, NumberPage, PAGE_ROWS, Page, read_message};
+pub use page::{Number, NumberPage, PAGE_ROWS, Page, read_message, read_number};

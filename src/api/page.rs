@@ -160,13 +160,15 @@ impl NumberPage {
     /// As for [`Page::read`].
     pub fn read(body: &[u8], limit: u32) -> Result<Self, Error> {
         let wire = Wire::read(body)?;
-        let number = |raw: &&RawValue| {
-            let fields = serde_json::from_str::<Fields<'_>>(raw.get()).ok()?;
-            let id = serde_json::from_str::<String>(fields.id?.get()).ok()?;
-            Some(Number { id, raw: raw.get().into() })
-        };
-        Ok(Self { numbers: wire.data.iter().filter_map(number).collect(), more: wire.more(limit) })
+        Ok(Self { numbers: wire.data.iter().filter_map(|raw| read_number(raw)).collect(), more: wire.more(limit) })
     }
+}
+
+/// The row of one number; `None` if it has no id.
+pub fn read_number(raw: &RawValue) -> Option<Number> {
+    let fields = serde_json::from_str::<Fields<'_>>(raw.get()).ok()?;
+    let id = serde_json::from_str::<String>(fields.id?.get()).ok()?;
+    Some(Number { id, raw: raw.get().into() })
 }
 
 /// The row of one message, and whether its time is its own.

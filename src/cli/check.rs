@@ -18,7 +18,7 @@ use crate::sinks::http;
 use crate::sinks::signing::Signing;
 
 /// With the file of a message: what its sinks would get of that.
-pub(super) fn check(flags: &Flags, message: Option<&Path>) -> Exit {
+pub(super) fn check(flags: &Flags, message: Option<&Path>, number: Option<&Path>) -> Exit {
     let config = match config::load(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
@@ -27,7 +27,7 @@ pub(super) fn check(flags: &Flags, message: Option<&Path>) -> Exit {
         complain(Exit::Done, &format_args!("warning: {warning}"));
     }
     match message {
-        Some(file) => preview(&config, file),
+        Some(file) => preview(&config, file, number),
         None => answer(&summary(&config)),
     }
 }

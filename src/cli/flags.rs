@@ -59,6 +59,9 @@ pub(super) enum Command {
         /// Show what each sink would get of this message: a file with one as the API shows it, or - for stdin
         #[arg(long, value_name = "FILE")]
         message: Option<PathBuf>,
+        /// With these details of its number: a file with one as the API lists it [default: as the state knows them]
+        #[arg(long, value_name = "FILE", requires = "message")]
+        number: Option<PathBuf>,
     },
     /// Write the commented configuration, to where the relay looks for it
     Init {

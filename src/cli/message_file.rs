@@ -1,4 +1,4 @@
-//! A file that holds one message, as the API shows it.
+//! Files that hold one message, or one number, as the API shows them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use crate::api::{PAGE_CAP, read_message};
+use crate::api::{self, Number, PAGE_CAP, read_message};
 use crate::domain::{Row, UnixMs};
 
 /// A larger one never arrives.
@@ -28,6 +28,18 @@ pub(super) struct Message {
 
 /// Reads the message in a file, or on standard input where that is `-`.
 pub(super) fn read(file: &Path) -> Result<Message, Unreadable> {
+    let (bytes, name) = bytes(file)?;
+    parse(&bytes, &name)
+}
+
+/// The same for a number.
+pub(super) fn read_number(file: &Path) -> Result<Number, Unreadable> {
+    let (bytes, name) = bytes(file)?;
+    parse_number(&bytes, &name)
+}
+
+/// What is in a file, and how to name it.
+fn bytes(file: &Path) -> Result<(Vec<u8>, String), Unreadable> {
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
     let read = if is_stdin { up_to_limit(io::stdin().lock()) } else { File::open(file).and_then(up_to_limit) };
@@ -38,7 +50,7 @@ pub(super) fn read(file: &Path) -> Result<Message, Unreadable> {
             "{name} has more than {mebibytes} MiB: the relay reads no page that is so large"
         )));
     }
-    parse(&bytes, &name)
+    Ok((bytes, name))
 }
 
 /// A byte more than is allowed, if there are so many.
@@ -49,36 +61,52 @@ fn up_to_limit(from: impl io::Read) -> io::Result<Vec<u8>> {
 }
 
 fn parse(bytes: &[u8], name: &str) -> Result<Message, Unreadable> {
+    let message = json(bytes, name, "message")?;
+    let (row, has_time) = read_message(message);
+    if row.readable {
+        return Ok(Message { received: has_time.then_some(row.time), row });
+    }
+    Err(wrong(bytes, name, message, "message", "; the relay keeps such a one and delivers it to nobody"))
+}
+
+fn parse_number(bytes: &[u8], name: &str) -> Result<Number, Unreadable> {
+    let number = json(bytes, name, "number")?;
+    api::read_number(number).ok_or_else(|| wrong(bytes, name, number, "number", ""))
+}
+
+/// The JSON value that a file consists of; `what` it should be.
+fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unreadable> {
     let text = str::from_utf8(bytes).map_err(|error| {
         let (line, column) = place(&bytes[..error.valid_up_to()]);
         Unreadable(format!("{name}:{line}:{column}: this is no UTF-8, so it is no JSON"))
     })?;
     if text.trim_ascii().is_empty() {
-        return Err(Unreadable(format!("{name} is empty: one message is wanted, as the API shows it")));
+        return Err(Unreadable(format!("{name} is empty: one {what} is wanted, as the API shows it")));
     }
-    let message: &RawValue = serde_json::from_str(text).map_err(|error| {
+    serde_json::from_str(text).map_err(|error| {
         let (line, column, mut said) = (error.line(), error.column(), error.to_string());
         if let Some(end) = said.rfind(" at line ") {
             said.truncate(end);
         }
-        let hint = if said == "trailing characters" { "; one message is wanted" } else { "" };
+        let hint = if said == "trailing characters" { format!("; one {what} is wanted") } else { String::new() };
         Unreadable(format!("{name}:{line}:{column}: this is not JSON: {said}{hint}"))
-    })?;
-    let (row, has_time) = read_message(message);
-    if row.readable {
-        return Ok(Message { received: has_time.then_some(row.time), row });
-    }
-    let wrong = if message.get().starts_with('[') {
-        "this is a list and no message; take one out of it, such as with jq '.[0]'"
-    } else if serde_json::from_str::<Page<'_>>(message.get()).is_ok() {
-        "this is a page of the API and no message; take one out of it, such as with jq '.data[0]'"
-    } else if message.get().starts_with('{') {
-        "the message has no `id` that is a text; the relay keeps such a one and delivers it to nobody"
+    })
+}
+
+/// Why a value is not what it should be; `without_id` says what that means.
+fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &str) -> Unreadable {
+    let wrong = if value.get().starts_with('[') {
+        format!("this is a list and no {what}; take one out of it, such as with jq '.[0]'")
+    } else if serde_json::from_str::<Page<'_>>(value.get()).is_ok() {
+        format!("this is a page of the API and no {what}; take one out of it, such as with jq '.data[0]'")
+    } else if value.get().starts_with('{') {
+        format!("the {what} has no `id` that is a text{without_id}")
     } else {
-        "this is no message: one is an object, {\"id\": …}"
+        format!("this is no {what}: one is an object, {{\"id\": …}}")
     };
-    let (line, column) = place(&bytes[..text.len() - text.trim_ascii_start().len()]);
-    Err(Unreadable(format!("{name}:{line}:{column}: {wrong}")))
+    let before = bytes.len() - bytes.trim_ascii_start().len();
+    let (line, column) = place(&bytes[..before]);
+    Unreadable(format!("{name}:{line}:{column}: {wrong}"))
 }
 
 #[derive(serde::Deserialize)]
@@ -110,6 +138,21 @@ mod tests {
         assert_eq!((&*row.raw, row.id.as_str(), row.number.as_deref()), (text.trim(), "m1", Some("n1")));
         assert_eq!(received, UnixMs::parse("2026-01-31T08:00:00.000Z"));
         assert_eq!(parse(b"{\"id\":\"m\"}", "x").unwrap().received, None);
+    }
+
+    #[test]
+    fn a_number_is_told_from_what_is_none() {
+        let number = parse_number(b" {\"id\":\"n\", \"tags\":[]}\n", "x").unwrap();
+        assert_eq!((number.id.as_str(), &*number.raw), ("n", "{\"id\":\"n\", \"tags\":[]}"));
+        let cases: [(&[u8], &str); 4] = [
+            (b"", "x is empty: one number is wanted, as the API shows it"),
+            (b"{\"tags\":[]}", "x:1:1: the number has no `id` that is a text"),
+            (b"[]", "x:1:1: this is a list and no number; take one out of it, such as with jq '.[0]'"),
+            (b"{} {}", "x:1:4: this is not JSON: trailing characters; one number is wanted"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_number(text, "x").unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match &flags.command {
         None | Some(Command::Run) => relay::run(&flags),
         Some(Command::Once) => relay::once(&flags),
-        Some(Command::Check { message }) => check::check(&flags, message.as_deref()),
+        Some(Command::Check { message, number }) => check::check(&flags, message.as_deref(), number.as_deref()),
         Some(Command::Init { file }) => init::init(&flags, file.as_deref()),
         Some(Command::Schema) => init::schema(),
         Some(Command::State { command: StateCommand::Export { output } }) => export::export(&flags, output),

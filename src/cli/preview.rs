@@ -1,4 +1,4 @@
-//! `check --message FILE`: which sinks would take a message, and what they would get of it, byte for byte.
+//! `check --message FILE [--number FILE]`: which sinks would take a message, and what they would get of it, byte for byte.
 //!
 //! Invariants: nothing is sent and nothing is written; no secret is shown; a terminal gets nothing that would act on it,
 //! anything else gets the bytes as they are.
@@ -12,10 +12,11 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTH
 
 use super::check::receiver;
 use super::exit::Exit;
-use super::message_file::{self, Message};
+use super::message_file::{self, Message, Unreadable};
 use super::output::answer;
 use super::relay::complain;
 use super::words::harmless;
+use crate::api::Number;
 use crate::config::{Config, Sink, SinkKind, show_duration};
 use crate::domain::filter::{Details, Facts, Filter, Verdict};
 use crate::domain::{NumberUse, Row, UnixMs};
@@ -29,15 +30,23 @@ use crate::time::Clock;
 const REDACTED: &str = "[redacted]";
 
 /// Shows it on stdout. A sink whose template fails makes the exit code 1.
-pub(super) fn preview(config: &Config, file: &Path) -> Exit {
+pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) -> Exit {
     let clock = Clock::system();
-    let message = match message_file::read(file) {
-        Ok(message) => message,
+    let read = || -> Result<(Message, Option<Number>), Unreadable> {
+        Ok((message_file::read(file)?, number_file.map(message_file::read_number).transpose()?))
+    };
+    let (message, given) = match read() {
+        Ok(read) => read,
         Err(unreadable) => return complain(Exit::Failure, &unreadable),
     };
-    let number = number(config, &message.row);
+    let is_given = given.is_some();
+    let number = match given {
+        Some(given) => given_number(&message.row, given),
+        None => number(config, &message.row),
+    };
     let scene = Scene {
         message: &message,
+        number_is_given: is_given,
         number: match &number {
             NumberDetails::Unknown => Details::Unknown,
             NumberDetails::Absent => Details::Absent,
@@ -61,6 +70,26 @@ pub(super) fn preview(config: &Config, file: &Path) -> Exit {
     match answer(&text) {
         Exit::Done => exit,
         failed => failed,
+    }
+}
+
+/// A number that is not that of the message would be no details of it.
+fn given_number(message: &Row, given: Number) -> NumberDetails {
+    match &message.number {
+        None => {
+            complain(Exit::Done, &"warning: the message names no number (numberId), so none has details for it");
+            NumberDetails::Absent
+        }
+        Some(id) => {
+            if *id != given.id {
+                let (id, other) = (harmless(id), harmless(&given.id));
+                complain(
+                    Exit::Done,
+                    &format_args!("warning: the message is for number {id}, the details are of {other}"),
+                );
+            }
+            NumberDetails::Known(given.raw.into())
+        }
     }
 }
 
@@ -90,6 +119,7 @@ fn asks_for_numbers(config: &Config) -> bool {
 struct Scene<'s> {
     message: &'s Message,
     number: Details<'s>,
+    number_is_given: bool,
     clock: &'s Clock,
     for_people: bool,
 }
@@ -102,9 +132,10 @@ impl Scene<'_> {
         if asks_for_numbers(config) {
             let known = match (number, self.number) {
                 (None, _) => "the message names none",
+                (_, Details::Known(_)) if self.number_is_given => "with the details that were given",
                 (_, Details::Known(_)) => "its details are in the state",
                 (_, Details::Absent) => "the API does not list it, so it has no details",
-                (_, Details::Unknown) => "its details are not in the state",
+                (_, Details::Unknown) => "its details are not in the state (--number FILE gives them)",
             };
             let id = number.as_deref().map(|id| harmless(id) + ", ").unwrap_or_default();
             writeln!(head, "number {id}{known}").ok();

@@ -214,7 +214,7 @@ fn it_says_which_sinks_take_a_message_and_why_others_do_not() {
     assert_eq!(output.status.code(), Some(0));
     assert!(!scene.dir().join("state").exists() && scene.handle().counters().requests == 0, "nothing was touched");
     let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let head = "message m1, received 2026-01-31T08:00:00.000Z\nnumber n-1, its details are not in the state\n";
+    let head = "message m1, received 2026-01-31T08:00:00.000Z\nnumber n-1, its details are not in the state (--number FILE gives them)\n";
     assert!(text.starts_with(head), "{text}");
     let said = sinks(&output.stdout);
     let first = |name: &str| said[name].lines().next().unwrap();
@@ -229,7 +229,27 @@ fn it_says_which_sinks_take_a_message_and_why_others_do_not() {
     ] {
         assert_eq!(first(name), expected, "{name}");
     }
-    // The list of numbers is read by a relay; from then on the state knows.
+    // They can be given,
+    let number = scene.dir().join("n.json");
+    fs::write(&number, r#"{"id":"n-1","serviceName":"PayPal","tags":[]}"#).unwrap();
+    let given = || {
+        let arguments = ["check", "--message", file.to_str().unwrap(), "--number", number.to_str().unwrap()];
+        setup().args(&arguments).into_command().output().unwrap()
+    };
+    let output = given();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(text.contains("\nnumber n-1, with the details that were given\n"), "{text}");
+    assert!(output.status.success() && output.stderr.is_empty());
+    let said = sinks(&output.stdout);
+    assert!(said["pay"].starts_with("takes it\n") && said["told"].ends_with("\n\n\"PayPal\""), "{said:?}");
+    fs::write(&number, r#"{"id":"n-2","serviceName":"Other"}"#).unwrap();
+    let output = given();
+    let warned = String::from_utf8(output.stderr).unwrap();
+    assert!(warned.contains("warning: the message is for number n-1, the details are of n-2"), "{warned}");
+    assert_eq!(sinks(&output.stdout)["pay"], "does not take it: filter.service says no");
+    fs::write(&number, "[]").unwrap();
+    assert_eq!(given().status.code(), Some(1));
+    // or the list of numbers is read by a relay; from then on the state knows.
     let service_name = Some("PayPal".to_owned());
     scene.handle().add_number(NewNumber { id: Some("n-1".to_owned()), service_name, ..NewNumber::default() });
     let mut relay = setup().start();
