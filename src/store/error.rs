@@ -74,5 +74,7 @@ pub(super) fn says_damaged(error: &rusqlite::Error) -> bool {
                 // A name in the schema that was changed on the disk.
                 | rusqlite::Error::InvalidColumnName(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
+                // A text that we wrote is one.
+                | rusqlite::Error::Utf8Error(..)
         )
 }

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rusqlite::{OpenFlags, params};
+use rusqlite::{OpenFlags, OptionalExtension as _, params};
 
 use super::delivery::SinkId;
 use super::error::Error;
@@ -227,10 +227,12 @@ impl Spool {
         let (dead, _) = count("dead")?;
         let oldest = match [first, second, third].into_iter().flatten().min() {
             None => None,
+            // Beside a relay it may have been delivered, and gone, since it was counted.
             Some(seq) => self
                 .connection
                 .prepare_cached("SELECT stored_at FROM message WHERE seq = ?1")?
-                .query_row([seq], |row| row.get(0).map(|at| Some(UnixMs(at))))?,
+                .query_row([seq], |row| row.get(0).map(UnixMs))
+                .optional()?,
         };
         Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest })
     }

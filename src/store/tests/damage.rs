@@ -281,3 +281,26 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     assert!(matches!(&refused, Err(Error::Damaged { what, .. }) if what.contains("\"m7\"")), "{refused:?}");
     assert_eq!(spool.claim_fresh(sink, Class::Live, one, |seq| seq < Seq(8)).unwrap()[0].id, "m8");
 }
+
+/// Read outside of a transaction, a sink's oldest message may be gone by the time that its age is asked for.
+#[test]
+fn a_message_that_went_while_it_was_looked_for_is_no_failure() {
+    let dir = scratch();
+    let mut spool = Spool::open(dir.path()).unwrap();
+    register(&mut spool, &["crm"]);
+    let ops = [insert(1, "text", Standing::News, None), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
+    spool.commit(&ops, UnixMs(7)).unwrap();
+    assert_eq!(spool.sinks().unwrap()[0].oldest, Some(UnixMs(7)));
+    spool.connection.execute("DELETE FROM message", []).unwrap();
+    let view = &spool.sinks().unwrap()[0];
+    assert_eq!((view.waiting, view.oldest), (1, None));
+}
+
+#[test]
+fn what_is_no_text_any_more_is_damage() {
+    let dir = scratch();
+    let mut spool = Spool::open(dir.path()).unwrap();
+    register(&mut spool, &["crm"]);
+    spool.connection.execute("UPDATE sink SET name = CAST(x'63ff' AS TEXT)", []).unwrap();
+    assert!(matches!(spool.sinks(), Err(Error::Damaged { .. })));
+}
