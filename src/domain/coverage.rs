@@ -60,7 +60,7 @@ pub struct Walk {
     pub floor: UnixMs,
     /// Rows stored before this one are evidence of having arrived.
     pub opened_seq: Seq,
-    /// Server time at its opening.
+    /// What was in the list at this server time it vouches for: that of its opening, or a little earlier.
     pub opened_at: UnixMs,
     /// The oldest time it reached: `floor..=lowest` is its unread part.
     pub lowest: UnixMs,

@@ -50,7 +50,7 @@ fn relay_from(rules: &Rules, page: Page, now: Now, coverage: &mut Coverage, memo
         _ => WalkKind::Gap { sweep_floor: None, streaming: false },
     };
     let floor = draft.coverage.marks.watermark;
-    let walk = (!ended).then(|| draft.open(kind, floor, opened, &page));
+    let walk = (!ended).then(|| draft.open(kind, floor, opened, now.server, &page));
     if kind == WalkKind::Seed {
         let loose = draft.store_seeds(page);
         draft.release(loose, Class::Live);

@@ -48,6 +48,7 @@ impl State {
 impl Draft<'_> {
     fn head_page(mut self, page: Page) -> Step {
         let opened = self.coverage.marks.next_seq;
+        let seen_at = self.memory.blind_since().unwrap_or(self.now.server);
         // A first run may begin above the newest row: what lies below the watermark need not be read.
         let frontier = self.coverage.marks.frontier.max(self.coverage.marks.watermark);
         let sweep_floor = self.sweep_floor();
@@ -59,9 +60,9 @@ impl Draft<'_> {
         if arrived {
             if sweep_due {
                 if page.ends(self.rules, sweep_floor, opened, self.now.server) {
-                    self.coverage.marks.anchor = self.coverage.marks.anchor.max(self.now.server);
+                    self.coverage.marks.anchor = self.coverage.marks.anchor.max(seen_at);
                 } else {
-                    self.open(WalkKind::Sweep, sweep_floor, opened, &page);
+                    self.open(WalkKind::Sweep, sweep_floor, opened, seen_at, &page);
                 }
             }
             let loose = self.store_in_place(page);
@@ -70,7 +71,7 @@ impl Draft<'_> {
         }
         let sweep_floor = (sweep_due && sweep_floor < frontier).then_some(sweep_floor);
         let streaming = self.rules.breaks(Broken::Hold);
-        let gap = self.open(WalkKind::Gap { sweep_floor, streaming }, frontier, opened, &page);
+        let gap = self.open(WalkKind::Gap { sweep_floor, streaming }, frontier, opened, seen_at, &page);
         let loose = self.store(page, |_, _| (!streaming).then_some(gap));
         self.release(loose, Class::Live);
         self.finish(Next::FollowWalk(gap))

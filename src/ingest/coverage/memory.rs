@@ -10,6 +10,8 @@ use crate::domain::{Cursor, Row, Seq, UnixMs, WalkId};
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     skip: Option<Skip>,
+    /// Where the head poll under way began behind such a block: since when the rows above are not known.
+    blind_since: Option<UnixMs>,
     /// Pages passed over in the head poll under way.
     pages_ahead: u32,
     /// Rows dated ahead in front of the first page.
@@ -27,6 +29,7 @@ struct Skip {
     cursor: Cursor,
     /// The time of its last row: when that has come, the block has become ordinary.
     until: UnixMs,
+    /// When it was met, from the head on and without a gap. What has come above it since then is not known.
     set_at: UnixMs,
 }
 
@@ -49,12 +52,20 @@ impl Memory {
 
     pub(super) fn skip_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         self.pages_ahead = 0;
+        self.blind_since = None;
         let skip = self.skip.as_ref()?;
         // Something new may be dated ahead as well, so the block itself is looked at now and then.
         if skip.until <= now.server || now.server.since(skip.set_at) >= rules.sweep_interval {
             self.skip = None;
+            return None;
         }
-        self.skip.as_ref().map(|skip| skip.cursor.clone())
+        self.blind_since = Some(skip.set_at);
+        Some(skip.cursor.clone())
+    }
+
+    /// Since when the list may have rows that the head poll under way does not see, if it did not begin at the head.
+    pub(super) fn blind_since(&self) -> Option<UnixMs> {
+        self.blind_since
     }
 
     pub(super) fn forget_skip(&mut self) {

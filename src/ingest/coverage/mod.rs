@@ -213,8 +213,9 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`.
-    fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, page: &Page) -> WalkId {
+    /// Opens a walk from the end of `page` down to `floor`. It vouches for what was in the list at `opened_at`: then what
+    /// lies above the page was known.
+    fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &Page) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
         let cursor = match page.more() {
@@ -223,7 +224,6 @@ impl<'a> Draft<'a> {
         };
         let lowest = page.last_time().unwrap_or(UnixMs::MAX);
         self.memory.walk(id).seen.extend(cursor.clone());
-        let opened_at = self.now.server;
         let (trail, progress) = (Vec::new(), Progress::default());
         self.coverage.walks.push(Walk { id, kind, cursor, trail, floor, opened_seq, opened_at, lowest, progress });
         self.put(self.coverage.walks.len() - 1);

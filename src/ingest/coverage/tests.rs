@@ -121,3 +121,29 @@ fn what_a_page_of_fewer_rows_would_show_is_shown_by_one_that_ends_in_known_rows_
     assert_eq!(state.walks().count(), 0);
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Release { .. })), "{:?}", step.ops);
 }
+
+#[test]
+fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_met() {
+    let ahead = ["ahead 1", "ahead 2", "ahead 3", "ahead 4"].map(|id| (id, 90_000));
+    let old = [("old 1", 1000), ("old 2", 999), ("old 3", 900), ("old 4", 800), ("old 5", 700)];
+    let mut list = List { rows: old.to_vec(), known: HashMap::new() };
+    let mut state = State::default();
+    list.poll(&mut state, 1002);
+    list.rows.splice(0..0, ahead);
+    list.poll(&mut state, 1003);
+    // Everything is known, and from now on polls begin behind the block.
+    assert_eq!(state.head_cursor(&rules(), now(2000)), None);
+    let step = state.head_page(&rules(), list.page(0), now(2000));
+    assert_eq!(step.next, Next::Follow(Cursor("4".to_owned())));
+    list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
+    // Above it something comes that these polls do not see; meanwhile a sweep falls due, and one page is all of it.
+    list.rows.insert(0, ("unseen", 2002));
+    assert_eq!(state.head_cursor(&rules(), now(2500)), Some(Cursor("4".to_owned())));
+    list.take(&state.head_page(&rules(), list.page(5), now(2500)).ops);
+    let anchor = |state: &State| state.coverage.as_ref().unwrap().marks.anchor;
+    assert_eq!(anchor(&state), UnixMs(2000), "the last time that all above was known");
+    // It is looked at from the head again in time.
+    assert_eq!(state.head_cursor(&rules(), now(3000)), None);
+    let step = state.head_page(&rules(), list.page(0), now(3000));
+    assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "unseen")));
+}
