@@ -23,6 +23,7 @@ const PLAIN: World = World {
     ties: false,
     late: 0.0,
     ahead: 0.0,
+    ahead_at_once: 0.0,
     vanish: 0.0,
     crash: 0.03,
     down: false,
@@ -89,6 +90,13 @@ pub(super) fn worlds() -> Vec<World> {
             ahead_before: 23,
             late: 0.2,
             crash: 0.2,
+            ..PLAIN
+        },
+        World {
+            name: "by ingestion, blocks ahead, late",
+            sort: Sort::Ingested,
+            ahead_at_once: 0.02,
+            late: 0.3,
             ..PLAIN
         },
         World { name: "noisy order", sort: Sort::Noisy, ..PLAIN },

@@ -62,6 +62,8 @@ pub(super) struct World {
     pub(super) ties: bool,
     pub(super) late: f64,
     pub(super) ahead: f64,
+    /// A page and more of rows dated ahead at once.
+    pub(super) ahead_at_once: f64,
     pub(super) vanish: f64,
     pub(super) crash: f64,
     pub(super) down: bool,

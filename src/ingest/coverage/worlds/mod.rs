@@ -143,6 +143,12 @@ fn arrivals(feed: &mut Feed, random: &mut Random, rate: f64) {
         }
         feed.add(random, time);
     }
+    if random.chance(world.ahead_at_once) {
+        for _ in 0..random.between(5, 14) {
+            let ahead = feed.now + random.pick(&[30, 100_000]);
+            feed.add(random, ahead);
+        }
+    }
     if random.chance(world.vanish) {
         feed.vanish(random.pick(&[1, 2, 8]));
     }
