@@ -4,8 +4,10 @@
 //! unexpected type spoils nothing beside it. What is not a page at all is an error: half a page would be a hole.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -38,7 +40,7 @@ struct Wire<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
     #[serde(borrow)]
-    meta: Meta<'a>,
+    meta: Object<Meta<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +51,27 @@ struct Meta<'a> {
     next_cursor: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
     total: Option<&'a RawValue>,
+}
+
+/// An object and nothing else: what serde derives takes a list of the fields as well, and `[[],{}]` would be an empty page.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
 }
 
 /// What is read of a row.
@@ -104,7 +127,7 @@ impl Page {
     /// [`Error::Malformed`], which says what is wrong and where, but quotes nothing.
     pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
         let wire = Wire::read(body)?;
-        let total = wire.meta.total.and_then(|total| total.get().parse().ok());
+        let total = wire.meta.0.total.and_then(|total| total.get().parse().ok());
         let more = wire.more(limit);
         let mut rows: Vec<(Row, bool)> = wire.data.into_iter().map(read_message).collect();
         lend_times(&mut rows, fallback);
@@ -114,7 +137,8 @@ impl Page {
 
 impl<'a> Wire<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Error> {
-        let wire: Self = serde_json::from_slice(body).map_err(|error| Error::Malformed(what_is_wrong(body, &error)))?;
+        let Object(wire): Object<Self> =
+            serde_json::from_slice(body).map_err(|error| Error::Malformed(what_is_wrong(body, &error)))?;
         if wire.data.len() > MOST_ROWS {
             return Err(Error::Malformed(format!("it has more than {MOST_ROWS} rows")));
         }
@@ -124,8 +148,8 @@ impl<'a> Wire<'a> {
     /// What follows a page for which up to `limit` rows were asked.
     fn more(&self, limit: u32) -> More {
         let full = self.data.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let cursor = self.meta.next_cursor.as_deref().filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
-        match (self.meta.has_more, cursor) {
+        let cursor = self.meta.0.next_cursor.as_deref().filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
+        match (self.meta.0.has_more, cursor) {
             (Some(false), _) => More::End,
             (_, Some(cursor)) => More::Cursor(Cursor(cursor.to_owned())),
             (Some(true), None) => More::Lost,
@@ -319,6 +343,8 @@ mod tests {
             ("<html>secret</html>", "it is HTML"),
             (r#"{"data":[{"id":"secret"}"#, "it is cut off after 24 bytes"),
             (r#"{"data":"secret","meta":{}}"#, "a field is missing or of another type at line 1 column 16"),
+            ("[[],{}]", "a field is missing or of another type at line 1 column 0"),
+            (r#"{"data":[],"meta":[false]}"#, "a field is missing or of another type at line 1 column 18"),
             (r#"{"data":[]}"#, "a field is missing or of another type at line 1 column 11"),
             (r#"{"data":[],"meta":{"hasMore":"yes"}}"#, "a field is missing or of another type at line 1 column 34"),
             (r#"{"data":[],"meta":{"nextCursor":5}}"#, "a field is missing or of another type at line 1 column 33"),
