@@ -181,7 +181,7 @@ async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clo
     };
     tokio::select! {
         drained = delivery.drain(GRACE) => {
-            let seconds = (clock.monotonic() - began).as_secs_f64();
+            let seconds = ((clock.monotonic() - began).as_secs_f64() * 1e3).round() / 1e3;
             if drained.cut_off + drained.unrecorded == 0 {
                 tracing::info!(seconds, "stopped; nothing was in flight any more");
             } else {

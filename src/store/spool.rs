@@ -155,7 +155,8 @@ fn explain(file: &Path, error: rusqlite::Error) -> Error {
     if says_damaged(&error) {
         let what = match error {
             rusqlite::Error::FromSqlConversionFailure(_, _, what) => what.to_string(),
-            error => error.to_string(),
+            // SQLite's own words may have several lines.
+            error => error.to_string().replace('\n', " "),
         };
         Error::Damaged { file: file.to_owned(), what }
     } else {

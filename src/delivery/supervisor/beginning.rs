@@ -8,7 +8,7 @@ use tokio::task::{AbortHandle, Id, JoinError};
 
 use super::{Identity, Supervisor};
 use crate::delivery::attempt::{Journey, OWN_FAILURE, Report};
-use crate::delivery::lanes::{self, Lane};
+use crate::delivery::lanes::{self, Lane, PerLane};
 use crate::delivery::standing::Moment;
 use crate::delivery::{breaker, expiry};
 use crate::domain::Seq;
@@ -33,8 +33,13 @@ impl Supervisor {
         if self.paced_until().is_some() {
             return false;
         }
+        // A probe is the only one: new messages and those that failed take turns, as with one worker.
+        let (under_way, workers) = match is_probe {
+            true => (PerLane::default(), 1),
+            false => (self.under_way, self.workers()),
+        };
         loop {
-            let lane = lanes::next(self.queues.waiting(), self.under_way, self.workers(), self.last);
+            let lane = lanes::next(self.queues.waiting(), under_way, workers, self.last);
             let Some((lane, claim)) = lane.and_then(|lane| Some((lane, self.queues.take(lane)?))) else { return false };
             if self.is_too_old(&claim) {
                 self.too_old.push(claim.seq);

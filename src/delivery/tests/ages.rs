@@ -58,7 +58,7 @@ async fn it_grows_too_old_while_the_receiver_is_down() {
     .await;
     assert!(receiver.attempts() <= attempts + 1, "they expire without a request");
     let dead = world.dead_letters().await;
-    assert_eq!(dead[0], expired("m1", 1, "503 as asked"));
+    assert_eq!(dead[0], expired("m1", 2, "503 as asked"));
     assert_eq!(dead[299], expired("m300", 0, "too old before it could be sent"));
     sleep(DAY).await;
     assert!(receiver.attempts() <= attempts + 1, "nothing is left to be tried");
