@@ -116,7 +116,7 @@ impl SourceFile {
         let (head, rest) = text.split_at(shown);
         let gap = if rest.starts_with(' ') { " " } else { "" };
         let tail = if rest.trim().is_empty() { String::new() } else { format!("{gap}{HIDDEN}") };
-        let shown = format!("{head}{tail}");
+        let shown = format!("{}{tail}", harmless(head));
         let column = text.get(..at.saturating_sub(bytes.start)).map_or(0, |before| before.chars().count());
         let column = column.min(shown.chars().count().saturating_sub(usize::from(!tail.is_empty())));
         cut(line, &shown, column, column + 1)
@@ -143,9 +143,14 @@ impl SourceFile {
 
     fn verbatim(&self, bytes: Range<usize>) -> Piece {
         let text = self.text.get(bytes.clone()).unwrap_or_default();
-        let shown = text.chars().map(|next| if next.is_control() { ' ' } else { next }).collect();
+        let shown = harmless(text);
         Piece { bytes, shown, verbatim: true }
     }
+}
+
+/// As wide as it was, and acting on nothing.
+fn harmless(text: &str) -> String {
+    text.chars().map(|next| if next.is_control() { ' ' } else { next }).collect()
 }
 
 /// How many characters are shown before this byte; for a hidden value its first or, at the `end`, its last.
