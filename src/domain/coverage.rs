@@ -41,6 +41,13 @@ pub struct Marks {
     pub next_walk: WalkId,
 }
 
+impl Marks {
+    /// Down to where a gap reads. A first run may begin above the newest row: what lies below the watermark need not be read.
+    pub fn gap_floor(&self) -> UnixMs {
+        self.frontier.max(self.watermark)
+    }
+}
+
 /// Names a walk; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WalkId(pub i64);

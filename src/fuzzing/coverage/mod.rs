@@ -194,10 +194,7 @@ impl Relay {
 
     /// Down to where a gap would read.
     fn reached(&self) -> UnixMs {
-        self.state
-            .coverage
-            .as_ref()
-            .map_or(UnixMs::MIN, |coverage| coverage.marks.frontier.max(coverage.marks.watermark))
+        self.state.coverage.as_ref().map_or(UnixMs::MIN, |coverage| coverage.marks.gap_floor())
     }
 
     fn follow(&mut self, feed: &mut Feed, bytes: &mut Bytes<'_>, walk: WalkId) {

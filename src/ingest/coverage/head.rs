@@ -49,8 +49,7 @@ impl Draft<'_> {
     fn head_page(mut self, page: Page) -> Step {
         let opened = self.coverage.marks.next_seq;
         let seen_at = self.memory.blind_since().unwrap_or(self.now.server);
-        // A first run may begin above the newest row: what lies below the watermark need not be read.
-        let frontier = self.coverage.marks.frontier.max(self.coverage.marks.watermark);
+        let frontier = self.coverage.marks.gap_floor();
         let sweep_floor = self.sweep_floor();
         let sweep_due = self.sweep_is_due();
         let nothing_new = !page.unknown().any(|row| self.is_news(row));

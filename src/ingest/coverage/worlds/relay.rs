@@ -83,10 +83,7 @@ impl Relay {
 
     /// Down to where a gap would read.
     fn reached(&self) -> UnixMs {
-        self.state
-            .coverage
-            .as_ref()
-            .map_or(UnixMs::MIN, |coverage| coverage.marks.frontier.max(coverage.marks.watermark))
+        self.state.coverage.as_ref().map_or(UnixMs::MIN, |coverage| coverage.marks.gap_floor())
     }
 
     fn spool(&mut self) -> &mut Spool {
