@@ -13,8 +13,9 @@ pub struct Cursor(pub String);
 ///
 /// Invariants (`W` = watermark, `F` = frontier, `A` = anchor, `L` = lookback, `m` = margin):
 /// - Every row with `W <= time <= F` that appeared no later than `L` after its time is stored, or lies in the unread part
-///   of an open walk, or above the next sweep's floor `A - L - m`.
-/// - `F`, `W` and `A` only rise, and `F` never passes the server's now.
+///   of an open walk, or above the next sweep's floor `A - L - m`. By how much the clock of the rows is behind that of
+///   `A`, the floor lies deeper: see [`Lags`].
+/// - `F`, `W` and `A` only rise, and `F` never passes the server's now, by its `Date` or by when rows were ingested.
 /// - `W <= A - L - m` once a sweep was completed, and `W <=` every open floor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
@@ -22,6 +23,8 @@ pub struct Coverage {
     pub marks: Marks,
     /// Open walks, oldest first.
     pub walks: Vec<Walk>,
+    /// How the clock of the rows stands to that of the server.
+    pub lags: Lags,
 }
 
 /// The scalars of [`Coverage`].
@@ -39,6 +42,43 @@ pub struct Marks {
     pub next_seq: Seq,
     /// The number that the next walk gets.
     pub next_walk: WalkId,
+}
+
+/// How far the times of new rows were behind the server's clock when they were met at the head of the feed, in
+/// milliseconds, the last one last; 0 where they may well have been right. Less than 0: ahead of it.
+///
+/// `Date` and the times of rows come from different clocks of the API, and one of them may be off, by as much as a time
+/// zone. The one in the middle tells by how much, whatever single rows say that came late or are dated wrongly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lags(Vec<i64>);
+
+impl Lags {
+    /// So many are remembered.
+    const MOST: usize = 31;
+
+    /// The last of these, up to as many as are remembered.
+    pub fn new(mut lags: Vec<i64>) -> Self {
+        lags.drain(..lags.len().saturating_sub(Self::MOST));
+        Self(lags)
+    }
+
+    /// All of them, the last one last.
+    pub fn as_slice(&self) -> &[i64] {
+        &self.0
+    }
+
+    /// Adds what was seen on one page, the newest last.
+    pub fn extend(&mut self, lags: impl IntoIterator<Item = i64>) {
+        self.0.extend(lags);
+        *self = Self::new(std::mem::take(&mut self.0));
+    }
+
+    /// The one in the middle; of two the larger. 0 if there is none.
+    pub fn median(&self) -> i64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+    }
 }
 
 impl Marks {
@@ -258,6 +298,8 @@ pub enum StoreOp {
     RemoveWalk(WalkId),
     /// Store where coverage stands now.
     Advance(Marks),
+    /// Store how the clock of the rows stands to that of the server.
+    PutLags(Lags),
     /// Count an anomaly.
     Count(Anomaly),
 }

@@ -10,7 +10,9 @@ mod start;
 mod unix_ms;
 mod unread;
 
-pub use coverage::{Anomaly, Coverage, Cursor, Insert, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind};
+pub use coverage::{
+    Anomaly, Coverage, Cursor, Insert, Lags, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind,
+};
 pub use delivery::{Class, DeadReason, NumberUse, Outcome, PauseReason};
 pub use row::{More, Row, Seq};
 pub use shown::{Shown, acts};

@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
+use super::coverage::{from_json, to_json};
 use super::error::Error;
 use super::spool::Spool;
 
@@ -29,11 +30,7 @@ impl Spool {
                 .optional()
         };
         let read = || {
-            let keys = get("key_fingerprints")?.map_or(Ok(Vec::new()), |text| {
-                serde_json::from_str(&text).map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-                })
-            })?;
+            let keys = get("key_fingerprints")?.map_or(Ok(Vec::new()), |text| from_json(&text))?;
             Ok(Account { api_url: get("api_url")?, key_fingerprints: keys, start: get("start")? })
         };
         read().map_err(|error| self.explain(error))
@@ -49,8 +46,7 @@ impl Spool {
             keys.push(key_fingerprint.to_owned());
         }
         self.transaction(|transaction| {
-            let keys =
-                serde_json::to_string(&keys).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            let keys = to_json(&keys)?;
             let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?;
             put.execute(params!["api_url", api_url])?;
             put.execute(params!["key_fingerprints", keys]).map(drop)

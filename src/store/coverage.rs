@@ -13,7 +13,7 @@ use super::spool::Spool;
 use super::sum::{self, Sum};
 use super::wiping;
 use crate::domain::{
-    Class, Coverage, Cursor, Insert, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    Class, Coverage, Cursor, Insert, Lags, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
 };
 
 impl Spool {
@@ -47,7 +47,12 @@ impl Spool {
         let Some(marks) = marks else { return Ok(None) };
         let mut statement = self.connection.prepare_cached("SELECT * FROM walk ORDER BY id")?;
         let walks = statement.query_map([], walk)?.collect::<rusqlite::Result<_>>()?;
-        Ok(Some(Coverage { marks, walks }))
+        let lags = self
+            .connection
+            .prepare_cached("SELECT value FROM meta WHERE key = 'lags'")?
+            .query_row([], |row| from_json(row.get_ref(0)?.as_str()?))
+            .optional()?;
+        Ok(Some(Coverage { marks, walks, lags: Lags::new(lags.unwrap_or_default()) }))
     }
 
     /// For each id, the number under which its row is stored, if it is.
@@ -172,6 +177,10 @@ fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -
                 Sum::of_marks(marks)
             ])
             .map(drop),
+        StoreOp::PutLags(lags) => transaction
+            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('lags', ?1)")?
+            .execute([to_json(lags.as_slice())?])
+            .map(drop),
         StoreOp::Count(anomaly) => transaction
             .prepare_cached(
                 "INSERT INTO counter (name, value) VALUES ('anomaly.' || ?1, 1)
@@ -233,7 +242,7 @@ fn put_walk(transaction: &Transaction<'_>, walk: &Walk) -> rusqlite::Result<()> 
         WalkKind::Seed => ("seed", None, false),
     };
     let trail: Vec<&str> = walk.trail.iter().map(|cursor| cursor.0.as_str()).collect();
-    let trail = serde_json::to_string(&trail).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let trail = to_json(&trail)?;
     let values: [&dyn ToSql; 15] = [
         &walk.id.0,
         &kind,
@@ -271,8 +280,7 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
         // The CHECK of the table leaves no fourth.
         _ => WalkKind::Seed,
     };
-    let trail: Vec<String> = serde_json::from_str(row.get_ref("trail")?.as_str()?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
+    let trail: Vec<String> = from_json(row.get_ref("trail")?.as_str()?)?;
     let walk = Walk {
         id: WalkId(row.get("id")?),
         kind,
@@ -291,4 +299,15 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     };
     sum::verify(row.get("sum")?, Sum::of_walk(&walk), || format!("walk {}", walk.id.0))?;
     Ok(walk)
+}
+
+/// A list as a column holds it.
+pub(super) fn to_json<T: serde::Serialize>(list: &[T]) -> rusqlite::Result<String> {
+    serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// What [`to_json`] wrote; anything else is damage.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<Vec<T>> {
+    let read = serde_json::from_str(text);
+    read.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))
 }

@@ -131,7 +131,7 @@ CREATE TABLE counter (
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- api_url, key_fingerprints (JSON array), start.
+-- api_url, key_fingerprints (JSON array), start, lags (JSON array of milliseconds; domain::Lags).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

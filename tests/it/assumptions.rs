@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use joltsms_simulator::{
-    CursorKind, CursorText, Ids, LimitScope, LimitText, Missing, NewMessage, ResetRounding, Since, SortBy, Switches,
-    Ties, UnknownNumber, WindowKind,
+    CursorKind, CursorText, Ids, LimitScope, LimitText, LoggedRequest, Missing, NewMessage, ResetRounding, Since,
+    SortBy, Switches, Ties, UnknownNumber, WindowKind,
 };
 
 use crate::support::cases::side_by_side;
@@ -103,7 +103,31 @@ fn clocks() {
         ("no date", |switches| switches.date = false),
         ("a date ten minutes ahead", |switches| switches.date_skew = SignedDuration::from_mins(10)),
         ("a date ten minutes behind", |switches| switches.date_skew = SignedDuration::from_mins(-10)),
+        ("a date three hours ahead", |switches| switches.date_skew = SignedDuration::from_hours(3)),
+        ("a date three hours behind", |switches| switches.date_skew = SignedDuration::from_hours(-3)),
     ]);
+}
+
+/// Each of them seems to lie in the future, and so does all that came in the hours before.
+#[test]
+fn new_messages_do_not_wait_for_all_that_is_dated_after_the_server_s_now() {
+    let scene = Scene::with(|switches| switches.date_skew = SignedDuration::from_hours(-3));
+    scene.add_past(600);
+    let relay = scene.setup().start();
+    let is_head = |request: &LoggedRequest| !request.query.contains("cursor");
+    // What was there before was read: page after page, then the first one only.
+    scene.wait_until(|handle| {
+        let requests = handle.requests();
+        requests.len() > 60 && requests.iter().rev().take(5).all(is_head)
+    });
+    let before = scene.handle().requests().len();
+    for _ in 0..12 {
+        let new = scene.add();
+        assert_eq!(relay.ids(1), [new], "{}", relay.log());
+    }
+    let pages = scene.handle().requests()[before..].iter().filter(|request| !is_head(request)).count();
+    assert!(pages <= 12, "{pages} pages were read for 12 messages that the first page shows");
+    ends_with_nothing_more(relay);
 }
 
 #[test]

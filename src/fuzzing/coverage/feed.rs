@@ -93,6 +93,11 @@ impl Feed {
         self.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
+    /// Whether rows are dated ahead, but not by so much that no clock can be meant.
+    pub(super) fn has_rows_ahead(&self) -> bool {
+        self.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
+    }
+
     /// The newest rows disappear.
     pub(super) fn vanish(&mut self, count: usize) {
         let mut order: Vec<usize> = (0..self.entries.len()).filter(|place| !self.entries[*place].gone).collect();

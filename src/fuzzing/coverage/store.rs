@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{Coverage, Insert, Marks, Row, Seq, Standing, StoreOp, UnixMs, Walk, WalkId};
+use crate::domain::{Coverage, Insert, Lags, Marks, Row, Seq, Standing, StoreOp, UnixMs, Walk, WalkId};
 
 /// A stored row.
 struct Stored {
@@ -20,6 +20,7 @@ struct Stored {
 #[derive(Default)]
 pub(super) struct Store {
     marks: Option<Marks>,
+    lags: Lags,
     walks: BTreeMap<WalkId, Walk>,
     rows: BTreeMap<Seq, Stored>,
     seqs: HashMap<String, Seq>,
@@ -29,7 +30,8 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn coverage(&self) -> Option<Coverage> {
-        self.marks.map(|marks| Coverage { marks, walks: self.walks.values().cloned().collect() })
+        let walks = || self.walks.values().cloned().collect();
+        self.marks.map(|marks| Coverage { marks, walks: walks(), lags: self.lags.clone() })
     }
 
     pub(super) fn known(&self, rows: &[Row]) -> Vec<Option<Seq>> {
@@ -94,6 +96,7 @@ impl Store {
                 }
                 self.marks = Some(*marks);
             }
+            StoreOp::PutLags(lags) => self.lags = lags.clone(),
             StoreOp::Count(_) => {}
         }
     }

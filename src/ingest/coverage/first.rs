@@ -4,11 +4,11 @@ use super::memory::Memory;
 use super::page::Page;
 use super::rules::{Now, Rules};
 use super::{Draft, Next, State, Step};
-use crate::domain::{Class, Coverage, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
+use crate::domain::{Class, Coverage, Lags, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
 
 impl State {
-    pub(super) fn first_page(&mut self, rules: &Rules, mut page: Page, now: Now) -> Step {
-        if let (true, More::Cursor(cursor)) = (page.is_ahead_of(now.server), page.more().clone())
+    pub(super) fn first_page(&mut self, rules: &Rules, mut page: Page, now: Now, rows_now: UnixMs) -> Step {
+        if let (true, More::Cursor(cursor)) = (page.is_ahead_of(rows_now), page.more().clone())
             && self.memory.may_pass_over(rules)
         {
             self.memory.keep_prelude(page);
@@ -17,7 +17,7 @@ impl State {
         page.prepend(self.memory.take_prelude());
         // A message that came while an empty list was not believed yet came after the start.
         let asked = self.memory.take_asked_in_vain().unwrap_or(UnixMs::MAX);
-        let mut coverage = begin(rules, &page, now, asked);
+        let mut coverage = begin(rules, &page, now, rows_now, asked);
         let step = relay_from(rules, page, now, &mut coverage, &mut self.memory);
         self.coverage = Some(coverage);
         step
@@ -25,26 +25,29 @@ impl State {
 }
 
 /// Taking our clock instead of what the server says would lose or repeat rows whenever the two differ.
-fn begin(rules: &Rules, page: &Page, now: Now, asked: UnixMs) -> Coverage {
-    let frontier = page.newest_time().map_or(now.server, |newest| newest.min(now.server));
+fn begin(rules: &Rules, page: &Page, now: Now, rows_now: UnixMs, asked: UnixMs) -> Coverage {
+    let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
         // With nothing to go by, the order of the feed may be off by the margin too.
         Start::Now if page.is_empty() => frontier.before(rules.lookback).before(rules.margin),
-        Start::Now => frontier.min(asked).before(rules.lookback),
+        // Of a few rows that are dated wrongly the newest may be one.
+        Start::Now => frontier.min(asked).min(page.middle_time()).before(rules.lookback),
         Start::Beginning => UnixMs::MIN,
         Start::At(instant) => instant,
-        Start::Back(span) => now.server.before(span),
+        Start::Back(span) => rows_now.before(span),
     };
     let start_instant = page.newest_ingested().unwrap_or(now.server).min(asked);
     let (anchor, next_seq, next_walk) = (now.server, Seq(1), WalkId(1));
-    Coverage { marks: Marks { frontier, watermark, anchor, start_instant, next_seq, next_walk }, walks: Vec::new() }
+    let marks = Marks { frontier, watermark, anchor, start_instant, next_seq, next_walk };
+    Coverage { marks, walks: Vec::new(), lags: Lags::default() }
 }
 
 fn relay_from(rules: &Rules, page: Page, now: Now, coverage: &mut Coverage, memory: &mut Memory) -> Step {
     let opened = coverage.marks.next_seq;
     let mut draft = Draft::new(rules, now, coverage, memory, None);
     draft.ops.push(StoreOp::Begin { start: rules.start.to_string() });
-    let ended = page.ends(rules, draft.coverage.marks.watermark, opened, now.server);
+    draft.note_lags(&page);
+    let ended = page.ends(rules, draft.coverage.marks.watermark, opened, draft.rows_now());
     let kind = match rules.start {
         Start::Now => WalkKind::Seed,
         _ => WalkKind::Gap { sweep_floor: None, streaming: false },

@@ -1,11 +1,12 @@
 //! Raising the watermark: what lies below it is settled for good, and its ids may be forgotten.
 
+use super::clocks::below;
 use super::rules::{Broken, Now, Rules};
 use super::{Draft, Next, State, Step};
 use crate::domain::{UnixMs, Walk};
 
 impl State {
-    /// `W = max(W, min(now - memory of ids, A - L - m, F - L - m, every open floor))`. The caller commits the step, then
+    /// `W = max(W, min(now - memory of ids, A - L - m, F - L - m, every open floor))`, `A` by the clock of the rows. The caller commits the step, then
     /// lets the store forget ids below the new watermark.
     pub fn raise_watermark(&mut self, rules: &Rules, now: Now) -> Step {
         let Some(coverage) = self.coverage.as_mut() else {
@@ -18,10 +19,7 @@ impl State {
         let settled = if rules.breaks(Broken::Forgetting) {
             UnixMs::MAX
         } else {
-            coverage
-                .marks
-                .anchor
-                .before(depth)
+            below(rules, &self.memory, &coverage.lags, coverage.marks.anchor)
                 .min(coverage.marks.frontier.before(depth))
                 .min(floors.unwrap_or(UnixMs::MAX))
         };

@@ -28,11 +28,12 @@ impl State {
             let on = self.memory.may_pass_over(rules);
             return idle(if on { Next::Follow(cursor) } else { Next::Idle });
         }
+        self.memory.note_poll(now);
+        let rows_now = self.compare_clocks(rules, &page, now);
         let Some(mut coverage) = self.coverage.take() else {
-            return self.first_page(rules, page, now);
+            return self.first_page(rules, page, now, rows_now);
         };
-        let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(now.server), page.more())
-        {
+        let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(rows_now), page.more()) {
             self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now);
             let on = self.memory.may_pass_over(rules);
             idle(if on { Next::Follow(cursor.clone()) } else { Next::Idle })
@@ -47,18 +48,20 @@ impl State {
 
 impl Draft<'_> {
     fn head_page(mut self, page: Page) -> Step {
+        self.note_lags(&page);
+        let rows_now = self.rows_now();
         let opened = self.coverage.marks.next_seq;
         let seen_at = self.memory.blind_since().unwrap_or(self.now.server);
         let frontier = self.coverage.marks.gap_floor();
         let sweep_floor = self.sweep_floor();
         let sweep_due = self.sweep_is_due();
         let nothing_new = !page.unknown().any(|row| self.is_news(row));
-        let arrived = page.ends(self.rules, frontier, opened, self.now.server)
-            || (nothing_new && page.reaches(frontier, self.now.server));
-        self.raise_frontier(page.newest_time());
+        let arrived =
+            page.ends(self.rules, frontier, opened, rows_now) || (nothing_new && page.reaches(frontier, rows_now));
+        self.raise_frontier(&page);
         if arrived {
             if sweep_due {
-                if page.ends(self.rules, sweep_floor, opened, self.now.server) {
+                if page.ends(self.rules, sweep_floor, opened, rows_now) {
                     self.coverage.marks.anchor = self.coverage.marks.anchor.max(seen_at);
                 } else {
                     self.open(WalkKind::Sweep, sweep_floor, opened, seen_at, &page);

@@ -1,10 +1,11 @@
 //! What helps coverage along while the process lives. Losing it costs requests, never rows.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::page::Page;
-use super::rules::{Now, Rules};
-use crate::domain::{Cursor, Row, Seq, UnixMs, WalkId};
+use super::rules::{Broken, Now, Rules};
+use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 
 /// Helpful, but not needed.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,9 @@ pub struct Memory {
     skip: Option<Skip>,
     /// Where the head poll under way began behind such a block: since when the rows above are not known.
     blind_since: Option<UnixMs>,
+    /// When the head poll under way, and the one before it, saw all that was new in the list.
+    polling: Option<UnixMs>,
+    polled: Option<UnixMs>,
     /// Pages passed over in the head poll under way.
     pages_ahead: u32,
     /// Rows dated ahead in front of the first page.
@@ -20,6 +24,8 @@ pub struct Memory {
     empty_heads: u32,
     /// When the API was first asked, if its answer was empty and coverage has not begun.
     asked_in_vain: Option<UnixMs>,
+    /// How far ahead of the server's clock rows said they were ingested, together.
+    ahead: Duration,
     walks: HashMap<WalkId, WalkMemory>,
 }
 
@@ -50,12 +56,14 @@ impl Memory {
         Self { walks, ..Self::default() }
     }
 
-    pub(super) fn skip_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
+    /// `rows_now` is the server's now by the clock of the rows.
+    pub(super) fn skip_cursor(&mut self, rules: &Rules, now: Now, rows_now: UnixMs) -> Option<Cursor> {
         self.pages_ahead = 0;
         self.blind_since = None;
+        self.polled = self.polling.take().or(self.polled);
         let skip = self.skip.as_ref()?;
         // Something new may be dated ahead as well, so the block itself is looked at now and then.
-        if skip.until <= now.server || now.server.since(skip.set_at) >= rules.sweep_interval {
+        if skip.until <= rows_now || now.server.since(skip.set_at) >= rules.sweep_interval {
             self.skip = None;
             return None;
         }
@@ -66,6 +74,16 @@ impl Memory {
     /// Since when the list may have rows that the head poll under way does not see, if it did not begin at the head.
     pub(super) fn blind_since(&self) -> Option<UnixMs> {
         self.blind_since
+    }
+
+    /// A head poll is answered.
+    pub(super) fn note_poll(&mut self, now: Now) {
+        self.polling = Some(self.blind_since.unwrap_or(now.server));
+    }
+
+    /// When the head poll before the one under way saw all that was new in the list, if there was one in this process.
+    pub(super) fn polled(&self) -> Option<UnixMs> {
+        self.polled
     }
 
     pub(super) fn forget_skip(&mut self) {
@@ -113,6 +131,16 @@ impl Memory {
 
     pub(super) fn take_asked_in_vain(&mut self) -> Option<UnixMs> {
         self.asked_in_vain.take()
+    }
+
+    pub(super) fn note_ahead(&mut self, ahead: Duration) {
+        self.ahead = self.ahead.max(ahead);
+    }
+
+    /// How far the clock of the rows is ahead of the server's: nothing, unless most new rows are dated ahead as well.
+    pub(super) fn ahead(&self, rules: &Rules, lags: &Lags) -> Duration {
+        let dated = UnixMs(0).since(UnixMs(lags.median()));
+        if dated > rules.margin && !rules.breaks(Broken::Clocks) { self.ahead } else { Duration::ZERO }
     }
 
     pub(super) fn walk(&mut self, walk: WalkId) -> &mut WalkMemory {

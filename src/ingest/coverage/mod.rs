@@ -15,6 +15,7 @@
 //!
 //! Invariants (checked after every step by the worlds of the property test): see [`Coverage`].
 
+mod clocks;
 mod first;
 mod forget;
 mod head;
@@ -84,7 +85,8 @@ impl State {
 
     /// Where a head poll reads: the head, or behind a block of known rows dated ahead.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
-        self.memory.skip_cursor(rules, now)
+        let ahead = self.coverage.as_ref().map(|coverage| self.memory.ahead(rules, &coverage.lags));
+        self.memory.skip_cursor(rules, now, now.server.after(ahead.unwrap_or_default()))
     }
 
     /// The open walks, oldest first.
@@ -120,6 +122,7 @@ struct Draft<'a> {
     memory: &'a mut Memory,
     /// As it is on disk.
     before: Option<Marks>,
+    lags_changed: bool,
     ops: Vec<StoreOp>,
 }
 
@@ -131,22 +134,25 @@ impl<'a> Draft<'a> {
         memory: &'a mut Memory,
         before: Option<Marks>,
     ) -> Self {
-        Self { rules, now, coverage, memory, before, ops: Vec::new() }
+        Self { rules, now, coverage, memory, before, lags_changed: false, ops: Vec::new() }
     }
 
-    /// Adds what changed in frontier, watermark, anchor and counters, if anything did.
+    /// Adds what changed in frontier, watermark, anchor, counters and lags, if anything did.
     fn finish(mut self, next: Next) -> Step {
+        if self.lags_changed {
+            self.ops.push(StoreOp::PutLags(self.coverage.lags.clone()));
+        }
         if self.before != Some(self.coverage.marks) {
             self.ops.push(StoreOp::Advance(self.coverage.marks));
         }
         Step { ops: self.ops, next }
     }
 
-    /// `A - L - m`, or the watermark where that is higher: how deep the next sweep must read.
+    /// `A - L - m` by the clock of the rows, or the watermark where that is higher: how deep the next sweep must read.
     fn sweep_floor(&self) -> UnixMs {
         let from =
             if self.rules.breaks(Broken::Anchor) { self.coverage.marks.frontier } else { self.coverage.marks.anchor };
-        from.before(self.rules.lookback).before(self.rules.margin).max(self.coverage.marks.watermark)
+        self.depth_below(from).max(self.coverage.marks.watermark)
     }
 
     /// The rows of a page that are news: unknown, readable, not below the watermark, and not there before a first run
@@ -248,11 +254,12 @@ impl<'a> Draft<'a> {
         self.ops.push(StoreOp::ReleaseHeld { walk, class });
     }
 
-    /// `F` rises to the newest time of the page, but never past the server's now.
-    fn raise_frontier(&mut self, newest: Option<UnixMs>) {
-        let cap = if self.rules.breaks(Broken::FrontierCap) { UnixMs::MAX } else { self.now.server };
-        if let Some(newest) = newest {
-            self.coverage.marks.frontier = self.coverage.marks.frontier.max(newest.min(cap));
+    /// `F` rises to the newest time of the page that is not after the server's now by the clock of the rows. A row that is
+    /// dated ahead does not even raise it up to then: the clock of the other rows may be behind.
+    fn raise_frontier(&mut self, page: &Page) {
+        let cap = if self.rules.breaks(Broken::FrontierCap) { UnixMs::MAX } else { self.rows_now() };
+        if let Some(newest) = page.newest_time(cap) {
+            self.coverage.marks.frontier = self.coverage.marks.frontier.max(newest);
         }
     }
 }

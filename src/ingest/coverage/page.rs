@@ -33,9 +33,16 @@ impl Page {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// The newest time on it, which need not be the first row's.
-    pub fn newest_time(&self) -> Option<UnixMs> {
-        self.rows.iter().map(|(row, _)| row.time).max()
+    /// The newest time on it that is not after `now`; it need not be the first row's.
+    pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
+        self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
+    }
+
+    /// The time in the middle of its rows' times, of two the earlier; [`UnixMs::MAX`] if it has none.
+    pub(super) fn middle_time(&self) -> UnixMs {
+        let mut times: Vec<UnixMs> = self.rows.iter().map(|(row, _)| row.time).collect();
+        times.sort_unstable();
+        times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or(UnixMs::MAX)
     }
 
     /// The times of its rows.
@@ -46,7 +53,12 @@ impl Page {
 
     /// The latest time at which one of its rows was ingested.
     pub fn newest_ingested(&self) -> Option<UnixMs> {
-        self.rows.iter().filter_map(|(row, _)| row.ingested).max()
+        self.ingested().max()
+    }
+
+    /// When its rows were ingested.
+    pub(super) fn ingested(&self) -> impl Iterator<Item = UnixMs> {
+        self.rows.iter().filter_map(|(row, _)| row.ingested)
     }
 
     /// Whether one of its rows is stored.

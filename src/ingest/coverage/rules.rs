@@ -24,6 +24,8 @@ pub struct Rules {
     pub sweep_interval: Duration,
     /// `m`: how far the order of the feed may be off.
     pub margin: Duration,
+    /// By no more than this the clocks of the API are taken to differ.
+    pub clocks_apart: Duration,
     /// Ids are remembered at least this long.
     pub remember_ids: Duration,
     /// So many of the newest ids are never forgotten: several first pages, or those of a quiet account would be
@@ -55,6 +57,7 @@ impl Rules {
             lookback,
             sweep_interval,
             margin: Duration::from_secs(60),
+            clocks_apart: DAY,
             remember_ids: (30 * DAY).max(2 * lookback),
             keep_newest: 200,
             hold_limit: 10_000,
@@ -90,6 +93,8 @@ pub(crate) enum Broken {
     Watermark,
     /// Sweeps go down from the frontier instead of from the last completed sweep.
     Anchor,
+    /// The clock of the rows is taken to agree with that of the server.
+    Clocks,
     /// Any row at or below the floor ends a walk.
     EndTest,
     /// News is handed on at once, and a late row in the unread part of a gap overtakes it.

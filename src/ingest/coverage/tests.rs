@@ -147,3 +147,61 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     let step = state.head_page(&rules(), list.page(0), now(3000));
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "unseen")));
 }
+
+/// Rows of one page, newest first, each with the times of its receipt and of its ingestion.
+fn timed(rows: &[(i64, i64)]) -> Page {
+    let row = |(place, (time, ingested)): (usize, &(i64, i64))| Row {
+        id: format!("{place} of {time}"),
+        readable: true,
+        time: UnixMs(*time),
+        ingested: Some(UnixMs(*ingested)),
+        number: None,
+        raw: "{}".into(),
+    };
+    Page::new(rows.iter().enumerate().map(row).collect(), vec![None; rows.len()], More::End)
+}
+
+/// How far the frontier rises with a page of new rows, where the server says that it is 1000.
+fn frontier_after(rows: &[(i64, i64)]) -> i64 {
+    let rules = Rules { clocks_apart: Duration::from_millis(500), ..rules() };
+    let mut state = State::default();
+    state.head_page(&rules, timed(rows), now(1000));
+    state.coverage.unwrap().marks.frontier.0
+}
+
+#[test]
+fn only_several_rows_show_that_the_server_s_clock_is_behind() {
+    let ahead = [(1203, 1203), (1202, 1202), (1201, 1201), (1200, 1200)];
+    assert_eq!(frontier_after(&ahead), 1201, "the third says that it was then");
+    assert_eq!(frontier_after(&[(1203, 1203), (1202, 1202), (999, 999), (998, 998)]), 999, "two may be wrong");
+    assert_eq!(frontier_after(&[(1203, 1000), (1202, 1000), (1201, 1000)]), 1000, "dated ahead, and not ingested then");
+    assert_eq!(frontier_after(&[(1000, 1203), (999, 1202), (998, 1201)]), 1000, "ingested ahead, and not dated so");
+    let years = [(9003, 9003), (9002, 9002), (9001, 9001), (9000, 9000)];
+    assert_eq!(frontier_after(&years), 1000, "no clock is off by so much");
+}
+
+#[test]
+fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
+    let floor_after = |times: &[i64]| {
+        let mut state = State::default();
+        let rules = Rules { start: Start::Beginning, clocks_apart: Duration::from_millis(500), ..rules() };
+        let mut poll = |page, tick| {
+            state.head_cursor(&rules, now(tick));
+            state.head_page(&rules, page, now(tick));
+            state.walks().next().map(|walk| walk.deepest_floor().0)
+        };
+        poll(timed(&[(700, 700)]), 1000);
+        let rows: Vec<(i64, i64)> = times.iter().map(|time| (*time, *time)).collect();
+        poll(timed(&rows), 1010);
+        // A page of known rows, on which a sweep falls due that has to read further.
+        let rows = timed(&[(2000, 2000), (1999, 1999)]).into_rows().into_iter().map(|(row, _)| row).collect();
+        poll(Page::new(rows, vec![Some(Seq(1)); 2], More::Cursor(Cursor("on".to_owned()))), 2000)
+    };
+    // The anchor is 1000, the lookback 30, the margin 5; what was there before says nothing.
+    assert_eq!(floor_after(&[1009, 1008, 1007, 996]), Some(965), "all may have come since the poll before");
+    assert_eq!(floor_after(&[810, 810, 810, 809]), Some(965 - 200), "a clock that is behind");
+    assert_eq!(floor_after(&[1009, 1009, 1008, 800, 700]), Some(965), "a few that came late");
+    assert_eq!(floor_after(&[1400, 1300, 1008, 1007, 1006]), Some(965), "a few that are dated ahead");
+    assert_eq!(floor_after(&[1210, 1210, 1210, 1210, 1007]), Some(965 + 200), "a clock that is ahead");
+    assert_eq!(floor_after(&[1009, 400, 400, 400]), Some(965), "no clock is off by so much");
+}

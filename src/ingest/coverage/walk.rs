@@ -58,9 +58,10 @@ impl Draft<'_> {
         let class = if at_once { Class::Live } else { Class::Backfill };
         let last = page.last_time();
         let more = page.more().clone();
+        let rows_now = self.rows_now();
         let (over, sweep_over) = {
             let walk = &self.coverage.walks[place];
-            let ends = |floor| page.ends(self.rules, floor, walk.opened_seq, self.now.server);
+            let ends = |floor| page.ends(self.rules, floor, walk.opened_seq, rows_now);
             (ends(walk.floor), ends(walk.deepest_floor()))
         };
         let lowest = self.coverage.walks[place].lowest;

@@ -107,6 +107,18 @@ pub(super) fn worlds() -> Vec<World> {
         World { name: "all, a duration back", start: Begin::Back(60), tie: Tie::LaterStored, ..ALL },
         World { name: "all, server behind", skew: -3, ..ALL },
         World { name: "all, server ahead", skew: 3, ..ALL },
+        World { name: "late, server far ahead", late: 0.2, skew: 100, ..PLAIN },
+        World {
+            name: "late, down, server far ahead",
+            late: 0.2,
+            down: true,
+            skew: 25,
+            start: Begin::Beginning,
+            ..PLAIN
+        },
+        World { name: "all, server far ahead", skew: 25, ..ALL },
+        World { name: "server far behind", late: 0.1, skew: -100, ..PLAIN },
+        World { name: "all, server far behind", skew: -25, ..ALL },
         World { name: "long gaps stream", hold_limit: 8, down: true, late: 0.1, ..PLAIN },
         World { name: "long beginning streams", hold_limit: 20, before: 200, start: Begin::Beginning, ..PLAIN },
         World { name: "stalls", refuse: 0.6, down: true, late: 0.1, ..PLAIN },

@@ -228,10 +228,11 @@ fn nothing_is_lost_doubled_or_disordered_in_the_other_half() {
 }
 
 /// Which seed shows which rule to be needed.
-const NEEDED: [(Broken, &str, u64); 7] = [
+const NEEDED: [(Broken, &str, u64); 8] = [
     (Broken::FrontierCap, "a few ahead", 0),
     (Broken::Watermark, "a duration back", 0),
     (Broken::Anchor, "late", 0),
+    (Broken::Clocks, "late, server far ahead", 0),
     (Broken::EndTest, "ties", 0),
     (Broken::Hold, "ties, lower id first", 0),
     (Broken::EmptyPage, "many empty pages", 0),
@@ -256,8 +257,8 @@ fn find_seeds() {
     if std::env::var_os("JOLTSMS_RELAY_FIND").is_none() {
         return;
     }
-    use Broken::{Anchor, EmptyPage, EndTest, Forgetting, FrontierCap, Hold, Watermark};
-    for broken in [FrontierCap, Watermark, Anchor, EndTest, Hold, EmptyPage, Forgetting] {
+    use Broken::{Anchor, Clocks, EmptyPage, EndTest, Forgetting, FrontierCap, Hold, Watermark};
+    for broken in [FrontierCap, Watermark, Anchor, Clocks, EndTest, Hold, EmptyPage, Forgetting] {
         let mut found = 0;
         'search: for seed in 0..4 {
             for world in &worlds() {

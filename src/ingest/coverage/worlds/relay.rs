@@ -42,6 +42,7 @@ impl Relay {
         };
         let rules = Rules {
             margin: ticks(MARGIN),
+            clocks_apart: ticks(150),
             remember_ids: ticks(200),
             keep_newest: 3,
             hold_limit: world.hold_limit,
@@ -235,7 +236,7 @@ impl Relay {
         assert_eq!(self.spool().mend_holds().unwrap(), 0, "a row is held by a gap that is not open");
         if self.rules.broken.is_none() {
             let marks = coverage.marks;
-            assert!(marks.frontier <= now.server, "the frontier passed the server's now");
+            assert!(marks.frontier <= now.server.max(now.local), "the frontier passed the server's now");
             if let Some(Coverage { marks: before, .. }) = &self.last {
                 assert!(marks.frontier >= before.frontier && marks.watermark >= before.watermark);
                 assert!(marks.anchor >= before.anchor);
