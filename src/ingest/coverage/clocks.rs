@@ -12,7 +12,7 @@
 use super::page::Page;
 use super::rules::{Broken, Now, Rules};
 use super::{Draft, Memory, State};
-use crate::domain::{Lags, UnixMs};
+use crate::domain::{Coverage, Lags, UnixMs};
 
 /// So many rows of one page must say that they were ingested after what the server calls now.
 const CONVINCING: usize = 3;
@@ -57,21 +57,28 @@ impl Draft<'_> {
 
     /// `time` of the server's clock less what a sweep reads: lookback, margin, and what the rows are behind.
     pub(super) fn depth_below(&self, time: UnixMs) -> UnixMs {
-        below(self.rules, self.memory, &self.coverage.lags, time)
+        below(self.rules, self.memory, self.coverage, time)
     }
 }
 
 /// See [`Draft::depth_below`].
-pub(super) fn below(rules: &Rules, memory: &Memory, lags: &Lags, time: UnixMs) -> UnixMs {
-    let ahead = whole_ms(memory.ahead(rules, lags));
-    let behind = lags.median().max(-ahead);
-    let behind = if rules.breaks(Broken::Clocks) { 0 } else { behind };
-    UnixMs(time.0.saturating_sub(behind)).before(rules.lookback).before(rules.margin)
+pub(super) fn below(rules: &Rules, memory: &Memory, coverage: &Coverage, time: UnixMs) -> UnixMs {
+    let Coverage { marks, lags, .. } = coverage;
+    let by_rows = if rules.breaks(Broken::Clocks) {
+        time
+    } else if lags.as_slice().is_empty() {
+        // Nothing new came yet: the rows may be as far behind as the newest of them is old.
+        time.min(marks.frontier)
+    } else {
+        let ahead = whole_ms(memory.ahead(rules, lags));
+        UnixMs(time.0.saturating_sub(lags.median().max(-ahead)))
+    };
+    by_rows.before(rules.lookback).before(rules.margin)
 }
 
 /// Of the rows of a page that are not stored, the newest last: 0 where the time may be right.
 ///
-/// It cannot be where a row was not in the list at `polled`, the poll before, though it is dated earlier by more than the
+/// It cannot be right where a row was not in the list at `polled`, the poll before, though it is dated earlier by more than the
 /// margin; nor where it is dated ahead. By more than clocks can be apart says nothing of a clock.
 fn seen_lags(rules: &Rules, page: &Page, polled: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let lag = |time: UnixMs| {
@@ -79,8 +86,9 @@ fn seen_lags(rules: &Rules, page: &Page, polled: Option<UnixMs>, server: UnixMs)
         if behind || time.since(server) > rules.margin { server.0.saturating_sub(time.0) } else { 0 }
     };
     let apart = whole_ms(rules.clocks_apart);
-    let mut lags: Vec<i64> =
-        page.unknown().map(|row| lag(row.time)).filter(|lag| (-apart..=apart).contains(lag)).collect();
+    // Before there was a poll no time is wrong, nor shown to be right.
+    let tells = |lag: &i64| (-apart..=apart).contains(lag) && (polled.is_some() || *lag != 0);
+    let mut lags: Vec<i64> = page.unknown().map(|row| lag(row.time)).filter(tells).collect();
     lags.reverse();
     lags
 }

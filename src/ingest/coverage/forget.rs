@@ -19,7 +19,7 @@ impl State {
         let settled = if rules.breaks(Broken::Forgetting) {
             UnixMs::MAX
         } else {
-            below(rules, &self.memory, &coverage.lags, coverage.marks.anchor)
+            below(rules, &self.memory, coverage, coverage.marks.anchor)
                 .min(coverage.marks.frontier.before(depth))
                 .min(floors.unwrap_or(UnixMs::MAX))
         };
