@@ -316,6 +316,19 @@ pub(super) struct RunFlags {
     pub(super) accept_account_change: bool,
 }
 
+impl RunFlags {
+    /// The first of them that is given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let all = [
+            ("--forward-to", self.forward_to.is_some()),
+            ("--format", self.format.is_some()),
+            ("--start", self.start.is_some()),
+            ("--accept-account-change", self.accept_account_change),
+        ];
+        all.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+}
+
 impl Flags {
     pub(super) fn overrides(&self) -> Overrides {
         let run = &self.run;

@@ -20,7 +20,8 @@ mod words;
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 
 pub use exit::Exit;
 use flags::{Command, Flags, StateCommand};
@@ -28,7 +29,7 @@ use flags::{Command, Flags, StateCommand};
 /// Parses the command line, runs the command, and says how it ended. Everything for people goes to stderr.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     guard::set_up();
-    let flags = match Flags::try_parse_from(arguments) {
+    let flags = match Flags::try_parse_from(arguments).and_then(check_flags) {
         Ok(flags) => flags,
         Err(error) => {
             // Help and version are answers, not errors; clap knows where each belongs.
@@ -49,5 +50,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Replay(how)) => replay::replay(&flags, how),
         Some(Command::Trace { id, json }) => trace::trace(&flags, id, *json),
         Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),
+    }
+}
+
+/// What a command would not heed is not taken in silence.
+fn check_flags(flags: Flags) -> Result<Flags, clap::Error> {
+    let relays = matches!(flags.command, None | Some(Command::Run | Command::Once | Command::Check { .. }));
+    match flags.run.given() {
+        Some(flag) if !relays => {
+            let words = format!("the argument '{flag}' is for run, once and check only");
+            Err(Flags::command().error(ErrorKind::ArgumentConflict, words))
+        }
+        _ => Ok(flags),
     }
 }

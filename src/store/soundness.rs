@@ -26,6 +26,11 @@ const FULL_CHECK_BYTES: u64 = 4 << 20;
 pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
     let mut header = [0_u8; 16];
     let io = |doing| move |source| Error::Io { doing, path: file.to_owned(), source };
+    let kind = fs::metadata(file).map_err(io("look at"))?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        // To open a pipe is to wait for its other end.
+        return Err(damaged(file, "it is not a regular file"));
+    }
     let mut opened = OpenOptions::new().read(true).write(to_write).open(file).map_err(io("open"))?;
     match opened.read_exact(&mut header) {
         Ok(()) if &header == b"SQLite format 3\0" => Ok(()),

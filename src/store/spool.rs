@@ -284,6 +284,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/null", dir.path().join("state.db")).unwrap();
+        let refused = Spool::open(dir.path()).unwrap_err();
+        assert!(refused.to_string().contains("it is not a regular file"), "{refused}");
+    }
+
+    #[test]
     fn a_half_made_file_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("state.db.new"), b"half").unwrap();

@@ -280,9 +280,15 @@ fn mistakes_are_told_before_anything_is_done() {
     let scene = Scene::new();
     let bare = || Setup::bare(scene.dir());
     let file = scene.file("[poll]\nintervall = \"1s\"\n[api]\ntimeout = 5\n");
-    let cases: [(&str, Setup, i32, &[&str]); 7] = [
+    let cases: [(&str, Setup, i32, &[&str]); 8] = [
         ("an unknown command", bare().args(&["rum"]), 2, &["unrecognized subcommand 'rum'", "Usage:"]),
         ("an unknown flag", bare().args(&["--fast"]), 2, &["unexpected argument '--fast'"]),
+        (
+            "a flag of run",
+            bare().args(&["status", "--format", "slack"]),
+            2,
+            &["'--format' is for run, once and check only"],
+        ),
         ("a flag without its value", bare().args(&["run", "--start"]), 2, &["a value is required for '--start"]),
         ("no key", bare(), 78, &["JOLTSMS_API_KEY"]),
         ("an unknown variable", scene.setup().set("POLL__INTERVALL", "1s"), 78, &["did you mean", "POLL__INTERVAL"]),

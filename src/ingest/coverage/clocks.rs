@@ -7,7 +7,7 @@
 //!   lost. So sweeps read deeper by as much as new rows usually are behind when they are met.
 //! - Where the rows are *ahead*, every one of them seems to be dated in the future, and the frontier would never pass
 //!   them. So the server's now is taken to be later, if enough rows say that they were ingested later. One row alone that
-//!   says so is believed nothing.
+//!   says so proves nothing.
 
 use super::page::Page;
 use super::rules::{Broken, Now, Rules};
@@ -78,8 +78,8 @@ pub(super) fn below(rules: &Rules, memory: &Memory, coverage: &Coverage, time: U
 
 /// Of the rows of a page that are not stored, the newest last: 0 where the time may be right.
 ///
-/// It cannot be right where a row was not in the list at `polled`, the poll before, though it is dated earlier by more than the
-/// margin; nor where it is dated ahead. By more than clocks can be apart says nothing of a clock.
+/// It cannot be right where a row was not in the list at `polled`, the poll before, though it is dated earlier by more than
+/// the margin; nor where it is dated ahead. A time that is off by more than clocks can be apart says nothing of them.
 fn seen_lags(rules: &Rules, page: &Page, polled: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let lag = |time: UnixMs| {
         let behind = polled.is_some_and(|polled| polled.since(time) > rules.margin);

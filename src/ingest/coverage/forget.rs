@@ -6,8 +6,8 @@ use super::{Draft, Next, State, Step};
 use crate::domain::{UnixMs, Walk};
 
 impl State {
-    /// `W = max(W, min(now - memory of ids, A - L - m, F - L - m, every open floor))`, `A` by the clock of the rows. The caller commits the step, then
-    /// lets the store forget ids below the new watermark.
+    /// `W = max(W, min(now - memory of ids, A - L - m, F - L - m, every open floor))`, `A` by the clock of the rows. The
+    /// caller commits the step, then lets the store forget ids below the new watermark.
     pub fn raise_watermark(&mut self, rules: &Rules, now: Now) -> Step {
         let Some(coverage) = self.coverage.as_mut() else {
             return Step { ops: Vec::new(), next: Next::Idle };
