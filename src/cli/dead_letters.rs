@@ -52,14 +52,15 @@ fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     let now = Clock::system().wall();
     each(&look.spool, which, |letters, out| {
         let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, now)).collect();
-        out.write_all(table(&["ID", "SINK", "REASON", "DIED", "ATTEMPTS", "LAST ANSWER"], &rows).as_bytes())
+        out.write_all(table(&["ID", "SINK", "REASON", "RECEIVED", "DIED", "ATTEMPTS", "LAST ANSWER"], &rows).as_bytes())
     })
 }
 
 fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {
-    let died = letter.died.map_or_else(String::new, |died| format!("{} ago", span(now.since(died))));
+    let ago = |at: UnixMs| format!("{} ago", span(now.since(at)));
     let (id, answer) = (harmless(&letter.id), harmless(&letter.answer));
-    vec![id, letter.sink.clone(), letter.reason.clone(), died, letter.attempts.to_string(), answer]
+    let (received, died) = (ago(letter.received), letter.died.map_or_else(String::new, ago));
+    vec![id, letter.sink.clone(), letter.reason.clone(), received, died, letter.attempts.to_string(), answer]
 }
 
 /// Hands the selected dead letters on in portions.

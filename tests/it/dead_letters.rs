@@ -44,11 +44,11 @@ fn they_are_listed_and_shown() {
     let (code, table, log) = command(&scene, &["list"]);
     assert_eq!((code, log.as_str()), (0, ""));
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["ID", "SINK", "REASON", "DIED", "ATTEMPTS", "LAST", "ANSWER"]);
+    assert_eq!(lines[0], ["ID", "SINK", "REASON", "RECEIVED", "DIED", "ATTEMPTS", "LAST", "ANSWER"]);
     assert_eq!(lines.len(), 7);
     let ids = scene.ids();
     assert_eq!(
-        (lines[1][1], lines[1][2], &lines[1][6..]),
+        (lines[1][1], lines[1][2], &lines[1][9..]),
         ("crm", "gave_up", ["1", "422", "Unprocessable", "Entity"].as_slice()),
         "{table}"
     );
