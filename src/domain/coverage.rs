@@ -44,41 +44,72 @@ pub struct Marks {
     pub next_walk: WalkId,
 }
 
-/// How far the times of new rows were behind the server's clock when they were met at the head of the feed, in
-/// milliseconds, the last one last; 0 where they may well have been right. Less than 0: ahead of it.
+/// How the clock behind the times of the rows stands to that of the server, in milliseconds.
 ///
 /// `Date` and the times of rows come from different clocks of the API, and one of them may be off, by as much as a time
-/// zone. The one in the middle tells by how much, whatever single rows say that came late or are dated wrongly.
+/// zone. What most rows say tells by how much, whatever single ones say that came late or are dated wrongly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lags(Vec<i64>);
+pub struct Lags {
+    /// How far new rows were behind the server's clock when they were met at the head of the feed, the last one last; 0
+    /// where they were dated right then. Less than 0: ahead of it.
+    seen: Vec<i64>,
+    /// How far the rows' clock is taken to have been behind `A` then.
+    anchor: i64,
+}
 
 impl Lags {
-    /// So many are remembered.
+    /// So many rows are remembered.
     const MOST: usize = 31;
+    /// So many of the last ones tell by themselves that a clock has changed.
+    const FEW: usize = 5;
 
-    /// The last of these, up to as many as are remembered.
-    pub fn new(mut lags: Vec<i64>) -> Self {
-        lags.drain(..lags.len().saturating_sub(Self::MOST));
-        Self(lags)
+    /// What was seen, the last one last, and how far the rows were behind the anchor.
+    pub fn new(seen: Vec<i64>, anchor: i64) -> Self {
+        let mut lags = Self { seen: Vec::new(), anchor };
+        lags.extend(seen);
+        lags
     }
 
-    /// All of them, the last one last.
-    pub fn as_slice(&self) -> &[i64] {
-        &self.0
+    /// What was seen, the last one last.
+    pub fn seen(&self) -> &[i64] {
+        &self.seen
+    }
+
+    /// How far the rows' clock was behind the anchor.
+    pub fn anchor(&self) -> i64 {
+        self.anchor
+    }
+
+    /// Notes the same.
+    pub fn set_anchor(&mut self, behind: i64) {
+        self.anchor = behind;
     }
 
     /// Adds what was seen on one page, the newest last.
-    pub fn extend(&mut self, lags: impl IntoIterator<Item = i64>) {
-        self.0.extend(lags);
-        *self = Self::new(std::mem::take(&mut self.0));
+    pub fn extend(&mut self, seen: impl IntoIterator<Item = i64>) {
+        self.seen.extend(seen);
+        let spare = self.seen.len().saturating_sub(Self::MOST);
+        self.seen.drain(..spare);
     }
 
-    /// The one in the middle; of two the larger. 0 if there is none.
-    pub fn median(&self) -> i64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+    /// How far the rows' clock is behind: what the row in the middle says, of all or of the last few, whichever is more.
+    /// `None`: nothing new came yet.
+    pub fn behind(&self) -> Option<i64> {
+        let last = self.seen.len().saturating_sub(Self::FEW);
+        Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))
     }
+
+    /// How far the rows' clock is ahead, by the row in the middle; 0 if it is not.
+    pub fn ahead(&self) -> i64 {
+        middle(&self.seen).unwrap_or(0).min(0).saturating_neg()
+    }
+}
+
+/// Of two the larger.
+fn middle(lags: &[i64]) -> Option<i64> {
+    let mut sorted = lags.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied()
 }
 
 impl Marks {

@@ -52,7 +52,7 @@ impl Spool {
             .prepare_cached("SELECT value FROM meta WHERE key = 'lags'")?
             .query_row([], |row| from_json(row.get_ref(0)?.as_str()?))
             .optional()?;
-        Ok(Some(Coverage { marks, walks, lags: Lags::new(lags.unwrap_or_default()) }))
+        Ok(Some(Coverage { marks, walks, lags: lags.map(read_lags).unwrap_or_default() }))
     }
 
     /// For each id, the number under which its row is stored, if it is.
@@ -179,7 +179,7 @@ fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -
             .map(drop),
         StoreOp::PutLags(lags) => transaction
             .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('lags', ?1)")?
-            .execute([to_json(lags.as_slice())?])
+            .execute([to_json(&[&[lags.anchor()], lags.seen()].concat())?])
             .map(drop),
         StoreOp::Count(anomaly) => transaction
             .prepare_cached(
@@ -299,6 +299,12 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     };
     sum::verify(row.get("sum")?, Sum::of_walk(&walk), || format!("walk {}", walk.id.0))?;
     Ok(walk)
+}
+
+/// First how far the rows were behind the anchor, then what was seen.
+fn read_lags(mut lags: Vec<i64>) -> Lags {
+    let seen = lags.split_off(1.min(lags.len()));
+    Lags::new(seen, lags.first().copied().unwrap_or(0))
 }
 
 /// A list as a column holds it.

@@ -9,9 +9,11 @@
 //!   them. So the server's now is taken to be later, if enough rows say that they were ingested later. One row alone that
 //!   says so proves nothing.
 
+use std::time::Duration;
+
 use super::page::Page;
 use super::rules::{Broken, Now, Rules};
-use super::{Draft, Memory, State};
+use super::{Draft, State};
 use crate::domain::{Coverage, Lags, UnixMs};
 
 /// So many rows of one page must say that they were ingested after what the server calls now.
@@ -20,23 +22,10 @@ const CONVINCING: usize = 3;
 impl State {
     /// Looks at the times of a head page; returns the server's now by the clock of the rows.
     pub(super) fn compare_clocks(&mut self, rules: &Rules, page: &Page, now: Now) -> UnixMs {
-        self.memory.note_ingested(rules, page, now.server);
-        let first = Lags::new(seen_lags(rules, page, None, now.server));
+        self.memory.set_ahead(ingested_ahead(rules, page, now.server));
+        let first = Lags::new(seen_lags(rules, page, UnixMs::MIN, None, now.server), 0);
         let lags = self.coverage.as_ref().map_or(&first, |coverage| &coverage.lags);
         now.server.after(self.memory.ahead(rules, lags))
-    }
-}
-
-impl Memory {
-    /// A time that enough rows of a page have seen has come, however far that is ahead of the server's now.
-    fn note_ingested(&mut self, rules: &Rules, page: &Page, server: UnixMs) {
-        let mut ingested: Vec<UnixMs> = page.ingested().collect();
-        ingested.sort_unstable_by(|left, right| right.cmp(left));
-        let Some(come) = ingested.get(CONVINCING - 1) else { return };
-        let ahead = come.since(server);
-        if rules.margin < ahead && ahead <= rules.clocks_apart {
-            self.note_ahead(ahead);
-        }
     }
 }
 
@@ -46,53 +35,91 @@ impl Draft<'_> {
         self.now.server.after(self.memory.ahead(self.rules, &self.coverage.lags))
     }
 
+    /// Whether the rows' clock may be behind the server's. Then the server's now is no time up to which rows were met.
+    pub(super) fn may_be_behind(&self) -> bool {
+        self.coverage.lags.behind().is_none_or(|behind| behind > whole_ms(self.rules.margin))
+    }
+
     /// Notes how far the new rows of a head page are behind the server's clock. The first page of all has none that are
     /// known to be new.
     pub(super) fn note_lags(&mut self, page: &Page) {
+        let watermark = self.coverage.marks.watermark;
         let polled = self.before.map(|marks| self.memory.polled().unwrap_or(marks.anchor));
-        let before = self.coverage.lags.clone();
-        self.coverage.lags.extend(seen_lags(self.rules, page, polled, self.now.server));
-        self.lags_changed |= self.coverage.lags != before;
+        self.change_lags(|draft| {
+            let seen = seen_lags(draft.rules, page, watermark, polled, draft.now.server);
+            draft.coverage.lags.extend(seen);
+        });
     }
 
-    /// `time` of the server's clock less what a sweep reads: lookback, margin, and what the rows are behind.
-    pub(super) fn depth_below(&self, time: UnixMs) -> UnixMs {
-        below(self.rules, self.memory, self.coverage, time)
+    /// A sweep is complete that vouches for what was in the list at `opened_at`, by the server's clock: the anchor rises.
+    ///
+    /// Where it cannot, since that clock was set back, the sweep still says by how much less the rows are behind it. One
+    /// that was opened before the clock was set back says nothing: when that was is not known any more.
+    pub(super) fn complete_sweep(&mut self, opened_at: UnixMs) {
+        if opened_at > self.now.server {
+            return;
+        }
+        let Coverage { marks, lags, .. } = &mut *self.coverage;
+        let behind = lags.behind().unwrap_or_else(|| whole_ms(opened_at.since(marks.frontier)));
+        let by_rows = opened_at.0.saturating_sub(behind);
+        let anchor = marks.anchor.max(opened_at);
+        let behind = if anchor == opened_at { behind } else { lags.anchor().min(anchor.0.saturating_sub(by_rows)) };
+        marks.anchor = anchor;
+        self.change_lags(|draft| draft.coverage.lags.set_anchor(behind));
+    }
+
+    fn change_lags(&mut self, change: impl FnOnce(&mut Self)) {
+        let before = self.coverage.lags.clone();
+        change(self);
+        self.lags_changed |= self.coverage.lags != before;
     }
 }
 
-/// See [`Draft::depth_below`].
-pub(super) fn below(rules: &Rules, memory: &Memory, coverage: &Coverage, time: UnixMs) -> UnixMs {
+/// `A - L - m` by the clock of the rows: how deep the next sweep must read. By how much they are behind is what was taken
+/// when the anchor was set, or what is seen now, whichever is more.
+pub(super) fn below_anchor(rules: &Rules, coverage: &Coverage) -> UnixMs {
     let Coverage { marks, lags, .. } = coverage;
-    let by_rows = if rules.breaks(Broken::Clocks) {
-        time
-    } else if lags.as_slice().is_empty() {
+    let behind = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
+    let by_rows = match lags.behind() {
+        _ if rules.breaks(Broken::Clocks) => marks.anchor,
+        Some(seen) => behind(seen.max(lags.anchor())),
         // Nothing new came yet: the rows may be as far behind as the newest of them is old.
-        time.min(marks.frontier)
-    } else {
-        let ahead = whole_ms(memory.ahead(rules, lags));
-        UnixMs(time.0.saturating_sub(lags.median().max(-ahead)))
+        None => behind(lags.anchor()).min(marks.frontier),
     };
     by_rows.before(rules.lookback).before(rules.margin)
 }
 
-/// Of the rows of a page that are not stored, the newest last: 0 where the time may be right.
+/// A time that enough rows of a page have seen has come, however far that is ahead of the server's now.
+fn ingested_ahead(rules: &Rules, page: &Page, server: UnixMs) -> Duration {
+    let mut ingested: Vec<UnixMs> = page.ingested().collect();
+    ingested.sort_unstable_by(|left, right| right.cmp(left));
+    let ahead = ingested.get(CONVINCING - 1).map_or(Duration::ZERO, |come| come.since(server));
+    if rules.margin < ahead && ahead <= rules.clocks_apart { ahead } else { Duration::ZERO }
+}
+
+/// What the news of a page says of the clocks, the newest last.
 ///
-/// It cannot be right where a row was not in the list at `polled`, the poll before, though it is dated earlier by more than
-/// the margin; nor where it is dated ahead. A time that is off by more than clocks can be apart says nothing of them.
-fn seen_lags(rules: &Rules, page: &Page, polled: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
+/// A row that was not in the list at `polled`, the poll before, though it is dated earlier by more than the margin, is
+/// behind; one that is dated ahead is ahead; one that is dated now, within the margin, is neither. All others say nothing,
+/// nor does a time that is off by more than clocks can be apart.
+fn seen_lags(rules: &Rules, page: &Page, watermark: UnixMs, polled: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
+    let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));
     let lag = |time: UnixMs| {
+        let lag = server.0.saturating_sub(time.0);
         let behind = polled.is_some_and(|polled| polled.since(time) > rules.margin);
-        if behind || time.since(server) > rules.margin { server.0.saturating_sub(time.0) } else { 0 }
+        match lag {
+            _ if lag < -apart || apart < lag => None,
+            _ if behind || lag < -margin => Some(lag),
+            _ if lag <= margin => Some(0),
+            _ => None,
+        }
     };
-    let apart = whole_ms(rules.clocks_apart);
-    // Before there was a poll no time is wrong, nor shown to be right.
-    let tells = |lag: &i64| (-apart..=apart).contains(lag) && (polled.is_some() || *lag != 0);
-    let mut lags: Vec<i64> = page.unknown().map(|row| lag(row.time)).filter(tells).collect();
+    let times = page.unknown().map(|row| row.time).filter(|time| *time >= watermark);
+    let mut lags: Vec<i64> = times.filter_map(lag).collect();
     lags.reverse();
     lags
 }
 
-fn whole_ms(span: std::time::Duration) -> i64 {
+fn whole_ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

@@ -29,7 +29,10 @@ fn begin(rules: &Rules, page: &Page, now: Now, rows_now: UnixMs, asked: UnixMs) 
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
         // With nothing to go by, the order of the feed may be off by the margin too.
-        Start::Now if page.is_empty() => frontier.before(rules.lookback).before(rules.margin),
+        // Nor is there one to tell by which clock rows are dated.
+        Start::Now if page.is_empty() => {
+            frontier.before(rules.lookback).before(rules.margin).before(rules.clocks_apart)
+        }
         // Of a few rows that are dated wrongly the newest may be one.
         Start::Now => frontier.min(asked).min(page.middle_time()).before(rules.lookback),
         Start::Beginning => UnixMs::MIN,

@@ -1,6 +1,6 @@
 //! Raising the watermark: what lies below it is settled for good, and its ids may be forgotten.
 
-use super::clocks::below;
+use super::clocks::below_anchor;
 use super::rules::{Broken, Now, Rules};
 use super::{Draft, Next, State, Step};
 use crate::domain::{UnixMs, Walk};
@@ -19,9 +19,7 @@ impl State {
         let settled = if rules.breaks(Broken::Forgetting) {
             UnixMs::MAX
         } else {
-            below(rules, &self.memory, coverage, coverage.marks.anchor)
-                .min(coverage.marks.frontier.before(depth))
-                .min(floors.unwrap_or(UnixMs::MAX))
+            below_anchor(rules, coverage).min(coverage.marks.frontier.before(depth)).min(floors.unwrap_or(UnixMs::MAX))
         };
         coverage.marks.watermark = coverage.marks.watermark.max(remembered.min(settled));
         Draft::new(rules, now, coverage, &mut self.memory, before).finish(Next::Idle)

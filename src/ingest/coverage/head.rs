@@ -62,7 +62,7 @@ impl Draft<'_> {
         if arrived {
             if sweep_due {
                 if page.ends(self.rules, sweep_floor, opened, rows_now) {
-                    self.coverage.marks.anchor = self.coverage.marks.anchor.max(seen_at);
+                    self.complete_sweep(seen_at);
                 } else {
                     self.open(WalkKind::Sweep, sweep_floor, opened, seen_at, &page);
                 }
@@ -91,6 +91,8 @@ impl Draft<'_> {
             WalkKind::Gap { sweep_floor, .. } => sweep_floor.is_some(),
             WalkKind::Sweep | WalkKind::Seed => true,
         });
-        !open && self.now.server.since(self.coverage.marks.anchor) >= self.rules.sweep_interval
+        let (now, anchor) = (self.now.server, self.coverage.marks.anchor);
+        // A clock that was set back does not come to it for a long time.
+        !open && (now.since(anchor) >= self.rules.sweep_interval || anchor.since(now) > self.rules.margin)
     }
 }

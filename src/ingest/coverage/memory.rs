@@ -24,7 +24,7 @@ pub struct Memory {
     empty_heads: u32,
     /// When the API was first asked, if its answer was empty and coverage has not begun.
     asked_in_vain: Option<UnixMs>,
-    /// How far ahead of the server's clock rows said they were ingested, together.
+    /// How far ahead of the server's clock the rows of the last head page say they were ingested, several together.
     ahead: Duration,
     walks: HashMap<WalkId, WalkMemory>,
 }
@@ -133,13 +133,13 @@ impl Memory {
         self.asked_in_vain.take()
     }
 
-    pub(super) fn note_ahead(&mut self, ahead: Duration) {
-        self.ahead = self.ahead.max(ahead);
+    pub(super) fn set_ahead(&mut self, ahead: Duration) {
+        self.ahead = ahead;
     }
 
     /// How far the clock of the rows is ahead of the server's: nothing, unless most new rows are dated ahead as well.
     pub(super) fn ahead(&self, rules: &Rules, lags: &Lags) -> Duration {
-        let dated = UnixMs(0).since(UnixMs(lags.median()));
+        let dated = UnixMs(lags.ahead()).since(UnixMs(0));
         if dated > rules.margin && !rules.breaks(Broken::Clocks) { self.ahead } else { Duration::ZERO }
     }
 

@@ -37,6 +37,7 @@ pub use page::Page;
 pub use rules::{Now, Rules};
 pub use trouble::Setback;
 
+use clocks::below_anchor;
 use rules::Broken;
 
 use crate::domain::{
@@ -150,9 +151,12 @@ impl<'a> Draft<'a> {
 
     /// `A - L - m` by the clock of the rows, or the watermark where that is higher: how deep the next sweep must read.
     fn sweep_floor(&self) -> UnixMs {
-        let from =
-            if self.rules.breaks(Broken::Anchor) { self.coverage.marks.frontier } else { self.coverage.marks.anchor };
-        self.depth_below(from).max(self.coverage.marks.watermark)
+        let floor = if self.rules.breaks(Broken::Anchor) {
+            self.coverage.marks.frontier.before(self.rules.lookback).before(self.rules.margin)
+        } else {
+            below_anchor(self.rules, self.coverage)
+        };
+        floor.max(self.coverage.marks.watermark)
     }
 
     /// The rows of a page that are news: unknown, readable, not below the watermark, and not there before a first run
@@ -254,12 +258,13 @@ impl<'a> Draft<'a> {
         self.ops.push(StoreOp::ReleaseHeld { walk, class });
     }
 
-    /// `F` rises to the newest time of the page that is not after the server's now by the clock of the rows. A row that is
-    /// dated ahead does not even raise it up to then: the clock of the other rows may be behind.
+    /// `F` rises to the newest time of the page, but never past the server's now by the clock of the rows. While that may be
+    /// behind, a row that is dated ahead does not even raise it up to then.
     fn raise_frontier(&mut self, page: &Page) {
         let cap = if self.rules.breaks(Broken::FrontierCap) { UnixMs::MAX } else { self.rows_now() };
-        if let Some(newest) = page.newest_time(cap) {
-            self.coverage.marks.frontier = self.coverage.marks.frontier.max(newest);
+        let reached = if self.may_be_behind() { page.newest_time(cap) } else { page.newest_time(UnixMs::MAX) };
+        if let Some(newest) = reached {
+            self.coverage.marks.frontier = self.coverage.marks.frontier.max(newest.min(cap));
         }
     }
 }

@@ -114,7 +114,7 @@ impl Draft<'_> {
         self.ops.push(StoreOp::RemoveWalk(walk.id));
         self.memory.drop_walk(walk.id);
         if vouched {
-            self.coverage.marks.anchor = self.coverage.marks.anchor.max(walk.opened_at);
+            self.complete_sweep(walk.opened_at);
         }
     }
 

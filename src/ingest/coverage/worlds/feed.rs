@@ -71,12 +71,20 @@ pub(super) struct World {
     /// Only one tick in so many has background requests.
     pub(super) starve: u64,
     pub(super) forget: bool,
+    /// How far the server's clock is ahead of that of the rows.
     pub(super) skew: i64,
+    /// From this tick on it is another.
+    pub(super) jump: Option<(i64, i64)>,
     pub(super) start: super::Begin,
     pub(super) hold_limit: u64,
 }
 
 impl World {
+    /// How far the server's clock is ahead at a tick.
+    pub(super) fn skew_at(&self, tick: i64) -> i64 {
+        self.jump.filter(|(from, _)| *from <= tick).map_or(self.skew, |(_, skew)| skew)
+    }
+
     /// Whether rows show up in the order of their times, so that none has to be found by a sweep, and no gap is so long
     /// that it streams.
     pub(super) fn is_punctual(&self) -> bool {

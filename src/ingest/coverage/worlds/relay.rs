@@ -13,7 +13,6 @@ use crate::store::{Chunk, Cutoffs, Place, Settlement, SinkId, SinkSetup, Spool};
 
 pub(super) struct Relay {
     rules: Rules,
-    skew: i64,
     dir: tempfile::TempDir,
     spool: Option<Spool>,
     sink: SinkId,
@@ -56,7 +55,6 @@ impl Relay {
         let sink = spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0)).unwrap()[0].id;
         Self {
             rules,
-            skew: world.skew,
             dir,
             spool: Some(spool),
             sink,
@@ -108,7 +106,7 @@ impl Relay {
     }
 
     fn now(&self, feed: &Feed) -> Now {
-        Now { server: UnixMs(feed.now + self.skew), local: UnixMs(feed.now) }
+        Now { server: UnixMs(feed.now + feed.world.skew_at(feed.now)), local: UnixMs(feed.now) }
     }
 
     /// One head poll with the pages that follow at once. `crashes`: the process dies with an answer in its hands.
