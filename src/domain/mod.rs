@@ -18,5 +18,5 @@ pub use row::{More, Row, Seq};
 pub use shown::{Shown, acts};
 pub use sink_name::{InvalidSinkName, SinkName};
 pub use start::Start;
-pub use unix_ms::UnixMs;
+pub use unix_ms::{UnixMs, whole_ms};
 pub use unread::{Unread, pages, time_for};

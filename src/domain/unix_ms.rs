@@ -26,13 +26,13 @@ impl UnixMs {
     /// The instant `span` later.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(millis(span)))
+        Self(self.0.saturating_add(whole_ms(span)))
     }
 
     /// The instant `span` earlier; [`UnixMs::MIN`] stays where it is.
     #[must_use]
     pub fn before(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(millis(span)))
+        Self(self.0.saturating_sub(whole_ms(span)))
     }
 
     /// How much later `self` is than `earlier`; zero if it is not later.
@@ -41,7 +41,8 @@ impl UnixMs {
     }
 }
 
-fn millis(span: Duration) -> i64 {
+/// Whole milliseconds, as [`UnixMs`] counts them; saturates.
+pub fn whole_ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 

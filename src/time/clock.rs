@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::domain::UnixMs;
+use crate::domain::{UnixMs, whole_ms};
 
 /// Tells the time. Cheap to clone; clones agree.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ fn monotonic() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "this file is the one that reads clocks")]
 fn system_wall() -> UnixMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    UnixMs(whole_ms(since))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::page::Page;
 use super::rules::{Broken, Now, Rules};
 use super::{Draft, State};
-use crate::domain::{Coverage, Lags, UnixMs};
+use crate::domain::{Coverage, Lags, UnixMs, whole_ms};
 
 /// So many rows of one page must say that they were ingested after what the server calls now.
 const CONVINCING: usize = 3;
@@ -23,9 +23,17 @@ impl State {
     /// Looks at the times of a head page; returns the server's now by the clock of the rows.
     pub(super) fn compare_clocks(&mut self, rules: &Rules, page: &Page, now: Now) -> UnixMs {
         self.memory.set_ahead(ingested_ahead(rules, page, now.server));
-        let first = Lags::new(seen_lags(rules, page, UnixMs::MIN, None, now.server), 0);
-        let lags = self.coverage.as_ref().map_or(&first, |coverage| &coverage.lags);
-        now.server.after(self.memory.ahead(rules, lags))
+        if self.coverage.is_some() {
+            return self.rows_now(rules, now);
+        }
+        let lags = Lags::new(seen_lags(rules, page, UnixMs::MIN, None, now.server), 0);
+        now.server.after(self.memory.ahead(rules, &lags))
+    }
+
+    /// The server's now by the clock of the rows, as far as that is known.
+    pub(super) fn rows_now(&self, rules: &Rules, now: Now) -> UnixMs {
+        let lags = self.coverage.as_ref().map(|coverage| &coverage.lags);
+        now.server.after(lags.map_or(Duration::ZERO, |lags| self.memory.ahead(rules, lags)))
     }
 }
 
@@ -45,10 +53,7 @@ impl Draft<'_> {
     pub(super) fn note_lags(&mut self, page: &Page) {
         let watermark = self.coverage.marks.watermark;
         let polled = self.before.map(|marks| self.memory.polled().unwrap_or(marks.anchor));
-        self.change_lags(|draft| {
-            let seen = seen_lags(draft.rules, page, watermark, polled, draft.now.server);
-            draft.coverage.lags.extend(seen);
-        });
+        self.coverage.lags.extend(seen_lags(self.rules, page, watermark, polled, self.now.server));
     }
 
     /// A sweep is complete that vouches for what was in the list at `opened_at`, by the server's clock: the anchor rises.
@@ -65,13 +70,7 @@ impl Draft<'_> {
         let anchor = marks.anchor.max(opened_at);
         let behind = if anchor == opened_at { behind } else { lags.anchor().min(anchor.0.saturating_sub(by_rows)) };
         marks.anchor = anchor;
-        self.change_lags(|draft| draft.coverage.lags.set_anchor(behind));
-    }
-
-    fn change_lags(&mut self, change: impl FnOnce(&mut Self)) {
-        let before = self.coverage.lags.clone();
-        change(self);
-        self.lags_changed |= self.coverage.lags != before;
+        lags.set_anchor(behind);
     }
 }
 
@@ -81,6 +80,7 @@ pub(super) fn below_anchor(rules: &Rules, coverage: &Coverage) -> UnixMs {
     let Coverage { marks, lags, .. } = coverage;
     let behind = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
     let by_rows = match lags.behind() {
+        _ if rules.breaks(Broken::Anchor) => marks.frontier,
         _ if rules.breaks(Broken::Clocks) => marks.anchor,
         Some(seen) => behind(seen.max(lags.anchor())),
         // Nothing new came yet: the rows may be as far behind as the newest of them is old.
@@ -118,8 +118,4 @@ fn seen_lags(rules: &Rules, page: &Page, watermark: UnixMs, polled: Option<UnixM
     let mut lags: Vec<i64> = times.filter_map(lag).collect();
     lags.reverse();
     lags
-}
-
-fn whole_ms(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

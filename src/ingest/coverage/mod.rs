@@ -41,8 +41,8 @@ use clocks::below_anchor;
 use rules::Broken;
 
 use crate::domain::{
-    Anomaly, Class, Coverage, Cursor, Insert, Marks, More, Progress, Row, Seq, Standing, StoreOp, UnixMs, Walk, WalkId,
-    WalkKind,
+    Anomaly, Class, Coverage, Cursor, Insert, Lags, Marks, More, Progress, Row, Seq, Standing, StoreOp, UnixMs, Walk,
+    WalkId, WalkKind,
 };
 
 /// Coverage as it stands on disk, and what helps for as long as the process lives.
@@ -86,8 +86,8 @@ impl State {
 
     /// Where a head poll reads: the head, or behind a block of known rows dated ahead.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
-        let ahead = self.coverage.as_ref().map(|coverage| self.memory.ahead(rules, &coverage.lags));
-        self.memory.skip_cursor(rules, now, now.server.after(ahead.unwrap_or_default()))
+        let rows_now = self.rows_now(rules, now);
+        self.memory.skip_cursor(rules, now, rows_now)
     }
 
     /// The open walks, oldest first.
@@ -123,7 +123,7 @@ struct Draft<'a> {
     memory: &'a mut Memory,
     /// As it is on disk.
     before: Option<Marks>,
-    lags_changed: bool,
+    lags_before: Lags,
     ops: Vec<StoreOp>,
 }
 
@@ -135,12 +135,13 @@ impl<'a> Draft<'a> {
         memory: &'a mut Memory,
         before: Option<Marks>,
     ) -> Self {
-        Self { rules, now, coverage, memory, before, lags_changed: false, ops: Vec::new() }
+        let lags_before = coverage.lags.clone();
+        Self { rules, now, coverage, memory, before, lags_before, ops: Vec::new() }
     }
 
     /// Adds what changed in frontier, watermark, anchor, counters and lags, if anything did.
     fn finish(mut self, next: Next) -> Step {
-        if self.lags_changed {
+        if self.coverage.lags != self.lags_before {
             self.ops.push(StoreOp::PutLags(self.coverage.lags.clone()));
         }
         if self.before != Some(self.coverage.marks) {
@@ -151,12 +152,7 @@ impl<'a> Draft<'a> {
 
     /// `A - L - m` by the clock of the rows, or the watermark where that is higher: how deep the next sweep must read.
     fn sweep_floor(&self) -> UnixMs {
-        let floor = if self.rules.breaks(Broken::Anchor) {
-            self.coverage.marks.frontier.before(self.rules.lookback).before(self.rules.margin)
-        } else {
-            below_anchor(self.rules, self.coverage)
-        };
-        floor.max(self.coverage.marks.watermark)
+        below_anchor(self.rules, self.coverage).max(self.coverage.marks.watermark)
     }
 
     /// The rows of a page that are news: unknown, readable, not below the watermark, and not there before a first run
