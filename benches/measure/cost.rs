@@ -1,21 +1,27 @@
-//! What a message costs: beside the least that could do it, and with how many messages lie in the state already.
+//! What a message costs: beside the least that could do it, without and with writing it down, and with how many messages
+//! lie in the state already.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use joltsms_simulator::{Handle, NewMessage, Simulator};
 
-use crate::minimal;
-use crate::prepared::{Prepared, prepare};
+use crate::prepared::{Prepared, invent, prepare};
 use crate::process::{load, median, memory, now, processor, written};
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, Setup};
 use crate::system_calls::{self, Calls};
+use crate::{ledger, minimal};
 
 /// Messages that come at once, after an hour in which nobody looked.
 const NEW: usize = 20_000;
 
 const CONCURRENCY: usize = 16;
+
+/// How the two yardsticks are called in the tables.
+const MINIMAL: &str = "minimal";
+const DURABLE: &str = "minimal durable";
 
 const STARTS: usize = 11;
 
@@ -49,36 +55,40 @@ pub(crate) async fn measure() {
     println!("load {}", load());
 
     add_news(&simulator.handle());
-    let mut least = Vec::new();
+    let (mut least, mut durable) = (Vec::new(), Vec::new());
+    let ledgers = Ledgers::prepare(sizes.iter().copied().min().unwrap_or(0)).await;
     let mut ours: Vec<Vec<Run>> = states.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
-        least.push(least_run(&simulator, &receiver).await);
+        least.push(least_run(&simulator, &receiver, None).await);
+        durable.push(least_run(&simulator, &receiver, Some(ledgers.fresh())).await);
         for (runs, state) in ours.iter_mut().zip(&mut states) {
             runs.push(relay_run(&receiver, state).await);
         }
         println!("\nround {round}, load {}", load());
         let runs = ours.iter().zip(&states).map(|(runs, state)| (state.stored.to_string(), &runs[round - 1]));
-        for (name, run) in [("minimal".to_owned(), &least[round - 1])].into_iter().chain(runs) {
+        let yardsticks = [(MINIMAL.to_owned(), &least[round - 1]), (DURABLE.to_owned(), &durable[round - 1])];
+        for (name, run) in yardsticks.into_iter().chain(runs) {
             println!("  {name}: {:.0} messages/s, {:.1} µs a message", run.rate(), run.processor_us());
         }
     }
-    let yardstick = median(least.iter().map(Run::processor_us));
+    let [minimal, with_ledger] = [&least, &durable].map(|runs| median(runs.iter().map(Run::processor_us)));
     println!("\n{NEW} new messages, concurrency {CONCURRENCY}, medians of {rounds} rounds\n");
     println!(
-        "| stored | messages/s | while delivering | processor a message | times the minimal | written a message | peak memory |"
+        "| stored | messages/s | while delivering | processor a message | times the minimal durable | times the minimal | written a message | peak memory |"
     );
-    println!("|---:|---:|---:|---:|---:|---:|---:|");
-    for (name, runs) in [("minimal".to_owned(), &least)]
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for (name, runs) in [(MINIMAL.to_owned(), &least), (DURABLE.to_owned(), &durable)]
         .into_iter()
         .chain(states.iter().map(|state| state.stored.to_string()).zip(&ours))
     {
         let of = |value: fn(&Run) -> f64| median(runs.iter().map(value));
         println!(
-            "| {name} | {:.0} | {:.0} | {:.1} µs | {:.2} | {:.0} bytes | {:.1} MiB |",
+            "| {name} | {:.0} | {:.0} | {:.1} µs | {:.2} | {:.2} | {:.0} bytes | {:.1} MiB |",
             of(Run::rate),
             of(|run| f64::from(run.count) / (run.all - run.first).as_secs_f64()),
             of(Run::processor_us),
-            of(Run::processor_us) / yardstick,
+            of(Run::processor_us) / with_ledger,
+            of(Run::processor_us) / minimal,
             of(|run| run.written / f64::from(run.count)),
             of(|run| run.peak),
         );
@@ -156,8 +166,32 @@ async fn run(id: u32, receiver: &Receiver) -> Run {
     Run { count, first, all, processor: processor(id), written: written(id), peak: memory(id, "VmHWM") }
 }
 
-async fn least_run(simulator: &Simulator, receiver: &Receiver) -> Run {
-    let mut child = minimal::start(simulator, &receiver.url(), NEW, CONCURRENCY);
+/// The files of the minimal durable program: one that is kept, and the copy that a run uses.
+struct Ledgers(tempfile::TempDir);
+
+impl Ledgers {
+    /// With as many messages as the smallest state has.
+    async fn prepare(stored: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: Vec<minimal::Row> =
+            invent(stored).await.into_iter().map(|row| (row.id, row.json.into_bytes())).collect();
+        ledger::prepare(&dir.path().join("kept.db"), &rows);
+        Self(dir)
+    }
+
+    fn fresh(&self) -> PathBuf {
+        let file = self.0.path().join("ledger.db");
+        for suffix in ["-wal", "-shm"] {
+            drop(std::fs::remove_file(self.0.path().join(format!("ledger.db{suffix}"))));
+        }
+        std::fs::copy(self.0.path().join("kept.db"), &file).unwrap();
+        std::fs::File::open(&file).unwrap().sync_all().unwrap();
+        file
+    }
+}
+
+async fn least_run(simulator: &Simulator, receiver: &Receiver, ledger: Option<PathBuf>) -> Run {
+    let mut child = minimal::start(simulator, &receiver.url(), NEW, CONCURRENCY, ledger.as_deref());
     let run = run(child.id(), receiver).await;
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());

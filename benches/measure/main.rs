@@ -9,6 +9,7 @@ mod cost;
 mod faults;
 mod kills;
 mod latency;
+mod ledger;
 mod minimal;
 mod network;
 mod prepared;
@@ -23,7 +24,7 @@ mod waiting;
 
 const USAGE: &str = "\
 cargo bench --bench measure -- NAME...
-  cost        the relay beside a minimal program, with 10 thousand to a million messages stored (10 minutes)
+  cost        the relay beside two minimal programs, with 10 thousand to a million messages stored (10 minutes)
   kills       5,000 messages, SIGKILL at 100 random moments: lost, repeated, read again
   budget      3 minutes at the real limit with a backlog and a restart; beside it, another program on the key
   latency     100 messages on an idle account, twice; live messages during a backfill (4 minutes)

@@ -1,11 +1,15 @@
-//! The least that could do it: asks for the same pages, makes the same POSTs, and keeps nothing.
+//! Two programs that do the relay's work with as little as possible: the yardsticks of [`crate::cost`].
 //!
-//! It is the yardstick of [`crate::cost`]: what the relay takes beyond it is the price of not losing anything. It uses
-//! the relay's own clients, so both make the same requests with the same settings, on as many threads. It reads first and
-//! posts then, and of what it reads it looks only at what the next request needs: the cursor, the rows and their ids.
+//! The *minimal* program asks for the same pages, makes the same POSTs, and keeps nothing. The *minimal durable* program
+//! also writes down what a relay must not lose ([`crate::ledger`]): each page before its messages leave, and each accepted
+//! message. What the relay takes beyond the second one is the price of everything else: late rows, retries, lanes, health.
+//!
+//! Both use the relay's own clients, so that all three make the same requests with the same settings, on as many threads.
+//! Both read first and post then, and look only at what the next request needs: the cursor, the rows and their ids.
 
 use std::borrow::Cow;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,14 +23,24 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The first argument that makes this program the minimal one.
+use crate::ledger::Ledger;
+
+/// The first argument that makes this program one of the two.
 pub(crate) const NAME: &str = "minimal";
 
-/// Starts it as a process of its own: `count` messages of the simulator to `receiver`. Its processor time can be read
-/// when the receiver has them all; it ends when its stdin is closed.
-pub(crate) fn start(simulator: &Simulator, receiver: &str, count: usize, concurrency: usize) -> Child {
+/// Starts one of the two as a process of its own: `count` messages of the simulator to `receiver`. With a `ledger` it is
+/// the durable one, which writes to that file. Its processor time can be read when the receiver has all messages; the
+/// process ends when its stdin is closed.
+pub(crate) fn start(
+    simulator: &Simulator,
+    receiver: &str,
+    count: usize,
+    concurrency: usize,
+    ledger: Option<&Path>,
+) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([NAME, &simulator.url(), &simulator.key(), receiver, &count.to_string(), &concurrency.to_string()])
+        .args(ledger)
         .env_clear()
         .stdin(Stdio::piped())
         .spawn()
@@ -35,19 +49,23 @@ pub(crate) fn start(simulator: &Simulator, receiver: &str, count: usize, concurr
 
 /// What [`start`] starts.
 pub(crate) fn run(arguments: &[String]) {
-    let [url, key, receiver, count, concurrency] = arguments else {
-        panic!("{NAME} URL KEY RECEIVER COUNT CONCURRENCY")
+    let [url, key, receiver, count, concurrency, ledger @ ..] = arguments else {
+        panic!("{NAME} URL KEY RECEIVER COUNT CONCURRENCY [LEDGER]")
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let rows = read(url, key, count.parse().unwrap()).await;
-        post(rows, receiver, concurrency.parse().unwrap()).await;
+        let ledger = ledger.first().map(|path| Ledger::open(Path::new(path)));
+        let rows = read(url, key, count.parse().unwrap(), ledger.as_ref()).await;
+        post(rows, receiver, concurrency.parse().unwrap(), ledger.as_ref()).await;
+        if let Some(ledger) = ledger {
+            ledger.close().await;
+        }
     });
     drop(std::io::stdin().read(&mut [0]));
 }
 
 /// A message: its id, and its text as it came.
-type Row = (String, Vec<u8>);
+pub(crate) type Row = (String, Vec<u8>);
 
 #[derive(Deserialize)]
 struct Page<'a> {
@@ -79,7 +97,7 @@ fn client(gzip: bool) -> Client {
     client::build(&options, &Way::default()).unwrap()
 }
 
-async fn read(url: &str, key: &str, count: usize) -> Vec<Row> {
+async fn read(url: &str, key: &str, count: usize, ledger: Option<&Ledger>) -> Vec<Row> {
     let client = client(true);
     let address: Url = format!("{url}/v1/messages?limit=10").parse().unwrap();
     let mut rows = Vec::with_capacity(count);
@@ -93,10 +111,15 @@ async fn read(url: &str, key: &str, count: usize) -> Vec<Row> {
             client.get(page).header(ACCEPT, "application/json").header(AUTHORIZATION, format!("Bearer {key}"));
         let body = request.send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();
         let Page { data, meta } = serde_json::from_slice(&body).unwrap();
-        for row in data {
+        let page = data.into_iter().map(|row| {
             let named: Named<'_> = serde_json::from_str(row.get()).unwrap();
-            rows.push((named.id.into_owned(), row.get().as_bytes().to_vec()));
+            (named.id.into_owned(), row.get().as_bytes().to_vec())
+        });
+        let page: Vec<Row> = page.collect();
+        if let Some(ledger) = ledger {
+            ledger.store(page.clone()).await;
         }
+        rows.extend(page);
         cursor = meta.next_cursor.map(Cow::into_owned);
     }
     rows.truncate(count);
@@ -104,18 +127,22 @@ async fn read(url: &str, key: &str, count: usize) -> Vec<Row> {
 }
 
 /// Oldest first, so many at once.
-async fn post(rows: Vec<Row>, receiver: &str, concurrency: usize) {
+async fn post(rows: Vec<Row>, receiver: &str, concurrency: usize, ledger: Option<&Ledger>) {
     let client = client(false);
     let receiver: Url = receiver.parse().unwrap();
     let (rows, begun) = (Arc::new(rows), Arc::new(AtomicUsize::new(0)));
     let worker = || {
         let (client, receiver, rows, begun) = (client.clone(), receiver.clone(), Arc::clone(&rows), Arc::clone(&begun));
+        let accepted = ledger.map(Ledger::accepted);
         async move {
             while let Some(place) = rows.len().checked_sub(1 + begun.fetch_add(1, Ordering::Relaxed)) {
                 let (id, body) = &rows[place];
                 let request = client.post(receiver.clone()).header(CONTENT_TYPE, "application/json");
                 let response = request.header("webhook-id", id).body(body.clone()).send().await.unwrap();
                 response.error_for_status().unwrap().bytes().await.unwrap();
+                if let Some(accepted) = &accepted {
+                    accepted.send(id.clone()).unwrap();
+                }
             }
         }
     };

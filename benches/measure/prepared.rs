@@ -84,7 +84,7 @@ impl Prepared {
 }
 
 /// Believable messages of the last month but for the last hour, oldest first.
-async fn invent(count: usize) -> Vec<joltsms_simulator::Row> {
+pub(crate) async fn invent(count: usize) -> Vec<joltsms_simulator::Row> {
     let simulator = Simulator::start(Options { numbers: 3, seed: 1, ..Options::default() }).await.unwrap();
     simulator.handle().add_history(count, LENGTH);
     let mut rows = simulator.handle().all_rows();
