@@ -173,7 +173,7 @@ impl Ledgers {
     /// With as many messages as the smallest state has.
     async fn prepare(stored: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let rows: Vec<minimal::Row> =
+        let rows: Vec<ledger::Row> =
             invent(stored).await.into_iter().map(|row| (row.id, row.json.into_bytes())).collect();
         ledger::prepare(&dir.path().join("kept.db"), &rows);
         Self(dir)

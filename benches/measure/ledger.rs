@@ -11,10 +11,11 @@ use rusqlite::{Connection, params};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::minimal::Row;
-
 /// At most so many accepted messages are recorded in one transaction.
 const BATCH: usize = 500;
+
+/// A message: its id, and its text as it came.
+pub(crate) type Row = (String, Vec<u8>);
 
 /// The file, opened.
 pub(crate) struct Ledger {

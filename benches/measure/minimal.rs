@@ -23,7 +23,7 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Row};
 
 /// The first argument that makes this program one of the two.
 pub(crate) const NAME: &str = "minimal";
@@ -63,9 +63,6 @@ pub(crate) fn run(arguments: &[String]) {
     });
     drop(std::io::stdin().read(&mut [0]));
 }
-
-/// A message: its id, and its text as it came.
-pub(crate) type Row = (String, Vec<u8>);
 
 #[derive(Deserialize)]
 struct Page<'a> {
