@@ -18,50 +18,34 @@
 //!
 //! Invariants: it listens on 127.0.0.1 only; it knows nothing of any program that talks to it; everything it makes up
 //! is drawn from [`Options::seed`].
+//!
+//! Rooms, each of which imports only those before it: `http` (requests and answers as values), `feed` (messages and
+//! numbers), `faults`, `account` (the state, keys, the limit), `api` (what is answered), `control` (the handle, and the
+//! same over HTTP); `server` carries all of it out.
 
+mod account;
 mod api;
-mod body;
 mod clock;
 mod control;
-mod cursor;
-mod damage;
-mod exchange;
-mod fault;
+mod faults;
 mod feed;
-mod handle;
-mod identity;
-mod key;
-mod limit;
-mod lists;
-mod message;
-mod number;
-mod observe;
-mod page;
-mod ranked;
-mod request_log;
-mod rule;
-mod script;
-mod search;
+mod http;
 mod server;
-mod shared;
 mod simulator;
-mod state;
 mod switches;
-mod traffic;
-mod wire;
 
+pub use account::keys::{CreatedKey, Key, TooManyKeys};
+pub use account::request_log::{Counters, LoggedRequest};
 pub use clock::{Clock, parse_duration};
-pub use fault::{BadRow, Effect, Ending, ErrorBody, Malformed, Place, RateHeaders, WrongType};
-pub use handle::Handle;
-pub use key::{CreatedKey, Key, TooManyKeys};
-pub use message::{NewMessage, Row};
-pub use number::{NewNumber, Number};
-pub use observe::TimedOut;
-pub use request_log::{Counters, LoggedRequest};
-pub use rule::{Rule, When};
+pub use control::handle::Handle;
+pub use control::observe::TimedOut;
+pub use faults::effect::{BadRow, Effect, Ending, ErrorBody, Malformed, Place, RateHeaders, WrongType};
+pub use faults::rule::{Rule, When};
+pub use feed::message::{NewMessage, Row};
+pub use feed::number::{NewNumber, Number};
+pub use feed::traffic::Traffic;
 pub use simulator::{Options, Simulator};
 pub use switches::{
     CursorKind, CursorText, Ids, LimitScope, LimitText, Missing, ResetRounding, Since, SortBy, Switches, Ties,
     UnknownNumber, WindowKind,
 };
-pub use traffic::Traffic;

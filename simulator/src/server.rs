@@ -18,39 +18,19 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::api::Request;
-use crate::body::ReplyBody;
-use crate::control;
-use crate::exchange::{Conduct, Reply, decide};
-use crate::handle::Handle;
-use crate::shared::Shared;
-use crate::wire::{Planner, Wire};
+use crate::account::shared::Shared;
+use crate::api::exchange::{Conduct, Reply, decide};
+use crate::control::handle::Handle;
+use crate::control::routes;
+use crate::faults::wire::{Planner, Wire};
+use crate::http::body::ReplyBody;
+use crate::http::request::Request;
 
 /// Longest body of a request: a few hundred thousand messages for the control API.
 const LONGEST_REQUEST: usize = 256 << 20;
 
 pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
-}
-
-/// When nothing listens, on the simulator's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outage {
-    pub(crate) from: Duration,
-    pub(crate) until: Duration,
-}
-
-impl Outage {
-    pub(crate) const NONE: Self = Self { from: Duration::MAX, until: Duration::MAX };
-
-    /// Whether it is now, and when that changes.
-    fn at(self, now: Duration) -> (bool, Duration) {
-        match now {
-            now if now < self.from => (false, self.from),
-            now if now < self.until => (true, self.until),
-            _ => (false, Duration::MAX),
-        }
-    }
 }
 
 /// The port, which is kept in an outage too: nobody else may get it, and answer in our name.
@@ -160,9 +140,9 @@ async fn respond(
         cookie: text(COOKIE),
         body,
     };
-    if let Some(route) = control::route(&request.path) {
+    if let Some(route) = routes::route(&request.path) {
         planner.set(None);
-        let answer = control::answer(&Handle::new(Arc::clone(shared)), &request, route);
+        let answer = routes::answer(&Handle::new(Arc::clone(shared)), &request, route);
         return write(Reply::plain(answer));
     }
     let outcome = shared.with(|state, now| decide(state, now, &request));

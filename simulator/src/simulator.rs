@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use crate::account::shared::Shared;
+use crate::account::state::State;
 use crate::clock::{Clock, Timer};
-use crate::handle::Handle;
-use crate::number::NewNumber;
+use crate::control::handle::Handle;
+use crate::feed::number::NewNumber;
+use crate::feed::traffic::{Traffic, service_name};
 use crate::server;
-use crate::shared::Shared;
-use crate::state::State;
 use crate::switches::Switches;
-use crate::traffic::{Traffic, service_name};
 
 /// What a simulator starts with.
 #[derive(Clone, Debug)]

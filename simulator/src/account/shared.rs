@@ -7,9 +7,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::account::outage::Outage;
+use crate::account::state::State;
 use crate::clock::{Now, Timer};
-use crate::server::Outage;
-use crate::state::State;
 
 /// The state, and what belongs to it, shared by all connections and handles.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration;
 use serde::{Deserialize, Serialize};
 
-use crate::message::NewMessage;
+use crate::feed::message::NewMessage;
 
 /// What happens to a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,12 +4,14 @@
 
 use jiff::Timestamp;
 
-use crate::api::{Answer, Refusal, Request};
+use crate::account::state::State;
+use crate::api::refusals::Refusal;
 use crate::clock::Now;
-use crate::cursor::Cursor;
-use crate::page::{Meta, Page};
-use crate::search::Search;
-use crate::state::State;
+use crate::feed::cursor::Cursor;
+use crate::feed::search::Search;
+use crate::http::answer::Answer;
+use crate::http::page::{Meta, Page};
+use crate::http::request::Request;
 use crate::switches::{CursorKind, Switches, UnknownNumber};
 
 /// `/v1/messages`.

@@ -5,14 +5,15 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Content, Refusal, Request, session_required, unauthorized};
+use crate::account::limit::Verdict;
+use crate::account::state::State;
+use crate::api::refusals::{Refusal, rate_limited, session_required, unauthorized};
 use crate::clock::{Now, later};
-use crate::exchange::refuse;
-use crate::fault::{BadRow, Effect, ErrorBody, Malformed, RateHeaders, WrongType};
-use crate::limit::Verdict;
-use crate::message::NewMessage;
-use crate::page::Page;
-use crate::state::State;
+use crate::faults::effect::{BadRow, Effect, ErrorBody, Malformed, RateHeaders, WrongType};
+use crate::feed::message::NewMessage;
+use crate::http::answer::{Answer, Content};
+use crate::http::page::Page;
+use crate::http::request::Request;
 use crate::switches::Switches;
 
 /// Changes the feed before the request is answered.
@@ -89,7 +90,7 @@ fn other_answer(status: u16, body: ErrorBody, verdict: &Verdict, switches: &Swit
         (ErrorBody::Json, 401) => unauthorized(pretty),
         (ErrorBody::Json, 403) => session_required(pretty),
         (ErrorBody::Json, 404) => Refusal::Number.answer(pretty),
-        (ErrorBody::Json, 429) => refuse(verdict, switches),
+        (ErrorBody::Json, 429) => rate_limited(verdict, switches),
         (ErrorBody::Json, 200..=399) => Answer::json(status, &json!({"success": true}), pretty),
         (ErrorBody::Json, 500) => Answer::error(status, "INTERNAL_ERROR", "Internal server error", pretty),
         (ErrorBody::Json, _) => {

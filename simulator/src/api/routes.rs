@@ -7,89 +7,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::account::keys::Caller;
+use crate::account::state::State;
+use crate::api::lists::{messages, number_json, numbers};
+use crate::api::refusals::{Refusal, session_required, unauthorized};
 use crate::clock::Now;
-use crate::lists::{messages, number_json, numbers};
-use crate::page::Page;
-use crate::state::State;
-use crate::switches::Switches;
-
-/// A request, read to its end.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) query: String,
-    pub(crate) authorization: Option<String>,
-    pub(crate) cookie: Option<String>,
-    pub(crate) body: bytes::Bytes,
-}
-
-impl Request {
-    /// A parameter of the query, decoded as servers do: `+` is a space.
-    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    }
-
-    /// Whether it asks for a list that has pages.
-    pub(crate) fn is_list(&self) -> bool {
-        self.method == "GET" && matches!(self.path.as_str(), "/v1/messages" | "/v1/numbers")
-    }
-}
-
-/// Who is asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
-    Nobody,
-    /// With the id of the key.
-    Key(String),
-    Session,
-}
-
-/// What is answered, before any fault.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) content: Content,
-}
-
-#[derive(Debug)]
-pub(crate) enum Content {
-    Page(Page),
-    Json(String),
-    Html(String),
-    Empty,
-}
-
-impl Content {
-    /// Its media type, if it has a body, and the body.
-    pub(crate) fn text(self, switches: &Switches) -> (&'static str, String) {
-        match self {
-            Self::Page(page) => (JSON, page.text(switches)),
-            Self::Json(text) => (JSON, text),
-            Self::Html(text) => ("text/html; charset=UTF-8", text),
-            Self::Empty => ("", String::new()),
-        }
-    }
-}
-
-/// The media type of all that is JSON.
-pub(crate) const JSON: &str = "application/json; charset=utf-8";
-
-impl Answer {
-    pub(crate) fn json(status: u16, value: &serde_json::Value, pretty: bool) -> Self {
-        let text = if pretty { format!("{value:#}") } else { value.to_string() };
-        Self { status, content: Content::Json(text) }
-    }
-
-    pub(crate) fn error(status: u16, code: &str, message: &str, pretty: bool) -> Self {
-        Self::json(status, &json!({"error": code, "message": message}), pretty)
-    }
-
-    pub(crate) fn page(page: Page) -> Self {
-        Self { status: 200, content: Content::Page(page) }
-    }
-}
+use crate::http::answer::{Answer, Content};
+use crate::http::request::Request;
 
 /// Finds out who is asking.
 pub(crate) fn identify(state: &mut State, now: Now, request: &Request) -> Caller {
@@ -144,37 +68,6 @@ pub(crate) fn answer(state: &mut State, now: Now, request: &Request, caller: &Ca
         }
         ("POST", _) if settings => Answer::json(200, &json!({"success": true}), pretty),
         _ => Answer::error(404, "NOT_FOUND", "Not found", pretty),
-    }
-}
-
-/// The documented 401.
-pub(crate) fn unauthorized(pretty: bool) -> Answer {
-    Answer::error(401, "UNAUTHORIZED", "Authentication required", pretty)
-}
-
-/// The documented 403.
-pub(crate) fn session_required(pretty: bool) -> Answer {
-    let message = "This endpoint requires browser session authentication. API keys cannot be used for this operation.";
-    Answer::error(403, "SESSION_REQUIRED", message, pretty)
-}
-
-/// Why a list is not given.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    Cursor,
-    Parameter(&'static str),
-    Number,
-}
-
-impl Refusal {
-    pub(crate) fn answer(&self, pretty: bool) -> Answer {
-        match self {
-            Self::Cursor => Answer::error(400, "INVALID_CURSOR", "Invalid or expired cursor", pretty),
-            Self::Parameter(name) => {
-                Answer::error(400, "VALIDATION_ERROR", &format!("Invalid query parameter: {name}"), pretty)
-            }
-            Self::Number => Answer::error(404, "NOT_FOUND", "Number not found or you do not have access", pretty),
-        }
     }
 }
 

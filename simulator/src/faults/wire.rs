@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::fault::{Ending, Place};
+use crate::faults::effect::{Ending, Place};
 
 /// What happens to the answer that is about to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]

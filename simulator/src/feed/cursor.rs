@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use crate::message::time_text;
+use crate::http::json::time_text;
 use crate::switches::{CursorText, Switches};
 
 /// The row behind which a page begins.

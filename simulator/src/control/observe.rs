@@ -5,10 +5,10 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use crate::account::request_log::{Counters, LoggedRequest};
+use crate::account::state::State;
 use crate::clock::Timer;
-use crate::handle::Handle;
-use crate::request_log::{Counters, LoggedRequest};
-use crate::state::State;
+use crate::control::handle::Handle;
 
 /// A time limit passed before what was waited for came true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

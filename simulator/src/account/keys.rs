@@ -8,9 +8,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use crate::account::identity;
 use crate::clock::Now;
-use crate::identity;
 use crate::switches::Switches;
+
+/// Who is asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Nobody,
+    /// With the id of the key.
+    Key(String),
+    Session,
+}
 
 /// A key as the list shows it: without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -66,6 +66,6 @@ impl Meta {
         let next_cursor = Some(self.next_cursor.as_deref())
             .filter(|cursor| cursor.is_some() || switches.last_cursor == Missing::Null);
         let meta = MetaJson { has_more: self.has_more, next_cursor, total: self.total, limit: self.limit };
-        crate::message::row_text(&meta, switches.pretty).replace("\n    ", "\n  ")
+        crate::http::json::row_text(&meta, switches.pretty).replace("\n    ", "\n  ")
     }
 }

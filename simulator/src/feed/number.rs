@@ -97,9 +97,9 @@ impl Numbers {
         let old = existing.map(|index| &self.list[index]);
         let id = new.id.clone().or_else(|| old.map(|old| old.id.clone()));
         let phone = new.phone_number.clone().or_else(|| old.map(|old| old.phone_number.clone()));
-        let created_at = new.created_at.or_else(|| old.map(|old| crate::message::time(old.created_ms)));
+        let created_at = new.created_at.or_else(|| old.map(|old| crate::http::json::time(old.created_ms)));
         let number = Number {
-            id: id.unwrap_or_else(|| format!("num_{}", crate::identity::letters(random, 12))),
+            id: id.unwrap_or_else(|| format!("num_{}", crate::account::identity::letters(random, 12))),
             phone_number: phone.unwrap_or_else(|| self.unused_phone(random)),
             status: new.status.clone().unwrap_or_else(|| "ACTIVE".to_owned()),
             created_ms: created_at.unwrap_or(now).as_millisecond(),
@@ -136,7 +136,7 @@ impl Number {
         let text = |value: &Option<String>| Some(value.clone());
         let time = |value: Option<Timestamp>| value.map(|time| format!("{time:.3}"));
         let keep = |value: Option<Option<String>>| value.filter(|value| value.is_some() || empty == Missing::Null);
-        let created = crate::message::time_text(self.created_ms);
+        let created = crate::http::json::time_text(self.created_ms);
         let row = NumberRow {
             id: &self.id,
             phone_number: &self.phone_number,
@@ -145,19 +145,19 @@ impl Number {
             service_name: keep(text(&details.service_name)),
             tags: &details.tags,
             notes: keep(text(&details.notes)),
-            updated_at: counts.last_ms.map_or_else(|| created.clone(), crate::message::time_text),
+            updated_at: counts.last_ms.map_or_else(|| created.clone(), crate::http::json::time_text),
             rented_at: created.clone(),
             created_at: created,
             expires_at: keep(Some(time(details.expires_at))),
             next_billing_date: keep(Some(time(details.next_billing_date))),
             message_count: counts.messages,
             unread_count: counts.unread,
-            last_message_at: keep(Some(counts.last_ms.map(crate::message::time_text))),
+            last_message_at: keep(Some(counts.last_ms.map(crate::http::json::time_text))),
             subscription_id: keep(text(&details.subscription_id)),
             auto_renew_enabled: Some(details.auto_renew_enabled)
                 .filter(|value| value.is_some() || empty == Missing::Null),
         };
-        crate::message::row_text(&row, pretty)
+        crate::http::json::row_text(&row, pretty)
     }
 }
 

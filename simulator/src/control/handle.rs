@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::key::{CreatedKey, Key, TooManyKeys};
-use crate::message::{NewMessage, Row};
-use crate::number::{NewNumber, Number};
-use crate::rule::Rule;
-use crate::server::Outage;
-use crate::shared::Shared;
-use crate::state::State;
+use crate::account::keys::{CreatedKey, Key, TooManyKeys};
+use crate::account::outage::Outage;
+use crate::account::shared::Shared;
+use crate::account::state::State;
+use crate::faults::rule::Rule;
+use crate::feed::message::{NewMessage, Row};
+use crate::feed::number::{NewNumber, Number};
+use crate::feed::traffic::Traffic;
 use crate::switches::Switches;
-use crate::traffic::Traffic;
 
 /// Changes and observes a running [`Simulator`](crate::Simulator), from any thread, for as long as one likes.
 #[derive(Clone, Debug)]

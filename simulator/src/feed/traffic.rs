@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Now, later};
-use crate::message::NewMessage;
+use crate::feed::message::NewMessage;
 
 /// A stream of messages, as it is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Effect;
+use crate::faults::effect::Effect;
 
 /// One line of a fault script. The first rule of the script that is ready for a request has its way with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

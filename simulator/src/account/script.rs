@@ -3,10 +3,10 @@
 //! Invariants: every rule counts every request that it matches, whichever rule acts; a rule whose effects need a page
 //! neither acts on nor counts a request that gets none; a rule that has acted as often as it should never acts again.
 
-use crate::api::{Caller, Request};
-use crate::fault::Effect;
-use crate::key::Keys;
-use crate::rule::Rule;
+use crate::account::keys::{Caller, Keys};
+use crate::faults::effect::Effect;
+use crate::faults::rule::Rule;
+use crate::http::request::Request;
 
 /// The rules, in their order.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@
 //! are. Only two cases may read more: several filters at once (the shortest order that serves), and the end of a
 //! large range of `since` in a list that is sorted by another time (the range, or the rest of the list).
 
-use crate::cursor::Cursor;
-use crate::feed::Feed;
-use crate::ranked::Ranked;
+use crate::feed::cursor::Cursor;
+use crate::feed::list::Feed;
+use crate::feed::ranked::Ranked;
 use crate::switches::{Since, Switches};
 
 /// What a request asks for, after its parameters were understood.
@@ -102,7 +102,7 @@ impl Feed {
         }
     }
 
-    fn start(&self, base: &Ranked, search: &Search) -> crate::ranked::Place {
+    fn start(&self, base: &Ranked, search: &Search) -> crate::feed::ranked::Place {
         base.place(|slot| !self.behind_cursor(slot, search))
     }
 

@@ -12,12 +12,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Content, Request};
 use crate::clock::parse_duration;
-use crate::handle::Handle;
-use crate::message::{NewMessage, Row};
-use crate::number::{NewNumber, Number};
-use crate::rule::Rule;
+use crate::control::handle::Handle;
+use crate::faults::rule::Rule;
+use crate::feed::message::{NewMessage, Row};
+use crate::feed::number::{NewNumber, Number};
+use crate::http::answer::{Answer, Content};
+use crate::http::request::Request;
 use crate::switches::Switches;
 
 /// The part of a path behind `/_simulator`, if it is a control request.

@@ -5,18 +5,18 @@
 
 use std::time::Duration;
 
+use crate::account::identity;
+use crate::account::keys::Keys;
+use crate::account::limit::Limiter;
+use crate::account::request_log::RequestLog;
+use crate::account::script::Script;
 use crate::clock::Now;
-use crate::cursor::Issued;
-use crate::feed::Feed;
-use crate::identity;
-use crate::key::Keys;
-use crate::limit::Limiter;
-use crate::message::{Message, NewMessage, Row};
-use crate::number::{NewNumber, Numbers};
-use crate::request_log::RequestLog;
-use crate::script::Script;
+use crate::feed::cursor::Issued;
+use crate::feed::list::Feed;
+use crate::feed::message::{Message, NewMessage, Row};
+use crate::feed::number::{NewNumber, Numbers};
+use crate::feed::traffic::{Stream, invent};
 use crate::switches::Switches;
-use crate::traffic::{Stream, invent};
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -114,7 +114,7 @@ impl State {
 
     /// Adds a history of messages, spread over the numbers.
     pub(crate) fn add_history(&mut self, count: usize, length: Duration, now: Now) {
-        let mut messages = crate::traffic::history(count, length, now.wall, &mut self.random);
+        let mut messages = crate::feed::traffic::history(count, length, now.wall, &mut self.random);
         let ids: Vec<String> = self.numbers.all().iter().map(|number| number.id.clone()).collect();
         for message in &mut messages {
             message.number = ids.get(self.random.usize(..ids.len().max(1))).cloned();

@@ -5,16 +5,20 @@
 
 use std::time::Duration;
 
-use crate::api::{Answer, Caller, Content, JSON, Request, answer, identify};
-use crate::body::ReplyBody;
+use crate::account::keys::Caller;
+use crate::account::limit::Verdict;
+use crate::account::request_log::LoggedRequest;
+use crate::account::state::State;
+use crate::api::damage;
+use crate::api::refusals::rate_limited;
+use crate::api::routes::{answer, identify};
 use crate::clock::Now;
-use crate::damage;
-use crate::fault::{Effect, Place};
-use crate::limit::Verdict;
-use crate::request_log::LoggedRequest;
-use crate::state::State;
-use crate::switches::{LimitText, Switches};
-use crate::wire::Plan;
+use crate::faults::effect::{Effect, Place};
+use crate::faults::wire::Plan;
+use crate::http::answer::{Answer, Content, JSON};
+use crate::http::body::ReplyBody;
+use crate::http::request::Request;
+use crate::switches::Switches;
 
 /// What happens on the connection.
 #[derive(Debug)]
@@ -64,7 +68,8 @@ pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Outcome 
     let effects: Vec<Effect> = effects.unwrap_or_default();
 
     damage::before(&effects, state, now);
-    let said = if verdict.allowed { answer(state, now, request, &caller) } else { refuse(&verdict, &state.switches) };
+    let said =
+        if verdict.allowed { answer(state, now, request, &caller) } else { rate_limited(&verdict, &state.switches) };
     let said = damage::spoil(&effects, said, request, &verdict, &state.switches);
     let rows = match &said.content {
         Content::Page(page) => page.rows.len(),
@@ -110,18 +115,6 @@ fn conduct(effects: &[Effect]) -> Conduct {
         _ => None,
     });
     conduct.unwrap_or(Conduct::Answer)
-}
-
-pub(crate) fn refuse(verdict: &Verdict, switches: &Switches) -> Answer {
-    let seconds = verdict.reset_seconds(switches.reset);
-    let time = match switches.limit_text {
-        LimitText::Seconds => format!("{seconds} seconds"),
-        LimitText::Minutes => match seconds.div_ceil(60) {
-            1 => "1 minute".to_owned(),
-            minutes => format!("{minutes} minutes"),
-        },
-    };
-    Answer::error(429, "RATE_LIMIT_EXCEEDED", &format!("Rate limit exceeded, retry in {time}"), switches.pretty)
 }
 
 fn reply(answer: Answer, effects: &[Effect], verdict: &Verdict, now: Now, switches: &Switches) -> Reply {

@@ -7,9 +7,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
-use crate::message::Message;
-use crate::number::Counts;
-use crate::ranked::Ranked;
+use crate::feed::message::Message;
+use crate::feed::number::Counts;
+use crate::feed::ranked::Ranked;
 use crate::switches::{Since, SortBy, Switches, Ties};
 
 /// The messages of the account.
@@ -121,7 +121,7 @@ impl Entries {
     }
 
     /// Whether a message comes no later than a cursor; `known` is the message that the cursor was made from.
-    pub(crate) fn up_to(&self, slot: u32, cursor: &crate::cursor::Cursor, known: Option<u32>) -> bool {
+    pub(crate) fn up_to(&self, slot: u32, cursor: &crate::feed::cursor::Cursor, known: Option<u32>) -> bool {
         let entry = self.entry(slot);
         let arrival = known.map(|known| self.entry(known).arrival);
         let tie = match self.rules.ties {

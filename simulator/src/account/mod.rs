@@ -1,0 +1,10 @@
+//! The simulated account at one moment: keys, limit, log, the rules of the faults, and the state that holds everything.
+
+pub(crate) mod identity;
+pub(crate) mod keys;
+pub(crate) mod limit;
+pub(crate) mod outage;
+pub(crate) mod request_log;
+pub(crate) mod script;
+pub(crate) mod shared;
+pub(crate) mod state;

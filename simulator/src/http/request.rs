@@ -1,0 +1,25 @@
+//! A request as the API sees it.
+
+/// A request, read to its end.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) authorization: Option<String>,
+    pub(crate) cookie: Option<String>,
+    pub(crate) body: bytes::Bytes,
+}
+
+impl Request {
+    /// A parameter of the query, decoded as servers do: `+` is a space.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// Whether it asks for a list that has pages.
+    pub(crate) fn is_list(&self) -> bool {
+        self.method == "GET" && matches!(self.path.as_str(), "/v1/messages" | "/v1/numbers")
+    }
+}
