@@ -20,6 +20,10 @@ clippy:
 docs:
     env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
+# Writes what is made from the code: config.example.toml, docs/configuration.md
+documents:
+    env JOLTSMS_RELAY_WRITE=1 cargo test --lib generated
+
 # The tests with other people's programs and libraries, which `.ci/run peers` installs
 peers:
     cargo test --test it -- interop:: peers::

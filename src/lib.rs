@@ -12,6 +12,7 @@
 //! | [`domain`] | pure values and rules: messages, coverage state, outcomes |
 //! | [`time`] | the clocks, and how long to back off |
 //! | [`secret`] | values that never show themselves |
+//! | [`settings`] | how keys of the configuration are declared and read |
 //! | [`http`] | what both ends of the relay share of HTTP |
 //! | [`api`] | the JoltSMS client, its errors and the request budget |
 //! | [`store`] | every SQL statement; one function a transaction |
@@ -39,6 +40,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod ingest;
 pub mod secret;
+pub mod settings;
 pub mod sinks;
 pub mod store;
 pub mod time;

@@ -8,10 +8,11 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::environment;
-use super::errors::Report;
 use super::sources::Sources;
-use super::written::Origin;
+use crate::settings::{Origin, Report};
+
+/// The variable that names the configuration file.
+pub(super) const FILE_VARIABLE: &str = "JOLTSMS_RELAY_CONFIG";
 
 /// The name of the program's own directory in shared ones.
 const OWN: &str = "joltsms-relay";
@@ -21,10 +22,10 @@ const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The configuration file and its text: the one that is named, else the user's, else the system's, if there is one.
 pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(PathBuf, String)> {
-    let variable = sources.env.get(OsStr::new(environment::CONFIG));
+    let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
     let named = match (&sources.flags.config, variable) {
         (Some(path), _) => Some((path.clone(), Origin::Flag("--config"))),
-        (None, Some(path)) => Some((PathBuf::from(path), Origin::Variable(environment::CONFIG.to_owned()))),
+        (None, Some(path)) => Some((PathBuf::from(path), Origin::Variable(FILE_VARIABLE.to_owned()))),
         (None, None) => None,
     };
     if let Some((path, origin)) = named {
@@ -60,7 +61,7 @@ pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(Pat
 
 /// The file to make where there is none: the one that is named, else the first of the usual places.
 pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
-    let variable = sources.variable(environment::CONFIG).map(PathBuf::from);
+    let variable = sources.variable(FILE_VARIABLE).map(PathBuf::from);
     let named = sources.flags.config.clone().or(variable);
     named.or_else(|| usual_places(sources).next()).unwrap_or_default()
 }

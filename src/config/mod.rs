@@ -1,56 +1,58 @@
-//! Configuration: file, environment and flags -> the options of every part.
+//! Configuration: file, environment and flags -> the options of every component.
 //!
-//! Two forms: *as written* (which keys, where; names checked) and *resolved* ([`Config`]: values checked, defaults filled
-//! in, secrets read). Precedence: flag over environment over file over default.
+//! Here is which components have which section, and where files lie. Each component declares its own keys; how they are
+//! read is in [`crate::settings`]. Precedence: flag over environment over file over default.
 //!
 //! Invariants: nothing here reads the process's environment but [`Sources::from_process`]; all errors are reported at
 //! once, each with its place; a key that is not known is an error; no message, `Debug` or `Display` shows a secret.
 
-mod address;
-mod api_key;
-mod defaults;
-mod duration;
-mod environment;
-mod errors;
-mod excerpt;
-mod file;
-mod filter;
-mod flow;
-mod formats;
-mod http;
+mod documentation;
 mod journal;
-mod keys;
 mod locate;
-mod nearest;
-mod reader;
-mod resolve;
-mod schema;
-mod signing;
+mod log;
 mod sinks;
-mod size;
 mod sources;
-mod written;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::domain::SinkName;
 use crate::formats::Format;
 use crate::http::RedactedUrl;
-use crate::{api, delivery, ingest, store};
+use crate::settings::{Declarations, Document, Origin, Reader, Report, Section, Settings as _};
+use crate::{api, delivery, ingest, settings, store};
 
-pub use duration::{parse as parse_duration, show as show_duration};
-pub use errors::{Errors, Problem, Warning};
+pub use crate::settings::{Errors, Problem, Warning, parse_duration, show_duration};
+pub use documentation::{example, reference};
 pub use journal::FileId;
-pub use schema::schema;
+pub use log::{Log, LogFormat};
 pub use sources::{Overrides, Sources};
 
-/// The commented configuration: every key with its default. A test holds it to the code.
+/// The commented configuration: every key with its default. A test holds it to [`example`].
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+/// Every key that there is.
+static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
+    prefix: "JOLTSMS_RELAY_",
+    file_variable: locate::FILE_VARIABLE,
+    short: &[
+        (api::settings::API_KEY, "api", "key", false),
+        ("JOLTSMS_API_KEY_FILE", "api", "key", true),
+        ("JOLTSMS_API_URL", "api", "url", false),
+    ],
+    sections: vec![
+        Section { name: "api", keys: api::settings::Settings::keys() },
+        Section { name: "poll", keys: ingest::Options::keys() },
+        Section { name: "state", keys: store::Options::keys() },
+        Section { name: "log", keys: Log::keys() },
+    ],
+    sink: Section { name: "sinks", keys: sinks::keys() },
+    later: &["admin", "heartbeat"],
+});
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -73,28 +75,6 @@ pub struct Config {
     pub sinks_implied: bool,
     /// What works and yet may not be meant.
     pub warnings: Vec<Warning>,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// What is left out.
-    pub level: tracing::Level,
-    /// How a line looks.
-    pub format: LogFormat,
-    /// Where the files go; without one, to stderr.
-    pub dir: Option<PathBuf>,
-    /// How many daily files are kept; at least 1.
-    pub keep_files: usize,
-}
-
-/// `log.format`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
 }
 
 /// `[sinks.NAME]`
@@ -130,14 +110,19 @@ pub struct State {
     pub options: store::Options,
 }
 
+/// Every key that there is, for whoever looks names up.
+pub fn declarations() -> &'static Declarations {
+    &DECLARATIONS
+}
+
 /// Reads the configuration.
 ///
 /// # Errors
 /// All that is wrong with it, at once; a secret that is missing included. The exit code for it is 78.
 pub fn load(sources: &Sources) -> Result<Config, Errors> {
-    let mut report = errors::Report::default();
-    let mut written = read(sources, &mut report);
-    let config = resolve::config(sources, &mut written, &mut report);
+    let mut report = Report::new(declarations());
+    let mut document = read(sources, &mut report);
+    let config = resolve(sources, &mut document, &mut report);
     let (config, warnings) = report.finish(config)?;
     Ok(Config { warnings, ..config })
 }
@@ -148,10 +133,10 @@ pub fn load(sources: &Sources) -> Result<Config, Errors> {
 /// # Errors
 /// All that is wrong with that part.
 pub fn load_state(sources: &Sources) -> Result<State, Errors> {
-    let mut report = errors::Report::default();
-    let mut written = read(sources, &mut report);
-    let options = resolve::state(sources, &mut written, &mut report);
-    let file = report.file().map(|file| file.path().to_owned());
+    let mut report = Report::new(declarations());
+    let mut document = read(sources, &mut report);
+    let options = state(sources, &mut document, &mut report);
+    let file = report.path().map(ToOwned::to_owned);
     let (options, _) = report.finish(options)?;
     Ok(State { file, options })
 }
@@ -161,15 +146,69 @@ pub fn place_of_file(sources: &Sources) -> PathBuf {
     locate::new_config_file(sources)
 }
 
+/// The JSON Schema of the configuration file.
+pub fn schema() -> String {
+    settings::json_schema(declarations(), "joltsms-relay", env!("CARGO_PKG_VERSION"))
+}
+
 /// Lays file, environment and flags over each other.
-fn read(sources: &Sources, report: &mut errors::Report) -> written::Written {
-    let mut written = match locate::config_file(sources, report) {
-        Some((path, text)) => file::read(path, &text, report),
-        None => written::Written::default(),
+fn read(sources: &Sources, report: &mut Report) -> Document {
+    let mut document = match locate::config_file(sources, report) {
+        Some((path, text)) => settings::read_file(path, &text, report),
+        None => Document::default(),
     };
-    environment::apply(sources, &mut written, report);
-    sources::apply_flags(&sources.flags, &mut written, report);
-    written
+    settings::apply_environment(&sources.env, &mut document, report);
+    sources::apply_flags(&sources.flags, &mut document, report);
+    document
+}
+
+/// Everything, if it could be read; what could not is in the report.
+fn resolve(sources: &Sources, document: &mut Document, report: &mut Report) -> Option<Config> {
+    let mut section = section_of(sources, "api", document, report);
+    let (api, account) = api::settings::Settings::read(&mut section).resolve(&mut section);
+    let poll = ingest::Options::read(&mut section_of(sources, "poll", document, report));
+    let state = state(sources, document, report);
+    let log = Log::read(&mut section_of(sources, "log", document, report));
+    let log = Log { dir: log.dir.or_else(|| locate::log_dir(sources)), ..log };
+    let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
+    let sinks = sinks::resolve(sources, document, &account, report);
+    let file = report.path().map(ToOwned::to_owned);
+    Some(Config { file, api: api?, account, poll, state: state?, log, sinks, sinks_implied, warnings: Vec::new() })
+}
+
+/// `[state]`, and `--state-dir` before it.
+fn state(sources: &Sources, document: &mut Document, report: &mut Report) -> Option<store::Options> {
+    let file = report.path().map(ToOwned::to_owned);
+    let mut section = section_of(sources, "state", document, report);
+    let state = store::Options::read(&mut section);
+    let dir = match &sources.flags.state_dir {
+        Some(dir) if dir.as_os_str().is_empty() => {
+            let help = "name a directory, or leave it out".to_owned();
+            section.error(&Origin::Flag("--state-dir"), "is empty".to_owned(), Some(help));
+            None
+        }
+        Some(dir) => Some(dir.clone()),
+        None if section.written("dir").is_some() => Some(state.dir),
+        None => {
+            let found: Option<PathBuf> = locate::state_dir(sources, file.as_deref());
+            if found.is_none() && section.is_complete() {
+                let message = "there is no state directory: neither $STATE_DIRECTORY nor $HOME is set";
+                let help = "set `state.dir`, JOLTSMS_RELAY_STATE__DIR or --state-dir".to_owned();
+                section.error(&Origin::Default, message.to_owned(), Some(help));
+            }
+            found
+        }
+    };
+    Some(store::Options { dir: dir?, ..state })
+}
+
+fn section_of<'r>(
+    sources: &'r Sources,
+    name: &'static str,
+    document: &'r mut Document,
+    report: &'r mut Report,
+) -> Reader<'r> {
+    Reader::new(name.to_owned(), document.section(name), &sources.env, report)
 }
 
 /// The URL of a receiver may hold a password.

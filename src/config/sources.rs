@@ -4,12 +4,16 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::defaults;
-use super::errors::Report;
-use super::keys::Section;
-use super::written::{Origin, Value, Written};
 use crate::domain::SinkName;
 use crate::secret::{Environment, Secret};
+use crate::settings::{Document, Origin, Report, Value};
+
+/// What `--quiet` stands for.
+const LEVEL_QUIET: &str = "warn";
+/// The sink that there is if none is configured.
+const IMPLIED_NAME: &str = "stdout";
+/// The sink that `--forward-to` makes.
+const FORWARD_NAME: &str = "forward";
 
 /// Everything that [`load`](super::load) looks at, as plain values. Files are the only thing that it reads itself.
 #[derive(Clone)]
@@ -72,22 +76,22 @@ impl fmt::Debug for Sources {
 }
 
 /// Lays the flags over what is written already. `--config` and `--state-dir` are paths, and looked at where they matter.
-pub(super) fn apply_flags(flags: &Overrides, written: &mut Written, report: &mut Report) {
+pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &mut Report) {
     let text = |value: &str| Value::Text(Secret::from(value));
     if let Some(level) = &flags.log_level {
-        written.section(Section::Log).set("level", Origin::Flag("--log-level"), text(level));
+        document.section("log").set("level", Origin::Flag("--log-level"), text(level));
     }
     if flags.quiet {
         if flags.log_level.is_some() {
             let message = "cannot be combined with --log-level";
             report.error(&Origin::Flag("--quiet"), message.to_owned(), Some("give one of them".to_owned()));
         }
-        written.section(Section::Log).set("level", Origin::Flag("--quiet"), text(defaults::LOG_LEVEL_QUIET));
+        document.section("log").set("level", Origin::Flag("--quiet"), text(LEVEL_QUIET));
     }
     if let Some(start) = &flags.start {
-        written.section(Section::Poll).set("start", Origin::Flag("--start"), text(start));
+        document.section("poll").set("start", Origin::Flag("--start"), text(start));
     }
-    let configured: Vec<_> = written.sinks.keys().map(|name| format!("`{name}`")).collect();
+    let configured: Vec<_> = document.sinks.keys().map(|name| format!("`{name}`")).collect();
     let help = || Some("remove the flag or the sinks: it is for use without any".to_owned());
     if !configured.is_empty() {
         let message = format!("cannot be combined with configured sinks ({})", configured.join(", "));
@@ -100,11 +104,11 @@ pub(super) fn apply_flags(flags: &Overrides, written: &mut Written, report: &mut
         return;
     }
     let (name, kind, origin) = match flags.forward_to {
-        Some(_) => (defaults::FORWARD_NAME, "http", Origin::Flag("--forward-to")),
-        None => (defaults::SINK_NAME, "stdout", Origin::Default),
+        Some(_) => (FORWARD_NAME, "http", Origin::Flag("--forward-to")),
+        None => (IMPLIED_NAME, "stdout", Origin::Default),
     };
     let Ok(name) = name.parse::<SinkName>() else { return };
-    let sink = written.sink(name, &origin);
+    let sink = document.sink(name, &origin);
     sink.set("type", origin.clone(), text(kind));
     if let Some(url) = &flags.forward_to {
         sink.set("url", origin, Value::Text(url.clone()));

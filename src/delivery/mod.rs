@@ -14,6 +14,7 @@ mod attempt;
 mod breaker;
 mod decide;
 mod expiry;
+pub mod filter;
 mod health;
 mod lanes;
 mod options;

@@ -1,28 +1,47 @@
-//! What the delivery to one sink needs to know.
+//! What the delivery to one sink needs to know, and the keys for it.
 
 use std::time::Duration;
 
 use super::expiry;
 use crate::domain::{Start, UnixMs};
+use crate::settings::{self, Choice, LONGEST, Reader, settings, show_duration};
 use crate::time::backoff::Schedule;
 
-/// `[sinks.NAME]`, as far as it says when and how many.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// Deliveries under way at once; at least 1.
-    pub concurrency: usize,
-    /// What happens after a failure.
-    pub retry: Retry,
-    /// At most so many attempts begin in any 60 seconds; 0: any number.
-    pub requests_per_minute: u32,
-    /// Whether messages wait for those before them.
-    pub order: Order,
-    /// A message received longer ago is not sent any more.
-    pub max_age: Option<Duration>,
-    /// If not, nothing is sent and everything is kept.
-    pub enabled: bool,
-    /// Which retained messages it gets if it is added beside messages.
-    pub start: Start,
+/// Shorter waits would be a hot loop, and a shorter age could not be met.
+const LEAST_WAIT: Duration = Duration::from_millis(10);
+const LEAST_AGE: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+settings! {
+    /// `[sinks.NAME]`, as far as it says when and how many.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Options {
+        /// Deliveries under way at once.
+        pub concurrency: usize = settings::integer(CONCURRENCY, 1..=256),
+        /// No more attempts than this begin in any 60 seconds, evenly spread; 0: no limit. Restarts do not exceed it either.
+        pub requests_per_minute: u32 = settings::integer(0, 0..=1_000_000),
+        /// number: one after the other for each receiving number, in the order in which the relay read them. A message that is
+        /// tried again holds up those behind it, so choose a small retry.max. A dead letter lets the next one go.
+        pub order: Order = settings::choice(Order::None),
+        /// A message received longer ago is not sent any more, but becomes a dead letter ("expired"). What is sent again by
+        /// hand has no age.
+        pub max_age: Option<Duration> = settings::duration_or("forever", None, LEAST_AGE..=LONGEST),
+        /// false: paused. Its messages are kept, and sent when it is true again.
+        pub enabled: bool = settings::boolean(true),
+        /// For a sink added later: which stored messages it receives, as for poll.start.
+        pub start: Start = settings::start(Start::Now),
+        /// What happens after a failure, also of a stdout sink: wait `initial`, then `factor` times as long each time, at most
+        /// `max`.
+        pub retry: Retry = settings::table(),
+    }
+}
+
+/// `concurrency` of an http sink. For standard output it is the number of lines that are written before they are recorded,
+/// all in one transaction; their order stays.
+const CONCURRENCY: usize = 8;
+
+impl Choice for Order {
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("number", Self::Number)];
 }
 
 impl Options {
@@ -55,23 +74,39 @@ pub enum Order {
     Number,
 }
 
-/// `[sinks.NAME.retry]`: exponential back-off, then a dead letter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
-    /// The wait after the first failure.
-    pub initial: Duration,
-    /// Each wait is this many times the one before; at least 1.
-    pub factor: f64,
-    /// No wait is longer, save where the receiver asks for it.
-    pub max: Duration,
-    /// A failure this long after the first attempt, or later, is final; `None` is "never".
-    pub give_up_after: Option<Duration>,
+settings! {
+    /// `[sinks.NAME.retry]`: exponential back-off, then a dead letter.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Retry {
+        /// The wait after the first failure.
+        pub initial: Duration = settings::duration(Duration::from_secs(5), LEAST_WAIT..=DAY),
+        /// Each wait is this many times the one before.
+        pub factor: f64 = settings::number(3.0, 1.0..=100.0),
+        /// No wait is longer, save where the receiver asks for it.
+        pub max: Duration = settings::duration(Duration::from_secs(12 * 3_600), LEAST_WAIT..=DAY.saturating_mul(30)),
+        /// A failure this long after the first attempt, or later, makes a dead letter. With "never" none does.
+        pub give_up_after: Option<Duration> =
+            settings::duration_or("never", Some(DAY.saturating_mul(3)), Duration::ZERO..=LONGEST),
+    }
 }
 
 /// Whatever is configured, a failing receiver is not tried in a hot loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 impl Retry {
+    /// Whether the waits can grow; what is wrong goes to the report.
+    pub fn check(&self, at: &mut Reader<'_>) {
+        let Some(origin) = at.origin("max").or(at.origin("initial")).filter(|_| self.max < self.initial) else {
+            return;
+        };
+        let shown = |key, value| {
+            let by_default = if at.written(key).is_some() { "" } else { " by default" };
+            format!("`{}` ({}{by_default})", at.name(key), show_duration(value))
+        };
+        let message = format!("{} is less than {}", shown("max", self.max), shown("initial", self.initial));
+        at.error(origin, message, None);
+    }
+
     /// The same with waits of at most `longest`.
     pub(super) fn no_longer_than(&self, longest: Duration) -> Self {
         Self { initial: self.initial.min(longest), max: self.max.min(longest), ..self.clone() }

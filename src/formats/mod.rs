@@ -9,6 +9,7 @@ mod discord;
 mod fields;
 mod jolt_event;
 mod one_line;
+pub mod settings;
 mod shown;
 mod slack;
 mod surrogates;

@@ -11,6 +11,7 @@ pub mod failure;
 pub(crate) mod raw_server;
 mod resolver;
 pub mod retry_after;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 mod tls_failure;

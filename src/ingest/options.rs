@@ -1,18 +1,31 @@
-//! What the poller needs to know.
+//! What the poller needs to know, and the keys for it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::Start;
+use crate::settings::{self, settings};
 
-/// How to poll: `[poll]` of the configuration, resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// From the start of one head poll to the start of the next.
-    pub interval: Duration,
-    /// Used when the state is new; later edits are ignored, and said.
-    pub start: Start,
-    /// How late a message may show up behind newer ones.
-    pub lookback: Duration,
-    /// How often the lookback is read again, as far as spare budget allows.
-    pub sweep_interval: Duration,
+const TENTH: Duration = Duration::from_millis(100);
+const DAY: Duration = Duration::from_secs(86_400);
+const MONTH: Duration = DAY.saturating_mul(30);
+
+/// Half of the budget goes to polls at this interval, so that catching up has the other half.
+const INTERVAL: Duration = Duration::from_secs(1);
+const LOOKBACKS: RangeInclusive<Duration> = Duration::ZERO..=MONTH;
+
+settings! {
+    /// `[poll]`: how to poll.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Options {
+        /// From one look at the newest messages to the next.
+        pub interval: Duration = settings::duration(INTERVAL, TENTH..=DAY),
+        /// Where a first run begins: "now", "beginning", a time ("2026-01-31T08:00:00Z") or a duration back ("24h"). Later
+        /// edits are ignored, and the log says so.
+        pub start: Start = settings::start(Start::Now),
+        /// How late a message may show up behind newer ones.
+        pub lookback: Duration = settings::duration(Duration::from_secs(3_600), LOOKBACKS),
+        /// How often the lookback is read again, as far as spare budget allows.
+        pub sweep_interval: Duration = settings::duration(Duration::from_secs(60), TENTH..=MONTH),
+    }
 }

@@ -1,23 +1,42 @@
-//! What the store needs to know.
+//! What the store needs to know, and the keys for it.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::UnixMs;
+use crate::settings::{self, LONGEST, settings};
 
-/// Where the state lives and how long it is kept: `[state]` of the configuration, resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The state directory; made with mode 0700 if it is missing.
-    pub dir: PathBuf,
-    /// How long a message stays after every sink has it.
-    pub keep_delivered: Keep,
-    /// How long a dead letter stays.
-    pub keep_dead: Keep,
-    /// So many bytes the state may take, the journal included: beyond them nothing new is read.
-    pub max_size: u64,
-    /// So many bytes must be free on its file system: with fewer nothing new is read.
-    pub min_free: u64,
+/// The least and the most that the state may be allowed to take, in bytes: below 16 MiB the journal alone would fill it.
+const SIZES: RangeInclusive<u64> = 16 << 20..=MOST;
+const MOST: u64 = 1 << 50;
+
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+settings! {
+    /// `[state]`: where the state lives and how long it is kept.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Options {
+        /// The state directory; it is made if it is missing. Default: --state-dir, else $STATE_DIRECTORY, else this if the file
+        /// is in /etc, else $XDG_STATE_HOME/joltsms-relay (~/.local/state/joltsms-relay).
+        pub dir: PathBuf = settings::required_path().by_default("\"/var/lib/joltsms-relay\""),
+        /// How long a message stays after every sink has it. "0s" leaves nothing of it on the disk, within seconds; its id is
+        /// remembered, so that it does not come again.
+        pub keep_delivered: Keep = settings::duration_or("forever", Some(WEEK), Duration::ZERO..=LONGEST),
+        /// How long a dead letter stays, counted from when it was given up.
+        pub keep_dead: Keep = settings::duration_or("forever", None, Duration::ZERO..=LONGEST),
+        /// How much the state may take, its journal included. Near to it delivered messages go before their time, oldest first;
+        /// at it polling stops until there is room, while deliveries go on.
+        pub max_size: u64 = settings::size(1 << 30, SIZES),
+        /// With less than this free on its disk polling stops too; "0" for never.
+        pub min_free: u64 = settings::size(64 << 20, 0..=MOST),
+    }
+}
+
+impl From<Option<Duration>> for Keep {
+    fn from(keep: Option<Duration>) -> Self {
+        keep.map_or(Self::Forever, Self::For)
+    }
 }
 
 impl Options {

@@ -1,9 +1,11 @@
 //! config.example.toml is documentation and truth at once.
 
-use super::Machine;
-use crate::config::EXAMPLE;
-use crate::config::keys::{SECTIONS, Section};
-use crate::config::schema::uncommented;
+use std::fs;
+use std::path::Path;
+
+use super::{Machine, uncommented};
+use crate::config::{EXAMPLE, declarations, example, reference};
+use crate::settings::Section;
 
 /// The system's file, where the defaults that depend on the place are those of the example.
 fn with_system_file(text: &str) -> Machine {
@@ -30,10 +32,10 @@ fn shows_exactly_the_defaults() {
 #[test]
 fn shows_every_key() {
     let table: toml::Table = uncommented().parse().unwrap();
-    for (name, section) in SECTIONS {
-        assert_keys(section, table[name].as_table().unwrap());
+    for section in &declarations().sections {
+        assert_keys(section, table[section.name].as_table().unwrap());
     }
-    assert_keys(Section::Sink, table["sinks"]["crm"].as_table().unwrap());
+    assert_keys(&declarations().sink, table["sinks"]["crm"].as_table().unwrap());
 }
 
 #[test]
@@ -42,8 +44,8 @@ fn the_implied_sink_is_the_one_shown() {
     assert_eq!(only(""), only("[sinks.stdout]\ntype = \"stdout\"\nformat = \"message\"\n"));
 }
 
-fn assert_keys(section: Section, table: &toml::Table) {
-    for key in section.keys() {
+fn assert_keys(section: &Section, table: &toml::Table) {
+    for key in section.keys.iter().filter(|key| !key.is_table()).map(|key| &key.name) {
         let last = key.rsplit('.').next().unwrap_or(key);
         let found = key.split('.').try_fold(table, |table, part| match table.get(part)? {
             toml::Value::Table(inner) => Some(inner),
@@ -52,11 +54,24 @@ fn assert_keys(section: Section, table: &toml::Table) {
         // What has no default stands in an explanation.
         let first = key.split('.').next().unwrap_or(key);
         let explained = EXAMPLE.lines().any(|line| line.starts_with(&format!("# {first} = ")) && line.contains(last));
-        assert!(found.is_some() || explained, "{section:?}: `{key}` is not in config.example.toml");
+        assert!(found.is_some() || explained, "{}: `{key}` is not in config.example.toml", section.name);
     }
 }
 
 fn without_file(mut config: crate::config::Config) -> crate::config::Config {
     config.file = None;
     config
+}
+
+/// `JOLTSMS_RELAY_WRITE=1 cargo test --lib generated` writes both files.
+#[test]
+fn the_generated_files_are_those_of_the_declarations() {
+    for (name, text) in [("config.example.toml", example()), ("docs/configuration.md", reference())] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        if std::env::var_os("JOLTSMS_RELAY_WRITE").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == text, "{name} is not what the declarations say: run `just documents`");
+    }
 }

@@ -4,43 +4,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{KEY, Machine};
-use crate::config::environment::variable;
-use crate::config::keys::{SECTIONS, Section};
+use super::{KEY, Machine, keys, sections};
 use crate::config::{Config, FileId, Format, LogFormat, SinkKind, State, load_state};
 use crate::domain::{Start, UnixMs};
+use crate::settings::{Key, Kind};
 use crate::store::Keep;
 
-/// For every key: a value other than its default, in TOML and in a variable. `type`, `url`, `format` and
-/// the keys of templates, files, signatures
-/// and headers depend on others; they have tests of their own.
-fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> {
-    Some(match (section, key) {
-        (Section::Api, "url") => ("\"https://a.example\"", "https://a.example"),
-        (Section::Api, "key") => ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]", "jolt_sk_1,jolt_sk_2"),
-        (Section::Api | Section::Sink, "requests_per_minute") => ("60", "60"),
-        (Section::Api, "account") => ("\"other\"", "other"),
-        (Section::Log, "keep_files") | (Section::Sink, "concurrency") => ("3", "3"),
-        (Section::Api | Section::Sink, "timeout" | "connect_timeout" | "retry.initial" | "retry.max")
-        | (Section::Poll, "interval" | "start" | "lookback" | "sweep_interval")
-        | (Section::State, "keep_delivered" | "keep_dead")
-        | (Section::Sink, "retry.give_up_after" | "max_age" | "start") => ("\"9s\"", "9s"),
-        (Section::State, "max_size" | "min_free") => ("\"99MiB\"", "99MiB"),
-        (Section::State | Section::Log, "dir") => ("\"/d\"", "/d"),
-        (Section::Log, "level") => ("\"debug\"", "debug"),
-        (Section::Log, "format") => ("\"json\"", "json"),
-        (Section::Sink, "retry.factor") => ("1.5", "1.5"),
-        (Section::Sink, "order") => ("\"number\"", "number"),
-        (Section::Sink, "accept_status" | "reject_status") => ("[425, 409]", "409, 425"),
-        (Section::Sink, "enabled") => ("false", "false"),
-        (Section::Sink, "method") => ("\"PUT\"", "PUT"),
-        (Section::Api | Section::Sink, "proxy") => ("\"off\"", "off"),
-        (Section::Sink, "auth.bearer" | "auth.basic.user") => ("{ env = \"K\" }", "jolt_sk_2"),
-        (_, key) if of_others(key) => return None,
-        (Section::Api | Section::Sink, "allow_http")
-        | (Section::Sink, "filter.has_code" | "filter.exclude.has_code") => ("true", "true"),
-        (Section::Sink, key) if key.starts_with("filter.") => ("\"1800*\"", "1800*"),
-        _ => panic!("{section:?} {key}: a key without a test"),
+/// For every key: a value other than its default, in TOML and in a variable. Some keys have an effect only beside others;
+/// they have tests of their own.
+fn changes(section: &str, key: &Key) -> Option<(String, String)> {
+    let same = |text: &str| (text.to_owned(), text.to_owned());
+    let quoted = |text: &str| (format!("\"{text}\""), text.to_owned());
+    Some(match (section, key.name.as_str(), &key.kind) {
+        ("api", "url", _) => quoted("https://a.example"),
+        ("api", "key", _) => {
+            ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]".to_owned(), "jolt_sk_1,jolt_sk_2".to_owned())
+        }
+        ("api", "account", _) => quoted("other"),
+        (_, "proxy", _) => quoted("off"),
+        ("sinks", key, _) if of_others(key) => return None,
+        ("api", key, _) if key.starts_with("tls.") => return None,
+        (_, _, Kind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),
+        (_, _, Kind::Integer(_)) => same("3"),
+        (_, _, Kind::Number(_)) => same("1.5"),
+        (_, _, Kind::Boolean) => same(if key.default.as_deref() == Some("true") { "false" } else { "true" }),
+        (_, _, Kind::Duration { .. } | Kind::Start) => quoted("9s"),
+        (_, _, Kind::Size(_)) => quoted("99MiB"),
+        (_, _, Kind::Path) => quoted("/d"),
+        (_, _, Kind::Statuses(_)) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
+        (_, _, Kind::Texts { .. }) => quoted("1800*"),
+        (_, _, Kind::Words(words)) => {
+            quoted(words.iter().rfind(|word| key.default != Some(format!("\"{word}\""))).unwrap())
+        }
+        (_, name, kind) => panic!("{section} {name} {kind:?}: a key without a test"),
     })
 }
 
@@ -59,44 +55,45 @@ fn shown(machine: &Machine) -> String {
 
 #[test]
 fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_names() {
-    let sections = SECTIONS.iter().map(|(name, section)| (*name, *section)).chain([("sinks.my-crm", Section::Sink)]);
-    for (name, section) in sections {
-        for key in section.keys() {
-            let Some((toml, text)) = changes(section, key) else { continue };
+    for section in sections() {
+        let name = if section.name == "sinks" { "sinks.my-crm" } else { section.name };
+        for declared in keys(section) {
+            let Some((toml, text)) = changes(section.name, declared) else { continue };
+            let key = declared.name.as_str();
             // Plain http is refused unless allow_http says otherwise: that is its effect.
-            let scheme = if *key == "allow_http" { "http" } else { "https" };
-            let api = if name == "api" && *key != "url" {
+            let scheme = if key == "allow_http" { "http" } else { "https" };
+            let api = if name == "api" && key != "url" {
                 format!("url = \"{scheme}://api.example\"\n")
             } else {
                 String::new()
             };
             let sink = format!("type = \"http\"\nurl = \"{scheme}://h.example\"\n");
-            let base = match section {
-                Section::Sink => format!("[{name}]\n{sink}"),
+            let base = match section.name {
+                "sinks" => format!("[{name}]\n{sink}"),
                 _ => format!("[sinks.my-crm]\n{}[{name}]\n{api}", sink.replace("http:", "https:")),
             };
             let name = name.to_ascii_uppercase().replace(['.', '-'], "_").replace("SINKS_", "SINKS__");
-            let name = format!("JOLTSMS_RELAY_{name}__{}", variable(key));
+            let name = format!("JOLTSMS_RELAY_{name}__{}", declared.variable());
             let machine = |text: &str| Machine::with_file(text).set("K", "jolt_sk_2");
 
             let in_file = shown(&machine(&format!("{base}{key} = {toml}\n")));
-            if *key == "allow_http" {
+            if key == "allow_http" {
                 assert!(machine(&base).refused().contains("in plain http"));
             } else {
                 assert_ne!(in_file, shown(&machine(&base)), "{key} has no effect");
             }
             let in_variable = shown(
                 &machine(&base)
-                    .set(&name, text)
+                    .set(&name, &text)
                     .unset("JOLTSMS_API_KEY")
                     .set("K", "x")
-                    .set(if *key == "key" { "K" } else { "JOLTSMS_API_KEY" }, KEY),
+                    .set(if key == "key" { "K" } else { "JOLTSMS_API_KEY" }, KEY),
             );
             let by_file = machine(&base);
             let path = by_file.write("value", &format!("{text}\n"));
             let by_file = by_file.set(&format!("{name}__FILE"), path.to_str().unwrap());
-            let by_file = shown(&if *key == "key" { by_file.unset("JOLTSMS_API_KEY") } else { by_file });
-            if *key == "key" {
+            let by_file = shown(&if key == "key" { by_file.unset("JOLTSMS_API_KEY") } else { by_file });
+            if key == "key" {
                 assert!(in_variable.contains("[9, 9]") && by_file.contains("[9, 9]"), "{in_variable} {by_file}");
             } else {
                 assert_eq!(in_variable, in_file, "{name}");

@@ -6,6 +6,7 @@ mod filters;
 mod formats;
 mod http;
 mod layers;
+mod names;
 mod refusals;
 mod schema;
 mod secrets;
@@ -13,11 +14,31 @@ mod secrets;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Config, Errors, Overrides, Sources, load};
+use super::{Config, EXAMPLE, Errors, Overrides, Sources, declarations, load};
 use crate::secret::Environment;
+use crate::settings::{Key, Section};
 
 /// A key as the vendor documents it.
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
+
+/// Every section, in the order of the documentation.
+fn sections() -> impl Iterator<Item = &'static Section> {
+    declarations().sections.iter().chain([&declarations().sink])
+}
+
+/// The keys of a section, without its tables.
+fn keys(section: &'static Section) -> impl Iterator<Item = &'static Key> {
+    section.keys.iter().filter(|key| !key.is_table())
+}
+
+/// The example with all settings that are commented out switched on; explanations stay comments.
+fn uncommented() -> String {
+    let switched_on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') && !setting.is_empty() => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(switched_on).collect::<Vec<_>>().join("\n")
+}
 
 /// A machine of our own: a home, an `/etc` and an environment.
 struct Machine {

@@ -3,9 +3,9 @@
 use jsonschema::Validator;
 use serde_json::Value;
 
-use super::{KEY, Machine};
-use crate::config::keys::{SECTIONS, Section};
-use crate::config::schema::{Shape, schema, shape, uncommented};
+use super::{KEY, Machine, keys, sections, uncommented};
+use crate::config::{declarations, schema};
+use crate::settings::{Kind, Section};
 
 fn validator() -> Validator {
     jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap()
@@ -35,8 +35,9 @@ fn relay_accepts(file: &str) -> bool {
 }
 
 /// A file with this value for a key, and what must stand beside it.
-fn file_with(section: Section, key: &str, value: &str) -> String {
-    let Some((name, _)) = SECTIONS.iter().find(|(_, known)| *known == section) else {
+fn file_with(section: &Section, key: &str, value: &str) -> String {
+    let name = section.name;
+    if name == "sinks" {
         let mut file = "[sinks.crm]\n".to_owned();
         for (other, written) in [("type", "\"http\""), ("url", "\"https://crm.example.com\"")] {
             if key != other {
@@ -44,18 +45,26 @@ fn file_with(section: Section, key: &str, value: &str) -> String {
             }
         }
         return file + &format!("{key} = {value}\n");
-    };
+    }
     format!("[{name}]\n{key} = {value}\n")
 }
 
 #[test]
 fn every_key_has_a_shape() {
-    for section in Section::ALL {
-        for key in section.keys() {
-            assert!(
-                shape(section, key).is_some(),
-                "say in src/config/schema.rs what `{key}` of {section:?} looks like"
-            );
+    let schema: Value = serde_json::from_str(&schema()).unwrap();
+    for section in sections() {
+        for key in keys(section) {
+            let path = match section.name {
+                "sinks" => "/properties/sinks/patternProperties/^[a-z0-9_-]{1,64}$".to_owned(),
+                name => format!("/properties/{name}"),
+            };
+            let parts = key.name.split('.').fold(path, |path, part| {
+                let array = schema.pointer(&format!("{path}/anyOf/0/properties")).is_some();
+                format!("{path}{}/properties/{part}", if array { "/anyOf/0" } else { "" })
+            });
+            let shape = schema.pointer(&parts).unwrap_or_else(|| panic!("{parts}"));
+            let says = ["type", "anyOf", "enum", "$ref"].iter().any(|word| !shape[word].is_null());
+            assert!(says && shape["description"].is_string(), "{parts}: {shape}");
         }
     }
 }
@@ -63,8 +72,9 @@ fn every_key_has_a_shape() {
 #[test]
 fn every_key_of_a_section_is_explained() {
     let schema: Value = serde_json::from_str(&schema()).unwrap();
-    for (name, section) in SECTIONS {
-        for key in section.keys() {
+    for section in &declarations().sections {
+        let name = section.name;
+        for key in keys(section).map(|key| &key.name) {
             let pointer = format!("/properties/{name}/properties/{}", key.replace('.', "/properties/"));
             let found = schema.pointer(&pointer).unwrap_or_else(|| panic!("{key}"));
             // Files have no default, and are explained where their table is.
@@ -129,8 +139,8 @@ fn for_every_key_the_schema_takes_what_the_relay_takes() {
         "{ env = \"X\", file = \"x\" }",
     ];
     let mut taken = 0;
-    for section in Section::ALL {
-        for key in section.keys() {
+    for section in sections() {
+        for key in keys(section).map(|key| &key.name) {
             for value in values {
                 let file = file_with(section, key, value);
                 if relay_accepts(&file) {
@@ -141,7 +151,7 @@ fn for_every_key_the_schema_takes_what_the_relay_takes() {
             let kinds = ["true", "-1", "\"~\"", "[[]]", "{ other = \"X\" }"];
             let refused =
                 kinds.into_iter().filter(|value| !accepts(&validator, &file_with(section, key, value))).count();
-            assert!(refused >= 3, "{section:?}: the schema takes nearly anything for `{key}`");
+            assert!(refused >= 3, "{}: the schema takes nearly anything for `{key}`", section.name);
         }
     }
     assert!(taken > 60, "{taken}");
@@ -150,32 +160,36 @@ fn for_every_key_the_schema_takes_what_the_relay_takes() {
 #[test]
 fn bounds_and_words_are_those_of_the_relay() {
     let validator = validator();
-    for section in Section::ALL {
-        for key in section.keys() {
+    for section in sections() {
+        for declared in keys(section) {
+            let key = &declared.name;
             let agree = |value: String, expected: bool| {
                 let file = file_with(section, key, &value);
                 assert_eq!((relay_accepts(&file), accepts(&validator, &file)), (expected, expected), "{file}");
             };
-            match shape(section, key).unwrap() {
-                Shape::Integer(least, most) => {
+            match &declared.kind {
+                Kind::Integer(bounds) => {
+                    let (least, most) = (bounds.start(), bounds.end());
                     agree(least.to_string(), true);
                     agree(most.to_string(), true);
                     agree((least - 1).to_string(), false);
                     agree((most + 1).to_string(), false);
                 }
-                Shape::Number(least, most) => {
+                Kind::Number(bounds) => {
+                    let (least, most) = (bounds.start(), bounds.end());
                     agree(format!("{least:?}"), true);
                     agree(format!("{most:?}"), true);
                     agree(format!("{:?}", least - 0.01), false);
                     agree(format!("{:?}", most + 0.01), false);
                 }
-                Shape::Statuses(least, most) => {
+                Kind::Statuses(bounds) => {
+                    let (least, most) = (bounds.start(), bounds.end());
                     agree(format!("[{least}, {most}]"), true);
                     agree(format!("[{}]", least - 1), false);
                     agree(format!("[{least}, {}]", most + 1), false);
                     agree(least.to_string(), false);
                 }
-                Shape::Words(words) => {
+                Kind::Words(words) => {
                     let file = file_with(section, key, "\"no such word\"");
                     let said = Machine::with_file(&file).refused();
                     let known = words.iter().filter(|word| said.contains(&format!("\"{word}\""))).count();

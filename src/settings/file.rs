@@ -1,6 +1,6 @@
-//! The file layer: TOML -> [`Written`].
+//! The file layer: TOML -> [`Document`].
 //!
-//! Every name is checked here against [`super::keys`]. The parser recovers from errors, so what follows a broken line is
+//! Every name is checked here against the declarations. The parser recovers from errors, so what follows a broken line is
 //! still checked; what a broken line makes doubtful is left out (see [`Report::syntax_error`]).
 
 use std::ops::Range;
@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::environment;
-use super::errors::Report;
+use super::declarations::{Found, SINKS, Section};
+use super::declare::Kind;
+use super::document::{Document, Entry, Member, Origin, Table, Value};
 use super::excerpt::SourceFile;
-use super::filter;
-use super::keys::{self, Found, Section};
-use super::nearest::nearest;
-use super::written::{Entry, Member, Origin, Table, Value, Written};
+use super::report::Report;
+use super::suggestion::nearest;
 use crate::domain::{InvalidSinkName, SinkName};
 use crate::secret::{Secret, Source};
 
@@ -26,7 +25,7 @@ type Key<'i> = Spanned<DeString<'i>>;
 type Item<'i> = Spanned<DeValue<'i>>;
 
 /// Reads the text of the file at `path`; what is wrong goes to the report.
-pub(super) fn read(path: PathBuf, text: &str, report: &mut Report) -> Written {
+pub fn read(path: PathBuf, text: &str, report: &mut Report) -> Document {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut values = Vec::new();
     positions_in_table(root.get_ref(), &mut values);
@@ -39,9 +38,9 @@ pub(super) fn read(path: PathBuf, text: &str, report: &mut Report) -> Written {
     for (at, message) in places {
         report.syntax_error(at, in_plain_words(message));
     }
-    let mut reader = Reader { written: Written::default(), report, base };
+    let mut reader = Reader { document: Document::default(), report, base };
     reader.root(root.get_ref());
-    reader.written
+    reader.document
 }
 
 fn in_plain_words(message: &str) -> String {
@@ -70,7 +69,7 @@ fn positions(item: &Item<'_>, values: &mut Vec<Range<usize>>) {
 }
 
 struct Reader<'r> {
-    written: Written,
+    document: Document,
     report: &'r mut Report,
     /// Relative paths of the file count from here.
     base: PathBuf,
@@ -78,17 +77,18 @@ struct Reader<'r> {
 
 impl Reader<'_> {
     fn root(&mut self, root: &DeTable<'_>) {
+        let declared = self.report.declared();
         for (key, item) in root {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
-            if let Some((_, section)) = keys::SECTIONS.iter().find(|(known, _)| *known == name) {
+            if let Some(section) = declared.section(name) {
                 let Some(keys) = self.table(item, &origin, &format!("[{name}]")) else { continue };
                 let mut table = Table::new(origin);
-                self.keys(*section, name, "", keys, &mut table);
-                *self.written.section(*section) = table;
-            } else if name == keys::SINKS {
+                self.keys(section, name, "", keys, &mut table);
+                *self.document.section(section.name) = table;
+            } else if name == SINKS {
                 let Some(sinks) = self.table(item, &origin, "[sinks.NAME]") else { continue };
-                sinks.iter().for_each(|(key, item)| self.sink(key, item));
-            } else if keys::LATER_SECTIONS.contains(&name) {
+                sinks.iter().for_each(|(key, item)| self.sink(&declared.sink, key, item));
+            } else if declared.later.contains(&name) {
                 self.report.error(&origin, not_yet(&format!("[{name}]")), None);
             } else {
                 self.unknown_section(name, &origin);
@@ -97,20 +97,21 @@ impl Reader<'_> {
     }
 
     fn unknown_section(&mut self, name: &str, origin: &Origin) {
-        let sections = keys::SECTIONS.iter().map(|(section, _)| *section).chain([keys::SINKS]);
-        let meant = nearest(name, sections);
+        let declared = self.report.declared();
+        let meant = nearest(name, declared.section_names());
         let name_shown = self.shown(name, meant.is_some(), origin);
         let message = if let Some(meant) = meant {
             format!("unknown section `{name_shown}`; did you mean `{meant}`?")
-        } else if let Some(place) = keys::elsewhere(name) {
+        } else if let Some(place) = declared.elsewhere(name) {
             format!("`{name_shown}` stands outside of any section; it belongs in {place}")
         } else {
-            format!("unknown section `{name_shown}`; there are [api], [poll], [state], [log] and [sinks.NAME]")
+            let sections: Vec<_> = declared.sections.iter().map(|section| format!("[{}]", section.name)).collect();
+            format!("unknown section `{name_shown}`; there are {} and [sinks.NAME]", sections.join(", "))
         };
         self.report.error(origin, message, None);
     }
 
-    fn sink(&mut self, key: &Key<'_>, item: &Item<'_>) {
+    fn sink(&mut self, section: &Section, key: &Key<'_>, item: &Item<'_>) {
         let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
         let parsed = name.parse::<SinkName>();
         if let Err(InvalidSinkName) = parsed {
@@ -121,68 +122,84 @@ impl Reader<'_> {
         let path = format!("sinks.{}", self.shown(name, parsed.is_ok(), &origin));
         let Some(keys) = self.table(item, &origin, &format!("[{path}]")) else { return };
         let mut table = Table::new(origin);
-        self.keys(Section::Sink, &path, "", keys, &mut table);
+        self.keys(section, &path, "", keys, &mut table);
         if let Ok(name) = parsed {
-            self.written.sinks.insert(name, table);
+            self.document.sinks.insert(name, table);
         }
     }
 
     /// The keys of a section, or of the table `group` in it.
-    fn keys(&mut self, section: Section, path: &str, group: &str, keys: &DeTable<'_>, into: &mut Table) {
+    fn keys(&mut self, section: &Section, path: &str, group: &str, keys: &DeTable<'_>, into: &mut Table) {
         for (key, item) in keys {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
-            let full = if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") };
-            match section.find(group, name) {
-                Found::Key(key) if keys::MAPS.contains(&(section, key)) => {
-                    if let Some(names) = self.table(item, &origin, &format!("`{path}.{full}`")) {
-                        let members = self.members(&format!("{path}.{full}"), names);
-                        into.entries.insert(key, Entry { origin, value: Value::Map(members) });
-                    }
-                }
-                Found::Key(key) => {
-                    let name = format!("{path}.{full}");
-                    let mut entry = self.entry(&name, item, &origin);
-                    if keys::SECRETS.contains(&(section, key)) {
-                        let example = if section == Section::Api { environment::API_KEY } else { "NAME" };
-                        self.refuse_literals(&name, example, &mut entry);
-                    }
-                    into.entries.insert(key, entry);
-                }
-                Found::Group if filter::may_repeat(&full) && item.get_ref().is_array() => {
-                    self.filters(section, path, &full, item, into);
-                }
-                Found::Group => {
-                    if let Some(keys) = self.table(item, &origin, &format!("[{path}.{full}]")) {
-                        self.keys(section, path, &full, keys, into);
-                    }
-                }
+            let declared = match section.find(group, name) {
+                Found::Key(declared) => declared,
                 Found::Unknown(meant) => {
-                    let name_shown = self.shown(name, meant.is_some(), &origin);
-                    let table = if group.is_empty() { path.to_owned() } else { format!("{path}.{group}") };
-                    let shown = format!("unknown key `{table}.{name_shown}`");
-                    let message = if let Some(meant) = meant {
-                        let meant_in_full =
-                            if group.is_empty() { meant.to_owned() } else { format!("{group}.{meant}") };
-                        into.misspelt.extend(section.keys().iter().find(|key| **key == meant_in_full));
-                        format!("{shown}; did you mean `{meant}`?")
-                    } else if let Some(place) = keys::elsewhere(name) {
-                        format!("{shown}; `{name}` belongs in {place}")
-                    } else {
-                        format!("{shown}; the keys of [{table}] are {}", section.names_in(group).join(", "))
-                    };
-                    self.report.error(&origin, message, None);
+                    self.unknown_key(section, path, group, (name, meant), &origin, into);
+                    continue;
+                }
+            };
+            let full = format!("{path}.{}", declared.name);
+            match &declared.kind {
+                Kind::Map { secret } => {
+                    if let Some(names) = self.table(item, &origin, &format!("`{full}`")) {
+                        let members = self.members(&full, secret, names);
+                        into.set(&declared.name, origin, Value::Map(members));
+                    }
+                }
+                Kind::Table { repeatable: true } if item.get_ref().is_array() => {
+                    self.elements(section, path, &declared.name, item, into);
+                }
+                Kind::Table { .. } => {
+                    if let Some(keys) = self.table(item, &origin, &format!("[{full}]")) {
+                        self.keys(section, path, &declared.name, keys, into);
+                    }
+                }
+                kind => {
+                    let mut entry = self.entry(&full, item, &origin);
+                    if let Kind::Secret { variable, .. } = kind {
+                        self.refuse_literals(&full, variable, &mut entry);
+                    }
+                    into.entries.insert(declared.name.clone(), entry);
                 }
             }
         }
     }
 
+    fn unknown_key(
+        &mut self,
+        section: &Section,
+        path: &str,
+        group: &str,
+        (name, meant): (&str, Option<&str>),
+        origin: &Origin,
+        into: &mut Table,
+    ) {
+        let name_shown = self.shown(name, meant.is_some(), origin);
+        let (table, prefix) = match group {
+            "" => (path.to_owned(), String::new()),
+            group => (format!("{path}.{group}"), format!("{group}.")),
+        };
+        let shown = format!("unknown key `{table}.{name_shown}`");
+        let message = if let Some(meant) = meant {
+            into.misspelt.insert(format!("{prefix}{meant}"));
+            format!("{shown}; did you mean `{meant}`?")
+        } else if let Some(place) = self.report.declared().elsewhere(name) {
+            format!("{shown}; `{name}` belongs in {place}")
+        } else {
+            let names: Vec<_> = section.children(group).map(super::Key::last).collect();
+            format!("{shown}; the keys of [{table}] are {}", names.join(", "))
+        };
+        self.report.error(origin, message, None);
+    }
+
     /// A table of the user's own names.
-    fn members(&mut self, path: &str, names: &DeTable<'_>) -> Vec<Member> {
+    fn members(&mut self, path: &str, secret: &[&str], names: &DeTable<'_>) -> Vec<Member> {
         let member = |(key, item): (&Key<'_>, &Item<'_>)| {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
             let path = format!("{path}.{}", self.shown(name, false, &origin));
             let mut entry = self.entry(&path, item, &origin);
-            if keys::SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+            if secret.contains(&name.to_ascii_lowercase().as_str()) {
                 self.refuse_literals(&path, "NAME", &mut entry);
             }
             Member { name: name.to_owned(), origin, entry }
@@ -191,14 +208,16 @@ impl Reader<'_> {
     }
 
     /// An array of tables, each with the keys of `group`.
-    fn filters(&mut self, section: Section, path: &str, group: &str, item: &Item<'_>, into: &mut Table) {
+    fn elements(&mut self, section: &Section, path: &str, group: &str, item: &Item<'_>, into: &mut Table) {
+        let mut elements = Vec::new();
         for item in item.get_ref().as_array().into_iter().flatten() {
             let origin = Origin::File(item.span());
             let Some(keys) = self.table(item, &origin, &format!("an element of `{path}.{group}`")) else { continue };
             let mut element = Table::new(origin);
             self.keys(section, path, group, keys, &mut element);
-            into.filters.push(element);
+            elements.push(element);
         }
+        into.elements.insert(group.to_owned(), elements);
     }
 
     /// A name for a message. Even a name may be the piece of a value: if it could not stand without quotes, or if the

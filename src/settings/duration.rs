@@ -9,7 +9,7 @@ const UNITS: [(&str, u64); 6] =
 /// What a duration looks like, for messages.
 pub(super) const EXAMPLES: &str = "a duration is written like \"500ms\", \"15m\", \"1h30m\" or \"7d\"";
 
-/// The same as a regular expression, which knows nothing of the order of the units.
+/// What all durations match. The expression knows nothing of the order of the units.
 pub(super) const PATTERN: &str = "^\\s*([0-9]+\\s*(w|d|h|m|s|ms)\\s*)+$";
 
 /// Reads whole numbers with a unit each, larger units first, with or without spaces between.

@@ -15,6 +15,11 @@ pub(super) fn show(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
+/// Writes a size without the spaces and the zero: `64MiB`.
+pub(super) fn write(bytes: u64) -> String {
+    if bytes == 0 { "0".to_owned() } else { show(bytes).replace(".0 ", "").replace(' ', "") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +47,8 @@ mod tests {
         for (bytes, text) in [(0, "0 B"), (64 << 20, "64.0 MiB"), (1 << 30, "1.0 GiB"), (3 << 29, "1.5 GiB")] {
             assert_eq!(show(bytes), text);
             assert_eq!(parse(text), Some(bytes));
+            assert_eq!(parse(&write(bytes)), Some(bytes));
         }
+        assert_eq!([0, 64 << 20, 3 << 29].map(write), ["0", "64MiB", "1.5GiB"]);
     }
 }

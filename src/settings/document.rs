@@ -6,13 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::keys::Section;
 use crate::domain::SinkName;
 use crate::secret::{Secret, Source};
 
 /// Where a value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub enum Origin {
     /// These bytes of the file.
     File(Range<usize>),
     /// The environment variable of this name.
@@ -25,37 +24,37 @@ pub(super) enum Origin {
 
 /// All that was written.
 #[derive(Debug, Default)]
-pub(super) struct Written {
-    sections: BTreeMap<Section, Table>,
+pub struct Document {
+    sections: BTreeMap<&'static str, Table>,
     /// The sinks, by name.
-    pub(super) sinks: BTreeMap<SinkName, Table>,
+    pub sinks: BTreeMap<SinkName, Table>,
 }
 
 /// The keys of one section or sink, by their full name below it.
 #[derive(Debug)]
-pub(super) struct Table {
+pub struct Table {
     /// Where the table begins, for what is missing in it.
-    pub(super) origin: Origin,
+    pub origin: Origin,
     /// What was written.
-    pub(super) entries: BTreeMap<&'static str, Entry>,
+    pub entries: BTreeMap<String, Entry>,
     /// Keys that were probably meant by a misspelt one, so that they are not called missing, too.
-    pub(super) misspelt: BTreeSet<&'static str>,
-    /// The elements of an array of filters, each with its keys in full.
-    pub(super) filters: Vec<Table>,
+    pub misspelt: BTreeSet<String>,
+    /// The elements of each array of tables, by its name; their keys stand in full.
+    pub elements: BTreeMap<String, Vec<Table>>,
 }
 
 /// One value and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Where it stands.
-    pub(super) origin: Origin,
+    pub origin: Origin,
     /// What it is.
-    pub(super) value: Value,
+    pub value: Value,
 }
 
 /// A value as it was written. Texts are secrets until the reader of their key knows better.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub enum Value {
     /// A string of the file, or anything of the environment and the flags.
     Text(Secret),
     /// `{ env | file | credential }`, or a variable that names a file.
@@ -78,35 +77,35 @@ pub(super) enum Value {
 
 /// One entry of such a table.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub struct Member {
     /// Its name, as it was written.
-    pub(super) name: String,
+    pub name: String,
     /// Where the name stands.
-    pub(super) origin: Origin,
+    pub origin: Origin,
     /// Its value.
-    pub(super) entry: Entry,
+    pub entry: Entry,
 }
 
-impl Written {
+impl Document {
     /// The table of a section; empty if there is none.
-    pub(super) fn section(&mut self, section: Section) -> &mut Table {
+    pub fn section(&mut self, section: &'static str) -> &mut Table {
         self.sections.entry(section).or_insert_with(|| Table::new(Origin::Default))
     }
 
     /// The table of a sink, made if there is none.
-    pub(super) fn sink(&mut self, name: SinkName, origin: &Origin) -> &mut Table {
+    pub fn sink(&mut self, name: SinkName, origin: &Origin) -> &mut Table {
         self.sinks.entry(name).or_insert_with(|| Table::new(origin.clone()))
     }
 }
 
 impl Table {
     /// A table without entries.
-    pub(super) fn new(origin: Origin) -> Self {
-        Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new(), filters: Vec::new() }
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new(), elements: BTreeMap::new() }
     }
 
     /// Writes over what a lower layer has written for one name of a table of the user's own names. Case does not count.
-    pub(super) fn set_member(&mut self, key: &'static str, name: String, origin: &Origin, value: Value) {
+    pub fn set_member(&mut self, key: &str, name: String, origin: &Origin, value: Value) {
         let entry = Entry { origin: origin.clone(), value };
         let member = Member { name, origin: origin.clone(), entry };
         match self.entries.get_mut(key).map(|entry| &mut entry.value) {
@@ -119,7 +118,7 @@ impl Table {
     }
 
     /// Writes over what a lower layer has written.
-    pub(super) fn set(&mut self, key: &'static str, origin: Origin, value: Value) {
-        self.entries.insert(key, Entry { origin, value });
+    pub fn set(&mut self, key: &str, origin: Origin, value: Value) {
+        self.entries.insert(key.to_owned(), Entry { origin, value });
     }
 }

@@ -1,10 +1,15 @@
 //! HTTP receivers.
 
+mod headers;
+pub mod settings;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
+
+pub(super) use headers::header_name;
 
 pub use super::classify::Statuses;
 use super::classify::{Head, classify};

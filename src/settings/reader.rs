@@ -9,11 +9,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::duration;
-use super::errors::Report;
-use super::nearest::nearest;
-use super::size;
-use super::written::{Entry, Origin, Table, Value};
+use super::declare::Choice;
+use super::document::{Entry, Member, Origin, Table, Value};
+use super::report::Report;
+use super::suggestion::nearest;
+use super::{duration, size};
 use crate::domain::{Start, UnixMs};
 use crate::secret::{Environment, Secret, Source};
 
@@ -21,35 +21,56 @@ use crate::secret::{Environment, Secret, Source};
 const LONGEST_SHOWN: usize = 60;
 
 /// The longest duration where nothing else limits it: a hundred years.
-pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// One section or sink, ready to be read.
-pub(super) struct Reader<'r> {
+/// One section or sink, or a table in it, ready to be read.
+pub struct Reader<'r> {
     /// Where the keys stand, such as `poll` or `sinks.crm`.
     path: String,
+    /// The table in it, such as `retry.`; the section itself is "".
+    group: String,
     table: &'r Table,
     env: &'r Environment,
     report: &'r mut Report,
 }
 
 /// A text and what may be said about it.
-pub(super) struct Text {
+#[derive(Clone, Debug)]
+pub struct Text {
     /// Where it was written.
-    pub(super) origin: Origin,
+    pub origin: Origin,
     /// The text.
-    pub(super) value: Secret,
+    pub value: Secret,
     /// Whether it was written out, and not read from a reference.
-    pub(super) written_out: bool,
+    pub written_out: bool,
+}
+
+/// What was written where one text or several may stand.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// Where the key was written.
+    pub origin: Origin,
+    /// Those that could be read.
+    pub texts: Vec<Text>,
+    /// Whether all could be read.
+    pub whole: bool,
+    /// Whether an array without elements was written.
+    pub is_empty_array: bool,
 }
 
 impl Text {
     /// The text itself; see [`Reader::refuse`] for messages.
-    pub(super) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         self.value.expose()
     }
 
+    /// Whether it stands in the file itself, where secrets do not belong.
+    pub fn is_in_file(&self) -> bool {
+        self.written_out && matches!(self.origin, Origin::File(_))
+    }
+
     /// Its parts, without the white space around them. Empty ones do not count.
-    pub(super) fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
+    fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
         let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
         parts.map(|part| Self { origin: self.origin.clone(), value: Secret::from(part), written_out: self.written_out })
     }
@@ -57,43 +78,94 @@ impl Text {
 
 impl<'r> Reader<'r> {
     /// Reads `table`, which stands at `path`.
-    pub(super) fn new(path: String, table: &'r Table, env: &'r Environment, report: &'r mut Report) -> Self {
-        Self { path, table, env, report }
+    pub fn new(path: String, table: &'r Table, env: &'r Environment, report: &'r mut Report) -> Self {
+        Self { path, group: String::new(), table, env, report }
     }
 
-    /// The same for another table at the same place: an element of an array of tables.
-    pub(super) fn of<'s>(&'s mut self, table: &'s Table) -> Reader<'s> {
-        Reader { path: self.path.clone(), table, env: self.env, report: self.report }
+    /// Reads the table `group` in this one.
+    pub fn inside(&mut self, group: &str) -> Reader<'_> {
+        let group = format!("{}{group}.", self.group);
+        Reader { path: self.path.clone(), group, table: self.table, env: self.env, report: self.report }
     }
 
-    /// The name of a key in full.
-    pub(super) fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.path)
+    /// The elements of an array of tables.
+    pub fn elements(&self, group: &str) -> &'r [Table] {
+        self.table.elements.get(&self.key(group)).map_or(&[], Vec::as_slice)
     }
 
-    /// The table as it was written.
-    pub(super) fn table(&self) -> &'r Table {
-        self.table
+    /// Reads an element of an array of tables, which stands where this table does.
+    pub fn of<'s>(&'s mut self, table: &'s Table) -> Reader<'s> {
+        Reader { path: self.path.clone(), group: self.group.clone(), table, env: self.env, report: self.report }
     }
 
-    /// The variables that references may name.
-    pub(super) fn environment(&self) -> &'r Environment {
-        self.env
+    /// The name of a key in full; of the table itself for "".
+    pub fn name(&self, key: &str) -> String {
+        format!("{}.{}", self.path, self.key(key)).trim_end_matches('.').to_owned()
     }
 
-    /// Where problems go.
-    pub(super) fn report(&mut self) -> &mut Report {
-        self.report
+    /// What was written for a key, unless it was only misspelt.
+    pub fn written(&self, key: &str) -> Option<&'r Entry> {
+        self.table.entries.get(&self.key(key))
+    }
+
+    /// Where a key was written.
+    pub fn origin(&self, key: &str) -> Option<&'r Origin> {
+        self.written(key).map(|entry| &entry.origin)
+    }
+
+    /// The keys in the table `group` that were written, in full below the section; "" is this table.
+    pub fn all_written(&self, group: &str) -> impl Iterator<Item = (&'r str, &'r Entry)> + use<'r> {
+        let group = if group.is_empty() { self.group.clone() } else { self.key(group) + "." };
+        let below = move |(key, _): &(&String, &Entry)| key.starts_with(&group);
+        self.table.entries.iter().filter(below).map(|(key, entry)| (key.as_str(), entry))
+    }
+
+    /// Where the section begins.
+    pub fn place(&self) -> &'r Origin {
+        &self.table.origin
+    }
+
+    /// Something is wrong with a key: its name is shown, no value.
+    pub fn error(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        self.report.error(origin, message, help);
+    }
+
+    /// Something is wrong with a value that may be shown.
+    pub fn error_with_value(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        self.report.error_with_value(origin, message, help);
+    }
+
+    /// Something may be wrong.
+    pub fn warn(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        self.report.warn(origin, message, help);
+    }
+
+    /// One of these keys is needed and none was written: an error, unless one was misspelt or may stand in a part of the
+    /// file that could not be read.
+    pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: Option<String>) {
+        let excused = |key: &&str| self.written(key).is_some() || self.table.misspelt.contains(&self.key(key));
+        if self.report.is_complete() && !keys.iter().any(excused) {
+            self.report.error(origin, message, help);
+        }
+    }
+
+    /// Whether everything that was written could be read.
+    pub fn is_complete(&self) -> bool {
+        self.report.is_complete()
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.group)
     }
 
     /// A duration within bounds.
-    pub(super) fn duration(&mut self, key: &str, default: Duration, bounds: RangeInclusive<Duration>) -> Duration {
+    pub fn duration(&mut self, key: &str, default: Duration, bounds: RangeInclusive<Duration>) -> Duration {
         let text = self.text(key, "a duration in quotes, such as \"5s\"");
         text.and_then(|text| self.parse_duration(key, &text, &bounds)).unwrap_or(default)
     }
 
     /// A duration within bounds, or `word` for none.
-    pub(super) fn duration_or(
+    pub fn duration_or(
         &mut self,
         key: &str,
         word: &str,
@@ -108,7 +180,7 @@ impl<'r> Reader<'r> {
     }
 
     /// A size in bytes within bounds.
-    pub(super) fn size(&mut self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
+    pub fn size(&mut self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
         let Some(text) = self.text(key, "a size in quotes, such as \"1GiB\"") else { return default };
         let Some(bytes) = size::parse(text.as_str()) else {
             self.refuse(key, &text, "is not a size", Some(size::EXAMPLES.to_owned()));
@@ -125,7 +197,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Where a first run begins.
-    pub(super) fn start(&mut self, key: &str, default: Start) -> Start {
+    pub fn start(&mut self, key: &str, default: Start) -> Start {
         let expected = "\"now\", \"beginning\", a time such as \"2026-01-31T08:00:00Z\" or a duration such as \"24h\"";
         let Some(text) = self.text(key, expected) else { return default };
         match text.as_str() {
@@ -146,12 +218,7 @@ impl<'r> Reader<'r> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn integer<T: TryFrom<i128> + Copy>(
-        &mut self,
-        key: &str,
-        default: T,
-        bounds: RangeInclusive<i128>,
-    ) -> T {
+    pub fn integer<T: TryFrom<i128> + Copy>(&mut self, key: &str, default: T, bounds: RangeInclusive<i128>) -> T {
         let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
         let from_value = |value: &Value| if let Value::Integer(number) = value { Some(*number) } else { None };
         self.scalar(key, &expected, from_value, |number| T::try_from(*number).ok().filter(|_| bounds.contains(number)))
@@ -159,7 +226,7 @@ impl<'r> Reader<'r> {
     }
 
     /// A number within bounds.
-    pub(super) fn float(&mut self, key: &str, default: f64, bounds: RangeInclusive<f64>) -> f64 {
+    pub fn float(&mut self, key: &str, default: f64, bounds: RangeInclusive<f64>) -> f64 {
         let expected = format!("a number from {} to {}", bounds.start(), bounds.end());
         let from_value = |value: &Value| match value {
             #[expect(clippy::cast_precision_loss, reason = "integers that lose precision are far out of bounds")]
@@ -173,17 +240,18 @@ impl<'r> Reader<'r> {
     }
 
     /// true or false.
-    pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
+    pub fn boolean(&mut self, key: &str, default: bool) -> bool {
         let from_value = |value: &Value| if let Value::Boolean(value) = value { Some(*value) } else { None };
         self.scalar(key, "true or false", from_value, |value| Some(*value)).unwrap_or(default)
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Choice>(&mut self, key: &str) -> Option<T> {
+        let words = T::WORDS;
         let quoted: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let expected = quoted.join(" or ");
         let text = self.text(key, &expected)?;
-        let found = words.iter().find(|(word, _)| *word == text.as_str()).map(|(_, value)| *value);
+        let found = words.iter().find(|(word, _)| *word == text.as_str()).map(|(_, value)| value.clone());
         if found.is_none() {
             let meant = nearest(text.as_str(), words.iter().map(|(word, _)| *word));
             let wrong = meant.map(|meant| format!("is not known; did you mean \"{meant}\"?"));
@@ -193,14 +261,14 @@ impl<'r> Reader<'r> {
     }
 
     /// A path; one that is written in the file counts from the file.
-    pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
+    pub fn path(&mut self, key: &str) -> Option<PathBuf> {
         let text = self.text(key, "a path in quotes")?;
         let wrong = match text.as_str() {
             "" => "is empty",
             home if home == "~" || home.starts_with("~/") => "begins with `~`, which only a shell understands",
             odd if odd.contains(char::is_control) => "holds a control character",
             path if matches!(text.origin, Origin::File(_)) => {
-                let base = self.report.file().and_then(|file| file.path().parent()).unwrap_or(Path::new(""));
+                let base = self.report.path().and_then(Path::parent).unwrap_or(Path::new(""));
                 return Some(base.join(path));
             }
             path => return Some(PathBuf::from(path)),
@@ -210,13 +278,54 @@ impl<'r> Reader<'r> {
     }
 
     /// A text, read from its source if it is a reference.
-    pub(super) fn text(&mut self, key: &str, expected: &str) -> Option<Text> {
-        let entry = self.table.entries.get(key)?;
+    pub fn text(&mut self, key: &str, expected: &str) -> Option<Text> {
+        let entry = self.written(key)?;
         self.text_of(key, entry, expected)
     }
 
+    /// One text or several. `split`: a variable or a flag may hold several, with commas between.
+    pub fn texts(&mut self, key: &str, expected: &str, split: bool) -> Option<Texts> {
+        let Entry { origin, value } = self.written(key)?;
+        let mut found = Texts { origin: origin.clone(), texts: Vec::new(), whole: true, is_empty_array: false };
+        let entries = match value {
+            Value::List(entries) => entries.as_slice(),
+            _ => std::slice::from_ref(self.written(key)?),
+        };
+        found.is_empty_array = entries.is_empty();
+        for entry in entries {
+            match self.text_of(key, entry, expected) {
+                Some(text) if split && text.written_out && !text.is_in_file() => found.texts.extend(text.split(',')),
+                Some(text) => found.texts.push(text),
+                None => found.whole = false,
+            }
+        }
+        Some(found)
+    }
+
+    /// The members of a table of the user's own names. Their texts are read with [`Self::text_of`].
+    pub fn map(&mut self, key: &str) -> Vec<Member> {
+        let Some(entry) = self.written(key) else { return Vec::new() };
+        match &entry.value {
+            Value::Map(members) => return members.clone(),
+            Value::Broken => {}
+            _ => {
+                let message = format!("`{}` cannot be set as a whole by a variable", self.name(key));
+                let help = "set each header by a variable of its own, such as …__HEADERS__X_TEAM".to_owned();
+                self.report.error(&entry.origin, message, Some(help));
+            }
+        }
+        Vec::new()
+    }
+
+    /// The text of the file that a key names.
+    pub fn text_of_file(&mut self, key: &str, path: PathBuf) -> Option<Text> {
+        let origin = self.origin(key)?.clone();
+        let value = self.read(key, &origin, &Source::File(path))?;
+        Some(Text { origin, value, written_out: false })
+    }
+
     /// The same for an element of a list.
-    pub(super) fn text_of(&mut self, key: &str, entry: &Entry, expected: &str) -> Option<Text> {
+    pub fn text_of(&mut self, key: &str, entry: &Entry, expected: &str) -> Option<Text> {
         let origin = entry.origin.clone();
         let found = match &entry.value {
             Value::Text(value) => return Some(Text { origin, value: value.clone(), written_out: true }),
@@ -240,7 +349,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Reports that a value is wrong, and shows it if it may be shown. `wrong` goes on after the name of the key.
-    pub(super) fn refuse(&mut self, key: &str, text: &Text, wrong: &str, help: Option<String>) {
+    pub fn refuse(&mut self, key: &str, text: &Text, wrong: &str, help: Option<String>) {
         let name = self.name(key);
         if self.may_show(text) {
             let message = format!("`{name}` = \"{}\" {wrong}", text.as_str().escape_debug());
@@ -251,10 +360,52 @@ impl<'r> Reader<'r> {
     }
 
     /// Whether a text may be repeated: not if it is long or has several lines, since then it is not what is meant.
-    pub(super) fn may_show(&self, text: &Text) -> bool {
+    pub fn may_show(&self, text: &Text) -> bool {
         let value = text.as_str();
         let short = value.chars().count() <= LONGEST_SHOWN && !value.contains(['\n', '\r']);
         text.written_out && short && self.report.may_show(&text.origin)
+    }
+
+    /// HTTP statuses within bounds, in their order. In a text that comes from outside the file they have commas between.
+    pub fn statuses(&mut self, key: &str, bounds: &RangeInclusive<u16>) -> Vec<u16> {
+        let Some(entry) = self.written(key) else { return Vec::new() };
+        let (least, most) = (bounds.start(), bounds.end());
+        let expected = format!("an array of HTTP statuses from {least} to {most}, such as [409]");
+        let mut statuses = Vec::new();
+        match (&entry.value, &entry.origin) {
+            (Value::List(entries), _) => {
+                for entry in entries {
+                    let status = match entry.value {
+                        Value::Integer(number) => u16::try_from(number).ok().filter(|status| bounds.contains(status)),
+                        _ => None,
+                    };
+                    if status.is_none() {
+                        let message = format!("`{}` must be {expected}", self.name(key));
+                        self.report.error_with_value(&entry.origin, message, None);
+                    }
+                    statuses.extend(status);
+                }
+            }
+            (Value::Text(_), Origin::File(_)) => {
+                let message = format!("`{}` must be {expected}, without quotes", self.name(key));
+                self.report.error(&entry.origin, message, None);
+            }
+            _ => {
+                let Some(text) = self.text(key, &expected) else { return Vec::new() };
+                for part in text.split(',') {
+                    let Some(status) = part.as_str().parse().ok().filter(|status| bounds.contains(status)) else {
+                        let wrong = format!("is not a list of HTTP statuses from {least} to {most}");
+                        let help = "write them with commas between, such as \"409,425\"".to_owned();
+                        self.refuse(key, &text, &wrong, Some(help));
+                        return Vec::new();
+                    };
+                    statuses.push(status);
+                }
+            }
+        }
+        statuses.sort_unstable();
+        statuses.dedup();
+        statuses
     }
 
     fn read(&mut self, key: &str, origin: &Origin, source: &Source) -> Option<Secret> {
@@ -297,7 +448,7 @@ impl<'r> Reader<'r> {
         from_value: impl Fn(&Value) -> Option<V>,
         accept: impl Fn(&V) -> Option<T>,
     ) -> Option<T> {
-        let entry = self.table.entries.get(key)?;
+        let entry = self.written(key)?;
         if let Value::Broken = entry.value {
             return None;
         }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::keys;
+use super::declarations::Declarations;
 
 /// What stands for a hidden value.
 const HIDDEN: char = '…';
@@ -103,13 +103,13 @@ impl SourceFile {
     }
 
     /// The line of this byte in a file that is not TOML: its key or header, never a value.
-    pub(super) fn excerpt_of_broken(&self, at: usize) -> Excerpt {
+    pub(super) fn excerpt_of_broken(&self, declared: &Declarations, at: usize) -> Excerpt {
         let line = self.line_of(at);
         let bytes = self.bytes_of_line(line);
         let text = self.text.get(bytes.clone()).unwrap_or_default();
         let shown = match text.find('=') {
-            Some(equals) if keys::is_known(text[..equals].trim()) => equals + 1,
-            None if keys::is_known_header(text) => text.len(),
+            Some(equals) if declared.is_known(text[..equals].trim()) => equals + 1,
+            None if declared.is_known_header(text) => text.len(),
             // What looks like a line of its own may be the rest of a broken string.
             _ => 0,
         };

@@ -2,6 +2,8 @@
 //!
 //! Invariants: what is signed is exactly what is sent, with the time of the attempt; keys never show themselves.
 
+pub mod settings;
+
 use std::fmt;
 
 use base64::Engine as _;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::declarations::Declarations;
+use super::document::Origin;
 use super::excerpt::{Excerpt, SourceFile};
-use super::written::Origin;
 use crate::domain::Shown;
 
 /// A file with more errors is not a configuration; the rest of them would hide the first.
@@ -46,7 +47,7 @@ impl Errors {
     }
 
     /// One problem that stands alone.
-    pub(super) fn one(message: &str, help: &str) -> Self {
+    pub fn one(message: &str, help: &str) -> Self {
         Self(vec![Problem::new(Place::Nowhere, message.to_owned(), Some(help.to_owned()))])
     }
 }
@@ -152,8 +153,8 @@ impl fmt::Display for Place {
 }
 
 /// Where problems are gathered while a configuration is read.
-#[derive(Default)]
-pub(super) struct Report {
+pub struct Report {
+    declared: &'static Declarations,
     file: Option<SourceFile>,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
@@ -165,23 +166,41 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Nothing is wrong yet.
+    pub fn new(declared: &'static Declarations) -> Self {
+        Self {
+            declared,
+            file: None,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            doubtful: BTreeSet::new(),
+            incomplete: false,
+            broken: false,
+        }
+    }
+
+    /// What was declared.
+    pub(super) fn declared(&self) -> &'static Declarations {
+        self.declared
+    }
+
+    /// The path of the file that was read.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(SourceFile::path)
+    }
+
     /// From now on, places in the file can be shown.
     pub(super) fn set_file(&mut self, file: SourceFile) {
         self.file = Some(file);
     }
 
-    /// The file that was read.
-    pub(super) fn file(&self) -> Option<&SourceFile> {
-        self.file.as_ref()
-    }
-
     /// Whether everything that was written could be read. If not, a key that seems to be missing may stand in the rest.
-    pub(super) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         !self.incomplete
     }
 
     /// Something that was written cannot be read.
-    pub(super) fn set_incomplete(&mut self) {
+    pub fn set_incomplete(&mut self) {
         self.incomplete = true;
     }
 
@@ -191,23 +210,23 @@ impl Report {
     }
 
     /// Something is wrong with a key: its name is shown, no value.
-    pub(super) fn error(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn error(&mut self, origin: &Origin, message: String, help: Option<String>) {
         self.push(origin, false, message, help);
     }
 
     /// Something is wrong with a value that may be shown.
-    pub(super) fn error_with_value(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn error_with_value(&mut self, origin: &Origin, message: String, help: Option<String>) {
         self.push(origin, true, message, help);
     }
 
     /// Something may be wrong.
-    pub(super) fn warn(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn warn(&mut self, origin: &Origin, message: String, help: Option<String>) {
         let place = self.place(origin, false);
         self.warnings.push(Warning(Problem::new(place, message, help)));
     }
 
     /// The file as a whole cannot be used.
-    pub(super) fn file_error(&mut self, path: PathBuf, message: String, help: Option<String>) {
+    pub fn file_error(&mut self, path: PathBuf, message: String, help: Option<String>) {
         self.incomplete = true;
         self.problems.push(Problem::new(Place::File(path), message, help));
     }
@@ -217,7 +236,7 @@ impl Report {
         self.incomplete = true;
         self.broken = true;
         let Some(file) = &self.file else { return };
-        let excerpt = file.excerpt_of_broken(at);
+        let excerpt = file.excerpt_of_broken(self.declared, at);
         let first = self.doubtful.insert(excerpt.line);
         self.doubtful.extend(file.doubtful_lines(excerpt.line));
         if first {
@@ -227,7 +246,10 @@ impl Report {
     }
 
     /// `value` and the warnings, if nothing is wrong.
-    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of its places.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
         self.problems.sort_by(|left, right| left.place.rank().cmp(&right.place.rank()));
         match value {
             Some(value) if self.problems.is_empty() => Ok((value, self.warnings)),
@@ -245,7 +267,11 @@ impl Report {
     fn place(&self, origin: &Origin, reveal: bool) -> Place {
         match (origin, &self.file) {
             (Origin::File(span), Some(file)) => {
-                let excerpt = if self.broken { file.excerpt_of_broken(span.start) } else { file.excerpt(span, reveal) };
+                let excerpt = if self.broken {
+                    file.excerpt_of_broken(self.declared, span.start)
+                } else {
+                    file.excerpt(span, reveal)
+                };
                 Place::Line(file.path().to_owned(), excerpt)
             }
             (Origin::Variable(name), _) => Place::Variable(name.clone()),

@@ -1,0 +1,166 @@
+//! `[api]`: its keys, and whether what was written for them can be used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::Options;
+use crate::http::Way;
+use crate::http::settings::{self as http, TlsSettings, parse_proxy, parse_url, refuse_url};
+use crate::secret::Secret;
+use crate::settings::{self, Origin, Reader, Text, Texts, settings};
+
+/// The variable from which the key is taken if nothing else says where it is.
+pub const API_KEY: &str = "JOLTSMS_API_KEY";
+
+/// The vendor's documented base URL.
+const URL: &str = "https://api.joltsms.com";
+/// How the account is called unless somebody gives it a name.
+const ACCOUNT: &str = "main";
+/// How every key begins, by the vendor's documentation.
+const PREFIX: &str = "jolt_sk_";
+/// How many hexadecimal characters follow.
+const DIGITS: usize = 32;
+
+settings! {
+    /// `[api]`, as written.
+    pub struct Settings {
+        /// Without /v1. Plain http only to this machine, unless allow_http is true.
+        url: Option<Text> = http::url().by_default("\"https://api.joltsms.com\""),
+        /// Never written out in the file. Several keys, `[{ env = "A" }, { env = "B" }]`, for rotation: the first accepted one is
+        /// used. A file that names JOLTSMS_API_KEY here is not overridden by that variable.
+        key: Option<Texts> = settings::secrets(API_KEY).by_default("{ env = \"JOLTSMS_API_KEY\" }"),
+        /// Never more requests than this in any 60 seconds. The API's own limit is 120.
+        requests_per_minute: u32 = settings::integer(120, 1..=1_000_000),
+        /// For one whole request.
+        timeout: Duration = http::timeout(Duration::from_secs(30)),
+        /// A name for the account, which the formats jolt-event and cloudevents show: 1 to 64 letters, digits, `.`, `_` and
+        /// `-`.
+        account: Option<Text> = settings::text("name", "a text in quotes", Some("^[A-Za-z0-9._-]{1,64}$"))
+            .by_default("\"main\""),
+        /// For the TCP and TLS handshakes together.
+        connect_timeout: Duration = http::connect_timeout(),
+        /// Allows plain http to other machines: your key and all codes can be read on the way.
+        allow_http: bool = settings::boolean(false),
+        /// Through a proxy: "env" (as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say), "off", or the URL of one. A URL
+        /// with a password: proxy = { env = "X" }.
+        proxy: Option<Text> = http::proxy(),
+        /// Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own with its key.
+        tls: TlsSettings = http::tls(),
+    }
+}
+
+impl Settings {
+    /// The options of the client, and the name of the account. What is wrong goes to the report.
+    pub fn resolve(self, at: &mut Reader<'_>) -> (Option<Options>, Arc<str>) {
+        let account = account(at, self.account.as_ref());
+        let url = match at.written("url") {
+            Some(_) => self.url.and_then(|text| base_url(at, &text, self.allow_http)),
+            None => Url::parse(URL).ok(),
+        };
+        let keys = keys(at, self.key);
+        let way = Way { proxy: parse_proxy(at, "proxy", self.proxy), tls: self.tls.resolve(&mut at.inside("tls")) };
+        let (requests_per_minute, timeout) = (self.requests_per_minute, self.timeout);
+        let connect_timeout = self.connect_timeout;
+        (url.map(|url| Options { url, keys, requests_per_minute, timeout, connect_timeout, way }), account)
+    }
+}
+
+fn account(at: &mut Reader<'_>, text: Option<&Text>) -> Arc<str> {
+    let Some(text) = text else { return ACCOUNT.into() };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let name = text.as_str();
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+        let help = "it is a name of yours, such as \"main\": 1 to 64 letters, digits, `.`, `_` and `-`".to_owned();
+        at.refuse("account", text, "cannot name an account", Some(help));
+    }
+    name.into()
+}
+
+/// The base that `/v1/…` is appended to. Its path always ends with `/`.
+fn base_url(at: &mut Reader<'_>, text: &Text, allow_http: bool) -> Option<Url> {
+    let mut url = parse_url(at, "url", text, allow_http)?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    if let Some(base) = path.strip_suffix("/v1") {
+        url.set_path(base);
+        let help = match at.may_show(text) && is_bare(&url) {
+            true => format!("write \"{}\"", url.as_str().trim_end_matches('/')),
+            false => "leave it out".to_owned(),
+        };
+        refuse_url(at, "url", text, "must not end with /v1, which the relay appends itself", Some(help));
+        return None;
+    }
+    if !is_bare(&url) {
+        let help = "the key goes into `api.key`".to_owned();
+        refuse_url(at, "url", text, "must have no user, password or query", Some(help));
+        return None;
+    }
+    url.set_path(&format!("{path}/"));
+    Some(url)
+}
+
+fn is_bare(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.query().is_none()
+}
+
+/// The keys, in the order in which they are tried; none only if that has been reported.
+///
+/// A text that comes from outside the file may hold several, with commas between.
+fn keys(at: &mut Reader<'_>, written: Option<Texts>) -> Vec<Secret> {
+    let mut keys = Vec::new();
+    match written {
+        None => {
+            let message = format!("there is no API key: {API_KEY} is not set");
+            let help = format!("make one in the JoltSMS dashboard, and set {API_KEY} or {API_KEY}_FILE");
+            at.missing(&["key"], &Origin::Default, message, Some(help));
+        }
+        Some(written) if written.is_empty_array => {
+            let message = format!("`{}` is an empty array", at.name("key"));
+            at.error(&written.origin, message, Some("it needs at least one key".to_owned()));
+        }
+        Some(written) => written.texts.iter().for_each(|text| keys_of(at, text, &mut keys)),
+    }
+    keys
+}
+
+fn keys_of(at: &mut Reader<'_>, text: &Text, keys: &mut Vec<Secret>) {
+    let name = at.name("key");
+    let written = text.as_str().split(',').map(str::trim).filter(|part| !part.is_empty());
+    let mut count = 0;
+    for part in written {
+        count += 1;
+        if keys.iter().any(|known| known.expose() == part) {
+            at.warn(&text.origin, format!("`{name}`: the same key is there twice"), None);
+        } else if looks_like_a_key(at, &name, text, part) {
+            keys.push(Secret::from(part));
+        }
+    }
+    if count == 0 {
+        let message = format!("`{name}` is empty");
+        at.error(&text.origin, message, Some("put the key in, or unset it".to_owned()));
+    } else if count == 1 && !text.as_str().contains(',') && text.as_str().trim() != text.as_str() {
+        let message = format!("`{name}` has white space around it, which is left out");
+        at.warn(&text.origin, message, None);
+    }
+}
+
+fn looks_like_a_key(at: &mut Reader<'_>, name: &str, text: &Text, part: &str) -> bool {
+    let Some(rest) = part.strip_prefix(PREFIX) else {
+        let message = format!("`{name}` does not begin with `{PREFIX}`, so it may be another secret: it is not sent");
+        let quoted = part.starts_with(['"', '\'']);
+        let help = if quoted { "leave out the quotes around it" } else { "take an API key of the JoltSMS dashboard" };
+        at.error(&text.origin, message, Some(help.to_owned()));
+        return false;
+    };
+    if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!("`{name}` holds a character that cannot be sent in a header");
+        at.error(&text.origin, message, Some("copy the key again".to_owned()));
+        return false;
+    }
+    if rest.len() != DIGITS || !rest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let message = format!("`{name}` is not {PREFIX} and {DIGITS} hexadecimal characters; it is used all the same");
+        at.warn(&text.origin, message, None);
+    }
+    true
+}

@@ -1,0 +1,102 @@
+//! Which names the declarations know, and which they propose.
+
+use super::{keys, sections};
+use crate::config::declarations;
+use crate::settings::{Found, Section};
+
+fn sink() -> &'static Section {
+    &declarations().sink
+}
+
+/// What a name turns out to be: a key, a table, or the one that may have been meant.
+fn found(section: &Section, group: &str, name: &str) -> String {
+    match section.find(group, name) {
+        Found::Key(key) if key.is_table() => format!("table {}", key.name),
+        Found::Key(key) => format!("key {}", key.name),
+        Found::Unknown(meant) => format!("unknown {}", meant.unwrap_or_default()),
+    }
+}
+
+#[test]
+fn finds_keys_and_groups() {
+    assert_eq!(found(declarations().section("api").unwrap(), "", "url"), "key url");
+    for (group, name, expected) in [
+        ("", "retry", "table retry"),
+        ("retry", "max", "key retry.max"),
+        ("retry", "url", "unknown "),
+        ("retry", "mex", "unknown max"),
+        ("filter", "exclude", "table filter.exclude"),
+        ("auth", "basic", "table auth.basic"),
+        ("auth.basic", "user", "key auth.basic.user"),
+        ("", "max", "unknown "),
+        ("", "rety", "unknown retry"),
+    ] {
+        assert_eq!(found(sink(), group, name), expected, "{group} {name}");
+    }
+}
+
+#[test]
+fn what_only_http_sinks_have_are_keys_of_sinks() {
+    let of_http: Vec<_> = keys(sink()).filter(|key| key.types == ["http"]).map(|key| key.name.as_str()).collect();
+    for key in [
+        "url",
+        "method",
+        "headers",
+        "auth.bearer",
+        "auth.basic.user",
+        "auth.basic.password",
+        "timeout",
+        "connect_timeout",
+        "allow_http",
+        "proxy",
+        "tls.ca_file",
+        "tls.cert_file",
+        "tls.key_file",
+        "concurrency",
+        "signing.scheme",
+        "signing.secrets",
+        "signing.header",
+        "signing.encoding",
+        "signing.prefix",
+        "signing.signed",
+        "requests_per_minute",
+        "accept_status",
+        "reject_status",
+    ] {
+        assert!(of_http.contains(&key), "{key}: {of_http:?}");
+    }
+    assert!(sink().keys.iter().all(|key| key.types.is_empty() || key.types == ["http"]));
+}
+
+#[test]
+fn knows_where_a_misplaced_key_belongs() {
+    let elsewhere = |name| declarations().elsewhere(name);
+    assert_eq!(elsewhere("interval").as_deref(), Some("[poll]"));
+    assert_eq!(elsewhere("start").as_deref(), Some("[poll] or [sinks.NAME]"));
+    assert_eq!(elsewhere("timeout").as_deref(), Some("[api] or [sinks.NAME]"));
+    assert_eq!(elsewhere("give_up_after").as_deref(), Some("[sinks.NAME.retry]"));
+    assert_eq!(elsewhere("nonsense"), None);
+}
+
+#[test]
+fn a_dotted_key_is_known_as_a_whole() {
+    for known in ["url", "retry.max", "api.key", "sinks", "admin"] {
+        assert!(declarations().is_known(known), "{known}");
+    }
+    for unknown in ["", "olt_sk_hunter2", "[olt_sk_hunter2\".url", "crm.url", "url.hunter2"] {
+        assert!(!declarations().is_known(unknown), "{unknown}");
+    }
+}
+
+/// A key whose table is not declared, or that is declared twice, could not be found.
+#[test]
+fn every_key_is_declared_once_and_explained() {
+    for section in sections() {
+        for key in &section.keys {
+            let same = section.keys.iter().filter(|other| other.name == key.name).count();
+            let table = key.group().is_empty() || section.key(key.group()).is_some_and(|table| table.is_table());
+            assert!(same == 1 && table, "{}: `{}`", section.name, key.name);
+            assert!(key.doc.ends_with(['.', ')']), "{}: `{}` has no sentences", section.name, key.name);
+        }
+    }
+}

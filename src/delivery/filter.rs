@@ -1,0 +1,136 @@
+//! `[sinks.NAME.filter]`, or several of them as an array: as written -> resolved.
+//!
+//! Patterns are compiled here, each for itself, so that an invalid one is an error with its place.
+
+use crate::domain::filter::{Clause, Filter, Globs, InvalidPattern, Regexes};
+use crate::settings::{self, Declared, Key, Reader, Settings, Text, Texts, settings};
+
+settings! {
+    /// The conditions of a filter, or of its `exclude`.
+    struct Conditions {
+        /// The receiving phone number: a shell pattern.
+        to: Option<Texts> = settings::texts(true),
+        /// The sender: a shell pattern.
+        from: Option<Texts> = settings::texts(true),
+        /// The text: a regular expression.
+        body: Option<Texts> = settings::texts(false),
+        /// Whether the vendor found a one-time code in it.
+        has_code: Option<bool> = settings::optional_boolean(),
+        /// The service that the number is rented for: a shell pattern.
+        service: Option<Texts> = settings::texts(true),
+        /// Any of the number's tags: a shell pattern.
+        tags: Option<Texts> = settings::texts(true),
+    }
+}
+
+/// A filter: conditions that must all hold, and `exclude` with the same keys.
+struct Written {
+    conditions: Conditions,
+    exclude: Option<Conditions>,
+}
+
+impl Settings for Written {
+    fn keys() -> Vec<Key> {
+        let mut keys = Conditions::keys();
+        settings::table::<Conditions>().add_to(&mut keys, "exclude", "What is not wanted although the rest holds.");
+        keys
+    }
+
+    fn read(from: &mut Reader<'_>) -> Self {
+        let conditions = Conditions::read(from);
+        let is_written = from.all_written("exclude").next().is_some();
+        Self { conditions, exclude: is_written.then(|| Conditions::read(&mut from.inside("exclude"))) }
+    }
+}
+
+/// Which messages a sink wants; `None` = all.
+pub fn filter() -> Declared<Option<Filter>> {
+    settings::tables::<Written, _>(read).lines(&[
+        r#"filter = { to = ["+1650*"], from = "+1800*", body = "(?i)code", has_code = true, service = "PayPal", tags = ["prod"] }"#,
+        r#"filter = { exclude = { from = ["+19005550000"], body = "(?i)unsubscribe" } }"#,
+    ])
+}
+
+fn read(from: &mut Reader<'_>, name: &str) -> Option<Filter> {
+    let elements = from.elements(name);
+    let own = from.all_written(name).next();
+    if elements.is_empty() {
+        own?;
+        return Some(Filter::any_of(vec![clause(&mut from.inside(name))]));
+    }
+    if let Some((key, entry)) = own {
+        let message = format!("`{}` cannot be set by a variable: the file has an array of filters", from.name(key));
+        from.error(&entry.origin, message, None);
+    }
+    let mut filter = from.inside(name);
+    Some(Filter::any_of(elements.iter().map(|table| clause(&mut filter.of(table))).collect()))
+}
+
+fn clause(at: &mut Reader<'_>) -> Clause {
+    let Written { conditions, exclude } = Written::read(at);
+    let clause = conditions.compile(at);
+    let exclude = exclude.map(|exclude| Box::new(exclude.compile(&mut at.inside("exclude"))));
+    if at.all_written("").next().is_none() && at.is_complete() {
+        let message = format!("`{}` has no keys: it would take every message", at.name(""));
+        let help = Some("remove it, or say what is wanted, such as from = [\"+1800*\"]".to_owned());
+        at.error(at.place(), message, help);
+    }
+    Clause { exclude, ..clause }
+}
+
+impl Conditions {
+    fn compile(self, at: &mut Reader<'_>) -> Clause {
+        let Self { to, from, body, has_code, service, tags } = self;
+        Clause {
+            to: globs(at, "to", to),
+            from: globs(at, "from", from),
+            body: regexes(at, "body", body),
+            has_code,
+            service: globs(at, "service", service),
+            tags: globs(at, "tags", tags),
+            exclude: None,
+        }
+    }
+}
+
+fn globs(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Globs> {
+    let patterns = patterns(at, key, written, Globs::check)?;
+    Globs::new(patterns.iter().map(Text::as_str)).ok()
+}
+
+fn regexes(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Regexes> {
+    let patterns = patterns(at, key, written, Regexes::check)?;
+    let compiled = Regexes::new(patterns.iter().map(Text::as_str));
+    match (compiled, patterns.first()) {
+        (Ok(compiled), _) => Some(compiled),
+        // Each is valid, but all together are too large.
+        (Err(error), Some(first)) => {
+            let message = format!("`{}`: all patterns together: {error}", at.name(key));
+            at.error(&first.origin, message, None);
+            None
+        }
+        (Err(_), None) => None,
+    }
+}
+
+/// The patterns that were written for a key, if all of them are valid; what is wrong is in the report.
+fn patterns(
+    at: &mut Reader<'_>,
+    key: &str,
+    written: Option<Texts>,
+    check: impl Fn(&str) -> Result<(), InvalidPattern>,
+) -> Option<Vec<Text>> {
+    let Texts { origin, texts, mut whole, is_empty_array } = written?;
+    if is_empty_array {
+        let message = format!("`{}` is an empty list: it would match nothing", at.name(key));
+        at.error(&origin, message, None);
+        return None;
+    }
+    for text in &texts {
+        if let Err(error) = check(text.as_str()) {
+            at.refuse(key, text, &format!("is no pattern: {error}"), None);
+            whole = false;
+        }
+    }
+    whole.then_some(texts)
+}

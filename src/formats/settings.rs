@@ -1,0 +1,141 @@
+//! `format` of a sink, and the keys that belong to templates.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Format, Template};
+use crate::settings::{self, Choice, Origin, Reader, Text, settings};
+
+/// What a template makes for an HTTP receiver, unless `content_type` says otherwise.
+const JSON: &str = "application/json";
+/// What it makes for a stream that people read.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The keys that only `format = "template"` has.
+const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
+
+settings! {
+    /// What a sink sends, as written.
+    pub struct Settings {
+        /// message: the API's object exactly as it came. docs/formats.md shows the others.
+        format: Option<Name> = settings::one_choice().by_default("\"message\""),
+        /// Only with format = "template": the template itself. Messages wait for details of their number that it shows, such as
+        /// number.serviceName.
+        template: Option<Text> = settings::text("text", "a text in quotes", None)
+            .lines(&[r#"template = '{"text": "{{ message.from }}: {{ message.body }}"}'"#]),
+        /// Only with format = "template": the file that holds it.
+        template_file: Option<PathBuf> = settings::path().lines(&["template_file = \"sms.json.j2\""]),
+        /// Only with format = "template": what it makes. Without this key that is JSON for an http sink, and plain text for
+        /// standard output.
+        content_type: Option<Text> = settings::text(
+            "media type",
+            "a media type in quotes, such as \"text/plain; charset=utf-8\"",
+            None,
+        ).lines(&["content_type = \"application/json\""]),
+    }
+}
+
+/// The words of `format`.
+#[derive(Clone, Copy, PartialEq)]
+enum Name {
+    Message,
+    JoltEvent,
+    CloudEvents,
+    Slack,
+    Discord,
+    Template,
+}
+
+impl Choice for Name {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("message", Self::Message),
+        ("jolt-event", Self::JoltEvent),
+        ("cloudevents", Self::CloudEvents),
+        ("slack", Self::Slack),
+        ("discord", Self::Discord),
+        ("template", Self::Template),
+    ];
+}
+
+impl Settings {
+    /// The format, or nothing if what was written is wrong. `as_line`: the sink is a stream of lines.
+    pub fn resolve(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Format> {
+        let name = match at.written("format") {
+            Some(_) => self.format,
+            None => Some(Name::Message),
+        };
+        if name.is_some_and(|name| name != Name::Template) {
+            for key in TEMPLATE_KEYS {
+                if let Some(origin) = at.origin(key) {
+                    let message = format!("`{}` belongs to format = \"template\"", at.name(key));
+                    at.error(origin, message, None);
+                }
+            }
+        }
+        Some(match name? {
+            Name::Message => Format::Message,
+            Name::JoltEvent => Format::JoltEvent(Arc::clone(account)),
+            Name::CloudEvents => Format::CloudEvents(Arc::clone(account)),
+            Name::Slack => Format::Slack,
+            Name::Discord => Format::Discord,
+            Name::Template => Format::Template(Arc::new(self.template(at, account, as_line)?)),
+        })
+    }
+
+    fn template(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Template> {
+        let content_type = match at.written("content_type") {
+            Some(_) => self.content_type.and_then(|text| media_type(at, &text)),
+            None => Some(if as_line { TEXT } else { JSON }.to_owned()),
+        };
+        let (key, origin, source) = template_text(at, self.template, self.template_file)?;
+        match Template::new(&source, &content_type?, Arc::clone(account), as_line) {
+            Ok(template) => Some(template),
+            Err(mistake) => {
+                let message = format!("`{}`: {mistake}", at.name(key));
+                at.error(&origin, message, None);
+                None
+            }
+        }
+    }
+}
+
+/// The text of the template, and the key that gave it.
+fn template_text(
+    at: &mut Reader<'_>,
+    template: Option<Text>,
+    file: Option<PathBuf>,
+) -> Option<(&'static str, Origin, String)> {
+    match (at.origin("template"), at.origin("template_file")) {
+        (Some(_), None) => template.map(|text| ("template", text.origin.clone(), text.as_str().to_owned())),
+        (None, Some(_)) => {
+            let text = at.text_of_file("template_file", file?)?;
+            Some(("template_file", text.origin.clone(), text.as_str().to_owned()))
+        }
+        (Some(_), Some(origin)) => {
+            let message = format!("`{}` and `{}` are both there", at.name("template"), at.name("template_file"));
+            at.error(origin, message, Some("leave one of them out".to_owned()));
+            None
+        }
+        (None, None) => {
+            let message = format!("`{}` is missing: format = \"template\" needs it", at.name("template"));
+            let help = "write it here, or name its file with template_file".to_owned();
+            at.missing(&["template", "template_file"], at.place(), message, Some(help));
+            None
+        }
+    }
+}
+
+fn media_type(at: &mut Reader<'_>, text: &Text) -> Option<String> {
+    let written = text.as_str();
+    let essence = written.split(';').next().unwrap_or_default().trim();
+    let is_token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+    };
+    let looks_right = essence.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
+    if looks_right && written.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Some(written.to_owned());
+    }
+    let help = "write it like \"application/json\" or \"text/plain; charset=utf-8\"".to_owned();
+    at.refuse("content_type", text, "is not a media type", Some(help));
+    None
+}

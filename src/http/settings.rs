@@ -1,0 +1,199 @@
+//! The keys that all have who talk HTTP: addresses, timeouts, proxies, certificates.
+//!
+//! Plain http would carry codes and keys in the clear, so beyond this machine it must be asked for. Messages never
+//! show a URL: at most its host, and that only if it was written out.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::tls_files::{self, Unusable};
+use super::{Proxy, Tls};
+use crate::settings::{self, Declared, Reader, Text, settings};
+
+/// The least and the most that a request may take.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+
+settings! {
+    /// `tls`, as written.
+    #[derive(Clone, Debug)]
+    pub struct TlsSettings {
+        /// Whom to trust instead of the system's authorities.
+        ca_file: Option<PathBuf> = settings::path(),
+        /// A certificate of our own, perhaps with those that vouch for it.
+        cert_file: Option<PathBuf> = settings::path(),
+        /// The key of that certificate.
+        key_file: Option<PathBuf> = settings::path(),
+    }
+}
+
+/// The address of a server.
+pub fn url() -> Declared<Option<Text>> {
+    settings::text("URL", "a URL in quotes", Some("^[Hh][Tt][Tt][Pp][Ss]?:"))
+}
+
+/// How long a request may take.
+pub fn timeout(default: Duration) -> Declared<Duration> {
+    settings::duration(default, TIMEOUTS)
+}
+
+/// How long the TCP and TLS handshakes may take.
+pub fn connect_timeout() -> Declared<Duration> {
+    settings::duration(Duration::from_secs(5), TIMEOUTS)
+}
+
+/// Through which proxy.
+pub fn proxy() -> Declared<Option<Text>> {
+    let pattern = "^env$|^off$|^[Hh][Tt][Tt][Pp][Ss]?:";
+    settings::text("env, off or URL", "\"env\", \"off\" or a URL in quotes", Some(pattern)).by_default("\"env\"")
+}
+
+/// Which certificates.
+pub fn tls() -> Declared<TlsSettings> {
+    settings::table().lines(&["tls = { ca_file = \"ca.pem\", cert_file = \"me.pem\", key_file = \"me.key\" }"])
+}
+
+/// The URL that was written for `key`, if it is one that may be used. What is wrong goes to the report.
+pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) -> Option<Url> {
+    let whole = || Some("write it in full, such as \"https://crm.example.com/hooks/sms\"".to_owned());
+    let written = text.as_str().trim();
+    if written.is_empty() {
+        refuse_url(at, key, text, "is empty", whole());
+        return None;
+    }
+    // The URL standard drops line breaks and tabs silently.
+    if written.contains(|next: char| next.is_whitespace() || next.is_control()) {
+        refuse_url(at, key, text, "holds white space", whole());
+        return None;
+    }
+    let url = match Url::parse(written) {
+        Ok(url) => url,
+        Err(error) => {
+            refuse_url(at, key, text, &format!("is not a URL: {error}"), whole());
+            return None;
+        }
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        refuse_url(at, key, text, "must begin with https:// or http://", whole());
+    } else if url.fragment().is_some() {
+        refuse_url(at, key, text, "must have no part after `#`, which is never sent", None);
+    } else if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
+        let host = url.host_str().filter(|_| at.may_show(text)).unwrap_or("another machine");
+        let wrong = format!("goes to {host} in plain http, so everybody on the way could read what is sent");
+        let setting = at.name("allow_http");
+        let help = format!("use https, or set `{setting}` = true if the way there is safe");
+        refuse_url(at, key, text, &wrong, Some(help));
+    } else {
+        return Some(url);
+    }
+    None
+}
+
+/// A URL that is refused is not shown: what should be its password or query may stand anywhere in it.
+pub fn refuse_url(at: &mut Reader<'_>, key: &str, text: &Text, wrong: &str, help: Option<String>) {
+    let message = format!("`{}` {wrong}", at.name(key));
+    at.error(&text.origin, message, help);
+}
+
+/// The proxy that `proxy` names.
+pub fn parse_proxy(at: &mut Reader<'_>, key: &str, text: Option<Text>) -> Proxy {
+    let Some(text) = text else { return Proxy::default() };
+    let parsed = match text.as_str().trim() {
+        "env" => return Proxy::Environment,
+        "off" => return Proxy::Off,
+        written => Url::parse(written),
+    };
+    let help = Some("write \"env\", \"off\" or a URL such as \"http://proxy.example:3128\"".to_owned());
+    let wrong = match parsed {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "must begin with http:// or https://",
+        Ok(url) if url.host_str().is_none() => "names no host",
+        Ok(url) if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() => {
+            "must be the bare address of a proxy, without a path"
+        }
+        Ok(url) => {
+            if text.is_in_file() && url.password().is_some() {
+                let message = format!("`{}` holds a password; secrets do not belong in the file", at.name(key));
+                let help = "write the URL into a variable or a file: proxy = { env = \"X\" }".to_owned();
+                at.warn(&text.origin, message, Some(help));
+            }
+            return Proxy::Url(url);
+        }
+        Err(_) => "is not \"env\", \"off\" or a URL",
+    };
+    let message = format!("`{}` {wrong}", at.name(key));
+    at.error(&text.origin, message, help);
+    Proxy::default()
+}
+
+impl TlsSettings {
+    /// Reads the files.
+    pub fn resolve(self, at: &mut Reader<'_>) -> Tls {
+        let Self { ca_file, cert_file, key_file } = self;
+        let authorities = file(at, "ca_file", ca_file, tls_files::read_authorities).unwrap_or_default();
+        let identity = match (at.origin("cert_file"), at.origin("key_file")) {
+            (None, None) => None,
+            (Some(_), Some(_)) => file(at, "cert_file", cert_file, tls_files::read_chain)
+                .and_then(|chain| file(at, "key_file", key_file, |path| tls_files::read_identity(&chain, path))),
+            (Some(origin), None) | (None, Some(origin)) => {
+                let other = if at.written("cert_file").is_some() { "key_file" } else { "cert_file" };
+                let message = format!("`{}` needs both cert_file and key_file", at.name(""));
+                let help = "they are a certificate of our own, and its key".to_owned();
+                at.missing(&[other], origin, message, Some(help));
+                None
+            }
+        };
+        tls_files::tls(authorities, identity)
+    }
+}
+
+fn file<T>(
+    at: &mut Reader<'_>,
+    key: &str,
+    path: Option<PathBuf>,
+    read: impl FnOnce(&Path) -> Result<T, Unusable>,
+) -> Option<T> {
+    let path = path?;
+    match read(&path) {
+        Ok(found) => Some(found),
+        Err(wrong) => {
+            let message = format!("`{}`: {} {wrong}", at.name(key), path.display());
+            let origin = at.origin(key).unwrap_or(at.place());
+            at.error_with_value(origin, message, None);
+            None
+        }
+    }
+}
+
+/// Loopback: what is sent there does not leave the machine.
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_this_machine() {
+        for (url, expected) in [
+            ("http://127.0.0.1", true),
+            ("http://127.8.9.10:1", true),
+            ("http://0x7f.1", true),
+            ("http://[::1]:8080/x", true),
+            ("http://LOCALHOST", true),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("http://10.0.0.1", false),
+            ("http://0.0.0.0", false),
+            ("http://[::]", false),
+            ("http://[::ffff:10.0.0.1]", false),
+            ("http://crm", false),
+        ] {
+            assert_eq!(is_this_machine(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+}

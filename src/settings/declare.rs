@@ -1,0 +1,336 @@
+//! How a component declares its keys.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::document::Member;
+use super::reader::{Reader, Text, Texts};
+use super::{duration as spans, size as sizes};
+use crate::domain::Start;
+
+/// One key of a section, or one table in it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// In full below its section: a key in a table of its own has a dot, such as `retry.max`.
+    pub name: String,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default, as TOML. Where there is none, nothing stands for it, or it is required.
+    pub default: Option<String>,
+    /// A value to begin with where there is no default, as TOML.
+    pub example: Option<&'static str>,
+    /// Lines of the example for what is best shown in one: a table, or a key without a default.
+    pub lines: &'static [&'static str],
+    /// What it does, in sentences.
+    pub doc: String,
+    /// The types of sinks that have it, where not all do.
+    pub types: Vec<&'static str>,
+}
+
+/// What a key takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// A table with keys of its own, or also an array of such tables.
+    Table {
+        /// Whether an array of tables may stand there, too.
+        repeatable: bool,
+    },
+    /// Any text. `pattern` is a regular expression that all that are accepted match.
+    Text {
+        /// What it is, for people, such as "URL".
+        what: &'static str,
+        /// A regular expression that matches each accepted text.
+        pattern: Option<&'static str>,
+    },
+    /// Such as `1h30m`, within bounds; or this word.
+    Duration {
+        /// The least and the most.
+        bounds: RangeInclusive<Duration>,
+        /// What stands for none.
+        word: Option<&'static str>,
+    },
+    /// Such as `64MiB`, within bounds.
+    Size(RangeInclusive<u64>),
+    /// Where a first run begins.
+    Start,
+    /// A whole number within bounds.
+    Integer(RangeInclusive<i128>),
+    /// A number within bounds.
+    Number(RangeInclusive<f64>),
+    /// true or false.
+    Boolean,
+    /// One of these words.
+    Words(Vec<&'static str>),
+    /// A path; a relative one counts from the file.
+    Path,
+    /// An array of HTTP statuses within bounds.
+    Statuses(RangeInclusive<u16>),
+    /// A reference: never written out in the file.
+    Secret {
+        /// Whether it may be an array of references, too.
+        several: bool,
+        /// The variable that messages propose.
+        variable: &'static str,
+    },
+    /// A table of the user's own names, each with a text. Values of these names are secrets.
+    Map {
+        /// In small letters; case does not count.
+        secret: &'static [&'static str],
+    },
+    /// One text or several. In a variable they have commas between them if `split` is true.
+    Texts {
+        /// Whether a variable may hold several.
+        split: bool,
+    },
+}
+
+impl Kind {
+    /// Whether a value that stands where it does not belong may be shown: it cannot be the place for a secret.
+    pub fn may_be_shown(&self) -> bool {
+        matches!(
+            self,
+            Self::Duration { .. }
+                | Self::Size(_)
+                | Self::Start
+                | Self::Integer(_)
+                | Self::Number(_)
+                | Self::Boolean
+                | Self::Words(_)
+        )
+    }
+}
+
+/// A struct whose fields are keys of one table; made by [`settings!`].
+pub trait Settings: Sized {
+    /// Its keys, in the order of the documentation.
+    fn keys() -> Vec<Key>;
+
+    /// Reads them. What is wrong goes to the report, and the default takes its place.
+    fn read(from: &mut Reader<'_>) -> Self;
+}
+
+/// The words that stand for the values of a type.
+pub trait Choice: Clone + PartialEq + 'static {
+    /// Each word and its value.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+/// How one key is declared: what it takes, and how that becomes a `T`.
+pub struct Declared<T> {
+    key: Key,
+    inside: Vec<Key>,
+    read: Box<dyn FnOnce(&mut Reader<'_>, &str) -> T>,
+}
+
+impl<T> Declared<T> {
+    fn new(kind: Kind, default: Option<String>, read: impl FnOnce(&mut Reader<'_>, &str) -> T + 'static) -> Self {
+        let key = Key {
+            name: String::new(),
+            kind,
+            default,
+            example: None,
+            lines: &[],
+            doc: String::new(),
+            types: Vec::new(),
+        };
+        Self { key, inside: Vec::new(), read: Box::new(read) }
+    }
+
+    /// What the example shows in place of a default, as TOML.
+    pub fn such_as(mut self, example: &'static str) -> Self {
+        self.key.example = Some(example);
+        self
+    }
+
+    /// Lines of the example that show it.
+    pub fn lines(mut self, lines: &'static [&'static str]) -> Self {
+        self.key.lines = lines;
+        self
+    }
+
+    /// The default as the documentation shows it, where something else decides what stands for a missing value.
+    pub fn by_default(mut self, shown: &'static str) -> Self {
+        self.key.default = Some(shown.to_owned());
+        self
+    }
+
+    /// Adds the key, and those in its table, to the keys of its struct.
+    pub fn add_to(self, keys: &mut Vec<Key>, name: &str, doc: &str) {
+        let lines: Vec<&str> = doc.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        keys.push(Key { name: name.to_owned(), doc: lines.join(" "), ..self.key });
+        keys.extend(self.inside.into_iter().map(|key| Key { name: format!("{name}.{}", key.name), ..key }));
+    }
+
+    /// Reads the key of this name.
+    pub fn read(self, from: &mut Reader<'_>, name: &str) -> T {
+        (self.read)(from, name)
+    }
+}
+
+/// Declares a struct whose fields are keys: documentation, name, type and how the value is read, one after the other.
+/// `as` gives a key another name than its field.
+macro_rules! settings {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $($(#[doc = $doc:literal])* $field_vis:vis $field:ident $(as $key:literal)?: $type:ty = $declared:expr),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        $vis struct $name {
+            $($(#[doc = $doc])* $field_vis $field: $type,)*
+        }
+
+        impl $crate::settings::Settings for $name {
+            fn keys() -> Vec<$crate::settings::Key> {
+                let mut keys = Vec::new();
+                $({
+                    let declared: $crate::settings::Declared<$type> = $declared;
+                    let name = [$($key,)? stringify!($field)][0];
+                    declared.add_to(&mut keys, name, concat!($($doc, "\n"),*));
+                })*
+                keys
+            }
+
+            fn read(from: &mut $crate::settings::Reader<'_>) -> Self {
+                Self {
+                    $($field: {
+                        let declared: $crate::settings::Declared<$type> = $declared;
+                        declared.read(from, [$($key,)? stringify!($field)][0])
+                    },)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use settings;
+
+/// A table with the keys of another struct.
+pub fn table<T: Settings>() -> Declared<T> {
+    let read = |from: &mut Reader<'_>, name: &str| T::read(&mut from.inside(name));
+    Declared { inside: T::keys(), ..Declared::new(Kind::Table { repeatable: false }, None, read) }
+}
+
+/// A table with the keys of another struct, or an array of such tables. `read` reads them all.
+pub fn tables<T: Settings, A: 'static>(read: fn(&mut Reader<'_>, &str) -> A) -> Declared<A> {
+    Declared { inside: T::keys(), ..Declared::new(Kind::Table { repeatable: true }, None, read) }
+}
+
+/// A text of any kind: `what` names the kind, as in "URL".
+pub fn text(what: &'static str, expected: &'static str, pattern: Option<&'static str>) -> Declared<Option<Text>> {
+    Declared::new(Kind::Text { what, pattern }, None, move |from, name| from.text(name, expected))
+}
+
+/// One text or several.
+pub fn texts(split: bool) -> Declared<Option<Texts>> {
+    Declared::new(Kind::Texts { split }, None, move |from, name| {
+        from.texts(name, "a text in quotes, or a list of them", split)
+    })
+}
+
+/// A reference to a secret. `variable` is what messages propose.
+pub fn secret(variable: &'static str) -> Declared<Option<Text>> {
+    Declared::new(Kind::Secret { several: false, variable }, None, |from, name| from.text(name, "a text"))
+}
+
+/// One reference to a secret, or several.
+pub fn secrets(variable: &'static str) -> Declared<Option<Texts>> {
+    Declared::new(Kind::Secret { several: true, variable }, None, |from, name| {
+        from.texts(name, "a text in quotes", false)
+    })
+}
+
+/// A table of the user's own names. Values of those in `secret` are never written out in the file.
+pub fn map(secret: &'static [&'static str]) -> Declared<Vec<Member>> {
+    Declared::new(Kind::Map { secret }, Some("{}".to_owned()), |from, name| from.map(name))
+}
+
+/// A duration within bounds.
+pub fn duration(default: Duration, bounds: RangeInclusive<Duration>) -> Declared<Duration> {
+    let kind = Kind::Duration { bounds: bounds.clone(), word: None };
+    Declared::new(kind, Some(quoted(&spans::show(default))), move |from, name| from.duration(name, default, bounds))
+}
+
+/// A duration within bounds, or `word` for none.
+pub fn duration_or<T: From<Option<Duration>>>(
+    word: &'static str,
+    default: Option<Duration>,
+    bounds: RangeInclusive<Duration>,
+) -> Declared<T> {
+    let kind = Kind::Duration { bounds: bounds.clone(), word: Some(word) };
+    let shown = default.map_or(word.to_owned(), spans::show);
+    Declared::new(kind, Some(quoted(&shown)), move |from, name| from.duration_or(name, word, default, bounds).into())
+}
+
+/// A size in bytes within bounds.
+pub fn size(default: u64, bounds: RangeInclusive<u64>) -> Declared<u64> {
+    let shown = quoted(&sizes::write(default));
+    Declared::new(Kind::Size(bounds.clone()), Some(shown), move |from, name| from.size(name, default, bounds))
+}
+
+/// Where a first run begins.
+pub fn start(default: Start) -> Declared<Start> {
+    let shown = quoted(&default.to_string());
+    Declared::new(Kind::Start, Some(shown), move |from, name| from.start(name, default))
+}
+
+/// A whole number within bounds.
+pub fn integer<T>(default: T, bounds: RangeInclusive<i128>) -> Declared<T>
+where
+    T: TryFrom<i128> + Copy + ToString + 'static,
+{
+    let shown = Some(default.to_string());
+    Declared::new(Kind::Integer(bounds.clone()), shown, move |from, name| from.integer(name, default, bounds))
+}
+
+/// A number within bounds.
+pub fn number(default: f64, bounds: RangeInclusive<f64>) -> Declared<f64> {
+    let shown = Some(format!("{default:?}"));
+    Declared::new(Kind::Number(bounds.clone()), shown, move |from, name| from.float(name, default, bounds))
+}
+
+/// true or false.
+pub fn boolean(default: bool) -> Declared<bool> {
+    Declared::new(Kind::Boolean, Some(default.to_string()), move |from, name| from.boolean(name, default))
+}
+
+/// true, false or nothing.
+pub fn optional_boolean() -> Declared<Option<bool>> {
+    Declared::new(Kind::Boolean, None, |from, name| from.written(name).is_some().then(|| from.boolean(name, true)))
+}
+
+/// One of a few words.
+pub fn choice<T: Choice>(default: T) -> Declared<T> {
+    let shown = T::WORDS.iter().find(|(_, value)| *value == default).map(|(word, _)| quoted(word));
+    Declared::new(words::<T>(), shown, move |from, name| from.choice(name).unwrap_or(default))
+}
+
+/// One of a few words, or nothing.
+pub fn one_choice<T: Choice>() -> Declared<Option<T>> {
+    Declared::new(words::<T>(), None, |from, name| from.choice(name))
+}
+
+fn words<T: Choice>() -> Kind {
+    Kind::Words(T::WORDS.iter().map(|(word, _)| *word).collect())
+}
+
+/// A path, or nothing.
+pub fn path() -> Declared<Option<PathBuf>> {
+    Declared::new(Kind::Path, None, |from, name| from.path(name))
+}
+
+/// A path. Where none is written it is empty, for whoever knows the usual place to fill in.
+pub fn required_path() -> Declared<PathBuf> {
+    Declared::new(Kind::Path, None, |from, name| from.path(name).unwrap_or_default())
+}
+
+/// HTTP statuses within bounds, in their order.
+pub fn statuses(bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
+    let shown = Some("[]".to_owned());
+    Declared::new(Kind::Statuses(bounds.clone()), shown, move |from, name| from.statuses(name, &bounds))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}

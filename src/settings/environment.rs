@@ -1,0 +1,288 @@
+//! The environment layer: `PREFIX_<SECTION>__<KEY>`, and short names for some keys.
+//!
+//! A `.` of a key is written `__`, all letters are capitals: `sinks.crm.retry.max` is `PREFIX_SINKS__CRM__RETRY__MAX`. With
+//! `__FILE` appended the variable names a file that holds the value.
+//!
+//! The name of a sink is lower-cased. Variables cannot hold a `-`, so a sink of the file is meant if its name is the same
+//! once every `-` is read as `_`; otherwise the variable makes a new sink.
+//!
+//! The names of a map, such as the headers of a sink, are variables of their own, `_` for each `-`:
+//! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
+//!
+//! Unknown variables of the prefix are errors, save those that Kubernetes makes by itself for a service whose name begins
+//! like it: they never contain `__`.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::declarations::{Declarations, Section};
+use super::declare::{Key, Kind};
+use super::document::{Document, Entry, Origin, Table, Value};
+use super::file::not_yet;
+use super::report::Report;
+use super::suggestion::nearest;
+use crate::domain::SinkName;
+use crate::secret::{Environment, Secret, Source};
+
+const FILE_SUFFIX: &str = "__FILE";
+const SINKS_PREFIX: &str = "SINKS__";
+
+/// What a variable stands for. `file`: its value is the path of a file that holds the value.
+enum Meaning<'v> {
+    /// A key of a section; or of a sink, by its name as the variable has it.
+    Key { section: &'static str, sink: Option<&'v str>, key: &'static str, file: bool },
+    /// One name of a map of a sink, as the variable has it.
+    Member { sink: &'v str, map: &'static str, name: &'v str, file: bool },
+    /// A section of a later version, for people.
+    Later(String),
+    /// Nothing that this program knows.
+    Unknown,
+}
+
+/// Lays the environment over what is written already.
+pub fn apply(environment: &Environment, document: &mut Document, report: &mut Report) {
+    let declared = report.declared();
+    let mut unknown = Vec::new();
+    // A file that says where a short name goes, in an array of keys perhaps, is not overridden by it.
+    let named_by_file: Vec<&str> = declared
+        .short
+        .iter()
+        .filter(|(name, section, key, _)| {
+            document.section(section).entries.get(*key).is_some_and(|entry| names(entry, name))
+        })
+        .map(|(name, ..)| *name)
+        .collect();
+    for (name, value) in environment {
+        let name = name.to_string_lossy();
+        let origin = Origin::Variable(name.to_string());
+        let short = declared.short.iter().find(|(short, ..)| *short == name);
+        let meaning = match (short, name.strip_prefix(declared.prefix)) {
+            (Some((short, ..)), _) if named_by_file.contains(short) => continue,
+            (Some((_, section, key, file)), _) => Meaning::Key { section, sink: None, key, file: *file },
+            (None, Some(rest)) if name != declared.file_variable && !is_made_by_kubernetes(rest) => {
+                meaning(declared, rest)
+            }
+            _ => continue,
+        };
+        let (sink, file) = match meaning {
+            Meaning::Key { sink, file, .. } => (sink, file),
+            Meaning::Member { sink, file, .. } => (Some(sink), file),
+            Meaning::Later(section) => {
+                report.error(&origin, not_yet(&section), None);
+                continue;
+            }
+            Meaning::Unknown => {
+                unknown.push(name);
+                continue;
+            }
+        };
+        let Some(value) = text(value, &origin, report) else { continue };
+        let table = match (sink, &meaning) {
+            (Some(sink), _) => table_of_sink(sink, &origin, document, report),
+            (None, Meaning::Key { section, .. }) => Some(document.section(section)),
+            (None, _) => None,
+        };
+        let Some(table) = table else { continue };
+        match meaning {
+            Meaning::Member { map, name, .. } => {
+                let name = name.to_ascii_lowercase().replace('_', "-");
+                let value = value_of(value, file, &origin, report);
+                table.set_member(map, name, &origin, value);
+            }
+            Meaning::Key { key, .. } => {
+                if let Some(Origin::Variable(other)) = table.entries.get(key).map(|entry| &entry.origin) {
+                    let message = format!("`{other}` sets the same key");
+                    report.error(&origin, message, Some("unset one of the two".to_owned()));
+                    continue;
+                }
+                let value = value_of(value, file, &origin, report);
+                table.set(key, origin, value);
+            }
+            Meaning::Later(_) | Meaning::Unknown => {}
+        }
+    }
+    let known = if unknown.is_empty() { Vec::new() } else { known_names(declared, document) };
+    let prefix = declared.prefix;
+    for name in unknown {
+        let rest = name.strip_prefix(prefix).unwrap_or_default();
+        let meant = nearest(rest, known.iter().map(String::as_str));
+        let message = match meant {
+            Some(meant) => format!("unknown variable; did you mean {prefix}{meant}?"),
+            None => format!("unknown variable; the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL"),
+        };
+        report.error(&Origin::Variable(name.into_owned()), message, None);
+    }
+}
+
+fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Report) -> Option<&'v str> {
+    let text = value.to_str();
+    if text.is_none() {
+        report.error(origin, "the value is not UTF-8".to_owned(), None);
+    }
+    text
+}
+
+fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Report) -> Value {
+    match file {
+        true if value.is_empty() => {
+            report.error(origin, "is set but empty; it must be the path of a file".to_owned(), None);
+            Value::Broken
+        }
+        true => Value::Reference(Source::File(PathBuf::from(value))),
+        false => Value::Text(Secret::from(value)),
+    }
+}
+
+/// Whether a value is the variable of this name, or a list in which it stands.
+fn names(entry: &Entry, variable: &str) -> bool {
+    match &entry.value {
+        Value::Reference(Source::Env(name)) => name == variable,
+        Value::List(entries) => entries.iter().any(|entry| names(entry, variable)),
+        _ => false,
+    }
+}
+
+fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> Meaning<'v> {
+    if let Some(rest) = rest.strip_prefix(SINKS_PREFIX) {
+        return meaning_for_sink(&declared.sink, rest);
+    }
+    let Some((section_name, key_name)) = rest.split_once("__") else { return Meaning::Unknown };
+    for section in &declared.sections {
+        if section_name == section.name.to_ascii_uppercase() {
+            return match find(section, key_name) {
+                Some((key, file)) => Meaning::Key { section: section.name, sink: None, key: &key.name, file },
+                None => Meaning::Unknown,
+            };
+        }
+    }
+    let later = declared.later.iter().find(|name| section_name == name.to_ascii_uppercase());
+    later.map_or(Meaning::Unknown, |name| Meaning::Later(format!("[{name}]")))
+}
+
+/// Names of sinks may hold `__` themselves, so the key is looked for from the right.
+fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> Meaning<'v> {
+    // A name of a map, such as a header, may be that of a key.
+    for map in section.keys.iter().filter(|key| matches!(key.kind, Kind::Map { .. })) {
+        let parts = rest.split_once(&format!("__{}__", map.variable()));
+        if let Some((sink, name)) = parts.filter(|(sink, name)| !sink.is_empty() && !name.is_empty()) {
+            let (name, file) = name.strip_suffix(FILE_SUFFIX).map_or((name, false), |name| (name, true));
+            return Meaning::Member { sink, map: &map.name, name, file };
+        }
+    }
+    for (at, _) in rest.rmatch_indices("__").filter(|(at, _)| *at > 0) {
+        if let Some((key, file)) = find(section, &rest[at + 2..]) {
+            return Meaning::Key { section: section.name, sink: Some(&rest[..at]), key: &key.name, file };
+        }
+    }
+    Meaning::Unknown
+}
+
+/// The key that a variable sets, and whether the variable is the path of a file.
+fn find<'d>(section: &'d Section, variable: &str) -> Option<(&'d Key, bool)> {
+    section.keys.iter().filter(|key| !key.is_table()).find_map(|key| match variable.strip_prefix(&key.variable())? {
+        "" => Some((key, false)),
+        FILE_SUFFIX => Some((key, true)),
+        _ => None,
+    })
+}
+
+fn table_of_sink<'w>(
+    fragment: &str,
+    origin: &Origin,
+    document: &'w mut Document,
+    report: &mut Report,
+) -> Option<&'w mut Table> {
+    let lower = fragment.to_ascii_lowercase();
+    let name = match lower.parse::<SinkName>() {
+        Ok(name) if fragment == fragment.to_ascii_uppercase() => name,
+        Ok(_) => {
+            report.error(origin, "unknown variable; it must be in capitals".to_owned(), None);
+            return None;
+        }
+        Err(error) => {
+            report.error(origin, format!("`{}` cannot be the name of a sink: {error}", lower.escape_debug()), None);
+            return None;
+        }
+    };
+    if document.sinks.contains_key(&name) {
+        return document.sinks.get_mut(&name);
+    }
+    let alike = |known: &&SinkName| known.as_str().replace('-', "_") == lower;
+    let alike: Vec<_> = document.sinks.keys().filter(alike).cloned().collect();
+    match alike.as_slice() {
+        [] => Some(document.sink(name, origin)),
+        [one] => document.sinks.get_mut(one),
+        [one, other, ..] => {
+            let message = format!("may mean the sink `{one}` or `{other}`; set this key in the file");
+            report.error(origin, message, None);
+            None
+        }
+    }
+}
+
+/// Kubernetes tells each container of every service of its namespace: `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT`
+/// (also with `_<PORTNAME>`), `<SERVICE>_PORT` and `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>` (also with `_PROTO` and so on).
+fn is_made_by_kubernetes(rest: &str) -> bool {
+    if rest.contains("__") {
+        return false;
+    }
+    let with_prefix = format!("_{rest}");
+    let port = with_prefix.rsplit_once("_PORT").map(|(_, after)| after);
+    let numbered = |after: &str| {
+        let mut parts = after.split('_').skip(1);
+        let number =
+            parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+        number && parts.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
+    };
+    with_prefix.ends_with("_SERVICE_HOST")
+        || with_prefix.contains("_SERVICE_PORT")
+        || port.is_some_and(|after| after.is_empty() || numbered(after))
+        || with_prefix
+            .strip_suffix("_PORT")
+            .and_then(|rest| rest.rsplit_once("_PORT"))
+            .is_some_and(|(_, a)| numbered(a))
+}
+
+/// Every name that would be right, without the prefix.
+fn known_names(declared: &Declarations, document: &Document) -> Vec<String> {
+    let variables = |section: &Section, path: String| {
+        let keys = section.keys.iter().filter(|key| !key.is_table());
+        keys.map(|key| format!("{path}__{}", key.variable())).collect::<Vec<_>>()
+    };
+    let mut names: Vec<_> =
+        declared.file_variable.strip_prefix(declared.prefix).map(str::to_owned).into_iter().collect();
+    names.extend(declared.sections.iter().flat_map(|section| variables(section, section.name.to_ascii_uppercase())));
+    for sink in document.sinks.keys() {
+        let sink = sink.as_str().to_ascii_uppercase().replace('-', "_");
+        names.extend(variables(&declared.sink, format!("{SINKS_PREFIX}{sink}")));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_variables_of_kubernetes() {
+        for name in [
+            "SERVICE_HOST",
+            "SERVICE_PORT",
+            "SERVICE_PORT_METRICS",
+            "PORT",
+            "PORT_9465_TCP",
+            "PORT_9465_TCP_ADDR",
+            "PORT_9465_TCP_PORT",
+            "PORT_9465_TCP_PROTO",
+            "MAIN_SERVICE_HOST",
+            "MAIN_PORT_53_UDP",
+        ] {
+            assert!(is_made_by_kubernetes(name), "{name}");
+        }
+        for name in
+            ["API__URL", "POLL_INTERVAL", "SINKS__PORT__URL", "SINKS__A_SERVICE_PORT__URL", "PORT_X_TCP", "PORTS"]
+        {
+            assert!(!is_made_by_kubernetes(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The declarations as a file to begin with: every key with its default, commented out.
+//!
+//! Lines that begin with `# ` explain; lines that begin with `#` and anything else are settings.
+
+use super::declarations::Section;
+use super::declare::Key;
+
+/// Comments are not wider.
+const WIDTH: usize = 120;
+
+/// One section under its `header`, such as `[poll]` or `#[sinks.crm]`.
+pub fn example(section: &Section, header: &str) -> String {
+    let path = header.trim_matches(['#', '[', ']']);
+    let mut text = format!("{header}\n");
+    let (mut own, mut tables) = (String::new(), String::new());
+    for key in section.children("") {
+        if key.is_table() && key.lines.is_empty() {
+            tables.push('\n');
+            comment(&key.doc, &mut tables);
+            tables += &format!("#[{path}.{}]\n", key.name);
+            section.children(&key.name).for_each(|key| setting(key, &mut tables));
+        } else {
+            setting(key, &mut own);
+        }
+    }
+    text += &own;
+    text + &tables
+}
+
+fn setting(key: &Key, text: &mut String) {
+    comment(&key.explained(), text);
+    if let Some(value) = key.default.as_deref().or(key.example) {
+        *text += &format!("#{} = {value}\n", key.last());
+    }
+    for line in key.lines {
+        *text += &format!("# {line}\n");
+    }
+}
+
+/// Wraps a text into lines that begin with `# `.
+pub fn comment(doc: &str, text: &mut String) {
+    let mut width = 0;
+    for word in doc.split(' ').filter(|word| !word.is_empty()) {
+        let needs = word.chars().count() + 1;
+        if width > 0 && width + needs <= WIDTH {
+            text.push(' ');
+        } else {
+            if width > 0 {
+                text.push('\n');
+            }
+            text.push_str("# ");
+            width = 1;
+        }
+        text.push_str(word);
+        width += needs;
+    }
+    text.push('\n');
+}

@@ -1,0 +1,144 @@
+//! The declarations as a JSON Schema of the file, for editors and for whoever checks files before they are rolled out.
+//!
+//! Invariant: whatever is accepted in a file, the schema accepts. It is a little more lenient: a key may come from the
+//! environment, so none is required, and some rules join two keys.
+
+use serde_json::{Map, Value, json};
+
+use super::declarations::{Declarations, SINKS, Section};
+use super::declare::{Key, Kind};
+use super::duration;
+
+/// The schema of the file of this program and version, as JSON text.
+pub fn json_schema(declared: &Declarations, program: &str, version: &str) -> String {
+    let mut properties: Map<String, Value> =
+        declared.sections.iter().map(|section| (section.name.to_owned(), object(section, "", None))).collect();
+    let mut sink = object(&declared.sink, "", None);
+    sink["allOf"] = of_types(&declared.sink);
+    let sinks = json!({
+        "type": "object",
+        "description": "One table for each sink, under its name.",
+        "patternProperties": { "^[a-z0-9_-]{1,64}$": sink },
+        "additionalProperties": false,
+    });
+    properties.insert(SINKS.to_owned(), sinks);
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": program,
+        "description":
+            format!("The configuration file of {program} {version}. Any key may come from the environment instead."),
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+        "definitions": { "reference": reference() },
+    });
+    format!("{schema:#}\n")
+}
+
+/// For each type of sinks, that it does not have the keys of others.
+fn of_types(sink: &Section) -> Value {
+    let Some(Kind::Words(types)) = sink.key("type").map(|key| &key.kind) else { return json!([]) };
+    let rule = |name: &&str| {
+        let others = sink.children("").filter(|key| !key.types.is_empty() && !key.types.contains(name));
+        let absent: Map<String, Value> = others.map(|key| (key.name.clone(), json!(false))).collect();
+        json!({
+            "if": { "required": ["type"], "properties": { "type": { "const": name } } },
+            "then": { "properties": absent },
+        })
+    };
+    types.iter().map(rule).collect()
+}
+
+/// The section, for "", or a table in it.
+fn object(section: &Section, group: &str, description: Option<&str>) -> Value {
+    let properties: Map<String, Value> =
+        section.children(group).map(|key| (key.last().to_owned(), property(section, key))).collect();
+    let mut object = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if let Some(description) = description {
+        object["description"] = json!(description);
+    }
+    object
+}
+
+fn property(section: &Section, key: &Key) -> Value {
+    if let Kind::Table { repeatable } = key.kind {
+        let table = object(section, &key.name, Some(&key.doc));
+        return match repeatable {
+            true => json!({ "anyOf": [table, { "type": "array", "items": table, "minItems": 1 }] }),
+            false => table,
+        };
+    }
+    let mut value = value(&key.kind);
+    value["description"] = json!(key.explained());
+    let default = key.default.as_ref().and_then(|default| format!("x = {default}").parse::<toml::Table>().ok());
+    if let Some(default) = default.and_then(|mut table| serde_json::to_value(table.remove("x")?).ok()) {
+        value["default"] = default;
+    }
+    value
+}
+
+fn value(kind: &Kind) -> Value {
+    let reference = json!({ "$ref": "#/definitions/reference" });
+    let one_or_several = |one: Value| json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] });
+    let text = json!({ "anyOf": [{ "type": "string" }, reference] });
+    let written = match kind {
+        Kind::Integer(bounds) => {
+            let (least, most) = (i64::try_from(*bounds.start()).ok(), i64::try_from(*bounds.end()).ok());
+            return json!({ "type": "integer", "minimum": least, "maximum": most });
+        }
+        Kind::Number(bounds) => {
+            return json!({ "type": "number", "minimum": bounds.start(), "maximum": bounds.end() });
+        }
+        Kind::Boolean => return json!({ "type": "boolean" }),
+        Kind::Secret { several: false, .. } => return reference,
+        Kind::Secret { several: true, .. } => return one_or_several(reference),
+        Kind::Texts { .. } => return one_or_several(text),
+        Kind::Map { secret } => {
+            let letters = |name: &str| name.chars().map(any_case).collect::<String>();
+            let secrets: Map<String, Value> =
+                secret.iter().map(|name| (format!("^{}$", letters(name)), reference.clone())).collect();
+            return json!({ "type": "object", "patternProperties": secrets, "additionalProperties": text });
+        }
+        Kind::Statuses(bounds) => {
+            let status = json!({ "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() });
+            json!({ "type": "array", "items": status })
+        }
+        Kind::Text { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
+        Kind::Text { pattern: None, .. } | Kind::Path | Kind::Table { .. } => json!({ "type": "string" }),
+        Kind::Duration { word: None, .. } => json!({ "type": "string", "pattern": duration::PATTERN }),
+        Kind::Duration { word: Some(word), .. } => {
+            json!({ "type": "string", "pattern": format!("^{word}$|{}", duration::PATTERN) })
+        }
+        Kind::Size(_) => json!({ "type": "string", "pattern": "^\\s*[0-9]" }),
+        Kind::Start => {
+            let instant = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
+            json!({ "type": "string", "pattern": format!("^now$|^beginning$|{instant}|{}", duration::PATTERN) })
+        }
+        Kind::Words(words) => json!({ "enum": words }),
+    };
+    json!({ "anyOf": [written, reference] })
+}
+
+/// A regular expression for a letter, small or capital.
+fn any_case(next: char) -> String {
+    match next.to_ascii_uppercase() {
+        capital if capital == next => next.to_string(),
+        capital => format!("[{capital}{next}]"),
+    }
+}
+
+/// `{ env | file | credential }`.
+fn reference() -> Value {
+    let one = |name: &str, pattern: &str, description: &str| {
+        let text = json!({ "type": "string", "pattern": pattern, "description": description });
+        json!({ "type": "object", "properties": { name: text }, "required": [name], "additionalProperties": false })
+    };
+    json!({
+        "description": "A value that stands elsewhere.",
+        "oneOf": [
+            one("env", "^[A-Za-z_][A-Za-z0-9_]*$", "The environment variable that holds it."),
+            one("file", "", "The file that holds it; a relative path counts from the configuration file."),
+            one("credential", "", "The name of a systemd credential that holds it."),
+        ],
+    })
+}

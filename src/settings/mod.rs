@@ -1,0 +1,50 @@
+//! The engine of the configuration: it knows how keys are declared and how they are read, and no key of any component.
+//!
+//! A component declares its keys with [`settings!`], as the fields of a struct: name, documentation, kind, bounds and default
+//! of a key stand there and nowhere else. From these [`Declarations`] follow which names a file and a variable may use,
+//! what a misspelt one may have meant, the commented example, the JSON Schema and the table in the documentation.
+//!
+//! A configuration is read in two steps. First the layers are laid over each other, key by key, each value with its
+//! [`Origin`]: the file, then the environment, then the flags ([`Document`]). Then the structs are read from it
+//! ([`Reader`]).
+//!
+//! Invariants: nothing here reads the process's environment; all errors are reported at once, each with its place; a key
+//! that is not declared is an error; no message, `Debug` or `Display` shows a secret.
+//!
+//! `serde` and `schemars` do not do this: they stop at the first error, and forget where a value was written. Both matter
+//! here beyond messages: a list in a variable has commas, and a secret may stand in a variable but not in the file.
+
+mod declarations;
+mod declare;
+mod document;
+mod duration;
+mod environment;
+mod example;
+mod excerpt;
+mod file;
+mod json_schema;
+mod reader;
+mod reference;
+mod report;
+mod size;
+mod suggestion;
+
+pub use declarations::{Declarations, Section};
+pub use declare::{
+    Choice, Declared, Key, Kind, Settings, boolean, choice, duration, duration_or, integer, map, number, one_choice,
+    optional_boolean, path, required_path, secret, secrets, size, start, statuses, table, tables, text, texts,
+};
+pub use document::{Document, Entry, Member, Origin, Table, Value};
+pub use duration::{parse as parse_duration, show as show_duration};
+pub use environment::apply as apply_environment;
+pub use example::{comment, example};
+pub use file::read as read_file;
+pub use json_schema::json_schema;
+pub use reader::{LONGEST, Reader, Text, Texts};
+pub use reference::reference;
+pub use report::{Errors, Problem, Report, Warning};
+pub use suggestion::nearest;
+
+#[cfg(test)]
+pub(crate) use declarations::Found;
+pub(crate) use declare::settings;

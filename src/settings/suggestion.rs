@@ -1,0 +1,44 @@
+//! "Did you mean": the nearest of the valid spellings.
+
+/// The candidate that a slip of the fingers away from `written` may have been meant, if there is one.
+///
+/// One slip for each three letters, at least one and at most three: more is not a slip but another word. A slip is a
+/// letter too many, missing, replaced, or swapped with its neighbour.
+pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let slips = (written.chars().count() / 3).clamp(1, 3);
+    let distances = candidates.into_iter().map(|candidate| (strsim::osa_distance(written, candidate), candidate));
+    distances.filter(|(distance, _)| *distance <= slips).min_by_key(|(distance, _)| *distance).map(|(_, found)| found)
+}
+
+#[cfg(test)]
+mod tests {
+    use strsim::osa_distance;
+
+    use super::*;
+
+    #[test]
+    fn counts_slips() {
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("url", "ulr", 1),
+            ("url", "uri", 1),
+            ("interval", "intervall", 1),
+            ("a", "b", 1),
+        ] {
+            assert_eq!(osa_distance(left, right), expected, "{left} {right}");
+            assert_eq!(osa_distance(right, left), expected, "{right} {left}");
+        }
+    }
+
+    #[test]
+    fn suggests_slips_only() {
+        let keys = ["url", "timeout", "concurrency"];
+        assert_eq!(nearest("ulr", keys), Some("url"));
+        assert_eq!(nearest("time_out", keys), Some("timeout"));
+        assert_eq!(nearest("concurency", keys), Some("concurrency"));
+        assert_eq!(nearest("headers", keys), None);
+        assert_eq!(nearest("", keys), None);
+        assert_eq!(nearest("x", []), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! The headers that the operator adds to a sink's requests: `headers` and `auth`.
+
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
+
+use crate::settings::{self, Member, Origin, Reader, Text, settings};
+
+/// Headers that belong to the connection and not to the message.
+const OF_THE_CONNECTION: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+];
+
+/// Words in the name of a header whose value is probably a secret.
+const SECRET_WORDS: [&str; 5] = ["key", "token", "secret", "password", "signature"];
+
+/// Headers whose value must not be written out in the file.
+pub(super) const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+settings! {
+    /// `auth`, as written.
+    pub(super) struct Auth {
+        /// A token: Authorization is "Bearer" and the token.
+        bearer: Option<Text> = settings::secret("NAME"),
+        /// User and password.
+        basic: Basic = settings::table(),
+    }
+}
+
+settings! {
+    /// `auth.basic`, as written.
+    struct Basic {
+        /// The user.
+        user: Option<Text> = settings::secret("NAME"),
+        /// The password. Some services take a key as the user and nothing else.
+        password: Option<Text> = settings::secret("NAME"),
+    }
+}
+
+/// All of them, `auth` included.
+pub(super) fn headers(at: &mut Reader<'_>, members: Vec<Member>, auth: Auth, url: Option<&Url>) -> HeaderMap {
+    let mut headers = own_headers(at, members);
+    if let Some((value, origin)) = auth.resolve(at) {
+        let other = if headers.contains_key(AUTHORIZATION) {
+            Some(format!("`{}` has an Authorization, too", at.name("headers")))
+        } else if url.is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+            Some(format!("`{}` holds a user or password, too", at.name("url")))
+        } else {
+            None
+        };
+        if let Some(other) = other {
+            let message = format!("{other}; a request has one Authorization");
+            at.error(&origin, message, Some("leave one of them out".to_owned()));
+        }
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers
+}
+
+fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for Member { name, origin, entry } in members {
+        let Some(parsed) = header_name(at, "headers", &name, &origin) else { continue };
+        let path = format!("headers.{parsed}");
+        let Some(text) = at.text_of(&path, &entry, "a text in quotes") else { continue };
+        let Some(mut value) = header_value(at, &path, &text, text.as_str()) else { continue };
+        let suspicious = SECRET_WORDS.iter().any(|word| parsed.as_str().contains(word));
+        value.set_sensitive(suspicious || !text.is_in_file());
+        if suspicious && text.is_in_file() {
+            let message = format!("`{}` looks like a secret; secrets do not belong in the file", at.name(&path));
+            let help = "write { env = \"NAME\" } or { file = \"path\" } unless it is none".to_owned();
+            at.warn(&text.origin, message, Some(help));
+        }
+        if headers.insert(parsed, value).is_some() {
+            let message = format!("`{}` is there twice", at.name(&path));
+            at.error(&origin, message, Some("case does not count in the names of headers".to_owned()));
+        }
+    }
+    headers
+}
+
+/// The name of a header that may be set.
+pub(in crate::sinks) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
+    let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
+    let Ok(parsed) = parsed else {
+        let message = format!("`{}`: a name there cannot be the name of a header", at.name(key));
+        let help = "names of headers have letters, digits and `-`, such as X-Team".to_owned();
+        at.error(origin, message, Some(help));
+        return None;
+    };
+    let reason = match parsed.as_str() {
+        webhook if webhook.starts_with("webhook-") => "the relay sets the headers of Standard Webhooks itself",
+        "content-type" => "the format decides it; format = \"template\" has content_type",
+        "host" => "it follows from the URL",
+        "proxy-authorization" => "user and password of a proxy belong into the URL in `proxy`",
+        other if OF_THE_CONNECTION.contains(&other) => "it belongs to the connection, not to the message",
+        _ => return Some(parsed),
+    };
+    let message = format!("`{}`: {parsed} cannot be set", at.name(key));
+    at.error(origin, message, Some(reason.to_owned()));
+    None
+}
+
+/// A value that is taken for a secret.
+fn header_value(at: &mut Reader<'_>, path: &str, text: &Text, value: &str) -> Option<HeaderValue> {
+    match HeaderValue::from_str(value) {
+        Ok(mut value) => {
+            value.set_sensitive(true);
+            Some(value)
+        }
+        Err(_) => {
+            let message = format!("`{}` holds a character that cannot be sent in a header", at.name(path));
+            let help = "a line break, perhaps, or a letter outside of ASCII".to_owned();
+            at.error(&text.origin, message, Some(help));
+            None
+        }
+    }
+}
+
+impl Auth {
+    /// The value of the Authorization header, and where it stands.
+    fn resolve(self, at: &mut Reader<'_>) -> Option<(HeaderValue, Origin)> {
+        let Self { bearer, basic: Basic { user, password } } = self;
+        let written = ["auth.bearer", "auth.basic.user", "auth.basic.password"].map(|key| at.origin(key));
+        match written {
+            [None, None, None] => None,
+            [Some(origin), None, None] => {
+                let token = not_empty(at, "auth.bearer", bearer?)?;
+                let value = format!("Bearer {}", token.as_str().trim());
+                Some((header_value(at, "auth.bearer", &token, &value)?, origin.clone()))
+            }
+            [None, Some(origin), is_password] => {
+                let user = not_empty(at, "auth.basic.user", user?)?;
+                let password = match is_password {
+                    Some(_) => Some(not_empty(at, "auth.basic.password", password?)?),
+                    None => None,
+                };
+                if user.as_str().contains(':') {
+                    let message = format!("`{}` holds a `:`, which ends the user", at.name("auth.basic.user"));
+                    at.error(origin, message, None);
+                    return None;
+                }
+                let value = basic(user.as_str(), password.as_ref().map_or("", Text::as_str));
+                Some((header_value(at, "auth.basic", &user, &value)?, origin.clone()))
+            }
+            [None, None, Some(origin)] => {
+                let message = format!("`{}` is missing", at.name("auth.basic.user"));
+                at.missing(&["auth.basic.user"], origin, message, None);
+                None
+            }
+            [Some(origin), ..] => {
+                let message = format!("`{}` has `bearer` and `basic`", at.name("auth"));
+                at.error(origin, message, Some("leave one of them out".to_owned()));
+                None
+            }
+        }
+    }
+}
+
+fn not_empty(at: &mut Reader<'_>, key: &str, text: Text) -> Option<Text> {
+    if text.as_str().trim().is_empty() {
+        let message = format!("`{}` is empty", at.name(key));
+        at.error(&text.origin, message, None);
+        return None;
+    }
+    Some(text)
+}
+
+/// The value of an Authorization header.
+fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+}

@@ -1,0 +1,170 @@
+//! `[sinks.NAME.signing]`: its keys, and what they come to.
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Encoding, Key, SECRET_BYTES, Signed, Signing};
+use crate::settings::{self, Choice, Origin, Reader, Text, Texts, settings};
+use crate::sinks::http::header_name;
+
+/// The keys that only `hmac-sha256` has.
+const OF_HMAC: [&str; 4] = ["header", "encoding", "prefix", "signed"];
+
+/// Where an HMAC stands unless the operator says otherwise.
+const HEADER: &str = "x-signature";
+
+settings! {
+    /// `[sinks.NAME.signing]`, as written.
+    pub struct Settings {
+        /// standard-webhooks, or one HMAC in a header of your choice; required.
+        scheme: Option<Scheme> = settings::one_choice(),
+        /// Never written out in the file. Several sign together, so that a receiver may have any of them; an HMAC has one.
+        secrets: Option<Texts> = settings::secrets("NAME"),
+        /// Of an HMAC: the header that it stands in.
+        header: Option<Text> = settings::text("header", "the name of a header in quotes", None)
+            .by_default("\"x-signature\""),
+        /// Of an HMAC: how its bytes become text.
+        encoding: Encoding = settings::choice(Encoding::Hex),
+        /// Of an HMAC: what stands before it, such as "sha256=".
+        prefix: Option<Text> = settings::text("text", "a text in quotes", None).by_default("\"\""),
+        /// Of an HMAC: what it covers; timestamp.body is the time that `webhook-timestamp` has, a `.`, and the body.
+        signed: Signed = settings::choice(Signed::Body),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Scheme {
+    StandardWebhooks,
+    HmacSha256,
+}
+
+impl Choice for Scheme {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("standard-webhooks", Self::StandardWebhooks), ("hmac-sha256", Self::HmacSha256)];
+}
+
+impl Choice for Encoding {
+    const WORDS: &'static [(&'static str, Self)] = &[("hex", Self::Hex), ("base64", Self::Base64)];
+}
+
+impl Choice for Signed {
+    const WORDS: &'static [(&'static str, Self)] = &[("body", Self::Body), ("timestamp.body", Self::TimestampAndBody)];
+}
+
+impl Settings {
+    /// How a sink's requests are signed. `headers` are those that they have anyway.
+    pub fn resolve(self, at: &mut Reader<'_>, headers: &HeaderMap) -> Option<Signing> {
+        let (_, first) = at.all_written("").next()?;
+        let Self { encoding, signed, .. } = self;
+        let prefix = self.prefix.map_or_else(String::new, |text| prefix(at, &text));
+        let header = match at.written("header") {
+            None => Some(HeaderName::from_static(HEADER)),
+            Some(_) => self.header.and_then(|text| signature_header(at, &text, headers)),
+        };
+        if at.written("scheme").is_none() {
+            let message = format!("`{}` is missing", at.name("scheme"));
+            let help = "it must be \"standard-webhooks\" or \"hmac-sha256\"".to_owned();
+            at.missing(&["scheme"], &first.origin, message, Some(help));
+            return None;
+        }
+        match self.scheme? {
+            Scheme::StandardWebhooks => {
+                for key in OF_HMAC {
+                    let Some(origin) = at.origin(key) else { continue };
+                    let message = format!("`{}` belongs to scheme = \"hmac-sha256\"", at.name(key));
+                    at.error(origin, message, None);
+                }
+                let keys = keys(at, Scheme::StandardWebhooks, self.secrets);
+                (!keys.is_empty()).then_some(Signing::StandardWebhooks(keys))
+            }
+            Scheme::HmacSha256 => {
+                let mut keys = keys(at, Scheme::HmacSha256, self.secrets);
+                if keys.len() > 1 {
+                    let origin = at.origin("secrets").unwrap_or(&first.origin);
+                    let message = format!("`{}` has {} secrets", at.name("secrets"), keys.len());
+                    let help = "hmac-sha256 sends one signature; for a change without a pause use standard-webhooks";
+                    at.error(origin, message, Some(help.to_owned()));
+                }
+                Some(Signing::HmacSha256 { key: keys.pop()?, header: header?, encoding, prefix, signed })
+            }
+        }
+    }
+}
+
+fn prefix(at: &mut Reader<'_>, text: &Text) -> String {
+    if HeaderValue::from_str(text.as_str()).is_err() {
+        let message = format!("`{}` holds a character that cannot be sent", at.name("prefix"));
+        at.error(&text.origin, message, None);
+        return String::new();
+    }
+    text.as_str().to_owned()
+}
+
+fn signature_header(at: &mut Reader<'_>, text: &Text, headers: &HeaderMap) -> Option<HeaderName> {
+    let name = header_name(at, "header", text.as_str(), &text.origin)?;
+    if headers.contains_key(&name) {
+        let message = format!("`{}`: {name} is set already", at.name("header"));
+        at.error(&text.origin, message, Some("take another header for the signature".to_owned()));
+        return None;
+    }
+    Some(name)
+}
+
+/// The keys, in the order of their signatures; none only if that has been reported.
+fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key> {
+    let mut keys = Vec::new();
+    let name = at.name("secrets");
+    match written {
+        None => {
+            let origin = at.origin("scheme").unwrap_or(at.place());
+            let help = "write secrets = [{ env = \"NAME\" }]".to_owned();
+            at.missing(&["secrets"], origin, format!("`{name}` is missing"), Some(help));
+        }
+        Some(written) if written.is_empty_array => {
+            let help = "it needs at least one secret".to_owned();
+            at.error(&written.origin, format!("`{name}` is an empty array"), Some(help));
+        }
+        Some(written) => written.texts.iter().for_each(|text| keys_in(at, scheme, text, &mut keys)),
+    }
+    keys
+}
+
+/// A text from outside the file may hold several secrets of Standard Webhooks, with commas between. Other secrets may
+/// hold commas.
+fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &Text, keys: &mut Vec<Key>) {
+    let name = at.name("secrets");
+    if scheme == Scheme::HmacSha256 {
+        match text.as_str() {
+            "" => at.error(&text.origin, format!("`{name}` is empty"), None),
+            secret => keys.push(Key::raw(secret)),
+        }
+        return;
+    }
+    let before = keys.len();
+    for part in text.as_str().split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match Key::standard(part) {
+            Ok(key) if keys.contains(&key) => {
+                at.warn(&text.origin, format!("`{name}`: the same secret is there twice"), None);
+            }
+            Ok(key) => {
+                warn_of_length(at, &name, &text.origin, key.len());
+                keys.push(key);
+            }
+            Err(wrong) => {
+                let help = "take the secret that the receiver shows, such as whsec_…".to_owned();
+                at.error(&text.origin, format!("`{name}`: a secret {wrong}"), Some(help));
+                return;
+            }
+        }
+    }
+    if keys.is_empty() && keys.len() == before {
+        at.error(&text.origin, format!("`{name}` is empty"), None);
+    }
+}
+
+fn warn_of_length(at: &mut Reader<'_>, name: &str, origin: &Origin, bytes: usize) {
+    if !SECRET_BYTES.contains(&bytes) {
+        let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
+        let message = format!("`{name}`: a secret has {bytes} bytes; Standard Webhooks asks for {least} to {most}");
+        at.warn(origin, message, None);
+    }
+}
