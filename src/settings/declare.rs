@@ -1,5 +1,10 @@
 //! How a component declares its keys.
 
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a method of a type with a lifetime is not general enough"
+)]
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,8 +125,11 @@ pub trait Choice: Clone + PartialEq + 'static {
 pub struct Declared<T> {
     key: Key,
     inside: Vec<Key>,
-    read: Box<dyn FnOnce(&mut Reader<'_>, &str) -> T>,
+    read: Read<T>,
 }
+
+/// Reads the key of a name.
+type Read<T> = Box<dyn FnOnce(&mut Reader<'_>, &str) -> T>;
 
 impl<T> Declared<T> {
     fn new(kind: Kind, default: Option<String>, read: impl FnOnce(&mut Reader<'_>, &str) -> T + 'static) -> Self {

@@ -2,7 +2,7 @@
 
 use super::{keys, sections};
 use crate::config::declarations;
-use crate::settings::{Found, Section};
+use crate::settings::{Found, Key, Section};
 
 fn sink() -> &'static Section {
     &declarations().sink
@@ -94,7 +94,7 @@ fn every_key_is_declared_once_and_explained() {
     for section in sections() {
         for key in &section.keys {
             let same = section.keys.iter().filter(|other| other.name == key.name).count();
-            let table = key.group().is_empty() || section.key(key.group()).is_some_and(|table| table.is_table());
+            let table = key.group().is_empty() || section.key(key.group()).is_some_and(Key::is_table);
             assert!(same == 1 && table, "{}: `{}`", section.name, key.name);
             assert!(key.doc.ends_with(['.', ')']), "{}: `{}` has no sentences", section.name, key.name);
         }
