@@ -2,20 +2,16 @@
 
 use std::path::Path;
 
-use reqwest::header::AUTHORIZATION;
-
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::answer;
 use super::preview::preview;
 use super::relay::complain;
-use crate::config::{self, Config, Sink, SinkKind, Sources, show_duration};
+use crate::config::{self, Config, Sink, Sources, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::formats::Format;
-use crate::http::{Proxy, RedactedUrl};
-use crate::sinks::http;
-use crate::sinks::signing::Signing;
+use crate::http::RedactedUrl;
 
 /// With the file of a message: what its sinks would get of that.
 pub(super) fn check(flags: &Flags, message: Option<&Path>, number: Option<&Path>) -> Exit {
@@ -53,13 +49,7 @@ fn summary(config: &Config) -> String {
         format!("state          {}", config.state.dir.display()),
     ];
     for sink in &config.sinks {
-        let target = match &sink.kind {
-            SinkKind::Stdout => "standard output".to_owned(),
-            SinkKind::Http(options) => {
-                format!("{} {}{}", options.method, receiver(&options.url), extras(options))
-            }
-        };
-        lines.push(format!("sink           {}: {target}", sink.name));
+        lines.push(format!("sink           {}: {}", sink.name, sink.target.describe()));
         lines.push(format!("               {}", treatment(sink)));
     }
     lines.join("\n") + "\n"
@@ -106,29 +96,4 @@ fn conditions(clause: &Clause) -> String {
     let code = has_code.map(|wanted| format!("has_code = {wanted}"));
     let exclude = exclude.as_ref().map(|clause| format!("exclude ({})", conditions(clause)));
     keys.chain(code).chain(exclude).collect::<Vec<_>>().join(" + ")
-}
-
-/// What goes along with a request, and how it travels, where that is not what every sink has.
-fn extras(options: &http::Options) -> String {
-    let signed = match &options.signing {
-        Some(Signing::StandardWebhooks(keys)) if keys.len() > 1 => {
-            Some(format!("signed (standard-webhooks, {} secrets)", keys.len()))
-        }
-        Some(Signing::StandardWebhooks(_)) => Some("signed (standard-webhooks)".to_owned()),
-        Some(Signing::HmacSha256 { header, .. }) => Some(format!("signed (hmac-sha256 in {header})")),
-        None => None,
-    };
-    let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
-    let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
-    let proxy = match &options.way.proxy {
-        Proxy::Url(url) => Some(format!("through {}", RedactedUrl(url))),
-        Proxy::Environment | Proxy::Off => None,
-    };
-    [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
-}
-
-/// Host and port only: receivers put tokens into their paths.
-pub(super) fn receiver(url: &reqwest::Url) -> String {
-    let path = if url.path().len() > 1 { "/…" } else { "/" };
-    url.origin().ascii_serialization() + path
 }

@@ -7,27 +7,19 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use reqwest::Request;
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
-
-use super::check::receiver;
 use super::exit::Exit;
 use super::message_file::{self, Message, Unreadable};
 use super::output::answer;
 use super::relay::complain;
 use super::words::harmless;
 use crate::api::Number;
-use crate::config::{Config, Sink, SinkKind, show_duration};
+use crate::config::{Config, Sink, show_duration};
 use crate::domain::filter::{Details, Facts, Filter, Verdict};
 use crate::domain::{NumberUse, Row, UnixMs};
 use crate::formats::{Payload, Unrenderable};
-use crate::sinks::Outgoing;
-use crate::sinks::http::{self, HttpSink};
+use crate::sinks::{Outgoing, Preview};
 use crate::store::{Look, NumberDetails};
 use crate::time::Clock;
-
-/// Stands for a value that is not shown.
-const REDACTED: &str = "[redacted]";
 
 /// Shows it on stdout. A sink whose template fails makes the exit code 1.
 pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) -> Exit {
@@ -160,47 +152,24 @@ impl Scene<'_> {
                 return Ok(format!("number details unknown: the message would wait; {asking}{notes}"));
             }
         }
-        match &sink.kind {
-            SinkKind::Stdout => {
-                let line = self.payload(sink, true).map_err(|failed| failed + &notes)?.body;
-                Ok(format!("takes it{notes}\n{}", self.body(&line)))
-            }
-            SinkKind::Http(options) => {
-                let Payload { content_type, body } = self.payload(sink, false).map_err(|failed| failed + &notes)?;
-                let outgoing = Outgoing { id: self.message.row.id.clone(), content_type, body };
-                let request = HttpSink::new(options, self.clock.clone())
-                    .map_err(|error| format!("cannot be sent anything: {error}"))?
-                    .request(outgoing)
-                    .map_err(|error| format!("cannot be sent this: {}", error.without_url()))?;
-                Ok(format!("takes it{notes}\n{}", self.request(&request, options)))
-            }
-        }
+        let Payload { content_type, body } = self.payload(sink).map_err(|failed| failed + &notes)?;
+        let outgoing = Outgoing { id: self.message.row.id.clone(), content_type, body };
+        let Preview { head, body } = sink.target.preview(outgoing, self.clock)?;
+        Ok(format!("takes it{notes}\n{head}{}", self.body(&body)))
     }
 
-    fn payload(self, sink: &Sink, as_line: bool) -> Result<Payload, String> {
+    fn payload(self, sink: &Sink) -> Result<Payload, String> {
         // As deliveries have it: what a sink does not show is not looked up for it.
         let number = match self.number {
             Details::Known(row) if sink.format.number_use() != NumberUse::Ignored => Some(row),
             _ => None,
         };
         let raw = self.message.row.raw.clone();
+        let as_line = sink.target.takes_lines();
         let made = if as_line { sink.format.line(raw, number) } else { sink.format.payload(raw, number) };
         made.map_err(|Unrenderable(why)| {
             format!("takes it, but can make nothing of it: {why}; the message would be a dead letter (template)")
         })
-    }
-
-    fn request(self, request: &Request, options: &http::Options) -> String {
-        let mut text = format!("{} {}\n", request.method(), receiver(request.url()));
-        for (name, value) in &http::headers_on_the_wire(request) {
-            writeln!(text, "{name}: {}", header_value(name, value)).ok();
-        }
-        // Through a tunnel the proxy has it already.
-        if options.way.proxy.has_credentials() && request.url().scheme() == "http" {
-            writeln!(text, "{PROXY_AUTHORIZATION}: {REDACTED}").ok();
-        }
-        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
-        text + "\n" + &self.body(body)
     }
 
     /// Exactly, or so that it can be told from what stands around it and does nothing on a terminal.
@@ -244,11 +213,6 @@ fn refusal(filter: Option<&Filter>, facts: &Facts<'_>) -> String {
     keys.collect::<Vec<_>>().join(", ")
 }
 
-fn header_value(name: &HeaderName, value: &HeaderValue) -> String {
-    let is_secret = value.is_sensitive() || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
-    if is_secret { REDACTED.to_owned() } else { harmless(&String::from_utf8_lossy(value.as_bytes())) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,22 +239,6 @@ mod tests {
             said(&[first, second, third]),
             "from of filter 1 says no, body of filter 2 says no, exclude of filter 3 says no"
         );
-    }
-
-    #[test]
-    fn values_of_headers_are_shown_unless_they_may_be_secrets() {
-        let mut marked = HeaderValue::from_static("hunter2");
-        marked.set_sensitive(true);
-        for (name, value, shown) in [
-            ("x-team", HeaderValue::from_static("ops"), "ops"),
-            ("x-team", HeaderValue::from_bytes(b"a\tb\xff").unwrap(), "a\\tb\u{fffd}"),
-            ("x-team", marked, REDACTED),
-            ("authorization", HeaderValue::from_static("hunter2"), REDACTED),
-            ("cookie", HeaderValue::from_static("hunter2"), REDACTED),
-            ("webhook-signature", HeaderValue::from_static("v1,abc="), "v1,abc="),
-        ] {
-            assert_eq!(header_value(&name.parse().unwrap(), &value), shown);
-        }
     }
 
     #[test]

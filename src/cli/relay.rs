@@ -116,7 +116,7 @@ fn ended_exit(ended: &Ended, mode: Mode) -> Exit {
 fn build_exit(error: &BuildError) -> Exit {
     match error {
         BuildError::Store(error) => store_exit(error),
-        BuildError::Http(_) | BuildError::Budget { .. } | BuildError::Stdout(_) => Exit::Failure,
+        BuildError::Http(_) | BuildError::Budget { .. } | BuildError::Sink(_) => Exit::Failure,
     }
 }
 

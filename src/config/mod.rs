@@ -16,14 +16,13 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use crate::domain::SinkName;
 use crate::formats::Format;
-use crate::http::RedactedUrl;
 use crate::settings::{Declarations, Document, Origin, Reader, Report, Section, Settings as _};
+use crate::sinks::Target;
 use crate::{api, delivery, ingest, settings, store};
 
 pub use crate::settings::{Errors, Problem, Warning, parse_duration, show_duration};
@@ -87,18 +86,9 @@ pub struct Sink {
     /// When and how many.
     pub delivery: delivery::Options,
     /// Where.
-    pub kind: SinkKind,
+    pub target: Arc<dyn Target>,
     /// What.
     pub format: Format,
-}
-
-/// `sinks.NAME.type`, with what belongs to it.
-#[derive(Clone)]
-pub enum SinkKind {
-    /// Standard output, one line for each message.
-    Stdout,
-    /// An HTTP receiver.
-    Http(Box<crate::sinks::http::Options>),
 }
 
 /// What the commands need that only look at the state: no secret is read for it.
@@ -209,35 +199,4 @@ fn section_of<'r>(
     report: &'r mut Report,
 ) -> Reader<'r> {
     Reader::new(name.to_owned(), document.section(name), &sources.env, report)
-}
-
-/// The URL of a receiver may hold a password.
-impl fmt::Debug for SinkKind {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => out.write_str("Stdout"),
-            Self::Http(options) => {
-                let crate::sinks::http::Options {
-                    url,
-                    method,
-                    headers,
-                    timeout,
-                    connect_timeout,
-                    way,
-                    signing,
-                    statuses,
-                } = &**options;
-                out.debug_struct("Http")
-                    .field("url", &RedactedUrl(url))
-                    .field("method", method)
-                    .field("headers", headers)
-                    .field("timeout", timeout)
-                    .field("connect_timeout", connect_timeout)
-                    .field("way", way)
-                    .field("signing", signing)
-                    .field("statuses", statuses)
-                    .finish()
-            }
-        }
-    }
 }

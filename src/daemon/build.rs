@@ -1,7 +1,6 @@
 //! Phase one: take the role, open everything, send nothing.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::private;
@@ -9,14 +8,12 @@ use super::pulse::Pulse;
 use super::run::Daemon;
 use crate::api;
 use crate::api::budget::{Budget, Limits, WINDOW};
-use crate::config::{Config, SinkKind};
+use crate::config::Config;
 use crate::delivery::{Delivery, Setup};
 use crate::http::client;
 use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller};
-use crate::sinks::Sink;
-use crate::sinks::http::HttpSink;
-use crate::sinks::stdout::LineSink;
+use crate::sinks;
 use crate::store::{self, RoleLock, Spool, Store};
 use crate::time::{Clock, Turns};
 
@@ -51,9 +48,9 @@ pub enum BuildError {
         /// Why.
         source: std::io::Error,
     },
-    /// Standard output.
-    #[error("standard output cannot be written to: {0}")]
-    Stdout(#[source] std::io::Error),
+    /// A sink.
+    #[error(transparent)]
+    Sink(#[from] sinks::BuildError),
 }
 
 /// Opens everything that `config` names. Deliveries that wait in the store begin at once; polling begins with
@@ -113,16 +110,12 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
 
 fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
     let setup = |sink: &crate::config::Sink| {
-        let target: Arc<dyn Sink> = match &sink.kind {
-            SinkKind::Stdout => Arc::new(LineSink::stdout().map_err(BuildError::Stdout)?),
-            SinkKind::Http(options) => Arc::new(HttpSink::new(options, clock.clone())?),
-        };
         Ok(Setup {
             name: sink.name.to_string(),
             wants: sink.wants.clone(),
             options: sink.delivery.clone(),
             format: sink.format.clone(),
-            sink: target,
+            sink: sink.target.build(clock)?,
         })
     };
     config.sinks.iter().map(setup).collect()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::{Config, LogFormat, SinkKind};
+use crate::config::{Config, LogFormat};
 use crate::ingest::CatchUp;
 
 /// The bar, if there is one just now. Clones share it.
@@ -21,7 +21,7 @@ impl Bar {
     pub fn for_terminal(config: &Config) -> Option<Self> {
         let log_is_there = config.log.dir.is_none() && config.log.format == LogFormat::Text;
         let is_told = config.log.level >= tracing::Level::INFO;
-        let prints = config.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout));
+        let prints = config.sinks.iter().any(|sink| sink.target.is_stdout());
         let mixed = prints && io::stdout().is_terminal();
         (log_is_there && is_told && !mixed && io::stderr().is_terminal()).then(Self::default)
     }

@@ -7,8 +7,8 @@ use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::http::{date, retry_after as header};
 use crate::sinks::Attempt;
-use crate::sinks::classify::{Head, Statuses, classify};
-use crate::sinks::webhook_id::webhook_id;
+use crate::sinks::http::classify::{Head, Statuses, classify};
+use crate::sinks::http::webhook_id::webhook_id;
 
 /// A `Retry-After`, and the instant that it is relative to: never a longer wait than the cap.
 pub fn retry_after(bytes: &[u8]) {

@@ -311,16 +311,19 @@ pub fn optional_boolean() -> Declared<Option<bool>> {
 /// One of a few words.
 pub fn choice<T: Choice>(default: T) -> Declared<T> {
     let shown = T::WORDS.iter().find(|(_, value)| *value == default).map(|(word, _)| quoted(word));
-    Declared::new(words::<T>(), shown, move |from, name| from.choice(name).unwrap_or(default))
+    let words = Kind::Words(T::WORDS.iter().map(|(word, _)| *word).collect());
+    Declared::new(words, shown, move |from, name| from.choice(name, T::WORDS).unwrap_or(default))
 }
 
 /// One of a few words, or nothing.
 pub fn one_choice<T: Choice>() -> Declared<Option<T>> {
-    Declared::new(words::<T>(), None, |from, name| from.choice(name))
+    one_of(T::WORDS.to_vec())
 }
 
-fn words<T: Choice>() -> Kind {
-    Kind::Words(T::WORDS.iter().map(|(word, _)| *word).collect())
+/// One of these words, for the value beside it; or nothing.
+pub fn one_of<T: Clone + 'static>(words: Vec<(&'static str, T)>) -> Declared<Option<T>> {
+    let kind = Kind::Words(words.iter().map(|(word, _)| *word).collect());
+    Declared::new(kind, None, move |from, name| from.choice(name, &words))
 }
 
 /// A path, or nothing.

@@ -32,7 +32,7 @@ mod suggestion;
 pub use declarations::{Declarations, Section};
 pub use declare::{
     Choice, Declared, Key, Kind, Settings, boolean, choice, duration, duration_or, integer, map, number, one_choice,
-    optional_boolean, path, required_path, secret, secrets, size, start, statuses, table, tables, text, texts,
+    one_of, optional_boolean, path, required_path, secret, secrets, size, start, statuses, table, tables, text, texts,
 };
 pub use document::{Document, Entry, Member, Origin, Table, Value};
 pub use duration::{parse as parse_duration, show as show_duration};

@@ -9,7 +9,6 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::declare::Choice;
 use super::document::{Entry, Member, Origin, Table, Value};
 use super::report::Report;
 use super::suggestion::nearest;
@@ -246,8 +245,7 @@ impl<'r> Reader<'r> {
     }
 
     /// One of a few words.
-    pub fn choice<T: Choice>(&mut self, key: &str) -> Option<T> {
-        let words = T::WORDS;
+    pub fn choice<T: Clone>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let quoted: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let expected = quoted.join(" or ");
         let text = self.text(key, &expected)?;

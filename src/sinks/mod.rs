@@ -4,18 +4,99 @@
 //! What an attempt says for people holds no secret and nothing of the message, receivers' answers included: those may
 //! repeat it.
 
-pub(crate) mod classify;
 pub mod http;
-pub mod signing;
 pub mod stdout;
-pub(crate) mod webhook_id;
+
+pub use http::signing;
 
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt::Debug;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::http::client;
+use crate::settings::{Key, Reader};
+use crate::time::Clock;
+
+/// Every type of sinks. A new one is a folder beside this file and a line here.
+pub static TYPES: [&dyn SinkType; 2] = [&http::Http, &stdout::Stdout];
+
+/// A type of sinks: what `type` of `[sinks.NAME]` may say.
+pub trait SinkType: Debug + Sync {
+    /// The word for it.
+    fn name(&self) -> &'static str;
+
+    /// The keys that it has beside those of all sinks.
+    fn keys(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// The keys of delivery that mean nothing to it.
+    fn lacks(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether there can be only one sink of this type.
+    fn is_single(&self) -> bool {
+        false
+    }
+
+    /// Reads its keys; what is wrong with them goes to the report. `is_meant` is false where nobody knows the type of the
+    /// sink: then a missing key is no mistake.
+    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>>;
+}
+
+/// Where the messages of one sink go, as it is configured.
+pub trait Target: Any + Debug + Send + Sync {
+    /// Whether a payload must be one line.
+    fn takes_lines(&self) -> bool;
+
+    /// Whether it writes to the standard output of this process.
+    fn is_stdout(&self) -> bool {
+        false
+    }
+
+    /// Where messages go and what goes along, for people. Holds no secret.
+    fn describe(&self) -> String;
+
+    /// What would leave for a message. Nothing is sent.
+    ///
+    /// # Errors
+    /// Where nothing could be sent, in words that go on after the name of the sink.
+    fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String>;
+
+    /// Opens it. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`BuildError`]
+    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, BuildError>;
+}
+
+/// What would leave for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Lines before the body, fit to be shown.
+    pub head: String,
+    /// The body as it would leave, without the end of a line.
+    pub body: Vec<u8>,
+}
+
+/// Why a sink cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// HTTPS cannot be set up.
+    #[error(transparent)]
+    Http(#[from] client::BuildError),
+    /// Standard output.
+    #[error("standard output cannot be written to: {0}")]
+    Stdout(#[source] io::Error),
+}
 
 /// What leaves for a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -26,8 +27,54 @@ use std::time::Duration;
 use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::sync::oneshot;
 
-use super::{Attempt, Attempting, Outgoing, Sink};
+use super::{Attempt, Attempting, BuildError, Outgoing, Preview, Sink, SinkType, Target};
 use crate::domain::Shown;
+use crate::settings::Reader;
+use crate::time::Clock;
+
+/// `type = "stdout"`. It has no keys of its own.
+#[derive(Debug)]
+pub struct Stdout;
+
+impl SinkType for Stdout {
+    fn name(&self) -> &'static str {
+        "stdout"
+    }
+
+    fn lacks(&self) -> &'static [&'static str] {
+        &["concurrency", "requests_per_minute"]
+    }
+
+    fn is_single(&self) -> bool {
+        true
+    }
+
+    fn read(&self, _: &mut Reader<'_>, _: bool) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(Self))
+    }
+}
+
+impl Target for Stdout {
+    fn takes_lines(&self) -> bool {
+        true
+    }
+
+    fn is_stdout(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> String {
+        "standard output".to_owned()
+    }
+
+    fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
+        Ok(Preview { head: String::new(), body: outgoing.body })
+    }
+
+    fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, BuildError> {
+        Ok(Arc::new(LineSink::stdout().map_err(BuildError::Stdout)?))
+    }
+}
 
 /// Writes lines to one stream.
 #[derive(Debug)]

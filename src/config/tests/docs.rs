@@ -1,7 +1,7 @@
 //! The documentation of the formats shows what the program makes.
 
 use super::Machine;
-use crate::config::{Sink, SinkKind};
+use crate::config::Sink;
 use crate::formats::one_line;
 
 const DOCS: &str = include_str!("../../../docs/formats.md");
@@ -24,10 +24,10 @@ fn made(toml: &str, message: &str, number: &str) -> String {
     let machine = Machine::with_file(toml).set("RECEIVER_URL", "https://receiver.example/x").set("TOKEN", "t");
     machine.write("home/.config/joltsms-relay/sms.j2", "{{ message.body }}");
     let config = machine.load();
-    let [Sink { kind, format, .. }] = config.sinks.as_slice() else { panic!("one sink: {toml}") };
-    let payload = match kind {
-        SinkKind::Stdout => format.line(message.into(), Some(number)),
-        SinkKind::Http(_) => format.payload(message.into(), Some(number)),
+    let [Sink { target, format, .. }] = config.sinks.as_slice() else { panic!("one sink: {toml}") };
+    let payload = match target.takes_lines() {
+        true => format.line(message.into(), Some(number)),
+        false => format.payload(message.into(), Some(number)),
     };
     String::from_utf8(payload.unwrap().body).unwrap()
 }

@@ -1,7 +1,7 @@
 //! What requests carry and how they travel: headers, authentication, signatures, proxies, certificates.
 
-use super::Machine;
-use crate::config::{Config, SinkKind};
+use super::{Machine, http_options};
+use crate::config::Config;
 use crate::http::Proxy;
 use crate::sinks::http::Options;
 use crate::sinks::signing::{Encoding, Key, Signed, Signing};
@@ -11,8 +11,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn options(config: &Config) -> &Options {
-    let SinkKind::Http(options) = &config.sinks[0].kind else { panic!() };
-    options
+    http_options(&config.sinks[0])
 }
 
 fn header<'c>(config: &'c Config, name: &str) -> Option<&'c str> {

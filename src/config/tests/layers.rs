@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{KEY, Machine, keys, sections};
-use crate::config::{Config, FileId, Format, LogFormat, SinkKind, State, load_state};
+use super::{KEY, Machine, http_options, keys, sections};
+use crate::config::{Config, FileId, Format, LogFormat, State, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{Key, Kind};
 use crate::store::Keep;
@@ -115,7 +115,7 @@ fn without_anything_but_a_key_it_relays_to_stdout() {
     assert!(config.sinks_implied);
     let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
     assert_eq!((sink.name.as_str(), sink.format.clone(), sink.delivery.concurrency), ("stdout", Format::Message, 8));
-    assert!(matches!(sink.kind, SinkKind::Stdout));
+    assert!(sink.target.is_stdout());
 }
 
 #[test]
@@ -255,8 +255,7 @@ fn variables_alone_make_a_sink() {
     assert!(!config.sinks_implied);
     let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
     assert_eq!((sink.name.as_str(), sink.delivery.retry.give_up_after), ("my__tls", None));
-    let SinkKind::Http(options) = &sink.kind else { panic!("{sink:?}") };
-    assert_eq!(options.url.password(), Some("hunter2"));
+    assert_eq!(http_options(sink).url.password(), Some("hunter2"));
 }
 
 #[test]
@@ -273,7 +272,7 @@ fn forward_to_makes_the_only_sink() {
     let config = machine.load();
     let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
     assert_eq!((sink.name.as_str(), sink.delivery.concurrency), ("forward", 8));
-    assert!(matches!(&sink.kind, SinkKind::Http(options) if options.url.as_str() == "http://127.0.0.1:9/x"));
+    assert!(http_options(sink).url.as_str() == "http://127.0.0.1:9/x");
     assert!(!config.sinks_implied);
     machine.flags.forward_to = Some("http://u:hunter2@10.0.0.1/".into());
     let refused = machine.refused();

@@ -11,12 +11,14 @@ mod refusals;
 mod schema;
 mod secrets;
 
+use std::any::Any;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Config, EXAMPLE, Errors, Overrides, Sources, declarations, load};
+use super::{Config, EXAMPLE, Errors, Overrides, Sink, Sources, declarations, load};
 use crate::secret::Environment;
 use crate::settings::{Key, Section};
+use crate::sinks::http::Options as HttpOptions;
 
 /// A key as the vendor documents it.
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
@@ -29,6 +31,11 @@ fn sections() -> impl Iterator<Item = &'static Section> {
 /// The keys of a section, without its tables.
 fn keys(section: &'static Section) -> impl Iterator<Item = &'static Key> {
     section.keys.iter().filter(|key| !key.is_table())
+}
+
+/// What an http sink was configured with.
+fn http_options(sink: &Sink) -> &HttpOptions {
+    (&*sink.target as &dyn Any).downcast_ref().unwrap_or_else(|| panic!("no http sink: {sink:?}"))
 }
 
 /// The example with all settings that are commented out switched on; explanations stay comments.

@@ -89,7 +89,7 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
 }
 
 /// The name of a header that may be set.
-pub(in crate::sinks) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
+pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
     let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
     let Ok(parsed) = parsed else {
         let message = format!("`{}`: a name there cannot be the name of a header", at.name(key));

@@ -1,27 +1,35 @@
 //! HTTP receivers.
 
+pub(crate) mod classify;
 mod headers;
+mod preview;
 pub mod settings;
+pub mod signing;
+pub(crate) mod webhook_id;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
 
-pub(super) use headers::header_name;
-
-pub use super::classify::Statuses;
-use super::classify::{Head, classify};
-use super::signing::Signing;
-use super::webhook_id::webhook_id;
-use super::{Attempt, Attempting, Outgoing, Sink};
+pub use self::classify::Statuses;
+use self::classify::{Head, classify};
+use self::signing::Signing;
+use self::webhook_id::webhook_id;
+use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkType, Target};
 use crate::http::client::{self, BuildError, ClientOptions};
-use crate::http::{Way, body, failure};
+use crate::http::{RedactedUrl, Way, body, failure};
+use crate::settings::{Key, Reader, Settings as _};
 use crate::time::Clock;
 
-/// `[sinks.NAME]` of `type = "http"`, as far as it says where and how.
-#[derive(Clone, Debug)]
+/// `type = "http"`
+#[derive(Debug)]
+pub struct Http;
+
+/// `[sinks.NAME]` of this type, as far as it says where and how.
+#[derive(Clone)]
 pub struct Options {
     /// Where messages are sent. May hold credentials: it is only ever shown redacted.
     pub url: Url,
@@ -40,6 +48,55 @@ pub struct Options {
     pub signing: Option<Signing>,
     /// What its answers mean, where that is not the usual.
     pub statuses: Statuses,
+}
+
+impl SinkType for Http {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        settings::Settings::keys()
+    }
+
+    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    }
+}
+
+impl Target for Options {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> String {
+        preview::describe(self)
+    }
+
+    fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
+        preview::preview(self, outgoing, clock)
+    }
+
+    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, super::BuildError> {
+        Ok(Arc::new(HttpSink::new(self, clock.clone())?))
+    }
+}
+
+/// The URL of a receiver may hold a password.
+impl fmt::Debug for Options {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, method, headers, timeout, connect_timeout, way, signing, statuses } = self;
+        out.debug_struct("Http")
+            .field("url", &RedactedUrl(url))
+            .field("method", method)
+            .field("headers", headers)
+            .field("timeout", timeout)
+            .field("connect_timeout", connect_timeout)
+            .field("way", way)
+            .field("signing", signing)
+            .field("statuses", statuses)
+            .finish()
+    }
 }
 
 /// The same on every attempt for a message, so that a receiver can drop repeats.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 
 use super::headers::{Auth, SECRET_HEADERS, headers};
+use super::signing::settings::Settings as SigningSettings;
 use super::{Options, Statuses};
 use crate::http::Way;
 use crate::http::settings::{self as http, TlsSettings, parse_proxy, parse_url};
 use crate::settings::{self, Choice, Member, Reader, Text, settings};
-use crate::sinks::signing::settings::Settings as SigningSettings;
 
 /// What may be accepted beside the usual: 1xx are no answers, and every 2xx is accepted anyway, so it may be listed.
 const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
@@ -61,13 +61,18 @@ impl Choice for Method {
 
 impl Settings {
     /// The options of the sink, if nothing that they need is missing or wrong. What is wrong goes to the report.
-    pub fn resolve(self, at: &mut Reader<'_>) -> Option<Options> {
+    /// `is_meant`: the sink is of this type.
+    pub fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<Options> {
         let Self { method, timeout, connect_timeout, allow_http, .. } = self;
         let statuses = statuses(at, self.accept_status, self.reject_status);
         let url = self.url.and_then(|text| receiver_url(at, &text, allow_http));
         let headers = headers(at, self.headers, self.auth, url.as_ref());
         let signing = self.signing.resolve(&mut at.inside("signing"), &headers);
         let way = Way { proxy: parse_proxy(at, "proxy", self.proxy), tls: self.tls.resolve(&mut at.inside("tls")) };
+        if is_meant {
+            let message = format!("`{}` is missing: an http sink needs it", at.name("url"));
+            at.missing(&["url"], at.place(), message, None);
+        }
         Some(Options { url: url?, method, headers, timeout, connect_timeout, way, signing, statuses })
     }
 }

@@ -2,9 +2,9 @@
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::super::headers::header_name;
 use super::{Encoding, Key, SECRET_BYTES, Signed, Signing};
 use crate::settings::{self, Choice, Origin, Reader, Text, Texts, settings};
-use crate::sinks::http::header_name;
 
 /// The keys that only `hmac-sha256` has.
 const OF_HMAC: [&str; 4] = ["header", "encoding", "prefix", "signed"];

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
 
-use super::Attempt;
 use crate::domain::UnixMs;
 use crate::http::{date, retry_after};
+use crate::sinks::Attempt;
 
 /// The head of an answer, as far as it counts. Header values that are not text are as good as missing.
 #[derive(Clone, Copy, Debug, Default)]

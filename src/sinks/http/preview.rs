@@ -1,0 +1,89 @@
+//! What an HTTP sink is and what it would send, for people.
+//!
+//! Invariant: nothing here shows a secret: of a URL only the host and the port, of a header only what is not marked.
+
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+
+use super::signing::Signing;
+use super::{HttpSink, Options, Outgoing, Preview, headers_on_the_wire};
+use crate::domain::Shown;
+use crate::http::{Proxy, RedactedUrl};
+use crate::time::Clock;
+
+/// Stands for a value that is not shown.
+const REDACTED: &str = "[redacted]";
+
+/// Where messages go, and what goes along.
+pub(super) fn describe(options: &Options) -> String {
+    format!("{} {}{}", options.method, receiver(&options.url), extras(options))
+}
+
+/// The request for a message, with all its headers.
+pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
+    let request = HttpSink::new(options, clock.clone())
+        .map_err(|error| format!("cannot be sent anything: {error}"))?
+        .request(outgoing)
+        .map_err(|error| format!("cannot be sent this: {}", error.without_url()))?;
+    let mut head = format!("{} {}\n", request.method(), receiver(request.url()));
+    for (name, value) in &headers_on_the_wire(&request) {
+        head += &format!("{name}: {}\n", header_value(name, value));
+    }
+    // Through a tunnel the proxy has it already.
+    if options.way.proxy.has_credentials() && request.url().scheme() == "http" {
+        head += &format!("{PROXY_AUTHORIZATION}: {REDACTED}\n");
+    }
+    let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
+    Ok(Preview { head: head + "\n", body })
+}
+
+/// What goes along with a request, and how it travels, where that is not what every sink has.
+fn extras(options: &Options) -> String {
+    let signed = match &options.signing {
+        Some(Signing::StandardWebhooks(keys)) if keys.len() > 1 => {
+            Some(format!("signed (standard-webhooks, {} secrets)", keys.len()))
+        }
+        Some(Signing::StandardWebhooks(_)) => Some("signed (standard-webhooks)".to_owned()),
+        Some(Signing::HmacSha256 { header, .. }) => Some(format!("signed (hmac-sha256 in {header})")),
+        None => None,
+    };
+    let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
+    let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
+    let proxy = match &options.way.proxy {
+        Proxy::Url(url) => Some(format!("through {}", RedactedUrl(url))),
+        Proxy::Environment | Proxy::Off => None,
+    };
+    [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
+}
+
+/// Host and port only: receivers put tokens into their paths.
+fn receiver(url: &Url) -> String {
+    let path = if url.path().len() > 1 { "/…" } else { "/" };
+    url.origin().ascii_serialization() + path
+}
+
+fn header_value(name: &HeaderName, value: &HeaderValue) -> String {
+    let is_secret = value.is_sensitive() || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
+    if is_secret { REDACTED.to_owned() } else { Shown::line(&String::from_utf8_lossy(value.as_bytes())).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_headers_are_shown_unless_they_may_be_secrets() {
+        let mut marked = HeaderValue::from_static("hunter2");
+        marked.set_sensitive(true);
+        for (name, value, shown) in [
+            ("x-team", HeaderValue::from_static("ops"), "ops"),
+            ("x-team", HeaderValue::from_bytes(b"a\tb\xff").unwrap(), "a\\tb\u{fffd}"),
+            ("x-team", marked, REDACTED),
+            ("authorization", HeaderValue::from_static("hunter2"), REDACTED),
+            ("cookie", HeaderValue::from_static("hunter2"), REDACTED),
+            ("webhook-signature", HeaderValue::from_static("v1,abc="), "v1,abc="),
+        ] {
+            assert_eq!(header_value(&name.parse().unwrap(), &value), shown);
+        }
+    }
+}
