@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::Options;
 use crate::http::Way;
-use crate::http::settings::{self as http, TlsSettings, parse_proxy, parse_url, refuse_url};
+use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to, refuse_url};
 use crate::secret::Secret;
 use crate::settings::{self, Origin, Reader, Text, Texts, settings};
 
@@ -43,8 +43,9 @@ settings! {
         connect_timeout: Duration = http::connect_timeout(),
         /// Allows plain http to other machines: your key and all codes can be read on the way.
         allow_http: bool = settings::boolean(false),
-        /// Through a proxy: "env" (as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say), "off", or the URL of one. A URL
-        /// with a password: proxy = { env = "X" }.
+        /// Through a proxy: "env" (as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say), "off", or the URL of one
+        /// (http, https, socks5, socks5h). A URL with a password: proxy = { env = "X" }. `joltsms-relay check` shows what
+        /// follows for each end.
         proxy: Option<Text> = http::proxy(),
         /// Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own with its key.
         tls: TlsSettings = http::tls(),
@@ -60,7 +61,8 @@ impl Settings {
             None => Url::parse(URL).ok(),
         };
         let keys = keys(at, self.key);
-        let way = Way { proxy: parse_proxy(at, "proxy", self.proxy), tls: self.tls.resolve(&mut at.inside("tls")) };
+        let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
+        let way = Way { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         let (requests_per_minute, timeout) = (self.requests_per_minute, self.timeout);
         let connect_timeout = self.connect_timeout;
         (url.map(|url| Options { url, keys, requests_per_minute, timeout, connect_timeout, way }), account)
@@ -126,22 +128,18 @@ fn keys(at: &mut Reader<'_>, written: Option<Texts>) -> Vec<Secret> {
 
 fn keys_of(at: &mut Reader<'_>, text: &Text, keys: &mut Vec<Secret>) {
     let name = at.name("key");
-    let written = text.as_str().split(',').map(str::trim).filter(|part| !part.is_empty());
-    let mut count = 0;
-    for part in written {
-        count += 1;
+    let Some(parts) = at.tokens("key", text) else { return };
+    for part in &parts {
+        let part = part.as_str();
         if keys.iter().any(|known| known.expose() == part) {
             at.warn(&text.origin, format!("`{name}`: the same key is there twice"), None);
         } else if looks_like_a_key(at, &name, text, part) {
             keys.push(Secret::from(part));
         }
     }
-    if count == 0 {
+    if parts.is_empty() {
         let message = format!("`{name}` is empty");
         at.error(&text.origin, message, Some("put the key in, or unset it".to_owned()));
-    } else if count == 1 && !text.as_str().contains(',') && text.as_str().trim() != text.as_str() {
-        let message = format!("`{name}` has white space around it, which is left out");
-        at.warn(&text.origin, message, None);
     }
 }
 

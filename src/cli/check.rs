@@ -48,11 +48,22 @@ fn summary(config: &Config) -> String {
         ),
         format!("state          {}", config.state.dir.display()),
     ];
+    lines.extend(proxies(config));
     for sink in &config.sinks {
         lines.push(format!("sink           {}: {}", sink.name, sink.target.describe()));
         lines.push(format!("               {}", treatment(sink)));
     }
     lines.join("\n") + "\n"
+}
+
+/// Through which proxy each end is reached, and which variable says so.
+fn proxies(config: &Config) -> impl Iterator<Item = String> {
+    let sinks = config.sinks.iter().filter_map(|sink| Some((sink.name.as_str(), sink.target.proxy()?)));
+    let ends = std::iter::once(("the API", &config.api.way.proxy)).chain(sinks);
+    ends.enumerate().map(|(place, (end, proxy))| {
+        let label = if place == 0 { "proxy" } else { "" };
+        format!("{label:<15}{end}: {proxy}")
+    })
 }
 
 /// What it gets and how, beside what every sink has. Patterns are not shown: they may come from a secret.

@@ -20,6 +20,10 @@ const HEAD: &str = "\
 #
 # Any text may stand elsewhere: { env = \"X\" }, { file = \"path\" } or { credential = \"name\" } (systemd). Relative paths count
 # from this file. Durations: \"500ms\", \"15m\", \"1h30m\", \"7d\". docs/configuration.md has all keys in tables.
+#
+# What editors and shells leave around such a text does not count: a byte order mark and blank lines never; around keys,
+# tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an hmac-sha256 secret
+# that begins or ends with white space, stands in quotes or has several lines is refused, since that may be meant.
 ";
 
 /// The sink that there is without any.
@@ -50,6 +54,9 @@ This file and the example are made from the declarations in the code; a test com
   only ever written so in the file. A variable with `__FILE` appended names a file that holds the value.
 - A *duration* is written like `\"500ms\"`, `\"15m\"`, `\"1h30m\"` or `\"7d\"`; a *size* like `\"500MB\"` or `\"64MiB\"`. A *start* is
   `\"now\"`, `\"beginning\"`, a time such as `\"2026-01-31T08:00:00Z\"`, or a duration back. Relative paths count from the file.
+- What editors and shells leave around a text does not count: a byte order mark and blank lines never; around keys, tokens
+  and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an hmac-sha256 secret that
+  begins or ends with white space, stands in quotes or has several lines is refused, since that may be meant.
 - In the variables of a sink, `NAME` is its name in capitals, with `_` for each `-`.
 - `JOLTSMS_API_KEY`, `JOLTSMS_API_KEY_FILE` and `JOLTSMS_API_URL` are short names for `api.key` and `api.url`.
 ";

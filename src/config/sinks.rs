@@ -60,12 +60,17 @@ pub(super) fn resolve(sources: &Sources, document: &Document, account: &Arc<str>
     let mut resolved = Vec::new();
     let mut single: BTreeMap<&str, &SinkName> = BTreeMap::new();
     for (name, table) in &document.sinks {
-        let mut at = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
-        let common = Common::read(&mut at);
+        let mut table = table.clone();
+        let path = format!("sinks.{name}");
+        let common = Common::read(&mut Reader::new(path.clone(), &table, &sources.env, report));
+        if let Some(kind) = common.kind {
+            refuse_keys_of_others(&mut Reader::new(path.clone(), &table, &sources.env, report), kind);
+            table.entries.retain(|key, _| declarations().sink.key(key).is_none_or(|key| belongs_to(key, kind)));
+        }
+        let mut at = Reader::new(path, &table, &sources.env, report);
         match common.kind {
             None => missing_type(&mut at, name, document),
             Some(kind) => {
-                refuse_keys_of_others(&mut at, kind);
                 if let Some(first) = single.get(kind.name()) {
                     let kind = kind.name();
                     let message =
@@ -98,7 +103,7 @@ fn refuse_keys_of_others(at: &mut Reader<'_>, kind: &dyn SinkType) {
     let sink = &declarations().sink;
     for (key, entry) in at.all_written("") {
         let Some(declared) = sink.key(key) else { continue };
-        if declared.types.is_empty() || declared.types.contains(&kind.name()) {
+        if belongs_to(declared, kind) {
             continue;
         }
         let (types, own) = (any_of(declared.types.iter().copied()), kind.name());
@@ -109,6 +114,10 @@ fn refuse_keys_of_others(at: &mut Reader<'_>, kind: &dyn SinkType) {
             at.error(&entry.origin, message, None);
         }
     }
+}
+
+fn belongs_to(key: &Key, kind: &dyn SinkType) -> bool {
+    key.types.is_empty() || key.types.contains(&kind.name())
 }
 
 fn any_of(words: impl IntoIterator<Item = &'static str>) -> String {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::domain::SinkName;
 use crate::secret::{Environment, Secret};
-use crate::settings::{Document, Origin, Report, Value};
+use crate::settings::{Document, Origin, Report, Table, Value};
 
 /// What `--quiet` stands for.
 const LEVEL_QUIET: &str = "warn";
@@ -91,7 +91,14 @@ pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &m
     if let Some(start) = &flags.start {
         document.section("poll").set("start", Origin::Flag("--start"), text(start));
     }
-    let configured: Vec<_> = document.sinks.keys().map(|name| format!("`{name}`")).collect();
+    // Variables may add to the sink that the flag makes, such as what allows plain http.
+    let is_added_to = |name: &SinkName, sink: &Table| {
+        let only_adds = matches!(sink.origin, Origin::Variable(_))
+            && !["type", "url"].iter().any(|key| sink.entries.contains_key(*key));
+        flags.forward_to.is_some() && name.as_str() == FORWARD_NAME && only_adds
+    };
+    let others = document.sinks.iter().filter(|(name, sink)| !is_added_to(name, sink));
+    let configured: Vec<_> = others.map(|(name, _)| format!("`{name}`")).collect();
     let help = || Some("remove the flag or the sinks: it is for use without any".to_owned());
     if !configured.is_empty() {
         let message = format!("cannot be combined with configured sinks ({})", configured.join(", "));

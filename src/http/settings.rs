@@ -3,6 +3,7 @@
 //! Plain http would carry codes and keys in the clear, so beyond this machine it must be asked for. Messages never
 //! show a URL: at most its host, and that only if it was written out.
 
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +11,9 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::tls_files::{self, Unusable};
-use super::{Proxy, Tls};
-use crate::settings::{self, Declared, Reader, Text, settings};
+use super::{Proxy, Tls, UnusableProxy, UnusableVariable, parse_proxy};
+use crate::secret::tidy;
+use crate::settings::{self, Declared, Origin, Reader, Text, settings};
 
 /// The least and the most that a request may take.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -46,7 +48,7 @@ pub fn connect_timeout() -> Declared<Duration> {
 
 /// Through which proxy.
 pub fn proxy() -> Declared<Option<Text>> {
-    let pattern = "^env$|^off$|^[Hh][Tt][Tt][Pp][Ss]?:";
+    let pattern = "^[Ee][Nn][Vv]$|^[Oo][Ff][Ff]$|^[Hh][Tt][Tt][Pp][Ss]?:|^[Ss][Oo][Cc][Kk][Ss]5[Hh]?:";
     settings::text("env, off or URL", "\"env\", \"off\" or a URL in quotes", Some(pattern)).by_default("\"env\"")
 }
 
@@ -58,7 +60,7 @@ pub fn tls() -> Declared<TlsSettings> {
 /// The URL that was written for `key`, if it is one that may be used. What is wrong goes to the report.
 pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) -> Option<Url> {
     let whole = || Some("write it in full, such as \"https://crm.example.com/hooks/sms\"".to_owned());
-    let written = text.as_str().trim();
+    let written = text.bare();
     if written.is_empty() {
         refuse_url(at, key, text, "is empty", whole());
         return None;
@@ -66,6 +68,11 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) 
     // The URL standard drops line breaks and tabs silently.
     if written.contains(|next: char| next.is_whitespace() || next.is_control()) {
         refuse_url(at, key, text, "holds white space", whole());
+        return None;
+    }
+    // It would be sent spelled out, to another address.
+    if written.contains(tidy::is_invisible) {
+        refuse_url(at, key, text, "holds an invisible character", whole());
         return None;
     }
     let url = match Url::parse(written) {
@@ -82,8 +89,12 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) 
     } else if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
         let host = url.host_str().filter(|_| at.may_show(text)).unwrap_or("another machine");
         let wrong = format!("goes to {host} in plain http, so everybody on the way could read what is sent");
-        let setting = at.name("allow_http");
-        let help = format!("use https, or set `{setting}` = true if the way there is safe");
+        // Where the URL stands in the file, so does this; beside a variable or a flag only a variable works.
+        let setting = match &text.origin {
+            Origin::File(_) | Origin::Default => format!("`{}` = true", at.name("allow_http")),
+            Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable("allow_http")),
+        };
+        let help = format!("use https, or set {setting} if the way there is safe");
         refuse_url(at, key, text, &wrong, Some(help));
     } else {
         return Some(url);
@@ -97,34 +108,45 @@ pub fn refuse_url(at: &mut Reader<'_>, key: &str, text: &Text, wrong: &str, help
     at.error(&text.origin, message, help);
 }
 
-/// The proxy that `proxy` names.
-pub fn parse_proxy(at: &mut Reader<'_>, key: &str, text: Option<Text>) -> Proxy {
-    let Some(text) = text else { return Proxy::default() };
-    let parsed = match text.as_str().trim() {
-        "env" => return Proxy::Environment,
-        "off" => return Proxy::Off,
-        written => Url::parse(written),
-    };
-    let help = Some("write \"env\", \"off\" or a URL such as \"http://proxy.example:3128\"".to_owned());
-    let wrong = match parsed {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => "must begin with http:// or https://",
-        Ok(url) if url.host_str().is_none() => "names no host",
-        Ok(url) if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() => {
-            "must be the bare address of a proxy, without a path"
-        }
-        Ok(url) => {
-            if text.is_in_file() && url.password().is_some() {
-                let message = format!("`{}` holds a password; secrets do not belong in the file", at.name(key));
-                let help = "write the URL into a variable or a file: proxy = { env = \"X\" }".to_owned();
-                at.warn(&text.origin, message, Some(help));
+/// The proxy that was written for `key`, for requests to `url` if that is known.
+pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<Text>, url: Option<&Url>) -> Proxy {
+    let Some(text) = text else { return proxy_of_environment(at, key, url) };
+    let wrong = match text.bare() {
+        word if word.eq_ignore_ascii_case("env") => return proxy_of_environment(at, key, url),
+        word if word.eq_ignore_ascii_case("off") => return Proxy::direct(),
+        written => match parse_proxy(written) {
+            Ok(url) => {
+                if text.is_in_file() && url.password().is_some() {
+                    let message = format!("`{}` holds a password; secrets do not belong in the file", at.name(key));
+                    let help = "write the URL into a variable or a file: proxy = { env = \"X\" }".to_owned();
+                    at.warn(&text.origin, message, Some(help));
+                }
+                return Proxy::at(url);
             }
-            return Proxy::Url(url);
-        }
-        Err(_) => "is not \"env\", \"off\" or a URL",
+            Err(UnusableProxy::NoUrl) => "is not \"env\", \"off\" or a URL".to_owned(),
+            Err(wrong) => wrong.to_string(),
+        },
     };
     let message = format!("`{}` {wrong}", at.name(key));
-    at.error(&text.origin, message, help);
+    let help = "write \"env\", \"off\" or a URL such as \"http://proxy.example:3128\"".to_owned();
+    at.error(&text.origin, message, Some(help));
     Proxy::default()
+}
+
+/// As the usual variables say for requests to `url`, if that is known.
+fn proxy_of_environment(at: &mut Reader<'_>, key: &str, url: Option<&Url>) -> Proxy {
+    let environment = at.environment();
+    let value = |name: &'static str| environment.get(OsStr::new(name)).map(|value| value.to_str());
+    match url.map(|url| Proxy::from_variables(value, url)) {
+        None => Proxy::default(),
+        Some(Ok(proxy)) => proxy,
+        Some(Err(UnusableVariable { name, wrong })) => {
+            let message = format!("cannot be used to choose a proxy: it {wrong}");
+            let help = format!("{}; without a proxy, unset it or set `{}` = \"off\"", wrong.hint(), at.name(key));
+            at.error_once(&Origin::Variable(name.to_owned()), message, Some(help));
+            Proxy::default()
+        }
+    }
 }
 
 impl TlsSettings {

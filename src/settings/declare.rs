@@ -91,18 +91,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether a value that stands where it does not belong may be shown: it cannot be the place for a secret.
+    /// Whether a value that stands where it does not belong may be shown: nobody takes it for the place of a secret.
     pub fn may_be_shown(&self) -> bool {
-        matches!(
-            self,
-            Self::Duration { .. }
-                | Self::Size(_)
-                | Self::Start
-                | Self::Integer(_)
-                | Self::Number(_)
-                | Self::Boolean
-                | Self::Words(_)
-        )
+        matches!(self, Self::Duration { .. } | Self::Integer(_) | Self::Number(_) | Self::Boolean)
     }
 }
 

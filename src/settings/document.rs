@@ -31,7 +31,7 @@ pub struct Document {
 }
 
 /// The keys of one section or sink, by their full name below it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Table {
     /// Where the table begins, for what is missing in it.
     pub origin: Origin,

@@ -9,8 +9,8 @@
 //! The names of a map, such as the headers of a sink, are variables of their own, `_` for each `-`:
 //! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
 //!
-//! Unknown variables of the prefix are errors, save those that Kubernetes makes by itself for a service whose name begins
-//! like it: they never contain `__`.
+//! Unknown variables of the prefix are errors where a key of a section was probably meant, otherwise warnings. Those that
+//! Kubernetes makes by itself for a service whose name begins like it are passed over: they never contain `__`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -77,6 +77,9 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
             }
         };
         let Some(value) = text(value, &origin, report) else { continue };
+        if value.is_empty() && matches!(meaning, Meaning::Key { .. }) {
+            report.is_empty(&name);
+        }
         let table = match (sink, &meaning) {
             (Some(sink), _) => table_of_sink(sink, &origin, document, report),
             (None, Meaning::Key { section, .. }) => Some(document.section(section)),
@@ -106,11 +109,15 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
     for name in unknown {
         let rest = name.strip_prefix(prefix).unwrap_or_default();
         let meant = nearest(rest, known.iter().map(String::as_str));
-        let message = match meant {
-            Some(meant) => format!("unknown variable; did you mean {prefix}{meant}?"),
-            None => format!("unknown variable; the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL"),
-        };
-        report.error(&Origin::Variable(name.into_owned()), message, None);
+        let names = format!("the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL");
+        let origin = Origin::Variable(name.to_string());
+        match meant {
+            Some(meant) => report.error(&origin, format!("unknown variable; did you mean {prefix}{meant}?"), None),
+            None if is_of_a_section(declared, rest) || rest.contains(char::is_lowercase) => {
+                report.error(&origin, format!("unknown variable; {names}"), None);
+            }
+            None => report.warn(&origin, format!("no key of the configuration, so it is passed over; {names}"), None),
+        }
     }
 }
 
@@ -175,6 +182,14 @@ fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> Meaning<'v>
         }
     }
     Meaning::Unknown
+}
+
+/// Whether the name of a variable begins with that of a section, so that a key was meant. Others may belong to whoever
+/// runs the relay, such as `JOLTSMS_RELAY_VERSION` of an image.
+fn is_of_a_section(declared: &Declarations, rest: &str) -> bool {
+    let first = rest.split('_').next().unwrap_or_default();
+    let sections = declared.section_names().chain(declared.later.iter().copied()).chain(["sink"]);
+    sections.into_iter().any(|name| name.eq_ignore_ascii_case(first))
 }
 
 /// The key that a variable sets, and whether the variable is the path of a file.

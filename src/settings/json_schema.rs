@@ -94,7 +94,6 @@ fn value(kind: &Kind) -> Value {
         Kind::Secret { several: true, .. } => return one_or_several(reference),
         Kind::Texts { .. } => return one_or_several(text),
         Kind::Map { secret } => {
-            let letters = |name: &str| name.chars().map(any_case).collect::<String>();
             let secrets: Map<String, Value> =
                 secret.iter().map(|name| (format!("^{}$", letters(name)), reference.clone())).collect();
             return json!({ "type": "object", "patternProperties": secrets, "additionalProperties": text });
@@ -107,24 +106,30 @@ fn value(kind: &Kind) -> Value {
         Kind::Text { pattern: None, .. } | Kind::Path | Kind::Table { .. } => json!({ "type": "string" }),
         Kind::Duration { word: None, .. } => json!({ "type": "string", "pattern": duration::PATTERN }),
         Kind::Duration { word: Some(word), .. } => {
-            json!({ "type": "string", "pattern": format!("^{word}$|{}", duration::PATTERN) })
+            json!({ "type": "string", "pattern": format!("^{}$|{}", letters(word), duration::PATTERN) })
         }
         Kind::Size(_) => json!({ "type": "string", "pattern": "^\\s*[0-9]" }),
         Kind::Start => {
             let instant = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
-            json!({ "type": "string", "pattern": format!("^now$|^beginning$|{instant}|{}", duration::PATTERN) })
+            let words = format!("^{}$|^{}$", letters("now"), letters("beginning"));
+            json!({ "type": "string", "pattern": format!("{words}|{instant}|{}", duration::PATTERN) })
         }
-        Kind::Words(words) => json!({ "enum": words }),
+        Kind::Words(words) => {
+            // Case does not count, but editors propose the words as they are.
+            let any: Vec<String> = words.iter().map(|word| letters(&word.replace('.', "\\."))).collect();
+            json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": format!("^({})$", any.join("|")) }] })
+        }
     };
     json!({ "anyOf": [written, reference] })
 }
 
-/// A regular expression for a letter, small or capital.
-fn any_case(next: char) -> String {
-    match next.to_ascii_uppercase() {
-        capital if capital == next => next.to_string(),
-        capital => format!("[{capital}{next}]"),
-    }
+/// A regular expression for a word whose letters may be small or capital.
+fn letters(word: &str) -> String {
+    let any_case = |next: char| match (next.to_ascii_uppercase(), next.to_ascii_lowercase()) {
+        (capital, small) if capital == small => next.to_string(),
+        (capital, small) => format!("[{capital}{small}]"),
+    };
+    word.chars().map(any_case).collect()
 }
 
 /// `{ env | file | credential }`.

@@ -14,7 +14,7 @@ use super::report::Report;
 use super::suggestion::nearest;
 use super::{duration, size};
 use crate::domain::{Start, UnixMs};
-use crate::secret::{Environment, Secret, Source};
+use crate::secret::{Environment, Secret, Source, tidy};
 
 /// Longer values are not repeated in messages.
 const LONGEST_SHOWN: usize = 60;
@@ -42,6 +42,8 @@ pub struct Text {
     pub value: Secret,
     /// Whether it was written out, and not read from a reference.
     pub written_out: bool,
+    /// Otherwise, what it was read from.
+    pub source: Option<Source>,
 }
 
 /// What was written where one text or several may stand.
@@ -68,10 +70,21 @@ impl Text {
         self.written_out && matches!(self.origin, Origin::File(_))
     }
 
+    /// The text as one word: without white space and a pair of quotes around it, which shells and files of variables leave.
+    pub fn bare(&self) -> &str {
+        tidy::bare(self.as_str())
+    }
+
     /// Its parts, without the white space around them. Empty ones do not count.
     fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
         let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
-        parts.map(|part| Self { origin: self.origin.clone(), value: Secret::from(part), written_out: self.written_out })
+        parts.map(|part| self.with(part))
+    }
+
+    /// Another text from the same place.
+    pub fn with(&self, text: &str) -> Self {
+        let Self { origin, written_out, source, .. } = self;
+        Self { origin: origin.clone(), value: Secret::from(text), written_out: *written_out, source: source.clone() }
     }
 }
 
@@ -153,6 +166,22 @@ impl<'r> Reader<'r> {
         self.report.is_complete()
     }
 
+    /// The variables that references may name.
+    pub fn environment(&self) -> &'r Environment {
+        self.env
+    }
+
+    /// The variable that sets a key.
+    pub fn variable(&self, key: &str) -> String {
+        let name = self.name(key).to_ascii_uppercase().replace('.', "__").replace('-', "_");
+        format!("{}{name}", self.report.declared().prefix)
+    }
+
+    /// Something that several keys depend on is wrong: it is said for the first of them.
+    pub fn error_once(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        self.report.error_once(origin, message, help);
+    }
+
     fn key(&self, key: &str) -> String {
         format!("{}{key}", self.group)
     }
@@ -173,7 +202,7 @@ impl<'r> Reader<'r> {
     ) -> Option<Duration> {
         match self.text(key, &format!("\"{word}\" or a duration in quotes, such as \"7d\"")) {
             None => default,
-            Some(text) if text.as_str() == word => None,
+            Some(text) if text.bare().eq_ignore_ascii_case(word) => None,
             Some(text) => self.parse_duration(key, &text, &bounds).or(default),
         }
     }
@@ -181,7 +210,7 @@ impl<'r> Reader<'r> {
     /// A size in bytes within bounds.
     pub fn size(&mut self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
         let Some(text) = self.text(key, "a size in quotes, such as \"1GiB\"") else { return default };
-        let Some(bytes) = size::parse(text.as_str()) else {
+        let Some(bytes) = size::parse(text.bare()) else {
             self.refuse(key, &text, "is not a size", Some(size::EXAMPLES.to_owned()));
             return default;
         };
@@ -199,9 +228,9 @@ impl<'r> Reader<'r> {
     pub fn start(&mut self, key: &str, default: Start) -> Start {
         let expected = "\"now\", \"beginning\", a time such as \"2026-01-31T08:00:00Z\" or a duration such as \"24h\"";
         let Some(text) = self.text(key, expected) else { return default };
-        match text.as_str() {
-            "now" => Start::Now,
-            "beginning" => Start::Beginning,
+        match text.bare() {
+            now if now.eq_ignore_ascii_case("now") => Start::Now,
+            beginning if beginning.eq_ignore_ascii_case("beginning") => Start::Beginning,
             written => {
                 if let Some(instant) = UnixMs::parse(written) {
                     return Start::At(instant);
@@ -249,9 +278,11 @@ impl<'r> Reader<'r> {
         let quoted: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let expected = quoted.join(" or ");
         let text = self.text(key, &expected)?;
-        let found = words.iter().find(|(word, _)| *word == text.as_str()).map(|(_, value)| value.clone());
+        let written = text.bare().to_ascii_lowercase();
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&written));
+        let found = found.map(|(_, value)| value.clone());
         if found.is_none() {
-            let meant = nearest(text.as_str(), words.iter().map(|(word, _)| *word));
+            let meant = nearest(&written, words.iter().map(|(word, _)| *word));
             let wrong = meant.map(|meant| format!("is not known; did you mean \"{meant}\"?"));
             self.refuse(key, &text, &wrong.unwrap_or_else(|| format!("is not {expected}")), None);
         }
@@ -265,6 +296,7 @@ impl<'r> Reader<'r> {
             "" => "is empty",
             home if home == "~" || home.starts_with("~/") => "begins with `~`, which only a shell understands",
             odd if odd.contains(char::is_control) => "holds a control character",
+            quoted if tidy::unquoted(quoted) != quoted => "is in quotes",
             path if matches!(text.origin, Origin::File(_)) => {
                 let base = self.report.path().and_then(Path::parent).unwrap_or(Path::new(""));
                 return Some(base.join(path));
@@ -319,21 +351,23 @@ impl<'r> Reader<'r> {
     pub fn text_of_file(&mut self, key: &str, path: PathBuf) -> Option<Text> {
         let origin = self.origin(key)?.clone();
         let value = self.read(key, &origin, &Source::File(path))?;
-        Some(Text { origin, value, written_out: false })
+        Some(Text { origin, value, written_out: false, source: None })
     }
 
     /// The same for an element of a list.
     pub fn text_of(&mut self, key: &str, entry: &Entry, expected: &str) -> Option<Text> {
         let origin = entry.origin.clone();
         let found = match &entry.value {
-            Value::Text(value) => return Some(Text { origin, value: value.clone(), written_out: true }),
+            Value::Text(value) => {
+                return Some(Text { origin, value: value.clone(), written_out: true, source: None });
+            }
             // TOML has a type of its own for times; here they are as good as in quotes.
             Value::Datetime(text) => {
-                return Some(Text { origin, value: Secret::from(text.as_str()), written_out: true });
+                return Some(Text { origin, value: Secret::from(text.as_str()), written_out: true, source: None });
             }
             Value::Reference(source) => {
                 let value = self.read(key, &origin, source)?;
-                return Some(Text { origin, value, written_out: false });
+                return Some(Text { origin, value, written_out: false, source: Some(source.clone()) });
             }
             Value::Broken => return None,
             Value::Integer(_) | Value::Float(_) => "a number",
@@ -344,6 +378,37 @@ impl<'r> Reader<'r> {
         let message = format!("`{}` must be {expected}, not {found}", self.name(key));
         self.report.error(&entry.origin, message, None);
         None
+    }
+
+    /// A secret without what certainly does not belong to it, which is said; what may belong to it is refused.
+    pub fn tidy(&mut self, key: &str, text: &Text, kind: tidy::Kind) -> Option<Text> {
+        let name = self.name(key);
+        let named = match &text.source {
+            Some(source) => format!("`{name}`: {source}"),
+            None => format!("`{name}`"),
+        };
+        match tidy::tidy(text.as_str(), kind) {
+            Ok(tidy::Tidy { text: tidied, left_out }) => {
+                if let Some(what) = left_out.filter(|_| !tidied.is_empty()) {
+                    self.report.warn(&text.origin, format!("{named} has {what}, which is left out"), None);
+                }
+                Some(text.with(tidied))
+            }
+            Err(doubt) => {
+                self.report.error(&text.origin, format!("{named} {doubt}"), Some(doubt.hint().to_owned()));
+                None
+            }
+        }
+    }
+
+    /// The same for one token, or for several with commas between; quotes may stand around them all.
+    pub fn tokens(&mut self, key: &str, text: &Text) -> Option<Vec<Text>> {
+        let parts = match text.as_str().contains(',') {
+            true => text.with(text.bare()).split(',').collect(),
+            false => vec![text.with(text.as_str())],
+        };
+        let tidied: Option<Vec<Text>> = parts.iter().map(|part| self.tidy(key, part, tidy::Kind::Token)).collect();
+        Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 
     /// Reports that a value is wrong, and shows it if it may be shown. `wrong` goes on after the name of the key.
@@ -418,7 +483,7 @@ impl<'r> Reader<'r> {
     }
 
     fn parse_duration(&mut self, key: &str, text: &Text, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
-        let parsed = match duration::parse(text.as_str()) {
+        let parsed = match duration::parse(text.bare()) {
             Ok(parsed) => parsed,
             Err(wrong) => {
                 self.refuse(key, text, &wrong, Some(duration::EXAMPLES.to_owned()));
@@ -465,7 +530,7 @@ impl<'r> Reader<'r> {
             return None;
         }
         let text = self.text(key, expected)?;
-        let accepted = text.as_str().trim().parse().ok().and_then(|value| accept(&value));
+        let accepted = text.bare().to_ascii_lowercase().parse().ok().and_then(|value| accept(&value));
         if accepted.is_none() {
             self.refuse(key, &text, &format!("is not {expected}"), None);
         }

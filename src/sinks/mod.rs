@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::client;
+use crate::http::{Proxy, client};
 use crate::settings::{Key, Reader};
 use crate::time::Clock;
 
@@ -60,6 +60,11 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Whether it writes to the standard output of this process.
     fn is_stdout(&self) -> bool {
         false
+    }
+
+    /// Through which proxy, if it is reached over a network.
+    fn proxy(&self) -> Option<&Proxy> {
+        None
     }
 
     /// Where messages go and what goes along, for people. Holds no secret.

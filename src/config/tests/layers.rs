@@ -21,7 +21,7 @@ fn changes(section: &str, key: &Key) -> Option<(String, String)> {
             ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]".to_owned(), "jolt_sk_1,jolt_sk_2".to_owned())
         }
         ("api", "account", _) => quoted("other"),
-        (_, "proxy", _) => quoted("off"),
+        (_, "proxy", _) => quoted("http://p.example"),
         ("sinks", key, _) if of_others(key) => return None,
         ("api", key, _) if key.starts_with("tls.") => return None,
         (_, _, Kind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),

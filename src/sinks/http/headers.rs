@@ -3,6 +3,7 @@
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
 
+use crate::secret::tidy::Kind;
 use crate::settings::{self, Member, Origin, Reader, Text, settings};
 
 /// Headers that belong to the connection and not to the message.
@@ -72,6 +73,7 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
         let Some(parsed) = header_name(at, "headers", &name, &origin) else { continue };
         let path = format!("headers.{parsed}");
         let Some(text) = at.text_of(&path, &entry, "a text in quotes") else { continue };
+        let Some(text) = at.tidy(&path, &text, Kind::Header) else { continue };
         let Some(mut value) = header_value(at, &path, &text, text.as_str()) else { continue };
         let suspicious = SECRET_WORDS.iter().any(|word| parsed.as_str().contains(word));
         value.set_sensitive(suspicious || !text.is_in_file());
@@ -134,14 +136,14 @@ impl Auth {
         match written {
             [None, None, None] => None,
             [Some(origin), None, None] => {
-                let token = not_empty(at, "auth.bearer", bearer?)?;
-                let value = format!("Bearer {}", token.as_str().trim());
+                let token = secret_text(at, "auth.bearer", bearer?, Kind::Token)?;
+                let value = format!("Bearer {}", token.as_str());
                 Some((header_value(at, "auth.bearer", &token, &value)?, origin.clone()))
             }
             [None, Some(origin), is_password] => {
-                let user = not_empty(at, "auth.basic.user", user?)?;
+                let user = secret_text(at, "auth.basic.user", user?, Kind::Text)?;
                 let password = match is_password {
-                    Some(_) => Some(not_empty(at, "auth.basic.password", password?)?),
+                    Some(_) => Some(secret_text(at, "auth.basic.password", password?, Kind::Text)?),
                     None => None,
                 };
                 if user.as_str().contains(':') {
@@ -166,7 +168,8 @@ impl Auth {
     }
 }
 
-fn not_empty(at: &mut Reader<'_>, key: &str, text: Text) -> Option<Text> {
+fn secret_text(at: &mut Reader<'_>, key: &str, text: Text, kind: Kind) -> Option<Text> {
+    let text = at.tidy(key, &text, kind)?;
     if text.as_str().trim().is_empty() {
         let message = format!("`{}` is empty", at.name(key));
         at.error(&text.origin, message, None);

@@ -20,7 +20,7 @@ use self::signing::Signing;
 use self::webhook_id::webhook_id;
 use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkType, Target};
 use crate::http::client::{self, BuildError, ClientOptions};
-use crate::http::{RedactedUrl, Way, body, failure};
+use crate::http::{Proxy, RedactedUrl, Way, body, failure};
 use crate::settings::{Key, Reader, Settings as _};
 use crate::time::Clock;
 
@@ -67,6 +67,10 @@ impl SinkType for Http {
 impl Target for Options {
     fn takes_lines(&self) -> bool {
         false
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        Some(&self.way.proxy)
     }
 
     fn describe(&self) -> String {
@@ -131,7 +135,7 @@ impl HttpSink {
             keep_idle: client::KEEP_IDLE,
             gzip: false,
         };
-        let client = client::build(&client_options, &options.way)?;
+        let client = client::build(&client_options, &options.way, &options.url)?;
         let Options { url, method, headers, signing, statuses, .. } = options.clone();
         Ok(Self { client, client_options, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }

@@ -8,7 +8,6 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTH
 use super::signing::Signing;
 use super::{HttpSink, Options, Outgoing, Preview, headers_on_the_wire};
 use crate::domain::Shown;
-use crate::http::{Proxy, RedactedUrl};
 use crate::time::Clock;
 
 /// Stands for a value that is not shown.
@@ -49,11 +48,7 @@ fn extras(options: &Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
-    let proxy = match &options.way.proxy {
-        Proxy::Url(url) => Some(format!("through {}", RedactedUrl(url))),
-        Proxy::Environment | Proxy::Off => None,
-    };
-    [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
+    [signed, authorized, certificate].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 
 /// Host and port only: receivers put tokens into their paths.

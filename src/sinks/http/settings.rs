@@ -9,7 +9,7 @@ use super::headers::{Auth, SECRET_HEADERS, headers};
 use super::signing::settings::Settings as SigningSettings;
 use super::{Options, Statuses};
 use crate::http::Way;
-use crate::http::settings::{self as http, TlsSettings, parse_proxy, parse_url};
+use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::settings::{self, Choice, Member, Reader, Text, settings};
 
 /// What may be accepted beside the usual: 1xx are no answers, and every 2xx is accepted anyway, so it may be listed.
@@ -68,7 +68,8 @@ impl Settings {
         let url = self.url.and_then(|text| receiver_url(at, &text, allow_http));
         let headers = headers(at, self.headers, self.auth, url.as_ref());
         let signing = self.signing.resolve(&mut at.inside("signing"), &headers);
-        let way = Way { proxy: parse_proxy(at, "proxy", self.proxy), tls: self.tls.resolve(&mut at.inside("tls")) };
+        let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
+        let way = Way { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         if is_meant {
             let message = format!("`{}` is missing: an http sink needs it", at.name("url"));
             at.missing(&["url"], at.place(), message, None);

@@ -4,6 +4,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::headers::header_name;
 use super::{Encoding, Key, SECRET_BYTES, Signed, Signing};
+use crate::secret::tidy;
 use crate::settings::{self, Choice, Origin, Reader, Text, Texts, settings};
 
 /// The keys that only `hmac-sha256` has.
@@ -133,15 +134,17 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
 fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &Text, keys: &mut Vec<Key>) {
     let name = at.name("secrets");
     if scheme == Scheme::HmacSha256 {
+        let Some(text) = at.tidy("secrets", text, tidy::Kind::Text) else { return };
         match text.as_str() {
             "" => at.error(&text.origin, format!("`{name}` is empty"), None),
             secret => keys.push(Key::raw(secret)),
         }
         return;
     }
+    let Some(parts) = at.tokens("secrets", text) else { return };
     let before = keys.len();
-    for part in text.as_str().split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        match Key::standard(part) {
+    for part in &parts {
+        match Key::standard(part.as_str()) {
             Ok(key) if keys.contains(&key) => {
                 at.warn(&text.origin, format!("`{name}`: the same secret is there twice"), None);
             }
