@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::Options;
 use crate::http::Way;
-use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to, refuse_url};
+use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::secret::Secret;
 use crate::settings::{self, Origin, Reader, Text, Texts, settings};
 
@@ -74,8 +74,8 @@ fn account(at: &mut Reader<'_>, text: Option<&Text>) -> Arc<str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let name = text.as_str();
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-        let help = "it is a name of yours, such as \"main\": 1 to 64 letters, digits, `.`, `_` and `-`".to_owned();
-        at.refuse("account", text, "cannot name an account", Some(help));
+        let help = "it is a name of yours, such as \"main\": 1 to 64 letters, digits, `.`, `_` and `-`";
+        at.refuse("account", text, "cannot name an account", help);
     }
     name.into()
 }
@@ -90,12 +90,12 @@ fn base_url(at: &mut Reader<'_>, text: &Text, allow_http: bool) -> Option<Url> {
             true => format!("write \"{}\"", url.as_str().trim_end_matches('/')),
             false => "leave it out".to_owned(),
         };
-        refuse_url(at, "url", text, "must not end with /v1, which the relay appends itself", Some(help));
+        at.wrong("url", &text.origin, "must not end with /v1, which the relay appends itself", &help);
         return None;
     }
     if !is_bare(&url) {
-        let help = "the key goes into `api.key`".to_owned();
-        refuse_url(at, "url", text, "must have no user, password or query", Some(help));
+        let help = "the key goes into `api.key`";
+        at.wrong("url", &text.origin, "must have no user, password or query", help);
         return None;
     }
     url.set_path(&format!("{path}/"));
@@ -115,11 +115,10 @@ fn keys(at: &mut Reader<'_>, written: Option<Texts>) -> Vec<Secret> {
         None => {
             let message = format!("there is no API key: {API_KEY} is not set");
             let help = format!("make one in the JoltSMS dashboard, and set {API_KEY} or {API_KEY}_FILE");
-            at.missing(&["key"], &Origin::Default, message, Some(help));
+            at.missing(&["key"], &Origin::Default, message, &help);
         }
         Some(written) if written.is_empty_array => {
-            let message = format!("`{}` is an empty array", at.name("key"));
-            at.error(&written.origin, message, Some("it needs at least one key".to_owned()));
+            at.wrong("key", &written.origin, "is an empty array", "it needs at least one key");
         }
         Some(written) => written.texts.iter().for_each(|text| keys_of(at, text, &mut keys)),
     }
@@ -132,14 +131,14 @@ fn keys_of(at: &mut Reader<'_>, text: &Text, keys: &mut Vec<Secret>) {
     for part in &parts {
         let part = part.as_str();
         if keys.iter().any(|known| known.expose() == part) {
-            at.warn(&text.origin, format!("`{name}`: the same key is there twice"), None);
+            at.warn(&text.origin, format!("`{name}`: the same key is there twice"), "");
         } else if looks_like_a_key(at, &name, text, part) {
             keys.push(Secret::from(part));
         }
     }
     if parts.is_empty() {
         let message = format!("`{name}` is empty");
-        at.error(&text.origin, message, Some("put the key in, or unset it".to_owned()));
+        at.error(&text.origin, message, "put the key in, or unset it");
     }
 }
 
@@ -148,17 +147,17 @@ fn looks_like_a_key(at: &mut Reader<'_>, name: &str, text: &Text, part: &str) ->
         let message = format!("`{name}` does not begin with `{PREFIX}`, so it may be another secret: it is not sent");
         let quoted = part.starts_with(['"', '\'']);
         let help = if quoted { "leave out the quotes around it" } else { "take an API key of the JoltSMS dashboard" };
-        at.error(&text.origin, message, Some(help.to_owned()));
+        at.error(&text.origin, message, help);
         return false;
     };
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         let message = format!("`{name}` holds a character that cannot be sent in a header");
-        at.error(&text.origin, message, Some("copy the key again".to_owned()));
+        at.error(&text.origin, message, "copy the key again");
         return false;
     }
     if rest.len() != DIGITS || !rest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let message = format!("`{name}` is not {PREFIX} and {DIGITS} hexadecimal characters; it is used all the same");
-        at.warn(&text.origin, message, None);
+        at.warn(&text.origin, message, "");
     }
     true
 }

@@ -30,14 +30,14 @@ pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(Pat
     };
     if let Some((path, origin)) = named {
         if path.as_os_str().is_empty() {
-            report.error(&origin, "is empty".to_owned(), Some("name a file, or leave it out".to_owned()));
+            report.error(&origin, "is empty".to_owned(), "name a file, or leave it out");
             return None;
         }
         return match read(&path) {
             Ok(text) => Some((path, text)),
             Err(reason) => {
                 report.set_incomplete();
-                report.error(&origin, format!("{}: {reason}", path.display()), None);
+                report.error(&origin, format!("{}: {reason}", path.display()), "");
                 None
             }
         };
@@ -50,8 +50,8 @@ pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(Pat
             Err(Unusable::Io(_)) if fs::metadata(&path).is_err() => {}
             // Going on without a file that is there would relay to the wrong place.
             Err(reason) => {
-                let help = "make it readable, or name another file".to_owned();
-                report.file_error(path, reason.to_string(), Some(help));
+                let help = "make it readable, or name another file";
+                report.file_error(path, reason.to_string(), help);
                 return None;
             }
         }

@@ -173,8 +173,8 @@ fn state(sources: &Sources, document: &mut Document, report: &mut Report) -> Opt
     let state = store::Options::read(&mut section);
     let dir = match &sources.flags.state_dir {
         Some(dir) if dir.as_os_str().is_empty() => {
-            let help = "name a directory, or leave it out".to_owned();
-            section.error(&Origin::Flag("--state-dir"), "is empty".to_owned(), Some(help));
+            let help = "name a directory, or leave it out";
+            section.error(&Origin::Flag("--state-dir"), "is empty".to_owned(), help);
             None
         }
         Some(dir) => Some(dir.clone()),
@@ -183,8 +183,8 @@ fn state(sources: &Sources, document: &mut Document, report: &mut Report) -> Opt
             let found: Option<PathBuf> = locate::state_dir(sources, file.as_deref());
             if found.is_none() && section.is_complete() {
                 let message = "there is no state directory: neither $STATE_DIRECTORY nor $HOME is set";
-                let help = "set `state.dir`, JOLTSMS_RELAY_STATE__DIR or --state-dir".to_owned();
-                section.error(&Origin::Default, message.to_owned(), Some(help));
+                let help = "set `state.dir`, JOLTSMS_RELAY_STATE__DIR or --state-dir";
+                section.error(&Origin::Default, message.to_owned(), help);
             }
             found
         }

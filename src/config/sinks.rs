@@ -75,7 +75,7 @@ pub(super) fn resolve(sources: &Sources, document: &Document, account: &Arc<str>
                     let kind = kind.name();
                     let message =
                         format!("`sinks.{name}` is a second {kind} sink, beside `sinks.{first}`; there can be one");
-                    at.error(at.origin("type").unwrap_or(at.place()), message, None);
+                    at.error(at.origin("type").unwrap_or(at.place()), message, "");
                 } else if kind.is_single() {
                     single.insert(kind.name(), name);
                 }
@@ -96,7 +96,7 @@ fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
         };
     }
     let message = format!("`{}` is missing", at.name("type"));
-    at.missing(&["type"], at.place(), message, Some(help));
+    at.missing(&["type"], at.place(), message, &help);
 }
 
 fn refuse_keys_of_others(at: &mut Reader<'_>, kind: &dyn SinkType) {
@@ -109,9 +109,9 @@ fn refuse_keys_of_others(at: &mut Reader<'_>, kind: &dyn SinkType) {
         let (types, own) = (any_of(declared.types.iter().copied()), kind.name());
         let message = format!("`{}` belongs to sinks of type {types}; this one is of type \"{own}\"", at.name(key));
         if declared.kind.may_be_shown() {
-            at.error_with_value(&entry.origin, message, None);
+            at.error_with_value(&entry.origin, message, "");
         } else {
-            at.error(&entry.origin, message, None);
+            at.error(&entry.origin, message, "");
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &m
     if flags.quiet {
         if flags.log_level.is_some() {
             let message = "cannot be combined with --log-level";
-            report.error(&Origin::Flag("--quiet"), message.to_owned(), Some("give one of them".to_owned()));
+            report.error(&Origin::Flag("--quiet"), message.to_owned(), "give one of them");
         }
         document.section("log").set("level", Origin::Flag("--quiet"), text(LEVEL_QUIET));
     }
@@ -99,14 +99,14 @@ pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &m
     };
     let others = document.sinks.iter().filter(|(name, sink)| !is_added_to(name, sink));
     let configured: Vec<_> = others.map(|(name, _)| format!("`{name}`")).collect();
-    let help = || Some("remove the flag or the sinks: it is for use without any".to_owned());
+    let help = "remove the flag or the sinks: it is for use without any";
     if !configured.is_empty() {
         let message = format!("cannot be combined with configured sinks ({})", configured.join(", "));
         if flags.forward_to.is_some() {
-            report.error(&Origin::Flag("--forward-to"), message.clone(), help());
+            report.error(&Origin::Flag("--forward-to"), message.clone(), help);
         }
         if flags.format.is_some() {
-            report.error(&Origin::Flag("--format"), message, help());
+            report.error(&Origin::Flag("--format"), message, help);
         }
         return;
     }

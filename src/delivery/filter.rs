@@ -60,7 +60,7 @@ fn read(from: &mut Reader<'_>, name: &str) -> Option<Filter> {
     }
     if let Some((key, entry)) = own {
         let message = format!("`{}` cannot be set by a variable: the file has an array of filters", from.name(key));
-        from.error(&entry.origin, message, None);
+        from.error(&entry.origin, message, "");
     }
     let mut filter = from.inside(name);
     Some(Filter::any_of(elements.iter().map(|table| clause(&mut filter.of(table))).collect()))
@@ -71,9 +71,8 @@ fn clause(at: &mut Reader<'_>) -> Clause {
     let clause = conditions.compile(at);
     let exclude = exclude.map(|exclude| Box::new(exclude.compile(&mut at.inside("exclude"))));
     if at.all_written("").next().is_none() && at.is_complete() {
-        let message = format!("`{}` has no keys: it would take every message", at.name(""));
-        let help = Some("remove it, or say what is wanted, such as from = [\"+1800*\"]".to_owned());
-        at.error(at.place(), message, help);
+        let help = "remove it, or say what is wanted, such as from = [\"+1800*\"]";
+        at.wrong("", at.place(), "has no keys: it would take every message", help);
     }
     Clause { exclude, ..clause }
 }
@@ -106,7 +105,7 @@ fn regexes(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Reg
         // Each is valid, but all together are too large.
         (Err(error), Some(first)) => {
             let message = format!("`{}`: all patterns together: {error}", at.name(key));
-            at.error(&first.origin, message, None);
+            at.error(&first.origin, message, "");
             None
         }
         (Err(_), None) => None,
@@ -122,13 +121,12 @@ fn patterns(
 ) -> Option<Vec<Text>> {
     let Texts { origin, texts, mut whole, is_empty_array } = written?;
     if is_empty_array {
-        let message = format!("`{}` is an empty list: it would match nothing", at.name(key));
-        at.error(&origin, message, None);
+        at.wrong(key, &origin, "is an empty list: it would match nothing", "");
         return None;
     }
     for text in &texts {
         if let Err(error) = check(text.as_str()) {
-            at.refuse(key, text, &format!("is no pattern: {error}"), None);
+            at.refuse(key, text, &format!("is no pattern: {error}"), "");
             whole = false;
         }
     }

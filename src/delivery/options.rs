@@ -104,7 +104,7 @@ impl Retry {
             format!("`{}` ({}{by_default})", at.name(key), show_duration(value))
         };
         let message = format!("{} is less than {}", shown("max", self.max), shown("initial", self.initial));
-        at.error(origin, message, None);
+        at.error(origin, message, "");
     }
 
     /// The same with waits of at most `longest`.

@@ -67,8 +67,7 @@ impl Settings {
         if name.is_some_and(|name| name != Name::Template) {
             for key in TEMPLATE_KEYS {
                 if let Some(origin) = at.origin(key) {
-                    let message = format!("`{}` belongs to format = \"template\"", at.name(key));
-                    at.error(origin, message, None);
+                    at.wrong(key, origin, "belongs to format = \"template\"", "");
                 }
             }
         }
@@ -92,7 +91,7 @@ impl Settings {
             Ok(template) => Some(template),
             Err(mistake) => {
                 let message = format!("`{}`: {mistake}", at.name(key));
-                at.error(&origin, message, None);
+                at.error(&origin, message, "");
                 None
             }
         }
@@ -113,13 +112,13 @@ fn template_text(
         }
         (Some(_), Some(origin)) => {
             let message = format!("`{}` and `{}` are both there", at.name("template"), at.name("template_file"));
-            at.error(origin, message, Some("leave one of them out".to_owned()));
+            at.error(origin, message, "leave one of them out");
             None
         }
         (None, None) => {
             let message = format!("`{}` is missing: format = \"template\" needs it", at.name("template"));
-            let help = "write it here, or name its file with template_file".to_owned();
-            at.missing(&["template", "template_file"], at.place(), message, Some(help));
+            let help = "write it here, or name its file with template_file";
+            at.missing(&["template", "template_file"], at.place(), message, help);
             None
         }
     }
@@ -135,7 +134,7 @@ fn media_type(at: &mut Reader<'_>, text: &Text) -> Option<String> {
     if looks_right && written.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Some(written.to_owned());
     }
-    let help = "write it like \"application/json\" or \"text/plain; charset=utf-8\"".to_owned();
-    at.refuse("content_type", text, "is not a media type", Some(help));
+    let help = "write it like \"application/json\" or \"text/plain; charset=utf-8\"";
+    at.refuse("content_type", text, "is not a media type", help);
     None
 }

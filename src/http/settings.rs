@@ -59,33 +59,34 @@ pub fn tls() -> Declared<TlsSettings> {
 
 /// The URL that was written for `key`, if it is one that may be used. What is wrong goes to the report.
 pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) -> Option<Url> {
-    let whole = || Some("write it in full, such as \"https://crm.example.com/hooks/sms\"".to_owned());
+    // What is refused is not shown: what should be its password or query may stand anywhere in it.
+    let whole = "write it in full, such as \"https://crm.example.com/hooks/sms\"";
     let written = text.bare();
     if written.is_empty() {
-        refuse_url(at, key, text, "is empty", whole());
+        at.wrong(key, &text.origin, "is empty", whole);
         return None;
     }
     // The URL standard drops line breaks and tabs silently.
     if written.contains(|next: char| next.is_whitespace() || next.is_control()) {
-        refuse_url(at, key, text, "holds white space", whole());
+        at.wrong(key, &text.origin, "holds white space", whole);
         return None;
     }
     // It would be sent spelled out, to another address.
     if written.contains(tidy::is_invisible) {
-        refuse_url(at, key, text, "holds an invisible character", whole());
+        at.wrong(key, &text.origin, "holds an invisible character", whole);
         return None;
     }
     let url = match Url::parse(written) {
         Ok(url) => url,
         Err(error) => {
-            refuse_url(at, key, text, &format!("is not a URL: {error}"), whole());
+            at.wrong(key, &text.origin, &format!("is not a URL: {error}"), whole);
             return None;
         }
     };
     if !matches!(url.scheme(), "http" | "https") {
-        refuse_url(at, key, text, "must begin with https:// or http://", whole());
+        at.wrong(key, &text.origin, "must begin with https:// or http://", whole);
     } else if url.fragment().is_some() {
-        refuse_url(at, key, text, "must have no part after `#`, which is never sent", None);
+        at.wrong(key, &text.origin, "must have no part after `#`, which is never sent", "");
     } else if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
         let host = url.host_str().filter(|_| at.may_show(text)).unwrap_or("another machine");
         let wrong = format!("goes to {host} in plain http, so everybody on the way could read what is sent");
@@ -95,17 +96,11 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) 
             Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable("allow_http")),
         };
         let help = format!("use https, or set {setting} if the way there is safe");
-        refuse_url(at, key, text, &wrong, Some(help));
+        at.wrong(key, &text.origin, &wrong, &help);
     } else {
         return Some(url);
     }
     None
-}
-
-/// A URL that is refused is not shown: what should be its password or query may stand anywhere in it.
-pub fn refuse_url(at: &mut Reader<'_>, key: &str, text: &Text, wrong: &str, help: Option<String>) {
-    let message = format!("`{}` {wrong}", at.name(key));
-    at.error(&text.origin, message, help);
 }
 
 /// The proxy that was written for `key`, for requests to `url` if that is known.
@@ -118,8 +113,8 @@ pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<Text>, url: Option<
             Ok(url) => {
                 if text.is_in_file() && url.password().is_some() {
                     let message = format!("`{}` holds a password; secrets do not belong in the file", at.name(key));
-                    let help = "write the URL into a variable or a file: proxy = { env = \"X\" }".to_owned();
-                    at.warn(&text.origin, message, Some(help));
+                    let help = "write the URL into a variable or a file: proxy = { env = \"X\" }";
+                    at.warn(&text.origin, message, help);
                 }
                 return Proxy::at(url);
             }
@@ -127,9 +122,8 @@ pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<Text>, url: Option<
             Err(wrong) => wrong.to_string(),
         },
     };
-    let message = format!("`{}` {wrong}", at.name(key));
-    let help = "write \"env\", \"off\" or a URL such as \"http://proxy.example:3128\"".to_owned();
-    at.error(&text.origin, message, Some(help));
+    let help = "write \"env\", \"off\" or a URL such as \"http://proxy.example:3128\"";
+    at.wrong(key, &text.origin, &wrong, help);
     Proxy::default()
 }
 
@@ -143,7 +137,7 @@ fn proxy_of_environment(at: &mut Reader<'_>, key: &str, url: Option<&Url>) -> Pr
         Some(Err(UnusableVariable { name, wrong })) => {
             let message = format!("cannot be used to choose a proxy: it {wrong}");
             let help = format!("{}; without a proxy, unset it or set `{}` = \"off\"", wrong.hint(), at.name(key));
-            at.error_once(&Origin::Variable(name.to_owned()), message, Some(help));
+            at.error_once(&Origin::Variable(name.to_owned()), message, &help);
             Proxy::default()
         }
     }
@@ -161,8 +155,8 @@ impl TlsSettings {
             (Some(origin), None) | (None, Some(origin)) => {
                 let other = if at.written("cert_file").is_some() { "key_file" } else { "cert_file" };
                 let message = format!("`{}` needs both cert_file and key_file", at.name(""));
-                let help = "they are a certificate of our own, and its key".to_owned();
-                at.missing(&[other], origin, message, Some(help));
+                let help = "they are a certificate of our own, and its key";
+                at.missing(&[other], origin, message, help);
                 None
             }
         };
@@ -182,7 +176,7 @@ fn file<T>(
         Err(wrong) => {
             let message = format!("`{}`: {} {wrong}", at.name(key), path.display());
             let origin = at.origin(key).unwrap_or(at.place());
-            at.error_with_value(origin, message, None);
+            at.error_with_value(origin, message, "");
             None
         }
     }

@@ -68,7 +68,7 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
             Meaning::Key { sink, file, .. } => (sink, file),
             Meaning::Member { sink, file, .. } => (Some(sink), file),
             Meaning::Later(section) => {
-                report.error(&origin, not_yet(&section), None);
+                report.error(&origin, not_yet(&section), "");
                 continue;
             }
             Meaning::Unknown => {
@@ -95,7 +95,7 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
             Meaning::Key { key, .. } => {
                 if let Some(Origin::Variable(other)) = table.entries.get(key).map(|entry| &entry.origin) {
                     let message = format!("`{other}` sets the same key");
-                    report.error(&origin, message, Some("unset one of the two".to_owned()));
+                    report.error(&origin, message, "unset one of the two");
                     continue;
                 }
                 let value = value_of(value, file, &origin, report);
@@ -112,11 +112,11 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
         let names = format!("the names are {prefix}<SECTION>__<KEY>, such as {prefix}POLL__INTERVAL");
         let origin = Origin::Variable(name.to_string());
         match meant {
-            Some(meant) => report.error(&origin, format!("unknown variable; did you mean {prefix}{meant}?"), None),
+            Some(meant) => report.error(&origin, format!("unknown variable; did you mean {prefix}{meant}?"), ""),
             None if is_of_a_section(declared, rest) || rest.contains(char::is_lowercase) => {
-                report.error(&origin, format!("unknown variable; {names}"), None);
+                report.error(&origin, format!("unknown variable; {names}"), "");
             }
-            None => report.warn(&origin, format!("no key of the configuration, so it is passed over; {names}"), None),
+            None => report.warn(&origin, format!("no key of the configuration, so it is passed over; {names}"), ""),
         }
     }
 }
@@ -124,7 +124,7 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
 fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Report) -> Option<&'v str> {
     let text = value.to_str();
     if text.is_none() {
-        report.error(origin, "the value is not UTF-8".to_owned(), None);
+        report.error(origin, "the value is not UTF-8".to_owned(), "");
     }
     text
 }
@@ -132,7 +132,7 @@ fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Report) -> Option<&'
 fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Report) -> Value {
     match file {
         true if value.is_empty() => {
-            report.error(origin, "is set but empty; it must be the path of a file".to_owned(), None);
+            report.error(origin, "is set but empty; it must be the path of a file".to_owned(), "");
             Value::Broken
         }
         true => Value::Reference(Source::File(PathBuf::from(value))),
@@ -211,11 +211,11 @@ fn table_of_sink<'w>(
     let name = match lower.parse::<SinkName>() {
         Ok(name) if fragment == fragment.to_ascii_uppercase() => name,
         Ok(_) => {
-            report.error(origin, "unknown variable; it must be in capitals".to_owned(), None);
+            report.error(origin, "unknown variable; it must be in capitals".to_owned(), "");
             return None;
         }
         Err(error) => {
-            report.error(origin, format!("`{}` cannot be the name of a sink: {error}", lower.escape_debug()), None);
+            report.error(origin, format!("`{}` cannot be the name of a sink: {error}", lower.escape_debug()), "");
             return None;
         }
     };
@@ -229,7 +229,7 @@ fn table_of_sink<'w>(
         [one] => document.sinks.get_mut(one),
         [one, other, ..] => {
             let message = format!("may mean the sink `{one}` or `{other}`; set this key in the file");
-            report.error(origin, message, None);
+            report.error(origin, message, "");
             None
         }
     }

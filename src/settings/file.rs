@@ -89,7 +89,7 @@ impl Reader<'_> {
                 let Some(sinks) = self.table(item, &origin, "[sinks.NAME]") else { continue };
                 sinks.iter().for_each(|(key, item)| self.sink(&declared.sink, key, item));
             } else if declared.later.contains(&name) {
-                self.report.error(&origin, not_yet(&format!("[{name}]")), None);
+                self.report.error(&origin, not_yet(&format!("[{name}]")), "");
             } else {
                 self.unknown_section(name, &origin);
             }
@@ -108,7 +108,7 @@ impl Reader<'_> {
             let sections: Vec<_> = declared.sections.iter().map(|section| format!("[{}]", section.name)).collect();
             format!("unknown section `{name_shown}`; there are {} and [sinks.NAME]", sections.join(", "))
         };
-        self.report.error(origin, message, None);
+        self.report.error(origin, message, "");
     }
 
     fn sink(&mut self, section: &Section, key: &Key<'_>, item: &Item<'_>) {
@@ -117,7 +117,7 @@ impl Reader<'_> {
         if let Err(InvalidSinkName) = parsed {
             let message =
                 format!("`{}` cannot be the name of a sink: {InvalidSinkName}", self.shown(name, false, &origin));
-            self.report.error(&origin, message, None);
+            self.report.error(&origin, message, "");
         }
         let path = format!("sinks.{}", self.shown(name, parsed.is_ok(), &origin));
         let Some(keys) = self.table(item, &origin, &format!("[{path}]")) else { return };
@@ -190,7 +190,7 @@ impl Reader<'_> {
             let names: Vec<_> = section.children(group).map(super::Key::last).collect();
             format!("{shown}; the keys of [{table}] are {}", names.join(", "))
         };
-        self.report.error(origin, message, None);
+        self.report.error(origin, message, "");
     }
 
     /// A table of the user's own names.
@@ -231,7 +231,7 @@ impl Reader<'_> {
         if table.is_none() {
             let found = with_article(item.get_ref());
             let found = if found == "an array" { "an array, such as [[...]] makes" } else { found };
-            self.report.error(origin, format!("{what} must be a table, not {found}"), None);
+            self.report.error(origin, format!("{what} must be a table, not {found}"), "");
         }
         table
     }
@@ -265,14 +265,13 @@ impl Reader<'_> {
                 let help = format!(
                     "write {{ env = \"{variable}\" }}, {{ file = \"path\" }} or {{ credential = \"name\" }}, and revoke this one"
                 );
-                self.report.error(&entry.origin, message, Some(help));
+                self.report.error(&entry.origin, message, &help);
             }
         }
     }
 
     fn reference(&mut self, path: &str, table: &DeTable<'_>, origin: &Origin) -> Option<Source> {
-        let help =
-            || Some("a value may be { env = \"X\" }, { file = \"path\" } or { credential = \"name\" }".to_owned());
+        let help = "a value may be { env = \"X\" }, { file = \"path\" } or { credential = \"name\" }";
         for (key, _) in table {
             let name = key.get_ref().as_ref();
             if !REFERENCES.contains(&name) {
@@ -281,21 +280,21 @@ impl Reader<'_> {
                 let name = self.shown(name, meant.is_some(), &origin);
                 let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
                 let message = format!("unknown key `{name}` in the value of `{path}`{meant}");
-                self.report.error(&origin, message, help());
+                self.report.error(&origin, message, help);
                 return None;
             }
         }
         let mut items = table.iter();
         let (Some((key, item)), None) = (items.next(), items.next()) else {
             let message = format!("the value of `{path}` must name exactly one source");
-            self.report.error(origin, message, help());
+            self.report.error(origin, message, help);
             return None;
         };
         let kind = key.get_ref().as_ref();
         let DeValue::String(text) = item.get_ref() else {
             let message =
                 format!("`{kind}` of `{path}` must be a text in quotes, not {}", with_article(item.get_ref()));
-            self.report.error(&Origin::File(key.span()), message, help());
+            self.report.error(&Origin::File(key.span()), message, help);
             return None;
         };
         match kind {
@@ -303,9 +302,8 @@ impl Reader<'_> {
             "env" => {
                 // What stands here may be the secret itself.
                 let message = format!("`env` of `{path}` is not the name of an environment variable");
-                let help =
-                    "names have letters, digits and `_`; the value itself must not stand in this file".to_owned();
-                self.report.error(&Origin::File(key.span()), message, Some(help));
+                let help = "names have letters, digits and `_`; the value itself must not stand in this file";
+                self.report.error(&Origin::File(key.span()), message, help);
                 None
             }
             "file" => Some(Source::File(self.base.join(text.as_ref()))),

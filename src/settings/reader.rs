@@ -137,24 +137,29 @@ impl<'r> Reader<'r> {
         &self.table.origin
     }
 
-    /// Something is wrong with a key: its name is shown, no value.
-    pub fn error(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    /// Something is wrong with a key: its name is shown, no value. `help` says what to do, "" is nothing.
+    pub fn error(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.error(origin, message, help);
     }
 
+    /// The same, in words that go on after the name of the key.
+    pub fn wrong(&mut self, key: &str, origin: &Origin, wrong: &str, help: &str) {
+        self.report.error(origin, format!("`{}` {wrong}", self.name(key)), help);
+    }
+
     /// Something is wrong with a value that may be shown.
-    pub fn error_with_value(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn error_with_value(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.error_with_value(origin, message, help);
     }
 
     /// Something may be wrong.
-    pub fn warn(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.warn(origin, message, help);
     }
 
     /// One of these keys is needed and none was written: an error, unless one was misspelt or may stand in a part of the
     /// file that could not be read.
-    pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: Option<String>) {
+    pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: &str) {
         let excused = |key: &&str| self.written(key).is_some() || self.table.misspelt.contains(&self.key(key));
         if self.report.is_complete() && !keys.iter().any(excused) {
             self.report.error(origin, message, help);
@@ -178,7 +183,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Something that several keys depend on is wrong: it is said for the first of them.
-    pub fn error_once(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.error_once(origin, message, help);
     }
 
@@ -211,15 +216,15 @@ impl<'r> Reader<'r> {
     pub fn size(&mut self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
         let Some(text) = self.text(key, "a size in quotes, such as \"1GiB\"") else { return default };
         let Some(bytes) = size::parse(text.bare()) else {
-            self.refuse(key, &text, "is not a size", Some(size::EXAMPLES.to_owned()));
+            self.refuse(key, &text, "is not a size", size::EXAMPLES);
             return default;
         };
         if bytes < *bounds.start() {
             let wrong = format!("is too small; the least is {}", size::show(*bounds.start()));
-            self.refuse(key, &text, &wrong, None);
+            self.refuse(key, &text, &wrong, "");
         } else if bytes > *bounds.end() {
             let wrong = format!("is too large; the most is {}", size::show(*bounds.end()));
-            self.refuse(key, &text, &wrong, None);
+            self.refuse(key, &text, &wrong, "");
         }
         bytes
     }
@@ -237,8 +242,8 @@ impl<'r> Reader<'r> {
                 }
                 match duration::parse(written) {
                     Ok(back) if back <= LONGEST => return Start::Back(back),
-                    Ok(_) => self.refuse(key, &text, "is longer than 100 years", None),
-                    Err(_) => self.refuse(key, &text, "is not a start", Some(format!("it must be {expected}"))),
+                    Ok(_) => self.refuse(key, &text, "is longer than 100 years", ""),
+                    Err(_) => self.refuse(key, &text, "is not a start", &format!("it must be {expected}")),
                 }
                 default
             }
@@ -284,7 +289,7 @@ impl<'r> Reader<'r> {
         if found.is_none() {
             let meant = nearest(&written, words.iter().map(|(word, _)| *word));
             let wrong = meant.map(|meant| format!("is not known; did you mean \"{meant}\"?"));
-            self.refuse(key, &text, &wrong.unwrap_or_else(|| format!("is not {expected}")), None);
+            self.refuse(key, &text, &wrong.unwrap_or_else(|| format!("is not {expected}")), "");
         }
         found
     }
@@ -303,7 +308,7 @@ impl<'r> Reader<'r> {
             }
             path => return Some(PathBuf::from(path)),
         };
-        self.refuse(key, &text, wrong, Some("write the path in full".to_owned()));
+        self.refuse(key, &text, wrong, "write the path in full");
         None
     }
 
@@ -340,8 +345,8 @@ impl<'r> Reader<'r> {
             Value::Broken => {}
             _ => {
                 let message = format!("`{}` cannot be set as a whole by a variable", self.name(key));
-                let help = "set each header by a variable of its own, such as …__HEADERS__X_TEAM".to_owned();
-                self.report.error(&entry.origin, message, Some(help));
+                let help = "set each header by a variable of its own, such as …__HEADERS__X_TEAM";
+                self.report.error(&entry.origin, message, help);
             }
         }
         Vec::new()
@@ -376,7 +381,7 @@ impl<'r> Reader<'r> {
             Value::Map(_) => "a table",
         };
         let message = format!("`{}` must be {expected}, not {found}", self.name(key));
-        self.report.error(&entry.origin, message, None);
+        self.report.error(&entry.origin, message, "");
         None
     }
 
@@ -390,12 +395,12 @@ impl<'r> Reader<'r> {
         match tidy::tidy(text.as_str(), kind) {
             Ok(tidy::Tidy { text: tidied, left_out }) => {
                 if let Some(what) = left_out.filter(|_| !tidied.is_empty()) {
-                    self.report.warn(&text.origin, format!("{named} has {what}, which is left out"), None);
+                    self.report.warn(&text.origin, format!("{named} has {what}, which is left out"), "");
                 }
                 Some(text.with(tidied))
             }
             Err(doubt) => {
-                self.report.error(&text.origin, format!("{named} {doubt}"), Some(doubt.hint().to_owned()));
+                self.report.error(&text.origin, format!("{named} {doubt}"), doubt.hint());
                 None
             }
         }
@@ -412,7 +417,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Reports that a value is wrong, and shows it if it may be shown. `wrong` goes on after the name of the key.
-    pub fn refuse(&mut self, key: &str, text: &Text, wrong: &str, help: Option<String>) {
+    pub fn refuse(&mut self, key: &str, text: &Text, wrong: &str, help: &str) {
         let name = self.name(key);
         if self.may_show(text) {
             let message = format!("`{name}` = \"{}\" {wrong}", text.as_str().escape_debug());
@@ -444,22 +449,22 @@ impl<'r> Reader<'r> {
                     };
                     if status.is_none() {
                         let message = format!("`{}` must be {expected}", self.name(key));
-                        self.report.error_with_value(&entry.origin, message, None);
+                        self.report.error_with_value(&entry.origin, message, "");
                     }
                     statuses.extend(status);
                 }
             }
             (Value::Text(_), Origin::File(_)) => {
                 let message = format!("`{}` must be {expected}, without quotes", self.name(key));
-                self.report.error(&entry.origin, message, None);
+                self.report.error(&entry.origin, message, "");
             }
             _ => {
                 let Some(text) = self.text(key, &expected) else { return Vec::new() };
                 for part in text.split(',') {
                     let Some(status) = part.as_str().parse().ok().filter(|status| bounds.contains(status)) else {
                         let wrong = format!("is not a list of HTTP statuses from {least} to {most}");
-                        let help = "write them with commas between, such as \"409,425\"".to_owned();
-                        self.refuse(key, &text, &wrong, Some(help));
+                        let help = "write them with commas between, such as \"409,425\"";
+                        self.refuse(key, &text, &wrong, help);
                         return Vec::new();
                     };
                     statuses.push(status);
@@ -476,7 +481,7 @@ impl<'r> Reader<'r> {
             Ok(value) => Some(value),
             Err(error) => {
                 let hint = error.hint();
-                self.report.error_with_value(origin, format!("`{}`: {error}", self.name(key)), Some(hint));
+                self.report.error_with_value(origin, format!("`{}`: {error}", self.name(key)), &hint);
                 None
             }
         }
@@ -486,7 +491,7 @@ impl<'r> Reader<'r> {
         let parsed = match duration::parse(text.bare()) {
             Ok(parsed) => parsed,
             Err(wrong) => {
-                self.refuse(key, text, &wrong, Some(duration::EXAMPLES.to_owned()));
+                self.refuse(key, text, &wrong, duration::EXAMPLES);
                 return None;
             }
         };
@@ -499,7 +504,7 @@ impl<'r> Reader<'r> {
         } else {
             format!("is too long; the most is {most}")
         };
-        self.refuse(key, text, &wrong, None);
+        self.refuse(key, text, &wrong, "");
         None
     }
 
@@ -520,19 +525,19 @@ impl<'r> Reader<'r> {
             if accepted.is_none() {
                 let shown = if self.report.may_show(&entry.origin) { format!(" = {value}") } else { String::new() };
                 let message = format!("`{}`{shown} is not {expected}", self.name(key));
-                self.report.error_with_value(&entry.origin, message, None);
+                self.report.error_with_value(&entry.origin, message, "");
             }
             return accepted;
         }
         if let Origin::File(_) = entry.origin {
             let message = format!("`{}` must be {expected}, without quotes", self.name(key));
-            self.report.error(&entry.origin, message, None);
+            self.report.error(&entry.origin, message, "");
             return None;
         }
         let text = self.text(key, expected)?;
         let accepted = text.bare().to_ascii_lowercase().parse().ok().and_then(|value| accept(&value));
         if accepted.is_none() {
-            self.refuse(key, &text, &format!("is not {expected}"), None);
+            self.refuse(key, &text, &format!("is not {expected}"), "");
         }
         accepted
     }

@@ -48,12 +48,13 @@ impl Errors {
 
     /// One problem that stands alone.
     pub fn one(message: &str, help: &str) -> Self {
-        Self(vec![Problem::new(Place::Nowhere, message.to_owned(), Some(help.to_owned()))])
+        Self(vec![Problem::new(Place::Nowhere, message.to_owned(), help)])
     }
 }
 
 impl Problem {
-    fn new(place: Place, message: String, help: Option<String>) -> Self {
+    fn new(place: Place, message: String, help: &str) -> Self {
+        let help = Some(help.to_owned()).filter(|help| !help.is_empty());
         // The readers of the keys keep values out of messages. An API key that somebody put where a name or a path
         // belongs is beyond them, and easily recognised here.
         let shown = |text: String| Shown::line(&without_keys(text)).to_string();
@@ -217,13 +218,13 @@ impl Report {
         self.empty.insert(variable.to_owned());
     }
 
-    /// Something is wrong with a key: its name is shown, no value.
-    pub fn error(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    /// Something is wrong with a key: its name is shown, no value. `help` says what to do, "" is nothing.
+    pub fn error(&mut self, origin: &Origin, message: String, help: &str) {
         self.push(origin, false, message, help);
     }
 
     /// Something that several keys depend on is wrong: it is said for the first of them.
-    pub(super) fn error_once(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub(super) fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
         let is_told =
             |problem: &Problem| problem.message == message && problem.place.rank() == self.place(origin, false).rank();
         if !self.problems.iter().any(is_told) {
@@ -232,18 +233,18 @@ impl Report {
     }
 
     /// Something is wrong with a value that may be shown.
-    pub fn error_with_value(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn error_with_value(&mut self, origin: &Origin, message: String, help: &str) {
         self.push(origin, true, message, help);
     }
 
     /// Something may be wrong.
-    pub fn warn(&mut self, origin: &Origin, message: String, help: Option<String>) {
+    pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
         let place = self.place(origin, false);
         self.warnings.push(Warning(Problem::new(place, message, help)));
     }
 
     /// The file as a whole cannot be used.
-    pub fn file_error(&mut self, path: PathBuf, message: String, help: Option<String>) {
+    pub fn file_error(&mut self, path: PathBuf, message: String, help: &str) {
         self.incomplete = true;
         self.problems.push(Problem::new(Place::File(path), message, help));
     }
@@ -258,7 +259,7 @@ impl Report {
         self.doubtful.extend(file.doubtful_lines(excerpt.line));
         if first {
             let place = Place::Line(file.path().to_owned(), excerpt);
-            self.problems.push(Problem::new(place, message, None));
+            self.problems.push(Problem::new(place, message, ""));
         }
     }
 
@@ -274,17 +275,15 @@ impl Report {
         }
     }
 
-    fn push(&mut self, origin: &Origin, reveal: bool, message: String, help: Option<String>) {
+    fn push(&mut self, origin: &Origin, reveal: bool, message: String, help: &str) {
         let place = self.place(origin, reveal);
-        let help = match origin {
-            Origin::Variable(name) if self.empty.contains(name) => Some(
-                help.map_or_else(String::new, |help| help + "; ")
-                    + "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set",
-            ),
-            _ => help,
-        };
+        let mut help = help.to_owned();
+        if matches!(origin, Origin::Variable(name) if self.empty.contains(name)) {
+            help += if help.is_empty() { "" } else { "; " };
+            help += "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set";
+        }
         if !matches!(&place, Place::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
-            self.problems.push(Problem::new(place, message, help));
+            self.problems.push(Problem::new(place, message, &help));
         }
     }
 

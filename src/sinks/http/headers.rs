@@ -60,7 +60,7 @@ pub(super) fn headers(at: &mut Reader<'_>, members: Vec<Member>, auth: Auth, url
         };
         if let Some(other) = other {
             let message = format!("{other}; a request has one Authorization");
-            at.error(&origin, message, Some("leave one of them out".to_owned()));
+            at.error(&origin, message, "leave one of them out");
         }
         headers.insert(AUTHORIZATION, value);
     }
@@ -79,12 +79,11 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
         value.set_sensitive(suspicious || !text.is_in_file());
         if suspicious && text.is_in_file() {
             let message = format!("`{}` looks like a secret; secrets do not belong in the file", at.name(&path));
-            let help = "write { env = \"NAME\" } or { file = \"path\" } unless it is none".to_owned();
-            at.warn(&text.origin, message, Some(help));
+            let help = "write { env = \"NAME\" } or { file = \"path\" } unless it is none";
+            at.warn(&text.origin, message, help);
         }
         if headers.insert(parsed, value).is_some() {
-            let message = format!("`{}` is there twice", at.name(&path));
-            at.error(&origin, message, Some("case does not count in the names of headers".to_owned()));
+            at.wrong(&path, &origin, "is there twice", "case does not count in the names of headers");
         }
     }
     headers
@@ -95,8 +94,8 @@ pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &O
     let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
     let Ok(parsed) = parsed else {
         let message = format!("`{}`: a name there cannot be the name of a header", at.name(key));
-        let help = "names of headers have letters, digits and `-`, such as X-Team".to_owned();
-        at.error(origin, message, Some(help));
+        let help = "names of headers have letters, digits and `-`, such as X-Team";
+        at.error(origin, message, help);
         return None;
     };
     let reason = match parsed.as_str() {
@@ -108,7 +107,7 @@ pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &O
         _ => return Some(parsed),
     };
     let message = format!("`{}`: {parsed} cannot be set", at.name(key));
-    at.error(origin, message, Some(reason.to_owned()));
+    at.error(origin, message, reason);
     None
 }
 
@@ -120,9 +119,8 @@ fn header_value(at: &mut Reader<'_>, path: &str, text: &Text, value: &str) -> Op
             Some(value)
         }
         Err(_) => {
-            let message = format!("`{}` holds a character that cannot be sent in a header", at.name(path));
-            let help = "a line break, perhaps, or a letter outside of ASCII".to_owned();
-            at.error(&text.origin, message, Some(help));
+            let help = "a line break, perhaps, or a letter outside of ASCII";
+            at.wrong(path, &text.origin, "holds a character that cannot be sent in a header", help);
             None
         }
     }
@@ -136,19 +134,18 @@ impl Auth {
         match written {
             [None, None, None] => None,
             [Some(origin), None, None] => {
-                let token = secret_text(at, "auth.bearer", bearer?, Kind::Token)?;
+                let token = secret_text(at, "auth.bearer", &bearer?, Kind::Token)?;
                 let value = format!("Bearer {}", token.as_str());
                 Some((header_value(at, "auth.bearer", &token, &value)?, origin.clone()))
             }
             [None, Some(origin), is_password] => {
-                let user = secret_text(at, "auth.basic.user", user?, Kind::Text)?;
+                let user = secret_text(at, "auth.basic.user", &user?, Kind::Text)?;
                 let password = match is_password {
-                    Some(_) => Some(secret_text(at, "auth.basic.password", password?, Kind::Text)?),
+                    Some(_) => Some(secret_text(at, "auth.basic.password", &password?, Kind::Text)?),
                     None => None,
                 };
                 if user.as_str().contains(':') {
-                    let message = format!("`{}` holds a `:`, which ends the user", at.name("auth.basic.user"));
-                    at.error(origin, message, None);
+                    at.wrong("auth.basic.user", origin, "holds a `:`, which ends the user", "");
                     return None;
                 }
                 let value = basic(user.as_str(), password.as_ref().map_or("", Text::as_str));
@@ -156,23 +153,21 @@ impl Auth {
             }
             [None, None, Some(origin)] => {
                 let message = format!("`{}` is missing", at.name("auth.basic.user"));
-                at.missing(&["auth.basic.user"], origin, message, None);
+                at.missing(&["auth.basic.user"], origin, message, "");
                 None
             }
             [Some(origin), ..] => {
-                let message = format!("`{}` has `bearer` and `basic`", at.name("auth"));
-                at.error(origin, message, Some("leave one of them out".to_owned()));
+                at.wrong("auth", origin, "has `bearer` and `basic`", "leave one of them out");
                 None
             }
         }
     }
 }
 
-fn secret_text(at: &mut Reader<'_>, key: &str, text: Text, kind: Kind) -> Option<Text> {
-    let text = at.tidy(key, &text, kind)?;
+fn secret_text(at: &mut Reader<'_>, key: &str, text: &Text, kind: Kind) -> Option<Text> {
+    let text = at.tidy(key, text, kind)?;
     if text.as_str().trim().is_empty() {
-        let message = format!("`{}` is empty", at.name(key));
-        at.error(&text.origin, message, None);
+        at.wrong(key, &text.origin, "is empty", "");
         return None;
     }
     Some(text)

@@ -72,7 +72,7 @@ impl Settings {
         let way = Way { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         if is_meant {
             let message = format!("`{}` is missing: an http sink needs it", at.name("url"));
-            at.missing(&["url"], at.place(), message, None);
+            at.missing(&["url"], at.place(), message, "");
         }
         Some(Options { url: url?, method, headers, timeout, connect_timeout, way, signing, statuses })
     }
@@ -83,8 +83,8 @@ fn receiver_url(at: &mut Reader<'_>, text: &Text, allow_http: bool) -> Option<Ur
     let url = parse_url(at, "url", text, allow_http)?;
     if text.is_in_file() && url.password().is_some() {
         let message = format!("`{}` holds a password; secrets do not belong in the configuration file", at.name("url"));
-        let help = "put the URL into a variable or a file: url = { env = \"X\" } or { file = \"path\" }".to_owned();
-        at.warn(&text.origin, message, Some(help));
+        let help = "put the URL into a variable or a file: url = { env = \"X\" } or { file = \"path\" }";
+        at.warn(&text.origin, message, help);
     }
     Some(url)
 }
@@ -93,7 +93,7 @@ fn statuses(at: &mut Reader<'_>, accept: Vec<u16>, reject: Vec<u16>) -> Statuses
     if let Some(both) = reject.iter().find(|status| accept.contains(status)) {
         let message = format!("{both} is both in `{}` and in `{}`", at.name("accept_status"), at.name("reject_status"));
         if let Some(origin) = at.origin("reject_status").or(at.origin("accept_status")) {
-            at.error(origin, message, Some("leave it out of one of them".to_owned()));
+            at.error(origin, message, "leave it out of one of them");
         }
     }
     Statuses { accept, reject }

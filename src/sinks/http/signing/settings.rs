@@ -63,16 +63,15 @@ impl Settings {
         };
         if at.written("scheme").is_none() {
             let message = format!("`{}` is missing", at.name("scheme"));
-            let help = "it must be \"standard-webhooks\" or \"hmac-sha256\"".to_owned();
-            at.missing(&["scheme"], &first.origin, message, Some(help));
+            let help = "it must be \"standard-webhooks\" or \"hmac-sha256\"";
+            at.missing(&["scheme"], &first.origin, message, help);
             return None;
         }
         match self.scheme? {
             Scheme::StandardWebhooks => {
                 for key in OF_HMAC {
                     let Some(origin) = at.origin(key) else { continue };
-                    let message = format!("`{}` belongs to scheme = \"hmac-sha256\"", at.name(key));
-                    at.error(origin, message, None);
+                    at.wrong(key, origin, "belongs to scheme = \"hmac-sha256\"", "");
                 }
                 let keys = keys(at, Scheme::StandardWebhooks, self.secrets);
                 (!keys.is_empty()).then_some(Signing::StandardWebhooks(keys))
@@ -83,7 +82,7 @@ impl Settings {
                     let origin = at.origin("secrets").unwrap_or(&first.origin);
                     let message = format!("`{}` has {} secrets", at.name("secrets"), keys.len());
                     let help = "hmac-sha256 sends one signature; for a change without a pause use standard-webhooks";
-                    at.error(origin, message, Some(help.to_owned()));
+                    at.error(origin, message, help);
                 }
                 Some(Signing::HmacSha256 { key: keys.pop()?, header: header?, encoding, prefix, signed })
             }
@@ -93,8 +92,7 @@ impl Settings {
 
 fn prefix(at: &mut Reader<'_>, text: &Text) -> String {
     if HeaderValue::from_str(text.as_str()).is_err() {
-        let message = format!("`{}` holds a character that cannot be sent", at.name("prefix"));
-        at.error(&text.origin, message, None);
+        at.wrong("prefix", &text.origin, "holds a character that cannot be sent", "");
         return String::new();
     }
     text.as_str().to_owned()
@@ -104,7 +102,7 @@ fn signature_header(at: &mut Reader<'_>, text: &Text, headers: &HeaderMap) -> Op
     let name = header_name(at, "header", text.as_str(), &text.origin)?;
     if headers.contains_key(&name) {
         let message = format!("`{}`: {name} is set already", at.name("header"));
-        at.error(&text.origin, message, Some("take another header for the signature".to_owned()));
+        at.error(&text.origin, message, "take another header for the signature");
         return None;
     }
     Some(name)
@@ -117,12 +115,12 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
     match written {
         None => {
             let origin = at.origin("scheme").unwrap_or(at.place());
-            let help = "write secrets = [{ env = \"NAME\" }]".to_owned();
-            at.missing(&["secrets"], origin, format!("`{name}` is missing"), Some(help));
+            let help = "write secrets = [{ env = \"NAME\" }]";
+            at.missing(&["secrets"], origin, format!("`{name}` is missing"), help);
         }
         Some(written) if written.is_empty_array => {
-            let help = "it needs at least one secret".to_owned();
-            at.error(&written.origin, format!("`{name}` is an empty array"), Some(help));
+            let help = "it needs at least one secret";
+            at.error(&written.origin, format!("`{name}` is an empty array"), help);
         }
         Some(written) => written.texts.iter().for_each(|text| keys_in(at, scheme, text, &mut keys)),
     }
@@ -136,7 +134,7 @@ fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &Text, keys: &mut Vec<Key>
     if scheme == Scheme::HmacSha256 {
         let Some(text) = at.tidy("secrets", text, tidy::Kind::Text) else { return };
         match text.as_str() {
-            "" => at.error(&text.origin, format!("`{name}` is empty"), None),
+            "" => at.error(&text.origin, format!("`{name}` is empty"), ""),
             secret => keys.push(Key::raw(secret)),
         }
         return;
@@ -146,21 +144,21 @@ fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &Text, keys: &mut Vec<Key>
     for part in &parts {
         match Key::standard(part.as_str()) {
             Ok(key) if keys.contains(&key) => {
-                at.warn(&text.origin, format!("`{name}`: the same secret is there twice"), None);
+                at.warn(&text.origin, format!("`{name}`: the same secret is there twice"), "");
             }
             Ok(key) => {
                 warn_of_length(at, &name, &text.origin, key.len());
                 keys.push(key);
             }
             Err(wrong) => {
-                let help = "take the secret that the receiver shows, such as whsec_…".to_owned();
-                at.error(&text.origin, format!("`{name}`: a secret {wrong}"), Some(help));
+                let help = "take the secret that the receiver shows, such as whsec_…";
+                at.error(&text.origin, format!("`{name}`: a secret {wrong}"), help);
                 return;
             }
         }
     }
     if keys.is_empty() && keys.len() == before {
-        at.error(&text.origin, format!("`{name}` is empty"), None);
+        at.error(&text.origin, format!("`{name}` is empty"), "");
     }
 }
 
@@ -168,6 +166,6 @@ fn warn_of_length(at: &mut Reader<'_>, name: &str, origin: &Origin, bytes: usize
     if !SECRET_BYTES.contains(&bytes) {
         let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
         let message = format!("`{name}`: a secret has {bytes} bytes; Standard Webhooks asks for {least} to {most}");
-        at.warn(origin, message, None);
+        at.warn(origin, message, "");
     }
 }
