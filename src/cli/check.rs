@@ -13,7 +13,7 @@ use crate::config::{self, Config, Sink, SinkKind, Sources, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::formats::Format;
-use crate::http::{Proxy, RedactedUrl};
+use crate::http::RedactedUrl;
 use crate::sinks::http;
 use crate::sinks::signing::Signing;
 
@@ -38,10 +38,11 @@ fn summary(config: &Config) -> String {
     let mut lines = vec![
         format!("configuration  valid ({file})"),
         format!(
-            "api            {}, {keys} key{}, {} requests a minute",
+            "api            {}, {keys} key{}, {} requests a minute, {}",
             RedactedUrl(&config.api.url),
             if keys == 1 { "" } else { "s" },
-            config.api.requests_per_minute
+            config.api.requests_per_minute,
+            config.api.way.proxy
         ),
         format!(
             "poll           every {}, first run from {}, the last {} again every {}",
@@ -120,10 +121,7 @@ fn extras(options: &http::Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
-    let proxy = match &options.way.proxy {
-        Proxy::Url(url) => Some(format!("through {}", RedactedUrl(url))),
-        Proxy::Environment | Proxy::Off => None,
-    };
+    let proxy = Some(options.way.proxy.to_string());
     [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 
