@@ -38,11 +38,10 @@ fn summary(config: &Config) -> String {
     let mut lines = vec![
         format!("configuration  valid ({file})"),
         format!(
-            "api            {}, {keys} key{}, {} requests a minute, {}",
+            "api            {}, {keys} key{}, {} requests a minute",
             RedactedUrl(&config.api.url),
             if keys == 1 { "" } else { "s" },
-            config.api.requests_per_minute,
-            config.api.way.proxy
+            config.api.requests_per_minute
         ),
         format!(
             "poll           every {}, first run from {}, the last {} again every {}",
@@ -53,6 +52,7 @@ fn summary(config: &Config) -> String {
         ),
         format!("state          {}", config.state.dir.display()),
     ];
+    lines.extend(proxies(config));
     for sink in &config.sinks {
         let target = match &sink.kind {
             SinkKind::Stdout => "standard output".to_owned(),
@@ -64,6 +64,19 @@ fn summary(config: &Config) -> String {
         lines.push(format!("               {}", treatment(sink)));
     }
     lines.join("\n") + "\n"
+}
+
+/// Through which proxy each end is reached, and which variable says so.
+fn proxies(config: &Config) -> impl Iterator<Item = String> {
+    let sinks = config.sinks.iter().filter_map(|sink| match &sink.kind {
+        SinkKind::Stdout => None,
+        SinkKind::Http(options) => Some((sink.name.as_str(), &options.way.proxy)),
+    });
+    let ends = std::iter::once(("the API", &config.api.way.proxy)).chain(sinks);
+    ends.enumerate().map(|(place, (end, proxy))| {
+        let label = if place == 0 { "proxy" } else { "" };
+        format!("{label:<15}{end}: {proxy}")
+    })
 }
 
 /// What it gets and how, beside what every sink has. Patterns are not shown: they may come from a secret.
@@ -121,8 +134,7 @@ fn extras(options: &http::Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
-    let proxy = Some(options.way.proxy.to_string());
-    [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
+    [signed, authorized, certificate].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 
 /// Host and port only: receivers put tokens into their paths.

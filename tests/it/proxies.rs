@@ -69,10 +69,10 @@ fn check_shows_the_way_to_each_end() {
         .output();
     assert_eq!(code, 0, "{stderr}");
     for line in [
-        "api            https://api.joltsms.com/, 1 key, 120 requests a minute, through http://***@proxy.example:3128/ (HTTPS_PROXY)",
-        "sink           crm: POST https://crm.example/…, direct (NO_PROXY)",
-        "sink           other: POST https://other.example/…, through socks5h://***@socks.example:1080/",
-        "sink           plain: POST http://127.0.0.1:9/…, direct",
+        "proxy          the API: through http://***@proxy.example:3128/ (HTTPS_PROXY)",
+        "               crm: direct (NO_PROXY)",
+        "               other: through socks5h://***@socks.example:1080/",
+        "               plain: direct",
     ] {
         assert!(stdout.lines().any(|shown| shown == line), "{line}\n{stdout}");
     }
