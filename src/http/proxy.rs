@@ -115,9 +115,10 @@ impl Proxy {
         Ok(Self { address: Some(address), variable: Some(name) })
     }
 
-    /// Whether there is a user or a password for it.
+    /// Whether requests tell it a user or a password in a header, which proxies of HTTP read.
     pub fn has_credentials(&self) -> bool {
-        self.address.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some())
+        let has = |url: &Url| !url.username().is_empty() || url.password().is_some();
+        self.address.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && has(url))
     }
 }
 

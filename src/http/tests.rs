@@ -323,6 +323,60 @@ async fn a_reset_after_the_answer_changes_nothing() {
     }
 }
 
+/// A receiver that has heard enough answers before it has read the message, and closes: what it did not read makes that a
+/// reset.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_counts() {
+    for size in [10, 10_000] {
+        let server = RawServer::start(|mut conversation| async move {
+            conversation.read_head().await;
+            conversation.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            conversation.reset();
+        })
+        .await;
+        let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+        for _ in 0..20 {
+            let response = client.post(server.url("/")).body(vec![b'x'; size]).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{size}");
+        }
+    }
+}
+
+/// Over HTTP/2 as over HTTP/1.1.
+#[tokio::test]
+async fn a_large_head_is_an_answer_over_http2_too() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let mut server = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(acceptor.accept(socket).await.unwrap()).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let answer = (0..30).fold(hyper::Response::builder(), |answer, number| {
+                answer.header(format!("x-{number}"), "y".repeat(4 << 10))
+            });
+            respond.send_response(answer.body(()).unwrap(), true).unwrap();
+        }
+    });
+    let authorities = vec![reqwest::Certificate::from_der(cert.der()).unwrap()];
+    let way = Way { tls: super::tls_files::tls(authorities, None), ..Way::default() };
+    let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
+    let response = client::build(&OPTIONS, &way, &url).unwrap().get(url).send().await;
+    let response = response.unwrap_or_else(|error| panic!("{}", describe(&error, &OPTIONS)));
+    assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
+    assert_eq!(response.headers().len(), 30);
+}
+
 /// Bytes that nobody asked for belong to no other request.
 #[tokio::test]
 async fn what_follows_an_answer_is_not_the_next_one() {
