@@ -104,7 +104,7 @@ pub(super) fn apply(sources: &Sources, written: &mut Written, report: &mut Repor
         match meant {
             Some(meant) => report.error(&origin, format!("unknown variable; did you mean {PREFIX}{meant}?"), None),
             None if is_of_a_section(rest) || rest.contains(char::is_lowercase) => {
-                report.error(&origin, format!("unknown variable; {names}"), None)
+                report.error(&origin, format!("unknown variable; {names}"), None);
             }
             None => report.warn(&origin, format!("no key of the configuration, so it is passed over; {names}"), None),
         }
