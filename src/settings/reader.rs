@@ -70,7 +70,7 @@ impl Text {
         self.written_out && matches!(self.origin, Origin::File(_))
     }
 
-    /// The text as one word: without white space and a pair of quotes around it, which shells and files of variables leave.
+    /// The text as one word: without white space and a pair of quotes around it, which files of variables leave.
     pub fn bare(&self) -> &str {
         tidy::bare(self.as_str())
     }

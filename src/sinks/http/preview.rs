@@ -48,7 +48,10 @@ fn extras(options: &Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
-    [signed, authorized, certificate].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
+    // One that a variable names is nothing of this sink's own.
+    let own_proxy = options.way.proxy.address.is_some() && options.way.proxy.variable.is_none();
+    let proxy = own_proxy.then(|| options.way.proxy.to_string());
+    [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 
 /// Host and port only: receivers put tokens into their paths.
