@@ -45,7 +45,7 @@ use crate::{api, delivery, ingest, store};
 
 pub use duration::{parse as parse_duration, show as show_duration};
 pub use errors::{Errors, Problem, Warning};
-pub use journal::FileId;
+pub use journal::{FileId, is_journal};
 pub use schema::schema;
 pub use sources::{Overrides, Sources};
 

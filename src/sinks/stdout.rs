@@ -23,7 +23,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::sync::oneshot;
 
 use super::{Attempt, Attempting, Outgoing, Sink};
@@ -49,6 +49,7 @@ impl LineSink {
     /// Where the process may open no further file or start no thread.
     pub fn stdout() -> io::Result<Self> {
         let stream = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        append_only(&stream);
         let closed = stands_in_for_a_closed_one(&stream);
         if closed {
             tracing::warn!(
@@ -81,6 +82,18 @@ impl LineSink {
         let writer = LineWriter { stream, unfinished, torn: None, completed: Vec::new(), closed };
         thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(writer, &inbox))?;
         Ok(Self { lines, is_terminal: false })
+    }
+}
+
+/// Makes a file one that is appended to, if it is not: one that was opened with `>` and is cut off by somebody, as
+/// logrotate's `copytruncate` does, would otherwise get a hole as long as what was there. Only the status flag of the open
+/// file changes. Others who share it write at its end as well, as they did before.
+pub fn append_only(stream: &File) {
+    if stream.metadata().is_ok_and(|found| found.is_file())
+        && let Ok(flags) = fcntl_getfl(stream)
+    {
+        // What does not let this be changed is written to as it is.
+        fcntl_setfl(stream, flags | OFlags::APPEND).ok();
     }
 }
 

@@ -47,3 +47,4 @@ mod stdout;
 mod storage;
 mod tls;
 mod trace;
+mod unread_log;
