@@ -88,12 +88,13 @@ impl Daemon {
         let reports = poller.reports();
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
-        let mut service = Service::new();
+        let mut service = Service::new(&clock);
         service.ready();
         let over = {
             let (closed, broken, damaged) = (delivery.closed(), delivery.broken(), delivery.damaged());
             tokio::pin!(closed, broken, damaged);
             let mut pulse = tokio::time::interval(Service::interval());
+            pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut writing = tokio::time::interval(live.interval());
             writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -110,7 +111,7 @@ impl Daemon {
                     _ = writing.tick() => live.write(&reports.borrow(), &delivery.status(), clock.wall()),
                     _ = pulse.tick() => {
                         let slowest = delivery.slowest_turn().max(turns.since());
-                        service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest);
+                        service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest, clock.monotonic());
                     }
                 }
             }

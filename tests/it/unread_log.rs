@@ -109,12 +109,12 @@ fn a_second_signal_ends_it_although_nobody_reads_its_log() {
 #[test]
 fn dropped_lines_are_counted_and_told_when_somebody_reads_again() {
     let scene = Scene::new();
-    scene.add_past(3000);
+    scene.add_past(1400);
     let receiver = Receiver::in_background();
     let (stream, reader) = unread_pipe();
     let mut setup = scene.setup_from_beginning().sink(&receiver.url()).args(&["run", "--log-level", "trace"]);
     let mut relay = setup.start_with_stderr(stream);
-    receiver.wait(3000, &relay);
+    receiver.wait(1400, &relay);
     let (log, reading) = gather(reader.unwrap());
     let told = "WARN the log could not be written for a while: lines are missing here lines=";
     wait_until("the number of dropped lines", || log.lock().unwrap().contains(told), || log.lock().unwrap().clone());

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How many lines may wait to be written. They take about half a megabyte.
-const BUFFERED_LINES: usize = 2048;
+/// How many lines may wait to be written. They take about a quarter of a megabyte.
+const BUFFERED_LINES: usize = 1024;
 
 /// How long the end of the process waits until all lines are written.
 const PATIENCE: Duration = Duration::from_secs(1);
