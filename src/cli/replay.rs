@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::flags::{Flags, ReplayChoice, ReplayFlags};
-use super::output::answer;
+use super::output::{answer, progress};
 use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{directory, fails, look, open};
@@ -295,7 +295,7 @@ impl<'d> Paced<'d> {
             if now - self.told >= TELL_EVERY {
                 self.told = now;
                 let asked = u64::try_from(asked).unwrap_or(0);
-                complain(Exit::Done, &format_args!("{} of {}", grouped(asked), grouped(self.all)));
+                progress(&format_args!("{} of {}", grouped(asked), grouped(self.all)));
             }
             std::thread::park_timeout(left.min(TELL_EVERY));
         }

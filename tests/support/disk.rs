@@ -71,13 +71,22 @@ impl Drop for Disk {
 impl Faults {
     /// From now on these calls of the relay, on these files, fail with this error, such as `EIO`.
     pub(crate) fn begin(relay: &Relay, calls: &str, files: &[PathBuf], error: &str) -> Option<Self> {
+        Self::inject(relay, calls, files, &format!("error={error}"))
+    }
+
+    /// From now on these calls of the relay, on these files, do not return for ten minutes.
+    pub(crate) fn hang(relay: &Relay, calls: &str, files: &[PathBuf]) -> Option<Self> {
+        Self::inject(relay, calls, files, "delay_enter=600000000")
+    }
+
+    fn inject(relay: &Relay, calls: &str, files: &[PathBuf], fault: &str) -> Option<Self> {
         if !has_strace() {
             return None;
         }
         let id = relay.id();
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-        command.args(["-e", &format!("inject={calls}:error={error}"), "-p", &id.to_string()]);
+        command.args(["-e", &format!("inject={calls}:{fault}"), "-p", &id.to_string()]);
         for file in files {
             command.arg("-P").arg(file);
         }
