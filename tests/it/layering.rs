@@ -33,7 +33,7 @@ const PLACES: [(&str, &[&str], &str); 14] = [
     ("backoff::backoff", &["time/backoff.rs"], "an unmaintained crate stays in one file"),
     (
         "std::env::var",
-        &["cli/", "config/sources.rs", "daemon/logging/mod.rs", "main.rs"],
+        &["cli/", "config/sources.rs", "daemon/service.rs", "main.rs"],
         "configuration is passed on as values",
     ),
     ("process::exit", &[], "main returns an exit code"),
