@@ -71,29 +71,41 @@ pub fn on_signals(
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
     let (sender, receiver) = watch::channel(Stop::No);
     let listen = move || {
-        let mut first = None;
-        for signal in signals.forever() {
-            let signal = match signal {
-                SIGXFSZ => continue,
-                SIGHUP if !surroundings.hangup(terminals.are_gone()).ends() => continue,
-                SIGINT => StopSignal::Interrupt,
-                _ => StopSignal::Terminate,
-            };
-            let now = clock.monotonic();
-            let together = now.saturating_duration_since(*first.get_or_insert(now)) < TOGETHER;
-            sender.send_modify(|stop| *stop = stop.and(signal, together));
-            if let Stop::AtOnce(signal) = *sender.borrow() {
-                let until = now + AT_ONCE;
-                while clock.monotonic() < until {
-                    thread::park_timeout(AT_ONCE);
-                }
-                tracing::warn!("a part of the relay is stuck and is not waited for");
-                return overdue(signal);
+        let signals = signals.forever().filter_map(|signal| match signal {
+            SIGXFSZ => None,
+            SIGHUP if !surroundings.hangup(terminals.are_gone()).ends() => None,
+            SIGINT => Some(StopSignal::Interrupt),
+            _ => Some(StopSignal::Terminate),
+        });
+        if let Some(signal) = listen(signals, &sender, &clock) {
+            let until = clock.monotonic() + AT_ONCE;
+            while clock.monotonic() < until {
+                thread::park_timeout(AT_ONCE);
             }
+            tracing::warn!("a part of the relay is stuck and is not waited for");
+            overdue(signal);
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
     Ok(receiver)
+}
+
+/// Passes on what is asked for, until that is an end at once.
+fn listen(
+    signals: impl Iterator<Item = StopSignal>,
+    sender: &watch::Sender<Stop>,
+    clock: &Clock,
+) -> Option<StopSignal> {
+    let mut first = None;
+    for signal in signals {
+        let now = clock.monotonic();
+        let together = now.saturating_duration_since(*first.get_or_insert(now)) < TOGETHER;
+        sender.send_modify(|stop| *stop = stop.and(signal, together));
+        if let Stop::AtOnce(signal) = *sender.borrow() {
+            return Some(signal);
+        }
+    }
+    None
 }
 
 impl Meaning {
@@ -119,5 +131,33 @@ impl Stop {
             earlier if together && earlier.signal() == Some(signal) => earlier,
             _ => Self::AtOnce(signal),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_signal_asks_for_a_drain_and_another_one_for_an_end() {
+        use StopSignal::{Interrupt, Terminate};
+        let clock = Clock::starting_at(UnixMs(0));
+        let after = |signals: &[StopSignal]| {
+            let (sender, receiver) = watch::channel(Stop::No);
+            let at_once = listen(signals.iter().copied(), &sender, &clock);
+            (*receiver.borrow(), at_once)
+        };
+        // Time stands still, so the same signal twice is one wish.
+        for (signals, stop, at_once) in [
+            (vec![], Stop::No, None),
+            (vec![Terminate], Stop::Drain(Terminate), None),
+            (vec![Terminate, Terminate], Stop::Drain(Terminate), None),
+            (vec![Terminate, Interrupt], Stop::AtOnce(Interrupt), Some(Interrupt)),
+            (vec![Interrupt, Terminate, Interrupt], Stop::AtOnce(Terminate), Some(Terminate)),
+        ] {
+            assert_eq!(after(&signals), (stop, at_once), "{signals:?}");
+        }
+        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "later it is another wish");
     }
 }
