@@ -91,7 +91,8 @@ fn client(gzip: bool) -> Client {
         keep_idle: KEEP_IDLE,
         gzip,
     };
-    client::build(&options, &Way::default()).unwrap()
+    let loopback = Url::parse("http://127.0.0.1").unwrap();
+    client::build(&options, &Way::default(), &loopback).unwrap()
 }
 
 async fn read(url: &str, key: &str, count: usize, ledger: Option<&Ledger>) -> Vec<Row> {

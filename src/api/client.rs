@@ -54,7 +54,7 @@ impl Client {
             keep_idle: KEEP_IDLE,
             gzip: true,
         };
-        let http = client::build(&transport, &options.way)?;
+        let http = client::build(&transport, &options.way, &options.url)?;
         let below = |name| {
             let mut url = options.url.clone();
             if let Ok(mut path) = url.path_segments_mut() {

@@ -13,7 +13,7 @@ use crate::config::{self, Config, Sink, SinkKind, Sources, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::formats::Format;
-use crate::http::{Proxy, RedactedUrl};
+use crate::http::RedactedUrl;
 use crate::sinks::http;
 use crate::sinks::signing::Signing;
 
@@ -52,6 +52,7 @@ fn summary(config: &Config) -> String {
         ),
         format!("state          {}", config.state.dir.display()),
     ];
+    lines.extend(proxies(config));
     for sink in &config.sinks {
         let target = match &sink.kind {
             SinkKind::Stdout => "standard output".to_owned(),
@@ -63,6 +64,19 @@ fn summary(config: &Config) -> String {
         lines.push(format!("               {}", treatment(sink)));
     }
     lines.join("\n") + "\n"
+}
+
+/// Through which proxy each end is reached, and which variable says so.
+fn proxies(config: &Config) -> impl Iterator<Item = String> {
+    let sinks = config.sinks.iter().filter_map(|sink| match &sink.kind {
+        SinkKind::Stdout => None,
+        SinkKind::Http(options) => Some((sink.name.as_str(), &options.way.proxy)),
+    });
+    let ends = std::iter::once(("the API", &config.api.way.proxy)).chain(sinks);
+    ends.enumerate().map(|(place, (end, proxy))| {
+        let label = if place == 0 { "proxy" } else { "" };
+        format!("{label:<15}{end}: {proxy}")
+    })
 }
 
 /// What it gets and how, beside what every sink has. Patterns are not shown: they may come from a secret.
@@ -120,10 +134,9 @@ fn extras(options: &http::Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
-    let proxy = match &options.way.proxy {
-        Proxy::Url(url) => Some(format!("through {}", RedactedUrl(url))),
-        Proxy::Environment | Proxy::Off => None,
-    };
+    // One that a variable names is nothing of this sink's own.
+    let own_proxy = options.way.proxy.address.is_some() && options.way.proxy.variable.is_none();
+    let proxy = own_proxy.then(|| options.way.proxy.to_string());
     [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 

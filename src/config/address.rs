@@ -7,6 +7,8 @@ use reqwest::Url;
 
 use super::reader::{Reader, Text};
 use super::written::Origin;
+use super::{defaults, environment};
+use crate::secret::tidy;
 
 impl Reader<'_> {
     /// The address of the API: the base that `/v1/…` is appended to. Its path always ends with `/`.
@@ -48,7 +50,7 @@ impl Reader<'_> {
 
     fn parse_url(&mut self, key: &str, text: &Text, allow_http: bool) -> Option<Url> {
         let whole = || Some("write it in full, such as \"https://crm.example.com/hooks/sms\"".to_owned());
-        let written = text.as_str().trim();
+        let written = text.bare();
         if written.is_empty() {
             self.refuse_url(key, text, "is empty", whole());
             return None;
@@ -56,6 +58,11 @@ impl Reader<'_> {
         // The URL standard drops line breaks and tabs silently.
         if written.contains(|next: char| next.is_whitespace() || next.is_control()) {
             self.refuse_url(key, text, "holds white space", whole());
+            return None;
+        }
+        // It would be sent spelled out, to another address.
+        if written.contains(tidy::is_invisible) {
+            self.refuse_url(key, text, "holds an invisible character", whole());
             return None;
         }
         let url = match Url::parse(written) {
@@ -72,8 +79,13 @@ impl Reader<'_> {
         } else if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
             let host = url.host_str().filter(|_| self.may_show(text)).unwrap_or("another machine");
             let wrong = format!("goes to {host} in plain http, so everybody on the way could read what is sent");
-            let setting = self.name("allow_http");
-            let help = format!("use https, or set `{setting}` = true if the way there is safe");
+            // Where the URL stands in the file, so does this; beside a variable or a flag only a variable works.
+            let setting = match &text.origin {
+                Origin::File(_) | Origin::Default => format!("`{}` = true", self.name("allow_http")),
+                Origin::Flag(_) => environment::assignment(&format!("sinks.{}.allow_http", defaults::FORWARD_NAME)),
+                Origin::Variable(_) => environment::assignment(&self.name("allow_http")),
+            };
+            let help = format!("use https, or set {setting} if the way there is safe");
             self.refuse_url(key, text, &wrong, Some(help));
         } else {
             return Some(url);

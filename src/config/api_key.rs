@@ -38,22 +38,18 @@ impl Reader<'_> {
     fn keys_of(&mut self, key: &str, entry: &Entry, keys: &mut Vec<Secret>) {
         let name = self.name(key);
         let Some(text) = self.text_of(key, entry, "a text in quotes") else { return };
-        let written = text.as_str().split(',').map(str::trim).filter(|part| !part.is_empty());
-        let mut count = 0;
-        for part in written {
-            count += 1;
+        let Some(parts) = self.tokens(key, &text) else { return };
+        for part in &parts {
+            let part = part.as_str();
             if keys.iter().any(|known| known.expose() == part) {
                 self.report().warn(&text.origin, format!("`{name}`: the same key is there twice"), None);
             } else if self.looks_like_a_key(&name, &text, part) {
                 keys.push(Secret::from(part));
             }
         }
-        if count == 0 {
+        if parts.is_empty() {
             let message = format!("`{name}` is empty");
             self.report().error(&text.origin, message, Some("put the key in, or unset it".to_owned()));
-        } else if count == 1 && !text.as_str().contains(',') && text.as_str().trim() != text.as_str() {
-            let message = format!("`{name}` has white space around it, which is left out");
-            self.report().warn(&text.origin, message, None);
         }
     }
 

@@ -8,8 +8,8 @@
 //!
 //! The headers of a sink are variables of their own, `_` for each `-`: `JOLTSMS_RELAY_SINKS__CRM__HEADERS__X_TEAM`.
 //!
-//! Unknown variables of the prefix are errors, save those that Kubernetes makes by itself for a service named
-//! `joltsms-relay…`: they never contain `__`.
+//! Unknown variables of the prefix are errors where a key of a section was probably meant, otherwise warnings. Those that
+//! Kubernetes makes by itself for a service named `joltsms-relay…` are passed over: they never contain `__`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -81,6 +81,9 @@ pub(super) fn apply(sources: &Sources, written: &mut Written, report: &mut Repor
             }
             Meaning::Key { section, sink, key, file } => {
                 let Some(value) = text(value, &origin, report) else { continue };
+                if value.is_empty() {
+                    report.is_empty(&name);
+                }
                 let Some(table) = table(section, sink, &origin, written, report) else { continue };
                 if let Some(Origin::Variable(other)) = table.entries.get(key).map(|entry| &entry.origin) {
                     let message = format!("`{other}` sets the same key");
@@ -96,11 +99,15 @@ pub(super) fn apply(sources: &Sources, written: &mut Written, report: &mut Repor
     for name in unknown {
         let rest = name.strip_prefix(PREFIX).unwrap_or_default();
         let meant = nearest(rest, known.iter().map(String::as_str));
-        let message = match meant {
-            Some(meant) => format!("unknown variable; did you mean {PREFIX}{meant}?"),
-            None => format!("unknown variable; the names are {PREFIX}<SECTION>__<KEY>, such as {PREFIX}POLL__INTERVAL"),
-        };
-        report.error(&Origin::Variable(name.into_owned()), message, None);
+        let names = format!("the names are {PREFIX}<SECTION>__<KEY>, such as {PREFIX}POLL__INTERVAL");
+        let origin = Origin::Variable(name.to_string());
+        match meant {
+            Some(meant) => report.error(&origin, format!("unknown variable; did you mean {PREFIX}{meant}?"), None),
+            None if is_of_a_section(rest) || rest.contains(char::is_lowercase) => {
+                report.error(&origin, format!("unknown variable; {names}"), None);
+            }
+            None => report.warn(&origin, format!("no key of the configuration, so it is passed over; {names}"), None),
+        }
     }
 }
 
@@ -126,6 +133,11 @@ fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Report) -> Va
 /// The variable, without the prefix, that sets a key below a section.
 pub(super) fn variable(key: &str) -> String {
     key.to_ascii_uppercase().replace('.', "__")
+}
+
+/// How a variable says that the key of this full name is true, for a hint.
+pub(super) fn assignment(key: &str) -> String {
+    format!("{PREFIX}{}=true", variable(key).replace('-', "_"))
 }
 
 fn names_api_key(entry: &Entry) -> bool {
@@ -174,6 +186,15 @@ fn meaning_for_sink(rest: &str) -> Meaning<'_> {
         }
     }
     Meaning::Unknown
+}
+
+/// Whether the name of a variable begins with that of a section, so that a key was meant. Others may belong to whoever runs the relay,
+/// such as `JOLTSMS_RELAY_VERSION` of an image.
+fn is_of_a_section(rest: &str) -> bool {
+    let first = rest.split('_').next().unwrap_or_default();
+    let sections =
+        keys::SECTIONS.iter().map(|(name, _)| *name).chain(keys::LATER_SECTIONS).chain([keys::SINKS, "sink"]);
+    sections.into_iter().any(|name| name.eq_ignore_ascii_case(first))
 }
 
 fn value_or_file(name: &str, key: &str) -> Option<bool> {

@@ -162,6 +162,8 @@ pub(super) struct Report {
     incomplete: bool,
     /// The file is not TOML.
     broken: bool,
+    /// Variables that are set and hold nothing.
+    empty: BTreeSet<String>,
 }
 
 impl Report {
@@ -190,9 +192,23 @@ impl Report {
         !(self.broken && matches!(origin, Origin::File(_)))
     }
 
+    /// A variable is set and holds nothing: if that is wrong, the reason may lie with whoever sets it.
+    pub(super) fn is_empty(&mut self, variable: &str) {
+        self.empty.insert(variable.to_owned());
+    }
+
     /// Something is wrong with a key: its name is shown, no value.
     pub(super) fn error(&mut self, origin: &Origin, message: String, help: Option<String>) {
         self.push(origin, false, message, help);
+    }
+
+    /// Something that several keys depend on is wrong: it is said for the first of them.
+    pub(super) fn error_once(&mut self, origin: &Origin, message: String, help: Option<String>) {
+        let is_told =
+            |problem: &Problem| problem.message == message && problem.place.rank() == self.place(origin, false).rank();
+        if !self.problems.iter().any(is_told) {
+            self.error(origin, message, help);
+        }
     }
 
     /// Something is wrong with a value that may be shown.
@@ -237,6 +253,13 @@ impl Report {
 
     fn push(&mut self, origin: &Origin, reveal: bool, message: String, help: Option<String>) {
         let place = self.place(origin, reveal);
+        let help = match origin {
+            Origin::Variable(name) if self.empty.contains(name) => Some(
+                help.map_or_else(String::new, |help| help + "; ")
+                    + "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set",
+            ),
+            _ => help,
+        };
         if !matches!(&place, Place::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
             self.problems.push(Problem::new(place, message, help));
         }

@@ -1,12 +1,15 @@
 //! What a sink's requests carry, and the way that requests of sinks and of the API take: `method`, `headers`, `auth`,
 //! `proxy`, `tls`.
 
+use std::ffi::OsStr;
+
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
 use reqwest::{Method, Url};
 
 use super::reader::{Reader, Text};
 use super::written::{Entry, Member, Origin, Value};
-use crate::http::{Proxy, Tls, Way, tls_files};
+use crate::http::{Proxy, Tls, UnusableProxy, UnusableVariable, Way, parse_proxy, tls_files};
+use crate::secret::tidy::Kind;
 
 /// Headers that belong to the connection and not to the message.
 const OF_THE_CONNECTION: [&str; 11] = [
@@ -72,6 +75,7 @@ impl Reader<'_> {
             let Some(parsed) = self.header_name(key, name, origin) else { continue };
             let path = format!("{key}.{parsed}");
             let Some(text) = self.text_of(&path, entry, "a text in quotes") else { continue };
+            let Some(text) = self.tidy(&path, &text, Kind::Header) else { continue };
             let Some(mut value) = self.header_value(&path, &text, text.as_str()) else { continue };
             let suspicious = SECRET_WORDS.iter().any(|word| parsed.as_str().contains(word));
             let in_the_file = text.written_out && matches!(text.origin, Origin::File(_));
@@ -135,14 +139,14 @@ impl Reader<'_> {
         match (bearer, user, password) {
             (None, None, None) => None,
             (Some(entry), None, None) => {
-                let token = self.secret_text("auth.bearer", entry)?;
-                let value = format!("Bearer {}", token.as_str().trim());
+                let token = self.secret_text("auth.bearer", entry, Kind::Token)?;
+                let value = format!("Bearer {}", token.as_str());
                 Some((self.header_value("auth.bearer", &token, &value)?, entry.origin.clone()))
             }
             (None, Some(entry), password) => {
-                let user = self.secret_text("auth.basic.user", entry)?;
+                let user = self.secret_text("auth.basic.user", entry, Kind::Text)?;
                 let password = match password {
-                    Some(entry) => Some(self.secret_text("auth.basic.password", entry)?),
+                    Some(entry) => Some(self.secret_text("auth.basic.password", entry, Kind::Text)?),
                     // Some services take a key as the user and nothing else.
                     None => None,
                 };
@@ -170,8 +174,9 @@ impl Reader<'_> {
         }
     }
 
-    fn secret_text(&mut self, key: &str, entry: &Entry) -> Option<Text> {
+    fn secret_text(&mut self, key: &str, entry: &Entry, kind: Kind) -> Option<Text> {
         let text = self.text_of(key, entry, "a text")?;
+        let text = self.tidy(key, &text, kind)?;
         if text.as_str().trim().is_empty() {
             let message = format!("`{}` is empty", self.name(key));
             self.report().error(&entry.origin, message, None);
@@ -180,38 +185,52 @@ impl Reader<'_> {
         Some(text)
     }
 
-    /// `proxy` and `tls`.
-    pub(super) fn way(&mut self) -> Way {
-        Way { proxy: self.proxy("proxy"), tls: self.tls() }
+    /// `proxy` and `tls` of an end that is at `url`.
+    pub(super) fn way(&mut self, url: Option<&Url>) -> Way {
+        Way { proxy: self.proxy("proxy", url), tls: self.tls() }
     }
 
-    fn proxy(&mut self, key: &str) -> Proxy {
-        let Some(text) = self.text(key, "\"env\", \"off\" or a URL in quotes") else { return Proxy::default() };
-        let parsed = match text.as_str().trim() {
-            "env" => return Proxy::Environment,
-            "off" => return Proxy::Off,
-            written => Url::parse(written),
+    fn proxy(&mut self, key: &str, url: Option<&Url>) -> Proxy {
+        let Some(text) = self.text(key, "\"env\", \"off\" or a URL in quotes") else {
+            return self.proxy_of_environment(key, url);
         };
-        let help = Some("write \"env\", \"off\" or a URL such as \"http://proxy.example:3128\"".to_owned());
-        let wrong = match parsed {
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => "must begin with http:// or https://",
-            Ok(url) if url.host_str().is_none() => "names no host",
-            Ok(url) if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() => {
-                "must be the bare address of a proxy, without a path"
-            }
-            Ok(url) => {
-                if text.written_out && matches!(text.origin, Origin::File(_)) && url.password().is_some() {
-                    let message = format!("`{}` holds a password; secrets do not belong in the file", self.name(key));
-                    let help = "write the URL into a variable or a file: proxy = { env = \"X\" }".to_owned();
-                    self.report().warn(&text.origin, message, Some(help));
+        let wrong = match text.bare() {
+            word if word.eq_ignore_ascii_case("env") => return self.proxy_of_environment(key, url),
+            word if word.eq_ignore_ascii_case("off") => return Proxy::direct(),
+            written => match parse_proxy(written) {
+                Ok(url) => {
+                    if text.written_out && matches!(text.origin, Origin::File(_)) && url.password().is_some() {
+                        let message =
+                            format!("`{}` holds a password; secrets do not belong in the file", self.name(key));
+                        let help = "write the URL into a variable or a file: proxy = { env = \"X\" }".to_owned();
+                        self.report().warn(&text.origin, message, Some(help));
+                    }
+                    return Proxy::at(url);
                 }
-                return Proxy::Url(url);
-            }
-            Err(_) => "is not \"env\", \"off\" or a URL",
+                Err(UnusableProxy::NoUrl) => "is not \"env\", \"off\" or a URL".to_owned(),
+                Err(wrong) => wrong.to_string(),
+            },
         };
         let message = format!("`{}` {wrong}", self.name(key));
-        self.report().error(&text.origin, message, help);
+        let help = "write \"env\", \"off\" or a URL such as \"http://proxy.example:3128\"".to_owned();
+        self.report().error(&text.origin, message, Some(help));
         Proxy::default()
+    }
+
+    /// As the usual variables say for requests to `url`, if that is known.
+    fn proxy_of_environment(&mut self, key: &str, url: Option<&Url>) -> Proxy {
+        let environment = self.environment();
+        let value = |name: &'static str| environment.get(OsStr::new(name)).map(|value| value.to_str());
+        match url.map(|url| Proxy::from_variables(value, url)) {
+            None => Proxy::default(),
+            Some(Ok(proxy)) => proxy,
+            Some(Err(UnusableVariable { name, wrong })) => {
+                let message = format!("cannot be used to choose a proxy: it {wrong}");
+                let help = format!("{}; without a proxy, unset it or set `{}` = \"off\"", wrong.hint(), self.name(key));
+                self.report().error_once(&Origin::Variable(name.to_owned()), message, Some(help));
+                Proxy::default()
+            }
+        }
     }
 
     fn tls(&mut self) -> Tls {

@@ -15,7 +15,7 @@ use super::nearest::nearest;
 use super::size;
 use super::written::{Entry, Origin, Table, Value};
 use crate::domain::{Start, UnixMs};
-use crate::secret::{Environment, Secret, Source};
+use crate::secret::{Environment, Secret, Source, tidy};
 
 /// Longer values are not repeated in messages.
 const LONGEST_SHOWN: usize = 60;
@@ -40,6 +40,8 @@ pub(super) struct Text {
     pub(super) value: Secret,
     /// Whether it was written out, and not read from a reference.
     pub(super) written_out: bool,
+    /// Otherwise, what it was read from.
+    pub(super) source: Option<Source>,
 }
 
 impl Text {
@@ -48,10 +50,21 @@ impl Text {
         self.value.expose()
     }
 
+    /// The text as one word: without white space and a pair of quotes around it, which shells and files of variables leave.
+    pub(super) fn bare(&self) -> &str {
+        tidy::bare(self.as_str())
+    }
+
     /// Its parts, without the white space around them. Empty ones do not count.
     pub(super) fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
         let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
-        parts.map(|part| Self { origin: self.origin.clone(), value: Secret::from(part), written_out: self.written_out })
+        parts.map(|part| self.with(part))
+    }
+
+    /// Another text from the same place.
+    pub(super) fn with(&self, text: &str) -> Self {
+        let Self { origin, written_out, source, .. } = self;
+        Self { origin: origin.clone(), value: Secret::from(text), written_out: *written_out, source: source.clone() }
     }
 }
 
@@ -102,7 +115,7 @@ impl<'r> Reader<'r> {
     ) -> Option<Duration> {
         match self.text(key, &format!("\"{word}\" or a duration in quotes, such as \"7d\"")) {
             None => default,
-            Some(text) if text.as_str() == word => None,
+            Some(text) if text.bare().eq_ignore_ascii_case(word) => None,
             Some(text) => self.parse_duration(key, &text, &bounds).or(default),
         }
     }
@@ -110,7 +123,7 @@ impl<'r> Reader<'r> {
     /// A size in bytes within bounds.
     pub(super) fn size(&mut self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
         let Some(text) = self.text(key, "a size in quotes, such as \"1GiB\"") else { return default };
-        let Some(bytes) = size::parse(text.as_str()) else {
+        let Some(bytes) = size::parse(text.bare()) else {
             self.refuse(key, &text, "is not a size", Some(size::EXAMPLES.to_owned()));
             return default;
         };
@@ -128,9 +141,9 @@ impl<'r> Reader<'r> {
     pub(super) fn start(&mut self, key: &str, default: Start) -> Start {
         let expected = "\"now\", \"beginning\", a time such as \"2026-01-31T08:00:00Z\" or a duration such as \"24h\"";
         let Some(text) = self.text(key, expected) else { return default };
-        match text.as_str() {
-            "now" => Start::Now,
-            "beginning" => Start::Beginning,
+        match text.bare() {
+            now if now.eq_ignore_ascii_case("now") => Start::Now,
+            beginning if beginning.eq_ignore_ascii_case("beginning") => Start::Beginning,
             written => {
                 if let Some(instant) = UnixMs::parse(written) {
                     return Start::At(instant);
@@ -183,9 +196,10 @@ impl<'r> Reader<'r> {
         let quoted: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let expected = quoted.join(" or ");
         let text = self.text(key, &expected)?;
-        let found = words.iter().find(|(word, _)| *word == text.as_str()).map(|(_, value)| *value);
+        let written = text.bare().to_ascii_lowercase();
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&written)).map(|(_, value)| *value);
         if found.is_none() {
-            let meant = nearest(text.as_str(), words.iter().map(|(word, _)| *word));
+            let meant = nearest(&written, words.iter().map(|(word, _)| *word));
             let wrong = meant.map(|meant| format!("is not known; did you mean \"{meant}\"?"));
             self.refuse(key, &text, &wrong.unwrap_or_else(|| format!("is not {expected}")), None);
         }
@@ -199,6 +213,7 @@ impl<'r> Reader<'r> {
             "" => "is empty",
             home if home == "~" || home.starts_with("~/") => "begins with `~`, which only a shell understands",
             odd if odd.contains(char::is_control) => "holds a control character",
+            quoted if tidy::unquoted(quoted) != quoted => "is in quotes",
             path if matches!(text.origin, Origin::File(_)) => {
                 let base = self.report.file().and_then(|file| file.path().parent()).unwrap_or(Path::new(""));
                 return Some(base.join(path));
@@ -219,14 +234,16 @@ impl<'r> Reader<'r> {
     pub(super) fn text_of(&mut self, key: &str, entry: &Entry, expected: &str) -> Option<Text> {
         let origin = entry.origin.clone();
         let found = match &entry.value {
-            Value::Text(value) => return Some(Text { origin, value: value.clone(), written_out: true }),
+            Value::Text(value) => {
+                return Some(Text { origin, value: value.clone(), written_out: true, source: None });
+            }
             // TOML has a type of its own for times; here they are as good as in quotes.
             Value::Datetime(text) => {
-                return Some(Text { origin, value: Secret::from(text.as_str()), written_out: true });
+                return Some(Text { origin, value: Secret::from(text.as_str()), written_out: true, source: None });
             }
             Value::Reference(source) => {
                 let value = self.read(key, &origin, source)?;
-                return Some(Text { origin, value, written_out: false });
+                return Some(Text { origin, value, written_out: false, source: Some(source.clone()) });
             }
             Value::Broken => return None,
             Value::Integer(_) | Value::Float(_) => "a number",
@@ -237,6 +254,37 @@ impl<'r> Reader<'r> {
         let message = format!("`{}` must be {expected}, not {found}", self.name(key));
         self.report.error(&entry.origin, message, None);
         None
+    }
+
+    /// A secret without what certainly does not belong to it, which is said; what may belong to it is refused.
+    pub(super) fn tidy(&mut self, key: &str, text: &Text, kind: tidy::Kind) -> Option<Text> {
+        let name = self.name(key);
+        let named = match &text.source {
+            Some(source) => format!("`{name}`: {source}"),
+            None => format!("`{name}`"),
+        };
+        match tidy::tidy(text.as_str(), kind) {
+            Ok(tidy::Tidy { text: tidied, left_out }) => {
+                if let Some(what) = left_out.filter(|_| !tidied.is_empty()) {
+                    self.report.warn(&text.origin, format!("{named} has {what}, which is left out"), None);
+                }
+                Some(text.with(tidied))
+            }
+            Err(doubt) => {
+                self.report.error(&text.origin, format!("{named} {doubt}"), Some(doubt.hint().to_owned()));
+                None
+            }
+        }
+    }
+
+    /// The same for one token, or for several with commas between; quotes may stand around them all.
+    pub(super) fn tokens(&mut self, key: &str, text: &Text) -> Option<Vec<Text>> {
+        let parts = match text.as_str().contains(',') {
+            true => text.with(text.bare()).split(',').collect(),
+            false => vec![text.with(text.as_str())],
+        };
+        let tidied: Option<Vec<Text>> = parts.iter().map(|part| self.tidy(key, part, tidy::Kind::Token)).collect();
+        Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 
     /// Reports that a value is wrong, and shows it if it may be shown. `wrong` goes on after the name of the key.
@@ -269,7 +317,7 @@ impl<'r> Reader<'r> {
     }
 
     fn parse_duration(&mut self, key: &str, text: &Text, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
-        let parsed = match duration::parse(text.as_str()) {
+        let parsed = match duration::parse(text.bare()) {
             Ok(parsed) => parsed,
             Err(wrong) => {
                 self.refuse(key, text, &wrong, Some(duration::EXAMPLES.to_owned()));
@@ -316,7 +364,7 @@ impl<'r> Reader<'r> {
             return None;
         }
         let text = self.text(key, expected)?;
-        let accepted = text.as_str().trim().parse().ok().and_then(|value| accept(&value));
+        let accepted = text.bare().to_ascii_lowercase().parse().ok().and_then(|value| accept(&value));
         if accepted.is_none() {
             self.refuse(key, &text, &format!("is not {expected}"), None);
         }

@@ -67,7 +67,7 @@ fn api(sources: &Sources, written: &mut Written, report: &mut Report) -> Option<
     let requests_per_minute = api.integer("requests_per_minute", defaults::API_REQUESTS_PER_MINUTE, 1..=1_000_000);
     let timeout = api.duration("timeout", defaults::API_TIMEOUT, TIMEOUTS);
     let connect_timeout = api.duration("connect_timeout", defaults::CONNECT_TIMEOUT, TIMEOUTS);
-    let way = api.way();
+    let way = api.way(url.as_ref());
     Some(api::Options { url: url?, keys, requests_per_minute, timeout, connect_timeout, way })
 }
 

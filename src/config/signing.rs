@@ -4,6 +4,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::reader::{Reader, Text};
 use super::written::{Entry, Origin, Value};
+use crate::secret::tidy::Kind;
 use crate::sinks::signing::{Encoding, Key, SECRET_BYTES, Signed, Signing};
 
 /// Where an HMAC stands unless the operator says otherwise.
@@ -119,15 +120,17 @@ impl Reader<'_> {
         let Some(text) = self.text_of("signing.secrets", entry, "a text") else { return };
         let name = self.name("signing.secrets");
         if scheme == Scheme::HmacSha256 {
+            let Some(text) = self.tidy("signing.secrets", &text, Kind::Text) else { return };
             match text.as_str() {
                 "" => self.report().error(&text.origin, format!("`{name}` is empty"), None),
                 secret => keys.push(Key::raw(secret)),
             }
             return;
         }
+        let Some(parts) = self.tokens("signing.secrets", &text) else { return };
         let before = keys.len();
-        for part in text.as_str().split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            match Key::standard(part) {
+        for part in &parts {
+            match Key::standard(part.as_str()) {
                 Ok(key) if keys.contains(&key) => {
                     self.report().warn(&text.origin, format!("`{name}`: the same secret is there twice"), None);
                 }

@@ -104,7 +104,7 @@ fn sink(reader: &mut Reader<'_>, name: &SinkName, kind: Option<Type>, account: &
     let method = reader.method("method");
     let headers = reader.request_headers(url.as_ref());
     let signing = reader.signing(&headers);
-    let way = reader.way();
+    let way = reader.way(url.as_ref());
     let http = sinks::http::Options { url: url?, method, headers, timeout, connect_timeout, way, signing, statuses };
     kind.map(|_| Sink { name: name.clone(), wants, delivery, kind: SinkKind::Http(Box::new(http)), format })
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::defaults;
 use super::errors::Report;
 use super::keys::Section;
-use super::written::{Origin, Value, Written};
+use super::written::{Origin, Table, Value, Written};
 use crate::domain::SinkName;
 use crate::secret::{Environment, Secret};
 
@@ -87,7 +87,14 @@ pub(super) fn apply_flags(flags: &Overrides, written: &mut Written, report: &mut
     if let Some(start) = &flags.start {
         written.section(Section::Poll).set("start", Origin::Flag("--start"), text(start));
     }
-    let configured: Vec<_> = written.sinks.keys().map(|name| format!("`{name}`")).collect();
+    // Variables may add to the sink that the flag makes, such as what allows plain http.
+    let is_added_to = |name: &SinkName, sink: &Table| {
+        let only_adds = matches!(sink.origin, Origin::Variable(_))
+            && !["type", "url"].iter().any(|key| sink.entries.contains_key(key));
+        flags.forward_to.is_some() && name.as_str() == defaults::FORWARD_NAME && only_adds
+    };
+    let others = written.sinks.iter().filter(|(name, sink)| !is_added_to(name, sink));
+    let configured: Vec<_> = others.map(|(name, _)| format!("`{name}`")).collect();
     let help = || Some("remove the flag or the sinks: it is for use without any".to_owned());
     if !configured.is_empty() {
         let message = format!("cannot be combined with configured sinks ({})", configured.join(", "));

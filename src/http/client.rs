@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use reqwest::Url;
 use reqwest::redirect::Policy;
 
 use super::resolver::Resolver;
+use super::url::RedactedUrl;
 use super::way::Way;
 
 /// How a client behaves.
@@ -36,17 +38,42 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client cannot be built, as a rule because the machine has no certificates to trust.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up HTTPS: {0}")]
-pub struct BuildError(String);
+/// The most header lines that the head of an answer may have: as many as curl takes. The HTTP library's own limit is 100,
+/// which servers with many cookies or policies exceed.
+pub(super) const MOST_HEADERS: usize = 5_000;
 
-/// A client that sends each request once, this way, and follows nothing.
+/// The most bytes that the head of an answer may have. For HTTP/1.1 this is the HTTP library's own limit; for HTTP/2 it
+/// would otherwise be 16 KiB.
+pub(super) const LARGEST_HEAD: u32 = 408 << 10;
+
+/// A client cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up HTTPS for {url}: {why}")]
+pub struct BuildError {
+    /// The address that the client was meant for, redacted.
+    url: String,
+    why: String,
+}
+
+/// What the TLS library says where it finds no CA certificates.
+const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
+
+/// What the operator has to know then.
+const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
+                            package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
+
+/// A client for requests to `url`: it sends each request once, this way, and follows nothing.
 ///
 /// # Errors
-/// [`BuildError`] where TLS cannot be set up.
-pub fn build(options: &ClientOptions, way: &Way) -> Result<reqwest::Client, BuildError> {
-    let explain = |error| BuildError(super::failure::describe(&error, options));
+/// [`BuildError`] where TLS is needed and cannot be set up.
+pub fn build(options: &ClientOptions, way: &Way, url: &Url) -> Result<reqwest::Client, BuildError> {
+    let explain = |error| {
+        let why = match super::failure::describe(&error, options) {
+            words if words.contains(NO_AUTHORITIES) => HOW_TO_TRUST.to_owned(),
+            words => words,
+        };
+        BuildError { url: RedactedUrl(url).to_string(), why }
+    };
     let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .timeout(options.timeout)
@@ -61,6 +88,12 @@ pub fn build(options: &ClientOptions, way: &Way) -> Result<reqwest::Client, Buil
         .tcp_keepalive(TCP_KEEPALIVE)
         .http2_keep_alive_interval(HTTP2_PING_AFTER)
         .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
-        .http2_keep_alive_while_idle(true);
-    way.apply(builder).and_then(reqwest::ClientBuilder::build).map_err(explain)
+        .http2_keep_alive_while_idle(true)
+        // An answer counts by its status, so its other lines are read as leniently as other clients read them.
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_max_headers(MOST_HEADERS)
+        .http2_max_header_list_size(LARGEST_HEAD);
+    way.apply(builder, url).and_then(reqwest::ClientBuilder::build).map_err(explain)
 }

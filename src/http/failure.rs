@@ -4,7 +4,8 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::client::ClientOptions;
-use super::tls_failure;
+use super::client::{LARGEST_HEAD, MOST_HEADERS};
+use super::{http2_failure, tls_failure};
 
 const DEAD: &str = "the connection is dead: the other side does not even confirm what it gets";
 
@@ -35,20 +36,41 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
             words.push(plain.to_owned());
             break;
         }
-        let text = match cause.to_string() {
-            jargon if jargon == "dns error" => "cannot resolve the host name".to_owned(),
-            jargon if jargon == "tunnel error: unsuccessful" => "the proxy refuses to connect".to_owned(),
-            jargon if jargon == "tunnel error: proxy authorization required" => {
-                "the proxy wants a user and a password, or others (407)".to_owned()
-            }
-            text => text,
-        };
+        if let Some(http2) = http2_failure::words(cause) {
+            words.retain(|earlier| earlier != "http2 error");
+            words.push(http2);
+            break;
+        }
+        let text = cause.to_string();
+        let text = in_plain_words(&text).unwrap_or(text);
         let told = words.iter().any(|earlier| earlier.contains(&text));
         if !told && !is_wrapping(&text) {
             words.push(text);
         }
     }
     if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
+}
+
+/// What the client's libraries say in their own words; of an answer that cannot be read, which part that is.
+fn in_plain_words(jargon: &str) -> Option<String> {
+    let unreadable = |part: &str| format!("the answer cannot be read: {part}");
+    Some(match jargon {
+        "dns error" => "cannot resolve the host name".to_owned(),
+        "tunnel error: unsuccessful" => "the proxy refuses to connect".to_owned(),
+        "tunnel error: proxy authorization required" => {
+            "the proxy wants a user and a password, or others (407)".to_owned()
+        }
+        "invalid HTTP version parsed" => unreadable("it does not begin with HTTP/1.1 or HTTP/1.0"),
+        "invalid HTTP version parsed (found HTTP2 preface)" => unreadable("it is HTTP/2, which nobody asked for"),
+        "invalid HTTP status-code parsed" => unreadable("its first line has no status"),
+        "invalid HTTP header parsed" => unreadable("a NUL or a bare carriage return stands among its headers"),
+        "invalid content-length parsed" => unreadable("its Content-Length is not one number"),
+        "unexpected transfer-encoding parsed" => unreadable("it is HTTP/1.0 with a Transfer-Encoding"),
+        "message head is too large" => {
+            unreadable(&format!("its head has more than {MOST_HEADERS} headers or {} KiB", LARGEST_HEAD >> 10))
+        }
+        _ => return None,
+    })
 }
 
 /// Whether the connection was found dead: by the system, or by a ping. None of the client's own limits was passed then.

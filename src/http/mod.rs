@@ -7,6 +7,8 @@ pub mod body;
 pub mod client;
 pub mod date;
 pub mod failure;
+mod http2_failure;
+mod proxy;
 #[cfg(test)]
 pub(crate) mod raw_server;
 mod resolver;
@@ -18,5 +20,6 @@ pub mod tls_files;
 mod url;
 mod way;
 
+pub use proxy::{Proxy, Unusable as UnusableProxy, UnusableVariable, parse_address as parse_proxy};
 pub use url::RedactedUrl;
-pub use way::{Proxy, Tls, Way};
+pub use way::{Tls, Way};

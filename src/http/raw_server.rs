@@ -95,13 +95,18 @@ impl Drop for RawServer {
 }
 
 impl Conversation {
-    /// Reads a whole request. Returns false where the other side sends none any more.
-    pub(crate) async fn read_request(&mut self) -> bool {
+    /// Reads the head of a request, if the other side sends one.
+    pub(crate) async fn read_head(&mut self) -> Option<Vec<u8>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            let Ok(byte) = self.socket.read_u8().await else { return false };
-            head.push(byte);
+            head.push(self.socket.read_u8().await.ok()?);
         }
+        Some(head)
+    }
+
+    /// Reads a whole request. Returns false where the other side sends none any more.
+    pub(crate) async fn read_request(&mut self) -> bool {
+        let Some(head) = self.read_head().await else { return false };
         let mut request = Request { head: String::from_utf8(head).unwrap(), body: Vec::new() };
         let length = request.header("content-length").first().map_or(0, |length| length.parse().unwrap());
         request.body = vec![0; length];

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::body::{self, BodyError};
@@ -21,7 +22,7 @@ const OPTIONS: ClientOptions = ClientOptions {
 };
 
 async fn get(url: Url) -> Result<reqwest::Response, reqwest::Error> {
-    client::build(&OPTIONS, &Way::default()).unwrap().get(url).send().await
+    client::build(&OPTIONS, &Way::default(), &url).unwrap().get(url).send().await
 }
 
 async fn words(url: Url) -> String {
@@ -51,9 +52,13 @@ async fn what_people_read_when_there_is_no_answer() {
     let hangs = RawServer::start(Conversation::hang).await;
     assert_eq!(words(hangs.url("/")).await, "no answer within 1.5s");
     let nonsense = RawServer::answering("SSH-2.0-OpenSSH_9.9\r\n\r\n").await;
-    assert_eq!(words(nonsense.url("/")).await, "invalid HTTP version parsed");
+    assert_eq!(
+        words(nonsense.url("/")).await,
+        "the answer cannot be read: it does not begin with HTTP/1.1 or HTTP/1.0"
+    );
     let headers = RawServer::answering(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1 << 20))).await;
-    assert_eq!(words(headers.url("/")).await, "message head is too large");
+    let too_large = "the answer cannot be read: its head has more than 5000 headers or 408 KiB";
+    assert_eq!(words(headers.url("/")).await, too_large);
     let mut plain = hangs.url("/");
     plain.set_scheme("https").unwrap();
     let not_tls = RawServer::answering("HTTP/1.1 400 Bad Request\r\n\r\n").await;
@@ -114,10 +119,11 @@ async fn a_proxy_that_says_no_is_named() {
     let mut address = proxy.url("/");
     address.set_username("ann").unwrap();
     address.set_password(Some("hunter2")).unwrap();
-    let way = Way { proxy: Proxy::Url(address), ..Way::default() };
-    let client = client::build(&OPTIONS, &way).unwrap();
+    let way = Way { proxy: Proxy::at(address), ..Way::default() };
+    let url = Url::parse("https://receiver.example/").unwrap();
+    let client = client::build(&OPTIONS, &way, &url).unwrap();
     for said in ["the proxy wants a user and a password, or others (407)", "the proxy refuses to connect"] {
-        let error = client.get("https://receiver.example/").send().await.unwrap_err();
+        let error = client.get(url.clone()).send().await.unwrap_err();
         assert_eq!(describe(&error, &OPTIONS), said);
         let request = proxy.requests().pop().unwrap();
         assert!(request.head.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{}", request.head);
@@ -202,4 +208,269 @@ async fn each_request_is_sent_once_and_no_redirect_is_followed() {
     .await;
     get(closes.url("/")).await.unwrap_err();
     assert_eq!((closes.connections(), closes.requests().len()), (1, 1));
+}
+
+/// Answers with heads as other clients take them, too: name, what stands before the body `ok`.
+fn odd_heads() -> Vec<(&'static str, Vec<u8>)> {
+    let line = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 2\r\n\r\n").into_bytes();
+    let many = |count: usize| (0..count).map(|number| format!("x-{number}: v")).collect::<Vec<_>>().join("\r\n");
+    let status = |line: &str| format!("{line}\r\ncontent-length: 2\r\n\r\n").into_bytes();
+    vec![
+        ("a folded header", line("content-security-policy: default-src\r\n 'self'\r\n\tx")),
+        ("a header folded at once", line("x:\r\n v")),
+        ("a space before the colon", line("x-powered-by : x")),
+        ("a tab before the colon", line("x-powered-by\t: x")),
+        ("controls in a value", line("set-cookie: a=b\x7fc\x01d\x1b[2J")),
+        ("a control in a name", line("x\x01y: v")),
+        ("a name beyond ASCII", line("x-\u{e9}: v")),
+        ("a value beyond ASCII", line("x-team: Müller")),
+        (
+            "a value beyond UTF-8",
+            [b"HTTP/1.1 200 OK\r\nx: \xff\xfe\r\n".as_slice(), b"content-length: 2\r\n\r\n"].concat(),
+        ),
+        ("a line without a colon", line("no header at all")),
+        ("no name", line(": v")),
+        ("a name in quotes", line("\"x\": v")),
+        ("120 headers", line(&many(120))),
+        ("4,000 headers", line(&many(4_000))),
+        ("a line of 64 KiB", line(&format!("x: {}", "y".repeat(64 << 10)))),
+        ("no reason", status("HTTP/1.1 200")),
+        ("an empty reason", status("HTTP/1.1 200 ")),
+        ("a reason beyond ASCII", status("HTTP/1.1 200 Schön")),
+        ("HTTP/1.0", b"HTTP/1.0 200 OK\r\n\r\n".to_vec()),
+        ("HTTP/1.0 with a length", status("HTTP/1.0 200 OK")),
+        ("bare line feeds", b"HTTP/1.1 200 OK\ncontent-length: 2\n\n".to_vec()),
+        ("blank lines first", status("\r\n\r\nHTTP/1.1 200 OK")),
+        (
+            "interim answers first",
+            status("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK"),
+        ),
+        ("the length twice", line("content-length: 2")),
+        ("the length twice in one line", b"HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\n".to_vec()),
+    ]
+}
+
+/// A server that says this to a request and ends the connection.
+async fn saying_once(bytes: impl Into<Vec<u8>>) -> RawServer {
+    let bytes = bytes.into();
+    RawServer::start(move |mut conversation| {
+        let bytes = bytes.clone();
+        async move {
+            conversation.read_request().await;
+            conversation.say(&bytes).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_that_other_clients_take_is_an_answer() {
+    for (name, head) in odd_heads() {
+        let server = saying_once([head.as_slice(), b"ok"].concat()).await;
+        let response =
+            get(server.url("/")).await.unwrap_or_else(|error| panic!("{name}: {}", describe(&error, &OPTIONS)));
+        assert_eq!(response.status(), 200, "{name}");
+        assert_eq!(body::read_capped(response, 10).await.unwrap(), b"ok", "{name}");
+    }
+    let folded =
+        saying_once("HTTP/1.1 429 No\r\nRetry-After :\r\n  7\r\nx-\u{e9}: v\r\ncontent-length: 0\r\n\r\n").await;
+    let response = get(folded.url("/")).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "7", "what counts is read through it");
+}
+
+/// What nobody can read is said by the part that it is about.
+#[tokio::test]
+async fn of_an_answer_that_cannot_be_read_the_part_is_named() {
+    let head = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n");
+    let too_large = "its head has more than 5000 headers or 408 KiB";
+    for (bytes, part) in [
+        (head(&"x: v\r\n".repeat(5_001)), too_large),
+        (head(&format!("x: {}", "y".repeat(1 << 20))), too_large),
+        (format!("HTTP/1.1 200 {}", "y".repeat(1 << 20)), too_large),
+        (head("content-length:"), "its Content-Length is not one number"),
+        (head("content-length: two"), "its Content-Length is not one number"),
+        (head("content-length: -5"), "its Content-Length is not one number"),
+        (head("content-length: 2\r\ncontent-length: 3"), "its Content-Length is not one number"),
+        (head("x: a\0b"), "a NUL or a bare carriage return stands among its headers"),
+        (head("x: a\rb"), "a NUL or a bare carriage return stands among its headers"),
+        ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), "it is HTTP/1.0 with a Transfer-Encoding"),
+        ("HTTP/1.1 OK\r\n\r\n".to_owned(), "its first line has no status"),
+        ("HTTP/1.1  200 OK\r\n\r\n".to_owned(), "its first line has no status"),
+        ("http/1.1 200 OK\r\n\r\n".to_owned(), "it does not begin with HTTP/1.1 or HTTP/1.0"),
+        ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), "it does not begin with HTTP/1.1 or HTTP/1.0"),
+    ] {
+        let server = saying_once(bytes.clone()).await;
+        assert_eq!(words(server.url("/")).await, format!("the answer cannot be read: {part}"), "{bytes:.60}");
+    }
+}
+
+/// However the connection ends after the status: the status counts.
+#[tokio::test]
+async fn a_reset_after_the_answer_changes_nothing() {
+    for length in ["content-length: 2\r\n", "content-length: 3\r\n", ""] {
+        for size in [10, 4 << 20] {
+            let server = RawServer::start(move |mut conversation| async move {
+                conversation.read_request().await;
+                conversation.say(format!("HTTP/1.1 200 OK\r\n{length}\r\nok").as_bytes()).await;
+                conversation.reset();
+            })
+            .await;
+            let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+            let response = client.post(server.url("/")).body(vec![b'x'; size]).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{length} {size}");
+            assert!(body::discard(response, 10, OPTIONS.timeout).await == length.contains('2'), "{length} {size}");
+        }
+    }
+}
+
+/// A receiver that has heard enough answers before it has read the message, and closes: what it did not read makes that a
+/// reset.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_counts() {
+    for size in [10, 10_000] {
+        let server = RawServer::start(|mut conversation| async move {
+            conversation.read_head().await;
+            conversation.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            conversation.reset();
+        })
+        .await;
+        let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+        for _ in 0..20 {
+            let response = client.post(server.url("/")).body(vec![b'x'; size]).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{size}");
+        }
+    }
+}
+
+/// Over HTTP/2 as over HTTP/1.1.
+#[tokio::test]
+async fn a_large_head_is_an_answer_over_http2_too() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let mut server = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(acceptor.accept(socket).await.unwrap()).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let answer = (0..30).fold(hyper::Response::builder(), |answer, number| {
+                answer.header(format!("x-{number}"), "y".repeat(4 << 10))
+            });
+            respond.send_response(answer.body(()).unwrap(), true).unwrap();
+        }
+    });
+    let authorities = vec![reqwest::Certificate::from_der(cert.der()).unwrap()];
+    let way = Way { tls: super::tls_files::tls(authorities, None), ..Way::default() };
+    let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
+    let response = client::build(&OPTIONS, &way, &url).unwrap().get(url).send().await;
+    let response = response.unwrap_or_else(|error| panic!("{}", describe(&error, &OPTIONS)));
+    assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
+    assert_eq!(response.headers().len(), 30);
+}
+
+/// Bytes that nobody asked for belong to no other request.
+#[tokio::test]
+async fn what_follows_an_answer_is_not_the_next_one() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    for garbage in ["garbage", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", "\r\n", "\0"] {
+        let server = RawServer::answering(format!("{head}{garbage}")).await;
+        let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+        for _ in 0..3 {
+            let response = client.get(server.url("/")).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{garbage:?}");
+            body::discard(response, 10, OPTIONS.timeout).await;
+        }
+        assert_eq!(server.requests().len(), 3);
+    }
+}
+
+/// A machine without CA certificates can still do what needs none. Only the words are looked at here: the tests' own
+/// machine has some.
+#[tokio::test]
+async fn no_certificates_are_looked_for_where_none_are_needed() {
+    let plain = Url::parse("http://127.0.0.1:9/").unwrap();
+    let [http, https] =
+        ["http://127.0.0.1:9", "https://127.0.0.1:9"].map(|proxy| Proxy::at(Url::parse(proxy).unwrap()));
+    for proxy in [Proxy::direct(), http, https] {
+        client::build(&OPTIONS, &Way { proxy, ..Way::default() }, &plain).unwrap();
+    }
+    // An empty set of authorities trusts nobody.
+    let server = RawServer::start(Conversation::hang).await;
+    let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+    let mut https = server.url("/");
+    https.set_scheme("https").unwrap();
+    assert!(client.get(https).send().await.is_err());
+}
+
+/// A frame of HTTP/2 that ends the request (3) or, without having looked at it, the connection (7).
+fn http2_frame(kind: u8, code: u32) -> Vec<u8> {
+    let (stream, content) = match kind {
+        3 => (1_u32, code.to_be_bytes().to_vec()),
+        _ => (0, [0_u32.to_be_bytes(), code.to_be_bytes()].concat()),
+    };
+    let length = u8::try_from(content.len()).unwrap();
+    [&[0, 0, length, kind, 0], stream.to_be_bytes().as_slice(), &content].concat()
+}
+
+/// A server of HTTP/2 that says this to the first request and hangs, or ends the connection.
+async fn http2_server(says: Option<Vec<u8>>) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        socket.write_all(&settings).await.unwrap();
+        // The greeting, the settings, the window, and the request, which is the only frame of type 1.
+        let mut heard = vec![0; 24];
+        socket.read_exact(&mut heard).await.unwrap();
+        while heard.get(3) != Some(&1) {
+            heard = vec![0; 9];
+            socket.read_exact(&mut heard).await.unwrap();
+            let mut content = vec![0; usize::from(heard[2]) + (usize::from(heard[1]) << 8)];
+            socket.read_exact(&mut content).await.unwrap();
+        }
+        let Some(says) = says else { return };
+        socket.write_all(&says).await.unwrap();
+        while socket.read(&mut heard).await.is_ok_and(|read| read > 0) {}
+    });
+    url
+}
+
+#[tokio::test]
+async fn of_a_failure_of_http2_it_is_said_what_happened() {
+    let (reset, go_away) = (|code| Some(http2_frame(3, code)), |code| Some(http2_frame(7, code)));
+    for (says, said) in [
+        (reset(2), "the other side ended the request over HTTP/2 (RST_STREAM with INTERNAL_ERROR)"),
+        (
+            reset(7),
+            "the other side ended the request over HTTP/2 (RST_STREAM with REFUSED_STREAM: it did not look at the request)",
+        ),
+        (
+            reset(13),
+            "the other side ended the request over HTTP/2 (RST_STREAM with HTTP_1_1_REQUIRED: it wants HTTP/1.1)",
+        ),
+        (reset(0xabc), "the other side ended the request over HTTP/2 (RST_STREAM with code 2748)"),
+        (go_away(11), "the other side ended the HTTP/2 connection (GOAWAY with ENHANCE_YOUR_CALM: it gets too much)"),
+        (go_away(0), "the other side ended the HTTP/2 connection (GOAWAY with NO_ERROR: no error)"),
+        // A frame that is too short.
+        (
+            Some(vec![0, 0, 1, 3, 0, 0, 0, 0, 1, 0]),
+            "the other side broke the rules of HTTP/2, so the connection was ended (PROTOCOL_ERROR)",
+        ),
+        (None, "connection closed by the other side"),
+    ] {
+        let url = http2_server(says).await;
+        let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().retry(reqwest::retry::never());
+        let error = client.build().unwrap().get(url).send().await.unwrap_err();
+        assert_eq!(describe(&error, &OPTIONS), said);
+    }
 }

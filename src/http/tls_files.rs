@@ -31,6 +31,9 @@ pub enum Unusable {
     /// DER or PKCS #12.
     #[error("is binary (DER or PKCS #12); convert it to PEM, which is text")]
     Binary,
+    /// As some editors save text.
+    #[error("is UTF-16; save it as plain text (ASCII or UTF-8)")]
+    Utf16,
     /// PEM, but of something else, or no PEM.
     #[error("holds no certificate in PEM form")]
     NoCertificate,
@@ -126,7 +129,17 @@ pub fn tls(authorities: Vec<Certificate>, identity: Option<Identity>) -> Tls {
 fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES { Err(Unusable::TooLong) } else { Ok(bytes) }
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Unusable::TooLong);
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Unusable::Utf16);
+    }
+    // Some editors put a byte order mark before the first line, which would not be found then.
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    Ok(bytes)
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
@@ -196,6 +209,15 @@ mod tests {
                 assert!(said.contains(expected) && !said.contains("hunter2"), "{content:.40}: {said}");
             }
         }
+        fs::write(&path, b"\xff\xfe-\0-\0").unwrap();
+        assert!(matches!(read_chain(&path), Err(Unusable::Utf16)));
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let marked = |pem: String| format!("\u{feff}{}", pem.replace('\n', "\r\n"));
+        fs::write(&path, marked(cert.pem())).unwrap();
+        let chain = read_chain(&path).unwrap();
+        fs::write(&path, marked(signing_key.serialize_pem())).unwrap();
+        read_identity(&chain, &path).unwrap();
         fs::write(&path, [0x30, 0x82, 0xff, 0xfe]).unwrap();
         assert!(matches!(read_chain(&path), Err(Unusable::Binary)));
         assert!(matches!(read_identity(&[], &path), Err(Unusable::Binary)));

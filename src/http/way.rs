@@ -4,7 +4,7 @@ use std::fmt;
 
 use reqwest::{Certificate, ClientBuilder, Identity, Url};
 
-use super::RedactedUrl;
+use super::Proxy;
 
 /// How connections are made, beyond an address.
 #[derive(Clone, Debug, Default)]
@@ -13,18 +13,6 @@ pub struct Way {
     pub proxy: Proxy,
     /// Whom to trust, and who we are.
     pub tls: Tls,
-}
-
-/// Whether requests go through a proxy.
-#[derive(Clone, Default)]
-pub enum Proxy {
-    /// As the usual variables say: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`.
-    #[default]
-    Environment,
-    /// Never.
-    Off,
-    /// All of them through this one. It may hold a password.
-    Url(Url),
 }
 
 /// Certificates, read from their files; see [`super::tls_files`].
@@ -37,15 +25,17 @@ pub struct Tls {
 }
 
 impl Way {
-    /// Takes this way for all connections of a client.
-    pub(super) fn apply(&self, builder: ClientBuilder) -> reqwest::Result<ClientBuilder> {
-        let builder = match &self.proxy {
-            Proxy::Environment => builder,
-            Proxy::Off => builder.no_proxy(),
-            Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url.clone())?),
+    /// Takes this way for all connections of a client that sends to `url`.
+    pub(super) fn apply(&self, builder: ClientBuilder, url: &Url) -> reqwest::Result<ClientBuilder> {
+        // What the environment says of proxies was decided when the configuration was read.
+        let builder = match &self.proxy.address {
+            None => builder.no_proxy(),
+            Some(address) => builder.proxy(reqwest::Proxy::all(address.clone())?),
         };
+        let is_tls = |url: &Url| url.scheme() == "https";
         let builder = match self.tls.authorities.as_slice() {
-            [] => builder,
+            // The system's certificates are looked for only where one has to be checked: a bare machine has none.
+            [] if is_tls(url) || self.proxy.address.as_ref().is_some_and(is_tls) => builder,
             authorities => builder.tls_certs_only(authorities.iter().cloned()),
         };
         Ok(match &self.tls.identity {
@@ -55,27 +45,10 @@ impl Way {
     }
 }
 
-impl Proxy {
-    /// Whether the configuration has a user or a password for it.
-    pub fn has_credentials(&self) -> bool {
-        matches!(self, Self::Url(url) if !url.username().is_empty() || url.password().is_some())
-    }
-}
-
 impl Tls {
     /// Whether we show a certificate of our own.
     pub fn has_identity(&self) -> bool {
         self.identity.is_some()
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Environment => out.write_str("Environment"),
-            Self::Off => out.write_str("Off"),
-            Self::Url(url) => fmt::Debug::fmt(&RedactedUrl(url), out),
-        }
     }
 }
 

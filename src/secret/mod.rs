@@ -1,10 +1,11 @@
-//! Values that never show themselves, and where they come from.
+//! Values that never show themselves, where they come from, and what does not belong to them.
 //!
 //! Invariants: a [`Secret`] leaves this type only through [`Secret::expose`], so every use can be found by searching for
 //! that word; it prints as `[redacted]`; it is wiped from memory when it is dropped; no error of this module repeats what
 //! was read.
 
 mod source;
+pub mod tidy;
 
 use std::fmt;
 

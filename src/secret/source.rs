@@ -41,6 +41,9 @@ pub enum Unavailable {
     /// Not text.
     #[error("{0} is not UTF-8")]
     NotText(Source),
+    /// Text of another encoding, as a rule.
+    #[error("{0} holds NUL characters, as UTF-16 does without a byte order mark")]
+    Nul(Source),
     /// More than 64 KiB.
     #[error("{0} is longer than 64 KiB, so it is not what is meant")]
     TooLong(Source),
@@ -56,10 +59,11 @@ pub enum Unavailable {
 }
 
 impl Source {
-    /// Reads the value; one trailing line break of a file is dropped.
+    /// Reads the value. Of a file, a byte order mark before it and one trailing line break are dropped. See
+    /// [`super::tidy`] for what else does not belong to a secret.
     ///
     /// # Errors
-    /// If it is missing, unreadable, empty, not UTF-8 or longer than 64 KiB.
+    /// If it is missing, unreadable, empty, longer than 64 KiB, or neither UTF-8 nor UTF-16 with a byte order mark.
     pub fn read(&self, environment: &Environment) -> Result<Secret, Unavailable> {
         let text = match self {
             Self::Env(name) => {
@@ -78,6 +82,9 @@ impl Source {
                 self.read_file(&Path::new(directory).join(name))?
             }
         };
+        if text.contains('\0') {
+            return Err(Unavailable::Nul(self.clone()));
+        }
         if text.trim().is_empty() { Err(Unavailable::Empty(self.clone())) } else { Ok(Secret::from(text)) }
     }
 
@@ -88,7 +95,7 @@ impl Source {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(Unavailable::TooLong(self.clone()));
         }
-        let mut text = String::from_utf8(bytes).map_err(|_| Unavailable::NotText(self.clone()))?;
+        let mut text = decode(bytes).ok_or_else(|| Unavailable::NotText(self.clone()))?;
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {
@@ -97,6 +104,21 @@ impl Source {
         }
         Ok(text)
     }
+}
+
+/// UTF-8, with or without a byte order mark, or UTF-16 with one; the mark is dropped.
+fn decode(bytes: Vec<u8>) -> Option<String> {
+    let read: fn([u8; 2]) -> u16 = match bytes.get(..2) {
+        Some([0xff, 0xfe]) => u16::from_le_bytes,
+        Some([0xfe, 0xff]) => u16::from_be_bytes,
+        _ => {
+            let text = String::from_utf8(bytes).ok()?;
+            return Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text));
+        }
+    };
+    let (units, rest) = bytes.as_chunks();
+    let units: Vec<u16> = units.iter().skip(1).map(|unit| read(*unit)).collect();
+    if rest.is_empty() { String::from_utf16(&units).ok() } else { None }
 }
 
 impl fmt::Display for Source {
@@ -115,7 +137,10 @@ impl Unavailable {
         match self {
             Self::Unset(name) => format!("set {name} for the user and the unit or container that runs the relay"),
             Self::Empty(source) => format!("put the value into {source}"),
-            Self::NotText(_) | Self::TooLong(_) => "name the file that holds the bare value".to_owned(),
+            Self::NotText(_) | Self::Nul(_) => {
+                "save it as plain text in UTF-8, with nothing but the value in it".to_owned()
+            }
+            Self::TooLong(_) => "name the file that holds the bare value".to_owned(),
             Self::Unreadable(_, error) if error.kind() == io::ErrorKind::NotFound => {
                 "create it, readable by the relay's user only".to_owned()
             }
@@ -148,10 +173,21 @@ mod tests {
             " v\n",
             "a variable is taken as it is"
         );
-        for (content, value) in [("v", "v"), ("v\n", "v"), ("v\r\n", "v"), ("v\n\n", "v\n"), (" v ", " v ")] {
+        for (content, value) in
+            [("v", "v"), ("v\n", "v"), ("v\r\n", "v"), ("v\n\n", "v\n"), (" v ", " v "), ("\u{feff}v\r\n", "v")]
+        {
             fs::write(&path, content).unwrap();
             assert_eq!(Source::File(path.clone()).read(&credentials).unwrap().expose(), value);
             assert_eq!(Source::Credential("token".into()).read(&credentials).unwrap().expose(), value);
+        }
+        // As Windows programs save it, in both orders of bytes.
+        let units: Vec<u16> = "\u{feff}vä\r\n".encode_utf16().collect();
+        for bytes in [
+            units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>(),
+            units.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(Source::File(path.clone()).read(&credentials).unwrap().expose(), "vä");
         }
     }
 
@@ -169,6 +205,9 @@ mod tests {
             (Source::Env("BLANK".into()), "the environment variable `BLANK` is empty"),
             (file("nothing", b"\n"), "nothing` is empty"),
             (file("binary", b"hunter2\xff"), "binary` is not UTF-8"),
+            (file("wide", b"\xff\xfeh\0u\0n\0t\0e\0r\x002\0\0"), "wide` is not UTF-8"),
+            (file("unmarked", b"h\0u\0n\0t\0e\0r\x002\0"), "unmarked` holds NUL characters"),
+            (file("marked", b"\xef\xbb\xbf\r\n"), "marked` is empty"),
             (file("long", "hunter2".repeat(10_000).as_bytes()), "long` is longer than 64 KiB"),
             (Source::File(directory.path().join("missing")), "missing` cannot be read: No such file"),
             (Source::File(directory.path().into()), "cannot be read: Is a directory"),

@@ -69,7 +69,7 @@ impl HttpSink {
             keep_idle: client::KEEP_IDLE,
             gzip: false,
         };
-        let client = client::build(&client_options, &options.way)?;
+        let client = client::build(&client_options, &options.way, &options.url)?;
         let Options { url, method, headers, signing, statuses, .. } = options.clone();
         Ok(Self { client, client_options, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }

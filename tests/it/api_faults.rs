@@ -115,7 +115,7 @@ fn broken_connections() {
         ("silent in the body", case([stop(Place::Body(40), Ending::Silence)], "no answer within 1s")),
         ("no answer", case([Effect::Hang], "no answer within 1s")),
         ("late", case([Effect::Latency(Duration::from_secs(5))], "no answer within 1s")),
-        ("not http", case([Effect::NotHttp], "invalid HTTP version parsed")),
+        ("not http", case([Effect::NotHttp], "the answer cannot be read: it does not begin with HTTP/1.1 or HTTP/1.0")),
     ];
     side_by_side(&cases, is_survived);
 }

@@ -35,6 +35,7 @@ mod peers;
 mod preview;
 mod privacy;
 mod private;
+mod proxies;
 mod receivers;
 mod replay;
 mod secrets;

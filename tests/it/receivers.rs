@@ -1,11 +1,13 @@
 //! Receivers fail, in every way that they can: each message is tried again until they have it, and others do not wait.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::support::cases::side_by_side;
+use crate::support::raw::RawServer;
 use crate::support::receiver::{Received, Receiver, Reply};
 use crate::support::relay::{Relay, Setup, wait_until};
 use crate::support::scene::Scene;
@@ -311,4 +313,31 @@ fn the_id_is_the_same_after_a_kill() {
     receiver.wait(2, &relay);
     assert_eq!(receiver.webhook_ids(), [id.clone(), id]);
     ends(relay);
+}
+
+/// Each message was accepted, so none may come again.
+#[test]
+fn an_odd_head_is_an_answer() {
+    let many = (0..1_000).map(|number| format!("x-{number}: v\r\n")).collect::<String>();
+    let cases = [
+        ("folded", ("content-security-policy: default-src\r\n 'self'\r\n", "ok", true)),
+        ("a space before the colon", ("x-powered-by : x\r\n", "ok", true)),
+        ("controls", ("set-cookie: a=b\x7fc\x01d\r\n", "ok", true)),
+        ("many headers", (many.as_str(), "ok", true)),
+        ("more than announced", ("", "okHTTP/1.1 500 No\r\n\r\n", false)),
+        ("closed at once", ("", "ok", false)),
+    ];
+    side_by_side(&cases, |(lines, body, goes_on)| {
+        let answer = format!("HTTP/1.1 200 OK\r\n{lines}content-length: 2\r\n\r\n{body}");
+        let goes_on = *goes_on;
+        let receiver = RawServer::start(move |_, _, stream| stream.write_all(answer.as_bytes()).is_ok() && goes_on);
+        let scene = Scene::new();
+        scene.add_past(3);
+        let setup = scene.setup_from_beginning().sink(&receiver.url("/")).set("SINKS__CRM__RETRY__INITIAL", "100ms");
+        let relay = { setup }.start();
+        wait_until("all to be delivered", || count_if_there(&scene) == 3, || relay.log());
+        assert!(!relay.log().contains("the sink fails"), "{}", relay.log());
+        assert_eq!(receiver.count(), 3);
+        ends(relay);
+    });
 }

@@ -217,3 +217,24 @@ fn both_ends_speak_http_2_where_it_is_offered() {
     assert_eq!(received, ids, "each once");
     assert!(!relay.log().contains("WARN"), "{}", relay.log());
 }
+
+/// A bare machine: there is nothing to check a certificate with, and nothing to be checked.
+#[test]
+fn no_certificates_are_needed_for_plain_http() {
+    let scene = Scene::new();
+    scene.add_past(1);
+    let receiver = Receiver::in_background();
+    let bare = |setup: Setup| {
+        let none = scene.dir().join("none").display().to_string();
+        setup.env("SSL_CERT_FILE", &none).env("SSL_CERT_DIR", &none)
+    };
+    let relay = bare(scene.setup_from_beginning().sink(&receiver.url())).start();
+    receiver.wait(1, &relay);
+    ends_with_nothing_more(relay);
+    let (code, _, stderr) = bare(scene.setup_from_beginning().sink("https://crm.example/x")).output();
+    assert_eq!(code, 1, "{stderr}");
+    let said = "cannot set up HTTPS for https://crm.example/***: this machine has no CA certificates to check the other \
+                side's certificate with; install the package ca-certificates, or name a file that has them in tls.ca_file or \
+                SSL_CERT_FILE";
+    assert!(stderr.contains(said), "{stderr}");
+}

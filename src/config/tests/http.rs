@@ -72,14 +72,57 @@ fn a_proxy_is_a_word_or_an_address() {
         assert!(!format!("{config:?}").contains("hunter2"));
         (options(&config).way.proxy.clone(), config.warnings.len())
     };
-    assert!(matches!(proxy(""), (Proxy::Environment, 0)));
-    assert!(matches!(proxy("proxy = \"env\""), (Proxy::Environment, 0)));
-    assert!(matches!(proxy("proxy = \"off\""), (Proxy::Off, 0)));
-    let (Proxy::Url(url), 0) = proxy("proxy = { env = \"P\" }") else { panic!() };
+    let shown = |toml: &str| {
+        let (proxy, warnings) = proxy(toml);
+        (proxy.to_string(), warnings)
+    };
+    for direct in ["", "proxy = \"env\"", "proxy = \"off\""] {
+        assert_eq!(shown(direct), ("direct".to_owned(), 0), "{direct}");
+    }
+    let (Proxy { address: Some(url), variable: None }, 0) = proxy("proxy = { env = \"P\" }") else { panic!() };
     assert_eq!(url.as_str(), "http://u:hunter2@p.example:3128/");
-    assert!(matches!(proxy("proxy = \"https://u:hunter2@p.example\""), (Proxy::Url(_), 1)), "a password in the file");
-    let api = Machine::with_file("[api]\nproxy = \"off\"\n").load();
-    assert!(matches!(api.api.way.proxy, Proxy::Off));
+    let in_the_file = shown("proxy = \"https://u:hunter2@p.example\"");
+    assert_eq!(in_the_file, ("through https://***@p.example/".to_owned(), 1), "a password in the file");
+    assert_eq!(shown("proxy = \"socks5h://p.example:1080\"").0, "through socks5h://p.example:1080/");
+}
+
+/// Each end by itself: what a variable says of one says nothing of another.
+#[test]
+fn the_environment_s_proxy_is_decided_when_it_is_read() {
+    let ends = |machine: &Machine| {
+        let config = machine.load();
+        (config.api.way.proxy.to_string(), options(&config).way.proxy.to_string())
+    };
+    let machine = Machine::with_file(HTTP).set("HTTPS_PROXY", "http://u:hunter2@p.example:3128");
+    let through = "through http://***@p.example:3128/ (HTTPS_PROXY)".to_owned();
+    assert_eq!(ends(&machine), (through.clone(), through.clone()));
+    let machine = machine.set("NO_PROXY", "joltsms.com");
+    assert_eq!(ends(&machine), ("direct (NO_PROXY)".to_owned(), through));
+    let machine = machine.set("NO_PROXY", "*");
+    assert_eq!(ends(&machine), ("direct (NO_PROXY)".to_owned(), "direct (NO_PROXY)".to_owned()));
+    let machine = Machine::with_file(&format!("[api]\nproxy = \"off\"\n{HTTP}")).set("all_proxy", "socks5h://p:1");
+    assert_eq!(ends(&machine), ("direct".to_owned(), "through socks5h://p:1/ (all_proxy)".to_owned()));
+}
+
+#[test]
+fn a_proxy_variable_that_cannot_be_used_is_named_once() {
+    for (name, value, expected) in [
+        ("HTTPS_PROXY", "\"http://u:hunter2@p:9\"", "HTTPS_PROXY: cannot be used to choose a proxy: it is in quotes"),
+        ("https_proxy", "http://p:9\r", "https_proxy: cannot be used to choose a proxy: it holds white space"),
+        ("ALL_PROXY", "socks://hunter2:9/", "ALL_PROXY: cannot be used to choose a proxy: it begins with socks://"),
+        ("all_proxy", "::::", "all_proxy: cannot be used to choose a proxy: it is not the URL of a proxy"),
+        ("all_proxy", "http://p/hunter2", "all_proxy: cannot be used to choose a proxy: it must be the bare address"),
+    ] {
+        let machine = Machine::with_file(HTTP).set(name, value);
+        let refused = machine.refused();
+        assert!(refused.starts_with(expected) && refused.ends_with("\n1 error in the configuration"), "{refused}");
+        assert!(!refused.contains("hunter2"), "{refused}");
+        // As the hint says.
+        let off = machine.set("JOLTSMS_RELAY_API__PROXY", "off").set("JOLTSMS_RELAY_SINKS__CRM__PROXY", "off").load();
+        assert_eq!(off.api.way.proxy.to_string(), "direct");
+    }
+    let machine = Machine::with_file(HTTP).set("HTTPS_PROXY", "http://p").set("NO_PROXY", "'hunter2'");
+    assert!(machine.refused().starts_with("NO_PROXY: cannot be used to choose a proxy: it is in quotes"));
 }
 
 #[test]
@@ -174,7 +217,10 @@ fn mistakes_are_told_with_their_place() {
         ),
         // Proxies.
         ("proxy = \"on\"".to_owned(), "`sinks.crm.proxy` is not \"env\", \"off\" or a URL"),
-        ("proxy = \"socks5://hunter2\"".to_owned(), "`sinks.crm.proxy` must begin with http:// or https://"),
+        (
+            "proxy = \"socks4://hunter2\"".to_owned(),
+            "`sinks.crm.proxy` must begin with http://, https://, socks5:// or",
+        ),
         ("proxy = \"http://p.example/hunter2\"".to_owned(), "`sinks.crm.proxy` must be the bare address of a proxy"),
         // Certificates.
         (

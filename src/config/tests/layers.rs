@@ -34,7 +34,7 @@ fn changes(section: Section, key: &str) -> Option<(&'static str, &'static str)> 
         (Section::Sink, "accept_status" | "reject_status") => ("[425, 409]", "409, 425"),
         (Section::Sink, "enabled") => ("false", "false"),
         (Section::Sink, "method") => ("\"PUT\"", "PUT"),
-        (Section::Api | Section::Sink, "proxy") => ("\"off\"", "off"),
+        (Section::Api | Section::Sink, "proxy") => ("\"http://p.example\"", "http://p.example"),
         (Section::Sink, "auth.bearer" | "auth.basic.user") => ("{ env = \"K\" }", "jolt_sk_2"),
         (_, key) if of_others(key) => return None,
         (Section::Api | Section::Sink, "allow_http")

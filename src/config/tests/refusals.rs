@@ -268,8 +268,9 @@ fn each_mistake_in_the_environment_has_its_message() {
         ("JOLTSMS_RELAY_POLL_INTERVAL", "1s", "unknown variable; did you mean JOLTSMS_RELAY_POLL__INTERVAL?"),
         ("JOLTSMS_RELAY_POL__INTERVAL", "1s", "unknown variable; did you mean JOLTSMS_RELAY_POLL__INTERVAL?"),
         ("JOLTSMS_RELAY_CONFG", "1s", "unknown variable; did you mean JOLTSMS_RELAY_CONFIG?"),
-        ("JOLTSMS_RELAY_NONSENSE", "1s", "unknown variable; the names are JOLTSMS_RELAY_<SECTION>__<KEY>"),
-        ("JOLTSMS_RELAY_", "", "unknown variable; the names are"),
+        ("JOLTSMS_RELAY_API_NONSENSE", "1s", "unknown variable; the names are JOLTSMS_RELAY_<SECTION>__<KEY>"),
+        ("JOLTSMS_RELAY_ADMIN_TOKEN", "x", "unknown variable; the names are"),
+        ("JOLTSMS_RELAY_SINK_CRM_URL", "x", "unknown variable; the names are"),
         ("JOLTSMS_RELAY_SINKS__MY_CRM__ULR", "x", "unknown variable; did you mean JOLTSMS_RELAY_SINKS__MY_CRM__URL?"),
         ("JOLTSMS_RELAY_SINKS__URL", "x", "unknown variable"),
         ("JOLTSMS_RELAY_SINKS____URL", "x", "unknown variable; the names are"),
@@ -307,7 +308,10 @@ fn each_mistake_in_the_environment_has_its_message() {
         ("JOLTSMS_API_KEY_FILE", "/no", "`JOLTSMS_API_KEY` sets the same key"),
         ("JOLTSMS_API_KEY", "", "`api.key` is empty"),
         ("JOLTSMS_API_KEY", " , ", "`api.key` is empty"),
-        ("JOLTSMS_API_KEY", "\"jolt_sk_1\"", "`api.key` does not begin with `jolt_sk_`"),
+        ("JOLTSMS_API_KEY", "\"jolt_sk_1", "`api.key` does not begin with `jolt_sk_`"),
+        ("JOLTSMS_API_KEY", "jolt_sk_1 hunter2", "`api.key` holds white space"),
+        ("JOLTSMS_API_KEY", "jolt_sk_\u{200b}hunter2", "`api.key` holds an invisible character (U+200B)"),
+        ("JOLTSMS_RELAY_STATE__DIR", "\"/var/lib/x\"", "`state.dir` = \"\\\"/var/lib/x\\\"\" is in quotes"),
         ("JOLTSMS_API_URL", "http://u:hunter2@10.0.0.1?x=hunter2", "`api.url` goes to 10.0.0.1 in plain http"),
     ] {
         let machine = Machine::with_file(file).set(name, value);
@@ -345,6 +349,10 @@ fn odd_keys_are_used_with_a_warning() {
         (format!("{KEY},"), vec![]),
         (format!("{KEY}, jolt_sk_{}", "F".repeat(32)), vec![]),
         (format!(" {KEY}\n"), vec!["JOLTSMS_API_KEY: `api.key` has white space around it, which is left out"]),
+        (format!("\"{KEY}\""), vec!["JOLTSMS_API_KEY: `api.key` has quotes around it, which is left out"]),
+        (format!("Bearer {KEY}"), vec!["JOLTSMS_API_KEY: `api.key` has `Bearer` before it, which is left out"]),
+        (format!("\u{feff}{KEY}\r\n\r\n"), vec![]),
+        (format!("\"{KEY},{KEY}\""), vec!["JOLTSMS_API_KEY: `api.key`: the same key is there twice"]),
         ("jolt_sk_short".to_owned(), vec!["JOLTSMS_API_KEY: `api.key` is not jolt_sk_ and 32 hexadecimal characters"]),
         (format!("jolt_sk_{}", "g".repeat(32)), vec!["JOLTSMS_API_KEY: `api.key` is not jolt_sk_ and 32"]),
         (format!("{KEY},{KEY}"), vec!["JOLTSMS_API_KEY: `api.key`: the same key is there twice"]),
@@ -451,4 +459,98 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn variables_of_others_are_passed_over_with_a_warning() {
+    for name in ["JOLTSMS_RELAY_VERSION", "JOLTSMS_RELAY_NONSENSE", "JOLTSMS_RELAY_", "JOLTSMS_RELAY_IMAGE__TAG"] {
+        let config = Machine::new().set(name, "hunter2").load();
+        let [warning] = config.warnings.as_slice() else { panic!("{name}: {:?}", config.warnings) };
+        let said = warning.to_string();
+        assert!(said.starts_with(&format!("{name}: no key of the configuration, so it is passed over")), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn words_and_values_of_variables_may_stand_in_quotes_and_capitals() {
+    let file = "[sinks.crm]\ntype = \"HTTP\"\nurl = \"https://a.example\"\nmethod = \"put\"\n[log]\nlevel = \"WARN\"\n";
+    for (name, written, bare) in [
+        ("JOLTSMS_API_URL", "\"https://b.example\"", "https://b.example"),
+        ("JOLTSMS_RELAY_SINKS__CRM__URL", "'https://b.example/x'", "https://b.example/x"),
+        ("JOLTSMS_RELAY_SINKS__CRM__TYPE", "\"Http\"", "http"),
+        ("JOLTSMS_RELAY_LOG__LEVEL", "\"DEBUG\"", "debug"),
+        ("JOLTSMS_RELAY_LOG__FORMAT", " JSON\r\n", "json"),
+        ("JOLTSMS_RELAY_POLL__INTERVAL", "\"9s\"", "9s"),
+        ("JOLTSMS_RELAY_POLL__START", "Beginning", "beginning"),
+        ("JOLTSMS_RELAY_STATE__KEEP_DEAD", "\"Forever\"", "forever"),
+        ("JOLTSMS_RELAY_STATE__MAX_SIZE", "'99MiB'", "99MiB"),
+        ("JOLTSMS_RELAY_SINKS__CRM__ALLOW_HTTP", "True", "true"),
+        ("JOLTSMS_RELAY_SINKS__CRM__ENABLED", "\"FALSE\"", "false"),
+        ("JOLTSMS_RELAY_SINKS__CRM__CONCURRENCY", "\"3\"", "3"),
+        ("JOLTSMS_RELAY_SINKS__CRM__ORDER", "Number", "number"),
+        ("JOLTSMS_RELAY_SINKS__CRM__PROXY", "\"OFF\"", "off"),
+        ("JOLTSMS_RELAY_SINKS__CRM__RETRY__GIVE_UP_AFTER", "NEVER", "never"),
+    ] {
+        let both = [written, bare].map(|value| {
+            let mut config = Machine::with_file(file).set(name, value).load();
+            (config.file, config.state.dir) = (None, std::path::PathBuf::new());
+            format!("{config:?}")
+        });
+        assert_eq!(both[0], both[1], "{name}");
+    }
+}
+
+#[test]
+fn an_empty_variable_that_is_refused_says_so() {
+    for name in [
+        "JOLTSMS_API_KEY",
+        "JOLTSMS_RELAY_LOG__LEVEL",
+        "JOLTSMS_RELAY_POLL__INTERVAL",
+        "JOLTSMS_API_URL",
+        "JOLTSMS_RELAY_API__TIMEOUT",
+    ] {
+        let refused = Machine::new().set(name, "").refused();
+        assert!(
+            refused.contains("the variable is set and empty: unset it, or see whether what it is made of (`${…}`)"),
+            "{refused}"
+        );
+        assert!(
+            refused.starts_with(&format!("{name}: ")) && refused.ends_with("\n1 error in the configuration"),
+            "{refused}"
+        );
+    }
+}
+
+/// What a hint says must work when it is done.
+#[test]
+fn the_hint_for_plain_http_works_where_it_is_followed() {
+    let mut by_flag = Machine::new();
+    by_flag.flags.forward_to = Some("http://crm.example/x".into());
+    let by_variable = Machine::new()
+        .set("JOLTSMS_RELAY_SINKS__CRM__TYPE", "http")
+        .set("JOLTSMS_RELAY_SINKS__CRM__URL", "http://crm.example/x");
+    let api = Machine::new().set("JOLTSMS_API_URL", "http://api.example");
+    let named = Machine::with_file("[sinks.my-crm]\ntype = \"http\"\nurl = \"https://a.example\"\n")
+        .set("JOLTSMS_RELAY_SINKS__MY_CRM__URL", "http://crm.example/x");
+    for machine in [by_flag, by_variable, api, named] {
+        let refused = machine.refused();
+        assert!(refused.ends_with("\n1 error in the configuration"), "{refused}");
+        let (_, hint) = refused.split_once("or set ").unwrap();
+        let (name, rest) = hint.split_once('=').unwrap();
+        let value = rest.split(' ').next().unwrap();
+        let config = machine.set(name, value).load();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+    let file = Machine::with_file("[sinks.crm]\ntype = \"http\"\nurl = \"http://crm.example/x\"\n").refused();
+    assert!(file.contains("or set `sinks.crm.allow_http` = true if"), "{file}");
+}
+
+#[test]
+fn variables_add_to_the_sink_of_the_flag_and_make_no_other_beside_it() {
+    let mut machine = Machine::new().set("JOLTSMS_RELAY_SINKS__FORWARD__TIMEOUT", "9s");
+    machine.flags.forward_to = Some("https://crm.example/x".into());
+    assert_eq!(machine.load().sinks.len(), 1);
+    let machine = machine.set("JOLTSMS_RELAY_SINKS__FORWARD__URL", "https://other.example");
+    assert!(machine.refused().contains("--forward-to: cannot be combined with configured sinks (`forward`)"));
 }

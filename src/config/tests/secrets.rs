@@ -128,12 +128,138 @@ fn variables_that_hold_secrets_are_not_repeated() {
         ("JOLTSMS_API_URL", "hunter2"),
         ("JOLTSMS_RELAY_SINKS__A__URL", "https://hunter2@[::"),
         ("JOLTSMS_RELAY_SINKS__A__AUTH__BEARER", "hunter2"),
-        ("JOLTSMS_RELAY_NONSENSE", "hunter2"),
+        ("JOLTSMS_RELAY_API_NONSENSE", "hunter2"),
         ("JOLTSMS_RELAY_jolt_sk_hunter2", "1"),
     ] {
         let result = Machine::new().set(name, value).try_load();
         assert_hidden(&result);
         assert!(result.is_err(), "{name}={value}");
+    }
+}
+
+/// One key that holds a secret: the lines of the sink, with `SOURCE` where it stands, and whether it is one word.
+const SECRET_KEYS: [(&str, &str, bool); 8] = [
+    ("auth.bearer", "auth = { bearer = SOURCE }", true),
+    ("auth.basic.user", "auth = { basic = { user = SOURCE } }", false),
+    ("auth.basic.password", "auth = { basic = { user = { env = \"U\" }, password = SOURCE } }", false),
+    ("signing.secrets", "signing = { scheme = \"hmac-sha256\", secrets = SOURCE }", false),
+    ("signing.secrets", "signing = { scheme = \"standard-webhooks\", secrets = [SOURCE] }", true),
+    ("headers.authorization", "headers = { Authorization = SOURCE }", true),
+    ("url", "url = SOURCE", true),
+    ("proxy", "proxy = SOURCE", true),
+];
+
+/// The sink of such a configuration, with the secret in a variable, a file or a credential.
+fn with_secret(lines: &str, source: &str, content: &[u8]) -> Result<Config, Errors> {
+    let url = if lines.starts_with("url") { "" } else { "url = \"https://a.example\"\n" };
+    let lines = lines.replace("SOURCE", source);
+    let machine = Machine::with_file(&format!("[sinks.a]\ntype = \"http\"\n{url}{lines}\n")).set("U", "u");
+    let path = machine.path("home/.config/joltsms-relay/s");
+    std::fs::write(&path, content).unwrap();
+    let variable = String::from_utf8_lossy(content);
+    machine.set("S", &variable).set("CREDENTIALS_DIRECTORY", path.parent().unwrap().to_str().unwrap()).try_load()
+}
+
+/// Everything that leaves with a request.
+fn sent(config: &Config) -> String {
+    let [crate::config::Sink { kind: crate::config::SinkKind::Http(options), .. }] = config.sinks.as_slice() else {
+        panic!()
+    };
+    let headers: Vec<_> =
+        options.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let signature = options.signing.as_ref().map(|signing| signing.headers("m1", crate::domain::UnixMs(0), b"{}"));
+    format!("{headers:?} {signature:?} {} {:?}", options.url, options.way.proxy.address)
+}
+
+const SOURCES: [&str; 3] = ["{ env = \"S\" }", "{ file = \"s\" }", "{ credential = \"s\" }"];
+
+#[test]
+fn secrets_are_used_without_what_editors_and_shells_add() {
+    for (key, lines, is_word) in SECRET_KEYS {
+        let value = match key {
+            "url" => "https://u:hunter2@b.example/x",
+            "proxy" => "http://u:hunter2@p.example:3128",
+            _ if lines.contains("standard") => "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==",
+            _ => "hunter2",
+        };
+        let plain = sent(&with_secret(lines, SOURCES[0], value.as_bytes()).unwrap());
+        let utf16: Vec<u8> = format!("\u{feff}{value}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for source in SOURCES {
+            let for_all = ["\u{feff}VALUE", "VALUE\n", "\u{feff}VALUE\r\n", "VALUE\n\n", "VALUE\r\n \r\n", "\nVALUE\r"];
+            let for_words = [" VALUE", "VALUE \n", "\u{a0}VALUE\t\n", "\u{feff} VALUE \r\n\r\n"];
+            let in_quotes = ["\"VALUE\"", " 'VALUE'\n"];
+            let mut texts = for_all.to_vec();
+            texts.extend(for_words.iter().filter(|_| is_word));
+            texts.extend(in_quotes.iter().filter(|_| is_word && key != "headers.authorization"));
+            texts.extend((key == "auth.bearer").then_some("Bearer VALUE\n"));
+            for text in texts {
+                let result = with_secret(lines, source, text.replace("VALUE", value).as_bytes());
+                assert_hidden(&result);
+                let config = result.unwrap_or_else(|errors| panic!("{key} {source} {text:?}: {errors}"));
+                assert_eq!(sent(&config), plain, "{key} {source} {text:?}");
+            }
+            if !source.contains("env") {
+                assert_eq!(sent(&with_secret(lines, source, &utf16).unwrap()), plain, "{key} {source} UTF-16");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_of_which_nobody_knows_what_belongs_to_it_is_refused_by_name() {
+    for (key, lines, is_word) in SECRET_KEYS {
+        for (at, source) in SOURCES.iter().enumerate() {
+            let named = ["the environment variable `S`", "the file `", "the credential `s`"][at];
+            let for_all = [("hunter2\u{200b}", "holds an invisible character (U+200B)")];
+            let for_texts = [
+                (" hunter2", "begins or ends with white space, which may be meant or not"),
+                ("hunter2 \n", "begins or ends with white space, which may be meant or not"),
+                ("\"hunter2\"", "is in quotes, which may be meant or not"),
+                ("hunter2\nhunter2", "has more than one line"),
+            ];
+            let for_tokens = [("hun ter2", "holds white space")];
+            let mut cases: Vec<_> = for_all.iter().filter(|_| !matches!(key, "url" | "proxy")).collect();
+            cases.extend(for_texts.iter().filter(|_| !is_word));
+            cases.extend(for_tokens.iter().filter(|_| key == "auth.bearer" || lines.contains("standard")));
+            for (content, reason) in cases {
+                let result = with_secret(lines, source, content.as_bytes());
+                assert_hidden(&result);
+                let refused = result.expect_err(content).to_string();
+                assert!(refused.contains(&format!("`sinks.a.{key}`: {named}")), "{key} {content:?}: {refused}");
+                assert!(refused.contains(reason), "{key} {content:?}: {refused}");
+            }
+            if at > 0 {
+                let refused = with_secret(lines, source, b"h\0u\0").unwrap_err().to_string();
+                assert!(
+                    refused.contains(named) && refused.contains("holds NUL characters, as UTF-16 does"),
+                    "{refused}"
+                );
+            }
+        }
+    }
+    for url in ["https://hunter2\u{200b}.example", "http://a.example/\u{feff}hunter2"] {
+        let result = with_secret("url = SOURCE", SOURCES[0], url.as_bytes());
+        assert_hidden(&result);
+        assert!(result.unwrap_err().to_string().contains("`sinks.a.url` holds an invisible character"));
+    }
+}
+
+#[test]
+fn keys_of_the_api_are_used_without_what_editors_and_shells_add() {
+    const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
+    for text in ["\u{feff}KEY\r\n", "KEY\n\n", " KEY", "\"KEY\"", "Bearer KEY\n", "'Bearer KEY'"] {
+        let text = text.replace("KEY", KEY);
+        let by_variable = Machine::new().set("JOLTSMS_API_KEY", &text);
+        let by_file = Machine::new().unset("JOLTSMS_API_KEY");
+        let path = by_file.write("key", &text);
+        let by_file = by_file.set("JOLTSMS_API_KEY_FILE", path.to_str().unwrap());
+        let in_an_array =
+            Machine::with_file("[api]\nkey = [{ env = \"K\" }]\n").unset("JOLTSMS_API_KEY").set("K", &text);
+        for machine in [by_variable, by_file, in_an_array] {
+            let config = machine.load();
+            let [key] = config.api.keys.as_slice() else { panic!("{text:?}") };
+            assert_eq!(key.expose(), KEY, "{text:?}");
+        }
     }
 }
 

@@ -274,3 +274,45 @@ async fn whatever_the_body_does() {
     }
     is_on_the_page("## Bodies", &rows);
 }
+
+#[tokio::test]
+async fn whatever_the_head_looks_like() {
+    let many = |count: usize| "x: v\r\n".repeat(count);
+    let ok = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}content-length: 2\r\n\r\nok");
+    let mut rows = String::new();
+    for (told, answer) in [
+        ("200, a folded header", ok("x: a\r\n b\r\n")),
+        ("200, a space before a colon", ok("x : a\r\n")),
+        ("200, control characters in a header", ok("x: \u{1}\u{7f}\r\n")),
+        ("200, a line that is no header", ok("nonsense\r\n")),
+        ("200, 4,000 headers", ok(&many(4_000))),
+        ("200 without a reason, lines that end in LF", "HTTP/1.1 200\ncontent-length: 2\n\nok".to_owned()),
+        ("200 of HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nok".to_owned()),
+        ("200, the length twice", ok("content-length: 2\r\n")),
+        ("200, and more than was announced", ok("") + "HTTP/1.1 500 No\r\n\r\n"),
+        ("5,001 headers", ok(&many(5_001))),
+        ("a head of a megabyte", ok(&format!("x: {}\r\n", "y".repeat(1 << 20)))),
+        ("a length that is empty or no number", "HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n".to_owned()),
+        ("two lengths", ok("content-length: 3\r\n")),
+        ("NUL or a bare carriage return in the head", ok("x: \0\r\n")),
+        ("a first line without a status", "HTTP/1.1 OK\r\n\r\n".to_owned()),
+    ] {
+        let server = server(move |mut conversation| {
+            let answer = answer.clone();
+            async move {
+                conversation.read_request().await;
+                conversation.say(answer.as_bytes()).await;
+            }
+        })
+        .await;
+        rows += &row(told, attempt(server.url("/"), Statuses::default()).await);
+    }
+    let resets = server(|mut conversation| async move {
+        conversation.read_request().await;
+        conversation.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        conversation.reset();
+    })
+    .await;
+    rows += &row("200, then it resets the connection", attempt(resets.url("/"), Statuses::default()).await);
+    is_on_the_page("## Heads", &rows);
+}

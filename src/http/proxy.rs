@@ -1,0 +1,272 @@
+//! Which proxy requests go through, as the usual variables or the configuration say.
+//!
+//! An end has one address, so this is decided once, when the configuration is read. Invariant: a variable that names a proxy
+//! and cannot be used is an error. Requests that silently went past the proxy would leave by a way that nobody wanted.
+
+use std::fmt;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Url;
+
+use super::RedactedUrl;
+
+/// The variables for addresses of each scheme, in the order in which they are looked at. Empty ones count as unset.
+const FOR_HTTPS: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const FOR_HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+/// The variables that name hosts which are reached without a proxy.
+const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// Whether requests go through a proxy. The default is that they do not. Displays as `direct`, or as `through` with the
+/// redacted address; behind it the variable that decided.
+#[derive(Clone, Default)]
+pub struct Proxy {
+    /// The proxy's address, which may hold a password; none if requests go directly.
+    pub address: Option<Url>,
+    /// The variable that says so, if it was one.
+    pub variable: Option<&'static str>,
+}
+
+/// Why something cannot be used as the address of a proxy. Displays as the end of a sentence that begins with its name, and
+/// repeats nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Quotes that were meant for a shell.
+    #[error("is in quotes")]
+    Quotes,
+    /// A carriage return at the end, as a rule.
+    #[error("holds white space or a control character")]
+    WhiteSpace,
+    /// `socks://`, as GNOME writes it.
+    #[error("begins with socks://, which does not say what the proxy speaks")]
+    Socks,
+    /// Another scheme.
+    #[error("must begin with http://, https://, socks5:// or socks5h://")]
+    Scheme,
+    /// Nothing that could be an address.
+    #[error("is not the URL of a proxy")]
+    NoUrl,
+    /// More than an address.
+    #[error("must be the bare address of a proxy, without a path")]
+    Path,
+    /// Bytes of another encoding.
+    #[error("is not UTF-8")]
+    NotText,
+}
+
+/// A variable that decides about proxies and cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnusableVariable {
+    /// Its name.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub wrong: Unusable,
+}
+
+impl Unusable {
+    /// What the operator can do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Quotes => "leave out the quotes around it",
+            Self::WhiteSpace => "a carriage return at its end, perhaps: leave that out",
+            Self::Socks => "write socks5h:// (the proxy resolves names) or socks5:// (this machine does)",
+            Self::Scheme | Self::NoUrl | Self::Path | Self::NotText => "write it like \"http://proxy.example:3128\"",
+        }
+    }
+}
+
+impl Proxy {
+    /// No proxy.
+    pub fn direct() -> Self {
+        Self::default()
+    }
+
+    /// The one at this address.
+    pub fn at(address: Url) -> Self {
+        Self { address: Some(address), variable: None }
+    }
+
+    /// As the variables say for requests to `url`; `value` gives the value of a variable, or `None` if it is not UTF-8.
+    ///
+    /// # Errors
+    /// [`UnusableVariable`] if the variable that decides cannot be used.
+    pub fn from_variables<'v>(
+        value: impl Fn(&'static str) -> Option<Option<&'v str>>,
+        url: &Url,
+    ) -> Result<Self, UnusableVariable> {
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|name| Some((*name, value(name)?)).filter(|(_, value)| *value != Some("")))
+        };
+        let names = if url.scheme() == "https" { FOR_HTTPS } else { FOR_HTTP };
+        let Some((name, written)) = first(&names) else { return Ok(Self::direct()) };
+        if let Some((name, hosts)) = first(&EXCEPTIONS) {
+            let hosts = hosts.ok_or(UnusableVariable { name, wrong: Unusable::NotText })?;
+            if is_excepted(hosts, url).map_err(|wrong| UnusableVariable { name, wrong })? {
+                return Ok(Self { address: None, variable: Some(name) });
+            }
+        }
+        let written = written.ok_or(UnusableVariable { name, wrong: Unusable::NotText })?;
+        // Where no scheme is written, all programs take it for http.
+        let in_full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
+        let address = parse_address(&in_full).map_err(|wrong| UnusableVariable {
+            name,
+            wrong: if is_quoted(written) { Unusable::Quotes } else { wrong },
+        })?;
+        Ok(Self { address: Some(address), variable: Some(name) })
+    }
+
+    /// Whether requests tell it a user or a password in a header, which proxies of HTTP read.
+    pub fn has_credentials(&self) -> bool {
+        let has = |url: &Url| !url.username().is_empty() || url.password().is_some();
+        self.address.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && has(url))
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            None => out.write_str("direct")?,
+            Some(address) => write!(out, "through {}", RedactedUrl(address))?,
+        }
+        self.variable.iter().try_for_each(|variable| write!(out, " ({variable})"))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+/// Reads the address of a proxy.
+///
+/// # Errors
+/// [`Unusable`]
+pub fn parse_address(written: &str) -> Result<Url, Unusable> {
+    if is_quoted(written) {
+        return Err(Unusable::Quotes);
+    }
+    if written.contains(|next: char| next.is_whitespace() || next.is_control()) {
+        return Err(Unusable::WhiteSpace);
+    }
+    let url = Url::parse(written).map_err(|_| Unusable::NoUrl)?;
+    match url.scheme() {
+        "http" | "https" | "socks5" | "socks5h" => {}
+        "socks" => return Err(Unusable::Socks),
+        _ => return Err(Unusable::Scheme),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(Unusable::NoUrl);
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(Unusable::Path);
+    }
+    Ok(url)
+}
+
+fn is_quoted(written: &str) -> bool {
+    written.contains(['"', '\''])
+}
+
+/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries stand between commas or white space: `*` is every host,
+/// a name is that host and all below it, with or without `.` or `*.` before it; addresses and networks (`10.0.0.0/8`) count, too.
+fn is_excepted(hosts: &str, url: &Url) -> Result<bool, Unusable> {
+    if is_quoted(hosts) {
+        return Err(Unusable::Quotes);
+    }
+    let entries: Vec<&str> = hosts.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty()).collect();
+    if entries.contains(&"*") {
+        return Ok(true);
+    }
+    let below = |entry: &&str| entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry).to_owned();
+    let entries: Vec<String> = entries.iter().map(below).collect();
+    let Ok(target) = url.as_str().parse() else { return Ok(false) };
+    let matcher = Matcher::builder().all("http://proxy.invalid").no(entries.join(",")).build();
+    Ok(matcher.intercept(&target).is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(variables: &[(&'static str, &str)], url: &str) -> String {
+        let value = |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| Some(*value));
+        match Proxy::from_variables(value, &Url::parse(url).unwrap()) {
+            Ok(proxy) => proxy.to_string(),
+            Err(UnusableVariable { name, wrong }) => format!("{name} {wrong}"),
+        }
+    }
+
+    #[test]
+    fn the_usual_variables_decide() {
+        const HTTP: &str = "http://crm.example.com/x";
+        const HTTPS: &str = "https://crm.example.com/x";
+        let proxy = "http://u:hunter2@p.example:3128";
+        for (variables, url, expected) in [
+            (vec![], HTTPS, "direct"),
+            (vec![("HTTPS_PROXY", proxy)], HTTP, "direct"),
+            (vec![("HTTPS_PROXY", proxy)], HTTPS, "through http://***@p.example:3128/ (HTTPS_PROXY)"),
+            (vec![("https_proxy", proxy)], HTTPS, "through http://***@p.example:3128/ (https_proxy)"),
+            (vec![("HTTP_PROXY", "p.example:1")], HTTP, "through http://p.example:1/ (HTTP_PROXY)"),
+            (vec![("http_proxy", "p")], HTTP, "through http://p/ (http_proxy)"),
+            (vec![("http_proxy", ""), ("all_proxy", "http://a")], HTTP, "through http://a/ (all_proxy)"),
+            (vec![("ALL_PROXY", "socks5h://u:hunter2@p:1080")], HTTPS, "through socks5h://***@p:1080/ (ALL_PROXY)"),
+            (vec![("ALL_PROXY", "socks5://p")], HTTP, "through socks5://p/ (ALL_PROXY)"),
+            // Cannot be used.
+            (vec![("http_proxy", "\"http://p:9\"")], HTTP, "http_proxy is in quotes"),
+            (vec![("http_proxy", "'p:9'")], HTTP, "http_proxy is in quotes"),
+            (vec![("http_proxy", "http://p:9\r")], HTTP, "http_proxy holds white space or a control character"),
+            (vec![("http_proxy", " ")], HTTP, "http_proxy holds white space or a control character"),
+            (
+                vec![("ALL_PROXY", "socks://p:9/")],
+                HTTP,
+                "ALL_PROXY begins with socks://, which does not say what the proxy speaks",
+            ),
+            (
+                vec![("ALL_PROXY", "ftp://p")],
+                HTTPS,
+                "ALL_PROXY must begin with http://, https://, socks5:// or socks5h://",
+            ),
+            (vec![("http_proxy", "::::")], HTTP, "http_proxy is not the URL of a proxy"),
+            (
+                vec![("http_proxy", "http://p/x.pac")],
+                HTTP,
+                "http_proxy must be the bare address of a proxy, without a path",
+            ),
+            // What does not decide may be anything.
+            (vec![("http_proxy", "::::")], HTTPS, "direct"),
+            (vec![("http_proxy", "::::"), ("no_proxy", "*")], HTTP, "direct (no_proxy)"),
+        ] {
+            assert_eq!(through(&variables, url), expected, "{variables:?} {url}");
+        }
+    }
+
+    #[test]
+    fn some_hosts_are_reached_without_it() {
+        for (hosts, url, is_direct) in [
+            ("*", "https://a.example", true),
+            ("*", "https://10.0.0.1", true),
+            ("*", "https://[::1]:1/x", true),
+            ("localhost, *", "https://a.example", true),
+            ("a.example", "https://a.example:8443/x", true),
+            ("a.example", "https://b.a.example", true),
+            ("a.example", "https://ba.example", false),
+            (".a.example", "https://b.a.example", true),
+            ("*.a.example", "https://b.a.example", true),
+            ("*.a.example", "https://a.example", true),
+            ("A.Example", "https://a.example", true),
+            ("localhost,127.0.0.1", "http://127.0.0.1:8080", true),
+            ("localhost 127.0.0.1", "http://127.0.0.1:8080", true),
+            ("10.0.0.0/8", "http://10.1.2.3", true),
+            ("10.0.0.0/8", "http://11.1.2.3", false),
+            ("::1", "http://[::1]:1", true),
+            ("", "http://a.example", false),
+            (" , ", "http://a.example", false),
+        ] {
+            let said = through(&[("ALL_PROXY", "http://p"), ("NO_PROXY", hosts)], url);
+            assert_eq!(said.starts_with("direct"), is_direct, "{hosts} {url}: {said}");
+        }
+        let quoted = through(&[("ALL_PROXY", "http://p"), ("NO_PROXY", "\"localhost\"")], "http://localhost");
+        assert_eq!(quoted, "NO_PROXY is in quotes");
+    }
+}

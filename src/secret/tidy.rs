@@ -1,0 +1,221 @@
+//! Values as editors, shells and copying leave them: what certainly does not belong to one is taken off, what may or may
+//! not belong to it is refused.
+//!
+//! Certain for every value are a byte order mark before it and blank lines around it. White space, quotes and `Bearer `
+//! around a key, a token or a URL are certain, too, since none of those can hold them. Around a password or a shared secret
+//! they may be meant: such a value is neither changed nor used as it is.
+//!
+//! Invariant: no word of this module repeats anything of a value but the number of an invisible character.
+
+/// The byte order mark, at the beginning of a text.
+const MARK: char = '\u{feff}';
+
+/// What a value is, which says what cannot belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A key or a token: one word.
+    Token,
+    /// The value of a header. It may hold quotes; white space around it is never sent.
+    Header,
+    /// A password, a user, or a shared secret: any text of one line.
+    Text,
+}
+
+/// A value without what does not belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tidy<'t> {
+    /// The value.
+    pub text: &'t str,
+    /// What was taken off, where the operator should know: the words go on after "has".
+    pub left_out: Option<&'static str>,
+}
+
+/// Why a value is not used. Displays as the end of a sentence that begins with its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Doubtful {
+    /// Around a password or a shared secret.
+    #[error("begins or ends with white space, which may be meant or not")]
+    WhiteSpaceAround,
+    /// Around a password or a shared secret.
+    #[error("is in quotes, which may be meant or not")]
+    QuotesAround,
+    /// In a key or a token.
+    #[error("holds white space")]
+    WhiteSpaceInside,
+    /// In a password or a shared secret.
+    #[error("has more than one line")]
+    SeveralLines,
+    /// A zero-width space from a web page, as a rule.
+    #[error("holds an invisible character (U+{0:04X})")]
+    Invisible(u32),
+}
+
+impl Doubtful {
+    /// What the operator can do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::WhiteSpaceAround | Self::QuotesAround => {
+                "take that off where the value stands; a secret that really has it must be changed on both sides"
+            }
+            Self::WhiteSpaceInside | Self::SeveralLines => "it must be the bare value and nothing else",
+            Self::Invisible(_) => "type the value again, or copy it from another place",
+        }
+    }
+}
+
+/// Takes off what certainly does not belong to a value of this kind.
+///
+/// # Errors
+/// [`Doubtful`] for what may be meant, or can only be a mistake.
+pub fn tidy(text: &str, kind: Kind) -> Result<Tidy<'_>, Doubtful> {
+    let text = without_blank_lines(text);
+    let trimmed = text.trim();
+    let around = (trimmed.len() != text.len()).then_some("white space around it");
+    let tidied = match kind {
+        Kind::Header => Tidy { text: trimmed, left_out: around },
+        Kind::Token => {
+            let bare = unquoted(trimmed);
+            let quotes = (bare.len() != trimmed.len()).then_some("quotes around it");
+            let token = without_scheme(bare);
+            let scheme = (token.len() != bare.len()).then_some("`Bearer` before it");
+            Tidy { text: token, left_out: scheme.or(quotes).or(around) }
+        }
+        Kind::Text if around.is_some() && !trimmed.is_empty() => return Err(Doubtful::WhiteSpaceAround),
+        Kind::Text if unquoted(text).len() != text.len() => return Err(Doubtful::QuotesAround),
+        Kind::Text => Tidy { text, left_out: None },
+    };
+    if let Some(invisible) = tidied.text.chars().find(|next| is_invisible(*next)) {
+        return Err(Doubtful::Invisible(invisible.into()));
+    }
+    // Line breaks in what goes into a header are refused with the header.
+    let is_line_break = |next: char| matches!(next, '\r' | '\n');
+    match kind {
+        Kind::Token if tidied.text.contains(|next: char| next.is_whitespace() && !is_line_break(next)) => {
+            Err(Doubtful::WhiteSpaceInside)
+        }
+        Kind::Text if tidied.text.contains(is_line_break) => Err(Doubtful::SeveralLines),
+        _ => Ok(tidied),
+    }
+}
+
+/// The same for what is no secret and one word: an address, a number, a name.
+pub fn bare(text: &str) -> &str {
+    unquoted(without_blank_lines(text).trim())
+}
+
+/// A text without a byte order mark before it, and without lines around it that hold nothing but white space.
+pub fn without_blank_lines(text: &str) -> &str {
+    let mut text = text.trim_start_matches(MARK);
+    while let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| first.trim().is_empty()) {
+        text = rest;
+    }
+    while let Some((before, _)) = text.rsplit_once('\n').filter(|(_, last)| last.trim().is_empty()) {
+        text = before;
+    }
+    text.trim_end_matches('\r')
+}
+
+/// Whether a character shows nothing and is no white space.
+pub fn is_invisible(next: char) -> bool {
+    matches!(
+        next,
+        MARK | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// A text without a pair of quotes around it, and white space within those.
+pub fn unquoted(text: &str) -> &str {
+    let pairs = [('"', '"'), ('\'', '\''), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
+    let within = |(open, close)| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
+    pairs.into_iter().find_map(within).map_or(text, str::trim)
+}
+
+/// A token without the word that stands before it in a header.
+fn without_scheme(token: &str) -> &str {
+    match token.split_once(char::is_whitespace) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_start(),
+        _ => token,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKED: &str = "\u{feff}s3cret\r\n";
+
+    #[test]
+    fn what_is_certain_is_taken_off_every_kind() {
+        for kind in [Kind::Token, Kind::Header, Kind::Text] {
+            for text in [
+                "s3cret",
+                "s3cret\n",
+                "s3cret\r\n",
+                "s3cret\r",
+                "s3cret\n\n",
+                "s3cret\r\n\r\n",
+                "s3cret\n \t\n",
+                "\n\ns3cret\n",
+                " \r\ns3cret",
+                MARKED,
+                "\u{feff}\r\ns3cret",
+            ] {
+                assert_eq!(tidy(text, kind), Ok(Tidy { text: "s3cret", left_out: None }), "{kind:?} {text:?}");
+            }
+            for empty in ["", "\n", " ", "\u{feff}", "\u{feff}\r\n", "\r\n \r\n"] {
+                assert_eq!(tidy(empty, kind).map(|tidy| tidy.text.trim()), Ok(""), "{kind:?} {empty:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_token_and_a_header_more_is_certain() {
+        let (space, quotes, bearer) = ("white space around it", "quotes around it", "`Bearer` before it");
+        for (kind, text, expected, left_out) in [
+            (Kind::Token, " t0ken\t", "t0ken", space),
+            (Kind::Token, "\u{a0}t0ken", "t0ken", space),
+            (Kind::Token, "\"t0ken\"\n", "t0ken", quotes),
+            (Kind::Token, "' t0ken '", "t0ken", quotes),
+            (Kind::Token, "\u{201c}t0ken\u{201d}", "t0ken", quotes),
+            (Kind::Token, "Bearer t0ken", "t0ken", bearer),
+            (Kind::Token, "bearer  t0ken\n", "t0ken", bearer),
+            (Kind::Token, " \"BEARER t0ken\" ", "t0ken", bearer),
+            (Kind::Header, " Token x ", "Token x", space),
+        ] {
+            assert_eq!(tidy(text, kind), Ok(Tidy { text: expected, left_out: Some(left_out) }), "{text:?}");
+        }
+        for (kind, text) in [(Kind::Header, "\"etag\""), (Kind::Header, "Bearer t0ken"), (Kind::Token, "t0k\"en")] {
+            assert_eq!(tidy(text, kind), Ok(Tidy { text, left_out: None }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_meant_is_refused() {
+        for (kind, text, expected) in [
+            (Kind::Text, " s3cret", Doubtful::WhiteSpaceAround),
+            (Kind::Text, "s3cret \n", Doubtful::WhiteSpaceAround),
+            (Kind::Text, "\"s3cret\"", Doubtful::QuotesAround),
+            (Kind::Text, "'s3cret'\r\n", Doubtful::QuotesAround),
+            (Kind::Text, "s3\ncret", Doubtful::SeveralLines),
+            (Kind::Text, "s3\u{200b}cret", Doubtful::Invisible(0x200b)),
+            (Kind::Token, "t0\u{feff}ken", Doubtful::Invisible(0xfeff)),
+            (Kind::Token, "t0 ken", Doubtful::WhiteSpaceInside),
+            (Kind::Token, "t0\tken", Doubtful::WhiteSpaceInside),
+            (Kind::Header, "x\u{200b}", Doubtful::Invisible(0x200b)),
+        ] {
+            assert_eq!(tidy(text, kind), Err(expected), "{text:?}");
+            assert!(!expected.to_string().contains("s3") && !expected.hint().is_empty());
+        }
+        for inner in ["a b", "a\tb", "a\"b", "\"a", "a'"] {
+            assert_eq!(tidy(inner, Kind::Text), Ok(Tidy { text: inner, left_out: None }), "{inner:?}");
+        }
+        assert_eq!(Doubtful::Invisible(0xfeff).to_string(), "holds an invisible character (U+FEFF)");
+    }
+
+    #[test]
+    fn words_and_addresses_stand_bare() {
+        for text in ["info", " info ", "\"info\"", "'info'\r\n", "\u{feff}info\n\n"] {
+            assert_eq!(bare(text), "info", "{text:?}");
+        }
+    }
+}
