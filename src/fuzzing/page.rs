@@ -84,7 +84,8 @@ fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
     let (spoiled, place) = (SPOILED[chosen % SPOILED.len()], chosen / SPOILED.len() % rows.len());
     let at = rows[place].get().as_ptr().addr() - body.as_ptr().addr();
     let with = [&body[..at], spoiled, b",", &body[at..]].concat();
-    let read = Page::read(&with, 10, FALLBACK).expect("one spoiled row spoils the page");
+    // With one row more on the page, one more was asked for.
+    let read = Page::read(&with, 11, FALLBACK).expect("one spoiled row spoils the page");
     let mut others = read.rows;
     let set_apart = others.remove(place);
     assert!(set_apart.spoiled.is_some_and(|spoiled| spoiled.place == place + 1), "another row is spoiled");

@@ -112,7 +112,7 @@ fn a_number_that_the_api_does_not_list_has_no_service() {
 }
 
 #[test]
-fn a_list_of_numbers_without_an_end_is_told_and_not_read_for_ever() {
+fn a_list_of_numbers_that_does_not_end_is_told() {
     let row =
         r#"{"id":"m1","numberId":"n","receivedAt":"2026-06-15T12:00:00.000Z","ingestedAt":"2026-06-15T12:00:00.500Z"}"#;
     let messages = format!(r#"{{"data":[{row}],"meta":{{"hasMore":false}}}}"#).into_bytes();
@@ -135,11 +135,9 @@ fn a_list_of_numbers_without_an_end_is_told_and_not_read_for_ever() {
         .set("SINKS__OUT__TYPE", "stdout")
         .set("SINKS__OUT__FILTER__SERVICE", "paypal")
         .start();
-    relay.wait_for_log("the list of numbers is long");
-    relay.wait_for_log("the list of numbers cannot be read");
-    relay.wait_for_log("error=\"it has more than 500 pages\"");
+    relay.wait_for_log("the list of numbers is long: the rest of it gets a fifth of the budget at most");
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
-    assert_eq!(pages.load(Ordering::Relaxed), 500, "it is not begun again at once");
+    assert!(pages.load(Ordering::Relaxed) >= 50);
 }
 
 #[test]
