@@ -427,7 +427,7 @@ fn one_row_that_is_no_json_hides_none_of_the_others() {
         scene.wait_for_fault(always, 5);
         wait_until("the second spoiled row", || scene.count(SET_ASIDE) == 2, || relay.log());
         scene.handle().remove_fault(always);
-        assert_eq!(relay.ids(1), [id.clone()], "it is mended now");
+        assert_eq!(relay.ids(1), std::slice::from_ref(&id), "it is mended now");
         let log = relay.log();
         assert_eq!(log.matches(said).count(), 2, "each is said once: {log}");
         assert!(log.contains("anomaly=\"spoiled_row\"") && log.contains(&bad) && log.contains(&id), "{log}");

@@ -211,7 +211,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_history_of_a_number_is_told_once_it_is_complete() {
-        let now = Instant::now();
+        let now = crate::time::Clock::starting_at(UnixMs(0)).monotonic();
         let mut newcomers = Newcomers::default();
         newcomers.note("a", UnixMs(5), now);
         newcomers.note("a", UnixMs(3), now + Duration::from_secs(6));
