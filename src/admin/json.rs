@@ -38,6 +38,8 @@ pub fn status_json(status: &Status) -> Value {
             "interval_seconds": live.map(|live| seconds(live.interval_ms)),
             "last_poll_at": live.and_then(|live| live.last_poll).map(instant),
             "last_poll_age_seconds": live.and_then(|live| live.last_poll).map(seconds_since),
+            "numbers_why": live.and_then(|live| live.numbers_why.as_deref()),
+            "numbers_since": live.and_then(|live| live.numbers_since).map(instant),
         },
         "coverage": marks.map(|marks| json!({
             "start": status.start,

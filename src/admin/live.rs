@@ -59,6 +59,10 @@ pub struct Live {
     pub server_resets_at: Option<i64>,
     /// Requests of other programs in the last window.
     pub foreign: u32,
+    /// Why the list of numbers cannot be read while messages wait for it.
+    pub numbers_why: Option<String>,
+    /// Since when.
+    pub numbers_since: Option<i64>,
     /// The sinks of the configuration.
     pub sinks: Vec<LiveSink>,
 }

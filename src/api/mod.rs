@@ -8,6 +8,7 @@ mod client;
 mod error;
 mod options;
 mod page;
+mod spoiled;
 
 pub use client::{Client, PAGE_CAP, Response};
 pub use error::{Error, KeyRefusal};

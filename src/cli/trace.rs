@@ -65,8 +65,10 @@ fn handed_on(trace: &Trace) -> String {
     match (trace.release_no, trace.held_by, trace.standing) {
         (Some(place), ..) => format!("as number {place}"),
         (None, _, Standing::Seed) => "no: it was there before the first run (poll.start)".to_owned(),
-        (None, _, Standing::BelowWatermark) => "no: it showed up later than poll.lookback allows".to_owned(),
-        (None, _, Standing::Unreadable) => "no: it has no id that could be read".to_owned(),
+        (None, _, Standing::BelowWatermark) => {
+            "no: it showed up later than poll.lookback allows; `joltsms-relay replay --id` delivers it".to_owned()
+        }
+        (None, _, Standing::Unreadable) => "no: it has no id that could be read, or is no valid JSON".to_owned(),
         (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
         (None, None, _) => "not yet".to_owned(),
     }

@@ -132,6 +132,8 @@ impl Pulse {
             server_remaining: report.server_limit.map(|server| server.remaining),
             server_resets_at: report.server_limit.map(|server| server.resets.0),
             foreign: report.foreign_requests,
+            numbers_why: report.numbers_trouble.as_ref().map(|(why, _)| why.chars().take(QUOTED).collect()),
+            numbers_since: report.numbers_trouble.as_ref().map(|(_, since)| since.0),
             sinks: sinks.iter().map(sink).collect(),
             ..self.last.clone()
         };

@@ -43,6 +43,8 @@ pub struct Report {
     pub total: Option<u64>,
     /// How the reading of older messages goes, while there are any to read.
     pub catch_up: Option<CatchUp>,
+    /// Why the list of numbers cannot be read while messages wait for it, and since when by the local clock.
+    pub numbers_trouble: Option<(String, UnixMs)>,
 }
 
 /// The rate limit by the server's headers.

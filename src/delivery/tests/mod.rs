@@ -72,7 +72,7 @@ impl World {
             let id = format!("m{seq}");
             let raw = format!("{{ \"id\": \"{id}\" }}").into();
             let time = time.unwrap_or(UnixMs(seq));
-            let row = Row { id, readable: true, time, ingested: None, number, raw };
+            let row = Row { id, readable: true, spoiled: None, time, ingested: None, number, raw };
             StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None }))
         });
         let mut ops: Vec<StoreOp> = inserts.collect();

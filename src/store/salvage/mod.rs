@@ -35,7 +35,7 @@ pub struct Saved {
     pub id: String,
     /// When it was received, by the API's word.
     pub received: UnixMs,
-    /// `news`, or `unreadable` if it came without an id.
+    /// `news`; `unreadable` if it came without an id or is no JSON; `below_watermark` if it came too late to be delivered.
     pub standing: String,
     /// The text as the API sent it.
     pub raw: String,
@@ -229,7 +229,7 @@ fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<Row> {
 
 /// Columns: seq, id, time, ingested, standing, held_by, release_no, stored_at, raw, number, sum.
 fn as_message(row: &Row) -> Option<Saved> {
-    let standing = row.text(4).filter(|word| ["news", "unreadable"].contains(word))?;
+    let standing = row.text(4).filter(|word| ["news", "unreadable", "below_watermark"].contains(word))?;
     let (id, time, raw) = (row.text(1)?, row.int(2)?, row.text(8)?);
     Some(Saved {
         seq: row.rowid?,
