@@ -7,6 +7,7 @@
 
 mod failure;
 mod house;
+mod journal;
 mod landing;
 mod lanes;
 mod numbers;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use self::failure::ONCE_PATIENCE;
 use self::house::Housekeeping;
+use self::journal::Journal;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use self::numbers::NumberFlight;
 use self::progress::Progress;
@@ -137,6 +139,7 @@ pub struct Poller<F> {
     replays: Replays,
     look_for_replays: Instant,
     housekeeping: Housekeeping,
+    journal: Journal,
     /// When what went is wiped next.
     wipe_due: Instant,
     room: Room,
@@ -189,6 +192,7 @@ impl<F: Feed> Poller<F> {
             replays: Replays::default(),
             look_for_replays: now,
             housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
+            journal: Journal::default(),
             wipe_due: now,
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
@@ -340,6 +344,7 @@ impl<F: Feed> Poller<F> {
         });
         let server_ahead_ms = self.server.estimate(now).map(|server| server.0.saturating_sub(wall.0));
         let (total, catch_up) = (self.total, self.progress.catch_up());
+        let journal_held = self.journal.held;
         let coverage = &self.state.coverage;
         self.report.send_if_modified(|report| {
             let changed = report.last_poll != last_poll || report.coverage != *coverage || report.catch_up != catch_up;
@@ -348,6 +353,7 @@ impl<F: Feed> Poller<F> {
             report.server_limit = server_limit;
             report.server_ahead_ms = server_ahead_ms;
             report.total = total;
+            report.journal_held = journal_held;
             report.catch_up = catch_up;
             if report.coverage != *coverage {
                 report.coverage.clone_from(coverage);
