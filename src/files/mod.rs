@@ -1,6 +1,6 @@
-//! Files of the state directory, opened so that nobody else decides what they are.
+//! Files of the state directory and the log's, opened so that nobody else decides what they are.
 //!
-//! The directory belongs to the user of the service, and root runs commands on it. So:
+//! These directories belong to the user of the service, and root runs commands on them. So:
 //!
 //! - Nothing is opened through a symbolic link in the place of a file, and nothing that is no regular file. The directory
 //!   itself may be a link: systemd makes one for a service with `DynamicUser`.

@@ -38,9 +38,11 @@ pub(super) struct SharedRole {
     _held: Vec<File>,
 }
 
-/// A command that looks whether there is a relay holds the lock for a moment: it is tried again so often.
-const LOCK_TRIES: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is tried to take the role: while another relay has it, which may be ending, and while commands look at the
+/// state. Most take a moment; `state export` checks all of it first.
+const TRIES: u32 = 20;
+const TRIES_BESIDE_COMMANDS: u32 = 1200;
+const PAUSE: Duration = Duration::from_millis(50);
 
 const NAME: &str = "relay.lock";
 
@@ -54,13 +56,20 @@ impl RoleLock {
         let path = dir.join(NAME);
         let file = files::open_or_make(&path).map_err(io("open", &path))?;
         let directory = File::open(dir).map_err(io("open", dir))?;
-        for _ in 0..LOCK_TRIES {
+        for tried in 1.. {
             if lock(&file, &path)? && lock_directory(&directory) {
                 return Ok(Self { dir: dir.to_owned(), file, directory });
             }
             // Of two that begin at the same moment neither keeps one lock and waits for the other.
             file.unlock().map_err(io("unlock", &path))?;
-            std::thread::park_timeout(LOCK_PAUSE);
+            let is_looked_at = matches!(probe(dir)?, (Some(false), _));
+            if tried == TRIES && is_looked_at {
+                tracing::info!("waiting for a command that reads the state");
+            }
+            if tried >= if is_looked_at { TRIES_BESIDE_COMMANDS } else { TRIES } {
+                break;
+            }
+            std::thread::park_timeout(PAUSE);
         }
         Err(Error::InUse { dir: dir.to_owned() })
     }

@@ -88,6 +88,21 @@ fn a_command_that_nobody_reads_holds_neither_the_state_nor_the_role() {
     }
 }
 
+#[test]
+fn a_start_waits_for_a_command_that_takes_long() {
+    let scene = Scene::new();
+    assert_eq!(scene.setup_from_beginning().args(&["once"]).output().0, 0);
+    // As `state export` holds it while it checks a large state.
+    let role = std::fs::File::open(scene.dir().join("state/relay.lock")).unwrap();
+    role.lock_shared().unwrap();
+    let id = scene.add();
+    let relay = scene.setup_from_beginning().start();
+    relay.wait_for_log("INFO waiting for a command that reads the state");
+    drop(role);
+    assert_eq!(relay.ids(1), [id]);
+    ends_with_nothing_more(relay);
+}
+
 /// Another program cannot be ended. Its journal grows, and nothing else follows from it.
 #[test]
 fn a_program_that_holds_the_state_open_stops_neither_a_start_nor_polling() {

@@ -159,6 +159,27 @@ fn what_root_makes_in_a_state_belongs_to_its_owner() {
 }
 
 #[test]
+fn the_log_is_written_through_no_link() {
+    let (scene, victim) = scene_with_victim();
+    let log = scene.dir().join("log");
+    let once = || scene.setup().set("LOG__DIR", log.to_str().unwrap()).args(&["once"]).output();
+    assert_eq!(once().0, 0);
+    let file = fs::read_dir(&log).unwrap().flatten().next().unwrap().path();
+    fs::remove_file(&file).unwrap();
+    symlink(&victim, &file).unwrap();
+    let before = fs::read(&victim).unwrap();
+    let (code, _, said) = once();
+    assert!(code == 1 && said.contains("it is a symbolic link"), "{code} {said}");
+    assert!(fs::read(&victim).unwrap() == before);
+    fs::remove_file(&file).unwrap();
+    // What root makes belongs to the owner of the directory.
+    if chown(&log, Some(65534), Some(65534)).is_ok() {
+        assert_eq!(once().0, 0);
+        assert_eq!(fs::metadata(&file).unwrap().uid(), 65534);
+    }
+}
+
+#[test]
 fn an_export_is_whole_or_not_there() {
     let scene = Scene::new();
     let now = scene.handle().now();
