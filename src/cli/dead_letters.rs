@@ -72,8 +72,8 @@ fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {
     vec![id, letter.sink.clone(), letter.reason.clone(), received, died, letter.attempts.to_string(), answer]
 }
 
-/// Writes the selected dead letters in portions of `at_once`, and says whether there were any. What `read` makes of a letter is read
-/// with it; `write` says how a portion looks. Between the portions the state is not open, however long writing takes.
+/// Writes the selected dead letters in portions of `at_once`, and says whether there were any. `read` reads what a letter
+/// needs while the state is open, and `write` says how a portion looks. While a portion is written the state is not open.
 fn each<T>(
     flags: &Flags,
     which: &Which,
