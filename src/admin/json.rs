@@ -22,7 +22,11 @@ pub fn status_json(status: &Status) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "healthy": problems.is_empty(),
         "problems": problems,
-        "state": { "dir": status.dir.display().to_string(), "bytes": status.bytes },
+        "state": {
+            "dir": status.dir.display().to_string(),
+            "bytes": status.bytes,
+            "journal_held_bytes": live.filter(|_| status.running).and_then(|live| live.journal_held),
+        },
         "relay": {
             "running": status.running,
             "pid": live.filter(|_| status.running).map(|live| live.pid),

@@ -174,9 +174,12 @@ fn run_exit(error: &RunError) -> Exit {
 
 pub(super) fn store_exit(error: &store::Error) -> Exit {
     match error {
-        store::Error::InUse { .. } => Exit::Temporary,
+        store::Error::InUse { .. } | store::Error::Locked => Exit::Temporary,
         store::Error::Newer { .. } | store::Error::Damaged { .. } => Exit::Damaged,
-        store::Error::Older { .. } | store::Error::Io { .. } | store::Error::Sqlite(_) => Exit::Failure,
+        store::Error::Older { .. }
+        | store::Error::Replaced { .. }
+        | store::Error::Io { .. }
+        | store::Error::Sqlite(_) => Exit::Failure,
     }
 }
 

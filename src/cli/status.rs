@@ -104,6 +104,11 @@ fn text(status: &Status) -> String {
         line("relay", &relay(status)),
         line("state", &format!("{}, {}", harmless(&status.dir.display().to_string()), bytes(status.bytes))),
     ];
+    let held = status.live.as_ref().filter(|_| status.running).and_then(|live| live.journal_held);
+    if let Some(held) = held {
+        let why = "another program holds the state open for reading, and it grows until that ends (fuser -v state.db)";
+        lines.push(line("journal", &format!("{}: {why}", bytes(held))));
+    }
     if let Some(live) = &status.live {
         lines.push(line("polling", &polling(status, live)));
     }

@@ -4,7 +4,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
-use super::state::{fails, look};
+use super::state::{directory, look};
 use super::words::{bytes, harmless, span, table};
 use crate::admin::trace_json;
 use crate::domain::{Standing, UnixMs};
@@ -16,8 +16,7 @@ pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
 }
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
-    let look = look(flags)?;
-    let Some(trace) = look.spool.trace(id).map_err(|error| fails(&error))? else {
+    let Some(trace) = look(&directory(flags)?, |spool| Ok(spool.trace(id)?))? else {
         return Err(complain(
             Exit::Failure,
             &format_args!(

@@ -127,6 +127,7 @@ impl Pulse {
             last_poll: report.last_poll.map(|at| at.0),
             server_ahead_ms: report.server_ahead_ms,
             total: report.total,
+            journal_held: report.journal_held,
             pages_per_minute: report.catch_up.map(|catch_up| catch_up.pages_per_minute),
             server_limit: report.server_limit.and_then(|server| server.limit),
             server_remaining: report.server_limit.map(|server| server.remaining),

@@ -243,7 +243,8 @@ impl Spool {
     pub fn stranded(&self) -> Result<Vec<(String, u64)>, Error> {
         let read = || {
             let mut statement = self.connection.prepare_cached(
-                "SELECT name, (SELECT count(*) FROM delivery WHERE sink = id AND state = 'fresh')
+                "SELECT name, (SELECT count(*) FROM delivery WHERE sink = id AND state = 'undecided')
+                            + (SELECT count(*) FROM delivery WHERE sink = id AND state = 'fresh')
                             + (SELECT count(*) FROM delivery WHERE sink = id AND state = 'retry') AS waiting
                  FROM sink WHERE active = 0 AND waiting > 0 ORDER BY name",
             )?;

@@ -29,7 +29,7 @@ pub struct Choice {
     pub until: UnixMs,
     /// Of messages that this takes; it asks for nothing but what the message says.
     pub filter: Option<Filter>,
-    /// Dead letters, and those that were given up, and nothing else.
+    /// Dead letters, and those that were given up, and nothing else; of those that wait, the ones that have failed before.
     pub failed: bool,
 }
 
@@ -189,7 +189,8 @@ fn replayable(connection: &Connection, choice: &Choice, after: i64, last: i64) -
         for &sink in &choice.sinks {
             let state = states.iter().find(|(of, _)| *of == sink.0).map(|(_, state)| state.as_str());
             let before = match state {
-                Some("delivered") if choice.failed => continue,
+                // What the sink has, and what waits for its first attempt, has not failed.
+                Some("delivered" | "fresh" | "undecided") if choice.failed => continue,
                 Some("delivered") => Before::Delivered,
                 Some("dead" | "dropped") => Before::Dead,
                 Some(_) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest to the highest: a module imports from lower layers only.
 const LAYERS: [&[&str]; 6] = [
-    &["domain", "time", "http", "secret"],
+    &["domain", "time", "files", "http", "secret"],
     &["api", "store", "formats", "sinks"],
     &["ingest", "delivery", "admin"],
     &["config"],

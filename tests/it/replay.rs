@@ -102,6 +102,16 @@ fn dead_letters_and_those_that_were_given_up_go_again() {
     crm.wait(6, &relay);
     settles(&scene, &relay, 6);
     assert_eq!(ops.count(), 3, "there nothing had failed");
+    // What waits for its first attempt has not failed.
+    assert_eq!(Setup::bare(scene.dir()).args(&["sinks", "pause", "ops"]).output().0, 0);
+    relay.wait_for_log("the sink was paused and keeps its messages");
+    scene.add_past(2);
+    wait_until("those that wait", || count(&scene, "state = 'fresh'") == 2, || relay.log());
+    let (code, said, log) = replay(&scene, &["--failed", "--dry-run"]);
+    assert_eq!((code, said.as_str()), (0, ""), "{log}");
+    assert!(log.contains("nothing selected"), "{log}");
+    assert_eq!(Setup::bare(scene.dir()).args(&["sinks", "resume", "ops"]).output().0, 0);
+    settles(&scene, &relay, 10);
     ends_with_nothing_more(relay);
 }
 

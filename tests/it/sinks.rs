@@ -84,6 +84,28 @@ fn a_pause_outlives_a_restart_and_needs_no_relay() {
 }
 
 #[test]
+fn once_ends_well_when_all_that_is_left_waits_for_a_sink_that_somebody_paused() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let (code, ..) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 0);
+    assert_eq!(command(&scene, &["sinks", "pause", "crm"]).0, 0);
+    scene.add_past(3);
+    let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 0, "{log}");
+    let said = "INFO messages wait for a sink that is paused sink.name=\"crm\" messages=3 hint=\"joltsms-relay sinks resume crm\"";
+    assert!(log.contains(said), "{log}");
+    assert!(receiver.count() == 0 && !log.contains("run it again"), "{log}");
+    // A receiver that is gone is another matter.
+    assert_eq!(command(&scene, &["sinks", "resume", "crm"]).0, 0);
+    receiver.answer_with(410);
+    let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 75, "{log}");
+    let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 75, "{log}");
+}
+
+#[test]
 fn the_list_shows_what_waits_and_who_is_paused() {
     let scene = Scene::new();
     scene.add_past(3);

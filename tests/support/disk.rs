@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::needs::skip;
 use super::relay::{Relay, wait_until};
 
 /// A file system of the test's own; it ends with this.
@@ -147,9 +148,6 @@ fn run(command: &mut Command, what: &str) -> Option<()> {
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(error) => error.to_string(),
     };
-    let said = format!("NOT TESTED: {what} cannot be had here: {why}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-    // Past the harness, which keeps to itself what a test says that passes.
-    drop(writeln!(std::io::stderr(), "{said}"));
+    skip(&format!("{what} cannot be had here: {why}"));
     None
 }

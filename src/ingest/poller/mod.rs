@@ -7,6 +7,7 @@
 
 mod failure;
 mod house;
+mod journal;
 mod landing;
 mod lanes;
 mod numbers;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use self::failure::ONCE_PATIENCE;
 use self::house::Housekeeping;
+use self::journal::Journal;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use self::numbers::NumberFlight;
 use self::progress::Progress;
@@ -142,6 +144,7 @@ pub struct Poller<F> {
     replays: Replays,
     look_for_replays: Instant,
     housekeeping: Housekeeping,
+    journal: Journal,
     /// When what went is wiped next.
     wipe_due: Instant,
     room: Room,
@@ -197,6 +200,7 @@ impl<F: Feed> Poller<F> {
             replays: Replays::default(),
             look_for_replays: now,
             housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
+            journal: Journal::default(),
             wipe_due: now,
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
@@ -352,6 +356,7 @@ impl<F: Feed> Poller<F> {
         let server_ahead_ms = self.server.estimate(now).map(|server| server.0.saturating_sub(wall.0));
         let (total, catch_up) = (self.total, self.progress.catch_up());
         let numbers_trouble = self.numbers_trouble.clone().filter(|_| self.numbers.awaited());
+        let journal_held = self.journal.held;
         let coverage = &self.state.coverage;
         self.report.send_if_modified(|report| {
             let changed = report.last_poll != last_poll || report.coverage != *coverage || report.catch_up != catch_up;
@@ -360,6 +365,7 @@ impl<F: Feed> Poller<F> {
             report.server_limit = server_limit;
             report.server_ahead_ms = server_ahead_ms;
             report.total = total;
+            report.journal_held = journal_held;
             report.catch_up = catch_up;
             report.numbers_trouble = numbers_trouble;
             if report.coverage != *coverage {
