@@ -83,6 +83,7 @@ impl Spool {
             let last = last_of_next(transaction, sink, after, AT_ONCE)?;
             let Some(last) = last else {
                 transaction.prepare_cached("DELETE FROM sink WHERE id = ?1")?.execute([sink.0])?;
+                transaction.prepare_cached("DELETE FROM counter WHERE name = 'resumes.' || ?1")?.execute([sink.0])?;
                 return Ok(Dropping::Gone);
             };
             transaction

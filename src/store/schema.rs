@@ -125,7 +125,8 @@ CREATE TABLE number (
 ) STRICT;
 
 -- 'released' is the highest release_no ever given, 'commits' the number of transactions (store::mark), 'replays' how often
--- something was left for filters to decide (store::replay); 'anomaly.*' count what domain::Anomaly names.
+-- something was left for filters to decide (store::replay), 'resumes.ID' how often somebody has resumed the sink of this id
+-- (store::operator); 'anomaly.*' count what domain::Anomaly names.
 CREATE TABLE counter (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

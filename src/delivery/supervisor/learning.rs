@@ -44,14 +44,9 @@ impl Supervisor {
     }
 
     fn failed(&mut self, report: &Report, now: Instant) {
-        if let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome
-            && self.health.failed(now)
-        {
-            tracing::warn!(
-                sink.name = self.identity.name,
-                reason = answer,
-                "the sink fails: its messages are kept and tried again"
-            );
+        if let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome {
+            let reason = self.health.failed(answer, now);
+            self.tell_failing(reason);
         }
         let ended = self.shared.clock.wall();
         self.failing_from.get_or_insert(ended);
@@ -62,6 +57,17 @@ impl Supervisor {
                 sink.name = self.identity.name,
                 failures = breaker::STRAIGHT_FAILURES,
                 "nothing gets through: one message at a time is tried until one does"
+            );
+        }
+    }
+
+    /// Says it, if there is a reason to give.
+    pub(super) fn tell_failing(&self, reason: Option<String>) {
+        if let Some(reason) = reason {
+            tracing::warn!(
+                sink.name = self.identity.name,
+                reason,
+                "the sink fails: its messages are kept and tried again"
             );
         }
     }

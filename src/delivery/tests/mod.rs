@@ -4,6 +4,7 @@ mod adding;
 mod ages;
 mod closing;
 mod lanes;
+mod operators;
 mod order;
 mod outage;
 mod outcomes;
