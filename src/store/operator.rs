@@ -174,10 +174,12 @@ impl Spool {
     }
 }
 
-/// Makes a delivery that is over one that was never attempted. Live messages go before it.
+/// Makes a delivery that is over one that was never attempted. Live messages go before it, also those of its number; see
+/// [`super::numbers`].
 pub(super) const SEND_AGAIN: &str =
     "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
-                         status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1
+                         status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1,
+                         number = CASE WHEN number >= 0 THEN -1 - number ELSE number END
      WHERE seq = ?1 AND sink = ?2";
 
 /// Dead letters of a selection; each of its conditions may be NULL.

@@ -89,7 +89,8 @@ CREATE TABLE sink (
 
 -- One row for each message and sink, from the release of the message on. undecided = what its sink asks of the number is not
 -- known yet; dropped = a dead letter that somebody gave up. paused_ms is how long the sink was paused since first_attempt;
--- replays counts how often somebody asked for it again; number is set where the sink keeps the order of each number.
+-- replays counts how often somebody asked for it again; number is set where the sink keeps the order of each number: the key
+-- of the number, 0 = it names none, and -1 less that for what somebody asked for again (store::numbers).
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,
