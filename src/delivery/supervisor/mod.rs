@@ -36,6 +36,7 @@ use crate::delivery::queues::{CHUNK, ONE, Queues};
 use crate::delivery::settler::Settler;
 use crate::delivery::standing::{Moment, SharedStanding, Standing};
 use crate::delivery::status::{Held, Published, SinkStatus};
+use crate::delivery::throttle::Gate;
 use crate::domain::{PauseReason, Seq, UnixMs};
 use crate::formats::Format;
 use crate::sinks::Sink;
@@ -119,6 +120,8 @@ pub(super) struct Supervisor {
     bringing_forward: Option<UnixMs>,
     /// To be said: it works again.
     recovered: bool,
+    /// When it was last said that the receiver sets the pace.
+    told_throttled: Option<Instant>,
     store_failures: u32,
     store_again_at: Option<Instant>,
     poll_at: Instant,
@@ -165,6 +168,7 @@ impl Supervisor {
             failing_from: None,
             bringing_forward: None,
             recovered: false,
+            told_throttled: None,
             store_failures: 0,
             store_again_at: None,
             poll_at: now.monotonic + POLL,
@@ -285,9 +289,15 @@ impl Supervisor {
         self.identity.options.order == Order::Number
     }
 
-    /// Until when the limit on requests lets none begin.
-    fn paced_until(&self) -> Option<Instant> {
-        self.pace.as_ref()?.wait_until(self.now())
+    /// Whether the limit on requests and the receiver's own pace let an attempt begin.
+    fn gate(&self) -> Gate {
+        let now = self.now();
+        let limit = self.pace.as_ref().and_then(|pace| pace.wait_until(now));
+        match (self.standing.lock().gate(now), limit) {
+            (Gate::Open, Some(limit)) => Gate::At(limit),
+            (Gate::At(next), Some(limit)) => Gate::At(next.max(limit)),
+            (gate, _) => gate,
+        }
     }
 
     fn workers(&self) -> usize {
@@ -309,8 +319,11 @@ impl Supervisor {
             Allowance::Nothing { before } => next.min(before.unwrap_or(next)),
             Allowance::All | Allowance::Probe => {
                 let due_in = |due: UnixMs| now + due.since(self.shared.clock.wall()).min(POLL);
-                let paced = self.paced_until().filter(|_| self.in_flight.len() < self.workers());
-                next.min(self.queues.next_due().map_or(next, due_in)).min(paced.unwrap_or(next))
+                let paced = match self.gate() {
+                    Gate::At(at) if self.in_flight.len() < self.workers() => at,
+                    Gate::At(_) | Gate::Open | Gate::AfterTrial => next,
+                };
+                next.min(self.queues.next_due().map_or(next, due_in)).min(paced)
             }
         }
     }

@@ -12,6 +12,7 @@ mod pauses;
 mod schedules;
 mod sharing;
 mod telling;
+mod throttled;
 mod trouble;
 
 use std::collections::HashMap;

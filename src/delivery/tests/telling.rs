@@ -144,3 +144,27 @@ async fn a_failure_soon_after_the_last_one_was_said_is_said_later_if_it_goes_on(
     assert!(log.lines("WARN")[1].contains("502 as asked"), "{:?}", log.lines("WARN"));
     assert_eq!(receiver.attempts(), 4, "it did not wait for the next attempt");
 }
+
+#[tokio::test(start_paused = true)]
+async fn that_a_receiver_sets_the_pace_is_said_once() {
+    let (log, _guard) = listen();
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(60, Class::Live).await;
+    let last = AtomicI64::new(i64::MIN);
+    let receiver = Receiver::new(&world, move |asked| {
+        let takes = asked.at.0.saturating_sub(last.load(Ordering::Relaxed)) >= 1000;
+        if takes {
+            last.store(asked.at.0, Ordering::Relaxed);
+        }
+        (Duration::from_millis(5), if takes { ACCEPTED } else { failed(429, Some(Duration::from_secs(1))) })
+    });
+    let _delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    until("all delivered", 2 * MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    let warnings = log.lines("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for part in ["the receiver wants silence for now", "sink.name=\"crm\"", "429 as asked", "wait_s=1"] {
+        assert!(warnings[0].contains(part), "{part} in {warnings:?}");
+    }
+    assert_eq!(log.lines("INFO"), Vec::<String>::new(), "it never failed, so it does not work again");
+}
