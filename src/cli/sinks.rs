@@ -10,7 +10,7 @@ use super::state::{Refusal, directory, fails, look, open};
 use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
-use crate::store::{Dropping, Error, MayDrop, Pause, RoleLock, SinkId, SinkView, Spool};
+use crate::store::{Dropping, Error, MayDrop, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
 use crate::time::Clock;
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
@@ -94,9 +94,13 @@ fn resume(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<Stri
         ));
     }
     Ok(match spool.resume(id, now)? {
-        Some(pause) => {
+        Some(Resumed::Pause(pause)) => {
             let paused = span(now.since(pause.since));
             format!("{name} goes on after {paused}, within 5 s if a relay runs")
+        }
+        Some(Resumed::Silence(until)) => {
+            let left = span(until.since(now));
+            format!("{name} goes on, within 5 s if a relay runs: its receiver had asked for silence for {left} more")
         }
         None => format!("{name} is not paused"),
     })

@@ -210,7 +210,9 @@ fn doing(status: &Status, sink: &SinkView) -> Option<String> {
     let live = status.live_sink(&sink.name)?;
     let mut parts = Vec::new();
     if let Some(since) = live.failing_since {
-        parts.push(format!("failing for {}", span(status.now.since(UnixMs(since)))));
+        // A receiver that sets the pace does not fail.
+        let what = if live.held.as_deref() == Some("busy") { "nothing taken" } else { "failing" };
+        parts.push(format!("{what} for {}", span(status.now.since(UnixMs(since)))));
     }
     let until =
         live.held_until.map(|until| format!(" in {}", span(UnixMs(until).since(status.now)))).unwrap_or_default();

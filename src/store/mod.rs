@@ -46,7 +46,7 @@ pub use looking::{DeadLetter, LetterPlace, Look, SinkView, size};
 pub use naming::{Dropping, MayDrop};
 pub use number_details::{NumberDetails, NumberKey, Undecided, Which};
 pub use numbers::Firsts;
-pub use operator::{Pause, Selection, Verdict};
+pub use operator::{Pause, Resumed, Resumes, Selection, Verdict};
 pub use options::{Keep, Options};
 pub use registering::{Filled, Registered, SinkSetup};
 pub use release::Wants;

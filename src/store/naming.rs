@@ -85,6 +85,7 @@ impl Spool {
             let Some(last) = last else {
                 count_ids(transaction)?;
                 transaction.prepare_cached("DELETE FROM sink WHERE id = ?1")?.execute([sink.0])?;
+                transaction.prepare_cached("DELETE FROM counter WHERE name = 'resumes.' || ?1")?.execute([sink.0])?;
                 return Ok(Dropping::Gone);
             };
             transaction

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::delivery::{SinkId, SinkStanding};
 use super::error::Error;
 use super::number_details::put_off;
-use super::operator;
+use super::operator::{self, Resumes};
 use super::release::{Recipient, Span, Wants, deliver, last_release};
 use super::spool::Spool;
 use crate::domain::{Class, NumberUse, PauseReason, Start, UnixMs};
@@ -41,6 +41,8 @@ pub struct Registered {
     pub id: SinkId,
     /// As the last process left it.
     pub standing: SinkStanding,
+    /// How often somebody has resumed it so far.
+    pub resumes: Resumes,
     /// Whether it came just now, beside messages.
     pub is_added: bool,
     /// Whether rows have to get their numbers before the order can be kept: [`Spool::number_rows`].
@@ -145,9 +147,11 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
         .query_row(params![sink.name, sink.ordered], |row| {
             let standing =
                 SinkStanding { busy_until: row.get::<_, Option<i64>>(1)?.map(UnixMs), failures: row.get(2)? };
+            let id = SinkId(row.get(0)?);
             Ok(Registered {
-                id: SinkId(row.get(0)?),
+                id,
                 standing,
+                resumes: operator::resumes(transaction, id)?,
                 is_added,
                 lacks_numbers: row.get(3)?,
                 lacks_messages: row.get(4)?,

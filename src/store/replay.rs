@@ -121,7 +121,7 @@ impl Spool {
             let mut new = transaction.prepare_cached(
                 "INSERT INTO delivery (seq, sink, class, release_no, state, replays, number)
                  SELECT m.seq, s.id, 1, m.release_no, 'undecided', 1,
-                        CASE WHEN s.ordered > 0 THEN coalesce(m.number, 0) END
+                        CASE WHEN s.ordered > 0 THEN -1 - coalesce(m.number, 0) END
                  FROM message AS m JOIN sink AS s
                  WHERE m.seq = ?1 AND s.id = ?2 AND m.raw IS NOT NULL AND m.release_no IS NOT NULL
                  ON CONFLICT DO NOTHING",

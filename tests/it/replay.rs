@@ -1,8 +1,10 @@
 //! `replay`: messages that are kept are delivered once more, beside a running relay and without one.
 
+use std::time::Duration;
+
 use joltsms_simulator::NewMessage;
 
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, Reply};
 use crate::support::relay::{Relay, Setup, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
@@ -252,6 +254,42 @@ fn order_and_age_of_what_is_sent_again() {
     let relay = setup().start();
     ops.wait(7, &relay);
     assert_eq!(ops.webhook_ids()[3..], ["old", "a", "b", "c"], "in their order, whatever their age");
+    ends_with_nothing_more(relay);
+}
+
+/// Also where each number is kept in order, and all are of one number.
+#[test]
+fn a_replay_to_a_slow_receiver_delays_no_live_message_of_the_same_number() {
+    let scene = Scene::new();
+    let crm = Receiver::in_background();
+    let number = scene.handle().numbers()[0].id.clone();
+    let now = scene.handle().now();
+    let message = |at| NewMessage::new().number(&number).received_at(at).ingested_at(at);
+    let past = (1..=500).rev().map(|ago| message(now - jiff::SignedDuration::from_secs(ago)));
+    scene.handle().add_many(past);
+    let mut setup = scene.setup_from_beginning().sink(&crm.url()).set("SINKS__CRM__ORDER", "number");
+    let relay = setup.start();
+    crm.wait(500, &relay);
+    settles(&scene, &relay, 500);
+    crm.reply(|_| Reply { delay: Duration::from_millis(300), ..Reply::status(200) });
+    let (code, said, _) = replay(&scene, &["--sink", "crm", "--since", "24h"]);
+    assert_eq!((code, said.lines().next()), (0, Some("crm: 500 messages again")));
+    crm.wait(505, &relay);
+    for _ in 0..5 {
+        let before = crm.count();
+        let live = scene.handle().add(message(scene.handle().now()));
+        wait_until("the live message", || crm.webhook_ids().contains(&live), || relay.log());
+        let meanwhile = crm.webhook_ids().iter().skip(before).position(|id| *id == live);
+        assert!(meanwhile < Some(20), "{meanwhile:?} others were sent before it");
+    }
+    assert!(count(&scene, "replays = 1 AND state = 'fresh'") > 300, "the replay goes on for long");
+    // What is left is not waited for.
+    crm.answer_with(200);
+    settles(&scene, &relay, 505);
+    let replayed: Vec<String> = crm.webhook_ids().split_off(500);
+    let expected = &scene.ids()[..500];
+    let replayed: Vec<&String> = replayed.iter().filter(|id| expected.contains(id)).collect();
+    assert_eq!(replayed, expected.iter().collect::<Vec<_>>(), "each once, in their order");
     ends_with_nothing_more(relay);
 }
 

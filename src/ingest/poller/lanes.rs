@@ -97,7 +97,11 @@ impl<F: Feed> Poller<F> {
     /// Sends what may leave now; returns when to look again.
     pub(super) fn start_requests(&mut self) -> Instant {
         let now = self.clock.monotonic();
-        let mut wake = (now + AT_LEAST_EVERY).min(self.housekeeping.due).min(self.room_due()).min(self.wipe_due);
+        let mut wake = (now + AT_LEAST_EVERY)
+            .min(self.look_for_replays)
+            .min(self.housekeeping.due)
+            .min(self.room_due())
+            .min(self.wipe_due);
         if self.room.shortage.is_some() {
             return wake;
         }

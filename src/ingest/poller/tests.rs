@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use super::{Ending, Mode, Parts, Poller, Trouble};
 use crate::api::budget::{Budget, Limits, RateHeaders, WINDOW};
 use crate::api::{Error, KeyRefusal, Page, Response};
-use crate::domain::{Cursor, More, Row, Start, UnixMs};
+use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::Answer;
-use crate::store::{self, Chunk, Keep, SinkId, SinkSetup, Store};
+use crate::store::{self, Before, Chunk, Keep, Replayable, SinkId, SinkSetup, Spool, Store};
 use crate::time::{Clock, Instant, Turns};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
@@ -443,4 +443,31 @@ async fn what_comes_while_an_empty_list_is_not_believed_yet_is_handed_on() {
     stop.send_replace(true);
     running.await.unwrap().unwrap();
     assert_eq!(world.released().await, ["m1"], "the other one was there before");
+}
+
+/// Whenever somebody asks for messages that a sink never had, that is decided within five seconds, also while nothing else
+/// happens and the API is down.
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_heard_within_five_seconds_whenever_it_comes() {
+    let world = World::new(|_, cursor, _| Ok(page(20, cursor))).await;
+    world.run_for(Duration::from_secs(20)).await.unwrap();
+    let sinks = [SinkSetup::new("all"), SinkSetup::new("later")];
+    let known = world.store.write(move |spool| spool.register_sinks(&sinks, UnixMs::MAX, UnixMs(0))).await.unwrap();
+    let sink = known[1].id;
+    *world.double.script.lock().unwrap() = Box::new(|_, _, _| Err(Error::Server(503)));
+    let (_stop, stops) = watch::channel(false);
+    let running = tokio::spawn(world.poller(Mode::Run).run(stops));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    for seq in 1..=20_i64 {
+        let found = Replayable { seq: Seq(seq), sink, received: UnixMs(0), before: Before::Never };
+        assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);
+        let asked = world.clock.monotonic();
+        while world.store.read(Spool::has_undecided).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let waited = world.clock.monotonic() - asked;
+            assert!(waited <= Duration::from_millis(5_100), "{waited:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(730)).await;
+    }
+    running.abort();
 }
