@@ -266,7 +266,7 @@ async fn a_row_that_is_spoiled_is_set_aside_once_and_delivered_when_it_is_mended
     world.run_for(Duration::from_secs(40)).await.unwrap();
     let released = world.released().await;
     assert_eq!(released.len(), 33, "all but the spoiled ones: {released:?}");
-    let known = |spool: &store::Spool| spool.known(["unreadable:28", "unreadable:29", "unreadable:30"]);
+    let known = |spool: &Spool| spool.known(["unreadable:28", "unreadable:29", "unreadable:30"]);
     let known = world.store.read(known).await.unwrap().into_iter().map(|seq| seq.is_some());
     assert_eq!(known.collect::<Vec<_>>(), [true, false, true], "what was known before it was spoiled is known");
     world.run_for(Duration::from_secs(120)).await.unwrap();
