@@ -188,8 +188,8 @@ fn meaning_for_sink(rest: &str) -> Meaning<'_> {
     Meaning::Unknown
 }
 
-/// Whether the name of a variable begins with that of a section, so that a key was meant. Others may belong to whoever runs the relay,
-/// such as `JOLTSMS_RELAY_VERSION` of an image.
+/// Whether the name of a variable begins with that of a section, so that a key was meant. Others may belong to whoever
+/// runs the relay, such as `JOLTSMS_RELAY_VERSION` of an image.
 fn is_of_a_section(rest: &str) -> bool {
     let first = rest.split('_').next().unwrap_or_default();
     let sections =

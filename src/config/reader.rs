@@ -50,7 +50,7 @@ impl Text {
         self.value.expose()
     }
 
-    /// The text as one word: without white space and a pair of quotes around it, which shells and files of variables leave.
+    /// The text as one word: without white space and a pair of quotes around it, which files of variables leave.
     pub(super) fn bare(&self) -> &str {
         tidy::bare(self.as_str())
     }

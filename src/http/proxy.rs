@@ -1,7 +1,7 @@
 //! Which proxy requests go through, as the usual variables or the configuration say.
 //!
-//! An end has one address, so this is decided once, when the configuration is read. Invariant: a variable that names a proxy
-//! and cannot be used is an error. Requests that silently went past the proxy would leave by a way that nobody wanted.
+//! An end has one address, so this is decided once, when the configuration is read. Invariant: a variable that names a
+//! proxy and cannot be used is an error. Requests that silently went past it would leave by a way that nobody wanted.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ const FOR_HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy
 /// The variables that name hosts which are reached without a proxy.
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// Whether requests go through a proxy. The default is that they do not. Displays as `direct`, or as `through` with the
-/// redacted address; behind it the variable that decided.
+/// Whether requests go through a proxy; by default they do not. Displays as `direct` or as `through` with the redacted
+/// address, and names the variable that decided.
 #[derive(Clone, Default)]
 pub struct Proxy {
     /// The proxy's address, which may hold a password; none if requests go directly.
@@ -168,8 +168,9 @@ fn is_quoted(written: &str) -> bool {
     written.contains(['"', '\''])
 }
 
-/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries stand between commas or white space: `*` is every host,
-/// a name is that host and all below it, with or without `.` or `*.` before it; addresses and networks (`10.0.0.0/8`) count, too.
+/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries stand between commas or white space. `*` is
+/// every host. A name is that host and all below it, with or without `.` or `*.` before it. Addresses and networks
+/// (`10.0.0.0/8`) count, too.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, Unusable> {
     if is_quoted(hosts) {
         return Err(Unusable::Quotes);

@@ -393,24 +393,6 @@ async fn what_follows_an_answer_is_not_the_next_one() {
     }
 }
 
-/// A machine without CA certificates can still do what needs none. Only the words are looked at here: the tests' own
-/// machine has some.
-#[tokio::test]
-async fn no_certificates_are_looked_for_where_none_are_needed() {
-    let plain = Url::parse("http://127.0.0.1:9/").unwrap();
-    let [http, https] =
-        ["http://127.0.0.1:9", "https://127.0.0.1:9"].map(|proxy| Proxy::at(Url::parse(proxy).unwrap()));
-    for proxy in [Proxy::direct(), http, https] {
-        client::build(&OPTIONS, &Way { proxy, ..Way::default() }, &plain).unwrap();
-    }
-    // An empty set of authorities trusts nobody.
-    let server = RawServer::start(Conversation::hang).await;
-    let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
-    let mut https = server.url("/");
-    https.set_scheme("https").unwrap();
-    assert!(client.get(https).send().await.is_err());
-}
-
 /// A frame of HTTP/2 that ends the request (3) or, without having looked at it, the connection (7).
 fn http2_frame(kind: u8, code: u32) -> Vec<u8> {
     let (stream, content) = match kind {

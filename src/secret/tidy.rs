@@ -80,7 +80,8 @@ pub fn tidy(text: &str, kind: Kind) -> Result<Tidy<'_>, Doubtful> {
             let scheme = (token.len() != bare.len()).then_some("`Bearer` before it");
             Tidy { text: token, left_out: scheme.or(quotes).or(around) }
         }
-        Kind::Text if around.is_some() && !trimmed.is_empty() => return Err(Doubtful::WhiteSpaceAround),
+        Kind::Text if trimmed.is_empty() => Tidy { text: trimmed, left_out: None },
+        Kind::Text if around.is_some() => return Err(Doubtful::WhiteSpaceAround),
         Kind::Text if unquoted(text).len() != text.len() => return Err(Doubtful::QuotesAround),
         Kind::Text => Tidy { text, left_out: None },
     };
@@ -163,7 +164,7 @@ mod tests {
                 assert_eq!(tidy(text, kind), Ok(Tidy { text: "s3cret", left_out: None }), "{kind:?} {text:?}");
             }
             for empty in ["", "\n", " ", "\u{feff}", "\u{feff}\r\n", "\r\n \r\n"] {
-                assert_eq!(tidy(empty, kind).map(|tidy| tidy.text.trim()), Ok(""), "{kind:?} {empty:?}");
+                assert_eq!(tidy(empty, kind).map(|tidy| tidy.text), Ok(""), "{kind:?} {empty:?}");
             }
         }
     }
