@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use joltsms_relay::config::{self, Overrides, Sources};
-use joltsms_relay::daemon::{self, Purpose, logging};
+use joltsms_relay::daemon::{self, Purpose, Surroundings, logging};
 use joltsms_relay::ingest::Mode;
 use joltsms_relay::secret::{Environment, Secret};
 use joltsms_relay::time::Clock;
@@ -42,12 +42,12 @@ async fn main() -> anyhow::Result<()> {
     };
     let sources = Sources { etc: temporary.path().join("etc"), ..Sources::new(environment, flags) };
     let config = config::load(&sources)?;
-    let _log = logging::start(&config.log, std::env::var_os("NO_COLOR").is_none(), None)?;
+    let _log = logging::start(&config.log, std::env::var_os("NO_COLOR").is_none(), false, None)?;
 
     tracing::info!(target: "joltsms_relay::demo", api = simulator.url(), "a simulated JoltSMS account; Ctrl-C ends it");
 
     // From here on it is what `joltsms-relay run` does.
-    let stop = daemon::on_signals(config.file.is_some(), Clock::system())?;
+    let stop = daemon::on_signals(Surroundings::default(), Clock::system(), |_| ())?;
     let purpose = Purpose { mode: Mode::Run, accept_account: false, shows_progress: false };
     let daemon = daemon::build(&config, purpose, Clock::system()).await?;
     daemon.run(stop).await?;

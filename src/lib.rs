@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`domain`] | pure values and rules: messages, coverage state, outcomes |
 //! | [`time`] | the clocks, and how long to back off |
+//! | [`files`] | files of the state directory: never through a link, and for its owner |
 //! | [`secret`] | values that never show themselves |
 //! | [`settings`] | how keys of the configuration are declared and read |
 //! | [`http`] | what both ends of the relay share of HTTP |
@@ -34,6 +35,7 @@ pub mod config;
 pub mod daemon;
 pub mod delivery;
 pub mod domain;
+pub mod files;
 pub mod formats;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

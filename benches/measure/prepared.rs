@@ -117,6 +117,7 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
             let row = Row {
                 id: row.id.clone(),
                 readable: true,
+                spoiled: None,
                 time: milliseconds(row.received_at),
                 ingested: Some(milliseconds(row.ingested_at)),
                 number: Some(row.number_id.clone()),

@@ -43,6 +43,13 @@ pub fn problems(status: &Status) -> Vec<String> {
         _ if silence > patience => found.push(format!("the API was not read for {} s: {why}", silence.as_secs())),
         _ => {}
     }
+    if let Some(failing) = live.numbers_since.map(since).filter(|failing| *failing > FAILING) {
+        let why = live.numbers_why.as_deref().unwrap_or("no answer");
+        let minutes = failing.as_secs() / 60;
+        found.push(format!(
+            "messages wait for details of their number, and the list of numbers was not read for {minutes} min: {why}"
+        ));
+    }
     for sink in status.sinks.iter().filter(|sink| sink.configured) {
         match sink.pause.map(|pause| pause.reason) {
             Some(PauseReason::Gone) => found.push(format!("{} is paused: its receiver is gone (410)", sink.name)),
@@ -112,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_healthy_and_what_is_not() {
         type Change = fn(&mut Status, &mut Live);
-        let cases: [(&str, Change, Option<&str>); 16] = [
+        let cases: [(&str, Change, Option<&str>); 18] = [
             ("well", |_, _| {}, None),
             ("not running", |status, _| status.running = false, Some("no relay runs on this state")),
             (
@@ -138,6 +145,14 @@ mod tests {
                 "no room",
                 |_, live| (live.condition, live.why) = ("full".into(), Some("1 GiB is reached".into())),
                 Some("nothing new is read: 1 GiB is reached"),
+            ),
+            ("numbers fail", |_, live| live.numbers_since = Some(ago(900)), None),
+            (
+                "numbers fail for long",
+                |_, live| (live.numbers_since, live.numbers_why) = (Some(ago(961)), Some("it is HTML".into())),
+                Some(
+                    "messages wait for details of their number, and the list of numbers was not read for 16 min: it is HTML",
+                ),
             ),
             ("paused by a person", |status, _| paused(status, PauseReason::Operator), None),
             ("switched off", |status, _| paused(status, PauseReason::Disabled), None),

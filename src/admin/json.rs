@@ -22,7 +22,11 @@ pub fn status_json(status: &Status) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "healthy": problems.is_empty(),
         "problems": problems,
-        "state": { "dir": status.dir.display().to_string(), "bytes": status.bytes },
+        "state": {
+            "dir": status.dir.display().to_string(),
+            "bytes": status.bytes,
+            "journal_held_bytes": live.filter(|_| status.running).and_then(|live| live.journal_held),
+        },
         "relay": {
             "running": status.running,
             "pid": live.filter(|_| status.running).map(|live| live.pid),
@@ -38,6 +42,8 @@ pub fn status_json(status: &Status) -> Value {
             "interval_seconds": live.map(|live| seconds(live.interval_ms)),
             "last_poll_at": live.and_then(|live| live.last_poll).map(instant),
             "last_poll_age_seconds": live.and_then(|live| live.last_poll).map(seconds_since),
+            "numbers_why": live.and_then(|live| live.numbers_why.as_deref()),
+            "numbers_since": live.and_then(|live| live.numbers_since).map(instant),
         },
         "coverage": marks.map(|marks| json!({
             "start": status.start,

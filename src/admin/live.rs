@@ -9,15 +9,16 @@
 //! 16 hexadecimal digits of the SHA-256 of what follows. Then comes one JSON object; see [`Live`]. Of the slots that are
 //! whole the one with the higher number counts, so a reader never sees half of anything. Mode 0600.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::UnixMs;
+use crate::files;
 
 /// Times are milliseconds since the Unix epoch, by this machine's clock.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub struct Live {
     pub server_ahead_ms: Option<i64>,
     /// How many messages there are, by the API's word.
     pub total: Option<u64>,
+    /// The size of SQLite's journal, in bytes, while another program keeps it from being emptied.
+    pub journal_held: Option<u64>,
     /// How quickly older messages are read, in pages a minute.
     pub pages_per_minute: Option<f64>,
     /// `api.requests_per_minute`.
@@ -59,6 +62,10 @@ pub struct Live {
     pub server_resets_at: Option<i64>,
     /// Requests of other programs in the last window.
     pub foreign: u32,
+    /// Why the list of numbers cannot be read while messages wait for it.
+    pub numbers_why: Option<String>,
+    /// Since when.
+    pub numbers_since: Option<i64>,
     /// The sinks of the configuration.
     pub sinks: Vec<LiveSink>,
 }
@@ -101,7 +108,7 @@ impl LiveFile {
     /// Those of the file system.
     pub fn open(dir: &Path, sinks: usize) -> io::Result<Self> {
         let slot = 4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(8));
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(NAME))?;
+        let file = files::open_or_make(&dir.join(NAME))?;
         file.set_len(0)?;
         // All the room that it will ever need, so that a disk that fills up later does not matter.
         let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
@@ -143,7 +150,7 @@ impl Live {
     /// understand it.
     pub fn read(dir: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
-        File::open(dir.join(NAME)).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+        files::open_to_read(&dir.join(NAME)).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
         let (first, second) = bytes.split_at(bytes.len() / 2);
         let (_, newest) = [first, second].into_iter().filter_map(read_slot).max_by_key(|(count, _)| *count)?;
         Some(newest)

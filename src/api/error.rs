@@ -39,6 +39,9 @@ pub enum Error {
     /// An answer that is not a page.
     #[error("the answer is not a page of messages: {0}")]
     Malformed(String),
+    /// A page that is no JSON, or is cut off, in its list of rows, so that these cannot be told apart. A smaller page may do.
+    #[error("the answer is not a page of messages: {0}")]
+    Garbled(String),
     /// A page with more bytes than are read.
     #[error("the page has more than {cap} bytes")]
     TooLarge {
@@ -73,7 +76,7 @@ impl Error {
             Self::Server(_) => "server",
             Self::Redirected { .. } => "redirected",
             Self::Transport(_) => "transport",
-            Self::Malformed(_) => "malformed",
+            Self::Malformed(_) | Self::Garbled(_) => "malformed",
             Self::TooLarge { .. } => "too_large",
         }
     }

@@ -1,7 +1,8 @@
 //! Reading a page of messages (API documentation, "Pagination" and "List messages").
 //!
 //! Each row stays the text that came; only its place in the feed is read from it, field by field, so that a field of an
-//! unexpected type spoils nothing beside it. What is not a page at all is an error: half a page would be a hole.
+//! unexpected type spoils nothing beside it. A row that is no JSON is set apart from those beside it (`spoiled`). What is not
+//! a page at all is an error: half a page would be a hole.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,7 +14,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
-use crate::domain::{Cursor, More, Row, UnixMs};
+use super::spoiled::{self, Piece};
+use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
 
 /// The most rows that the API gives an API key on a page.
 pub const PAGE_ROWS: u32 = 10;
@@ -124,30 +126,61 @@ impl Page {
     /// neighbour's, and `fallback` if no row has one.
     ///
     /// # Errors
-    /// [`Error::Malformed`], which says what is wrong and where, but quotes nothing.
+    /// [`Error::Malformed`] or [`Error::Garbled`], which say what is wrong and where, but quote nothing.
     pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
-        let wire = Wire::read(body)?;
-        let total = wire.meta.0.total.and_then(|total| total.get().parse().ok());
-        let more = wire.more(limit);
-        let mut rows: Vec<(Row, bool)> = wire.data.into_iter().map(read_message).collect();
-        lend_times(&mut rows, fallback);
-        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more, total })
+        let error = match Wire::read(body) {
+            Ok(wire) => {
+                let rows = wire.data.iter().map(|raw| read_message(raw)).collect();
+                return Ok(Self::put_together(rows, &wire, wire.data.len(), limit, fallback));
+            }
+            Err(error) => error,
+        };
+        let is_row = |raw: &RawValue| {
+            let (row, has_time) = read_message(raw);
+            row.readable && has_time
+        };
+        let pieces = spoiled::pieces(body, is_envelope, is_row, "receivedAt").ok_or(error)?;
+        let count = pieces.rows.len();
+        if count > MOST_ROWS {
+            return Err(too_many_rows());
+        }
+        let rows = pieces.rows.iter().enumerate().map(|(place, row)| read_piece(row, place)).collect();
+        let wire = Wire::read(&pieces.envelope)?;
+        Ok(Self::put_together(rows, &wire, count, limit, fallback))
     }
+
+    fn put_together(mut rows: Vec<(Row, bool)>, wire: &Wire<'_>, count: usize, limit: u32, fallback: UnixMs) -> Self {
+        let total = wire.meta.0.total.and_then(|total| total.get().parse().ok());
+        lend_times(&mut rows, fallback);
+        Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more: wire.more(count, limit), total }
+    }
+}
+
+/// Whether it is a page, and has no rows.
+fn is_envelope(page: &[u8]) -> bool {
+    Wire::read(page).is_ok_and(|wire| wire.data.is_empty())
+}
+
+fn too_many_rows() -> Error {
+    Error::Malformed(format!("it has more than {MOST_ROWS} rows"))
 }
 
 impl<'a> Wire<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Error> {
-        let Object(wire): Object<Self> =
-            serde_json::from_slice(body).map_err(|error| Error::Malformed(what_is_wrong(body, &error)))?;
+        let Object(wire): Object<Self> = serde_json::from_slice(body).map_err(|error| {
+            let wrong = what_is_wrong(body, &error);
+            let garbled = !error.is_data() && spoiled::has_rows(body);
+            if garbled { Error::Garbled(wrong) } else { Error::Malformed(wrong) }
+        })?;
         if wire.data.len() > MOST_ROWS {
-            return Err(Error::Malformed(format!("it has more than {MOST_ROWS} rows")));
+            return Err(too_many_rows());
         }
         Ok(wire)
     }
 
-    /// What follows a page for which up to `limit` rows were asked.
-    fn more(&self, limit: u32) -> More {
-        let full = self.data.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    /// What follows a page that has `count` rows, and for which up to `limit` were asked.
+    fn more(&self, count: usize, limit: u32) -> More {
+        let full = count >= usize::try_from(limit).unwrap_or(usize::MAX);
         let cursor = self.meta.0.next_cursor.as_deref().filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
         match (self.meta.0.has_more, cursor) {
             (Some(false), _) => More::End,
@@ -164,6 +197,8 @@ impl<'a> Wire<'a> {
 pub struct NumberPage {
     /// Those with an id, as they came.
     pub numbers: Vec<Number>,
+    /// How many rows are no JSON and were passed over.
+    pub spoiled: usize,
     /// What follows.
     pub more: More,
 }
@@ -183,8 +218,22 @@ impl NumberPage {
     /// # Errors
     /// As for [`Page::read`].
     pub fn read(body: &[u8], limit: u32) -> Result<Self, Error> {
-        let wire = Wire::read(body)?;
-        Ok(Self { numbers: wire.data.iter().filter_map(|raw| read_number(raw)).collect(), more: wire.more(limit) })
+        let error = match Wire::read(body) {
+            Ok(wire) => {
+                let numbers = wire.data.iter().filter_map(|raw| read_number(raw)).collect();
+                return Ok(Self { numbers, spoiled: 0, more: wire.more(wire.data.len(), limit) });
+            }
+            Err(error) => error,
+        };
+        let pieces = spoiled::pieces(body, is_envelope, |raw| read_number(raw).is_some(), "id").ok_or(error)?;
+        let sound = pieces.rows.iter().filter_map(|piece| match piece {
+            Piece::Sound(raw) => Some(raw),
+            Piece::Spoiled(_) => None,
+        });
+        let spoiled = pieces.rows.len() - sound.clone().count();
+        let wire = Wire::read(&pieces.envelope)?;
+        let more = wire.more(pieces.rows.len(), limit);
+        Ok(Self { numbers: sound.filter_map(|raw| read_number(raw)).collect(), spoiled, more })
     }
 }
 
@@ -203,7 +252,8 @@ pub fn read_message(raw: &RawValue) -> (Row, bool) {
     let received = time(fields.received_at);
     let row = Row {
         readable: id.is_some(),
-        id: id.unwrap_or_else(|| hash_id(raw.get())),
+        spoiled: None,
+        id: id.unwrap_or_else(|| hash_id(raw.get().as_bytes())),
         time: received.unwrap_or_default(),
         ingested: time(fields.ingested_at),
         number: fields.number_id.and_then(text),
@@ -212,8 +262,28 @@ pub fn read_message(raw: &RawValue) -> (Row, bool) {
     (row, received.is_some())
 }
 
-fn hash_id(raw: &str) -> String {
-    let digest = Sha256::digest(raw.as_bytes());
+fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
+    let bytes = match piece {
+        Piece::Sound(raw) => return read_message(raw),
+        Piece::Spoiled(bytes) => *bytes,
+    };
+    let id = spoiled::member(bytes, "id").filter(|id| !id.is_empty());
+    let received = spoiled::only_text(bytes, "receivedAt").and_then(|text| UnixMs::parse(&text));
+    let row = Row {
+        readable: false,
+        // While the message has the same id it is the same row, whatever else becomes of it.
+        id: hash_id(id.as_ref().map_or(bytes, |id| id.as_bytes())),
+        time: received.unwrap_or_default(),
+        ingested: None,
+        number: None,
+        raw: spoiled::text(bytes).into(),
+        spoiled: Some(Box::new(Spoiled { id, place: place + 1, wrong: spoiled::what_is_wrong(bytes) })),
+    };
+    (row, received.is_some())
+}
+
+fn hash_id(raw: &[u8]) -> String {
+    let digest = Sha256::digest(raw);
     let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("unreadable:{hex}")
 }
@@ -336,6 +406,119 @@ mod tests {
         assert!(NumberPage::read(b"<html>", 10).is_err());
     }
 
+    const META: &str = r#""meta":{"hasMore":true,"nextCursor":"c"}"#;
+
+    fn sound_row(id: &str, body: &str) -> String {
+        let body = serde_json::to_string(body).unwrap();
+        format!(
+            r#"{{"id":"{id}", "numberId":"n","number":{{"id":"n","phoneNumber":"+1"}},"tags":[{{"id":"t"}},{{"id":"u"}}],"body":{body},"parsedCode":null,"receivedAt":"1970-01-01T00:00:05Z"}}"#
+        )
+    }
+
+    /// A page with this row in its middle.
+    fn around(row: &[u8]) -> Vec<u8> {
+        let (above, below) = (sound_row("above", "},{"), sound_row("below", "]}"));
+        [format!(r#"{{"data":[{above},"#).as_bytes(), row, format!(r#",{below}],{META}}}"#).as_bytes()].concat()
+    }
+
+    #[test]
+    fn one_spoiled_row_spoils_nothing_beside_it() {
+        let sound = sound_row("bad", "@");
+        let with = |body: &[u8]| {
+            let at = sound.find('@').unwrap();
+            [&sound.as_bytes()[..at], body, &sound.as_bytes()[at + 1..]].concat()
+        };
+        let instead = |old: &str, new: &str| sound.replacen(old, new, 1).into_bytes();
+        let table: [(&str, Vec<u8>, &str); 18] = [
+            ("a raw control character", with(b"\x1b[2J"), "control character"),
+            ("a raw line break", with(b"a\nb"), "control character"),
+            ("a bad escape", with(b"\\q"), "invalid escape"),
+            ("a bad byte", with(b"caf\xe9"), "invalid unicode code point"),
+            ("half of a character", with(b"\xf0\x9f"), "invalid unicode code point"),
+            ("NaN", instead("null", "NaN"), "expected value"),
+            ("infinity", instead("null", "-Infinity"), "invalid number"),
+            ("a leading zero", instead("null", "01"), "invalid number"),
+            ("a trailing comma", instead("5Z\"}", "5Z\",}"), "key must be a string"),
+            ("no value", instead("null", ""), "expected value"),
+            ("quotes of its own", with(b"say \"hi\" now"), "expected `,` or `}`"),
+            ("an open quote", instead("@\"", "@"), "expected `,` or `}`"),
+            ("an escaped end", with(b"\\"), "expected `,` or `}`"),
+            ("no colon", instead("\"body\":", "\"body\" "), "expected `:`"),
+            ("an open brace", instead("\"+1\"}", "\"+1\""), ""),
+            ("a brace too early", instead("\"numberId\":\"n\"", "\"numberId\":\"n\"}"), ""),
+            ("cut off", sound.as_bytes()[..sound.find('@').unwrap()].to_vec(), "EOF"),
+            ("a word", b"undefined".to_vec(), "expected value"),
+        ];
+        for (name, row, wrong) in table {
+            let body = around(&row);
+            assert!(Wire::read(&body).is_err(), "{name} is read as it is");
+            let page = Page::read(&body, 10, UnixMs(77)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let [above, bad, below] = page.rows.as_slice() else { panic!("{name}: {page:?}") };
+            assert_eq!((above.id.as_str(), &*above.raw), ("above", &*sound_row("above", "},{")), "{name}");
+            assert_eq!((below.id.as_str(), &*below.raw), ("below", &*sound_row("below", "]}")), "{name}");
+            assert_eq!((&*bad.raw, bad.readable), (&*spoiled::text(&row), false), "{name}");
+            let said = bad.spoiled.as_ref().unwrap();
+            assert!(said.place == 2 && said.wrong.contains(wrong), "{name}: {said:?}");
+            let id = (name != "a word").then(|| "bad".to_owned());
+            assert_eq!(said.id, id, "{name}");
+            assert!(bad.id.starts_with("unreadable:") && bad.time == UnixMs(5000), "{name}: {bad:?}");
+            assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())), "{name}");
+            // Alone on its page, or several of them.
+            let page = |rows: &[&[u8]]| {
+                let body =
+                    [br#"{"data":["#, rows.join(&b","[..]).as_slice(), format!("],{META}}}").as_bytes()].concat();
+                Page::read(&body, 1, UnixMs(77)).unwrap().rows
+            };
+            assert_eq!(page(&[&row]).len(), 1, "{name}");
+            let (first, last) = (sound_row("first", "x"), sound_row("last", "y"));
+            let rows = page(&[&row, first.as_bytes(), &row, last.as_bytes(), b"NaN"]);
+            let readable: Vec<&str> = rows.iter().filter(|row| row.readable).map(|row| row.id.as_str()).collect();
+            assert_eq!(readable, ["first", "last"], "{name}");
+            assert_eq!(page(&[&row])[0].id, bad.id, "{name}: the same row has the same name");
+        }
+    }
+
+    #[test]
+    fn a_spoiled_number_spoils_nothing_beside_it() {
+        let page = NumberPage::read(br#"{"data":[{"id":"a"},{"id":"b","n":NaN},{"id":"c"}],"meta":{}}"#, 10).unwrap();
+        let ids: Vec<&str> = page.numbers.iter().map(|number| number.id.as_str()).collect();
+        assert_eq!((ids, page.spoiled, page.more), (vec!["a", "c"], 1, More::End));
+    }
+
+    proptest::proptest! {
+        /// One byte of one row is another, is missing, or is one too many.
+        #[test]
+        fn whatever_becomes_of_one_row_the_others_are_found(
+            bodies in proptest::collection::vec(r#"[ -~é}{\]\[,"\\]{0,12}"#, 1..6),
+            bad in 0_usize..6,
+            place in 0_usize..1000,
+            change in 0_u8..3,
+            byte in proptest::prelude::any::<u8>(),
+        ) {
+            let rows: Vec<Vec<u8>> =
+                bodies.iter().enumerate().map(|(n, body)| sound_row(&format!("m{n}"), body).into_bytes()).collect();
+            let bad = bad % rows.len();
+            let mut spoiled = rows.clone();
+            let place = place % spoiled[bad].len();
+            match change {
+                0 => spoiled[bad][place] = byte,
+                1 => drop(spoiled[bad].remove(place)),
+                _ => spoiled[bad].insert(place, byte),
+            }
+            let body =
+                [br#"{"data":["#, spoiled.join(&b","[..]).as_slice(), format!("],{META}}}").as_bytes()].concat();
+            if Wire::read(&body).is_ok() {
+                return Ok(());
+            }
+            let page = Page::read(&body, 10, UnixMs(77));
+            let page = page.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)));
+            let found: Vec<&[u8]> = page.rows.iter().filter(|row| row.readable).map(|row| row.raw.as_bytes()).collect();
+            let expected: Vec<&[u8]> =
+                rows.iter().enumerate().filter(|(n, _)| *n != bad).map(|(_, row)| row.as_slice()).collect();
+            proptest::prop_assert_eq!(found, expected, "{}", String::from_utf8_lossy(&body));
+        }
+    }
+
     #[test]
     fn what_is_not_a_page_is_said_without_quoting() {
         let table = [
@@ -352,8 +535,11 @@ mod tests {
             (&format!(r#"{{"data":[0{}],"meta":{{}}}}"#, ",1".repeat(10_000)), "it has more than 10000 rows"),
         ];
         for (body, expected) in table {
-            assert_eq!(read(body), Err(Error::Malformed(expected.to_owned())), "{body}");
+            let said = format!("the answer is not a page of messages: {expected}");
+            assert_eq!(read(body).unwrap_err().to_string(), said, "{body}");
         }
-        assert!(Page::read(b"{\"data\":[\"\xff\"],\"meta\":{}}", 10, UnixMs(0)).is_err());
+        assert!(Page::read(b"{\"data\":[],\"meta\":{\"\xff\":0}}", 10, UnixMs(0)).is_err());
+        assert!(Page::read(b"{\"data\":[NaN],\"meta\":{\"\xff\":0}}", 10, UnixMs(0)).is_err());
+        assert!(Page::read(b"{\"data\":[NaN],\"meta\":{}}}", 10, UnixMs(0)).is_err());
     }
 }

@@ -1,21 +1,24 @@
 //! `dead-letters list | show | retry | drop`.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::{IsTerminal as _, Write as _};
 
 use super::exit::Exit;
 use super::flags::{DeadLettersCommand, Flags, Which};
 use super::output::{answer, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{fails, look, open};
+use super::state::{Refusal, directory, fails, look, open};
 use super::words::{count, harmless, span, table};
 use crate::admin::letter_json;
 use crate::domain::{Shown, UnixMs};
-use crate::store::{DeadLetter, Selection, Spool, Verdict};
+use crate::store::{DeadLetter, Error, LetterPlace, Selection, Spool, Verdict};
 use crate::time::Clock;
 
-/// So many rows are aligned with each other; beyond them the columns may shift, and memory does not grow.
+/// So many rows are read in one go, and aligned with each other; beyond them the columns may shift, and memory does not grow.
 const TABLE: usize = 500;
+
+/// The same for those whose texts are shown.
+const TEXTS: usize = 20;
 
 pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit {
     let done = match command {
@@ -29,9 +32,9 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
 }
 
 /// What is selected, if there is such a sink.
-fn selection(spool: &Spool, which: &Which) -> Result<Selection, Exit> {
+fn selection(spool: &Spool, which: &Which) -> Result<Selection, Refusal> {
     if let Some(name) = &which.sink
-        && spool.sink_named(name).map_err(|error| fails(&error))?.is_none()
+        && spool.sink_named(name)?.is_none()
     {
         return Err(no_such_sink(spool, name));
     }
@@ -48,12 +51,18 @@ fn nothing(which: &Which) -> Exit {
 }
 
 fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
-    let look = look(flags)?;
     let now = Clock::system().wall();
-    each(&look.spool, which, |letters, out| {
-        let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, now)).collect();
-        out.write_all(table(&["ID", "SINK", "REASON", "RECEIVED", "DIED", "ATTEMPTS", "LAST ANSWER"], &rows).as_bytes())
-    })
+    let any = each(
+        flags,
+        which,
+        TABLE,
+        |_, letter| Ok(letter),
+        |letters| {
+            let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, now)).collect();
+            table(&["ID", "SINK", "REASON", "RECEIVED", "DIED", "ATTEMPTS", "LAST ANSWER"], &rows)
+        },
+    )?;
+    if any { Ok(Exit::Done) } else { Err(nothing(which)) }
 }
 
 fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {
@@ -63,51 +72,50 @@ fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {
     vec![id, letter.sink.clone(), letter.reason.clone(), received, died, letter.attempts.to_string(), answer]
 }
 
-/// Hands the selected dead letters on in portions.
-fn each(
-    spool: &Spool,
+/// Writes the selected dead letters in portions of `at_once`, and says whether there were any. `read` reads what a letter
+/// needs while the state is open, and `write` says how a portion looks. While a portion is written the state is not open.
+fn each<T>(
+    flags: &Flags,
     which: &Which,
-    mut write: impl FnMut(&[DeadLetter], &mut dyn Write) -> std::io::Result<()>,
-) -> Result<Exit, Exit> {
-    let selection = selection(spool, which)?;
+    at_once: usize,
+    read: impl Fn(&Spool, DeadLetter) -> Result<T, Error>,
+    mut write: impl FnMut(&[T]) -> String,
+) -> Result<bool, Exit> {
+    let dir = directory(flags)?;
     let mut out = std::io::stdout().lock();
-    let (mut portion, mut any, mut written) = (Vec::new(), false, Ok(()));
-    let shown = spool.dead_letters(&selection, |letter| {
-        any = true;
-        portion.push(letter);
-        if portion.len() == TABLE {
-            written = write(&portion, &mut out);
-            portion.clear();
-        }
-        written.is_ok()
-    });
-    shown.map_err(|error| fails(&error))?;
-    if !any {
-        return Err(nothing(which));
+    let (mut after, mut any) = (None, false);
+    loop {
+        let (portion, last) = look(&dir, |spool| {
+            let selection = selection(spool, which)?;
+            let (mut portion, mut last) = (Vec::new(), None);
+            for letter in spool.dead_letters(&selection, after.as_ref(), at_once)? {
+                last = Some(LetterPlace::of(&letter));
+                portion.push(read(spool, letter)?);
+            }
+            Ok((portion, last))
+        })?;
+        let Some(last) = last else { break };
+        (after, any) = (Some(last), true);
+        out.write_all(write(&portion).as_bytes()).map_err(|error| unwritten(&error))?;
     }
-    if written.is_ok() && !portion.is_empty() {
-        written = write(&portion, &mut out);
-    }
-    Ok(ended(written.and_then(|()| out.flush())))
-}
-
-fn ended(written: std::io::Result<()>) -> Exit {
-    written.map_or_else(|error| unwritten(&error), |()| Exit::Done)
+    out.flush().map_err(|error| unwritten(&error))?;
+    Ok(any)
 }
 
 fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
-    let look = look(flags)?;
-    let selection = selection(&look.spool, which)?;
-    let mut out = std::io::stdout().lock();
-    let (mut before, mut written) = ("[\n", Ok(()));
-    let shown = look.spool.dead_letters(&selection, |letter| {
-        written = write!(out, "{before}{}", Shown::line(&letter_json(&letter)));
-        before = ",\n";
-        written.is_ok()
-    });
-    shown.map_err(|error| fails(&error))?;
-    let end = if before == "[\n" { "[]\n" } else { "\n]\n" };
-    Ok(ended(written.and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush())))
+    let mut before = "[\n";
+    let any = each(
+        flags,
+        which,
+        TABLE,
+        |_, letter| Ok(letter),
+        |letters| {
+            letters.iter().fold(String::new(), |text, letter| {
+                text + std::mem::replace(&mut before, ",\n") + &Shown::line(&letter_json(letter)).to_string()
+            })
+        },
+    )?;
+    Ok(answer(if any { "\n]\n" } else { "[]\n" }))
 }
 
 /// The bodies hold codes: they are printed by this command alone, and only when asked for.
@@ -115,25 +123,21 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     if which.sink.is_none() && which.id.is_none() {
         return Err(complain(Exit::Usage, &"say which: --id ID, --sink NAME, or both"));
     }
-    let look = look(flags)?;
     let for_people = std::io::stdout().is_terminal();
     let mut missing = 0;
-    let mut failed = None;
-    let exit = each(&look.spool, which, |letters, out| {
-        for letter in letters {
-            match look.spool.raw(letter.seq) {
-                Ok(Some(raw)) => {
-                    let raw = if for_people { harmless(&raw) } else { raw };
-                    writeln!(out, "{raw}")?;
-                }
-                Ok(None) => missing += 1,
-                Err(error) => failed = Some(error),
-            }
-        }
-        Ok(())
-    })?;
-    if let Some(error) = failed {
-        return Err(fails(&error));
+    let any = each(
+        flags,
+        which,
+        TEXTS,
+        |spool, letter| spool.raw(letter.seq),
+        |texts| {
+            missing += u64::try_from(texts.iter().filter(|text| text.is_none()).count()).unwrap_or(0);
+            let texts = texts.iter().flatten();
+            texts.map(|raw| if for_people { harmless(raw) } else { raw.clone() } + "\n").collect()
+        },
+    )?;
+    if !any {
+        return Err(nothing(which));
     }
     if missing > 0 {
         return Err(complain(
@@ -141,12 +145,12 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
             &format_args!("of {} the text is not kept any more", count(missing, "message")),
         ));
     }
-    Ok(exit)
+    Ok(Exit::Done)
 }
 
 fn settle(flags: &Flags, which: &Which, verdict: Verdict) -> Result<Exit, Exit> {
     let mut spool = open(flags)?;
-    let selection = selection(&spool, which)?;
+    let selection = selection(&spool, which).map_err(Refusal::say)?;
     let clock = Clock::system();
     let (until, mut settled) = (clock.wall(), 0_u64);
     loop {

@@ -1,59 +1,143 @@
 //! `state export`: saves what a state holds, whatever became of it.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::fs;
+use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IsTerminal as _, StdoutLock, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use tempfile::NamedTempFile;
 
 use super::exit::Exit;
 use super::flags::Flags;
 use super::relay::complain;
 use super::state::{Absent, directory};
-use super::words::count;
+use super::words::{count, harmless};
 use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::store::{Salvage, Saved, SavedDelivery, save};
 
-/// Writes one JSON object a line to `output`, `-` for stdout. A file that is there is left as it is; one that cannot be
-/// written to its end does not stay.
+/// Writes one JSON object a line to `output`, `-` for stdout. A file that is there is left as it is; a new one is there once it
+/// is whole, and not before.
 pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     let dir = match directory(flags) {
         Ok(dir) => dir,
         Err(exit) => return exit,
     };
-    let is_file = output != Path::new("-");
-    let shown = if is_file { output.display().to_string() } else { "to standard output".to_owned() };
-    let to: Box<dyn Write> = if is_file {
-        // The texts of messages: for its user only.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(output) {
-            Ok(file) => Box::new(file),
-            Err(error) => return complain(Exit::Failure, &format_args!("cannot write {shown}: {error}")),
-        }
-    } else {
-        Box::new(io::stdout().lock())
+    let mut to = match Output::begin(output) {
+        Ok(to) => to,
+        Err(error) => return complain(Exit::Failure, &format_args!("cannot write {}: {error}", named(output))),
     };
-    let mut to = BufWriter::new(to);
-    let mut unwritten = false;
-    let saved = save(&dir, |saved| writeln!(to, "{}", line(saved)?).inspect_err(|_| unwritten = true));
-    let saved = saved.and_then(|saved| to.flush().inspect_err(|_| unwritten = true).map(|()| saved));
-    if is_file && !matches!(saved, Ok(Some(_))) {
-        // It would be taken for a whole one, and be in the way of the next. Why it is not whole matters more.
-        drop(fs::remove_file(output));
-    }
+    let (mut lines, mut unwritten) = (0_u64, false);
+    let saved = save(&dir, |saved| {
+        lines += 1;
+        to.write(&line(saved)?).inspect_err(|_| unwritten = true)
+    });
+    let saved = match saved {
+        Ok(Some(salvage)) => to.end(output).inspect_err(|_| unwritten = true).map(|()| salvage),
+        Ok(None) => return complain(Exit::Failure, &Absent(&dir)),
+        Err(error) => Err(error),
+    };
     match saved {
-        Ok(Some(salvage)) => tell(&salvage),
-        Ok(None) => complain(Exit::Failure, &Absent(&dir)),
+        Ok(salvage) => tell(&salvage),
         // Whoever reads has enough of it.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Failure,
-        Err(error) if unwritten => complain(Exit::Failure, &format_args!("cannot write {shown}: {error}")),
-        Err(error) => complain(
-            Exit::Failure,
-            &format_args!("nothing was saved: the state in {} cannot be read: {error}", dir.display()),
-        ),
+        Err(error) if unwritten => complain(Exit::Failure, &format_args!("cannot write {}: {error}", named(output))),
+        Err(error) => {
+            let is_some = output == Path::new("-") && lines > 0;
+            let saved = if is_some { "not everything was saved" } else { "nothing was saved" };
+            let dir = dir.display();
+            complain(Exit::Failure, &format_args!("{saved}: the state in {dir} cannot be read: {error}"))
+        }
     }
+}
+
+fn named(output: &Path) -> String {
+    if output == Path::new("-") { "to standard output".to_owned() } else { output.display().to_string() }
+}
+
+/// Where the lines go.
+enum Output {
+    Stdout {
+        to: BufWriter<StdoutLock<'static>>,
+        is_terminal: bool,
+    },
+    /// A file with another name until it is whole: half of an export would be taken for one, and be in the way of the next.
+    File {
+        to: BufWriter<NamedTempFile>,
+        is_whole: IsWhole,
+    },
+}
+
+/// Whether the file has its name. Whoever ends the process or names the file holds it, so that one of the two happens.
+type IsWhole = Arc<Mutex<bool>>;
+
+impl Output {
+    fn begin(output: &Path) -> io::Result<Self> {
+        if output == Path::new("-") {
+            let to = io::stdout().lock();
+            let is_terminal = to.is_terminal();
+            return Ok(Self::Stdout { to: BufWriter::new(to), is_terminal });
+        }
+        if output.symlink_metadata().is_ok() {
+            return Err(Errno::EXIST.into());
+        }
+        let dir = output.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The texts of messages: such files are for their user only.
+        let draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
+        let is_whole = IsWhole::default();
+        remove_if_interrupted(draft.path().to_owned(), Arc::clone(&is_whole))?;
+        Ok(Self::File { to: BufWriter::new(draft), is_whole })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        match self {
+            Self::Stdout { to, is_terminal: true } => writeln!(to, "{}", harmless(line)),
+            Self::Stdout { to, is_terminal: false } => writeln!(to, "{line}"),
+            Self::File { to, .. } => writeln!(to, "{line}"),
+        }
+    }
+
+    /// That was all. Without it nothing stays of a file.
+    fn end(self, output: &Path) -> io::Result<()> {
+        match self {
+            Self::Stdout { mut to, .. } => to.flush(),
+            Self::File { to, is_whole } => {
+                let draft = to.into_inner().map_err(IntoInnerError::into_error)?;
+                draft.as_file().sync_all()?;
+                let mut is_whole = is_whole.lock().unwrap_or_else(PoisonError::into_inner);
+                draft.persist_noclobber(output).map_err(|refused| refused.error)?;
+                *is_whole = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How the names of files begin that are not whole yet.
+const DRAFT: &str = ".joltsms-relay-export-";
+
+/// From now on a signal that ends this process removes the file first. One that comes when it is whole is too late: the
+/// command ends as if it had not come, and the next one ends it.
+fn remove_if_interrupted(file: PathBuf, is_whole: IsWhole) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new().spawn(move || {
+        let mut came_late = false;
+        for signal in signals.forever() {
+            let is_whole = is_whole.lock().unwrap_or_else(PoisonError::into_inner);
+            if *is_whole && !std::mem::replace(&mut came_late, true) {
+                continue;
+            }
+            drop(fs::remove_file(&file));
+            drop(emulate_default_handler(signal));
+        }
+    })?;
+    Ok(())
 }
 
 fn tell(salvage: &Salvage) -> Exit {

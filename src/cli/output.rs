@@ -1,6 +1,9 @@
 //! What a command answers, on stdout.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _, stderr};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::exit::Exit;
 use super::relay::complain;
@@ -26,5 +29,37 @@ pub(super) fn unwritten(error: &std::io::Error) -> Exit {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Exit::Done,
         _ => complain(Exit::Failure, &format_args!("cannot write to standard output: {error}")),
+    }
+}
+
+/// Says on stderr how far a command has come. Where nobody reads, the command goes on in silence.
+pub(super) fn progress(so_far: &impl std::fmt::Display) {
+    if takes_a_line(&stderr()) {
+        complain(Exit::Done, so_far);
+    }
+}
+
+/// Whether a stream takes a short line at once.
+fn takes_a_line(stream: &impl AsFd) -> bool {
+    let mut streams = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut streams, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::pipe;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_is_full_takes_no_line() {
+        let (reader, mut writer) = pipe().unwrap();
+        while takes_a_line(&writer) {
+            writer.write_all(&[b'x'; 512]).unwrap();
+        }
+        drop(reader);
+        assert!(takes_a_line(&writer), "it fails at once, without a wait");
+        assert!(takes_a_line(&File::create("/dev/null").unwrap()));
     }
 }

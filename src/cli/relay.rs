@@ -1,14 +1,22 @@
 //! `run` and `once`.
 
-use std::io::Write as _;
-use std::os::fd::AsFd as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::exit::Exit;
 use super::flags::Flags;
 use crate::config::{self, Config, FileId, Sources};
 use crate::daemon::logging::{self, LogGuard};
-use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, StopSignal};
+use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, Stop, StopSignal, Surroundings};
 use crate::domain::Shown;
 use crate::ingest::{Mode, Report, Trouble};
 use crate::store;
@@ -16,6 +24,9 @@ use crate::time::Clock;
 
 /// Two threads are enough: the work is waiting.
 const WORKERS: usize = 2;
+
+/// The end waits so long for the progress bar to be taken away.
+const LAST_DRAWING: Duration = Duration::from_millis(500);
 
 pub(super) fn run(flags: &Flags) -> Exit {
     relay(flags, Mode::Run)
@@ -31,32 +42,60 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
         Err(errors) => return complain(Exit::Configuration, &errors),
     };
     let journal = std::env::var("JOURNAL_STREAM").ok();
-    if let Err(errors) = config.refuse_journal(journal.as_deref(), stdout_id()) {
+    if let Err(errors) = config.refuse_journal(journal.as_deref(), file_id(&std::io::stdout())) {
         return complain(Exit::Configuration, &errors);
     }
     let bar = Bar::for_terminal(&config);
-    let _guard: LogGuard = match logging::start(&config.log, flags.color(), bar.clone()) {
+    let logs_to_journal = config::is_journal(journal.as_deref(), file_id(&std::io::stderr()));
+    let _guard: LogGuard = match logging::start(&config.log, flags.color(), logs_to_journal, bar.clone()) {
         Ok(guard) => guard,
         Err(error) => return complain(Exit::Failure, &error),
     };
     say_configuration(&config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
-        Ok(runtime) => runtime,
+    let (end, ended) = channel();
+    let overdue = end.clone();
+    let overdue = move |signal| {
+        overdue.send(ended_exit(&Ended::Stopped(signal), mode)).ok();
+    };
+    let stop = match daemon::on_signals(surroundings(&config), Clock::system(), overdue) {
+        Ok(stop) => stop,
         Err(error) => return failure(Exit::Failure, &error),
     };
     let shows_progress = bar.is_some();
     let purpose = Purpose { mode, accept_account: flags.run.accept_account_change, shows_progress };
-    let exit = runtime.block_on(serve(&config, purpose, bar));
+    // On a thread of its own: whatever it hangs on, the process can end.
+    let work = move || {
+        let exit = catch_unwind(AssertUnwindSafe(|| work(&config, purpose, stop, bar)));
+        end.send(exit.unwrap_or(Exit::Failure)).ok();
+    };
+    if let Err(error) = thread::Builder::new().name("relay".to_owned()).spawn(work) {
+        return failure(Exit::Failure, &error);
+    }
+    ended.recv().unwrap_or(Exit::Failure)
+}
+
+/// What decides about SIGHUP.
+fn surroundings(config: &Config) -> Surroundings {
+    let prints_only = config.sinks.iter().all(|sink| sink.target.is_stdout());
+    Surroundings {
+        has_file: config.file.is_some(),
+        only_terminal: prints_only && std::io::stdout().is_terminal(),
+        shielded: daemon::ignores_hangups(),
+    }
+}
+
+fn work(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Option<Bar>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(Exit::Failure, &error),
+    };
+    let exit = runtime.block_on(serve(config, purpose, stop, bar));
     // A write to a stdout that nobody reads would hold the process back for ever.
     runtime.shutdown_background();
     exit
 }
 
-async fn serve(config: &Config, purpose: Purpose, bar: Option<Bar>) -> Exit {
-    let stop = match daemon::on_signals(config.file.is_some(), Clock::system()) {
-        Ok(stop) => stop,
-        Err(error) => return failure(Exit::Failure, &error),
-    };
+async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Option<Bar>) -> Exit {
     let daemon = match daemon::build(config, purpose, Clock::system()).await {
         Ok(daemon) => daemon,
         Err(error) => return failure(build_exit(&error), &error),
@@ -64,8 +103,8 @@ async fn serve(config: &Config, purpose: Purpose, bar: Option<Bar>) -> Exit {
     let drawing = bar.map(|bar| tokio::spawn(draw(bar, daemon.reports())));
     let ended = daemon.run(stop).await;
     if let Some(drawing) = drawing {
-        // It ends with the last report, and takes the bar away.
-        drop(drawing.await);
+        // It ends with the last report, and takes the bar away, if the terminal lets it.
+        drop(timeout(LAST_DRAWING, drawing).await);
     }
     match ended {
         Ok(ended) => ended_exit(&ended, purpose.mode),
@@ -84,13 +123,17 @@ async fn serve(config: &Config, purpose: Purpose, bar: Option<Bar>) -> Exit {
     }
 }
 
-/// Shows a long catch-up for as long as there are reports.
-async fn draw(bar: Bar, mut reports: tokio::sync::watch::Receiver<Report>) {
-    while reports.changed().await.is_ok() {
-        let catch_up = reports.borrow_and_update().catch_up;
-        bar.show(catch_up.as_ref());
+/// Shows a long catch-up for as long as there are reports. A terminal that takes nothing holds up nothing but the bar.
+async fn draw(bar: Bar, mut reports: watch::Receiver<Report>) {
+    loop {
+        let ended = reports.changed().await.is_err();
+        let catch_up = reports.borrow_and_update().catch_up.filter(|_| !ended);
+        let bar = bar.clone();
+        let shown = spawn_blocking(move || bar.show(catch_up.as_ref())).await;
+        if ended || shown.is_err() {
+            return;
+        }
     }
-    bar.show(None);
 }
 
 fn ended_exit(ended: &Ended, mode: Mode) -> Exit {
@@ -131,9 +174,12 @@ fn run_exit(error: &RunError) -> Exit {
 
 pub(super) fn store_exit(error: &store::Error) -> Exit {
     match error {
-        store::Error::InUse { .. } => Exit::Temporary,
+        store::Error::InUse { .. } | store::Error::Locked => Exit::Temporary,
         store::Error::Newer { .. } | store::Error::Damaged { .. } => Exit::Damaged,
-        store::Error::Older { .. } | store::Error::Io { .. } | store::Error::Sqlite(_) => Exit::Failure,
+        store::Error::Older { .. }
+        | store::Error::Replaced { .. }
+        | store::Error::Io { .. }
+        | store::Error::Sqlite(_) => Exit::Failure,
     }
 }
 
@@ -152,9 +198,8 @@ fn say_configuration(config: &Config) {
     }
 }
 
-fn stdout_id() -> Option<FileId> {
-    let descriptor = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
-    let found = std::fs::File::from(descriptor).metadata().ok()?;
+fn file_id(stream: &impl AsFd) -> Option<FileId> {
+    let found = std::fs::File::from(stream.as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
     Some(FileId { device: found.dev(), inode: found.ino() })
 }
 

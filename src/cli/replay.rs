@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::flags::{Flags, ReplayChoice, ReplayFlags};
-use super::output::answer;
+use super::output::{answer, progress};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{directory, fails, look, open};
+use super::state::{Refusal, directory, fails, look, open};
 use super::words::{count, grouped, span, table};
 use crate::domain::filter::{Clause, Filter, Globs};
 use crate::domain::{PauseReason, UnixMs};
@@ -50,12 +50,17 @@ pub(super) fn replay(flags: &Flags, how: &ReplayFlags) -> Exit {
 }
 
 fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
-    let mut look = look(flags)?;
-    let (choice, mut tallies) = choose(&look.spool, &how.choice)?;
-    each(&mut look.spool, &choice, |_, portion| {
-        note(&mut tallies, portion);
-        Ok(())
+    let dir = directory(flags)?;
+    let (choice, mut tallies, last) = look(&dir, |spool| {
+        let (choice, tallies) = choose(spool, &how.choice)?;
+        Ok((choice, tallies, spool.last_released()?))
     })?;
+    let mut after = Some(0);
+    while let Some(from) = after {
+        let portion = look(&dir, |spool| Ok(spool.replayable(&choice, from, last)?))?;
+        note(&mut tallies, &portion);
+        after = portion.next;
+    }
     if tallies.iter().all(|tally| tally.found() + tally.waiting == 0) {
         return Err(nothing(&how.choice));
     }
@@ -90,7 +95,7 @@ fn row(tally: &Tally) -> Vec<String> {
 fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
     let mut spool = open(flags)?;
-    let (choice, mut tallies) = choose(&spool, &how.choice)?;
+    let (choice, mut tallies) = choose(&spool, &how.choice).map_err(Refusal::say)?;
     let mut pace = match how.rate {
         Some(rate) => Some(Paced::begin(&dir, rate, &mut spool, &choice)?),
         None => None,
@@ -160,17 +165,15 @@ fn sentence(tally: &Tally) -> String {
 }
 
 /// What is meant, and for which sinks.
-fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), Exit> {
-    let known = spool.sinks().map_err(|error| fails(&error))?;
+fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), Refusal> {
+    let known = spool.sinks()?;
     let mut sinks = Vec::new();
     for name in &which.sinks {
         match known.iter().find(|sink| sink.name == *name) {
             None => return Err(no_such_sink(spool, name)),
             Some(sink) if !sink.configured => {
-                return Err(complain(
-                    Exit::Failure,
-                    &format_args!("{name} is not configured any more, so nothing would be sent to it"),
-                ));
+                let said = format!("{name} is not configured any more, so nothing would be sent to it");
+                return Err(Refusal { exit: Exit::Failure, said });
             }
             Some(sink) if sinks.contains(sink) => {}
             Some(sink) => sinks.push(sink.clone()),
@@ -195,13 +198,14 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), E
     Ok((choice, sinks.into_iter().map(Tally::new).collect()))
 }
 
-fn filter(which: &ReplayChoice) -> Result<Option<Filter>, Exit> {
+fn filter(which: &ReplayChoice) -> Result<Option<Filter>, Refusal> {
     let globs = |flag: &str, patterns: &[String]| {
         if patterns.is_empty() {
             return Ok(None);
         }
         let globs = Globs::new(patterns.iter().map(String::as_str));
-        globs.map(Some).map_err(|error| complain(Exit::Usage, &format_args!("--{flag} is not a pattern: {error}")))
+        let refused = |said| Refusal { exit: Exit::Usage, said };
+        globs.map(Some).map_err(|error| refused(format!("--{flag} is not a pattern: {error}")))
     };
     let clause = Clause { to: globs("to", &which.to)?, from: globs("from", &which.from)?, ..Clause::default() };
     Ok(if clause.is_empty() { None } else { Some(Filter::any_of(vec![clause])) })
@@ -295,7 +299,7 @@ impl<'d> Paced<'d> {
             if now - self.told >= TELL_EVERY {
                 self.told = now;
                 let asked = u64::try_from(asked).unwrap_or(0);
-                complain(Exit::Done, &format_args!("{} of {}", grouped(asked), grouped(self.all)));
+                progress(&format_args!("{} of {}", grouped(asked), grouped(self.all)));
             }
             std::thread::park_timeout(left.min(TELL_EVERY));
         }

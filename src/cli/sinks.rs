@@ -6,11 +6,11 @@ use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
 use super::output::answer;
 use super::relay::complain;
-use super::state::{directory, fails, look, open};
+use super::state::{Refusal, directory, fails, look, open};
 use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
-use crate::store::{Dropping, Error, MayDrop, Pause, RoleLock, SinkId, SinkView, Spool};
+use crate::store::{Dropping, Error, MayDrop, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
 use crate::time::Clock;
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
@@ -25,8 +25,7 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
 }
 
 fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
-    let look = look(flags)?;
-    let sinks = look.spool.sinks().map_err(|error| fails(&error))?;
+    let sinks = look(&directory(flags)?, |spool| Ok(spool.sinks()?))?;
     let now = Clock::system().wall();
     if as_json {
         let list: Vec<Value> = sinks.iter().map(|sink| sink_json(sink, now)).collect();
@@ -95,9 +94,13 @@ fn resume(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<Stri
         ));
     }
     Ok(match spool.resume(id, now)? {
-        Some(pause) => {
+        Some(Resumed::Pause(pause)) => {
             let paused = span(now.since(pause.since));
             format!("{name} goes on after {paused}, within 5 s if a relay runs")
+        }
+        Some(Resumed::Silence(until)) => {
+            let left = span(until.since(now));
+            format!("{name} goes on, within 5 s if a relay runs: its receiver had asked for silence for {left} more")
         }
         None => format!("{name} is not paused"),
     })
@@ -136,25 +139,32 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
         Err(error) => return Err(fails(&error)),
     };
     let views = spool.sinks().map_err(|error| fails(&error))?;
-    let Some(view) = views.into_iter().find(|view| view.id == sink) else { return Err(no_such_sink(&spool, name)) };
+    let Some(view) = views.into_iter().find(|view| view.id == sink) else {
+        return Err(no_such_sink(&spool, name).say());
+    };
     let lost = [(view.waiting, "waiting message"), (view.dead, "dead letter")];
     let lost: Vec<String> =
         lost.into_iter().filter(|(number, _)| *number > 0).map(|(number, noun)| count(number, noun)).collect();
     let lost = lost.join(" and ");
     let may = MayDrop { configured: role.is_some(), messages: discard };
     let mut after = Seq::default();
-    loop {
+    let dropping = loop {
         match spool.drop_sink(sink, after, may).map_err(|error| fails(&error))? {
             Dropping::GoOn(from) => after = from,
-            Dropping::Gone => break,
-            Dropping::IsConfigured => return Err(is_sent_to(name)),
-            Dropping::HasMessages => {
-                let lost = if lost.is_empty() { "messages now" } else { &lost };
-                return Err(complain(
-                    Exit::Failure,
-                    &format_args!("{name} has {lost}; nothing was changed: --discard-messages gives them up"),
-                ));
-            }
+            dropping => break dropping,
+        }
+    };
+    // Whoever does not read what is said keeps no relay from starting.
+    drop(role);
+    match dropping {
+        Dropping::GoOn(_) | Dropping::Gone => {}
+        Dropping::IsConfigured => return Err(is_sent_to(name)),
+        Dropping::HasMessages => {
+            let lost = if lost.is_empty() { "messages now" } else { &lost };
+            return Err(complain(
+                Exit::Failure,
+                &format_args!("{name} has {lost}; nothing was changed: --discard-messages gives them up"),
+            ));
         }
     }
     let with = if lost.is_empty() { String::new() } else { format!(" with {lost}") };
@@ -174,21 +184,17 @@ fn is_sent_to(name: &str) -> Exit {
 fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
     match spool.sink_named(name) {
         Ok(Some(id)) => Ok(id),
-        Ok(None) => Err(no_such_sink(spool, name)),
+        Ok(None) => Err(no_such_sink(spool, name).say()),
         Err(error) => Err(fails(&error)),
     }
 }
 
 /// Says which there are.
-pub(super) fn no_such_sink(spool: &Spool, name: &str) -> Exit {
-    match spool.sink_names() {
-        Ok(names) if names.is_empty() => {
-            complain(Exit::Failure, &format_args!("the state knows no sinks yet, so none named {name:?}"))
-        }
-        Ok(names) => {
-            let known = names.join(", ");
-            complain(Exit::Failure, &format_args!("the state knows no sink named {name:?}; it knows {known}"))
-        }
-        Err(error) => fails(&error),
-    }
+pub(super) fn no_such_sink(spool: &Spool, name: &str) -> Refusal {
+    let said = match spool.sink_names() {
+        Ok(names) if names.is_empty() => format!("the state knows no sinks yet, so none named {name:?}"),
+        Ok(names) => format!("the state knows no sink named {name:?}; it knows {}", names.join(", ")),
+        Err(error) => return error.into(),
+    };
+    Refusal { exit: Exit::Failure, said }
 }

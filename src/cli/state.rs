@@ -1,6 +1,6 @@
 //! What the commands share that work on the state alone. No secret is read for them, and no relay need run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::flags::Flags;
@@ -16,22 +16,42 @@ pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
     }
 }
 
-/// The state, to look at.
-pub(super) fn look(flags: &Flags) -> Result<Look, Exit> {
-    let dir = directory(flags)?;
-    opened(Look::at(&dir), &dir)
+/// Looks at the state, for as long as `read` takes: whatever is to be said is said afterwards. A command that writes to
+/// somebody who does not read would otherwise keep SQLite's journal from being emptied, and a relay from starting.
+pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, Refusal>) -> Result<T, Exit> {
+    let done = match Look::at(dir) {
+        Ok(Some(look)) => read(&look.spool),
+        Ok(None) => Err(Refusal { exit: Exit::Failure, said: Absent(dir).to_string() }),
+        Err(error) => Err(error.into()),
+    };
+    done.map_err(Refusal::say)
+}
+
+/// How a command ends that cannot do what it was told, and what it says then.
+pub(super) struct Refusal {
+    pub(super) exit: Exit,
+    pub(super) said: String,
+}
+
+impl Refusal {
+    /// Not while the state is open for reading.
+    pub(super) fn say(self) -> Exit {
+        complain(self.exit, &self.said)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { exit: store_exit(&error), said: error.to_string() }
+    }
 }
 
 /// The state, for small changes.
 pub(super) fn open(flags: &Flags) -> Result<Spool, Exit> {
     let dir = directory(flags)?;
-    opened(Spool::open_beside(&dir), &dir)
-}
-
-fn opened<T>(opened: Result<Option<T>, Error>, dir: &std::path::Path) -> Result<T, Exit> {
-    match opened {
+    match Spool::open_beside(&dir) {
         Ok(Some(state)) => Ok(state),
-        Ok(None) => Err(complain(Exit::Failure, &Absent(dir))),
+        Ok(None) => Err(complain(Exit::Failure, &Absent(&dir))),
         Err(error) => Err(fails(&error)),
     }
 }
@@ -42,7 +62,7 @@ pub(super) fn fails(error: &Error) -> Exit {
 }
 
 /// No relay has run there.
-pub(super) struct Absent<'d>(pub(super) &'d std::path::Path);
+pub(super) struct Absent<'d>(pub(super) &'d Path);
 
 impl std::fmt::Display for Absent<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -104,6 +104,11 @@ fn text(status: &Status) -> String {
         line("relay", &relay(status)),
         line("state", &format!("{}, {}", harmless(&status.dir.display().to_string()), bytes(status.bytes))),
     ];
+    let held = status.live.as_ref().filter(|_| status.running).and_then(|live| live.journal_held);
+    if let Some(held) = held {
+        let why = "another program holds the state open for reading, and it grows until that ends (fuser -v state.db)";
+        lines.push(line("journal", &format!("{}: {why}", bytes(held))));
+    }
     if let Some(live) = &status.live {
         lines.push(line("polling", &polling(status, live)));
     }
@@ -205,7 +210,9 @@ fn doing(status: &Status, sink: &SinkView) -> Option<String> {
     let live = status.live_sink(&sink.name)?;
     let mut parts = Vec::new();
     if let Some(since) = live.failing_since {
-        parts.push(format!("failing for {}", span(status.now.since(UnixMs(since)))));
+        // A receiver that sets the pace does not fail.
+        let what = if live.held.as_deref() == Some("busy") { "nothing taken" } else { "failing" };
+        parts.push(format!("{what} for {}", span(status.now.since(UnixMs(since)))));
     }
     let until =
         live.held_until.map(|until| format!(" in {}", span(UnixMs(until).since(status.now)))).unwrap_or_default();

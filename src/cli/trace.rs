@@ -4,7 +4,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
-use super::state::{fails, look};
+use super::state::{directory, look};
 use super::words::{bytes, harmless, span, table};
 use crate::admin::trace_json;
 use crate::domain::{Standing, UnixMs};
@@ -16,8 +16,7 @@ pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
 }
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
-    let look = look(flags)?;
-    let Some(trace) = look.spool.trace(id).map_err(|error| fails(&error))? else {
+    let Some(trace) = look(&directory(flags)?, |spool| Ok(spool.trace(id)?))? else {
         return Err(complain(
             Exit::Failure,
             &format_args!(
@@ -65,8 +64,10 @@ fn handed_on(trace: &Trace) -> String {
     match (trace.release_no, trace.held_by, trace.standing) {
         (Some(place), ..) => format!("as number {place}"),
         (None, _, Standing::Seed) => "no: it was there before the first run (poll.start)".to_owned(),
-        (None, _, Standing::BelowWatermark) => "no: it showed up later than poll.lookback allows".to_owned(),
-        (None, _, Standing::Unreadable) => "no: it has no id that could be read".to_owned(),
+        (None, _, Standing::BelowWatermark) => {
+            "no: it showed up later than poll.lookback allows; `joltsms-relay replay --id` delivers it".to_owned()
+        }
+        (None, _, Standing::Unreadable) => "no: it has no id that could be read, or is no valid JSON".to_owned(),
         (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
         (None, None, _) => "not yet".to_owned(),
     }

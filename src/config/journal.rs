@@ -20,7 +20,7 @@ impl Config {
     /// # Errors
     /// If there is only the implied stdout sink and standard output is the journal.
     pub fn refuse_journal(&self, journal_stream: Option<&str>, stdout: Option<FileId>) -> Result<(), Errors> {
-        if !self.sinks_implied || stdout.is_none() || journal_stream.and_then(parse) != stdout {
+        if !self.sinks_implied || !is_journal(journal_stream, stdout) {
             return Ok(());
         }
         Err(Errors::one(
@@ -28,6 +28,12 @@ impl Config {
             "configure a sink, such as [sinks.NAME] with type = \"http\"; one of type = \"stdout\" if the journal is meant",
         ))
     }
+}
+
+/// Whether `stream` is the one of which `$JOURNAL_STREAM` says that it goes to the journal. A process that inherited the
+/// variable may write elsewhere.
+pub fn is_journal(journal_stream: Option<&str>, stream: Option<FileId>) -> bool {
+    stream.is_some() && journal_stream.and_then(parse) == stream
 }
 
 /// `device:inode`, both decimal.

@@ -3,7 +3,7 @@
 //! Invariant: never in the current directory by itself; whoever is in a directory that somebody else can write to must not
 //! get that somebody's receivers.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,12 @@ pub(super) const FILE_VARIABLE: &str = "JOLTSMS_RELAY_CONFIG";
 
 /// The name of the program's own directory in shared ones.
 const OWN: &str = "joltsms-relay";
+
+/// The name of the file that is looked for.
+const FILE: &str = "config.toml";
+
+/// What helps where permission is missing.
+const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
 
 /// Generous for a configuration, and not enough for a device to fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -37,7 +43,9 @@ pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(Pat
             Ok(text) => Some((path, text)),
             Err(reason) => {
                 report.set_incomplete();
-                report.error(&origin, format!("{}: {reason}", path.display()), "");
+                let denied = matches!(&reason, Unusable::Io(error) if error.kind() == ErrorKind::PermissionDenied);
+                let help = if denied { FOR_OTHERS } else { "" };
+                report.error(&origin, format!("{}: {reason}", path.display()), help);
                 None
             }
         };
@@ -47,10 +55,13 @@ pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(Pat
             Ok(text) => return Some((path, text)),
             Err(Unusable::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             // A home that is closed to this process (systemd's ProtectHome) holds no file for it.
-            Err(Unusable::Io(_)) if fs::metadata(&path).is_err() => {}
-            // Going on without a file that is there would relay to the wrong place.
+            Err(Unusable::Io(_)) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
+            // Going on without a file that is there, or that only others may see, would relay to the wrong place.
             Err(reason) => {
-                let help = "make it readable, or name another file";
+                let help = match &reason {
+                    Unusable::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS,
+                    _ => "make it readable, or name another file",
+                };
                 report.file_error(path, reason.to_string(), help);
                 return None;
             }
@@ -69,16 +80,26 @@ pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
 /// Where a file is looked for that nobody named: the user's, then the system's.
 fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
     let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
-    user.into_iter().chain([sources.etc.join(OWN)]).map(|directory| directory.join("config.toml"))
+    user.into_iter().chain([sources.etc.join(OWN)]).map(|directory| directory.join(FILE))
 }
 
-/// The state directory when no key and no flag names one; nothing if not even the home directory is known.
+/// The state directory when no key and no flag names one; nothing if not even the home directory is known. A file below
+/// `/etc` is that of a service, whose state is found by whoever names the file: of `joltsms-relay@shop.service` that is
+/// `/etc/joltsms-relay/shop.toml`, and `/var/lib/joltsms-relay-shop`.
 pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
     if let Some(directory) = first_of_list(sources, "STATE_DIRECTORY") {
         return Some(directory);
     }
-    if file.is_some_and(|file| file.starts_with(&sources.etc)) {
-        return Some(Path::new("/var/lib").join(OWN));
+    // Who is in the directory may name the file alone.
+    let file = file.and_then(|file| std::path::absolute(file).ok());
+    if let Some(file) = file.filter(|file| file.starts_with(&sources.etc)) {
+        let is_instance = file.parent() == Some(&sources.etc.join(OWN)) && file.file_name() != Some(OsStr::new(FILE));
+        let mut name = OsString::from(OWN);
+        if let Some(instance) = file.file_stem().filter(|_| is_instance) {
+            name.push("-");
+            name.push(instance);
+        }
+        return Some(Path::new("/var/lib").join(name));
     }
     user_directory(sources, "XDG_STATE_HOME", ".local/state")
 }

@@ -27,7 +27,7 @@ use crate::{api, delivery, ingest, settings, store};
 
 pub use crate::settings::{Errors, Problem, Warning, parse_duration, show_duration};
 pub use documentation::{example, reference};
-pub use journal::FileId;
+pub use journal::{FileId, is_journal};
 pub use log::{Log, LogFormat};
 pub use sources::{Overrides, Sources};
 

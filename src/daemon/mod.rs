@@ -16,4 +16,4 @@ mod signals;
 pub use build::{BuildError, Purpose, build};
 pub use progress::Bar;
 pub use run::{Daemon, Ended, RunError};
-pub use signals::{Stop, StopSignal, on_signals};
+pub use signals::{Stop, StopSignal, Surroundings, ignores_hangups, on_signals};

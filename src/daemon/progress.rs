@@ -2,12 +2,12 @@
 //!
 //! Invariant: a line of the log is never broken by the bar: it is taken away for the line, and drawn again below it.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{Config, LogFormat};
 use crate::ingest::CatchUp;
@@ -26,7 +26,7 @@ impl Bar {
         (log_is_there && is_told && !mixed && io::stderr().is_terminal()).then(Self::default)
     }
 
-    /// Shows how far it is; `None`: there is nothing to show.
+    /// Shows how far it is; `None`: there is nothing to show. Waits for the terminal, perhaps for ever.
     pub fn show(&self, catch_up: Option<&CatchUp>) {
         let mut bar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match catch_up.filter(|catch_up| catch_up.is_long()) {
@@ -72,29 +72,24 @@ fn words(catch_up: &CatchUp) -> String {
 }
 
 /// Writes to stderr above the bar.
-#[derive(Clone, Debug, Default)]
-pub(super) struct AboveBar(pub(super) Option<Bar>);
+#[derive(Debug)]
+pub(super) struct AboveBar {
+    pub(super) bar: Option<Bar>,
+    pub(super) stderr: File,
+}
 
 impl Write for AboveBar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(Bar(bar)) = &self.0 else { return io::stderr().write(bytes) };
+        let Self { bar: Some(Bar(bar)), stderr } = self else { return self.stderr.write(bytes) };
         let bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         match &*bar {
-            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
-            None => io::stderr().write(bytes),
+            Some(bar) => bar.suspend(|| stderr.write(bytes)),
+            None => stderr.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
-}
-
-impl<'a> MakeWriter<'a> for AboveBar {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
+        self.stderr.flush()
     }
 }
 
@@ -138,7 +133,8 @@ mod tests {
         assert!(!is_there());
         bar.show(Some(&long));
         assert!(is_there());
-        AboveBar(Some(bar.clone())).write_all(b"").unwrap();
+        let nowhere = File::options().write(true).open("/dev/null").unwrap();
+        AboveBar { bar: Some(bar.clone()), stderr: nowhere }.write_all(b"a line\n").unwrap();
         bar.show(None);
         assert!(!is_there());
     }

@@ -12,11 +12,14 @@ use super::signals::{Stop, StopSignal};
 use crate::api::Client;
 use crate::delivery::{Delivery, SinkStatus};
 use crate::ingest::{Ending, Mode, Poller, Report, Trouble};
-use crate::store::{self, RoleLock};
+use crate::store::{self, Role, RoleLock};
 use crate::time::{Clock, Turns};
 
 /// What is in flight when the relay is told to stop has so long to end.
 const GRACE: Duration = Duration::from_secs(8);
+
+/// How often it looks whether it still has the role.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// A relay that was built and not started yet.
 pub struct Daemon {
@@ -70,6 +73,8 @@ enum Over {
     Stop(StopSignal),
     Closed,
     Broken,
+    /// Another process may have the state.
+    RoleLost(store::Error),
     Damaged(Arc<store::Error>),
 }
 
@@ -84,18 +89,21 @@ impl Daemon {
     /// # Errors
     /// [`RunError`], after draining.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { lock, clock, poller, delivery, turns, pulse: mut live, mode } = self;
+        let Self { mut lock, clock, poller, delivery, turns, pulse: mut live, mode } = self;
         let reports = poller.reports();
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
-        let mut service = Service::new();
+        let mut service = Service::new(&clock);
         service.ready();
         let over = {
             let (closed, broken, damaged) = (delivery.closed(), delivery.broken(), delivery.damaged());
             tokio::pin!(closed, broken, damaged);
             let mut pulse = tokio::time::interval(Service::interval());
+            pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut writing = tokio::time::interval(live.interval());
             writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut watching = tokio::time::interval(WATCH);
+            watching.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     ended = &mut polling => break Over::Polling(outcome(ended)),
@@ -107,10 +115,15 @@ impl Daemon {
                     () = &mut closed => break Over::Closed,
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
+                    _ = watching.tick() => {
+                        if let Some(error) = lost(&mut lock) {
+                            break Over::RoleLost(error);
+                        }
+                    }
                     _ = writing.tick() => live.write(&reports.borrow(), &delivery.status(), clock.wall()),
                     _ = pulse.tick() => {
                         let slowest = delivery.slowest_turn().max(turns.since());
-                        service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest);
+                        service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest, clock.monotonic());
                     }
                 }
             }
@@ -132,6 +145,7 @@ impl Daemon {
                 Ok(Ended::Stopped(signal))
             }
             Over::Damaged(error) => Err(RunError::Damaged(error)),
+            Over::RoleLost(error) => Err(RunError::Store(error)),
             Over::Broken => Err(RunError::Panicked("delivery")),
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
@@ -150,6 +164,25 @@ impl Daemon {
         live.stopped(clock.wall());
         drop(lock);
         result
+    }
+}
+
+/// Whether the relay has lost its role, and why.
+fn lost(lock: &mut RoleLock) -> Option<store::Error> {
+    match lock.look() {
+        Ok(Role::Held) => None,
+        Ok(Role::MadeAgain) => {
+            tracing::warn!(
+                "relay.lock was removed from the state directory; it is made again, and no other relay has begun"
+            );
+            None
+        }
+        Err(error @ (store::Error::InUse { .. } | store::Error::Replaced { .. })) => Some(error),
+        // The directory is still locked.
+        Err(error) => {
+            tracing::debug!(%error, "whether the role is still held cannot be told");
+            None
+        }
     }
 }
 

@@ -2,12 +2,18 @@
 //!
 //! The watchdog is fed by progress: only while every loop has turned lately. A loop turns at least every 5 seconds, also
 //! while the API or a receiver is down, so a relay that stands still is restarted, and one that waits is not.
+//!
+//! Nothing here waits for the service manager: what finds no room on its socket is said again at the next pulse.
 
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
 use crate::domain::Shown;
+use crate::time::{Clock, Instant};
 
 /// A loop that did not turn for so long stands still.
 pub(super) const STANDSTILL: Duration = Duration::from_secs(20);
@@ -15,17 +21,34 @@ pub(super) const STANDSTILL: Duration = Duration::from_secs(20);
 /// How often systemd hears of us, unless it asks for more.
 const PULSE: Duration = Duration::from_secs(5);
 
+/// A pulse that comes so much later than it was due was held back with the whole process.
+const SUSPENDED: Duration = Duration::from_secs(5);
+
 /// The connection to the service manager.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Service {
+    ready_told: bool,
     last_status: String,
     watched: bool,
     stood_still: bool,
+    complained: bool,
+    last_pulse: Instant,
+    /// The process ran without a break at least since then.
+    awake_since: Instant,
 }
 
 impl Service {
-    pub(super) fn new() -> Self {
-        Self { watched: sd_notify::watchdog_enabled().is_some(), ..Self::default() }
+    pub(super) fn new(clock: &Clock) -> Self {
+        let now = clock.monotonic();
+        Self {
+            ready_told: false,
+            last_status: String::new(),
+            watched: sd_notify::watchdog_enabled().is_some(),
+            stood_still: false,
+            complained: false,
+            last_pulse: now,
+            awake_since: now,
+        }
     }
 
     /// How often [`Service::pulse`] wants to be called: a third of what the watchdog allows.
@@ -35,34 +58,117 @@ impl Service {
 
     /// Everything is open and running.
     pub(super) fn ready(&mut self) {
-        tell(&[NotifyState::Ready]);
+        self.ready_told = self.tell(&[NotifyState::Ready]);
     }
 
     /// Says how it is going, if that changed, and feeds the watchdog while the slowest loop still turns.
-    pub(super) fn pulse(&mut self, status: &str, slowest_turn: Duration) {
-        if self.last_status != status {
-            // A line break would begin another assignment.
-            tell(&[NotifyState::Status(&Shown::line(status).to_string())]);
+    pub(super) fn pulse(&mut self, status: &str, slowest_turn: Duration, now: Instant) {
+        if !self.ready_told {
+            self.ready();
+        }
+        // A line break would begin another assignment.
+        if self.last_status != status && self.tell(&[NotifyState::Status(&Shown::line(status).to_string())]) {
             status.clone_into(&mut self.last_status);
         }
-        let stands_still = slowest_turn > STANDSTILL;
+        self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_pulse), now);
+        self.last_pulse = now;
+        // While the process was suspended no loop could turn.
+        let stands_still = slowest_turn.min(now.saturating_duration_since(self.awake_since)) > STANDSTILL;
         if stands_still && !self.stood_still {
             tracing::error!(seconds = slowest_turn.as_secs(), "a loop of the relay stands still; is the disk stuck?");
         }
         self.stood_still = stands_still;
         if self.watched && !stands_still {
-            tell(&[NotifyState::Watchdog]);
+            self.tell(&[NotifyState::Watchdog]);
         }
     }
 
     /// The end has begun.
     pub(super) fn stopping(&mut self) {
-        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    }
+
+    /// Whether it was said, or there is nobody to say it to.
+    fn tell(&mut self, states: &[NotifyState<'_>]) -> bool {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return true };
+        let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+        match send(&name, text.as_bytes()) {
+            Ok(()) => true,
+            Err(error) => {
+                if error.kind() != ErrorKind::WouldBlock && !std::mem::replace(&mut self.complained, true) {
+                    tracing::warn!(%error, "the service manager cannot be told how the relay is doing ($NOTIFY_SOCKET)");
+                }
+                false
+            }
+        }
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager could not be told");
+/// Since when the process runs without a break. One that was suspended (SIGSTOP, a frozen control group) had no pulse
+/// meanwhile, and `pulse` is the time since the last one.
+fn awake_since(before: Instant, pulse: Duration, now: Instant) -> Instant {
+    if pulse > PULSE + SUSPENDED { now } else { before }
+}
+
+/// One datagram, without waiting for room.
+fn send(name: &OsStr, text: &[u8]) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    connect(&socket, name)?;
+    socket.send(text).map(drop)
+}
+
+/// The name of an abstract socket begins with `@`.
+#[cfg(target_os = "linux")]
+fn connect(socket: &UnixDatagram, name: &OsStr) -> io::Result<()> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::SocketAddr;
+
+    match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?),
+        None => socket.connect(name),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn connect(socket: &UnixDatagram, name: &OsStr) -> io::Result<()> {
+    socket.connect(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+
+    const TURN: Duration = Duration::from_secs(5);
+
+    /// Pulses after these waits, each with how long ago the slowest loop turned; which of them saw a standstill.
+    fn standstills(pulses: &[(Duration, Duration)]) -> Vec<bool> {
+        let mut now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut service = Service::new(&Clock::starting_at(UnixMs(0)));
+        let mut look = |&(wait, slowest_turn): &(Duration, Duration)| {
+            now += wait;
+            service.pulse("polling", slowest_turn, now);
+            service.stood_still
+        };
+        pulses.iter().map(&mut look).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_does_not_turn_stands_still() {
+        let pulses: Vec<_> = (1..=6).map(|count| (TURN, TURN * count)).collect();
+        assert_eq!(standstills(&pulses), [false, false, false, false, true, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_suspended_does_not_stand_still() {
+        let minute = Duration::from_secs(60);
+        let slept = [(minute, minute), (Duration::ZERO, minute), (TURN, Duration::ZERO), (minute, minute + TURN)];
+        assert_eq!(standstills(&slept), [false; 4]);
+        // A loop that does not turn afterwards does.
+        let pulses: Vec<_> =
+            (0..=5).map(|count| (if count == 0 { minute } else { TURN }, minute + TURN * count)).collect();
+        assert_eq!(standstills(&pulses), [false, false, false, false, false, true]);
     }
 }

@@ -10,13 +10,13 @@ use futures_util::FutureExt as _;
 use super::decide::{Decision, Finding, Tried, decide, unrenderable};
 use super::options::Retry;
 use super::settler::{Ended, Settler, UnderWay};
-use super::standing::{Learned, Moment, SharedStanding};
+use super::standing::{Began, Learned, Moment, SharedStanding};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;
 use crate::sinks::{Attempt, Attempting};
 use crate::store::{Settlement, SinkId};
+use crate::time::Clock;
 use crate::time::backoff::Jitter;
-use crate::time::{Clock, Instant};
 
 /// What is said after a panic of our own.
 pub(super) const OWN_FAILURE: &str = "the relay itself failed over this message: please report it";
@@ -26,13 +26,12 @@ pub(super) struct Journey {
     pub(super) sink: SinkId,
     pub(super) seq: Seq,
     pub(super) id: String,
-    pub(super) is_probe: bool,
+    pub(super) began: Began,
     pub(super) attempts_before: u32,
     pub(super) first_attempt: UnixMs,
     pub(super) paused: Duration,
     /// From when on it is too old to be sent again.
     pub(super) expires: Option<UnixMs>,
-    pub(super) began: Instant,
     pub(super) retry: Arc<Retry>,
     pub(super) jitter: Arc<Jitter>,
     pub(super) clock: Clock,
@@ -62,7 +61,7 @@ impl Journey {
             })),
             Err(reason) => Err(reason),
         };
-        let took = self.clock.monotonic() - self.began;
+        let took = self.clock.monotonic() - self.began.at;
         self.answered.store(true, Ordering::Relaxed);
         // Before the settlement is handed over: whoever takes that must not wait for it.
         drop(under_way);
@@ -78,6 +77,9 @@ impl Journey {
             Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),
             Err(reason) => unrenderable(reason),
         };
+        // A refusal that is not about the message is no step of the message's own schedule.
+        let is_refused = matches!((finding, &outcome), (Finding::Busy(_), Some(Outcome::Retry { .. })));
+        let attempts = if is_refused { self.attempts_before } else { attempts };
         let (learned, written) = self.settle(attempts, outcome.as_ref(), finding);
         if let Some(written) = written
             && written.await.is_err()
@@ -99,7 +101,7 @@ impl Journey {
     ) -> (Learned, Option<impl Future<Output = Result<(), Ended>> + use<>>) {
         let mut standing = self.standing.lock();
         let now = Moment { monotonic: self.clock.monotonic(), wall: self.clock.wall() };
-        let learned = standing.learn(finding, self.is_probe, now, &self.retry.schedule(), &self.jitter);
+        let learned = standing.learn(finding, self.began, now, &self.retry.schedule(), &self.jitter);
         let settled = outcome.map(|outcome| {
             self.settler.settle(Settlement {
                 sink: self.sink,

@@ -1,11 +1,13 @@
 //! What an attempt's end means: for the message, and for the sink as a whole. Pure.
 //!
 //! Invariants: a message is given up only after an attempt that failed at or past its deadline; a due time is never past the
-//! deadline, so that this last attempt is made; what the receiver asks for lengthens a wait and never shortens one.
+//! deadline, so that this last attempt is made; what the receiver asks for lengthens a wait and never shortens one. What it
+//! refuses for a reason of its own is no failure of the message.
 
 use std::time::Duration;
 
 use super::options::Retry;
+use super::throttle::{FIRST_SILENCE, Refusal};
 use crate::domain::{DeadReason, Outcome, UnixMs};
 use crate::formats::Unrenderable;
 use crate::sinks::Attempt;
@@ -42,8 +44,8 @@ pub(super) enum Finding {
     Works,
     /// It did not take this one.
     Fails,
-    /// It did not take this one, and wants no other for so long.
-    Busy(Duration),
+    /// It refused this one for a reason of its own, as it would have refused any other.
+    Busy(Refusal),
     /// It will take no more until somebody looks into it.
     Gone,
     /// Nobody reads any more.
@@ -59,13 +61,14 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
             Decision { outcome: Some(Outcome::Delivered { status }), finding: Finding::Works }
         }
         Attempt::Failed { status, retry_after, answer } => {
-            let asked = retry_after.unwrap_or_default();
-            let finding = match status {
-                // These say that the receiver as a whole is not up to it; others may be about the one message.
-                Some(429 | 502 | 503 | 504) if !asked.is_zero() => Finding::Busy(asked),
-                _ => Finding::Fails,
+            let (finding, wait) = match refusal(status, retry_after) {
+                // The sink keeps silent for as long; the message has not failed, so its own schedule stays where it is.
+                Some(refusal) => {
+                    (Finding::Busy(refusal), refusal.asked.unwrap_or(FIRST_SILENCE.min(retry.schedule().max)))
+                }
+                None => (Finding::Fails, failure_wait(retry_after, tried, retry, jitter)),
             };
-            Decision { outcome: Some(after_failure(status, asked, answer, tried, retry, jitter)), finding }
+            Decision { outcome: Some(again_after(wait, status, answer, tried, retry)), finding }
         }
         // It answered, as it was expected to: that says nothing against it.
         Attempt::Rejected { status, answer } => {
@@ -75,7 +78,8 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
         // The sink pauses for all its messages; this one must not die of that.
         Attempt::Gone { answer } => {
             let patient = Retry { give_up_after: None, ..retry.clone() };
-            let outcome = after_failure(Some(410), Duration::ZERO, answer, tried, &patient, jitter);
+            let wait = failure_wait(None, tried, retry, jitter);
+            let outcome = again_after(wait, Some(410), answer, tried, &patient);
             Decision { outcome: Some(outcome), finding: Finding::Gone }
         }
         Attempt::Closed => Decision { outcome: None, finding: Finding::Closed },
@@ -88,14 +92,22 @@ pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
     Decision { outcome: Some(outcome), finding: Finding::Nothing }
 }
 
-fn after_failure(
-    status: Option<u16>,
-    asked: Duration,
-    answer: String,
-    tried: Tried,
-    retry: &Retry,
-    jitter: &Jitter,
-) -> Outcome {
+/// What a receiver says of itself, and not of a message: that it gets too many requests, or wants silence.
+fn refusal(status: Option<u16>, retry_after: Option<Duration>) -> Option<Refusal> {
+    let asked = retry_after.filter(|asked| !asked.is_zero());
+    match status {
+        Some(429) => Some(Refusal { asked, too_many: true }),
+        // These say that the receiver as a whole is not up to it; others may be about the one message.
+        Some(502..=504) if asked.is_some() => Some(Refusal { asked, too_many: false }),
+        _ => None,
+    }
+}
+
+fn failure_wait(asked: Option<Duration>, tried: Tried, retry: &Retry, jitter: &Jitter) -> Duration {
+    retry.schedule().jittered(tried.attempts, jitter).max(asked.unwrap_or_default())
+}
+
+fn again_after(wait: Duration, status: Option<u16>, answer: String, tried: Tried, retry: &Retry) -> Outcome {
     let deadline = retry.give_up_after.map_or(UnixMs::MAX, |span| tried.first_attempt.after(span).after(tried.paused));
     if tried.ended >= deadline {
         return Outcome::Dead { reason: DeadReason::GaveUp, status, answer };
@@ -103,7 +115,6 @@ fn after_failure(
     if tried.expires.is_some_and(|expires| tried.ended >= expires) {
         return Outcome::Dead { reason: DeadReason::Expired, status, answer };
     }
-    let wait = retry.schedule().jittered(tried.attempts, jitter).max(asked);
     Outcome::Retry { due: tried.ended.after(wait).min(deadline), status, answer }
 }
 
@@ -178,13 +189,32 @@ mod tests {
         assert!((5..6).contains(&short.as_secs()), "{short:?}");
     }
 
+    fn busy(asked: Option<u64>, too_many: bool) -> Finding {
+        Finding::Busy(Refusal { asked: asked.map(Duration::from_secs), too_many })
+    }
+
+    #[test]
+    fn what_a_receiver_refuses_for_its_own_sake_does_not_lengthen_the_schedule() {
+        for (status, asked, expected) in [(429, None, 1), (429, Some(0), 1), (429, Some(7), 7), (503, Some(2), 2)] {
+            for attempts in [1, 2, 30] {
+                let decision = after(failed(Some(status), asked), attempts, START);
+                assert_eq!(wait(&decision, START), Duration::from_secs(expected), "{status} {asked:?} {attempts}");
+            }
+        }
+        let late = START.after(3 * DAY);
+        let dead = Outcome::Dead { reason: DeadReason::GaveUp, status: Some(429), answer: "no".into() };
+        assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "give_up_after counts");
+    }
+
     #[test]
     fn the_whole_sink_waits_where_the_receiver_as_a_whole_asks_for_it() {
         for (status, retry_after, finding) in [
-            (Some(429), Some(60), Finding::Busy(Duration::from_secs(60))),
-            (Some(502), Some(60), Finding::Busy(Duration::from_secs(60))),
-            (Some(503), Some(60), Finding::Busy(Duration::from_secs(60))),
-            (Some(504), Some(60), Finding::Busy(Duration::from_secs(60))),
+            (Some(429), Some(60), busy(Some(60), true)),
+            (Some(429), Some(0), busy(None, true)),
+            (Some(429), None, busy(None, true)),
+            (Some(502), Some(60), busy(Some(60), false)),
+            (Some(503), Some(60), busy(Some(60), false)),
+            (Some(504), Some(60), busy(Some(60), false)),
             (Some(503), Some(0), Finding::Fails),
             (Some(503), None, Finding::Fails),
             (Some(500), Some(60), Finding::Fails),

@@ -93,6 +93,19 @@ pub(super) fn next(waiting: PerLane<bool>, under_way: PerLane<usize>, workers: u
     }
 }
 
+/// The same where the receiver limits how many begin, so that there are always free workers: all lanes that have something
+/// waiting take turns, as with one worker, within what workers allow.
+pub(super) fn next_in_turn(
+    waiting: PerLane<bool>,
+    under_way: PerLane<usize>,
+    workers: usize,
+    last: Last,
+) -> Option<Lane> {
+    let retry = waiting.retry && !(last.retry && waiting.backfill);
+    let others = PerLane { live: waiting.live && !last.live, retry, ..waiting };
+    next(others, under_way, workers, last).or_else(|| next(waiting, under_way, workers, last))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -146,6 +159,27 @@ mod tests {
             })
             .collect();
         assert_eq!(turns, [Lane::Live, Lane::Retry, Lane::Live, Lane::Backfill, Lane::Live, Lane::Retry]);
+    }
+
+    #[test]
+    fn whoever_begins_rarely_takes_turns_too() {
+        for workers in [1, 2, 8] {
+            let mut last = Last::default();
+            let turns: Vec<Lane> = (0..6)
+                .map(|_| {
+                    let lane = next_in_turn(ALL, IDLE, workers, last).unwrap();
+                    last.note(lane);
+                    lane
+                })
+                .collect();
+            assert_eq!(turns, [Lane::Live, Lane::Retry, Lane::Live, Lane::Backfill, Lane::Live, Lane::Retry]);
+        }
+        let last = Last { live: true, retry: false };
+        assert_eq!(next_in_turn(PerLane { live: true, ..PerLane::default() }, IDLE, 8, last), Some(Lane::Live));
+        // The worker that is kept for live stays free.
+        let full = PerLane { live: 0, retry: 0, backfill: 7 };
+        let waiting = PerLane { live: false, retry: false, backfill: true };
+        assert_eq!(next_in_turn(waiting, full, 8, last), None);
     }
 
     proptest! {

@@ -1,9 +1,9 @@
 //! For each sink: claim -> format -> send -> settle.
 //!
 //! Every sink has its own rows, workers, retry clock and breaker, so that a dead one holds back nobody. What happens to a
-//! message and to its sink is decided by pure functions (`decide`, `breaker`, `lanes`, `pace`,
-//! `expiry`, `health`); `supervisor` is the
-//! loop that carries it out, one for each sink, and `settler` writes the results of all of them down.
+//! message and to its sink is decided by pure functions (`decide`, `breaker`, `throttle`, `lanes`, `pace`, `expiry`,
+//! `health`); `supervisor` is the loop that carries it out, one for each sink, and `settler` writes the results of all of
+//! them down.
 //!
 //! Invariants:
 //! - A delivery is settled exactly when an attempt has ended, and its worker is free only when that is on the disk.
@@ -25,6 +25,7 @@ mod settler;
 mod standing;
 mod status;
 mod supervisor;
+mod throttle;
 
 pub use options::{Options, Order, Retry};
 pub use running::{Delivery, Setup, Waker};

@@ -3,7 +3,8 @@
 //! Invariants: claims are only read from the store, never written; dropping them leaves the store as it was, and they are
 //! found again. A lane is asked for more only after something happened that may have put something there (a wake-up, a
 //! due time, the slow poll), or while the last answer was not empty. Where the order of each number is kept there is at most
-//! one claim for a number, the first of those that wait, and none while one is under way.
+//! one claim for a number, the first of those that wait, and none while one is under way. What somebody asked for again
+//! counts as a number of its own there, so that live messages do not wait for it.
 
 use std::collections::{HashSet, VecDeque};
 

@@ -11,6 +11,7 @@ use super::options::{Options, Order};
 use super::settler::Settler;
 use super::status::{Held, Published, SinkStatus};
 use super::supervisor::{Drained, Identity, Shared, Supervisor};
+use crate::domain::PauseReason;
 use crate::formats::Format;
 use crate::http::retry_after;
 use crate::sinks::Sink;
@@ -195,7 +196,8 @@ impl Delivery {
     }
 
     /// Resolves when nothing is in flight and nothing may be begun now: all that waits, if anything does, waits for a
-    /// time to come or for a sink that is held. Returns whether anything waits.
+    /// time to come or for a sink that is held. Returns whether anything waits that another run may deliver: not what waits
+    /// for a sink that a person paused or switched off, which is said.
     ///
     /// # Errors
     /// Those of the store, while counting.
@@ -213,14 +215,24 @@ impl Delivery {
                 break;
             }
         }
+        let mut is_left = false;
         // What waits for a sink that is switched off waits for whoever switches it on.
-        for id in self.sinks.iter().filter(|sink| sink.enabled).map(|sink| sink.id) {
-            let waiting = self.store.read(move |spool| spool.waiting(id)).await?;
-            if waiting.fresh + waiting.retry > 0 {
-                return Ok(true);
+        for sink in self.sinks.iter().filter(|sink| sink.enabled) {
+            let id = sink.id;
+            let (waiting, pause) = self.store.read(move |spool| Ok((spool.waiting(id)?, spool.pause_of(id)?))).await?;
+            let messages = waiting.fresh + waiting.retry;
+            match pause.map(|pause| pause.reason) {
+                _ if messages == 0 => {}
+                // So does what waits for whoever paused it.
+                Some(PauseReason::Operator) => {
+                    let name = sink.published.borrow().status.name.clone();
+                    let hint = format!("joltsms-relay sinks resume {name}");
+                    tracing::info!(sink.name = name, messages, hint, "messages wait for a sink that is paused");
+                }
+                _ => is_left = true,
             }
         }
-        Ok(false)
+        Ok(is_left)
     }
 
     /// Begins nothing more, gives deliveries under way `grace` to end, records them, and ends.

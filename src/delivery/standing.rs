@@ -1,4 +1,4 @@
-//! How a sink stands with its receiver: the breaker, and the silence that was asked for.
+//! How a sink stands with its receiver: the breaker, the silence that was asked for, and the pace that the receiver sets.
 //!
 //! The sink's loop and its attempts share it, so that what an attempt changes is written down in the transaction that
 //! settles it, and a restart goes on from there. Invariants: only changes are written, so a sink that works costs nothing;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
 use super::decide::Finding;
+use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
 use crate::domain::UnixMs;
 use crate::http::retry_after;
 use crate::store;
@@ -35,6 +36,7 @@ impl SharedStanding {
 pub(super) struct Standing {
     breaker: Breaker,
     busy: Option<Busy>,
+    throttle: Throttle,
     recorded: store::SinkStanding,
 }
 
@@ -52,6 +54,15 @@ pub(super) struct Moment {
     pub(super) wall: UnixMs,
 }
 
+/// An attempt that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Began {
+    /// When it began.
+    pub(super) at: Instant,
+    /// Whether it was the breaker's probe.
+    pub(super) is_probe: bool,
+}
+
 /// What an attempt's end changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Learned {
@@ -59,24 +70,37 @@ pub(super) struct Learned {
     pub(super) opened: bool,
     /// The breaker was open and is not.
     pub(super) closed: bool,
+    /// The receiver sets the pace now and did not: for how long it wants silence first.
+    pub(super) throttled: Option<Duration>,
     /// To be written down.
     pub(super) record: Option<store::SinkStanding>,
 }
 
 impl Standing {
     /// As it was written down before the start. A silence that is further away than any can be was written when the clock
-    /// was ahead.
+    /// was ahead. One that ended lately says that the receiver sets the pace.
     pub(super) fn restored(recorded: store::SinkStanding, now: Moment) -> Self {
         let until = recorded.busy_until.map(|until| until.min(now.wall.after(retry_after::CAP)));
         let busy = until
             .filter(|until| *until > now.wall)
             .map(|wall| Busy { until: now.monotonic + wall.since(now.wall), wall });
-        Self { breaker: Breaker::restored(recorded.failures, now.monotonic), busy, recorded }
+        let lately = until.filter(|until| until.after(FORGOTTEN_AFTER) > now.wall);
+        Self {
+            breaker: Breaker::restored(recorded.failures, now.monotonic),
+            busy,
+            throttle: Throttle::new(lately.map(|until| now.monotonic + until.since(now.wall)), now.monotonic),
+            recorded,
+        }
     }
 
     /// Until when the receiver wants silence.
     pub(super) fn busy_until(&self, now: Instant) -> Option<Instant> {
         self.busy.map(|busy| busy.until).filter(|until| *until > now)
+    }
+
+    /// When the silence ends, or has ended, that the receiver wants and after which it has accepted nothing yet.
+    pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
+        self.busy_until(now).or_else(|| self.throttle.silent_until(now))
     }
 
     /// What the breaker admits.
@@ -94,14 +118,30 @@ impl Standing {
         self.breaker.is_on_the_edge()
     }
 
-    /// A probe has begun.
-    pub(super) fn probe_began(&mut self) {
-        self.breaker.probe_began();
+    /// When the pace that the receiver sets lets an attempt begin.
+    pub(super) fn gate(&self, now: Instant) -> Gate {
+        self.throttle.gate(now)
     }
 
-    /// A probe came to nothing.
-    pub(super) fn probe_vanished(&mut self) {
-        self.breaker.probe_vanished();
+    /// Whether the receiver sets the pace.
+    pub(super) fn is_throttled(&self, now: Instant) -> bool {
+        !self.throttle.is_free(now)
+    }
+
+    /// An attempt begins.
+    pub(super) fn began(&mut self, is_probe: bool, now: Instant) {
+        if is_probe {
+            self.breaker.probe_began();
+        }
+        self.throttle.began(now);
+    }
+
+    /// An attempt came to nothing.
+    pub(super) fn vanished(&mut self, began: Began) {
+        if began.is_probe {
+            self.breaker.probe_vanished();
+        }
+        self.throttle.ended(began.at);
     }
 
     /// Silence for a reason of our own; it ends with the process.
@@ -113,23 +153,30 @@ impl Standing {
     pub(super) fn learn(
         &mut self,
         finding: Finding,
-        was_probe: bool,
+        began: Began,
         now: Moment,
         retry: &Schedule,
         jitter: &Jitter,
     ) -> Learned {
         let mut learned = Learned::default();
         match finding {
-            Finding::Works => learned.closed = self.breaker.worked(),
+            Finding::Works => {
+                learned.closed = self.breaker.worked();
+                self.throttle.accepted(began.at, now.monotonic);
+            }
             Finding::Fails | Finding::Gone => {
-                learned.opened = self.breaker.failed(was_probe, now.monotonic, retry, jitter);
+                learned.opened = self.breaker.failed(began.is_probe, now.monotonic, retry, jitter);
+                self.throttle.ended(began.at);
             }
-            Finding::Busy(wait) => {
-                learned.opened = self.breaker.failed(was_probe, now.monotonic, retry, jitter);
-                self.be_silent(now, wait);
+            // It is there, and says nothing about messages: neither a failure nor a success.
+            Finding::Busy(refusal) => {
+                self.vanished(began);
+                let was_free = !self.is_throttled(now.monotonic);
+                let silence = self.throttle.refused(refusal, began.at, now.monotonic);
+                self.be_silent(now, silence);
+                learned.throttled = was_free.then_some(silence);
             }
-            Finding::Closed | Finding::Nothing if was_probe => self.breaker.probe_vanished(),
-            Finding::Closed | Finding::Nothing => {}
+            Finding::Closed | Finding::Nothing => self.vanished(began),
         }
         let record = store::SinkStanding {
             busy_until: self.busy.map(|busy| busy.wall).filter(|until| *until > now.wall),
@@ -156,6 +203,7 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::super::breaker::STRAIGHT_FAILURES;
+    use super::super::throttle::Refusal;
     use super::*;
     use crate::time::Clock;
 
@@ -172,7 +220,15 @@ mod tests {
     }
 
     fn learn(standing: &mut Standing, finding: Finding, now: Moment) -> Option<store::SinkStanding> {
-        standing.learn(finding, false, now, &RETRY, &Jitter::seeded(1)).record
+        standing.learn(finding, began(false, now), now, &RETRY, &Jitter::seeded(1)).record
+    }
+
+    fn began(is_probe: bool, now: Moment) -> Began {
+        Began { at: now.monotonic, is_probe }
+    }
+
+    fn busy(asked: Duration) -> Finding {
+        Finding::Busy(Refusal { asked: Some(asked), too_many: false })
     }
 
     #[tokio::test]
@@ -186,12 +242,11 @@ mod tests {
         assert_eq!(learn(&mut standing, Finding::Closed, now), None);
         assert_eq!(learn(&mut standing, Finding::Works, now), failures(0));
         assert_eq!(learn(&mut standing, Finding::Works, now), None);
-        let busy = store::SinkStanding { busy_until: Some(now.wall.after(MINUTE)), failures: 1 };
-        assert_eq!(learn(&mut standing, Finding::Busy(MINUTE), now), Some(busy));
-        // A shorter one beside it changes nothing but the count; one that is over needs no writing.
-        let shorter = learn(&mut standing, Finding::Busy(MINUTE / 2), now);
-        assert_eq!(shorter, Some(store::SinkStanding { failures: 2, ..busy }));
-        assert_eq!(learn(&mut standing, Finding::Works, now), Some(store::SinkStanding { failures: 0, ..busy }));
+        let silent = store::SinkStanding { busy_until: Some(now.wall.after(MINUTE)), failures: 0 };
+        assert_eq!(learn(&mut standing, busy(MINUTE), now), Some(silent), "a silence is no failure");
+        // A shorter one beside it changes nothing; one that is over needs no writing.
+        assert_eq!(learn(&mut standing, busy(MINUTE / 2), now), None);
+        assert_eq!(learn(&mut standing, Finding::Works, now), None);
         assert_eq!(learn(&mut standing, Finding::Works, later(now, MINUTE)), None);
     }
 
@@ -205,8 +260,8 @@ mod tests {
         }
         let mut after = Standing::restored(written, now);
         assert!(after.is_closed() && after.is_on_the_edge());
-        assert!(after.learn(Finding::Fails, false, now, &RETRY, &Jitter::seeded(1)).opened, "the tenth");
-        written = learn(&mut after, Finding::Busy(MINUTE), now).unwrap();
+        assert!(after.learn(Finding::Fails, began(false, now), now, &RETRY, &Jitter::seeded(1)).opened, "the tenth");
+        written = learn(&mut after, busy(MINUTE), now).unwrap();
 
         let soon = later(now, MINUTE / 2);
         let opened = Standing::restored(written, soon);
@@ -221,8 +276,8 @@ mod tests {
         let now = start();
         let mut standing =
             Standing::restored(store::SinkStanding { busy_until: None, failures: STRAIGHT_FAILURES + 3 }, now);
-        standing.probe_began();
-        let learned = standing.learn(Finding::Fails, true, now, &RETRY, &Jitter::seeded(1));
+        standing.began(true, now.monotonic);
+        let learned = standing.learn(Finding::Fails, began(true, now), now, &RETRY, &Jitter::seeded(1));
         assert_eq!(learned.record.unwrap().failures, STRAIGHT_FAILURES + 4);
         let Admission::NotBefore(next) = standing.admission(now.monotonic) else { panic!("{standing:?}") };
         assert!(next - now.monotonic >= Duration::from_secs(54), "it does not begin with short waits again");

@@ -11,7 +11,7 @@ pub struct SinkStatus {
     pub in_flight: usize,
     /// Whether the last attempt failed.
     pub failing: bool,
-    /// When the first of the failures ended that no success followed, as far as this process has seen.
+    /// When the first of the failures and refusals ended that no success followed, as far as this process has seen.
     pub failing_since: Option<UnixMs>,
     /// Why nothing is sent, if nothing is.
     pub held: Option<Held>,
@@ -28,9 +28,9 @@ pub enum Held {
     Operator,
     /// The configuration says so: `enabled = false`.
     Disabled,
-    /// The receiver asked for silence until then.
+    /// The receiver asked for silence, and has accepted nothing since.
     Busy {
-        /// When it may be asked again.
+        /// When the silence ends, or has ended.
         until: UnixMs,
     },
     /// Nothing got through lately: one message at a time is tried.

@@ -205,9 +205,9 @@ pub enum Standing {
     News,
     /// There before the first run: known, not delivered.
     Seed,
-    /// Unknown, but below the watermark: counted, not delivered.
+    /// Unknown, but below the watermark: counted and kept for a replay, not delivered by itself.
     BelowWatermark,
-    /// Without an id: kept as it came, not delivered.
+    /// Without an id, or no JSON: kept as it came, not delivered.
     Unreadable,
 }
 
@@ -238,6 +238,8 @@ impl Standing {
 pub enum Anomaly {
     /// A row without a string id.
     UnreadableRow,
+    /// A row that is no JSON.
+    SpoiledRow,
     /// A row that appeared after its time had been settled for good.
     BelowWatermark,
     /// A cursor was refused.
@@ -259,6 +261,7 @@ impl Anomaly {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnreadableRow => "unreadable_row",
+            Self::SpoiledRow => "spoiled_row",
             Self::BelowWatermark => "below_watermark",
             Self::RefusedCursor => "refused_cursor",
             Self::EmptyPage => "empty_page",
@@ -273,6 +276,9 @@ impl Anomaly {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::UnreadableRow => "a message without an id came: it is kept in the state, but cannot be delivered",
+            Self::SpoiledRow => {
+                "a message came that is no valid JSON: it is set aside as it came and not delivered; those beside it are"
+            }
             Self::BelowWatermark => "a message showed up longer after its time than ids are remembered: not delivered",
             Self::RefusedCursor => "the API refuses a cursor that it gave out: reading on another way",
             Self::EmptyPage => "the API gave an empty page where it had promised messages: asking again",

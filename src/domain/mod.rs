@@ -14,7 +14,7 @@ pub use coverage::{
     Anomaly, Coverage, Cursor, Insert, Lags, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind,
 };
 pub use delivery::{Class, DeadReason, NumberUse, Outcome, PauseReason};
-pub use row::{More, Row, Seq};
+pub use row::{More, Row, Seq, Spoiled};
 pub use shown::{Shown, acts};
 pub use sink_name::{InvalidSinkName, SinkName};
 pub use start::Start;

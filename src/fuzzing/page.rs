@@ -1,6 +1,8 @@
 //! The body of an answer, as a page.
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::api::Page;
 use crate::domain::{More, UnixMs};
@@ -9,7 +11,8 @@ use crate::domain::{More, UnixMs};
 const FALLBACK: UnixMs = UnixMs(1_750_000_000_000);
 
 /// Whatever the body is: rows stay the text that came, what is said of it repeats nothing of it, and where another
-/// reader of JSON understands it, both read the same.
+/// reader of JSON understands it, both read the same. A row that is no JSON, put anywhere into a page that is one, changes
+/// nothing of the others.
 pub fn page(body: &[u8]) {
     let read = Page::read(body, 10, FALLBACK);
     assert_eq!(read, Page::read(body, 10, FALLBACK), "read differently the second time");
@@ -37,7 +40,8 @@ pub fn page(body: &[u8]) {
     // What is not read may be no text.
     let text = String::from_utf8_lossy(body);
     for row in &page.rows {
-        assert!(text.contains(&*row.raw), "a row that did not come: {}", row.raw);
+        assert!(row.spoiled.is_some() || text.contains(&*row.raw), "a row that did not come: {}", row.raw);
+        assert!(row.spoiled.is_none() || !row.readable, "a spoiled row that is to be delivered: {}", row.raw);
         assert!(!row.id.is_empty(), "a row without a name");
         assert!(row.readable || row.id.starts_with("unreadable:"), "{}", row.id);
     }
@@ -48,6 +52,48 @@ pub fn page(body: &[u8]) {
     if let Ok(value) = serde_json::from_slice::<Value>(body) {
         compare(&page, &value);
     }
+    put_a_spoiled_row_into(body, &page);
+}
+
+/// Each is no JSON, and has the form of a row.
+const SPOILED: [&[u8]; 8] = [
+    b"{\"id\":\"x\",\"n\":NaN}",
+    b"{\"id\":\"x\",\"n\":[-Infinity]}",
+    b"{\"id\":\"x\",\"n\":01}",
+    b"{\"id\":\"x\",\"t\":\"},{\x01\"}",
+    b"{\"id\":\"x\",\"t\":\"\\q]\"}",
+    b"{\"id\":\"x\",\"t\":\"caf\xe9\"}",
+    b"{\"id\":\"x\",}",
+    b"undefined",
+];
+
+/// Longer pages would only take longer.
+const LONGEST: usize = 1 << 16;
+
+fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
+    #[derive(Deserialize)]
+    struct Rows<'a> {
+        #[serde(borrow)]
+        data: Vec<&'a RawValue>,
+    }
+    let rows = serde_json::from_slice::<Rows<'_>>(body);
+    let Some(rows) = rows.ok().map(|rows| rows.data).filter(|rows| !rows.is_empty() && body.len() < LONGEST) else {
+        return;
+    };
+    let chosen = body.iter().fold(body.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    let (spoiled, place) = (SPOILED[chosen % SPOILED.len()], chosen / SPOILED.len() % rows.len());
+    let at = rows[place].get().as_ptr().addr() - body.as_ptr().addr();
+    let with = [&body[..at], spoiled, b",", &body[at..]].concat();
+    // With one row more on the page, one more was asked for.
+    let read = Page::read(&with, 11, FALLBACK).expect("one spoiled row spoils the page");
+    let mut others = read.rows;
+    let set_apart = others.remove(place);
+    assert!(set_apart.spoiled.is_some_and(|spoiled| spoiled.place == place + 1), "another row is spoiled");
+    assert_eq!(others.len(), page.rows.len(), "rows were left out or made up");
+    for (row, before) in others.iter().zip(&page.rows) {
+        assert_eq!((&row.id, &row.raw, row.readable), (&before.id, &before.raw, before.readable));
+    }
+    assert_eq!(read.more, page.more, "another cursor");
 }
 
 fn compare(page: &Page, value: &Value) {

@@ -18,7 +18,7 @@ pub trait Feed: Send {
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer;
     /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows none has a list that is empty.
     fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberAnswer {
-        let page = Ok(NumberPage { numbers: Vec::new(), more: More::End });
+        let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
     }
     /// Which account this is, as far as address and key tell: a URL and a fingerprint.

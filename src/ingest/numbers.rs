@@ -1,17 +1,33 @@
 //! When to read the list of numbers, and how far: `GET /v1/numbers`, for the sinks that ask for details of numbers.
 //!
 //! Invariants: a list counts as complete only if its last page said so; what a failure or an odd answer interrupts is begun
-//! again, later each time. Without a sink that asks, nothing is read.
+//! again, later each time. No list is read beyond [`MOST_PAGES`], nor for ever in circles. Without a sink that asks, nothing
+//! is read.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::domain::{Cursor, More};
+use crate::domain::{Cursor, More, Seq};
 use crate::store::NumberKey;
 use crate::time::Instant;
 
 /// A list that was read is read again after so long: services and tags are changed by people.
 const REFRESH: Duration = Duration::from_secs(300);
+
+/// A list with more pages than this has no end, as far as the relay is concerned: 5,000 numbers at ten a page.
+pub(super) const MOST_PAGES: u32 = 500;
+
+/// So many pages are read as quickly as missed messages are; the rest gets no more of the budget than a sweep.
+const QUICK_PAGES: u32 = 50;
+
+/// So many pages in a row with nothing but numbers that were listed before go round in a circle.
+const REPEATED_PAGES: u32 = 3;
+
+/// A list without an end is tried again after so long.
+const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
+
+/// So long a message waits at least for a list that cannot be read to its end.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where reading the list stands.
 #[derive(Debug)]
@@ -25,6 +41,8 @@ pub(super) struct Numbers {
     listing: Option<Listing>,
     /// In a row.
     failures: u32,
+    /// Since when messages wait for a list that cannot be read, and the first one that was stored later.
+    in_vain: Option<(Instant, Seq)>,
 }
 
 /// A list that is being read.
@@ -35,6 +53,11 @@ struct Listing {
     seen: HashSet<Cursor>,
     /// The newest number that was met before it was begun.
     newest: NumberKey,
+    pages: u32,
+    /// The numbers on them.
+    ids: HashSet<String>,
+    /// Pages in a row without another number.
+    repeated: u32,
 }
 
 /// What a page of numbers leads to.
@@ -46,11 +69,13 @@ pub(super) enum Turn {
     Complete(NumberKey),
     /// It leads nowhere.
     Lost,
+    /// It has too many pages.
+    Endless,
 }
 
 impl Numbers {
     pub(super) fn new(asked_for: bool, now: Instant) -> Self {
-        Self { asked_for, awaited: false, due: now, listing: None, failures: 0 }
+        Self { asked_for, awaited: false, due: now, listing: None, failures: 0, in_vain: None }
     }
 
     pub(super) fn asked_for(&self) -> bool {
@@ -85,17 +110,35 @@ impl Numbers {
     }
 
     pub(super) fn begin(&mut self, newest: NumberKey) {
-        self.listing = Some(Listing { cursor: None, seen: HashSet::new(), newest });
+        let (seen, ids) = (HashSet::new(), HashSet::new());
+        self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0 });
     }
 
     pub(super) fn cursor(&self) -> Option<&Cursor> {
         self.listing.as_ref()?.cursor.as_ref()
     }
 
-    /// A page came, and its numbers are stored.
-    pub(super) fn page(&mut self, more: More, now: Instant) -> Turn {
+    /// Whether so much was read of the list that the rest must not delay messages.
+    pub(super) fn is_long(&self) -> bool {
+        self.listing.as_ref().is_some_and(|listing| listing.pages >= QUICK_PAGES)
+    }
+
+    /// Whether the list became long with this page.
+    pub(super) fn has_become_long(&self) -> bool {
+        self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
+    }
+
+    /// A page came with these numbers, and they are stored.
+    pub(super) fn page(&mut self, ids: Vec<String>, more: More, now: Instant) -> Turn {
         let Some(listing) = &mut self.listing else { return Turn::Lost };
+        let listed = listing.ids.len();
+        let is_empty = ids.is_empty();
+        listing.ids.extend(ids);
+        listing.repeated = if listing.ids.len() == listed && !is_empty { listing.repeated + 1 } else { 0 };
+        listing.pages += 1;
         match more {
+            More::Cursor(_) if listing.pages >= MOST_PAGES => Turn::Endless,
+            More::Cursor(_) if listing.repeated >= REPEATED_PAGES => Turn::Lost,
             More::Cursor(cursor) if listing.seen.insert(cursor.clone()) => {
                 listing.cursor = Some(cursor);
                 Turn::On
@@ -104,11 +147,32 @@ impl Numbers {
                 let newest = listing.newest;
                 self.listing = None;
                 self.failures = 0;
+                self.in_vain = None;
                 self.due = now + REFRESH;
                 Turn::Complete(newest)
             }
             More::Cursor(_) | More::Lost => Turn::Lost,
         }
+    }
+
+    /// The list has no end: as [`Numbers::failed`], but the next attempt is long.
+    pub(super) fn endless(&mut self, now: Instant) {
+        self.failed(|_| ENDLESS_RETRY, now);
+    }
+
+    /// Up to which message, that one not included, deliveries have waited long enough for a list that cannot be read.
+    /// `next` is the number that the next stored message gets.
+    pub(super) fn given_up(&mut self, next: Seq, now: Instant) -> Option<Seq> {
+        if !self.awaited || self.failures == 0 {
+            self.in_vain = None;
+            return None;
+        }
+        let (since, before) = *self.in_vain.get_or_insert((now, next));
+        if now < since + PATIENCE {
+            return None;
+        }
+        self.in_vain = Some((now, next));
+        Some(before)
     }
 
     /// No page came, or one that leads nowhere: the list is begun again after `wait`, which grows with
@@ -136,21 +200,59 @@ mod tests {
         let mut numbers = Numbers::new(true, now);
         assert!(numbers.due() == Some(now) && numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(more("a"), now), Turn::On);
-        assert_eq!(numbers.page(more("b"), now), Turn::On);
+        assert_eq!(numbers.page(Vec::new(), more("a"), now), Turn::On);
+        assert_eq!(numbers.page(Vec::new(), more("b"), now), Turn::On);
         assert_eq!(numbers.cursor(), Some(&Cursor("b".to_owned())));
-        assert_eq!(numbers.page(more("a"), now), Turn::Lost, "it was there before");
+        assert_eq!(numbers.page(Vec::new(), more("a"), now), Turn::Lost, "it was there before");
         numbers.failed(|failures| Duration::from_secs(failures.into()), now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)), "a failure is not answered at once");
         assert!(numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(More::Lost, now), Turn::Lost);
-        assert_eq!(numbers.page(More::End, now), Turn::Complete(NumberKey::default()));
+        assert_eq!(numbers.page(Vec::new(), More::Lost, now), Turn::Lost);
+        assert_eq!(numbers.page(Vec::new(), More::End, now), Turn::Complete(NumberKey::default()));
         assert_eq!(numbers.due(), Some(now + REFRESH));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_without_an_end_is_not_read_for_ever() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut numbers = Numbers::new(true, now);
+        numbers.begin(NumberKey::default());
+        for page in 1..MOST_PAGES {
+            assert_eq!(numbers.page(vec![format!("n{page}")], more(&page.to_string()), now), Turn::On);
+            assert_eq!((numbers.has_become_long(), numbers.is_long()), (page == QUICK_PAGES, page >= QUICK_PAGES));
+        }
+        assert_eq!(numbers.page(vec!["last".to_owned()], more("last"), now), Turn::Endless);
+        numbers.endless(now);
+        numbers.note_awaited(true, now);
+        assert_eq!(numbers.due(), Some(now + ENDLESS_RETRY), "what waits for it does not begin it again");
+        // One page again and again, under a new cursor each time.
+        numbers.begin(NumberKey::default());
+        let page = || vec!["a".to_owned(), "b".to_owned()];
+        let turns: Vec<Turn> = (0..4).map(|n| numbers.page(page(), more(&format!("again{n}")), now)).collect();
+        assert_eq!(turns, [Turn::On, Turn::On, Turn::On, Turn::Lost]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_waits_for_ever_for_a_list_that_cannot_be_read() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let hours = |hours: u64| now + Duration::from_secs(hours * 60 * 60);
+        let mut numbers = Numbers::new(true, now);
+        numbers.note_awaited(true, now);
+        assert_eq!(numbers.given_up(Seq(5), hours(0)), None, "it was not tried yet");
+        numbers.failed(|_| Duration::ZERO, now);
+        assert_eq!(numbers.given_up(Seq(5), hours(1)), None);
+        assert_eq!(numbers.given_up(Seq(9), hours(24)), None);
+        assert_eq!(numbers.given_up(Seq(11), hours(25)), Some(Seq(5)), "a day later, what waited then");
+        assert_eq!(numbers.given_up(Seq(12), hours(48)), None);
+        assert_eq!(numbers.given_up(Seq(13), hours(49)), Some(Seq(11)));
+        numbers.begin(NumberKey::default());
+        numbers.page(Vec::new(), More::End, now);
+        assert_eq!(numbers.given_up(Seq(20), hours(99)), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,8 +41,12 @@ pub struct Report {
     pub server_ahead_ms: Option<i64>,
     /// How many messages there are, by the API's word.
     pub total: Option<u64>,
+    /// The size of SQLite's journal, in bytes, while another program keeps it from being emptied.
+    pub journal_held: Option<u64>,
     /// How the reading of older messages goes, while there are any to read.
     pub catch_up: Option<CatchUp>,
+    /// Why the list of numbers cannot be read while messages wait for it, and since when by the local clock.
+    pub numbers_trouble: Option<(String, UnixMs)>,
 }
 
 /// The rate limit by the server's headers.

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - Lines leave whole and in the order in which they were begun, each in one write where the system takes it in one.
-//! - Delivered means that the write returned. A reader that does not read is waited for; nothing is dropped.
+//! - Delivered means that the write returned, and for a file that it was flushed to the disk. One flush is shared by all
+//!   lines that were written since the last one. A reader that does not read is waited for; nothing is dropped.
 //! - A terminal gets nothing that would act on it: a message is JSON, which can spell every character as `\u001b`.
 //!   Anything but a terminal gets the bytes as they are.
 //! - A line of which only a part left (the disk is full) is completed before anything else is written, so that the stream
@@ -11,6 +12,8 @@
 //!   nothing of ours is glued to it. Its message comes again, whole. The rest of the file is left alone: it may be shared.
 //! - Where standard output was closed when the process began nothing is written and everything is kept: what stands in its
 //!   place swallows all that it gets.
+//!
+//! - A terminal that is gone is a reader that is gone.
 //!
 //! Writes happen on a thread of their own: they block for as long as the reader pleases, and a runtime that is shut down
 //! waits for its own blocking threads, but not for this one.
@@ -24,7 +27,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::{Attempt, Attempting, BuildError, Outgoing, Preview, Sink, SinkType, Target};
@@ -95,39 +99,114 @@ impl LineSink {
     /// # Errors
     /// Where the process may open no further file or start no thread.
     pub fn stdout() -> io::Result<Self> {
-        let stream = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let closed = stands_in_for_a_closed_one(&stream);
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        append_only(&file);
+        let closed = stands_in_for_a_closed_one(&file);
         if closed {
             tracing::warn!(
                 hint = "give it a reader; `> /dev/null` throws messages away",
                 "standard output is closed: its messages are kept"
             );
         }
-        let unfinished = ends_within_a_line(&stream);
+        let unfinished = ends_within_a_line(&file);
         if unfinished == Some(true) {
             tracing::info!(
                 "standard output ends in the middle of a line, as a process left it that died: it gets an end, and its \
                  message comes again"
             );
         }
+        let is_terminal = file.is_terminal();
+        let is_file = file.metadata().is_ok_and(|found| found.is_file());
+        let directory = if is_file { directory_of(&file) } else { None };
+        let stream = StandardOutput { file, is_terminal, is_flushed: is_file, directory };
         // Where nobody can tell, an empty line does less harm than a mixture of two messages.
-        let is_terminal = stream.is_terminal();
-        Ok(Self { is_terminal, ..Self::start(stream, unfinished.unwrap_or(true), closed)? })
+        let writer = LineWriter { closed, unfinished: unfinished.unwrap_or(true), ..LineWriter::new(stream, is_file) };
+        Self::start(writer, is_terminal)
     }
 
-    /// Any stream that is not buffered.
+    /// Any stream that is not buffered. What it flushes is flushed after each line.
     ///
     /// # Errors
     /// Where no thread can be started.
     pub fn new(stream: impl Write + Send + 'static) -> io::Result<Self> {
-        Self::start(stream, false, false)
+        Self::start(LineWriter::new(stream, false), false)
     }
 
-    fn start(stream: impl Write + Send + 'static, unfinished: bool, closed: bool) -> io::Result<Self> {
+    /// A stream that is flushed after as many lines as there are.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    #[cfg(test)]
+    pub(super) fn flushed_together(stream: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::start(LineWriter::new(stream, true), false)
+    }
+
+    fn start(writer: LineWriter<impl Write + Send + 'static>, is_terminal: bool) -> io::Result<Self> {
         let (lines, inbox) = channel();
-        let writer = LineWriter { stream, unfinished, torn: None, completed: Vec::new(), closed };
         thread::Builder::new().name("stdout".to_owned()).spawn(move || write_all(writer, &inbox))?;
-        Ok(Self { lines, is_terminal: false })
+        Ok(Self { lines, is_terminal })
+    }
+}
+
+/// The stream of the process.
+struct StandardOutput {
+    file: File,
+    /// It was one at the start.
+    is_terminal: bool,
+    /// It is a file, on a file system that can flush it.
+    is_flushed: bool,
+    /// Where the file lies, until that was flushed once: a file that was just made is lost without it.
+    directory: Option<File>,
+}
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A terminal that was closed fails with EIO, and is none any more.
+        let gone = |_: &io::Error| self.is_terminal && !self.file.is_terminal();
+        let written = (&self.file).write(bytes);
+        if written.as_ref().is_err_and(gone) { Err(ErrorKind::BrokenPipe.into()) } else { written }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.is_flushed {
+            return Ok(());
+        }
+        match self.file.sync_data() {
+            Err(error) if cannot_flush(&error) => {
+                tracing::info!(%error, "standard output is a file that cannot be flushed: a power cut may take its last lines");
+                self.is_flushed = false;
+            }
+            flushed => flushed?,
+        }
+        if let Some(directory) = self.directory.take() {
+            // Not every file system can flush a directory, and most need not.
+            directory.sync_all().ok();
+        }
+        Ok(())
+    }
+}
+
+/// The file system does not know how, which is no failure of the disk.
+fn cannot_flush(error: &io::Error) -> bool {
+    let unknown = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
+    Errno::from_io_error(error).is_some_and(|errno| unknown.contains(&errno))
+}
+
+/// The directory in which an open file lies, where the system can tell.
+fn directory_of(file: &File) -> Option<File> {
+    let path = fs::read_link(format!("/dev/fd/{}", file.as_raw_fd())).ok()?;
+    File::open(path.parent()?).ok()
+}
+
+/// Makes a file one that is appended to, if it is not: one that was opened with `>` and is cut off by somebody, as
+/// logrotate's `copytruncate` does, would otherwise get a hole as long as what was there. Only the status flag of the open
+/// file changes. Others who share it write at its end as well, as they did before.
+pub fn append_only(stream: &File) {
+    if stream.metadata().is_ok_and(|found| found.is_file())
+        && let Ok(flags) = fcntl_getfl(stream)
+    {
+        // What does not let this be changed is written to as it is.
+        fcntl_setfl(stream, flags | OFlags::APPEND).ok();
     }
 }
 
@@ -181,18 +260,36 @@ fn for_terminal(line: &[u8]) -> Vec<u8> {
 }
 
 fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {
-    while let Ok(Line { bytes, done }) = inbox.recv() {
-        // Given up before its turn came: it will be tried again.
-        if !done.is_closed() {
-            let attempt = writer.deliver(bytes);
+    while let Ok(first) = inbox.recv() {
+        // No more lines than the sink's concurrency are under way at once.
+        let others = if writer.together { usize::MAX } else { 0 };
+        let mut ended = Vec::new();
+        for Line { bytes, done } in std::iter::once(first).chain(inbox.try_iter().take(others)) {
+            // Given up before its turn came: it will be tried again.
+            if !done.is_closed() {
+                ended.push((writer.deliver(bytes), done));
+            }
+        }
+        let flushed = writer.flush();
+        for (attempt, done) in ended {
+            let attempt = match &flushed {
+                Err(error) if matches!(attempt, Attempt::Accepted { .. }) => failed("flush the file", error),
+                _ => attempt,
+            };
             // Given up while it was written; it will be written again.
             drop(done.send(attempt));
         }
     }
 }
 
+fn failed(what: &str, error: &io::Error) -> Attempt {
+    Attempt::Failed { status: None, retry_after: None, answer: format!("cannot {what}: {error}") }
+}
+
 struct LineWriter<W> {
     stream: W,
+    /// Several lines are written before the stream is flushed for all of them.
+    together: bool,
     /// It ends in the middle of a line that is not ours.
     unfinished: bool,
     torn: Option<Torn>,
@@ -209,6 +306,10 @@ struct Torn {
 }
 
 impl<W: Write> LineWriter<W> {
+    fn new(stream: W, together: bool) -> Self {
+        Self { stream, together, unfinished: false, torn: None, completed: Vec::new(), closed: false }
+    }
+
     fn deliver(&mut self, bytes: Vec<u8>) -> Attempt {
         if self.closed {
             return Attempt::Closed;
@@ -219,10 +320,13 @@ impl<W: Write> LineWriter<W> {
                 self.closed = true;
                 Attempt::Closed
             }
-            Err(error) => {
-                Attempt::Failed { status: None, retry_after: None, answer: format!("cannot write the line: {error}") }
-            }
+            Err(error) => failed("write the line", &error),
         }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // After a failure nobody knows what of the last lines is there: they are written again, those too that were torn.
+        self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 
     fn try_deliver(&mut self, bytes: Vec<u8>) -> io::Result<()> {

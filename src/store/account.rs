@@ -70,6 +70,17 @@ impl Spool {
         look().map_err(|error| self.explain(error))
     }
 
+    /// Whether a message of this number was met.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn has_messages_of(&self, number: &str) -> Result<bool, Error> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM number WHERE id = ?1 AND EXISTS (SELECT 1 FROM message WHERE number = key)")
+            .and_then(|mut statement| statement.exists([number]))
+            .map_err(|error| self.explain(error))
+    }
+
     /// Whether any message that named its number was met.
     ///
     /// # Errors

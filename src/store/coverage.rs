@@ -195,10 +195,12 @@ fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -
 fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releasing { transaction, at_once: apart, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
-    // What was there before the relay, or came too late to be news, is known by its id; its body is nobody's business.
+    // What was there before the relay is known by its id; its body is nobody's business. What came too late to be news is
+    // kept for a replay, unless nothing is kept for one.
     let raw = match standing {
         Standing::News | Standing::Unreadable if apart => Some(Cow::Owned(wiping::apart(&row.id, &row.raw))),
         Standing::News | Standing::Unreadable => Some(Cow::Borrowed(&*row.raw)),
+        Standing::BelowWatermark if !apart => Some(Cow::Borrowed(&*row.raw)),
         Standing::Seed | Standing::BelowWatermark => None,
     };
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;

@@ -42,7 +42,7 @@ pub struct Claim {
     pub received: UnixMs,
     /// How often somebody asked for it again.
     pub replays: u32,
-    /// The key of its number, where the sink keeps the order of each; 0 = it names none.
+    /// The queue of its number, where the sink keeps the order of each; see `numbers`.
     pub number: Option<i64>,
     /// What the API says of its number, as JSON, where that was asked for and is known.
     pub details: Option<Box<str>>,
@@ -243,7 +243,8 @@ impl Spool {
     pub fn stranded(&self) -> Result<Vec<(String, u64)>, Error> {
         let read = || {
             let mut statement = self.connection.prepare_cached(
-                "SELECT name, (SELECT count(*) FROM delivery WHERE sink = id AND state = 'fresh')
+                "SELECT name, (SELECT count(*) FROM delivery WHERE sink = id AND state = 'undecided')
+                            + (SELECT count(*) FROM delivery WHERE sink = id AND state = 'fresh')
                             + (SELECT count(*) FROM delivery WHERE sink = id AND state = 'retry') AS waiting
                  FROM sink WHERE active = 0 AND waiting > 0 ORDER BY name",
             )?;

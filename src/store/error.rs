@@ -13,6 +13,20 @@ pub enum Error {
         /// The state directory.
         dir: PathBuf,
     },
+    /// The state directory is gone, or another one is in its place.
+    #[error(
+        "the state directory {dir} was removed or replaced while the relay ran: what it does now would be on record nowhere"
+    )]
+    Replaced {
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// Another program holds a lock on the file for longer than it is waited for.
+    #[error(
+        "the state is locked by another program, such as a sqlite3 shell or a backup: let it end, and try again \
+         (database is locked)"
+    )]
+    Locked,
     /// The file was written by a newer version, which may mean things that this one does not know.
     #[error("{file} was written by a newer joltsms-relay (state format {found}, this version knows up to {known})")]
     Newer {
@@ -51,7 +65,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// SQLite refused: disk full, an I/O error, or a lock held too long.
+    /// SQLite refused: disk full, or an I/O error.
     #[error("the state could not be read or written: {0}")]
     Sqlite(#[source] rusqlite::Error),
 }
@@ -59,8 +73,14 @@ pub enum Error {
 impl Error {
     /// Whether waiting or freeing space may help; damage and a newer version stay as they are.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Sqlite(_) | Self::Io { .. } | Self::InUse { .. })
+        matches!(self, Self::Sqlite(_) | Self::Io { .. } | Self::InUse { .. } | Self::Locked)
     }
+}
+
+/// Whether SQLite says that somebody else has it.
+pub(super) fn says_locked(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
 /// Whether SQLite says that the file itself is wrong.

@@ -4,16 +4,17 @@
 //! the file is opened as immutable, so that no permission to write is needed and nothing is left behind; then the role
 //! lock is held, shared, so that no relay begins to write meanwhile. Whenever there is a journal it is read as usual.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rusqlite::{OpenFlags, OptionalExtension as _, params};
+use rusqlite::{OpenFlags, OptionalExtension as _, Row, params};
 
 use super::delivery::SinkId;
 use super::error::Error;
 use super::operator::{Pause, Selection};
+use super::role::{self, SharedRole};
 use super::soundness;
 use super::space;
 use super::spool::{Spool, connect};
@@ -28,7 +29,7 @@ pub struct Look {
     /// Whether a relay runs on it; `None` = this user may not know.
     pub running: Option<bool>,
     /// Held while no relay may start.
-    _role: Option<File>,
+    _role: Option<SharedRole>,
 }
 
 /// One sink, as the state has it.
@@ -79,6 +80,20 @@ pub struct DeadLetter {
     pub replays: u64,
 }
 
+/// A place in the order of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterPlace {
+    sink: String,
+    seq: Seq,
+}
+
+impl LetterPlace {
+    /// That of a letter.
+    pub fn of(letter: &DeadLetter) -> Self {
+        Self { sink: letter.sink.clone(), seq: letter.seq }
+    }
+}
+
 /// So many rows tell how dense the feed is.
 const SAMPLE: i64 = 200;
 
@@ -108,18 +123,18 @@ impl Look {
     /// The same for a file of any format.
     pub(super) fn begin(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
-        match fs::metadata(&file) {
+        match fs::symlink_metadata(&file) {
             Ok(_) => soundness::check_header(&file, false)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
-        let (running, role) = probe_role(dir)?;
+        let (running, role) = role::probe(dir)?;
         let journal = dir.join("state.db-wal");
         let immutable = role.is_some() && !fs::exists(&journal).unwrap_or(true);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = match immutable {
-            true => connect(Path::new(&immutable_uri(&file)), flags | OpenFlags::SQLITE_OPEN_URI, &file)?,
-            false => connect(&file, flags, &file)?,
+            true => connect(&file, flags | OpenFlags::SQLITE_OPEN_URI, immutable_uri)?,
+            false => connect(&file, flags, Path::to_owned)?,
         };
         let spool = Spool::on(connection, file);
         spool.begin_looking()?;
@@ -127,38 +142,13 @@ impl Look {
     }
 }
 
-/// Whether a relay runs on the state in `dir`; `None` = this user may not know.
-///
-/// # Errors
-/// [`Error::Io`]
-pub fn is_running(dir: &Path) -> Result<Option<bool>, Error> {
-    probe_role(dir).map(|(running, _)| running)
-}
-
-/// Whether a relay has the role; the lock, shared, if none has.
-fn probe_role(dir: &Path) -> Result<(Option<bool>, Option<File>), Error> {
-    let path = dir.join("relay.lock");
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Some(false), None)),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok((None, None)),
-        Err(source) => return Err(Error::Io { doing: "open", path, source }),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok((Some(false), Some(file))),
-        Err(TryLockError::WouldBlock) => Ok((Some(true), None)),
-        Err(TryLockError::Error(source)) => Err(Error::Io { doing: "lock", path, source }),
-    }
-}
-
-fn immutable_uri(file: &Path) -> String {
+fn immutable_uri(file: &Path) -> PathBuf {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
-    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let encoded = path.as_os_str().as_bytes().iter().map(|byte| match plain(*byte) {
+    let encoded = file.as_os_str().as_bytes().iter().map(|byte| match plain(*byte) {
         true => char::from(*byte).to_string(),
         false => format!("%{byte:02X}"),
     });
-    format!("file://{}?immutable=1", encoded.collect::<String>())
+    format!("file://{}?immutable=1", encoded.collect::<String>()).into()
 }
 
 impl Spool {
@@ -172,14 +162,13 @@ impl Spool {
 
     fn open_there(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
-        match fs::metadata(&file) {
+        match fs::symlink_metadata(&file) {
             Ok(_) => soundness::check_header(&file, true)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let counted = soundness::counted(dir)?;
-        let connection = connect(&file, flags, &file)?;
+        let connection = connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE, Path::to_owned)?;
         let mut spool = Self::on(connection, file);
         spool.untouched(|spool| {
             spool.check_current()?;
@@ -265,40 +254,55 @@ impl Spool {
         read().map_err(|error| self.explain(error))
     }
 
-    /// Shows each dead letter of a selection, sink by sink, oldest first, until `show` says that it is enough.
+    /// Dead letters of a selection, sink by sink, oldest first: the next ones after a place, at most so many. `None` begins.
     ///
     /// # Errors
     /// As for [`Spool::load_coverage`].
-    pub fn dead_letters(&self, selection: &Selection, mut show: impl FnMut(DeadLetter) -> bool) -> Result<(), Error> {
-        let mut read = || {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT d.seq, s.name, m.id, m.time, d.attempts, d.first_attempt, d.settled_at, d.status,
-                        coalesce(d.reason, ''), coalesce(d.answer, ''), d.replays
-                 FROM sink AS s CROSS JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
-                      JOIN message AS m ON m.seq = d.seq
-                 WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR d.seq = (SELECT seq FROM message WHERE id = ?2))
-                 ORDER BY s.name, d.seq",
-            )?;
-            let mut rows = statement.query(params![selection.sink, selection.id])?;
-            while let Some(row) = rows.next()? {
-                let letter = DeadLetter {
-                    seq: Seq(row.get(0)?),
-                    sink: row.get(1)?,
-                    id: row.get(2)?,
-                    received: UnixMs(row.get(3)?),
-                    attempts: row.get(4)?,
-                    first_attempt: row.get::<_, Option<i64>>(5)?.map(UnixMs),
-                    died: row.get::<_, Option<i64>>(6)?.map(UnixMs),
-                    status: row.get(7)?,
-                    reason: row.get(8)?,
-                    answer: row.get(9)?,
-                    replays: row.get::<_, i64>(10)?.unsigned_abs(),
-                };
-                if !show(letter) {
-                    break;
-                }
-            }
-            Ok(())
+    pub fn dead_letters(
+        &self,
+        selection: &Selection,
+        after: Option<&LetterPlace>,
+        at_most: usize,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        let letter = |row: &Row<'_>| {
+            Ok(DeadLetter {
+                seq: Seq(row.get(0)?),
+                sink: row.get(1)?,
+                id: row.get(2)?,
+                received: UnixMs(row.get(3)?),
+                attempts: row.get(4)?,
+                first_attempt: row.get::<_, Option<i64>>(5)?.map(UnixMs),
+                died: row.get::<_, Option<i64>>(6)?.map(UnixMs),
+                status: row.get(7)?,
+                reason: row.get(8)?,
+                answer: row.get(9)?,
+                replays: row.get::<_, i64>(10)?.unsigned_abs(),
+            })
+        };
+        let (sink, seq) = after.map_or(("", Seq(i64::MIN)), |place| (place.sink.as_str(), place.seq));
+        let read = || {
+            self.connection
+                .prepare_cached(
+                    "SELECT d.seq, s.name, m.id, m.time, d.attempts, d.first_attempt, d.settled_at, d.status,
+                            coalesce(d.reason, ''), coalesce(d.answer, ''), d.replays
+                     FROM sink AS s CROSS JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
+                          JOIN message AS m ON m.seq = d.seq
+                     WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR d.seq = (SELECT seq FROM message WHERE id = ?2))
+                       AND s.name >= ?3 AND d.seq > CASE WHEN s.name = ?3 THEN ?4 ELSE ?5 END
+                     ORDER BY s.name, d.seq LIMIT ?6",
+                )?
+                .query_map(
+                    params![
+                        selection.sink,
+                        selection.id,
+                        sink,
+                        seq.0,
+                        i64::MIN,
+                        i64::try_from(at_most).unwrap_or(i64::MAX)
+                    ],
+                    letter,
+                )?
+                .collect::<rusqlite::Result<_>>()
         };
         read().map_err(|error| self.explain(error))
     }

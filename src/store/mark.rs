@@ -7,10 +7,12 @@
 //! Format: 8 bytes, big-endian. They are written after the transaction is on the disk and never flushed, so they are never
 //! ahead of it; after a power cut they may be behind, which only means that less is noticed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::files;
 
 /// The file's name.
 pub(super) const NAME: &str = "state.mark";
@@ -25,7 +27,7 @@ pub(super) struct Mark {
 impl Mark {
     /// What was counted for the state in `dir`; 0 where nothing was.
     pub(super) fn read(dir: &Path) -> io::Result<i64> {
-        match fs::read(dir.join(NAME)) {
+        match files::read(&path(dir)) {
             Ok(bytes) => Ok(bytes.first_chunk().map_or(0, |count| i64::from_be_bytes(*count))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
@@ -34,16 +36,12 @@ impl Mark {
 
     /// Opens the file, or makes it.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path(dir))?;
-        Ok(Self { file, complained: false })
+        Ok(Self { file: files::open_or_make(&path(dir))?, complained: false })
     }
 
     /// Before there is a new state: what was counted for another does not count for it.
     pub(super) fn remove(dir: &Path) -> io::Result<()> {
-        match fs::remove_file(path(dir)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        files::remove(&path(dir))
     }
 
     /// After a transaction.

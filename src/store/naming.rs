@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::delivery::{SinkId, last_of_next};
 use super::error::Error;
+use super::registering::count_ids;
 use super::spool::Spool;
 use crate::domain::{Seq, SinkName};
 
@@ -82,7 +83,9 @@ impl Spool {
             }
             let last = last_of_next(transaction, sink, after, AT_ONCE)?;
             let Some(last) = last else {
+                count_ids(transaction)?;
                 transaction.prepare_cached("DELETE FROM sink WHERE id = ?1")?.execute([sink.0])?;
+                transaction.prepare_cached("DELETE FROM counter WHERE name = 'resumes.' || ?1")?.execute([sink.0])?;
                 return Ok(Dropping::Gone);
             };
             transaction

@@ -13,7 +13,7 @@ use super::release::details;
 use super::retention::let_go;
 use super::spool::Spool;
 use crate::domain::filter::{Facts, Verdict};
-use crate::domain::{Seq, UnixMs};
+use crate::domain::{DeadReason, Seq, UnixMs};
 
 /// The newest number that was met; see [`Spool::end_numbers`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +49,15 @@ pub enum Which {
 /// So many are decided in one transaction, so that nobody waits long for the writer.
 const AT_ONCE: i64 = 500;
 
+/// Of numbers that no message came to, no more than this are kept: a list may have no end.
+const MOST_KEPT: i64 = 20_000;
+
+/// What is said of a delivery that waited in vain.
+const NO_DETAILS: &str = "the details of its number could not be read, so nobody knows whether the sink wants it";
+
 impl Spool {
     /// Writes down what the API says of numbers: id, and the JSON text of its row. Numbers that were not met in a message
-    /// yet count too.
+    /// yet count too, up to a limit.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -62,10 +68,12 @@ impl Spool {
     ) -> Result<(), Error> {
         self.transaction(|transaction| {
             let mut put = transaction.prepare_cached(
-                "INSERT INTO number (id, details, fetched_at) VALUES (?1, ?2, ?3)
+                "INSERT INTO number (id, details, fetched_at)
+                 SELECT ?1, ?2, ?3 WHERE (SELECT coalesce(max(key), 0) FROM number) < ?4
+                                      OR EXISTS (SELECT 1 FROM number WHERE id = ?1)
                  ON CONFLICT (id) DO UPDATE SET details = excluded.details, fetched_at = excluded.fetched_at",
             )?;
-            numbers.into_iter().try_for_each(|(id, raw)| put.execute(params![id, raw, now.0]).map(drop))
+            numbers.into_iter().try_for_each(|(id, raw)| put.execute(params![id, raw, now.0, MOST_KEPT]).map(drop))
         })
     }
 
@@ -155,6 +163,24 @@ impl Spool {
             return Ok((made, Some(Undecided { sink: id, seq: last })));
         }
         Ok((0, None))
+    }
+
+    /// Makes dead letters of the deliveries of messages stored before `before` that wait for details of their number.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn give_up_undecided(&mut self, before: Seq, now: UnixMs) -> Result<usize, Error> {
+        self.transaction(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE delivery SET state = 'dead', reason = ?1, answer = ?2, settled_at = ?3
+                     WHERE state = 'undecided' AND seq < ?4 AND EXISTS (
+                         SELECT 1 FROM message AS m JOIN number AS n ON n.key = m.number
+                         WHERE m.seq = delivery.seq AND n.fetched_at IS NULL)",
+                )?
+                .execute(params![DeadReason::GaveUp.as_str(), NO_DETAILS, now.0, before.0])
+        })
     }
 
     #[expect(clippy::type_complexity, reason = "one row of one query")]
@@ -251,6 +277,7 @@ mod tests {
         let row = Row {
             id: format!("m{seq}"),
             readable: true,
+            spoiled: None,
             time: UnixMs(seq),
             ingested: None,
             number: number.map(str::to_owned),
@@ -342,6 +369,30 @@ mod tests {
         assert_eq!(claimed, expected);
         let claims = spool.claim_fresh(SinkId(1), Class::Live, Chunk { details: false, ..chunk }, |_| false).unwrap();
         assert!(claims.iter().all(|claim| claim.details.is_none()), "nobody asked");
+    }
+
+    #[test]
+    fn what_waited_in_vain_is_a_dead_letter() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = spool(dir.path());
+        for (seq, number) in [(1, Some("a")), (2, None), (3, Some("a"))] {
+            release(&mut spool, seq, number);
+        }
+        assert_eq!(spool.give_up_undecided(Seq(3), UnixMs(7)).unwrap(), 2, "for both sinks");
+        assert_eq!(
+            states(&spool),
+            "1 m1 fresh, 1 m2 fresh, 1 m3 fresh, 2 m1 dead, 2 m3 undecided, 3 m1 dead, 3 m2 fresh, 3 m3 undecided"
+        );
+    }
+
+    #[test]
+    fn a_list_without_an_end_does_not_fill_the_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = spool(dir.path());
+        spool.connection.execute("INSERT INTO number (key, id) VALUES (?1, 'met')", [MOST_KEPT]).unwrap();
+        spool.put_numbers([("met", "{}"), ("never met", "{}")], UnixMs(9)).unwrap();
+        assert_eq!(spool.number_details("met").unwrap(), NumberDetails::Known("{}".to_owned()));
+        assert_eq!(spool.number_details("never met").unwrap(), NumberDetails::Unknown);
     }
 
     #[test]

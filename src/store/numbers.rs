@@ -3,6 +3,9 @@
 //! Every row of such a sink has `delivery.number`, and the index `delivery_number` holds those that wait. The first of each
 //! number is found by going from number to number in it, so a look costs as much as there are numbers, however many
 //! messages wait behind the first of each.
+//!
+//! What somebody asked for again is a queue of its own beside that of its number, so that a message that comes now never
+//! waits for a replay: where the key of the number is `n`, such rows have `-1 - n`. They keep their order among themselves.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -110,6 +113,12 @@ impl Spool {
                 .prepare_cached(
                     "UPDATE delivery SET number = coalesce((SELECT number FROM message WHERE message.seq = delivery.seq), 0)
                      WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND number IS NULL",
+                )?
+                .execute(params![sink.0, after.0, last])?;
+            transaction
+                .prepare_cached(
+                    "UPDATE delivery SET number = -1 - number
+                     WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND replays > 0 AND number >= 0",
                 )?
                 .execute(params![sink.0, after.0, last])?;
             Ok(Some(Seq(last)))

@@ -20,6 +20,19 @@ pub struct Pause {
     pub since: UnixMs,
 }
 
+/// What a person ended who resumed a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// This pause.
+    Pause(Pause),
+    /// The silence until then that its receiver had asked for.
+    Silence(UnixMs),
+}
+
+/// How often somebody has resumed a sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resumes(i64);
+
 /// Which dead letters are meant; both conditions must hold. None: all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -96,13 +109,35 @@ impl Spool {
         })
     }
 
-    /// Ends the pause of a sink. The pause does not count for what has failed before. Returns how it was paused; `None`:
-    /// it was not, and nothing was changed.
+    /// Ends the pause of a sink, and the silence that its receiver has asked for. A pause does not count for what has failed
+    /// before. Returns what it ended; `None`: there was neither, and nothing was changed.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
-    pub fn resume(&mut self, sink: SinkId, now: UnixMs) -> Result<Option<Pause>, Error> {
-        self.transaction(|transaction| resume(transaction, sink, now))
+    pub fn resume(&mut self, sink: SinkId, now: UnixMs) -> Result<Option<Resumed>, Error> {
+        self.transaction(|transaction| {
+            let resumed = match resume(transaction, sink, now)? {
+                Some(pause) => Some(Resumed::Pause(pause)),
+                None => end_silence(transaction, sink, now)?.map(Resumed::Silence),
+            };
+            if resumed.is_some() {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO counter (name, value) VALUES ('resumes.' || ?1, 1)
+                         ON CONFLICT (name) DO UPDATE SET value = value + 1",
+                    )?
+                    .execute([sink.0])?;
+            }
+            Ok(resumed)
+        })
+    }
+
+    /// Whether this differs from what it was, somebody has resumed the sink meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn resumes(&self, sink: SinkId) -> Result<Resumes, Error> {
+        resumes(&self.connection, sink).map_err(|error| self.explain(error))
     }
 
     /// Sends dead letters again or gives them up, at most 1000 of those that died at `until` or earlier. Returns how many
@@ -139,10 +174,12 @@ impl Spool {
     }
 }
 
-/// Makes a delivery that is over one that was never attempted. Live messages go before it.
+/// Makes a delivery that is over one that was never attempted. Live messages go before it, also those of its number; see
+/// [`super::numbers`].
 pub(super) const SEND_AGAIN: &str =
     "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
-                         status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1
+                         status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1,
+                         number = CASE WHEN number >= 0 THEN -1 - number ELSE number END
      WHERE seq = ?1 AND sink = ?2";
 
 /// Dead letters of a selection; each of its conditions may be NULL.
@@ -159,6 +196,35 @@ pub(super) fn pause_of(connection: &rusqlite::Connection, sink: SinkId) -> rusql
         .optional()?;
     let Some((Some(reason), since)) = found else { return Ok(None) };
     Ok(Some(Pause { reason: PauseReason::from_word(&reason), since: UnixMs(since.unwrap_or(0)) }))
+}
+
+/// See [`Spool::resumes`].
+pub(super) fn resumes(connection: &rusqlite::Connection, sink: SinkId) -> rusqlite::Result<Resumes> {
+    connection
+        .prepare_cached("SELECT value FROM counter WHERE name = 'resumes.' || ?1")?
+        .query_row([sink.0], |row| row.get(0))
+        .optional()
+        .map(|count| Resumes(count.unwrap_or(0)))
+}
+
+/// Returns until when it was to last, if it is not over.
+fn end_silence(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<UnixMs>> {
+    let until: Option<i64> = transaction
+        .prepare_cached("SELECT busy_until FROM sink WHERE id = ?1")?
+        .query_row([sink.0], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let Some(until) = until.map(UnixMs).filter(|until| *until > now) else { return Ok(None) };
+    forget_standing(transaction, sink)?;
+    Ok(Some(until))
+}
+
+/// What was learnt of the receiver is forgotten: whoever resumes the sink expects it to work.
+fn forget_standing(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = ?1")?
+        .execute([sink.0])
+        .map(drop)
 }
 
 /// See [`Spool::pause`].
@@ -187,10 +253,7 @@ pub(super) fn resume(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -
              WHERE sink = ?1 AND state = 'retry'",
         )?
         .execute(params![sink.0, now.0, pause.since.0])?;
-    transaction
-        .prepare_cached(
-            "UPDATE sink SET paused = NULL, paused_at = NULL, busy_until = NULL, failures = 0 WHERE id = ?1",
-        )?
-        .execute([sink.0])?;
+    transaction.prepare_cached("UPDATE sink SET paused = NULL, paused_at = NULL WHERE id = ?1")?.execute([sink.0])?;
+    forget_standing(transaction, sink)?;
     Ok(Some(pause))
 }

@@ -18,7 +18,8 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Options {
         /// The state directory; it is made if it is missing. Default: --state-dir, else $STATE_DIRECTORY, else this if the file
-        /// is in /etc, else $XDG_STATE_HOME/joltsms-relay (~/.local/state/joltsms-relay).
+        /// is in /etc (/var/lib/joltsms-relay-NAME for /etc/joltsms-relay/NAME.toml), else $XDG_STATE_HOME/joltsms-relay
+        /// (~/.local/state/joltsms-relay).
         pub dir: PathBuf = settings::required_path().by_default("\"/var/lib/joltsms-relay\""),
         /// How long a message stays after every sink has it. "0s" leaves nothing of it on the disk, within seconds; its id is
         /// remembered, so that it does not come again.

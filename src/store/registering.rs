@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::delivery::{SinkId, SinkStanding};
 use super::error::Error;
 use super::number_details::put_off;
-use super::operator;
+use super::operator::{self, Resumes};
 use super::release::{Recipient, Span, Wants, deliver, last_release};
 use super::spool::Spool;
 use crate::domain::{Class, NumberUse, PauseReason, Start, UnixMs};
@@ -41,6 +41,8 @@ pub struct Registered {
     pub id: SinkId,
     /// As the last process left it.
     pub standing: SinkStanding,
+    /// How often somebody has resumed it so far.
+    pub resumes: Resumes,
     /// Whether it came just now, beside messages.
     pub is_added: bool,
     /// Whether rows have to get their numbers before the order can be kept: [`Spool::number_rows`].
@@ -145,9 +147,11 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
         .query_row(params![sink.name, sink.ordered], |row| {
             let standing =
                 SinkStanding { busy_until: row.get::<_, Option<i64>>(1)?.map(UnixMs), failures: row.get(2)? };
+            let id = SinkId(row.get(0)?);
             Ok(Registered {
-                id: SinkId(row.get(0)?),
+                id,
                 standing,
+                resumes: operator::resumes(transaction, id)?,
                 is_added,
                 lacks_numbers: row.get(3)?,
                 lacks_messages: row.get(4)?,
@@ -178,9 +182,36 @@ fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite
     let since = since.filter(|_| beside && last > 0);
     transaction
         .prepare_cached(
-            "INSERT INTO sink (name, active, created_at, fill_next, fill_last, fill_since)
-             VALUES (?1, 1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO sink (id, name, active, created_at, fill_next, fill_last, fill_since)
+             VALUES (?6, ?1, 1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![sink.name, now.0, since.map(|_| 1), since.map(|_| last), since.map(|since| since.0)])?;
+        .execute(params![
+            sink.name,
+            now.0,
+            since.map(|_| 1),
+            since.map(|_| last),
+            since.map(|since| since.0),
+            next_id(transaction)?
+        ])?;
     Ok(beside)
+}
+
+/// An id that no sink has or had. Ids that were given are counted beside the sinks, since these can be dropped.
+fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    count_ids(transaction)?;
+    transaction
+        .prepare_cached("UPDATE counter SET value = value + 1 WHERE name = 'sinks' RETURNING value")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Counts the ids of all sinks that there are as given. Earlier versions do not count, so it is done before a sink comes and
+/// before one goes.
+pub(super) fn count_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES ('sinks', (SELECT coalesce(max(id), 0) FROM sink))
+             ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        )?
+        .execute([])
+        .map(drop)
 }

@@ -185,6 +185,17 @@ pub(super) fn last_release(connection: &Connection) -> rusqlite::Result<i64> {
         .map(|count| count.unwrap_or(0))
 }
 
+/// Writes down which place was given last.
+pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES ('released', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([place])
+        .map(drop)
+}
+
 /// Makes a delivery of each message of a span that the sink wants and has no row for. Returns how many.
 pub(super) fn deliver(
     transaction: &Transaction<'_>,

@@ -1,7 +1,7 @@
 //! Delivering again what is kept: which messages that means, and that they wait once more.
 //!
-//! Invariants: only released messages whose text is kept are sent again; what waits already is left as it waits, so asking
-//! twice sends once. What a sink never had is decided by its filter, which the relay knows and this transaction does not:
+//! Invariants: only released messages whose text is kept are sent again, and those that came too late to be delivered if they
+//! are named; what waits already is left as it waits, so asking twice sends once. What a sink never had is decided by its filter, which the relay knows and this transaction does not:
 //! such a delivery is undecided until the relay looks ([`Spool::replays`]).
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::delivery::SinkId;
 use super::error::Error;
 use super::operator::SEND_AGAIN;
-use super::release::last_release;
+use super::release::{last_release, put_last_release};
 use super::spool::Spool;
 use crate::domain::filter::{Details, Facts, Filter, Verdict};
 use crate::domain::{Seq, UnixMs};
@@ -29,7 +29,7 @@ pub struct Choice {
     pub until: UnixMs,
     /// Of messages that this takes; it asks for nothing but what the message says.
     pub filter: Option<Filter>,
-    /// Dead letters, and those that were given up, and nothing else.
+    /// Dead letters, and those that were given up, and nothing else; of those that wait, the ones that have failed before.
     pub failed: bool,
 }
 
@@ -76,12 +76,13 @@ pub struct Replays(i64);
 const AT_ONCE: i64 = 500;
 
 const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN ?1 THEN raw END FROM message
-    WHERE raw IS NOT NULL AND release_no IS NOT NULL AND time >= ?2 AND time < ?3";
+    WHERE raw IS NOT NULL AND time >= ?2 AND time < ?3";
 
 /// A message that is kept.
 struct Kept {
     seq: Seq,
-    release_no: i64,
+    /// `None`: it came too late to be delivered, and no sink ever had it.
+    release_no: Option<i64>,
     received: UnixMs,
     raw: Option<String>,
 }
@@ -120,16 +121,27 @@ impl Spool {
             let mut new = transaction.prepare_cached(
                 "INSERT INTO delivery (seq, sink, class, release_no, state, replays, number)
                  SELECT m.seq, s.id, 1, m.release_no, 'undecided', 1,
-                        CASE WHEN s.ordered > 0 THEN coalesce(m.number, 0) END
+                        CASE WHEN s.ordered > 0 THEN -1 - coalesce(m.number, 0) END
                  FROM message AS m JOIN sink AS s
                  WHERE m.seq = ?1 AND s.id = ?2 AND m.raw IS NOT NULL AND m.release_no IS NOT NULL
                  ON CONFLICT DO NOTHING",
+            )?;
+            // What came too late gets its place in the order of release with its first delivery.
+            let mut place = transaction.prepare_cached(
+                "UPDATE message SET release_no = ?2
+                 WHERE seq = ?1 AND release_no IS NULL AND standing = 'below_watermark' AND raw IS NOT NULL",
             )?;
             let (mut changed, mut left) = (0, 0);
             for Replayable { seq, sink, before, .. } in found {
                 match before {
                     Before::Delivered | Before::Dead => changed += again.execute(params![seq.0, sink.0])?,
-                    Before::Never => left += new.execute(params![seq.0, sink.0])?,
+                    Before::Never => {
+                        let next = last_release(transaction)? + 1;
+                        if place.execute(params![seq.0, next])? > 0 {
+                            put_last_release(transaction, next)?;
+                        }
+                        left += new.execute(params![seq.0, sink.0])?;
+                    }
                 }
             }
             if left > 0 {
@@ -163,10 +175,10 @@ fn replayable(connection: &Connection, choice: &Choice, after: i64, last: i64) -
         ids => kept_of(connection, choice, ids)?,
     };
     let is_full = choice.ids.is_empty() && i64::try_from(kept.len()).unwrap_or(0) == AT_ONCE;
-    let next = kept.last().filter(|_| is_full).map(|kept| kept.release_no);
+    let next = kept.last().filter(|_| is_full).and_then(|kept| kept.release_no);
     let mut portion = Portion { next, ..Portion::default() };
     let mut states = connection.prepare_cached("SELECT sink, state FROM delivery WHERE seq = ?1")?;
-    for Kept { seq, received, raw, .. } in kept {
+    for Kept { seq, release_no, received, raw } in kept {
         if let Some(filter) = &choice.filter
             && filter.decide(&Facts::read(raw.as_deref().unwrap_or_default(), Details::Absent)) != Verdict::Wanted
         {
@@ -177,14 +189,15 @@ fn replayable(connection: &Connection, choice: &Choice, after: i64, last: i64) -
         for &sink in &choice.sinks {
             let state = states.iter().find(|(of, _)| *of == sink.0).map(|(_, state)| state.as_str());
             let before = match state {
-                Some("delivered") if choice.failed => continue,
+                // What the sink has, and what waits for its first attempt, has not failed.
+                Some("delivered" | "fresh" | "undecided") if choice.failed => continue,
                 Some("delivered") => Before::Delivered,
                 Some("dead" | "dropped") => Before::Dead,
                 Some(_) => {
                     portion.waiting.push(sink);
                     continue;
                 }
-                None if choice.new && !choice.failed => Before::Never,
+                None if (choice.new || release_no.is_none()) && !choice.failed => Before::Never,
                 None => continue,
             };
             portion.found.push(Replayable { seq, sink, received, before });
@@ -205,7 +218,8 @@ fn kept_between(connection: &Connection, choice: &Choice, after: i64, last: i64)
 }
 
 fn kept_of(connection: &Connection, choice: &Choice, ids: &[String]) -> rusqlite::Result<Vec<Kept>> {
-    let mut named = connection.prepare_cached(&format!("{KEPT} AND id = ?4"))?;
+    let mut named = connection
+        .prepare_cached(&format!("{KEPT} AND id = ?4 AND (release_no IS NOT NULL OR standing = 'below_watermark')"))?;
     let mut of = |id: &String| {
         named.query_row(params![choice.filter.is_some(), choice.since.0, choice.until.0, id], kept).optional()
     };

@@ -60,6 +60,7 @@ impl Place {
 const DROP_TEXTS: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL AND CASE
         WHEN standing = 'unreadable' THEN stored_at < ?4
+        WHEN standing = 'below_watermark' AND release_no IS NULL THEN stored_at < ?3
         WHEN release_no IS NULL THEN 0
         ELSE NOT EXISTS (
                  SELECT 1 FROM delivery AS d WHERE d.seq = message.seq

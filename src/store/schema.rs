@@ -89,7 +89,8 @@ CREATE TABLE sink (
 
 -- One row for each message and sink, from the release of the message on. undecided = what its sink asks of the number is not
 -- known yet; dropped = a dead letter that somebody gave up. paused_ms is how long the sink was paused since first_attempt;
--- replays counts how often somebody asked for it again; number is set where the sink keeps the order of each number.
+-- replays counts how often somebody asked for it again; number is set where the sink keeps the order of each number: the key
+-- of the number, 0 = it names none, and -1 less that for what somebody asked for again (store::numbers).
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,
@@ -125,7 +126,8 @@ CREATE TABLE number (
 ) STRICT;
 
 -- 'released' is the highest release_no ever given, 'commits' the number of transactions (store::mark), 'replays' how often
--- something was left for filters to decide (store::replay); 'anomaly.*' count what domain::Anomaly names.
+-- something was left for filters to decide (store::replay), 'sinks' the highest id that a sink ever had, 'resumes.ID' how
+-- often somebody has resumed the sink of this id (store::operator); 'anomaly.*' count what domain::Anomaly names.
 CREATE TABLE counter (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

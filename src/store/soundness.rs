@@ -4,7 +4,7 @@
 //! and are missing ([`super::mark`]), marks and walks that changed ([`super::sum`]). What is found in the whole of a small
 //! file at every start, and in a large one when it is read: pages, indexes and messages that changed.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use super::mark::{self, Mark};
 use super::schema;
 use super::spool::Spool;
 use super::sum::{self, Sum};
+use crate::files;
 
 /// Up to this size the whole file is checked at every start, some ten thousand messages. Beyond it a start would take too
 /// long.
@@ -26,12 +27,13 @@ const FULL_CHECK_BYTES: u64 = 4 << 20;
 pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
     let mut header = [0_u8; 16];
     let io = |doing| move |source| Error::Io { doing, path: file.to_owned(), source };
-    let kind = fs::metadata(file).map_err(io("look at"))?.file_type();
+    let kind = fs::symlink_metadata(file).map_err(io("look at"))?.file_type();
     if !kind.is_file() && !kind.is_dir() {
         // To open a pipe is to wait for its other end.
         return Err(damaged(file, "it is not a regular file"));
     }
-    let mut opened = OpenOptions::new().read(true).write(to_write).open(file).map_err(io("open"))?;
+    let opened = if to_write { files::open_to_write(file) } else { files::open_to_read(file) };
+    let mut opened = opened.map_err(io("open"))?;
     match opened.read_exact(&mut header) {
         Ok(()) if &header == b"SQLite format 3\0" => Ok(()),
         Ok(()) => Err(damaged(file, "it is not a SQLite database")),

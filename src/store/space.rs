@@ -10,12 +10,14 @@ use super::spool::{BUSY_TIMEOUT, Spool};
 /// What was measured, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// What the state takes: its pages that are in use, and its journal.
+    /// What the state takes: its pages that are in use, and its journal, of which no more counts than [`JOURNAL_COUNTS`].
     pub used: u64,
     /// Pages of the file that nothing uses.
     pub unused: u64,
     /// What its file system has left.
     pub free: u64,
+    /// The whole of its journal.
+    pub journal: u64,
 }
 
 /// So many pages are given back in one transaction.
@@ -26,6 +28,10 @@ const SPARE: u64 = 4 << 20;
 
 /// A journal larger than this is emptied when room is short.
 const JOURNAL: u64 = 1 << 20;
+
+/// So much of the journal counts: twice what SQLite leaves of it once it was emptied. What there is beyond that is under way
+/// into the file, or held by another program that reads; nothing that waits takes that room.
+pub const JOURNAL_COUNTS: u64 = 8 << 20;
 
 /// How long whoever reads is waited for when the journal is to be emptied: everybody else waits meanwhile.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -55,10 +61,12 @@ impl Spool {
         let pages = self.pragma("page_count")?.saturating_mul(page).unsigned_abs();
         let io = |source| Error::Io { doing: "ask for the free space of", path: self.dir().to_owned(), source };
         let disk = rustix::fs::statvfs(self.dir()).map_err(|error| io(error.into()))?;
+        let journal = self.journal_size();
         Ok(Space {
-            used: pages.saturating_sub(unused) + self.journal_size(),
+            used: pages.saturating_sub(unused) + journal.min(JOURNAL_COUNTS),
             unused,
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            journal,
         })
     }
 
@@ -88,7 +96,10 @@ impl Spool {
     }
 
     /// Brings the journal into the file and cuts it off. It may be that somebody reads: then not, and false.
-    pub(super) fn empty_journal(&self) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn empty_journal(&self) -> Result<bool, Error> {
         let connection = &self.connection;
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
         let emptied = connection

@@ -4,19 +4,20 @@
 //! and an interrupted one never happened. A new file is made under another name and renamed when it is whole; a
 //! `state.db` that is empty, cut or of another format was therefore not left so by a relay, and is refused untouched.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::{Error, says_damaged};
+use super::error::{Error, says_damaged, says_locked};
 use super::mark::{self, Mark};
 use super::release::Recipient;
 use super::{schema, soundness, space};
+use crate::files;
 
 /// The state of one relay, opened for its only writer. Synchronous: see [`super::Store`] for use from tasks.
 #[derive(Debug)]
@@ -34,44 +35,8 @@ pub struct Spool {
     pub(super) data_version: Option<i64>,
 }
 
-/// Proof of being the only relay on a state directory; given up when dropped.
-#[derive(Debug)]
-pub struct RoleLock {
-    _file: File,
-}
-
 /// How long a command that writes beside the daemon may be waited for.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A command that looks whether there is a relay holds the lock for a moment: it is tried again so often.
-const LOCK_TRIES: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
-
-impl RoleLock {
-    /// Takes the role of the relay on `dir`, which is made (mode 0700) if it is missing.
-    ///
-    /// # Errors
-    /// [`Error::InUse`] while another process has it; [`Error::Io`] otherwise.
-    pub fn take(dir: &Path) -> Result<Self, Error> {
-        make_dir(dir)?;
-        let path = dir.join("relay.lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| Error::Io { doing: "open", path: path.clone(), source })?;
-        for _ in 0..LOCK_TRIES {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
-                Err(TryLockError::Error(source)) => return Err(Error::Io { doing: "lock", path, source }),
-            }
-        }
-        Err(Error::InUse { dir: dir.to_owned() })
-    }
-}
 
 impl Spool {
     /// Opens `state.db` in `dir`, or makes it if there is none. A file of an earlier format is brought to this one.
@@ -85,7 +50,7 @@ impl Spool {
 
     fn open_in(dir: &Path) -> Result<Self, Error> {
         let (file, journal) = (dir.join("state.db"), dir.join("state.db-wal"));
-        match fs::metadata(&file) {
+        match fs::symlink_metadata(&file) {
             Ok(_) => soundness::check_header(&file, true)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 soundness::check_absence(&file, &journal)?;
@@ -159,12 +124,14 @@ fn explain(file: &Path, error: rusqlite::Error) -> Error {
             error => error.to_string().replace('\n', " "),
         };
         Error::Damaged { file: file.to_owned(), what }
+    } else if says_locked(&error) {
+        Error::Locked
     } else {
         Error::Sqlite(error)
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), Error> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), Error> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| Error::Io {
         doing: "create the state directory",
         path: dir.to_owned(),
@@ -179,14 +146,11 @@ fn create(dir: &Path, file: &Path) -> Result<(), Error> {
     };
     let draft = dir.join("state.db.new");
     for leftover in ["state.db.new", "state.db.new-wal", "state.db.new-shm", "state.db.new-journal"] {
-        match fs::remove_file(dir.join(leftover)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(io("remove", &dir.join(leftover))(error)),
-            _ => {}
-        }
+        files::remove(&dir.join(leftover)).map_err(io("remove", &dir.join(leftover)))?;
     }
-    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft).map_err(io("create", &draft))?;
+    drop(files::make(&draft).map_err(io("create", &draft))?);
     let sqlite = |error| explain(&draft, error);
-    let connection = Connection::open(&draft).map_err(sqlite)?;
+    let connection = open(&draft)?;
     connection
         .execute_batch(&format!(
             "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL;
@@ -203,19 +167,24 @@ fn create(dir: &Path, file: &Path) -> Result<(), Error> {
 }
 
 fn open(file: &Path) -> Result<Connection, Error> {
-    connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX, file)
+    connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, Path::to_owned)
 }
 
-/// Opens `target`, which is `file` or a URI of it.
-pub(super) fn connect(target: &Path, flags: OpenFlags, file: &Path) -> Result<Connection, Error> {
+/// Opens `file` by the name that `target` makes of its path. SQLite follows no link in its place, nor in those of the
+/// journal and the journal's index.
+pub(super) fn connect(file: &Path, flags: OpenFlags, target: fn(&Path) -> PathBuf) -> Result<Connection, Error> {
     let sqlite = |error| explain(file, error);
-    let connection = Connection::open_with_flags(target, flags).map_err(sqlite)?;
+    let real = files::without_links_above(file);
+    let real = real.map_err(|source| Error::Io { doing: "look at", path: file.to_owned(), source })?;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(target(&real), flags).map_err(sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     Ok(connection)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::role::RoleLock;
     use super::*;
 
     fn fresh() -> (tempfile::TempDir, PathBuf) {
@@ -223,15 +192,6 @@ mod tests {
         drop(Spool::open(dir.path()).unwrap());
         let file = dir.path().join("state.db");
         (dir, file)
-    }
-
-    #[test]
-    fn only_one_relay_on_a_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = RoleLock::take(dir.path()).unwrap();
-        assert!(matches!(RoleLock::take(dir.path()), Err(Error::InUse { .. })));
-        drop(first);
-        RoleLock::take(dir.path()).unwrap();
     }
 
     #[test]

@@ -178,6 +178,19 @@ fn with_a_file_a_hangup_does_not_end_it() {
 }
 
 #[test]
+fn started_with_nohup_it_outlives_a_hangup_also_without_a_file() {
+    let scene = Scene::new();
+    let ignores = "trap '' HUP; exec \"$0\" \"$@\"";
+    let relay = scene.setup_from_beginning().behind(ignores).start();
+    let first = scene.add();
+    assert_eq!(relay.ids(1), [first]);
+    relay.signal("HUP");
+    let second = scene.add();
+    assert_eq!(relay.ids(1), [second]);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
 fn a_stop_waits_for_the_answers_under_way() {
     let scene = Scene::new();
     let receiver = Receiver::in_background();

@@ -91,7 +91,7 @@ fn every_fault_and_every_reading_of_the_api_is_tried() {
         .map(source)
         .concat();
     let mut known = 0;
-    for file in ["fault", "switches"] {
+    for file in ["faults/effect", "switches"] {
         let text = fs::read_to_string(root().join(format!("simulator/src/{file}.rs"))).unwrap();
         for (name, variant) in variants(&text) {
             // What a status says unless it is told otherwise.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use joltsms_simulator::{BadRow, CursorKind, Effect, NewMessage, Rule, WrongType};
+use joltsms_simulator::{BadRow, CursorKind, Effect, NewMessage, Rule, SortBy, WrongType};
 
 use crate::support::cases::side_by_side;
 use crate::support::relay::{Relay, wait_until};
@@ -392,6 +392,85 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         assert!(!relay.log().contains(&bad));
         ends_with_nothing_more(relay);
     });
+}
+
+#[test]
+fn one_row_that_is_no_json_hides_none_of_the_others() {
+    let cases = [
+        ("a raw control character", BadRow::RawControl),
+        ("a byte that is no UTF-8", BadRow::BadByte),
+        ("a bad escape", BadRow::BadEscape),
+        ("NaN", BadRow::NotANumber),
+        ("a leading zero", BadRow::LeadingZero),
+        ("a trailing comma", BadRow::TrailingComma),
+        ("an open quote", BadRow::OpenQuote),
+        ("cut off", BadRow::CutOff),
+    ];
+    side_by_side(&cases, |kind| {
+        let scene = Scene::new();
+        scene.add_past(25);
+        let bad = Rule::always(Effect::BadRow { row: 4, kind: *kind }).cursor(true);
+        scene.handle().add_fault(bad.times(1));
+        let relay = scene.setup_from_beginning().start();
+        // In the catch-up one row is spoiled, and is mended when the sweep passes it.
+        let mut expected = scene.ids();
+        let bad = expected.remove(25 - 10 - 1 - 4);
+        assert_eq!(relay.ids(24), expected, "{}", relay.log());
+        let said =
+            "a message came that is no valid JSON: it is set aside as it came and not delivered; those beside it are";
+        relay.wait_for_log(said);
+        assert_eq!(scene.count(SET_ASIDE), 1);
+
+        // At the head, for as long as it is the newest one.
+        let always = scene.handle().add_fault(Rule::always(Effect::bad_row(*kind)).cursor(false));
+        let id = scene.add();
+        scene.wait_for_fault(always, 5);
+        wait_until("the second spoiled row", || scene.count(SET_ASIDE) == 2, || relay.log());
+        scene.handle().remove_fault(always);
+        assert_eq!(relay.ids(1), std::slice::from_ref(&id), "it is mended now");
+        let log = relay.log();
+        assert_eq!(log.matches(said).count(), 2, "each is said once: {log}");
+        assert!(log.contains("anomaly=\"spoiled_row\"") && log.contains(&bad) && log.contains(&id), "{log}");
+        assert_eq!(scene.count("SELECT value FROM counter WHERE name = 'anomaly.spoiled_row'"), 2);
+        ends_with_nothing_more(relay);
+        let (code, saved, _) = crate::support::relay::Setup::bare(scene.dir()).args(&["state", "export"]).output();
+        assert_eq!((code, saved.matches("\"standing\":\"unreadable\"").count()), (0, 2), "{saved}");
+    });
+}
+
+#[test]
+fn half_of_a_character_in_a_text_is_delivered_as_it_came() {
+    let scene = Scene::new();
+    scene.add_past(25);
+    scene.handle().add_fault(Rule::once(Effect::BadRow { row: 4, kind: BadRow::HalfCharacter }).cursor(true));
+    let relay = scene.setup_from_beginning().start();
+    let lines: Vec<String> = (0..25).map(|_| relay.line()).collect();
+    let halves = lines.iter().filter(|line| line.contains(r#""body":"\ud83d"#)).count();
+    assert_eq!(halves, 1, "{lines:?}");
+    assert_eq!(scene.count(SET_ASIDE), 0);
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn the_history_of_a_number_that_is_newly_shared_is_delivered_and_told() {
+    // What is ingested now stands above what was received later.
+    let scene = Scene::with(|switches| switches.sort_by = SortBy::IngestedAt);
+    scene.add_past(15);
+    let relay = scene.setup_from_beginning().start();
+    assert_eq!(relay.ids(15), scene.ids());
+    let now = scene.handle().now();
+    let hours = |hours: i64| now - SignedDuration::from_hours(hours);
+    let history =
+        (1..=4).rev().map(|ago| NewMessage::new().number("num_shared").received_at(hours(ago)).ingested_at(now));
+    let mut expected = scene.handle().add_many(history);
+    let mut arrived = relay.ids(4);
+    arrived.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(arrived, expected);
+    relay.wait_for_log("a number that is new here brought older messages along: they are delivered like new ones");
+    let log = relay.log();
+    assert!(log.contains("number.id=\"num_shared\" messages=4"), "{log}");
+    ends_with_nothing_more(relay);
 }
 
 #[test]

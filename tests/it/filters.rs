@@ -1,8 +1,13 @@
 //! Filters on the real program: who gets what, and messages that wait until their number is known.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use joltsms_simulator::{Effect, NewMessage, NewNumber, Rule};
 
+use crate::support::raw::{RawServer, say_json};
 use crate::support::receiver::Receiver;
+use crate::support::relay::Setup;
 use crate::support::scene::Scene;
 
 /// Three sinks on one API: `pay` wants the numbers of a service, `codes` what holds a code, `all` everything.
@@ -104,6 +109,55 @@ fn a_number_that_the_api_does_not_list_has_no_service() {
     scene.wait_until(|_| scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'") == 1);
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
     assert_eq!(pay.count(), 0);
+}
+
+#[test]
+fn a_list_of_numbers_that_does_not_end_is_told() {
+    let row =
+        r#"{"id":"m1","numberId":"n","receivedAt":"2026-06-15T12:00:00.000Z","ingestedAt":"2026-06-15T12:00:00.500Z"}"#;
+    let messages = format!(r#"{{"data":[{row}],"meta":{{"hasMore":false}}}}"#).into_bytes();
+    let pages = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&pages);
+    let api = RawServer::start(move |_, asked, stream| {
+        if asked.head.contains("/v1/messages") {
+            return say_json(stream, "200 OK", &messages);
+        }
+        let page = counted.fetch_add(1, Ordering::Relaxed);
+        let body = format!(r#"{{"data":[{{"id":"other-{page}"}}],"meta":{{"hasMore":true,"nextCursor":"c{page}"}}}}"#);
+        say_json(stream, "200 OK", body.as_bytes())
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut relay = Setup::bare(dir.path())
+        .env("JOLTSMS_API_URL", &api.url(""))
+        .env("JOLTSMS_API_KEY", "jolt_sk_0123456789abcdef0123456789abcdef")
+        .set("POLL__START", "beginning")
+        .set("API__REQUESTS_PER_MINUTE", "100000")
+        .set("SINKS__OUT__TYPE", "stdout")
+        .set("SINKS__OUT__FILTER__SERVICE", "paypal")
+        .start();
+    relay.wait_for_log("the list of numbers is long: the rest of it gets a fifth of the budget at most");
+    assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
+    assert!(pages.load(Ordering::Relaxed) >= 50);
+}
+
+#[test]
+fn a_filter_compares_letters_of_every_alphabet_without_regard_to_case() {
+    let scene = Scene::new();
+    let senders = ["MÜLLER", "Mu\u{308}ller", "ПРОВЕРКА", "Somebody", "STRASSE"];
+    for (number, from) in (1..).zip(senders) {
+        scene.handle().add(message(&scene, &number.to_string(), "n", from, "hello"));
+    }
+    let receiver = Receiver::in_background();
+    let file = scene.file(&format!(
+        "[sinks.crm]\ntype = \"http\"\nurl = \"{}\"\nfilter = {{ from = [\"müller\", \"провер*\", \"straße\"], exclude = {{ from = \"ПРОВЕРКИ\" }} }}\n",
+        receiver.url()
+    ));
+    let mut relay = scene.setup_from_beginning().args(&["--config", &file]).start();
+    receiver.wait(4, &relay);
+    assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
+    let mut ids = receiver.webhook_ids();
+    ids.sort_unstable();
+    assert_eq!(ids, ["1", "2", "3", "5"]);
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn a_silence_that_was_asked_for_survives_a_kill() {
     let mut relay = setup.start();
     scene.add();
     receiver.wait(1, &relay);
-    let recorded = || scene.count("SELECT count(*) FROM sink WHERE busy_until > 0 AND failures = 1") == 1;
+    let recorded = || scene.count("SELECT count(*) FROM sink WHERE busy_until > 0 AND failures = 0") == 1;
     wait_until("it is written down", recorded, || relay.log());
     relay.kill();
     let relay = setup.start();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest to the highest: a module imports from lower layers only.
 const LAYERS: [&[&str]; 8] = [
-    &["domain", "time", "secret"],
+    &["domain", "time", "files", "secret"],
     &["settings"],
     &["http"],
     &["api", "store", "formats", "sinks"],
@@ -33,7 +33,7 @@ const PLACES: [(&str, &[&str], &str); 14] = [
     ("backoff::backoff", &["time/backoff.rs"], "an unmaintained crate stays in one file"),
     (
         "std::env::var",
-        &["cli/", "config/sources.rs", "daemon/logging/mod.rs", "main.rs"],
+        &["cli/", "config/sources.rs", "daemon/service.rs", "main.rs"],
         "configuration is passed on as values",
     ),
     ("process::exit", &[], "main returns an exit code"),

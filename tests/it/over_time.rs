@@ -66,7 +66,15 @@ fn row(number: i64) -> Row {
          \"from\":\"+18005550100\",\"to\":\"+14155550100\",\"body\":\"{body}\",\"parsedCode\":\"123456\",\
          \"encrypted\":false,\"isRead\":false,\"receivedAt\":\"{time}\",\"ingestedAt\":\"{time}\"}}"
     );
-    Row { id, readable: true, time, ingested: Some(time), number: Some("num_1".to_owned()), raw: raw.into() }
+    Row {
+        id,
+        readable: true,
+        spoiled: None,
+        time,
+        ingested: Some(time),
+        number: Some("num_1".to_owned()),
+        raw: raw.into(),
+    }
 }
 
 /// Takes everything, and remembers how often.

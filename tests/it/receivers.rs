@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -47,7 +48,6 @@ fn what_fails_is_tried_again_with_the_same_id() {
         ("404", status(404, "404 Not Found")),
         ("413", status(413, "413 Payload Too Large")),
         ("422", status(422, "422 Unprocessable Entity")),
-        ("429", status(429, "429 Too Many Requests")),
         ("500", status(500, "500 Internal Server Error")),
         ("503", status(503, "503 Service Unavailable")),
         (
@@ -83,6 +83,42 @@ fn what_fails_is_tried_again_with_the_same_id() {
     });
 }
 
+/// What a receiver says of itself is no failure: it is said once, nobody's schedule grows, and what it takes is used.
+#[test]
+fn a_receiver_that_sets_the_pace_gets_its_messages_at_that_pace() {
+    let cases = [
+        ("429", (429, None, "429 Too Many Requests")),
+        ("429 with Retry-After", (429, Some("0.3"), "429 Too Many Requests")),
+        ("503 with Retry-After", (503, Some("0.3"), "503 Service Unavailable")),
+    ];
+    side_by_side(&cases, |(status, asks, said)| {
+        let scene = Scene::new();
+        scene.add_past(12);
+        let receiver = Receiver::in_background();
+        let (status, asks) = (*status, *asks);
+        let last = Mutex::new(None::<Instant>);
+        receiver.reply(move |_| {
+            let mut last = last.lock().unwrap();
+            if last.is_none_or(|last| last.elapsed() >= Duration::from_millis(300)) {
+                *last = Some(now());
+                return Reply::status(200);
+            }
+            let reply = Reply::status(status);
+            asks.map_or(reply.clone(), |asks| reply.header("retry-after", asks))
+        });
+        // A schedule of hours: whatever grew would keep the test waiting.
+        let relay = to(&scene, &receiver).set("SINKS__CRM__RETRY__INITIAL", "1h").start();
+        wait_until("all", || count_if_there(&scene) == 12, || relay.log());
+        let log = relay.log();
+        let told = "WARN the receiver wants silence for now; after it, messages go as fast as the receiver takes them \
+                    sink.name=\"crm\"";
+        assert_eq!(log.matches(told).count(), 1, "{log}");
+        assert!(log.contains(&format!("reason=\"{said}\" wait_s=")) && !log.contains("the sink fails"), "{log}");
+        assert_eq!(scene.count("SELECT max(attempts) FROM delivery"), 1);
+        ends(relay);
+    });
+}
+
 #[test]
 fn every_2xx_is_success_whatever_follows() {
     let huge = Bytes::from(vec![b'x'; 30 << 20]);
@@ -108,6 +144,11 @@ fn every_2xx_is_success_whatever_follows() {
         received.sort_by_key(|id| ids.iter().position(|known| known == id));
         assert_eq!(received, ids);
     });
+}
+
+#[expect(clippy::disallowed_methods, reason = "this receiver goes by the time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn count_if_there(scene: &Scene) -> i64 {

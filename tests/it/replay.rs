@@ -1,8 +1,10 @@
 //! `replay`: messages that are kept are delivered once more, beside a running relay and without one.
 
+use std::time::Duration;
+
 use joltsms_simulator::NewMessage;
 
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, Reply};
 use crate::support::relay::{Relay, Setup, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
@@ -102,6 +104,16 @@ fn dead_letters_and_those_that_were_given_up_go_again() {
     crm.wait(6, &relay);
     settles(&scene, &relay, 6);
     assert_eq!(ops.count(), 3, "there nothing had failed");
+    // What waits for its first attempt has not failed.
+    assert_eq!(Setup::bare(scene.dir()).args(&["sinks", "pause", "ops"]).output().0, 0);
+    relay.wait_for_log("the sink was paused and keeps its messages");
+    scene.add_past(2);
+    wait_until("those that wait", || count(&scene, "state = 'fresh'") == 2, || relay.log());
+    let (code, said, log) = replay(&scene, &["--failed", "--dry-run"]);
+    assert_eq!((code, said.as_str()), (0, ""), "{log}");
+    assert!(log.contains("nothing selected"), "{log}");
+    assert_eq!(Setup::bare(scene.dir()).args(&["sinks", "resume", "ops"]).output().0, 0);
+    settles(&scene, &relay, 10);
     ends_with_nothing_more(relay);
 }
 
@@ -242,6 +254,42 @@ fn order_and_age_of_what_is_sent_again() {
     let relay = setup().start();
     ops.wait(7, &relay);
     assert_eq!(ops.webhook_ids()[3..], ["old", "a", "b", "c"], "in their order, whatever their age");
+    ends_with_nothing_more(relay);
+}
+
+/// Also where each number is kept in order, and all are of one number.
+#[test]
+fn a_replay_to_a_slow_receiver_delays_no_live_message_of_the_same_number() {
+    let scene = Scene::new();
+    let crm = Receiver::in_background();
+    let number = scene.handle().numbers()[0].id.clone();
+    let now = scene.handle().now();
+    let message = |at| NewMessage::new().number(&number).received_at(at).ingested_at(at);
+    let past = (1..=200).rev().map(|ago| message(now - jiff::SignedDuration::from_secs(ago)));
+    scene.handle().add_many(past);
+    let mut setup = scene.setup_from_beginning().sink(&crm.url()).set("SINKS__CRM__ORDER", "number");
+    let relay = setup.start();
+    crm.wait(200, &relay);
+    settles(&scene, &relay, 200);
+    crm.reply(|_| Reply { delay: Duration::from_millis(300), ..Reply::status(200) });
+    let (code, said, _) = replay(&scene, &["--sink", "crm", "--since", "24h"]);
+    assert_eq!((code, said.lines().next()), (0, Some("crm: 200 messages again")));
+    crm.wait(205, &relay);
+    for _ in 0..5 {
+        let before = crm.count();
+        let live = scene.handle().add(message(scene.handle().now()));
+        wait_until("the live message", || crm.webhook_ids().contains(&live), || relay.log());
+        let meanwhile = crm.webhook_ids().iter().skip(before).position(|id| *id == live);
+        assert!(meanwhile < Some(20), "{meanwhile:?} others were sent before it");
+    }
+    assert!(count(&scene, "replays = 1 AND state = 'fresh'") > 50, "the replay goes on for long");
+    // What is left is not waited for.
+    crm.answer_with(200);
+    settles(&scene, &relay, 205);
+    let replayed: Vec<String> = crm.webhook_ids().split_off(200);
+    let expected = &scene.ids()[..200];
+    let replayed: Vec<&String> = replayed.iter().filter(|id| expected.contains(id)).collect();
+    assert_eq!(replayed, expected.iter().collect::<Vec<_>>(), "each once, in their order");
     ends_with_nothing_more(relay);
 }
 

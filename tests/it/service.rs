@@ -21,6 +21,18 @@ impl Manager {
         (Self(socket), setup.env("NOTIFY_SOCKET", path.to_str().unwrap()))
     }
 
+    /// The same with a name that is in no directory.
+    #[cfg(target_os = "linux")]
+    fn abstracted(scene: &Scene, setup: Setup) -> (Self, Setup) {
+        use std::os::linux::net::SocketAddrExt as _;
+        use std::os::unix::net::SocketAddr;
+
+        let name = scene.dir().display().to_string();
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        (Self(socket), setup.env("NOTIFY_SOCKET", &format!("@{name}")))
+    }
+
     fn next(&self) -> String {
         let mut datagram = [0; 4096];
         let length = loop {
@@ -69,6 +81,49 @@ fn it_says_that_it_is_ready_how_it_is_going_and_that_it_stops() {
     relay.signal("TERM");
     manager.wait_for("STOPPING=1");
     assert_eq!(relay.wait().code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_socket_may_be_an_abstract_one() {
+    let scene = Scene::new();
+    let (manager, mut setup) = Manager::abstracted(&scene, scene.setup().env("WATCHDOG_USEC", "300000"));
+    let mut relay = setup.start();
+    assert_eq!(manager.next().trim_end(), "READY=1");
+    manager.wait_for("WATCHDOG=1");
+    assert_eq!(relay.stop().code(), Some(0));
+    manager.wait_for("STOPPING=1");
+}
+
+#[test]
+fn a_manager_that_does_not_read_holds_up_nothing_and_hears_of_it_later() {
+    let scene = Scene::new();
+    let (manager, mut setup) = Manager::new(&scene, scene.setup_from_beginning().env("WATCHDOG_USEC", "300000"));
+    let other = UnixDatagram::unbound().unwrap();
+    other.connect(scene.dir().join("notify")).unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send(b"other").is_ok() {}
+    let mut relay = setup.start();
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id]);
+    let before = manager.wait_for("READY=1");
+    assert!(before.iter().all(|datagram| datagram == "other"), "{before:?}");
+    manager.wait_for("WATCHDOG=1");
+    assert_eq!(relay.stop().code(), Some(0));
+}
+
+#[test]
+fn a_manager_that_cannot_be_told_is_said_once() {
+    let scene = Scene::new();
+    let socket = scene.dir().join("nobody").display().to_string();
+    let setup = scene.setup_from_beginning().env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "30000");
+    let mut relay = { setup }.start();
+    let id = scene.add();
+    assert_eq!(relay.ids(1), [id]);
+    scene.wait_for_polls(5);
+    assert_eq!(relay.stop().code(), Some(0));
+    let said = "WARN the service manager cannot be told how the relay is doing ($NOTIFY_SOCKET) error=";
+    assert_eq!(relay.log().matches(said).count(), 1, "{}", relay.log());
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! `sinks list | pause | resume | rename | drop`, beside a running relay and without one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, Reply};
 use crate::support::relay::{Setup, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
@@ -59,6 +62,68 @@ fn a_running_relay_hears_of_a_pause_and_of_its_end() {
     ends_with_nothing_more(relay);
 }
 
+/// Several messages a second must not keep the relay from hearing what people ask for.
+#[test]
+fn commands_are_heard_while_messages_come_all_the_time() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let relay = to(&scene, &receiver).start();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                scene.add();
+                std::thread::park_timeout(Duration::from_millis(150));
+            }
+        });
+        let _ends = Ends(&over);
+        receiver.wait(20, &relay);
+        assert_eq!(command(&scene, &["sinks", "pause", "crm"]).0, 0);
+        relay.wait_for_log("WARN the sink was paused");
+        let before = receiver.count();
+        assert_eq!(command(&scene, &["sinks", "rename", "crm", "desk"]).0, 0);
+        relay.wait_for_log("the sink was renamed");
+        wait_until("more to wait for it", || waiting(&scene) > 20, || relay.log());
+        assert!(receiver.count() <= before + 8, "what was under way and nothing else");
+        assert_eq!(command(&scene, &["sinks", "resume", "desk"]).0, 0);
+        relay.wait_for_log("INFO the sink was resumed");
+        let first = receiver.webhook_ids()[0].clone();
+        assert_eq!(command(&scene, &["replay", "--sink", "desk", "--id", &first]).0, 0);
+        let again = || receiver.webhook_ids().iter().filter(|id| **id == first).count() == 2;
+        wait_until("the replay", again, || relay.log());
+    });
+    ends_with_nothing_more(relay);
+}
+
+/// Ends the traffic also where an assertion fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn resuming_a_sink_ends_the_silence_that_its_receiver_has_asked_for() {
+    let scene = Scene::new();
+    scene.add_past(1);
+    let receiver = Receiver::in_background();
+    receiver.reply(|_| Reply::status(503).header("retry-after", "3600"));
+    let relay = to(&scene, &receiver).start();
+    receiver.wait(1, &relay);
+    wait_until("the silence", || status_of(&scene, "crm")["held"] == "busy", || relay.log());
+    receiver.answer_with(200);
+    let (code, said, _) = command(&scene, &["sinks", "resume", "crm"]);
+    let expected = "crm goes on, within 5 s if a relay runs: its receiver had asked for silence for ";
+    assert!(code == 0 && said.starts_with(expected) && said.ends_with(" more"), "{said}");
+    receiver.wait(2, &relay);
+    relay.wait_for_log("INFO the sink was resumed: its messages are sent sink.name=\"crm\"");
+    wait_until("the settlement", || waiting(&scene) == 0, || relay.log());
+    assert_eq!(command(&scene, &["sinks", "resume", "crm"]).1, "crm is not paused");
+    ends_with_nothing_more(relay);
+}
+
 #[test]
 fn a_pause_outlives_a_restart_and_needs_no_relay() {
     let scene = Scene::new();
@@ -81,6 +146,28 @@ fn a_pause_outlives_a_restart_and_needs_no_relay() {
     receiver.wait(3, &relay);
     assert_eq!(receiver.webhook_ids()[2], id);
     ends_with_nothing_more(relay);
+}
+
+#[test]
+fn once_ends_well_when_all_that_is_left_waits_for_a_sink_that_somebody_paused() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let (code, ..) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 0);
+    assert_eq!(command(&scene, &["sinks", "pause", "crm"]).0, 0);
+    scene.add_past(3);
+    let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 0, "{log}");
+    let said = "INFO messages wait for a sink that is paused sink.name=\"crm\" messages=3 hint=\"joltsms-relay sinks resume crm\"";
+    assert!(log.contains(said), "{log}");
+    assert!(receiver.count() == 0 && !log.contains("run it again"), "{log}");
+    // A receiver that is gone is another matter.
+    assert_eq!(command(&scene, &["sinks", "resume", "crm"]).0, 0);
+    receiver.answer_with(410);
+    let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 75, "{log}");
+    let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
+    assert_eq!(code, 75, "{log}");
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, Read as _, Seek as _, SeekFrom, Write as _, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::cases::side_by_side;
+use crate::support::disk::Faults;
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, id_of, wait_until};
 use crate::support::scene::{Scene, ends_with_nothing_more};
+use crate::support::terminal::terminal;
 
 fn read_id(reader: &mut BufReader<PipeReader>) -> String {
     let mut line = String::new();
@@ -295,4 +297,104 @@ fn indented_messages_become_lines_and_stay_as_they_are_over_http() {
     scene.handle().set_switches(|switches| switches.pretty = false);
     assert_eq!(line, scene.handle().row(&id).unwrap().json);
     ends_with_nothing_more(relay);
+}
+
+fn file_sink(scene: &Scene) -> (PathBuf, Relay) {
+    let path = scene.dir().join("lines.jsonl");
+    let setup = scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout");
+    let mut setup = setup.set("SINKS__OUT__RETRY__INITIAL", "100ms").set("SINKS__OUT__RETRY__MAX", "100ms");
+    let relay = setup.start_with_stdout(File::create(&path).unwrap());
+    (path, relay)
+}
+
+#[test]
+fn a_file_that_is_cut_off_by_logrotate_gets_no_hole() {
+    let scene = Scene::new();
+    scene.add_past(2);
+    let (path, mut relay) = file_sink(&scene);
+    wait_until_delivered(&scene, 2, &relay);
+    // `copytruncate` copies the file and then does this.
+    File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    let id = scene.add();
+    wait_until_delivered(&scene, 3, &relay);
+    assert_eq!(relay.stop().code(), Some(0));
+    assert_eq!(lines_of(&path), [scene.handle().row(&id).unwrap().json]);
+}
+
+#[test]
+fn a_line_that_cannot_be_flushed_to_the_disk_is_not_delivered() {
+    let scene = Scene::new();
+    scene.add_past(1);
+    let (path, mut relay) = file_sink(&scene);
+    wait_until_delivered(&scene, 1, &relay);
+    let Some(faults) = Faults::begin(&relay, "fdatasync", std::slice::from_ref(&path), "EIO") else { return };
+    scene.add();
+    relay.wait_for_log(
+        "the sink fails: its messages are kept and tried again sink.name=\"out\" reason=\"cannot flush the file: Input/output error",
+    );
+    assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'"), 1);
+    faults.end();
+    wait_until_delivered(&scene, 2, &relay);
+    assert_eq!(relay.stop().code(), Some(0));
+    let mut ids: Vec<String> = lines_of(&path).iter().map(|line| id_of(line)).collect();
+    ids.dedup();
+    assert_eq!(ids, scene.ids());
+}
+
+#[test]
+fn a_file_system_that_cannot_flush_is_said_once_and_used_as_it_is() {
+    let scene = Scene::new();
+    scene.add_past(1);
+    let (path, mut relay) = file_sink(&scene);
+    wait_until_delivered(&scene, 1, &relay);
+    let Some(faults) = Faults::begin(&relay, "fdatasync", std::slice::from_ref(&path), "EINVAL") else { return };
+    for delivered in 2..=3 {
+        scene.add();
+        wait_until_delivered(&scene, delivered, &relay);
+    }
+    faults.end();
+    assert_eq!(relay.stop().code(), Some(0));
+    assert_eq!(relay.log().matches("INFO standard output is a file that cannot be flushed").count(), 1);
+    assert_eq!(lines_of(&path).len(), 3);
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it_also_with_a_file() {
+    let hangup: fn(&Scene, &Relay) = |_, relay| relay.signal("HUP");
+    let message: fn(&Scene, &Relay) = |scene, _| drop(scene.add());
+    side_by_side(&[("it hears of that", hangup), ("it writes to it", message)], |end| {
+        let scene = Scene::new();
+        scene.add_past(1);
+        let file = scene.file("[poll]\nstart = \"beginning\"\n");
+        let (screen, side) = terminal();
+        let mut relay = scene.setup().args(&["run", "--config", &file]).start_with_stdout(side);
+        wait_until_delivered(&scene, 1, &relay);
+        drop(screen);
+        end(&scene, &relay);
+        assert_eq!(relay.wait().code(), Some(0), "{}", relay.log());
+        assert!(!relay.log().contains("SIGHUP") && !relay.log().contains("ERROR"), "{}", relay.log());
+        let id = scene.add();
+        let relay = scene.setup().args(&["run", "--config", &file]).start();
+        while relay.ids(1) != std::slice::from_ref(&id) {}
+        ends_with_nothing_more(relay);
+    });
+}
+
+#[test]
+fn a_terminal_that_is_gone_does_not_end_other_sinks_and_asks_for_no_reload() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let file = scene.file("[poll]\nstart = \"beginning\"\n");
+    let (screen, side) = terminal();
+    let mut setup = scene.setup().sink(&receiver.url()).args(&["run", "--config", &file]);
+    let mut relay = setup.start_with_stdout(side);
+    scene.add();
+    receiver.wait(1, &relay);
+    drop(screen);
+    relay.signal("HUP");
+    relay.wait_for_log("WARN the terminal is gone; the relay goes on without it");
+    scene.add();
+    receiver.wait(2, &relay);
+    assert!(!relay.log().contains("SIGHUP"), "{}", relay.log());
+    assert_eq!(relay.stop().code(), Some(0));
 }

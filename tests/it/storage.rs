@@ -121,6 +121,22 @@ fn what_was_sent_and_cannot_be_recorded_is_not_sent_again() {
 }
 
 #[test]
+fn a_status_file_on_a_disk_that_hangs_holds_up_neither_deliveries_nor_the_end() {
+    let scene = Scene::new();
+    let (receiver, mut relay) = at_rest(&scene, scene.setup_from_beginning());
+    let Some(faults) = Faults::hang(&relay, "pwrite64", &[file(&scene, "relay.status")]) else { return };
+    // Long enough for the file to be written.
+    scene.wait_for_polls(10);
+    scene.add();
+    all_arrive_once(&scene, &receiver, &relay);
+    relay.signal("TERM");
+    relay.wait_for_log("stopped; nothing was in flight any more");
+    // A thread that strace holds keeps a process that has ended from going away.
+    faults.end();
+    relay.wait();
+}
+
+#[test]
 fn a_file_that_cannot_be_opened_ends_the_start_with_its_name() {
     let cases: [(&str, (&str, &str, &str)); 7] = [
         ("the role", ("relay.lock", "EIO", "cannot open STATE/relay.lock: Input/output error (os error 5)")),

@@ -9,10 +9,13 @@ const AT_ONCE: usize = 12;
 
 /// Runs the test for every case, and tells all that failed.
 pub(crate) fn side_by_side<C: Sync>(cases: &[(&str, C)], test: impl Fn(&C) + Sync) {
+    // What a case says of itself is said in the name of the test.
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(cases.len()) {
-            scope.spawn(|| {
+            let thread = std::thread::Builder::new().name(name.clone());
+            let work = || {
                 while let Some((name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(case))) {
                         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -20,7 +23,8 @@ pub(crate) fn side_by_side<C: Sync>(cases: &[(&str, C)], test: impl Fn(&C) + Syn
                         failed.lock().unwrap().push(format!("{name}: {text}"));
                     }
                 }
-            });
+            };
+            thread.spawn_scoped(scope, work).unwrap();
         }
     });
     let failed = failed.into_inner().unwrap();

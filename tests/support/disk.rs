@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::needs::skip;
 use super::relay::{Relay, wait_until};
 
 /// A file system of the test's own; it ends with this.
@@ -71,13 +72,22 @@ impl Drop for Disk {
 impl Faults {
     /// From now on these calls of the relay, on these files, fail with this error, such as `EIO`.
     pub(crate) fn begin(relay: &Relay, calls: &str, files: &[PathBuf], error: &str) -> Option<Self> {
+        Self::inject(relay, calls, files, &format!("error={error}"))
+    }
+
+    /// From now on these calls of the relay, on these files, do not return for ten minutes.
+    pub(crate) fn hang(relay: &Relay, calls: &str, files: &[PathBuf]) -> Option<Self> {
+        Self::inject(relay, calls, files, "delay_enter=600000000")
+    }
+
+    fn inject(relay: &Relay, calls: &str, files: &[PathBuf], fault: &str) -> Option<Self> {
         if !has_strace() {
             return None;
         }
         let id = relay.id();
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-        command.args(["-e", &format!("inject={calls}:error={error}"), "-p", &id.to_string()]);
+        command.args(["-e", &format!("inject={calls}:{fault}"), "-p", &id.to_string()]);
         for file in files {
             command.arg("-P").arg(file);
         }
@@ -138,9 +148,6 @@ fn run(command: &mut Command, what: &str) -> Option<()> {
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(error) => error.to_string(),
     };
-    let said = format!("NOT TESTED: {what} cannot be had here: {why}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-    // Past the harness, which keeps to itself what a test says that passes.
-    drop(writeln!(std::io::stderr(), "{said}"));
+    skip(&format!("{what} cannot be had here: {why}"));
     None
 }

@@ -138,6 +138,14 @@ impl Setup {
         Relay { log, reader: Some(reader), child, lines: None }
     }
 
+    /// Starts it with a stderr of the caller's; what it writes to stdout is thrown away.
+    pub(crate) fn start_with_stderr(&mut self, stderr: impl Into<Stdio>) -> Relay {
+        let child = self.command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        // Or our own copy of the stream would keep it open.
+        self.command.stderr(Stdio::null());
+        Relay { log: Arc::default(), reader: None, child, lines: None }
+    }
+
     /// Runs it to its end; exit code, stdout, stderr.
     pub(crate) fn output(&mut self) -> (i32, String, String) {
         let mut relay = self.start();

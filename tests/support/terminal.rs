@@ -2,11 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// What is seen on it, and what a program writes to.
 pub(crate) fn terminal() -> (File, File) {
     let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    // A process that inherited it would keep the terminal there.
+    fcntl_setfd(&screen, FdFlags::CLOEXEC).unwrap();
     grantpt(&screen).unwrap();
     unlockpt(&screen).unwrap();
     let name = ptsname(&screen, Vec::new()).unwrap().into_string().unwrap();

@@ -115,7 +115,7 @@ fn spoil_page(effect: &Effect, page: &mut Page, request: &Request) {
         Effect::BadRow { row, kind } => {
             let last = page.rows.len().saturating_sub(1);
             if let Some(text) = page.rows.get_mut((*row).min(last)) {
-                *text = bad_row(*kind, text);
+                *text = spoiled_row(*kind, text).unwrap_or_else(|| bad_row(*kind, text));
             }
         }
         Effect::ReverseRows => page.rows.reverse(),
@@ -142,6 +142,43 @@ fn spoil_page(effect: &Effect, page: &mut Page, request: &Request) {
     }
 }
 
+/// Stands for a byte that is no UTF-8 until the page is bytes; nobody uses it for anything else.
+const BAD_BYTE: &str = "\u{10fff0}";
+
+/// A row that is no JSON, or no text; `None` for the kinds that are.
+fn spoiled_row(kind: BadRow, row: &str) -> Option<String> {
+    let in_body = |text: &str| {
+        let name = row.find("\"body\"").map_or(0, |at| at + "\"body\"".len());
+        let at = row[name..].find('"').map_or(row.len(), |at| name + at + 1);
+        format!("{}{text}{}", &row[..at], &row[at..])
+    };
+    let at_end = |text: &str| format!("{}{text}}}", row.trim_end().strip_suffix('}').unwrap_or(row).trim_end());
+    let half = (row.len() / 2..row.len()).find(|at| row.is_char_boundary(*at)).unwrap_or(row.len());
+    Some(match kind {
+        BadRow::RawControl => in_body("\u{1}"),
+        BadRow::BadByte => in_body(BAD_BYTE),
+        BadRow::BadEscape => in_body("\\q"),
+        BadRow::HalfCharacter => in_body("\\ud83d"),
+        BadRow::NotANumber => at_end(",\"score\":NaN"),
+        BadRow::LeadingZero => at_end(",\"score\":01"),
+        BadRow::TrailingComma => at_end(","),
+        BadRow::OpenQuote => in_body("\" "),
+        BadRow::CutOff => row[..half].to_owned(),
+        _ => return None,
+    })
+}
+
+/// Puts the bytes into a body that its text could not hold.
+fn put_bad_bytes(effects: &[Effect], body: &mut Vec<u8>) {
+    if !effects.iter().any(|effect| matches!(effect, Effect::BadRow { kind: BadRow::BadByte, .. })) {
+        return;
+    }
+    let mark = BAD_BYTE.as_bytes();
+    while let Some(at) = body.windows(mark.len()).position(|window| window == mark) {
+        body.splice(at..at + mark.len(), [0xe9]);
+    }
+}
+
 fn bad_row(kind: BadRow, row: &str) -> String {
     let mut row: Value = serde_json::from_str(row).unwrap_or_default();
     let mut set = |names: &[&str], value: &Value| names.iter().for_each(|&name| row[name] = value.clone());
@@ -159,6 +196,16 @@ fn bad_row(kind: BadRow, row: &str) -> String {
         BadRow::Text => row = json!("not an object"),
         BadRow::Null => row = Value::Null,
         BadRow::List => row = json!([row]),
+        // These are no JSON: see `spoiled_row`.
+        BadRow::RawControl
+        | BadRow::BadByte
+        | BadRow::BadEscape
+        | BadRow::HalfCharacter
+        | BadRow::NotANumber
+        | BadRow::LeadingZero
+        | BadRow::TrailingComma
+        | BadRow::OpenQuote
+        | BadRow::CutOff => {}
     }
     row.to_string()
 }
@@ -191,6 +238,7 @@ fn wrong_type(wrong: WrongType, page: &Page, switches: &Switches) -> Value {
 
 /// Spoils a body that should have been JSON.
 pub(crate) fn malform(effects: &[Effect], body: &mut Vec<u8>) {
+    put_bad_bytes(effects, body);
     for effect in effects {
         match effect {
             Effect::Malformed(Malformed::Half) => body.truncate(body.len() / 2),

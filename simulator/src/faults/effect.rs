@@ -248,6 +248,24 @@ pub enum BadRow {
     Null,
     /// It is a list.
     List,
+    /// It is no JSON: its `body` holds a control character as it is.
+    RawControl,
+    /// It is no JSON: its `body` holds a byte that is no UTF-8.
+    BadByte,
+    /// It is no JSON: its `body` holds an escape that there is not.
+    BadEscape,
+    /// Its `body` holds the escape of half a character, which is JSON and no text.
+    HalfCharacter,
+    /// It is no JSON: it has a field `score` that is `NaN`.
+    NotANumber,
+    /// It is no JSON: it has a field `score` that is `01`.
+    LeadingZero,
+    /// It is no JSON: a comma follows its last field.
+    TrailingComma,
+    /// It is no JSON: its `body` holds a quote that is not escaped.
+    OpenQuote,
+    /// It is no JSON: it is cut off in the middle.
+    CutOff,
 }
 
 /// What becomes of the three headers of the rate limit.

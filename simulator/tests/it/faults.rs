@@ -1,5 +1,6 @@
 //! Every fault, and the rules that decide whom it hits.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -263,6 +264,40 @@ fn bad_rows() {
         }
     }
     assert_eq!(page_with(Effect::bad_row(BadRow::Null)).json()["data"][0], Value::Null);
+}
+
+#[test]
+fn rows_that_are_no_json() {
+    let sound = page_with(Effect::Latency(Duration::ZERO)).body;
+    let text = String::from_utf8(sound.clone()).unwrap();
+    let row = |id: &str| {
+        let rows: Vec<&serde_json::value::RawValue> =
+            serde_json::from_str::<HashMap<&str, &serde_json::value::RawValue>>(&text)
+                .and_then(|page| serde_json::from_str(page["data"].get()))
+                .unwrap();
+        rows.into_iter().find(|row| row.get().contains(&format!("\"id\":\"{id}\""))).unwrap().get().to_owned()
+    };
+    for kind in [
+        BadRow::RawControl,
+        BadRow::BadByte,
+        BadRow::BadEscape,
+        BadRow::HalfCharacter,
+        BadRow::NotANumber,
+        BadRow::LeadingZero,
+        BadRow::TrailingComma,
+        BadRow::OpenQuote,
+        BadRow::CutOff,
+    ] {
+        let body = page_with(Effect::BadRow { row: 1, kind }).body;
+        assert!(serde_json::from_slice::<Value>(&body).is_err(), "{kind:?}");
+        assert_eq!(std::str::from_utf8(&body).is_err(), kind == BadRow::BadByte, "{kind:?}");
+        let shown = String::from_utf8_lossy(&body);
+        for other in ["m2", "m0"] {
+            assert!(shown.contains(&row(other)), "{kind:?}: {shown}");
+        }
+        let (_, meta) = text.split_once("\"meta\"").unwrap();
+        assert!(shown.ends_with(meta), "{kind:?}: {shown}");
+    }
 }
 
 #[test]

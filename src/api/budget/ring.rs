@@ -5,14 +5,15 @@
 //! way; 0 = never used. Nothing is flushed: the page cache survives a SIGKILL, and after a power cut the server's
 //! headers bound the budget.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::window::Ticket;
 use crate::domain::UnixMs;
+use crate::files;
 
 /// The file, opened.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Ring {
     /// # Errors
     /// Those of the file system.
     pub fn open(path: &Path, requests: u32) -> io::Result<(Self, Vec<Recorded>)> {
-        let bytes = match fs::read(path) {
+        let bytes = match files::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
@@ -66,7 +67,7 @@ impl Ring {
         image.extend(used.iter().flat_map(|value| value.to_be_bytes()));
         image.resize(slots * 8, 0);
         let draft = path.with_extension("ring.new");
-        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&draft)?;
+        let file = files::make_anew(&draft)?;
         file.write_all_at(&image, 0)?;
         fs::rename(&draft, path)?;
         let recorded = used.into_iter().map(|value| match value {
@@ -82,7 +83,7 @@ impl Ring {
     /// # Errors
     /// Those of the file system.
     pub fn look(path: &Path, now: UnixMs) -> io::Result<(u64, u64)> {
-        let bytes = fs::read(path)?;
+        let bytes = files::read(path)?;
         let slots = bytes.chunks_exact(8).filter_map(|slot| slot.try_into().ok().map(i64::from_be_bytes));
         let recent = |value: &i64| *value != 0 && now.since(UnixMs(value.saturating_abs())) < super::WINDOW;
         let limit = u64::try_from(bytes.len() / 8).unwrap_or(u64::MAX);

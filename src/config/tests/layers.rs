@@ -193,11 +193,37 @@ fn a_found_file_that_cannot_be_used_is_not_passed_over() {
 }
 
 #[test]
+fn a_place_of_the_system_that_cannot_be_looked_at_is_not_passed_over() {
+    // Such a link fails for everybody, as a directory that is closed does for all but root.
+    let around = |machine: &Machine, place: &str| {
+        fs::create_dir_all(machine.path(place).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("joltsms-relay", machine.path(place)).unwrap();
+    };
+    let machine = Machine::new();
+    around(&machine, "home/.config/joltsms-relay");
+    assert_eq!(machine.load().file, None, "a home may be closed to a service");
+    around(&machine, "etc/joltsms-relay");
+    assert!(machine.refused().contains("joltsms-relay/config.toml: cannot be read: "), "{}", machine.refused());
+}
+
+#[test]
 fn the_state_directory_follows_the_file() {
     let dir = |machine: &Machine| machine.load().state.dir;
     let machine = Machine::new();
     machine.write("etc/joltsms-relay/config.toml", "");
     assert_eq!(dir(&machine), Path::new("/var/lib/joltsms-relay"));
+    for (file, expected) in [
+        ("etc/joltsms-relay/shop.toml", "/var/lib/joltsms-relay-shop"),
+        ("etc/joltsms-relay/my-shop.toml", "/var/lib/joltsms-relay-my-shop"),
+        ("etc/joltsms-relay/config.toml", "/var/lib/joltsms-relay"),
+        ("etc/elsewhere/shop.toml", "/var/lib/joltsms-relay"),
+    ] {
+        let mut instance = Machine::new();
+        instance.flags.config = Some(instance.write(file, ""));
+        assert_eq!(dir(&instance), Path::new(expected), "{file}");
+        let instance = instance.set("STATE_DIRECTORY", "/var/lib/one");
+        assert_eq!(dir(&instance), Path::new("/var/lib/one"), "{file}: what systemd says goes first");
+    }
     let machine = machine.set("STATE_DIRECTORY", "/var/lib/one:/var/lib/two");
     assert_eq!(dir(&machine), Path::new("/var/lib/one"));
     let machine = Machine::with_file("");

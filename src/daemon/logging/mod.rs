@@ -1,16 +1,20 @@
 //! The log: stderr, or a file a day. Never stdout, which belongs to messages.
 //!
-//! Invariant: only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn; what the
-//! verifier of certificates says at every attempt, our own lines say once, with what to do. What a line may look like is
-//! [`line`]'s.
+//! Invariants:
+//! - Only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn; what the verifier of
+//!   certificates says at every attempt, our own lines say once, with what to do. What a line may look like is [`line`]'s.
+//! - The relay never waits for the log: see [`writer`].
 
 mod line;
+mod writer;
 
-use std::io::{self, IsTerminal as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing::{Dispatch, Level};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
@@ -19,6 +23,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::progress::{AboveBar, Bar};
 use crate::config::{Log, LogFormat};
+use crate::files;
+use crate::sinks::stdout::append_only;
+use crate::time::Clock;
+pub use writer::LogGuard;
+use writer::Notice;
 
 /// Its errors come with each attempt; its warnings, of authorities that cannot be read, stay.
 const VERIFIER: &str = "rustls_platform_verifier";
@@ -26,27 +35,25 @@ const VERIFIER: &str = "rustls_platform_verifier";
 /// How the names of log files begin.
 const PREFIX: &str = "joltsms-relay";
 
-/// Keeps the log going; what is buffered is written when it is dropped.
-#[derive(Debug, Default)]
-#[must_use = "dropping it ends the log"]
-pub struct LogGuard {
-    _writer: Option<WorkerGuard>,
-}
-
-/// Starts the log of this process. On stderr its lines stand above `bar`.
+/// Starts the log of this process. On stderr its lines stand above `bar`, and have no time of their own where stderr is
+/// the journal, which stamps each line itself.
 ///
 /// # Errors
 /// If the directory or its files cannot be made, or a log was started before.
-pub fn start(log: &Log, color: bool, bar: Option<Bar>) -> anyhow::Result<LogGuard> {
+pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow::Result<LogGuard> {
     let Some(dir) = &log.dir else {
         let color = color && io::stderr().is_terminal();
-        // The journal stamps each line itself.
-        let stamp = std::env::var_os("JOURNAL_STREAM").is_none() || io::stderr().is_terminal();
-        init(log, color, stamp, AboveBar(bar))?;
-        return Ok(LogGuard::default());
+        // Our own copy: the lock of Rust's would be held for as long as a write takes.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        append_only(&stderr);
+        return init(log, color, !journal, AboveBar { bar, stderr });
     };
     let refused = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display());
     std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
+    // Made here so that it is made through no link, and for the directory's owner if root begins the day.
+    let today = Clock::system().wall().to_string();
+    let today = today.split_once('T').map_or("", |(date, _)| date);
+    files::open_or_make(&dir.join(format!("{PREFIX}.{today}.log"))).map_err(|error| refused(&error))?;
     let appender = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix(PREFIX)
@@ -54,25 +61,66 @@ pub fn start(log: &Log, color: bool, bar: Option<Bar>) -> anyhow::Result<LogGuar
         .max_log_files(log.keep_files)
         .build(dir)
         .map_err(|error| refused(&error))?;
-    let (writer, guard) = tracing_appender::non_blocking(appender);
-    init(log, false, true, writer)?;
+    let guard = init(log, false, true, appender)?;
     super::private::close(dir, &[PREFIX]);
-    Ok(LogGuard { _writer: Some(guard) })
+    Ok(guard)
 }
 
-fn init<W>(log: &Log, color: bool, stamp: bool, writer: W) -> anyhow::Result<()>
+fn init(log: &Log, color: bool, stamp: bool, stream: impl Write + Send + 'static) -> anyhow::Result<LogGuard> {
+    let (lines, guard) = writer::start(stream, notice(log, color, stamp));
+    dispatch(log, color, stamp, lines).try_init()?;
+    Ok(guard)
+}
+
+/// Everything between an event and the bytes of its line.
+fn dispatch<W>(log: &Log, color: bool, stamp: bool, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let ours = LevelFilter::from_level(log.level);
     let others = LevelFilter::from_level(log.level.min(Level::WARN));
     let targets = Targets::new().with_default(others).with_target("joltsms_relay", ours);
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color);
+    // What goes wrong with the log would be written to stderr, and wait for whoever reads that.
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).log_internal_errors(false);
     let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
     let registry = tracing_subscriber::registry().with(targets).with(once);
     match log.format {
-        LogFormat::Json => registry.with(layer.event_format(line::Json)).try_init()?,
-        LogFormat::Text => registry.with(layer.event_format(line::Text { stamp })).try_init()?,
+        LogFormat::Json => registry.with(layer.event_format(line::Json)).into(),
+        LogFormat::Text => registry.with(layer.event_format(line::Text { stamp })).into(),
     }
-    Ok(())
+}
+
+/// The line that says how many lines are missing. It looks like all others, and passes the queue by.
+fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
+    let line = Arc::<Mutex<Vec<u8>>>::default();
+    let dispatch = dispatch(log, color, stamp, OneLine(Arc::clone(&line)));
+    Box::new(move |lines| {
+        tracing::dispatcher::with_default(&dispatch, || {
+            tracing::warn!(lines, "the log could not be written for a while: lines are missing here");
+        });
+        std::mem::take(&mut line.lock().unwrap_or_else(PoisonError::into_inner))
+    })
+}
+
+/// Keeps what is written to it.
+#[derive(Clone)]
+struct OneLine(Arc<Mutex<Vec<u8>>>);
+
+impl Write for OneLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for OneLine {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }

@@ -9,7 +9,8 @@ use tokio::task::{AbortHandle, Id, JoinError};
 use super::{Identity, Supervisor};
 use crate::delivery::attempt::{Journey, OWN_FAILURE, Report};
 use crate::delivery::lanes::{self, Lane, PerLane};
-use crate::delivery::standing::Moment;
+use crate::delivery::standing::{Began, Moment};
+use crate::delivery::throttle::Gate;
 use crate::delivery::{breaker, expiry};
 use crate::domain::Seq;
 use crate::formats::{Format, Payload, Unrenderable};
@@ -22,7 +23,7 @@ pub(super) struct InFlight {
     /// Where the order of its number is kept.
     pub(super) number: Option<i64>,
     pub(super) lane: Lane,
-    pub(super) is_probe: bool,
+    pub(super) began: Began,
     pub(super) answered: Arc<AtomicBool>,
     pub(super) abort: AbortHandle,
 }
@@ -30,35 +31,34 @@ pub(super) struct InFlight {
 impl Supervisor {
     /// Begins the delivery whose turn it is, if one may begin now. Returns whether there was one.
     pub(super) fn begin_next(&mut self, is_probe: bool) -> bool {
-        if self.paced_until().is_some() {
+        if self.gate() != Gate::Open {
             return false;
         }
+        let now = self.now();
         // A probe is the only one: new messages and those that failed take turns, as with one worker.
         let (under_way, workers) = match is_probe {
             true => (PerLane::default(), 1),
             false => (self.under_way, self.workers()),
         };
+        let next = if self.standing.lock().is_throttled(now) { lanes::next_in_turn } else { lanes::next };
         loop {
-            let lane = lanes::next(self.queues.waiting(), under_way, workers, self.last);
+            let lane = next(self.queues.waiting(), under_way, workers, self.last);
             let Some((lane, claim)) = lane.and_then(|lane| Some((lane, self.queues.take(lane)?))) else { return false };
             if self.is_too_old(&claim) {
                 self.too_old.push(claim.seq);
                 continue;
             }
             self.last.note(lane);
-            if is_probe {
-                self.standing.lock().probe_began();
-            }
-            let now = self.now();
+            self.standing.lock().began(is_probe, now);
             if let Some(pace) = &mut self.pace {
                 pace.began(now);
             }
-            self.begin(claim, lane, is_probe);
+            self.begin(claim, lane, Began { at: now, is_probe });
             return true;
         }
     }
 
-    fn begin(&mut self, claim: Claim, lane: Lane, is_probe: bool) {
+    fn begin(&mut self, claim: Claim, lane: Lane, began: Began) {
         let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number, details, .. } = claim;
         let Identity { registered, options, format, sink: to, .. } = &self.identity;
         // What waits for its number holds up what follows it: while nothing gets through it is tried as often as a probe.
@@ -69,12 +69,11 @@ impl Supervisor {
             sink: registered.id,
             seq,
             id: id.clone(),
-            is_probe,
+            began,
             attempts_before: attempts,
             first_attempt: first_attempt.unwrap_or_else(|| self.shared.clock.wall()),
             paused,
             expires: expiry::expires(options.max_age, received, replays),
-            began: self.now(),
             retry: Arc::clone(if hasty { &self.hasty_retry } else { &self.retry }),
             jitter: Arc::clone(&self.shared.jitter),
             clock: self.shared.clock.clone(),
@@ -86,7 +85,7 @@ impl Supervisor {
         let begun = payload.map(|Payload { content_type, body }| to.begin(Outgoing { id, content_type, body }));
         let abort = self.tasks.spawn(journey.travel(begun, self.shared.settler.begins()));
         *self.under_way.get_mut(lane) += 1;
-        self.in_flight.insert(abort.id(), InFlight { seq, number, lane, is_probe, answered, abort });
+        self.in_flight.insert(abort.id(), InFlight { seq, number, lane, began, answered, abort });
     }
 
     /// Its worker is free.
@@ -101,9 +100,7 @@ impl Supervisor {
         match joined {
             Ok((_, report)) => self.learn(&report),
             Err(error) => {
-                if delivery.is_probe {
-                    self.standing.lock().probe_vanished();
-                }
+                self.standing.lock().vanished(delivery.began);
                 if error.is_panic() {
                     // Not recorded, so it would be claimed again at once.
                     let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };

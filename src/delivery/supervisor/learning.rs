@@ -5,6 +5,7 @@ use crate::delivery::attempt::Report;
 use crate::delivery::breaker;
 use crate::delivery::decide::Finding;
 use crate::delivery::status::Held;
+use crate::delivery::throttle::FORGOTTEN_AFTER;
 use crate::domain::{Outcome, PauseReason};
 use crate::time::Instant;
 
@@ -26,7 +27,8 @@ impl Supervisor {
                 }
                 self.recovered |= self.health.worked();
             }
-            Finding::Fails | Finding::Busy(_) => self.failed(report, now),
+            Finding::Fails => self.failed(report, now),
+            Finding::Busy(_) => self.refused(report, now),
             Finding::Gone => {
                 self.failed(report, now);
                 if self.pauses_itself(PauseReason::Gone) {
@@ -44,14 +46,9 @@ impl Supervisor {
     }
 
     fn failed(&mut self, report: &Report, now: Instant) {
-        if let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome
-            && self.health.failed(now)
-        {
-            tracing::warn!(
-                sink.name = self.identity.name,
-                reason = answer,
-                "the sink fails: its messages are kept and tried again"
-            );
+        if let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome {
+            let reason = self.health.failed(answer, now);
+            self.tell_failing(reason);
         }
         let ended = self.shared.clock.wall();
         self.failing_from.get_or_insert(ended);
@@ -62,6 +59,34 @@ impl Supervisor {
                 sink.name = self.identity.name,
                 failures = breaker::STRAIGHT_FAILURES,
                 "nothing gets through: one message at a time is tried until one does"
+            );
+        }
+    }
+
+    /// By a receiver that sets the pace: no failure, and said once in a while.
+    fn refused(&mut self, report: &Report, now: Instant) {
+        self.failing_from.get_or_insert(self.shared.clock.wall());
+        let said = self.told_throttled.is_some_and(|told| now < told + FORGOTTEN_AFTER);
+        if let Some(silence) = report.learned.throttled.filter(|_| !said)
+            && let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome
+        {
+            self.told_throttled = Some(now);
+            tracing::warn!(
+                sink.name = self.identity.name,
+                reason = answer,
+                wait_s = silence.as_secs_f64(),
+                "the receiver wants silence for now; after it, messages go as fast as the receiver takes them"
+            );
+        }
+    }
+
+    /// Says it, if there is a reason to give.
+    pub(super) fn tell_failing(&self, reason: Option<String>) {
+        if let Some(reason) = reason {
+            tracing::warn!(
+                sink.name = self.identity.name,
+                reason,
+                "the sink fails: its messages are kept and tried again"
             );
         }
     }

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - A worker is free again only when its delivery's settlement has been committed: after a crash no more messages are
 //!   repeated than there are workers.
-//! - No turn without a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll.
+//! - No turn without a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No reason puts off
+//!   another: the slow poll comes every five seconds however often the others do.
 
 mod ageing;
 mod beginning;
@@ -35,10 +36,11 @@ use crate::delivery::queues::{CHUNK, ONE, Queues};
 use crate::delivery::settler::Settler;
 use crate::delivery::standing::{Moment, SharedStanding, Standing};
 use crate::delivery::status::{Held, Published, SinkStatus};
+use crate::delivery::throttle::Gate;
 use crate::domain::{PauseReason, Seq, UnixMs};
 use crate::formats::Format;
 use crate::sinks::Sink;
-use crate::store::{Error, Registered, Store};
+use crate::store::{Error, Registered, Resumes, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
@@ -108,6 +110,8 @@ pub(super) struct Supervisor {
     pause_to_write: Option<PauseReason>,
     /// To be asked: whether somebody has paused or resumed it.
     ask_pause: bool,
+    /// How often somebody had resumed it when that was asked last.
+    resumes: Resumes,
     /// No success since an attempt that began then. After a start nobody knows when that was.
     failing_since: Option<UnixMs>,
     /// When the first failure ended that no success has followed: for people.
@@ -116,6 +120,8 @@ pub(super) struct Supervisor {
     bringing_forward: Option<UnixMs>,
     /// To be said: it works again.
     recovered: bool,
+    /// When it was last said that the receiver sets the pace.
+    told_throttled: Option<Instant>,
     store_failures: u32,
     store_again_at: Option<Instant>,
     poll_at: Instant,
@@ -157,10 +163,12 @@ impl Supervisor {
             held: None,
             pause_to_write: None,
             ask_pause: false,
+            resumes: identity.registered.resumes,
             failing_since: Some(UnixMs::MIN),
             failing_from: None,
             bringing_forward: None,
             recovered: false,
+            told_throttled: None,
             store_failures: 0,
             store_again_at: None,
             poll_at: now.monotonic + POLL,
@@ -203,19 +211,24 @@ impl Supervisor {
         self.shared.clock.monotonic()
     }
 
-    /// The wake-up is registered before the store is asked, so that none is missed in between.
+    /// The wake-up is registered before the store is asked, so that none is missed in between. It does not put off the slow
+    /// poll, which alone hears of what commands have changed.
     fn notice_what_may_be_new(&mut self) {
         let wake = *self.shared.wake.borrow_and_update();
         let now = self.now();
         let slow_poll = now >= self.poll_at;
-        self.ask_pause |= slow_poll;
+        if slow_poll {
+            self.poll_at = now + POLL;
+            self.ask_pause = true;
+        }
         if wake != self.seen_wake || slow_poll {
             self.seen_wake = wake;
-            self.poll_at = now + POLL;
             self.queues.look_everywhere();
         }
         self.queues.note_time(self.shared.clock.wall());
         self.store_again_at.take_if(|until| *until <= now);
+        let untold = self.health.overdue(now);
+        self.tell_failing(untold);
     }
 
     async fn begin_what_may_begin(&mut self) {
@@ -276,9 +289,15 @@ impl Supervisor {
         self.identity.options.order == Order::Number
     }
 
-    /// Until when the limit on requests lets none begin.
-    fn paced_until(&self) -> Option<Instant> {
-        self.pace.as_ref()?.wait_until(self.now())
+    /// Whether the limit on requests and the receiver's own pace let an attempt begin.
+    fn gate(&self) -> Gate {
+        let now = self.now();
+        let limit = self.pace.as_ref().and_then(|pace| pace.wait_until(now));
+        match (self.standing.lock().gate(now), limit) {
+            (Gate::Open, Some(limit)) => Gate::At(limit),
+            (Gate::At(next), Some(limit)) => Gate::At(next.max(limit)),
+            (gate, _) => gate,
+        }
     }
 
     fn workers(&self) -> usize {
@@ -293,15 +312,18 @@ impl Supervisor {
         if self.store_again_at.is_none() && (work || self.preparing.is_under_way()) {
             return now;
         }
-        if let Some(again) = self.store_again_at {
-            next = next.min(again);
+        for at in [self.store_again_at, self.health.tell_at()].into_iter().flatten() {
+            next = next.min(at);
         }
         match self.allowance() {
             Allowance::Nothing { before } => next.min(before.unwrap_or(next)),
             Allowance::All | Allowance::Probe => {
                 let due_in = |due: UnixMs| now + due.since(self.shared.clock.wall()).min(POLL);
-                let paced = self.paced_until().filter(|_| self.in_flight.len() < self.workers());
-                next.min(self.queues.next_due().map_or(next, due_in)).min(paced.unwrap_or(next))
+                let paced = match self.gate() {
+                    Gate::At(at) if self.in_flight.len() < self.workers() => at,
+                    Gate::At(_) | Gate::Open | Gate::AfterTrial => next,
+                };
+                next.min(self.queues.next_due().map_or(next, due_in)).min(paced)
             }
         }
     }

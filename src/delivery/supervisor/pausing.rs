@@ -1,7 +1,8 @@
 //! Pauses of a sink: those that it takes by itself, and those that people make and end in the store. And its name, which
 //! people may change there.
 //!
-//! The store is asked at each slow poll, so a command takes effect within seconds. A pause that began here holds at once,
+//! The store is asked at each slow poll, so a command takes effect within seconds. Whoever resumes a sink also ends the
+//! silence that its receiver has asked for. A pause that began here holds at once,
 //! and is written down as soon as the disk takes it; until then the store's word does not end it. A sink that is switched
 //! off stays so whatever people say of a pause.
 
@@ -61,12 +62,13 @@ impl Supervisor {
         // The last output of a relay that is at its end is not paused in the store.
         let is_end = self.identity.alone && self.held == Some(Held::Closed);
         if self.ask_pause && self.pause_to_write.is_none() && !is_end {
-            let ask = move |spool: &Spool| Ok((spool.pause_of(sink)?, spool.sink_name(sink)?));
+            let ask = move |spool: &Spool| Ok((spool.pause_of(sink)?, spool.resumes(sink)?, spool.sink_name(sink)?));
             let asked = self.shared.store.read(ask).await;
-            if let Some((pause, name)) = self.noted(asked) {
+            if let Some((pause, resumes, name)) = self.noted(asked) {
                 self.ask_pause = false;
                 self.take_name(name);
-                self.take_pause(pause);
+                let resumed = std::mem::replace(&mut self.resumes, resumes) != resumes;
+                self.take_pause(pause, resumed);
             }
         }
     }
@@ -81,7 +83,8 @@ impl Supervisor {
         );
     }
 
-    fn take_pause(&mut self, pause: Option<Pause>) {
+    /// `resumed`: somebody did so since it was asked last. What that ended may have begun since, or be a silence.
+    fn take_pause(&mut self, pause: Option<Pause>, resumed: bool) {
         if !self.identity.options.enabled {
             // A pause of a person's stays for when it is switched on. The end of one is no reason to begin.
             if pause.is_none() && self.held.is_some() {
@@ -91,16 +94,18 @@ impl Supervisor {
             return;
         }
         let held = pause.map(|pause| Held::paused(pause.reason));
-        if held == self.held {
+        let before = std::mem::replace(&mut self.held, held);
+        if held.is_some() {
+            if held != before {
+                tracing::warn!(
+                    sink.name = self.identity.name,
+                    hint = self.how_to_resume(),
+                    "the sink was paused and keeps its messages"
+                );
+            }
             return;
         }
-        self.held = held;
-        if held.is_some() {
-            tracing::warn!(
-                sink.name = self.identity.name,
-                hint = self.how_to_resume(),
-                "the sink was paused and keeps its messages"
-            );
+        if before.is_none() && !resumed {
             return;
         }
         // Whoever resumes it expects it to work: what was learnt before is forgotten, and what was claimed before does

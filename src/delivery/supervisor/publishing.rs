@@ -1,10 +1,15 @@
 //! What a sink's loop shows of itself.
 
+use std::time::Duration;
+
 use super::{Allowance, Supervisor};
 use crate::delivery::breaker::Admission;
 use crate::delivery::lanes::PerLane;
 use crate::delivery::status::{Held, Published, SinkStatus};
-use crate::time::Instant;
+use crate::time::{AT_LEAST_EVERY, Instant};
+
+/// Of a silence: as long as the slow poll.
+const A_MOMENT: Duration = AT_LEAST_EVERY;
 
 impl Supervisor {
     /// After each turn.
@@ -13,7 +18,7 @@ impl Supervisor {
         let wall = |at: Instant| self.shared.clock.wall().after(at.saturating_duration_since(now));
         let held = self.held().or_else(|| {
             let standing = self.standing.lock();
-            if let Some(until) = standing.busy_until(now) {
+            if let Some(until) = standing.silent_until(now) {
                 return Some(Held::Busy { until: wall(until) });
             }
             match standing.admission(now) {
@@ -28,7 +33,7 @@ impl Supervisor {
             Allowance::Probe | Allowance::All => self.queues.must_look() || self.queues.waiting() != PerLane::default(),
         };
         let store_work = self.to_bring_forward().is_some() || !self.too_old.is_empty() || self.preparing.is_under_way();
-        let idle = self.in_flight.is_empty() && !may_begin_more && !store_work;
+        let idle = self.in_flight.is_empty() && !may_begin_more && !store_work && !self.is_silent_for_a_moment();
         let status = SinkStatus {
             name: self.identity.name.clone(),
             in_flight: self.in_flight.len(),
@@ -42,5 +47,12 @@ impl Supervisor {
             *before = published;
             changed
         });
+    }
+
+    /// A receiver that sets the pace is waited for, also by who delivers what is due and ends.
+    fn is_silent_for_a_moment(&self) -> bool {
+        let now = self.now();
+        let until = self.standing.lock().busy_until(now);
+        self.held().is_none() && until.is_some_and(|until| until <= now + A_MOMENT)
     }
 }

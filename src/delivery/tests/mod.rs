@@ -4,6 +4,7 @@ mod adding;
 mod ages;
 mod closing;
 mod lanes;
+mod operators;
 mod order;
 mod outage;
 mod outcomes;
@@ -11,6 +12,7 @@ mod pauses;
 mod schedules;
 mod sharing;
 mod telling;
+mod throttled;
 mod trouble;
 
 use std::collections::HashMap;
@@ -25,7 +27,7 @@ use super::{Delivery, Options, Order, Retry, Setup};
 use crate::domain::{Class, Insert, Marks, PauseReason, Row, Seq, Standing, Start, StoreOp, UnixMs, WalkId};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
-use crate::store::{SinkId, SinkSetup, Store, Waiting, Wants};
+use crate::store::{Choice, SinkId, SinkSetup, Spool, Store, Waiting, Wants};
 use crate::time::Clock;
 
 const START: UnixMs = UnixMs(1_750_000_000_000);
@@ -72,7 +74,7 @@ impl World {
             let id = format!("m{seq}");
             let raw = format!("{{ \"id\": \"{id}\" }}").into();
             let time = time.unwrap_or(UnixMs(seq));
-            let row = Row { id, readable: true, time, ingested: None, number, raw };
+            let row = Row { id, readable: true, spoiled: None, time, ingested: None, number, raw };
             StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None }))
         });
         let mut ops: Vec<StoreOp> = inserts.collect();
@@ -132,6 +134,31 @@ impl World {
     async fn waiting(&self, name: &str) -> Waiting {
         let id = self.sinks.lock().unwrap()[name];
         self.store.read(move |spool| spool.waiting(id)).await.unwrap()
+    }
+
+    /// As a command does it: everything that is over for the sink waits once more. Returns how many that were.
+    async fn replay_settled(&self, name: &str) -> usize {
+        let id = self.sinks.lock().unwrap()[name];
+        let choice = Choice {
+            sinks: vec![id],
+            new: false,
+            ids: Vec::new(),
+            since: UnixMs::MIN,
+            until: UnixMs::MAX,
+            filter: None,
+            failed: false,
+        };
+        let replay = move |spool: &mut Spool| {
+            let last = spool.last_released()?;
+            let (mut after, mut replayed) = (Some(0), 0);
+            while let Some(from) = after {
+                let portion = spool.replayable(&choice, from, last)?;
+                replayed += spool.replay(&portion.found)?;
+                after = portion.next;
+            }
+            Ok(replayed)
+        };
+        self.store.write(replay).await.unwrap()
     }
 
     /// As commands do it.

@@ -110,6 +110,9 @@ async fn whatever_happens_no_attempt_overtakes() {
             world.release_of(&of, class).await;
             delivery.waker().wake();
             sleep(Duration::from_millis(random.below(20_000))).await;
+            if random.below(4) == 0 {
+                world.replay_settled("crm").await;
+            }
             if random.below(3) == 0 {
                 delivery.drain(Duration::from_millis(random.below(2_000))).await;
                 delivery = world.start(vec![("crm", options.clone(), strict.clone())]).await;
@@ -184,6 +187,50 @@ async fn a_backfill_of_a_number_goes_before_what_was_released_later() {
     let ids = receiver.ids_begun();
     assert_eq!(ids[0], "m7", "a live message of another number does not wait for it");
     assert_eq!(ids[1..], ["m1", "m2", "m3", "m4", "m5", "m6"]);
+}
+
+/// However many wait, and however slow the receiver is.
+#[tokio::test(start_paused = true)]
+async fn a_replay_never_delays_live_messages_of_its_number() {
+    for concurrency in [1, 2, 8] {
+        let world = World::new();
+        world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
+        let of = |count: usize| vec![Some("a".to_owned()); count];
+        let first = world.release_of(&of(500), Class::Live).await;
+        let slow = Arc::new(AtomicI64::new(1));
+        let takes = Arc::clone(&slow);
+        let receiver = Receiver::new(&world, move |_| {
+            (Duration::from_millis(takes.load(Ordering::Relaxed).unsigned_abs()), ACCEPTED)
+        });
+        let strict = Strict::new(&world, receiver.clone());
+        let delivery = world.start(vec![("crm", ordered(concurrency), strict.clone())]).await;
+        until("all delivered", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+        slow.store(2_000, Ordering::Relaxed);
+        assert_eq!(world.replay_settled("crm").await, 500);
+        delivery.waker().wake();
+        for round in 0..10 {
+            sleep(Duration::from_millis(5_300)).await;
+            let (live, released) = (world.release_of(&of(1), Class::Live).await, world.clock.wall());
+            delivery.waker().wake();
+            let mut begun = None;
+            until("it is begun", MINUTE, async || {
+                begun = receiver.begun().into_iter().find(|(id, _)| *id == live[0]);
+                begun.is_some()
+            })
+            .await;
+            // With one worker it waits for the delivery that is under way, with more for nothing.
+            let allowed = if concurrency == 1 { Duration::from_millis(2_050) } else { Duration::from_millis(50) };
+            let waited = begun.unwrap().1.since(released);
+            assert!(waited <= allowed, "{concurrency} workers, round {round}: {waited:?}");
+        }
+        assert!(receiver.most_under_way() <= concurrency);
+        delivery.drain(Duration::from_secs(5)).await;
+        let _delivery = world.start(vec![("crm", ordered(concurrency), strict)]).await;
+        until("the replay goes on", HOUR, async || world.waiting("crm").await == Waiting::default()).await;
+        let replayed: Vec<String> = receiver.ids_begun().split_off(500);
+        let replayed: Vec<&String> = replayed.iter().filter(|id| first.contains(id)).collect();
+        assert_eq!(replayed, first.iter().collect::<Vec<_>>(), "each once, in their order");
+    }
 }
 
 #[tokio::test(start_paused = true)]

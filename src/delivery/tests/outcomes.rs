@@ -42,7 +42,11 @@ fn row(told: &str, attempt: Attempt) -> String {
         Outcome::Dead { reason, answer, .. } => (format!("dead letter, `{}`", reason.as_str()), answer),
         Outcome::Retry { due, answer, .. } => {
             let follows = match finding {
-                Finding::Busy(wait) => format!("tried again; the whole sink waits {} s", wait.as_secs_f64()),
+                Finding::Busy(refusal) => {
+                    let (asked, wait) = (refusal.asked, due.since(START).as_secs_f64());
+                    let grows = if asked.is_some() { "" } else { ", longer each time" };
+                    format!("refused; the whole sink waits {wait} s{grows}")
+                }
                 Finding::Gone => "tried again; the sink is paused until it is resumed".to_owned(),
                 _ if due.since(START) > Duration::from_secs(6) => {
                     format!("tried again after {} s", due.since(START).as_secs_f64())
@@ -99,6 +103,8 @@ async fn what_retry_after_does() {
     let mut rows = String::new();
     for (status, asked) in [
         ("429", "120"),
+        ("429", "0"),
+        ("429", "soon"),
         ("502", "120"),
         ("503", "120"),
         ("504", "120"),

@@ -113,3 +113,58 @@ async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
     let everything = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(!everything.contains("424242") && !everything.contains("your code"), "{everything}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_soon_after_the_last_one_was_said_is_said_later_if_it_goes_on() {
+    let (log, _guard) = listen();
+    let world = World::new();
+    world.register(&["crm"]).await;
+    // It fails, works, and then fails for good; the next attempt after that is an hour away.
+    let receiver = Receiver::new(&world, |asked| {
+        let answer = match asked.id {
+            "m1" if asked.before == 0 => failed(500, None),
+            "m2" => failed(502, None),
+            _ => ACCEPTED,
+        };
+        (Duration::from_millis(1), answer)
+    });
+    let mut options = options(1);
+    (options.retry.initial, options.retry.factor) = (Duration::from_secs(10), 360.0);
+    let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    world.release(1, Class::Live).await;
+    delivery.waker().wake();
+    until("it works again", MINUTE, async || log.lines("INFO").len() == 1).await;
+    world.release(1, Class::Live).await;
+    delivery.waker().wake();
+    until("tried twice", MINUTE, async || receiver.ids_begun() == ["m1", "m1", "m2", "m2"]).await;
+    assert_eq!(log.lines("WARN").len(), 1, "{:?}", log.lines("WARN"));
+    until("a minute is over", MINUTE, async || log.lines("WARN").len() == 2).await;
+    let told = world.clock.wall().since(START);
+    assert!(told >= MINUTE && told < Duration::from_secs(62), "{told:?}");
+    assert!(log.lines("WARN")[1].contains("502 as asked"), "{:?}", log.lines("WARN"));
+    assert_eq!(receiver.attempts(), 4, "it did not wait for the next attempt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_receiver_sets_the_pace_is_said_once() {
+    let (log, _guard) = listen();
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(60, Class::Live).await;
+    let last = AtomicI64::new(i64::MIN);
+    let receiver = Receiver::new(&world, move |asked| {
+        let takes = asked.at.0.saturating_sub(last.load(Ordering::Relaxed)) >= 1000;
+        if takes {
+            last.store(asked.at.0, Ordering::Relaxed);
+        }
+        (Duration::from_millis(5), if takes { ACCEPTED } else { failed(429, Some(Duration::from_secs(1))) })
+    });
+    let _delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    until("all delivered", 2 * MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    let warnings = log.lines("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for part in ["the receiver wants silence for now", "sink.name=\"crm\"", "429 as asked", "wait_s=1"] {
+        assert!(warnings[0].contains(part), "{part} in {warnings:?}");
+    }
+    assert_eq!(log.lines("INFO"), Vec::<String>::new(), "it never failed, so it does not work again");
+}

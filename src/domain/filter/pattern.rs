@@ -1,12 +1,22 @@
 //! Patterns, compiled: globs for short texts, regular expressions for the body.
+//!
+//! A text is compared as people read it, since a message that a filter wrongly passes over is lost. Without regard to case
+//! means Unicode's simple case folding: `MÜLLER` is `Müller`, `ПРОВЕРКА` is `проверка`, and a `Σ` is either of its small
+//! letters. Beyond that `ß` is `ss`, and the Turkish `ı` and `İ` are an `i`: their capitals are. A letter with an accent is
+//! one character, whether it came as one or as a letter and an accent (NFC).
 
+use std::borrow::Cow;
 use std::fmt;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobBuilder;
+use icu_normalizer::ComposingNormalizerBorrowed;
 use regex::{RegexSet, RegexSetBuilder};
 
 /// A compiled expression takes at most so many bytes; a larger one is refused when it is read.
 const REGEX_BYTES: usize = 1 << 20;
+
+/// The same for all globs of one key together. Letters beyond ASCII make them large.
+const GLOB_BYTES: usize = 64 << 20;
 
 /// A pattern that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +25,7 @@ pub struct InvalidPattern(String);
 
 /// Shell patterns, without regard to case: `*` is any text, `?` one character, `[0-9]` one of these, `{a,b}` either.
 #[derive(Clone)]
-pub struct Globs(GlobSet);
+pub struct Globs(RegexSet);
 
 /// Regular expressions in the syntax of the `regex` crate: no back-references, and so always in linear time.
 #[derive(Clone)]
@@ -27,7 +37,7 @@ impl Globs {
     /// # Errors
     /// [`InvalidPattern`] says what is wrong.
     pub fn check(pattern: &str) -> Result<(), InvalidPattern> {
-        glob(pattern).map(drop)
+        Self::new([pattern]).map(drop)
     }
 
     /// Compiles patterns of which any may match.
@@ -35,22 +45,120 @@ impl Globs {
     /// # Errors
     /// [`InvalidPattern`] says what is wrong with the first that is none.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPattern> {
-        let mut builder = GlobSetBuilder::new();
+        let mut expressions = Vec::new();
         for pattern in patterns {
-            builder.add(glob(pattern)?);
+            GlobBuilder::new(pattern).build().map_err(|error| InvalidPattern(error.kind().to_string()))?;
+            let pattern = letters(pattern);
+            expressions.push(expression(&pattern));
+            if let Some(pattern) = with_double_s(&pattern) {
+                expressions.push(expression(&pattern));
+            }
         }
-        builder.build().map(Self).map_err(|error| InvalidPattern(error.kind().to_string()))
+        let built = RegexSetBuilder::new(expressions).case_insensitive(true).size_limit(GLOB_BYTES).build();
+        built.map(Self).map_err(|error| invalid(&error))
     }
 
     pub(super) fn match_any(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        let text = letters(text);
+        self.0.is_match(&text) || with_double_s(&text).is_some_and(|text| self.0.is_match(&text))
     }
 }
 
-fn glob(pattern: &str) -> Result<globset::Glob, InvalidPattern> {
-    let built =
-        GlobBuilder::new(pattern).case_insensitive(true).literal_separator(false).backslash_escape(true).build();
-    built.map_err(|error| InvalidPattern(error.kind().to_string()))
+/// A text with each letter in one way of writing it.
+fn letters(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let composed = composed(text);
+    if composed.contains(['ı', 'İ', '\u{307}']) {
+        // The small form of `İ` is an `i` with a dot of its own.
+        Cow::Owned(composed.replace(['ı', 'İ'], "i").replace("i\u{307}", "i"))
+    } else {
+        composed
+    }
+}
+
+/// Letters with accents as one character each, where there is one.
+fn composed(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+fn with_double_s(text: &str) -> Option<String> {
+    text.contains(['ß', 'ẞ']).then(|| text.replace(['ß', 'ẞ'], "ss"))
+}
+
+/// The regular expression of a glob that is one.
+fn expression(glob: &str) -> String {
+    let literal = |next: char| regex::escape(next.encode_utf8(&mut [0; 4]));
+    let mut expression = String::from(r"(?s)\A(?:");
+    let mut depth = 0_usize;
+    let mut rest = glob.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            '*' => expression.push_str(".*"),
+            '?' => expression.push('.'),
+            '\\' => expression.push_str(&rest.next().map(literal).unwrap_or_default()),
+            '{' => {
+                depth += 1;
+                expression.push_str("(?:");
+            }
+            '}' if depth > 0 => {
+                depth -= 1;
+                expression.push(')');
+            }
+            ',' if depth > 0 => expression.push('|'),
+            '[' => rest = class(rest, &mut expression),
+            other => expression.push_str(&literal(other)),
+        }
+    }
+    expression.push_str(r")\z");
+    expression
+}
+
+/// A class of characters, behind its bracket; returns what follows it.
+fn class<'a>(mut rest: std::str::Chars<'a>, expression: &mut String) -> std::str::Chars<'a> {
+    expression.push('[');
+    if let Some(after) = rest.as_str().strip_prefix(['!', '^']) {
+        expression.push('^');
+        rest = after.chars();
+    }
+    let mut first = true;
+    while let Some(next) = rest.next() {
+        // A name such as `[:digit:]` is the same in both languages.
+        let name = rest.as_str().strip_prefix(':').and_then(|after| after.split_once(":]"));
+        match (next, name) {
+            (']', _) if !first => break,
+            ('[', Some((name, after))) if is_name_of_class(name) => {
+                expression.push_str(&format!("[:{name}:]"));
+                rest = after.chars();
+            }
+            ('-', _) if !first && !rest.as_str().starts_with(']') => expression.push('-'),
+            _ => expression.push_str(&regex::escape(next.encode_utf8(&mut [0; 4]))),
+        }
+        first = false;
+    }
+    expression.push(']');
+    rest
+}
+
+fn is_name_of_class(name: &str) -> bool {
+    const NAMES: [&str; 12] =
+        ["alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"];
+    NAMES.contains(&name)
+}
+
+fn invalid(error: &regex::Error) -> InvalidPattern {
+    match error {
+        regex::Error::CompiledTooBig(limit) => {
+            InvalidPattern(format!("it would take more than {limit} bytes when compiled"))
+        }
+        // The last line says what is wrong; those above draw the pattern, which may come from a secret.
+        other => {
+            let text = other.to_string();
+            let last = text.lines().last().unwrap_or_default().trim();
+            InvalidPattern(last.strip_prefix("error: ").unwrap_or(last).to_owned())
+        }
+    }
 }
 
 impl Regexes {
@@ -67,22 +175,12 @@ impl Regexes {
     /// # Errors
     /// [`InvalidPattern`] says what is wrong with the first that is none, or that they are too large.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPattern> {
-        let built = RegexSetBuilder::new(patterns).size_limit(REGEX_BYTES).build();
-        built.map(Self).map_err(|error| match error {
-            regex::Error::CompiledTooBig(limit) => {
-                InvalidPattern(format!("it would take more than {limit} bytes when compiled"))
-            }
-            // The last line says what is wrong; those above draw the pattern, which may come from a secret.
-            other => {
-                let text = other.to_string();
-                let last = text.lines().last().unwrap_or_default().trim();
-                InvalidPattern(last.strip_prefix("error: ").unwrap_or(last).to_owned())
-            }
-        })
+        let built = RegexSetBuilder::new(patterns.into_iter().map(composed)).size_limit(REGEX_BYTES).build();
+        built.map(Self).map_err(|error| invalid(&error))
     }
 
     pub(super) fn match_any(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.0.is_match(&composed(text))
     }
 }
 
@@ -95,5 +193,77 @@ impl fmt::Debug for Globs {
 impl fmt::Debug for Regexes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Regexes({})", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Globs::new([pattern]).unwrap().match_any(text)
+    }
+
+    #[test]
+    fn case_is_that_of_every_alphabet() {
+        for (pattern, text) in [
+            ("Müller", "MÜLLER"),
+            ("MÜLLER", "müller"),
+            ("Mu\u{308}ller", "MÜLLER"),
+            ("müller", "MU\u{308}LLER"),
+            ("É*", "école"),
+            ("école", "E\u{301}COLE"),
+            ("проверка", "ПРОВЕРКА"),
+            ("ΟΔΟΣ", "οδος"),
+            ("οδος", "ΟΔΟΣ"),
+            ("οδοσ", "οδος"),
+            ("straße", "STRASSE"),
+            ("STRASSE", "straße"),
+            ("STRAẞE", "straße"),
+            ("stra?e", "STRAẞE"),
+            ("istanbul", "İSTANBUL"),
+            ("İstanbul", "ISTANBUL"),
+            ("ISPARTA", "ısparta"),
+            ("ısparta", "Isparta"),
+            ("i\u{307}zmir", "İZMİR"),
+            ("M?ller", "MÜLLER"),
+            ("M[üo]ller", "MÜLLER"),
+            ("M[à-ü]ller", "MÜLLER"),
+            ("{müller,maier}", "MAIER"),
+            ("*ÖÄ*", "xöäx"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in
+            [("Muller", "Müller"), ("M[!ü]ller", "MÜLLER"), ("M?ller", "Mueller"), ("ecole", "école"), ("ß", "s")]
+        {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_regular_expression_sees_letters_with_accents_as_one() {
+        let matches = |pattern: &str, text: &str| Regexes::new([pattern]).unwrap().match_any(text);
+        assert!(matches("(?i)é+$", "CAFE\u{301}"));
+        assert!(matches("^caf.$", "cafe\u{301}"));
+        assert!(matches("cafe\u{301}", "café"));
+        assert!(!matches("é", "É"), "bodies keep their case");
+    }
+
+    proptest! {
+        /// In ASCII a pattern means what it means to others.
+        #[test]
+        fn ascii_is_as_everywhere(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
+            prop_assume!(!pattern.contains("**"));
+            let built = GlobBuilder::new(&pattern).case_insensitive(true).build();
+            let ours = Globs::new([pattern.as_str()]);
+            if let Ok(glob) = built {
+                prop_assert_eq!(ours.unwrap().match_any(&text), glob.compile_matcher().is_match(&text));
+            } else {
+                prop_assert!(ours.is_err());
+            }
+        }
     }
 }

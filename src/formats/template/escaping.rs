@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 pub(super) enum Escaping {
     /// It stands inside a text of JSON.
     Json,
+    /// The same where there may be several of them, each on a line or behind a separator.
+    JsonLines,
     /// It stands in HTML or XML.
     Markup,
     /// It is the value of a form's field.
@@ -17,12 +19,21 @@ pub(super) enum Escaping {
     None,
 }
 
+/// Whether texts of this media type hold several values of JSON.
+fn is_lines_of_json(essence: &str) -> bool {
+    let (_, subtype) = essence.split_once('/').unwrap_or(("", essence));
+    let subtype = subtype.strip_prefix("x-").unwrap_or(subtype);
+    matches!(subtype, "ndjson" | "jsonl" | "jsonlines" | "json-lines" | "json-seq" | "jsonseq")
+        || subtype.ends_with("+json-seq")
+}
+
 impl Escaping {
     pub(super) fn of(content_type: &str, as_line: bool) -> Self {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "application/x-www-form-urlencoded" => Self::Form,
             "text/html" | "text/xml" | "application/xml" => Self::Markup,
+            lines if is_lines_of_json(lines) => Self::JsonLines,
             json if json.ends_with("/json") || json.ends_with("+json") => Self::Json,
             xml if xml.ends_with("+xml") => Self::Markup,
             _ if as_line => Self::Line,
@@ -32,7 +43,7 @@ impl Escaping {
 
     pub(super) fn escape(self, text: &str) -> String {
         match self {
-            Self::Json => {
+            Self::Json | Self::JsonLines => {
                 let quoted = serde_json::Value::from(text).to_string();
                 quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().to_owned()
             }
@@ -43,6 +54,7 @@ impl Escaping {
                     '>' => escaped.push_str("&gt;"),
                     '"' => escaped.push_str("&quot;"),
                     '\'' => escaped.push_str("&#39;"),
+                    other if is_forbidden_in_xml(other) => {}
                     other => escaped.push(other),
                 }
                 escaped
@@ -60,6 +72,11 @@ impl Escaping {
             Self::None => text.to_owned(),
         }
     }
+}
+
+/// Whether XML 1.0 has no way to write the character: a document that holds it is refused as a whole.
+fn is_forbidden_in_xml(next: char) -> bool {
+    !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// Line breaks become spaces; what a terminal would obey, or what turns the direction of writing, shows as U+FFFD.
@@ -82,6 +99,11 @@ mod tests {
             ("application/json", false, Escaping::Json),
             ("Application/JSON; charset=utf-8", true, Escaping::Json),
             ("application/vnd.api+json", false, Escaping::Json),
+            ("application/x-ndjson", false, Escaping::JsonLines),
+            ("application/jsonl; charset=utf-8", true, Escaping::JsonLines),
+            ("Application/JSON-Seq", false, Escaping::JsonLines),
+            ("application/geo+json-seq", false, Escaping::JsonLines),
+            ("text/x-ndjson", false, Escaping::JsonLines),
             ("text/html; charset=utf-8", false, Escaping::Markup),
             ("application/soap+xml", false, Escaping::Markup),
             ("application/x-www-form-urlencoded", false, Escaping::Form),
@@ -93,11 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn what_no_xml_may_hold_is_left_out() {
+        let text = "a\u{0}\u{1}\t\n\r\u{b}\u{1f} \u{7f}\u{85}\u{fffd}\u{fffe}\u{ffff}\u{10000}\u{10ffff}";
+        let kept = "a\t\n\r \u{7f}\u{85}\u{fffd}\u{10000}\u{10ffff}";
+        assert_eq!(Escaping::Markup.escape(text), kept);
+    }
+
+    #[test]
     fn what_becomes_of_a_text() {
         const TEXT: &str = "a\"b\\c\nd\r\ne & <f> 'g'\u{1b}[31m\u{202e}é\u{1f600}";
         for (escaping, expected) in [
             (Escaping::Json, "a\\\"b\\\\c\\nd\\r\\ne & <f> 'g'\\u001b[31m\u{202e}é\u{1f600}"),
-            (Escaping::Markup, "a&quot;b\\c\nd\r\ne &amp; &lt;f&gt; &#39;g&#39;\u{1b}[31m\u{202e}é\u{1f600}"),
+            (Escaping::Markup, "a&quot;b\\c\nd\r\ne &amp; &lt;f&gt; &#39;g&#39;[31m\u{202e}é\u{1f600}"),
+            (Escaping::JsonLines, "a\\\"b\\\\c\\nd\\r\\ne & <f> 'g'\\u001b[31m\u{202e}é\u{1f600}"),
             (Escaping::Form, "a%22b%5Cc%0Ad%0D%0Ae%20%26%20%3Cf%3E%20%27g%27%1B%5B31m%E2%80%AE%C3%A9%F0%9F%98%80"),
             (Escaping::Line, "a\"b\\c d e & <f> 'g'\u{fffd}[31m\u{fffd}é\u{1f600}"),
             (Escaping::None, TEXT),

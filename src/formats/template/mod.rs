@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
+use serde::de::IgnoredAny;
+
 use self::escaping::Escaping;
 use super::Unrenderable;
 
@@ -120,9 +122,7 @@ impl Template {
         })?;
         let template = self.environment.get_template(NAME).map_err(|error| Mistake::from(&error))?;
         let made = template.render(context).map_err(|error| Mistake::from(&error))?;
-        if self.makes_json()
-            && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&made)
-        {
+        if let Err(error) = self.check_json(&made) {
             let wrong = format!(
                 "makes no valid JSON: an error at line {} column {} of its output; in JSON, write \"{{{{ message.body \
                  }}}}\" inside a text and {{{{ message.body | tojson }}}} for a whole value, or set another content_type",
@@ -132,6 +132,23 @@ impl Template {
             return Err(Mistake { line: None, wrong });
         }
         Ok(made)
+    }
+}
+
+impl Template {
+    /// Whether what it made is JSON, if it is to be.
+    fn check_json(&self, made: &str) -> Result<(), serde_json::Error> {
+        match self.escaping {
+            Escaping::Json => serde_json::from_str::<IgnoredAny>(made).map(drop),
+            // One after the other, each perhaps behind the separator of `json-seq`.
+            Escaping::JsonLines => {
+                let values = made.replace('\u{1e}', " ");
+                serde_json::Deserializer::from_str(&values)
+                    .into_iter::<IgnoredAny>()
+                    .try_for_each(|value| value.map(drop))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -165,6 +165,7 @@ impl Feed {
         Row {
             id: entry.id(),
             readable: entry.readable,
+            spoiled: None,
             time: UnixMs(entry.time),
             ingested: self.has_ingested.then_some(UnixMs(entry.ingested)),
             number: None,
@@ -200,6 +201,7 @@ fn lie(bytes: &mut Bytes<'_>, now: i64) -> Answer {
         Row {
             id: format!("{kind}{}", bytes.byte()),
             readable,
+            spoiled: None,
             time: UnixMs(time(bytes)),
             ingested: bytes.chance(192).then(|| UnixMs(time(bytes))),
             number: None,

@@ -169,7 +169,10 @@ impl<'a> Draft<'a> {
         let mut loose = Vec::new();
         for row in page.into_unknown() {
             let seq = self.next_seq();
-            let standing = if !row.readable {
+            let standing = if row.spoiled.is_some() {
+                self.ops.push(StoreOp::Count(Anomaly::SpoiledRow));
+                Standing::Unreadable
+            } else if !row.readable {
                 self.ops.push(StoreOp::Count(Anomaly::UnreadableRow));
                 Standing::Unreadable
             } else if self.is_news(&row) {

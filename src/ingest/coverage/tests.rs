@@ -29,6 +29,7 @@ impl List {
         let rows = shown.iter().map(|(id, time)| Row {
             id: (*id).into(),
             readable: true,
+            spoiled: None,
             time: UnixMs(*time),
             ingested: None,
             number: None,
@@ -153,6 +154,7 @@ fn timed(rows: &[(i64, i64)]) -> Page {
     let row = |(place, (time, ingested)): (usize, &(i64, i64))| Row {
         id: format!("{place} of {time}"),
         readable: true,
+        spoiled: None,
         time: UnixMs(*time),
         ingested: Some(UnixMs(*ingested)),
         number: None,

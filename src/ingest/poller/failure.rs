@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::lanes::Ask;
+use super::lanes::{Ask, SmallPages, smaller};
+use super::telling::say_anomalies;
 use super::{Ending, Mode, Poller, RETRY, Trouble};
-use crate::api::{self, Error};
+use crate::api::{self, Error, PAGE_ROWS};
 use crate::domain::{Anomaly, WalkId};
 use crate::ingest::coverage::{Next, Setback};
 use crate::ingest::feed::Feed;
@@ -18,8 +19,11 @@ const KEY_RETRY: Duration = Duration::from_secs(60);
 /// One-shot commands give up after so many failures in a row: about a quarter of a minute.
 pub(super) const ONCE_PATIENCE: u32 = 5;
 
-/// How long pages stay small after one was too large.
+/// How long pages stay small after one was too large, or could not be read.
 const SMALL_PAGES: Duration = Duration::from_secs(600);
+
+/// An answer that is no page is asked for so often before smaller ones are tried: it may be the server's passing trouble.
+const WHOLE_TRIES: u32 = 3;
 
 impl<F: Feed> Poller<F> {
     /// The disk did not take a page: what is in memory is no longer what is on disk.
@@ -118,17 +122,26 @@ impl<F: Feed> Poller<F> {
             }
             Ask::Head { .. } if too_large => {
                 tracing::warn!(%error, "reading the newest messages one by one for a while");
-                self.head.small_until = Some(now + SMALL_PAGES);
+                self.head.small_until = Some((now + SMALL_PAGES, 1));
                 self.head.due = now;
                 Ok(None)
             }
-            Ask::Head { .. } => Ok(self.head_failed(&error, now)),
+            Ask::Head { .. } => {
+                let tries = self.head.failures + 1;
+                if matches!(error, Error::Garbled(_)) && tries >= WHOLE_TRIES {
+                    if tries == WHOLE_TRIES {
+                        tracing::warn!(%error, "reading the newest messages in smaller pages for a while");
+                    }
+                    self.head.small_until = Some((now + SMALL_PAGES, smaller(limit)));
+                }
+                Ok(self.head_failed(&error, now))
+            }
             Ask::Walk { id, .. } if too_large => {
                 tracing::warn!(%error, "reading these older messages one by one");
                 if is_head {
                     self.rest_head(now);
                 }
-                self.background.small = Some(*id);
+                self.background.small = Some(SmallPages { id: *id, limit: 1, left: 1 });
                 Ok(None)
             }
             Ask::Walk { id, .. } => {
@@ -138,6 +151,10 @@ impl<F: Feed> Poller<F> {
                     self.background.failures += 1;
                     let wait = RETRY.jittered(self.background.failures, &self.jitter);
                     self.background.due = Some(now + wait);
+                }
+                let tried = self.state.walks().find(|walk| walk.id == *id).map_or(0, |walk| walk.progress.failures);
+                if matches!(error, Error::Garbled(_)) && tried + 1 >= WHOLE_TRIES {
+                    self.background.small = Some(SmallPages { id: *id, limit: smaller(limit), left: PAGE_ROWS });
                 }
                 let (setback, anomaly) = match refused {
                     true => (Setback::Refused, Anomaly::RefusedCursor),
@@ -163,6 +180,7 @@ impl<F: Feed> Poller<F> {
     ) -> Result<Option<Ending>, Trouble> {
         let now = self.estimated_now(at);
         let step = self.state.walk_setback(&self.rules, id, setback, now);
+        say_anomalies(&step.ops, None, false);
         match self.commit(step, now.local).await {
             Ok(Next::Wait(id, failures)) => {
                 self.background.not_before.insert(id, at + RETRY.jittered(failures, &self.jitter));

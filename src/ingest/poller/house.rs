@@ -147,6 +147,7 @@ impl<F: Feed> Poller<F> {
 
     async fn tidy(&mut self, at: Instant) -> Result<(), store::Error> {
         let begins = self.housekeeping.begin(at);
+        self.give_up_undecided().await?;
         let now = self.estimated_now(at);
         // Without an answer nobody knows the server's time.
         if begins && self.head.last_poll.is_some() {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::failure::ONCE_PATIENCE;
 use super::lanes::{Ask, Flight};
+use super::telling::say_anomalies;
 use super::{Ending, Mode, Poller, RETRY, Trouble};
 use crate::api::budget::RateHeaders;
 use crate::api::{self, Error, Response};
-use crate::domain::{Anomaly, StoreOp, UnixMs};
+use crate::domain::{Cursor, Row, StoreOp, UnixMs, Walk};
 use crate::ingest::account::{self, Evidence, Verdict};
 use crate::ingest::coverage::{Next, Now, Page, Step};
 use crate::ingest::feed::Feed;
@@ -22,7 +23,7 @@ impl<F: Feed> Poller<F> {
     /// A request is over.
     pub(super) async fn landed(&mut self, is_head: bool, response: Response) -> Result<Option<Ending>, Trouble> {
         let flight = if is_head { self.head.flight.take() } else { self.background.flight.take() };
-        let Some(Flight { ask, limit, ticket, key, .. }) = flight else { return Ok(None) };
+        let Some(Flight { ask, cursor, limit, ticket, key, .. }) = flight else { return Ok(None) };
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
         self.budget.answered(ticket, &response.rate, now, wall);
         self.watch_foreign();
@@ -35,7 +36,7 @@ impl<F: Feed> Poller<F> {
             return Ok(None);
         }
         match page {
-            Ok(page) => match self.apply(is_head, &ask, page, date, now).await {
+            Ok(page) => match self.apply(is_head, &ask, cursor.as_ref(), page, date, now).await {
                 Ok(()) => Ok(self.gives_up_waiting()),
                 Err(Trouble::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
                 Err(trouble) => Err(trouble),
@@ -61,6 +62,7 @@ impl<F: Feed> Poller<F> {
         &mut self,
         is_head: bool,
         ask: &Ask,
+        cursor: Option<&Cursor>,
         page: api::Page,
         date: Option<UnixMs>,
         at: Instant,
@@ -72,19 +74,34 @@ impl<F: Feed> Poller<F> {
         let newest_ingested = rows.iter().filter_map(|row| row.ingested).max();
         let local = self.clock.wall();
         let now = Now { server: self.server.read(date, newest_ingested, local, at), local };
-        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        // One that was sound when it came is known, whatever has become of it since.
+        let spoiled = |row: &Row| row.spoiled.as_ref().and_then(|spoiled| spoiled.id.clone());
+        let (places, sound): (Vec<usize>, Vec<String>) =
+            rows.iter().enumerate().filter_map(|(place, row)| Some((place, spoiled(row)?))).unzip();
+        ids.extend(sound);
         // The writer keeps in memory what the rows are stored beside; what the reader keeps is void after each commit.
-        let known = self.store.write(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
+        let mut known = self.store.write(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
+        for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {
+            known[place] = known[place].or(sound);
+        }
         let page = Page::new(rows, known, more);
         if is_head && !self.verified && !self.verify(&page).await? {
             self.rest_head(at);
             return Ok(());
         }
         let first = self.state.coverage.is_none();
+        let marks = self.state.coverage.as_ref().map(|coverage| coverage.marks);
+        let walk: Option<Walk> = match ask {
+            Ask::Head { .. } => None,
+            Ask::Walk { id, .. } => self.state.walks().find(|walk| walk.id == *id).cloned(),
+        };
         let step = match ask {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
+        self.note_newcomers(&step.ops, marks, walk.as_ref(), at).await?;
+        say_anomalies(&step.ops, cursor, !self.lets_go_at_once);
         let next = self.commit(step, now.local).await?;
         if catches_up {
             self.progress.page_read(rows_read);
@@ -155,7 +172,7 @@ impl<F: Feed> Poller<F> {
         self.head.failures = 0;
         self.head.first_answer.get_or_insert(now.server);
         self.head.last_poll = Some(now.local);
-        if self.head.small_until.is_some_and(|until| until <= at) {
+        if self.head.small_until.is_some_and(|(until, _)| until <= at) {
             self.head.small_until = None;
         }
         self.set_condition(Condition::Polling);
@@ -166,7 +183,6 @@ impl<F: Feed> Poller<F> {
         if ops.is_empty() {
             return Ok(next);
         }
-        say_anomalies(&ops);
         let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));
         self.store.write(move |spool| spool.commit(&ops, now)).await?;
         self.room.stored = true;
@@ -175,25 +191,5 @@ impl<F: Feed> Poller<F> {
             self.look_for_undecided().await?;
         }
         Ok(next)
-    }
-}
-
-/// Each kind once, however often a page has it.
-fn say_anomalies(ops: &[StoreOp]) {
-    let mut counts: Vec<(Anomaly, u64)> = Vec::new();
-    for op in ops {
-        let StoreOp::Count(anomaly) = op else { continue };
-        match counts.iter_mut().find(|(met, _)| met == anomaly) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((*anomaly, 1)),
-        }
-    }
-    for (anomaly, count) in counts {
-        let times = (count > 1).then_some(count);
-        match anomaly {
-            // Said where they happened, with the reason.
-            Anomaly::UnreadablePage | Anomaly::RefusedCursor => {}
-            _ => tracing::warn!(anomaly = anomaly.as_str(), times, "{}", anomaly.sentence()),
-        }
     }
 }

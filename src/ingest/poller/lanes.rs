@@ -21,8 +21,8 @@ pub(super) struct HeadLane {
     /// Requests of the poll under way.
     pub(super) poll_requests: u32,
     pub(super) failures: u32,
-    /// Small pages until then: a whole one was too large.
-    pub(super) small_until: Option<Instant>,
+    /// Small pages until then, and of how many rows: a whole one was too large, or cannot be read.
+    pub(super) small_until: Option<(Instant, u32)>,
     /// Polls in a row that did not tell whose messages these are.
     pub(super) unverified: u32,
     pub(super) first_answer: Option<UnixMs>,
@@ -36,7 +36,23 @@ pub(super) struct BackgroundLane {
     pub(super) not_before: HashMap<WalkId, Instant>,
     pub(super) failures: u32,
     pub(super) due: Option<Instant>,
-    pub(super) small: Option<WalkId>,
+    pub(super) small: Option<SmallPages>,
+}
+
+/// A walk whose pages are too large, or cannot be read.
+#[derive(Clone, Copy)]
+pub(super) struct SmallPages {
+    pub(super) id: WalkId,
+    /// So many rows are asked for.
+    pub(super) limit: u32,
+    /// So many such pages are read before a whole one is tried again.
+    pub(super) left: u32,
+}
+
+/// How many rows are asked for after a page of `limit` rows could not be read: one, then more, since a cursor that is
+/// spoiled belongs to the last row of its page.
+pub(super) fn smaller(limit: u32) -> u32 {
+    if limit >= PAGE_ROWS { 1 } else { limit + 1 }
 }
 
 /// What a request asks for.
@@ -48,6 +64,8 @@ pub(super) enum Ask {
 
 pub(super) struct Flight {
     pub(super) ask: Ask,
+    /// Where it reads; `None`: the newest page.
+    pub(super) cursor: Option<Cursor>,
     pub(super) limit: u32,
     pub(super) ticket: Ticket,
     /// Which of the keys it was sent with: a refusal says nothing about those that came after.
@@ -79,7 +97,11 @@ impl<F: Feed> Poller<F> {
     /// Sends what may leave now; returns when to look again.
     pub(super) fn start_requests(&mut self) -> Instant {
         let now = self.clock.monotonic();
-        let mut wake = (now + AT_LEAST_EVERY).min(self.housekeeping.due).min(self.room_due()).min(self.wipe_due);
+        let mut wake = (now + AT_LEAST_EVERY)
+            .min(self.look_for_replays)
+            .min(self.housekeeping.due)
+            .min(self.room_due())
+            .min(self.wipe_due);
         if self.room.shortage.is_some() {
             return wake;
         }
@@ -124,8 +146,8 @@ impl<F: Feed> Poller<F> {
                 }
             },
         };
-        let small = self.head.small_until.is_some_and(|until| until > now);
-        let limit = if small { 1 } else { PAGE_ROWS };
+        let small = self.head.small_until.filter(|(until, _)| *until > now);
+        let limit = small.map_or(PAGE_ROWS, |(_, limit)| limit);
         self.head.poll_requests += 1;
         self.head.flight = Some(self.send(Lane::Head, ask, cursor.as_ref(), limit, now));
     }
@@ -143,7 +165,8 @@ impl<F: Feed> Poller<F> {
             match self.budget.window().admit(lane, now) {
                 Admission::Go => {
                     let cursor = self.walk_cursor(id)?;
-                    let limit = if self.background.small == Some(id) { 1 } else { PAGE_ROWS };
+                    let small = self.background.small.filter(|small| small.id == id);
+                    let limit = small.map_or(PAGE_ROWS, |small| small.limit);
                     let ask = Ask::Walk { id, pages_left: 0 };
                     self.background.turn += 1;
                     self.background.flight = Some(self.send(lane, ask, cursor.as_ref(), limit, now));
@@ -195,7 +218,8 @@ impl<F: Feed> Poller<F> {
     pub(super) fn send(&mut self, lane: Lane, ask: Ask, cursor: Option<&Cursor>, limit: u32, now: Instant) -> Flight {
         let wall = self.clock.wall();
         let ticket = self.budget.send(lane, now, wall);
-        Flight { ask, limit, ticket, key: self.keys_tried, answer: self.feed.fetch(cursor, limit, wall) }
+        let answer = self.feed.fetch(cursor, limit, wall);
+        Flight { ask, cursor: cursor.cloned(), limit, ticket, key: self.keys_tried, answer }
     }
 
     /// What the lane does next.
@@ -206,7 +230,8 @@ impl<F: Feed> Poller<F> {
         if !is_head {
             self.background.failures = 0;
             self.background.due = None;
-            self.background.small = None;
+            let small = self.background.small.filter(|small| small.left > 1);
+            self.background.small = small.map(|small| SmallPages { left: small.left - 1, ..small });
             return;
         }
         let pages_left = match ask {
@@ -230,5 +255,16 @@ impl<F: Feed> Poller<F> {
         if self.mode == Mode::Once && demand != Demand::Nothing {
             self.head.due = self.head.due.max(now + ONCE_HEAD_REST);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_stepped_over_with_pages_of_every_size() {
+        let sizes: Vec<u32> = std::iter::successors(Some(PAGE_ROWS), |limit| Some(smaller(*limit))).take(12).collect();
+        assert_eq!(sizes, [10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1]);
     }
 }

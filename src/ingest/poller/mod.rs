@@ -7,11 +7,13 @@
 
 mod failure;
 mod house;
+mod journal;
 mod landing;
 mod lanes;
 mod numbers;
 mod progress;
 mod room;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod wiping;
@@ -24,10 +26,12 @@ use tokio::sync::watch;
 
 use self::failure::ONCE_PATIENCE;
 use self::house::Housekeeping;
+use self::journal::Journal;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use self::numbers::NumberFlight;
 use self::progress::Progress;
 use self::room::Room;
+use self::telling::Newcomers;
 use self::words::BudgetWait;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
@@ -36,7 +40,7 @@ use super::report::{Condition, Report, ServerLimit};
 use super::server_clock::ServerClock;
 use crate::api::budget::Budget;
 use crate::api::{NumberPage, Response};
-use crate::domain::{Coverage, WalkId};
+use crate::domain::{Coverage, UnixMs, WalkId};
 use crate::store::{self, Keep, Replays, Spool, Store, Which};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
@@ -133,10 +137,14 @@ pub struct Poller<F> {
     background: BackgroundLane,
     numbers: Numbers,
     number_flight: Option<NumberFlight>,
+    /// Why the list of numbers cannot be read, and since when by the local clock.
+    numbers_trouble: Option<(String, UnixMs)>,
+    spoiled_numbers_said: bool,
     /// What commands have left undecided so far, and when to look whether there is more.
     replays: Replays,
     look_for_replays: Instant,
     housekeeping: Housekeeping,
+    journal: Journal,
     /// When what went is wiped next.
     wipe_due: Instant,
     room: Room,
@@ -145,6 +153,7 @@ pub struct Poller<F> {
     total: Option<u64>,
     foreign_said: bool,
     budget_wait: BudgetWait,
+    newcomers: Newcomers,
 }
 
 /// After a failure: a second, then twice as long each time, up to a minute.
@@ -186,15 +195,19 @@ impl<F: Feed> Poller<F> {
             background: BackgroundLane::default(),
             numbers: Numbers::new(numbers, now),
             number_flight: None,
+            numbers_trouble: None,
+            spoiled_numbers_said: false,
             replays: Replays::default(),
             look_for_replays: now,
             housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
+            journal: Journal::default(),
             wipe_due: now,
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
             total: None,
             foreign_said: false,
             budget_wait: BudgetWait::default(),
+            newcomers: Newcomers::default(),
         }
     }
 
@@ -217,6 +230,7 @@ impl<F: Feed> Poller<F> {
             }
             if self.mode == Mode::Once {
                 if self.is_caught_up() {
+                    self.newcomers.say(self.clock.monotonic(), true);
                     self.keep_house_once().await?;
                     return Ok(Ending::CaughtUp);
                 }
@@ -260,6 +274,7 @@ impl<F: Feed> Poller<F> {
             }
             self.wipe().await?;
             self.measure().await;
+            self.newcomers.say(self.clock.monotonic(), false);
             self.publish();
         }
     }
@@ -340,6 +355,8 @@ impl<F: Feed> Poller<F> {
         });
         let server_ahead_ms = self.server.estimate(now).map(|server| server.0.saturating_sub(wall.0));
         let (total, catch_up) = (self.total, self.progress.catch_up());
+        let numbers_trouble = self.numbers_trouble.clone().filter(|_| self.numbers.awaited());
+        let journal_held = self.journal.held;
         let coverage = &self.state.coverage;
         self.report.send_if_modified(|report| {
             let changed = report.last_poll != last_poll || report.coverage != *coverage || report.catch_up != catch_up;
@@ -348,7 +365,9 @@ impl<F: Feed> Poller<F> {
             report.server_limit = server_limit;
             report.server_ahead_ms = server_ahead_ms;
             report.total = total;
+            report.journal_held = journal_held;
             report.catch_up = catch_up;
+            report.numbers_trouble = numbers_trouble;
             if report.coverage != *coverage {
                 report.coverage.clone_from(coverage);
             }

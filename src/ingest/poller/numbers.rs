@@ -5,7 +5,7 @@ use super::{Ending, Mode, Poller, RETRY, Trouble};
 use crate::api::budget::{Admission, Lane, Ticket};
 use crate::api::{Error, NumberPage, Response};
 use crate::ingest::feed::{Feed, NumberAnswer};
-use crate::ingest::numbers::Turn;
+use crate::ingest::numbers::{MOST_PAGES, Turn};
 use crate::store::{self, Spool, Which};
 use crate::time::{AT_LEAST_EVERY, Instant};
 
@@ -13,6 +13,10 @@ use crate::time::{AT_LEAST_EVERY, Instant};
 pub(super) struct NumberFlight {
     ticket: Ticket,
     pub(super) answer: NumberAnswer,
+}
+
+fn unreadable(why: &str) -> String {
+    format!("the list of numbers cannot be read: {why}")
 }
 
 impl<F: Feed> Poller<F> {
@@ -46,7 +50,8 @@ impl<F: Feed> Poller<F> {
 
     /// What waits for a number is as urgent as a gap; refreshing what is known is not.
     pub(super) fn numbers_lane(&self) -> Lane {
-        if self.numbers.awaited() || self.mode == Mode::Once { Lane::Walk } else { Lane::Sweep }
+        let urgent = self.numbers.awaited() && !self.numbers.is_long();
+        if urgent || self.mode == Mode::Once { Lane::Walk } else { Lane::Sweep }
     }
 
     /// A request for numbers is over.
@@ -61,7 +66,11 @@ impl<F: Feed> Poller<F> {
             Ok(page) => page,
         };
         self.budget.window().not_refused();
-        let NumberPage { numbers, more } = page;
+        let NumberPage { numbers, spoiled, more } = page;
+        if spoiled > 0 && !std::mem::replace(&mut self.spoiled_numbers_said, true) {
+            tracing::warn!(numbers = spoiled, "rows of the list of numbers are no valid JSON: they are passed over");
+        }
+        let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
         let stored = self.store.write(move |spool| {
             spool.put_numbers(numbers.iter().map(|number| (number.id.as_str(), &*number.raw)), wall)
         });
@@ -69,10 +78,22 @@ impl<F: Feed> Poller<F> {
             return self.numbers_unstored(error, now).map(|()| None);
         }
         let failed_before = self.numbers.failures();
-        match self.numbers.page(more, now) {
+        match self.numbers.page(ids, more, now) {
+            Turn::On if self.numbers.has_become_long() && self.numbers.awaited() => tracing::warn!(
+                "the list of numbers is long: the rest of it gets a fifth of the budget at most; messages that need details \
+                 of their number wait"
+            ),
             Turn::On => {}
             Turn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
+            Turn::Endless => {
+                let why = format!("it has more than {MOST_PAGES} pages");
+                let ending = self.numbers_failed(&why, now);
+                self.numbers.endless(now);
+                let gives_up = self.mode == Mode::Once && self.numbers.awaited();
+                return Ok(ending.or_else(|| gives_up.then(|| Ending::GaveUp(unreadable(&why)))));
+            }
             Turn::Complete(newest) => {
+                self.numbers_trouble = None;
                 if failed_before > 0 {
                     tracing::info!(failures = failed_before, "the list of numbers can be read again");
                 }
@@ -144,7 +165,27 @@ impl<F: Feed> Poller<F> {
         let jitter = &self.jitter;
         self.numbers.failed(|failures| RETRY.jittered(failures, jitter), now);
         let gives_up = self.mode == Mode::Once && self.numbers.awaited() && self.numbers.failures() >= ONCE_PATIENCE;
-        gives_up.then(|| Ending::GaveUp(format!("the list of numbers cannot be read: {why}")))
+        if self.numbers_trouble.is_none() {
+            self.numbers_trouble = Some((why.to_owned(), self.clock.wall()));
+        }
+        gives_up.then(|| Ending::GaveUp(unreadable(why)))
+    }
+
+    /// What has waited long enough for a list that cannot be read becomes a dead letter: it is not sent to a sink that may
+    /// not want it, and not lost.
+    pub(super) async fn give_up_undecided(&mut self) -> Result<(), store::Error> {
+        let Some(next) = self.state.coverage.as_ref().map(|coverage| coverage.marks.next_seq) else { return Ok(()) };
+        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        let Some(before) = self.numbers.given_up(next, now) else { return Ok(()) };
+        let dead = self.store.write(move |spool| spool.give_up_undecided(before, wall)).await?;
+        if dead > 0 {
+            tracing::error!(
+                dead_letters = dead,
+                hint = "`joltsms-relay dead-letters retry` sends them without asking filters",
+                "messages waited for more than a day for details of their number, which cannot be read: they are dead letters"
+            );
+        }
+        self.look_for_undecided().await
     }
 
     /// The disk did not take it.

@@ -140,6 +140,7 @@ impl<F: Feed> Poller<F> {
                 return Ok(());
             }
         };
+        self.look_at_journal(space, now).await?;
         let sheds = self.room.limits.sheds(space, self.room.sheds);
         if sheds && !self.room.sheds {
             self.housekeeping.begin_again(now);
@@ -230,7 +231,7 @@ mod tests {
     const LIMITS: Limits = Limits { max_size: 1000, min_free: 100 };
 
     fn space(used: u64, free: u64) -> Space {
-        Space { used, unused: 0, free }
+        Space { used, unused: 0, free, journal: 0 }
     }
 
     #[test]

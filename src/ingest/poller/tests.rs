@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use super::{Ending, Mode, Parts, Poller, Trouble};
 use crate::api::budget::{Budget, Limits, RateHeaders, WINDOW};
 use crate::api::{Error, KeyRefusal, Page, Response};
-use crate::domain::{Cursor, More, Row, Start, UnixMs};
+use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::Answer;
-use crate::store::{self, Chunk, Keep, SinkId, SinkSetup, Store};
+use crate::store::{self, Before, Chunk, Keep, Replayable, SinkId, SinkSetup, Spool, Store};
 use crate::time::{Clock, Instant, Turns};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
@@ -136,6 +136,7 @@ fn row(number: i64) -> Row {
     Row {
         id: format!("m{number}"),
         readable: true,
+        spoiled: None,
         time,
         ingested: Some(time),
         number: Some("n".to_owned()),
@@ -191,6 +192,89 @@ async fn a_walk_that_goes_in_circles_is_no_hot_loop_and_live_messages_pass() {
     let released = world.released().await;
     assert!(released.contains(&"m36".to_owned()), "a live message waits for a walk in trouble");
     assert!(released.contains(&"m26".to_owned()), "what was read of a stalled gap is handed on: {released:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_cannot_be_read_is_stepped_over_with_smaller_ones() {
+    // Nothing that ends in message 22 can be read, as if it spoiled its own cursor; nor any larger page that has it.
+    let world = World::new(|_, cursor, limit| {
+        let mut page = page(35, cursor);
+        page.rows.truncate(usize::try_from(limit).unwrap());
+        let ids: Vec<&str> = page.rows.iter().map(|row| row.id.as_str()).collect();
+        if ids.contains(&"m22") && (ids.last() == Some(&"m22") || ids.len() > 3) {
+            return Err(Error::Garbled("it is not JSON".to_owned()));
+        }
+        let last = ids.last().map(|id| id.trim_start_matches('m').to_owned());
+        if let (Some(last), true) = (last, limit < 10) {
+            page.more = More::Cursor(Cursor(last));
+        }
+        Ok(page)
+    })
+    .await;
+    world.run_for(Duration::from_secs(120)).await.unwrap();
+    let expected: Vec<String> = (1..=35).map(|number| format!("m{number}")).collect();
+    assert_eq!(world.released().await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_page_that_cannot_be_read_is_stepped_over_too() {
+    let world = World::new(|_, cursor, limit| {
+        let mut page = page(35, cursor);
+        if cursor.is_none() && limit == 10 {
+            return Err(Error::Garbled("it is not JSON".to_owned()));
+        }
+        if limit < 10 {
+            page.rows.truncate(usize::try_from(limit).unwrap());
+            let last = page.rows.last().map(|row| row.id.trim_start_matches('m').to_owned());
+            page.more = last.map_or(More::End, |last| More::Cursor(Cursor(last)));
+        }
+        Ok(page)
+    })
+    .await;
+    world.run_for(Duration::from_secs(30)).await.unwrap();
+    let expected: Vec<String> = (1..=35).map(|number| format!("m{number}")).collect();
+    assert_eq!(world.released().await, expected);
+}
+
+fn spoiled(number: i64, id: Option<&str>) -> Row {
+    let known = crate::domain::Spoiled { id: id.map(str::to_owned), place: 1, wrong: "invalid escape".to_owned() };
+    Row {
+        id: format!("unreadable:{number}"),
+        readable: false,
+        spoiled: Some(Box::new(known)),
+        number: None,
+        ..row(number)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_spoiled_is_set_aside_once_and_delivered_when_it_is_mended() {
+    // Message 30 is spoiled for a minute; 29 is spoiled after it was sound.
+    let world = World::new(|number, cursor, _| {
+        let mut page = page(35, cursor);
+        for row in &mut page.rows {
+            match row.id.as_str() {
+                "m30" if number < 60 => *row = spoiled(30, Some("m30")),
+                "m29" if number > 20 => *row = spoiled(29, Some("m29")),
+                "m28" if number < 60 => *row = spoiled(28, None),
+                _ => {}
+            }
+        }
+        Ok(page)
+    })
+    .await;
+    world.run_for(Duration::from_secs(40)).await.unwrap();
+    let released = world.released().await;
+    assert_eq!(released.len(), 33, "all but the spoiled ones: {released:?}");
+    let known = |spool: &Spool| spool.known(["unreadable:28", "unreadable:29", "unreadable:30"]);
+    let known = world.store.read(known).await.unwrap().into_iter().map(|seq| seq.is_some());
+    assert_eq!(known.collect::<Vec<_>>(), [true, false, true], "what was known before it was spoiled is known");
+    world.run_for(Duration::from_secs(120)).await.unwrap();
+    let mut released = world.released().await;
+    released.sort_unstable();
+    let mut expected: Vec<String> = (1..=35).map(|number| format!("m{number}")).collect();
+    expected.sort_unstable();
+    assert_eq!(released, expected, "each once, the mended ones too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -359,4 +443,31 @@ async fn what_comes_while_an_empty_list_is_not_believed_yet_is_handed_on() {
     stop.send_replace(true);
     running.await.unwrap().unwrap();
     assert_eq!(world.released().await, ["m1"], "the other one was there before");
+}
+
+/// Whenever somebody asks for messages that a sink never had, that is decided within five seconds, also while nothing else
+/// happens and the API is down.
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_heard_within_five_seconds_whenever_it_comes() {
+    let world = World::new(|_, cursor, _| Ok(page(20, cursor))).await;
+    world.run_for(Duration::from_secs(20)).await.unwrap();
+    let sinks = [SinkSetup::new("all"), SinkSetup::new("later")];
+    let known = world.store.write(move |spool| spool.register_sinks(&sinks, UnixMs::MAX, UnixMs(0))).await.unwrap();
+    let sink = known[1].id;
+    *world.double.script.lock().unwrap() = Box::new(|_, _, _| Err(Error::Server(503)));
+    let (_stop, stops) = watch::channel(false);
+    let running = tokio::spawn(world.poller(Mode::Run).run(stops));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    for seq in 1..=20_i64 {
+        let found = Replayable { seq: Seq(seq), sink, received: UnixMs(0), before: Before::Never };
+        assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);
+        let asked = world.clock.monotonic();
+        while world.store.read(Spool::has_undecided).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let waited = world.clock.monotonic() - asked;
+            assert!(waited <= Duration::from_millis(5_100), "{waited:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(730)).await;
+    }
+    running.abort();
 }

@@ -28,9 +28,7 @@ impl<F: Feed> Poller<F> {
                 if others_wrote && at_once {
                     self.housekeeping.begin_again(now);
                 }
-                if !wiped {
-                    tracing::debug!("somebody reads the state: what went is wiped later");
-                }
+                self.note_wiped(wiped, now);
                 Ok(())
             }
             // Whoever needs the disk will say so.

@@ -172,3 +172,61 @@ async fn a_stream_that_takes_nothing_is_a_failure_and_not_a_loop() {
     let sink = LineSink::new(stream).unwrap();
     assert!(matches!(ended(sink.begin(message("m1", "x"))).await, Attempt::Failed { .. }));
 }
+
+/// A file on a disk: it remembers what is written and flushed, and flushes when it is told how that ends.
+struct Disk {
+    happened: Arc<Mutex<Vec<String>>>,
+    flushes: std::sync::mpsc::Receiver<io::Result<()>>,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.happened.lock().unwrap().push(String::from_utf8(bytes.to_vec()).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.happened.lock().unwrap().push("flush".to_owned());
+        self.flushes.recv().unwrap_or(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_during_a_flush_shares_the_next_one_and_is_not_delivered_before_it() {
+    let happened = Arc::<Mutex<Vec<String>>>::default();
+    let (flushed, flushes) = std::sync::mpsc::channel();
+    let sink = LineSink::flushed_together(Disk { happened: Arc::clone(&happened), flushes }).unwrap();
+    let count = |what: &str| happened.lock().unwrap().iter().filter(|each| *each == what).count();
+    let mut first = sink.begin(message("m1", "1"));
+    while count("flush") < 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((&mut first).now_or_never(), None, "written is not enough");
+    let others: Vec<Attempting> = (2..=5).map(|number| sink.begin(message("m", &number.to_string()))).collect();
+    flushed.send(Ok(())).unwrap();
+    assert_eq!(ended(first).await, WRITTEN);
+    while count("flush") < 2 {
+        tokio::task::yield_now().await;
+    }
+    let mut others = join_all(others);
+    assert_eq!((&mut others).now_or_never(), None);
+    flushed.send(Ok(())).unwrap();
+    assert!(timeout(SOON, others).await.unwrap().iter().all(|attempt| *attempt == WRITTEN));
+    assert_eq!(*happened.lock().unwrap(), ["1\n", "flush", "2\n", "3\n", "4\n", "5\n", "flush"]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_flushed_is_no_delivery_and_is_written_again() {
+    let happened = Arc::<Mutex<Vec<String>>>::default();
+    let (flushed, flushes) = std::sync::mpsc::channel();
+    let sink = LineSink::flushed_together(Disk { happened: Arc::clone(&happened), flushes }).unwrap();
+    flushed.send(Err(io::Error::other("the disk is gone"))).unwrap();
+    let answer = "cannot flush the file: the disk is gone".to_owned();
+    assert_eq!(
+        ended(sink.begin(message("m1", "1"))).await,
+        Attempt::Failed { status: None, retry_after: None, answer }
+    );
+    flushed.send(Ok(())).unwrap();
+    assert_eq!(ended(sink.begin(message("m1", "1"))).await, WRITTEN);
+    assert_eq!(*happened.lock().unwrap(), ["1\n", "flush", "1\n", "flush"]);
+}

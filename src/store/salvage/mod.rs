@@ -35,7 +35,7 @@ pub struct Saved {
     pub id: String,
     /// When it was received, by the API's word.
     pub received: UnixMs,
-    /// `news`, or `unreadable` if it came without an id.
+    /// `news`; `unreadable` if it came without an id or is no JSON; `below_watermark` if it came too late to be delivered.
     pub standing: String,
     /// The text as the API sent it.
     pub raw: String,
@@ -84,19 +84,19 @@ pub struct Salvage {
 /// Hands everything on that can be read of the state in `dir`; `None` if there is none. Messages whose text is gone by
 /// their age are left out.
 ///
+/// A state that is whole is read in portions, in the order in which messages were stored, and is not open while `each` does
+/// its work: that may take long, and would keep SQLite's journal from being emptied. So each message is as it was when its
+/// portion was read. What is stored after the beginning is left out, and so is a text that goes before its turn.
+///
 /// # Errors
-/// Those of `each`, and of a file that cannot be opened at all.
+/// Those of `each`, of a file that cannot be opened at all, and of a state that cannot be read any more halfway.
 pub fn save(dir: &Path, mut each: impl FnMut(&Saved) -> io::Result<()>) -> io::Result<Option<Salvage>> {
     let wrong = match whole(dir) {
         Ok(None) => return Ok(None),
-        Ok(Some(look)) => {
-            let mut salvage = Salvage::default();
-            match look.spool.save_all(&mut salvage, &mut each) {
-                Ok(written) => return written.map(|()| Some(salvage)),
-                // Nobody changes it, so it cannot be: but then it is not whole.
-                Err(error) => error,
-            }
-        }
+        Ok(Some(last)) => match save_whole(dir, last, &mut each)? {
+            Ok(salvage) => return Ok(Some(salvage)),
+            Err(error) => error,
+        },
         Err(error) => error,
     };
     let pages = Pages::open(dir)?;
@@ -105,45 +105,74 @@ pub fn save(dir: &Path, mut each: impl FnMut(&Saved) -> io::Result<()>) -> io::R
     Ok(Some(salvage))
 }
 
-/// The state, if there is nothing wrong with it.
-fn whole(dir: &Path) -> Result<Option<Look>, Error> {
+/// So many messages are read in one go, unless their texts have so many bytes before.
+const AT_ONCE: i64 = 100;
+const BYTES: usize = 1 << 20;
+
+/// The last message that the state has, if there is nothing wrong with it.
+fn whole(dir: &Path) -> Result<Option<i64>, Error> {
     let counted = super::soundness::counted(dir)?;
     let Some(look) = Look::begin(dir)? else { return Ok(None) };
     look.spool.untouched(|spool| spool.check_whole(counted))?;
-    Ok(Some(look))
+    let last = "SELECT coalesce(max(seq), 0) FROM message";
+    let last = look.spool.connection.query_row(last, [], |row| row.get(0));
+    last.map(Some).map_err(|error| look.spool.explain(error))
+}
+
+/// Saves a state in which nothing is wrong, up to a message. What is wrong with it after all is the inner result; then
+/// nothing was saved yet.
+fn save_whole(
+    dir: &Path,
+    last: i64,
+    each: &mut impl FnMut(&Saved) -> io::Result<()>,
+) -> io::Result<Result<Salvage, Error>> {
+    let (mut salvage, mut after) = (Salvage::default(), i64::MIN);
+    loop {
+        let portion = match read_portion(dir, after, last) {
+            Ok(portion) => portion,
+            Err(error) if salvage.messages == 0 => return Ok(Err(error)),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let Some(saved) = portion.last() else { return Ok(Ok(salvage)) };
+        after = saved.seq;
+        for saved in &portion {
+            each(saved)?;
+            salvage.messages += 1;
+        }
+    }
+}
+
+fn read_portion(dir: &Path, after: i64, last: i64) -> Result<Vec<Saved>, Error> {
+    let gone = || Error::Io { doing: "look at", path: dir.join("state.db"), source: io::ErrorKind::NotFound.into() };
+    let look = Look::begin(dir)?.ok_or_else(gone)?;
+    look.spool.saved(after, last).map_err(|error| look.spool.explain(error))
 }
 
 impl Spool {
-    /// Reads all of a whole state. What `each` said is the inner result.
-    fn save_all(
-        &self,
-        salvage: &mut Salvage,
-        each: &mut impl FnMut(&Saved) -> io::Result<()>,
-    ) -> Result<io::Result<()>, Error> {
-        let mut read = || {
-            let mut statement = self
-                .connection
-                .prepare("SELECT seq, id, time, standing, raw FROM message WHERE raw IS NOT NULL ORDER BY seq")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let seq = row.get(0)?;
-                let saved = Saved {
-                    seq,
-                    id: row.get(1)?,
-                    received: UnixMs(row.get(2)?),
-                    standing: row.get(3)?,
-                    raw: text_of(row.get_ref(4)?.as_str()?).to_owned(),
-                    intact: Some(true),
-                    deliveries: self.deliveries_of(seq)?,
-                };
-                salvage.messages += 1;
-                if let Err(error) = each(&saved) {
-                    return Ok(Err(error));
-                }
-            }
-            Ok(Ok(()))
-        };
-        read().map_err(|error| self.explain(error))
+    /// The next messages after one, up to another.
+    fn saved(&self, after: i64, last: i64) -> rusqlite::Result<Vec<Saved>> {
+        let mut statement = self.connection.prepare(
+            "SELECT seq, id, time, standing, raw FROM message WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL
+             ORDER BY seq LIMIT ?3",
+        )?;
+        let mut rows = statement.query([after, last, AT_ONCE])?;
+        let (mut portion, mut bytes) = (Vec::new(), 0);
+        while bytes < BYTES
+            && let Some(row) = rows.next()?
+        {
+            let (seq, raw) = (row.get(0)?, text_of(row.get_ref(4)?.as_str()?));
+            bytes += raw.len();
+            portion.push(Saved {
+                seq,
+                id: row.get(1)?,
+                received: UnixMs(row.get(2)?),
+                standing: row.get(3)?,
+                raw: raw.to_owned(),
+                intact: Some(true),
+                deliveries: self.deliveries_of(seq)?,
+            });
+        }
+        Ok(portion)
     }
 
     fn deliveries_of(&self, seq: i64) -> rusqlite::Result<Vec<SavedDelivery>> {
@@ -229,7 +258,7 @@ fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<Row> {
 
 /// Columns: seq, id, time, ingested, standing, held_by, release_no, stored_at, raw, number, sum.
 fn as_message(row: &Row) -> Option<Saved> {
-    let standing = row.text(4).filter(|word| ["news", "unreadable"].contains(word))?;
+    let standing = row.text(4).filter(|word| ["news", "unreadable", "below_watermark"].contains(word))?;
     let (id, time, raw) = (row.text(1)?, row.int(2)?, row.text(8)?);
     Some(Saved {
         seq: row.rowid?,

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::record::{PAGE, number};
+use crate::files;
 
 /// Before each page in a journal.
 const FRAME_HEADER: usize = 24;
@@ -26,11 +27,11 @@ pub(super) struct Pages {
 impl Pages {
     /// Opens the files of the state in `dir`.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        let file = File::open(dir.join("state.db"))?;
+        let file = files::open_to_read(&dir.join("state.db"))?;
         let length = file.metadata()?.len().div_ceil(u64::try_from(PAGE).unwrap_or(1));
         let mut pages = Self {
             file,
-            journal: File::open(dir.join("state.db-wal")).ok(),
+            journal: files::open_to_read(&dir.join("state.db-wal")).ok(),
             newer: HashMap::new(),
             count: u32::try_from(length).unwrap_or(u32::MAX),
         };

@@ -30,6 +30,7 @@ fn insert(seq: i64, body: &str, standing: Standing, held_by: Option<WalkId>) -> 
     let row = Row {
         id: format!("m{seq}"),
         readable: standing != Standing::Unreadable,
+        spoiled: None,
         time,
         ingested: Some(time),
         number: Some(format!("n{}", seq % 7)),

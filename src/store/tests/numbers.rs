@@ -29,6 +29,86 @@ fn steps(spool: &Spool, sink: SinkId) -> i32 {
     statement.get_status(StatementStatus::VmStep)
 }
 
+/// What waits of each number, in the order in which it can be claimed.
+fn claimed(spool: &mut Spool, sink: SinkId) -> Vec<(i64, i64)> {
+    let all = Chunk { rows: 1_000, bytes: usize::MAX, details: false };
+    let mut claimed = Vec::new();
+    loop {
+        let firsts = spool.claim_first_of_each_number(sink, UnixMs::MAX, all, |_, _| false).unwrap();
+        if firsts.claims.is_empty() {
+            return claimed;
+        }
+        for claim in firsts.claims {
+            claimed.push((claim.number.unwrap(), claim.seq.0));
+            let settled = Settlement {
+                sink,
+                seq: claim.seq,
+                attempts: 1,
+                first_attempt: UnixMs(1),
+                outcome: Outcome::Delivered { status: None },
+                standing: None,
+            };
+            spool.settle(&[settled], UnixMs(1)).unwrap();
+        }
+    }
+}
+
+/// However they were replayed, and whenever the order was switched on.
+#[test]
+fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
+    let dir = scratch();
+    let mut spool = Spool::open(dir.path()).unwrap();
+    let setup = |ordered| [SinkSetup { ordered, ..SinkSetup::new("crm") }];
+    let sink = spool.register_sinks(&setup(true), UnixMs::MAX, UnixMs(0)).unwrap()[0].id;
+    // All of one number, which is `n1`.
+    let release = |spool: &mut Spool, seqs: &[i64]| {
+        for &seq in seqs {
+            let ops = [
+                insert(seq, "text", Standing::News, None),
+                StoreOp::Release { rows: vec![Seq(seq)], class: Class::Live },
+            ];
+            spool.commit(&ops, UnixMs(1)).unwrap();
+        }
+    };
+    let replay = |spool: &mut Spool, seqs: &[i64], before| {
+        let found: Vec<_> =
+            seqs.iter().map(|&seq| Replayable { seq: Seq(seq), sink, received: UnixMs(0), before }).collect();
+        assert_eq!(spool.replay(&found).unwrap(), seqs.len());
+    };
+    release(&mut spool, &[1, 8, 15]);
+    let key = claimed(&mut spool, sink)[0].0;
+    assert!(key > 0);
+    replay(&mut spool, &[15, 1, 8], Before::Delivered);
+    release(&mut spool, &[22, 29]);
+    let queues = |spool: &mut Spool| {
+        let claimed = claimed(spool, sink);
+        let of = |number| claimed.iter().filter(|claim| claim.0 == number).map(|claim| claim.1).collect::<Vec<_>>();
+        let queues = (of(key), of(-1 - key));
+        assert_eq!(queues.0.len() + queues.1.len(), claimed.len(), "{claimed:?}");
+        queues
+    };
+    assert_eq!(queues(&mut spool), (vec![22, 29], vec![1, 8, 15]));
+    // Replayed once more; a dead letter that is sent again; and what the sink never had.
+    replay(&mut spool, &[1], Before::Delivered);
+    spool.connection.execute("UPDATE delivery SET state = 'dead', settled_at = 0 WHERE seq = 22", []).unwrap();
+    assert_eq!(spool.settle_dead(&Selection::default(), Verdict::Retry, UnixMs(9), UnixMs(9)).unwrap(), 1);
+    spool.connection.execute("DELETE FROM delivery WHERE seq = 8", []).unwrap();
+    replay(&mut spool, &[8], Before::Never);
+    spool.decide(None, Which::All).unwrap();
+    release(&mut spool, &[36]);
+    assert_eq!(queues(&mut spool), (vec![36], vec![1, 8, 22]));
+    // Replayed while no order was kept.
+    spool.connection.execute("UPDATE delivery SET number = NULL", []).unwrap();
+    spool.register_sinks(&setup(false), UnixMs::MAX, UnixMs(0)).unwrap();
+    spool.connection.execute("UPDATE delivery SET replays = 0", []).unwrap();
+    replay(&mut spool, &[1, 8], Before::Delivered);
+    release(&mut spool, &[43]);
+    assert!(spool.register_sinks(&setup(true), UnixMs::MAX, UnixMs(0)).unwrap()[0].lacks_numbers);
+    assert_eq!(spool.number_rows(sink, Seq(0), 100).unwrap(), Some(Seq(43)));
+    assert_eq!(spool.number_rows(sink, Seq(43), 100).unwrap(), None);
+    assert_eq!(queues(&mut spool), (vec![43], vec![1, 8]));
+}
+
 #[test]
 fn a_look_costs_as_much_as_there_are_numbers() {
     let (_few, few, sink) = waiting(1_000);

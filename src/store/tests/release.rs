@@ -91,3 +91,46 @@ fn no_change_of_a_row_fills_a_temporary_table() {
         assert!(!steps.contains(&"OpenEphemeral".to_owned()), "{change}");
     }
 }
+
+#[test]
+fn what_came_too_late_is_kept_for_a_replay_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(dir.path()).unwrap();
+    let sinks = spool.register_sinks(&[SinkSetup::new("crm"), SinkSetup::new("ops")], UnixMs::MAX, UnixMs(0)).unwrap();
+    let sinks: Vec<SinkId> = sinks.iter().map(|sink| sink.id).collect();
+    let ops = [
+        insert(1, "news", Standing::News, None),
+        insert(2, "late", Standing::BelowWatermark, None),
+        insert(3, "seed", Standing::Seed, None),
+        StoreOp::Release { rows: vec![Seq(1)], class: Class::Live },
+    ];
+    spool.commit(&ops, UnixMs(10)).unwrap();
+    let choice = Choice {
+        sinks,
+        new: false,
+        ids: ["m2", "m3"].map(str::to_owned).to_vec(),
+        since: UnixMs::MIN,
+        until: UnixMs::MAX,
+        filter: None,
+        failed: false,
+    };
+    let all = Choice { ids: Vec::new(), new: true, ..choice.clone() };
+    let last = spool.last_released().unwrap();
+    assert_eq!(spool.replayable(&all, 0, last).unwrap().found, [], "it waits already, and nothing else is meant");
+    let found = spool.replayable(&choice, 0, last).unwrap().found;
+    assert_eq!(found.iter().map(|found| (found.seq, found.before)).collect::<Vec<_>>(), [(Seq(2), Before::Never); 2]);
+    assert_eq!(spool.replay(&found).unwrap(), 2);
+    assert_eq!(spool.last_released().unwrap(), last + 1);
+    assert_eq!(spool.decide(None, Which::All).unwrap().0, 1, "one sink at a time");
+    let chunk = Chunk { rows: 9, bytes: usize::MAX, details: false };
+    let claims = spool.claim_fresh(found[0].sink, Class::Backfill, chunk, |_| false).unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
+    assert_eq!(spool.replayable(&choice, 0, last + 1).unwrap().found, [], "asking twice sends once");
+
+    // Its text goes like that of a message that every sink has.
+    let ops = [insert(4, "late", Standing::BelowWatermark, None)];
+    spool.commit(&ops, UnixMs(20)).unwrap();
+    let cutoffs = |at| Cutoffs { delivered: Some(UnixMs(at)), dead: None };
+    assert_eq!(spool.drop_settled(cutoffs(20), Seq(0)).unwrap().messages, 0);
+    assert_eq!(spool.drop_settled(cutoffs(21), Seq(0)).unwrap().messages, 1);
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::random::Random;
-use crate::domain::{Cursor, More, Row, UnixMs};
+use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
 
 /// Rows a page.
 pub(super) const PAGE: usize = 5;
@@ -56,6 +56,8 @@ pub(super) struct World {
     /// Pages that no cursor leads past for 60 ticks at a time.
     pub(super) blocked: bool,
     pub(super) unreadable_row: f64,
+    /// Rows that are no JSON when they appear, and are mended some ticks later.
+    pub(super) spoiled_row: f64,
     pub(super) no_ingested: bool,
     pub(super) ahead_before: usize,
     pub(super) before: usize,
@@ -100,6 +102,8 @@ pub(super) struct Entry {
     pub(super) ingested: i64,
     pub(super) gone: bool,
     pub(super) readable: bool,
+    /// Until then it is no JSON.
+    pub(super) spoiled_until: i64,
 }
 
 impl Entry {
@@ -138,7 +142,12 @@ impl Feed {
         }
         self.numbers.insert(number, self.entries.len());
         let readable = !random.chance(self.world.unreadable_row);
-        self.entries.push(Entry { number, time, ingested: self.now, gone: false, readable });
+        // Asked only where it matters, so that the other worlds stay as they are.
+        let spoiled = self.world.spoiled_row > 0.0 && random.chance(self.world.spoiled_row);
+        // Mended later than the lookback it would be lost like any other row that is as late.
+        let latest = time.min(self.now) + i64::try_from(super::LOOKBACK).unwrap() - 1;
+        let spoiled_until = if spoiled { latest.min(self.now + random.between(1, 15)) } else { 0 };
+        self.entries.push(Entry { number, time, ingested: self.now, gone: false, readable, spoiled_until });
     }
 
     pub(super) fn time_of(&self, id: &str) -> i64 {
@@ -214,16 +223,29 @@ impl Feed {
         if leads_on && self.world.hollow > 0.0 && fault(random, self.world.hollow) {
             return Answer::Page(Vec::new(), more);
         }
-        let rows = keys.iter().take(PAGE).map(|key| self.row(&self.entries[self.numbers[&key.2]])).collect();
+        let mut rows: Vec<Row> =
+            keys.iter().take(PAGE).map(|key| self.row(&self.entries[self.numbers[&key.2]])).collect();
+        // The time of a spoiled row is that of the row above it, or below it.
+        let first = rows.iter().find(|row| row.spoiled.is_none()).map(|row| row.time);
+        let mut above = first.unwrap_or(UnixMs(self.now));
+        for row in &mut rows {
+            if row.spoiled.is_some() {
+                row.time = above;
+            }
+            above = row.time;
+        }
         Answer::Page(rows, more)
     }
 
     fn row(&self, entry: &Entry) -> Row {
+        let is_spoiled = self.now < entry.spoiled_until;
+        let spoiled = || Box::new(Spoiled { id: None, place: 1, wrong: String::new() });
         Row {
-            id: entry.id(),
-            readable: entry.readable,
+            id: if is_spoiled { format!("unreadable:{}", entry.number) } else { entry.id() },
+            readable: entry.readable && !is_spoiled,
+            spoiled: is_spoiled.then(spoiled),
             time: UnixMs(entry.time),
-            ingested: (!self.world.no_ingested).then_some(UnixMs(entry.ingested)),
+            ingested: (!self.world.no_ingested && !is_spoiled).then_some(UnixMs(entry.ingested)),
             number: None,
             raw: format!("{{\"id\":\"{}\"}}", entry.id()).into_boxed_str(),
         }

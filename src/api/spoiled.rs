@@ -1,0 +1,403 @@
+//! Reading a page of which one row is no JSON: a raw control character, `NaN`, a bad escape, a byte that is no UTF-8, a row
+//! that is cut off. Without this, one such row at the top of the feed would hide every message below it.
+//!
+//! Only rows are read leniently. What stands around the list of rows, the cursor above all, must be sound. Where a row
+//! ends is decided in this order:
+//!
+//! 1. The row is sound JSON. It is used byte for byte as it came.
+//! 2. The row has the form of JSON if any bytes may stand in its strings, any word may be a value, and commas may be
+//!    missing behind it or doubled. Its end is certain; the row is spoiled.
+//! 3. Otherwise the row is spoiled up to the next place from which the page can be read to its very end: a sound row with
+//!    an id and a time behind a comma, or the end of the list.
+//!
+//! Invariant: no row is invented. A string cannot hold a row, because its quotes are escaped; what is nested in a row does
+//! not lead to the end of the page; and what stands before the rest of a row belongs to it.
+
+use std::collections::HashSet;
+
+use serde_json::value::RawValue;
+
+/// A longer page is not searched. A page of the API has a few kilobytes.
+const LONGEST: usize = 1 << 20;
+
+/// So many places are tried as the beginning of the next row, on one page.
+const MOST_TRIES: usize = 256;
+
+/// What is nested deeper than this is not followed.
+const DEEPEST: usize = 64;
+
+/// One row of a page.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Piece<'a> {
+    /// It is JSON.
+    Sound(&'a RawValue),
+    /// It is not; its bytes as they came.
+    Spoiled(&'a [u8]),
+}
+
+/// The rows of a page, and the page without them.
+#[derive(Debug)]
+pub(super) struct Pieces<'a> {
+    pub(super) rows: Vec<Piece<'a>>,
+    /// The page with an empty list of rows.
+    pub(super) envelope: Vec<u8>,
+}
+
+/// Finds the rows of a page that is no JSON as a whole. `is_envelope` decides whether a page without rows is sound,
+/// `is_row` whether a sound row is surely one of the list; a row has the field `mark` once. `None`: something other than
+/// rows is spoiled, or it cannot be told where a row ends.
+pub(super) fn pieces<'a>(
+    body: &'a [u8],
+    is_envelope: impl Fn(&[u8]) -> bool,
+    is_row: impl Fn(&RawValue) -> bool,
+    mark: &'static str,
+) -> Option<Pieces<'a>> {
+    if body.len() > LONGEST {
+        return None;
+    }
+    let start = list_of_rows(body)?;
+    let envelope = |end: usize| [&body[..start], &body[end..]].concat();
+    let mut search = Search {
+        body,
+        ends_list: |end: usize| is_envelope(&envelope(end)),
+        is_row,
+        mark,
+        tries: MOST_TRIES,
+        dead_ends: HashSet::new(),
+    };
+    let (rows, end) = search.rows(start, 0)?;
+    Some(Pieces { rows, envelope: envelope(end) })
+}
+
+/// Whether the page is sound up to where its list of rows begins.
+pub(super) fn has_rows(body: &[u8]) -> bool {
+    list_of_rows(body).is_some()
+}
+
+/// Where the list called `data` begins, behind its bracket. What stands before it must be sound.
+fn list_of_rows(body: &[u8]) -> Option<usize> {
+    let mut at = expect(body, 0, b'{')?;
+    loop {
+        let (name, after) = sound(body, at)?;
+        let name: String = serde_json::from_str(name.get()).ok()?;
+        at = expect(body, after, b':')?;
+        if name == "data" {
+            return expect(body, at, b'[');
+        }
+        let (_, after) = sound(body, at)?;
+        at = expect(body, after, b',')?;
+    }
+}
+
+struct Search<'a, E, R> {
+    body: &'a [u8],
+    ends_list: E,
+    is_row: R,
+    mark: &'static str,
+    tries: usize,
+    /// Places from which the end of the page cannot be reached.
+    dead_ends: HashSet<usize>,
+}
+
+impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
+    /// The rows from `at` on, and where the bracket stands that ends their list.
+    fn rows(&mut self, mut at: usize, depth: usize) -> Option<(Vec<Piece<'a>>, usize)> {
+        let body = self.body;
+        let mut rows = Vec::new();
+        let mut last = at;
+        loop {
+            at = space(body, at);
+            match body.get(at)? {
+                b',' => at += 1,
+                b']' => return (self.ends_list)(at).then_some((rows, at)),
+                first => {
+                    if let Some((row, end)) = sound(body, at).filter(|(_, end)| ends_row(body, *end)) {
+                        rows.push(Piece::Sound(row));
+                        (last, at) = (at, end);
+                    } else if let Some(end) = Loose::end_of_value(body, at).filter(|end| ends_row(body, *end)) {
+                        rows.push(Piece::Spoiled(&body[at..end]));
+                        (last, at) = (at, end);
+                    } else {
+                        let (end, (rest, end_of_list)) = self.resume(at, depth)?;
+                        let mut begin = at;
+                        if *first != b'{' && self.is_tail(rows.last(), &body[at..end]) {
+                            rows.pop();
+                            begin = last;
+                        }
+                        rows.push(Piece::Spoiled(body[begin..end].trim_ascii_end()));
+                        rows.extend(rest);
+                        return Some((rows, end_of_list));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether what was found behind `last` is the rest of it: its brace came too early. The other way round it is a row that
+    /// lost its opening brace, and then both have what every row has.
+    fn is_tail(&self, last: Option<&Piece<'a>>, found: &[u8]) -> bool {
+        match last {
+            None => false,
+            Some(Piece::Sound(row)) if (self.is_row)(row) => places(found, self.mark).next().is_none(),
+            Some(_) => true,
+        }
+    }
+
+    /// Where the spoiled row at `at` ends, and what follows it.
+    fn resume(&mut self, at: usize, depth: usize) -> Option<(usize, (Vec<Piece<'a>>, usize))> {
+        let body = self.body;
+        let mut comma = None;
+        for place in at..body.len() {
+            match body[place] {
+                b']' if (self.ends_list)(place) => return Some((place, (Vec::new(), place))),
+                b',' => comma = Some(place),
+                b'{' => {
+                    let Some(comma) = comma.take() else { continue };
+                    if self.tries == 0 || depth >= DEEPEST {
+                        return None;
+                    }
+                    if self.dead_ends.contains(&place) {
+                        continue;
+                    }
+                    self.tries -= 1;
+                    let begins = sound(body, place).is_some_and(|(row, end)| ends_row(body, end) && (self.is_row)(row));
+                    if begins && let Some(rest) = self.rows(place, depth + 1) {
+                        return Some((comma, rest));
+                    }
+                    self.dead_ends.insert(place);
+                }
+                byte if is_space(byte) => {}
+                _ => comma = None,
+            }
+        }
+        None
+    }
+}
+
+/// The sound value at a place, and where it ends.
+fn sound(body: &[u8], at: usize) -> Option<(&RawValue, usize)> {
+    let mut values = serde_json::Deserializer::from_slice(body.get(at..)?).into_iter::<&RawValue>();
+    let value = values.next()?.ok()?;
+    Some((value, at + values.byte_offset()))
+}
+
+/// Whether what ends here may be a row.
+fn ends_row(body: &[u8], end: usize) -> bool {
+    matches!(body.get(space(body, end)), Some(b',' | b']'))
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn space(body: &[u8], at: usize) -> usize {
+    body.iter().skip(at).position(|byte| !is_space(*byte)).map_or(body.len(), |length| at + length)
+}
+
+/// The place behind `byte`, if that comes next.
+fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
+    let at = space(body, at);
+    (body.get(at) == Some(&byte)).then_some(at + 1)
+}
+
+/// Reads what has the form of JSON: any bytes in strings, any words as values, spare commas.
+struct Loose<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Loose<'a> {
+    fn end_of_value(body: &'a [u8], at: usize) -> Option<usize> {
+        let mut loose = Self { body, at };
+        loose.value(0)?;
+        Some(loose.at)
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        self.at = space(self.body, self.at);
+        self.body.get(self.at).copied()
+    }
+
+    fn value(&mut self, depth: usize) -> Option<()> {
+        match self.next()? {
+            b'{' => self.object(depth, &mut |_, _| ()),
+            b'[' => self.list(depth),
+            b'"' => self.string(),
+            _ => self.word(),
+        }
+    }
+
+    /// Hands each member on, its name and its value.
+    fn object(&mut self, depth: usize, member: &mut dyn FnMut(&'a [u8], &'a [u8])) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        self.at += 1;
+        loop {
+            let begin = match self.next()? {
+                b'}' => break,
+                b',' => {
+                    self.at += 1;
+                    continue;
+                }
+                b'"' => {
+                    let begin = self.at;
+                    self.string()?;
+                    begin
+                }
+                _ => {
+                    let begin = self.at;
+                    self.word()?;
+                    begin
+                }
+            };
+            let name = &self.body[begin..self.at];
+            self.at = expect(self.body, self.at, b':')?;
+            let begin = match self.next()? {
+                b',' | b'}' => self.at,
+                _ => {
+                    let begin = self.at;
+                    self.value(depth + 1)?;
+                    begin
+                }
+            };
+            member(name, &self.body[begin..self.at]);
+            if !matches!(self.next()?, b',' | b'}') {
+                return None;
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    fn list(&mut self, depth: usize) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        self.at += 1;
+        loop {
+            match self.next()? {
+                b']' => break,
+                b',' => self.at += 1,
+                _ => {
+                    self.value(depth + 1)?;
+                    if !matches!(self.next()?, b',' | b']') {
+                        return None;
+                    }
+                }
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    fn string(&mut self) -> Option<()> {
+        self.at += 1;
+        loop {
+            match self.body.get(self.at)? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    fn word(&mut self) -> Option<()> {
+        let ends = |byte: &u8| is_space(*byte) || b"{}[]\":,".contains(byte);
+        let length = self.body[self.at..].iter().position(ends)?;
+        self.at += length;
+        (length > 0).then_some(())
+    }
+}
+
+/// The text of a member of a spoiled row, if it is the only one of its name and can be read. What follows the place at which
+/// the row has no form any more is not looked at.
+pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
+    let read = |text: &[u8]| serde_json::from_slice::<String>(text).ok();
+    let mut found = Vec::new();
+    let mut loose = Loose { body: row, at: 0 };
+    if loose.next()? != b'{' {
+        return None;
+    }
+    // What was found before the form ends counts.
+    loose.object(0, &mut |key, value| {
+        if read(key).as_deref() == Some(name) {
+            found.push(value);
+        }
+    });
+    match found.as_slice() {
+        [value] => read(value),
+        _ => None,
+    }
+}
+
+/// The places behind each `"name"` in a row.
+fn places<'a>(row: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let is_name = move |at: &usize| {
+        let inside = row[*at..].strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        inside.is_some_and(|rest| rest.starts_with(b"\""))
+    };
+    (0..row.len()).filter(is_name).map(move |at| at + name.len() + 2)
+}
+
+/// The text behind the only place in a spoiled row where this name stands, wherever the row has no form.
+pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
+    let mut places = places(row, name);
+    let (Some(place), None) = (places.next(), places.next()) else { return None };
+    let (value, _) = sound(row, expect(row, place, b':')?)?;
+    serde_json::from_str(value.get()).ok()
+}
+
+/// The row as a text: as it came, or with each byte that is no UTF-8 as `\xNN` if there is one. Then a `\x` that came is
+/// `\x5cx`, so that the bytes can be had back.
+pub(super) fn text(row: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(row) {
+        return text.to_owned();
+    }
+    let mut text = String::with_capacity(row.len() + 8);
+    for chunk in row.utf8_chunks() {
+        text.push_str(&chunk.valid().replace("\\x", "\\x5cx"));
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// What is wrong with a spoiled row, without quoting it.
+pub(super) fn what_is_wrong(row: &[u8]) -> String {
+    match serde_json::from_slice::<&RawValue>(row) {
+        Err(error) if !error.is_data() => error.to_string(),
+        _ => "it has no end of its own".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_row_gives_its_bytes_back() {
+        for (row, expected) in [
+            (&b"{\"body\":\"a\x01\\x41\"}"[..], "{\"body\":\"a\u{1}\\x41\"}"),
+            (b"caf\xe9 \\x41", "caf\\xe9 \\x5cx41"),
+            (b"\xf0\x9f", "\\xf0\\x9f"),
+        ] {
+            assert_eq!(text(row), expected);
+        }
+    }
+
+    #[test]
+    fn members_of_a_spoiled_row() {
+        let row = br#"{"id":"a","number":{"id":"n"},"n":NaN,"body":"x","id2":"b"}"#;
+        assert_eq!(member(row, "id").as_deref(), Some("a"));
+        assert_eq!(member(br#"{"id":"a","id":"b","n":NaN}"#, "id"), None, "which of them?");
+        assert_eq!(member(b"{\"id\":\"a\xff\"}", "id"), None);
+        assert_eq!(member(br#"{"id":"a","body":"say "hi"","receivedAt":"t"}"#, "id").as_deref(), Some("a"));
+        assert_eq!(member(br#"{"id":"a","body":"say "hi"","receivedAt":"t"}"#, "receivedAt"), None);
+        assert_eq!(only_text(br#"{"id":"a","body":"say "hi"","receivedAt": "t"}"#, "receivedAt").as_deref(), Some("t"));
+        assert_eq!(only_text(br#"{"receivedAt":"t","receivedAt":"u"}"#, "receivedAt"), None);
+        assert_eq!(member(b"NaN", "id"), None);
+        assert_eq!(member(b"{", "id"), None);
+    }
+}

@@ -1,0 +1,323 @@
+//! The log is written on a thread of its own.
+//!
+//! Invariants:
+//! - Whoever logs never waits for whoever reads: a line that finds the buffer full is dropped and counted.
+//! - As soon as the stream takes lines again, a line says how many are missing, at the place where they are missing.
+//! - The end of the process waits for the log for [`PATIENCE`] at most.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How many lines may wait to be written. They take about a quarter of a megabyte.
+const BUFFERED_LINES: usize = 1024;
+
+/// How long the end of the process waits until all lines are written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Makes the line that says how many lines are missing; empty where the log's level leaves it out.
+pub(super) type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
+
+/// Takes lines for the log. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    queue: NonBlocking,
+    tally: Arc<Tally>,
+}
+
+/// Waits for the last lines when it is dropped.
+#[derive(Debug)]
+#[must_use = "without it the last lines of the log may be lost"]
+pub struct LogGuard(Arc<Tally>);
+
+#[derive(Debug, Default)]
+struct Tally {
+    counts: Mutex<Counts>,
+    settled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Lines that the queue has taken so far.
+    taken: u64,
+    /// How many of these have left the queue again.
+    handled: u64,
+    /// How many had left it when it was last empty and everything was told.
+    settled: u64,
+    /// How many lines were lost and not told of yet.
+    lost: u64,
+    /// How many lines were taken before the first of the lost ones.
+    lost_after: u64,
+}
+
+impl Counts {
+    fn lose(&mut self, lines: u64, after: u64) {
+        if self.lost == 0 {
+            self.lost_after = after;
+        }
+        self.lost = self.lost.saturating_add(lines);
+    }
+}
+
+impl Tally {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the thread that writes to `stream`.
+pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (Lines, LogGuard) {
+    let tally = Arc::<Tally>::default();
+    let writer = Writer { stream, notice, tally: Arc::clone(&tally), torn: false };
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).thread_name("log");
+    let (queue, guard) = builder.finish(writer);
+    // It would say on stdout, where the messages are, that the thread is stuck. Ours waits for the last lines instead.
+    std::mem::forget(guard);
+    (Lines { queue, tally: Arc::clone(&tally) }, LogGuard(tally))
+}
+
+impl Write for Lines {
+    /// One call is one line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // Held while the line is queued, which never blocks: so it is known what became of this one.
+        let mut counts = self.tally.lock();
+        let dropped = self.queue.error_counter().dropped_lines();
+        self.queue.write_all(line)?;
+        let after = counts.taken;
+        if self.queue.error_counter().dropped_lines() == dropped {
+            counts.taken += 1;
+        } else {
+            counts.lose(1, after);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let is_busy = |counts: &mut Counts| counts.settled < counts.taken;
+        // The process ends whether the thread came to an end or not.
+        drop(self.0.settled.wait_timeout_while(self.0.lock(), PATIENCE, is_busy));
+    }
+}
+
+/// What the thread does with the lines. It never fails, since nobody could do anything about it.
+struct Writer<W> {
+    stream: W,
+    notice: Notice,
+    tally: Arc<Tally>,
+    /// The stream has taken a part of a line and refused the rest.
+    torn: bool,
+}
+
+impl<W: Write> Write for Writer<W> {
+    /// One call is one line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.tell_of_lost_ones();
+        let written = self.put(line).is_ok();
+        let mut counts = self.tally.lock();
+        counts.handled += 1;
+        if !written {
+            let after = counts.handled;
+            counts.lose(1, after);
+        }
+        Ok(line.len())
+    }
+
+    /// Called when the queue is empty.
+    fn flush(&mut self) -> io::Result<()> {
+        self.tell_of_lost_ones();
+        let mut counts = self.tally.lock();
+        counts.settled = counts.handled;
+        self.tally.settled.notify_all();
+        Ok(())
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// Says how many lines are missing, once all lines before the first of these have left the queue.
+    fn tell_of_lost_ones(&mut self) {
+        let (lost, lost_after, handled) = {
+            let counts = self.tally.lock();
+            (counts.lost, counts.lost_after, counts.handled)
+        };
+        if lost == 0 || handled < lost_after {
+            return;
+        }
+        if self.put(&(self.notice)(lost)).is_ok() {
+            let mut counts = self.tally.lock();
+            counts.lost -= lost;
+            counts.lost_after = counts.taken;
+        }
+    }
+
+    /// Writes the whole line, however long that takes.
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.put_all(b"\n")?;
+            self.torn = false;
+        }
+        self.put_all(line)
+    }
+
+    fn put_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut pause = Duration::from_millis(1);
+        while !bytes.is_empty() {
+            let error = match self.stream.write(bytes) {
+                Ok(0) => ErrorKind::WriteZero.into(),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    self.torn = true;
+                    pause = Duration::from_millis(1);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Interrupted => {}
+                // Whoever shares the stream with us made it non-blocking.
+                ErrorKind::WouldBlock => {
+                    thread::park_timeout(pause);
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                }
+                _ => return Err(error),
+            }
+        }
+        self.torn = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A stream that takes, or refuses, what it gets when it is told to.
+    struct Slow {
+        /// The error, or how many bytes are taken at most.
+        answers: Receiver<Result<usize, ErrorKind>>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Nobody is left who would answer: everything is taken.
+            let count = self.answers.recv().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
+            self.taken.lock().unwrap().extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Scene {
+        lines: Lines,
+        guard: LogGuard,
+        answers: Sender<Result<usize, ErrorKind>>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let (answers, inbox) = channel();
+            let taken = Arc::<Mutex<Vec<u8>>>::default();
+            let stream = Slow { answers: inbox, taken: Arc::clone(&taken) };
+            let (lines, guard) = start(stream, Box::new(|lost| format!("{lost} missing\n").into_bytes()));
+            Self { lines, guard, answers, taken }
+        }
+
+        fn log(&mut self, numbers: std::ops::Range<usize>) {
+            for number in numbers {
+                self.lines.write_all(format!("{number}\n").as_bytes()).unwrap();
+            }
+        }
+
+        /// Everything is taken from now on; returns the lines.
+        fn ends(self) -> Vec<String> {
+            drop(self.answers);
+            drop(self.guard);
+            String::from_utf8(self.taken.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn numbers(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
+        range.map(|number| number.to_string())
+    }
+
+    #[test]
+    fn all_lines_are_written_in_their_order_and_the_end_waits_for_the_last() {
+        let mut scene = Scene::new();
+        scene.log(0..1000);
+        assert_eq!(scene.ends(), numbers(0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_where_it_is_missing() {
+        let mut scene = Scene::new();
+        // The thread has one of these at most, and the queue the others.
+        scene.log(0..2 * BUFFERED_LINES);
+        let taken = usize::try_from(scene.lines.tally.lock().taken).unwrap();
+        assert!((BUFFERED_LINES..=BUFFERED_LINES + 1).contains(&taken), "{taken}");
+        let lost = 2 * BUFFERED_LINES - taken;
+        let written = scene.ends();
+        let expected = numbers(0..taken).chain([format!("{lost} missing")]).collect::<Vec<_>>();
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_counted_and_no_line_is_broken() {
+        let mut scene = Scene::new();
+        scene.log(1000..1003);
+        for answer in [
+            // Of the first line two bytes fit, then there is no more room.
+            Ok(2),
+            Err(ErrorKind::StorageFull),
+            // The end of that line is tried for the notice, and for the second line.
+            Err(ErrorKind::StorageFull),
+            Err(ErrorKind::StorageFull),
+        ] {
+            scene.answers.send(answer).unwrap();
+        }
+        assert_eq!(scene.ends(), ["10", "2 missing", "1002"]);
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_stream_that_is_stuck() {
+        let mut scene = Scene::new();
+        scene.log(0..10);
+        let Scene { guard, answers, taken, .. } = scene;
+        drop(guard);
+        assert!(taken.lock().unwrap().is_empty());
+        drop(answers);
+    }
+
+    #[test]
+    fn a_stream_that_somebody_made_non_blocking_is_waited_for() {
+        let mut scene = Scene::new();
+        for answer in [Err(ErrorKind::WouldBlock), Err(ErrorKind::Interrupted), Ok(1), Err(ErrorKind::WouldBlock)] {
+            scene.answers.send(answer).unwrap();
+        }
+        scene.log(10..12);
+        assert_eq!(scene.ends(), ["10", "11"]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Signals: the first asks for a drain, the second for an end at once.
+//!
+//! They are taken on a thread of their own, so that no other part of the relay can keep them from being heard.
+
+mod hangup;
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+use tokio::sync::watch;
+
+use crate::time::Clock;
+use hangup::{Meaning, Terminals};
+pub use hangup::{Surroundings, ignores_hangups};
+
+/// What was asked for so far. It only ever goes up, so it cannot be missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Nothing.
+    #[default]
+    No,
+    /// Begin nothing more; let what is in flight end, for a while.
+    Drain(StopSignal),
+    /// End now.
+    AtOnce(StopSignal),
+}
+
+/// Which signal asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopSignal {
+    /// SIGINT, or Ctrl-C.
+    Interrupt,
+    /// SIGTERM, or SIGHUP where there is no configuration file.
+    Terminate,
+}
+
+impl Stop {
+    /// The signal, if there was one.
+    pub fn signal(self) -> Option<StopSignal> {
+        match self {
+            Self::No => None,
+            Self::Drain(signal) | Self::AtOnce(signal) => Some(signal),
+        }
+    }
+}
+
+/// The same signal twice within this time is one wish: `timeout` sends it to a process and to its group.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// What was told to end at once and did not for so long is stuck, on a disk that does not answer perhaps.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// Turns the process's signals into [`Stop`]. What SIGHUP means depends on the surroundings.
+///
+/// `overdue` is called when the process should have ended at once and has not.
+///
+/// SIGXFSZ is taken over too: a write beyond the limit on file sizes (`ulimit -f`) is an error then, like a full disk,
+/// and not the end of the process.
+///
+/// # Errors
+/// If the signals cannot be taken over.
+pub fn on_signals(
+    surroundings: Surroundings,
+    clock: Clock,
+    overdue: impl FnOnce(StopSignal) + Send + 'static,
+) -> io::Result<watch::Receiver<Stop>> {
+    let terminals = Terminals::now();
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
+    let (sender, receiver) = watch::channel(Stop::No);
+    let listen = move || {
+        let signals = signals.forever().filter_map(|signal| match signal {
+            SIGXFSZ => None,
+            SIGHUP if !surroundings.hangup(terminals.are_gone()).ends() => None,
+            SIGINT => Some(StopSignal::Interrupt),
+            _ => Some(StopSignal::Terminate),
+        });
+        if let Some(signal) = listen(signals, &sender, &clock) {
+            let until = clock.monotonic() + AT_ONCE;
+            while clock.monotonic() < until {
+                thread::park_timeout(AT_ONCE);
+            }
+            tracing::warn!("a part of the relay is stuck and is not waited for");
+            overdue(signal);
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
+    Ok(receiver)
+}
+
+/// Passes on what is asked for, until that is an end at once.
+fn listen(
+    signals: impl Iterator<Item = StopSignal>,
+    sender: &watch::Sender<Stop>,
+    clock: &Clock,
+) -> Option<StopSignal> {
+    let mut first = None;
+    for signal in signals {
+        let now = clock.monotonic();
+        let together = now.saturating_duration_since(*first.get_or_insert(now)) < TOGETHER;
+        sender.send_modify(|stop| *stop = stop.and(signal, together));
+        if let Stop::AtOnce(signal) = *sender.borrow() {
+            return Some(signal);
+        }
+    }
+    None
+}
+
+impl Meaning {
+    /// Says what the signal does not do, and whether it ends the relay.
+    fn ends(self) -> bool {
+        match self {
+            Self::End => return true,
+            Self::Reload => {
+                tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
+            }
+            Self::TerminalGone => tracing::warn!("the terminal is gone; the relay goes on without it"),
+            Self::Nothing => {}
+        }
+        false
+    }
+}
+
+impl Stop {
+    /// What is asked for when this signal comes, too.
+    fn and(self, signal: StopSignal, together: bool) -> Self {
+        match self {
+            Self::No => Self::Drain(signal),
+            earlier if together && earlier.signal() == Some(signal) => earlier,
+            _ => Self::AtOnce(signal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_signal_asks_for_a_drain_and_another_one_for_an_end() {
+        use StopSignal::{Interrupt, Terminate};
+        let clock = Clock::starting_at(UnixMs(0));
+        let after = |signals: &[StopSignal]| {
+            let (sender, receiver) = watch::channel(Stop::No);
+            let at_once = listen(signals.iter().copied(), &sender, &clock);
+            (*receiver.borrow(), at_once)
+        };
+        // Time stands still, so the same signal twice is one wish.
+        for (signals, stop, at_once) in [
+            (vec![], Stop::No, None),
+            (vec![Terminate], Stop::Drain(Terminate), None),
+            (vec![Terminate, Terminate], Stop::Drain(Terminate), None),
+            (vec![Terminate, Interrupt], Stop::AtOnce(Interrupt), Some(Interrupt)),
+            (vec![Interrupt, Terminate, Interrupt], Stop::AtOnce(Terminate), Some(Terminate)),
+        ] {
+            assert_eq!(after(&signals), (stop, at_once), "{signals:?}");
+        }
+        assert_eq!(Stop::Drain(Terminate).and(Terminate, false), Stop::AtOnce(Terminate), "later it is another wish");
+    }
+}

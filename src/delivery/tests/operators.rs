@@ -1,0 +1,117 @@
+//! What people ask for is heard within seconds, however much traffic there is: each wake-up is a reason to look for
+//! messages, and none to put off what else is to be done.
+
+use super::super::Held;
+use super::*;
+use crate::domain::SinkName;
+use crate::store::{Before, Replayable, Resumed, Selection, Verdict};
+
+/// What commands promise, and a moment.
+const PROMISED: Duration = Duration::from_millis(5_500);
+
+/// Several messages a second, each with its wake-up, until `heard` is over.
+async fn under_traffic(world: &World, delivery: &Delivery, heard: impl Future<Output = ()>) {
+    let traffic = async {
+        loop {
+            world.release(1, Class::Live).await;
+            delivery.waker().wake();
+            sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::select! {
+        () = heard => {}
+        () = traffic => {}
+    }
+}
+
+/// It works, and messages come all the time.
+async fn busy_world() -> (World, Arc<Receiver>, Delivery) {
+    let world = World::new();
+    let receiver = Receiver::healthy(&world);
+    let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
+    under_traffic(&world, &delivery, sleep(Duration::from_secs(20))).await;
+    assert!(receiver.accepted() > 60);
+    (world, receiver, delivery)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_and_its_end_are_heard_under_traffic() {
+    let (world, receiver, delivery) = busy_world().await;
+    world.pause("crm", PauseReason::Operator).await;
+    let noticed = until("paused", PROMISED, async || delivery.status()[0].held == Some(Held::Operator));
+    under_traffic(&world, &delivery, noticed).await;
+    let before = receiver.attempts();
+    under_traffic(&world, &delivery, sleep(MINUTE)).await;
+    assert_eq!(receiver.attempts(), before, "nothing is sent meanwhile");
+    world.resume("crm").await;
+    let noticed = until("resumed", PROMISED, async || receiver.attempts() > before);
+    under_traffic(&world, &delivery, noticed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_is_heard_under_traffic() {
+    let (world, _, delivery) = busy_world().await;
+    let (id, name) = (world.sinks.lock().unwrap()["crm"], "desk".parse::<SinkName>().unwrap());
+    assert!(world.store.write(move |spool| spool.rename_sink(id, &name)).await.unwrap());
+    let noticed = until("renamed", PROMISED, async || delivery.status()[0].name == "desk");
+    under_traffic(&world, &delivery, noticed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_and_replays_are_sent_again_under_traffic() {
+    let (world, receiver, delivery) = busy_world().await;
+    let sink = world.sinks.lock().unwrap()["crm"];
+    world
+        .second_connection()
+        .execute("UPDATE delivery SET state = 'dead', reason = 'gave_up', settled_at = 0 WHERE seq = 1", [])
+        .unwrap();
+    let count_of = |id: &str| receiver.ids_begun().iter().filter(|begun| *begun == id).count();
+    assert_eq!((count_of("m1"), count_of("m2")), (1, 1));
+    let (now, all) = (world.clock.wall(), Selection::default());
+    let again = world.store.write(move |spool| spool.settle_dead(&all, Verdict::Retry, now, now)).await.unwrap();
+    assert_eq!(again, 1);
+    let found = Replayable { seq: Seq(2), sink, received: UnixMs(2), before: Before::Delivered };
+    assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);
+    let noticed = until("sent again", PROMISED, async || count_of("m1") == 2 && count_of("m2") == 2);
+    under_traffic(&world, &delivery, noticed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_sink() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(3, Class::Live).await;
+    let receiver = Receiver::new(&world, |asked| {
+        let mended = asked.at.since(START) >= MINUTE;
+        (Duration::from_millis(1), if mended { ACCEPTED } else { failed(503, Some(HOUR)) })
+    });
+    let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
+    until("it is silent", MINUTE, async || matches!(delivery.status()[0].held, Some(Held::Busy { .. }))).await;
+    under_traffic(&world, &delivery, sleep(2 * MINUTE)).await;
+    assert_eq!(receiver.attempts(), 1);
+    let (id, now) = (world.sinks.lock().unwrap()["crm"], world.clock.wall());
+    let resumed = world.store.write(move |spool| spool.resume(id, now)).await.unwrap();
+    assert!(matches!(resumed, Some(Resumed::Silence(until)) if until.since(START) >= HOUR), "{resumed:?}");
+    let noticed = until("it is sent to, what it had refused included", PROMISED, async || {
+        receiver.seen.lock().unwrap().accepted.contains(&"m1".to_owned())
+    });
+    under_traffic(&world, &delivery, noticed).await;
+    let again = world.store.write(move |spool| spool.resume(id, now)).await.unwrap();
+    assert_eq!(again, None, "there is nothing more to end");
+}
+
+/// Paused and resumed between two looks: the pause was never seen, and yet its end ends the silence.
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_nobody_saw_ends_a_silence_too() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(1, Class::Live).await;
+    let receiver = Receiver::new(&world, |asked| {
+        (Duration::from_millis(1), if asked.before > 0 { ACCEPTED } else { failed(429, Some(HOUR)) })
+    });
+    let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
+    until("it is silent", MINUTE, async || matches!(delivery.status()[0].held, Some(Held::Busy { .. }))).await;
+    world.pause("crm", PauseReason::Operator).await;
+    world.resume("crm").await;
+    until("it is sent to", 2 * PROMISED, async || receiver.accepted() == 1).await;
+}

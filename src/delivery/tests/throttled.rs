@@ -1,0 +1,172 @@
+//! A receiver that sets the pace: what it refuses is no failure of a message, and what it takes is used.
+
+use super::super::Held;
+use super::*;
+
+/// Takes one message in each second, and says so to all others.
+fn one_a_second(world: &World) -> Arc<Receiver> {
+    let last = AtomicI64::new(i64::MIN);
+    Receiver::new(world, move |asked| {
+        let takes = asked.at.0.saturating_sub(last.load(Ordering::Relaxed)) >= 1000;
+        if takes {
+            last.store(asked.at.0, Ordering::Relaxed);
+        }
+        (Duration::from_millis(5), if takes { ACCEPTED } else { failed(429, Some(Duration::from_secs(1))) })
+    })
+}
+
+fn attempts_of(world: &World) -> Vec<(i64, i64)> {
+    let connection = world.second_connection();
+    let mut statement =
+        connection.prepare("SELECT attempts, count(*) FROM delivery GROUP BY attempts ORDER BY attempts").unwrap();
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+}
+
+fn failures_of(world: &World) -> u32 {
+    world.second_connection().query_row("SELECT failures FROM sink", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_go_as_fast_as_the_receiver_takes_them() {
+    for (order, concurrency) in [(Order::None, 1), (Order::None, 8), (Order::None, 64), (Order::Number, 8)] {
+        let world = World::new();
+        world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
+        let of: Vec<Option<String>> = (0..60).map(|place| Some(format!("n{}", place % 3))).collect();
+        let ids = world.release_of(&of, Class::Live).await;
+        let receiver = one_a_second(&world);
+        let options = Options { order, ..options(concurrency) };
+        let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+        until("all delivered", 78 * SECOND, async || receiver.accepted() == 60).await;
+        let refused = receiver.attempts() - 60;
+        assert!(refused <= concurrency + 13, "{order:?} {concurrency}: {refused} were refused");
+        until("and recorded", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+        assert_eq!(attempts_of(&world), [(1, 60)], "what was refused does not count");
+        assert_eq!(failures_of(&world), 0);
+        assert!(!delivery.status()[0].failing && delivery.status()[0].failing_since.is_none());
+        if order == Order::Number {
+            let accepted = receiver.seen.lock().unwrap().accepted.clone();
+            for number in 0..3 {
+                let of = |ids: &[String]| ids.iter().filter(|id| place(id) % 3 == number).cloned().collect::<Vec<_>>();
+                assert_eq!(of(&accepted), of(&ids), "number {number}");
+            }
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Of `m1` on, counted from 0.
+fn place(id: &str) -> usize {
+    id[1..].parse::<usize>().unwrap() - 1
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_does_not_begin_with_a_burst() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(60, Class::Live).await;
+    let receiver = one_a_second(&world);
+    let mut delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    for _ in 0..4 {
+        sleep(12 * SECOND).await;
+        delivery.drain(SECOND).await;
+        let before = (receiver.attempts(), receiver.accepted());
+        delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+        sleep(2 * SECOND).await;
+        let refused = (receiver.attempts() - before.0) - (receiver.accepted() - before.1);
+        assert!(refused <= 2, "{refused} were refused after a start");
+    }
+    until("all delivered", MINUTE, async || receiver.accepted() == 60).await;
+    assert!(receiver.attempts() < 60 + 8 + 25, "{}", receiver.attempts());
+}
+
+/// Ten refusals in a row open no breaker; the first failure after them is followed by the first wait of the schedule, also
+/// where the process was started again meanwhile.
+#[tokio::test(start_paused = true)]
+async fn refusals_are_no_steps_of_the_schedule() {
+    for restarts in [false, true] {
+        let world = World::new();
+        world.register(&["crm"]).await;
+        world.release(1, Class::Live).await;
+        let receiver = Receiver::new(&world, |asked| {
+            let answer = match asked.before {
+                0..12 => failed(429, Some(MINUTE)),
+                12 => failed(500, None),
+                _ => ACCEPTED,
+            };
+            (Duration::from_millis(5), answer)
+        });
+        let mut delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+        until("refused", HOUR, async || receiver.attempts() == 12).await;
+        until("held", SECOND, async || matches!(delivery.status()[0].held, Some(Held::Busy { .. }))).await;
+        let status = delivery.status()[0].clone();
+        assert!(!status.failing && status.failing_since.is_some(), "nothing gets through, and nothing fails");
+        if restarts {
+            delivery.drain(Duration::ZERO).await;
+            delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+        }
+        assert_eq!((attempts_of(&world), failures_of(&world)), (vec![(0, 1)], 0));
+        until("delivered", HOUR, async || receiver.accepted() == 1).await;
+        let begun = receiver.begun();
+        let wait = begun[13].1.since(begun[12].1);
+        assert!(wait >= 5 * SECOND && wait < 6 * SECOND, "{wait:?}");
+        until("recorded", MINUTE, async || attempts_of(&world) == [(2, 1)]).await;
+        assert_eq!(delivery.status()[0].failing_since, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn give_up_after_counts_while_a_receiver_refuses_everything() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(3, Class::Live).await;
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(5), failed(429, None)));
+    let mut options = options(2);
+    options.retry.give_up_after = Some(HOUR);
+    let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    sleep(59 * MINUTE).await;
+    assert_eq!(world.waiting("crm").await.dead, 0);
+    let attempts = receiver.attempts();
+    assert!((50..75).contains(&attempts), "one a minute while nothing gets through: {attempts}");
+    until("all are dead", 10 * MINUTE, async || world.waiting("crm").await.dead == 3).await;
+    assert_eq!(attempts_of(&world), [(1, 3)], "the last attempt counts");
+}
+
+/// Whoever delivers what is due and ends waits for the short silences of a receiver that sets the pace, and not for others.
+#[tokio::test(start_paused = true)]
+async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(20, Class::Live).await;
+    let receiver = one_a_second(&world);
+    let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    assert!(!delivery.idle().await.unwrap(), "nothing waits");
+    assert_eq!(receiver.accepted(), 20);
+    drop(delivery);
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(20, Class::Live).await;
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(5), failed(429, None)));
+    let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    assert!(delivery.idle().await.unwrap(), "nothing is taken");
+    let took = world.clock.wall().since(START);
+    assert!(took < MINUTE, "{took:?}");
+}
+
+/// At a pace that somebody else sets there are always free workers, and yet no lane keeps another from its turn.
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(2_000, Class::Live).await;
+    let backfill = world.release(10, Class::Backfill).await;
+    let receiver = one_a_second(&world);
+    let _delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    until("the backfill goes on", 4 * MINUTE, async || {
+        let seen = receiver.seen.lock().unwrap();
+        backfill.iter().all(|id| seen.accepted.contains(id))
+    })
+    .await;
+    let accepted = receiver.seen.lock().unwrap().accepted.clone();
+    assert!((1..=8).all(|place| accepted.contains(&format!("m{place}"))), "what was refused first: {accepted:?}");
+}

@@ -1,0 +1,196 @@
+//! Files of the state directory and the log's, opened so that nobody else decides what they are.
+//!
+//! These directories belong to the user of the service, and root runs commands on them. So:
+//!
+//! - Nothing is opened through a symbolic link in the place of a file, and nothing that is no regular file. The directory
+//!   itself may be a link: systemd makes one for a service with `DynamicUser`.
+//! - What root makes belongs to the directory's owner, who could not use it otherwise. SQLite does the same for its journal.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// Opens a file to read it.
+///
+/// # Errors
+/// Those of the file system; a link, or what is no regular file.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    open(OpenOptions::new().read(true), path)
+}
+
+/// Opens a file to read and to write it.
+///
+/// # Errors
+/// As for [`open_to_read`].
+pub fn open_to_write(path: &Path) -> io::Result<File> {
+    open(OpenOptions::new().read(true).write(true), path)
+}
+
+/// Opens a file to write it, and makes it (mode 0600) if it is missing.
+///
+/// # Errors
+/// As for [`open_to_read`].
+pub fn open_or_make(path: &Path) -> io::Result<File> {
+    match open(OpenOptions::new().write(true), path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => match make(path) {
+            // Another process was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => open(OpenOptions::new().write(true), path),
+            made => made,
+        },
+        opened => opened,
+    }
+}
+
+/// Makes a file (mode 0600) that is not there yet.
+///
+/// # Errors
+/// Those of the file system; whatever is there already, a link that leads nowhere included.
+pub fn make(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    give_to_owner_of_directory(&file, path);
+    Ok(file)
+}
+
+/// Makes a file (mode 0600) in the place of one that an earlier process may have left half done.
+///
+/// # Errors
+/// Those of the file system.
+pub fn make_anew(path: &Path) -> io::Result<File> {
+    remove(path)?;
+    make(path)
+}
+
+/// Removes a file, if there is one. Of a link the link goes, and what it leads to stays.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// As for [`open_to_read`].
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_to_read(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The path without links on the way to the directory, for libraries that open files by their name: they can be told to
+/// follow none.
+///
+/// # Errors
+/// Those of the file system, where the directory is not there.
+pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path.to_owned()) };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    Ok(dir.canonicalize()?.join(name))
+}
+
+/// Whether `path` leads to this very file.
+///
+/// # Errors
+/// Those of the file system, where that cannot be told.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // To open a pipe is to wait for its other end, unless one says otherwise.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
+        let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        if is_link { io::Error::other("it is a symbolic link, and none is followed here") } else { error }
+    })?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Where that is not allowed the file stays as it is: whoever made it can go on.
+fn give_to_owner_of_directory(file: &File, path: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(dir) = fs::metadata(dir)
+        && dir.uid() != 0
+    {
+        fchown(file, Some(dir.uid()), Some(dir.gid())).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_opened_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, link) = (dir.path().join("victim"), dir.path().join("link"));
+        fs::write(&victim, "as it was").unwrap();
+        symlink(&victim, &link).unwrap();
+        for opened in [open_to_read(&link), open_to_write(&link), open_or_make(&link)] {
+            assert_eq!(opened.unwrap_err().to_string(), "it is a symbolic link, and none is followed here");
+        }
+        assert_eq!(make(&link).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        drop(make_anew(&link).unwrap());
+        assert!(link.symlink_metadata().unwrap().is_file(), "a file of its own");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "as it was");
+        fs::remove_file(&link).unwrap();
+        symlink(dir.path().join("nowhere"), &link).unwrap();
+        open_or_make(&link).unwrap_err();
+        assert!(!dir.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for opened in [open_to_read(&pipe), open_to_write(&pipe), open_or_make(&pipe)] {
+            opened.unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_link_above_is_resolved_and_the_file_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap().join("private");
+        fs::create_dir(&real).unwrap();
+        symlink(&real, dir.path().join("state")).unwrap();
+        symlink("/dev/null", real.join("state.db")).unwrap();
+        let found = without_links_above(&dir.path().join("state/state.db")).unwrap();
+        assert_eq!(found, real.join("state.db"));
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        // Only root can give it away, and only then there is something to see.
+        if chown(dir.path(), Some(65534), Some(65534)).is_err() {
+            return;
+        }
+        let path = dir.path().join("made");
+        for file in [make(&path), make_anew(&path), open_or_make(&dir.path().join("another"))] {
+            let found = file.unwrap().metadata().unwrap();
+            assert_eq!((found.uid(), found.gid()), (65534, 65534));
+            assert_eq!(found.permissions().mode() & 0o777, 0o600);
+        }
+    }
+}
