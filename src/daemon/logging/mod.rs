@@ -3,7 +3,7 @@
 //! Invariants:
 //! - Only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn; what the verifier of
 //!   certificates says at every attempt, our own lines say once, with what to do. What a line may look like is [`line`]'s.
-//! - The relay never waits for the log: see [`writer`].
+//! - The relay never waits for the log: `writer` says how.
 
 mod line;
 mod writer;
