@@ -426,7 +426,8 @@ impl Server {
 
     /// Requests of other programs for certain.
     pub(super) fn foreign(&self) -> Foreign {
-        let length = self.length().unwrap_or(self.documented).max(Duration::from_secs(1));
+        // A short window is not multiplied: one request that nobody can explain would become many.
+        let length = self.counted_back();
         let a_minute = |requests: u32| {
             let requests = f64::from(requests) * self.documented.as_secs_f64() / length.as_secs_f64();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, is not negative")]
