@@ -154,6 +154,7 @@ fn condition(condition: &Condition) -> (&'static str, Option<&str>) {
     match condition {
         Condition::Starting => ("starting", None),
         Condition::Polling => ("polling", None),
+        Condition::Limited(until) => ("limited", Some(until)),
         Condition::Waiting(why) => ("waiting", Some(why)),
         Condition::Failing(why) => ("failing", Some(why)),
         Condition::NoRoom(why) => ("full", Some(why)),

@@ -51,3 +51,4 @@ mod storage;
 mod tls;
 mod trace;
 mod unread_log;
+mod windows;

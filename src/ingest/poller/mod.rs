@@ -35,6 +35,7 @@ use self::telling::Newcomers;
 use self::words::BudgetWait;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
+use super::foreign::Told;
 use super::numbers::Numbers;
 use super::report::{Condition, Report, ServerLimit};
 use super::server_clock::ServerClock;
@@ -151,7 +152,9 @@ pub struct Poller<F> {
     progress: Progress,
     /// How many messages there are, by the API's word.
     total: Option<u64>,
-    foreign_said: bool,
+    foreign_told: Told,
+    /// The windows of the API that were looked at for other programs.
+    foreign_windows: u64,
     budget_wait: BudgetWait,
     newcomers: Newcomers,
 }
@@ -205,7 +208,8 @@ impl<F: Feed> Poller<F> {
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
             total: None,
-            foreign_said: false,
+            foreign_told: Told::default(),
+            foreign_windows: 0,
             budget_wait: BudgetWait::default(),
             newcomers: Newcomers::default(),
         }
@@ -222,6 +226,7 @@ impl<F: Feed> Poller<F> {
     /// [`Trouble`]: polling cannot go on at all.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, Trouble> {
         self.load().await?;
+        self.foreign_told = Told::remembered(self.store.read(Spool::foreign_told).await?);
         self.say_start().await?;
         loop {
             self.turns.turned();
@@ -347,7 +352,8 @@ impl<F: Feed> Poller<F> {
 
     fn publish(&mut self) {
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
-        let (last_poll, foreign) = (self.head.last_poll, self.budget.window().foreign());
+        let found = self.budget.window().foreign_for_certain();
+        let (last_poll, foreign) = (self.head.last_poll, found.before.max(found.so_far));
         let server_limit = self.budget.window().server(now).map(|(limit, remaining, left)| ServerLimit {
             limit,
             remaining,
