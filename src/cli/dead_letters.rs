@@ -7,12 +7,11 @@ use super::flags::{DeadLettersCommand, Flags, Which};
 use super::output::{answer, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{fails, look, open};
+use super::state::{fails, look, open, relay_clock};
 use super::words::{count, harmless, span, table};
 use crate::admin::letter_json;
 use crate::domain::{Shown, UnixMs};
-use crate::store::{DeadLetter, Selection, Spool, Verdict};
-use crate::time::Clock;
+use crate::store::{DeadLetter, DeadPlace, Selection, Spool, Verdict};
 
 /// So many rows are aligned with each other; beyond them the columns may shift, and memory does not grow.
 const TABLE: usize = 500;
@@ -49,7 +48,7 @@ fn nothing(which: &Which) -> Exit {
 
 fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     let look = look(flags)?;
-    let now = Clock::system().wall();
+    let now = relay_clock(&look.spool)?.wall();
     each(&look.spool, which, |letters, out| {
         let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, now)).collect();
         out.write_all(table(&["ID", "SINK", "REASON", "RECEIVED", "DIED", "ATTEMPTS", "LAST ANSWER"], &rows).as_bytes())
@@ -147,15 +146,12 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
 fn settle(flags: &Flags, which: &Which, verdict: Verdict) -> Result<Exit, Exit> {
     let mut spool = open(flags)?;
     let selection = selection(&spool, which)?;
-    let clock = Clock::system();
-    let (until, mut settled) = (clock.wall(), 0_u64);
-    loop {
-        let now = clock.wall();
-        let done = spool.settle_dead(&selection, verdict, until, now).map_err(|error| fails(&error))?;
-        if done == 0 {
-            break;
-        }
-        settled += u64::try_from(done).unwrap_or(0);
+    let clock = relay_clock(&spool)?;
+    let (mut after, mut settled) = (Some(DeadPlace::default()), 0_u64);
+    while let Some(from) = after {
+        let done = spool.settle_dead(&selection, verdict, from, clock.wall()).map_err(|error| fails(&error))?;
+        settled += u64::try_from(done.0).unwrap_or(0);
+        after = done.1;
     }
     if settled == 0 {
         return Err(nothing(which));

@@ -6,12 +6,11 @@ use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
 use super::output::answer;
 use super::relay::complain;
-use super::state::{directory, fails, look, open};
+use super::state::{directory, fails, look, open, relay_clock};
 use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
 use crate::store::{Dropping, Error, MayDrop, Pause, RoleLock, SinkId, SinkView, Spool};
-use crate::time::Clock;
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
     let done = match command {
@@ -27,7 +26,7 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
 fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
     let look = look(flags)?;
     let sinks = look.spool.sinks().map_err(|error| fails(&error))?;
-    let now = Clock::system().wall();
+    let now = relay_clock(&look.spool)?.wall();
     if as_json {
         let list: Vec<Value> = sinks.iter().map(|sink| sink_json(sink, now)).collect();
         return Ok(answer(&format!("{:#}\n", Value::Array(list))));
@@ -70,7 +69,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
     for name in names {
         sinks.push((name, named(&spool, name)?));
     }
-    let now = Clock::system().wall();
+    let now = relay_clock(&spool)?.wall();
     let mut said = String::new();
     for (name, id) in sinks {
         let sentence = change(&mut spool, id, name, now).map_err(|error| fails(&error))?;

@@ -7,6 +7,7 @@ use super::flags::Flags;
 use super::relay::{complain, store_exit};
 use crate::config::{self, Sources};
 use crate::store::{Error, Look, Spool};
+use crate::time::Clock;
 
 /// Where the state is, by the configuration.
 pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
@@ -26,6 +27,13 @@ pub(super) fn look(flags: &Flags) -> Result<Look, Exit> {
 pub(super) fn open(flags: &Flags) -> Result<Spool, Exit> {
     let dir = directory(flags)?;
     opened(Spool::open_beside(&dir), &dir)
+}
+
+/// Tells the relay's time, by what a relay left in the state. What this machine's clock says may be something else.
+pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Exit> {
+    let clock = Clock::system();
+    clock.reckon(spool.clock_memory().map_err(|error| fails(&error))?);
+    Ok(clock)
 }
 
 fn opened<T>(opened: Result<Option<T>, Error>, dir: &std::path::Path) -> Result<T, Exit> {

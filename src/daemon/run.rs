@@ -107,7 +107,7 @@ impl Daemon {
                     () = &mut closed => break Over::Closed,
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
-                    _ = writing.tick() => live.write(&reports.borrow(), &delivery.status(), clock.wall()),
+                    _ = writing.tick() => live.write(&reports.borrow(), &delivery.status()),
                     _ = pulse.tick() => {
                         let slowest = delivery.slowest_turn().max(turns.since());
                         service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest);
@@ -136,7 +136,7 @@ impl Daemon {
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
         service.stopping();
-        live.write(&reports.borrow(), &delivery.status(), clock.wall());
+        live.write(&reports.borrow(), &delivery.status());
         stop_polling.send_replace(true);
         if !polling.is_finished() {
             // A commit under way is waited for, a request is not.
@@ -147,7 +147,7 @@ impl Daemon {
             }
         }
         drain(delivery, &mut stop, &clock).await;
-        live.stopped(clock.wall());
+        live.stopped();
         drop(lock);
         result
     }

@@ -30,6 +30,7 @@ impl<F: Feed> Poller<F> {
             self.budget.window().not_refused();
         }
         let Response { date, rate, page } = response;
+        self.hear_date(date, &page);
         if self.stale.is_some() && !matches!(page, Err(Error::RateLimited)) {
             // Asked for by a state that is no longer true.
             return Ok(None);
@@ -85,6 +86,9 @@ impl<F: Feed> Poller<F> {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
+        if date.is_some() {
+            self.hear_messages(now);
+        }
         let next = self.commit(step, now.local).await?;
         if catches_up {
             self.progress.page_read(rows_read);

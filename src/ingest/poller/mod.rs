@@ -14,6 +14,7 @@ mod progress;
 mod room;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod wiping;
 mod words;
 
@@ -28,6 +29,7 @@ use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use self::numbers::NumberFlight;
 use self::progress::Progress;
 use self::room::Room;
+use self::timing::Timing;
 use self::words::BudgetWait;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
@@ -137,6 +139,7 @@ pub struct Poller<F> {
     replays: Replays,
     look_for_replays: Instant,
     housekeeping: Housekeeping,
+    timing: Timing,
     /// When what went is wiped next.
     wipe_due: Instant,
     room: Room,
@@ -189,6 +192,7 @@ impl<F: Feed> Poller<F> {
             replays: Replays::default(),
             look_for_replays: now,
             housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
+            timing: Timing::new(now),
             wipe_due: now,
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
@@ -255,6 +259,7 @@ impl<F: Feed> Poller<F> {
             if let Some(ending) = ending {
                 return Ok(ending);
             }
+            self.tell_the_time().await?;
             if self.clock.monotonic() >= self.housekeeping.due {
                 self.keep_house().await?;
             }
