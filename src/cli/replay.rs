@@ -183,7 +183,7 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), E
     ids.sort_unstable();
     ids.dedup();
     // What is compared with it are the times of messages.
-    let now = relay_clock(spool)?.messages_likely();
+    let now = relay_clock(spool)?.likely_message_time();
     let choice = Choice {
         sinks: sinks.iter().map(|sink| sink.id).collect(),
         new: !which.sinks.is_empty(),

@@ -89,7 +89,7 @@ impl Delivery {
     /// # Errors
     /// Those of the store; nothing was started.
     pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
-        let messages_now = clock.messages_likely();
+        let messages_now = clock.likely_message_time();
         let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
         // A due time further away than any wait can be was written when the clock was ahead.
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();

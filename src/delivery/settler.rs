@@ -72,7 +72,8 @@ impl Settler {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let under_way = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&under_way);
-        let writer = Writer { store, clock: clock.clone(), jitter, stopping, turns, damage, under_way: counted, slow: 0 };
+        let writer =
+            Writer { store, clock: clock.clone(), jitter, stopping, turns, damage, under_way: counted, slow: 0 };
         (Self { jobs, under_way, clock }, writer.run(inbox))
     }
 
@@ -86,7 +87,8 @@ impl Settler {
     /// the disk, as long as that takes.
     pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), Ended>> + use<> {
         let (committed, done) = oneshot::channel();
-        let taken = self.jobs.send(Job { settlement, rebased_by: self.clock.rebased_by(), committed }).map_err(|_| Ended);
+        let taken =
+            self.jobs.send(Job { settlement, rebased_by: self.clock.rebased_by(), committed }).map_err(|_| Ended);
         async move {
             taken?;
             done.await.map_err(|_| Ended)
@@ -228,8 +230,7 @@ fn moved(settlement: Settlement, by: i64) -> Settlement {
         Outcome::Retry { due, status, answer } => Outcome::Retry { due: later(due), status, answer },
         outcome => outcome,
     };
-    let standing = settlement
-        .standing
-        .map(|standing| SinkStanding { busy_until: standing.busy_until.map(later), ..standing });
+    let standing =
+        settlement.standing.map(|standing| SinkStanding { busy_until: standing.busy_until.map(later), ..standing });
     Settlement { first_attempt: later(settlement.first_attempt), outcome, standing, ..settlement }
 }

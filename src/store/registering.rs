@@ -78,10 +78,8 @@ impl Spool {
         let registered: Vec<Registered> = self.transaction(|transaction| {
             transaction.execute("UPDATE sink SET active = 0", [])?;
             let registered = setups.iter().map(|setup| register(transaction, setup, now)).collect();
-            transaction.execute(
-                "UPDATE delivery SET due = ?2 WHERE state = 'retry' AND due > ?1",
-                [latest_due.0, now.0],
-            )?;
+            transaction
+                .execute("UPDATE delivery SET due = ?2 WHERE state = 'retry' AND due > ?1", [latest_due.0, now.0])?;
             registered
         })?;
         let recipient = |(registered, setup): (&Registered, &SinkSetup)| Recipient {

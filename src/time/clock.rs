@@ -1,7 +1,7 @@
 //! Three readings of time behind one type, each with a name of its own.
 //!
 //! - [`Clock::monotonic`]: for waits.
-//! - [`Clock::machine`]: this machine's clock as it is at this moment, which goes back when the machine's does. Only for what
+//! - [`Clock::machine_time`]: this machine's clock as it is at this moment, which goes back when the machine's does. Only for what
 //!   other machines compare with theirs: signatures and dates.
 //! - [`Clock::wall`]: the relay's time, for all that is stored and shown.
 //!
@@ -167,7 +167,7 @@ impl Clock {
     }
 
     /// The machine's clock as it is now: for what other machines compare with theirs.
-    pub fn machine(&self) -> UnixMs {
+    pub fn machine_time(&self) -> UnixMs {
         match self.source {
             Source::System => system_wall(),
             Source::Tokio => UnixMs(self.origin_machine().0.saturating_add(self.lock().machine_off)),
@@ -195,7 +195,7 @@ impl Clock {
     }
 
     /// What time it is by the clock that dates the messages; `None`: nobody knows yet.
-    pub fn messages(&self) -> Option<UnixMs> {
+    pub fn message_time(&self) -> Option<UnixMs> {
         let elapsed = self.elapsed();
         let relay = self.lock();
         let by_memory = || relay.base.saturating_add(relay.before.messages_ahead_ms.unwrap_or(0));
@@ -204,8 +204,8 @@ impl Clock {
     }
 
     /// The same, or what seems most likely.
-    pub fn messages_likely(&self) -> UnixMs {
-        self.messages().unwrap_or_else(|| {
+    pub fn likely_message_time(&self) -> UnixMs {
+        self.message_time().unwrap_or_else(|| {
             let ahead = self.lock().before.messages_ahead_ms.unwrap_or(0);
             UnixMs(self.wall().0.saturating_add(ahead))
         })
@@ -245,8 +245,8 @@ impl Clock {
 
     /// What is to be left to others.
     pub fn memory(&self) -> ClockMemory {
-        let (written_at, messages) = (self.wall(), self.messages_likely());
-        let (elapsed, machine) = (self.elapsed(), self.machine());
+        let (written_at, messages) = (self.wall(), self.likely_message_time());
+        let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let relay = self.lock();
         ClockMemory {
             boot: boot_id(),
@@ -262,7 +262,7 @@ impl Clock {
     /// put right. Whoever gets that lets what is stored follow and then calls [`Clock::confirm`]. Nothing is ever returned
     /// twice.
     pub fn consider(&self, api: Option<UnixMs>) -> Option<Rebase> {
-        let (elapsed, machine) = (self.elapsed(), self.machine());
+        let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let mut relay = self.lock();
         relay.api = api.map(|api| api.0.saturating_sub(elapsed)).or(relay.api);
         if relay.state != Trust::Unconfirmed {
@@ -354,7 +354,7 @@ mod tests {
         let before = clock.monotonic();
         tokio::time::advance(HOUR).await;
         let later = UnixMs(3_605_000);
-        assert_eq!((clock.wall(), clock.machine(), clock.messages()), (later, later, Some(later)));
+        assert_eq!((clock.wall(), clock.machine_time(), clock.message_time()), (later, later, Some(later)));
         assert_eq!(clock.monotonic() - before, HOUR);
     }
 
@@ -363,18 +363,18 @@ mod tests {
         let clock = Clock::starting_at(START);
         for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
             clock.set_machine(to);
-            assert_eq!((clock.machine(), clock.wall(), clock.messages()), (to, START, Some(START)));
+            assert_eq!((clock.machine_time(), clock.wall(), clock.message_time()), (to, START, Some(START)));
             assert_eq!(clock.consider(Some(START)), None, "it is confirmed already");
         }
         tokio::time::advance(HOUR).await;
-        assert_eq!((clock.machine(), clock.wall()), (START.after(DAY + HOUR), START.after(HOUR)));
+        assert_eq!((clock.machine_time(), clock.wall()), (START.after(DAY + HOUR), START.after(HOUR)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_is_set_right_after_the_start_puts_the_relays_time_right_once() {
         let ahead = START.after(8 * DAY);
         let clock = Clock::unconfirmed_at(ahead);
-        assert_eq!(clock.messages(), None);
+        assert_eq!(clock.message_time(), None);
         tokio::time::advance(HOUR / 60).await;
         assert_eq!(clock.consider(Some(START.after(HOUR / 60))), None);
         assert!(!clock.is_confirmed());
@@ -405,7 +405,7 @@ mod tests {
         tokio::time::advance(HOUR / 60).await;
         assert_eq!(clock.consider(None).unwrap().now, START.after(DAY + HOUR));
         clock.confirm();
-        assert_eq!(clock.messages(), Some(clock.wall()));
+        assert_eq!(clock.message_time(), Some(clock.wall()));
         assert!(!clock.memory().confirmed, "the next process asks the API anew");
     }
 

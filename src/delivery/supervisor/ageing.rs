@@ -11,7 +11,7 @@ pub(super) const AT_ONCE: usize = 500;
 impl Supervisor {
     pub(super) fn is_too_old(&self, claim: &Claim) -> bool {
         let expires = expiry::expires(self.identity.options.max_age, claim.received, claim.replays);
-        expires.is_some_and(|expires| expires <= self.shared.clock.messages_likely())
+        expires.is_some_and(|expires| expires <= self.shared.clock.likely_message_time())
     }
 
     /// Writes down what was found to be too old, and looks for more; once it is known how old messages are.
@@ -25,7 +25,7 @@ impl Supervisor {
             }
         }
         let (sink, now) = (self.identity.registered.id, self.now());
-        let Some(messages_now) = self.shared.clock.messages().filter(|_| self.time.ages) else { return };
+        let Some(messages_now) = self.shared.clock.message_time().filter(|_| self.time.ages) else { return };
         let Some(sweep) = self.expiry.as_ref().and_then(|expiry| expiry.due(now, messages_now)) else { return };
         if self.store_again_at.is_some() {
             return;

@@ -75,7 +75,7 @@ impl Supervisor {
             first_attempt: first_attempt.unwrap_or(wall),
             paused,
             expires: expiry::expires(options.max_age, received, replays)
-                .map(|expires| UnixMs(wall.0.saturating_add(expires.0).saturating_sub(clock.messages_likely().0))),
+                .map(|expires| UnixMs(wall.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0))),
             may_end: self.time.confirmed && self.time.ages,
             rebased_by: clock.rebased_by(),
             began: self.now(),

@@ -20,7 +20,7 @@ pub(super) struct TimeKnown {
 
 impl TimeKnown {
     pub(super) fn by(clock: &Clock) -> Self {
-        Self { confirmed: clock.is_confirmed(), ages: clock.messages().is_some() }
+        Self { confirmed: clock.is_confirmed(), ages: clock.message_time().is_some() }
     }
 }
 
