@@ -62,7 +62,8 @@ impl Status {
     /// As for [`Look::at`].
     pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
         let Some(look) = Look::at(dir)? else { return Ok(None) };
-        clock.reckon(look.spool.clock_memory()?);
+        let (left, runs) = look.spool.clock_beside()?;
+        clock.reckon(left, runs);
         let now = clock.wall();
         let live = Live::read(dir);
         let running = look.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));

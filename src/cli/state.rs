@@ -31,8 +31,9 @@ pub(super) fn open(flags: &Flags) -> Result<Spool, Exit> {
 
 /// Tells the relay's time, by what a relay left in the state. What this machine's clock says may be something else.
 pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Exit> {
+    let (left, runs) = spool.clock_beside().map_err(|error| fails(&error))?;
     let clock = Clock::system();
-    clock.reckon(spool.clock_memory().map_err(|error| fails(&error))?);
+    clock.reckon(left, runs);
     Ok(clock)
 }
 

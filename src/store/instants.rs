@@ -7,6 +7,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::error::Error;
+use super::looking::is_running;
 use super::spool::Spool;
 use crate::domain::{Seq, UnixMs};
 use crate::time::{ClockMemory, Rebase};
@@ -65,6 +66,15 @@ impl Spool {
             .and_then(|mut statement| statement.query_row([], |row| row.get::<_, String>(0)).optional())
             .map(|found| found.and_then(|text| serde_json::from_str(&text).ok()))
             .map_err(|error| self.explain(error))
+    }
+
+    /// The same for a command, and whether the relay that left it runs now.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`], and [`super::is_running`].
+    pub fn clock_beside(&self) -> Result<(Option<ClockMemory>, bool), Error> {
+        let runs = self.file.parent().map(is_running).transpose()?.flatten();
+        Ok((self.clock_memory()?, runs.unwrap_or(false)))
     }
 
     /// Leaves this to the next process, and to commands.

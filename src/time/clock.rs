@@ -52,6 +52,8 @@ struct RelayTime {
     api: Option<i64>,
     /// The clock of the messages, once the API was heard in this process.
     messages: Option<i64>,
+    /// The same, where it is not believed yet.
+    doubted: Option<i64>,
     /// With [`Source::Tokio`]: how far the machine's clock is off.
     machine_off: i64,
 }
@@ -147,6 +149,7 @@ impl Clock {
             before: ClockMemory::default(),
             api: None,
             messages: None,
+            doubted: None,
             machine_off: 0,
         };
         let clock = Self { source, origin, relay: Arc::new(Mutex::new(relay)) };
@@ -203,12 +206,26 @@ impl Clock {
         known.map(|base| UnixMs(base.saturating_add(elapsed)))
     }
 
-    /// The same, or what seems most likely.
+    /// The same, or what seems most likely by what an earlier process knew.
     pub fn likely_message_time(&self) -> UnixMs {
         self.message_time().unwrap_or_else(|| {
             let ahead = self.lock().before.messages_ahead_ms.unwrap_or(0);
             UnixMs(self.wall().0.saturating_add(ahead))
         })
+    }
+
+    /// The latest that it may be by that clock, as long as nobody knows: what was not too old then is not too old.
+    pub fn latest_message_time(&self) -> UnixMs {
+        let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
+        let relay = self.lock();
+        let doubted = relay.doubted.filter(|_| relay.messages.is_none());
+        doubted.map_or(likely, |base| likely.max(UnixMs(base.saturating_add(elapsed))))
+    }
+
+    /// The API was read, and so late would it be by the clock that dates the messages; but that is not believed yet.
+    pub fn doubt_messages(&self, now: UnixMs) {
+        let elapsed = self.elapsed();
+        self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
     /// The API was read: so late is it by the clock that dates the messages.
@@ -221,10 +238,15 @@ impl Clock {
     /// start of the machine its time goes on exactly; otherwise the machine's clock counts, but never less than what is
     /// stored.
     pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
+        self.go_on(before, newest, false);
+    }
+
+    fn go_on(&self, before: Option<ClockMemory>, newest: UnixMs, runs: bool) {
         let Source::System = self.source else { return };
+        let same_boot =
+            before.as_ref().is_some_and(|before| runs || (before.boot.is_some() && before.boot == boot_id()));
         let before = before.unwrap_or_default();
         let elapsed = self.elapsed();
-        let same_boot = before.boot.is_some() && before.boot == boot_id();
         let mut relay = self.lock();
         relay.newest = newest.max(UnixMs(before.written_at));
         if same_boot {
@@ -238,9 +260,10 @@ impl Clock {
         relay.before = before;
     }
 
-    /// The relay's time for a command beside a relay, or without one, by what the last process left.
-    pub fn reckon(&self, before: Option<ClockMemory>) {
-        self.resume(before, UnixMs::MIN);
+    /// The relay's time for a command, by what a relay left. One that runs has left it since the machine started, also
+    /// where nobody may ask which start of the machine that was.
+    pub fn reckon(&self, left: Option<ClockMemory>, runs: bool) {
+        self.go_on(left, UnixMs::MIN, runs);
     }
 
     /// What is to be left to others.
@@ -334,7 +357,8 @@ fn since_boot() -> Option<Duration> {
     None
 }
 
-/// Names the time from one start of the machine to the next, where [`since_boot`] counts from it.
+/// Names the time from one start of the machine to the next, where [`since_boot`] counts from it. `None` also where that is
+/// hidden, as it is from a service with `ProcSubset=pid`.
 fn boot_id() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())

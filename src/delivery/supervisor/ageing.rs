@@ -11,7 +11,7 @@ pub(super) const AT_ONCE: usize = 500;
 impl Supervisor {
     pub(super) fn is_too_old(&self, claim: &Claim) -> bool {
         let expires = expiry::expires(self.identity.options.max_age, claim.received, claim.replays);
-        expires.is_some_and(|expires| expires <= self.shared.clock.likely_message_time())
+        expires.is_some_and(|expires| expires <= self.shared.clock.latest_message_time())
     }
 
     /// Writes down what was found to be too old, and looks for more; once it is known how old messages are.

@@ -30,7 +30,9 @@ impl<F: Feed> Poller<F> {
             self.budget.window().not_refused();
         }
         let Response { date, rate, page } = response;
+        // First, so that what is handed on now is tried when it is known what time it is.
         self.hear_date(date, &page);
+        self.tell_the_time().await?;
         if self.stale.is_some() && !matches!(page, Err(Error::RateLimited)) {
             // Asked for by a state that is no longer true.
             return Ok(None);

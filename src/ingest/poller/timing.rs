@@ -12,6 +12,10 @@ use crate::time::{Instant, Rebase};
 /// What others may need to know of the time is written down this often, beside when it changes.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
+/// What is further from what was expected is doubted, until it was said so often in a row.
+const PLAUSIBLE: Duration = Duration::from_secs(3600);
+const CONVINCING: u32 = 3;
+
 /// Clocks that are apart by more are worth a word.
 const APART: Duration = Duration::from_secs(5 * 60);
 
@@ -19,6 +23,8 @@ const APART: Duration = Duration::from_secs(5 * 60);
 pub(super) struct Timing {
     /// What the API last said of it, if nobody has looked at that yet.
     heard: Option<UnixMs>,
+    /// How often in a row the time of messages was far from what was expected.
+    unexpected: u32,
     /// The state is to follow from behind this message on.
     following: Option<(Rebase, Seq)>,
     remember_at: Instant,
@@ -26,7 +32,7 @@ pub(super) struct Timing {
 
 impl Timing {
     pub(super) fn new(now: Instant) -> Self {
-        Self { heard: None, following: None, remember_at: now + REMEMBER }
+        Self { heard: None, unexpected: 0, following: None, remember_at: now + REMEMBER }
     }
 }
 
@@ -38,9 +44,18 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A page of messages was read: the clock that dates them is known.
-    pub(super) fn hear_messages(&self, now: Now) {
-        self.clock.hear_messages(self.state.messages_now(&self.rules, now));
+    /// A page of messages was read: the clock that dates them is known. What is far from what was expected is believed when
+    /// it was repeated, since one answer with a wrong date must not make messages old.
+    pub(super) fn hear_messages(&mut self, now: Now) {
+        let told = self.state.messages_now(&self.rules, now);
+        let expected = self.clock.likely_message_time();
+        let off = told.since(expected).max(expected.since(told));
+        self.timing.unexpected = if off > PLAUSIBLE { self.timing.unexpected.saturating_add(1) } else { 0 };
+        if self.timing.unexpected == 0 || self.timing.unexpected >= CONVINCING {
+            self.clock.hear_messages(told);
+        } else {
+            self.clock.doubt_messages(told);
+        }
     }
 
     /// Puts the relay's time right once it can be told, and then lets the state follow.

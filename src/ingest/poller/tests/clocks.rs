@@ -59,3 +59,20 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
     stop.send_replace(true);
     assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_answer_with_a_wrong_date_makes_no_message_old() {
+    let mut world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
+    world.clock = Clock::unconfirmed_at(BEGAN);
+    world.double.clock = Clock::starting_at(BEGAN.after(400 * DAY));
+    let (stop, stops) = watch::channel(false);
+    let running = tokio::spawn(world.poller(Mode::Run).run(stops));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((world.asked(), world.clock.message_time()), (1, None));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let far = world.clock.message_time().unwrap().since(BEGAN);
+    assert!(far > 399 * DAY, "it was repeated: {far:?}");
+    assert!(!world.clock.is_confirmed(), "the machine's clock says something else");
+    stop.send_replace(true);
+    assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
+}
