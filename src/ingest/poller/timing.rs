@@ -37,10 +37,12 @@ impl Timing {
 }
 
 impl<F: Feed> Poller<F> {
-    /// An answer came with this `Date`. That of what stands between us and the API does not count.
+    /// An answer came with this `Date`. That of what stands between us and the API does not count. An API that reads without a
+    /// `Date` cannot tell: then the machine's clock is believed.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
-            self.timing.heard = date.or(self.timing.heard);
+            let undated = page.is_ok().then(|| self.clock.machine_time());
+            self.timing.heard = date.or(undated).or(self.timing.heard);
         }
     }
 
