@@ -10,6 +10,7 @@ mod account;
 mod api_faults;
 mod assumptions;
 mod broken;
+mod clocks;
 mod commands;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod crash_points;

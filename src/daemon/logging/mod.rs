@@ -23,11 +23,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::progress::{AboveBar, Bar};
 use crate::config::{Log, LogFormat};
+use crate::files;
 use crate::sinks::stdout::append_only;
+use crate::time::Clock;
 pub use writer::LogGuard;
 use writer::Notice;
-use crate::files;
-use crate::time::Clock;
 
 /// Its errors come with each attempt; its warnings, of authorities that cannot be read, stay.
 const VERIFIER: &str = "rustls_platform_verifier";
@@ -51,7 +51,7 @@ pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow:
     let refused = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display());
     std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
     // Made here so that it is made through no link, and for the directory's owner if root begins the day.
-    let today = Clock::system().wall().to_string();
+    let today = Clock::system().machine_time().to_string();
     let today = today.split_once('T').map_or("", |(date, _)| date);
     files::open_or_make(&dir.join(format!("{PREFIX}.{today}.log"))).map_err(|error| refused(&error))?;
     let appender = RollingFileAppender::builder()

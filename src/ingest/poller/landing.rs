@@ -31,6 +31,9 @@ impl<F: Feed> Poller<F> {
             self.budget.window().not_refused();
         }
         let Response { date, rate, page } = response;
+        // First, so that what is handed on now is tried when it is known what time it is.
+        self.hear_date(date, &page);
+        self.tell_the_time().await?;
         if self.stale.is_some() && !matches!(page, Err(Error::RateLimited)) {
             // Asked for by a state that is no longer true.
             return Ok(None);
@@ -103,6 +106,9 @@ impl<F: Feed> Poller<F> {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
+        if date.is_some() {
+            self.hear_messages(now);
+        }
         self.note_newcomers(&step.ops, marks, walk.as_ref(), at).await?;
         say_anomalies(&step.ops, cursor, !self.lets_go_at_once);
         let next = self.commit(step, now.local).await?;

@@ -16,6 +16,7 @@ mod room;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod wiping;
 mod words;
 
@@ -32,6 +33,7 @@ use self::numbers::NumberFlight;
 use self::progress::Progress;
 use self::room::Room;
 use self::telling::Newcomers;
+use self::timing::Timing;
 use self::words::BudgetWait;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
@@ -146,6 +148,7 @@ pub struct Poller<F> {
     look_for_replays: Instant,
     housekeeping: Housekeeping,
     journal: Journal,
+    timing: Timing,
     /// When what went is wiped next.
     wipe_due: Instant,
     room: Room,
@@ -204,6 +207,7 @@ impl<F: Feed> Poller<F> {
             look_for_replays: now,
             housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
             journal: Journal::default(),
+            timing: Timing::new(now),
             wipe_due: now,
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
@@ -274,6 +278,7 @@ impl<F: Feed> Poller<F> {
             if let Some(ending) = ending {
                 return Ok(ending);
             }
+            self.tell_the_time().await?;
             if self.clock.monotonic() >= self.housekeeping.due {
                 self.keep_house().await?;
             }

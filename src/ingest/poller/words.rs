@@ -82,7 +82,7 @@ impl<F: Feed> Poller<F> {
         // What is wrong beside it is worse.
         let is_well = matches!(self.report.borrow().condition, Condition::Starting | Condition::Polling);
         if wait >= LONG && (is_told || is_well) {
-            let until = self.clock.wall().after(wait).0 / 1000 * 1000;
+            let until = self.clock.machine_time().after(wait).0 / 1000 * 1000;
             self.set_condition(Condition::Limited(format!("rate limited until {}", UnixMs(until))));
         }
     }
