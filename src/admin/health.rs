@@ -119,7 +119,15 @@ mod tests {
     #[test]
     fn what_is_healthy_and_what_is_not() {
         type Change = fn(&mut Status, &mut Live);
-        let cases: [(&str, Change, Option<&str>); 18] = [
+        let cases: [(&str, Change, Option<&str>); 19] = [
+            (
+                "the API wants silence",
+                |_, live| {
+                    (live.last_poll, live.condition) = (Some(ago(75)), "limited".into());
+                    live.why = Some("rate limited until 2025-06-15T15:08:20.000Z".into());
+                },
+                Some("the API was not read for 75 s: rate limited until 2025-06-15T15:08:20.000Z"),
+            ),
             ("well", |_, _| {}, None),
             ("not running", |status, _| status.running = false, Some("no relay runs on this state")),
             (

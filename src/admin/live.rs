@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::UnixMs;
 use crate::files;
 
-/// Times are milliseconds since the Unix epoch, by this machine's clock.
+/// Times are milliseconds since the Unix epoch, by the relay's time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Live {
@@ -44,7 +44,7 @@ pub struct Live {
     pub condition_since: Option<i64>,
     /// When the newest page was last read.
     pub last_poll: Option<i64>,
-    /// By how much the API's clock is ahead of this machine's.
+    /// By how much the API's clock is ahead of the relay's time.
     pub server_ahead_ms: Option<i64>,
     /// How many messages there are, by the API's word.
     pub total: Option<u64>,

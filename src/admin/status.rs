@@ -7,6 +7,7 @@ use crate::api::PAGE_ROWS;
 use crate::api::budget::Ring;
 use crate::domain::{Marks, UnixMs, Walk, pages};
 use crate::store::{self, Error, Look, SinkView};
+use crate::time::Clock;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -54,12 +55,16 @@ pub struct Budget {
 }
 
 impl Status {
-    /// Looks at the state in `dir`; `None` if there is none.
+    /// Looks at the state in `dir`; `None` if there is none. `clock` goes by the relay's time afterwards: a jump of this
+    /// machine's clock is no silence.
     ///
     /// # Errors
     /// As for [`Look::at`].
-    pub fn of(dir: &Path, now: UnixMs) -> Result<Option<Self>, Error> {
+    pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
         let Some(look) = Look::at(dir)? else { return Ok(None) };
+        let (left, runs) = look.spool.clock_beside()?;
+        clock.reckon(left, runs);
+        let now = clock.wall();
         let live = Live::read(dir);
         let running = look.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
         // Of the relay before: the one that runs has said nothing yet.

@@ -14,10 +14,6 @@ use crate::settings::{self, Origin, Reader, Text, Texts, settings};
 /// The variable from which the key is taken if nothing else says where it is.
 pub const API_KEY: &str = "JOLTSMS_API_KEY";
 
-/// The vendor's documented base URL.
-const URL: &str = "https://api.joltsms.com";
-/// How the account is called unless somebody gives it a name.
-const ACCOUNT: &str = "main";
 /// How every key begins, by the vendor's documentation.
 const PREFIX: &str = "jolt_sk_";
 /// How many hexadecimal characters follow.
@@ -27,7 +23,7 @@ settings! {
     /// `[api]`, as written.
     pub struct Settings {
         /// Without /v1. Plain http only to this machine, unless allow_http is true.
-        url: Option<Text> = http::url().by_default("\"https://api.joltsms.com\""),
+        url: Option<Text> = http::url().or("https://api.joltsms.com"),
         /// Never written out in the file. Several keys, `[{ env = "A" }, { env = "B" }]`, for rotation: the first accepted one is
         /// used. A file that names JOLTSMS_API_KEY here is not overridden by that variable.
         key: Option<Texts> = settings::secrets(API_KEY).by_default("{ env = \"JOLTSMS_API_KEY\" }"),
@@ -38,7 +34,7 @@ settings! {
         /// A name for the account, which the formats jolt-event and cloudevents show: 1 to 64 letters, digits, `.`, `_` and
         /// `-`.
         account: Option<Text> = settings::text("name", "a text in quotes", Some("^[A-Za-z0-9._-]{1,64}$"))
-            .by_default("\"main\""),
+            .or("main"),
         /// For the TCP and TLS handshakes together.
         connect_timeout: Duration = http::connect_timeout(),
         /// Allows plain http to other machines: your key and all codes can be read on the way.
@@ -56,10 +52,7 @@ impl Settings {
     /// The options of the client, and the name of the account. What is wrong goes to the report.
     pub fn resolve(self, at: &mut Reader<'_>) -> (Option<Options>, Arc<str>) {
         let account = account(at, self.account.as_ref());
-        let url = match at.written("url") {
-            Some(_) => self.url.and_then(|text| base_url(at, &text, self.allow_http)),
-            None => Url::parse(URL).ok(),
-        };
+        let url = self.url.and_then(|text| base_url(at, &text, self.allow_http));
         let keys = keys(at, self.key);
         let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
         let way = Way { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
@@ -70,7 +63,7 @@ impl Settings {
 }
 
 fn account(at: &mut Reader<'_>, text: Option<&Text>) -> Arc<str> {
-    let Some(text) = text else { return ACCOUNT.into() };
+    let Some(text) = text else { return Arc::default() };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let name = text.as_str();
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {

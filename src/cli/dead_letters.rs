@@ -7,12 +7,11 @@ use super::flags::{DeadLettersCommand, Flags, Which};
 use super::output::{answer, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{Refusal, directory, fails, look, open};
+use super::state::{Refusal, directory, fails, look, open, relay_clock};
 use super::words::{count, harmless, span, table};
 use crate::admin::letter_json;
 use crate::domain::{Shown, UnixMs};
-use crate::store::{DeadLetter, Error, LetterPlace, Selection, Spool, Verdict};
-use crate::time::Clock;
+use crate::store::{DeadLetter, DeadPlace, Error, LetterPlace, Selection, Spool, Verdict};
 
 /// So many rows are read in one go, and aligned with each other; beyond them the columns may shift, and memory does not grow.
 const TABLE: usize = 500;
@@ -51,7 +50,7 @@ fn nothing(which: &Which) -> Exit {
 }
 
 fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
-    let now = Clock::system().wall();
+    let now = look(&directory(flags)?, |spool| Ok(relay_clock(spool)?.wall()))?;
     let any = each(
         flags,
         which,
@@ -151,15 +150,12 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
 fn settle(flags: &Flags, which: &Which, verdict: Verdict) -> Result<Exit, Exit> {
     let mut spool = open(flags)?;
     let selection = selection(&spool, which).map_err(Refusal::say)?;
-    let clock = Clock::system();
-    let (until, mut settled) = (clock.wall(), 0_u64);
-    loop {
-        let now = clock.wall();
-        let done = spool.settle_dead(&selection, verdict, until, now).map_err(|error| fails(&error))?;
-        if done == 0 {
-            break;
-        }
-        settled += u64::try_from(done).unwrap_or(0);
+    let clock = relay_clock(&spool).map_err(|error| fails(&error))?;
+    let (mut after, mut settled) = (Some(DeadPlace::default()), 0_u64);
+    while let Some(from) = after {
+        let done = spool.settle_dead(&selection, verdict, from, clock.wall()).map_err(|error| fails(&error))?;
+        settled += u64::try_from(done.0).unwrap_or(0);
+        after = done.1;
     }
     if settled == 0 {
         return Err(nothing(which));

@@ -8,7 +8,7 @@ use super::flags::{Flags, ReplayChoice, ReplayFlags};
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{Refusal, directory, fails, look, open};
+use super::state::{Refusal, directory, fails, look, open, relay_clock};
 use super::words::{count, grouped, span, table};
 use crate::domain::filter::{Clause, Filter, Globs};
 use crate::domain::{PauseReason, UnixMs};
@@ -185,7 +185,8 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), R
     let mut ids = which.ids.clone();
     ids.sort_unstable();
     ids.dedup();
-    let now = Clock::system().wall();
+    // What is compared with it are the times of messages.
+    let now = relay_clock(spool)?.likely_message_time();
     let choice = Choice {
         sinks: sinks.iter().map(|sink| sink.id).collect(),
         new: !which.sinks.is_empty(),

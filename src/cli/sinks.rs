@@ -6,12 +6,11 @@ use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
 use super::output::answer;
 use super::relay::complain;
-use super::state::{Refusal, directory, fails, look, open};
+use super::state::{Refusal, directory, fails, look, open, relay_clock};
 use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
 use crate::store::{Dropping, Error, MayDrop, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
-use crate::time::Clock;
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
     let done = match command {
@@ -25,8 +24,7 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
 }
 
 fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
-    let sinks = look(&directory(flags)?, |spool| Ok(spool.sinks()?))?;
-    let now = Clock::system().wall();
+    let (sinks, now) = look(&directory(flags)?, |spool| Ok((spool.sinks()?, relay_clock(spool)?.wall())))?;
     if as_json {
         let list: Vec<Value> = sinks.iter().map(|sink| sink_json(sink, now)).collect();
         return Ok(answer(&format!("{:#}\n", Value::Array(list))));
@@ -69,7 +67,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
     for name in names {
         sinks.push((name, named(&spool, name)?));
     }
-    let now = Clock::system().wall();
+    let now = relay_clock(&spool).map_err(|error| fails(&error))?.wall();
     let mut said = String::new();
     for (name, id) in sinks {
         let sentence = change(&mut spool, id, name, now).map_err(|error| fails(&error))?;

@@ -7,6 +7,7 @@ use super::flags::Flags;
 use super::relay::{complain, store_exit};
 use crate::config::{self, Sources};
 use crate::store::{Error, Look, Spool};
+use crate::time::Clock;
 
 /// Where the state is, by the configuration.
 pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
@@ -54,6 +55,14 @@ pub(super) fn open(flags: &Flags) -> Result<Spool, Exit> {
         Ok(None) => Err(complain(Exit::Failure, &Absent(&dir))),
         Err(error) => Err(fails(&error)),
     }
+}
+
+/// Tells the relay's time, by what a relay left in the state. What this machine's clock says may be something else.
+pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
+    let (left, runs) = spool.clock_beside()?;
+    let clock = Clock::system();
+    clock.reckon(left, runs);
+    Ok(clock)
 }
 
 /// Says what the store says.

@@ -57,7 +57,7 @@ fn answer_with(exit: Exit, text: &str) -> Exit {
 
 /// The status, or how the command ends and why.
 fn look(dir: &Path, clock: &Clock) -> Result<Status, (Exit, String)> {
-    match Status::of(dir, clock.wall()) {
+    match Status::of(dir, clock) {
         Ok(Some(status)) => Ok(status),
         Ok(None) => Err((Exit::Failure, Absent(dir).to_string())),
         Err(error) => Err((store_exit(&error), explained(&error))),

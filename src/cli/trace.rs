@@ -4,19 +4,19 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
-use super::state::{directory, look};
+use super::state::{directory, look, relay_clock};
 use super::words::{bytes, harmless, span, table};
 use crate::admin::trace_json;
 use crate::domain::{Standing, UnixMs};
 use crate::store::{Fate, Trace};
-use crate::time::Clock;
 
 pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
     try_trace(flags, id, as_json).unwrap_or_else(|exit| exit)
 }
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
-    let Some(trace) = look(&directory(flags)?, |spool| Ok(spool.trace(id)?))? else {
+    let read = look(&directory(flags)?, |spool| Ok((spool.trace(id)?, relay_clock(spool)?.wall())))?;
+    let (Some(trace), now) = read else {
         return Err(complain(
             Exit::Failure,
             &format_args!(
@@ -27,7 +27,7 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
     if as_json {
         return Ok(answer(&json(&trace_json(&trace))));
     }
-    Ok(answer(&text(&trace, Clock::system().wall())))
+    Ok(answer(&text(&trace, now)))
 }
 
 /// For people.

@@ -9,7 +9,7 @@ use crate::delivery::{self, filter};
 use crate::domain::SinkName;
 use crate::domain::filter::Filter;
 use crate::formats::settings::Settings as FormatSettings;
-use crate::settings::{self, Document, Key, Origin, Reader, Report, Settings as _, nearest, settings};
+use crate::settings::{self, Document, Key, Origin, Reader, Report, Settings as _, Table, nearest, settings};
 use crate::sinks::{SinkType, TYPES};
 use crate::store;
 
@@ -60,14 +60,10 @@ pub(super) fn resolve(sources: &Sources, document: &Document, account: &Arc<str>
     let mut resolved = Vec::new();
     let mut single: BTreeMap<&str, &SinkName> = BTreeMap::new();
     for (name, table) in &document.sinks {
-        let mut table = table.clone();
-        let path = format!("sinks.{name}");
-        let common = Common::read(&mut Reader::new(path.clone(), &table, &sources.env, report));
-        if let Some(kind) = common.kind {
-            refuse_keys_of_others(&mut Reader::new(path.clone(), &table, &sources.env, report), kind);
-            table.entries.retain(|key, _| declarations().sink.key(key).is_none_or(|key| belongs_to(key, kind)));
-        }
-        let mut at = Reader::new(path, &table, &sources.env, report);
+        let mut whole = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
+        let common = Common::read(&mut whole);
+        let own = common.kind.map(|kind| own_keys(&mut whole, table, kind));
+        let mut at = Reader::new(format!("sinks.{name}"), own.as_ref().unwrap_or(table), &sources.env, report);
         match common.kind {
             None => missing_type(&mut at, name, document),
             Some(kind) => {
@@ -99,25 +95,22 @@ fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
     at.missing(&["type"], at.place(), message, &help);
 }
 
-fn refuse_keys_of_others(at: &mut Reader<'_>, kind: &dyn SinkType) {
-    let sink = &declarations().sink;
-    for (key, entry) in at.all_written("") {
-        let Some(declared) = sink.key(key) else { continue };
-        if belongs_to(declared, kind) {
-            continue;
-        }
-        let (types, own) = (any_of(declared.types.iter().copied()), kind.name());
-        let message = format!("`{}` belongs to sinks of type {types}; this one is of type \"{own}\"", at.name(key));
+/// What was written for keys of this type. Those that only others have are errors, whatever their values are.
+fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
+    let mut own = table.clone();
+    for (key, entry) in &table.entries {
+        let declared = declarations().sink.key(key).filter(|key| !key.types.is_empty());
+        let Some(declared) = declared.filter(|key| !key.types.contains(&kind.name())) else { continue };
+        own.entries.remove(key);
+        let (types, name) = (any_of(declared.types.iter().copied()), kind.name());
+        let message = format!("`{}` belongs to sinks of type {types}; this one is of type \"{name}\"", at.name(key));
         if declared.kind.may_be_shown() {
             at.error_with_value(&entry.origin, message, "");
         } else {
             at.error(&entry.origin, message, "");
         }
     }
-}
-
-fn belongs_to(key: &Key, kind: &dyn SinkType) -> bool {
-    key.types.is_empty() || key.types.contains(&kind.name())
+    own
 }
 
 fn any_of(words: impl IntoIterator<Item = &'static str>) -> String {

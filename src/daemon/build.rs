@@ -65,6 +65,10 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     // At once: what an earlier relay said of itself is not true any more.
     let pulse = Pulse::new(dir, config, &clock);
     let store = Store::open(dir)?;
+    let (before, newest) = store.read(|spool| Ok((spool.clock_memory()?, spool.newest_instant()?))).await?;
+    clock.resume(before, newest);
+    let memory = clock.memory();
+    store.write(move |spool| spool.remember_clock(&memory)).await?;
     if config.state.lets_go_at_once() {
         let set = |spool: &mut Spool| {
             spool.let_go_at_once();

@@ -10,9 +10,8 @@ use std::time::Duration;
 use crate::admin::{Live, LiveFile, LiveSink};
 use crate::config::Config;
 use crate::delivery::{Held, SinkStatus};
-use crate::domain::UnixMs;
 use crate::ingest::{Condition, Report};
-use crate::time::Clock;
+use crate::time::{Clock, Instant};
 
 /// Answers of the API and of receivers are quoted up to this length.
 const QUOTED: usize = 200;
@@ -27,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Pulse {
     mailbox: Arc<Mailbox>,
+    clock: Clock,
+    began: Instant,
     last: Live,
 }
 
@@ -104,12 +105,11 @@ impl Pulse {
         let last = Live {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            started_at: clock.wall().0,
             interval_ms: u64::try_from(config.poll.interval.as_millis()).unwrap_or(u64::MAX),
             requests_per_minute: config.api.requests_per_minute,
             ..Live::default()
         };
-        Self { mailbox, last }
+        Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last }
     }
 
     /// How often to write: as often as there is something new, and once a second at most.
@@ -117,9 +117,12 @@ impl Pulse {
         Duration::from_millis(self.last.interval_ms).clamp(Duration::from_secs(1), RAREST)
     }
 
-    pub(super) fn write(&mut self, report: &Report, sinks: &[SinkStatus], now: UnixMs) {
+    pub(super) fn write(&mut self, report: &Report, sinks: &[SinkStatus]) {
+        let now = self.clock.wall();
         let (condition, why) = condition(&report.condition);
         let live = Live {
+            // Counted back, since the relay's time may be put right after the start.
+            started_at: now.before(self.clock.monotonic() - self.began).0,
             written_at: now.0,
             condition: condition.to_owned(),
             why: why.map(|why| why.chars().take(QUOTED).collect()),
@@ -143,8 +146,8 @@ impl Pulse {
     }
 
     /// It ended as it should.
-    pub(super) fn stopped(&mut self, now: UnixMs) {
-        self.last.stopped_at = Some(now.0);
+    pub(super) fn stopped(&mut self) {
+        self.last.stopped_at = Some(self.clock.wall().0);
         self.mailbox.put(self.last.clone());
         self.mailbox.wait();
     }
@@ -154,6 +157,7 @@ fn condition(condition: &Condition) -> (&'static str, Option<&str>) {
     match condition {
         Condition::Starting => ("starting", None),
         Condition::Polling => ("polling", None),
+        Condition::Limited(until) => ("limited", Some(until)),
         Condition::Waiting(why) => ("waiting", Some(why)),
         Condition::Failing(why) => ("failing", Some(why)),
         Condition::NoRoom(why) => ("full", Some(why)),

@@ -120,7 +120,7 @@ impl Daemon {
                             break Over::RoleLost(error);
                         }
                     }
-                    _ = writing.tick() => live.write(&reports.borrow(), &delivery.status(), clock.wall()),
+                    _ = writing.tick() => live.write(&reports.borrow(), &delivery.status()),
                     _ = pulse.tick() => {
                         let slowest = delivery.slowest_turn().max(turns.since());
                         service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest, clock.monotonic());
@@ -150,7 +150,7 @@ impl Daemon {
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
         service.stopping();
-        live.write(&reports.borrow(), &delivery.status(), clock.wall());
+        live.write(&reports.borrow(), &delivery.status());
         stop_polling.send_replace(true);
         if !polling.is_finished() {
             // A commit under way is waited for, a request is not.
@@ -161,7 +161,7 @@ impl Daemon {
             }
         }
         drain(delivery, &mut stop, &clock).await;
-        live.stopped(clock.wall());
+        live.stopped();
         drop(lock);
         result
     }

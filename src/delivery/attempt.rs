@@ -30,8 +30,12 @@ pub(super) struct Journey {
     pub(super) attempts_before: u32,
     pub(super) first_attempt: UnixMs,
     pub(super) paused: Duration,
-    /// From when on it is too old to be sent again.
+    /// From when on it is too old to be sent again, by the relay's time.
     pub(super) expires: Option<UnixMs>,
+    /// Whether it may end because time has passed. It may not if it was begun when nobody knew what time it is.
+    pub(super) may_end: bool,
+    /// [`Clock::rebased_by`] when it was begun.
+    pub(super) rebased_by: i64,
     pub(super) retry: Arc<Retry>,
     pub(super) jitter: Arc<Jitter>,
     pub(super) clock: Clock,
@@ -71,10 +75,14 @@ impl Journey {
             first_attempt: self.first_attempt,
             ended: self.clock.wall(),
             paused: self.paused,
-            expires: self.expires,
+            expires: self.expires.filter(|_| self.may_end),
+        };
+        let retry = match self.may_end {
+            true => Arc::clone(&self.retry),
+            false => Arc::new(Retry { give_up_after: None, ..(*self.retry).clone() }),
         };
         let Decision { outcome, finding } = match attempt {
-            Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),
+            Ok(attempt) => decide(attempt, tried, &retry, &self.jitter),
             Err(reason) => unrenderable(reason),
         };
         // A refusal that is not about the message is no step of the message's own schedule.
@@ -101,13 +109,14 @@ impl Journey {
     ) -> (Learned, Option<impl Future<Output = Result<(), Ended>> + use<>>) {
         let mut standing = self.standing.lock();
         let now = Moment { monotonic: self.clock.monotonic(), wall: self.clock.wall() };
+        let moved = self.clock.rebased_by().saturating_sub(self.rebased_by);
         let learned = standing.learn(finding, self.began, now, &self.retry.schedule(), &self.jitter);
         let settled = outcome.map(|outcome| {
             self.settler.settle(Settlement {
                 sink: self.sink,
                 seq: self.seq,
                 attempts,
-                first_attempt: self.first_attempt,
+                first_attempt: UnixMs(self.first_attempt.0.saturating_add(moved)),
                 outcome: outcome.clone(),
                 standing: learned.record,
             })

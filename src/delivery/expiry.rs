@@ -13,7 +13,7 @@ use crate::time::Instant;
 /// Looks are no closer together than this.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// When a message received at `received` is too old; `None`: never. What somebody asked for again has no age.
+/// When a message received at `received` is too old, by the clock that says so; `None`: never. What somebody asked for again has no age.
 pub(super) fn expires(max_age: Option<Duration>, received: UnixMs, replays: u32) -> Option<UnixMs> {
     max_age.filter(|_| replays == 0).map(|age| received.after(age))
 }
@@ -33,9 +33,9 @@ impl Expiry {
         Self { max_age, next: now, sweep: Sweep::everything(), unfinished: false }
     }
 
-    /// What to look at now, if it is time for it.
-    pub(super) fn due(&self, now: Instant, wall: UnixMs) -> Option<Sweep> {
-        let cutoff = wall.before(self.max_age);
+    /// What to look at now, if it is time for it; `messages_now` is by the clock that dates the messages.
+    pub(super) fn due(&self, now: Instant, messages_now: UnixMs) -> Option<Sweep> {
+        let cutoff = messages_now.before(self.max_age);
         (self.next <= now).then_some(Sweep { cutoff, ..self.sweep })
     }
 

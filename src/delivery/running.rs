@@ -11,7 +11,7 @@ use super::options::{Options, Order};
 use super::settler::Settler;
 use super::status::{Held, Published, SinkStatus};
 use super::supervisor::{Drained, Identity, Shared, Supervisor};
-use crate::domain::PauseReason;
+use crate::domain::{PauseReason, Start, UnixMs};
 use crate::formats::Format;
 use crate::http::retry_after;
 use crate::sinks::Sink;
@@ -32,6 +32,9 @@ pub struct Setup {
     /// Where to.
     pub sink: Arc<dyn Sink>,
 }
+
+/// From one start of the machine to the next its clock may be off by so much more.
+pub(super) const INACCURATE: Duration = Duration::from_secs(60);
 
 /// Delivery to all sinks, under way.
 #[derive(Debug)]
@@ -66,12 +69,16 @@ impl Waker {
     }
 }
 
-fn sink_setup(setup: &Setup) -> SinkSetup {
+/// `now` is by the clock that dates the messages.
+fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
     SinkSetup {
         name: setup.name.clone(),
         wants: setup.wants.clone(),
         ordered: setup.options.order == Order::Number,
-        start: setup.options.start,
+        start: match setup.options.start {
+            Start::Back(span) => Start::At(now.before(span)),
+            start => start,
+        },
         enabled: setup.options.enabled,
     }
 }
@@ -82,11 +89,12 @@ impl Delivery {
     /// # Errors
     /// Those of the store; nothing was started.
     pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
-        let known: Vec<SinkSetup> = setups.iter().map(sink_setup).collect();
+        let messages_now = clock.likely_message_time();
+        let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
         // A due time further away than any wait can be was written when the clock was ahead.
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
         let now = clock.wall();
-        let latest_due = now.after(longest.max(retry_after::CAP));
+        let latest_due = now.after(longest.max(retry_after::CAP)).after(INACCURATE);
         let known = store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await?;
         let ids: Vec<SinkId> = known.iter().map(|registered| registered.id).collect();
         let pauses = store.write(move |spool| spool.lift_closed(&ids, now)).await?;

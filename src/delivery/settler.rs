@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::store::{Error, Settlement, Store};
+use crate::domain::{Outcome, UnixMs};
+use crate::store::{Error, Settlement, SinkStanding, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Turns};
 
@@ -32,6 +33,7 @@ const TRIES_AT_STOP: Duration = Duration::from_millis(200);
 pub(super) struct Settler {
     jobs: mpsc::UnboundedSender<Job>,
     under_way: Arc<AtomicUsize>,
+    clock: Clock,
 }
 
 /// An attempt whose end the settler may wait for; dropped when it has ended, however that was.
@@ -47,6 +49,8 @@ impl Drop for UnderWay {
 #[derive(Debug)]
 struct Job {
     settlement: Settlement,
+    /// [`Clock::rebased_by`] when it was made.
+    rebased_by: i64,
     committed: oneshot::Sender<()>,
 }
 
@@ -68,8 +72,9 @@ impl Settler {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let under_way = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&under_way);
-        let writer = Writer { store, clock, jitter, stopping, turns, damage, under_way: counted, slow: 0 };
-        (Self { jobs, under_way }, writer.run(inbox))
+        let writer =
+            Writer { store, clock: clock.clone(), jitter, stopping, turns, damage, under_way: counted, slow: 0 };
+        (Self { jobs, under_way, clock }, writer.run(inbox))
     }
 
     /// An attempt begins.
@@ -82,7 +87,8 @@ impl Settler {
     /// the disk, as long as that takes.
     pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), Ended>> + use<> {
         let (committed, done) = oneshot::channel();
-        let taken = self.jobs.send(Job { settlement, committed }).map_err(|_| Ended);
+        let taken =
+            self.jobs.send(Job { settlement, rebased_by: self.clock.rebased_by(), committed }).map_err(|_| Ended);
         async move {
             taken?;
             done.await.map_err(|_| Ended)
@@ -105,13 +111,14 @@ struct Writer {
 /// What goes into the next transaction, and who waits for it.
 #[derive(Default)]
 struct Batch {
-    settlements: Vec<Settlement>,
+    /// Each with [`Clock::rebased_by`] when it was made.
+    settlements: Vec<(Settlement, i64)>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Batch {
-    fn take(&mut self, Job { settlement, committed }: Job) {
-        self.settlements.push(settlement);
+    fn take(&mut self, Job { settlement, rebased_by, committed }: Job) {
+        self.settlements.push((settlement, rebased_by));
         self.waiting.push(committed);
     }
 
@@ -133,12 +140,16 @@ impl Writer {
             self.turns.turned();
             self.gather(&mut inbox, &mut batch).await;
             let Batch { settlements, mut waiting } = batch;
-            let now = self.clock.wall();
+            let clock = self.clock.clone();
             let (kept, written) = self
                 .store
                 .write(move |spool| {
+                    // Read here: what was written before the relay's time was put right has followed, or will.
+                    let (now, rebased_by) = (clock.wall(), clock.rebased_by());
+                    let settlements: Vec<Settlement> =
+                        settlements.into_iter().map(|(made, by)| moved(made, rebased_by.saturating_sub(by))).collect();
                     let written = spool.settle(&settlements, now);
-                    Ok((settlements, written))
+                    Ok((settlements.into_iter().map(|made| (made, rebased_by)).collect(), written))
                 })
                 .await
                 .unwrap_or_else(|ended| (Vec::new(), Err(ended)));
@@ -210,4 +221,16 @@ impl Writer {
         // A stop ends the wait; so does the end of everything.
         drop(timeout(TRIES.jittered(failures, &self.jitter), self.stopping.changed()).await);
     }
+}
+
+/// The same by a relay's time that was put right by so many milliseconds since.
+fn moved(settlement: Settlement, by: i64) -> Settlement {
+    let later = |at: UnixMs| UnixMs(at.0.saturating_add(by));
+    let outcome = match settlement.outcome {
+        Outcome::Retry { due, status, answer } => Outcome::Retry { due: later(due), status, answer },
+        outcome => outcome,
+    };
+    let standing =
+        settlement.standing.map(|standing| SinkStanding { busy_until: standing.busy_until.map(later), ..standing });
+    Settlement { first_attempt: later(settlement.first_attempt), outcome, standing, ..settlement }
 }

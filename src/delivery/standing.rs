@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
 use super::decide::Finding;
+use super::running::INACCURATE;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
 use crate::domain::UnixMs;
 use crate::http::retry_after;
@@ -78,9 +79,10 @@ pub(super) struct Learned {
 
 impl Standing {
     /// As it was written down before the start. A silence that is further away than any can be was written when the clock
-    /// was ahead. One that ended lately says that the receiver sets the pace.
+    /// was ahead: it is over. One that ended lately says that the receiver sets the pace.
     pub(super) fn restored(recorded: store::SinkStanding, now: Moment) -> Self {
-        let until = recorded.busy_until.map(|until| until.min(now.wall.after(retry_after::CAP)));
+        let latest = now.wall.after(retry_after::CAP).after(INACCURATE);
+        let until = recorded.busy_until.map(|until| if until > latest { now.wall } else { until });
         let busy = until
             .filter(|until| *until > now.wall)
             .map(|wall| Busy { until: now.monotonic + wall.since(now.wall), wall });
@@ -90,6 +92,14 @@ impl Standing {
             busy,
             throttle: Throttle::new(lately.map(|until| now.monotonic + until.since(now.wall)), now.monotonic),
             recorded,
+        }
+    }
+
+    /// The relay's time was put right: the silence ends when it would have ended.
+    pub(super) fn follow_rebase(&mut self, now: Moment) {
+        if let Some(busy) = &mut self.busy {
+            busy.wall = now.wall.after(busy.until.saturating_duration_since(now.monotonic));
+            self.recorded.busy_until = Some(busy.wall);
         }
     }
 
@@ -284,10 +294,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silence_from_a_clock_that_was_ahead_is_no_longer_than_any() {
+    async fn a_silence_from_a_clock_that_was_ahead_is_over() {
         let now = start();
         let recorded = store::SinkStanding { busy_until: UnixMs::parse("2099-01-01T00:00:00Z"), failures: 0 };
         let standing = Standing::restored(recorded, now);
+        assert_eq!(standing.busy_until(now.monotonic), None);
+        // The longest that a receiver can ask for is obeyed.
+        let recorded = store::SinkStanding { busy_until: Some(now.wall.after(retry_after::CAP)), failures: 0 };
+        let standing = Standing::restored(recorded, now);
         assert_eq!(standing.busy_until(now.monotonic), Some(now.monotonic + retry_after::CAP));
+    }
+
+    #[tokio::test]
+    async fn a_silence_ends_when_it_would_have_ended_whatever_time_it_turns_out_to_be() {
+        let now = start();
+        let mut standing = Standing::restored(store::SinkStanding::default(), now);
+        learn(&mut standing, busy(MINUTE), now);
+        let later = later(now, MINUTE / 2);
+        let right = Moment { wall: UnixMs(later.wall.0 - 86_400_000), ..later };
+        standing.follow_rebase(right);
+        assert_eq!(standing.busy_until(right.monotonic), Some(now.monotonic + MINUTE));
+        let written = learn(&mut standing, Finding::Fails, right).unwrap();
+        assert_eq!(written.busy_until, Some(right.wall.after(MINUTE / 2)));
     }
 }

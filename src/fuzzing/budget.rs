@@ -10,6 +10,9 @@ use crate::domain::UnixMs;
 use crate::http::retry_after::CAP;
 use crate::time::{Clock, Instant};
 
+/// No longer reset is a duration.
+const DAY: Duration = Duration::from_secs(86_400);
+
 const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
 
 /// Headers as they come: what is believed is within bounds.
@@ -25,7 +28,7 @@ pub fn rate_headers(bytes: &[u8]) {
     }
     let read = RateHeaders::read(&headers, now);
     assert!(read.limit != Some(0), "a limit of nothing");
-    assert!(read.reset.is_none_or(|reset| (Duration::from_secs(1)..=Duration::from_secs(120)).contains(&reset)));
+    assert!(read.reset.is_none_or(|reset| (Duration::from_secs(1)..=DAY).contains(&reset)));
     assert!(read.retry_after.is_none_or(|wait| wait <= CAP));
 }
 
@@ -99,6 +102,7 @@ pub fn budget(bytes: &[u8]) {
 }
 
 fn headers(bytes: &mut Bytes<'_>) -> RateHeaders {
+    let reset_is_absurd = bytes.chance(16);
     let mut number = |most: i64| match bytes.below(4) {
         0 => None,
         1 => Some(u32::from(bytes.byte())),
@@ -108,7 +112,8 @@ fn headers(bytes: &mut Bytes<'_>) -> RateHeaders {
     RateHeaders {
         limit: number(i64::from(u32::MAX)).filter(|limit| *limit > 0),
         remaining: number(i64::from(u32::MAX)),
-        reset: number(120).map(|seconds| Duration::from_secs(u64::from(seconds.clamp(1, 120)))),
+        reset: number(86_400).map(|seconds| Duration::from_secs(u64::from(seconds.clamp(1, 86_400)))),
+        reset_is_absurd,
         retry_after: number(86_400).map(|seconds| Duration::from_secs(u64::from(seconds.min(86_400)))),
     }
 }

@@ -49,7 +49,7 @@ pub fn connect_timeout() -> Declared<Duration> {
 /// Through which proxy.
 pub fn proxy() -> Declared<Option<Text>> {
     let pattern = "^[Ee][Nn][Vv]$|^[Oo][Ff][Ff]$|^[Hh][Tt][Tt][Pp][Ss]?:|^[Ss][Oo][Cc][Kk][Ss]5[Hh]?:";
-    settings::text("env, off or URL", "\"env\", \"off\" or a URL in quotes", Some(pattern)).by_default("\"env\"")
+    settings::text("env, off or URL", "\"env\", \"off\" or a URL in quotes", Some(pattern)).or("env")
 }
 
 /// Which certificates.

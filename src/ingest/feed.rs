@@ -23,6 +23,10 @@ pub trait Feed: Send {
     }
     /// Which account this is, as far as address and key tell: a URL and a fingerprint.
     fn identity(&self) -> (String, String);
+    /// How many keys there are.
+    fn keys(&self) -> usize {
+        1
+    }
     /// Takes the next key; `false` = that was the last, the first comes again.
     fn next_key(&mut self) -> bool;
 }
@@ -39,6 +43,10 @@ impl Feed for Client {
     fn identity(&self) -> (String, String) {
         let fingerprint = self.key().map(crate::secret::Secret::fingerprint).unwrap_or_default();
         (self.address().to_owned(), fingerprint)
+    }
+
+    fn keys(&self) -> usize {
+        self.key_count()
     }
 
     fn next_key(&mut self) -> bool {

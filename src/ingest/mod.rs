@@ -7,6 +7,7 @@
 mod account;
 pub mod coverage;
 mod feed;
+mod foreign;
 mod numbers;
 mod options;
 mod poller;

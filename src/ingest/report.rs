@@ -12,6 +12,8 @@ pub enum Condition {
     Starting,
     /// The last head poll was answered.
     Polling,
+    /// The API wants silence: a 429, or a limit that is used up; until when, for people.
+    Limited(String),
     /// The API answers, but nothing can be made of it yet; why.
     Waiting(&'static str),
     /// The API does not answer, or not with pages; why.
@@ -101,6 +103,7 @@ impl Report {
             Condition::Polling if walks == 1 => "polling; 1 stretch of older messages to read".to_owned(),
             Condition::Polling if walks > 0 => format!("polling; {walks} stretches of older messages to read"),
             Condition::Polling => "polling".to_owned(),
+            Condition::Limited(until) => until.clone(),
             Condition::Waiting(why) => (*why).to_owned(),
             Condition::Failing(why) => format!("the API cannot be polled: {why}"),
             Condition::NoRoom(why) => format!("not polling: {why}"),

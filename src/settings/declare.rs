@@ -167,6 +167,18 @@ impl<T> Declared<T> {
     }
 }
 
+impl Declared<Option<Text>> {
+    /// The text that stands for a missing one.
+    pub fn or(self, default: &'static str) -> Self {
+        let Self { key, inside, read } = self;
+        let read: Read<_> = Box::new(move |from, name| match from.written(name) {
+            Some(_) => read(from, name),
+            None => Some(Text::implied(default)),
+        });
+        Self { key: Key { default: Some(quoted(default)), ..key }, inside, read }
+    }
+}
+
 /// Declares a struct whose fields are keys: documentation, name, type and how the value is read, one after the other.
 /// `as` gives a key another name than its field.
 macro_rules! settings {

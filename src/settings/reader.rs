@@ -60,6 +60,11 @@ pub struct Texts {
 }
 
 impl Text {
+    /// A default.
+    pub(super) fn implied(text: &str) -> Self {
+        Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
+    }
+
     /// The text itself; see [`Reader::refuse`] for messages.
     pub fn as_str(&self) -> &str {
         self.value.expose()

@@ -53,6 +53,33 @@ impl Spool {
         })
     }
 
+    /// Requests a minute of other programs on the key, as they were last told of; 0 = never.
+    ///
+    /// # Errors
+    /// As for [`Spool::load_coverage`].
+    pub fn foreign_told(&self) -> Result<u32, Error> {
+        let read = || {
+            let told: Option<String> = self
+                .connection
+                .prepare_cached("SELECT value FROM meta WHERE key = 'foreign_told'")?
+                .query_row([], |row| row.get(0))
+                .optional()?;
+            Ok(told.and_then(|told| told.parse().ok()).unwrap_or(0))
+        };
+        read().map_err(|error| self.explain(error))
+    }
+
+    /// Writes down that they were told of.
+    ///
+    /// # Errors
+    /// As for [`Spool::commit`].
+    pub fn remember_foreign_told(&mut self, requests: u32) -> Result<(), Error> {
+        self.transaction(|transaction| {
+            let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?;
+            put.execute(params!["foreign_told", requests.to_string()]).map(drop)
+        })
+    }
+
     /// Whether any of these number ids was seen in a message before.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ pub struct Settlement {
     pub seq: Seq,
     /// Attempts so far, this one included.
     pub attempts: u32,
-    /// When the first of them was made.
+    /// When the first of them was made; what the store knows of that already stays.
     pub first_attempt: UnixMs,
     /// How the last one ended.
     pub outcome: Outcome,
@@ -196,7 +196,7 @@ impl Spool {
         let at_once = self.at_once;
         let went = self.transaction(|transaction| {
             let mut update = transaction.prepare_cached(
-                "UPDATE delivery SET state = ?3, attempts = ?4, first_attempt = ?5, due = ?6, status = ?7, reason = ?8,
+                "UPDATE delivery SET state = ?3, attempts = ?4, first_attempt = coalesce(first_attempt, ?5), due = ?6, status = ?7, reason = ?8,
                                      answer = ?9, settled_at = ?10
                  WHERE seq = ?1 AND sink = ?2",
             )?;

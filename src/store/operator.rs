@@ -51,6 +51,13 @@ pub enum Verdict {
     Drop,
 }
 
+/// A place in the order of dead letters; the default is before all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadPlace {
+    sink: i64,
+    seq: i64,
+}
+
 /// So many dead letters are changed in one transaction, so that the relay does not wait long for the writer.
 const AT_ONCE: i64 = 1000;
 
@@ -140,8 +147,8 @@ impl Spool {
         resumes(&self.connection, sink).map_err(|error| self.explain(error))
     }
 
-    /// Sends dead letters again or gives them up, at most 1000 of those that died at `until` or earlier. Returns how many
-    /// there were; call again while it is not 0.
+    /// Sends dead letters again or gives them up, at most 1000 of those behind `after`; begin with the default. Each is met
+    /// once, also if it dies again meanwhile. Returns how many there were, and where to go on; `None`: that was all.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -149,13 +156,13 @@ impl Spool {
         &mut self,
         selection: &Selection,
         verdict: Verdict,
-        until: UnixMs,
+        after: DeadPlace,
         now: UnixMs,
-    ) -> Result<usize, Error> {
+    ) -> Result<(usize, Option<DeadPlace>), Error> {
         self.transaction(|transaction| {
             let found: Vec<(i64, i64)> = transaction
                 .prepare_cached(SELECT_DEAD)?
-                .query_map(params![selection.sink, selection.id, until.0, AT_ONCE], |row| {
+                .query_map(params![selection.sink, selection.id, after.sink, after.seq, AT_ONCE], |row| {
                     Ok((row.get(0)?, row.get(1)?))
                 })?
                 .collect::<rusqlite::Result<_>>()?;
@@ -169,7 +176,7 @@ impl Spool {
                     Verdict::Drop => change.execute(params![seq, sink, now.0])?,
                 };
             }
-            Ok(found.len())
+            Ok((found.len(), found.last().map(|&(seq, sink)| DeadPlace { sink, seq })))
         })
     }
 }
@@ -186,8 +193,8 @@ pub(super) const SEND_AGAIN: &str =
 const SELECT_DEAD: &str = "SELECT d.seq, d.sink
     FROM sink AS s JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
     WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR d.seq = (SELECT seq FROM message WHERE id = ?2))
-      AND d.settled_at <= ?3
-    LIMIT ?4";
+      AND (d.sink, d.seq) > (?3, ?4)
+    ORDER BY d.sink, d.seq LIMIT ?5";
 
 pub(super) fn pause_of(connection: &rusqlite::Connection, sink: SinkId) -> rusqlite::Result<Option<Pause>> {
     let found = connection

@@ -57,10 +57,12 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// What was settled before this instant goes; `None` = nothing does.
-    pub fn cutoff(self, now: UnixMs) -> Option<UnixMs> {
+    /// What was settled before this instant goes; `None` = nothing does. While nobody knows what time it is (`now` is `None`)
+    /// only that goes which is not to be kept at all.
+    pub fn cutoff(self, now: Option<UnixMs>) -> Option<UnixMs> {
         match self {
-            Self::For(keep) => Some(now.before(keep)),
+            Self::For(Duration::ZERO) => Some(UnixMs::MAX),
+            Self::For(keep) => Some(now?.before(keep)),
             Self::Forever => None,
         }
     }

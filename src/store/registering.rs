@@ -62,7 +62,7 @@ pub struct Filled {
 
 impl Spool {
     /// Names the sinks that the configuration has now. Messages released from now on go to those that want them; the rows
-    /// of others stay as they are. Due times after `latest_due` (the clock was set back since) are brought forward to it.
+    /// of others stay as they are. Due times after `latest_due` were written by a clock that was ahead: they are due `now`.
     ///
     /// A name that is not known yet gets, beside what comes, what its `start` says of the messages that were released
     /// already; not on a first run, where `poll.start` has said it for all.
@@ -80,7 +80,8 @@ impl Spool {
         let registered: Vec<Registered> = self.transaction(|transaction| {
             transaction.execute("UPDATE sink SET active = 0", [])?;
             let registered = setups.iter().map(|setup| register(transaction, setup, now)).collect();
-            transaction.execute("UPDATE delivery SET due = ?1 WHERE state = 'retry' AND due > ?1", [latest_due.0])?;
+            transaction
+                .execute("UPDATE delivery SET due = ?2 WHERE state = 'retry' AND due > ?1", [latest_due.0, now.0])?;
             registered
         })?;
         let recipient = |(registered, setup): (&Registered, &SinkSetup)| Recipient {

@@ -133,7 +133,8 @@ CREATE TABLE counter (
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- api_url, key_fingerprints (JSON array), start, lags (JSON array of milliseconds; domain::Lags).
+-- api_url, key_fingerprints (JSON array), start, lags (JSON array of milliseconds; domain::Lags), clock (JSON object;
+-- time::ClockMemory).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

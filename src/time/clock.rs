@@ -1,77 +1,335 @@
-//! Wall and monotonic time behind one type.
+//! Three readings of time behind one type, each with a name of its own.
 //!
-//! Invariant: within a process [`Clock::wall`] never goes back, and between two readings it passes at least as fast as
-//! monotonic time. So a due time that was computed in this process comes, whatever is done to the system's clock.
+//! - [`Clock::monotonic`]: for waits.
+//! - [`Clock::machine_time`]: this machine's clock as it is at this moment, which goes back when the machine's does. Only for what
+//!   other machines compare with theirs: signatures and dates.
+//! - [`Clock::wall`]: the relay's time, for all that is stored and shown.
+//!
+//! Invariants: the relay's time passes as fast as time does, whatever is done to the machine's clock; a suspended machine's
+//! sleep counts. It is put right at most once in a process, by [`Clock::consider`]; until [`Clock::confirm`] nobody may end
+//! or remove anything because time has passed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::trust::{self, Steadiness, TRIFLE, Verdict, Witnesses};
 use crate::domain::{UnixMs, whole_ms};
 
 /// Tells the time. Cheap to clone; clones agree.
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: Source,
-    last: Arc<Mutex<Reading>>,
+    origin: Instant,
+    relay: Arc<Mutex<RelayTime>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
     System,
-    /// Follows tokio's clock alone, so that paused time drives both.
+    /// Follows tokio's clock alone, so that paused time drives all readings.
     Tokio,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    wall: UnixMs,
-    at: Instant,
+/// The relay's time, and what is known of it. Its instants are kept as what they were when elapsed time was 0.
+#[derive(Debug)]
+struct RelayTime {
+    base: i64,
+    /// When this process began, by the relay's time of then.
+    began: UnixMs,
+    state: Trust,
+    /// By how many milliseconds it was put right.
+    rebased_by: i64,
+    /// Whether the API has said so.
+    by_api: bool,
+    steadiness: Steadiness,
+    newest: UnixMs,
+    /// What an earlier process knew.
+    before: ClockMemory,
+    /// The API's clock, by the `Date` that was heard last.
+    api: Option<i64>,
+    /// The clock of the messages, once the API was heard in this process.
+    messages: Option<i64>,
+    /// The same, where it is not believed yet.
+    doubted: Option<i64>,
+    /// With [`Source::Tokio`]: how far the machine's clock is off.
+    machine_off: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    Unconfirmed,
+    /// It was put right; what is stored is still to follow.
+    Rebased,
+    Confirmed,
+}
+
+/// What a process leaves to others about the relay's time: to the next process, and to commands beside this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClockMemory {
+    /// Names the time from one start of the machine to the next; `None` where that is not known.
+    pub boot: Option<String>,
+    /// The relay's time when the machine started.
+    pub booted_at: i64,
+    /// The relay's time when this was written.
+    pub written_at: i64,
+    /// Whether the API had confirmed it.
+    pub confirmed: bool,
+    /// By how many milliseconds the machine's clock was ahead of the API's.
+    pub machine_ahead_ms: Option<i64>,
+    /// By how many milliseconds the clock of the messages was ahead of the relay's time.
+    pub messages_ahead_ms: Option<i64>,
+}
+
+/// The relay's time was put right: what was stored by the old one is to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebase {
+    /// The relay's time that it was.
+    pub was: UnixMs,
+    /// The same moment by the relay's time that is right.
+    pub now: UnixMs,
+    /// What was stored from here on up to `was` moves by the difference. What lies later moves to now.
+    pub from: UnixMs,
+    /// By how much the machine's clock is ahead of the API's; `None`: the API was not heard.
+    pub machine_ahead_ms: Option<i64>,
+}
+
+impl RelayTime {
+    fn machine_ahead(&self, elapsed: i64, machine: UnixMs) -> Option<i64> {
+        self.api.map(|base| machine.0.saturating_sub(base.saturating_add(elapsed)))
+    }
+}
+
+impl Rebase {
+    /// By how many milliseconds the relay's time was put ahead.
+    pub fn shift(&self) -> i64 {
+        self.now.0.saturating_sub(self.was.0)
+    }
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clock. The relay's time begins with it and is not confirmed.
     pub fn system() -> Self {
-        Self::new(Source::System, system_wall())
+        Self::new(Source::System, system_wall(), Trust::Unconfirmed)
     }
 
-    /// A clock that stands at `start` now and moves with tokio's time only: for paused time.
+    /// A clock that stands at `start` now and moves with tokio's time only: for paused time. It is right.
     pub fn starting_at(start: UnixMs) -> Self {
-        Self::new(Source::Tokio, start)
+        let clock = Self::new(Source::Tokio, start, Trust::Confirmed);
+        clock.hear_messages(start);
+        clock
     }
 
-    fn new(source: Source, wall: UnixMs) -> Self {
-        Self { source, last: Arc::new(Mutex::new(Reading { wall, at: monotonic() })) }
+    /// The same at the start of a process: nobody knows whether it is right.
+    #[cfg(test)]
+    pub(crate) fn unconfirmed_at(start: UnixMs) -> Self {
+        Self::new(Source::Tokio, start, Trust::Unconfirmed)
     }
 
-    /// Monotonic time: for waits and time-outs.
+    /// Sets the machine's clock, as people and NTP do.
+    #[cfg(test)]
+    pub(crate) fn set_machine(&self, to: UnixMs) {
+        let unset = self.origin_machine();
+        self.lock().machine_off = to.0 - unset.0;
+    }
+
+    fn new(source: Source, now: UnixMs, state: Trust) -> Self {
+        let origin = monotonic();
+        let relay = RelayTime {
+            base: 0,
+            began: now,
+            state,
+            rebased_by: 0,
+            by_api: state == Trust::Confirmed,
+            steadiness: Steadiness::default(),
+            newest: UnixMs::MIN,
+            before: ClockMemory::default(),
+            api: None,
+            messages: None,
+            doubted: None,
+            machine_off: 0,
+        };
+        let clock = Self { source, origin, relay: Arc::new(Mutex::new(relay)) };
+        let base = now.0.saturating_sub(clock.elapsed());
+        {
+            let mut relay = clock.lock();
+            relay.base = base;
+            if let Source::Tokio = source {
+                relay.machine_off = base;
+            }
+        }
+        clock
+    }
+
+    /// Monotonic time: for waits and time-outs. It stands still while the machine is suspended.
     pub fn monotonic(&self) -> Instant {
         monotonic()
     }
 
-    /// Wall time: for what is stored and shown.
-    pub fn wall(&self) -> UnixMs {
-        let system = match self.source {
+    /// The machine's clock as it is now: for what other machines compare with theirs.
+    pub fn machine_time(&self) -> UnixMs {
+        match self.source {
             Source::System => system_wall(),
-            Source::Tokio => UnixMs::MIN,
-        };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = next_reading(*last, system, monotonic());
-        last.wall
+            Source::Tokio => UnixMs(self.origin_machine().0.saturating_add(self.lock().machine_off)),
+        }
     }
-}
 
-/// A system clock that jumped ahead (or slept) is followed; one that jumped back is overruled by monotonic time.
-fn next_reading(last: Reading, system: UnixMs, now: Instant) -> Reading {
-    let elapsed = now.saturating_duration_since(last.at);
-    let passed = last.wall.after(elapsed);
-    if system > passed {
-        return Reading { wall: system, at: now };
+    fn origin_machine(&self) -> UnixMs {
+        UnixMs(self.elapsed())
     }
-    // The fraction of a millisecond is left in `at`, or frequent readings would slow the clock down.
-    let whole = Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-    Reading { wall: passed, at: last.at + whole }
+
+    /// The relay's time: for what is stored and shown.
+    pub fn wall(&self) -> UnixMs {
+        let elapsed = self.elapsed();
+        UnixMs(self.lock().base.saturating_add(elapsed))
+    }
+
+    /// Whether the relay's time is known to be right, so that things may end and go because time has passed.
+    pub fn is_confirmed(&self) -> bool {
+        self.lock().state == Trust::Confirmed
+    }
+
+    /// By how many milliseconds the relay's time was put right in this process, so far.
+    pub fn rebased_by(&self) -> i64 {
+        self.lock().rebased_by
+    }
+
+    /// What time it is by the clock that dates the messages; `None`: nobody knows yet.
+    pub fn message_time(&self) -> Option<UnixMs> {
+        let elapsed = self.elapsed();
+        let relay = self.lock();
+        let by_memory = || relay.base.saturating_add(relay.before.messages_ahead_ms.unwrap_or(0));
+        let known = relay.messages.or_else(|| (relay.state == Trust::Confirmed).then(by_memory));
+        known.map(|base| UnixMs(base.saturating_add(elapsed)))
+    }
+
+    /// The same, or what seems most likely by what an earlier process knew.
+    pub fn likely_message_time(&self) -> UnixMs {
+        self.message_time().unwrap_or_else(|| {
+            let ahead = self.lock().before.messages_ahead_ms.unwrap_or(0);
+            UnixMs(self.wall().0.saturating_add(ahead))
+        })
+    }
+
+    /// The latest that it may be by that clock, as long as nobody knows: what was not too old then is not too old.
+    pub fn latest_message_time(&self) -> UnixMs {
+        let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
+        let relay = self.lock();
+        let doubted = relay.doubted.filter(|_| relay.messages.is_none());
+        doubted.map_or(likely, |base| likely.max(UnixMs(base.saturating_add(elapsed))))
+    }
+
+    /// The API was read, and so late would it be by the clock that dates the messages; but that is not believed yet.
+    pub fn doubt_messages(&self, now: UnixMs) {
+        let elapsed = self.elapsed();
+        self.lock().doubted = Some(now.0.saturating_sub(elapsed));
+    }
+
+    /// The API was read: so late is it by the clock that dates the messages.
+    pub fn hear_messages(&self, now: UnixMs) {
+        let elapsed = self.elapsed();
+        self.lock().messages = Some(now.0.saturating_sub(elapsed));
+    }
+
+    /// Begins where the process before this one was, by what it left and by the newest instant that is stored. Within one
+    /// start of the machine its time goes on exactly; otherwise the machine's clock counts, but never less than what is
+    /// stored.
+    pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
+        self.go_on(before, newest, false);
+    }
+
+    fn go_on(&self, before: Option<ClockMemory>, newest: UnixMs, runs: bool) {
+        let Source::System = self.source else { return };
+        let same_boot =
+            before.as_ref().is_some_and(|before| runs || (before.boot.is_some() && before.boot == boot_id()));
+        let before = before.unwrap_or_default();
+        let elapsed = self.elapsed();
+        let mut relay = self.lock();
+        relay.newest = newest.max(UnixMs(before.written_at));
+        if same_boot {
+            relay.base = before.booted_at;
+            relay.by_api = before.confirmed;
+            relay.state = if before.confirmed { Trust::Confirmed } else { Trust::Unconfirmed };
+        } else {
+            relay.base = system_wall().max(relay.newest).0.saturating_sub(elapsed);
+        }
+        relay.began = UnixMs(relay.base.saturating_add(elapsed));
+        relay.before = before;
+    }
+
+    /// The relay's time for a command, by what a relay left. One that runs has left it since the machine started, also
+    /// where nobody may ask which start of the machine that was.
+    pub fn reckon(&self, left: Option<ClockMemory>, runs: bool) {
+        self.go_on(left, UnixMs::MIN, runs);
+    }
+
+    /// What is to be left to others.
+    pub fn memory(&self) -> ClockMemory {
+        let (written_at, messages) = (self.wall(), self.likely_message_time());
+        let (elapsed, machine) = (self.elapsed(), self.machine_time());
+        let relay = self.lock();
+        ClockMemory {
+            boot: boot_id(),
+            booted_at: relay.base,
+            written_at: written_at.0,
+            confirmed: relay.state == Trust::Confirmed && relay.by_api,
+            machine_ahead_ms: relay.machine_ahead(elapsed, machine).or(relay.before.machine_ahead_ms),
+            messages_ahead_ms: Some(messages.0.saturating_sub(written_at.0)),
+        }
+    }
+
+    /// Looks whether it can be told by now what time it is; `api` is the `Date` of an answer of the API. Returns what was
+    /// put right. Whoever gets that lets what is stored follow and then calls [`Clock::confirm`]. Nothing is ever returned
+    /// twice.
+    pub fn consider(&self, api: Option<UnixMs>) -> Option<Rebase> {
+        let (elapsed, machine) = (self.elapsed(), self.machine_time());
+        let mut relay = self.lock();
+        relay.api = api.map(|api| api.0.saturating_sub(elapsed)).or(relay.api);
+        if relay.state != Trust::Unconfirmed {
+            return None;
+        }
+        // Between answers the API's clock is carried on.
+        let api = relay.api.map(|base| UnixMs(base.saturating_add(elapsed)));
+        let steady = relay.steadiness.look(elapsed, machine, api);
+        let was = UnixMs(relay.base.saturating_add(elapsed));
+        let Verdict { now, uncounted, by_api } = trust::judge(&Witnesses {
+            relay: was,
+            machine,
+            api,
+            newest: relay.newest,
+            steady,
+            known_apart: relay.before.machine_ahead_ms,
+            known_confirmed: relay.before.confirmed,
+        })?;
+        let now = if trust::apart(now, was) <= TRIFLE { was } else { now };
+        relay.state = Trust::Rebased;
+        relay.by_api = by_api;
+        relay.rebased_by = now.0.saturating_sub(was.0);
+        relay.base = relay.base.saturating_add(relay.rebased_by);
+        let from = if uncounted { UnixMs::MIN } else { relay.began };
+        Some(Rebase { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
+    }
+
+    /// What is stored has followed.
+    pub fn confirm(&self) {
+        self.lock().state = Trust::Confirmed;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RelayTime> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds on a clock that never jumps.
+    fn elapsed(&self) -> i64 {
+        let since_origin = || whole_ms(monotonic().saturating_duration_since(self.origin));
+        match self.source {
+            Source::System => since_boot().map_or_else(since_origin, whole_ms),
+            Source::Tokio => since_origin(),
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this file is the one that reads clocks")]
@@ -85,36 +343,125 @@ fn system_wall() -> UnixMs {
     UnixMs(whole_ms(since))
 }
 
+/// How long ago the machine started, the time during which it was suspended included.
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is no such clock")]
+fn since_boot() -> Option<Duration> {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
+    Some(Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(since.tv_nsec).unwrap_or(0)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Option<Duration> {
+    None
+}
+
+/// Names the time from one start of the machine to the next, where [`since_boot`] counts from it. `None` also where that is
+/// hidden, as it is from a service with `ProcSubset=pid`.
+fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn follows_a_jump_ahead_and_overrules_one_back() {
-        let at = monotonic();
-        let start = Reading { wall: UnixMs(1_000_000), at };
-        let ahead = next_reading(start, UnixMs(9_000_000), at + Duration::from_secs(1));
-        assert_eq!(ahead.wall, UnixMs(9_000_000));
-        let back = next_reading(ahead, UnixMs(1_002_000), at + Duration::from_secs(2));
-        assert_eq!(back.wall, UnixMs(9_001_000));
-    }
+    const START: UnixMs = UnixMs(1_750_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(86_400);
 
-    #[test]
-    fn fractions_of_a_millisecond_add_up() {
-        let at = monotonic();
-        let mut reading = Reading { wall: UnixMs(0), at };
-        for step in 1..=1000u32 {
-            reading = next_reading(reading, UnixMs::MIN, at + Duration::from_micros(700) * step);
-        }
-        assert_eq!(reading.wall, UnixMs(700));
+    #[tokio::test(start_paused = true)]
+    async fn paused_time_drives_all_readings() {
+        let clock = Clock::starting_at(UnixMs(5_000));
+        let before = clock.monotonic();
+        tokio::time::advance(HOUR).await;
+        let later = UnixMs(3_605_000);
+        assert_eq!((clock.wall(), clock.machine_time(), clock.message_time()), (later, later, Some(later)));
+        assert_eq!(clock.monotonic() - before, HOUR);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn paused_time_drives_both_clocks() {
-        let clock = Clock::starting_at(UnixMs(5_000));
-        let before = clock.monotonic();
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        assert_eq!(clock.wall(), UnixMs(3_605_000));
-        assert_eq!(clock.monotonic() - before, Duration::from_secs(3600));
+    async fn a_jump_of_the_machine_is_seen_by_nobody_who_counts_time() {
+        let clock = Clock::starting_at(START);
+        for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
+            clock.set_machine(to);
+            assert_eq!((clock.machine_time(), clock.wall(), clock.message_time()), (to, START, Some(START)));
+            assert_eq!(clock.consider(Some(START)), None, "it is confirmed already");
+        }
+        tokio::time::advance(HOUR).await;
+        assert_eq!((clock.machine_time(), clock.wall()), (START.after(DAY + HOUR), START.after(HOUR)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_right_after_the_start_puts_the_relays_time_right_once() {
+        let ahead = START.after(8 * DAY);
+        let clock = Clock::unconfirmed_at(ahead);
+        assert_eq!(clock.message_time(), None);
+        tokio::time::advance(HOUR / 60).await;
+        assert_eq!(clock.consider(Some(START.after(HOUR / 60))), None);
+        assert!(!clock.is_confirmed());
+        tokio::time::advance(HOUR / 60).await;
+        let right = START.after(HOUR / 30);
+        clock.set_machine(right);
+        let rebase = clock.consider(Some(right)).unwrap();
+        assert_eq!((rebase.was, rebase.now, rebase.from), (ahead.after(HOUR / 30), right, ahead));
+        assert!(!clock.is_confirmed(), "what is stored has not followed yet");
+        assert_eq!(clock.consider(Some(right)), None);
+        clock.confirm();
+        assert!(clock.is_confirmed());
+        assert_eq!(clock.wall(), right);
+        assert_eq!(clock.rebased_by(), -whole_ms(8 * DAY));
+        clock.set_machine(ahead);
+        assert_eq!(clock.wall(), right);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_api_the_machine_is_believed_after_an_hour_without_a_jump() {
+        let clock = Clock::unconfirmed_at(START);
+        assert_eq!(clock.consider(None), None);
+        tokio::time::advance(HOUR / 2).await;
+        clock.set_machine(START.after(DAY));
+        assert_eq!(clock.consider(None), None);
+        tokio::time::advance(HOUR - HOUR / 60).await;
+        assert_eq!(clock.consider(None), None, "it has jumped half way");
+        tokio::time::advance(HOUR / 60).await;
+        assert_eq!(clock.consider(None).unwrap().now, START.after(DAY + HOUR));
+        clock.confirm();
+        assert_eq!(clock.message_time(), Some(clock.wall()));
+        assert!(!clock.memory().confirmed, "the next process asks the API anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
+        let clock = Clock::unconfirmed_at(START);
+        assert_eq!(clock.consider(Some(START.after(DAY))), None);
+        tokio::time::advance(HOUR / 8).await;
+        assert_eq!(clock.consider(None), None);
+        tokio::time::advance(HOUR / 8).await;
+        let rebase = clock.consider(None).unwrap();
+        assert_eq!((rebase.now, rebase.from), (START.after(DAY + HOUR / 4), UnixMs::MIN), "the day counts for nothing");
+    }
+
+    #[test]
+    fn the_next_process_goes_on_where_this_one_was() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _guard = runtime.enter();
+        let before = Clock::system();
+        before.lock().base += 3_600_000;
+        before.confirm();
+        let memory = before.memory();
+        let after = Clock::system();
+        after.resume(Some(memory.clone()), UnixMs::MIN);
+        let off = trust::apart(before.wall(), after.wall());
+        assert!(off < HOUR / 120, "{off:?}: time goes on, whatever the machine's clock says");
+        assert!(!after.is_confirmed(), "nobody had asked the API");
+        // After another start of the machine only the instant of the writing is known.
+        let reboot = ClockMemory { boot: Some("another".to_owned()), ..memory };
+        let after = Clock::system();
+        after.resume(Some(reboot.clone()), UnixMs::MIN);
+        assert!(after.wall() >= UnixMs(reboot.written_at), "the machine's clock is behind what is stored");
+        assert!(!after.is_confirmed());
     }
 }

@@ -2,8 +2,9 @@
 
 pub mod backoff;
 mod clock;
+mod trust;
 mod turns;
 
-pub use clock::Clock;
+pub use clock::{Clock, ClockMemory, Rebase};
 pub use tokio::time::Instant;
 pub use turns::{AT_LEAST_EVERY, Turns};

@@ -153,6 +153,10 @@ fn once_can_be_interrupted() {
 fn run_ends_with_0_on_a_signal() {
     let cases = ["INT", "TERM", "HUP"].map(|signal| (signal, signal));
     side_by_side(&cases, |signal| {
+        // Tests that were started with `nohup` start relays that outlive a hangup.
+        if *signal == "HUP" && joltsms_relay::daemon::ignores_hangups() {
+            return;
+        }
         let scene = Scene::new();
         scene.add_past(3);
         let mut relay = scene.setup_from_beginning().start();

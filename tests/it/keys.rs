@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use joltsms_simulator::{Effect, Rule};
+use joltsms_simulator::{Effect, NewMessage, NewNumber, Rule};
 
 use crate::support::cases::side_by_side;
 use crate::support::receiver::Receiver;
@@ -89,6 +89,27 @@ fn without_any_key_deliveries_go_on() {
     receiver.wait(7, &relay);
     assert_eq!(receiver.received()[6].webhook_id(), id);
     assert_eq!(relay.stop().code(), Some(0));
+}
+
+/// The second key is another account's: it takes the place of the first, and is not taken for one of this state.
+#[test]
+fn a_key_of_another_account_stops_no_deliveries() {
+    let scene = scene();
+    scene.add_past(3);
+    let receiver = Receiver::in_background();
+    receiver.answer_with(500);
+    let (setup, _) = two_keys(&scene);
+    let mut relay = setup.sink(&receiver.url()).set("SINKS__CRM__RETRY__INITIAL", "1s").start();
+    receiver.wait(3, &relay);
+    scene.handle().clear_messages();
+    let number = scene.handle().add_number(NewNumber::default());
+    scene.handle().add(NewMessage::new().id("other").number(number.id));
+    scene.handle().revoke_key("start");
+    relay.wait_for_log("refusal=the key belongs to another account than the state and is not used retry_s=60");
+    receiver.answer_with(200);
+    receiver.wait(6, &relay);
+    assert!(receiver.received().iter().all(|received| received.webhook_id() != "other"));
+    assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod account;
 mod api_faults;
 mod assumptions;
 mod broken;
+mod clocks;
 mod commands;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod crash_points;
@@ -51,3 +52,4 @@ mod storage;
 mod tls;
 mod trace;
 mod unread_log;
+mod windows;

@@ -14,14 +14,17 @@ pub struct RateHeaders {
     pub limit: Option<u32>,
     /// `X-RateLimit-Remaining`: how many of them are left.
     pub remaining: Option<u32>,
-    /// `X-RateLimit-Reset`: until the window ends. At least a second; more than two minutes is not believed.
+    /// `X-RateLimit-Reset`: until the window ends. At least a second; more than a day is no duration.
     pub reset: Option<Duration>,
+    /// There was an `X-RateLimit-Reset` of more than a day: an epoch, or milliseconds. It tells that the limit is to be
+    /// waited for, and not how long.
+    pub reset_is_absurd: bool,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
 /// A longer window than this is a mistake, or an epoch.
-const LONGEST_RESET: f64 = 120.0;
+const LONGEST_RESET: f64 = 86_400.0;
 
 impl RateHeaders {
     /// Reads the headers; `now` is what a `Retry-After` date is relative to. Whatever makes no sense is left out.
@@ -30,12 +33,14 @@ impl RateHeaders {
             let value: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
             (value.is_finite() && value >= 0.0).then_some(value)
         };
-        let reset = number("x-ratelimit-reset").filter(|seconds| *seconds <= LONGEST_RESET);
+        let told = number("x-ratelimit-reset");
+        let reset = told.filter(|seconds| *seconds <= LONGEST_RESET);
         Self {
             limit: number("x-ratelimit-limit").map(whole).filter(|limit| *limit > 0),
             remaining: number("x-ratelimit-remaining").map(whole),
             // Zero seconds may be half a second rounded down.
             reset: reset.map(|seconds| Duration::from_secs_f64(seconds.max(1.0))),
+            reset_is_absurd: told.is_some() && reset.is_none(),
             retry_after: headers
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok())
@@ -75,7 +80,9 @@ mod tests {
             (("120", "0", "0"), (Some(120), Some(0), seconds(1.0))),
             (("120", "7", "41.5"), (Some(120), Some(7), seconds(41.5))),
             (("120", "7", "1750000000"), (Some(120), Some(7), None)),
-            (("120", "7", "121"), (Some(120), Some(7), None)),
+            (("120", "7", "121"), (Some(120), Some(7), seconds(121.0))),
+            (("20", "19", "300"), (Some(20), Some(19), seconds(300.0))),
+            (("120", "7", "86401"), (Some(120), Some(7), None)),
             (("many", "-1", "soon"), (None, None, None)),
             (("0", "NaN", "inf"), (None, None, None)),
             (("", "", ""), (None, None, None)),
@@ -83,6 +90,13 @@ mod tests {
         for ((limit, remaining, reset), expected) in table {
             let read = read(limit, remaining, reset);
             assert_eq!((read.limit, read.remaining, read.reset), expected, "{limit} {remaining} {reset}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_and_milliseconds_are_told_from_nothing() {
+        for (reset, absurd) in [("1750000000", true), ("300000", true), ("300", false), ("inf", false), ("", false)] {
+            assert_eq!(read("120", "0", reset).reset_is_absurd, absurd, "{reset}");
         }
     }
 }

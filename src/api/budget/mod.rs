@@ -3,13 +3,14 @@
 //! Invariants:
 //! - A request is recorded in the [`ring`](Ring) before it leaves. Its slot is free again 60 seconds after its
 //!   *answer*: counted from the send, jitter on the way could put one too many into the server's minute.
-//! - What the server says can only tighten the budget, never widen it.
+//! - What the server says can only tighten the budget, never widen it. The length of its windows is learned.
 //! - The head of the feed is never starved by what is read behind it, nor the other way round.
 //!
 //! The decisions are pure, in [`Window`]; [`Budget`] adds the clock and the file.
 
 mod headers;
 mod ring;
+mod server;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use headers::RateHeaders;
 pub use ring::Ring;
+pub use server::Foreign;
 pub use window::{Admission, Demand, Lane, Limits, Ticket, Window};
 
 use crate::domain::UnixMs;

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::headers::RateHeaders;
+use super::server::{Foreign, Heard, LONGEST_SILENCE, SLACK, Server, Share};
 use crate::time::Instant;
+use crate::time::backoff::Schedule;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,39 +62,39 @@ pub struct Window {
     limits: Limits,
     slots: VecDeque<Slot>,
     next_ticket: u64,
-    server: Option<ServerWindow>,
+    server: Server,
     silent_until: Option<Instant>,
     refused_in_a_row: u32,
     /// Whether this process had an answer: until then it knows nothing, and one request at a time is enough.
     answered: bool,
-    previous_foreign: u32,
-    foreign_total: u64,
+    last_poll: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Slot {
     ticket: Ticket,
     lane: Lane,
-    sent: Option<Instant>,
+    sent: Instant,
     /// `None` while it is under way.
-    free_at: Option<Instant>,
+    answered: Option<Instant>,
 }
 
-/// The server's own window, as far as its headers tell.
-#[derive(Clone, Copy, Debug)]
-struct ServerWindow {
-    limit: Option<u32>,
-    /// The lowest `Remaining`, less what was sent since.
-    left: i64,
-    /// No later than this.
-    ends: Instant,
-    /// Requests in it that are not ours.
-    foreign: u32,
+impl Slot {
+    /// When it counts no longer in a window of this length; `None` while nobody knows.
+    fn free_at(&self, window: Duration) -> Option<Instant> {
+        self.answered.map(|answered| answered + window)
+    }
+
+    fn is_in_use(&self, window: Duration, now: Instant) -> bool {
+        self.free_at(window).is_none_or(|free_at| free_at > now)
+    }
 }
 
-/// Timers may be early by as much; a window that is estimated begins earlier by as much; what a process sent before it was
-/// killed may arrive as much after the start of the next.
-const SLACK: Duration = Duration::from_secs(2);
+/// After a window that was used up one request leaves alone; but others do not wait for it longer than this.
+const ALONE: Duration = Duration::from_secs(5);
+
+/// Where the API names a time that nobody can wait for, or that is no duration: when to ask whether it is over.
+const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
 impl Window {
     /// An empty window.
@@ -101,27 +103,30 @@ impl Window {
             limits,
             slots: VecDeque::new(),
             next_ticket: 0,
-            server: None,
+            server: Server::new(limits.window),
             silent_until: None,
             refused_in_a_row: 0,
             answered: false,
-            previous_foreign: 0,
-            foreign_total: 0,
+            last_poll: None,
         }
     }
 
     /// A request of an earlier process that was answered `age` ago.
     pub fn remember(&mut self, age: Duration, now: Instant) {
-        let ticket = self.take_ticket();
-        let free_at = now + self.limits.window.saturating_sub(age);
-        self.slots.push_back(Slot { ticket, lane: Lane::Walk, sent: now.checked_sub(age), free_at: Some(free_at) });
+        let at = now.checked_sub(age).unwrap_or(now);
+        self.remember_at(at, Some(at));
     }
 
     /// A request that an earlier process sent, and whose answer it did not live to see: it may be on its way still.
     pub fn remember_under_way(&mut self, now: Instant) {
+        self.remember_at(now, Some(now + SLACK));
+    }
+
+    /// Nobody knows what it was for. As one of the head's it counts in the limit, but does not hold up what is read behind
+    /// the head: what an earlier process polled is no reason to let a sweep wait.
+    fn remember_at(&mut self, sent: Instant, answered: Option<Instant>) {
         let ticket = self.take_ticket();
-        let free_at = now + self.limits.window + SLACK;
-        self.slots.push_back(Slot { ticket, lane: Lane::Walk, sent: Some(now), free_at: Some(free_at) });
+        self.slots.push_back(Slot { ticket, lane: Lane::Head, sent, answered });
     }
 
     fn take_ticket(&mut self) -> Ticket {
@@ -132,16 +137,20 @@ impl Window {
 
     /// Whether a request may leave now.
     pub fn admit(&mut self, lane: Lane, now: Instant) -> Admission {
-        self.slots.retain(|slot| slot.free_at.is_none_or(|free_at| free_at > now));
-        if !self.answered && self.slots.iter().any(|slot| slot.free_at.is_none()) {
+        let share = self.share();
+        let memory = share.window.max(self.server.memory());
+        self.slots.retain(|slot| slot.is_in_use(memory, now));
+        if !self.answered && self.slots.iter().any(|slot| slot.answered.is_none()) {
             return Admission::WaitForAnswer;
         }
-        let mut wait = self.silent_until.filter(|until| *until > now);
-        if let Some(server) = self.server.filter(|server| server.left <= 0 && server.ends > now) {
-            wait = wait.max(Some(server.ends));
+        let mut wait = self.silent_until(now);
+        if self.server.is_unsure(now) {
+            let under_way = self.slots.iter().filter(|slot| slot.answered.is_none());
+            let alone_until = under_way.map(|slot| slot.sent + ALONE).max();
+            wait = wait.max(alone_until.filter(|until| *until > now));
         }
-        let allowed = self.allowed();
-        let mut below = |cap: usize, counts: fn(Lane) -> bool| match self.when_below(cap.max(1), counts) {
+        let Limits { requests, head_interval, .. } = self.limits;
+        let mut below = |share: Share, counts: fn(Lane) -> bool| match self.when_below(share, counts, now) {
             Below::Now => true,
             Below::At(instant) => {
                 wait = wait.max(Some(instant));
@@ -149,15 +158,23 @@ impl Window {
             }
             Below::AfterAnswer => false,
         };
-        let mut fits = below(allowed, |_| true);
+        let mut fits = below(if lane == Lane::Head { self.head_limit(now) } else { share }, |_| true);
         if lane != Lane::Head {
-            fits &= below(allowed - self.head_share(allowed), |lane| lane != Lane::Head);
+            let behind = share.requests - self.head_share(share);
+            fits &= below(Share { requests: behind, ..share }, |lane| lane != Lane::Head);
         }
         if lane == Lane::Sweep {
-            fits &= below(sweep_share(allowed), |lane| lane == Lane::Sweep);
+            let sweeps = sweep_share(share.requests);
+            fits &= below(Share { requests: sweeps, ..share }, |lane| lane == Lane::Sweep);
         }
         if lane == Lane::Sweep {
-            wait = wait.max(self.sweep_pace(allowed).filter(|until| *until > now));
+            wait = wait.max(self.sweep_pace(share, now).filter(|until| *until > now));
+        }
+        if lane != Lane::Head {
+            wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
+        } else if let Some(last) = self.last_poll.filter(|_| self.silent_until.is_none_or(|until| until <= now)) {
+            // Whatever the API says of its limit: asking once in a while is the only way to learn more.
+            wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
             _ if !fits => Admission::WaitForAnswer,
@@ -166,30 +183,40 @@ impl Window {
         }
     }
 
-    /// What is left of the limit beside other programs on the same key; never so little that we could not ask at all.
-    fn allowed(&self) -> usize {
-        let configured = self.limits.requests;
-        // Who leaves room by a lower limit of their own does not leave it twice.
-        let beside = |limit: u32| limit.saturating_sub(self.foreign()).max(limit.min(configured) / 10).min(configured);
-        let own = self.server.and_then(|server| server.limit).map_or(configured, beside).max(1);
-        usize::try_from(own).unwrap_or(usize::MAX)
+    /// Until when the API wants silence: after a 429, or because its window is used up.
+    pub fn silent_until(&self, now: Instant) -> Option<Instant> {
+        self.silent_until.filter(|until| *until > now).max(self.server.spent_until(now))
+    }
+
+    /// What is left of the limit beside other programs on the same key.
+    fn share(&self) -> Share {
+        self.server.share(self.limits.requests, self.limits.window)
     }
 
     /// What background work leaves to the head: what its interval needs, at most half.
-    fn head_share(&self, allowed: usize) -> usize {
-        let wanted = self.limits.window.as_secs_f64() / self.limits.head_interval.as_secs_f64().max(0.001);
+    fn head_share(&self, share: Share) -> usize {
+        let wanted = share.window.as_secs_f64() / self.limits.head_interval.as_secs_f64().max(0.001);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
         let wanted = wanted.ceil() as usize;
-        wanted.min(allowed / 2)
+        wanted.min(share.requests / 2)
     }
 
-    fn when_below(&self, cap: usize, counts: fn(Lane) -> bool) -> Below {
-        let used = self.slots.iter().filter(|slot| counts(slot.lane));
-        let excess = (used.clone().count() + 1).saturating_sub(cap);
+    /// What the head keeps to. While the API says what its window has left, that and our own limit; otherwise the pace.
+    fn head_limit(&self, now: Instant) -> Share {
+        match self.server.lasts(now) {
+            Some((_, 1..)) if self.server.unavailable() == 0 => Share::whole(self.limits.requests, self.limits.window),
+            _ => self.share(),
+        }
+    }
+
+    fn when_below(&self, share: Share, counts: fn(Lane) -> bool, now: Instant) -> Below {
+        let Share { requests, window } = share;
+        let used = self.slots.iter().filter(|slot| counts(slot.lane) && slot.is_in_use(window, now));
+        let excess = (used.clone().count() + 1).saturating_sub(requests.max(1));
         if excess == 0 {
             return Below::Now;
         }
-        let mut free: Vec<Instant> = used.filter_map(|slot| slot.free_at).collect();
+        let mut free: Vec<Instant> = used.filter_map(|slot| slot.free_at(window)).collect();
         free.sort_unstable();
         free.get(excess - 1).map_or(Below::AfterAnswer, |instant| Below::At(*instant))
     }
@@ -198,108 +225,84 @@ impl Window {
     ///
     /// The head's interval at least. While something waits behind it, the head keeps to its share, as a pace: counting
     /// the last minute instead would silence it for as long as it had polled quickly before. While nothing does, it is
-    /// slowed down just so much that the slots last evenly until others are free.
+    /// slowed down just so much that the slots last evenly until others are free. What the API's own window has left
+    /// lasts evenly until its end.
     pub fn head_spacing(&self, demand: Demand, requests: u32, now: Instant) -> Duration {
-        let allowed = self.allowed();
-        let share = match demand {
-            Demand::Nothing => return self.even_spacing(allowed, now),
-            Demand::Sweeps => allowed - sweep_share(allowed),
-            Demand::Walks => allowed / 2,
+        let share = self.share();
+        let least = self.limits.head_interval;
+        let lasting = self.server.lasts(now).map_or(Duration::ZERO, |(ends, left)| evenly(ends, left, now));
+        let mut pace = match demand {
+            Demand::Nothing => self.even_spacing(self.head_limit(now), now),
+            Demand::Sweeps => pace(share.window, share.requests - sweep_share(share.requests)) * requests,
+            Demand::Walks => pace(share.window, share.requests / 2) * requests,
         };
-        let pace = match u32::try_from(share) {
-            // One slot for both: they take turns.
-            Ok(0) => self.limits.window * 2,
-            share => self.limits.window / share.unwrap_or(u32::MAX),
-        };
-        self.limits.head_interval.max(pace * requests)
+        // A limit that is tighter than ours is no reason for an endless silence.
+        if share.window > self.limits.window {
+            pace = pace.min(LONGEST_SILENCE);
+        }
+        least.max(pace).max(lasting.min(LONGEST_SILENCE))
     }
 
     /// Where slots are scarce, sweeps keep a pace, so that the head finds one whenever it wants to.
-    fn sweep_pace(&self, allowed: usize) -> Option<Instant> {
-        let share = sweep_share(allowed);
-        if self.slots.len() < allowed - share {
+    fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
+        let sweeps = sweep_share(share.requests);
+        let in_use = self.slots.iter().filter(|slot| slot.is_in_use(share.window, now));
+        if in_use.count() < share.requests - sweeps {
             return None;
         }
-        let last = self.slots.iter().rev().find(|slot| slot.lane == Lane::Sweep)?.sent?;
-        Some(last + self.limits.window / u32::try_from(share).unwrap_or(u32::MAX))
+        let last = self.slots.iter().rev().find(|slot| slot.lane == Lane::Sweep)?.sent;
+        Some(last + pace(share.window, sweeps))
     }
 
-    fn even_spacing(&self, allowed: usize, now: Instant) -> Duration {
-        let in_use = self.slots.iter().filter(|slot| slot.free_at.is_none_or(|free_at| free_at > now));
-        let mut free: Vec<Instant> = in_use.map(|slot| slot.free_at.unwrap_or(now + self.limits.window)).collect();
+    fn even_spacing(&self, share: Share, now: Instant) -> Duration {
+        let Share { requests, window } = share;
+        let in_use = self.slots.iter().filter(|slot| slot.is_in_use(window, now));
+        let mut free: Vec<Instant> = in_use.map(|slot| slot.free_at(window).unwrap_or(now + window)).collect();
         free.sort_unstable();
-        let spare = allowed.saturating_sub(free.len());
-        let mut spacing = self.limits.head_interval;
-        let mut stretch = |until: Instant, polls: usize| {
-            let polls = u32::try_from(polls + 1).unwrap_or(u32::MAX);
-            spacing = spacing.max(until.saturating_duration_since(now) / polls);
-        };
-        for (freed, until) in free.into_iter().enumerate() {
-            stretch(until, spare + freed);
-        }
-        if let Some(server) = self.server.filter(|server| server.ends > now) {
-            stretch(server.ends, usize::try_from(server.left).unwrap_or(0));
-        }
-        spacing
+        let spare = requests.saturating_sub(free.len());
+        let spacings = free.into_iter().enumerate().map(|(freed, until)| evenly(until, spare + freed, now));
+        spacings.max().unwrap_or_default()
     }
 
     /// Records a request that leaves now.
     pub fn send(&mut self, lane: Lane, now: Instant) -> Ticket {
         let ticket = self.take_ticket();
-        self.slots.push_back(Slot { ticket, lane, sent: Some(now), free_at: None });
-        if let Some(server) = &mut self.server {
-            server.left -= 1;
+        self.slots.push_back(Slot { ticket, lane, sent: now, answered: None });
+        if lane == Lane::Head {
+            self.last_poll = Some(now);
         }
+        self.server.sent();
         ticket
     }
 
     /// Records that a request is over, and what its answer said of the limit, if there was one.
     pub fn answered(&mut self, ticket: Ticket, headers: &RateHeaders, now: Instant) {
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.ticket == ticket) {
-            slot.free_at = Some(now + self.limits.window);
-        }
         self.answered = true;
-        let (Some(remaining), Some(reset)) = (headers.remaining, headers.reset) else { return };
-        let under_way = self.slots.iter().filter(|slot| slot.free_at.is_none()).count();
-        let left = i64::from(remaining) - i64::try_from(under_way).unwrap_or(i64::MAX);
-        let ends = now + reset;
-        let server = match self.server.filter(|server| server.ends > now) {
-            Some(server) => ServerWindow {
-                limit: headers.limit.or(server.limit),
-                left: server.left.min(left),
-                ends: server.ends.min(ends),
-                foreign: server.foreign,
-            },
-            None => {
-                self.previous_foreign = self.server.map_or(0, |server| server.foreign);
-                ServerWindow { limit: headers.limit, left, ends, foreign: 0 }
-            }
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.ticket == ticket) else { return };
+        slot.answered = Some(now);
+        let sent = slot.sent;
+        let count = |counts: &dyn Fn(&Slot) -> bool| {
+            u32::try_from(self.slots.iter().filter(|slot| counts(slot)).count()).unwrap_or(u32::MAX)
         };
-        self.server = Some(server);
-        self.count_foreign(remaining);
-    }
-
-    /// What the server counted in its window beyond what we sent in it was somebody else's.
-    fn count_foreign(&mut self, remaining: u32) {
-        let Some(server) = &mut self.server else { return };
-        let Some(counted) = server.limit.map(|limit| limit.saturating_sub(remaining)) else { return };
-        let began = server.ends.checked_sub(self.limits.window + SLACK);
-        let own = self.slots.iter().filter(|slot| slot.sent >= began).count();
-        let foreign = counted.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX));
-        if foreign > server.foreign {
-            self.foreign_total += u64::from(foreign - server.foreign);
-            server.foreign = foreign;
-        }
+        let under_way = count(&|slot| slot.answered.is_none());
+        let beside = count(&|slot| slot.ticket != ticket && slot.answered.is_none_or(|answered| answered > sent));
+        let own_since = |since: Instant| count(&|slot| slot.sent >= since);
+        self.server.heard(Heard { headers, sent, beside, under_way }, now, own_since);
     }
 
     /// A 429: silence until the reset, or for as long as `Retry-After` or else `fallback` says. Asking for the same
-    /// again and again makes it longer, whatever the server says.
+    /// again and again makes it longer, whatever the server says. What is no duration, or more than a quarter of an hour,
+    /// is not obeyed: the API is asked after a minute, and then less often, whether it is over.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
-        self.refused_in_a_row += 1;
-        let asked = headers.reset.or(headers.retry_after);
+        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
+        self.server.refused(headers, now);
+        let told = [headers.reset, headers.retry_after];
+        let asked = told.into_iter().flatten().find(|wait| *wait <= LONGEST_SILENCE);
+        let is_too_long = headers.reset_is_absurd || told.iter().any(Option::is_some);
         let wait = match asked {
             Some(asked) if self.refused_in_a_row == 1 => asked,
             Some(asked) => asked.max(fallback(self.refused_in_a_row)),
+            None if is_too_long => PROBES.delay(self.refused_in_a_row),
             None => fallback(self.refused_in_a_row),
         };
         self.silent_until = self.silent_until.max(Some(now + wait));
@@ -316,27 +319,50 @@ impl Window {
         self.refused_in_a_row
     }
 
-    /// Requests in the server's current or last window that were not ours.
+    /// Requests in the server's current or last window that are not ours to make: those of other programs, and at the
+    /// start what an earlier process may have forgotten.
     pub fn foreign(&self) -> u32 {
-        self.server.map_or(0, |server| server.foreign).max(self.previous_foreign)
+        self.server.unavailable()
     }
 
-    /// How many requests of each window are left for what is read behind the head.
-    pub fn background(&self) -> usize {
-        let allowed = self.allowed();
-        allowed - self.head_share(allowed)
+    /// Requests of other programs for certain, a minute.
+    pub fn foreign_for_certain(&self) -> Foreign {
+        self.server.foreign()
+    }
+
+    /// How many requests a minute are left for what is read behind the head.
+    pub fn background(&self) -> f64 {
+        let share = self.share();
+        let left = u32::try_from(share.requests - self.head_share(share)).unwrap_or(u32::MAX);
+        f64::from(left) * super::WINDOW.as_secs_f64() / share.window.as_secs_f64()
     }
 
     /// What the server's headers say of its current window: the limit, what is left, and for how long.
     pub fn server(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
-        let server = self.server.filter(|server| server.ends > now)?;
-        let left = u32::try_from(server.left.max(0)).unwrap_or(u32::MAX);
-        Some((server.limit, left, server.ends - now))
+        self.server.shown(now)
+    }
+
+    /// The length of the server's windows, as far as it was learned.
+    pub fn server_window(&self) -> Option<Duration> {
+        self.server.length()
     }
 
     /// All of them since the start.
     pub fn foreign_total(&self) -> u64 {
-        self.foreign_total
+        self.server.foreign_total()
+    }
+}
+
+/// How far apart so many requests are that last until then.
+fn evenly(until: Instant, requests: usize, now: Instant) -> Duration {
+    until.saturating_duration_since(now) / u32::try_from(requests.saturating_add(1)).unwrap_or(u32::MAX)
+}
+
+/// How far apart so many requests in a window are. One slot for two lanes: they take turns.
+fn pace(window: Duration, requests: usize) -> Duration {
+    match u32::try_from(requests) {
+        Ok(0) => window * 2,
+        requests => window / requests.unwrap_or(u32::MAX),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - Only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn; what the verifier of
 //!   certificates says at every attempt, our own lines say once, with what to do. What a line may look like is [`line`]'s.
-//! - The relay never waits for the log: see [`writer`].
+//! - The relay never waits for the log: `writer` says how.
 
 mod line;
 mod writer;
@@ -51,7 +51,7 @@ pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow:
     let refused = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display());
     std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
     // Made here so that it is made through no link, and for the directory's owner if root begins the day.
-    let today = Clock::system().wall().to_string();
+    let today = Clock::system().machine_time().to_string();
     let today = today.split_once('T').map_or("", |(date, _)| date);
     files::open_or_make(&dir.join(format!("{PREFIX}.{today}.log"))).map_err(|error| refused(&error))?;
     let appender = RollingFileAppender::builder()

@@ -6,17 +6,17 @@ use crate::domain::{DeadReason, Seq};
 use crate::store::{Claim, Expired, Spool};
 
 /// So many are looked at, and written, in one transaction; more than there can be under way.
-const AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 
 impl Supervisor {
     pub(super) fn is_too_old(&self, claim: &Claim) -> bool {
         let expires = expiry::expires(self.identity.options.max_age, claim.received, claim.replays);
-        expires.is_some_and(|expires| expires <= self.shared.clock.wall())
+        expires.is_some_and(|expires| expires <= self.shared.clock.latest_message_time())
     }
 
-    /// Writes down what was found to be too old, and looks for more.
+    /// Writes down what was found to be too old, and looks for more; once it is known how old messages are.
     pub(super) async fn let_age(&mut self) {
-        if !self.too_old.is_empty() {
+        if self.has_expired() {
             let found = self.too_old.clone();
             if self.expire(found).await {
                 self.too_old.clear();
@@ -24,8 +24,9 @@ impl Supervisor {
                 self.queues.look_everywhere();
             }
         }
-        let (sink, now, wall) = (self.identity.registered.id, self.now(), self.shared.clock.wall());
-        let Some(sweep) = self.expiry.as_ref().and_then(|expiry| expiry.due(now, wall)) else { return };
+        let (sink, now) = (self.identity.registered.id, self.now());
+        let Some(messages_now) = self.shared.clock.message_time().filter(|_| self.time.ages) else { return };
+        let Some(sweep) = self.expiry.as_ref().and_then(|expiry| expiry.due(now, messages_now)) else { return };
         if self.store_again_at.is_some() {
             return;
         }

@@ -12,7 +12,7 @@ use crate::delivery::lanes::{self, Lane, PerLane};
 use crate::delivery::standing::{Began, Moment};
 use crate::delivery::throttle::Gate;
 use crate::delivery::{breaker, expiry};
-use crate::domain::Seq;
+use crate::domain::{Seq, UnixMs};
 use crate::formats::{Format, Payload, Unrenderable};
 use crate::sinks::Outgoing;
 use crate::store::Claim;
@@ -31,7 +31,7 @@ pub(super) struct InFlight {
 impl Supervisor {
     /// Begins the delivery whose turn it is, if one may begin now. Returns whether there was one.
     pub(super) fn begin_next(&mut self, is_probe: bool) -> bool {
-        if self.gate() != Gate::Open {
+        if self.gate() != Gate::Open || self.waits_for_the_time() {
             return false;
         }
         let now = self.now();
@@ -65,15 +65,19 @@ impl Supervisor {
         let hasty = self.is_ordered() && self.standing.lock().is_on_the_edge();
         let payload = payload(format, raw, details.as_deref(), to.takes_lines());
         let answered = Arc::new(AtomicBool::new(false));
+        let (clock, wall) = (&self.shared.clock, self.shared.clock.wall());
         let journey = Journey {
             sink: registered.id,
             seq,
             id: id.clone(),
             began,
             attempts_before: attempts,
-            first_attempt: first_attempt.unwrap_or_else(|| self.shared.clock.wall()),
+            first_attempt: first_attempt.unwrap_or(wall),
             paused,
-            expires: expiry::expires(options.max_age, received, replays),
+            expires: expiry::expires(options.max_age, received, replays)
+                .map(|expires| UnixMs(wall.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0))),
+            may_end: self.time.confirmed && self.time.ages,
+            rebased_by: clock.rebased_by(),
             retry: Arc::clone(if hasty { &self.hasty_retry } else { &self.retry }),
             jitter: Arc::clone(&self.shared.jitter),
             clock: self.shared.clock.clone(),

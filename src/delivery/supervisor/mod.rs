@@ -13,6 +13,7 @@ mod pausing;
 mod preparing;
 mod publishing;
 mod storing;
+mod timing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio::time::{sleep_until, timeout_at};
 
 use self::beginning::InFlight;
 use self::preparing::Preparing;
+use self::timing::TimeKnown;
 use crate::delivery::attempt::Report;
 use crate::delivery::breaker::{Admission, LONGEST_WAIT};
 use crate::delivery::expiry::Expiry;
@@ -100,8 +102,10 @@ pub(super) struct Supervisor {
     standing: SharedStanding,
     pace: Option<Pace>,
     expiry: Option<Expiry>,
-    /// Claimed, and found to be too old; to be written down.
+    /// Claimed, and found to be too old; to be written down once it is known what time it is.
     too_old: Vec<Seq>,
+    /// What was known of the time when claims were looked at last.
+    time: TimeKnown,
     preparing: Preparing,
     health: Health,
     /// Paused: until the store says otherwise.
@@ -158,6 +162,7 @@ impl Supervisor {
             pace: Pace::new(*requests_per_minute, now.monotonic),
             expiry: max_age.map(|max_age| Expiry::new(max_age, now.monotonic)),
             too_old: Vec::new(),
+            time: TimeKnown::by(&shared.clock),
             preparing: Preparing::new(&identity.registered),
             health: Health::default(),
             held: None,
@@ -225,6 +230,7 @@ impl Supervisor {
             self.seen_wake = wake;
             self.queues.look_everywhere();
         }
+        self.notice_the_time();
         self.queues.note_time(self.shared.clock.wall());
         self.store_again_at.take_if(|until| *until <= now);
         let untold = self.health.overdue(now);
@@ -307,7 +313,7 @@ impl Supervisor {
     fn next_turn(&self) -> Instant {
         let now = self.now();
         let mut next = self.poll_at;
-        let ageing = !self.too_old.is_empty() || self.expiry.as_ref().is_some_and(Expiry::is_unfinished);
+        let ageing = self.has_expired() || self.expiry.as_ref().is_some_and(Expiry::is_unfinished);
         let work = self.to_bring_forward().is_some() || self.recovered || ageing;
         if self.store_again_at.is_none() && (work || self.preparing.is_under_way()) {
             return now;

@@ -30,9 +30,10 @@ impl Supervisor {
         });
         let may_begin_more = match self.allowance() {
             Allowance::Nothing { .. } => false,
+            _ if self.waits_for_the_time() => false,
             Allowance::Probe | Allowance::All => self.queues.must_look() || self.queues.waiting() != PerLane::default(),
         };
-        let store_work = self.to_bring_forward().is_some() || !self.too_old.is_empty() || self.preparing.is_under_way();
+        let store_work = self.to_bring_forward().is_some() || self.has_expired() || self.preparing.is_under_way();
         let idle = self.in_flight.is_empty() && !may_begin_more && !store_work && !self.is_silent_for_a_moment();
         let status = SinkStatus {
             name: self.identity.name.clone(),

@@ -2,6 +2,7 @@
 
 mod adding;
 mod ages;
+mod clocks;
 mod closing;
 mod lanes;
 mod operators;

@@ -4,7 +4,7 @@
 use super::super::Held;
 use super::*;
 use crate::domain::SinkName;
-use crate::store::{Before, Replayable, Resumed, Selection, Verdict};
+use crate::store::{Before, DeadPlace, Replayable, Resumed, Selection, Spool, Verdict};
 
 /// What commands promise, and a moment.
 const PROMISED: Duration = Duration::from_millis(5_500);
@@ -68,8 +68,8 @@ async fn dead_letters_and_replays_are_sent_again_under_traffic() {
     let count_of = |id: &str| receiver.ids_begun().iter().filter(|begun| *begun == id).count();
     assert_eq!((count_of("m1"), count_of("m2")), (1, 1));
     let (now, all) = (world.clock.wall(), Selection::default());
-    let again = world.store.write(move |spool| spool.settle_dead(&all, Verdict::Retry, now, now)).await.unwrap();
-    assert_eq!(again, 1);
+    let settle = move |spool: &mut Spool| spool.settle_dead(&all, Verdict::Retry, DeadPlace::default(), now);
+    assert_eq!(world.store.write(settle).await.unwrap().0, 1);
     let found = Replayable { seq: Seq(2), sink, received: UnixMs(2), before: Before::Delivered };
     assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);
     let noticed = until("sent again", PROMISED, async || count_of("m1") == 2 && count_of("m2") == 2);

@@ -37,6 +37,14 @@ impl State {
     }
 }
 
+impl State {
+    /// What time it is by the clock that dates the messages, as far as that is known: a message of this moment has it.
+    pub fn messages_now(&self, rules: &Rules, now: Now) -> UnixMs {
+        let behind = self.coverage.as_ref().and_then(|coverage| coverage.lags.behind()).unwrap_or(0);
+        UnixMs(self.rows_now(rules, now).0.saturating_sub(behind))
+    }
+}
+
 impl Draft<'_> {
     /// The server's now by the clock of the rows: up to here the frontier may rise.
     pub(super) fn rows_now(&self) -> UnixMs {

@@ -68,6 +68,19 @@ impl<F: Feed> Poller<F> {
     }
 
     pub(super) fn key_refused(&mut self, refusal: &api::KeyRefusal, now: Instant) -> Option<Ending> {
+        self.give_up_key(&refusal.to_string(), "the API does not accept the key; trying the next one", now)
+    }
+
+    /// One of several keys shows messages of another account. Nothing of them is taken.
+    pub(super) fn key_of_another_account(&mut self, now: Instant) -> Option<Ending> {
+        self.give_up_key(
+            "the key belongs to another account than the state and is not used",
+            "a key is not the state's account's; trying the next one",
+            now,
+        )
+    }
+
+    fn give_up_key(&mut self, refusal: &str, trying_the_next: &str, now: Instant) -> Option<Ending> {
         self.verified = false;
         self.keys_tried += 1;
         self.head.next = Ask::Head { cursor: None };
@@ -75,7 +88,7 @@ impl<F: Feed> Poller<F> {
             if matches!(self.report.borrow().condition, Condition::NoKey(_)) {
                 tracing::debug!(%refusal, "the key is still refused; trying the next one");
             } else {
-                tracing::warn!(%refusal, "the API does not accept the key; trying the next one");
+                tracing::warn!(%refusal, "{trying_the_next}");
             }
             self.head.due = now;
             return None;

@@ -155,9 +155,11 @@ impl<F: Feed> Poller<F> {
             self.commit(step, now.local).await?;
             self.forget_closed_walks();
         }
+        // As long as nobody knows what time it is, nothing goes because of its age.
+        let known = Some(now.local).filter(|_| self.clock.is_confirmed());
         let cutoffs = Cutoffs {
-            delivered: if self.room.sheds { Some(UnixMs::MAX) } else { self.keep_delivered.cutoff(now.local) },
-            dead: self.keep_dead.cutoff(now.local),
+            delivered: if self.room.sheds { Some(UnixMs::MAX) } else { self.keep_delivered.cutoff(known) },
+            dead: self.keep_dead.cutoff(known),
         };
         if let Some(after) = self.housekeeping.drop_after {
             let dropped = self.store.write(move |spool| spool.drop_settled(cutoffs, after)).await?;

@@ -26,17 +26,21 @@ impl<F: Feed> Poller<F> {
         let Some(Flight { ask, cursor, limit, ticket, key, .. }) = flight else { return Ok(None) };
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
         self.budget.answered(ticket, &response.rate, now, wall);
-        self.watch_foreign();
+        self.watch_foreign().await?;
         if !matches!(response.page, Err(Error::RateLimited)) {
             self.budget.window().not_refused();
         }
         let Response { date, rate, page } = response;
+        // First, so that what is handed on now is tried when it is known what time it is.
+        self.hear_date(date, &page);
+        self.tell_the_time().await?;
         if self.stale.is_some() && !matches!(page, Err(Error::RateLimited)) {
             // Asked for by a state that is no longer true.
             return Ok(None);
         }
         match page {
             Ok(page) => match self.apply(is_head, &ask, cursor.as_ref(), page, date, now).await {
+                Ok(()) if std::mem::take(&mut self.head.stranger) => Ok(self.key_of_another_account(now)),
                 Ok(()) => Ok(self.gives_up_waiting()),
                 Err(Trouble::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
                 Err(trouble) => Err(trouble),
@@ -53,7 +57,9 @@ impl<F: Feed> Poller<F> {
     pub(super) fn rate_limited(&mut self, rate: &RateHeaders, now: Instant) -> Option<Ending> {
         let jitter = &self.jitter;
         let wait = self.budget.window().refused(rate, |times| RETRY.jittered(times, jitter), now);
-        tracing::warn!(wait_s = wait.as_secs_f64(), "over the API's rate limit; silent until it resets");
+        let until = self.clock.wall().after(wait);
+        tracing::warn!(wait_s = wait.as_secs_f64(), %until, "over the API's rate limit; silent until it resets");
+        self.show_silence(now);
         let gives_up = self.mode == Mode::Once && self.budget.window().refusals() >= ONCE_PATIENCE;
         gives_up.then(|| Ending::GaveUp(Error::RateLimited.to_string()))
     }
@@ -100,6 +106,9 @@ impl<F: Feed> Poller<F> {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
+        if date.is_some() {
+            self.hear_messages(now);
+        }
         self.note_newcomers(&step.ops, marks, walk.as_ref(), at).await?;
         say_anomalies(&step.ops, cursor, !self.lets_go_at_once);
         let next = self.commit(step, now.local).await?;
@@ -159,6 +168,11 @@ impl<F: Feed> Poller<F> {
                 }
                 self.head.unverified = self.head.unverified.saturating_add(1);
                 self.set_condition(Condition::Waiting(UNVERIFIED));
+                Ok(false)
+            }
+            // Where there are several keys, another may be right; deliveries go on in any case.
+            Verdict::Other if self.feed.keys() > 1 => {
+                self.head.stranger = true;
                 Ok(false)
             }
             Verdict::Other => Err(Trouble::OtherAccount),

@@ -25,6 +25,8 @@ pub(super) struct HeadLane {
     pub(super) small_until: Option<(Instant, u32)>,
     /// Polls in a row that did not tell whose messages these are.
     pub(super) unverified: u32,
+    /// The last page was another account's.
+    pub(super) stranger: bool,
     pub(super) first_answer: Option<UnixMs>,
     pub(super) last_poll: Option<UnixMs>,
 }
@@ -87,6 +89,7 @@ impl HeadLane {
             failures: 0,
             small_until: None,
             unverified: 0,
+            stranger: false,
             first_answer: None,
             last_poll: None,
         }
@@ -115,6 +118,7 @@ impl<F: Feed> Poller<F> {
                     Admission::WaitUntil(until) => {
                         wake = wake.min(until);
                         self.budget_wait.note(until);
+                        self.show_silence(now);
                     }
                     Admission::WaitForAnswer => {}
                 }

@@ -16,6 +16,7 @@ mod room;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod wiping;
 mod words;
 
@@ -32,9 +33,11 @@ use self::numbers::NumberFlight;
 use self::progress::Progress;
 use self::room::Room;
 use self::telling::Newcomers;
+use self::timing::Timing;
 use self::words::BudgetWait;
 use super::coverage::{Now, Rules, State};
 use super::feed::Feed;
+use super::foreign::Told;
 use super::numbers::Numbers;
 use super::report::{Condition, Report, ServerLimit};
 use super::server_clock::ServerClock;
@@ -145,13 +148,16 @@ pub struct Poller<F> {
     look_for_replays: Instant,
     housekeeping: Housekeeping,
     journal: Journal,
+    timing: Timing,
     /// When what went is wiped next.
     wipe_due: Instant,
     room: Room,
     progress: Progress,
     /// How many messages there are, by the API's word.
     total: Option<u64>,
-    foreign_said: bool,
+    foreign_told: Told,
+    /// The windows of the API that were looked at for other programs.
+    foreign_windows: u64,
     budget_wait: BudgetWait,
     newcomers: Newcomers,
 }
@@ -201,11 +207,13 @@ impl<F: Feed> Poller<F> {
             look_for_replays: now,
             housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
             journal: Journal::default(),
+            timing: Timing::new(now),
             wipe_due: now,
             room: Room::new(&options, now),
             progress: Progress::new(tells_progress),
             total: None,
-            foreign_said: false,
+            foreign_told: Told::default(),
+            foreign_windows: 0,
             budget_wait: BudgetWait::default(),
             newcomers: Newcomers::default(),
         }
@@ -222,6 +230,7 @@ impl<F: Feed> Poller<F> {
     /// [`Trouble`]: polling cannot go on at all.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, Trouble> {
         self.load().await?;
+        self.foreign_told = Told::remembered(self.store.read(Spool::foreign_told).await?);
         self.say_start().await?;
         loop {
             self.turns.turned();
@@ -269,6 +278,7 @@ impl<F: Feed> Poller<F> {
             if let Some(ending) = ending {
                 return Ok(ending);
             }
+            self.tell_the_time().await?;
             if self.clock.monotonic() >= self.housekeeping.due {
                 self.keep_house().await?;
             }
@@ -347,7 +357,8 @@ impl<F: Feed> Poller<F> {
 
     fn publish(&mut self) {
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
-        let (last_poll, foreign) = (self.head.last_poll, self.budget.window().foreign());
+        let found = self.budget.window().foreign_for_certain();
+        let (last_poll, foreign) = (self.head.last_poll, found.before.max(found.so_far));
         let server_limit = self.budget.window().server(now).map(|(limit, remaining, left)| ServerLimit {
             limit,
             remaining,

@@ -59,7 +59,8 @@ impl<F: Feed> Poller<F> {
         let Some(NumberFlight { ticket, .. }) = self.number_flight.take() else { return Ok(None) };
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
         self.budget.answered(ticket, &response.rate, now, wall);
-        self.watch_foreign();
+        self.watch_foreign().await?;
+        self.hear_date(response.date, &response.page);
         let page = match response.page {
             Err(Error::RateLimited) => return Ok(self.rate_limited(&response.rate, now)),
             Err(error) => return Ok(self.numbers_failed(&error.to_string(), now)),

@@ -93,7 +93,7 @@ impl<F: Feed> Poller<F> {
         }
         let pages_left = self.pages_left(walks.clone()).await;
         // It begins with what was left of the last minute, and cannot go on like that.
-        let at_most = u32::try_from(self.budget.window().background()).map_or(f64::MAX, f64::from);
+        let at_most = self.budget.window().background();
         let under_way = self.progress.under_way.get_or_insert_with(|| UnderWay::begun(now));
         under_way.note(now, walks.len(), pages_left, reached, at_most);
         if self.progress.tells && under_way.shown.is_long() && now >= under_way.told + SAY {

@@ -1,5 +1,6 @@
 //! The loop on a feed in memory, with paused time: how often it asks when things go wrong.
 
+mod clocks;
 mod outage;
 
 use std::sync::{Arc, Mutex};

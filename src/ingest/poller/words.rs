@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Mode, Poller};
-use crate::domain::Start;
+use crate::domain::{Start, UnixMs};
 use crate::ingest::feed::Feed;
+use crate::ingest::report::Condition;
 use crate::store::{self, Spool};
 use crate::time::Instant;
 
@@ -73,12 +74,48 @@ impl<F: Feed> Poller<F> {
         );
     }
 
-    pub(super) fn watch_foreign(&mut self) {
-        let foreign = self.budget.window().foreign();
-        let heavy = foreign >= 5;
-        if heavy && !self.foreign_said {
-            tracing::warn!(requests_a_minute = foreign, "other programs use the same API key; leaving room for them");
+    /// Shows that it is silent because the API wants it, and until when; a moment of it is not worth showing.
+    pub(super) fn show_silence(&mut self, now: Instant) {
+        let Some(until) = self.budget.window().silent_until(now) else { return };
+        let wait = until.saturating_duration_since(now);
+        let is_told = matches!(self.report.borrow().condition, Condition::Limited(_));
+        // What is wrong beside it is worse.
+        let is_well = matches!(self.report.borrow().condition, Condition::Starting | Condition::Polling);
+        if wait >= LONG && (is_told || is_well) {
+            let until = self.clock.machine_time().after(wait).0 / 1000 * 1000;
+            self.set_condition(Condition::Limited(format!("rate limited until {}", UnixMs(until))));
         }
-        self.foreign_said = heavy;
+    }
+
+    /// Tells of other programs on the key, and writes down that it did.
+    pub(super) async fn watch_foreign(&mut self) -> Result<(), store::Error> {
+        let found = self.budget.window().foreign_for_certain();
+        let before = self.foreign_told;
+        let mut tells = false;
+        if found.windows != self.foreign_windows {
+            self.foreign_windows = found.windows;
+            tells = self.foreign_told.whole(found.before);
+        }
+        let requests = if tells { found.before } else { found.so_far };
+        tells |= self.foreign_told.found(found.so_far);
+        match (tells, self.foreign_told.requests) {
+            (false, _) => {}
+            (true, 0) => tracing::info!("no other program uses the API key any more"),
+            (true, _) => {
+                tracing::warn!(
+                    requests_a_minute = requests,
+                    "other programs use the same API key; leaving room for them"
+                );
+            }
+        }
+        let told = self.foreign_told.requests;
+        if told == before.requests {
+            return Ok(());
+        }
+        match self.store.write(move |spool| spool.remember_foreign_told(told)).await {
+            // The next start tells of it again; whoever needs the disk will say so.
+            Err(error) if error.is_passing() => Ok(()),
+            result => result,
+        }
     }
 }

@@ -154,7 +154,7 @@ impl HttpSink {
             // Left to itself, the client leaves it out where the body is empty.
             .header(header::CONTENT_LENGTH, outgoing.body.len());
         if let Some(signing) = &self.signing {
-            for (name, value) in signing.headers(&id, self.clock.wall(), &outgoing.body) {
+            for (name, value) in signing.headers(&id, self.clock.machine_time(), &outgoing.body) {
                 request = request.header(name, value);
             }
         }
@@ -201,7 +201,8 @@ impl Sink for HttpSink {
                     return Attempt::Failed { status: None, retry_after: None, answer };
                 }
             };
-            let attempt = classify(head(response.status(), response.headers()), &statuses, &sent_to, clock.wall());
+            let attempt =
+                classify(head(response.status(), response.headers()), &statuses, &sent_to, clock.machine_time());
             // The verdict is in; whatever happens to the body changes nothing.
             body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
             attempt

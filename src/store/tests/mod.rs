@@ -1,6 +1,7 @@
 //! The store on real files: damaged on purpose, and over time.
 
 mod damage;
+mod instants;
 mod naming;
 mod numbers;
 mod release;

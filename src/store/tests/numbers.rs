@@ -3,6 +3,7 @@
 use rusqlite::StatementStatus;
 
 use super::*;
+use crate::store::DeadPlace;
 use crate::store::numbers::FIRSTS;
 
 /// A sink that keeps the order of 50 numbers, with so many messages waiting.
@@ -91,7 +92,8 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
     // Replayed once more; a dead letter that is sent again; and what the sink never had.
     replay(&mut spool, &[1], Before::Delivered);
     spool.connection.execute("UPDATE delivery SET state = 'dead', settled_at = 0 WHERE seq = 22", []).unwrap();
-    assert_eq!(spool.settle_dead(&Selection::default(), Verdict::Retry, UnixMs(9), UnixMs(9)).unwrap(), 1);
+    let all = Selection::default();
+    assert_eq!(spool.settle_dead(&all, Verdict::Retry, DeadPlace::default(), UnixMs(9)).unwrap().0, 1);
     spool.connection.execute("DELETE FROM delivery WHERE seq = 8", []).unwrap();
     replay(&mut spool, &[8], Before::Never);
     spool.decide(None, Which::All).unwrap();

@@ -106,7 +106,7 @@ impl World {
             1 => drop(self.spool.forget_ids(UnixMs(self.seq * 900), 20, Place::START).unwrap()),
             _ => {
                 let (all, now) = (Selection::default(), UnixMs(self.seq));
-                self.spool.settle_dead(&all, Verdict::Drop, now, now).unwrap();
+                self.spool.settle_dead(&all, Verdict::Drop, DeadPlace::default(), now).unwrap();
             }
         }
     }

@@ -10,9 +10,6 @@ use crate::settings::{self, Choice, Origin, Reader, Text, Texts, settings};
 /// The keys that only `hmac-sha256` has.
 const OF_HMAC: [&str; 4] = ["header", "encoding", "prefix", "signed"];
 
-/// Where an HMAC stands unless the operator says otherwise.
-const HEADER: &str = "x-signature";
-
 settings! {
     /// `[sinks.NAME.signing]`, as written.
     pub struct Settings {
@@ -22,11 +19,11 @@ settings! {
         secrets: Option<Texts> = settings::secrets("NAME"),
         /// Of an HMAC: the header that it stands in.
         header: Option<Text> = settings::text("header", "the name of a header in quotes", None)
-            .by_default("\"x-signature\""),
+            .or("x-signature"),
         /// Of an HMAC: how its bytes become text.
         encoding: Encoding = settings::choice(Encoding::Hex),
         /// Of an HMAC: what stands before it, such as "sha256=".
-        prefix: Option<Text> = settings::text("text", "a text in quotes", None).by_default("\"\""),
+        prefix: Option<Text> = settings::text("text", "a text in quotes", None).or(""),
         /// Of an HMAC: what it covers; timestamp.body is the time that `webhook-timestamp` has, a `.`, and the body.
         signed: Signed = settings::choice(Signed::Body),
     }
@@ -57,10 +54,10 @@ impl Settings {
         let (_, first) = at.all_written("").next()?;
         let Self { encoding, signed, .. } = self;
         let prefix = self.prefix.map_or_else(String::new, |text| prefix(at, &text));
-        let header = match at.written("header") {
-            None => Some(HeaderName::from_static(HEADER)),
-            Some(_) => self.header.and_then(|text| signature_header(at, &text, headers)),
-        };
+        let header = self.header.and_then(|text| match text.origin {
+            Origin::Default => text.as_str().parse().ok(),
+            _ => signature_header(at, &text, headers),
+        });
         if at.written("scheme").is_none() {
             let message = format!("`{}` is missing", at.name("scheme"));
             let help = "it must be \"standard-webhooks\" or \"hmac-sha256\"";

@@ -1,0 +1,328 @@
+//! A model of the API's limit, of the network, and of the poller's lanes.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use super::super::{Admission, Demand, Lane, Limits, RateHeaders, Ticket, Window};
+use super::origin;
+use crate::time::Instant;
+use crate::time::backoff::Jitter;
+
+pub(super) const LIMIT: u32 = 120;
+
+/// When a window of the API begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// With the first request after the one before.
+    FirstRequest,
+    /// When the clock says so.
+    Calendar,
+    /// Each request counts for the length of the window.
+    Sliding,
+}
+
+/// What the API allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Api {
+    pub(super) limit: u32,
+    pub(super) window: Duration,
+    pub(super) kind: Kind,
+    pub(super) rounds_down: bool,
+}
+
+pub(super) fn api(limit: u32, seconds: u64, kind: Kind) -> Api {
+    Api { limit, window: Duration::from_secs(seconds), kind, rounds_down: false }
+}
+
+/// What becomes of the headers on their way.
+pub(super) type Spoil = fn(RateHeaders) -> RateHeaders;
+
+struct Server {
+    api: Api,
+    spoil: Spoil,
+    start: Instant,
+    began: Option<Instant>,
+    counted: VecDeque<Instant>,
+    arrivals: Vec<Instant>,
+    refused: Vec<Instant>,
+}
+
+impl Server {
+    /// What the answer says of the limit, and whether it is a 429.
+    fn arrive(&mut self, at: Instant, ours: bool) -> (RateHeaders, bool) {
+        let Api { limit, window, kind, rounds_down } = self.api;
+        let began = match (kind, self.began) {
+            (Kind::FirstRequest, Some(began)) if at < began + window => began,
+            (Kind::FirstRequest | Kind::Sliding, _) => at,
+            // Windows of the calendar began at some odd time before the first request.
+            (Kind::Calendar, _) => {
+                let into = (at - self.start + window.mul_f64(0.37)).as_nanos() % window.as_nanos();
+                at.checked_sub(Duration::from_nanos(into.try_into().unwrap())).unwrap()
+            }
+        };
+        match kind {
+            Kind::Sliding => self.counted.retain(|counted| *counted + window > at),
+            _ if self.began != Some(began) => self.counted.clear(),
+            _ => {}
+        }
+        self.began = Some(began);
+        let used = u32::try_from(self.counted.len()).unwrap();
+        let refuses = used >= limit;
+        if !refuses {
+            self.counted.push_back(at);
+        }
+        if ours {
+            self.arrivals.push(at);
+            if refuses {
+                self.refused.push(at);
+            }
+        }
+        let ends = match kind {
+            Kind::Sliding => *self.counted.front().unwrap() + window,
+            _ => began + window,
+        };
+        let left = ends.saturating_duration_since(at);
+        let seconds = if rounds_down { left.as_secs() } else { left.as_millis().div_ceil(1000).try_into().unwrap() };
+        let headers = RateHeaders {
+            limit: Some(limit),
+            remaining: Some(limit.saturating_sub(used + 1)),
+            reset: Some(Duration::from_secs(seconds.max(1))),
+            ..RateHeaders::default()
+        };
+        ((self.spoil)(headers), refuses)
+    }
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Arrives(Ticket, bool),
+    Answered(Ticket, bool, usize),
+    Foreign,
+    /// A request of the process before arrives.
+    Orphan,
+    Look,
+}
+
+/// What is tried.
+pub(super) struct Setup {
+    pub(super) seed: u64,
+    pub(super) requests: u32,
+    pub(super) interval_ms: u64,
+    pub(super) backlog: Demand,
+    pub(super) jitter_ms: f64,
+    pub(super) foreign_per_minute: u64,
+    pub(super) seconds: u64,
+    /// When the process is killed, in seconds; the next one begins at once.
+    pub(super) restarts: Vec<u64>,
+    pub(super) api: Api,
+    pub(super) spoil: Spoil,
+    /// When, in seconds, the API has another limit.
+    pub(super) change: Option<(u64, Api)>,
+    /// Whether the record of earlier requests is lost with the process, as after a power cut.
+    pub(super) forgets: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            requests: LIMIT,
+            interval_ms: 1000,
+            backlog: Demand::Nothing,
+            jitter_ms: 50.0,
+            foreign_per_minute: 0,
+            seconds: 600,
+            restarts: Vec::new(),
+            api: api(LIMIT, 60, Kind::FirstRequest),
+            spoil: |headers| headers,
+            change: None,
+            forgets: false,
+        }
+    }
+}
+
+/// What came of it.
+pub(super) struct Run {
+    pub(super) began: Instant,
+    pub(super) arrivals: Vec<Instant>,
+    pub(super) refused: Vec<Instant>,
+    pub(super) polls: Vec<Instant>,
+    /// The most requests of others that were found for certain.
+    pub(super) foreign: u32,
+}
+
+impl Run {
+    pub(super) fn most_in_a_minute(&self) -> usize {
+        let mut most = 0;
+        let mut first = 0;
+        for (last, at) in self.arrivals.iter().enumerate() {
+            while self.arrivals[first] + Duration::from_secs(60) <= *at {
+                first += 1;
+            }
+            most = most.max(last + 1 - first);
+        }
+        most
+    }
+
+    /// The longest time without a poll from so many seconds on.
+    pub(super) fn longest_silence(&self, from: u64) -> Duration {
+        let polls: Vec<Instant> = self.polls.iter().copied().filter(|at| *at >= self.at(from)).collect();
+        polls.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.began + Duration::from_secs(seconds)
+    }
+}
+
+impl Setup {
+    fn window(&self) -> Window {
+        Window::new(Limits {
+            requests: self.requests,
+            window: Duration::from_secs(60),
+            head_interval: Duration::from_millis(self.interval_ms),
+        })
+    }
+
+    /// One head request and one background request at a time, as the poller has it.
+    pub(super) fn run(&self) -> Run {
+        let Self { backlog, jitter_ms, foreign_per_minute, .. } = *self;
+        let random = Jitter::seeded(self.seed);
+        let start = origin();
+        let end = start + Duration::from_secs(self.seconds);
+        let mut server = Server {
+            api: self.api,
+            spoil: self.spoil,
+            start,
+            began: None,
+            counted: VecDeque::new(),
+            arrivals: Vec::new(),
+            refused: Vec::new(),
+        };
+        let mut change = self.change.map(|(at, api)| (start + Duration::from_secs(at), api));
+        let mut answers: Vec<(RateHeaders, bool)> = Vec::new();
+        let mut window = self.window();
+        let mut events: BinaryHeap<Reverse<(Instant, u64, Event)>> = BinaryHeap::new();
+        let mut number = 0;
+        let mut looks = BTreeSet::new();
+        let mut push = |events: &mut BinaryHeap<_>, at: Instant, event: Event| {
+            // Whoever looks twice at the same time looks twice again.
+            if event == Event::Look && !looks.insert(at) {
+                return;
+            }
+            number += 1;
+            events.push(Reverse((at, number, event)));
+        };
+        push(&mut events, start, Event::Look);
+        if foreign_per_minute > 0 {
+            push(&mut events, start + Duration::from_millis(3000), Event::Foreign);
+        }
+        let (mut head_busy, mut background_busy, mut head_due) = (false, false, start);
+        let mut polls = Vec::new();
+        let mut foreign = 0;
+        let (mut pages_left, mut next_sweep) = (u32::from(backlog == Demand::Walks), start + Duration::from_secs(60));
+        let mut restarts: VecDeque<Instant> =
+            self.restarts.iter().map(|seconds| start + Duration::from_secs(*seconds)).collect();
+        while let Some(Reverse((now, place, event))) = events.pop() {
+            if now > end {
+                break;
+            }
+            if let Some((_, api)) = change.take_if(|(at, _)| *at <= now) {
+                server.api = api;
+            }
+            if restarts.front().is_some_and(|restart| now > *restart) {
+                // What the ring remembers: answered ones with their age, and those under way.
+                restarts.pop_front();
+                window = self.window();
+                if !self.forgets {
+                    for at in server.arrivals.iter().rev().take(self.requests as usize).rev() {
+                        let age = now.saturating_duration_since(*at + Duration::from_secs_f64(jitter_ms / 1000.0));
+                        window.remember(age, now);
+                    }
+                }
+                events.push(Reverse((now, place, event)));
+                for Reverse((at, place, event)) in std::mem::take(&mut events) {
+                    let event = match event {
+                        Event::Arrives(..) => {
+                            window.remember_under_way(now);
+                            Event::Orphan
+                        }
+                        // Nobody is there any more to hear it.
+                        Event::Answered(..) => continue,
+                        event => event,
+                    };
+                    events.push(Reverse((at, place, event)));
+                }
+                (head_busy, background_busy, head_due) = (false, false, now);
+                push(&mut events, now, Event::Look);
+                continue;
+            }
+            match event {
+                Event::Foreign => {
+                    server.arrive(now, false);
+                    push(&mut events, now + Duration::from_millis(60_000 / foreign_per_minute), Event::Foreign);
+                }
+                Event::Orphan => drop(server.arrive(now, true)),
+                Event::Arrives(ticket, head) => {
+                    answers.push(server.arrive(now, true));
+                    let back = Duration::from_secs_f64(random.fraction() * jitter_ms / 1000.0);
+                    push(&mut events, now + back, Event::Answered(ticket, head, answers.len() - 1));
+                }
+                Event::Answered(ticket, head, answer) => {
+                    let (headers, refused) = &answers[answer];
+                    window.answered(ticket, headers, now);
+                    let found = window.foreign_for_certain();
+                    foreign = foreign.max(found.before).max(found.so_far);
+                    if *refused {
+                        window.refused(headers, |_| Duration::from_secs(1), now);
+                    } else {
+                        window.not_refused();
+                    }
+                    if head {
+                        head_busy = false;
+                        let demand = if pages_left > 0 { backlog } else { Demand::Nothing };
+                        head_due = *polls.last().unwrap() + window.head_spacing(demand, 1, now);
+                    } else {
+                        background_busy = false;
+                    }
+                }
+                Event::Look => {}
+            }
+            for head in [true, false] {
+                if backlog == Demand::Sweeps && now >= next_sweep {
+                    (pages_left, next_sweep) = (9, now + Duration::from_secs(60));
+                }
+                let (busy, due) = if head { (&mut head_busy, head_due) } else { (&mut background_busy, start) };
+                if *busy || !(head || pages_left > 0) {
+                    continue;
+                }
+                if due > now {
+                    push(&mut events, due, Event::Look);
+                    continue;
+                }
+                let lane = match (head, backlog) {
+                    (true, _) => Lane::Head,
+                    (false, Demand::Sweeps) => Lane::Sweep,
+                    (false, _) => Lane::Walk,
+                };
+                match window.admit(lane, now) {
+                    Admission::Go => {
+                        *busy = true;
+                        if head {
+                            polls.push(now);
+                        } else if backlog == Demand::Sweeps {
+                            pages_left -= 1;
+                        }
+                        let ticket = window.send(lane, now);
+                        let there = Duration::from_secs_f64(random.fraction() * jitter_ms / 1000.0);
+                        push(&mut events, now + there, Event::Arrives(ticket, head));
+                    }
+                    Admission::WaitUntil(until) => push(&mut events, until, Event::Look),
+                    Admission::WaitForAnswer => {}
+                }
+            }
+        }
+        Run { began: start, arrivals: server.arrivals, refused: server.refused, polls, foreign }
+    }
+}

@@ -1,0 +1,188 @@
+//! Limits in windows of any length, on APIs of every kind.
+
+use super::model::{Kind, Spoil, api};
+use super::*;
+
+const KINDS: [Kind; 3] = [Kind::FirstRequest, Kind::Calendar, Kind::Sliding];
+
+const BACKLOGS: [Demand; 3] = [Demand::Nothing, Demand::Sweeps, Demand::Walks];
+
+/// Requests in a window of seconds.
+const LIMITS: [(u32, u64); 8] = [(2, 1), (20, 10), (3, 8), (20, 300), (100, 180), (120, 60), (600, 300), (5, 200)];
+
+/// So many requests of other programs are told of.
+const SAID: u32 = 5;
+
+/// How long polls may be silent: with nothing behind the head about as long as requests that last evenly are apart, at
+/// least the interval; otherwise twice as long, for half of them are the head's. A moment more where the window turns.
+fn longest_silence(limit: u32, seconds: u64, backlog: Demand) -> Duration {
+    let even = Duration::from_secs(seconds) / limit;
+    let apart = if backlog == Demand::Nothing { even } else { 2 * even };
+    apart.max(Duration::from_secs(1)).mul_f64(1.4) + Duration::from_secs(2)
+}
+
+#[test]
+fn a_limit_in_any_window_is_kept_and_used() {
+    for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
+        for backlog in BACKLOGS {
+            let name = format!("{limit} in {seconds} s, {kind:?}, {backlog:?}");
+            let api = api(limit, seconds, kind);
+            let run = Setup { seed: seconds, backlog, seconds: 1200, api, ..Setup::default() }.run();
+            assert!(run.refused.is_empty(), "{name}: {} times 429", run.refused.len());
+            assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}: {} in a minute", run.most_in_a_minute());
+            // The oldest request of a sliding window of 5 weighs a fifth.
+            let most = longest_silence(limit, seconds, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
+            assert!(run.longest_silence(0) <= most, "{name}: silent for {:?}", run.longest_silence(0));
+            let allowed = (1200 * u64::from(limit) / seconds).min(2 * 1200);
+            // A reset in whole seconds does not tell when the next request of a sliding second is free.
+            let least = if (kind, seconds) == (Kind::Sliding, 1) { 75 } else { 90 };
+            let used = run.arrivals.len() * 100;
+            assert!(backlog != Demand::Walks || used >= usize::try_from(allowed).unwrap() * least, "{name}: {used}");
+        }
+    }
+}
+
+/// The longest window that is known to be honest does not make it deaf for longer than a quarter of an hour.
+#[test]
+fn no_silence_is_longer_than_a_quarter_of_an_hour() {
+    for (limit, seconds) in [(20, 3600), (3, 3600), (10, 86_400)] {
+        for (kind, backlog) in KINDS.into_iter().flat_map(|kind| BACKLOGS.map(|backlog| (kind, backlog))) {
+            let run = Setup { backlog, seconds: 8_000, api: api(limit, seconds, kind), ..Setup::default() }.run();
+            let silence = run.longest_silence(0);
+            assert!(silence <= Duration::from_secs(901), "{limit} in {seconds} s, {kind:?}, {backlog:?}: {silence:?}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_changes_is_learned() {
+    let limits = [(2, 1), (20, 300), (120, 60)];
+    for (before, after) in limits.into_iter().flat_map(|one| limits.map(|other| (one, other))) {
+        for (kind, backlog) in KINDS.into_iter().flat_map(|kind| BACKLOGS.map(|backlog| (kind, backlog))) {
+            let name = format!("{before:?} then {after:?}, {kind:?}, {backlog:?}");
+            let change = Some((403, api(after.0, after.1, kind)));
+            let api = api(before.0, before.1, kind);
+            let run = Setup { backlog, seconds: 2200, api, change, ..Setup::default() }.run();
+            assert!(run.refused.len() <= 6, "{name}: {} times 429", run.refused.len());
+            assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}");
+            assert!(run.foreign < SAID, "{name}: {} of its own requests are another program's", run.foreign);
+            // When it has seen two windows of the new limit, it is as if it had never been another.
+            let silence = run.longest_silence(403 + 2 * (before.1 + after.1));
+            let most = longest_silence(after.0, after.1, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
+            assert!(silence <= most, "{name}: silent for {silence:?}");
+        }
+    }
+}
+
+/// Whatever the headers say, it neither asks more than it may nor falls silent.
+#[test]
+fn headers_that_make_no_sense_stop_nothing() {
+    let spoils: [(&str, Spoil); 10] = [
+        ("none", |_| RateHeaders::default()),
+        ("no reset", |headers| RateHeaders { reset: None, ..headers }),
+        ("no remaining", |headers| RateHeaders { remaining: None, ..headers }),
+        ("no limit", |headers| RateHeaders { limit: None, ..headers }),
+        ("an epoch", |headers| RateHeaders { reset: None, reset_is_absurd: true, ..headers }),
+        ("milliseconds", |headers| RateHeaders { reset: headers.reset.map(|reset| reset * 1000), ..headers }),
+        ("always 1 s", |headers| RateHeaders { reset: Some(Duration::from_secs(1)), ..headers }),
+        ("always 60 s", |headers| RateHeaders { reset: Some(Duration::from_secs(60)), ..headers }),
+        ("always 800 s", |headers| RateHeaders { reset: Some(Duration::from_secs(800)), ..headers }),
+        ("always an hour", |headers| RateHeaders { reset: Some(Duration::from_secs(3600)), ..headers }),
+    ];
+    for (spoiled, spoil) in spoils {
+        let limits = [(2, 1), (3, 8), (20, 300), (120, 60)];
+        for ((limit, seconds), kind) in limits.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
+            let name = format!("{spoiled}: {limit} in {seconds} s, {kind:?}");
+            let run = Setup { spoil, seconds: 1800, api: api(limit, seconds, kind), ..Setup::default() }.run();
+            assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}");
+            assert!(run.longest_silence(0) <= Duration::from_secs(901), "{name}: {:?}", run.longest_silence(0));
+            // The documented limit is polled as before, but for the first windows of a long reset that is none.
+            if (limit, seconds) == (120, 60) && spoiled != "always 800 s" {
+                assert!(run.longest_silence(0) <= Duration::from_secs(3), "{name}: {:?}", run.longest_silence(0));
+            }
+        }
+    }
+}
+
+/// A reset that is rounded down ends a second too early: that is learned from the first 429.
+#[test]
+fn a_reset_that_is_rounded_down_is_learned() {
+    for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
+        for backlog in BACKLOGS {
+            let api = model::Api { rounds_down: true, ..api(limit, seconds, kind) };
+            let run = Setup { backlog, seconds: 1200, api, ..Setup::default() }.run();
+            let refused = run.refused.len();
+            assert!(refused <= 2, "{limit} in {seconds} s, {kind:?}, {backlog:?}: {refused} times 429");
+        }
+    }
+}
+
+/// A power cut takes the record of the last requests with it: they are ours all the same.
+#[test]
+fn forgotten_requests_are_not_taken_for_another_program_s() {
+    for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
+        for forgets in [true, false] {
+            let restarts = vec![290, 315, 322, 440, 461];
+            let api = api(limit, seconds, kind);
+            let run = Setup { backlog: Demand::Walks, seconds: 900, restarts, forgets, api, ..Setup::default() }.run();
+            assert!(run.foreign < SAID, "{limit} in {seconds} s, {kind:?}, forgets: {forgets}: {}", run.foreign);
+        }
+    }
+}
+
+#[test]
+fn another_program_is_found_for_certain() {
+    for kind in [Kind::FirstRequest, Kind::Calendar] {
+        for backlog in BACKLOGS {
+            let api = api(LIMIT, 60, kind);
+            let run = Setup { backlog, foreign_per_minute: 40, api, ..Setup::default() }.run();
+            assert!((30..=45).contains(&run.foreign), "{kind:?}, {backlog:?}: {}", run.foreign);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The promise: not more than is configured in any minute, over restarts too, whatever the API allows and says.
+    #[test]
+    fn never_more_than_is_configured_in_any_minute(
+        seed in any::<u64>(),
+        requests in prop::sample::select(vec![1_u32, 2, 7, 30, 120, 240]),
+        limit in 1_u32..400,
+        seconds in 1_u64..400,
+        kind in prop::sample::select(KINDS.to_vec()),
+        later in (1_u32..400, 1_u64..400),
+        interval_ms in 100_u64..3000,
+        backlog in prop::sample::select(BACKLOGS.to_vec()),
+        jitter_ms in 1.0_f64..2000.0,
+        foreign_per_minute in prop::sample::select(vec![0_u64, 0, 30]),
+        restarts in prop::collection::vec(1_u64..600, 0..4),
+    ) {
+        let mut restarts = restarts;
+        restarts.sort_unstable();
+        let change = Some((300, api(later.0, later.1, kind)));
+        let api = api(limit, seconds, kind);
+        let setup = Setup {
+            seed, requests, interval_ms, backlog, jitter_ms, foreign_per_minute, restarts, api, change, ..Setup::default()
+        };
+        let run = setup.run();
+        prop_assert!(run.most_in_a_minute() <= requests as usize, "{}", run.most_in_a_minute());
+    }
+
+    /// On an API that says the truth, and with nobody else on the key, there is never a 429.
+    #[test]
+    fn no_429_where_the_headers_are_honest(
+        seed in any::<u64>(),
+        limit in 1_u32..400,
+        seconds in 1_u64..400,
+        kind in prop::sample::select(KINDS.to_vec()),
+        interval_ms in 100_u64..3000,
+        backlog in prop::sample::select(BACKLOGS.to_vec()),
+        jitter_ms in 1.0_f64..2000.0,
+    ) {
+        let api = api(limit, seconds, kind);
+        let run = Setup { seed, interval_ms, backlog, jitter_ms, api, ..Setup::default() }.run();
+        prop_assert!(run.refused.is_empty(), "{} times 429", run.refused.len());
+    }
+}

@@ -1,0 +1,134 @@
+//! A machine's clock that jumps, or is wrong at the start: it ends nothing, and holds up nothing for long.
+
+use super::*;
+
+const WRONG: UnixMs = UnixMs(START.0 + 8 * 86_400_000);
+
+impl World {
+    /// At the start of a process, while the machine's clock is eight days ahead.
+    fn eight_days_ahead() -> Self {
+        Self { clock: Clock::unconfirmed_at(WRONG), ..Self::new() }
+    }
+
+    /// The machine's clock is set right, and the API says the same: what the poller does then.
+    async fn set_right(&self, to: UnixMs, delivery: &Delivery) {
+        self.clock.set_machine(to);
+        let rebase = self.clock.consider(Some(to)).unwrap();
+        assert_eq!(rebase.now, to);
+        let mut after = Some(Seq(i64::MIN));
+        while let Some(from) = after {
+            let now = self.clock.wall();
+            after = self.store.write(move |spool| spool.follow_rebase(rebase, now, from)).await.unwrap();
+        }
+        self.clock.confirm();
+        delivery.waker().wake();
+    }
+}
+
+fn retries() -> Options {
+    let mut options = options(4);
+    options.retry.max = MINUTE;
+    options
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_in_mid_run_is_no_time_that_passed() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release_received(&[START; 8], Class::Live).await;
+    let receiver = Receiver::new(&world, |asked| {
+        (Duration::from_millis(1), if asked.at.since(START) < HOUR { unavailable() } else { ACCEPTED })
+    });
+    let options = Options { max_age: Some(DAY), ..retries() };
+    let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    for to in [WRONG, UnixMs(0), START] {
+        sleep(10 * MINUTE).await;
+        world.clock.set_machine(to);
+        sleep(MINUTE).await;
+        let waiting = world.waiting("crm").await;
+        assert_eq!((waiting.fresh + waiting.retry, waiting.dead), (8, 0));
+    }
+    until("delivered", HOUR, async || receiver.accepted() == 8).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
+    let world = World::eight_days_ahead();
+    world.register(&["crm"]).await;
+    world.release(8, Class::Live).await;
+    // They failed first when the clock was right, a minute ago.
+    let failed = format!(
+        "UPDATE delivery SET state = 'retry', attempts = 1, first_attempt = {0}, settled_at = {0}, due = {0}",
+        START.0
+    );
+    world.second_connection().execute(&failed, []).unwrap();
+    let receiver = Receiver::new(&world, |asked| {
+        (Duration::from_millis(1), if asked.before < 4 { unavailable() } else { ACCEPTED })
+    });
+    let delivery = world.start(vec![("crm", retries(), receiver.clone())]).await;
+    until("each was tried", HOUR, async || receiver.attempts() >= 8).await;
+    assert_eq!(world.waiting("crm").await, Waiting { fresh: 0, retry: 8, dead: 0 }, "tried, but not given up");
+    world.set_right(START.after(HOUR), &delivery).await;
+    until("delivered", 2 * HOUR, async || receiver.accepted() == 8).await;
+    assert_eq!(world.waiting("crm").await, Waiting::default());
+    let ahead =
+        format!("SELECT count(*) FROM delivery WHERE settled_at > {0} OR first_attempt > {0}", world.clock.wall().0);
+    let ahead: i64 = world.second_connection().query_row(&ahead, [], |row| row.get(0)).unwrap();
+    assert_eq!(ahead, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_given_up_once_the_time_is_known_and_has_passed() {
+    let world = World::eight_days_ahead();
+    world.register(&["crm"]).await;
+    world.release(1, Class::Live).await;
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
+    let delivery = world.start(vec![("crm", retries(), receiver.clone())]).await;
+    sleep(HOUR).await;
+    world.set_right(START.after(HOUR), &delivery).await;
+    sleep(3 * DAY - 2 * HOUR).await;
+    assert_eq!(world.waiting("crm").await.dead, 0, "three days have not passed yet");
+    sleep(2 * HOUR).await;
+    assert_eq!(world.waiting("crm").await.dead, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_old_it_is() {
+    let world = World::eight_days_ahead();
+    world.register(&["crm"]).await;
+    world.release_received(&[START.before(DAY), START, WRONG], Class::Live).await;
+    let receiver = Receiver::healthy(&world);
+    let options = Options { max_age: Some(HOUR), ..retries() };
+    let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    sleep(MINUTE).await;
+    assert_eq!(receiver.ids_begun(), ["m3"]);
+    assert_eq!(world.waiting("crm").await, Waiting { fresh: 2, retry: 0, dead: 0 });
+    assert!(delivery.idle().await.unwrap(), "they wait, and nothing may be begun");
+    // The API is read: it dates messages as it does now.
+    world.clock.hear_messages(START.after(MINUTE));
+    delivery.waker().wake();
+    until("settled", MINUTE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 1 }).await;
+    assert_eq!(receiver.ids_begun(), ["m3", "m2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_and_a_silence_are_as_long_as_they_were_meant() {
+    let world = World::eight_days_ahead();
+    world.register(&["crm", "busy"]).await;
+    world.release(1, Class::Live).await;
+    let answer = |retry_after: Option<Duration>| {
+        move |asked: Asked<'_>| {
+            (Duration::from_millis(1), if asked.before == 0 { failed(503, retry_after) } else { ACCEPTED })
+        }
+    };
+    let (crm, busy) = (Receiver::new(&world, answer(None)), Receiver::new(&world, answer(Some(MINUTE))));
+    let sinks: Vec<(&str, Options, Arc<dyn Sink>)> =
+        vec![("crm", retries(), crm.clone()), ("busy", retries(), busy.clone())];
+    let delivery = world.start(sinks).await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!((crm.attempts(), busy.attempts()), (1, 1));
+    world.set_right(START, &delivery).await;
+    sleep(Duration::from_secs(7)).await;
+    assert_eq!((crm.accepted(), busy.accepted()), (1, 0), "5 s after its failure, not eight days");
+    until("the silence ends", MINUTE, async || busy.accepted() == 1).await;
+}

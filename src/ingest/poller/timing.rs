@@ -1,0 +1,137 @@
+//! What time it is: the poller hears the API's clock, and lets the state follow when the relay's time is put right.
+
+use std::time::Duration;
+
+use super::{Poller, Trouble};
+use crate::api::Error;
+use crate::domain::{Seq, UnixMs};
+use crate::ingest::coverage::Now;
+use crate::ingest::feed::Feed;
+use crate::time::{Instant, Rebase};
+
+/// What others may need to know of the time is written down this often, beside when it changes.
+const REMEMBER: Duration = Duration::from_secs(3600);
+
+/// What is further from what was expected is doubted, until it was said so often in a row.
+const PLAUSIBLE: Duration = Duration::from_secs(3600);
+const CONVINCING: u32 = 3;
+
+/// Clocks that are apart by more are worth a word.
+const APART: Duration = Duration::from_secs(5 * 60);
+
+/// Where telling the time stands.
+pub(super) struct Timing {
+    /// What the API last said of it, if nobody has looked at that yet.
+    heard: Option<UnixMs>,
+    /// How often in a row the time of messages was far from what was expected.
+    unexpected: u32,
+    /// The state is to follow from behind this message on.
+    following: Option<(Rebase, Seq)>,
+    remember_at: Instant,
+}
+
+impl Timing {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { heard: None, unexpected: 0, following: None, remember_at: now + REMEMBER }
+    }
+}
+
+impl<F: Feed> Poller<F> {
+    /// An answer came with this `Date`. That of what stands between us and the API does not count. An API that reads without a
+    /// `Date` cannot tell: then the machine's clock is believed.
+    pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
+        if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
+            let undated = page.is_ok().then(|| self.clock.machine_time());
+            self.timing.heard = date.or(undated).or(self.timing.heard);
+        }
+    }
+
+    /// A page of messages was read: the clock that dates them is known. What is far from what was expected is believed when
+    /// it was repeated, since one answer with a wrong date must not make messages old.
+    pub(super) fn hear_messages(&mut self, now: Now) {
+        let told = self.state.messages_now(&self.rules, now);
+        let expected = self.clock.likely_message_time();
+        let off = told.since(expected).max(expected.since(told));
+        self.timing.unexpected = if off > PLAUSIBLE { self.timing.unexpected.saturating_add(1) } else { 0 };
+        if self.timing.unexpected == 0 || self.timing.unexpected >= CONVINCING {
+            self.clock.hear_messages(told);
+        } else {
+            self.clock.doubt_messages(told);
+        }
+    }
+
+    /// Puts the relay's time right once it can be told, and then lets the state follow.
+    pub(super) async fn tell_the_time(&mut self) -> Result<(), Trouble> {
+        if let Some(rebase) = self.clock.consider(self.timing.heard.take()) {
+            say(&rebase);
+            self.rebase_report(rebase.shift());
+            self.timing.following = Some((rebase, Seq(i64::MIN)));
+        }
+        match self.follow().await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Store(error)) if error.is_passing() => {
+                // Whoever needs the disk will say so; nothing ends or goes by time until this is done.
+                tracing::debug!(%error, "the state cannot follow the clock yet");
+                Ok(())
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Trouble> {
+        let now = self.clock.monotonic();
+        let Some((rebase, _)) = self.timing.following else {
+            if self.timing.remember_at <= now {
+                self.timing.remember_at = now + REMEMBER;
+                self.remember_clock().await?;
+            }
+            return Ok(());
+        };
+        let clock = self.clock.clone();
+        let needs_it = rebase.shift() != 0 || self.store.read(move |spool| spool.is_ahead_of(clock.wall())).await?;
+        while let Some((rebase, after)) = self.timing.following.filter(|_| needs_it) {
+            let clock = self.clock.clone();
+            let next = self.store.write(move |spool| spool.follow_rebase(rebase, clock.wall(), after)).await?;
+            self.timing.following = next.map(|next| (rebase, next));
+            self.turns.turned();
+        }
+        self.timing.following = None;
+        self.clock.confirm();
+        // Deliveries look at what they have claimed again.
+        (self.released)();
+        self.remember_clock().await?;
+        Ok(())
+    }
+
+    async fn remember_clock(&mut self) -> Result<(), Trouble> {
+        let memory = self.clock.memory();
+        Ok(self.store.write(move |spool| spool.remember_clock(&memory)).await?)
+    }
+
+    fn rebase_report(&mut self, shift: i64) {
+        let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
+        self.head.last_poll = self.head.last_poll.map(moved);
+        self.report.send_modify(|report| {
+            report.since = report.since.map(moved);
+            report.last_poll = report.last_poll.map(moved);
+        });
+    }
+}
+
+fn say(rebase: &Rebase) {
+    let apart = |milliseconds: i64| Duration::from_millis(milliseconds.unsigned_abs());
+    let seconds = |milliseconds: i64| milliseconds / 1000;
+    let shift = rebase.shift();
+    if let Some(ahead) = rebase.machine_ahead_ms.filter(|ahead| apart(*ahead) > APART) {
+        tracing::warn!(
+            ahead_s = seconds(ahead),
+            "this machine's clock differs from the API's: set it right; until then signatures carry its time"
+        );
+    }
+    if apart(shift) > APART {
+        tracing::info!(
+            ahead_s = seconds(shift),
+            "this machine's clock was wrong at the start: the relay's time was put right, waits go on as they were"
+        );
+    }
+}
