@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use reqwest::header::HeaderMap;
-use reqwest::{Method, Url};
+use reqwest::Url;
 use tokio::net::TcpListener;
 
 use super::super::decide::{Decision, Finding, Tried, decide};
 use super::*;
 use crate::domain::Outcome;
-use crate::http::Way;
 use crate::http::raw_server::{Conversation, RawServer};
 use crate::sinks::http::{HttpSink, Options as HttpOptions, Statuses};
 use crate::time::backoff::Jitter;
@@ -17,17 +15,7 @@ use crate::time::backoff::Jitter;
 const PAGE: &str = include_str!("../../../docs/delivery.md");
 
 async fn attempt(url: Url, statuses: Statuses) -> Attempt {
-    let timeout = Duration::from_secs(1);
-    let options = HttpOptions {
-        url,
-        method: Method::POST,
-        headers: HeaderMap::new(),
-        timeout,
-        connect_timeout: timeout,
-        way: Way::default(),
-        signing: None,
-        statuses,
-    };
+    let options = HttpOptions { statuses, ..HttpOptions::plain(url, Duration::from_secs(1)) };
     let sink = HttpSink::new(&options, Clock::starting_at(START)).unwrap();
     let body = b"{}".to_vec();
     sink.begin(Outgoing { id: "m1".into(), content_type: "application/json".into(), body }).await

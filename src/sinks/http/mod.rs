@@ -86,6 +86,23 @@ impl Target for Options {
     }
 }
 
+#[cfg(test)]
+impl Options {
+    /// Requests to `url` with nothing of their own, each within `timeout`.
+    pub(crate) fn plain(url: Url, timeout: Duration) -> Self {
+        Self {
+            url,
+            method: Method::POST,
+            headers: HeaderMap::new(),
+            timeout,
+            connect_timeout: timeout,
+            way: Way::default(),
+            signing: None,
+            statuses: Statuses::default(),
+        }
+    }
+}
+
 /// The URL of a receiver may hold a password.
 impl fmt::Debug for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use tokio::net::TcpListener;
 use wiremock::matchers::{body_string, header, method, path};
@@ -10,7 +10,6 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::message;
 use crate::domain::UnixMs;
-use crate::http::Way;
 use crate::http::raw_server::{Conversation, RawServer};
 use crate::sinks::http::{HttpSink, Options, Statuses};
 use crate::sinks::signing::{Encoding, Key, Signed, Signing};
@@ -25,14 +24,9 @@ fn sink(url: Url) -> HttpSink {
 
 fn sink_with(url: Url, change: impl FnOnce(&mut Options)) -> HttpSink {
     let mut options = Options {
-        url,
-        method: Method::POST,
-        headers: HeaderMap::new(),
-        timeout: TIMEOUT,
         connect_timeout: Duration::from_secs(5),
-        way: Way::default(),
-        signing: None,
         statuses: Statuses { accept: vec![409], reject: vec![422] },
+        ..Options::plain(url, TIMEOUT)
     };
     change(&mut options);
     HttpSink::new(&options, Clock::starting_at(UnixMs(1_614_265_330_000))).unwrap()
