@@ -10,7 +10,6 @@ use super::relay::complain;
 use crate::config::{self, Config, Sink, Sources, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
-use crate::formats::Format;
 use crate::http::RedactedUrl;
 
 /// With the file of a message: what its sinks would get of that.
@@ -69,14 +68,6 @@ fn proxies(config: &Config) -> impl Iterator<Item = String> {
 /// What it gets and how, beside what every sink has. Patterns are not shown: they may come from a secret.
 fn treatment(sink: &Sink) -> String {
     let delivery = &sink.delivery;
-    let format = match &sink.format {
-        Format::Message => "message",
-        Format::JoltEvent(_) => "jolt-event",
-        Format::CloudEvents(_) => "cloudevents",
-        Format::Slack => "slack",
-        Format::Discord => "discord",
-        Format::Template(_) => "template",
-    };
     let filter = match &sink.wants.filter {
         None => "all messages".to_owned(),
         Some(filter) => {
@@ -89,7 +80,7 @@ fn treatment(sink: &Sink) -> String {
     let rate = rate.map(|rate| format!("at most {rate} requests a minute"));
     let age = delivery.max_age.map(|age| format!("none older than {}", show_duration(age)));
     let off = (!delivery.enabled).then(|| "switched off (enabled = false)".to_owned());
-    let parts = [Some(format!("format {format}")), Some(filter), order, rate, age, off];
+    let parts = [Some(format!("format {}", sink.format.name())), Some(filter), order, rate, age, off];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

@@ -1,13 +1,21 @@
 //! CloudEvents 1.0 in structured mode: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
 
+use super::Known;
 use super::fields::{Fields, quoted};
-use crate::domain::UnixMs;
+use crate::domain::{NumberUse, UnixMs};
 
-pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
+const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+pub(super) static FORMAT: Known = Known {
+    name: "cloudevents",
+    content_type: CONTENT_TYPE,
+    number_use: NumberUse::Ignored,
+    write: |message| write(&message.raw, message.account),
+};
 
 /// The event of a message; its data is the API's object exactly as it came. Source and id together name the message:
 /// they are the same at every attempt.
-pub(super) fn write(raw: &str, account: &str) -> String {
+fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
     let mut event = format!(
         r#"{{"specversion":"1.0","id":{},"source":{},"type":"com.joltsms.sms.received""#,

@@ -6,6 +6,8 @@
 
 use super::fields::quoted;
 use super::shown::{NOTHING, Shown, escaped_within, mentions_all};
+use super::{JSON, Known};
+use crate::domain::NumberUse;
 
 /// Discord refuses longer contents. They are cut, with `…` at the end. Counted in UTF-16, which is never less than what
 /// Discord counts.
@@ -14,7 +16,14 @@ const LONGEST: usize = 2_000;
 /// `SUPPRESS_EMBEDS`
 const FLAGS: u32 = 1 << 2;
 
-pub(super) fn write(raw: &str, number: Option<&str>) -> String {
+pub(super) static FORMAT: Known = Known {
+    name: "discord",
+    content_type: JSON,
+    number_use: NumberUse::Shown,
+    write: |message| write(&message.raw, message.number),
+};
+
+fn write(raw: &str, number: Option<&str>) -> String {
     let Shown { heading, body } = Shown::of(raw, number);
     let content = escaped_within(&format!("{heading}\n{body}"), LONGEST, escape, |piece| piece.encode_utf16().count());
     format!(r#"{{"content":{},"allowed_mentions":{{"parse":[]}},"flags":{FLAGS}}}"#, quoted(&content))

@@ -2,11 +2,20 @@
 //! is.
 
 use super::fields::{Fields, quoted};
+use super::{JSON, Known};
+use crate::domain::NumberUse;
+
+pub(super) static FORMAT: Known = Known {
+    name: "jolt-event",
+    content_type: JSON,
+    number_use: NumberUse::Ignored,
+    write: |message| write(&message.raw, message.account),
+};
 
 /// The event of a message. Its id is `evt_sms_` and the message's own, so it is the same at every attempt, and no two
 /// messages share one. `createdAt` is when the API had the message, `otp` the code that the vendor found in it. A field
 /// that the message does not have is null.
-pub(super) fn write(raw: &str, account: &str) -> String {
+fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
     let created = match message.json("ingestedAt") {
         "null" => message.json("receivedAt"),

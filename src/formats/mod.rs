@@ -8,6 +8,7 @@ mod cloudevents;
 mod discord;
 mod fields;
 mod jolt_event;
+mod message;
 mod one_line;
 pub mod settings;
 mod shown;
@@ -25,22 +26,47 @@ pub use template::{Mistake, Template};
 
 use crate::domain::NumberUse;
 
+/// The formats that the program brings. A new one is a file beside this one and a line here.
+static KNOWN: [&Known; 5] =
+    [&message::FORMAT, &jolt_event::FORMAT, &cloudevents::FORMAT, &slack::FORMAT, &discord::FORMAT];
+
 /// How a message is handed on: `format` of a sink.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Format {
-    /// The API's message object exactly as it came.
-    #[default]
-    Message,
-    /// What the vendor's own webhooks send. The text names the account.
-    JoltEvent(Arc<str>),
-    /// CloudEvents 1.0, structured. The text names the account.
-    CloudEvents(Arc<str>),
-    /// What Slack's incoming webhooks take.
-    Slack,
-    /// What Discord's webhooks take.
-    Discord,
+    /// One that the program brings. The text names the account.
+    Known(&'static Known, Arc<str>),
     /// What the operator wrote.
     Template(Arc<Template>),
+}
+
+/// A format that the program brings.
+#[derive(Debug)]
+pub struct Known {
+    /// The word for it.
+    name: &'static str,
+    /// The media type of its payloads.
+    content_type: &'static str,
+    /// What it shows of the number that received a message, beyond what the message says.
+    number_use: NumberUse,
+    /// Makes the payload.
+    write: fn(Message<'_>) -> String,
+}
+
+/// What payloads are made from.
+struct Message<'m> {
+    /// Its JSON text as the API sent it.
+    raw: Box<str>,
+    /// What the account is called.
+    account: &'m str,
+    /// The row of its number in the API's list of numbers, where that is known.
+    number: Option<&'m str>,
+}
+
+/// By their words: no two have the same.
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
 /// What a sink sends.
@@ -60,12 +86,25 @@ pub struct Unrenderable(pub String);
 const JSON: &str = "application/json";
 
 impl Format {
+    /// The one of this word, if the program brings it.
+    pub fn named(name: &str, account: Arc<str>) -> Option<Self> {
+        KNOWN.iter().find(|known| known.name == name).map(|known| Self::Known(known, account))
+    }
+
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Known(known, _) => known.name,
+            Self::Template(_) => settings::TEMPLATE,
+        }
+    }
+
     /// What it shows of the number that received a message, beyond what the message says.
     pub fn number_use(&self) -> NumberUse {
         match self {
-            Self::Slack | Self::Discord => NumberUse::Shown,
+            Self::Known(known, _) => known.number_use,
             Self::Template(template) if template.needs_number() => NumberUse::Needed,
-            Self::Message | Self::JoltEvent(_) | Self::CloudEvents(_) | Self::Template(_) => NumberUse::Ignored,
+            Self::Template(_) => NumberUse::Ignored,
         }
     }
 
@@ -76,11 +115,7 @@ impl Format {
     /// [`Unrenderable`], from templates only.
     pub fn payload(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
         let (content_type, body) = match self {
-            Self::Message => (JSON.into(), raw.into_string()),
-            Self::JoltEvent(account) => (JSON.into(), jolt_event::write(&raw, account)),
-            Self::CloudEvents(account) => (cloudevents::CONTENT_TYPE.into(), cloudevents::write(&raw, account)),
-            Self::Slack => (JSON.into(), slack::write(&raw, number)),
-            Self::Discord => (JSON.into(), discord::write(&raw, number)),
+            Self::Known(known, account) => (known.content_type.into(), (known.write)(Message { raw, account, number })),
             Self::Template(template) => {
                 (Cow::Owned(template.content_type().to_owned()), template.render(&raw, number)?)
             }
@@ -94,12 +129,7 @@ impl Format {
     /// # Errors
     /// As for [`Format::payload`].
     pub fn line(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
-        let mut payload = match self {
-            Self::Message => {
-                return Ok(Payload { content_type: JSON.into(), body: one_line(&raw).into_bytes() });
-            }
-            format => format.payload(raw, number)?,
-        };
+        let mut payload = self.payload(raw, number)?;
         if !matches!(self, Self::Template(template) if !template.makes_json())
             && let Ok(text) = str::from_utf8(&payload.body)
         {

@@ -3,22 +3,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Format, Template};
-use crate::settings::{self, Choice, Origin, Reader, Text, settings};
+use super::{Format, KNOWN, Known, Template, message};
+use crate::settings::{self, Origin, Reader, Text, settings};
 
 /// What a template makes for an HTTP receiver, unless `content_type` says otherwise.
 const JSON: &str = "application/json";
 /// What it makes for a stream that people read.
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The keys that only `format = "template"` has.
+/// The word for what the operator writes.
+pub(super) const TEMPLATE: &str = "template";
+
+/// The keys that only a template has.
 const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 
 settings! {
     /// What a sink sends, as written.
     pub struct Settings {
         /// message: the API's object exactly as it came. docs/formats.md shows the others.
-        format: Option<Name> = settings::one_choice().by_default("\"message\""),
+        format: Option<Option<&'static Known>> = settings::one_of(names()).by_default("\"message\""),
         /// Only with format = "template": the template itself. Messages wait for details of their number that it shows, such as
         /// number.serviceName.
         template: Option<Text> = settings::text("text", "a text in quotes", None)
@@ -35,50 +38,27 @@ settings! {
     }
 }
 
-/// The words of `format`.
-#[derive(Clone, Copy, PartialEq)]
-enum Name {
-    Message,
-    JoltEvent,
-    CloudEvents,
-    Slack,
-    Discord,
-    Template,
-}
-
-impl Choice for Name {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("message", Self::Message),
-        ("jolt-event", Self::JoltEvent),
-        ("cloudevents", Self::CloudEvents),
-        ("slack", Self::Slack),
-        ("discord", Self::Discord),
-        ("template", Self::Template),
-    ];
+/// Each word of `format` with the format that it stands for; none for a template.
+fn names() -> Vec<(&'static str, Option<&'static Known>)> {
+    KNOWN.iter().map(|known| (known.name, Some(*known))).chain([(TEMPLATE, None)]).collect()
 }
 
 impl Settings {
     /// The format, or nothing if what was written is wrong. `as_line`: the sink is a stream of lines.
     pub fn resolve(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Format> {
-        let name = match at.written("format") {
-            Some(_) => self.format,
-            None => Some(Name::Message),
+        let format = match at.written("format") {
+            Some(_) => self.format?,
+            None => Some(&message::FORMAT),
         };
-        if name.is_some_and(|name| name != Name::Template) {
-            for key in TEMPLATE_KEYS {
-                if let Some(origin) = at.origin(key) {
-                    at.wrong(key, origin, "belongs to format = \"template\"", "");
-                }
+        let Some(known) = format else {
+            return Some(Format::Template(Arc::new(self.template(at, account, as_line)?)));
+        };
+        for key in TEMPLATE_KEYS {
+            if let Some(origin) = at.origin(key) {
+                at.wrong(key, origin, "belongs to format = \"template\"", "");
             }
         }
-        Some(match name? {
-            Name::Message => Format::Message,
-            Name::JoltEvent => Format::JoltEvent(Arc::clone(account)),
-            Name::CloudEvents => Format::CloudEvents(Arc::clone(account)),
-            Name::Slack => Format::Slack,
-            Name::Discord => Format::Discord,
-            Name::Template => Format::Template(Arc::new(self.template(at, account, as_line)?)),
-        })
+        Some(Format::Known(known, Arc::clone(account)))
     }
 
     fn template(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Template> {

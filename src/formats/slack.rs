@@ -6,11 +6,20 @@
 
 use super::fields::quoted;
 use super::shown::{NOTHING, Shown, escaped_within, mentions_all};
+use super::{JSON, Known};
+use crate::domain::NumberUse;
 
 /// Slack advises 4,000 characters at most. Longer texts are cut, with `…` at the end.
 const LONGEST: usize = 4_000;
 
-pub(super) fn write(raw: &str, number: Option<&str>) -> String {
+pub(super) static FORMAT: Known = Known {
+    name: "slack",
+    content_type: JSON,
+    number_use: NumberUse::Shown,
+    write: |message| write(&message.raw, message.number),
+};
+
+fn write(raw: &str, number: Option<&str>) -> String {
     let Shown { heading, body } = Shown::of(raw, number);
     let text = escaped_within(&format!("{heading}\n{body}"), LONGEST, escape, |piece| piece.chars().count());
     format!(

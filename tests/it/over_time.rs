@@ -117,7 +117,7 @@ async fn the_state_does_not_grow() {
     let sink = Setup {
         name: "all".to_owned(),
         options: Options::new(8, retry),
-        format: Format::Message,
+        format: Format::default(),
         sink: Arc::<Taken>::clone(&taken),
         wants: Wants::default(),
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{KEY, Machine, http_options, keys, sections};
-use crate::config::{Config, FileId, Format, LogFormat, State, load_state};
+use crate::config::{Config, FileId, LogFormat, State, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{Key, Kind};
 use crate::store::Keep;
@@ -114,7 +114,7 @@ fn without_anything_but_a_key_it_relays_to_stdout() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert!(config.sinks_implied);
     let [sink] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
-    assert_eq!((sink.name.as_str(), sink.format.clone(), sink.delivery.concurrency), ("stdout", Format::Message, 8));
+    assert_eq!((sink.name.as_str(), sink.format.name(), sink.delivery.concurrency), ("stdout", "message", 8));
     assert!(sink.target.is_stdout());
 }
 

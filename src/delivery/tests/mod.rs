@@ -113,7 +113,7 @@ impl World {
                 name: name.to_owned(),
                 wants: Wants::default(),
                 options,
-                format: Format::Message,
+                format: Format::default(),
                 sink,
             })
             .collect();

@@ -1,0 +1,18 @@
+//! The API's message object exactly as it came.
+
+use super::{Format, JSON, Known};
+use crate::domain::NumberUse;
+
+pub(super) static FORMAT: Known = Known {
+    name: "message",
+    content_type: JSON,
+    number_use: NumberUse::Ignored,
+    write: |message| message.raw.into_string(),
+};
+
+/// What a sink sends unless it says otherwise.
+impl Default for Format {
+    fn default() -> Self {
+        Self::Known(&FORMAT, "".into())
+    }
+}
