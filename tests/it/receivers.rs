@@ -377,7 +377,8 @@ fn an_odd_head_is_an_answer() {
         let setup = scene.setup_from_beginning().sink(&receiver.url("/")).set("SINKS__CRM__RETRY__INITIAL", "100ms");
         let relay = { setup }.start();
         wait_until("all to be delivered", || count_if_there(&scene) == 3, || relay.log());
-        assert!(!relay.log().contains("the sink fails"), "{}", relay.log());
+        // Where the receiver closes without a word, the next request may find the connection closed, and is made again.
+        assert!(!goes_on || !relay.log().contains("the sink fails"), "{}", relay.log());
         assert_eq!(receiver.count(), 3);
         ends(relay);
     });
