@@ -9,7 +9,7 @@ use super::Options;
 use crate::http::Way;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::secret::Secret;
-use crate::settings::{self, Origin, Reader, Text, Texts, settings};
+use crate::settings::{self, Origin, Reader, Texts, WrittenText, settings};
 
 /// The variable from which the key is taken if nothing else says where it is.
 pub const API_KEY: &str = "JOLTSMS_API_KEY";
@@ -23,7 +23,7 @@ settings! {
     /// `[api]`, as written.
     pub struct Settings {
         /// Without /v1. Plain http only to this machine, unless allow_http is true.
-        url: Option<Text> = http::url().or("https://api.joltsms.com"),
+        url: Option<WrittenText> = http::url().or("https://api.joltsms.com"),
         /// Never written out in the file. Several keys, `[{ env = "A" }, { env = "B" }]`, for rotation: the first accepted one is
         /// used. A file that names JOLTSMS_API_KEY here is not overridden by that variable.
         key: Option<Texts> = settings::secrets(API_KEY).by_default("{ env = \"JOLTSMS_API_KEY\" }"),
@@ -33,7 +33,7 @@ settings! {
         timeout: Duration = http::timeout(Duration::from_secs(30)),
         /// A name for the account, which the formats jolt-event and cloudevents show: 1 to 64 letters, digits, `.`, `_` and
         /// `-`.
-        account: Option<Text> = settings::text("name", "a text in quotes", Some("^[A-Za-z0-9._-]{1,64}$"))
+        account: Option<WrittenText> = settings::text("name", "a text in quotes", Some("^[A-Za-z0-9._-]{1,64}$"))
             .or("main"),
         /// For the TCP and TLS handshakes together.
         connect_timeout: Duration = http::connect_timeout(),
@@ -42,7 +42,7 @@ settings! {
         /// Through a proxy: "env" (as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say), "off", or the URL of one
         /// (http, https, socks5, socks5h). A URL with a password: proxy = { env = "X" }. `joltsms-relay check` shows what
         /// follows for each end.
-        proxy: Option<Text> = http::proxy(),
+        proxy: Option<WrittenText> = http::proxy(),
         /// Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own with its key.
         tls: TlsSettings = http::tls(),
     }
@@ -62,7 +62,7 @@ impl Settings {
     }
 }
 
-fn account(at: &mut Reader<'_>, text: Option<&Text>) -> Arc<str> {
+fn account(at: &mut Reader<'_>, text: Option<&WrittenText>) -> Arc<str> {
     let Some(text) = text else { return Arc::default() };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let name = text.as_str();
@@ -74,7 +74,7 @@ fn account(at: &mut Reader<'_>, text: Option<&Text>) -> Arc<str> {
 }
 
 /// The base that `/v1/…` is appended to. Its path always ends with `/`.
-fn base_url(at: &mut Reader<'_>, text: &Text, allow_http: bool) -> Option<Url> {
+fn base_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let mut url = parse_url(at, "url", text, allow_http)?;
     let path = url.path().trim_end_matches('/').to_owned();
     if let Some(base) = path.strip_suffix("/v1") {
@@ -118,7 +118,7 @@ fn keys(at: &mut Reader<'_>, written: Option<Texts>) -> Vec<Secret> {
     keys
 }
 
-fn keys_of(at: &mut Reader<'_>, text: &Text, keys: &mut Vec<Secret>) {
+fn keys_of(at: &mut Reader<'_>, text: &WrittenText, keys: &mut Vec<Secret>) {
     let name = at.name("key");
     let Some(parts) = at.tokens("key", text) else { return };
     for part in &parts {
@@ -135,7 +135,7 @@ fn keys_of(at: &mut Reader<'_>, text: &Text, keys: &mut Vec<Secret>) {
     }
 }
 
-fn looks_like_a_key(at: &mut Reader<'_>, name: &str, text: &Text, part: &str) -> bool {
+fn looks_like_a_key(at: &mut Reader<'_>, name: &str, text: &WrittenText, part: &str) -> bool {
     let Some(rest) = part.strip_prefix(PREFIX) else {
         let message = format!("`{name}` does not begin with `{PREFIX}`, so it may be another secret: it is not sent");
         let quoted = part.starts_with(['"', '\'']);

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::sources::Sources;
-use crate::settings::{Origin, Report};
+use crate::settings::{Complaints, Origin};
 
 /// The variable that names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "JOLTSMS_RELAY_CONFIG";
@@ -27,7 +27,7 @@ const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or n
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The configuration file and its text: the one that is named, else the user's, else the system's, if there is one.
-pub(super) fn config_file(sources: &Sources, report: &mut Report) -> Option<(PathBuf, String)> {
+pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<(PathBuf, String)> {
     let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
     let named = match (&sources.flags.config, variable) {
         (Some(path), _) => Some((path.clone(), Origin::Flag("--config"))),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tracing::Level;
 
-use crate::settings::{self, Choice, settings};
+use crate::settings::{self, WordChoice, settings};
 
 settings! {
     /// `[log]`
@@ -30,11 +30,11 @@ pub enum LogFormat {
     Json,
 }
 
-impl Choice for LogFormat {
+impl WordChoice for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
-impl Choice for Level {
+impl WordChoice for Level {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("error", Self::ERROR),
         ("warn", Self::WARN),

@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::domain::SinkName;
 use crate::formats::Format;
-use crate::settings::{Declarations, Document, Origin, Reader, Report, Section, Settings as _};
+use crate::settings::{Complaints, Declarations, Document, Origin, Reader, Section, Settings as _};
 use crate::sinks::Target;
 use crate::{api, delivery, ingest, settings, store};
 
@@ -110,7 +110,7 @@ pub fn declarations() -> &'static Declarations {
 /// # Errors
 /// All that is wrong with it, at once; a secret that is missing included. The exit code for it is 78.
 pub fn load(sources: &Sources) -> Result<Config, Errors> {
-    let mut report = Report::new(declarations());
+    let mut report = Complaints::new(declarations());
     let mut document = read(sources, &mut report);
     let config = resolve(sources, &mut document, &mut report);
     let (config, warnings) = report.finish(config)?;
@@ -123,7 +123,7 @@ pub fn load(sources: &Sources) -> Result<Config, Errors> {
 /// # Errors
 /// All that is wrong with that part.
 pub fn load_state(sources: &Sources) -> Result<State, Errors> {
-    let mut report = Report::new(declarations());
+    let mut report = Complaints::new(declarations());
     let mut document = read(sources, &mut report);
     let options = state(sources, &mut document, &mut report);
     let file = report.path().map(ToOwned::to_owned);
@@ -142,7 +142,7 @@ pub fn schema() -> String {
 }
 
 /// Lays file, environment and flags over each other.
-fn read(sources: &Sources, report: &mut Report) -> Document {
+fn read(sources: &Sources, report: &mut Complaints) -> Document {
     let mut document = match locate::config_file(sources, report) {
         Some((path, text)) => settings::read_file(path, &text, report),
         None => Document::default(),
@@ -153,7 +153,7 @@ fn read(sources: &Sources, report: &mut Report) -> Document {
 }
 
 /// Everything, if it could be read; what could not is in the report.
-fn resolve(sources: &Sources, document: &mut Document, report: &mut Report) -> Option<Config> {
+fn resolve(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<Config> {
     let mut section = section_of(sources, "api", document, report);
     let (api, account) = api::settings::Settings::read(&mut section).resolve(&mut section);
     let poll = ingest::Options::read(&mut section_of(sources, "poll", document, report));
@@ -167,7 +167,7 @@ fn resolve(sources: &Sources, document: &mut Document, report: &mut Report) -> O
 }
 
 /// `[state]`, and `--state-dir` before it.
-fn state(sources: &Sources, document: &mut Document, report: &mut Report) -> Option<store::Options> {
+fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<store::Options> {
     let file = report.path().map(ToOwned::to_owned);
     let mut section = section_of(sources, "state", document, report);
     let state = store::Options::read(&mut section);
@@ -196,7 +196,7 @@ fn section_of<'r>(
     sources: &'r Sources,
     name: &'static str,
     document: &'r mut Document,
-    report: &'r mut Report,
+    report: &'r mut Complaints,
 ) -> Reader<'r> {
     Reader::new(name.to_owned(), document.section(name), &sources.env, report)
 }

@@ -9,7 +9,9 @@ use crate::delivery::{self, filter};
 use crate::domain::SinkName;
 use crate::domain::filter::Filter;
 use crate::formats::settings::Settings as FormatSettings;
-use crate::settings::{self, Document, Key, Origin, Reader, Report, Settings as _, Table, nearest, settings};
+use crate::settings::{
+    self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, nearest, settings,
+};
 use crate::sinks::{SinkType, TYPES};
 use crate::store;
 
@@ -29,23 +31,23 @@ settings! {
 
 /// Every key of a sink, each with the types that have it, in the order of the documentation: `type` first, tables of
 /// filters and retries last.
-pub(super) fn keys() -> Vec<Key> {
+pub(super) fn keys() -> Vec<DeclaredKey> {
     let mut keys = FormatSettings::keys();
     for kind in TYPES {
         for key in kind.keys() {
             match keys.iter_mut().find(|known| known.name == key.name) {
                 Some(known) => known.types.push(kind.name()),
-                None => keys.push(Key { types: vec![kind.name()], ..key }),
+                None => keys.push(DeclaredKey { types: vec![kind.name()], ..key }),
             }
         }
     }
     for key in delivery::Options::keys() {
         let has = TYPES.iter().filter(|kind| !kind.lacks().contains(&key.name.as_str()));
         let types: Vec<_> = has.map(|kind| kind.name()).collect();
-        keys.push(Key { types: if types.len() < TYPES.len() { types } else { Vec::new() }, ..key });
+        keys.push(DeclaredKey { types: if types.len() < TYPES.len() { types } else { Vec::new() }, ..key });
     }
     keys.extend(Common::keys());
-    let place = |key: &Key| match key.name.split('.').next() {
+    let place = |key: &DeclaredKey| match key.name.split('.').next() {
         Some("type") => 0,
         Some("filter") => 2,
         Some("retry") => 3,
@@ -56,7 +58,12 @@ pub(super) fn keys() -> Vec<Key> {
 }
 
 /// Every sink that could be read, by name; what is wrong with the others is in the report.
-pub(super) fn resolve(sources: &Sources, document: &Document, account: &Arc<str>, report: &mut Report) -> Vec<Sink> {
+pub(super) fn resolve(
+    sources: &Sources,
+    document: &Document,
+    account: &Arc<str>,
+    report: &mut Complaints,
+) -> Vec<Sink> {
     let mut resolved = Vec::new();
     let mut single: BTreeMap<&str, &SinkName> = BTreeMap::new();
     for (name, table) in &document.sinks {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::domain::SinkName;
 use crate::secret::{Environment, Secret};
-use crate::settings::{Document, Origin, Report, Table, Value};
+use crate::settings::{Complaints, Document, Origin, Table, WrittenValue};
 
 /// What `--quiet` stands for.
 const LEVEL_QUIET: &str = "warn";
@@ -76,8 +76,8 @@ impl fmt::Debug for Sources {
 }
 
 /// Lays the flags over what is written already. `--config` and `--state-dir` are paths, and looked at where they matter.
-pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &mut Report) {
-    let text = |value: &str| Value::Text(Secret::from(value));
+pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &mut Complaints) {
+    let text = |value: &str| WrittenValue::Text(Secret::from(value));
     if let Some(level) = &flags.log_level {
         document.section("log").set("level", Origin::Flag("--log-level"), text(level));
     }
@@ -118,7 +118,7 @@ pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &m
     let sink = document.sink(name, &origin);
     sink.set("type", origin.clone(), text(kind));
     if let Some(url) = &flags.forward_to {
-        sink.set("url", origin, Value::Text(url.clone()));
+        sink.set("url", origin, WrittenValue::Text(url.clone()));
     }
     if let Some(format) = &flags.format {
         sink.set("format", Origin::Flag("--format"), text(format));

@@ -50,7 +50,7 @@ pub enum BuildError {
     },
     /// A sink.
     #[error(transparent)]
-    Sink(#[from] sinks::BuildError),
+    Sink(#[from] sinks::SinkBuildError),
 }
 
 /// Opens everything that `config` names. Deliveries that wait in the store begin at once; polling begins with

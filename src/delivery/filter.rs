@@ -3,7 +3,7 @@
 //! Patterns are compiled here, each for itself, so that an invalid one is an error with its place.
 
 use crate::domain::filter::{Clause, Filter, Globs, InvalidPattern, Regexes};
-use crate::settings::{self, Declared, Key, Reader, Settings, Text, Texts, settings};
+use crate::settings::{self, Declared, DeclaredKey, Reader, Settings, Texts, WrittenText, settings};
 
 settings! {
     /// The conditions of a filter, or of its `exclude`.
@@ -30,7 +30,7 @@ struct Written {
 }
 
 impl Settings for Written {
-    fn keys() -> Vec<Key> {
+    fn keys() -> Vec<DeclaredKey> {
         let mut keys = Conditions::keys();
         settings::table::<Conditions>().add_to(&mut keys, "exclude", "What is not wanted although the rest holds.");
         keys
@@ -94,12 +94,12 @@ impl Conditions {
 
 fn globs(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Globs> {
     let patterns = patterns(at, key, written, Globs::check)?;
-    Globs::new(patterns.iter().map(Text::as_str)).ok()
+    Globs::new(patterns.iter().map(WrittenText::as_str)).ok()
 }
 
 fn regexes(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Regexes> {
     let patterns = patterns(at, key, written, Regexes::check)?;
-    let compiled = Regexes::new(patterns.iter().map(Text::as_str));
+    let compiled = Regexes::new(patterns.iter().map(WrittenText::as_str));
     match (compiled, patterns.first()) {
         (Ok(compiled), _) => Some(compiled),
         // Each is valid, but all together are too large.
@@ -118,7 +118,7 @@ fn patterns(
     key: &str,
     written: Option<Texts>,
     check: impl Fn(&str) -> Result<(), InvalidPattern>,
-) -> Option<Vec<Text>> {
+) -> Option<Vec<WrittenText>> {
     let Texts { origin, texts, mut whole, is_empty_array } = written?;
     if is_empty_array {
         at.wrong(key, &origin, "is an empty list: it would match nothing", "");

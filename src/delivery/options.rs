@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::expiry;
 use crate::domain::{Start, UnixMs};
-use crate::settings::{self, Choice, LONGEST, Reader, settings, show_duration};
+use crate::settings::{self, LONGEST, Reader, WordChoice, settings, show_duration};
 use crate::time::backoff::Schedule;
 
 /// Shorter waits would be a hot loop, and a shorter age could not be met.
@@ -40,7 +40,7 @@ settings! {
 /// all in one transaction; their order stays.
 const CONCURRENCY: usize = 8;
 
-impl Choice for Order {
+impl WordChoice for Order {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("number", Self::Number)];
 }
 

@@ -1,4 +1,4 @@
-//! Message -> payload: pure, nothing is sent here.
+//! PayloadInput -> payload: pure, nothing is sent here.
 //!
 //! Invariants: the same message, with the same details of its number, always makes the same payload, so that attempts for it
 //! have the same body; a message with strange fields (missing, of another type, half a character) still makes one, except
@@ -49,11 +49,11 @@ pub struct Known {
     /// What it shows of the number that received a message, beyond what the message says.
     number_use: NumberUse,
     /// Makes the payload.
-    write: fn(Message<'_>) -> String,
+    write: fn(PayloadInput<'_>) -> String,
 }
 
 /// What payloads are made from.
-struct Message<'m> {
+struct PayloadInput<'m> {
     /// Its JSON text as the API sent it.
     raw: Box<str>,
     /// What the account is called.
@@ -115,7 +115,9 @@ impl Format {
     /// [`Unrenderable`], from templates only.
     pub fn payload(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
         let (content_type, body) = match self {
-            Self::Known(known, account) => (known.content_type.into(), (known.write)(Message { raw, account, number })),
+            Self::Known(known, account) => {
+                (known.content_type.into(), (known.write)(PayloadInput { raw, account, number }))
+            }
             Self::Template(template) => {
                 (Cow::Owned(template.content_type().to_owned()), template.render(&raw, number)?)
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Format, KNOWN, Known, Template, message};
-use crate::settings::{self, Origin, Reader, Text, settings};
+use crate::settings::{self, Origin, Reader, WrittenText, settings};
 
 /// What a template makes for an HTTP receiver, unless `content_type` says otherwise.
 const JSON: &str = "application/json";
@@ -24,13 +24,13 @@ settings! {
         format: Option<Option<&'static Known>> = settings::one_of(names()).by_default("\"message\""),
         /// Only with format = "template": the template itself. Messages wait for details of their number that it shows, such as
         /// number.serviceName.
-        template: Option<Text> = settings::text("text", "a text in quotes", None)
+        template: Option<WrittenText> = settings::text("text", "a text in quotes", None)
             .lines(&[r#"template = '{"text": "{{ message.from }}: {{ message.body }}"}'"#]),
         /// Only with format = "template": the file that holds it.
         template_file: Option<PathBuf> = settings::path().lines(&["template_file = \"sms.json.j2\""]),
         /// Only with format = "template": what it makes. Without this key that is JSON for an http sink, and plain text for
         /// standard output.
-        content_type: Option<Text> = settings::text(
+        content_type: Option<WrittenText> = settings::text(
             "media type",
             "a media type in quotes, such as \"text/plain; charset=utf-8\"",
             None,
@@ -81,7 +81,7 @@ impl Settings {
 /// The text of the template, and the key that gave it.
 fn template_text(
     at: &mut Reader<'_>,
-    template: Option<Text>,
+    template: Option<WrittenText>,
     file: Option<PathBuf>,
 ) -> Option<(&'static str, Origin, String)> {
     match (at.origin("template"), at.origin("template_file")) {
@@ -104,7 +104,7 @@ fn template_text(
     }
 }
 
-fn media_type(at: &mut Reader<'_>, text: &Text) -> Option<String> {
+fn media_type(at: &mut Reader<'_>, text: &WrittenText) -> Option<String> {
     let written = text.as_str();
     let essence = written.split(';').next().unwrap_or_default().trim();
     let is_token = |part: &str| {

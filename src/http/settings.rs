@@ -13,7 +13,7 @@ use reqwest::Url;
 use super::tls_files::{self, Unusable};
 use super::{Proxy, Tls, UnusableProxy, UnusableVariable, parse_proxy};
 use crate::secret::tidy;
-use crate::settings::{self, Declared, Origin, Reader, Text, settings};
+use crate::settings::{self, Declared, Origin, Reader, WrittenText, settings};
 
 /// The least and the most that a request may take.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -32,7 +32,7 @@ settings! {
 }
 
 /// The address of a server.
-pub fn url() -> Declared<Option<Text>> {
+pub fn url() -> Declared<Option<WrittenText>> {
     settings::text("URL", "a URL in quotes", Some("^[Hh][Tt][Tt][Pp][Ss]?:"))
 }
 
@@ -47,7 +47,7 @@ pub fn connect_timeout() -> Declared<Duration> {
 }
 
 /// Through which proxy.
-pub fn proxy() -> Declared<Option<Text>> {
+pub fn proxy() -> Declared<Option<WrittenText>> {
     let pattern = "^[Ee][Nn][Vv]$|^[Oo][Ff][Ff]$|^[Hh][Tt][Tt][Pp][Ss]?:|^[Ss][Oo][Cc][Kk][Ss]5[Hh]?:";
     settings::text("env, off or URL", "\"env\", \"off\" or a URL in quotes", Some(pattern)).or("env")
 }
@@ -58,7 +58,7 @@ pub fn tls() -> Declared<TlsSettings> {
 }
 
 /// The URL that was written for `key`, if it is one that may be used. What is wrong goes to the report.
-pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) -> Option<Url> {
+pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http: bool) -> Option<Url> {
     // What is refused is not shown: what should be its password or query may stand anywhere in it.
     let whole = "write it in full, such as \"https://crm.example.com/hooks/sms\"";
     let written = text.bare();
@@ -104,7 +104,7 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &Text, allow_http: bool) 
 }
 
 /// The proxy that was written for `key`, for requests to `url` if that is known.
-pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<Text>, url: Option<&Url>) -> Proxy {
+pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: Option<&Url>) -> Proxy {
     let Some(text) = text else { return proxy_of_environment(at, key, url) };
     let wrong = match text.bare() {
         word if word.eq_ignore_ascii_case("env") => return proxy_of_environment(at, key, url),

@@ -2,7 +2,7 @@
 //!
 //! The file, the environment and the documentation all look here, so none of them can know a key that the others do not.
 
-use super::declare::{Key, Kind};
+use super::declare::{DeclaredKey, KeyKind};
 use super::suggestion::nearest;
 
 /// The table of the sinks.
@@ -32,14 +32,14 @@ pub struct Section {
     /// Its name in the file.
     pub name: &'static str,
     /// Its keys, and the tables in it, each before its keys.
-    pub keys: Vec<Key>,
+    pub keys: Vec<DeclaredKey>,
 }
 
 /// What a name below a section turned out to be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Found<'d> {
+pub(crate) enum FoundKey<'d> {
     /// A key, or a table of keys.
-    Key(&'d Key),
+    Key(&'d DeclaredKey),
     /// No key, and the key that may have been meant, as written at this place.
     Unknown(Option<&'d str>),
 }
@@ -94,20 +94,20 @@ impl Declarations {
 
 impl Section {
     /// The key of this full name.
-    pub fn key(&self, name: &str) -> Option<&Key> {
+    pub fn key(&self, name: &str) -> Option<&DeclaredKey> {
         self.keys.iter().find(|key| key.name == name)
     }
 
     /// What stands directly in the table `group`; the section itself is the group "".
-    pub(super) fn children<'d>(&'d self, group: &str) -> impl Iterator<Item = &'d Key> {
+    pub(super) fn children<'d>(&'d self, group: &str) -> impl Iterator<Item = &'d DeclaredKey> {
         self.keys.iter().filter(move |key| key.group() == group)
     }
 
     /// Looks up `name` in the table `group`.
-    pub(crate) fn find(&self, group: &str, name: &str) -> Found<'_> {
+    pub(crate) fn find(&self, group: &str, name: &str) -> FoundKey<'_> {
         match self.children(group).find(|key| key.last() == name) {
-            Some(key) => Found::Key(key),
-            None => Found::Unknown(nearest(name, self.children(group).map(Key::last))),
+            Some(key) => FoundKey::Key(key),
+            None => FoundKey::Unknown(nearest(name, self.children(group).map(DeclaredKey::last))),
         }
     }
 
@@ -116,7 +116,7 @@ impl Section {
     }
 }
 
-impl Key {
+impl DeclaredKey {
     /// The name at its place, without that of its table.
     pub fn last(&self) -> &str {
         self.name.rsplit_once('.').map_or(&self.name, |(_, last)| last)
@@ -129,7 +129,7 @@ impl Key {
 
     /// Whether it is a table of keys.
     pub fn is_table(&self) -> bool {
-        matches!(self.kind, Kind::Table { .. })
+        matches!(self.kind, KeyKind::Table { .. })
     }
 
     /// The variable, without its prefix and that of the section, that sets the key.

@@ -10,17 +10,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::document::Member;
-use super::reader::{Reader, Text, Texts};
+use super::reader::{Reader, Texts, WrittenText};
 use super::{duration as spans, size as sizes};
 use crate::domain::Start;
 
 /// One key of a section, or one table in it.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub struct DeclaredKey {
     /// In full below its section: a key in a table of its own has a dot, such as `retry.max`.
     pub name: String,
     /// What it takes.
-    pub kind: Kind,
+    pub kind: KeyKind,
     /// Its default, as TOML. Where there is none, nothing stands for it, or it is required.
     pub default: Option<String>,
     /// A value to begin with where there is no default, as TOML.
@@ -35,7 +35,7 @@ pub struct Key {
 
 /// What a key takes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub enum KeyKind {
     /// A table with keys of its own, or also an array of such tables.
     Table {
         /// Whether an array of tables may stand there, too.
@@ -90,7 +90,7 @@ pub enum Kind {
     },
 }
 
-impl Kind {
+impl KeyKind {
     /// Whether a value that stands where it does not belong may be shown: nobody takes it for the place of a secret.
     pub fn may_be_shown(&self) -> bool {
         matches!(self, Self::Duration { .. } | Self::Integer(_) | Self::Number(_) | Self::Boolean)
@@ -100,22 +100,22 @@ impl Kind {
 /// A struct whose fields are keys of one table; made by [`settings!`].
 pub trait Settings: Sized {
     /// Its keys, in the order of the documentation.
-    fn keys() -> Vec<Key>;
+    fn keys() -> Vec<DeclaredKey>;
 
     /// Reads them. What is wrong goes to the report, and the default takes its place.
     fn read(from: &mut Reader<'_>) -> Self;
 }
 
 /// The words that stand for the values of a type.
-pub trait Choice: Clone + PartialEq + 'static {
+pub trait WordChoice: Clone + PartialEq + 'static {
     /// Each word and its value.
     const WORDS: &'static [(&'static str, Self)];
 }
 
 /// How one key is declared: what it takes, and how that becomes a `T`.
 pub struct Declared<T> {
-    key: Key,
-    inside: Vec<Key>,
+    key: DeclaredKey,
+    inside: Vec<DeclaredKey>,
     read: Read<T>,
 }
 
@@ -123,8 +123,8 @@ pub struct Declared<T> {
 type Read<T> = Box<dyn FnOnce(&mut Reader<'_>, &str) -> T>;
 
 impl<T> Declared<T> {
-    fn new(kind: Kind, default: Option<String>, read: impl FnOnce(&mut Reader<'_>, &str) -> T + 'static) -> Self {
-        let key = Key {
+    fn new(kind: KeyKind, default: Option<String>, read: impl FnOnce(&mut Reader<'_>, &str) -> T + 'static) -> Self {
+        let key = DeclaredKey {
             name: String::new(),
             kind,
             default,
@@ -155,10 +155,10 @@ impl<T> Declared<T> {
     }
 
     /// Adds the key, and those in its table, to the keys of its struct.
-    pub fn add_to(self, keys: &mut Vec<Key>, name: &str, doc: &str) {
+    pub fn add_to(self, keys: &mut Vec<DeclaredKey>, name: &str, doc: &str) {
         let lines: Vec<&str> = doc.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        keys.push(Key { name: name.to_owned(), doc: lines.join(" "), ..self.key });
-        keys.extend(self.inside.into_iter().map(|key| Key { name: format!("{name}.{}", key.name), ..key }));
+        keys.push(DeclaredKey { name: name.to_owned(), doc: lines.join(" "), ..self.key });
+        keys.extend(self.inside.into_iter().map(|key| DeclaredKey { name: format!("{name}.{}", key.name), ..key }));
     }
 
     /// Reads the key of this name.
@@ -167,15 +167,15 @@ impl<T> Declared<T> {
     }
 }
 
-impl Declared<Option<Text>> {
+impl Declared<Option<WrittenText>> {
     /// The text that stands for a missing one.
     pub fn or(self, default: &'static str) -> Self {
         let Self { key, inside, read } = self;
         let read: Read<_> = Box::new(move |from, name| match from.written(name) {
             Some(_) => read(from, name),
-            None => Some(Text::implied(default)),
+            None => Some(WrittenText::implied(default)),
         });
-        Self { key: Key { default: Some(quoted(default)), ..key }, inside, read }
+        Self { key: DeclaredKey { default: Some(quoted(default)), ..key }, inside, read }
     }
 }
 
@@ -194,7 +194,7 @@ macro_rules! settings {
         }
 
         impl $crate::settings::Settings for $name {
-            fn keys() -> Vec<$crate::settings::Key> {
+            fn keys() -> Vec<$crate::settings::DeclaredKey> {
                 let mut keys = Vec::new();
                 $({
                     let declared: $crate::settings::Declared<$type> = $declared;
@@ -220,46 +220,50 @@ pub(crate) use settings;
 /// A table with the keys of another struct.
 pub fn table<T: Settings>() -> Declared<T> {
     let read = |from: &mut Reader<'_>, name: &str| T::read(&mut from.inside(name));
-    Declared { inside: T::keys(), ..Declared::new(Kind::Table { repeatable: false }, None, read) }
+    Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: false }, None, read) }
 }
 
 /// A table with the keys of another struct, or an array of such tables. `read` reads them all.
 pub fn tables<T: Settings, A: 'static>(read: fn(&mut Reader<'_>, &str) -> A) -> Declared<A> {
-    Declared { inside: T::keys(), ..Declared::new(Kind::Table { repeatable: true }, None, read) }
+    Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: true }, None, read) }
 }
 
 /// A text of any kind: `what` names the kind, as in "URL".
-pub fn text(what: &'static str, expected: &'static str, pattern: Option<&'static str>) -> Declared<Option<Text>> {
-    Declared::new(Kind::Text { what, pattern }, None, move |from, name| from.text(name, expected))
+pub fn text(
+    what: &'static str,
+    expected: &'static str,
+    pattern: Option<&'static str>,
+) -> Declared<Option<WrittenText>> {
+    Declared::new(KeyKind::Text { what, pattern }, None, move |from, name| from.text(name, expected))
 }
 
 /// One text or several.
 pub fn texts(split: bool) -> Declared<Option<Texts>> {
-    Declared::new(Kind::Texts { split }, None, move |from, name| {
+    Declared::new(KeyKind::Texts { split }, None, move |from, name| {
         from.texts(name, "a text in quotes, or a list of them", split)
     })
 }
 
 /// A reference to a secret. `variable` is what messages propose.
-pub fn secret(variable: &'static str) -> Declared<Option<Text>> {
-    Declared::new(Kind::Secret { several: false, variable }, None, |from, name| from.text(name, "a text"))
+pub fn secret(variable: &'static str) -> Declared<Option<WrittenText>> {
+    Declared::new(KeyKind::Secret { several: false, variable }, None, |from, name| from.text(name, "a text"))
 }
 
 /// One reference to a secret, or several.
 pub fn secrets(variable: &'static str) -> Declared<Option<Texts>> {
-    Declared::new(Kind::Secret { several: true, variable }, None, |from, name| {
+    Declared::new(KeyKind::Secret { several: true, variable }, None, |from, name| {
         from.texts(name, "a text in quotes", false)
     })
 }
 
 /// A table of the user's own names. Values of those in `secret` are never written out in the file.
 pub fn map(secret: &'static [&'static str]) -> Declared<Vec<Member>> {
-    Declared::new(Kind::Map { secret }, Some("{}".to_owned()), |from, name| from.map(name))
+    Declared::new(KeyKind::Map { secret }, Some("{}".to_owned()), |from, name| from.map(name))
 }
 
 /// A duration within bounds.
 pub fn duration(default: Duration, bounds: RangeInclusive<Duration>) -> Declared<Duration> {
-    let kind = Kind::Duration { bounds: bounds.clone(), word: None };
+    let kind = KeyKind::Duration { bounds: bounds.clone(), word: None };
     Declared::new(kind, Some(quoted(&spans::show(default))), move |from, name| from.duration(name, default, bounds))
 }
 
@@ -269,7 +273,7 @@ pub fn duration_or<T: From<Option<Duration>>>(
     default: Option<Duration>,
     bounds: RangeInclusive<Duration>,
 ) -> Declared<T> {
-    let kind = Kind::Duration { bounds: bounds.clone(), word: Some(word) };
+    let kind = KeyKind::Duration { bounds: bounds.clone(), word: Some(word) };
     let shown = default.map_or(word.to_owned(), spans::show);
     Declared::new(kind, Some(quoted(&shown)), move |from, name| from.duration_or(name, word, default, bounds).into())
 }
@@ -277,13 +281,13 @@ pub fn duration_or<T: From<Option<Duration>>>(
 /// A size in bytes within bounds.
 pub fn size(default: u64, bounds: RangeInclusive<u64>) -> Declared<u64> {
     let shown = quoted(&sizes::write(default));
-    Declared::new(Kind::Size(bounds.clone()), Some(shown), move |from, name| from.size(name, default, bounds))
+    Declared::new(KeyKind::Size(bounds.clone()), Some(shown), move |from, name| from.size(name, default, bounds))
 }
 
 /// Where a first run begins.
 pub fn start(default: Start) -> Declared<Start> {
     let shown = quoted(&default.to_string());
-    Declared::new(Kind::Start, Some(shown), move |from, name| from.start(name, default))
+    Declared::new(KeyKind::Start, Some(shown), move |from, name| from.start(name, default))
 }
 
 /// A whole number within bounds.
@@ -292,57 +296,57 @@ where
     T: TryFrom<i128> + Copy + ToString + 'static,
 {
     let shown = Some(default.to_string());
-    Declared::new(Kind::Integer(bounds.clone()), shown, move |from, name| from.integer(name, default, bounds))
+    Declared::new(KeyKind::Integer(bounds.clone()), shown, move |from, name| from.integer(name, default, bounds))
 }
 
 /// A number within bounds.
 pub fn number(default: f64, bounds: RangeInclusive<f64>) -> Declared<f64> {
     let shown = Some(format!("{default:?}"));
-    Declared::new(Kind::Number(bounds.clone()), shown, move |from, name| from.float(name, default, bounds))
+    Declared::new(KeyKind::Number(bounds.clone()), shown, move |from, name| from.float(name, default, bounds))
 }
 
 /// true or false.
 pub fn boolean(default: bool) -> Declared<bool> {
-    Declared::new(Kind::Boolean, Some(default.to_string()), move |from, name| from.boolean(name, default))
+    Declared::new(KeyKind::Boolean, Some(default.to_string()), move |from, name| from.boolean(name, default))
 }
 
 /// true, false or nothing.
 pub fn optional_boolean() -> Declared<Option<bool>> {
-    Declared::new(Kind::Boolean, None, |from, name| from.written(name).is_some().then(|| from.boolean(name, true)))
+    Declared::new(KeyKind::Boolean, None, |from, name| from.written(name).is_some().then(|| from.boolean(name, true)))
 }
 
 /// One of a few words.
-pub fn choice<T: Choice>(default: T) -> Declared<T> {
+pub fn choice<T: WordChoice>(default: T) -> Declared<T> {
     let shown = T::WORDS.iter().find(|(_, value)| *value == default).map(|(word, _)| quoted(word));
-    let words = Kind::Words(T::WORDS.iter().map(|(word, _)| *word).collect());
+    let words = KeyKind::Words(T::WORDS.iter().map(|(word, _)| *word).collect());
     Declared::new(words, shown, move |from, name| from.choice(name, T::WORDS).unwrap_or(default))
 }
 
 /// One of a few words, or nothing.
-pub fn one_choice<T: Choice>() -> Declared<Option<T>> {
+pub fn one_choice<T: WordChoice>() -> Declared<Option<T>> {
     one_of(T::WORDS.to_vec())
 }
 
 /// One of these words, for the value beside it; or nothing.
 pub fn one_of<T: Clone + 'static>(words: Vec<(&'static str, T)>) -> Declared<Option<T>> {
-    let kind = Kind::Words(words.iter().map(|(word, _)| *word).collect());
+    let kind = KeyKind::Words(words.iter().map(|(word, _)| *word).collect());
     Declared::new(kind, None, move |from, name| from.choice(name, &words))
 }
 
 /// A path, or nothing.
 pub fn path() -> Declared<Option<PathBuf>> {
-    Declared::new(Kind::Path, None, |from, name| from.path(name))
+    Declared::new(KeyKind::Path, None, |from, name| from.path(name))
 }
 
 /// A path. Where none is written it is empty, for whoever knows the usual place to fill in.
 pub fn required_path() -> Declared<PathBuf> {
-    Declared::new(Kind::Path, None, |from, name| from.path(name).unwrap_or_default())
+    Declared::new(KeyKind::Path, None, |from, name| from.path(name).unwrap_or_default())
 }
 
 /// HTTP statuses within bounds, in their order.
 pub fn statuses(bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
     let shown = Some("[]".to_owned());
-    Declared::new(Kind::Statuses(bounds.clone()), shown, move |from, name| from.statuses(name, &bounds))
+    Declared::new(KeyKind::Statuses(bounds.clone()), shown, move |from, name| from.statuses(name, &bounds))
 }
 
 fn quoted(text: &str) -> String {

@@ -36,7 +36,7 @@ pub struct Table {
     /// Where the table begins, for what is missing in it.
     pub origin: Origin,
     /// What was written.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, WrittenEntry>,
     /// Keys that were probably meant by a misspelt one, so that they are not called missing, too.
     pub misspelt: BTreeSet<String>,
     /// The elements of each array of tables, by its name; their keys stand in full.
@@ -45,16 +45,16 @@ pub struct Table {
 
 /// One value and its place.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct WrittenEntry {
     /// Where it stands.
     pub origin: Origin,
     /// What it is.
-    pub value: Value,
+    pub value: WrittenValue,
 }
 
 /// A value as it was written. Texts are secrets until the reader of their key knows better.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub enum WrittenValue {
     /// A string of the file, or anything of the environment and the flags.
     Text(Secret),
     /// `{ env | file | credential }`, or a variable that names a file.
@@ -68,7 +68,7 @@ pub enum Value {
     /// A date, a time, or both.
     Datetime(String),
     /// An array.
-    List(Vec<Entry>),
+    List(Vec<WrittenEntry>),
     /// A table whose names are the user's own.
     Map(Vec<Member>),
     /// A table that is no reference; what is wrong with it has been reported.
@@ -83,7 +83,7 @@ pub struct Member {
     /// Where the name stands.
     pub origin: Origin,
     /// Its value.
-    pub entry: Entry,
+    pub entry: WrittenEntry,
 }
 
 impl Document {
@@ -105,20 +105,20 @@ impl Table {
     }
 
     /// Writes over what a lower layer has written for one name of a table of the user's own names. Case does not count.
-    pub fn set_member(&mut self, key: &str, name: String, origin: &Origin, value: Value) {
-        let entry = Entry { origin: origin.clone(), value };
+    pub fn set_member(&mut self, key: &str, name: String, origin: &Origin, value: WrittenValue) {
+        let entry = WrittenEntry { origin: origin.clone(), value };
         let member = Member { name, origin: origin.clone(), entry };
         match self.entries.get_mut(key).map(|entry| &mut entry.value) {
-            Some(Value::Map(members)) => {
+            Some(WrittenValue::Map(members)) => {
                 members.retain(|known| !known.name.eq_ignore_ascii_case(&member.name));
                 members.push(member);
             }
-            _ => self.set(key, origin.clone(), Value::Map(vec![member])),
+            _ => self.set(key, origin.clone(), WrittenValue::Map(vec![member])),
         }
     }
 
     /// Writes over what a lower layer has written.
-    pub fn set(&mut self, key: &str, origin: Origin, value: Value) {
-        self.entries.insert(key.to_owned(), Entry { origin, value });
+    pub fn set(&mut self, key: &str, origin: Origin, value: WrittenValue) {
+        self.entries.insert(key.to_owned(), WrittenEntry { origin, value });
     }
 }

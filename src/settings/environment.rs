@@ -16,10 +16,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::declarations::{Declarations, Section};
-use super::declare::{Key, Kind};
-use super::document::{Document, Entry, Origin, Table, Value};
+use super::declare::{DeclaredKey, KeyKind};
+use super::document::{Document, Origin, Table, WrittenEntry, WrittenValue};
 use super::file::not_yet;
-use super::report::Report;
+use super::report::Complaints;
 use super::suggestion::nearest;
 use crate::domain::SinkName;
 use crate::secret::{Environment, Secret, Source};
@@ -28,7 +28,7 @@ const FILE_SUFFIX: &str = "__FILE";
 const SINKS_PREFIX: &str = "SINKS__";
 
 /// What a variable stands for. `file`: its value is the path of a file that holds the value.
-enum Meaning<'v> {
+enum VariableMeaning<'v> {
     /// A key of a section; or of a sink, by its name as the variable has it.
     Key { section: &'static str, sink: Option<&'v str>, key: &'static str, file: bool },
     /// One name of a map of a sink, as the variable has it.
@@ -40,7 +40,7 @@ enum Meaning<'v> {
 }
 
 /// Lays the environment over what is written already.
-pub fn apply(environment: &Environment, document: &mut Document, report: &mut Report) {
+pub fn apply(environment: &Environment, document: &mut Document, report: &mut Complaints) {
     let declared = report.declared();
     let mut unknown = Vec::new();
     // A file that says where a short name goes, in an array of keys perhaps, is not overridden by it.
@@ -58,41 +58,41 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
         let short = declared.short.iter().find(|(short, ..)| *short == name);
         let meaning = match (short, name.strip_prefix(declared.prefix)) {
             (Some((short, ..)), _) if named_by_file.contains(short) => continue,
-            (Some((_, section, key, file)), _) => Meaning::Key { section, sink: None, key, file: *file },
+            (Some((_, section, key, file)), _) => VariableMeaning::Key { section, sink: None, key, file: *file },
             (None, Some(rest)) if name != declared.file_variable && !is_made_by_kubernetes(rest) => {
                 meaning(declared, rest)
             }
             _ => continue,
         };
         let (sink, file) = match meaning {
-            Meaning::Key { sink, file, .. } => (sink, file),
-            Meaning::Member { sink, file, .. } => (Some(sink), file),
-            Meaning::Later(section) => {
+            VariableMeaning::Key { sink, file, .. } => (sink, file),
+            VariableMeaning::Member { sink, file, .. } => (Some(sink), file),
+            VariableMeaning::Later(section) => {
                 report.error(&origin, not_yet(&section), "");
                 continue;
             }
-            Meaning::Unknown => {
+            VariableMeaning::Unknown => {
                 unknown.push(name);
                 continue;
             }
         };
         let Some(value) = text(value, &origin, report) else { continue };
-        if value.is_empty() && matches!(meaning, Meaning::Key { .. }) {
+        if value.is_empty() && matches!(meaning, VariableMeaning::Key { .. }) {
             report.is_empty(&name);
         }
         let table = match (sink, &meaning) {
             (Some(sink), _) => table_of_sink(sink, &origin, document, report),
-            (None, Meaning::Key { section, .. }) => Some(document.section(section)),
+            (None, VariableMeaning::Key { section, .. }) => Some(document.section(section)),
             (None, _) => None,
         };
         let Some(table) = table else { continue };
         match meaning {
-            Meaning::Member { map, name, .. } => {
+            VariableMeaning::Member { map, name, .. } => {
                 let name = name.to_ascii_lowercase().replace('_', "-");
                 let value = value_of(value, file, &origin, report);
                 table.set_member(map, name, &origin, value);
             }
-            Meaning::Key { key, .. } => {
+            VariableMeaning::Key { key, .. } => {
                 if let Some(Origin::Variable(other)) = table.entries.get(key).map(|entry| &entry.origin) {
                     let message = format!("`{other}` sets the same key");
                     report.error(&origin, message, "unset one of the two");
@@ -101,7 +101,7 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
                 let value = value_of(value, file, &origin, report);
                 table.set(key, origin, value);
             }
-            Meaning::Later(_) | Meaning::Unknown => {}
+            VariableMeaning::Later(_) | VariableMeaning::Unknown => {}
         }
     }
     let known = if unknown.is_empty() { Vec::new() } else { known_names(declared, document) };
@@ -121,7 +121,7 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Re
     }
 }
 
-fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Report) -> Option<&'v str> {
+fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Complaints) -> Option<&'v str> {
     let text = value.to_str();
     if text.is_none() {
         report.error(origin, "the value is not UTF-8".to_owned(), "");
@@ -129,59 +129,59 @@ fn text<'v>(value: &'v OsStr, origin: &Origin, report: &mut Report) -> Option<&'
     text
 }
 
-fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Report) -> Value {
+fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Complaints) -> WrittenValue {
     match file {
         true if value.is_empty() => {
             report.error(origin, "is set but empty; it must be the path of a file".to_owned(), "");
-            Value::Broken
+            WrittenValue::Broken
         }
-        true => Value::Reference(Source::File(PathBuf::from(value))),
-        false => Value::Text(Secret::from(value)),
+        true => WrittenValue::Reference(Source::File(PathBuf::from(value))),
+        false => WrittenValue::Text(Secret::from(value)),
     }
 }
 
 /// Whether a value is the variable of this name, or a list in which it stands.
-fn names(entry: &Entry, variable: &str) -> bool {
+fn names(entry: &WrittenEntry, variable: &str) -> bool {
     match &entry.value {
-        Value::Reference(Source::Env(name)) => name == variable,
-        Value::List(entries) => entries.iter().any(|entry| names(entry, variable)),
+        WrittenValue::Reference(Source::Env(name)) => name == variable,
+        WrittenValue::List(entries) => entries.iter().any(|entry| names(entry, variable)),
         _ => false,
     }
 }
 
-fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> Meaning<'v> {
+fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> VariableMeaning<'v> {
     if let Some(rest) = rest.strip_prefix(SINKS_PREFIX) {
         return meaning_for_sink(&declared.sink, rest);
     }
-    let Some((section_name, key_name)) = rest.split_once("__") else { return Meaning::Unknown };
+    let Some((section_name, key_name)) = rest.split_once("__") else { return VariableMeaning::Unknown };
     for section in &declared.sections {
         if section_name == section.name.to_ascii_uppercase() {
             return match find(section, key_name) {
-                Some((key, file)) => Meaning::Key { section: section.name, sink: None, key: &key.name, file },
-                None => Meaning::Unknown,
+                Some((key, file)) => VariableMeaning::Key { section: section.name, sink: None, key: &key.name, file },
+                None => VariableMeaning::Unknown,
             };
         }
     }
     let later = declared.later.iter().find(|name| section_name == name.to_ascii_uppercase());
-    later.map_or(Meaning::Unknown, |name| Meaning::Later(format!("[{name}]")))
+    later.map_or(VariableMeaning::Unknown, |name| VariableMeaning::Later(format!("[{name}]")))
 }
 
 /// Names of sinks may hold `__` themselves, so the key is looked for from the right.
-fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> Meaning<'v> {
+fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMeaning<'v> {
     // A name of a map, such as a header, may be that of a key.
-    for map in section.keys.iter().filter(|key| matches!(key.kind, Kind::Map { .. })) {
+    for map in section.keys.iter().filter(|key| matches!(key.kind, KeyKind::Map { .. })) {
         let parts = rest.split_once(&format!("__{}__", map.variable()));
         if let Some((sink, name)) = parts.filter(|(sink, name)| !sink.is_empty() && !name.is_empty()) {
             let (name, file) = name.strip_suffix(FILE_SUFFIX).map_or((name, false), |name| (name, true));
-            return Meaning::Member { sink, map: &map.name, name, file };
+            return VariableMeaning::Member { sink, map: &map.name, name, file };
         }
     }
     for (at, _) in rest.rmatch_indices("__").filter(|(at, _)| *at > 0) {
         if let Some((key, file)) = find(section, &rest[at + 2..]) {
-            return Meaning::Key { section: section.name, sink: Some(&rest[..at]), key: &key.name, file };
+            return VariableMeaning::Key { section: section.name, sink: Some(&rest[..at]), key: &key.name, file };
         }
     }
-    Meaning::Unknown
+    VariableMeaning::Unknown
 }
 
 /// Whether the name of a variable begins with that of a section, so that a key was meant. Others may belong to whoever
@@ -193,7 +193,7 @@ fn is_of_a_section(declared: &Declarations, rest: &str) -> bool {
 }
 
 /// The key that a variable sets, and whether the variable is the path of a file.
-fn find<'d>(section: &'d Section, variable: &str) -> Option<(&'d Key, bool)> {
+fn find<'d>(section: &'d Section, variable: &str) -> Option<(&'d DeclaredKey, bool)> {
     section.keys.iter().filter(|key| !key.is_table()).find_map(|key| match variable.strip_prefix(&key.variable())? {
         "" => Some((key, false)),
         FILE_SUFFIX => Some((key, true)),
@@ -205,7 +205,7 @@ fn table_of_sink<'w>(
     fragment: &str,
     origin: &Origin,
     document: &'w mut Document,
-    report: &mut Report,
+    report: &mut Complaints,
 ) -> Option<&'w mut Table> {
     let lower = fragment.to_ascii_lowercase();
     let name = match lower.parse::<SinkName>() {

@@ -3,7 +3,7 @@
 //! Lines that begin with `# ` explain; lines that begin with `#` and anything else are settings.
 
 use super::declarations::Section;
-use super::declare::Key;
+use super::declare::DeclaredKey;
 
 /// Comments are not wider.
 const WIDTH: usize = 120;
@@ -27,7 +27,7 @@ pub fn example(section: &Section, header: &str) -> String {
     text + &tables
 }
 
-fn setting(key: &Key, text: &mut String) {
+fn setting(key: &DeclaredKey, text: &mut String) {
     comment(&key.explained(), text);
     if let Some(value) = key.default.as_deref().or(key.example) {
         *text += &format!("#{} = {value}\n", key.last());

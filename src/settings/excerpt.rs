@@ -39,7 +39,7 @@ pub(super) struct Excerpt {
 }
 
 /// A part of a line: from these bytes, to this text, which is either the same or stands for it.
-struct Piece {
+struct LinePiece {
     bytes: Range<usize>,
     shown: String,
     verbatim: bool,
@@ -82,7 +82,7 @@ impl SourceFile {
             let quoted = self.text.get(value.clone()).is_some_and(|text| text.starts_with(['"', '\'']));
             let shown = if quoted { format!("\"{HIDDEN}\"") } else { HIDDEN.to_string() };
             at = hidden.end;
-            pieces.push(Piece { bytes: hidden, shown, verbatim: false });
+            pieces.push(LinePiece { bytes: hidden, shown, verbatim: false });
         }
         pieces.push(self.verbatim(at..bytes.end));
         // A comment begins behind every value that is shown verbatim, if it begins at all.
@@ -141,10 +141,10 @@ impl SourceFile {
         start + mark..start + content.len()
     }
 
-    fn verbatim(&self, bytes: Range<usize>) -> Piece {
+    fn verbatim(&self, bytes: Range<usize>) -> LinePiece {
         let text = self.text.get(bytes.clone()).unwrap_or_default();
         let shown = harmless(text);
-        Piece { bytes, shown, verbatim: true }
+        LinePiece { bytes, shown, verbatim: true }
     }
 }
 
@@ -154,7 +154,7 @@ fn harmless(text: &str) -> String {
 }
 
 /// How many characters are shown before this byte; for a hidden value its first or, at the `end`, its last.
-fn column(pieces: &[Piece], at: usize, end: bool) -> usize {
+fn column(pieces: &[LinePiece], at: usize, end: bool) -> usize {
     let mut column = 0;
     for piece in pieces {
         let width = piece.shown.chars().count();

@@ -1,7 +1,7 @@
 //! The file layer: TOML -> [`Document`].
 //!
 //! Every name is checked here against the declarations. The parser recovers from errors, so what follows a broken line is
-//! still checked; what a broken line makes doubtful is left out (see [`Report::syntax_error`]).
+//! still checked; what a broken line makes doubtful is left out (see [`Complaints::syntax_error`]).
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::declarations::{Found, SINKS, Section};
-use super::declare::Kind;
-use super::document::{Document, Entry, Member, Origin, Table, Value};
+use super::declarations::{FoundKey, SINKS, Section};
+use super::declare::KeyKind;
+use super::document::{Document, Member, Origin, Table, WrittenEntry, WrittenValue};
 use super::excerpt::SourceFile;
-use super::report::Report;
+use super::report::Complaints;
 use super::suggestion::nearest;
 use crate::domain::{InvalidSinkName, SinkName};
 use crate::secret::{Secret, Source};
@@ -21,11 +21,11 @@ use crate::secret::{Secret, Source};
 /// How the three kinds of reference are written.
 const REFERENCES: [&str; 3] = ["env", "file", "credential"];
 
-type Key<'i> = Spanned<DeString<'i>>;
-type Item<'i> = Spanned<DeValue<'i>>;
+type TomlKey<'i> = Spanned<DeString<'i>>;
+type TomlItem<'i> = Spanned<DeValue<'i>>;
 
 /// Reads the text of the file at `path`; what is wrong goes to the report.
-pub fn read(path: PathBuf, text: &str, report: &mut Report) -> Document {
+pub fn read(path: PathBuf, text: &str, report: &mut Complaints) -> Document {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut values = Vec::new();
     positions_in_table(root.get_ref(), &mut values);
@@ -38,7 +38,7 @@ pub fn read(path: PathBuf, text: &str, report: &mut Report) -> Document {
     for (at, message) in places {
         report.syntax_error(at, in_plain_words(message));
     }
-    let mut reader = Reader { document: Document::default(), report, base };
+    let mut reader = FileReader { document: Document::default(), report, base };
     reader.root(root.get_ref());
     reader.document
 }
@@ -60,7 +60,7 @@ fn positions_in_table(table: &DeTable<'_>, values: &mut Vec<Range<usize>>) {
     }
 }
 
-fn positions(item: &Item<'_>, values: &mut Vec<Range<usize>>) {
+fn positions(item: &TomlItem<'_>, values: &mut Vec<Range<usize>>) {
     match item.get_ref() {
         DeValue::Table(table) => positions_in_table(table, values),
         DeValue::Array(items) => items.iter().for_each(|item| positions(item, values)),
@@ -68,14 +68,14 @@ fn positions(item: &Item<'_>, values: &mut Vec<Range<usize>>) {
     }
 }
 
-struct Reader<'r> {
+struct FileReader<'r> {
     document: Document,
-    report: &'r mut Report,
+    report: &'r mut Complaints,
     /// Relative paths of the file count from here.
     base: PathBuf,
 }
 
-impl Reader<'_> {
+impl FileReader<'_> {
     fn root(&mut self, root: &DeTable<'_>) {
         let declared = self.report.declared();
         for (key, item) in root {
@@ -111,7 +111,7 @@ impl Reader<'_> {
         self.report.error(origin, message, "");
     }
 
-    fn sink(&mut self, section: &Section, key: &Key<'_>, item: &Item<'_>) {
+    fn sink(&mut self, section: &Section, key: &TomlKey<'_>, item: &TomlItem<'_>) {
         let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
         let parsed = name.parse::<SinkName>();
         if let Err(InvalidSinkName) = parsed {
@@ -133,31 +133,31 @@ impl Reader<'_> {
         for (key, item) in keys {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
             let declared = match section.find(group, name) {
-                Found::Key(declared) => declared,
-                Found::Unknown(meant) => {
+                FoundKey::Key(declared) => declared,
+                FoundKey::Unknown(meant) => {
                     self.unknown_key(section, path, group, (name, meant), &origin, into);
                     continue;
                 }
             };
             let full = format!("{path}.{}", declared.name);
             match &declared.kind {
-                Kind::Map { secret } => {
+                KeyKind::Map { secret } => {
                     if let Some(names) = self.table(item, &origin, &format!("`{full}`")) {
                         let members = self.members(&full, secret, names);
-                        into.set(&declared.name, origin, Value::Map(members));
+                        into.set(&declared.name, origin, WrittenValue::Map(members));
                     }
                 }
-                Kind::Table { repeatable: true } if item.get_ref().is_array() => {
+                KeyKind::Table { repeatable: true } if item.get_ref().is_array() => {
                     self.elements(section, path, &declared.name, item, into);
                 }
-                Kind::Table { .. } => {
+                KeyKind::Table { .. } => {
                     if let Some(keys) = self.table(item, &origin, &format!("[{full}]")) {
                         self.keys(section, path, &declared.name, keys, into);
                     }
                 }
                 kind => {
                     let mut entry = self.entry(&full, item, &origin);
-                    if let Kind::Secret { variable, .. } = kind {
+                    if let KeyKind::Secret { variable, .. } = kind {
                         self.refuse_literals(&full, variable, &mut entry);
                     }
                     into.entries.insert(declared.name.clone(), entry);
@@ -187,7 +187,7 @@ impl Reader<'_> {
         } else if let Some(place) = self.report.declared().elsewhere(name) {
             format!("{shown}; `{name}` belongs in {place}")
         } else {
-            let names: Vec<_> = section.children(group).map(super::Key::last).collect();
+            let names: Vec<_> = section.children(group).map(super::DeclaredKey::last).collect();
             format!("{shown}; the keys of [{table}] are {}", names.join(", "))
         };
         self.report.error(origin, message, "");
@@ -195,7 +195,7 @@ impl Reader<'_> {
 
     /// A table of the user's own names.
     fn members(&mut self, path: &str, secret: &[&str], names: &DeTable<'_>) -> Vec<Member> {
-        let member = |(key, item): (&Key<'_>, &Item<'_>)| {
+        let member = |(key, item): (&TomlKey<'_>, &TomlItem<'_>)| {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
             let path = format!("{path}.{}", self.shown(name, false, &origin));
             let mut entry = self.entry(&path, item, &origin);
@@ -208,7 +208,7 @@ impl Reader<'_> {
     }
 
     /// An array of tables, each with the keys of `group`.
-    fn elements(&mut self, section: &Section, path: &str, group: &str, item: &Item<'_>, into: &mut Table) {
+    fn elements(&mut self, section: &Section, path: &str, group: &str, item: &TomlItem<'_>, into: &mut Table) {
         let mut elements = Vec::new();
         for item in item.get_ref().as_array().into_iter().flatten() {
             let origin = Origin::File(item.span());
@@ -226,7 +226,7 @@ impl Reader<'_> {
         if is_plain(name) && (is_near || self.report.may_show(origin)) { name } else { "…" }
     }
 
-    fn table<'t, 'i>(&mut self, item: &'t Item<'i>, origin: &Origin, what: &str) -> Option<&'t DeTable<'i>> {
+    fn table<'t, 'i>(&mut self, item: &'t TomlItem<'i>, origin: &Origin, what: &str) -> Option<&'t DeTable<'i>> {
         let table = item.get_ref().as_table();
         if table.is_none() {
             let found = with_article(item.get_ref());
@@ -236,31 +236,33 @@ impl Reader<'_> {
         table
     }
 
-    fn entry(&mut self, path: &str, item: &Item<'_>, key: &Origin) -> Entry {
+    fn entry(&mut self, path: &str, item: &TomlItem<'_>, key: &Origin) -> WrittenEntry {
         let value = match item.get_ref() {
-            DeValue::String(text) => Value::Text(Secret::from(text.as_ref())),
+            DeValue::String(text) => WrittenValue::Text(Secret::from(text.as_ref())),
             DeValue::Integer(number) => {
-                Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
+                WrittenValue::Integer(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
             }
-            DeValue::Float(number) => number.as_str().parse().map_or(Value::Broken, Value::Float),
-            DeValue::Boolean(value) => Value::Boolean(*value),
-            DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
-            DeValue::Array(items) => Value::List(items.iter().map(|item| self.entry(path, item, key)).collect()),
-            DeValue::Table(table) => self.reference(path, table, key).map_or(Value::Broken, Value::Reference),
+            DeValue::Float(number) => number.as_str().parse().map_or(WrittenValue::Broken, WrittenValue::Float),
+            DeValue::Boolean(value) => WrittenValue::Boolean(*value),
+            DeValue::Datetime(datetime) => WrittenValue::Datetime(datetime.to_string()),
+            DeValue::Array(items) => WrittenValue::List(items.iter().map(|item| self.entry(path, item, key)).collect()),
+            DeValue::Table(table) => {
+                self.reference(path, table, key).map_or(WrittenValue::Broken, WrittenValue::Reference)
+            }
         };
         // The parser gives the table of a dotted key, `key.env = "X"`, the place of the key already.
-        Entry { origin: Origin::File(item.span()), value }
+        WrittenEntry { origin: Origin::File(item.span()), value }
     }
 
     /// Said here and not where the value is read: a variable may override it, and it would still lie in the file.
-    fn refuse_literals(&mut self, path: &str, variable: &str, entry: &mut Entry) {
+    fn refuse_literals(&mut self, path: &str, variable: &str, entry: &mut WrittenEntry) {
         match &mut entry.value {
-            Value::Reference(_) | Value::Broken => {}
-            Value::List(entries) => {
+            WrittenValue::Reference(_) | WrittenValue::Broken => {}
+            WrittenValue::List(entries) => {
                 entries.iter_mut().for_each(|entry| self.refuse_literals(path, variable, entry));
             }
             literal => {
-                *literal = Value::Broken;
+                *literal = WrittenValue::Broken;
                 let message = format!("`{path}` is written out; secrets do not belong in the configuration file");
                 let help = format!(
                     "write {{ env = \"{variable}\" }}, {{ file = \"path\" }} or {{ credential = \"name\" }}, and revoke this one"

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::declarations::{Declarations, SINKS, Section};
-use super::declare::{Key, Kind};
+use super::declare::{DeclaredKey, KeyKind};
 use super::duration;
 
 /// The schema of the file of this program and version, as JSON text.
@@ -37,7 +37,7 @@ pub fn json_schema(declared: &Declarations, program: &str, version: &str) -> Str
 
 /// For each type of sinks, that it does not have the keys of others.
 fn of_types(sink: &Section) -> Value {
-    let Some(Kind::Words(types)) = sink.key("type").map(|key| &key.kind) else { return json!([]) };
+    let Some(KeyKind::Words(types)) = sink.key("type").map(|key| &key.kind) else { return json!([]) };
     let rule = |name: &&str| {
         let others = sink.children("").filter(|key| !key.types.is_empty() && !key.types.contains(name));
         let absent: Map<String, Value> = others.map(|key| (key.name.clone(), json!(false))).collect();
@@ -60,8 +60,8 @@ fn object(section: &Section, group: &str, description: Option<&str>) -> Value {
     object
 }
 
-fn property(section: &Section, key: &Key) -> Value {
-    if let Kind::Table { repeatable } = key.kind {
+fn property(section: &Section, key: &DeclaredKey) -> Value {
+    if let KeyKind::Table { repeatable } = key.kind {
         let table = object(section, &key.name, Some(&key.doc));
         return match repeatable {
             true => json!({ "anyOf": [table, { "type": "array", "items": table, "minItems": 1 }] }),
@@ -77,44 +77,44 @@ fn property(section: &Section, key: &Key) -> Value {
     value
 }
 
-fn value(kind: &Kind) -> Value {
+fn value(kind: &KeyKind) -> Value {
     let reference = json!({ "$ref": "#/definitions/reference" });
     let one_or_several = |one: Value| json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] });
     let text = json!({ "anyOf": [{ "type": "string" }, reference] });
     let written = match kind {
-        Kind::Integer(bounds) => {
+        KeyKind::Integer(bounds) => {
             let (least, most) = (i64::try_from(*bounds.start()).ok(), i64::try_from(*bounds.end()).ok());
             return json!({ "type": "integer", "minimum": least, "maximum": most });
         }
-        Kind::Number(bounds) => {
+        KeyKind::Number(bounds) => {
             return json!({ "type": "number", "minimum": bounds.start(), "maximum": bounds.end() });
         }
-        Kind::Boolean => return json!({ "type": "boolean" }),
-        Kind::Secret { several: false, .. } => return reference,
-        Kind::Secret { several: true, .. } => return one_or_several(reference),
-        Kind::Texts { .. } => return one_or_several(text),
-        Kind::Map { secret } => {
+        KeyKind::Boolean => return json!({ "type": "boolean" }),
+        KeyKind::Secret { several: false, .. } => return reference,
+        KeyKind::Secret { several: true, .. } => return one_or_several(reference),
+        KeyKind::Texts { .. } => return one_or_several(text),
+        KeyKind::Map { secret } => {
             let secrets: Map<String, Value> =
                 secret.iter().map(|name| (format!("^{}$", letters(name)), reference.clone())).collect();
             return json!({ "type": "object", "patternProperties": secrets, "additionalProperties": text });
         }
-        Kind::Statuses(bounds) => {
+        KeyKind::Statuses(bounds) => {
             let status = json!({ "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() });
             json!({ "type": "array", "items": status })
         }
-        Kind::Text { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
-        Kind::Text { pattern: None, .. } | Kind::Path | Kind::Table { .. } => json!({ "type": "string" }),
-        Kind::Duration { word: None, .. } => json!({ "type": "string", "pattern": duration::PATTERN }),
-        Kind::Duration { word: Some(word), .. } => {
+        KeyKind::Text { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
+        KeyKind::Text { pattern: None, .. } | KeyKind::Path | KeyKind::Table { .. } => json!({ "type": "string" }),
+        KeyKind::Duration { word: None, .. } => json!({ "type": "string", "pattern": duration::PATTERN }),
+        KeyKind::Duration { word: Some(word), .. } => {
             json!({ "type": "string", "pattern": format!("^{}$|{}", letters(word), duration::PATTERN) })
         }
-        Kind::Size(_) => json!({ "type": "string", "pattern": "^\\s*[0-9]" }),
-        Kind::Start => {
+        KeyKind::Size(_) => json!({ "type": "string", "pattern": "^\\s*[0-9]" }),
+        KeyKind::Start => {
             let instant = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
             let words = format!("^{}$|^{}$", letters("now"), letters("beginning"));
             json!({ "type": "string", "pattern": format!("{words}|{instant}|{}", duration::PATTERN) })
         }
-        Kind::Words(words) => {
+        KeyKind::Words(words) => {
             // Case does not count, but editors propose the words as they are.
             let any: Vec<String> = words.iter().map(|word| letters(&word.replace('.', "\\."))).collect();
             json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": format!("^({})$", any.join("|")) }] })

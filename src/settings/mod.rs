@@ -31,20 +31,21 @@ mod suggestion;
 
 pub use declarations::{Declarations, Section};
 pub use declare::{
-    Choice, Declared, Key, Kind, Settings, boolean, choice, duration, duration_or, integer, map, number, one_choice,
-    one_of, optional_boolean, path, required_path, secret, secrets, size, start, statuses, table, tables, text, texts,
+    Declared, DeclaredKey, KeyKind, Settings, WordChoice, boolean, choice, duration, duration_or, integer, map, number,
+    one_choice, one_of, optional_boolean, path, required_path, secret, secrets, size, start, statuses, table, tables,
+    text, texts,
 };
-pub use document::{Document, Entry, Member, Origin, Table, Value};
+pub use document::{Document, Member, Origin, Table, WrittenEntry, WrittenValue};
 pub use duration::{parse as parse_duration, show as show_duration};
 pub use environment::apply as apply_environment;
 pub use example::{comment, example};
 pub use file::read as read_file;
 pub use json_schema::json_schema;
-pub use reader::{LONGEST, Reader, Text, Texts};
+pub use reader::{LONGEST, Reader, Texts, WrittenText};
 pub use reference::reference;
-pub use report::{Errors, Problem, Report, Warning};
+pub use report::{Complaints, Errors, Problem, Warning};
 pub use suggestion::nearest;
 
 #[cfg(test)]
-pub(crate) use declarations::Found;
+pub(crate) use declarations::FoundKey;
 pub(crate) use declare::settings;

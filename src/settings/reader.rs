@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::document::{Entry, Member, Origin, Table, Value};
-use super::report::Report;
+use super::document::{Member, Origin, Table, WrittenEntry, WrittenValue};
+use super::report::Complaints;
 use super::suggestion::nearest;
 use super::{duration, size};
 use crate::domain::{Start, UnixMs};
@@ -30,12 +30,12 @@ pub struct Reader<'r> {
     group: String,
     table: &'r Table,
     env: &'r Environment,
-    report: &'r mut Report,
+    report: &'r mut Complaints,
 }
 
 /// A text and what may be said about it.
 #[derive(Clone, Debug)]
-pub struct Text {
+pub struct WrittenText {
     /// Where it was written.
     pub origin: Origin,
     /// The text.
@@ -52,14 +52,14 @@ pub struct Texts {
     /// Where the key was written.
     pub origin: Origin,
     /// Those that could be read.
-    pub texts: Vec<Text>,
+    pub texts: Vec<WrittenText>,
     /// Whether all could be read.
     pub whole: bool,
     /// Whether an array without elements was written.
     pub is_empty_array: bool,
 }
 
-impl Text {
+impl WrittenText {
     /// A default.
     pub(super) fn implied(text: &str) -> Self {
         Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
@@ -95,7 +95,7 @@ impl Text {
 
 impl<'r> Reader<'r> {
     /// Reads `table`, which stands at `path`.
-    pub fn new(path: String, table: &'r Table, env: &'r Environment, report: &'r mut Report) -> Self {
+    pub fn new(path: String, table: &'r Table, env: &'r Environment, report: &'r mut Complaints) -> Self {
         Self { path, group: String::new(), table, env, report }
     }
 
@@ -121,7 +121,7 @@ impl<'r> Reader<'r> {
     }
 
     /// What was written for a key, unless it was only misspelt.
-    pub fn written(&self, key: &str) -> Option<&'r Entry> {
+    pub fn written(&self, key: &str) -> Option<&'r WrittenEntry> {
         self.table.entries.get(&self.key(key))
     }
 
@@ -131,9 +131,9 @@ impl<'r> Reader<'r> {
     }
 
     /// The keys in the table `group` that were written, in full below the section; "" is this table.
-    pub fn all_written(&self, group: &str) -> impl Iterator<Item = (&'r str, &'r Entry)> + use<'r> {
+    pub fn all_written(&self, group: &str) -> impl Iterator<Item = (&'r str, &'r WrittenEntry)> + use<'r> {
         let group = if group.is_empty() { self.group.clone() } else { self.key(group) + "." };
-        let below = move |(key, _): &(&String, &Entry)| key.starts_with(&group);
+        let below = move |(key, _): &(&String, &WrittenEntry)| key.starts_with(&group);
         self.table.entries.iter().filter(below).map(|(key, entry)| (key.as_str(), entry))
     }
 
@@ -258,7 +258,8 @@ impl<'r> Reader<'r> {
     /// A whole number within bounds.
     pub fn integer<T: TryFrom<i128> + Copy>(&mut self, key: &str, default: T, bounds: RangeInclusive<i128>) -> T {
         let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
-        let from_value = |value: &Value| if let Value::Integer(number) = value { Some(*number) } else { None };
+        let from_value =
+            |value: &WrittenValue| if let WrittenValue::Integer(number) = value { Some(*number) } else { None };
         self.scalar(key, &expected, from_value, |number| T::try_from(*number).ok().filter(|_| bounds.contains(number)))
             .unwrap_or(default)
     }
@@ -266,10 +267,10 @@ impl<'r> Reader<'r> {
     /// A number within bounds.
     pub fn float(&mut self, key: &str, default: f64, bounds: RangeInclusive<f64>) -> f64 {
         let expected = format!("a number from {} to {}", bounds.start(), bounds.end());
-        let from_value = |value: &Value| match value {
+        let from_value = |value: &WrittenValue| match value {
             #[expect(clippy::cast_precision_loss, reason = "integers that lose precision are far out of bounds")]
-            Value::Integer(number) => Some(*number as f64),
-            Value::Float(number) => Some(*number),
+            WrittenValue::Integer(number) => Some(*number as f64),
+            WrittenValue::Float(number) => Some(*number),
             _ => None,
         };
         // NaN is in no range.
@@ -279,7 +280,8 @@ impl<'r> Reader<'r> {
 
     /// true or false.
     pub fn boolean(&mut self, key: &str, default: bool) -> bool {
-        let from_value = |value: &Value| if let Value::Boolean(value) = value { Some(*value) } else { None };
+        let from_value =
+            |value: &WrittenValue| if let WrittenValue::Boolean(value) = value { Some(*value) } else { None };
         self.scalar(key, "true or false", from_value, |value| Some(*value)).unwrap_or(default)
     }
 
@@ -318,17 +320,17 @@ impl<'r> Reader<'r> {
     }
 
     /// A text, read from its source if it is a reference.
-    pub fn text(&mut self, key: &str, expected: &str) -> Option<Text> {
+    pub fn text(&mut self, key: &str, expected: &str) -> Option<WrittenText> {
         let entry = self.written(key)?;
         self.text_of(key, entry, expected)
     }
 
     /// One text or several. `split`: a variable or a flag may hold several, with commas between.
     pub fn texts(&mut self, key: &str, expected: &str, split: bool) -> Option<Texts> {
-        let Entry { origin, value } = self.written(key)?;
+        let WrittenEntry { origin, value } = self.written(key)?;
         let mut found = Texts { origin: origin.clone(), texts: Vec::new(), whole: true, is_empty_array: false };
         let entries = match value {
-            Value::List(entries) => entries.as_slice(),
+            WrittenValue::List(entries) => entries.as_slice(),
             _ => std::slice::from_ref(self.written(key)?),
         };
         found.is_empty_array = entries.is_empty();
@@ -346,8 +348,8 @@ impl<'r> Reader<'r> {
     pub fn map(&mut self, key: &str) -> Vec<Member> {
         let Some(entry) = self.written(key) else { return Vec::new() };
         match &entry.value {
-            Value::Map(members) => return members.clone(),
-            Value::Broken => {}
+            WrittenValue::Map(members) => return members.clone(),
+            WrittenValue::Broken => {}
             _ => {
                 let message = format!("`{}` cannot be set as a whole by a variable", self.name(key));
                 let help = "set each header by a variable of its own, such as …__HEADERS__X_TEAM";
@@ -358,32 +360,37 @@ impl<'r> Reader<'r> {
     }
 
     /// The text of the file that a key names.
-    pub fn text_of_file(&mut self, key: &str, path: PathBuf) -> Option<Text> {
+    pub fn text_of_file(&mut self, key: &str, path: PathBuf) -> Option<WrittenText> {
         let origin = self.origin(key)?.clone();
         let value = self.read(key, &origin, &Source::File(path))?;
-        Some(Text { origin, value, written_out: false, source: None })
+        Some(WrittenText { origin, value, written_out: false, source: None })
     }
 
     /// The same for an element of a list.
-    pub fn text_of(&mut self, key: &str, entry: &Entry, expected: &str) -> Option<Text> {
+    pub fn text_of(&mut self, key: &str, entry: &WrittenEntry, expected: &str) -> Option<WrittenText> {
         let origin = entry.origin.clone();
         let found = match &entry.value {
-            Value::Text(value) => {
-                return Some(Text { origin, value: value.clone(), written_out: true, source: None });
+            WrittenValue::Text(value) => {
+                return Some(WrittenText { origin, value: value.clone(), written_out: true, source: None });
             }
             // TOML has a type of its own for times; here they are as good as in quotes.
-            Value::Datetime(text) => {
-                return Some(Text { origin, value: Secret::from(text.as_str()), written_out: true, source: None });
+            WrittenValue::Datetime(text) => {
+                return Some(WrittenText {
+                    origin,
+                    value: Secret::from(text.as_str()),
+                    written_out: true,
+                    source: None,
+                });
             }
-            Value::Reference(source) => {
+            WrittenValue::Reference(source) => {
                 let value = self.read(key, &origin, source)?;
-                return Some(Text { origin, value, written_out: false, source: Some(source.clone()) });
+                return Some(WrittenText { origin, value, written_out: false, source: Some(source.clone()) });
             }
-            Value::Broken => return None,
-            Value::Integer(_) | Value::Float(_) => "a number",
-            Value::Boolean(_) => "true or false",
-            Value::List(_) => "an array",
-            Value::Map(_) => "a table",
+            WrittenValue::Broken => return None,
+            WrittenValue::Integer(_) | WrittenValue::Float(_) => "a number",
+            WrittenValue::Boolean(_) => "true or false",
+            WrittenValue::List(_) => "an array",
+            WrittenValue::Map(_) => "a table",
         };
         let message = format!("`{}` must be {expected}, not {found}", self.name(key));
         self.report.error(&entry.origin, message, "");
@@ -391,7 +398,7 @@ impl<'r> Reader<'r> {
     }
 
     /// A secret without what certainly does not belong to it, which is said; what may belong to it is refused.
-    pub fn tidy(&mut self, key: &str, text: &Text, kind: tidy::Kind) -> Option<Text> {
+    pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: tidy::Kind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
             Some(source) => format!("`{name}`: {source}"),
@@ -412,17 +419,18 @@ impl<'r> Reader<'r> {
     }
 
     /// The same for one token, or for several with commas between; quotes may stand around them all.
-    pub fn tokens(&mut self, key: &str, text: &Text) -> Option<Vec<Text>> {
+    pub fn tokens(&mut self, key: &str, text: &WrittenText) -> Option<Vec<WrittenText>> {
         let parts = match text.as_str().contains(',') {
             true => text.with(text.bare()).split(',').collect(),
             false => vec![text.with(text.as_str())],
         };
-        let tidied: Option<Vec<Text>> = parts.iter().map(|part| self.tidy(key, part, tidy::Kind::Token)).collect();
+        let tidied: Option<Vec<WrittenText>> =
+            parts.iter().map(|part| self.tidy(key, part, tidy::Kind::Token)).collect();
         Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 
     /// Reports that a value is wrong, and shows it if it may be shown. `wrong` goes on after the name of the key.
-    pub fn refuse(&mut self, key: &str, text: &Text, wrong: &str, help: &str) {
+    pub fn refuse(&mut self, key: &str, text: &WrittenText, wrong: &str, help: &str) {
         let name = self.name(key);
         if self.may_show(text) {
             let message = format!("`{name}` = \"{}\" {wrong}", text.as_str().escape_debug());
@@ -433,7 +441,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Whether a text may be repeated: not if it is long or has several lines, since then it is not what is meant.
-    pub fn may_show(&self, text: &Text) -> bool {
+    pub fn may_show(&self, text: &WrittenText) -> bool {
         let value = text.as_str();
         let short = value.chars().count() <= LONGEST_SHOWN && !value.contains(['\n', '\r']);
         text.written_out && short && self.report.may_show(&text.origin)
@@ -446,10 +454,12 @@ impl<'r> Reader<'r> {
         let expected = format!("an array of HTTP statuses from {least} to {most}, such as [409]");
         let mut statuses = Vec::new();
         match (&entry.value, &entry.origin) {
-            (Value::List(entries), _) => {
+            (WrittenValue::List(entries), _) => {
                 for entry in entries {
                     let status = match entry.value {
-                        Value::Integer(number) => u16::try_from(number).ok().filter(|status| bounds.contains(status)),
+                        WrittenValue::Integer(number) => {
+                            u16::try_from(number).ok().filter(|status| bounds.contains(status))
+                        }
                         _ => None,
                     };
                     if status.is_none() {
@@ -459,7 +469,7 @@ impl<'r> Reader<'r> {
                     statuses.extend(status);
                 }
             }
-            (Value::Text(_), Origin::File(_)) => {
+            (WrittenValue::Text(_), Origin::File(_)) => {
                 let message = format!("`{}` must be {expected}, without quotes", self.name(key));
                 self.report.error(&entry.origin, message, "");
             }
@@ -492,7 +502,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn parse_duration(&mut self, key: &str, text: &Text, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
+    fn parse_duration(&mut self, key: &str, text: &WrittenText, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
         let parsed = match duration::parse(text.bare()) {
             Ok(parsed) => parsed,
             Err(wrong) => {
@@ -518,11 +528,11 @@ impl<'r> Reader<'r> {
         &mut self,
         key: &str,
         expected: &str,
-        from_value: impl Fn(&Value) -> Option<V>,
+        from_value: impl Fn(&WrittenValue) -> Option<V>,
         accept: impl Fn(&V) -> Option<T>,
     ) -> Option<T> {
         let entry = self.written(key)?;
-        if let Value::Broken = entry.value {
+        if let WrittenValue::Broken = entry.value {
             return None;
         }
         if let Some(value) = from_value(&entry.value) {

@@ -1,7 +1,7 @@
 //! The declarations as documentation: what a key takes in words, and a table for each section in Markdown.
 
 use super::declarations::{Declarations, SINKS, Section};
-use super::declare::{Key, Kind};
+use super::declare::{DeclaredKey, KeyKind};
 use super::reader::LONGEST;
 use super::{duration, size};
 
@@ -23,8 +23,8 @@ fn table(section: &Section, path: &str, variables: &str, text: &mut String) {
     for key in &section.keys {
         let default = key.default.as_ref().map_or_else(String::new, |default| format!("`{default}`"));
         let variable = match key.kind {
-            Kind::Table { .. } => String::new(),
-            Kind::Map { .. } => format!("`{variables}__{}__<NAME>`", key.variable()),
+            KeyKind::Table { .. } => String::new(),
+            KeyKind::Map { .. } => format!("`{variables}__{}__<NAME>`", key.variable()),
             _ => format!("`{variables}__{}`", key.variable()),
         };
         let only = match key.types.as_slice() {
@@ -40,7 +40,7 @@ fn table(section: &Section, path: &str, variables: &str, text: &mut String) {
     }
 }
 
-impl Key {
+impl DeclaredKey {
     /// What it does, and its bounds, in sentences.
     pub(super) fn explained(&self) -> String {
         let (_, bounds) = self.kind.bounds();
@@ -48,7 +48,7 @@ impl Key {
     }
 }
 
-impl Kind {
+impl KeyKind {
     /// What stands there, in a word or two.
     fn takes(&self) -> String {
         match self {

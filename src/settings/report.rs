@@ -25,14 +25,14 @@ pub struct Warning(Problem);
 /// One thing that is wrong, where, and what to do about it.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    place: Place,
+    place: ProblemPlace,
     message: String,
     help: Option<String>,
 }
 
 /// In the order in which problems are listed.
 #[derive(Clone, Debug)]
-enum Place {
+enum ProblemPlace {
     Line(PathBuf, Excerpt),
     File(PathBuf),
     Variable(String),
@@ -48,12 +48,12 @@ impl Errors {
 
     /// One problem that stands alone.
     pub fn one(message: &str, help: &str) -> Self {
-        Self(vec![Problem::new(Place::Nowhere, message.to_owned(), help)])
+        Self(vec![Problem::new(ProblemPlace::Nowhere, message.to_owned(), help)])
     }
 }
 
 impl Problem {
-    fn new(place: Place, message: String, help: &str) -> Self {
+    fn new(place: ProblemPlace, message: String, help: &str) -> Self {
         let help = Some(help.to_owned()).filter(|help| !help.is_empty());
         // The readers of the keys keep values out of messages. An API key that somebody put where a name or a path
         // belongs is beyond them, and easily recognised here.
@@ -62,7 +62,7 @@ impl Problem {
     }
 }
 
-impl Place {
+impl ProblemPlace {
     fn rank(&self) -> (u8, usize, usize, &str) {
         match self {
             Self::File(_) => (0, 0, 0, ""),
@@ -114,7 +114,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}{}", self.place, self.message)?;
         let mut margin = 0;
-        if let Place::Line(_, Excerpt { line, text, indent, width }) = &self.place {
+        if let ProblemPlace::Line(_, Excerpt { line, text, indent, width }) = &self.place {
             let number = line.to_string();
             margin = number.len();
             write!(
@@ -141,7 +141,7 @@ impl fmt::Display for Warning {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ProblemPlace {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(path, excerpt) => write!(out, "{}:{}: ", Shown::line(&path.display()), excerpt.line),
@@ -154,7 +154,7 @@ impl fmt::Display for Place {
 }
 
 /// Where problems are gathered while a configuration is read.
-pub struct Report {
+pub struct Complaints {
     declared: &'static Declarations,
     file: Option<SourceFile>,
     problems: Vec<Problem>,
@@ -168,7 +168,7 @@ pub struct Report {
     empty: BTreeSet<String>,
 }
 
-impl Report {
+impl Complaints {
     /// Nothing is wrong yet.
     pub fn new(declared: &'static Declarations) -> Self {
         Self {
@@ -246,7 +246,7 @@ impl Report {
     /// The file as a whole cannot be used.
     pub fn file_error(&mut self, path: PathBuf, message: String, help: &str) {
         self.incomplete = true;
-        self.problems.push(Problem::new(Place::File(path), message, help));
+        self.problems.push(Problem::new(ProblemPlace::File(path), message, help));
     }
 
     /// The file is not TOML at this byte. Of several on one line only the first is told, the others follow from it.
@@ -258,7 +258,7 @@ impl Report {
         let first = self.doubtful.insert(excerpt.line);
         self.doubtful.extend(file.doubtful_lines(excerpt.line));
         if first {
-            let place = Place::Line(file.path().to_owned(), excerpt);
+            let place = ProblemPlace::Line(file.path().to_owned(), excerpt);
             self.problems.push(Problem::new(place, message, ""));
         }
     }
@@ -282,12 +282,12 @@ impl Report {
             help += if help.is_empty() { "" } else { "; " };
             help += "the variable is set and empty: unset it, or see whether what it is made of (`${…}`) is set";
         }
-        if !matches!(&place, Place::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
+        if !matches!(&place, ProblemPlace::Line(_, excerpt) if self.doubtful.contains(&excerpt.line)) {
             self.problems.push(Problem::new(place, message, &help));
         }
     }
 
-    fn place(&self, origin: &Origin, reveal: bool) -> Place {
+    fn place(&self, origin: &Origin, reveal: bool) -> ProblemPlace {
         match (origin, &self.file) {
             (Origin::File(span), Some(file)) => {
                 let excerpt = if self.broken {
@@ -295,11 +295,11 @@ impl Report {
                 } else {
                     file.excerpt(span, reveal)
                 };
-                Place::Line(file.path().to_owned(), excerpt)
+                ProblemPlace::Line(file.path().to_owned(), excerpt)
             }
-            (Origin::Variable(name), _) => Place::Variable(name.clone()),
-            (Origin::Flag(name), _) => Place::Flag(name),
-            (Origin::File(_), None) | (Origin::Default, _) => Place::Nowhere,
+            (Origin::Variable(name), _) => ProblemPlace::Variable(name.clone()),
+            (Origin::Flag(name), _) => ProblemPlace::Flag(name),
+            (Origin::File(_), None) | (Origin::Default, _) => ProblemPlace::Nowhere,
         }
     }
 }

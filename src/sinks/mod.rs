@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::{Proxy, client};
-use crate::settings::{Key, Reader};
+use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
 /// Every type of sinks. A new one is a folder beside this file and a line here.
@@ -33,7 +33,7 @@ pub trait SinkType: Debug + Sync {
     fn name(&self) -> &'static str;
 
     /// The keys that it has beside those of all sinks.
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<DeclaredKey> {
         Vec::new()
     }
 
@@ -79,8 +79,8 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Opens it. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`BuildError`]
-    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, BuildError>;
+    /// [`SinkBuildError`]
+    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError>;
 }
 
 /// What would leave for a message.
@@ -94,7 +94,7 @@ pub struct Preview {
 
 /// Why a sink cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub enum SinkBuildError {
     /// HTTPS cannot be set up.
     #[error(transparent)]
     Http(#[from] client::BuildError),

@@ -31,7 +31,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-use super::{Attempt, Attempting, BuildError, Outgoing, Preview, Sink, SinkType, Target};
+use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
 use crate::domain::Shown;
 use crate::settings::Reader;
 use crate::time::Clock;
@@ -75,8 +75,8 @@ impl Target for Stdout {
         Ok(Preview { head: String::new(), body: outgoing.body })
     }
 
-    fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, BuildError> {
-        Ok(Arc::new(LineSink::stdout().map_err(BuildError::Stdout)?))
+    fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
+        Ok(Arc::new(LineSink::stdout().map_err(SinkBuildError::Stdout)?))
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::{KEY, Machine, http_options, keys, sections};
 use crate::config::{Config, FileId, LogFormat, State, load_state};
 use crate::domain::{Start, UnixMs};
-use crate::settings::{Key, Kind};
+use crate::settings::{DeclaredKey, KeyKind};
 use crate::store::Keep;
 
 /// For every key: a value other than its default, in TOML and in a variable. Some keys have an effect only beside others;
 /// they have tests of their own.
-fn changes(section: &str, key: &Key) -> Option<(String, String)> {
+fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
     let same = |text: &str| (text.to_owned(), text.to_owned());
     let quoted = |text: &str| (format!("\"{text}\""), text.to_owned());
     Some(match (section, key.name.as_str(), &key.kind) {
@@ -24,16 +24,16 @@ fn changes(section: &str, key: &Key) -> Option<(String, String)> {
         (_, "proxy", _) => quoted("http://p.example"),
         ("sinks", key, _) if of_others(key) => return None,
         ("api", key, _) if key.starts_with("tls.") => return None,
-        (_, _, Kind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),
-        (_, _, Kind::Integer(_)) => same("3"),
-        (_, _, Kind::Number(_)) => same("1.5"),
-        (_, _, Kind::Boolean) => same(if key.default.as_deref() == Some("true") { "false" } else { "true" }),
-        (_, _, Kind::Duration { .. } | Kind::Start) => quoted("9s"),
-        (_, _, Kind::Size(_)) => quoted("99MiB"),
-        (_, _, Kind::Path) => quoted("/d"),
-        (_, _, Kind::Statuses(_)) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
-        (_, _, Kind::Texts { .. }) => quoted("1800*"),
-        (_, _, Kind::Words(words)) => {
+        (_, _, KeyKind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),
+        (_, _, KeyKind::Integer(_)) => same("3"),
+        (_, _, KeyKind::Number(_)) => same("1.5"),
+        (_, _, KeyKind::Boolean) => same(if key.default.as_deref() == Some("true") { "false" } else { "true" }),
+        (_, _, KeyKind::Duration { .. } | KeyKind::Start) => quoted("9s"),
+        (_, _, KeyKind::Size(_)) => quoted("99MiB"),
+        (_, _, KeyKind::Path) => quoted("/d"),
+        (_, _, KeyKind::Statuses(_)) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
+        (_, _, KeyKind::Texts { .. }) => quoted("1800*"),
+        (_, _, KeyKind::Words(words)) => {
             quoted(words.iter().rfind(|word| key.default != Some(format!("\"{word}\""))).unwrap())
         }
         (_, name, kind) => panic!("{section} {name} {kind:?}: a key without a test"),

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use super::{Config, EXAMPLE, Errors, Overrides, Sink, Sources, declarations, load};
 use crate::secret::Environment;
-use crate::settings::{Key, Section};
+use crate::settings::{DeclaredKey, Section};
 use crate::sinks::http::Options as HttpOptions;
 
 /// A key as the vendor documents it.
@@ -29,7 +29,7 @@ fn sections() -> impl Iterator<Item = &'static Section> {
 }
 
 /// The keys of a section, without its tables.
-fn keys(section: &'static Section) -> impl Iterator<Item = &'static Key> {
+fn keys(section: &'static Section) -> impl Iterator<Item = &'static DeclaredKey> {
     section.keys.iter().filter(|key| !key.is_table())
 }
 

@@ -2,7 +2,7 @@
 
 use super::{keys, sections};
 use crate::config::declarations;
-use crate::settings::{Found, Key, Section};
+use crate::settings::{DeclaredKey, FoundKey, Section};
 
 fn sink() -> &'static Section {
     &declarations().sink
@@ -11,9 +11,9 @@ fn sink() -> &'static Section {
 /// What a name turns out to be: a key, a table, or the one that may have been meant.
 fn found(section: &Section, group: &str, name: &str) -> String {
     match section.find(group, name) {
-        Found::Key(key) if key.is_table() => format!("table {}", key.name),
-        Found::Key(key) => format!("key {}", key.name),
-        Found::Unknown(meant) => format!("unknown {}", meant.unwrap_or_default()),
+        FoundKey::Key(key) if key.is_table() => format!("table {}", key.name),
+        FoundKey::Key(key) => format!("key {}", key.name),
+        FoundKey::Unknown(meant) => format!("unknown {}", meant.unwrap_or_default()),
     }
 }
 
@@ -94,7 +94,7 @@ fn every_key_is_declared_once_and_explained() {
     for section in sections() {
         for key in &section.keys {
             let same = section.keys.iter().filter(|other| other.name == key.name).count();
-            let table = key.group().is_empty() || section.key(key.group()).is_some_and(Key::is_table);
+            let table = key.group().is_empty() || section.key(key.group()).is_some_and(DeclaredKey::is_table);
             assert!(same == 1 && table, "{}: `{}`", section.name, key.name);
             assert!(key.doc.ends_with(['.', ')']), "{}: `{}` has no sentences", section.name, key.name);
         }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{KEY, Machine, keys, sections, uncommented};
 use crate::config::{declarations, schema};
-use crate::settings::{Kind, Section};
+use crate::settings::{KeyKind, Section};
 
 fn validator() -> Validator {
     jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap()
@@ -168,28 +168,28 @@ fn bounds_and_words_are_those_of_the_relay() {
                 assert_eq!((relay_accepts(&file), accepts(&validator, &file)), (expected, expected), "{file}");
             };
             match &declared.kind {
-                Kind::Integer(bounds) => {
+                KeyKind::Integer(bounds) => {
                     let (least, most) = (bounds.start(), bounds.end());
                     agree(least.to_string(), true);
                     agree(most.to_string(), true);
                     agree((least - 1).to_string(), false);
                     agree((most + 1).to_string(), false);
                 }
-                Kind::Number(bounds) => {
+                KeyKind::Number(bounds) => {
                     let (least, most) = (bounds.start(), bounds.end());
                     agree(format!("{least:?}"), true);
                     agree(format!("{most:?}"), true);
                     agree(format!("{:?}", least - 0.01), false);
                     agree(format!("{:?}", most + 0.01), false);
                 }
-                Kind::Statuses(bounds) => {
+                KeyKind::Statuses(bounds) => {
                     let (least, most) = (bounds.start(), bounds.end());
                     agree(format!("[{least}, {most}]"), true);
                     agree(format!("[{}]", least - 1), false);
                     agree(format!("[{least}, {}]", most + 1), false);
                     agree(least.to_string(), false);
                 }
-                Kind::Words(words) => {
+                KeyKind::Words(words) => {
                     let file = file_with(section, key, "\"no such word\"");
                     let said = Machine::with_file(&file).refused();
                     let known = words.iter().filter(|word| said.contains(&format!("\"{word}\""))).count();

@@ -4,7 +4,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
 
 use crate::secret::tidy::Kind;
-use crate::settings::{self, Member, Origin, Reader, Text, settings};
+use crate::settings::{self, Member, Origin, Reader, WrittenText, settings};
 
 /// Headers that belong to the connection and not to the message.
 const OF_THE_CONNECTION: [&str; 11] = [
@@ -31,7 +31,7 @@ settings! {
     /// `auth`, as written.
     pub(super) struct Auth {
         /// A token: Authorization is "Bearer" and the token.
-        bearer: Option<Text> = settings::secret("NAME"),
+        bearer: Option<WrittenText> = settings::secret("NAME"),
         /// User and password.
         basic: Basic = settings::table(),
     }
@@ -41,9 +41,9 @@ settings! {
     /// `auth.basic`, as written.
     struct Basic {
         /// The user.
-        user: Option<Text> = settings::secret("NAME"),
+        user: Option<WrittenText> = settings::secret("NAME"),
         /// The password. Some services take a key as the user and nothing else.
-        password: Option<Text> = settings::secret("NAME"),
+        password: Option<WrittenText> = settings::secret("NAME"),
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &O
 }
 
 /// A value that is taken for a secret.
-fn header_value(at: &mut Reader<'_>, path: &str, text: &Text, value: &str) -> Option<HeaderValue> {
+fn header_value(at: &mut Reader<'_>, path: &str, text: &WrittenText, value: &str) -> Option<HeaderValue> {
     match HeaderValue::from_str(value) {
         Ok(mut value) => {
             value.set_sensitive(true);
@@ -148,7 +148,7 @@ impl Auth {
                     at.wrong("auth.basic.user", origin, "holds a `:`, which ends the user", "");
                     return None;
                 }
-                let value = basic(user.as_str(), password.as_ref().map_or("", Text::as_str));
+                let value = basic(user.as_str(), password.as_ref().map_or("", WrittenText::as_str));
                 Some((header_value(at, "auth.basic", &user, &value)?, origin.clone()))
             }
             [None, None, Some(origin)] => {
@@ -164,7 +164,7 @@ impl Auth {
     }
 }
 
-fn secret_text(at: &mut Reader<'_>, key: &str, text: &Text, kind: Kind) -> Option<Text> {
+fn secret_text(at: &mut Reader<'_>, key: &str, text: &WrittenText, kind: Kind) -> Option<WrittenText> {
     let text = at.tidy(key, text, kind)?;
     if text.as_str().trim().is_empty() {
         at.wrong(key, &text.origin, "is empty", "");

@@ -21,7 +21,7 @@ use self::webhook_id::webhook_id;
 use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkType, Target};
 use crate::http::client::{self, BuildError, ClientOptions};
 use crate::http::{Proxy, RedactedUrl, Way, body, failure};
-use crate::settings::{Key, Reader, Settings as _};
+use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
 
 /// `type = "http"`
@@ -55,7 +55,7 @@ impl SinkType for Http {
         "http"
     }
 
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<DeclaredKey> {
         settings::Settings::keys()
     }
 
@@ -81,7 +81,7 @@ impl Target for Options {
         preview::preview(self, outgoing, clock)
     }
 
-    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, super::BuildError> {
+    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, super::SinkBuildError> {
         Ok(Arc::new(HttpSink::new(self, clock.clone())?))
     }
 }

@@ -10,7 +10,7 @@ use super::signing::settings::Settings as SigningSettings;
 use super::{Options, Statuses};
 use crate::http::Way;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
-use crate::settings::{self, Choice, Member, Reader, Text, settings};
+use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
 /// What may be accepted beside the usual: 1xx are no answers, and every 2xx is accepted anyway, so it may be listed.
 const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
@@ -21,7 +21,7 @@ settings! {
     /// What only an http sink has, as written.
     pub struct Settings {
         /// Where messages are posted; required. With a token in it: url = { env = "CRM_URL" }.
-        url: Option<Text> = http::url().such_as("\"https://crm.example.com/hooks/sms\""),
+        url: Option<WrittenText> = http::url().such_as("\"https://crm.example.com/hooks/sms\""),
         /// The method of its requests.
         method: Method = settings::choice(Method::POST),
         /// Such as { X-Team = "ops", X-Key = { env = "CRM_KEY" } }; an Authorization or a Cookie is never written out in the
@@ -40,7 +40,7 @@ settings! {
         /// Allows plain http to other machines.
         allow_http: bool = settings::boolean(false),
         /// Through a proxy, as for the API; each sink has its own.
-        proxy: Option<Text> = http::proxy(),
+        proxy: Option<WrittenText> = http::proxy(),
         /// Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own with its key.
         tls: TlsSettings = http::tls(),
         /// How requests are signed. With several secrets each of them signs; an HMAC has one.
@@ -55,7 +55,7 @@ settings! {
     }
 }
 
-impl Choice for Method {
+impl WordChoice for Method {
     const WORDS: &'static [(&'static str, Self)] = &[("POST", Self::POST), ("PUT", Self::PUT), ("PATCH", Self::PATCH)];
 }
 
@@ -79,7 +79,7 @@ impl Settings {
 }
 
 /// Where messages are posted.
-fn receiver_url(at: &mut Reader<'_>, text: &Text, allow_http: bool) -> Option<Url> {
+fn receiver_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let url = parse_url(at, "url", text, allow_http)?;
     if text.is_in_file() && url.password().is_some() {
         let message = format!("`{}` holds a password; secrets do not belong in the configuration file", at.name("url"));

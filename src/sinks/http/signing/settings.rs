@@ -5,7 +5,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use super::super::headers::header_name;
 use super::{Encoding, Key, SECRET_BYTES, Signed, Signing};
 use crate::secret::tidy;
-use crate::settings::{self, Choice, Origin, Reader, Text, Texts, settings};
+use crate::settings::{self, Origin, Reader, Texts, WordChoice, WrittenText, settings};
 
 /// The keys that only `hmac-sha256` has.
 const OF_HMAC: [&str; 4] = ["header", "encoding", "prefix", "signed"];
@@ -18,12 +18,12 @@ settings! {
         /// Never written out in the file. Several sign together, so that a receiver may have any of them; an HMAC has one.
         secrets: Option<Texts> = settings::secrets("NAME"),
         /// Of an HMAC: the header that it stands in.
-        header: Option<Text> = settings::text("header", "the name of a header in quotes", None)
+        header: Option<WrittenText> = settings::text("header", "the name of a header in quotes", None)
             .or("x-signature"),
         /// Of an HMAC: how its bytes become text.
         encoding: Encoding = settings::choice(Encoding::Hex),
         /// Of an HMAC: what stands before it, such as "sha256=".
-        prefix: Option<Text> = settings::text("text", "a text in quotes", None).or(""),
+        prefix: Option<WrittenText> = settings::text("text", "a text in quotes", None).or(""),
         /// Of an HMAC: what it covers; timestamp.body is the time that `webhook-timestamp` has, a `.`, and the body.
         signed: Signed = settings::choice(Signed::Body),
     }
@@ -35,16 +35,16 @@ enum Scheme {
     HmacSha256,
 }
 
-impl Choice for Scheme {
+impl WordChoice for Scheme {
     const WORDS: &'static [(&'static str, Self)] =
         &[("standard-webhooks", Self::StandardWebhooks), ("hmac-sha256", Self::HmacSha256)];
 }
 
-impl Choice for Encoding {
+impl WordChoice for Encoding {
     const WORDS: &'static [(&'static str, Self)] = &[("hex", Self::Hex), ("base64", Self::Base64)];
 }
 
-impl Choice for Signed {
+impl WordChoice for Signed {
     const WORDS: &'static [(&'static str, Self)] = &[("body", Self::Body), ("timestamp.body", Self::TimestampAndBody)];
 }
 
@@ -87,7 +87,7 @@ impl Settings {
     }
 }
 
-fn prefix(at: &mut Reader<'_>, text: &Text) -> String {
+fn prefix(at: &mut Reader<'_>, text: &WrittenText) -> String {
     if HeaderValue::from_str(text.as_str()).is_err() {
         at.wrong("prefix", &text.origin, "holds a character that cannot be sent", "");
         return String::new();
@@ -95,7 +95,7 @@ fn prefix(at: &mut Reader<'_>, text: &Text) -> String {
     text.as_str().to_owned()
 }
 
-fn signature_header(at: &mut Reader<'_>, text: &Text, headers: &HeaderMap) -> Option<HeaderName> {
+fn signature_header(at: &mut Reader<'_>, text: &WrittenText, headers: &HeaderMap) -> Option<HeaderName> {
     let name = header_name(at, "header", text.as_str(), &text.origin)?;
     if headers.contains_key(&name) {
         let message = format!("`{}`: {name} is set already", at.name("header"));
@@ -126,7 +126,7 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
 
 /// A text from outside the file may hold several secrets of Standard Webhooks, with commas between. Other secrets may
 /// hold commas.
-fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &Text, keys: &mut Vec<Key>) {
+fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut Vec<Key>) {
     let name = at.name("secrets");
     if scheme == Scheme::HmacSha256 {
         let Some(text) = at.tidy("secrets", text, tidy::Kind::Text) else { return };
