@@ -97,7 +97,7 @@ impl KeyKind {
     }
 }
 
-/// A struct whose fields are keys of one table; made by [`settings!`].
+/// A struct whose fields are keys of one table; made by `settings!`.
 pub trait Settings: Sized {
     /// Its keys, in the order of the documentation.
     fn keys() -> Vec<DeclaredKey>;

@@ -1,6 +1,6 @@
 //! The engine of the configuration: it knows how keys are declared and how they are read, and no key of any component.
 //!
-//! A component declares its keys with [`settings!`], as the fields of a struct: name, documentation, kind, bounds and default
+//! A component declares its keys with `settings!`, as the fields of a struct: name, documentation, kind, bounds and default
 //! of a key stand there and nowhere else. From these [`Declarations`] follow which names a file and a variable may use,
 //! what a misspelt one may have meant, the commented example, the JSON Schema and the table in the documentation.
 //!
