@@ -21,9 +21,9 @@ fn ids_of(stdout: &str) -> Vec<String> {
 fn once_says_that_it_waits_for_the_budget() {
     let scene = Scene::new();
     scene.add_past(45);
-    let mut setup = scene.setup_from_beginning().set("API__REQUESTS_PER_MINUTE", "2").args(&["once"]);
+    let mut setup = scene.setup_from_beginning().set("API__REQUESTS_PER_MINUTE", "2").args(&["once", "--quiet"]);
     let mut relay = setup.start();
-    let said = "INFO waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
+    let said = "WARN waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
     relay.wait_for_log(said);
     let log = relay.log();
     let wait = log.split("wait_s=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();

@@ -12,12 +12,19 @@ use crate::time::Instant;
 /// A wait that is shorter is nothing that anybody wonders at.
 const LONG: Duration = Duration::from_secs(2);
 
+/// With --quiet, too, a wait of this length without a word looks as if the command hung.
+const VERY_LONG: Duration = Duration::from_secs(30);
+
+const BUDGET_WAIT: &str =
+    "waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
+
 /// What the budget holds up.
 #[derive(Default)]
 pub(super) struct BudgetWait {
     /// Until then, as found at the last look.
     pub(super) until: Option<Instant>,
     said: bool,
+    warned: bool,
 }
 
 impl BudgetWait {
@@ -59,19 +66,19 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Somebody waits for the end of a one-shot command: a silence is explained, once.
+    /// Somebody waits for the end of a one-shot command: a silence is explained once, and once more if it is very long.
     pub(super) fn say_budget_wait(&mut self, now: Instant) {
         let idle = self.head.flight.is_none() && self.background.flight.is_none() && self.number_flight.is_none();
         let Some(until) = self.budget_wait.until.filter(|_| self.mode == Mode::Once && idle) else { return };
         let wait = until.saturating_duration_since(now);
-        if wait < LONG || self.budget_wait.said {
-            return;
+        let wait_s = wait.as_secs().saturating_add(1);
+        if wait >= VERY_LONG && !self.budget_wait.warned {
+            (self.budget_wait.said, self.budget_wait.warned) = (true, true);
+            tracing::warn!(wait_s, "{BUDGET_WAIT}");
+        } else if wait >= LONG && !self.budget_wait.said {
+            self.budget_wait.said = true;
+            tracing::info!(wait_s, "{BUDGET_WAIT}");
         }
-        self.budget_wait.said = true;
-        tracing::info!(
-            wait_s = wait.as_secs().saturating_add(1),
-            "waiting for the request budget: it lets no request leave before then (api.requests_per_minute)"
-        );
     }
 
     /// Shows that it is silent because the API wants it, and until when; a moment of it is not worth showing.
