@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use joltsms_relay::domain::{Class, Insert, Marks, Outcome, Row, Seq, Standing, StoreOp, UnixMs, WalkId};
+use joltsms_relay::domain::{Class, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, WalkId};
 use joltsms_relay::secret::Secret;
 use joltsms_relay::store::{Settlement, SinkSetup, Spool};
 use joltsms_simulator::{NewMessage, Options, Simulator};
@@ -123,7 +123,7 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
                 number: Some(row.number_id.clone()),
                 raw: row.json.as_str().into(),
             };
-            ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing: Standing::News, held_by: None })));
+            ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing: RowStanding::News, held_by: None })));
         }
         ops.push(StoreOp::Release { rows: released.clone(), class: Class::Live });
         newest = newest.max(milliseconds(rows.iter().map(|row| row.received_at).max().unwrap()));

@@ -11,4 +11,4 @@ mod status;
 pub use health::problems;
 pub use json::{letter_json, sink_json, status_json, trace_json};
 pub use live::{Live, LiveFile, LiveSink};
-pub use status::{Budget, Status, WalkView};
+pub use status::{BudgetStatus, Status, WalkView};

@@ -29,7 +29,7 @@ pub struct Status {
     /// The stretches that are being read.
     pub walks: Vec<WalkView>,
     /// The request budget; nothing before the first start.
-    pub budget: Option<Budget>,
+    pub budget: Option<BudgetStatus>,
     /// Every sink that there ever was.
     pub sinks: Vec<SinkView>,
 }
@@ -47,7 +47,7 @@ pub struct WalkView {
 
 /// The request budget of the last minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
+pub struct BudgetStatus {
     /// Requests a minute.
     pub limit: u64,
     /// Requests of this relay in the last minute.
@@ -78,7 +78,7 @@ impl Status {
             let pages_left = unread.and_then(|unread| unread.rows(walk)).map(|rows| pages(rows, PAGE_ROWS));
             walks.push(WalkView { walk: walk.clone(), held: look.spool.held(walk.id)?, pages_left });
         }
-        let budget = Ring::look(&dir.join("budget.ring"), now).ok().map(|(limit, used)| Budget { limit, used });
+        let budget = Ring::look(&dir.join("budget.ring"), now).ok().map(|(limit, used)| BudgetStatus { limit, used });
         Ok(Some(Self {
             now,
             dir: dir.to_owned(),

@@ -10,7 +10,7 @@ use super::options::Options;
 use super::page::{NumberPage, PAGE_ROWS, Page};
 use crate::domain::{Cursor, UnixMs};
 use crate::http::body::{self, BodyError};
-use crate::http::client::{self, BuildError, ClientOptions, KEEP_IDLE};
+use crate::http::client::{self, ClientBuildError, ClientOptions, KEEP_IDLE};
 use crate::http::{date, failure};
 use crate::secret::Secret;
 
@@ -47,7 +47,7 @@ impl Client {
     ///
     /// # Errors
     /// If the machine cannot do HTTPS.
-    pub fn build(options: &Options) -> Result<Self, BuildError> {
+    pub fn build(options: &Options) -> Result<Self, ClientBuildError> {
         let transport = ClientOptions {
             timeout: options.timeout,
             connect_timeout: options.connect_timeout,

@@ -60,8 +60,8 @@ struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+        struct ObjectMembers<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectMembers<T> {
             type Value = T;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,13 +72,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
                 T::deserialize(MapAccessDeserializer::new(map))
             }
         }
-        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+        deserializer.deserialize_map(ObjectMembers(PhantomData)).map(Self)
     }
 }
 
 /// What is read of a row.
 #[derive(Default)]
-struct Fields<'a> {
+struct RowFields<'a> {
     id: Option<&'a RawValue>,
     received_at: Option<&'a RawValue>,
     ingested_at: Option<&'a RawValue>,
@@ -87,18 +87,18 @@ struct Fields<'a> {
 
 /// Of a field that is there twice the last one counts, as in most readers of JSON; and no name of a field, however it is
 /// spelled, spoils those beside it.
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for RowFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Fields<'de>;
+        struct RowMembers;
+        impl<'de> Visitor<'de> for RowMembers {
+            type Value = RowFields<'de>;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 out.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Fields::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowFields<'de>, A::Error> {
+                let mut fields = RowFields::default();
                 while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
                     let field = match text(name).as_deref() {
                         Some("id") => &mut fields.id,
@@ -112,7 +112,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 Ok(fields)
             }
         }
-        deserializer.deserialize_map(Members)
+        deserializer.deserialize_map(RowMembers)
     }
 }
 
@@ -239,14 +239,14 @@ impl NumberPage {
 
 /// The row of one number; `None` if it has no id.
 pub fn read_number(raw: &RawValue) -> Option<Number> {
-    let fields = serde_json::from_str::<Fields<'_>>(raw.get()).ok()?;
+    let fields = serde_json::from_str::<RowFields<'_>>(raw.get()).ok()?;
     let id = serde_json::from_str::<String>(fields.id?.get()).ok()?;
     Some(Number { id, raw: raw.get().into() })
 }
 
 /// The row of one message, and whether its time is its own.
 pub fn read_message(raw: &RawValue) -> (Row, bool) {
-    let fields: Fields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let fields: RowFields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let time = |field: Option<&RawValue>| field.and_then(text).and_then(|text| UnixMs::parse(&text));
     let id = fields.id.and_then(text).filter(|id| !id.is_empty());
     let received = time(fields.received_at);

@@ -7,7 +7,7 @@ use super::flags::Flags;
 use super::output::answer;
 use super::preview::preview;
 use super::relay::complain;
-use crate::config::{self, Config, Sink, Sources, show_duration};
+use crate::config::{self, Config, ConfiguredSink, Sources, show_duration};
 use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::http::RedactedUrl;
@@ -66,7 +66,7 @@ fn proxies(config: &Config) -> impl Iterator<Item = String> {
 }
 
 /// What it gets and how, beside what every sink has. Patterns are not shown: they may come from a secret.
-fn treatment(sink: &Sink) -> String {
+fn treatment(sink: &ConfiguredSink) -> String {
     let delivery = &sink.delivery;
     let filter = match &sink.wants.filter {
         None => "all messages".to_owned(),

@@ -7,11 +7,11 @@ use super::flags::{DeadLettersCommand, Flags, Which};
 use super::output::{answer, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{Refusal, directory, fails, look, open, relay_clock};
+use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use super::words::{count, harmless, span, table};
 use crate::admin::letter_json;
 use crate::domain::{Shown, UnixMs};
-use crate::store::{DeadLetter, DeadPlace, Error, LetterPlace, Selection, Spool, Verdict};
+use crate::store::{DeadLetter, DeadLetterVerdict, DeadPlace, Error, LetterPlace, Selection, Spool};
 
 /// So many rows are read in one go, and aligned with each other; beyond them the columns may shift, and memory does not grow.
 const TABLE: usize = 500;
@@ -24,14 +24,14 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
         DeadLettersCommand::List { which, json: false } => list(flags, which),
         DeadLettersCommand::List { which, json: true } => list_json(flags, which),
         DeadLettersCommand::Show { which } => show(flags, which),
-        DeadLettersCommand::Retry { which } => settle(flags, &which.into(), Verdict::Retry),
-        DeadLettersCommand::Drop { which } => settle(flags, &which.into(), Verdict::Drop),
+        DeadLettersCommand::Retry { which } => settle(flags, &which.into(), DeadLetterVerdict::Retry),
+        DeadLettersCommand::Drop { which } => settle(flags, &which.into(), DeadLetterVerdict::Drop),
     };
     done.unwrap_or_else(|exit| exit)
 }
 
 /// What is selected, if there is such a sink.
-fn selection(spool: &Spool, which: &Which) -> Result<Selection, Refusal> {
+fn selection(spool: &Spool, which: &Which) -> Result<Selection, CommandRefusal> {
     if let Some(name) = &which.sink
         && spool.sink_named(name)?.is_none()
     {
@@ -147,9 +147,9 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     Ok(Exit::Done)
 }
 
-fn settle(flags: &Flags, which: &Which, verdict: Verdict) -> Result<Exit, Exit> {
+fn settle(flags: &Flags, which: &Which, verdict: DeadLetterVerdict) -> Result<Exit, Exit> {
     let mut spool = open(flags)?;
-    let selection = selection(&spool, which).map_err(Refusal::say)?;
+    let selection = selection(&spool, which).map_err(CommandRefusal::say)?;
     let clock = relay_clock(&spool).map_err(|error| fails(&error))?;
     let (mut after, mut settled) = (Some(DeadPlace::default()), 0_u64);
     while let Some(from) = after {
@@ -163,7 +163,7 @@ fn settle(flags: &Flags, which: &Which, verdict: Verdict) -> Result<Exit, Exit> 
     let letters = count(settled, "dead letter");
     let (have, them) = if settled == 1 { ("is", "it") } else { ("are", "them") };
     Ok(answer(&match verdict {
-        Verdict::Retry => format!("{letters} {have} sent again; a running relay begins within 5 s\n"),
-        Verdict::Drop => format!("{letters} {have} given up; the state keeps a trace of {them}\n"),
+        DeadLetterVerdict::Retry => format!("{letters} {have} sent again; a running relay begins within 5 s\n"),
+        DeadLetterVerdict::Drop => format!("{letters} {have} given up; the state keeps a trace of {them}\n"),
     }))
 }

@@ -19,7 +19,7 @@ pub(super) struct Unreadable(String);
 
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct MessageFile {
     /// As the relay reads it.
     pub(super) row: Row,
     /// When it was received, where it says so.
@@ -27,7 +27,7 @@ pub(super) struct Message {
 }
 
 /// Reads the message in a file, or on standard input where that is `-`.
-pub(super) fn read(file: &Path) -> Result<Message, Unreadable> {
+pub(super) fn read(file: &Path) -> Result<MessageFile, Unreadable> {
     let (bytes, name) = bytes(file)?;
     parse(&bytes, &name)
 }
@@ -60,11 +60,11 @@ fn up_to_limit(from: impl io::Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8], name: &str) -> Result<Message, Unreadable> {
+fn parse(bytes: &[u8], name: &str) -> Result<MessageFile, Unreadable> {
     let message = json(bytes, name, "message")?;
     let (row, has_time) = read_message(message);
     if row.readable {
-        return Ok(Message { received: has_time.then_some(row.time), row });
+        return Ok(MessageFile { received: has_time.then_some(row.time), row });
     }
     Err(wrong(bytes, name, message, "message", "; the relay keeps such a one and delivers it to nobody"))
 }
@@ -97,7 +97,7 @@ fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unr
 fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &str) -> Unreadable {
     let wrong = if value.get().starts_with('[') {
         format!("this is a list and no {what}; take one out of it, such as with jq '.[0]'")
-    } else if serde_json::from_str::<Page<'_>>(value.get()).is_ok() {
+    } else if serde_json::from_str::<PageFile<'_>>(value.get()).is_ok() {
         format!("this is a page of the API and no {what}; take one out of it, such as with jq '.data[0]'")
     } else if value.get().starts_with('{') {
         format!("the {what} has no `id` that is a text{without_id}")
@@ -110,7 +110,7 @@ fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &st
 }
 
 #[derive(serde::Deserialize)]
-struct Page<'a> {
+struct PageFile<'a> {
     #[serde(rename = "data", borrow)]
     _data: Vec<&'a RawValue>,
 }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_message_is_taken_as_it_is() {
         let text = "\n { \"id\" : \"m1\",\n\"n\": 1.10, \"numberId\": \"n1\", \"receivedAt\": \"2026-01-31T08:00:00.000Z\" }\n";
-        let Message { row, received } = parse(text.as_bytes(), "x").unwrap();
+        let MessageFile { row, received } = parse(text.as_bytes(), "x").unwrap();
         assert_eq!((&*row.raw, row.id.as_str(), row.number.as_deref()), (text.trim(), "m1", Some("n1")));
         assert_eq!(received, UnixMs::parse("2026-01-31T08:00:00.000Z"));
         assert_eq!(parse(b"{\"id\":\"m\"}", "x").unwrap().received, None);

@@ -8,13 +8,13 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::exit::Exit;
-use super::message_file::{self, Message, Unreadable};
+use super::message_file::{self, MessageFile, Unreadable};
 use super::output::answer;
 use super::relay::complain;
 use super::words::harmless;
 use crate::api::Number;
-use crate::config::{Config, Sink, show_duration};
-use crate::domain::filter::{Details, Facts, Filter, Verdict};
+use crate::config::{Config, ConfiguredSink, show_duration};
+use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::domain::{NumberUse, Row, UnixMs};
 use crate::formats::{Payload, Unrenderable};
 use crate::sinks::{Outgoing, Preview};
@@ -24,7 +24,7 @@ use crate::time::Clock;
 /// Shows it on stdout. A sink whose template fails makes the exit code 1.
 pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) -> Exit {
     let clock = Clock::system();
-    let read = || -> Result<(Message, Option<Number>), Unreadable> {
+    let read = || -> Result<(MessageFile, Option<Number>), Unreadable> {
         Ok((message_file::read(file)?, number_file.map(message_file::read_number).transpose()?))
     };
     let (message, given) = match read() {
@@ -109,7 +109,7 @@ fn asks_for_numbers(config: &Config) -> bool {
 /// The message, and what is known when it is looked at.
 #[derive(Clone, Copy)]
 struct Scene<'s> {
-    message: &'s Message,
+    message: &'s MessageFile,
     number: Details<'s>,
     number_is_given: bool,
     clock: &'s Clock,
@@ -118,7 +118,7 @@ struct Scene<'s> {
 
 impl Scene<'_> {
     fn head(self, config: &Config) -> String {
-        let Message { row: Row { id, number, .. }, received } = self.message;
+        let MessageFile { row: Row { id, number, .. }, received } = self.message;
         let received = received.map_or_else(|| "at no time that can be read".to_owned(), |time| time.to_string());
         let mut head = format!("message {}, received {received}\n", harmless(id));
         if asks_for_numbers(config) {
@@ -136,15 +136,15 @@ impl Scene<'_> {
     }
 
     /// What goes on after the name of the sink; as an error where its template fails or the request cannot be made.
-    fn sink(self, sink: &Sink) -> Result<String, String> {
+    fn sink(self, sink: &ConfiguredSink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
         let notes = notes(sink, self.message.received, self.clock.wall());
         match sink.wants.decide(&facts) {
-            Verdict::Wanted => {}
-            Verdict::Unwanted(_) => {
+            FilterVerdict::Wanted => {}
+            FilterVerdict::Unwanted(_) => {
                 return Ok(format!("does not take it: {}", refusal(sink.wants.filter.as_ref(), &facts)));
             }
-            Verdict::Unknown(key) => {
+            FilterVerdict::Unknown(key) => {
                 let asking = match key {
                     "number" => "its template shows them".to_owned(),
                     key => format!("filter.{key} asks for them"),
@@ -158,7 +158,7 @@ impl Scene<'_> {
         Ok(format!("takes it{notes}\n{head}{}", self.body(&body)))
     }
 
-    fn payload(self, sink: &Sink) -> Result<Payload, String> {
+    fn payload(self, sink: &ConfiguredSink) -> Result<Payload, String> {
         // As deliveries have it: what a sink does not show is not looked up for it.
         let number = match self.number {
             Details::Known(row) if sink.format.number_use() != NumberUse::Ignored => Some(row),
@@ -186,7 +186,7 @@ fn quoted(body: &str) -> String {
 }
 
 /// What would keep the message from being sent, although the sink takes it.
-fn notes(sink: &Sink, received: Option<UnixMs>, now: UnixMs) -> String {
+fn notes(sink: &ConfiguredSink, received: Option<UnixMs>, now: UnixMs) -> String {
     let mut notes = String::new();
     if !sink.delivery.enabled {
         notes += "; it is switched off (enabled = false), so the message would be kept";
@@ -206,9 +206,9 @@ fn refusal(filter: Option<&Filter>, facts: &Facts<'_>) -> String {
     let verdicts = filter.map(|filter| filter.decide_each(facts)).unwrap_or_default();
     let alone = verdicts.len() == 1;
     let keys = (1..).zip(verdicts).filter_map(|(place, verdict)| match verdict {
-        Verdict::Unwanted(key) if alone => Some(format!("filter.{key} says no")),
-        Verdict::Unwanted(key) => Some(format!("{key} of filter {place} says no")),
-        Verdict::Wanted | Verdict::Unknown(_) => None,
+        FilterVerdict::Unwanted(key) if alone => Some(format!("filter.{key} says no")),
+        FilterVerdict::Unwanted(key) => Some(format!("{key} of filter {place} says no")),
+        FilterVerdict::Wanted | FilterVerdict::Unknown(_) => None,
     });
     keys.collect::<Vec<_>>().join(", ")
 }

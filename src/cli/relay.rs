@@ -18,7 +18,7 @@ use crate::config::{self, Config, FileId, Sources};
 use crate::daemon::logging::{self, LogGuard};
 use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, Stop, StopSignal, Surroundings};
 use crate::domain::Shown;
-use crate::ingest::{Mode, Report, Trouble};
+use crate::ingest::{Mode, PollReport, Trouble};
 use crate::store;
 use crate::time::Clock;
 
@@ -124,7 +124,7 @@ async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, b
 }
 
 /// Shows a long catch-up for as long as there are reports. A terminal that takes nothing holds up nothing but the bar.
-async fn draw(bar: Bar, mut reports: watch::Receiver<Report>) {
+async fn draw(bar: Bar, mut reports: watch::Receiver<PollReport>) {
     loop {
         let ended = reports.changed().await.is_err();
         let catch_up = reports.borrow_and_update().catch_up.filter(|_| !ended);

@@ -8,7 +8,7 @@ use super::flags::{Flags, ReplayChoice, ReplayFlags};
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{Refusal, directory, fails, look, open, relay_clock};
+use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use super::words::{count, grouped, span, table};
 use crate::domain::filter::{Clause, Filter, Globs};
 use crate::domain::{PauseReason, UnixMs};
@@ -95,7 +95,7 @@ fn row(tally: &Tally) -> Vec<String> {
 fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
     let mut spool = open(flags)?;
-    let (choice, mut tallies) = choose(&spool, &how.choice).map_err(Refusal::say)?;
+    let (choice, mut tallies) = choose(&spool, &how.choice).map_err(CommandRefusal::say)?;
     let mut pace = match how.rate {
         Some(rate) => Some(Paced::begin(&dir, rate, &mut spool, &choice)?),
         None => None,
@@ -165,7 +165,7 @@ fn sentence(tally: &Tally) -> String {
 }
 
 /// What is meant, and for which sinks.
-fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), Refusal> {
+fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), CommandRefusal> {
     let known = spool.sinks()?;
     let mut sinks = Vec::new();
     for name in &which.sinks {
@@ -173,7 +173,7 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), R
             None => return Err(no_such_sink(spool, name)),
             Some(sink) if !sink.configured => {
                 let said = format!("{name} is not configured any more, so nothing would be sent to it");
-                return Err(Refusal { exit: Exit::Failure, said });
+                return Err(CommandRefusal { exit: Exit::Failure, said });
             }
             Some(sink) if sinks.contains(sink) => {}
             Some(sink) => sinks.push(sink.clone()),
@@ -199,13 +199,13 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), R
     Ok((choice, sinks.into_iter().map(Tally::new).collect()))
 }
 
-fn filter(which: &ReplayChoice) -> Result<Option<Filter>, Refusal> {
+fn filter(which: &ReplayChoice) -> Result<Option<Filter>, CommandRefusal> {
     let globs = |flag: &str, patterns: &[String]| {
         if patterns.is_empty() {
             return Ok(None);
         }
         let globs = Globs::new(patterns.iter().map(String::as_str));
-        let refused = |said| Refusal { exit: Exit::Usage, said };
+        let refused = |said| CommandRefusal { exit: Exit::Usage, said };
         globs.map(Some).map_err(|error| refused(format!("--{flag} is not a pattern: {error}")))
     };
     let clause = Clause { to: globs("to", &which.to)?, from: globs("from", &which.from)?, ..Clause::default() };

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
 use super::output::answer;
 use super::relay::complain;
-use super::state::{Refusal, directory, fails, look, open, relay_clock};
+use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
@@ -188,11 +188,11 @@ fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
 }
 
 /// Says which there are.
-pub(super) fn no_such_sink(spool: &Spool, name: &str) -> Refusal {
+pub(super) fn no_such_sink(spool: &Spool, name: &str) -> CommandRefusal {
     let said = match spool.sink_names() {
         Ok(names) if names.is_empty() => format!("the state knows no sinks yet, so none named {name:?}"),
         Ok(names) => format!("the state knows no sink named {name:?}; it knows {}", names.join(", ")),
         Err(error) => return error.into(),
     };
-    Refusal { exit: Exit::Failure, said }
+    CommandRefusal { exit: Exit::Failure, said }
 }

@@ -19,29 +19,29 @@ pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
 
 /// Looks at the state, for as long as `read` takes: whatever is to be said is said afterwards. A command that writes to
 /// somebody who does not read would otherwise keep SQLite's journal from being emptied, and a relay from starting.
-pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, Refusal>) -> Result<T, Exit> {
+pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, CommandRefusal>) -> Result<T, Exit> {
     let done = match Look::at(dir) {
         Ok(Some(look)) => read(&look.spool),
-        Ok(None) => Err(Refusal { exit: Exit::Failure, said: Absent(dir).to_string() }),
+        Ok(None) => Err(CommandRefusal { exit: Exit::Failure, said: Absent(dir).to_string() }),
         Err(error) => Err(error.into()),
     };
-    done.map_err(Refusal::say)
+    done.map_err(CommandRefusal::say)
 }
 
 /// How a command ends that cannot do what it was told, and what it says then.
-pub(super) struct Refusal {
+pub(super) struct CommandRefusal {
     pub(super) exit: Exit,
     pub(super) said: String,
 }
 
-impl Refusal {
+impl CommandRefusal {
     /// Not while the state is open for reading.
     pub(super) fn say(self) -> Exit {
         complain(self.exit, &self.said)
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for CommandRefusal {
     fn from(error: Error) -> Self {
         Self { exit: store_exit(&error), said: error.to_string() }
     }

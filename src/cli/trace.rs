@@ -7,7 +7,7 @@ use super::relay::complain;
 use super::state::{directory, look, relay_clock};
 use super::words::{bytes, harmless, span, table};
 use crate::admin::trace_json;
-use crate::domain::{Standing, UnixMs};
+use crate::domain::{RowStanding, UnixMs};
 use crate::store::{Fate, Trace};
 
 pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
@@ -63,11 +63,11 @@ fn text(trace: &Trace, now: UnixMs) -> String {
 fn handed_on(trace: &Trace) -> String {
     match (trace.release_no, trace.held_by, trace.standing) {
         (Some(place), ..) => format!("as number {place}"),
-        (None, _, Standing::Seed) => "no: it was there before the first run (poll.start)".to_owned(),
-        (None, _, Standing::BelowWatermark) => {
+        (None, _, RowStanding::Seed) => "no: it was there before the first run (poll.start)".to_owned(),
+        (None, _, RowStanding::BelowWatermark) => {
             "no: it showed up later than poll.lookback allows; `joltsms-relay replay --id` delivers it".to_owned()
         }
-        (None, _, Standing::Unreadable) => "no: it has no id that could be read, or is no valid JSON".to_owned(),
+        (None, _, RowStanding::Unreadable) => "no: it has no id that could be read, or is no valid JSON".to_owned(),
         (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
         (None, None, _) => "not yet".to_owned(),
     }

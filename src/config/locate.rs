@@ -43,7 +43,7 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
             Ok(text) => Some((path, text)),
             Err(reason) => {
                 report.set_incomplete();
-                let denied = matches!(&reason, Unusable::Io(error) if error.kind() == ErrorKind::PermissionDenied);
+                let denied = matches!(&reason, UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied);
                 let help = if denied { FOR_OTHERS } else { "" };
                 report.error(&origin, format!("{}: {reason}", path.display()), help);
                 None
@@ -53,13 +53,13 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
     for path in usual_places(sources) {
         match read(&path) {
             Ok(text) => return Some((path, text)),
-            Err(Unusable::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(UnusableFile::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             // A home that is closed to this process (systemd's ProtectHome) holds no file for it.
-            Err(Unusable::Io(_)) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
+            Err(UnusableFile::Io(_)) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
             // Going on without a file that is there, or that only others may see, would relay to the wrong place.
             Err(reason) => {
                 let help = match &reason {
-                    Unusable::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS,
+                    UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS,
                     _ => "make it readable, or name another file",
                 };
                 report.file_error(path, reason.to_string(), help);
@@ -111,7 +111,7 @@ pub(super) fn log_dir(sources: &Sources) -> Option<PathBuf> {
 
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+enum UnusableFile {
     #[error("cannot be read: {0}")]
     Io(std::io::Error),
     #[error("is longer than 1 MiB, so it is no configuration")]
@@ -120,16 +120,16 @@ enum Unusable {
     NotText(usize),
 }
 
-fn read(path: &Path) -> Result<String, Unusable> {
+fn read(path: &Path) -> Result<String, UnusableFile> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Unusable::Io)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Unusable::Io)?;
+    let file = File::open(path).map_err(UnusableFile::Io)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(UnusableFile::Io)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Unusable::TooLong);
+        return Err(UnusableFile::TooLong);
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        Unusable::NotText(error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1)
+        UnusableFile::NotText(error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1)
     })
 }
 

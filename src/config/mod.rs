@@ -69,7 +69,7 @@ pub struct Config {
     /// `[log]`
     pub log: Log,
     /// `[sinks.*]`, by name; at least one, and at most one of them stdout.
-    pub sinks: Vec<Sink>,
+    pub sinks: Vec<ConfiguredSink>,
     /// No sink is configured: the only one is an implied stdout.
     pub sinks_implied: bool,
     /// What works and yet may not be meant.
@@ -78,7 +78,7 @@ pub struct Config {
 
 /// `[sinks.NAME]`
 #[derive(Clone, Debug)]
-pub struct Sink {
+pub struct ConfiguredSink {
     /// The key of its state.
     pub name: SinkName,
     /// Which messages it wants.
@@ -93,7 +93,7 @@ pub struct Sink {
 
 /// What the commands need that only look at the state: no secret is read for it.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct StateConfig {
     /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
     /// `[state]`
@@ -122,13 +122,13 @@ pub fn load(sources: &Sources) -> Result<Config, Errors> {
 ///
 /// # Errors
 /// All that is wrong with that part.
-pub fn load_state(sources: &Sources) -> Result<State, Errors> {
+pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
     let mut report = Complaints::new(declarations());
     let mut document = read(sources, &mut report);
     let options = state(sources, &mut document, &mut report);
     let file = report.path().map(ToOwned::to_owned);
     let (options, _) = report.finish(options)?;
-    Ok(State { file, options })
+    Ok(StateConfig { file, options })
 }
 
 /// Where a new configuration file belongs: where [`load`] looks first.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::sources::Sources;
-use super::{Sink, declarations};
+use super::{ConfiguredSink, declarations};
 use crate::delivery::{self, filter};
 use crate::domain::SinkName;
 use crate::domain::filter::Filter;
@@ -63,7 +63,7 @@ pub(super) fn resolve(
     document: &Document,
     account: &Arc<str>,
     report: &mut Complaints,
-) -> Vec<Sink> {
+) -> Vec<ConfiguredSink> {
     let mut resolved = Vec::new();
     let mut single: BTreeMap<&str, &SinkName> = BTreeMap::new();
     for (name, table) in &document.sinks {
@@ -125,7 +125,7 @@ fn any_of(words: impl IntoIterator<Item = &'static str>) -> String {
 }
 
 /// Reads the keys of all types if the type is not known, so that all errors are found at once.
-fn sink(at: &mut Reader<'_>, name: &SinkName, common: Common, account: &Arc<str>) -> Option<Sink> {
+fn sink(at: &mut Reader<'_>, name: &SinkName, common: Common, account: &Arc<str>) -> Option<ConfiguredSink> {
     let target = match common.kind {
         Some(kind) => kind.read(at, true),
         None => {
@@ -138,5 +138,5 @@ fn sink(at: &mut Reader<'_>, name: &SinkName, common: Common, account: &Arc<str>
     let delivery = delivery::Options::read(at);
     delivery.retry.check(&mut at.inside("retry"));
     let wants = store::Wants { filter: common.filter, number: format.number_use() };
-    Some(Sink { name: name.clone(), wants, delivery, target: target?, format })
+    Some(ConfiguredSink { name: name.clone(), wants, delivery, target: target?, format })
 }

@@ -7,7 +7,7 @@ use super::private;
 use super::pulse::Pulse;
 use super::run::Daemon;
 use crate::api;
-use crate::api::budget::{Budget, Limits, WINDOW};
+use crate::api::budget::{Budget, BudgetLimits, WINDOW};
 use crate::config::Config;
 use crate::delivery::{Delivery, Setup};
 use crate::http::client;
@@ -39,7 +39,7 @@ pub enum BuildError {
     Store(#[from] store::Error),
     /// HTTPS cannot be set up.
     #[error(transparent)]
-    Http(#[from] client::BuildError),
+    Http(#[from] client::ClientBuildError),
     /// The file with the request budget.
     #[error("cannot write down the request budget in {path}: {source}")]
     Budget {
@@ -80,7 +80,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         Mode::Run => config.poll.interval,
         Mode::Once => config.poll.interval.min(ONCE_INTERVAL),
     };
-    let limits = Limits { requests: config.api.requests_per_minute, window: WINDOW, head_interval };
+    let limits = BudgetLimits { requests: config.api.requests_per_minute, window: WINDOW, head_interval };
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.wall())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
@@ -113,7 +113,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
 }
 
 fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
-    let setup = |sink: &crate::config::Sink| {
+    let setup = |sink: &crate::config::ConfiguredSink| {
         Ok(Setup {
             name: sink.name.to_string(),
             wants: sink.wants.clone(),

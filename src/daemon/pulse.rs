@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::admin::{Live, LiveFile, LiveSink};
 use crate::config::Config;
 use crate::delivery::{Held, SinkStatus};
-use crate::ingest::{Condition, Report};
+use crate::ingest::{Condition, PollReport};
 use crate::time::{Clock, Instant};
 
 /// Answers of the API and of receivers are quoted up to this length.
@@ -117,7 +117,7 @@ impl Pulse {
         Duration::from_millis(self.last.interval_ms).clamp(Duration::from_secs(1), RAREST)
     }
 
-    pub(super) fn write(&mut self, report: &Report, sinks: &[SinkStatus]) {
+    pub(super) fn write(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
         let now = self.clock.wall();
         let (condition, why) = condition(&report.condition);
         let live = Live {

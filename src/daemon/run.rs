@@ -11,7 +11,7 @@ use super::service::Service;
 use super::signals::{Stop, StopSignal};
 use crate::api::Client;
 use crate::delivery::{Delivery, SinkStatus};
-use crate::ingest::{Ending, Mode, Poller, Report, Trouble};
+use crate::ingest::{Ending, Mode, PollReport, Poller, Trouble};
 use crate::store::{self, Role, RoleLock};
 use crate::time::{Clock, Turns};
 
@@ -80,7 +80,7 @@ enum Over {
 
 impl Daemon {
     /// Snapshots of how polling is going.
-    pub fn reports(&self) -> watch::Receiver<Report> {
+    pub fn reports(&self) -> watch::Receiver<PollReport> {
         self.poller.reports()
     }
 
@@ -231,7 +231,7 @@ async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clo
 }
 
 /// One line for `systemctl status`.
-fn status_line(report: &Report, sinks: &[SinkStatus]) -> String {
+fn status_line(report: &PollReport, sinks: &[SinkStatus]) -> String {
     let mut line = report.summary();
     for sink in sinks {
         if sink.held.is_some() {

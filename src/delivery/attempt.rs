@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 
 use super::decide::{Decision, Finding, Tried, decide, unrenderable};
 use super::options::Retry;
-use super::settler::{Ended, Settler, UnderWay};
+use super::settler::{SettlementsUnderWay, Settler, SettlerEnded};
 use super::standing::{Began, Learned, Moment, SharedStanding};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;
@@ -47,7 +47,7 @@ pub(super) struct Journey {
 
 /// How it went. It is on the disk by now.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct AttemptReport {
     pub(super) id: String,
     pub(super) attempts: u32,
     pub(super) took: Duration,
@@ -58,7 +58,11 @@ pub(super) struct Report {
 
 impl Journey {
     /// From the begun attempt to the committed settlement. Where there is nothing to send, there is no attempt.
-    pub(super) async fn travel(self, begun: Result<Attempting, Unrenderable>, under_way: UnderWay) -> Report {
+    pub(super) async fn travel(
+        self,
+        begun: Result<Attempting, Unrenderable>,
+        under_way: SettlementsUnderWay,
+    ) -> AttemptReport {
         let attempt = match begun {
             Ok(attempting) => Ok(AssertUnwindSafe(attempting).catch_unwind().await.unwrap_or_else(|_| {
                 Attempt::Failed { status: None, retry_after: None, answer: OWN_FAILURE.to_owned() }
@@ -97,7 +101,7 @@ impl Journey {
             tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
             std::future::pending::<()>().await;
         }
-        Report { id: self.id, attempts, took, outcome, finding, learned }
+        AttemptReport { id: self.id, attempts, took, outcome, finding, learned }
     }
 
     /// Changes how the sink stands, and hands both over to be written in one transaction.
@@ -106,7 +110,7 @@ impl Journey {
         attempts: u32,
         outcome: Option<&Outcome>,
         finding: Finding,
-    ) -> (Learned, Option<impl Future<Output = Result<(), Ended>> + use<>>) {
+    ) -> (Learned, Option<impl Future<Output = Result<(), SettlerEnded>> + use<>>) {
         let mut standing = self.standing.lock();
         let now = Moment { monotonic: self.clock.monotonic(), wall: self.clock.wall() };
         let moved = self.clock.rebased_by().saturating_sub(self.rebased_by);

@@ -7,6 +7,9 @@ use crate::domain::{Start, UnixMs};
 use crate::settings::{self, LONGEST, Reader, WordChoice, settings, show_duration};
 use crate::time::backoff::Schedule;
 
+/// From one start of the machine to the next its clock may be off by so much more.
+pub(super) const INACCURATE: Duration = Duration::from_secs(60);
+
 /// Shorter waits would be a hot loop, and a shorter age could not be met.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
 const LEAST_AGE: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::options::{Options, Order};
+use super::options::{INACCURATE, Options, Order};
 use super::settler::Settler;
 use super::status::{Held, Published, SinkStatus};
 use super::supervisor::{Drained, Identity, Shared, Supervisor};
@@ -32,9 +32,6 @@ pub struct Setup {
     /// Where to.
     pub sink: Arc<dyn Sink>,
 }
-
-/// From one start of the machine to the next its clock may be off by so much more.
-pub(super) const INACCURATE: Duration = Duration::from_secs(60);
 
 /// Delivery to all sinks, under way.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::time::{Clock, Turns};
 /// So many settlements in one transaction; there are never more than workers of all sinks together.
 const AT_ONCE: usize = 1000;
 
-/// So long a settlement waits for others at most. It waits for none that was waited for in vain: see [`Writer::gather`].
+/// So long a settlement waits for others at most. It waits for none that was waited for in vain: see [`SettlementWriter::gather`].
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// Waits between tries to write.
@@ -38,9 +38,9 @@ pub(super) struct Settler {
 
 /// An attempt whose end the settler may wait for; dropped when it has ended, however that was.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<AtomicUsize>);
+pub(super) struct SettlementsUnderWay(Arc<AtomicUsize>);
 
-impl Drop for UnderWay {
+impl Drop for SettlementsUnderWay {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -56,7 +56,7 @@ struct Job {
 
 /// Nobody writes settlements any more: the daemon is at its end.
 #[derive(Debug)]
-pub(super) struct Ended;
+pub(super) struct SettlerEnded;
 
 impl Settler {
     /// The handle, and the task's work. `stopping` holds a time once the daemon stops.
@@ -72,31 +72,41 @@ impl Settler {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let under_way = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&under_way);
-        let writer =
-            Writer { store, clock: clock.clone(), jitter, stopping, turns, damage, under_way: counted, slow: 0 };
+        let writer = SettlementWriter {
+            store,
+            clock: clock.clone(),
+            jitter,
+            stopping,
+            turns,
+            damage,
+            under_way: counted,
+            slow: 0,
+        };
         (Self { jobs, under_way, clock }, writer.run(inbox))
     }
 
     /// An attempt begins.
-    pub(super) fn begins(&self) -> UnderWay {
+    pub(super) fn begins(&self) -> SettlementsUnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(&self.under_way))
+        SettlementsUnderWay(Arc::clone(&self.under_way))
     }
 
     /// Takes the settlement at once: they are written in the order of these calls. What is returned waits until it is on
     /// the disk, as long as that takes.
-    pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), Ended>> + use<> {
+    pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), SettlerEnded>> + use<> {
         let (committed, done) = oneshot::channel();
-        let taken =
-            self.jobs.send(Job { settlement, rebased_by: self.clock.rebased_by(), committed }).map_err(|_| Ended);
+        let taken = self
+            .jobs
+            .send(Job { settlement, rebased_by: self.clock.rebased_by(), committed })
+            .map_err(|_| SettlerEnded);
         async move {
             taken?;
-            done.await.map_err(|_| Ended)
+            done.await.map_err(|_| SettlerEnded)
         }
     }
 }
 
-struct Writer {
+struct SettlementWriter {
     store: Store,
     clock: Clock,
     jitter: Arc<Jitter>,
@@ -127,7 +137,7 @@ impl Batch {
     }
 }
 
-impl Writer {
+impl SettlementWriter {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Job>) {
         let mut batch = Batch::default();
         let mut failures = 0;

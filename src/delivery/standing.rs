@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
 use super::decide::Finding;
-use super::running::INACCURATE;
+use super::options::INACCURATE;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
 use crate::domain::UnixMs;
 use crate::http::retry_after;

@@ -102,7 +102,7 @@ enum Phase {
     /// It refused; nothing was accepted since.
     Trying(Trying),
     /// It takes what comes at a pace.
-    Paced(Pace),
+    Paced(LearnedPace),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +119,7 @@ struct Trying {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct LearnedPace {
     /// In attempts a second.
     rate: f64,
     ceiling: Option<f64>,
@@ -169,7 +169,7 @@ impl Throttle {
         match self.phase {
             _ if self.is_free(now) => Gate::Open,
             Phase::Trying(Trying { is_under_way: true, .. }) => Gate::AfterTrial,
-            Phase::Paced(Pace { next, .. }) if next > now => Gate::At(next),
+            Phase::Paced(LearnedPace { next, .. }) if next > now => Gate::At(next),
             _ => Gate::Open,
         }
     }
@@ -260,7 +260,7 @@ impl Throttle {
     }
 
     /// The pace after a silence; `began`: when the attempt began that ended it.
-    fn pace_after(&self, trying: Trying, began: Instant, now: Instant) -> Pace {
+    fn pace_after(&self, trying: Trying, began: Instant, now: Instant) -> LearnedPace {
         let silence = seconds(now, trying.since);
         let (ceiling, rate, span) =
             match self.taken_at_least(began).filter(|_| trying.pace.is_some() || trying.too_many) {
@@ -274,7 +274,7 @@ impl Throttle {
                 }
             };
         let span = span * silence.min(COUNTED_SILENCE).max(1.0 / rate);
-        Pace { rate, ceiling, span, used: 0.0, grown: now, next: began + gap(rate) }
+        LearnedPace { rate, ceiling, span, used: 0.0, grown: now, next: began + gap(rate) }
     }
 
     /// By what was accepted since the silence before, up to `until`, when the last one had ended: in messages a second. Any
@@ -287,7 +287,7 @@ impl Throttle {
     }
 }
 
-impl Pace {
+impl LearnedPace {
     fn began(&mut self, now: Instant) {
         let gap = gap(self.rate);
         let planned = now.checked_sub(TOLERANCE.min(gap / 10)).map_or(self.next, |earliest| self.next.max(earliest));

@@ -143,7 +143,7 @@ pub struct Walk {
     /// The oldest time it reached: `floor..=lowest` is its unread part.
     pub lowest: UnixMs,
     /// What stands in its way.
-    pub progress: Progress,
+    pub progress: WalkProgress,
 }
 
 impl Walk {
@@ -187,7 +187,7 @@ pub enum WalkKind {
 
 /// How a walk gets on. All zero = well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct WalkProgress {
     /// Pages in a row that did not lead on.
     pub failures: u32,
     /// Empty answers to a cursor since it last got deeper.
@@ -200,7 +200,7 @@ pub struct Progress {
 
 /// What a stored row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum RowStanding {
     /// To be delivered.
     News,
     /// There before the first run: known, not delivered.
@@ -211,7 +211,7 @@ pub enum Standing {
     Unreadable,
 }
 
-impl Standing {
+impl RowStanding {
     /// The word that the store and `trace` have for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -300,7 +300,7 @@ pub struct Insert {
     /// The row.
     pub row: Row,
     /// What it is.
-    pub standing: Standing,
+    pub standing: RowStanding,
     /// The gap that holds it.
     pub held_by: Option<WalkId>,
 }

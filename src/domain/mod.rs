@@ -11,7 +11,7 @@ mod unix_ms;
 mod unread;
 
 pub use coverage::{
-    Anomaly, Coverage, Cursor, Insert, Lags, Marks, Progress, Standing, StoreOp, Walk, WalkId, WalkKind,
+    Anomaly, Coverage, Cursor, Insert, Lags, Marks, RowStanding, StoreOp, Walk, WalkId, WalkKind, WalkProgress,
 };
 pub use delivery::{Class, DeadReason, NumberUse, Outcome, PauseReason};
 pub use row::{More, Row, Seq, Spoiled};

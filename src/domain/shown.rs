@@ -34,17 +34,17 @@ impl<'a, T: Display + ?Sized> Shown<'a, T> {
 
 impl<T: Display + ?Sized> Display for Shown<'_, T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping { out, keep_lines: self.keep_lines }, "{}", self.value)
+        write!(ControlEscaping { out, keep_lines: self.keep_lines }, "{}", self.value)
     }
 }
 
 /// Spells out on the way.
-struct Escaping<'w, W: ?Sized> {
+struct ControlEscaping<'w, W: ?Sized> {
     out: &'w mut W,
     keep_lines: bool,
 }
 
-impl<W: Write + ?Sized> Write for Escaping<'_, W> {
+impl<W: Write + ?Sized> Write for ControlEscaping<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut plain = 0;
         for (at, next) in text.char_indices() {

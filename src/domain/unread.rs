@@ -68,7 +68,7 @@ pub fn time_for(pages: u64, pages_per_minute: f64) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Progress, Seq, WalkId};
+    use crate::domain::{Seq, WalkId, WalkProgress};
 
     fn walk(kind: WalkKind, floor: UnixMs, lowest: i64) -> Walk {
         Walk {
@@ -80,7 +80,7 @@ mod tests {
             opened_seq: Seq(1),
             opened_at: UnixMs(10_000_000),
             lowest: UnixMs(lowest),
-            progress: Progress::default(),
+            progress: WalkProgress::default(),
         }
     }
 

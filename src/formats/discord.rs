@@ -5,7 +5,7 @@
 //! names is neither fetched nor clicked by accident.
 
 use super::fields::quoted;
-use super::shown::{NOTHING, Shown, escaped_within, mentions_all};
+use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
@@ -24,7 +24,7 @@ pub(super) static FORMAT: Known = Known {
 };
 
 fn write(raw: &str, number: Option<&str>) -> String {
-    let Shown { heading, body } = Shown::of(raw, number);
+    let ShownMessage { heading, body } = ShownMessage::of(raw, number);
     let content = escaped_within(&format!("{heading}\n{body}"), LONGEST, escape, |piece| piece.encode_utf16().count());
     format!(r#"{{"content":{},"allowed_mentions":{{"parse":[]}},"flags":{FLAGS}}}"#, quoted(&content))
 }

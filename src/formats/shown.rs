@@ -3,14 +3,14 @@
 use super::fields::Fields;
 
 /// What a chat shows of a message: plain text, nothing escaped yet.
-pub(super) struct Shown {
+pub(super) struct ShownMessage {
     /// To whom, from whom, and the code.
     pub(super) heading: String,
     /// The text of the SMS.
     pub(super) body: String,
 }
 
-impl Shown {
+impl ShownMessage {
     pub(super) fn of(raw: &str, number: Option<&str>) -> Self {
         let message = Fields::of(raw);
         let text = |name: &str| message.text(name);

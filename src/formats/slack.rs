@@ -5,7 +5,7 @@
 //! Programs like Slack may not know the switches: there, `@channel` and its like are broken by a character without width.
 
 use super::fields::quoted;
-use super::shown::{NOTHING, Shown, escaped_within, mentions_all};
+use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
@@ -20,7 +20,7 @@ pub(super) static FORMAT: Known = Known {
 };
 
 fn write(raw: &str, number: Option<&str>) -> String {
-    let Shown { heading, body } = Shown::of(raw, number);
+    let ShownMessage { heading, body } = ShownMessage::of(raw, number);
     let text = escaped_within(&format!("{heading}\n{body}"), LONGEST, escape, |piece| piece.chars().count());
     format!(
         r#"{{"text":{},"mrkdwn":false,"parse":"none","link_names":false,"unfurl_links":false,"unfurl_media":false}}"#,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::bytes::Bytes;
-use crate::api::budget::{Admission, Demand, Lane, Limits, RateHeaders, Ticket, WINDOW, Window};
+use crate::api::budget::{BudgetLimits, Demand, Permission, RateHeaders, RequestPurpose, Ticket, WINDOW, Window};
 use crate::domain::UnixMs;
 use crate::http::retry_after::CAP;
 use crate::time::{Clock, Instant};
@@ -35,7 +35,7 @@ pub fn rate_headers(bytes: &[u8]) {
 /// A request as the test remembers it.
 struct Sent {
     ticket: Ticket,
-    lane: Lane,
+    lane: RequestPurpose,
     answered: Option<Instant>,
 }
 
@@ -45,7 +45,7 @@ pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
     let head_interval = Duration::from_millis(bytes.pick(&[0, 1, 150, 1000, 60_000]));
-    let mut window = Window::new(Limits { requests, window: WINDOW, head_interval });
+    let mut window = Window::new(BudgetLimits { requests, window: WINDOW, head_interval });
     let mut now = Clock::starting_at(UnixMs(0)).monotonic() + 10 * WINDOW;
     let mut sent: Vec<Sent> = Vec::new();
     let mut silent_until = now;
@@ -56,19 +56,19 @@ pub fn budget(bytes: &[u8]) {
         if bytes.is_empty() {
             break;
         }
-        let lane = bytes.pick(&[Lane::Head, Lane::Walk, Lane::Sweep]);
+        let lane = bytes.pick(&[RequestPurpose::Head, RequestPurpose::Walk, RequestPurpose::Sweep]);
         match bytes.below(8) {
             0 => now += Duration::from_millis(u64::from(bytes.byte())),
             1 => now += Duration::from_millis(250 * u64::from(bytes.byte())),
             2..=4 => match window.admit(lane, now) {
-                Admission::Go => {
+                Permission::Go => {
                     assert!(now >= silent_until, "spoke when it was told to be silent");
                     let in_use = |one: &Sent| one.answered.is_none_or(|at| at + WINDOW > now);
                     let used = sent.iter().filter(|one| in_use(one)).count();
                     assert!(used < requests as usize, "{} of {requests} requests in a minute", used + 1);
                     sent.push(Sent { ticket: window.send(lane, now), lane, answered: None });
                 }
-                Admission::WaitUntil(until) => {
+                Permission::WaitUntil(until) => {
                     assert!(until > now, "a wait that is over");
                     assert!(until <= now + CAP, "a wait without an end");
                     // As a timer would.
@@ -76,7 +76,7 @@ pub fn budget(bytes: &[u8]) {
                         now = until;
                     }
                 }
-                Admission::WaitForAnswer => {
+                Permission::WaitForAnswer => {
                     assert!(sent.iter().any(|one| one.answered.is_none()), "it waits for an answer to nothing");
                 }
             },
@@ -95,7 +95,7 @@ pub fn budget(bytes: &[u8]) {
                 let demand = bytes.pick(&[Demand::Nothing, Demand::Sweeps, Demand::Walks]);
                 let spacing = window.head_spacing(demand, u32::from(bytes.byte()), now);
                 assert!(spacing >= head_interval && spacing <= 600 * WINDOW, "{spacing:?}");
-                assert!(sent.iter().all(|one| one.lane != Lane::Sweep) || window.foreign_total() < u64::MAX);
+                assert!(sent.iter().all(|one| one.lane != RequestPurpose::Sweep) || window.foreign_total() < u64::MAX);
             }
         }
     }

@@ -5,22 +5,11 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 
+pub use super::client_options::ClientOptions;
+use super::client_options::{LARGEST_HEAD, MOST_HEADERS};
 use super::resolver::Resolver;
 use super::url::RedactedUrl;
 use super::way::Way;
-
-/// How a client behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientOptions {
-    /// For one whole request, the answer's body included.
-    pub timeout: Duration,
-    /// For the host's name and the TCP and TLS handshakes together; see `resolver` for names that take longer.
-    pub connect_timeout: Duration,
-    /// How long a connection is kept that nobody uses; see [`KEEP_IDLE`].
-    pub keep_idle: Duration,
-    /// Whether answers may come compressed. Caps count what they are unpacked to.
-    pub gzip: bool,
-}
 
 /// Servers close idle connections after 5 s (Node) or more. A request that meets the closing fails, and a POST may not
 /// simply be repeated: so we close first.
@@ -38,18 +27,10 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most header lines that the head of an answer may have: as many as curl takes. The HTTP library's own limit is 100,
-/// which servers with many cookies or policies exceed.
-pub(super) const MOST_HEADERS: usize = 5_000;
-
-/// The most bytes that the head of an answer may have. For HTTP/1.1 this is the HTTP library's own limit; for HTTP/2 it
-/// would otherwise be 16 KiB.
-pub(super) const LARGEST_HEAD: u32 = 408 << 10;
-
 /// A client cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS for {url}: {why}")]
-pub struct BuildError {
+pub struct ClientBuildError {
     /// The address that the client was meant for, redacted.
     url: String,
     why: String,
@@ -65,14 +46,14 @@ const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the oth
 /// A client for requests to `url`: it sends each request once, this way, and follows nothing.
 ///
 /// # Errors
-/// [`BuildError`] where TLS is needed and cannot be set up.
-pub fn build(options: &ClientOptions, way: &Way, url: &Url) -> Result<reqwest::Client, BuildError> {
+/// [`ClientBuildError`] where TLS is needed and cannot be set up.
+pub fn build(options: &ClientOptions, way: &Way, url: &Url) -> Result<reqwest::Client, ClientBuildError> {
     let explain = |error| {
         let why = match super::failure::describe(&error, options) {
             words if words.contains(NO_AUTHORITIES) => HOW_TO_TRUST.to_owned(),
             words => words,
         };
-        BuildError { url: RedactedUrl(url).to_string(), why }
+        ClientBuildError { url: RedactedUrl(url).to_string(), why }
     };
     let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)

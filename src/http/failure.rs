@@ -3,8 +3,7 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use super::client::ClientOptions;
-use super::client::{LARGEST_HEAD, MOST_HEADERS};
+use super::client_options::{ClientOptions, LARGEST_HEAD, MOST_HEADERS};
 use super::{http2_failure, tls_failure};
 
 const DEAD: &str = "the connection is dead: the other side does not even confirm what it gets";

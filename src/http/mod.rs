@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod client;
+mod client_options;
 pub mod date;
 pub mod failure;
 mod http2_failure;
@@ -21,6 +22,6 @@ pub mod tls_files;
 mod url;
 mod way;
 
-pub use proxy::{Proxy, Unusable as UnusableProxy, UnusableVariable, parse_address as parse_proxy};
+pub use proxy::{Proxy, UnusableProxy, UnusableVariable, parse_address as parse_proxy};
 pub use url::RedactedUrl;
 pub use way::{Tls, Way};

@@ -30,7 +30,7 @@ pub struct Proxy {
 /// Why something cannot be used as the address of a proxy. Displays as the end of a sentence that begins with its name, and
 /// repeats nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableProxy {
     /// Quotes that were meant for a shell.
     #[error("is in quotes")]
     Quotes,
@@ -60,10 +60,10 @@ pub struct UnusableVariable {
     /// Its name.
     pub name: &'static str,
     /// What is wrong with it.
-    pub wrong: Unusable,
+    pub wrong: UnusableProxy,
 }
 
-impl Unusable {
+impl UnusableProxy {
     /// What the operator can do about it.
     pub fn hint(self) -> &'static str {
         match self {
@@ -100,17 +100,17 @@ impl Proxy {
         let names = if url.scheme() == "https" { FOR_HTTPS } else { FOR_HTTP };
         let Some((name, written)) = first(&names) else { return Ok(Self::direct()) };
         if let Some((name, hosts)) = first(&EXCEPTIONS) {
-            let hosts = hosts.ok_or(UnusableVariable { name, wrong: Unusable::NotText })?;
+            let hosts = hosts.ok_or(UnusableVariable { name, wrong: UnusableProxy::NotText })?;
             if is_excepted(hosts, url).map_err(|wrong| UnusableVariable { name, wrong })? {
                 return Ok(Self { address: None, variable: Some(name) });
             }
         }
-        let written = written.ok_or(UnusableVariable { name, wrong: Unusable::NotText })?;
+        let written = written.ok_or(UnusableVariable { name, wrong: UnusableProxy::NotText })?;
         // Where no scheme is written, all programs take it for http.
         let in_full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
         let address = parse_address(&in_full).map_err(|wrong| UnusableVariable {
             name,
-            wrong: if is_quoted(written) { Unusable::Quotes } else { wrong },
+            wrong: if is_quoted(written) { UnusableProxy::Quotes } else { wrong },
         })?;
         Ok(Self { address: Some(address), variable: Some(name) })
     }
@@ -141,25 +141,25 @@ impl fmt::Debug for Proxy {
 /// Reads the address of a proxy.
 ///
 /// # Errors
-/// [`Unusable`]
-pub fn parse_address(written: &str) -> Result<Url, Unusable> {
+/// [`UnusableProxy`]
+pub fn parse_address(written: &str) -> Result<Url, UnusableProxy> {
     if is_quoted(written) {
-        return Err(Unusable::Quotes);
+        return Err(UnusableProxy::Quotes);
     }
     if written.contains(|next: char| next.is_whitespace() || next.is_control()) {
-        return Err(Unusable::WhiteSpace);
+        return Err(UnusableProxy::WhiteSpace);
     }
-    let url = Url::parse(written).map_err(|_| Unusable::NoUrl)?;
+    let url = Url::parse(written).map_err(|_| UnusableProxy::NoUrl)?;
     match url.scheme() {
         "http" | "https" | "socks5" | "socks5h" => {}
-        "socks" => return Err(Unusable::Socks),
-        _ => return Err(Unusable::Scheme),
+        "socks" => return Err(UnusableProxy::Socks),
+        _ => return Err(UnusableProxy::Scheme),
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(Unusable::NoUrl);
+        return Err(UnusableProxy::NoUrl);
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err(Unusable::Path);
+        return Err(UnusableProxy::Path);
     }
     Ok(url)
 }
@@ -171,9 +171,9 @@ fn is_quoted(written: &str) -> bool {
 /// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries stand between commas or white space. `*` is
 /// every host. A name is that host and all below it, with or without `.` or `*.` before it. Addresses and networks
 /// (`10.0.0.0/8`) count, too.
-fn is_excepted(hosts: &str, url: &Url) -> Result<bool, Unusable> {
+fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
-        return Err(Unusable::Quotes);
+        return Err(UnusableProxy::Quotes);
     }
     let entries: Vec<&str> = hosts.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty()).collect();
     if entries.contains(&"*") {

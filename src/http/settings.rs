@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::tls_files::{self, Unusable};
+use super::tls_files::{self, UnusableTlsFile};
 use super::{Proxy, Tls, UnusableProxy, UnusableVariable, parse_proxy};
 use crate::secret::tidy;
 use crate::settings::{self, Declared, Origin, Reader, WrittenText, settings};
@@ -168,7 +168,7 @@ fn file<T>(
     at: &mut Reader<'_>,
     key: &str,
     path: Option<PathBuf>,
-    read: impl FnOnce(&Path) -> Result<T, Unusable>,
+    read: impl FnOnce(&Path) -> Result<T, UnusableTlsFile>,
 ) -> Option<T> {
     let path = path?;
     match read(&path) {

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// What is wrong with a file, in words that go on after its name. Nothing of what it holds is repeated.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableTlsFile {
     /// The system says no.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -63,24 +63,27 @@ pub enum Unusable {
 /// Who may vouch for the other side.
 ///
 /// # Errors
-/// [`Unusable`]
-pub fn read_authorities(path: &Path) -> Result<Vec<Certificate>, Unusable> {
+/// [`UnusableTlsFile`]
+pub fn read_authorities(path: &Path) -> Result<Vec<Certificate>, UnusableTlsFile> {
     let found = certificates(&read(path)?)?;
     let mut store = RootCertStore::empty();
     for certificate in &found {
-        store.add(certificate.clone()).map_err(|error| Unusable::Broken(error.to_string()))?;
+        store.add(certificate.clone()).map_err(|error| UnusableTlsFile::Broken(error.to_string()))?;
     }
-    found.iter().map(|certificate| Certificate::from_der(certificate).map_err(|_| Unusable::NoCertificate)).collect()
+    found
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).map_err(|_| UnusableTlsFile::NoCertificate))
+        .collect()
 }
 
 /// A certificate of our own, perhaps with those that vouch for it.
 ///
 /// # Errors
-/// [`Unusable`]
-pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+/// [`UnusableTlsFile`]
+pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableTlsFile> {
     let chain = certificates(&read(path)?)?;
     if let Some(own) = chain.first() {
-        ParsedCertificate::try_from(own).map_err(|error| Unusable::Broken(error.to_string()))?;
+        ParsedCertificate::try_from(own).map_err(|error| UnusableTlsFile::Broken(error.to_string()))?;
     }
     Ok(chain)
 }
@@ -88,27 +91,27 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable>
 /// The key of such a certificate.
 ///
 /// # Errors
-/// [`Unusable`], also where it is the key of another one.
-pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<Identity, Unusable> {
+/// [`UnusableTlsFile`], also where it is the key of another one.
+pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<Identity, UnusableTlsFile> {
     let pem = read(path)?;
     if pem.windows(9).any(|part| part == b"ENCRYPTED") {
-        return Err(Unusable::Locked);
+        return Err(UnusableTlsFile::Locked);
     }
     let mut keys = Vec::new();
     for key in PrivateKeyDer::pem_slice_iter(&pem) {
-        keys.push(key.map_err(|error| Unusable::Broken(error.to_string()))?);
+        keys.push(key.map_err(|error| UnusableTlsFile::Broken(error.to_string()))?);
     }
     let key = match keys.pop() {
-        Some(_) if !keys.is_empty() => return Err(Unusable::SeveralKeys),
+        Some(_) if !keys.is_empty() => return Err(UnusableTlsFile::SeveralKeys),
         Some(key) => key,
-        None if is_binary(&pem) => return Err(Unusable::Binary),
-        None if holds_certificate(&pem) => return Err(Unusable::CertificateInstead),
-        None => return Err(Unusable::NoKey),
+        None if is_binary(&pem) => return Err(UnusableTlsFile::Binary),
+        None if holds_certificate(&pem) => return Err(UnusableTlsFile::CertificateInstead),
+        None => return Err(UnusableTlsFile::NoKey),
     };
     match CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &default_provider()) {
         Ok(_) => {}
-        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => return Err(Unusable::OtherKey),
-        Err(error) => return Err(Unusable::Broken(error.to_string())),
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => return Err(UnusableTlsFile::OtherKey),
+        Err(error) => return Err(UnusableTlsFile::Broken(error.to_string())),
     }
     let label = match &key {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
@@ -118,7 +121,7 @@ pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<I
     // Without whatever else stood in the files.
     let mut pem: String = chain.iter().map(|certificate| armored("CERTIFICATE", certificate)).collect();
     pem += &armored(label, key.secret_der());
-    Identity::from_pem(pem.as_bytes()).map_err(|_| Unusable::NoKey)
+    Identity::from_pem(pem.as_bytes()).map_err(|_| UnusableTlsFile::NoKey)
 }
 
 /// The parts together.
@@ -126,14 +129,14 @@ pub fn tls(authorities: Vec<Certificate>, identity: Option<Identity>) -> Tls {
     Tls { authorities, identity }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
+fn read(path: &Path) -> Result<Vec<u8>, UnusableTlsFile> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Unusable::TooLong);
+        return Err(UnusableTlsFile::TooLong);
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(Unusable::Utf16);
+        return Err(UnusableTlsFile::Utf16);
     }
     // Some editors put a byte order mark before the first line, which would not be found then.
     if bytes.starts_with(b"\xef\xbb\xbf") {
@@ -142,16 +145,16 @@ fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
     Ok(bytes)
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, UnusableTlsFile> {
     let mut found = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        found.push(certificate.map_err(|error| Unusable::Broken(error.to_string()))?);
+        found.push(certificate.map_err(|error| UnusableTlsFile::Broken(error.to_string()))?);
     }
     match found.is_empty() {
         false => Ok(found),
-        true if is_binary(pem) => Err(Unusable::Binary),
-        true if pem.windows(11).any(|part| part == b"PRIVATE KEY") => Err(Unusable::KeyInstead),
-        true => Err(Unusable::NoCertificate),
+        true if is_binary(pem) => Err(UnusableTlsFile::Binary),
+        true if pem.windows(11).any(|part| part == b"PRIVATE KEY") => Err(UnusableTlsFile::KeyInstead),
+        true => Err(UnusableTlsFile::NoCertificate),
     }
 }
 
@@ -210,7 +213,7 @@ mod tests {
             }
         }
         fs::write(&path, b"\xff\xfe-\0-\0").unwrap();
-        assert!(matches!(read_chain(&path), Err(Unusable::Utf16)));
+        assert!(matches!(read_chain(&path), Err(UnusableTlsFile::Utf16)));
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
         let marked = |pem: String| format!("\u{feff}{}", pem.replace('\n', "\r\n"));
@@ -219,8 +222,8 @@ mod tests {
         fs::write(&path, marked(signing_key.serialize_pem())).unwrap();
         read_identity(&chain, &path).unwrap();
         fs::write(&path, [0x30, 0x82, 0xff, 0xfe]).unwrap();
-        assert!(matches!(read_chain(&path), Err(Unusable::Binary)));
-        assert!(matches!(read_identity(&[], &path), Err(Unusable::Binary)));
+        assert!(matches!(read_chain(&path), Err(UnusableTlsFile::Binary)));
+        assert!(matches!(read_identity(&[], &path), Err(UnusableTlsFile::Binary)));
         let missing = read_chain(&directory.path().join("missing")).unwrap_err().to_string();
         assert_eq!(missing, "cannot be read: No such file or directory (os error 2)");
     }

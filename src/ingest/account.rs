@@ -26,21 +26,21 @@ pub(super) struct Evidence {
 
 /// Whose page it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AccountVerdict {
     Same,
     Other,
     /// The page is empty: the next one may tell.
     Open,
 }
 
-pub(super) fn judge(evidence: &Evidence) -> Verdict {
+pub(super) fn judge(evidence: &Evidence) -> AccountVerdict {
     let Evidence { familiar, begun, has_met_numbers, page_has_rows, known_message, known_number, accepted } = *evidence;
     if familiar || !begun || accepted || known_message || known_number || !has_met_numbers {
-        Verdict::Same
+        AccountVerdict::Same
     } else if page_has_rows {
-        Verdict::Other
+        AccountVerdict::Other
     } else {
-        Verdict::Open
+        AccountVerdict::Open
     }
 }
 
@@ -65,8 +65,8 @@ mod tests {
 
     #[test]
     fn a_strange_page_is_refused_and_anything_familiar_accepted() {
-        assert_eq!(judge(&STRANGE), Verdict::Other);
-        assert_eq!(judge(&Evidence { page_has_rows: false, ..STRANGE }), Verdict::Open);
+        assert_eq!(judge(&STRANGE), AccountVerdict::Other);
+        assert_eq!(judge(&Evidence { page_has_rows: false, ..STRANGE }), AccountVerdict::Open);
         for same in [
             Evidence { familiar: true, ..STRANGE },
             Evidence { begun: false, ..STRANGE },
@@ -75,7 +75,7 @@ mod tests {
             Evidence { known_number: true, ..STRANGE },
             Evidence { accepted: true, ..STRANGE },
         ] {
-            assert_eq!(judge(&same), Verdict::Same, "{same:?}");
+            assert_eq!(judge(&same), AccountVerdict::Same, "{same:?}");
         }
     }
 

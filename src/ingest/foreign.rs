@@ -8,7 +8,7 @@ const HEAVY: u32 = 5;
 
 /// What was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ForeignTold {
     /// Requests a minute when it was last told; 0 = never.
     pub(super) requests: u32,
     /// A first finding is part of a window: the first whole window corrects it in silence.
@@ -17,7 +17,7 @@ pub(super) struct Told {
     changed: bool,
 }
 
-impl Told {
+impl ForeignTold {
     /// As an earlier process has remembered it.
     pub(super) fn remembered(requests: u32) -> Self {
         Self { requests, in_part: false, changed: false }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn it_is_told_once_and_again_when_it_changed_much() {
-        let mut told = Told::default();
+        let mut told = ForeignTold::default();
         assert!(!told.found(4), "nothing that anybody wonders at");
         assert!(told.found(7));
         assert!(!told.found(40), "it goes on");
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_process_has_told_is_not_told_again() {
-        let mut told = Told::remembered(60);
+        let mut told = ForeignTold::remembered(60);
         assert!(!told.found(60) && !told.whole(62) && !told.whole(45));
         assert!(!told.whole(150) && told.whole(150));
     }

@@ -62,7 +62,7 @@ struct Listing {
 
 /// What a page of numbers leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum NumbersTurn {
     /// The next page.
     On,
     /// The list is complete: of the numbers up to this one, those that it did not have are absent.
@@ -129,19 +129,19 @@ impl Numbers {
     }
 
     /// A page came with these numbers, and they are stored.
-    pub(super) fn page(&mut self, ids: Vec<String>, more: More, now: Instant) -> Turn {
-        let Some(listing) = &mut self.listing else { return Turn::Lost };
+    pub(super) fn page(&mut self, ids: Vec<String>, more: More, now: Instant) -> NumbersTurn {
+        let Some(listing) = &mut self.listing else { return NumbersTurn::Lost };
         let listed = listing.ids.len();
         let is_empty = ids.is_empty();
         listing.ids.extend(ids);
         listing.repeated = if listing.ids.len() == listed && !is_empty { listing.repeated + 1 } else { 0 };
         listing.pages += 1;
         match more {
-            More::Cursor(_) if listing.pages >= MOST_PAGES => Turn::Endless,
-            More::Cursor(_) if listing.repeated >= REPEATED_PAGES => Turn::Lost,
+            More::Cursor(_) if listing.pages >= MOST_PAGES => NumbersTurn::Endless,
+            More::Cursor(_) if listing.repeated >= REPEATED_PAGES => NumbersTurn::Lost,
             More::Cursor(cursor) if listing.seen.insert(cursor.clone()) => {
                 listing.cursor = Some(cursor);
-                Turn::On
+                NumbersTurn::On
             }
             More::End => {
                 let newest = listing.newest;
@@ -149,9 +149,9 @@ impl Numbers {
                 self.failures = 0;
                 self.in_vain = None;
                 self.due = now + REFRESH;
-                Turn::Complete(newest)
+                NumbersTurn::Complete(newest)
             }
-            More::Cursor(_) | More::Lost => Turn::Lost,
+            More::Cursor(_) | More::Lost => NumbersTurn::Lost,
         }
     }
 
@@ -200,18 +200,18 @@ mod tests {
         let mut numbers = Numbers::new(true, now);
         assert!(numbers.due() == Some(now) && numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(Vec::new(), more("a"), now), Turn::On);
-        assert_eq!(numbers.page(Vec::new(), more("b"), now), Turn::On);
+        assert_eq!(numbers.page(Vec::new(), more("a"), now), NumbersTurn::On);
+        assert_eq!(numbers.page(Vec::new(), more("b"), now), NumbersTurn::On);
         assert_eq!(numbers.cursor(), Some(&Cursor("b".to_owned())));
-        assert_eq!(numbers.page(Vec::new(), more("a"), now), Turn::Lost, "it was there before");
+        assert_eq!(numbers.page(Vec::new(), more("a"), now), NumbersTurn::Lost, "it was there before");
         numbers.failed(|failures| Duration::from_secs(failures.into()), now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)), "a failure is not answered at once");
         assert!(numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(Vec::new(), More::Lost, now), Turn::Lost);
-        assert_eq!(numbers.page(Vec::new(), More::End, now), Turn::Complete(NumberKey::default()));
+        assert_eq!(numbers.page(Vec::new(), More::Lost, now), NumbersTurn::Lost);
+        assert_eq!(numbers.page(Vec::new(), More::End, now), NumbersTurn::Complete(NumberKey::default()));
         assert_eq!(numbers.due(), Some(now + REFRESH));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now));
@@ -223,18 +223,18 @@ mod tests {
         let mut numbers = Numbers::new(true, now);
         numbers.begin(NumberKey::default());
         for page in 1..MOST_PAGES {
-            assert_eq!(numbers.page(vec![format!("n{page}")], more(&page.to_string()), now), Turn::On);
+            assert_eq!(numbers.page(vec![format!("n{page}")], more(&page.to_string()), now), NumbersTurn::On);
             assert_eq!((numbers.has_become_long(), numbers.is_long()), (page == QUICK_PAGES, page >= QUICK_PAGES));
         }
-        assert_eq!(numbers.page(vec!["last".to_owned()], more("last"), now), Turn::Endless);
+        assert_eq!(numbers.page(vec!["last".to_owned()], more("last"), now), NumbersTurn::Endless);
         numbers.endless(now);
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + ENDLESS_RETRY), "what waits for it does not begin it again");
         // One page again and again, under a new cursor each time.
         numbers.begin(NumberKey::default());
         let page = || vec!["a".to_owned(), "b".to_owned()];
-        let turns: Vec<Turn> = (0..4).map(|n| numbers.page(page(), more(&format!("again{n}")), now)).collect();
-        assert_eq!(turns, [Turn::On, Turn::On, Turn::On, Turn::Lost]);
+        let turns: Vec<NumbersTurn> = (0..4).map(|n| numbers.page(page(), more(&format!("again{n}")), now)).collect();
+        assert_eq!(turns, [NumbersTurn::On, NumbersTurn::On, NumbersTurn::On, NumbersTurn::Lost]);
     }
 
     #[tokio::test(start_paused = true)]

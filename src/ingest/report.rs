@@ -26,7 +26,7 @@ pub enum Condition {
 
 /// A snapshot.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct PollReport {
     /// How polling is going.
     pub condition: Condition,
     /// Local time since when it is so.
@@ -94,7 +94,7 @@ impl CatchUp {
 /// Pages of a catch-up that is worth talking about.
 const LONG: u64 = 20;
 
-impl Report {
+impl PollReport {
     /// One line for people.
     pub fn summary(&self) -> String {
         let walks = self.coverage.as_ref().map_or(0, |coverage| coverage.walks.len());

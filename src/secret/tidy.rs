@@ -12,7 +12,7 @@ const MARK: char = '\u{feff}';
 
 /// What a value is, which says what cannot belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SecretKind {
     /// A key or a token: one word.
     Token,
     /// The value of a header. It may hold quotes; white space around it is never sent.
@@ -67,23 +67,23 @@ impl Doubtful {
 ///
 /// # Errors
 /// [`Doubtful`] for what may be meant, or can only be a mistake.
-pub fn tidy(text: &str, kind: Kind) -> Result<Tidy<'_>, Doubtful> {
+pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     let text = without_blank_lines(text);
     let trimmed = text.trim();
     let around = (trimmed.len() != text.len()).then_some("white space around it");
     let tidied = match kind {
-        Kind::Header => Tidy { text: trimmed, left_out: around },
-        Kind::Token => {
+        SecretKind::Header => Tidy { text: trimmed, left_out: around },
+        SecretKind::Token => {
             let bare = unquoted(trimmed);
             let quotes = (bare.len() != trimmed.len()).then_some("quotes around it");
             let token = without_scheme(bare);
             let scheme = (token.len() != bare.len()).then_some("`Bearer` before it");
             Tidy { text: token, left_out: scheme.or(quotes).or(around) }
         }
-        Kind::Text if trimmed.is_empty() => Tidy { text: trimmed, left_out: None },
-        Kind::Text if around.is_some() => return Err(Doubtful::WhiteSpaceAround),
-        Kind::Text if unquoted(text).len() != text.len() => return Err(Doubtful::QuotesAround),
-        Kind::Text => Tidy { text, left_out: None },
+        SecretKind::Text if trimmed.is_empty() => Tidy { text: trimmed, left_out: None },
+        SecretKind::Text if around.is_some() => return Err(Doubtful::WhiteSpaceAround),
+        SecretKind::Text if unquoted(text).len() != text.len() => return Err(Doubtful::QuotesAround),
+        SecretKind::Text => Tidy { text, left_out: None },
     };
     if let Some(invisible) = tidied.text.chars().find(|next| is_invisible(*next)) {
         return Err(Doubtful::Invisible(invisible.into()));
@@ -91,10 +91,10 @@ pub fn tidy(text: &str, kind: Kind) -> Result<Tidy<'_>, Doubtful> {
     // Line breaks in what goes into a header are refused with the header.
     let is_line_break = |next: char| matches!(next, '\r' | '\n');
     match kind {
-        Kind::Token if tidied.text.contains(|next: char| next.is_whitespace() && !is_line_break(next)) => {
+        SecretKind::Token if tidied.text.contains(|next: char| next.is_whitespace() && !is_line_break(next)) => {
             Err(Doubtful::WhiteSpaceInside)
         }
-        Kind::Text if tidied.text.contains(is_line_break) => Err(Doubtful::SeveralLines),
+        SecretKind::Text if tidied.text.contains(is_line_break) => Err(Doubtful::SeveralLines),
         _ => Ok(tidied),
     }
 }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_certain_is_taken_off_every_kind() {
-        for kind in [Kind::Token, Kind::Header, Kind::Text] {
+        for kind in [SecretKind::Token, SecretKind::Header, SecretKind::Text] {
             for text in [
                 "s3cret",
                 "s3cret\n",
@@ -173,19 +173,21 @@ mod tests {
     fn of_a_token_and_a_header_more_is_certain() {
         let (space, quotes, bearer) = ("white space around it", "quotes around it", "`Bearer` before it");
         for (kind, text, expected, left_out) in [
-            (Kind::Token, " t0ken\t", "t0ken", space),
-            (Kind::Token, "\u{a0}t0ken", "t0ken", space),
-            (Kind::Token, "\"t0ken\"\n", "t0ken", quotes),
-            (Kind::Token, "' t0ken '", "t0ken", quotes),
-            (Kind::Token, "\u{201c}t0ken\u{201d}", "t0ken", quotes),
-            (Kind::Token, "Bearer t0ken", "t0ken", bearer),
-            (Kind::Token, "bearer  t0ken\n", "t0ken", bearer),
-            (Kind::Token, " \"BEARER t0ken\" ", "t0ken", bearer),
-            (Kind::Header, " Token x ", "Token x", space),
+            (SecretKind::Token, " t0ken\t", "t0ken", space),
+            (SecretKind::Token, "\u{a0}t0ken", "t0ken", space),
+            (SecretKind::Token, "\"t0ken\"\n", "t0ken", quotes),
+            (SecretKind::Token, "' t0ken '", "t0ken", quotes),
+            (SecretKind::Token, "\u{201c}t0ken\u{201d}", "t0ken", quotes),
+            (SecretKind::Token, "Bearer t0ken", "t0ken", bearer),
+            (SecretKind::Token, "bearer  t0ken\n", "t0ken", bearer),
+            (SecretKind::Token, " \"BEARER t0ken\" ", "t0ken", bearer),
+            (SecretKind::Header, " Token x ", "Token x", space),
         ] {
             assert_eq!(tidy(text, kind), Ok(Tidy { text: expected, left_out: Some(left_out) }), "{text:?}");
         }
-        for (kind, text) in [(Kind::Header, "\"etag\""), (Kind::Header, "Bearer t0ken"), (Kind::Token, "t0k\"en")] {
+        for (kind, text) in
+            [(SecretKind::Header, "\"etag\""), (SecretKind::Header, "Bearer t0ken"), (SecretKind::Token, "t0k\"en")]
+        {
             assert_eq!(tidy(text, kind), Ok(Tidy { text, left_out: None }), "{text:?}");
         }
     }
@@ -193,22 +195,22 @@ mod tests {
     #[test]
     fn what_may_be_meant_is_refused() {
         for (kind, text, expected) in [
-            (Kind::Text, " s3cret", Doubtful::WhiteSpaceAround),
-            (Kind::Text, "s3cret \n", Doubtful::WhiteSpaceAround),
-            (Kind::Text, "\"s3cret\"", Doubtful::QuotesAround),
-            (Kind::Text, "'s3cret'\r\n", Doubtful::QuotesAround),
-            (Kind::Text, "s3\ncret", Doubtful::SeveralLines),
-            (Kind::Text, "s3\u{200b}cret", Doubtful::Invisible(0x200b)),
-            (Kind::Token, "t0\u{feff}ken", Doubtful::Invisible(0xfeff)),
-            (Kind::Token, "t0 ken", Doubtful::WhiteSpaceInside),
-            (Kind::Token, "t0\tken", Doubtful::WhiteSpaceInside),
-            (Kind::Header, "x\u{200b}", Doubtful::Invisible(0x200b)),
+            (SecretKind::Text, " s3cret", Doubtful::WhiteSpaceAround),
+            (SecretKind::Text, "s3cret \n", Doubtful::WhiteSpaceAround),
+            (SecretKind::Text, "\"s3cret\"", Doubtful::QuotesAround),
+            (SecretKind::Text, "'s3cret'\r\n", Doubtful::QuotesAround),
+            (SecretKind::Text, "s3\ncret", Doubtful::SeveralLines),
+            (SecretKind::Text, "s3\u{200b}cret", Doubtful::Invisible(0x200b)),
+            (SecretKind::Token, "t0\u{feff}ken", Doubtful::Invisible(0xfeff)),
+            (SecretKind::Token, "t0 ken", Doubtful::WhiteSpaceInside),
+            (SecretKind::Token, "t0\tken", Doubtful::WhiteSpaceInside),
+            (SecretKind::Header, "x\u{200b}", Doubtful::Invisible(0x200b)),
         ] {
             assert_eq!(tidy(text, kind), Err(expected), "{text:?}");
             assert!(!expected.to_string().contains("s3") && !expected.hint().is_empty());
         }
         for inner in ["a b", "a\tb", "a\"b", "\"a", "a'"] {
-            assert_eq!(tidy(inner, Kind::Text), Ok(Tidy { text: inner, left_out: None }), "{inner:?}");
+            assert_eq!(tidy(inner, SecretKind::Text), Ok(Tidy { text: inner, left_out: None }), "{inner:?}");
         }
         assert_eq!(Doubtful::Invisible(0xfeff).to_string(), "holds an invisible character (U+FEFF)");
     }

@@ -2,7 +2,7 @@
 //!
 //! The file, the environment and the documentation all look here, so none of them can know a key that the others do not.
 
-use super::declare::{DeclaredKey, KeyKind};
+use super::key::{DeclaredKey, KeyKind};
 use super::suggestion::nearest;
 
 /// The table of the sinks.

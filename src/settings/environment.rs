@@ -16,9 +16,9 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::declarations::{Declarations, Section};
-use super::declare::{DeclaredKey, KeyKind};
 use super::document::{Document, Origin, Table, WrittenEntry, WrittenValue};
 use super::file::not_yet;
+use super::key::{DeclaredKey, KeyKind};
 use super::report::Complaints;
 use super::suggestion::nearest;
 use crate::domain::SinkName;

@@ -3,7 +3,7 @@
 //! Lines that begin with `# ` explain; lines that begin with `#` and anything else are settings.
 
 use super::declarations::Section;
-use super::declare::DeclaredKey;
+use super::key::DeclaredKey;
 
 /// Comments are not wider.
 const WIDTH: usize = 120;

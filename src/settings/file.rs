@@ -10,9 +10,9 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::declarations::{FoundKey, SINKS, Section};
-use super::declare::KeyKind;
 use super::document::{Document, Member, Origin, Table, WrittenEntry, WrittenValue};
 use super::excerpt::SourceFile;
+use super::key::KeyKind;
 use super::report::Complaints;
 use super::suggestion::nearest;
 use crate::domain::{InvalidSinkName, SinkName};

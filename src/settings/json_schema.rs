@@ -6,8 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::declarations::{Declarations, SINKS, Section};
-use super::declare::{DeclaredKey, KeyKind};
 use super::duration;
+use super::key::{DeclaredKey, KeyKind};
 
 /// The schema of the file of this program and version, as JSON text.
 pub fn json_schema(declared: &Declarations, program: &str, version: &str) -> String {

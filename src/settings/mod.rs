@@ -23,6 +23,7 @@ mod example;
 mod excerpt;
 mod file;
 mod json_schema;
+mod key;
 mod reader;
 mod reference;
 mod report;
@@ -31,9 +32,8 @@ mod suggestion;
 
 pub use declarations::{Declarations, Section};
 pub use declare::{
-    Declared, DeclaredKey, KeyKind, Settings, WordChoice, boolean, choice, duration, duration_or, integer, map, number,
-    one_choice, one_of, optional_boolean, path, required_path, secret, secrets, size, start, statuses, table, tables,
-    text, texts,
+    Declared, Settings, WordChoice, boolean, choice, duration, duration_or, integer, map, number, one_choice, one_of,
+    optional_boolean, path, required_path, secret, secrets, size, start, statuses, table, tables, text, texts,
 };
 pub use document::{Document, Member, Origin, Table, WrittenEntry, WrittenValue};
 pub use duration::{parse as parse_duration, show as show_duration};
@@ -41,6 +41,7 @@ pub use environment::apply as apply_environment;
 pub use example::{comment, example};
 pub use file::read as read_file;
 pub use json_schema::json_schema;
+pub use key::{DeclaredKey, KeyKind};
 pub use reader::{LONGEST, Reader, Texts, WrittenText};
 pub use reference::reference;
 pub use report::{Complaints, Errors, Problem, Warning};

@@ -398,7 +398,7 @@ impl<'r> Reader<'r> {
     }
 
     /// A secret without what certainly does not belong to it, which is said; what may belong to it is refused.
-    pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: tidy::Kind) -> Option<WrittenText> {
+    pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: tidy::SecretKind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
             Some(source) => format!("`{name}`: {source}"),
@@ -425,7 +425,7 @@ impl<'r> Reader<'r> {
             false => vec![text.with(text.as_str())],
         };
         let tidied: Option<Vec<WrittenText>> =
-            parts.iter().map(|part| self.tidy(key, part, tidy::Kind::Token)).collect();
+            parts.iter().map(|part| self.tidy(key, part, tidy::SecretKind::Token)).collect();
         Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 

@@ -1,7 +1,7 @@
 //! The declarations as documentation: what a key takes in words, and a table for each section in Markdown.
 
 use super::declarations::{Declarations, SINKS, Section};
-use super::declare::{DeclaredKey, KeyKind};
+use super::key::{DeclaredKey, KeyKind};
 use super::reader::LONGEST;
 use super::{duration, size};
 

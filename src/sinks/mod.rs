@@ -97,7 +97,7 @@ pub struct Preview {
 pub enum SinkBuildError {
     /// HTTPS cannot be set up.
     #[error(transparent)]
-    Http(#[from] client::BuildError),
+    Http(#[from] client::ClientBuildError),
     /// Standard output.
     #[error("standard output cannot be written to: {0}")]
     Stdout(#[source] io::Error),

@@ -2,9 +2,9 @@
 
 use rusqlite::{Row as SqlRow, params};
 
-use super::delivery::SinkId;
 use super::error::Error;
 use super::release::last_release;
+use super::sink_id::SinkId;
 use super::spool::Spool;
 use crate::domain::{DeadReason, Seq, UnixMs};
 

@@ -7,13 +7,14 @@ use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBehavior, params};
 
 use super::error::Error;
+use super::mark;
 use super::release::{Places, Releasing};
-use super::soundness;
 use super::spool::Spool;
 use super::sum::{self, Sum};
 use super::wiping;
 use crate::domain::{
-    Class, Coverage, Cursor, Insert, Lags, Marks, Progress, Seq, Standing, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    Class, Coverage, Cursor, Insert, Lags, Marks, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    WalkProgress,
 };
 
 impl Spool {
@@ -134,7 +135,7 @@ impl Spool {
                 let before = transaction.total_changes();
                 let value = work(&transaction)?;
                 if transaction.total_changes() != before {
-                    counted = Some(soundness::count(&transaction)?);
+                    counted = Some(mark::count(&transaction)?);
                 }
                 transaction.commit()?;
                 Ok(value)
@@ -198,10 +199,10 @@ fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>,
     // What was there before the relay is known by its id; its body is nobody's business. What came too late to be news is
     // kept for a replay, unless nothing is kept for one.
     let raw = match standing {
-        Standing::News | Standing::Unreadable if apart => Some(Cow::Owned(wiping::apart(&row.id, &row.raw))),
-        Standing::News | Standing::Unreadable => Some(Cow::Borrowed(&*row.raw)),
-        Standing::BelowWatermark if !apart => Some(Cow::Borrowed(&*row.raw)),
-        Standing::Seed | Standing::BelowWatermark => None,
+        RowStanding::News | RowStanding::Unreadable if apart => Some(Cow::Owned(wiping::apart(&row.id, &row.raw))),
+        RowStanding::News | RowStanding::Unreadable => Some(Cow::Borrowed(&*row.raw)),
+        RowStanding::BelowWatermark if !apart => Some(Cow::Borrowed(&*row.raw)),
+        RowStanding::Seed | RowStanding::BelowWatermark => None,
     };
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
     transaction
@@ -292,7 +293,7 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
         opened_seq: Seq(row.get("opened_seq")?),
         opened_at: UnixMs(row.get("opened_at")?),
         lowest: UnixMs(row.get("lowest")?),
-        progress: Progress {
+        progress: WalkProgress {
             failures: row.get("failures")?,
             empty_answers: row.get("empty_answers")?,
             restarts: row.get("restarts")?,

@@ -10,14 +10,11 @@ use rusqlite::{Row as SqlRow, Transaction, params};
 use super::error::Error;
 use super::release::class_number;
 use super::retention::let_go;
+use super::sink_id::SinkId;
 use super::spool::Spool;
 use super::sum::{self, Sum};
 use super::wiping::text_of;
 use crate::domain::{Class, Outcome, Seq, UnixMs};
-
-/// Names a sink in the store; a sink keeps it for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SinkId(pub i64);
 
 /// One message that waits for one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]

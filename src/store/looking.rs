@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{OpenFlags, OptionalExtension as _, Row, params};
 
-use super::delivery::SinkId;
 use super::error::Error;
 use super::operator::{Pause, Selection};
 use super::role::{self, SharedRole};
-use super::soundness;
-use super::space;
+use super::sink_id::SinkId;
 use super::spool::{Spool, connect};
+use super::state_files;
 use super::wiping::text_of;
 use crate::domain::{Marks, Seq, UnixMs, Unread, Walk, WalkKind};
 
@@ -117,14 +116,14 @@ impl Look {
             look.spool.check_current()?;
             Ok(Some(look))
         };
-        look().map_err(|error| space::explain_start(dir, error))
+        look().map_err(|error| state_files::explain_start(dir, error))
     }
 
     /// The same for a file of any format.
     pub(super) fn begin(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
         match fs::symlink_metadata(&file) {
-            Ok(_) => soundness::check_header(&file, false)?,
+            Ok(_) => state_files::check_header(&file, false)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
@@ -157,17 +156,17 @@ impl Spool {
     /// # Errors
     /// [`Error::Older`], [`Error::Newer`], [`Error::Damaged`] and [`Error::Io`].
     pub fn open_beside(dir: &Path) -> Result<Option<Self>, Error> {
-        Self::open_there(dir).map_err(|error| space::explain_start(dir, error))
+        Self::open_there(dir).map_err(|error| state_files::explain_start(dir, error))
     }
 
     fn open_there(dir: &Path) -> Result<Option<Self>, Error> {
         let file = dir.join("state.db");
         match fs::symlink_metadata(&file) {
-            Ok(_) => soundness::check_header(&file, true)?,
+            Ok(_) => state_files::check_header(&file, true)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
-        let counted = soundness::counted(dir)?;
+        let counted = state_files::counted(dir)?;
         let connection = connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE, Path::to_owned)?;
         let mut spool = Self::on(connection, file);
         spool.untouched(|spool| {
@@ -175,7 +174,7 @@ impl Spool {
             spool.check_count(counted)
         })?;
         spool.configure()?;
-        spool.mark = Some(soundness::open_mark(dir)?);
+        spool.mark = Some(state_files::open_mark(dir)?);
         Ok(Some(spool))
     }
 

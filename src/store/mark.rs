@@ -12,6 +12,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+
 use crate::files;
 
 /// The file's name.
@@ -56,4 +58,14 @@ impl Mark {
 
 fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
+}
+
+/// Counts the transaction under way. Its row lies beside others that change often.
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES ('commits', 1)
+             ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+        )?
+        .query_row([], |row| row.get(0))
 }

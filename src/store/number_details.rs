@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::delivery::SinkId;
 use super::error::Error;
 use super::release::details;
 use super::retention::let_go;
+use super::sink_id::SinkId;
 use super::spool::Spool;
-use crate::domain::filter::{Facts, Verdict};
+use crate::domain::filter::{Facts, FilterVerdict};
 use crate::domain::{DeadReason, Seq, UnixMs};
 
 /// The newest number that was met; see [`Spool::end_numbers`].
@@ -39,7 +39,7 @@ pub enum NumberDetails {
 
 /// Which undecided deliveries are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum WhichUndecided {
     /// All: what the sinks ask may have changed.
     All,
     /// Those whose number is known by now.
@@ -138,7 +138,11 @@ impl Spool {
     ///
     /// # Errors
     /// As for [`Spool::commit`].
-    pub fn decide(&mut self, after: Option<Undecided>, which: Which) -> Result<(usize, Option<Undecided>), Error> {
+    pub fn decide(
+        &mut self,
+        after: Option<Undecided>,
+        which: WhichUndecided,
+    ) -> Result<(usize, Option<Undecided>), Error> {
         let recipients = Arc::clone(&self.recipients);
         let mut ids: Vec<SinkId> = recipients.iter().map(|recipient| recipient.id).collect();
         ids.sort_unstable();
@@ -153,9 +157,9 @@ impl Spool {
                 .filter_map(|(seq, raw, asked, row)| {
                     let facts = Facts::read(raw, details(*asked, row.as_deref()));
                     match wants.decide(&facts) {
-                        Verdict::Wanted => Some((*seq, true)),
-                        Verdict::Unwanted(_) => Some((*seq, false)),
-                        Verdict::Unknown(_) => None,
+                        FilterVerdict::Wanted => Some((*seq, true)),
+                        FilterVerdict::Unwanted(_) => Some((*seq, false)),
+                        FilterVerdict::Unknown(_) => None,
                     }
                 })
                 .collect();
@@ -188,11 +192,11 @@ impl Spool {
         &self,
         sink: SinkId,
         after: Seq,
-        which: Which,
+        which: WhichUndecided,
     ) -> Result<Vec<(i64, String, bool, Option<String>)>, Error> {
         let known = match which {
-            Which::All => "",
-            Which::Known => "AND (m.number IS NULL OR n.fetched_at IS NOT NULL)",
+            WhichUndecided::All => "",
+            WhichUndecided::Known => "AND (m.number IS NULL OR n.fetched_at IS NOT NULL)",
         };
         let read = || {
             let mut statement = self.connection.prepare_cached(&format!(
@@ -259,7 +263,7 @@ pub(super) fn put_off(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::
 mod tests {
     use super::*;
     use crate::domain::filter::{Clause, Filter, Globs};
-    use crate::domain::{Class, Insert, NumberUse, Row, Standing, StoreOp};
+    use crate::domain::{Class, Insert, NumberUse, Row, RowStanding, StoreOp};
     use crate::store::{Chunk, SinkSetup, Wants};
 
     fn spool(dir: &std::path::Path) -> Spool {
@@ -283,7 +287,7 @@ mod tests {
             number: number.map(str::to_owned),
             raw: "{}".into(),
         };
-        let insert = Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None };
+        let insert = Insert { seq: Seq(seq), row, standing: RowStanding::News, held_by: None };
         let release = StoreOp::Release { rows: vec![Seq(seq)], class: Class::Live };
         spool.commit(&[StoreOp::Insert(Box::new(insert)), release], UnixMs(0)).unwrap();
     }
@@ -301,7 +305,7 @@ mod tests {
             .unwrap()
     }
 
-    fn decide_all(spool: &mut Spool, which: Which) -> usize {
+    fn decide_all(spool: &mut Spool, which: WhichUndecided) -> usize {
         let (mut made, mut after) = spool.decide(None, which).unwrap();
         while after.is_some() {
             let (more, next) = spool.decide(after, which).unwrap();
@@ -324,12 +328,12 @@ mod tests {
         );
         assert!(spool.has_undecided().unwrap());
         let newest = spool.newest_number().unwrap();
-        assert_eq!(decide_all(&mut spool, Which::All), 0, "nothing more is known");
+        assert_eq!(decide_all(&mut spool, WhichUndecided::All), 0, "nothing more is known");
         release(&mut spool, 5, Some("later"));
         spool.put_numbers([("a", r#"{"serviceName":"PayPal"}"#), ("b", "{}"), ("new", "{}")], UnixMs(9)).unwrap();
-        assert_eq!(decide_all(&mut spool, Which::Known), 3);
+        assert_eq!(decide_all(&mut spool, WhichUndecided::Known), 3);
         assert_eq!(spool.end_numbers(newest, UnixMs(9)).unwrap(), 1, "only those met before");
-        assert_eq!(decide_all(&mut spool, Which::Known), 1);
+        assert_eq!(decide_all(&mut spool, WhichUndecided::Known), 1);
         assert_eq!(
             states(&spool),
             "1 m1 fresh, 1 m2 fresh, 1 m3 fresh, 1 m4 fresh, 1 m5 fresh, 2 m1 fresh, 2 m5 undecided, \
@@ -358,7 +362,7 @@ mod tests {
         let waiting = "1 m1 undecided, 1 m2 fresh, 1 m3 fresh, 1 m4 undecided, ";
         assert!(states(&spool).starts_with(waiting), "{}", states(&spool));
         spool.put_numbers([("a", "{}")], UnixMs(9)).unwrap();
-        assert_eq!(decide_all(&mut spool, Which::Known), 2);
+        assert_eq!(decide_all(&mut spool, WhichUndecided::Known), 2);
         let decided = "1 m1 fresh, 1 m2 fresh, 1 m3 fresh, 1 m4 fresh, ";
         assert!(states(&spool).starts_with(decided), "{}", states(&spool));
         let chunk = Chunk { rows: 9, bytes: usize::MAX, details: true };
@@ -401,7 +405,7 @@ mod tests {
         let mut spool = spool(dir.path());
         (0..1201).for_each(|seq| release(&mut spool, seq, Some("a")));
         spool.register_sinks(&["all", "pay", "told"].map(SinkSetup::new), UnixMs::MAX, UnixMs(0)).unwrap();
-        assert_eq!(decide_all(&mut spool, Which::All), 2402);
+        assert_eq!(decide_all(&mut spool, WhichUndecided::All), 2402);
         assert!(!spool.has_undecided().unwrap());
     }
 }

@@ -9,8 +9,9 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::delivery::{Chunk, Claim, SinkId, claim, claims, last_of_next};
+use super::delivery::{Chunk, Claim, claim, claims, last_of_next};
 use super::error::Error;
+use super::sink_id::SinkId;
 use super::spool::Spool;
 use crate::domain::{Seq, UnixMs};
 

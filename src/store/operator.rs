@@ -6,8 +6,8 @@
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::delivery::SinkId;
 use super::error::Error;
+use super::sink_id::SinkId;
 use super::spool::Spool;
 use crate::domain::{PauseReason, UnixMs};
 
@@ -44,7 +44,7 @@ pub struct Selection {
 
 /// What becomes of dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DeadLetterVerdict {
     /// They are sent again, as if for the first time.
     Retry,
     /// They are given up; a trace stays.
@@ -155,7 +155,7 @@ impl Spool {
     pub fn settle_dead(
         &mut self,
         selection: &Selection,
-        verdict: Verdict,
+        verdict: DeadLetterVerdict,
         after: DeadPlace,
         now: UnixMs,
     ) -> Result<(usize, Option<DeadPlace>), Error> {
@@ -167,13 +167,15 @@ impl Spool {
                 })?
                 .collect::<rusqlite::Result<_>>()?;
             let mut change = transaction.prepare_cached(match verdict {
-                Verdict::Retry => SEND_AGAIN,
-                Verdict::Drop => "UPDATE delivery SET state = 'dropped', settled_at = ?3 WHERE seq = ?1 AND sink = ?2",
+                DeadLetterVerdict::Retry => SEND_AGAIN,
+                DeadLetterVerdict::Drop => {
+                    "UPDATE delivery SET state = 'dropped', settled_at = ?3 WHERE seq = ?1 AND sink = ?2"
+                }
             })?;
             for (seq, sink) in &found {
                 match verdict {
-                    Verdict::Retry => change.execute(params![seq, sink])?,
-                    Verdict::Drop => change.execute(params![seq, sink, now.0])?,
+                    DeadLetterVerdict::Retry => change.execute(params![seq, sink])?,
+                    DeadLetterVerdict::Drop => change.execute(params![seq, sink, now.0])?,
                 };
             }
             Ok((found.len(), found.last().map(|&(seq, sink)| DeadPlace { sink, seq })))

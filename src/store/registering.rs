@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::delivery::{SinkId, SinkStanding};
+use super::delivery::SinkStanding;
 use super::error::Error;
 use super::number_details::put_off;
 use super::operator::{self, Resumes};
 use super::release::{Recipient, Span, Wants, deliver, last_release};
+use super::sink_id::SinkId;
 use super::spool::Spool;
 use crate::domain::{Class, NumberUse, PauseReason, Start, UnixMs};
 

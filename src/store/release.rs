@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::delivery::SinkId;
-use crate::domain::filter::{Details, Facts, Filter, Verdict};
+use super::sink_id::SinkId;
+use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::domain::{Class, NumberUse, Seq, StoreOp, UnixMs, WalkId};
 
 /// Which messages a sink wants. The default is all.
@@ -65,19 +65,19 @@ impl Wants {
     }
 
     /// Decides on one message.
-    pub fn decide(&self, facts: &Facts<'_>) -> Verdict {
+    pub fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
         match &self.filter {
             Some(filter) => match filter.decide(facts) {
-                Verdict::Wanted => self.decide_details(facts),
+                FilterVerdict::Wanted => self.decide_details(facts),
                 other => other,
             },
             None => self.decide_details(facts),
         }
     }
 
-    fn decide_details(&self, facts: &Facts<'_>) -> Verdict {
+    fn decide_details(&self, facts: &Facts<'_>) -> FilterVerdict {
         let waits = self.number == NumberUse::Needed && facts.lacks_details();
-        if waits { Verdict::Unknown("number") } else { Verdict::Wanted }
+        if waits { FilterVerdict::Unknown("number") } else { FilterVerdict::Wanted }
     }
 }
 
@@ -241,9 +241,9 @@ fn deliver_wanted(
         let raw = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
         let details = details(row.get(3)?, row.get_ref(4)?.as_str_or_null()?);
         let state = match recipient.wants.decide(&Facts::read(raw, details)) {
-            Verdict::Wanted => "fresh",
-            Verdict::Unknown(_) => "undecided",
-            Verdict::Unwanted(_) => continue,
+            FilterVerdict::Wanted => "fresh",
+            FilterVerdict::Unknown(_) => "undecided",
+            FilterVerdict::Unwanted(_) => continue,
         };
         let number = if recipient.ordered { Some(row.get::<_, i64>(5)?) } else { None };
         let values = params![seq, recipient.id.0, class_number(class), release_no, state, number];

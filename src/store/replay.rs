@@ -6,12 +6,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::delivery::SinkId;
 use super::error::Error;
 use super::operator::SEND_AGAIN;
 use super::release::{last_release, put_last_release};
+use super::sink_id::SinkId;
 use super::spool::Spool;
-use crate::domain::filter::{Details, Facts, Filter, Verdict};
+use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::domain::{Seq, UnixMs};
 
 /// Which deliveries are meant; all conditions must hold.
@@ -180,7 +180,7 @@ fn replayable(connection: &Connection, choice: &Choice, after: i64, last: i64) -
     let mut states = connection.prepare_cached("SELECT sink, state FROM delivery WHERE seq = ?1")?;
     for Kept { seq, release_no, received, raw } in kept {
         if let Some(filter) = &choice.filter
-            && filter.decide(&Facts::read(raw.as_deref().unwrap_or_default(), Details::Absent)) != Verdict::Wanted
+            && filter.decide(&Facts::read(raw.as_deref().unwrap_or_default(), Details::Absent)) != FilterVerdict::Wanted
         {
             continue;
         }

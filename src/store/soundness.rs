@@ -5,55 +5,20 @@
 //! file at every start, and in a large one when it is read: pages, indexes and messages that changed.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _};
-use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::error::Error;
-use super::mark::{self, Mark};
+use super::mark;
 use super::schema;
 use super::spool::Spool;
+use super::state_files::damaged;
 use super::sum::{self, Sum};
-use crate::files;
 
 /// Up to this size the whole file is checked at every start, some ten thousand messages. Beyond it a start would take too
 /// long.
 const FULL_CHECK_BYTES: u64 = 4 << 20;
-
-/// SQLite takes an empty file for a new database, and would start over where a state was lost: that is refused here. So is
-/// a file that is `to_write` and could be read only.
-pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
-    let mut header = [0_u8; 16];
-    let io = |doing| move |source| Error::Io { doing, path: file.to_owned(), source };
-    let kind = fs::symlink_metadata(file).map_err(io("look at"))?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        // To open a pipe is to wait for its other end.
-        return Err(damaged(file, "it is not a regular file"));
-    }
-    let opened = if to_write { files::open_to_write(file) } else { files::open_to_read(file) };
-    let mut opened = opened.map_err(io("open"))?;
-    match opened.read_exact(&mut header) {
-        Ok(()) if &header == b"SQLite format 3\0" => Ok(()),
-        Ok(()) => Err(damaged(file, "it is not a SQLite database")),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            Err(damaged(file, "it is cut off before its header ends"))
-        }
-        Err(error) => Err(io("read")(error)),
-    }
-}
-
-/// A journal without its file belongs to a state that was lost. SQLite would play it into a new one.
-pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
-    match fs::metadata(journal) {
-        Ok(found) if found.len() > 0 => Err(damaged(
-            file,
-            "it is gone, but its journal state.db-wal is there; put it back, or remove the journal too to begin anew",
-        )),
-        _ => Ok(()),
-    }
-}
 
 impl Spool {
     /// Looks at everything that can be looked at quickly; see the module. `counted` is how many transactions it must have.
@@ -183,28 +148,4 @@ impl Spool {
 fn commits(connection: &Connection) -> rusqlite::Result<i64> {
     let found = connection.query_row("SELECT value FROM counter WHERE name = 'commits'", [], |row| row.get(0));
     Ok(found.optional()?.unwrap_or(0))
-}
-
-/// Counts the transaction under way. Its row lies beside others that change often.
-pub(super) fn count(connection: &Connection) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached(
-            "INSERT INTO counter (name, value) VALUES ('commits', 1)
-             ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
-        )?
-        .query_row([], |row| row.get(0))
-}
-
-/// What was counted outside of the state.
-pub(super) fn counted(dir: &Path) -> Result<i64, Error> {
-    Mark::read(dir).map_err(|source| Error::Io { doing: "read", path: dir.join(mark::NAME), source })
-}
-
-/// Where transactions will be counted.
-pub(super) fn open_mark(dir: &Path) -> Result<Mark, Error> {
-    Mark::open(dir).map_err(|source| Error::Io { doing: "open", path: dir.join(mark::NAME), source })
-}
-
-fn damaged(file: &Path, what: impl Into<String>) -> Error {
-    Error::Damaged { file: file.to_owned(), what: what.into() }
 }

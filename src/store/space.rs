@@ -1,7 +1,6 @@
 //! How much room the state takes, what is left for it, and giving back what it does not need.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use super::error::Error;
@@ -35,20 +34,6 @@ pub const JOURNAL_COUNTS: u64 = 8 << 20;
 
 /// How long whoever reads is waited for when the journal is to be emptied: everybody else waits meanwhile.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// So much is needed to open a state: its journal and the index of that.
-const TO_OPEN: u64 = 128 << 10;
-
-/// SQLite calls it an I/O error when there is no room for the files that it needs at first.
-pub(super) fn explain_start(dir: &Path, error: Error) -> Error {
-    let is_full = || rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < TO_OPEN);
-    match error {
-        Error::Sqlite(_) if is_full() => {
-            Error::Io { doing: "open", path: dir.join("state.db"), source: rustix::io::Errno::NOSPC.into() }
-        }
-        error => error,
-    }
-}
 
 impl Spool {
     /// Measures.

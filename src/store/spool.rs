@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::{Error, says_damaged, says_locked};
 use super::mark::{self, Mark};
 use super::release::Recipient;
-use super::{schema, soundness, space};
+use super::{schema, state_files};
 use crate::files;
 
 /// The state of one relay, opened for its only writer. Synchronous: see [`super::Store`] for use from tasks.
@@ -45,26 +45,26 @@ impl Spool {
     /// [`Error::Newer`] and [`Error::Damaged`] leave the file as it is; [`Error::Io`] and [`Error::Sqlite`] may pass.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         make_dir(dir)?;
-        Self::open_in(dir).map_err(|error| space::explain_start(dir, error))
+        Self::open_in(dir).map_err(|error| state_files::explain_start(dir, error))
     }
 
     fn open_in(dir: &Path) -> Result<Self, Error> {
         let (file, journal) = (dir.join("state.db"), dir.join("state.db-wal"));
         match fs::symlink_metadata(&file) {
-            Ok(_) => soundness::check_header(&file, true)?,
+            Ok(_) => state_files::check_header(&file, true)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                soundness::check_absence(&file, &journal)?;
+                state_files::check_absence(&file, &journal)?;
                 create(dir, &file)?;
             }
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
         // Another process may be writing: what was counted before the state is looked at is there by then.
-        let counted = soundness::counted(dir)?;
+        let counted = state_files::counted(dir)?;
         // Looked at before anything is set: some settings are kept in the file, which may not be ours.
         let mut spool = Self::on(open(&file)?, file);
         let format = spool.untouched(|spool| spool.check(counted))?;
         spool.configure()?;
-        spool.mark = Some(soundness::open_mark(dir)?);
+        spool.mark = Some(state_files::open_mark(dir)?);
         spool.migrate(format)?;
         Ok(spool)
     }

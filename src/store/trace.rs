@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::error::Error;
 use super::spool::Spool;
-use crate::domain::{Standing, UnixMs, WalkId};
+use crate::domain::{RowStanding, UnixMs, WalkId};
 
 /// One message, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Trace {
     /// When the relay first read it.
     pub first_read: UnixMs,
     /// What it is.
-    pub standing: Standing,
+    pub standing: RowStanding,
     /// The walk that must end before it is handed on.
     pub held_by: Option<WalkId>,
     /// Its place in the order in which messages were handed on.
@@ -84,7 +84,7 @@ impl Spool {
                     received: UnixMs(row.get(1)?),
                     ingested: row.get::<_, Option<i64>>(2)?.map(UnixMs),
                     first_read: UnixMs(row.get(3)?),
-                    standing: Standing::from_word(row.get_ref(4)?.as_str()?),
+                    standing: RowStanding::from_word(row.get_ref(4)?.as_str()?),
                     held_by: row.get::<_, Option<i64>>(5)?.map(WalkId),
                     release_no: row.get(6)?,
                     bytes: row.get::<_, Option<i64>>(7)?.map(i64::unsigned_abs),

@@ -15,19 +15,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::trust::{self, Steadiness, TRIFLE, Verdict, Witnesses};
+use super::trust::{self, ClockVerdict, Steadiness, TRIFLE, Witnesses};
 use crate::domain::{UnixMs, whole_ms};
 
 /// Tells the time. Cheap to clone; clones agree.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    source: Source,
+    source: TimeSource,
     origin: Instant,
     relay: Arc<Mutex<RelayTime>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Source {
+enum TimeSource {
     System,
     /// Follows tokio's clock alone, so that paused time drives all readings.
     Tokio,
@@ -54,7 +54,7 @@ struct RelayTime {
     messages: Option<i64>,
     /// The same, where it is not believed yet.
     doubted: Option<i64>,
-    /// With [`Source::Tokio`]: how far the machine's clock is off.
+    /// With [`TimeSource::Tokio`]: how far the machine's clock is off.
     machine_off: i64,
 }
 
@@ -113,12 +113,12 @@ impl Rebase {
 impl Clock {
     /// The machine's clock. The relay's time begins with it and is not confirmed.
     pub fn system() -> Self {
-        Self::new(Source::System, system_wall(), Trust::Unconfirmed)
+        Self::new(TimeSource::System, system_wall(), Trust::Unconfirmed)
     }
 
     /// A clock that stands at `start` now and moves with tokio's time only: for paused time. It is right.
     pub fn starting_at(start: UnixMs) -> Self {
-        let clock = Self::new(Source::Tokio, start, Trust::Confirmed);
+        let clock = Self::new(TimeSource::Tokio, start, Trust::Confirmed);
         clock.hear_messages(start);
         clock
     }
@@ -126,7 +126,7 @@ impl Clock {
     /// The same at the start of a process: nobody knows whether it is right.
     #[cfg(test)]
     pub(crate) fn unconfirmed_at(start: UnixMs) -> Self {
-        Self::new(Source::Tokio, start, Trust::Unconfirmed)
+        Self::new(TimeSource::Tokio, start, Trust::Unconfirmed)
     }
 
     /// Sets the machine's clock, as people and NTP do.
@@ -136,7 +136,7 @@ impl Clock {
         self.lock().machine_off = to.0 - unset.0;
     }
 
-    fn new(source: Source, now: UnixMs, state: Trust) -> Self {
+    fn new(source: TimeSource, now: UnixMs, state: Trust) -> Self {
         let origin = monotonic();
         let relay = RelayTime {
             base: 0,
@@ -157,7 +157,7 @@ impl Clock {
         {
             let mut relay = clock.lock();
             relay.base = base;
-            if let Source::Tokio = source {
+            if let TimeSource::Tokio = source {
                 relay.machine_off = base;
             }
         }
@@ -172,8 +172,8 @@ impl Clock {
     /// The machine's clock as it is now: for what other machines compare with theirs.
     pub fn machine_time(&self) -> UnixMs {
         match self.source {
-            Source::System => system_wall(),
-            Source::Tokio => UnixMs(self.origin_machine().0.saturating_add(self.lock().machine_off)),
+            TimeSource::System => system_wall(),
+            TimeSource::Tokio => UnixMs(self.origin_machine().0.saturating_add(self.lock().machine_off)),
         }
     }
 
@@ -242,7 +242,7 @@ impl Clock {
     }
 
     fn go_on(&self, before: Option<ClockMemory>, newest: UnixMs, runs: bool) {
-        let Source::System = self.source else { return };
+        let TimeSource::System = self.source else { return };
         let same_boot =
             before.as_ref().is_some_and(|before| runs || (before.boot.is_some() && before.boot == boot_id()));
         let before = before.unwrap_or_default();
@@ -295,7 +295,7 @@ impl Clock {
         let api = relay.api.map(|base| UnixMs(base.saturating_add(elapsed)));
         let steady = relay.steadiness.look(elapsed, machine, api);
         let was = UnixMs(relay.base.saturating_add(elapsed));
-        let Verdict { now, uncounted, by_api } = trust::judge(&Witnesses {
+        let ClockVerdict { now, uncounted, by_api } = trust::judge(&Witnesses {
             relay: was,
             machine,
             api,
@@ -326,8 +326,8 @@ impl Clock {
     fn elapsed(&self) -> i64 {
         let since_origin = || whole_ms(monotonic().saturating_duration_since(self.origin));
         match self.source {
-            Source::System => since_boot().map_or_else(since_origin, whole_ms),
-            Source::Tokio => since_origin(),
+            TimeSource::System => since_boot().map_or_else(since_origin, whole_ms),
+            TimeSource::Tokio => since_origin(),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Witnesses {
 
 /// What time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
     /// Whether a step ahead is to count for nothing that is stored: only one of the clocks saw that time pass.
@@ -57,15 +57,15 @@ pub(super) struct Verdict {
 }
 
 /// Decides; `None`: nobody knows yet.
-pub(super) fn judge(witnesses: &Witnesses) -> Option<Verdict> {
+pub(super) fn judge(witnesses: &Witnesses) -> Option<ClockVerdict> {
     let Witnesses { relay, machine, api, newest, steady, known_apart, known_confirmed } = *witnesses;
     let Some(api) = api else {
         // A machine that counts from 1970, or from its last shutdown, knows less than the state.
         let now = if machine > newest { machine } else { relay };
-        return (steady >= ALONE).then_some(Verdict { now, uncounted: false, by_api: false });
+        return (steady >= ALONE).then_some(ClockVerdict { now, uncounted: false, by_api: false });
     };
     if apart(machine, api) <= AGREED {
-        return Some(Verdict { now: machine, uncounted: false, by_api: true });
+        return Some(ClockVerdict { now: machine, uncounted: false, by_api: true });
     }
     let ahead = machine.0.saturating_sub(api.0);
     let is_known = known_apart.is_some_and(|known| apart(UnixMs(known), UnixMs(ahead)) <= AGREED);
@@ -74,10 +74,10 @@ pub(super) fn judge(witnesses: &Witnesses) -> Option<Verdict> {
     }
     let contradicted = |clock: UnixMs| clock.after(AGREED) < newest;
     if contradicted(api) && !contradicted(machine) {
-        return Some(Verdict { now: machine, uncounted: false, by_api: true });
+        return Some(ClockVerdict { now: machine, uncounted: false, by_api: true });
     }
     let uncounted = api > machine && !(is_known && known_confirmed);
-    Some(Verdict { now: api, uncounted, by_api: true })
+    Some(ClockVerdict { now: api, uncounted, by_api: true })
 }
 
 /// How far two instants are from each other.
@@ -87,11 +87,11 @@ pub(super) fn apart(one: UnixMs, other: UnixMs) -> Duration {
 
 /// For how long two clocks have run without a jump.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Steadiness(Option<Pace>);
+pub(super) struct Steadiness(Option<ClockPace>);
 
 /// How the clocks stood to elapsed time when the watch began.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct ClockPace {
     machine: i64,
     api: Option<i64>,
     since: i64,
@@ -113,7 +113,7 @@ impl Steadiness {
             // The API that is heard for the first time begins the watch over both.
             same_api && pace.machine.abs_diff(machine) <= jump.unsigned_abs() && (pace.api.is_some() || api.is_none())
         });
-        let pace = pace.unwrap_or(Pace { machine, api, since: elapsed });
+        let pace = pace.unwrap_or(ClockPace { machine, api, since: elapsed });
         self.0 = Some(pace);
         Duration::from_millis(u64::try_from(elapsed.saturating_sub(pace.since)).unwrap_or(0))
     }
@@ -144,8 +144,8 @@ mod tests {
         }
     }
 
-    fn taken(now: UnixMs) -> Option<Verdict> {
-        Some(Verdict { now, uncounted: false, by_api: true })
+    fn taken(now: UnixMs) -> Option<ClockVerdict> {
+        Some(ClockVerdict { now, uncounted: false, by_api: true })
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
     fn without_the_api_the_machine_is_believed_later() {
         let alone = Witnesses { api: None, ..witnesses() };
         assert_eq!(judge(&Witnesses { steady: ALONE - Duration::from_secs(1), ..alone }), None);
-        let by_machine = |now| Some(Verdict { now, uncounted: false, by_api: false });
+        let by_machine = |now| Some(ClockVerdict { now, uncounted: false, by_api: false });
         assert_eq!(judge(&Witnesses { steady: ALONE, ..alone }), by_machine(TRUTH));
         // A clock without a battery: the state knows better.
         let dead = Witnesses { machine: UnixMs(3_600_000), relay: off(-DAY + 1), steady: ALONE, ..alone };
@@ -230,7 +230,7 @@ mod tests {
                 known_apart: known,
                 known_confirmed: false,
             });
-            if let Some(Verdict { now, uncounted, by_api }) = verdict {
+            if let Some(ClockVerdict { now, uncounted, by_api }) = verdict {
                 prop_assert!(by_api && (now == machine || now == api));
                 let counted = if uncounted { newest } else { now };
                 prop_assert!(counted <= machine.max(newest).after(AGREED) , "{now} is later than the machine knows");

@@ -165,10 +165,10 @@ fn the_reader_of_sources_sees_what_it_should() {
 }
 
 /// A file of src, without comments and what is for tests only.
-struct Source {
+pub(super) struct Source {
     /// Below src.
-    name: String,
-    code: String,
+    pub(super) name: String,
+    pub(super) code: String,
 }
 
 impl Source {
@@ -239,7 +239,7 @@ fn root() -> &'static Path {
 }
 
 /// Every file of src that is not for tests only.
-fn sources() -> Vec<Source> {
+pub(super) fn sources() -> Vec<Source> {
     let src = root().join("src");
     let (mut files, mut for_tests) = (Vec::new(), Vec::new());
     let mut folders = vec![src.clone()];

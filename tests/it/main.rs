@@ -23,6 +23,7 @@ mod filters;
 mod flow;
 mod formats;
 mod hostile;
+mod house;
 mod init;
 mod interop;
 mod keys;

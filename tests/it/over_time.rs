@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use joltsms_relay::api::budget::{Budget, Limits, RateHeaders, WINDOW};
+use joltsms_relay::api::budget::{Budget, BudgetLimits, RateHeaders, WINDOW};
 use joltsms_relay::api::{Page, Response};
 use joltsms_relay::delivery::{Delivery, Options, Retry, Setup};
 use joltsms_relay::domain::{Cursor, More, Row, Start, UnixMs};
@@ -127,7 +127,7 @@ async fn the_state_does_not_grow() {
         feed: Minutely { clock: clock.clone() },
         store: store.clone(),
         clock: clock.clone(),
-        budget: Budget::in_memory(Limits { requests: 120, window: WINDOW, head_interval: MINUTE }),
+        budget: Budget::in_memory(BudgetLimits { requests: 120, window: WINDOW, head_interval: MINUTE }),
         rules: Rules { remember_ids: ids, ..Rules::new(Start::Beginning, HOUR, HOUR) },
         mode: Mode::Run,
         state: store::Options {

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use headers::RateHeaders;
 pub use ring::Ring;
 pub use server::Foreign;
-pub use window::{Admission, Demand, Lane, Limits, Ticket, Window};
+pub use window::{BudgetLimits, Demand, Permission, RequestPurpose, Ticket, Window};
 
 use crate::domain::UnixMs;
 use crate::time::Instant;
@@ -41,7 +41,7 @@ impl Budget {
     ///
     /// # Errors
     /// If the ring file cannot be read or made.
-    pub fn open(limits: Limits, dir: &Path, now: Instant, wall: UnixMs) -> std::io::Result<Self> {
+    pub fn open(limits: BudgetLimits, dir: &Path, now: Instant, wall: UnixMs) -> std::io::Result<Self> {
         let (ring, recorded) = Ring::open(&dir.join("budget.ring"), limits.requests)?;
         let mut window = Window::new(limits);
         for entry in recorded {
@@ -54,12 +54,12 @@ impl Budget {
     }
 
     /// A budget that forgets with the process.
-    pub fn in_memory(limits: Limits) -> Self {
+    pub fn in_memory(limits: BudgetLimits) -> Self {
         Self { window: Window::new(limits), ring: None }
     }
 
     /// Records a request that is about to leave.
-    pub fn send(&mut self, lane: Lane, now: Instant, wall: UnixMs) -> Ticket {
+    pub fn send(&mut self, lane: RequestPurpose, now: Instant, wall: UnixMs) -> Ticket {
         let ticket = self.window.send(lane, now);
         if let Some(ring) = &mut self.ring {
             ring.sent(ticket, wall);

@@ -39,7 +39,7 @@ const PROOF: Duration = Duration::from_secs(5);
 pub(super) struct Server {
     /// The documented length of a window, for as long as nothing tells better.
     documented: Duration,
-    window: Option<Seen>,
+    window: Option<SeenWindow>,
     /// The longest reset of the window before.
     before: Option<Duration>,
     /// A window was over after this time, although its reset said otherwise.
@@ -63,7 +63,7 @@ pub(super) struct Server {
 
 /// A window of the API.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct SeenWindow {
     limit: Option<u32>,
     /// The lowest `Remaining`, less what was sent since.
     left: i64,
@@ -171,14 +171,14 @@ impl Server {
             .window
             .is_some_and(|window| window.limit.zip(headers.limit).is_some_and(|(before, limit)| before != limit));
         // Until its end it is the same one, unless more has come back than the rounding of its end explains.
-        let is_over = |window: &Seen| window.ends <= now || (turned && window.ends > now + ROUNDING);
+        let is_over = |window: &SeenWindow| window.ends <= now || (turned && window.ends > now + ROUNDING);
         let goes_on = self.window.filter(|window| !is_over(window) && !changed);
         let window = match goes_on {
             Some(window) => {
                 let left = i64::from(remaining) - i64::from(heard.under_way);
                 self.merged(window, headers.limit, left, reset, now)
             }
-            None => self.opened(headers, reset, Turn { jump, turned, changed }, heard.beside, now),
+            None => self.opened(headers, reset, WindowTurn { jump, turned, changed }, heard.beside, now),
         };
         self.window = Some(window);
         self.longest = self.longest.max(window.longest);
@@ -189,7 +189,14 @@ impl Server {
     }
 
     /// The same window as before: it can only have less left, and end earlier.
-    fn merged(&mut self, window: Seen, limit: Option<u32>, left: i64, reset: Option<Duration>, now: Instant) -> Seen {
+    fn merged(
+        &mut self,
+        window: SeenWindow,
+        limit: Option<u32>,
+        left: i64,
+        reset: Option<Duration>,
+        now: Instant,
+    ) -> SeenWindow {
         if window.whole && self.at_most.is_some_and(|most| now > window.first + most + ROUNDING) {
             self.at_most = None;
         }
@@ -198,7 +205,15 @@ impl Server {
             Some(reset) => (window.ends.min(now + reset + self.late), window.longest.max(reset), false),
             None => (window.ends, window.longest, window.guessed),
         };
-        Seen { limit: limit.or(window.limit), left: window.left.min(left), ends, longest, guessed, last: now, ..window }
+        SeenWindow {
+            limit: limit.or(window.limit),
+            left: window.left.min(left),
+            ends,
+            longest,
+            guessed,
+            last: now,
+            ..window
+        }
     }
 
     /// Another window, or one that nobody knows to be the same.
@@ -206,11 +221,11 @@ impl Server {
         &mut self,
         headers: &RateHeaders,
         reset: Option<Duration>,
-        turn: Turn,
+        turn: WindowTurn,
         beside: u32,
         now: Instant,
-    ) -> Seen {
-        let Turn { jump, turned, changed } = turn;
+    ) -> SeenWindow {
+        let WindowTurn { jump, turned, changed } = turn;
         // What others may have used of it since it began.
         let limit = headers.limit.unwrap_or(u32::MAX);
         let remaining = headers.remaining.unwrap_or(0);
@@ -249,7 +264,7 @@ impl Server {
             }
             None => (first + guess, guess),
         };
-        Seen {
+        SeenWindow {
             limit: headers.limit,
             // What was answered since it was sent may have come after it as well as before.
             left: i64::from(remaining) - i64::from(beside),
@@ -448,7 +463,7 @@ impl Server {
 
 /// How an answer that opens a window relates to the one before.
 #[derive(Clone, Copy)]
-struct Turn {
+struct WindowTurn {
     /// By how much more is left than the old window could have.
     jump: i64,
     /// So the old one is over.
@@ -457,7 +472,7 @@ struct Turn {
     changed: bool,
 }
 
-impl Seen {
+impl SeenWindow {
     /// The requests of others in all of the window: a silence that we kept in it hid some of them.
     fn foreign_in_all(&self) -> u32 {
         let (seen, length) = (self.last - self.first, self.longest);

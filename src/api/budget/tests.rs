@@ -9,12 +9,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use self::model::{LIMIT, Run, Setup};
-use super::{Admission, Demand, Lane, Limits, RateHeaders, Window};
+use super::{BudgetLimits, Demand, Permission, RateHeaders, RequestPurpose, Window};
 use crate::domain::UnixMs;
 use crate::time::{Clock, Instant};
 
-fn limits(interval_ms: u64) -> Limits {
-    Limits { requests: LIMIT, window: Duration::from_secs(60), head_interval: Duration::from_millis(interval_ms) }
+fn limits(interval_ms: u64) -> BudgetLimits {
+    BudgetLimits { requests: LIMIT, window: Duration::from_secs(60), head_interval: Duration::from_millis(interval_ms) }
 }
 
 fn origin() -> Instant {
@@ -109,19 +109,19 @@ fn room_is_left_once() {
     for (configured, server, others, left) in
         [(120, 120, 0, 120), (120, 120, 60, 60), (60, 120, 60, 60), (60, 120, 90, 30), (120, 60, 30, 30)]
     {
-        let mut window = Window::new(Limits { requests: configured, ..limits(60_000) });
+        let mut window = Window::new(BudgetLimits { requests: configured, ..limits(60_000) });
         let headers = RateHeaders {
             limit: Some(server),
             remaining: Some(server - others - 1),
             reset: Some(Duration::from_secs(60)),
             ..RateHeaders::default()
         };
-        let first = window.send(Lane::Head, now);
+        let first = window.send(RequestPurpose::Head, now);
         window.answered(first, &headers, now);
         assert_eq!(window.foreign(), others);
         let mut sent = 1;
-        while window.admit(Lane::Head, now) == Admission::Go {
-            window.send(Lane::Head, now);
+        while window.admit(RequestPurpose::Head, now) == Permission::Go {
+            window.send(RequestPurpose::Head, now);
             sent += 1;
         }
         assert_eq!(sent, left, "{configured} of {server} beside {others}");
@@ -132,11 +132,11 @@ fn room_is_left_once() {
 fn only_one_request_before_the_first_answer() {
     let now = origin();
     let mut window = Window::new(limits(1000));
-    assert_eq!(window.admit(Lane::Head, now), Admission::Go);
-    let ticket = window.send(Lane::Head, now);
-    assert_eq!(window.admit(Lane::Walk, now), Admission::WaitForAnswer);
+    assert_eq!(window.admit(RequestPurpose::Head, now), Permission::Go);
+    let ticket = window.send(RequestPurpose::Head, now);
+    assert_eq!(window.admit(RequestPurpose::Walk, now), Permission::WaitForAnswer);
     window.answered(ticket, &RateHeaders::default(), now);
-    assert_eq!(window.admit(Lane::Walk, now), Admission::Go);
+    assert_eq!(window.admit(RequestPurpose::Walk, now), Permission::Go);
 }
 
 #[test]
@@ -150,13 +150,13 @@ fn headers_only_tighten() {
     };
     let mut window = Window::new(limits(1000));
     let mut ask = |headers: RateHeaders| {
-        let ticket = window.send(Lane::Head, now);
+        let ticket = window.send(RequestPurpose::Head, now);
         window.answered(ticket, &headers, now);
-        window.admit(Lane::Head, now)
+        window.admit(RequestPurpose::Head, now)
     };
-    assert_eq!(ask(headers(3, 40)), Admission::Go);
-    assert_eq!(ask(headers(100, 40)), Admission::Go, "the same window cannot have more left than before");
-    assert_eq!(ask(headers(0, 30)), Admission::WaitUntil(now + Duration::from_secs(30)));
+    assert_eq!(ask(headers(3, 40)), Permission::Go);
+    assert_eq!(ask(headers(100, 40)), Permission::Go, "the same window cannot have more left than before");
+    assert_eq!(ask(headers(0, 30)), Permission::WaitUntil(now + Duration::from_secs(30)));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn silence_after_a_429_grows_if_it_is_repeated() {
     let reset = |seconds| RateHeaders { reset: Some(Duration::from_secs(seconds)), ..RateHeaders::default() };
     let fallback = |times: u32| Duration::from_secs(u64::from(times) * 10);
     assert_eq!(window.refused(&reset(42), fallback, now), Duration::from_secs(42));
-    assert_eq!(window.admit(Lane::Head, now), Admission::WaitUntil(now + Duration::from_secs(42)));
+    assert_eq!(window.admit(RequestPurpose::Head, now), Permission::WaitUntil(now + Duration::from_secs(42)));
     assert_eq!(window.refused(&reset(1), fallback, now), Duration::from_secs(20));
     assert_eq!(window.refused(&RateHeaders::default(), fallback, now), Duration::from_secs(30));
     window.not_refused();
@@ -179,34 +179,34 @@ fn sweeps_take_a_fifth_at_most() {
     let now = origin();
     let mut window = Window::new(limits(1000));
     let mut sent = 0;
-    while window.admit(Lane::Sweep, now) == Admission::Go {
-        let ticket = window.send(Lane::Sweep, now);
+    while window.admit(RequestPurpose::Sweep, now) == Permission::Go {
+        let ticket = window.send(RequestPurpose::Sweep, now);
         window.answered(ticket, &RateHeaders::default(), now);
         sent += 1;
     }
     assert_eq!(sent, 24);
-    assert_eq!(window.admit(Lane::Walk, now), Admission::Go);
+    assert_eq!(window.admit(RequestPurpose::Walk, now), Permission::Go);
 }
 
 #[test]
 fn a_limit_of_one_still_polls() {
     let now = origin();
-    let mut window = Window::new(Limits { requests: 1, ..limits(1000) });
-    for lane in [Lane::Head, Lane::Walk, Lane::Sweep] {
-        assert_eq!(window.admit(lane, now), Admission::Go);
+    let mut window = Window::new(BudgetLimits { requests: 1, ..limits(1000) });
+    for lane in [RequestPurpose::Head, RequestPurpose::Walk, RequestPurpose::Sweep] {
+        assert_eq!(window.admit(lane, now), Permission::Go);
     }
-    let ticket = window.send(Lane::Head, now);
+    let ticket = window.send(RequestPurpose::Head, now);
     window.answered(ticket, &RateHeaders::default(), now);
-    assert_eq!(window.admit(Lane::Walk, now), Admission::WaitUntil(now + Duration::from_secs(60)));
+    assert_eq!(window.admit(RequestPurpose::Walk, now), Permission::WaitUntil(now + Duration::from_secs(60)));
 }
 
 #[test]
 fn what_was_under_way_at_a_kill_may_arrive_after_the_next_start() {
     let start = origin();
     let minute = Duration::from_secs(60);
-    let mut window = Window::new(Limits { requests: 1, ..limits(1000) });
+    let mut window = Window::new(BudgetLimits { requests: 1, ..limits(1000) });
     window.remember_under_way(start);
-    let Admission::WaitUntil(free) = window.admit(Lane::Head, start + minute) else { panic!("no wait") };
+    let Permission::WaitUntil(free) = window.admit(RequestPurpose::Head, start + minute) else { panic!("no wait") };
     assert!(free > start + minute, "counted from its arrival, not from the start of this process");
-    assert_eq!(window.admit(Lane::Head, free), Admission::Go);
+    assert_eq!(window.admit(RequestPurpose::Head, free), Permission::Go);
 }

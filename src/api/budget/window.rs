@@ -10,7 +10,7 @@ use crate::time::backoff::Schedule;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
+pub enum RequestPurpose {
     /// Asking what is new.
     Head,
     /// Reading a gap, or what was there before a first run.
@@ -32,8 +32,8 @@ pub enum Demand {
 
 /// The numbers of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Requests in any [`Limits::window`]; at least 1.
+pub struct BudgetLimits {
+    /// Requests in any [`BudgetLimits::window`]; at least 1.
     pub requests: u32,
     /// The length of the window: 60 s, except in tests.
     pub window: Duration,
@@ -47,7 +47,7 @@ pub struct Ticket(pub u64);
 
 /// Whether a request may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum Permission {
     /// Now.
     Go,
     /// Ask again then.
@@ -59,7 +59,7 @@ pub enum Admission {
 /// The requests of the last minute, and what the server said of them.
 #[derive(Debug)]
 pub struct Window {
-    limits: Limits,
+    limits: BudgetLimits,
     slots: VecDeque<Slot>,
     next_ticket: u64,
     server: Server,
@@ -73,7 +73,7 @@ pub struct Window {
 #[derive(Debug)]
 struct Slot {
     ticket: Ticket,
-    lane: Lane,
+    lane: RequestPurpose,
     sent: Instant,
     /// `None` while it is under way.
     answered: Option<Instant>,
@@ -98,7 +98,7 @@ const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.
 
 impl Window {
     /// An empty window.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BudgetLimits) -> Self {
         Self {
             limits,
             slots: VecDeque::new(),
@@ -126,7 +126,7 @@ impl Window {
     /// the head: what an earlier process polled is no reason to let a sweep wait.
     fn remember_at(&mut self, sent: Instant, answered: Option<Instant>) {
         let ticket = self.take_ticket();
-        self.slots.push_back(Slot { ticket, lane: Lane::Head, sent, answered });
+        self.slots.push_back(Slot { ticket, lane: RequestPurpose::Head, sent, answered });
     }
 
     fn take_ticket(&mut self) -> Ticket {
@@ -136,12 +136,12 @@ impl Window {
     }
 
     /// Whether a request may leave now.
-    pub fn admit(&mut self, lane: Lane, now: Instant) -> Admission {
+    pub fn admit(&mut self, lane: RequestPurpose, now: Instant) -> Permission {
         let share = self.share();
         let memory = share.window.max(self.server.memory());
         self.slots.retain(|slot| slot.is_in_use(memory, now));
         if !self.answered && self.slots.iter().any(|slot| slot.answered.is_none()) {
-            return Admission::WaitForAnswer;
+            return Permission::WaitForAnswer;
         }
         let mut wait = self.silent_until(now);
         if self.server.is_unsure(now) {
@@ -149,8 +149,8 @@ impl Window {
             let alone_until = under_way.map(|slot| slot.sent + ALONE).max();
             wait = wait.max(alone_until.filter(|until| *until > now));
         }
-        let Limits { requests, head_interval, .. } = self.limits;
-        let mut below = |share: Share, counts: fn(Lane) -> bool| match self.when_below(share, counts, now) {
+        let BudgetLimits { requests, head_interval, .. } = self.limits;
+        let mut below = |share: Share, counts: fn(RequestPurpose) -> bool| match self.when_below(share, counts, now) {
             Below::Now => true,
             Below::At(instant) => {
                 wait = wait.max(Some(instant));
@@ -158,28 +158,28 @@ impl Window {
             }
             Below::AfterAnswer => false,
         };
-        let mut fits = below(if lane == Lane::Head { self.head_limit(now) } else { share }, |_| true);
-        if lane != Lane::Head {
+        let mut fits = below(if lane == RequestPurpose::Head { self.head_limit(now) } else { share }, |_| true);
+        if lane != RequestPurpose::Head {
             let behind = share.requests - self.head_share(share);
-            fits &= below(Share { requests: behind, ..share }, |lane| lane != Lane::Head);
+            fits &= below(Share { requests: behind, ..share }, |lane| lane != RequestPurpose::Head);
         }
-        if lane == Lane::Sweep {
+        if lane == RequestPurpose::Sweep {
             let sweeps = sweep_share(share.requests);
-            fits &= below(Share { requests: sweeps, ..share }, |lane| lane == Lane::Sweep);
+            fits &= below(Share { requests: sweeps, ..share }, |lane| lane == RequestPurpose::Sweep);
         }
-        if lane == Lane::Sweep {
+        if lane == RequestPurpose::Sweep {
             wait = wait.max(self.sweep_pace(share, now).filter(|until| *until > now));
         }
-        if lane != Lane::Head {
+        if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.silent_until.is_none_or(|until| until <= now)) {
             // Whatever the API says of its limit: asking once in a while is the only way to learn more.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
-            _ if !fits => Admission::WaitForAnswer,
-            Some(until) => Admission::WaitUntil(until),
-            None => Admission::Go,
+            _ if !fits => Permission::WaitForAnswer,
+            Some(until) => Permission::WaitUntil(until),
+            None => Permission::Go,
         }
     }
 
@@ -209,7 +209,7 @@ impl Window {
         }
     }
 
-    fn when_below(&self, share: Share, counts: fn(Lane) -> bool, now: Instant) -> Below {
+    fn when_below(&self, share: Share, counts: fn(RequestPurpose) -> bool, now: Instant) -> Below {
         let Share { requests, window } = share;
         let used = self.slots.iter().filter(|slot| counts(slot.lane) && slot.is_in_use(window, now));
         let excess = (used.clone().count() + 1).saturating_sub(requests.max(1));
@@ -250,7 +250,7 @@ impl Window {
         if in_use.count() < share.requests - sweeps {
             return None;
         }
-        let last = self.slots.iter().rev().find(|slot| slot.lane == Lane::Sweep)?.sent;
+        let last = self.slots.iter().rev().find(|slot| slot.lane == RequestPurpose::Sweep)?.sent;
         Some(last + pace(share.window, sweeps))
     }
 
@@ -265,10 +265,10 @@ impl Window {
     }
 
     /// Records a request that leaves now.
-    pub fn send(&mut self, lane: Lane, now: Instant) -> Ticket {
+    pub fn send(&mut self, lane: RequestPurpose, now: Instant) -> Ticket {
         let ticket = self.take_ticket();
         self.slots.push_back(Slot { ticket, lane, sent: now, answered: None });
-        if lane == Lane::Head {
+        if lane == RequestPurpose::Head {
             self.last_poll = Some(now);
         }
         self.server.sent();

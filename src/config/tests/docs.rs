@@ -1,7 +1,7 @@
 //! The documentation of the formats shows what the program makes.
 
 use super::Machine;
-use crate::config::Sink;
+use crate::config::ConfiguredSink;
 use crate::formats::one_line;
 
 const DOCS: &str = include_str!("../../../docs/formats.md");
@@ -24,7 +24,7 @@ fn made(toml: &str, message: &str, number: &str) -> String {
     let machine = Machine::with_file(toml).set("RECEIVER_URL", "https://receiver.example/x").set("TOKEN", "t");
     machine.write("home/.config/joltsms-relay/sms.j2", "{{ message.body }}");
     let config = machine.load();
-    let [Sink { target, format, .. }] = config.sinks.as_slice() else { panic!("one sink: {toml}") };
+    let [ConfiguredSink { target, format, .. }] = config.sinks.as_slice() else { panic!("one sink: {toml}") };
     let payload = match target.takes_lines() {
         true => format.line(message.into(), Some(number)),
         false => format.payload(message.into(), Some(number)),

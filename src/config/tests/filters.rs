@@ -1,7 +1,7 @@
 //! `[sinks.NAME.filter]`: what is understood, and what is refused where.
 
 use super::Machine;
-use crate::domain::filter::{Details, Facts, Verdict};
+use crate::domain::filter::{Details, Facts, FilterVerdict};
 
 const MESSAGE: &str =
     r#"{"id":"m","from":"+18005559876","to":"+16505551234","body":"Your code is 1","parsedCode":"1"}"#;
@@ -10,7 +10,7 @@ fn sink(lines: &str) -> String {
     format!("[sinks.crm]\ntype = \"http\"\nurl = \"https://crm.example.com\"\n{lines}\n")
 }
 
-fn decide(machine: &Machine) -> Verdict {
+fn decide(machine: &Machine) -> FilterVerdict {
     let config = machine.load();
     let filter = config.sinks[0].wants.filter.as_ref().unwrap();
     filter.decide(&Facts::read(MESSAGE, Details::Unknown))
@@ -18,7 +18,7 @@ fn decide(machine: &Machine) -> Verdict {
 
 #[test]
 fn what_is_written_is_what_is_asked() {
-    use Verdict::{Unknown, Unwanted, Wanted};
+    use FilterVerdict::{Unknown, Unwanted, Wanted};
     let table = [
         ("filter = { to = \"+1650*\" }", Wanted),
         ("filter = { to = [\"nobody\", \"+1650*\"], has_code = true }", Wanted),
@@ -38,11 +38,11 @@ fn what_is_written_is_what_is_asked() {
 #[test]
 fn variables_hold_one_pattern_or_several_with_commas() {
     let machine = || Machine::with_file(&sink("")).set("JOLTSMS_RELAY_SINKS__CRM__FILTER__FROM", "+1900*, +1800*");
-    assert_eq!(decide(&machine()), Verdict::Wanted);
+    assert_eq!(decide(&machine()), FilterVerdict::Wanted);
     let other = machine().set("JOLTSMS_RELAY_SINKS__CRM__FILTER__BODY", "a,b");
-    assert_eq!(decide(&other), Verdict::Unwanted("body"), "an expression is not split");
+    assert_eq!(decide(&other), FilterVerdict::Unwanted("body"), "an expression is not split");
     let exclude = machine().set("JOLTSMS_RELAY_SINKS__CRM__FILTER__EXCLUDE__HAS_CODE", "true");
-    assert_eq!(decide(&exclude), Verdict::Unwanted("exclude"));
+    assert_eq!(decide(&exclude), FilterVerdict::Unwanted("exclude"));
     let both = Machine::with_file(&sink("filter = [{ has_code = true }]"))
         .set("JOLTSMS_RELAY_SINKS__CRM__FILTER__FROM", "+1800*");
     assert!(both.refused().contains("cannot be set by a variable: the file has an array of filters"));

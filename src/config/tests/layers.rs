@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{KEY, Machine, http_options, keys, sections};
-use crate::config::{Config, FileId, LogFormat, State, load_state};
+use crate::config::{Config, FileId, LogFormat, StateConfig, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
 use crate::store::Keep;
@@ -343,7 +343,7 @@ fn commands_on_state_need_no_secrets() {
         Machine::with_file("[state]\ndir = \"/s\"\n[sinks.crm]\ntype = \"http\"\nurl = { env = \"UNSET\" }\n");
     let machine = machine.unset("JOLTSMS_API_KEY");
     assert!(machine.refused().ends_with("\n2 errors in the configuration"));
-    let State { file, options } = load_state(&machine.sources()).unwrap();
+    let StateConfig { file, options } = load_state(&machine.sources()).unwrap();
     assert_eq!((file, options.dir), (Some(machine.path("home/.config/joltsms-relay/config.toml")), "/s".into()));
     assert!(load_state(&Machine::with_file("state.dri = \"/s\"").sources()).is_err(), "names are checked");
 }

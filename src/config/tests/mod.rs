@@ -15,7 +15,7 @@ use std::any::Any;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Config, EXAMPLE, Errors, Overrides, Sink, Sources, declarations, load};
+use super::{Config, ConfiguredSink, EXAMPLE, Errors, Overrides, Sources, declarations, load};
 use crate::secret::Environment;
 use crate::settings::{DeclaredKey, Section};
 use crate::sinks::http::Options as HttpOptions;
@@ -34,7 +34,7 @@ fn keys(section: &'static Section) -> impl Iterator<Item = &'static DeclaredKey>
 }
 
 /// What an http sink was configured with.
-fn http_options(sink: &Sink) -> &HttpOptions {
+fn http_options(sink: &ConfiguredSink) -> &HttpOptions {
     (&*sink.target as &dyn Any).downcast_ref().unwrap_or_else(|| panic!("no http sink: {sink:?}"))
 }
 

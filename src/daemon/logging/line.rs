@@ -20,7 +20,7 @@ use crate::domain::Shown;
 const LONGEST_VALUE: usize = 1000;
 
 /// For people: time, level, what happened, and `name=value`.
-pub(super) struct Text {
+pub(super) struct TextLine {
     /// Whether the line begins with the time.
     pub(super) stamp: bool,
 }
@@ -28,7 +28,7 @@ pub(super) struct Text {
 /// One object a line.
 pub(super) struct Json;
 
-impl<S, N> FormatEvent<S, N> for Text
+impl<S, N> FormatEvent<S, N> for TextLine
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -214,9 +214,9 @@ mod tests {
     fn lines(events: impl Fn()) -> [String; 3] {
         let [text, terminal, json] = std::array::from_fn(|_| Lines::default());
         let layer = || tracing_subscriber::fmt::layer().with_ansi(false);
-        let plain = layer().event_format(Text { stamp: false }).with_writer(text.clone());
+        let plain = layer().event_format(TextLine { stamp: false }).with_writer(text.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(plain), &events);
-        let colored = layer().with_ansi(true).event_format(Text { stamp: true }).with_writer(terminal.clone());
+        let colored = layer().with_ansi(true).event_format(TextLine { stamp: true }).with_writer(terminal.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(colored), &events);
         let objects = layer().event_format(Json).with_writer(json.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(objects), &events);

@@ -86,7 +86,7 @@ where
     let registry = tracing_subscriber::registry().with(targets).with(once);
     match log.format {
         LogFormat::Json => registry.with(layer.event_format(line::Json)).into(),
-        LogFormat::Text => registry.with(layer.event_format(line::Text { stamp })).into(),
+        LogFormat::Text => registry.with(layer.event_format(line::TextLine { stamp })).into(),
     }
 }
 

@@ -24,18 +24,18 @@ pub(super) type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
 
 /// Takes lines for the log. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Lines {
+pub(super) struct LogLines {
     queue: NonBlocking,
-    tally: Arc<Tally>,
+    tally: Arc<LineTally>,
 }
 
 /// Waits for the last lines when it is dropped.
 #[derive(Debug)]
 #[must_use = "without it the last lines of the log may be lost"]
-pub struct LogGuard(Arc<Tally>);
+pub struct LogGuard(Arc<LineTally>);
 
 #[derive(Debug, Default)]
-struct Tally {
+struct LineTally {
     counts: Mutex<Counts>,
     settled: Condvar,
 }
@@ -64,24 +64,24 @@ impl Counts {
     }
 }
 
-impl Tally {
+impl LineTally {
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Starts the thread that writes to `stream`.
-pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (Lines, LogGuard) {
-    let tally = Arc::<Tally>::default();
+pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (LogLines, LogGuard) {
+    let tally = Arc::<LineTally>::default();
     let writer = Writer { stream, notice, tally: Arc::clone(&tally), torn: false };
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).thread_name("log");
     let (queue, guard) = builder.finish(writer);
     // It would say on stdout, where the messages are, that the thread is stuck. Ours waits for the last lines instead.
     std::mem::forget(guard);
-    (Lines { queue, tally: Arc::clone(&tally) }, LogGuard(tally))
+    (LogLines { queue, tally: Arc::clone(&tally) }, LogGuard(tally))
 }
 
-impl Write for Lines {
+impl Write for LogLines {
     /// One call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // Held while the line is queued, which never blocks: so it is known what became of this one.
@@ -102,7 +102,7 @@ impl Write for Lines {
     }
 }
 
-impl MakeWriter<'_> for Lines {
+impl MakeWriter<'_> for LogLines {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -122,7 +122,7 @@ impl Drop for LogGuard {
 struct Writer<W> {
     stream: W,
     notice: Notice,
-    tally: Arc<Tally>,
+    tally: Arc<LineTally>,
     /// The stream has taken a part of a line and refused the rest.
     torn: bool,
 }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     struct Scene {
-        lines: Lines,
+        lines: LogLines,
         guard: LogGuard,
         answers: Sender<Result<usize, ErrorKind>>,
         began: Receiver<()>,
@@ -260,7 +260,7 @@ mod tests {
         /// Everything is taken from now on; returns the lines.
         fn ends(self) -> Vec<String> {
             drop(self.answers);
-            let Tally { counts, settled } = &*self.guard.0;
+            let LineTally { counts, settled } = &*self.guard.0;
             let is_busy = |counts: &mut Counts| counts.settled < counts.taken;
             drop(settled.wait_while(counts.lock().unwrap(), is_busy).unwrap());
             String::from_utf8(self.taken.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()

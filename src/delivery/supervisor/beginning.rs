@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::task::{AbortHandle, Id, JoinError};
 
 use super::{Identity, Supervisor};
-use crate::delivery::attempt::{Journey, OWN_FAILURE, Report};
+use crate::delivery::attempt::{AttemptReport, Journey, OWN_FAILURE};
 use crate::delivery::lanes::{self, Lane, PerLane};
 use crate::delivery::standing::{Began, Moment};
 use crate::delivery::throttle::Gate;
@@ -93,7 +93,7 @@ impl Supervisor {
     }
 
     /// Its worker is free.
-    pub(super) fn ended(&mut self, joined: Result<(Id, Report), JoinError>) {
+    pub(super) fn ended(&mut self, joined: Result<(Id, AttemptReport), JoinError>) {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(delivery) = self.in_flight.remove(&id) else { return };
         *self.under_way.get_mut(delivery.lane) -= 1;

@@ -1,7 +1,7 @@
 //! What a sink's loop learns from each attempt, and what it says about it.
 
 use super::Supervisor;
-use crate::delivery::attempt::Report;
+use crate::delivery::attempt::AttemptReport;
 use crate::delivery::breaker;
 use crate::delivery::decide::Finding;
 use crate::delivery::status::Held;
@@ -10,7 +10,7 @@ use crate::domain::{Outcome, PauseReason};
 use crate::time::Instant;
 
 impl Supervisor {
-    pub(super) fn learn(&mut self, report: &Report) {
+    pub(super) fn learn(&mut self, report: &AttemptReport) {
         let now = self.now();
         tell_attempt(&self.identity.name, report);
         if let Some(Outcome::Retry { due, .. }) = report.outcome {
@@ -45,7 +45,7 @@ impl Supervisor {
         }
     }
 
-    fn failed(&mut self, report: &Report, now: Instant) {
+    fn failed(&mut self, report: &AttemptReport, now: Instant) {
         if let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome {
             let reason = self.health.failed(answer, now);
             self.tell_failing(reason);
@@ -64,7 +64,7 @@ impl Supervisor {
     }
 
     /// By a receiver that sets the pace: no failure, and said once in a while.
-    fn refused(&mut self, report: &Report, now: Instant) {
+    fn refused(&mut self, report: &AttemptReport, now: Instant) {
         self.failing_from.get_or_insert(self.shared.clock.wall());
         let said = self.told_throttled.is_some_and(|told| now < told + FORGOTTEN_AFTER);
         if let Some(silence) = report.learned.throttled.filter(|_| !said)
@@ -111,8 +111,8 @@ impl Supervisor {
 }
 
 /// One line for each attempt: for whoever follows one message.
-fn tell_attempt(sink: &str, report: &Report) {
-    let Report { id, attempts, took, .. } = report;
+fn tell_attempt(sink: &str, report: &AttemptReport) {
+    let AttemptReport { id, attempts, took, .. } = report;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match &report.outcome {
         Some(Outcome::Delivered { status }) => {

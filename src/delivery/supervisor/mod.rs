@@ -27,7 +27,7 @@ use tokio::time::{sleep_until, timeout_at};
 use self::beginning::InFlight;
 use self::preparing::Preparing;
 use self::timing::TimeKnown;
-use crate::delivery::attempt::Report;
+use crate::delivery::attempt::AttemptReport;
 use crate::delivery::breaker::{Admission, LONGEST_WAIT};
 use crate::delivery::expiry::Expiry;
 use crate::delivery::health::Health;
@@ -95,7 +95,7 @@ pub(super) struct Supervisor {
     /// The same for what holds up others while nothing gets through.
     hasty_retry: Arc<Retry>,
     queues: Queues,
-    tasks: JoinSet<Report>,
+    tasks: JoinSet<AttemptReport>,
     in_flight: HashMap<Id, InFlight>,
     under_way: PerLane<usize>,
     last: Last,

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::{Delivery, Options, Order, Retry, Setup};
-use crate::domain::{Class, Insert, Marks, PauseReason, Row, Seq, Standing, Start, StoreOp, UnixMs, WalkId};
+use crate::domain::{Class, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::store::{Choice, SinkId, SinkSetup, Spool, Store, Waiting, Wants};
@@ -76,7 +76,7 @@ impl World {
             let raw = format!("{{ \"id\": \"{id}\" }}").into();
             let time = time.unwrap_or(UnixMs(seq));
             let row = Row { id, readable: true, spoiled: None, time, ingested: None, number, raw };
-            StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: Standing::News, held_by: None }))
+            StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: RowStanding::News, held_by: None }))
         });
         let mut ops: Vec<StoreOp> = inserts.collect();
         // One by one: they are handed on in the order of this call, whatever their times.

@@ -4,7 +4,7 @@
 use super::super::Held;
 use super::*;
 use crate::domain::SinkName;
-use crate::store::{Before, DeadPlace, Replayable, Resumed, Selection, Spool, Verdict};
+use crate::store::{Before, DeadLetterVerdict, DeadPlace, Replayable, Resumed, Selection, Spool};
 
 /// What commands promise, and a moment.
 const PROMISED: Duration = Duration::from_millis(5_500);
@@ -68,7 +68,7 @@ async fn dead_letters_and_replays_are_sent_again_under_traffic() {
     let count_of = |id: &str| receiver.ids_begun().iter().filter(|begun| *begun == id).count();
     assert_eq!((count_of("m1"), count_of("m2")), (1, 1));
     let (now, all) = (world.clock.wall(), Selection::default());
-    let settle = move |spool: &mut Spool| spool.settle_dead(&all, Verdict::Retry, DeadPlace::default(), now);
+    let settle = move |spool: &mut Spool| spool.settle_dead(&all, DeadLetterVerdict::Retry, DeadPlace::default(), now);
     assert_eq!(world.store.write(settle).await.unwrap().0, 1);
     let found = Replayable { seq: Seq(2), sink, received: UnixMs(2), before: Before::Delivered };
     assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);

@@ -24,17 +24,17 @@ pub struct Facts<'a> {
     body: Option<Cow<'a, str>>,
     has_code: bool,
     /// `None` = not known.
-    number: Option<Number<'a>>,
+    number: Option<NumberFields<'a>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Number<'a> {
+struct NumberFields<'a> {
     service: Option<Cow<'a, str>>,
     tags: Vec<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
-struct Message<'a> {
+struct MessageFields<'a> {
     #[serde(borrow)]
     from: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -54,7 +54,7 @@ struct Phone<'a> {
 }
 
 #[derive(Deserialize)]
-struct Row<'a> {
+struct FilteredRow<'a> {
     #[serde(rename = "serviceName", borrow)]
     service_name: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -66,10 +66,12 @@ impl<'a> Facts<'a> {
     pub fn read(raw: &'a str, details: Details<'a>) -> Self {
         let number = match details {
             Details::Unknown => None,
-            Details::Absent => Some(Number::default()),
-            Details::Known(row) => Some(Number::read(row)),
+            Details::Absent => Some(NumberFields::default()),
+            Details::Known(row) => Some(NumberFields::read(row)),
         };
-        let Ok(message) = serde_json::from_str::<Message<'a>>(raw) else { return Self { number, ..Self::default() } };
+        let Ok(message) = serde_json::from_str::<MessageFields<'a>>(raw) else {
+            return Self { number, ..Self::default() };
+        };
         let phone = || {
             let number = serde_json::from_str::<Phone<'a>>(message.number?.get()).ok()?;
             text(number.phone_number)
@@ -116,9 +118,9 @@ impl<'a> Facts<'a> {
     }
 }
 
-impl<'a> Number<'a> {
+impl<'a> NumberFields<'a> {
     fn read(row: &'a str) -> Self {
-        let Ok(row) = serde_json::from_str::<Row<'a>>(row) else { return Self::default() };
+        let Ok(row) = serde_json::from_str::<FilteredRow<'a>>(row) else { return Self::default() };
         let tags = row.tags.and_then(|tags| serde_json::from_str::<Vec<&RawValue>>(tags.get()).ok());
         let tags = tags.unwrap_or_default().into_iter().filter_map(|tag| text(Some(tag))).collect();
         Self { service: text(row.service_name), tags }
@@ -127,6 +129,6 @@ impl<'a> Number<'a> {
 
 fn text(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
-    struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
-    serde_json::from_str::<Text<'_>>(value?.get()).ok().map(|Text(text)| text)
+    struct FieldText<'t>(#[serde(borrow)] Cow<'t, str>);
+    serde_json::from_str::<FieldText<'_>>(value?.get()).ok().map(|FieldText(text)| text)
 }

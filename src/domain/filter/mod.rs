@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Patterns are compiled when the configuration is read; deciding cannot fail, and takes time linear in the message.
-//! - A filter that asks for details of the number gives [`Verdict::Unknown`] while they are not known, unless the rest of
+//! - A filter that asks for details of the number gives [`FilterVerdict::Unknown`] while they are not known, unless the rest of
 //!   it decides already. It never guesses.
 //! - A field that a message does not have matches no pattern.
 
@@ -42,7 +42,7 @@ pub struct Clause {
 
 /// Whether a sink wants a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FilterVerdict {
     /// It does.
     Wanted,
     /// It does not; the key that decided.
@@ -63,17 +63,17 @@ impl Filter {
     }
 
     /// Decides on one message. Of several clauses that do not take it, the first one's reason is given.
-    pub fn decide(&self, facts: &Facts<'_>) -> Verdict {
+    pub fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
         let mut best = None;
         for clause in &self.any_of {
             match (clause.decide(facts), &best) {
-                (Verdict::Wanted, _) => return Verdict::Wanted,
-                (unknown @ Verdict::Unknown(_), None | Some(Verdict::Unwanted(_))) => best = Some(unknown),
-                (unwanted @ Verdict::Unwanted(_), None) => best = Some(unwanted),
+                (FilterVerdict::Wanted, _) => return FilterVerdict::Wanted,
+                (unknown @ FilterVerdict::Unknown(_), None | Some(FilterVerdict::Unwanted(_))) => best = Some(unknown),
+                (unwanted @ FilterVerdict::Unwanted(_), None) => best = Some(unwanted),
                 _ => {}
             }
         }
-        best.unwrap_or(Verdict::Wanted)
+        best.unwrap_or(FilterVerdict::Wanted)
     }
 
     /// Its clauses, of which any may hold.
@@ -82,7 +82,7 @@ impl Filter {
     }
 
     /// What each of the clauses says for itself, in their order.
-    pub fn decide_each(&self, facts: &Facts<'_>) -> Vec<Verdict> {
+    pub fn decide_each(&self, facts: &Facts<'_>) -> Vec<FilterVerdict> {
         self.any_of.iter().map(|clause| clause.decide(facts)).collect()
     }
 }
@@ -116,16 +116,16 @@ impl Clause {
     }
 
     /// The first condition that fails decides; of the others the first that cannot be told.
-    fn decide(&self, facts: &Facts<'_>) -> Verdict {
+    fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
         let mut unknown = None;
         for (key, holds) in self.conditions(facts) {
             match holds {
                 Holds::Yes => {}
-                Holds::No => return Verdict::Unwanted(key),
+                Holds::No => return FilterVerdict::Unwanted(key),
                 Holds::Unknown => unknown = unknown.or(Some(key)),
             }
         }
-        unknown.map_or(Verdict::Wanted, Verdict::Unknown)
+        unknown.map_or(FilterVerdict::Wanted, FilterVerdict::Unknown)
     }
 
     fn conditions<'c>(&'c self, facts: &'c Facts<'_>) -> impl Iterator<Item = (&'static str, Holds)> + 'c {
@@ -143,9 +143,9 @@ impl Clause {
             Some(tags) => tags.iter().any(|tag| patterns.match_any(tag)).into(),
         });
         let exclude = self.exclude.as_ref().map(|clause| match clause.decide(facts) {
-            Verdict::Wanted => Holds::No,
-            Verdict::Unwanted(_) => Holds::Yes,
-            Verdict::Unknown(_) => Holds::Unknown,
+            FilterVerdict::Wanted => Holds::No,
+            FilterVerdict::Unwanted(_) => Holds::Yes,
+            FilterVerdict::Unknown(_) => Holds::Unknown,
         });
         let all = [
             ("to", text(&self.to, facts.to())),

@@ -16,14 +16,14 @@ fn regexes(patterns: &[&str]) -> Option<Regexes> {
     Some(Regexes::new(patterns.iter().copied()).unwrap())
 }
 
-fn decide(clause: Clause, raw: &str, details: Details<'_>) -> Verdict {
+fn decide(clause: Clause, raw: &str, details: Details<'_>) -> FilterVerdict {
     Filter::any_of(vec![clause]).decide(&Facts::read(raw, details))
 }
 
 #[test]
 fn each_key_alone() {
     let clause = Clause::default;
-    let takes = |clause: Clause| decide(clause, MESSAGE, Details::Known(NUMBER)) == Verdict::Wanted;
+    let takes = |clause: Clause| decide(clause, MESSAGE, Details::Known(NUMBER)) == FilterVerdict::Wanted;
     assert!(takes(clause()), "no condition");
     for (pattern, expected) in [
         ("+16505551234", true),
@@ -60,56 +60,60 @@ fn each_key_alone() {
 fn keys_are_a_conjunction_and_the_reason_is_named() {
     let clause =
         Clause { to: globs(&["+1650*"]), from: globs(&["nobody"]), has_code: Some(false), ..Clause::default() };
-    assert_eq!(decide(clause.clone(), MESSAGE, Details::Unknown), Verdict::Unwanted("from"));
+    assert_eq!(decide(clause.clone(), MESSAGE, Details::Unknown), FilterVerdict::Unwanted("from"));
     let other = Clause { has_code: Some(true), ..Clause::default() };
     let filter = Filter::any_of(vec![clause, other]);
-    assert_eq!(filter.decide(&Facts::read(MESSAGE, Details::Unknown)), Verdict::Wanted, "clauses are alternatives");
+    assert_eq!(
+        filter.decide(&Facts::read(MESSAGE, Details::Unknown)),
+        FilterVerdict::Wanted,
+        "clauses are alternatives"
+    );
 }
 
 #[test]
 fn what_depends_on_the_number_waits_for_it_and_nothing_else_does() {
     let service = || Clause { service: globs(&["PayPal"]), ..Clause::default() };
-    assert_eq!(decide(service(), MESSAGE, Details::Unknown), Verdict::Unknown("service"));
-    assert_eq!(decide(service(), MESSAGE, Details::Absent), Verdict::Unwanted("service"));
-    assert_eq!(decide(service(), MESSAGE, Details::Known("{}")), Verdict::Unwanted("service"));
-    assert_eq!(decide(service(), MESSAGE, Details::Known(NUMBER)), Verdict::Wanted);
+    assert_eq!(decide(service(), MESSAGE, Details::Unknown), FilterVerdict::Unknown("service"));
+    assert_eq!(decide(service(), MESSAGE, Details::Absent), FilterVerdict::Unwanted("service"));
+    assert_eq!(decide(service(), MESSAGE, Details::Known("{}")), FilterVerdict::Unwanted("service"));
+    assert_eq!(decide(service(), MESSAGE, Details::Known(NUMBER)), FilterVerdict::Wanted);
     let both = Clause { has_code: Some(false), ..service() };
-    assert_eq!(decide(both, MESSAGE, Details::Unknown), Verdict::Unwanted("has_code"));
+    assert_eq!(decide(both, MESSAGE, Details::Unknown), FilterVerdict::Unwanted("has_code"));
     let not_test =
         Clause { exclude: Some(Box::new(Clause { tags: globs(&["test"]), ..Clause::default() })), ..Clause::default() };
     assert!(Filter::any_of(vec![not_test.clone()]).needs_details());
-    assert_eq!(decide(not_test.clone(), MESSAGE, Details::Unknown), Verdict::Unknown("exclude"));
-    assert_eq!(decide(not_test.clone(), MESSAGE, Details::Absent), Verdict::Wanted);
+    assert_eq!(decide(not_test.clone(), MESSAGE, Details::Unknown), FilterVerdict::Unknown("exclude"));
+    assert_eq!(decide(not_test.clone(), MESSAGE, Details::Absent), FilterVerdict::Wanted);
     let facts = Facts::read(MESSAGE, Details::Unknown);
     let code = Clause { has_code: Some(true), ..Clause::default() };
-    assert_eq!(Filter::any_of(vec![service(), code]).decide(&facts), Verdict::Wanted, "another clause decides");
+    assert_eq!(Filter::any_of(vec![service(), code]).decide(&facts), FilterVerdict::Wanted, "another clause decides");
     let no_code = Clause { has_code: Some(false), ..Clause::default() };
-    assert_eq!(Filter::any_of(vec![no_code, service()]).decide(&facts), Verdict::Unknown("service"));
+    assert_eq!(Filter::any_of(vec![no_code, service()]).decide(&facts), FilterVerdict::Unknown("service"));
 }
 
 #[test]
 fn fields_that_are_missing_or_odd_match_nothing() {
     let any = || Clause { from: globs(&["*"]), ..Clause::default() };
     for raw in ["{}", r#"{"from":null}"#, r#"{"from":7}"#, r#"{"from":["a"]}"#, "[]", "null", "not json"] {
-        assert_eq!(decide(any(), raw, Details::Absent), Verdict::Unwanted("from"), "{raw}");
+        assert_eq!(decide(any(), raw, Details::Absent), FilterVerdict::Unwanted("from"), "{raw}");
         let nobody = Clause { exclude: Some(Box::new(any())), ..Clause::default() };
-        assert_eq!(decide(nobody, raw, Details::Absent), Verdict::Wanted, "{raw}");
+        assert_eq!(decide(nobody, raw, Details::Absent), FilterVerdict::Wanted, "{raw}");
     }
-    assert_eq!(decide(any(), r#"{"from":""}"#, Details::Absent), Verdict::Wanted, "an empty one is there");
+    assert_eq!(decide(any(), r#"{"from":""}"#, Details::Absent), FilterVerdict::Wanted, "an empty one is there");
     for (code, has) in [("null", false), ("\"\"", false), ("\"1\"", true), ("123", true)] {
         let raw = format!(r#"{{"parsedCode":{code}}}"#);
         let clause = Clause { has_code: Some(has), ..Clause::default() };
-        assert_eq!(decide(clause, &raw, Details::Absent), Verdict::Wanted, "{raw}");
+        assert_eq!(decide(clause, &raw, Details::Absent), FilterVerdict::Wanted, "{raw}");
     }
     let to = Clause { to: globs(&["+1650*"]), ..Clause::default() };
     let raw = r#"{"number":{"phoneNumber":"+16505551234"}}"#;
-    assert_eq!(decide(to, raw, Details::Absent), Verdict::Wanted, "the number says where it went");
+    assert_eq!(decide(to, raw, Details::Absent), FilterVerdict::Wanted, "the number says where it went");
     let escaped = r#"{"from":"\u0041\ud83d\ude00"}"#;
     let clause = Clause { from: globs(&["a😀"]), ..Clause::default() };
-    assert_eq!(decide(clause, escaped, Details::Absent), Verdict::Wanted);
+    assert_eq!(decide(clause, escaped, Details::Absent), FilterVerdict::Wanted);
     let tags = Clause { tags: globs(&["prod"]), ..Clause::default() };
     let odd = r#"{"tags":[1,null,"prod"],"serviceName":{}}"#;
-    assert_eq!(decide(tags, MESSAGE, Details::Known(odd)), Verdict::Wanted);
+    assert_eq!(decide(tags, MESSAGE, Details::Known(odd)), FilterVerdict::Wanted);
 }
 
 #[test]
@@ -147,11 +151,11 @@ proptest! {
         let filter = Filter::any_of(clauses.into_iter().map(with_exclude).collect());
         let before = filter.decide(&Facts::read(MESSAGE, Details::Unknown));
         let after = filter.decide(&Facts::read(MESSAGE, details));
-        prop_assert!(!matches!(after, Verdict::Unknown(_)));
+        prop_assert!(!matches!(after, FilterVerdict::Unknown(_)));
         match before {
-            Verdict::Wanted => prop_assert_eq!(after, Verdict::Wanted),
-            Verdict::Unwanted(_) => prop_assert!(matches!(after, Verdict::Unwanted(_))),
-            Verdict::Unknown(_) => prop_assert!(filter.needs_details()),
+            FilterVerdict::Wanted => prop_assert_eq!(after, FilterVerdict::Wanted),
+            FilterVerdict::Unwanted(_) => prop_assert!(matches!(after, FilterVerdict::Unwanted(_))),
+            FilterVerdict::Unknown(_) => prop_assert!(filter.needs_details()),
         }
     }
 }

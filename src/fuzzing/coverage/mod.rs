@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::bytes::Bytes;
 use crate::domain::{Cursor, More, Row, Start, UnixMs, Walk, WalkId};
-use crate::ingest::coverage::{Next, Now, Page, Rules, Setback, State, Step};
+use crate::ingest::coverage::{CoverageState, FeedPage, Next, Now, Rules, Setback, Step};
 use feed::{Answer, Asker, Feed};
 use store::Store;
 
@@ -93,7 +93,7 @@ struct Relay {
     /// The server's clock is off by so much.
     skew: i64,
     store: Store,
-    state: State,
+    state: CoverageState,
     turn: u64,
     waits: HashMap<WalkId, i64>,
     /// The latest time that has come by any clock that may be believed.
@@ -131,7 +131,7 @@ impl Relay {
             rules,
             skew,
             store: Store::default(),
-            state: State::default(),
+            state: CoverageState::default(),
             turn: 0,
             waits: HashMap::new(),
             latest: UnixMs::MIN,
@@ -146,7 +146,7 @@ impl Relay {
 
     /// All memory is lost.
     fn crash(&mut self) {
-        self.state = State::load(self.store.coverage(), self.store.held());
+        self.state = CoverageState::load(self.store.coverage(), self.store.held());
         self.waits.clear();
     }
 
@@ -269,9 +269,9 @@ impl Relay {
         next
     }
 
-    fn page(&self, rows: Vec<Row>, more: More) -> Page {
+    fn page(&self, rows: Vec<Row>, more: More) -> FeedPage {
         let known = self.store.known(&rows);
-        Page::new(rows, known, more)
+        FeedPage::new(rows, known, more)
     }
 
     fn forget(&mut self, feed: &Feed) {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{Coverage, Insert, Lags, Marks, Row, Seq, Standing, StoreOp, UnixMs, Walk, WalkId};
+use crate::domain::{Coverage, Insert, Lags, Marks, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId};
 
 /// A stored row.
 struct Stored {
     id: String,
     time: UnixMs,
-    standing: Standing,
+    standing: RowStanding,
     held_by: Option<WalkId>,
     released: bool,
     /// Its body is not kept, or not any more.
@@ -106,9 +106,9 @@ impl Store {
         assert!(seq.0 > self.last_seq, "a number was used twice");
         self.last_seq = seq.0;
         assert!(self.seqs.insert(row.id.clone(), *seq).is_none(), "stored twice: {}", row.id);
-        assert_eq!(row.readable, *standing != Standing::Unreadable, "{standing:?}");
-        assert!(held_by.is_none() || *standing == Standing::News, "{standing:?} is held");
-        let bare = matches!(standing, Standing::Seed | Standing::BelowWatermark);
+        assert_eq!(row.readable, *standing != RowStanding::Unreadable, "{standing:?}");
+        assert!(held_by.is_none() || *standing == RowStanding::News, "{standing:?} is held");
+        let bare = matches!(standing, RowStanding::Seed | RowStanding::BelowWatermark);
         let (id, time, standing, held_by) = (row.id.clone(), row.time, *standing, *held_by);
         self.rows.insert(*seq, Stored { id, time, standing, held_by, released: false, bare, at: now });
     }
@@ -127,7 +127,7 @@ impl Store {
         for row in self.rows.values() {
             let gap = row.held_by.map(|walk| self.walks.get(&walk));
             assert!(gap.is_none_or(|walk| walk.is_some_and(Walk::holds)), "{} is held by no open gap", row.id);
-            let waits = row.standing == Standing::News && !row.released;
+            let waits = row.standing == RowStanding::News && !row.released;
             assert_eq!(waits, row.held_by.is_some(), "{}: news is released or held", row.id);
         }
     }
@@ -148,7 +148,7 @@ impl Store {
 }
 
 fn release(row: &mut Stored, released: &mut Vec<String>) {
-    assert!(row.standing == Standing::News && !row.released, "{:?} released, or twice: {}", row.standing, row.id);
+    assert!(row.standing == RowStanding::News && !row.released, "{:?} released, or twice: {}", row.standing, row.id);
     row.released = true;
     released.push(row.id.clone());
 }

@@ -11,17 +11,17 @@
 
 use std::time::Duration;
 
-use super::page::Page;
+use super::page::FeedPage;
 use super::rules::{Broken, Now, Rules};
-use super::{Draft, State};
+use super::{CoverageState, Draft};
 use crate::domain::{Coverage, Lags, UnixMs, whole_ms};
 
 /// So many rows of one page must say that they were ingested after what the server calls now.
 const CONVINCING: usize = 3;
 
-impl State {
+impl CoverageState {
     /// Looks at the times of a head page; returns the server's now by the clock of the rows.
-    pub(super) fn compare_clocks(&mut self, rules: &Rules, page: &Page, now: Now) -> UnixMs {
+    pub(super) fn compare_clocks(&mut self, rules: &Rules, page: &FeedPage, now: Now) -> UnixMs {
         self.memory.set_ahead(ingested_ahead(rules, page, now.server));
         if self.coverage.is_some() {
             return self.rows_now(rules, now);
@@ -37,7 +37,7 @@ impl State {
     }
 }
 
-impl State {
+impl CoverageState {
     /// What time it is by the clock that dates the messages, as far as that is known: a message of this moment has it.
     pub fn messages_now(&self, rules: &Rules, now: Now) -> UnixMs {
         let behind = self.coverage.as_ref().and_then(|coverage| coverage.lags.behind()).unwrap_or(0);
@@ -58,7 +58,7 @@ impl Draft<'_> {
 
     /// Notes how far the new rows of a head page are behind the server's clock. The first page of all has none that are
     /// known to be new.
-    pub(super) fn note_lags(&mut self, page: &Page) {
+    pub(super) fn note_lags(&mut self, page: &FeedPage) {
         let watermark = self.coverage.marks.watermark;
         let polled = self.before.map(|marks| self.memory.polled().unwrap_or(marks.anchor));
         self.coverage.lags.extend(seen_lags(self.rules, page, watermark, polled, self.now.server));
@@ -98,7 +98,7 @@ pub(super) fn below_anchor(rules: &Rules, coverage: &Coverage) -> UnixMs {
 }
 
 /// A time that enough rows of a page have seen has come, however far that is ahead of the server's now.
-fn ingested_ahead(rules: &Rules, page: &Page, server: UnixMs) -> Duration {
+fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     let mut ingested: Vec<UnixMs> = page.ingested().collect();
     ingested.sort_unstable_by(|left, right| right.cmp(left));
     let ahead = ingested.get(CONVINCING - 1).map_or(Duration::ZERO, |come| come.since(server));
@@ -110,7 +110,7 @@ fn ingested_ahead(rules: &Rules, page: &Page, server: UnixMs) -> Duration {
 /// A row that was not in the list at `polled`, the poll before, though it is dated earlier by more than the margin, is
 /// behind; one that is dated ahead is ahead; one that is dated now, within the margin, is neither. All others say nothing,
 /// nor does a time that is off by more than clocks can be apart.
-fn seen_lags(rules: &Rules, page: &Page, watermark: UnixMs, polled: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
+fn seen_lags(rules: &Rules, page: &FeedPage, watermark: UnixMs, polled: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));
     let lag = |time: UnixMs| {
         let lag = server.0.saturating_sub(time.0);

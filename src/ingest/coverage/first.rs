@@ -1,13 +1,13 @@
 //! The first page of a first run: where coverage begins.
 
 use super::memory::Memory;
-use super::page::Page;
+use super::page::FeedPage;
 use super::rules::{Now, Rules};
-use super::{Draft, Next, State, Step};
+use super::{CoverageState, Draft, Next, Step};
 use crate::domain::{Class, Coverage, Lags, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
 
-impl State {
-    pub(super) fn first_page(&mut self, rules: &Rules, mut page: Page, now: Now, rows_now: UnixMs) -> Step {
+impl CoverageState {
+    pub(super) fn first_page(&mut self, rules: &Rules, mut page: FeedPage, now: Now, rows_now: UnixMs) -> Step {
         if let (true, More::Cursor(cursor)) = (page.is_ahead_of(rows_now), page.more().clone())
             && self.memory.may_pass_over(rules)
         {
@@ -25,7 +25,7 @@ impl State {
 }
 
 /// Taking our clock instead of what the server says would lose or repeat rows whenever the two differ.
-fn begin(rules: &Rules, page: &Page, now: Now, rows_now: UnixMs, asked: UnixMs) -> Coverage {
+fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, asked: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
         // With nothing to go by, the order of the feed may be off by the margin too.
@@ -45,7 +45,7 @@ fn begin(rules: &Rules, page: &Page, now: Now, rows_now: UnixMs, asked: UnixMs) 
     Coverage { marks, walks: Vec::new(), lags: Lags::default() }
 }
 
-fn relay_from(rules: &Rules, page: Page, now: Now, coverage: &mut Coverage, memory: &mut Memory) -> Step {
+fn relay_from(rules: &Rules, page: FeedPage, now: Now, coverage: &mut Coverage, memory: &mut Memory) -> Step {
     let opened = coverage.marks.next_seq;
     let mut draft = Draft::new(rules, now, coverage, memory, None);
     draft.ops.push(StoreOp::Begin { start: rules.start.to_string() });

@@ -2,10 +2,10 @@
 
 use super::clocks::below_anchor;
 use super::rules::{Broken, Now, Rules};
-use super::{Draft, Next, State, Step};
+use super::{CoverageState, Draft, Next, Step};
 use crate::domain::{UnixMs, Walk};
 
-impl State {
+impl CoverageState {
     /// `W = max(W, min(now - memory of ids, A - L - m, F - L - m, every open floor))`, `A` by the clock of the rows. The
     /// caller commits the step, then lets the store forget ids below the new watermark.
     pub fn raise_watermark(&mut self, rules: &Rules, now: Now) -> Step {

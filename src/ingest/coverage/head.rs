@@ -1,16 +1,16 @@
 //! A head poll: the newest page.
 
-use super::page::Page;
+use super::page::FeedPage;
 use super::rules::{Broken, Now, Rules};
-use super::{Draft, Next, State, Step, gap_around};
+use super::{CoverageState, Draft, Next, Step, gap_around};
 use crate::domain::{Class, More, UnixMs, WalkKind};
 
 /// An empty first page is believed when it was seen so often in a row.
 const EMPTY_HEADS_BELIEVED: u32 = 3;
 
-impl State {
+impl CoverageState {
     /// A head poll answered with `page`.
-    pub fn head_page(&mut self, rules: &Rules, page: Page, now: Now) -> Step {
+    pub fn head_page(&mut self, rules: &Rules, page: FeedPage, now: Now) -> Step {
         let idle = |next| Step { ops: Vec::new(), next };
         let empty = page.is_empty();
         if empty && self.memory.has_skip() {
@@ -47,7 +47,7 @@ impl State {
 }
 
 impl Draft<'_> {
-    fn head_page(mut self, page: Page) -> Step {
+    fn head_page(mut self, page: FeedPage) -> Step {
         self.note_lags(&page);
         let rows_now = self.rows_now();
         let opened = self.coverage.marks.next_seq;
@@ -80,7 +80,7 @@ impl Draft<'_> {
     }
 
     /// Stores the unknown rows of a page; news in the unread part of a gap waits for it, the rest is returned.
-    pub(super) fn store_in_place(&mut self, page: Page) -> Vec<crate::domain::Seq> {
+    pub(super) fn store_in_place(&mut self, page: FeedPage) -> Vec<crate::domain::Seq> {
         let hold = !self.rules.breaks(Broken::Hold);
         self.store(page, |row, walks| gap_around(row, walks).filter(|_| hold))
     }

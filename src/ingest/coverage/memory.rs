@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::page::Page;
+use super::page::FeedPage;
 use super::rules::{Broken, Now, Rules};
 use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 
@@ -105,7 +105,7 @@ impl Memory {
         self.pages_ahead < rules.pages_ahead
     }
 
-    pub(super) fn keep_prelude(&mut self, page: Page) {
+    pub(super) fn keep_prelude(&mut self, page: FeedPage) {
         self.prelude.extend(page.into_rows());
     }
 

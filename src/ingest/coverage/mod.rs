@@ -10,7 +10,7 @@
 //! - A **seed** walk, on a first run that starts now, gets to know what was there before.
 //! - The **watermark** is the time below which nothing is news; only below it may an id be forgotten.
 //!
-//! Every step takes plain values and returns the changes of one transaction. [`State`] mirrors what is on disk, plus
+//! Every step takes plain values and returns the changes of one transaction. [`CoverageState`] mirrors what is on disk, plus
 //! [`Memory`], which may be lost at any moment without harm: after a failed commit, throw the state away and load it.
 //!
 //! Invariants (checked after every step by the worlds of the property test): see [`Coverage`].
@@ -33,7 +33,7 @@ mod worlds;
 use std::collections::HashMap;
 
 pub use memory::Memory;
-pub use page::Page;
+pub use page::FeedPage;
 pub use rules::{Now, Rules};
 pub use trouble::Setback;
 
@@ -41,13 +41,13 @@ use clocks::below_anchor;
 use rules::Broken;
 
 use crate::domain::{
-    Anomaly, Class, Coverage, Cursor, Insert, Lags, Marks, More, Progress, Row, Seq, Standing, StoreOp, UnixMs, Walk,
-    WalkId, WalkKind,
+    Anomaly, Class, Coverage, Cursor, Insert, Lags, Marks, More, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId,
+    WalkKind, WalkProgress,
 };
 
 /// Coverage as it stands on disk, and what helps for as long as the process lives.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct CoverageState {
     /// `None` before the first page.
     pub coverage: Option<Coverage>,
     /// May be lost.
@@ -78,7 +78,7 @@ pub enum Next {
     Wait(WalkId, u32),
 }
 
-impl State {
+impl CoverageState {
     /// The state as the store has it; `held` tells how many rows each open gap holds.
     pub fn load(coverage: Option<Coverage>, held: HashMap<WalkId, u64>) -> Self {
         Self { coverage, memory: Memory::with_held(held) }
@@ -165,26 +165,26 @@ impl<'a> Draft<'a> {
 
     /// Stores the unknown rows of a page. `holder` says which gap holds a piece of news, if any; the others are
     /// returned, to be released.
-    fn store(&mut self, page: Page, mut holder: impl FnMut(&Row, &[Walk]) -> Option<WalkId>) -> Vec<Seq> {
+    fn store(&mut self, page: FeedPage, mut holder: impl FnMut(&Row, &[Walk]) -> Option<WalkId>) -> Vec<Seq> {
         let mut loose = Vec::new();
         for row in page.into_unknown() {
             let seq = self.next_seq();
             let standing = if row.spoiled.is_some() {
                 self.ops.push(StoreOp::Count(Anomaly::SpoiledRow));
-                Standing::Unreadable
+                RowStanding::Unreadable
             } else if !row.readable {
                 self.ops.push(StoreOp::Count(Anomaly::UnreadableRow));
-                Standing::Unreadable
+                RowStanding::Unreadable
             } else if self.is_news(&row) {
-                Standing::News
+                RowStanding::News
             } else if row.ingested.is_none_or(|at| at <= self.coverage.marks.start_instant) {
-                Standing::Seed
+                RowStanding::Seed
             } else {
                 self.ops.push(StoreOp::Count(Anomaly::BelowWatermark));
-                Standing::BelowWatermark
+                RowStanding::BelowWatermark
             };
             let mut held_by = None;
-            if standing == Standing::News {
+            if standing == RowStanding::News {
                 held_by = holder(&row, &self.coverage.walks);
                 match held_by {
                     Some(walk) => self.memory.add_held(walk),
@@ -198,18 +198,18 @@ impl<'a> Draft<'a> {
 
     /// Stores the unknown rows of a first page: those that were there at the start are not to be delivered, the others
     /// are returned.
-    fn store_seeds(&mut self, page: Page) -> Vec<Seq> {
+    fn store_seeds(&mut self, page: FeedPage) -> Vec<Seq> {
         let mut loose = Vec::new();
         for row in page.into_unknown() {
             let seq = self.next_seq();
             let marks = &self.coverage.marks;
             let standing = if !row.readable {
-                Standing::Unreadable
+                RowStanding::Unreadable
             } else if row.ingested.is_none_or(|at| at <= marks.start_instant) || row.time < marks.watermark {
-                Standing::Seed
+                RowStanding::Seed
             } else {
                 loose.push(seq);
-                Standing::News
+                RowStanding::News
             };
             self.ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing, held_by: None })));
         }
@@ -224,7 +224,7 @@ impl<'a> Draft<'a> {
 
     /// Opens a walk from the end of `page` down to `floor`. It vouches for what was in the list at `opened_at`: then what
     /// lies above the page was known.
-    fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &Page) -> WalkId {
+    fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
         let cursor = match page.more() {
@@ -233,7 +233,7 @@ impl<'a> Draft<'a> {
         };
         let lowest = page.last_time().unwrap_or(UnixMs::MAX);
         self.memory.walk(id).seen.extend(cursor.clone());
-        let (trail, progress) = (Vec::new(), Progress::default());
+        let (trail, progress) = (Vec::new(), WalkProgress::default());
         self.coverage.walks.push(Walk { id, kind, cursor, trail, floor, opened_seq, opened_at, lowest, progress });
         self.put(self.coverage.walks.len() - 1);
         id
@@ -259,7 +259,7 @@ impl<'a> Draft<'a> {
 
     /// `F` rises to the newest time of the page, but never past the server's now by the clock of the rows. While that may be
     /// behind, a row that is dated ahead does not even raise it up to then.
-    fn raise_frontier(&mut self, page: &Page) {
+    fn raise_frontier(&mut self, page: &FeedPage) {
         let cap = if self.rules.breaks(Broken::FrontierCap) { UnixMs::MAX } else { self.rows_now() };
         let reached = if self.may_be_behind() { page.newest_time(cap) } else { page.newest_time(UnixMs::MAX) };
         if let Some(newest) = reached {

@@ -1,10 +1,10 @@
 //! There is no room to hold rows until their gap arrives: it would never arrive, since nothing more is read.
 
 use super::rules::{Now, Rules};
-use super::{Draft, Next, State, Step};
+use super::{CoverageState, Draft, Next, Step};
 use crate::domain::{Walk, WalkId};
 
-impl State {
+impl CoverageState {
     /// Whether a gap holds rows, or would.
     pub fn holds(&self) -> bool {
         self.walks().any(Walk::holds)

@@ -7,12 +7,12 @@ use crate::domain::{More, Row, Seq, UnixMs};
 
 /// Rows, newest first, each with the number under which it is stored, if it is.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct FeedPage {
     rows: Vec<(Row, Option<Seq>)>,
     more: More,
 }
 
-impl Page {
+impl FeedPage {
     /// Puts a page together; `known` has one entry for each row.
     pub fn new(rows: Vec<Row>, known: Vec<Option<Seq>>, more: More) -> Self {
         Self { rows: rows.into_iter().zip(known).collect(), more }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Next, Now, Page, Rules, State};
+use super::{CoverageState, FeedPage, Next, Now, Rules};
 use crate::domain::{Cursor, More, Row, Seq, Start, StoreOp, UnixMs, WalkKind};
 
 fn rules() -> Rules {
@@ -24,7 +24,7 @@ struct List {
 
 impl List {
     /// Four rows from `from` on.
-    fn page(&self, from: usize) -> Page {
+    fn page(&self, from: usize) -> FeedPage {
         let shown: Vec<&(&str, i64)> = self.rows.iter().skip(from).take(4).collect();
         let rows = shown.iter().map(|(id, time)| Row {
             id: (*id).into(),
@@ -37,7 +37,7 @@ impl List {
         });
         let known = shown.iter().map(|(id, _)| self.known.get(*id).copied()).collect();
         let more = if from + 4 < self.rows.len() { More::Cursor(Cursor(format!("{}", from + 4))) } else { More::End };
-        Page::new(rows.collect(), known, more)
+        FeedPage::new(rows.collect(), known, more)
     }
 
     fn take(&mut self, ops: &[StoreOp]) {
@@ -49,10 +49,10 @@ impl List {
     }
 
     /// A head poll and all that follows from it.
-    fn poll(&mut self, state: &mut State, tick: i64) {
+    fn poll(&mut self, state: &mut CoverageState, tick: i64) {
         let step = state.head_page(&rules(), self.page(0), now(tick));
         self.take(&step.ops);
-        let open = |state: &State| state.walks().next().map(|walk| (walk.id, walk.cursor.clone()));
+        let open = |state: &CoverageState| state.walks().next().map(|walk| (walk.id, walk.cursor.clone()));
         while let Some((id, cursor)) = open(state) {
             let from = cursor.map_or(0, |cursor| cursor.0.parse().unwrap());
             let step = state.walk_page(&rules(), id, self.page(from), false, now(tick));
@@ -62,7 +62,7 @@ impl List {
 }
 
 /// The first page ends in rows dated ahead, which more of them follow, and all of them are known.
-fn known_rows_ahead() -> (List, State) {
+fn known_rows_ahead() -> (List, CoverageState) {
     let rows = vec![
         ("newest", 1002),
         ("ahead 1", 90_000),
@@ -74,7 +74,7 @@ fn known_rows_ahead() -> (List, State) {
         ("older", 900),
     ];
     let mut list = List { rows, known: HashMap::new() };
-    let mut state = State::default();
+    let mut state = CoverageState::default();
     list.poll(&mut state, 1003);
     list.poll(&mut state, 1004);
     assert_eq!(list.known.len(), list.rows.len());
@@ -128,7 +128,7 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     let ahead = ["ahead 1", "ahead 2", "ahead 3", "ahead 4"].map(|id| (id, 90_000));
     let old = [("old 1", 1000), ("old 2", 999), ("old 3", 900), ("old 4", 800), ("old 5", 700)];
     let mut list = List { rows: old.to_vec(), known: HashMap::new() };
-    let mut state = State::default();
+    let mut state = CoverageState::default();
     list.poll(&mut state, 1002);
     list.rows.splice(0..0, ahead);
     list.poll(&mut state, 1003);
@@ -141,7 +141,7 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     list.rows.insert(0, ("unseen", 2002));
     assert_eq!(state.head_cursor(&rules(), now(2500)), Some(Cursor("4".to_owned())));
     list.take(&state.head_page(&rules(), list.page(5), now(2500)).ops);
-    let anchor = |state: &State| state.coverage.as_ref().unwrap().marks.anchor;
+    let anchor = |state: &CoverageState| state.coverage.as_ref().unwrap().marks.anchor;
     assert_eq!(anchor(&state), UnixMs(2000), "the last time that all above was known");
     // It is looked at from the head again in time.
     assert_eq!(state.head_cursor(&rules(), now(3000)), None);
@@ -150,7 +150,7 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
 }
 
 /// Rows of one page, newest first, each with the times of its receipt and of its ingestion.
-fn timed(rows: &[(i64, i64)]) -> Page {
+fn timed(rows: &[(i64, i64)]) -> FeedPage {
     let row = |(place, (time, ingested)): (usize, &(i64, i64))| Row {
         id: format!("{place} of {time}"),
         readable: true,
@@ -160,13 +160,13 @@ fn timed(rows: &[(i64, i64)]) -> Page {
         number: None,
         raw: "{}".into(),
     };
-    Page::new(rows.iter().enumerate().map(row).collect(), vec![None; rows.len()], More::End)
+    FeedPage::new(rows.iter().enumerate().map(row).collect(), vec![None; rows.len()], More::End)
 }
 
 /// How far the frontier rises with a page of new rows, where the server says that it is 1000.
 fn frontier_after(rows: &[(i64, i64)]) -> i64 {
     let rules = Rules { clocks_apart: Duration::from_millis(500), ..rules() };
-    let mut state = State::default();
+    let mut state = CoverageState::default();
     state.head_page(&rules, timed(rows), now(1000));
     state.coverage.unwrap().marks.frontier.0
 }
@@ -185,7 +185,7 @@ fn only_several_rows_show_that_the_server_s_clock_is_behind() {
 #[test]
 fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
     let floor_after = |times: &[i64]| {
-        let mut state = State::default();
+        let mut state = CoverageState::default();
         let rules = Rules { start: Start::Beginning, clocks_apart: Duration::from_millis(500), ..rules() };
         let mut poll = |page, tick| {
             state.head_cursor(&rules, now(tick));
@@ -197,7 +197,7 @@ fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
         poll(timed(&rows), 1010);
         // A page of known rows, on which a sweep falls due that has to read further.
         let rows = timed(&[(2000, 2000), (1999, 1999)]).into_rows().into_iter().map(|(row, _)| row).collect();
-        poll(Page::new(rows, vec![Some(Seq(1)); 2], More::Cursor(Cursor("on".to_owned()))), 2000)
+        poll(FeedPage::new(rows, vec![Some(Seq(1)); 2], More::Cursor(Cursor("on".to_owned()))), 2000)
     };
     // The anchor is 1000, the lookback 30, the margin 5; what was there before says nothing.
     assert_eq!(floor_after(&[1009, 1008, 1007, 996]), Some(965), "all may have come since the poll before");

@@ -1,15 +1,15 @@
 //! One page of a walk.
 
-use super::page::Page;
+use super::page::FeedPage;
 use super::rules::{Broken, Now, Rules};
 use super::trouble::Setback;
-use super::{Draft, Next, State, Step};
-use crate::domain::{Class, Cursor, More, Progress, StoreOp, UnixMs, Walk, WalkId, WalkKind};
+use super::{CoverageState, Draft, Next, Step};
+use crate::domain::{Class, Cursor, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
-impl State {
+impl CoverageState {
     /// A walk's request was answered with `page`. `at_once` says that the whole walk so far was read right behind the
     /// head page that opened it, so what it held is as good as live.
-    pub fn walk_page(&mut self, rules: &Rules, walk: WalkId, page: Page, at_once: bool, now: Now) -> Step {
+    pub fn walk_page(&mut self, rules: &Rules, walk: WalkId, page: FeedPage, at_once: bool, now: Now) -> Step {
         self.with_walk(rules, walk, now, |draft, place| draft.walk_page(place, page, at_once))
     }
 
@@ -37,13 +37,13 @@ impl State {
 }
 
 /// How a page took a walk along.
-enum Way {
+enum WalkWay {
     Deeper(Cursor),
     Nowhere,
 }
 
 impl Draft<'_> {
-    fn walk_page(mut self, place: usize, page: Page, at_once: bool) -> Step {
+    fn walk_page(mut self, place: usize, page: FeedPage, at_once: bool) -> Step {
         let id = self.coverage.walks[place].id;
         if !page.is_empty() {
             self.end_of_empty_answers(place);
@@ -76,11 +76,11 @@ impl Draft<'_> {
             self.go_on_as_sweep(place, class);
         }
         let next = match self.way(place, &more) {
-            Way::Deeper(cursor) => {
+            WalkWay::Deeper(cursor) => {
                 let standing_still = self.advance(place, cursor, last, deeper, news);
                 if standing_still { self.set_back(place, Setback::StandingStill) } else { Next::Idle }
             }
-            Way::Nowhere => self.set_back(place, Setback::NoProgress),
+            WalkWay::Nowhere => self.set_back(place, Setback::NoProgress),
         };
         self.stream_if_too_long(id);
         if let Some(place) = self.coverage.walks.iter().position(|open| open.id == id) {
@@ -91,7 +91,7 @@ impl Draft<'_> {
     }
 
     /// Rows of a gap are held by it; those of other walks are news like any at the head.
-    fn place_rows(&mut self, id: WalkId, page: Page, class: Class) {
+    fn place_rows(&mut self, id: WalkId, page: FeedPage, class: Class) {
         let walk = self.coverage.walks.iter().find(|open| open.id == id);
         let gap = walk.is_some_and(|walk| matches!(walk.kind, WalkKind::Gap { .. }));
         let holds = walk.is_some_and(Walk::holds) && !self.rules.breaks(Broken::Hold);
@@ -129,11 +129,11 @@ impl Draft<'_> {
     }
 
     /// Where the page leads: on, or back to where this pass has been.
-    fn way(&mut self, place: usize, more: &More) -> Way {
+    fn way(&mut self, place: usize, more: &More) -> WalkWay {
         let id = self.coverage.walks[place].id;
         match more {
-            More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => Way::Deeper(cursor.clone()),
-            _ => Way::Nowhere,
+            More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => WalkWay::Deeper(cursor.clone()),
+            _ => WalkWay::Nowhere,
         }
     }
 
@@ -157,7 +157,7 @@ impl Draft<'_> {
             walk.lowest = walk.lowest.min(last);
         }
         if deeper {
-            walk.progress = Progress::default();
+            walk.progress = WalkProgress::default();
         }
         let standing_still = memory.idle_pages >= self.rules.idle_pages;
         if standing_still {

@@ -9,8 +9,8 @@ use super::{Ending, Mode, Poller, RETRY, Trouble};
 use crate::api::budget::RateHeaders;
 use crate::api::{self, Error, Response};
 use crate::domain::{Cursor, Row, StoreOp, UnixMs, Walk};
-use crate::ingest::account::{self, Evidence, Verdict};
-use crate::ingest::coverage::{Next, Now, Page, Step};
+use crate::ingest::account::{self, AccountVerdict, Evidence};
+use crate::ingest::coverage::{FeedPage, Next, Now, Step};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
 use crate::store;
@@ -91,7 +91,7 @@ impl<F: Feed> Poller<F> {
         for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {
             known[place] = known[place].or(sound);
         }
-        let page = Page::new(rows, known, more);
+        let page = FeedPage::new(rows, known, more);
         if is_head && !self.verified && !self.verify(&page).await? {
             self.rest_head(at);
             return Ok(());
@@ -130,7 +130,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Whether the page belongs to the account of the state.
-    pub(super) async fn verify(&mut self, page: &Page) -> Result<bool, Trouble> {
+    pub(super) async fn verify(&mut self, page: &FeedPage) -> Result<bool, Trouble> {
         let (url, fingerprint) = self.feed.identity();
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
         let (account, known_number, has_met_numbers) = self
@@ -151,7 +151,7 @@ impl<F: Feed> Poller<F> {
             accepted: self.accept_account,
         });
         match verdict {
-            Verdict::Same => {
+            AccountVerdict::Same => {
                 if !familiar {
                     if account.api_url.is_some() {
                         tracing::info!("the API key or address is new; its messages belong to the same account");
@@ -162,7 +162,7 @@ impl<F: Feed> Poller<F> {
                 self.head.unverified = 0;
                 Ok(true)
             }
-            Verdict::Open => {
+            AccountVerdict::Open => {
                 if self.head.unverified == 0 {
                     tracing::warn!("{UNVERIFIED}");
                 }
@@ -171,11 +171,11 @@ impl<F: Feed> Poller<F> {
                 Ok(false)
             }
             // Where there are several keys, another may be right; deliveries go on in any case.
-            Verdict::Other if self.feed.keys() > 1 => {
+            AccountVerdict::Other if self.feed.keys() > 1 => {
                 self.head.stranger = true;
                 Ok(false)
             }
-            Verdict::Other => Err(Trouble::OtherAccount),
+            AccountVerdict::Other => Err(Trouble::OtherAccount),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Mode, Poller, RETRY};
 use crate::api::PAGE_ROWS;
-use crate::api::budget::{Admission, Demand, Lane, Ticket};
+use crate::api::budget::{Demand, Permission, RequestPurpose, Ticket};
 use crate::domain::{Cursor, UnixMs, WalkId, WalkKind};
 use crate::ingest::coverage::Next;
 use crate::ingest::feed::{Answer, Feed};
@@ -113,14 +113,14 @@ impl<F: Feed> Poller<F> {
             if self.head.due > now {
                 wake = wake.min(self.head.due);
             } else {
-                match self.budget.window().admit(Lane::Head, now) {
-                    Admission::Go => self.start_head(now),
-                    Admission::WaitUntil(until) => {
+                match self.budget.window().admit(RequestPurpose::Head, now) {
+                    Permission::Go => self.start_head(now),
+                    Permission::WaitUntil(until) => {
                         wake = wake.min(until);
                         self.budget_wait.note(until);
                         self.show_silence(now);
                     }
-                    Admission::WaitForAnswer => {}
+                    Permission::WaitForAnswer => {}
                 }
             }
         }
@@ -153,7 +153,7 @@ impl<F: Feed> Poller<F> {
         let small = self.head.small_until.filter(|(until, _)| *until > now);
         let limit = small.map_or(PAGE_ROWS, |(_, limit)| limit);
         self.head.poll_requests += 1;
-        self.head.flight = Some(self.send(Lane::Head, ask, cursor.as_ref(), limit, now));
+        self.head.flight = Some(self.send(RequestPurpose::Head, ask, cursor.as_ref(), limit, now));
     }
 
     /// Returns when to look again, if not after an answer.
@@ -167,7 +167,7 @@ impl<F: Feed> Poller<F> {
         for turn in [turn, turn + 1] {
             let Some((id, lane)) = self.pick_walk(now, turn) else { continue };
             match self.budget.window().admit(lane, now) {
-                Admission::Go => {
+                Permission::Go => {
                     let cursor = self.walk_cursor(id)?;
                     let small = self.background.small.filter(|small| small.id == id);
                     let limit = small.map_or(PAGE_ROWS, |small| small.limit);
@@ -176,17 +176,17 @@ impl<F: Feed> Poller<F> {
                     self.background.flight = Some(self.send(lane, ask, cursor.as_ref(), limit, now));
                     return None;
                 }
-                Admission::WaitUntil(until) => {
+                Permission::WaitUntil(until) => {
                     again = Some(again.map_or(until, |again| again.min(until)));
                     self.budget_wait.note(until);
                 }
-                Admission::WaitForAnswer => {}
+                Permission::WaitForAnswer => {}
             }
         }
         again
     }
 
-    pub(super) fn pick_walk(&self, now: Instant, turn: u64) -> Option<(WalkId, Lane)> {
+    pub(super) fn pick_walk(&self, now: Instant, turn: u64) -> Option<(WalkId, RequestPurpose)> {
         if !self.verified {
             return None;
         }
@@ -198,18 +198,18 @@ impl<F: Feed> Poller<F> {
             |id: WalkId| Some(id) != taken && self.background.not_before.get(&id).is_none_or(|until| *until <= now);
         let walk = self.state.background_walk(turn, ready)?;
         let patient = walk.kind == WalkKind::Sweep && self.mode == Mode::Run;
-        let lane = if patient { Lane::Sweep } else { Lane::Walk };
+        let lane = if patient { RequestPurpose::Sweep } else { RequestPurpose::Walk };
         Some((walk.id, lane))
     }
 
     /// What waits behind the head.
     fn demand(&self, now: Instant) -> Demand {
         if self.verified && self.numbers.due().is_some_and(|due| due <= now) {
-            return if self.numbers_lane() == Lane::Walk { Demand::Walks } else { Demand::Sweeps };
+            return if self.numbers_lane() == RequestPurpose::Walk { Demand::Walks } else { Demand::Sweeps };
         }
         match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
             (None, _) | (_, None) => Demand::Nothing,
-            (Some((_, Lane::Sweep)), Some((_, Lane::Sweep))) => Demand::Sweeps,
+            (Some((_, RequestPurpose::Sweep)), Some((_, RequestPurpose::Sweep))) => Demand::Sweeps,
             _ => Demand::Walks,
         }
     }
@@ -219,7 +219,14 @@ impl<F: Feed> Poller<F> {
         walks.find(|walk| walk.id == id).map(|walk| walk.cursor.clone())
     }
 
-    pub(super) fn send(&mut self, lane: Lane, ask: Ask, cursor: Option<&Cursor>, limit: u32, now: Instant) -> Flight {
+    pub(super) fn send(
+        &mut self,
+        lane: RequestPurpose,
+        ask: Ask,
+        cursor: Option<&Cursor>,
+        limit: u32,
+        now: Instant,
+    ) -> Flight {
         let wall = self.clock.wall();
         let ticket = self.budget.send(lane, now, wall);
         let answer = self.feed.fetch(cursor, limit, wall);

@@ -30,21 +30,21 @@ use self::house::Housekeeping;
 use self::journal::Journal;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
 use self::numbers::NumberFlight;
-use self::progress::Progress;
+use self::progress::CatchUpProgress;
 use self::room::Room;
 use self::telling::Newcomers;
 use self::timing::Timing;
 use self::words::BudgetWait;
-use super::coverage::{Now, Rules, State};
+use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
-use super::foreign::Told;
+use super::foreign::ForeignTold;
 use super::numbers::Numbers;
-use super::report::{Condition, Report, ServerLimit};
+use super::report::{Condition, PollReport, ServerLimit};
 use super::server_clock::ServerClock;
 use crate::api::budget::Budget;
 use crate::api::{NumberPage, Response};
 use crate::domain::{Coverage, UnixMs, WalkId};
-use crate::store::{self, Keep, Replays, Spool, Store, Which};
+use crate::store::{self, Keep, Replays, Spool, Store, WhichUndecided};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
 
@@ -125,9 +125,9 @@ pub struct Poller<F> {
     accept_account: bool,
     released: Box<dyn Fn() + Send>,
     turns: Turns,
-    report: watch::Sender<Report>,
+    report: watch::Sender<PollReport>,
     jitter: Jitter,
-    state: State,
+    state: CoverageState,
     /// Where a commit has failed the state is ahead of the disk: before it was loaded again, not before this instant,
     /// nothing is asked, decided or written.
     stale: Option<Instant>,
@@ -152,10 +152,10 @@ pub struct Poller<F> {
     /// When what went is wiped next.
     wipe_due: Instant,
     room: Room,
-    progress: Progress,
+    progress: CatchUpProgress,
     /// How many messages there are, by the API's word.
     total: Option<u64>,
-    foreign_told: Told,
+    foreign_told: ForeignTold,
     /// The windows of the API that were looked at for other programs.
     foreign_windows: u64,
     budget_wait: BudgetWait,
@@ -190,9 +190,9 @@ impl<F: Feed> Poller<F> {
             accept_account,
             released,
             turns,
-            report: watch::Sender::new(Report::default()),
+            report: watch::Sender::new(PollReport::default()),
             jitter: Jitter::seeded(seed),
-            state: State::default(),
+            state: CoverageState::default(),
             stale: None,
             server: ServerClock::default(),
             verified: false,
@@ -210,9 +210,9 @@ impl<F: Feed> Poller<F> {
             timing: Timing::new(now),
             wipe_due: now,
             room: Room::new(&options, now),
-            progress: Progress::new(tells_progress),
+            progress: CatchUpProgress::new(tells_progress),
             total: None,
-            foreign_told: Told::default(),
+            foreign_told: ForeignTold::default(),
             foreign_windows: 0,
             budget_wait: BudgetWait::default(),
             newcomers: Newcomers::default(),
@@ -220,7 +220,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Snapshots of how it is going.
-    pub fn reports(&self) -> watch::Receiver<Report> {
+    pub fn reports(&self) -> watch::Receiver<PollReport> {
         self.report.subscribe()
     }
 
@@ -230,7 +230,7 @@ impl<F: Feed> Poller<F> {
     /// [`Trouble`]: polling cannot go on at all.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, Trouble> {
         self.load().await?;
-        self.foreign_told = Told::remembered(self.store.read(Spool::foreign_told).await?);
+        self.foreign_told = ForeignTold::remembered(self.store.read(Spool::foreign_told).await?);
         self.say_start().await?;
         loop {
             self.turns.turned();
@@ -301,11 +301,11 @@ impl<F: Feed> Poller<F> {
                 Ok((coverage, held))
             })
             .await?;
-        self.state = State::load(coverage, held);
+        self.state = CoverageState::load(coverage, held);
         // Read first: what is left undecided meanwhile is looked at next time.
         self.replays = self.store.read(Spool::replays).await?;
         // What sinks ask of numbers may have changed since deliveries were left undecided.
-        self.decide(Which::All).await?;
+        self.decide(WhichUndecided::All).await?;
         self.stale = None;
         self.head.next = Ask::Head { cursor: None };
         Ok(())

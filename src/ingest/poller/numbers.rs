@@ -2,11 +2,11 @@
 
 use super::failure::ONCE_PATIENCE;
 use super::{Ending, Mode, Poller, RETRY, Trouble};
-use crate::api::budget::{Admission, Lane, Ticket};
+use crate::api::budget::{Permission, RequestPurpose, Ticket};
 use crate::api::{Error, NumberPage, Response};
 use crate::ingest::feed::{Feed, NumberAnswer};
-use crate::ingest::numbers::{MOST_PAGES, Turn};
-use crate::store::{self, Spool, Which};
+use crate::ingest::numbers::{MOST_PAGES, NumbersTurn};
+use crate::store::{self, Spool, WhichUndecided};
 use crate::time::{AT_LEAST_EVERY, Instant};
 
 /// A request for numbers under way.
@@ -31,9 +31,9 @@ impl<F: Feed> Poller<F> {
         }
         let lane = self.numbers_lane();
         match self.budget.window().admit(lane, now) {
-            Admission::Go => {}
-            Admission::WaitUntil(until) => return Ok(Some(until)),
-            Admission::WaitForAnswer => return Ok(None),
+            Permission::Go => {}
+            Permission::WaitUntil(until) => return Ok(Some(until)),
+            Permission::WaitForAnswer => return Ok(None),
         }
         if self.numbers.begins() {
             match self.store.read(Spool::newest_number).await {
@@ -49,9 +49,9 @@ impl<F: Feed> Poller<F> {
     }
 
     /// What waits for a number is as urgent as a gap; refreshing what is known is not.
-    pub(super) fn numbers_lane(&self) -> Lane {
+    pub(super) fn numbers_lane(&self) -> RequestPurpose {
         let urgent = self.numbers.awaited() && !self.numbers.is_long();
-        if urgent || self.mode == Mode::Once { Lane::Walk } else { Lane::Sweep }
+        if urgent || self.mode == Mode::Once { RequestPurpose::Walk } else { RequestPurpose::Sweep }
     }
 
     /// A request for numbers is over.
@@ -80,20 +80,20 @@ impl<F: Feed> Poller<F> {
         }
         let failed_before = self.numbers.failures();
         match self.numbers.page(ids, more, now) {
-            Turn::On if self.numbers.has_become_long() && self.numbers.awaited() => tracing::warn!(
+            NumbersTurn::On if self.numbers.has_become_long() && self.numbers.awaited() => tracing::warn!(
                 "the list of numbers is long: the rest of it gets a fifth of the budget at most; messages that need details \
                  of their number wait"
             ),
-            Turn::On => {}
-            Turn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
-            Turn::Endless => {
+            NumbersTurn::On => {}
+            NumbersTurn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
+            NumbersTurn::Endless => {
                 let why = format!("it has more than {MOST_PAGES} pages");
                 let ending = self.numbers_failed(&why, now);
                 self.numbers.endless(now);
                 let gives_up = self.mode == Mode::Once && self.numbers.awaited();
                 return Ok(ending.or_else(|| gives_up.then(|| Ending::GaveUp(unreadable(&why)))));
             }
-            Turn::Complete(newest) => {
+            NumbersTurn::Complete(newest) => {
                 self.numbers_trouble = None;
                 if failed_before > 0 {
                     tracing::info!(failures = failed_before, "the list of numbers can be read again");
@@ -103,14 +103,14 @@ impl<F: Feed> Poller<F> {
                 }
             }
         }
-        match self.decide(Which::Known).await {
+        match self.decide(WhichUndecided::Known).await {
             Ok(()) => Ok(None),
             Err(error) => self.numbers_unstored(error, now).map(|()| None),
         }
     }
 
     /// Decides what can be decided now, and takes note of what cannot.
-    pub(super) async fn decide(&mut self, which: Which) -> Result<(), store::Error> {
+    pub(super) async fn decide(&mut self, which: WhichUndecided) -> Result<(), store::Error> {
         let mut after = None;
         loop {
             let (made, next) = self.store.write(move |spool| spool.decide(after, which)).await?;
@@ -134,7 +134,7 @@ impl<F: Feed> Poller<F> {
         self.look_for_replays = now + AT_LEAST_EVERY;
         let decided = match self.store.read(Spool::replays).await {
             Ok(replays) if replays == self.replays => Ok(()),
-            Ok(replays) => self.decide(Which::All).await.map(|()| self.replays = replays),
+            Ok(replays) => self.decide(WhichUndecided::All).await.map(|()| self.replays = replays),
             Err(error) => Err(error),
         };
         match decided {

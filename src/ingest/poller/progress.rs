@@ -20,7 +20,7 @@ const SAY: Duration = Duration::from_secs(10);
 const LATELY: Duration = Duration::from_secs(60);
 
 /// See the module.
-pub(super) struct Progress {
+pub(super) struct CatchUpProgress {
     tells: bool,
     under_way: Option<UnderWay>,
 }
@@ -37,7 +37,7 @@ struct UnderWay {
     shown: CatchUp,
 }
 
-impl Progress {
+impl CatchUpProgress {
     pub(super) fn new(tells: bool) -> Self {
         Self { tells, under_way: None }
     }

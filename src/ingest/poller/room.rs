@@ -22,7 +22,7 @@ const SAY_SHEDDING: Duration = Duration::from_secs(86_400);
 
 /// What is allowed, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct SpaceLimits {
     /// `state.max_size`
     pub(super) max_size: u64,
     /// `state.min_free`
@@ -40,7 +40,7 @@ pub(super) enum Shortage {
 
 /// What the poller knows of it.
 pub(super) struct Room {
-    pub(super) limits: Limits,
+    pub(super) limits: SpaceLimits,
     pub(super) dir: PathBuf,
     /// When to look again, at the latest and if something was stored.
     look_at: Instant,
@@ -52,7 +52,7 @@ pub(super) struct Room {
     said_shedding: Option<Instant>,
 }
 
-impl Limits {
+impl SpaceLimits {
     /// Whether room is short. What was short is so until there is a tenth more than needed, so that it does not change at
     /// every page.
     pub(super) fn judge(self, space: Space, was: Option<Shortage>) -> Option<Shortage> {
@@ -101,7 +101,7 @@ impl fmt::Display for Size {
 impl Room {
     pub(super) fn new(state: &store::Options, now: Instant) -> Self {
         Self {
-            limits: Limits { max_size: state.max_size, min_free: state.min_free },
+            limits: SpaceLimits { max_size: state.max_size, min_free: state.min_free },
             dir: state.dir.clone(),
             look_at: now,
             looked: now,
@@ -228,7 +228,7 @@ impl<F: Feed> Poller<F> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { max_size: 1000, min_free: 100 };
+    const LIMITS: SpaceLimits = SpaceLimits { max_size: 1000, min_free: 100 };
 
     fn space(used: u64, free: u64) -> Space {
         Space { used, unused: 0, free, journal: 0 }
@@ -258,9 +258,9 @@ mod tests {
 
     #[test]
     fn no_limit_is_too_low_or_too_high() {
-        let never = Limits { max_size: u64::MAX, min_free: 0 };
+        let never = SpaceLimits { max_size: u64::MAX, min_free: 0 };
         assert_eq!(never.judge(space(u64::MAX, 0), None), None);
-        let always = Limits { max_size: 0, min_free: u64::MAX };
+        let always = SpaceLimits { max_size: 0, min_free: u64::MAX };
         let short = always.judge(space(1, 1), None);
         assert!(short.is_some() && always.judge(space(1, 1), short).is_some());
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Poller;
-use crate::domain::{Anomaly, Cursor, Insert, Marks, Standing, StoreOp, UnixMs, Walk, WalkKind};
+use crate::domain::{Anomaly, Cursor, Insert, Marks, RowStanding, StoreOp, UnixMs, Walk, WalkKind};
 use crate::ingest::feed::Feed;
 use crate::store;
 use crate::time::Instant;
@@ -62,7 +62,7 @@ fn say_undelivered(insert: &Insert, cursor: Option<&Cursor>, keeps: bool) -> boo
             anomaly.sentence()
         );
         true
-    } else if *standing == Standing::BelowWatermark {
+    } else if *standing == RowStanding::BelowWatermark {
         let anomaly = Anomaly::BelowWatermark;
         tracing::warn!(
             anomaly = anomaly.as_str(),
@@ -127,7 +127,7 @@ fn older_news(ops: &[StoreOp], before: Option<Marks>, walk: Option<&Walk>, margi
         Some(Walk { kind: WalkKind::Sweep, .. }) | None => marks.frontier,
     };
     let news = ops.iter().filter_map(|op| match op {
-        StoreOp::Insert(insert) if insert.standing == Standing::News => Some(&insert.row),
+        StoreOp::Insert(insert) if insert.standing == RowStanding::News => Some(&insert.row),
         _ => None,
     });
     let old = news.filter(|row| row.time < read_down_to.before(margin));
@@ -159,7 +159,7 @@ impl<F: Feed> Poller<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Progress, Row, Seq, WalkId};
+    use crate::domain::{Row, Seq, WalkId, WalkProgress};
 
     fn news(number: Option<&str>, time: i64) -> StoreOp {
         let row = Row {
@@ -171,7 +171,7 @@ mod tests {
             number: number.map(str::to_owned),
             raw: "{}".into(),
         };
-        StoreOp::Insert(Box::new(Insert { seq: Seq(1), row, standing: Standing::News, held_by: None }))
+        StoreOp::Insert(Box::new(Insert { seq: Seq(1), row, standing: RowStanding::News, held_by: None }))
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
             opened_seq: Seq(1),
             opened_at: UnixMs(1000),
             lowest: UnixMs(900),
-            progress: Progress::default(),
+            progress: WalkProgress::default(),
         };
         let ops = [(Some("a"), 1100), (Some("a"), 950), (Some("b"), 800), (None, 10), (Some("b"), 500)];
         let ops = ops.map(|(number, time)| news(number, time));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Ending, Mode, Parts, Poller, Trouble};
-use crate::api::budget::{Budget, Limits, RateHeaders, WINDOW};
+use crate::api::budget::{Budget, BudgetLimits, RateHeaders, WINDOW};
 use crate::api::{Error, KeyRefusal, Page, Response};
 use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
 use crate::ingest::Feed;
@@ -86,7 +86,7 @@ impl World {
     }
 
     fn poller(&self, mode: Mode) -> Poller<Double> {
-        let limits = Limits { requests: self.requests, window: WINDOW, head_interval: Duration::from_secs(1) };
+        let limits = BudgetLimits { requests: self.requests, window: WINDOW, head_interval: Duration::from_secs(1) };
         Poller::new(Parts {
             feed: self.double.clone(),
             store: self.store.clone(),

@@ -3,7 +3,7 @@
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
 
-use crate::secret::tidy::Kind;
+use crate::secret::tidy::SecretKind;
 use crate::settings::{self, Member, Origin, Reader, WrittenText, settings};
 
 /// Headers that belong to the connection and not to the message.
@@ -73,7 +73,7 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
         let Some(parsed) = header_name(at, "headers", &name, &origin) else { continue };
         let path = format!("headers.{parsed}");
         let Some(text) = at.text_of(&path, &entry, "a text in quotes") else { continue };
-        let Some(text) = at.tidy(&path, &text, Kind::Header) else { continue };
+        let Some(text) = at.tidy(&path, &text, SecretKind::Header) else { continue };
         let Some(mut value) = header_value(at, &path, &text, text.as_str()) else { continue };
         let suspicious = SECRET_WORDS.iter().any(|word| parsed.as_str().contains(word));
         value.set_sensitive(suspicious || !text.is_in_file());
@@ -134,14 +134,14 @@ impl Auth {
         match written {
             [None, None, None] => None,
             [Some(origin), None, None] => {
-                let token = secret_text(at, "auth.bearer", &bearer?, Kind::Token)?;
+                let token = secret_text(at, "auth.bearer", &bearer?, SecretKind::Token)?;
                 let value = format!("Bearer {}", token.as_str());
                 Some((header_value(at, "auth.bearer", &token, &value)?, origin.clone()))
             }
             [None, Some(origin), is_password] => {
-                let user = secret_text(at, "auth.basic.user", &user?, Kind::Text)?;
+                let user = secret_text(at, "auth.basic.user", &user?, SecretKind::Text)?;
                 let password = match is_password {
-                    Some(_) => Some(secret_text(at, "auth.basic.password", &password?, Kind::Text)?),
+                    Some(_) => Some(secret_text(at, "auth.basic.password", &password?, SecretKind::Text)?),
                     None => None,
                 };
                 if user.as_str().contains(':') {
@@ -164,7 +164,7 @@ impl Auth {
     }
 }
 
-fn secret_text(at: &mut Reader<'_>, key: &str, text: &WrittenText, kind: Kind) -> Option<WrittenText> {
+fn secret_text(at: &mut Reader<'_>, key: &str, text: &WrittenText, kind: SecretKind) -> Option<WrittenText> {
     let text = at.tidy(key, text, kind)?;
     if text.as_str().trim().is_empty() {
         at.wrong(key, &text.origin, "is empty", "");

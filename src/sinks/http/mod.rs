@@ -19,7 +19,7 @@ use self::classify::{Head, classify};
 use self::signing::Signing;
 use self::webhook_id::webhook_id;
 use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkType, Target};
-use crate::http::client::{self, BuildError, ClientOptions};
+use crate::http::client::{self, ClientBuildError, ClientOptions};
 use crate::http::{Proxy, RedactedUrl, Way, body, failure};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
@@ -144,8 +144,8 @@ impl HttpSink {
     /// Nothing is connected yet.
     ///
     /// # Errors
-    /// [`BuildError`] where TLS cannot be set up.
-    pub fn new(options: &Options, clock: Clock) -> Result<Self, BuildError> {
+    /// [`ClientBuildError`] where TLS cannot be set up.
+    pub fn new(options: &Options, clock: Clock) -> Result<Self, ClientBuildError> {
         let client_options = ClientOptions {
             timeout: options.timeout,
             connect_timeout: options.connect_timeout,

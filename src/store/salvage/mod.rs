@@ -18,7 +18,7 @@ use std::path::Path;
 use rusqlite::params;
 
 use self::pages::Pages;
-use self::record::Row;
+use self::record::SalvagedRow;
 use super::error::Error;
 use super::looking::Look;
 use super::spool::Spool;
@@ -111,7 +111,7 @@ const BYTES: usize = 1 << 20;
 
 /// The last message that the state has, if there is nothing wrong with it.
 fn whole(dir: &Path) -> Result<Option<i64>, Error> {
-    let counted = super::soundness::counted(dir)?;
+    let counted = super::state_files::counted(dir)?;
     let Some(look) = Look::begin(dir)? else { return Ok(None) };
     look.spool.untouched(|spool| spool.check_whole(counted))?;
     let last = "SELECT coalesce(max(seq), 0) FROM message";
@@ -249,7 +249,7 @@ fn named(found: Option<BTreeMap<i64, SavedDelivery>>, sinks: &HashMap<i64, Strin
     found.map(|(sink, delivery)| SavedDelivery { sink: sinks.get(&sink).cloned(), ..delivery }).collect()
 }
 
-fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<Row> {
+fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<SalvagedRow> {
     let Some(page) = pages.read(number) else { return Vec::new() };
     let (rows, lost) = record::rows(&page, number == 1, &mut |next| pages.read(next));
     *unreadable += lost;
@@ -257,7 +257,7 @@ fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<Row> {
 }
 
 /// Columns: seq, id, time, ingested, standing, held_by, release_no, stored_at, raw, number, sum.
-fn as_message(row: &Row) -> Option<Saved> {
+fn as_message(row: &SalvagedRow) -> Option<Saved> {
     let standing = row.text(4).filter(|word| ["news", "unreadable", "below_watermark"].contains(word))?;
     let (id, time, raw) = (row.text(1)?, row.int(2)?, row.text(8)?);
     Some(Saved {
@@ -272,7 +272,7 @@ fn as_message(row: &Row) -> Option<Saved> {
 }
 
 /// Columns: seq, sink, class, release_no, state, attempts, first_attempt, due, settled_at, status, reason, answer.
-fn as_delivery(row: &Row) -> Option<(i64, i64, SavedDelivery)> {
+fn as_delivery(row: &SalvagedRow) -> Option<(i64, i64, SavedDelivery)> {
     let states = ["undecided", "fresh", "retry", "delivered", "dead", "dropped"];
     let state = row.text(4).filter(|word| row.rowid.is_none() && states.contains(word))?;
     let time = |column| row.int(column).map(UnixMs);
@@ -291,7 +291,7 @@ fn as_delivery(row: &Row) -> Option<(i64, i64, SavedDelivery)> {
 }
 
 /// Columns: id, name, active, …
-fn as_sink(row: &Row) -> Option<(i64, String)> {
+fn as_sink(row: &SalvagedRow) -> Option<(i64, String)> {
     let is_sink = row.int(2).is_some_and(|active| active == 0 || active == 1) && row.text(4).is_none();
     Some((row.rowid.filter(|_| is_sink)?, row.text(1)?.to_owned()))
 }

@@ -32,12 +32,12 @@ pub(super) enum Value {
 
 /// A row: its columns, and, in a table, the rowid, for which the column has NULL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct SalvagedRow {
     pub(super) rowid: Option<i64>,
     pub(super) values: Vec<Value>,
 }
 
-impl Row {
+impl SalvagedRow {
     /// The column as a number.
     pub(super) fn int(&self, column: usize) -> Option<i64> {
         if let Value::Int(number) = self.values.get(column)? { Some(*number) } else { None }
@@ -50,7 +50,11 @@ impl Row {
 }
 
 /// The rows of a page: those that can be read, and how many cannot. `follow` reads a page of an overflow chain.
-pub(super) fn rows(page: &[u8], is_first: bool, follow: &mut dyn FnMut(u32) -> Option<Vec<u8>>) -> (Vec<Row>, u64) {
+pub(super) fn rows(
+    page: &[u8],
+    is_first: bool,
+    follow: &mut dyn FnMut(u32) -> Option<Vec<u8>>,
+) -> (Vec<SalvagedRow>, u64) {
     let (mut found, mut unreadable) = (Vec::new(), 0);
     let start = if is_first { FILE_HEADER } else { 0 };
     let kind = match page.get(start) {
@@ -72,7 +76,7 @@ pub(super) fn rows(page: &[u8], is_first: bool, follow: &mut dyn FnMut(u32) -> O
     (found, unreadable)
 }
 
-fn row(page: &[u8], at: usize, kind: Kind, follow: &mut dyn FnMut(u32) -> Option<Vec<u8>>) -> Option<Row> {
+fn row(page: &[u8], at: usize, kind: Kind, follow: &mut dyn FnMut(u32) -> Option<Vec<u8>>) -> Option<SalvagedRow> {
     let at = if kind == Kind::IndexInterior { at + 4 } else { at };
     let (length, at) = varint(page, at)?;
     let (rowid, at) = match kind {
@@ -82,7 +86,7 @@ fn row(page: &[u8], at: usize, kind: Kind, follow: &mut dyn FnMut(u32) -> Option
     let length = usize::try_from(length).ok().filter(|length| *length <= LONGEST)?;
     let most = if kind == Kind::TableLeaf { PAGE - 35 } else { (PAGE - 12) * 64 / 255 - 23 };
     if length <= most {
-        return Some(Row { rowid, values: record(page.get(at..at.checked_add(length)?)?)? });
+        return Some(SalvagedRow { rowid, values: record(page.get(at..at.checked_add(length)?)?)? });
     }
     let least = (PAGE - 12) * 32 / 255 - 23;
     let fitting = least + (length - least) % (PAGE - 4);
@@ -95,7 +99,7 @@ fn row(page: &[u8], at: usize, kind: Kind, follow: &mut dyn FnMut(u32) -> Option
         let part = (length - payload.len()).min(PAGE - 4);
         payload.extend_from_slice(page.get(4..4 + part)?);
     }
-    Some(Row { rowid, values: record(&payload)? })
+    Some(SalvagedRow { rowid, values: record(&payload)? })
 }
 
 fn record(payload: &[u8]) -> Option<Vec<Value>> {

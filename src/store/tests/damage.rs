@@ -67,7 +67,7 @@ pub(in crate::store) fn make(random: &mut Random, dir: &Path, killed: &Path) -> 
         let walk = WalkId(i64::try_from(step).unwrap());
         let held = random.below(4) == 0;
         let mut ops: Vec<StoreOp> =
-            rows.clone().map(|seq| insert(seq, &body, Standing::News, held.then_some(walk))).collect();
+            rows.clone().map(|seq| insert(seq, &body, RowStanding::News, held.then_some(walk))).collect();
         if held {
             ops.push(StoreOp::PutWalk(Box::new(gap(walk.0))));
         } else {
@@ -211,7 +211,7 @@ fn the_journal_cut_at_each_of_its_last_bytes_is_noticed() {
     let (dir, killed) = (scratch(), scratch());
     let mut spool = Spool::open(dir.path()).unwrap();
     for seq in 1..=10 {
-        spool.commit(&[insert(seq, "body", Standing::News, None)], UnixMs(seq)).unwrap();
+        spool.commit(&[insert(seq, "body", RowStanding::News, None)], UnixMs(seq)).unwrap();
     }
     for name in ["state.db", "state.db-wal", "state.mark"] {
         fs::copy(dir.path().join(name), killed.path().join(name)).unwrap();
@@ -231,11 +231,11 @@ fn the_journal_cut_at_each_of_its_last_bytes_is_noticed() {
 fn an_older_copy_is_refused() {
     let (dir, older) = (scratch(), scratch());
     let mut spool = Spool::open(dir.path()).unwrap();
-    spool.commit(&[insert(1, "", Standing::News, None)], UnixMs(1)).unwrap();
+    spool.commit(&[insert(1, "", RowStanding::News, None)], UnixMs(1)).unwrap();
     drop(spool);
     fs::copy(dir.path().join("state.db"), older.path().join("state.db")).unwrap();
     let mut spool = Spool::open(dir.path()).unwrap();
-    spool.commit(&[insert(2, "", Standing::News, None)], UnixMs(2)).unwrap();
+    spool.commit(&[insert(2, "", RowStanding::News, None)], UnixMs(2)).unwrap();
     drop(spool);
     Spool::open(dir.path()).unwrap();
     fs::copy(older.path().join("state.db"), dir.path().join("state.db")).unwrap();
@@ -264,8 +264,10 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     let sink = register(&mut spool, &["crm"])[0];
     for seq in 1..=20 {
         let body = format!("{seq:02}").repeat(500_000);
-        let ops =
-            [insert(seq, &body, Standing::News, None), StoreOp::Release { rows: vec![Seq(seq)], class: Class::Live }];
+        let ops = [
+            insert(seq, &body, RowStanding::News, None),
+            StoreOp::Release { rows: vec![Seq(seq)], class: Class::Live },
+        ];
         spool.commit(&ops, UnixMs(seq)).unwrap();
     }
     drop(spool);
@@ -288,7 +290,7 @@ fn a_message_that_went_while_it_was_looked_for_is_no_failure() {
     let dir = scratch();
     let mut spool = Spool::open(dir.path()).unwrap();
     register(&mut spool, &["crm"]);
-    let ops = [insert(1, "text", Standing::News, None), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
+    let ops = [insert(1, "text", RowStanding::News, None), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
     spool.commit(&ops, UnixMs(7)).unwrap();
     assert_eq!(spool.sinks().unwrap()[0].oldest, Some(UnixMs(7)));
     spool.connection.execute("DELETE FROM message", []).unwrap();

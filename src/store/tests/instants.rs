@@ -14,7 +14,7 @@ fn followed(stored: i64, first: i64, settled: i64, due: i64, rebase: Rebase) -> 
     let dir = scratch();
     let mut spool = Spool::open(dir.path()).unwrap();
     let sink = register(&mut spool, &["a"])[0];
-    let ops = [insert(1, "x", Standing::News, None), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
+    let ops = [insert(1, "x", RowStanding::News, None), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
     spool.commit(&ops, UnixMs(stored)).unwrap();
     let outcome = Outcome::Retry { due: UnixMs(due), status: None, answer: String::new() };
     let settlement =

@@ -16,8 +16,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{
-    Class, Cursor, DeadReason, Insert, Marks, Outcome, Progress, Row, Seq, Standing, StoreOp, UnixMs, Walk, WalkId,
-    WalkKind,
+    Class, Cursor, DeadReason, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    WalkProgress,
 };
 
 /// A directory whose flushes cost nothing, where there is one.
@@ -26,11 +26,11 @@ pub(super) fn scratch() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-fn insert(seq: i64, body: &str, standing: Standing, held_by: Option<WalkId>) -> StoreOp {
+fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) -> StoreOp {
     let time = UnixMs(seq * 1000);
     let row = Row {
         id: format!("m{seq}"),
-        readable: standing != Standing::Unreadable,
+        readable: standing != RowStanding::Unreadable,
         spoiled: None,
         time,
         ingested: Some(time),
@@ -62,7 +62,7 @@ fn gap(id: i64) -> Walk {
         opened_seq: Seq(id),
         opened_at: UnixMs(2),
         lowest: UnixMs(3),
-        progress: Progress::default(),
+        progress: WalkProgress::default(),
     }
 }
 

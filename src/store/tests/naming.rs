@@ -7,7 +7,7 @@ fn a_sink_is_dropped_only_with_what_may_go() {
     let dir = scratch();
     let mut spool = Spool::open(dir.path()).unwrap();
     let [crm, ops] = register(&mut spool, &["crm", "ops"])[..] else { panic!("two") };
-    let mut rows: Vec<StoreOp> = (1..=3).map(|seq| insert(seq, "text", Standing::News, None)).collect();
+    let mut rows: Vec<StoreOp> = (1..=3).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
     rows.push(StoreOp::Release { rows: (1..=3).map(Seq).collect(), class: Class::Live });
     rows.push(StoreOp::Advance(marks(3)));
     spool.commit(&rows, UnixMs(0)).unwrap();

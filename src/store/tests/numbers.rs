@@ -65,7 +65,7 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
     let release = |spool: &mut Spool, seqs: &[i64]| {
         for &seq in seqs {
             let ops = [
-                insert(seq, "text", Standing::News, None),
+                insert(seq, "text", RowStanding::News, None),
                 StoreOp::Release { rows: vec![Seq(seq)], class: Class::Live },
             ];
             spool.commit(&ops, UnixMs(1)).unwrap();
@@ -93,10 +93,10 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
     replay(&mut spool, &[1], Before::Delivered);
     spool.connection.execute("UPDATE delivery SET state = 'dead', settled_at = 0 WHERE seq = 22", []).unwrap();
     let all = Selection::default();
-    assert_eq!(spool.settle_dead(&all, Verdict::Retry, DeadPlace::default(), UnixMs(9)).unwrap().0, 1);
+    assert_eq!(spool.settle_dead(&all, DeadLetterVerdict::Retry, DeadPlace::default(), UnixMs(9)).unwrap().0, 1);
     spool.connection.execute("DELETE FROM delivery WHERE seq = 8", []).unwrap();
     replay(&mut spool, &[8], Before::Never);
-    spool.decide(None, Which::All).unwrap();
+    spool.decide(None, WhichUndecided::All).unwrap();
     release(&mut spool, &[36]);
     assert_eq!(queues(&mut spool), (vec![36], vec![1, 8, 22]));
     // Replayed while no order was kept.

@@ -9,7 +9,7 @@ fn release(rows: &[i64]) -> StoreOp {
 }
 
 fn news(seq: i64, held_by: Option<WalkId>) -> StoreOp {
-    insert(seq, "hello", Standing::News, held_by)
+    insert(seq, "hello", RowStanding::News, held_by)
 }
 
 /// News of the same time as those before: further down the page.
@@ -99,9 +99,9 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it() {
     let sinks = spool.register_sinks(&[SinkSetup::new("crm"), SinkSetup::new("ops")], UnixMs::MAX, UnixMs(0)).unwrap();
     let sinks: Vec<SinkId> = sinks.iter().map(|sink| sink.id).collect();
     let ops = [
-        insert(1, "news", Standing::News, None),
-        insert(2, "late", Standing::BelowWatermark, None),
-        insert(3, "seed", Standing::Seed, None),
+        insert(1, "news", RowStanding::News, None),
+        insert(2, "late", RowStanding::BelowWatermark, None),
+        insert(3, "seed", RowStanding::Seed, None),
         StoreOp::Release { rows: vec![Seq(1)], class: Class::Live },
     ];
     spool.commit(&ops, UnixMs(10)).unwrap();
@@ -121,14 +121,14 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it() {
     assert_eq!(found.iter().map(|found| (found.seq, found.before)).collect::<Vec<_>>(), [(Seq(2), Before::Never); 2]);
     assert_eq!(spool.replay(&found).unwrap(), 2);
     assert_eq!(spool.last_released().unwrap(), last + 1);
-    assert_eq!(spool.decide(None, Which::All).unwrap().0, 1, "one sink at a time");
+    assert_eq!(spool.decide(None, WhichUndecided::All).unwrap().0, 1, "one sink at a time");
     let chunk = Chunk { rows: 9, bytes: usize::MAX, details: false };
     let claims = spool.claim_fresh(found[0].sink, Class::Backfill, chunk, |_| false).unwrap();
     assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
     assert_eq!(spool.replayable(&choice, 0, last + 1).unwrap().found, [], "asking twice sends once");
 
     // Its text goes like that of a message that every sink has.
-    let ops = [insert(4, "late", Standing::BelowWatermark, None)];
+    let ops = [insert(4, "late", RowStanding::BelowWatermark, None)];
     spool.commit(&ops, UnixMs(20)).unwrap();
     let cutoffs = |at| Cutoffs { delivered: Some(UnixMs(at)), dead: None };
     assert_eq!(spool.drop_settled(cutoffs(20), Seq(0)).unwrap().messages, 0);

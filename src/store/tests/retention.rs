@@ -14,7 +14,7 @@ fn fresh() -> (tempfile::TempDir, Spool, [SinkId; 2]) {
 fn release(spool: &mut Spool, from: i64, to: i64) {
     for seqs in (from..=to).collect::<Vec<_>>().chunks(200) {
         let mut ops: Vec<StoreOp> =
-            seqs.iter().map(|seq| insert(*seq, &"x".repeat(300), Standing::News, None)).collect();
+            seqs.iter().map(|seq| insert(*seq, &"x".repeat(300), RowStanding::News, None)).collect();
         ops.push(StoreOp::Release { rows: seqs.iter().map(|seq| Seq(*seq)).collect(), class: Class::Live });
         spool.commit(&ops, UnixMs(seqs[0])).unwrap();
     }
@@ -75,7 +75,7 @@ fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes() {
 #[test]
 fn rows_that_could_not_be_read_go_like_dead_letters() {
     let (_dir, mut spool, _) = fresh();
-    spool.commit(&[insert(1, "", Standing::Unreadable, None)], UnixMs(10)).unwrap();
+    spool.commit(&[insert(1, "", RowStanding::Unreadable, None)], UnixMs(10)).unwrap();
     spool.drop_settled(Cutoffs { delivered: Some(UnixMs::MAX), dead: None }, Seq(0)).unwrap();
     assert_eq!(texts(&spool), [1]);
     spool.drop_settled(Cutoffs { delivered: None, dead: Some(UnixMs(11)) }, Seq(0)).unwrap();
@@ -154,7 +154,7 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
     let (mut dropped_to, mut forgotten_to, mut sizes) = (Seq(0), Place::START, Vec::new());
     for number in 1..=days * 1440 {
         let now = UnixMs(number * MINUTE);
-        let StoreOp::Insert(mut message) = insert(number, &"x".repeat(340), Standing::News, None) else {
+        let StoreOp::Insert(mut message) = insert(number, &"x".repeat(340), RowStanding::News, None) else {
             unreachable!()
         };
         (message.row.id, message.row.time) = (format!("{number:036}"), now);

@@ -57,7 +57,7 @@ impl World {
             let most = if self.random.below(6) == 0 { 700 } else { 30 };
             let length = 1 + self.random.below(most);
             self.lengths.insert(self.seq, length);
-            ops.push(insert(self.seq, &mark(self.seq).repeat(length), Standing::News, holds.then_some(gap)));
+            ops.push(insert(self.seq, &mark(self.seq).repeat(length), RowStanding::News, holds.then_some(gap)));
             rows.push(self.seq);
         }
         if holds {
@@ -106,7 +106,7 @@ impl World {
             1 => drop(self.spool.forget_ids(UnixMs(self.seq * 900), 20, Place::START).unwrap()),
             _ => {
                 let (all, now) = (Selection::default(), UnixMs(self.seq));
-                self.spool.settle_dead(&all, Verdict::Drop, DeadPlace::default(), now).unwrap();
+                self.spool.settle_dead(&all, DeadLetterVerdict::Drop, DeadPlace::default(), now).unwrap();
             }
         }
     }
@@ -178,7 +178,7 @@ fn the_last_sink_takes_the_text_along() {
     let mut spool = Spool::open(dir.path()).unwrap();
     spool.let_go_at_once();
     let sinks = register(&mut spool, &["a", "b"]);
-    let ops = (1..=3).map(|seq| insert(seq, "x", Standing::News, None));
+    let ops = (1..=3).map(|seq| insert(seq, "x", RowStanding::News, None));
     let release = StoreOp::Release { rows: vec![Seq(1), Seq(2), Seq(3)], class: Class::Live };
     spool.commit(&ops.chain([release]).collect::<Vec<_>>(), UnixMs(1)).unwrap();
     let left = |spool: &Spool| {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use super::super::{Admission, Demand, Lane, Limits, RateHeaders, Ticket, Window};
+use super::super::{BudgetLimits, Demand, Permission, RateHeaders, RequestPurpose, Ticket, Window};
 use super::origin;
 use crate::time::Instant;
 use crate::time::backoff::Jitter;
@@ -178,7 +178,7 @@ impl Run {
 
 impl Setup {
     fn window(&self) -> Window {
-        Window::new(Limits {
+        Window::new(BudgetLimits {
             requests: self.requests,
             window: Duration::from_secs(60),
             head_interval: Duration::from_millis(self.interval_ms),
@@ -302,12 +302,12 @@ impl Setup {
                     continue;
                 }
                 let lane = match (head, backlog) {
-                    (true, _) => Lane::Head,
-                    (false, Demand::Sweeps) => Lane::Sweep,
-                    (false, _) => Lane::Walk,
+                    (true, _) => RequestPurpose::Head,
+                    (false, Demand::Sweeps) => RequestPurpose::Sweep,
+                    (false, _) => RequestPurpose::Walk,
                 };
                 match window.admit(lane, now) {
-                    Admission::Go => {
+                    Permission::Go => {
                         *busy = true;
                         if head {
                             polls.push(now);
@@ -318,8 +318,8 @@ impl Setup {
                         let there = Duration::from_secs_f64(random.fraction() * jitter_ms / 1000.0);
                         push(&mut events, now + there, Event::Arrives(ticket, head));
                     }
-                    Admission::WaitUntil(until) => push(&mut events, until, Event::Look),
-                    Admission::WaitForAnswer => {}
+                    Permission::WaitUntil(until) => push(&mut events, until, Event::Look),
+                    Permission::WaitForAnswer => {}
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::random::Random;
 use super::{Begin, LOOKBACK, MARGIN, SWEEP};
 use crate::domain::{Class, Coverage, Cursor, More, Outcome, Row, Seq, Start, UnixMs, Walk, WalkId, WalkKind};
 use crate::ingest::coverage::rules::Broken;
-use crate::ingest::coverage::{Next, Now, Page, Rules, Setback, State, Step};
+use crate::ingest::coverage::{CoverageState, FeedPage, Next, Now, Rules, Setback, Step};
 use crate::store::{Chunk, Cutoffs, Place, Settlement, SinkId, SinkSetup, Spool};
 
 pub(super) struct Relay {
@@ -16,7 +16,7 @@ pub(super) struct Relay {
     dir: tempfile::TempDir,
     spool: Option<Spool>,
     sink: SinkId,
-    state: State,
+    state: CoverageState,
     turn: u64,
     /// Ticks before which a walk in trouble is left alone.
     waits: HashMap<WalkId, i64>,
@@ -58,7 +58,7 @@ impl Relay {
             dir,
             spool: Some(spool),
             sink,
-            state: State::default(),
+            state: CoverageState::default(),
             turn: 0,
             waits: HashMap::new(),
             last: None,
@@ -101,7 +101,7 @@ impl Relay {
         let coverage = self.spool().load_coverage().unwrap();
         let walks: Vec<WalkId> = coverage.iter().flat_map(|coverage| &coverage.walks).map(|walk| walk.id).collect();
         let held = walks.into_iter().map(|walk| (walk, self.spool().held(walk).unwrap())).collect();
-        self.state = State::load(coverage, held);
+        self.state = CoverageState::load(coverage, held);
         self.waits.clear();
     }
 
@@ -197,9 +197,9 @@ impl Relay {
         next
     }
 
-    fn page(&mut self, rows: Vec<Row>, more: More) -> Page {
+    fn page(&mut self, rows: Vec<Row>, more: More) -> FeedPage {
         let known = self.spool().known(rows.iter().map(|row| row.id.as_str())).unwrap();
-        Page::new(rows, known, more)
+        FeedPage::new(rows, known, more)
     }
 
     pub(super) fn forget(&mut self, feed: &Feed) {

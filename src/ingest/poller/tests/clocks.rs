@@ -1,7 +1,7 @@
 //! The machine's clock is wrong at the start: nothing is removed, and the state follows once it is right.
 
 use super::*;
-use crate::domain::{Class, Insert, Outcome, Seq, Standing, StoreOp};
+use crate::domain::{Class, Insert, Outcome, RowStanding, Seq, StoreOp};
 use crate::store::Settlement;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -9,7 +9,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl World {
     /// A message that was delivered at `BEGAN`.
     async fn deliver_one(&self) {
-        let insert = Insert { seq: Seq(1), row: row(1), standing: Standing::News, held_by: None };
+        let insert = Insert { seq: Seq(1), row: row(1), standing: RowStanding::News, held_by: None };
         let ops = [StoreOp::Insert(Box::new(insert)), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
         let settlement = Settlement {
             sink: SinkId(1),

@@ -129,7 +129,7 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
 fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut Vec<Key>) {
     let name = at.name("secrets");
     if scheme == Scheme::HmacSha256 {
-        let Some(text) = at.tidy("secrets", text, tidy::Kind::Text) else { return };
+        let Some(text) = at.tidy("secrets", text, tidy::SecretKind::Text) else { return };
         match text.as_str() {
             "" => at.error(&text.origin, format!("`{name}` is empty"), ""),
             secret => keys.push(Key::raw(secret)),

@@ -1,0 +1,183 @@
+//! The house: no circle of imports between files, and each type name once.
+//!
+//! A file may use its own folder's `mod.rs`, and that uses the files of its folder; this is how Rust's modules are built,
+//! and no circle. Sources are read as text, as in [`super::layering`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::layering::{Source, sources};
+
+/// Names that may stand in several modules, because the module says which one is meant.
+const SHARED_NAMES: [&str; 3] = ["Options", "Error", "Settings"];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let imports: BTreeMap<&str, BTreeSet<&str>> =
+        sources.iter().map(|source| (source.name.as_str(), imported_files(source, &names))).collect();
+    let circles = circles(&imports);
+    assert!(circles.is_empty(), "these files import each other in a circle:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn each_type_name_stands_once() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        for name in types(&source.code) {
+            places.entry(name).or_default().push(source.name.clone());
+        }
+    }
+    places.retain(|name, places| places.len() > 1 && !SHARED_NAMES.contains(&name.as_str()));
+    let told: Vec<String> = places.iter().map(|(name, places)| format!("{name}: {}", places.join(", "))).collect();
+    assert!(told.is_empty(), "these type names stand in several places:\n{}", told.join("\n"));
+}
+
+#[test]
+fn the_reader_of_imports_sees_what_it_should() {
+    let names = BTreeSet::from(["a/mod.rs", "a/b.rs", "a/c.rs", "d.rs", "e/mod.rs", "e/f/mod.rs", "e/f/g.rs"]);
+    let read = |name: &str, code: &str| {
+        let source = Source { name: name.to_owned(), code: code.to_owned() };
+        imported_files(&source, &names).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(read("a/b.rs", "use super::c::X;\nuse crate::d::{Y, Z};\n"), ["a/c.rs", "d.rs"]);
+    assert_eq!(read("a/b.rs", "use super::Own;\nuse crate::a::b::Me;\n"), Vec::<&str>::new());
+    assert_eq!(
+        read("d.rs", "use crate::{a::{self, c::X}, e::f::{g, H}};\n"),
+        ["a/c.rs", "a/mod.rs", "e/f/g.rs", "e/f/mod.rs"]
+    );
+    assert_eq!(read("e/f/g.rs", "fn x() { crate::a::c::y() }\nuse super::super::f::g::Z;\n"), ["a/c.rs"]);
+    let circle =
+        BTreeMap::from([("x", BTreeSet::from(["y"])), ("y", BTreeSet::from(["z"])), ("z", BTreeSet::from(["x"]))]);
+    assert_eq!(circles(&circle), ["x y z"]);
+    assert_eq!(types("pub(super) struct A<T>;\n    enum B {\nstruct_like!();\npub trait C {"), ["A", "B", "C"]);
+}
+
+/// The files of src that a file names in its paths, without itself and the `mod.rs` of the folders that it lies in.
+fn imported_files<'n>(source: &Source, names: &BTreeSet<&'n str>) -> BTreeSet<&'n str> {
+    let own: Vec<&str> = module_path(&source.name);
+    let mut found = BTreeSet::new();
+    for path in paths(&source.code) {
+        let mut segments: Vec<&str> = Vec::new();
+        for (place, segment) in path.iter().enumerate() {
+            match segment.as_str() {
+                "crate" => segments.clear(),
+                "super" if place == 0 => segments = own[..own.len().saturating_sub(1)].to_vec(),
+                "super" => drop(segments.pop()),
+                "self" => {}
+                name => segments.push(name),
+            }
+        }
+        found.extend(file_of(&segments, names));
+    }
+    let is_own = |file: &&str| {
+        *file == source.name || file.strip_suffix("mod.rs").is_some_and(|folder| source.name.starts_with(folder))
+    };
+    found.retain(|file| !is_own(file));
+    found
+}
+
+/// `a/b.rs` and `a/b/mod.rs` are the module a::b.
+fn module_path(name: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = name.trim_end_matches(".rs").split('/').collect();
+    if parts.last() == Some(&"mod") {
+        parts.pop();
+    }
+    parts
+}
+
+/// The file of the innermost module that a path leads to.
+fn file_of<'n>(segments: &[&str], names: &BTreeSet<&'n str>) -> Option<&'n str> {
+    (1..=segments.len()).rev().find_map(|length| {
+        let module = segments[..length].join("/");
+        names.get(format!("{module}.rs").as_str()).or_else(|| names.get(format!("{module}/mod.rs").as_str())).copied()
+    })
+}
+
+/// Every path that begins with `crate` or `super`, the groups in it taken apart.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for start in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let before = &code[..at];
+            if !before.ends_with(|last: char| last.is_alphanumeric() || last == '_' || last == ':') {
+                expand(&code[at..], &mut Vec::new(), &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Takes one path, or a group of them, from the beginning of `rest`; returns what follows it.
+fn expand<'c>(rest: &'c str, before: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> &'c str {
+    let rest = rest.trim_start();
+    let end = rest.find(|next: char| !(next.is_alphanumeric() || next == '_')).unwrap_or(rest.len());
+    let (name, after) = rest.split_at(end);
+    before.push(name.to_owned());
+    let mut after = after;
+    match after.strip_prefix("::") {
+        Some(inner) if inner.starts_with('{') => {
+            after = &inner[1..];
+            while !after.trim_start().starts_with('}') && !after.trim_start().is_empty() {
+                after = expand(after, before, found).trim_start();
+                after = after.split_once([',', '}']).map_or("", |(skipped, _)| &after[skipped.len()..]);
+                after = after.strip_prefix(',').unwrap_or(after);
+            }
+            after = after.trim_start().strip_prefix('}').unwrap_or("");
+        }
+        Some(inner) if inner.starts_with(|next: char| next.is_alphabetic() || next == '_') => {
+            after = expand(inner, before, found);
+        }
+        _ => found.push(before.clone()),
+    }
+    before.pop();
+    after
+}
+
+/// Sets of files, each of which leads to all others of its set.
+fn circles(imports: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
+    let reachable = |from: &str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(file) = open.pop() {
+            for next in imports.get(file.as_str()).into_iter().flatten() {
+                if seen.insert((*next).to_owned()) {
+                    open.push((*next).to_owned());
+                }
+            }
+        }
+        seen
+    };
+    let all: BTreeMap<&str, BTreeSet<String>> = imports.keys().map(|file| (*file, reachable(file))).collect();
+    let mut found: Vec<String> = Vec::new();
+    for (file, reached) in all.iter().filter(|(file, reached)| reached.contains(**file)) {
+        let members: Vec<&str> = all
+            .iter()
+            .filter(|(other, back)| reached.contains(**other) && back.contains(*file))
+            .map(|(other, _)| *other)
+            .collect();
+        found.push(members.join(" "));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The names of the types and traits that are declared in a file, aliases of a trait's own excepted.
+fn types(code: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in code.lines() {
+        let mut line = line.trim_start();
+        if let Some(rest) = line.strip_prefix("pub") {
+            line = rest
+                .strip_prefix('(')
+                .and_then(|rest| rest.split_once(") "))
+                .map_or(rest, |(_, rest)| rest)
+                .trim_start();
+        }
+        let declared = ["struct ", "enum ", "trait "].iter().find_map(|kind| line.strip_prefix(kind));
+        names.extend(
+            declared.map(|rest| rest.chars().take_while(|next| next.is_alphanumeric() || *next == '_').collect()),
+        );
+    }
+    names
+}
