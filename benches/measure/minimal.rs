@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use joltsms_relay::http::Way;
+use joltsms_relay::http::Transport;
 use joltsms_relay::http::client::{self, ClientOptions, KEEP_IDLE};
 use joltsms_simulator::Simulator;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -92,7 +92,7 @@ fn client(gzip: bool) -> Client {
         gzip,
     };
     let loopback = Url::parse("http://127.0.0.1").unwrap();
-    client::build(&options, &Way::default(), &loopback).unwrap()
+    client::build(&options, &Transport::default(), &loopback).unwrap()
 }
 
 async fn read(url: &str, key: &str, count: usize, ledger: Option<&Ledger>) -> Vec<Row> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::namespace::Way;
+use crate::support::namespace::Transport;
 use crate::support::network::{End, Network};
 use crate::support::relay::wait_within;
 
@@ -48,7 +48,7 @@ fn away() {
     let mut relay = as_users_have_it(&network).start();
     network.scene.add();
     network.is_complete(&relay, LIMIT);
-    network.namespace.swallow(network.api.port(), Way::Both);
+    network.namespace.swallow(network.api.port(), Transport::Both);
     let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(API), || relay.log());
     println!("API swallowed: noticed after {noticed:.1?}");
     let asked = network.scene.handle().requests().len();
@@ -63,7 +63,7 @@ fn away() {
     let repeats = network.is_complete(&relay, LIMIT);
     println!("API away for {AWAY:?}: polled again {recovered:.1?} after it was back; lost 0, repeats {repeats}");
 
-    network.namespace.swallow(network.hooks.port(), Way::Both);
+    network.namespace.swallow(network.hooks.port(), Transport::Both);
     network.scene.add();
     let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(SINK), || relay.log());
     println!("receiver swallowed: noticed after {noticed:.1?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::http::Way;
+use crate::http::Transport;
 use crate::secret::Secret;
 
 /// The API's address, keys and limits: `[api]` of the configuration, resolved.
@@ -21,5 +21,5 @@ pub struct Options {
     /// For the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
     /// Through which proxy, and with which certificates.
-    pub way: Way,
+    pub way: Transport,
 }

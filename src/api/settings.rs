@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::Options;
-use crate::http::Way;
+use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::secret::Secret;
 use crate::settings::{self, Origin, Reader, Texts, WrittenText, settings};
@@ -55,7 +55,7 @@ impl Settings {
         let url = self.url.and_then(|text| base_url(at, &text, self.allow_http));
         let keys = keys(at, self.key);
         let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
-        let way = Way { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
+        let way = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         let (requests_per_minute, timeout) = (self.requests_per_minute, self.timeout);
         let connect_timeout = self.connect_timeout;
         (url.map(|url| Options { url, keys, requests_per_minute, timeout, connect_timeout, way }), account)

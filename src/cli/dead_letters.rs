@@ -4,13 +4,13 @@ use std::io::{IsTerminal as _, Write as _};
 
 use super::exit::Exit;
 use super::flags::{DeadLettersCommand, Flags, Which};
+use super::humanize::{count, harmless, span, table};
 use super::output::{answer, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use super::words::{count, harmless, span, table};
 use crate::admin::letter_json;
-use crate::domain::{Shown, UnixMs};
+use crate::domain::{Sanitized, UnixMs};
 use crate::store::{DeadLetter, DeadLetterVerdict, DeadPlace, Error, LetterPlace, Selection, Spool};
 
 /// So many rows are read in one go, and aligned with each other; beyond them the columns may shift, and memory does not grow.
@@ -110,7 +110,7 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
         |_, letter| Ok(letter),
         |letters| {
             letters.iter().fold(String::new(), |text, letter| {
-                text + std::mem::replace(&mut before, ",\n") + &Shown::line(&letter_json(letter)).to_string()
+                text + std::mem::replace(&mut before, ",\n") + &Sanitized::line(&letter_json(letter)).to_string()
             })
         },
     )?;

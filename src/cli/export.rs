@@ -15,9 +15,9 @@ use tempfile::NamedTempFile;
 
 use super::exit::Exit;
 use super::flags::Flags;
+use super::humanize::{count, harmless};
 use super::relay::complain;
 use super::state::{Absent, directory};
-use super::words::{count, harmless};
 use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::store::{Salvage, Saved, SavedDelivery, save};

@@ -6,6 +6,7 @@ mod exit;
 mod export;
 mod flags;
 mod guard;
+mod humanize;
 mod init;
 mod message_file;
 mod output;
@@ -16,7 +17,6 @@ mod sinks;
 mod state;
 mod status;
 mod trace;
-mod words;
 
 use std::ffi::OsString;
 

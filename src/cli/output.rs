@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::exit::Exit;
+use super::humanize::harmless;
 use super::relay::complain;
-use super::words::harmless;
 
 /// JSON as an answer: over several lines, and so that nothing in it acts on a terminal.
 pub(super) fn json(value: &serde_json::Value) -> String {

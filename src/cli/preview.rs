@@ -8,10 +8,10 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::exit::Exit;
+use super::humanize::harmless;
 use super::message_file::{self, MessageFile, Unreadable};
 use super::output::answer;
 use super::relay::complain;
-use super::words::harmless;
 use crate::api::Number;
 use crate::config::{Config, ConfiguredSink, show_duration};
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};

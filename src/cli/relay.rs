@@ -17,7 +17,7 @@ use super::flags::Flags;
 use crate::config::{self, Config, FileId, Sources};
 use crate::daemon::logging::{self, LogGuard};
 use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, Stop, StopSignal, Surroundings};
-use crate::domain::Shown;
+use crate::domain::Sanitized;
 use crate::ingest::{Mode, PollReport, Trouble};
 use crate::store;
 use crate::time::Clock;
@@ -206,7 +206,7 @@ fn file_id(stream: &impl AsFd) -> Option<FileId> {
 /// Before there is a log.
 pub(super) fn complain(exit: Exit, error: &impl std::fmt::Display) -> Exit {
     // Nobody may be listening; the exit code says it as well.
-    drop(writeln!(std::io::stderr(), "joltsms-relay: {}", Shown::lines(error)));
+    drop(writeln!(std::io::stderr(), "joltsms-relay: {}", Sanitized::lines(error)));
     exit
 }
 

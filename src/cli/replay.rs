@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::flags::{Flags, ReplayChoice, ReplayFlags};
+use super::humanize::{count, grouped, span, table};
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use super::words::{count, grouped, span, table};
 use crate::domain::filter::{Clause, Filter, Globs};
 use crate::domain::{PauseReason, UnixMs};
 use crate::store::{Before, Choice, Portion, SinkView, Spool, is_running};

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
+use super::humanize::{count, grouped, span, table};
 use super::output::answer;
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use super::words::{count, grouped, span, table};
 use crate::admin::sink_json;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
 use crate::store::{Dropping, Error, MayDrop, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};

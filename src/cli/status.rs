@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::flags::{Flags, StatusFlags};
+use super::humanize::{bytes, count, grouped, harmless, span};
 use super::output::{answer, json, unwritten};
 use super::relay::{complain, store_exit};
 use super::sinks::sinks_table;
 use super::state::{Absent, directory};
-use super::words::{bytes, count, grouped, harmless, span};
 use crate::admin::{Live, Status, WalkView, problems, status_json};
 use crate::domain::{UnixMs, WalkKind, time_for};
 use crate::store::{self, SinkView};

@@ -2,10 +2,10 @@
 
 use super::exit::Exit;
 use super::flags::Flags;
+use super::humanize::{bytes, harmless, span, table};
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{directory, look, relay_clock};
-use super::words::{bytes, harmless, span, table};
 use crate::admin::trace_json;
 use crate::domain::{RowStanding, UnixMs};
 use crate::store::{Fate, Trace};

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::private;
-use super::pulse::Pulse;
+use super::permissions;
 use super::run::Daemon;
+use super::status_writer::StatusWriter;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller};
 use crate::sinks;
 use crate::store::{self, RoleLock, Spool, Store};
-use crate::time::{Clock, Turns};
+use crate::time::{Clock, Heartbeat};
 
 /// A one-shot command that has to look once more does not wait as long as a daemon that rests.
 const ONCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,9 +61,9 @@ pub enum BuildError {
 pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Daemon, BuildError> {
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
-    private::close(dir, &["state.", "budget.", "relay."]);
+    permissions::close(dir, &["state.", "budget.", "relay."]);
     // At once: what an earlier relay said of itself is not true any more.
-    let pulse = Pulse::new(dir, config, &clock);
+    let pulse = StatusWriter::new(dir, config, &clock);
     let store = Store::open(dir)?;
     let (before, newest) = store.read(|spool| Ok((spool.clock_memory()?, spool.newest_instant()?))).await?;
     clock.resume(before, newest);
@@ -93,7 +93,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
             "messages wait for a sink that is not configured any more; they are kept for when one of that name is"
         );
     }
-    let turns = Turns::new(&clock);
+    let turns = Heartbeat::new(&clock);
     let waker = delivery.waker();
     let poller = Poller::new(Parts {
         feed: client,

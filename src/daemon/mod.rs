@@ -6,12 +6,12 @@
 
 mod build;
 pub mod logging;
-mod private;
+mod permissions;
 mod progress;
-mod pulse;
 mod run;
 mod service;
 mod signals;
+mod status_writer;
 
 pub use build::{BuildError, Purpose, build};
 pub use progress::Bar;

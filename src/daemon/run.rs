@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::pulse::Pulse;
 use super::service::Service;
 use super::signals::{Stop, StopSignal};
+use super::status_writer::StatusWriter;
 use crate::api::Client;
 use crate::delivery::{Delivery, SinkStatus};
 use crate::ingest::{Ending, Mode, PollReport, Poller, Trouble};
 use crate::store::{self, Role, RoleLock};
-use crate::time::{Clock, Turns};
+use crate::time::{Clock, Heartbeat};
 
 /// What is in flight when the relay is told to stop has so long to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -27,8 +27,8 @@ pub struct Daemon {
     pub(super) clock: Clock,
     pub(super) poller: Poller<Client>,
     pub(super) delivery: Delivery,
-    pub(super) turns: Turns,
-    pub(super) pulse: Pulse,
+    pub(super) turns: Heartbeat,
+    pub(super) pulse: StatusWriter,
     pub(super) mode: Mode,
 }
 

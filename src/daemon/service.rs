@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::domain::Shown;
+use crate::domain::Sanitized;
 use crate::time::{Clock, Instant};
 
 /// A loop that did not turn for so long stands still.
@@ -67,7 +67,7 @@ impl Service {
             self.ready();
         }
         // A line break would begin another assignment.
-        if self.last_status != status && self.tell(&[NotifyState::Status(&Shown::line(status).to_string())]) {
+        if self.last_status != status && self.tell(&[NotifyState::Status(&Sanitized::line(status).to_string())]) {
             status.clone_into(&mut self.last_status);
         }
         self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_pulse), now);

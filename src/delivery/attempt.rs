@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::decide::{Decision, Finding, Tried, decide, unrenderable};
+use super::health::{Began, Learned, Moment, SharedHealth};
 use super::options::Retry;
 use super::settler::{SettlementsUnderWay, Settler, SettlerEnded};
-use super::standing::{Began, Learned, Moment, SharedStanding};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;
 use crate::sinks::{Attempt, Attempting};
@@ -40,7 +40,7 @@ pub(super) struct Journey {
     pub(super) jitter: Arc<Jitter>,
     pub(super) clock: Clock,
     pub(super) settler: Settler,
-    pub(super) standing: SharedStanding,
+    pub(super) standing: SharedHealth,
     /// Set once the receiver's part is over and only ours is left.
     pub(super) answered: Arc<AtomicBool>,
 }

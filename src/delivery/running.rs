@@ -17,7 +17,7 @@ use crate::http::retry_after;
 use crate::sinks::Sink;
 use crate::store::{Error, SinkId, SinkSetup, Store, Wants};
 use crate::time::backoff::Jitter;
-use crate::time::{Clock, Instant, Turns};
+use crate::time::{Clock, Heartbeat, Instant};
 
 /// A sink to deliver to.
 pub struct Setup {
@@ -43,7 +43,7 @@ pub struct Delivery {
     sinks: Vec<Running>,
     loops: JoinSet<Drained>,
     settler: tokio::task::JoinHandle<()>,
-    settler_turns: Turns,
+    settler_turns: Heartbeat,
     damaged: watch::Receiver<Option<Arc<Error>>>,
 }
 
@@ -52,7 +52,7 @@ struct Running {
     id: SinkId,
     enabled: bool,
     published: watch::Receiver<Published>,
-    turns: Turns,
+    turns: Heartbeat,
 }
 
 /// Tells delivery that there may be something new. Clones share it.
@@ -100,7 +100,7 @@ impl Delivery {
         let (wake, woken) = watch::channel(0);
         let (stop, stopping) = watch::channel(None);
         let (damage, damaged) = watch::channel(None);
-        let settler_turns = Turns::new(&clock);
+        let settler_turns = Heartbeat::new(&clock);
         let (settler, settling) = Settler::new(
             store.clone(),
             clock.clone(),
@@ -125,7 +125,7 @@ impl Delivery {
                 );
             }
             let (id, enabled) = (registered.id, options.enabled);
-            let turns = Turns::new(&clock);
+            let turns = Heartbeat::new(&clock);
             let identity = Identity { registered, name, options, format, sink, alone };
             let (mut supervisor, published) = Supervisor::new(shared.clone(), identity, turns.clone());
             supervisor.starts_paused(pause);

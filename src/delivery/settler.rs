@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::domain::{Outcome, UnixMs};
-use crate::store::{Error, Settlement, SinkStanding, Store};
+use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
-use crate::time::{Clock, Turns};
+use crate::time::{Clock, Heartbeat};
 
 /// So many settlements in one transaction; there are never more than workers of all sinks together.
 const AT_ONCE: usize = 1000;
@@ -65,7 +65,7 @@ impl Settler {
         clock: Clock,
         jitter: Arc<Jitter>,
         stopping: watch::Receiver<Option<Instant>>,
-        turns: Turns,
+        turns: Heartbeat,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         // Bounded by the workers, each of which waits for its settlement.
@@ -111,7 +111,7 @@ struct SettlementWriter {
     clock: Clock,
     jitter: Arc<Jitter>,
     stopping: watch::Receiver<Option<Instant>>,
-    turns: Turns,
+    turns: Heartbeat,
     damage: watch::Sender<Option<Arc<Error>>>,
     under_way: Arc<AtomicUsize>,
     /// So many attempts are not waited for: they did not end in a moment before.
@@ -241,6 +241,6 @@ fn moved(settlement: Settlement, by: i64) -> Settlement {
         outcome => outcome,
     };
     let standing =
-        settlement.standing.map(|standing| SinkStanding { busy_until: standing.busy_until.map(later), ..standing });
+        settlement.standing.map(|standing| HealthRecord { busy_until: standing.busy_until.map(later), ..standing });
     Settlement { first_attempt: later(settlement.first_attempt), outcome, standing, ..settlement }
 }

@@ -4,7 +4,7 @@ mod coverage;
 mod delivery;
 pub mod filter;
 mod row;
-mod shown;
+mod sanitize;
 mod sink_name;
 mod start;
 mod unix_ms;
@@ -15,7 +15,7 @@ pub use coverage::{
 };
 pub use delivery::{Class, DeadReason, NumberUse, Outcome, PauseReason};
 pub use row::{More, Row, Seq, Spoiled};
-pub use shown::{Shown, acts};
+pub use sanitize::{Sanitized, acts};
 pub use sink_name::{InvalidSinkName, SinkName};
 pub use start::Start;
 pub use unix_ms::{UnixMs, whole_ms};

@@ -8,8 +8,8 @@ use reqwest::redirect::Policy;
 pub use super::client_options::ClientOptions;
 use super::client_options::{LARGEST_HEAD, MOST_HEADERS};
 use super::resolver::Resolver;
+use super::transport::Transport;
 use super::url::RedactedUrl;
-use super::way::Way;
 
 /// Servers close idle connections after 5 s (Node) or more. A request that meets the closing fails, and a POST may not
 /// simply be repeated: so we close first.
@@ -47,7 +47,7 @@ const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the oth
 ///
 /// # Errors
 /// [`ClientBuildError`] where TLS is needed and cannot be set up.
-pub fn build(options: &ClientOptions, way: &Way, url: &Url) -> Result<reqwest::Client, ClientBuildError> {
+pub fn build(options: &ClientOptions, way: &Transport, url: &Url) -> Result<reqwest::Client, ClientBuildError> {
     let explain = |error| {
         let why = match super::failure::describe(&error, options) {
             words if words.contains(NO_AUTHORITIES) => HOW_TO_TRUST.to_owned(),

@@ -19,9 +19,9 @@ pub mod settings;
 mod tests;
 mod tls_failure;
 pub mod tls_files;
+mod transport;
 mod url;
-mod way;
 
 pub use proxy::{Proxy, UnusableProxy, UnusableVariable, parse_address as parse_proxy};
+pub use transport::{Tls, Transport};
 pub use url::RedactedUrl;
-pub use way::{Tls, Way};

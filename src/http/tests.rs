@@ -12,7 +12,7 @@ use super::body::{self, BodyError};
 use super::client::{self, ClientOptions};
 use super::failure::describe;
 use super::raw_server::{Conversation, RawServer};
-use super::{Proxy, Way};
+use super::{Proxy, Transport};
 
 const OPTIONS: ClientOptions = ClientOptions {
     timeout: Duration::from_millis(1500),
@@ -22,7 +22,7 @@ const OPTIONS: ClientOptions = ClientOptions {
 };
 
 async fn get(url: Url) -> Result<reqwest::Response, reqwest::Error> {
-    client::build(&OPTIONS, &Way::default(), &url).unwrap().get(url).send().await
+    client::build(&OPTIONS, &Transport::default(), &url).unwrap().get(url).send().await
 }
 
 async fn words(url: Url) -> String {
@@ -119,7 +119,7 @@ async fn a_proxy_that_says_no_is_named() {
     let mut address = proxy.url("/");
     address.set_username("ann").unwrap();
     address.set_password(Some("hunter2")).unwrap();
-    let way = Way { proxy: Proxy::at(address), ..Way::default() };
+    let way = Transport { proxy: Proxy::at(address), ..Transport::default() };
     let url = Url::parse("https://receiver.example/").unwrap();
     let client = client::build(&OPTIONS, &way, &url).unwrap();
     for said in ["the proxy wants a user and a password, or others (407)", "the proxy refuses to connect"] {
@@ -315,7 +315,7 @@ async fn a_reset_after_the_answer_changes_nothing() {
                 conversation.reset();
             })
             .await;
-            let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+            let client = client::build(&OPTIONS, &Transport::default(), &server.url("/")).unwrap();
             let response = client.post(server.url("/")).body(vec![b'x'; size]).send().await.unwrap();
             assert_eq!(response.status(), 200, "{length} {size}");
             assert!(body::discard(response, 10, OPTIONS.timeout).await == length.contains('2'), "{length} {size}");
@@ -334,7 +334,7 @@ async fn an_answer_before_the_end_of_the_request_counts() {
             conversation.reset();
         })
         .await;
-        let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+        let client = client::build(&OPTIONS, &Transport::default(), &server.url("/")).unwrap();
         for _ in 0..20 {
             let response = client.post(server.url("/")).body(vec![b'x'; size]).send().await.unwrap();
             assert_eq!(response.status(), 200, "{size}");
@@ -369,7 +369,7 @@ async fn a_large_head_is_an_answer_over_http2_too() {
         }
     });
     let authorities = vec![reqwest::Certificate::from_der(cert.der()).unwrap()];
-    let way = Way { tls: super::tls_files::tls(authorities, None), ..Way::default() };
+    let way = Transport { tls: super::tls_files::tls(authorities, None), ..Transport::default() };
     let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
     let response = client::build(&OPTIONS, &way, &url).unwrap().get(url).send().await;
     let response = response.unwrap_or_else(|error| panic!("{}", describe(&error, &OPTIONS)));
@@ -383,7 +383,7 @@ async fn what_follows_an_answer_is_not_the_next_one() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     for garbage in ["garbage", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", "\r\n", "\0"] {
         let server = RawServer::answering(format!("{head}{garbage}")).await;
-        let client = client::build(&OPTIONS, &Way::default(), &server.url("/")).unwrap();
+        let client = client::build(&OPTIONS, &Transport::default(), &server.url("/")).unwrap();
         for _ in 0..3 {
             let response = client.get(server.url("/")).send().await.unwrap();
             assert_eq!(response.status(), 200, "{garbage:?}");

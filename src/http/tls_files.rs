@@ -14,7 +14,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
-use super::way::Tls;
+use super::transport::Tls;
 
 /// No bundle of certificates is longer: that of a whole system has about 250 KiB.
 const MAX_BYTES: u64 = 1 << 20;

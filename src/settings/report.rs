@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::declarations::Declarations;
 use super::document::Origin;
 use super::excerpt::{Excerpt, SourceFile};
-use crate::domain::Shown;
+use crate::domain::Sanitized;
 
 /// A file with more errors is not a configuration; the rest of them would hide the first.
 const MOST_SHOWN: usize = 100;
@@ -57,7 +57,7 @@ impl Problem {
         let help = Some(help.to_owned()).filter(|help| !help.is_empty());
         // The readers of the keys keep values out of messages. An API key that somebody put where a name or a path
         // belongs is beyond them, and easily recognised here.
-        let shown = |text: String| Shown::line(&without_keys(text)).to_string();
+        let shown = |text: String| Sanitized::line(&without_keys(text)).to_string();
         Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
     }
 }
@@ -144,9 +144,9 @@ impl fmt::Display for Warning {
 impl fmt::Display for ProblemPlace {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Line(path, excerpt) => write!(out, "{}:{}: ", Shown::line(&path.display()), excerpt.line),
-            Self::File(path) => write!(out, "{}: ", Shown::line(&path.display())),
-            Self::Variable(name) => write!(out, "{}: ", Shown::line(name)),
+            Self::Line(path, excerpt) => write!(out, "{}:{}: ", Sanitized::line(&path.display()), excerpt.line),
+            Self::File(path) => write!(out, "{}: ", Sanitized::line(&path.display())),
+            Self::Variable(name) => write!(out, "{}: ", Sanitized::line(name)),
             Self::Flag(name) => write!(out, "{name}: "),
             Self::Nowhere => Ok(()),
         }

@@ -32,7 +32,7 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
-use crate::domain::Shown;
+use crate::domain::Sanitized;
 use crate::settings::Reader;
 use crate::time::Clock;
 
@@ -256,7 +256,7 @@ impl Sink for LineSink {
 
 /// What acts is spelled as JSON does: in a message it stands within strings only.
 fn for_terminal(line: &[u8]) -> Vec<u8> {
-    Shown::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
+    Sanitized::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
 }
 
 fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBehavior, params};
 
+use super::checksum::{self, Sum};
+use super::commit_counter;
+use super::erasure;
 use super::error::Error;
-use super::mark;
 use super::release::{Places, Releasing};
 use super::spool::Spool;
-use super::sum::{self, Sum};
-use super::wiping;
 use crate::domain::{
     Class, Coverage, Cursor, Insert, Lags, Marks, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
     WalkProgress,
@@ -41,7 +41,7 @@ impl Spool {
                     next_seq: Seq(row.get(4)?),
                     next_walk: WalkId(row.get(5)?),
                 };
-                sum::verify(row.get(6)?, Sum::of_marks(&marks), || "coverage".to_owned())?;
+                checksum::verify(row.get(6)?, Sum::of_marks(&marks), || "coverage".to_owned())?;
                 Ok(marks)
             })
             .optional()?;
@@ -135,7 +135,7 @@ impl Spool {
                 let before = transaction.total_changes();
                 let value = work(&transaction)?;
                 if transaction.total_changes() != before {
-                    counted = Some(mark::count(&transaction)?);
+                    counted = Some(commit_counter::count(&transaction)?);
                 }
                 transaction.commit()?;
                 Ok(value)
@@ -199,7 +199,7 @@ fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>,
     // What was there before the relay is known by its id; its body is nobody's business. What came too late to be news is
     // kept for a replay, unless nothing is kept for one.
     let raw = match standing {
-        RowStanding::News | RowStanding::Unreadable if apart => Some(Cow::Owned(wiping::apart(&row.id, &row.raw))),
+        RowStanding::News | RowStanding::Unreadable if apart => Some(Cow::Owned(erasure::apart(&row.id, &row.raw))),
         RowStanding::News | RowStanding::Unreadable => Some(Cow::Borrowed(&*row.raw)),
         RowStanding::BelowWatermark if !apart => Some(Cow::Borrowed(&*row.raw)),
         RowStanding::Seed | RowStanding::BelowWatermark => None,
@@ -300,7 +300,7 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
             since: row.get::<_, Option<i64>>("since")?.map(UnixMs),
         },
     };
-    sum::verify(row.get("sum")?, Sum::of_walk(&walk), || format!("walk {}", walk.id.0))?;
+    checksum::verify(row.get("sum")?, Sum::of_walk(&walk), || format!("walk {}", walk.id.0))?;
     Ok(walk)
 }
 

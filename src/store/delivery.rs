@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rusqlite::{Row as SqlRow, Transaction, params};
 
+use super::checksum::{self, Sum};
+use super::erasure::text_of;
 use super::error::Error;
 use super::release::class_number;
 use super::retention::let_go;
 use super::sink_id::SinkId;
 use super::spool::Spool;
-use super::sum::{self, Sum};
-use super::wiping::text_of;
 use crate::domain::{Class, Outcome, Seq, UnixMs};
 
 /// One message that waits for one sink.
@@ -59,12 +59,12 @@ pub struct Settlement {
     /// How the last one ended.
     pub outcome: Outcome,
     /// How the sink stands since then, if that has changed.
-    pub standing: Option<SinkStanding>,
+    pub standing: Option<HealthRecord>,
 }
 
 /// How a sink stands with its receiver, for the next start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SinkStanding {
+pub struct HealthRecord {
     /// The receiver wants silence until then.
     pub busy_until: Option<UnixMs>,
     /// Attempts that failed since the last that did not.
@@ -200,7 +200,7 @@ impl Spool {
             let mut stand =
                 transaction.prepare_cached("UPDATE sink SET busy_until = ?2, failures = ?3 WHERE id = ?1")?;
             for Settlement { sink, seq, attempts, first_attempt, outcome, standing } in settlements {
-                if let Some(SinkStanding { busy_until, failures }) = standing {
+                if let Some(HealthRecord { busy_until, failures }) = standing {
                     stand.execute(params![sink.0, busy_until.map(|until| until.0), failures])?;
                 }
                 let (state, due, status, reason, answer) = match outcome {
@@ -304,7 +304,7 @@ impl Claim {
 
 pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
     let (id, raw) = (row.get::<_, String>(3)?, row.get_ref(4)?.as_str()?);
-    sum::verify(row.get(9)?, Sum::of_message(&id, row.get(8)?, raw), || format!("message {id:?}"))?;
+    checksum::verify(row.get(9)?, Sum::of_message(&id, row.get(8)?, raw), || format!("message {id:?}"))?;
     Ok(Claim {
         seq: Seq(row.get(0)?),
         release_no: row.get(1)?,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::access;
+use super::permissions;
 
 /// Why the store could not do what it was asked. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub enum Error {
         what: String,
     },
     /// The operating system refused.
-    #[error("cannot {doing} {path}: {source}{}", access::hint(path, source.kind()))]
+    #[error("cannot {doing} {path}: {source}{}", permissions::hint(path, source.kind()))]
     Io {
         /// A verb: "create", "open", "lock".
         doing: &'static str,

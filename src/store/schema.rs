@@ -13,7 +13,7 @@ pub(super) const VERSION: i64 = 2;
 /// Format 2. Times are milliseconds since the Unix epoch. `CHECK`s of more than two words are chains of `OR`: for an `IN`
 /// SQLite fills a temporary table at each change of a row.
 pub(super) const SCHEMA: &str = "
--- sum, here and below, is the checksum of what the row holds (store::sum); NULL where a row is older than format 2.
+-- sum, here and below, is the checksum of what the row holds (store::checksum); NULL where a row is older than format 2.
 
 -- One row once the first page was read; see domain::Coverage.
 CREATE TABLE coverage (
@@ -125,7 +125,7 @@ CREATE TABLE number (
     fetched_at INTEGER
 ) STRICT;
 
--- 'released' is the highest release_no ever given, 'commits' the number of transactions (store::mark), 'replays' how often
+-- 'released' is the highest release_no ever given, 'commits' the number of transactions (store::commit_counter), 'replays' how often
 -- something was left for filters to decide (store::replay), 'sinks' the highest id that a sink ever had, 'resumes.ID' how
 -- often somebody has resumed the sink of this id (store::operator); 'anomaly.*' count what domain::Anomaly names.
 CREATE TABLE counter (

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::commit_counter::{self, Mark};
 use super::error::{Error, says_damaged, says_locked};
-use super::mark::{self, Mark};
 use super::release::Recipient;
 use super::{schema, state_files};
 use crate::files;
@@ -28,7 +28,7 @@ pub struct Spool {
     pub(super) recipients: Arc<[Recipient]>,
     /// Where its transactions are counted; a connection that only reads has none.
     pub(super) mark: Option<Mark>,
-    /// See [`super::wiping`]: whether texts go at once, whether the journal may hold what went (or leaves the file longer than
+    /// See [`super::erasure`]: whether texts go at once, whether the journal may hold what went (or leaves the file longer than
     /// it has to be), and how often others had written when that was asked last.
     pub(super) at_once: bool,
     pub(super) has_traces: bool,
@@ -161,7 +161,7 @@ fn create(dir: &Path, file: &Path) -> Result<(), Error> {
         ))
         .map_err(sqlite)?;
     connection.close().map_err(|(_, error)| sqlite(error))?;
-    Mark::remove(dir).map_err(io("remove", &dir.join(mark::NAME)))?;
+    Mark::remove(dir).map_err(io("remove", &dir.join(commit_counter::NAME)))?;
     fs::rename(&draft, file).map_err(io("rename", &draft))?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("flush", dir))
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
+use super::commit_counter::{self, Mark};
 use super::error::Error;
-use super::mark::{self, Mark};
 use crate::files;
 
 /// SQLite takes an empty file for a new database, and would start over where a state was lost: that is refused here. So is
@@ -44,12 +44,12 @@ pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
 
 /// What was counted outside of the state.
 pub(super) fn counted(dir: &Path) -> Result<i64, Error> {
-    Mark::read(dir).map_err(|source| Error::Io { doing: "read", path: dir.join(mark::NAME), source })
+    Mark::read(dir).map_err(|source| Error::Io { doing: "read", path: dir.join(commit_counter::NAME), source })
 }
 
 /// Where transactions will be counted.
 pub(super) fn open_mark(dir: &Path) -> Result<Mark, Error> {
-    Mark::open(dir).map_err(|source| Error::Io { doing: "open", path: dir.join(mark::NAME), source })
+    Mark::open(dir).map_err(|source| Error::Io { doing: "open", path: dir.join(commit_counter::NAME), source })
 }
 
 pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Error {

@@ -2,9 +2,9 @@
 
 pub mod backoff;
 mod clock;
+mod heartbeat;
 mod trust;
-mod turns;
 
 pub use clock::{Clock, ClockMemory, Rebase};
+pub use heartbeat::{AT_LEAST_EVERY, Heartbeat};
 pub use tokio::time::Instant;
-pub use turns::{AT_LEAST_EVERY, Turns};

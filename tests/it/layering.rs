@@ -55,7 +55,7 @@ const PURE: [&str; 10] = [
     "delivery/expiry.rs",
     "delivery/lanes.rs",
     "delivery/pace.rs",
-    "delivery/standing.rs",
+    "delivery/health.rs",
 ];
 
 /// What does not occur where nothing but decisions are.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::DEADLINE;
 use crate::support::cases::side_by_side;
-use crate::support::namespace::Way;
+use crate::support::namespace::Transport;
 use crate::support::network::{End, Network};
 use crate::support::relay::{Relay, Setup, wait_until, wait_within};
 
@@ -27,9 +27,12 @@ const UNPLUGGED: &[&str] =
 fn faults() -> [(&'static str, Fault); 5] {
     let swallowed = |strike| Fault { strike, said: UNHEARD };
     [
-        ("requests vanish", swallowed(|network, end| network.namespace.swallow(network.port(end), Way::Out))),
-        ("answers vanish", swallowed(|network, end| network.namespace.swallow(network.port(end), Way::In))),
-        ("everything vanishes", swallowed(|network, end| network.namespace.swallow(network.port(end), Way::Both))),
+        ("requests vanish", swallowed(|network, end| network.namespace.swallow(network.port(end), Transport::Out))),
+        ("answers vanish", swallowed(|network, end| network.namespace.swallow(network.port(end), Transport::In))),
+        (
+            "everything vanishes",
+            swallowed(|network, end| network.namespace.swallow(network.port(end), Transport::Both)),
+        ),
         (
             "everything is reset",
             Fault { strike: |network, end| network.namespace.reset(network.port(end)), said: RESET },

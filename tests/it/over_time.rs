@@ -18,7 +18,7 @@ use joltsms_relay::ingest::coverage::Rules;
 use joltsms_relay::ingest::{Feed, Mode, Parts, Poller};
 use joltsms_relay::sinks::{Attempt, Attempting, Outgoing, Sink};
 use joltsms_relay::store::{self, Keep, Spool, Store, Wants};
-use joltsms_relay::time::{Clock, Turns};
+use joltsms_relay::time::{Clock, Heartbeat};
 use tokio::sync::watch;
 
 const BEGAN: i64 = 1_767_225_600_000;
@@ -140,7 +140,7 @@ async fn the_state_does_not_grow() {
         accept_account: false,
         numbers: false,
         released: Box::new(move || waker.wake()),
-        turns: Turns::new(&clock),
+        turns: Heartbeat::new(&clock),
         tells_progress: false,
     });
     let (stop, stops) = watch::channel(false);

@@ -20,7 +20,7 @@ pub(crate) struct Namespace {
 
 /// Which packets are meant, seen from the relay.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     /// Those that it sends.
     Out,
     /// Those that it should get.
@@ -107,15 +107,15 @@ impl Namespace {
 
     /// So many of a hundred TCP packets are lost, each way.
     pub(crate) fn lose(&self, percent: u32) {
-        self.filter(&format!("meta l4proto tcp numgen random mod 100 < {percent} drop"), Way::Both);
+        self.filter(&format!("meta l4proto tcp numgen random mod 100 < {percent} drop"), Transport::Both);
     }
 
     /// Packets of connections to this port vanish.
-    pub(crate) fn swallow(&self, port: u16, way: Way) {
+    pub(crate) fn swallow(&self, port: u16, way: Transport) {
         match way {
-            Way::Out => self.filter(&format!("tcp dport {port} drop"), Way::Out),
-            Way::In => self.filter(&format!("tcp sport {port} drop"), Way::In),
-            Way::Both => self.filter(&format!("tcp dport {port} drop; tcp sport {port} drop"), Way::Both),
+            Transport::Out => self.filter(&format!("tcp dport {port} drop"), Transport::Out),
+            Transport::In => self.filter(&format!("tcp sport {port} drop"), Transport::In),
+            Transport::Both => self.filter(&format!("tcp dport {port} drop; tcp sport {port} drop"), Transport::Both),
         }
     }
 
@@ -128,14 +128,14 @@ impl Namespace {
         let ports: Vec<String> = listed.lines().filter_map(local).collect();
         if !ports.is_empty() {
             let ports = ports.join(", ");
-            self.filter(&format!("tcp sport {{ {ports} }} drop; tcp dport {{ {ports} }} drop"), Way::Both);
+            self.filter(&format!("tcp sport {{ {ports} }} drop; tcp dport {{ {ports} }} drop"), Transport::Both);
         }
         ports.len()
     }
 
     /// Every packet to this port is answered with a reset.
     pub(crate) fn reset(&self, port: u16) {
-        self.filter(&format!("tcp dport {port} reject with tcp reset"), Way::Out);
+        self.filter(&format!("tcp dport {port} reject with tcp reset"), Transport::Out);
     }
 
     /// The cable is out, or in again.
@@ -170,12 +170,12 @@ impl Namespace {
         drop(run("tc", &["-n", &self.name, "qdisc", "del", "dev", "eth0", "root"]));
     }
 
-    fn filter(&self, rules: &str, way: Way) {
+    fn filter(&self, rules: &str, way: Transport) {
         let mut chains = String::new();
         let hooks: &[&str] = match way {
-            Way::Out => &["output"],
-            Way::In => &["input"],
-            Way::Both => &["output", "input"],
+            Transport::Out => &["output"],
+            Transport::In => &["input"],
+            Transport::Both => &["output", "input"],
         };
         for hook in hooks {
             let rules = rules.replace("; ", "\n");

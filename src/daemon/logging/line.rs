@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::domain::Shown;
+use crate::domain::Sanitized;
 
 /// In characters.
 const LONGEST_VALUE: usize = 1000;
@@ -45,13 +45,13 @@ where
         write!(writer, "{color}{level:>5}{plain}")?;
         let said = Said::by(event);
         if !said.message.is_empty() {
-            write!(writer, " {}", Shown::line(&said.message))?;
+            write!(writer, " {}", Sanitized::line(&said.message))?;
         }
         for (name, value) in &said.fields {
             write!(writer, " {dim}{name}={plain}")?;
             match value {
-                Told::Quoted(text) => write!(writer, "{}", Shown::line(&format_args!("{text:?}")))?,
-                Told::Plain(text) => write!(writer, "{}", Shown::line(text))?,
+                Told::Quoted(text) => write!(writer, "{}", Sanitized::line(&format_args!("{text:?}")))?,
+                Told::Plain(text) => write!(writer, "{}", Sanitized::line(text))?,
                 Told::Value(value) => write!(writer, "{value}")?,
             }
         }
@@ -69,13 +69,13 @@ where
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let said = Said::by(event);
         write!(writer, "{{\"timestamp\":\"{time}\",\"level\":\"{}\"", event.metadata().level())?;
-        write!(writer, ",\"message\":{}", Shown::line(&Value::from(said.message)))?;
+        write!(writer, ",\"message\":{}", Sanitized::line(&Value::from(said.message)))?;
         for (name, value) in said.fields {
             let value = match value {
                 Told::Quoted(text) | Told::Plain(text) => Value::from(text),
                 Told::Value(value) => value,
             };
-            write!(writer, ",\"{name}\":{}", Shown::line(&value))?;
+            write!(writer, ",\"{name}\":{}", Sanitized::line(&value))?;
         }
         writeln!(writer, "}}")
     }

@@ -62,7 +62,7 @@ pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow:
         .build(dir)
         .map_err(|error| refused(&error))?;
     let guard = init(log, false, true, appender)?;
-    super::private::close(dir, &[PREFIX]);
+    super::permissions::close(dir, &[PREFIX]);
     Ok(guard)
 }
 

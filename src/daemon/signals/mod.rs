@@ -53,7 +53,7 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// What was told to end at once and did not for so long is stuck, on a disk that does not answer perhaps.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Turns the process's signals into [`Stop`]. What SIGHUP means depends on the surroundings.
+/// Heartbeat the process's signals into [`Stop`]. What SIGHUP means depends on the surroundings.
 ///
 /// `overdue` is called when the process should have ended at once and has not.
 ///

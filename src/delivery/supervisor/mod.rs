@@ -6,13 +6,13 @@
 //! - No turn without a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No reason puts off
 //!   another: the slow poll comes every five seconds however often the others do.
 
-mod ageing;
-mod beginning;
-mod learning;
-mod pausing;
-mod preparing;
+mod backfill;
+mod dispatch;
+mod expiry;
+mod maintenance;
+mod outcome;
+mod pause;
 mod publishing;
-mod storing;
 mod timing;
 
 use std::collections::HashMap;
@@ -24,19 +24,19 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep_until, timeout_at};
 
-use self::beginning::InFlight;
-use self::preparing::Preparing;
+use self::backfill::Preparing;
+use self::dispatch::InFlight;
 use self::timing::TimeKnown;
 use crate::delivery::attempt::AttemptReport;
 use crate::delivery::breaker::{Admission, LONGEST_WAIT};
 use crate::delivery::expiry::Expiry;
-use crate::delivery::health::Health;
+use crate::delivery::failure_notice::FailureNotice;
+use crate::delivery::health::{Moment, SharedHealth, SinkHealth};
 use crate::delivery::lanes::{Last, PerLane};
 use crate::delivery::options::{Options, Order, Retry};
 use crate::delivery::pace::Pace;
 use crate::delivery::queues::{CHUNK, ONE, Queues};
 use crate::delivery::settler::Settler;
-use crate::delivery::standing::{Moment, SharedStanding, Standing};
 use crate::delivery::status::{Held, Published, SinkStatus};
 use crate::delivery::throttle::Gate;
 use crate::domain::{PauseReason, Seq, UnixMs};
@@ -44,7 +44,7 @@ use crate::formats::Format;
 use crate::sinks::Sink;
 use crate::store::{Error, Registered, Resumes, Store};
 use crate::time::backoff::Jitter;
-use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
+use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
 
 /// The store is asked this often without any wake-up, in case one was never sent.
 const POLL: Duration = AT_LEAST_EVERY;
@@ -99,7 +99,7 @@ pub(super) struct Supervisor {
     in_flight: HashMap<Id, InFlight>,
     under_way: PerLane<usize>,
     last: Last,
-    standing: SharedStanding,
+    standing: SharedHealth,
     pace: Option<Pace>,
     expiry: Option<Expiry>,
     /// Claimed, and found to be too old; to be written down once it is known what time it is.
@@ -107,7 +107,7 @@ pub(super) struct Supervisor {
     /// What was known of the time when claims were looked at last.
     time: TimeKnown,
     preparing: Preparing,
-    health: Health,
+    health: FailureNotice,
     /// Paused: until the store says otherwise.
     held: Option<Held>,
     /// A pause that began here and is to be written down.
@@ -130,7 +130,7 @@ pub(super) struct Supervisor {
     store_again_at: Option<Instant>,
     poll_at: Instant,
     seen_wake: u64,
-    turns: Turns,
+    turns: Heartbeat,
     published: watch::Sender<Published>,
 }
 
@@ -143,7 +143,7 @@ enum Allowance {
 }
 
 impl Supervisor {
-    pub(super) fn new(shared: Shared, identity: Identity, turns: Turns) -> (Self, watch::Receiver<Published>) {
+    pub(super) fn new(shared: Shared, identity: Identity, turns: Heartbeat) -> (Self, watch::Receiver<Published>) {
         let status =
             SinkStatus { name: identity.name.clone(), in_flight: 0, failing: false, failing_since: None, held: None };
         let (published, receiver) = watch::channel(Published { status, idle_after: None });
@@ -158,13 +158,13 @@ impl Supervisor {
             in_flight: HashMap::new(),
             under_way: PerLane::default(),
             last: Last::default(),
-            standing: SharedStanding::new(Standing::restored(identity.registered.standing, now)),
+            standing: SharedHealth::new(SinkHealth::restored(identity.registered.standing, now)),
             pace: Pace::new(*requests_per_minute, now.monotonic),
             expiry: max_age.map(|max_age| Expiry::new(max_age, now.monotonic)),
             too_old: Vec::new(),
             time: TimeKnown::by(&shared.clock),
             preparing: Preparing::new(&identity.registered),
-            health: Health::default(),
+            health: FailureNotice::default(),
             held: None,
             pause_to_write: None,
             ask_pause: false,

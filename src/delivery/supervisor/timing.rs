@@ -4,8 +4,8 @@
 //! neither sent nor given up. When it becomes known, all that was claimed is looked at anew.
 
 use super::Supervisor;
-use super::ageing::AT_ONCE;
-use crate::delivery::standing::Moment;
+use super::expiry::AT_ONCE;
+use crate::delivery::health::Moment;
 use crate::domain::UnixMs;
 use crate::time::Clock;
 

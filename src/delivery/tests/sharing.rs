@@ -7,7 +7,7 @@ use super::*;
 use crate::delivery::settler::Settler;
 use crate::domain::Outcome;
 use crate::store::Settlement;
-use crate::time::Turns;
+use crate::time::Heartbeat;
 use crate::time::backoff::Jitter;
 
 /// A settler at work, and 20 messages to be settled.
@@ -17,7 +17,7 @@ async fn settler(world: &World) -> Settler {
     let (_, stopping) = watch::channel(None);
     let (damage, _) = watch::channel(None);
     let (clock, jitter) = (world.clock.clone(), Arc::new(Jitter::seeded(1)));
-    let turns = Turns::new(&clock);
+    let turns = Heartbeat::new(&clock);
     let (settler, work) = Settler::new(world.store.clone(), clock, jitter, stopping, turns, damage);
     tokio::spawn(work);
     settler

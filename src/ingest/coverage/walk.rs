@@ -37,7 +37,7 @@ impl CoverageState {
 }
 
 /// How a page took a walk along.
-enum WalkWay {
+enum WalkStep {
     Deeper(Cursor),
     Nowhere,
 }
@@ -76,11 +76,11 @@ impl Draft<'_> {
             self.go_on_as_sweep(place, class);
         }
         let next = match self.way(place, &more) {
-            WalkWay::Deeper(cursor) => {
+            WalkStep::Deeper(cursor) => {
                 let standing_still = self.advance(place, cursor, last, deeper, news);
                 if standing_still { self.set_back(place, Setback::StandingStill) } else { Next::Idle }
             }
-            WalkWay::Nowhere => self.set_back(place, Setback::NoProgress),
+            WalkStep::Nowhere => self.set_back(place, Setback::NoProgress),
         };
         self.stream_if_too_long(id);
         if let Some(place) = self.coverage.walks.iter().position(|open| open.id == id) {
@@ -129,11 +129,11 @@ impl Draft<'_> {
     }
 
     /// Where the page leads: on, or back to where this pass has been.
-    fn way(&mut self, place: usize, more: &More) -> WalkWay {
+    fn way(&mut self, place: usize, more: &More) -> WalkStep {
         let id = self.coverage.walks[place].id;
         match more {
-            More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => WalkWay::Deeper(cursor.clone()),
-            _ => WalkWay::Nowhere,
+            More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => WalkStep::Deeper(cursor.clone()),
+            _ => WalkStep::Nowhere,
         }
     }
 

@@ -5,36 +5,36 @@
 //! - No failure is answered at once: every one makes the next request of its lane wait, longer each time.
 //! - Nothing ends the loop but the stop signal, a state that is damaged, or another account.
 
+mod disk_space;
 mod failure;
-mod house;
 mod journal;
-mod landing;
 mod lanes;
+mod log;
+mod maintenance;
 mod numbers;
 mod progress;
-mod room;
+mod response;
 mod telling;
 #[cfg(test)]
 mod tests;
 mod timing;
 mod wiping;
-mod words;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::disk_space::Room;
 use self::failure::ONCE_PATIENCE;
-use self::house::Housekeeping;
 use self::journal::Journal;
 use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
+use self::log::BudgetWait;
+use self::maintenance::Housekeeping;
 use self::numbers::NumberFlight;
 use self::progress::CatchUpProgress;
-use self::room::Room;
 use self::telling::Newcomers;
 use self::timing::Timing;
-use self::words::BudgetWait;
 use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
 use super::foreign::ForeignTold;
@@ -46,7 +46,7 @@ use crate::api::{NumberPage, Response};
 use crate::domain::{Coverage, UnixMs, WalkId};
 use crate::store::{self, Keep, Replays, Spool, Store, WhichUndecided};
 use crate::time::backoff::{Jitter, Schedule};
-use crate::time::{AT_LEAST_EVERY, Clock, Instant, Turns};
+use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
 
 /// How long to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub struct Parts<F> {
     /// Called after messages were released. It says nothing else: whoever hears it looks for itself.
     pub released: Box<dyn Fn() + Send>,
     /// Told of every turn of the loop.
-    pub turns: Turns,
+    pub turns: Heartbeat,
     /// Whether a long catch-up is told in the log, and not shown otherwise.
     pub tells_progress: bool,
 }
@@ -124,7 +124,7 @@ pub struct Poller<F> {
     lets_go_at_once: bool,
     accept_account: bool,
     released: Box<dyn Fn() + Send>,
-    turns: Turns,
+    turns: Heartbeat,
     report: watch::Sender<PollReport>,
     jitter: Jitter,
     state: CoverageState,

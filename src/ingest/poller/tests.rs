@@ -16,7 +16,7 @@ use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::Answer;
 use crate::store::{self, Before, Chunk, Keep, Replayable, SinkId, SinkSetup, Spool, Store};
-use crate::time::{Clock, Instant, Turns};
+use crate::time::{Clock, Heartbeat, Instant};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
 
@@ -98,7 +98,7 @@ impl World {
             accept_account: false,
             numbers: false,
             released: Box::new(|| ()),
-            turns: Turns::new(&self.clock),
+            turns: Heartbeat::new(&self.clock),
             tells_progress: true,
         })
     }

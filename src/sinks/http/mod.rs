@@ -20,7 +20,7 @@ use self::signing::Signing;
 use self::webhook_id::webhook_id;
 use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkType, Target};
 use crate::http::client::{self, ClientBuildError, ClientOptions};
-use crate::http::{Proxy, RedactedUrl, Way, body, failure};
+use crate::http::{Proxy, RedactedUrl, Transport, body, failure};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
 
@@ -43,7 +43,7 @@ pub struct Options {
     /// For the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
     /// Through which proxy, and with which certificates.
-    pub way: Way,
+    pub way: Transport,
     /// How requests are signed, if they are.
     pub signing: Option<Signing>,
     /// What its answers mean, where that is not the usual.
@@ -96,7 +96,7 @@ impl Options {
             headers: HeaderMap::new(),
             timeout,
             connect_timeout: timeout,
-            way: Way::default(),
+            way: Transport::default(),
             signing: None,
             statuses: Statuses::default(),
         }

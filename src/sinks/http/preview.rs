@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTH
 
 use super::signing::Signing;
 use super::{HttpSink, Options, Outgoing, Preview, headers_on_the_wire};
-use crate::domain::Shown;
+use crate::domain::Sanitized;
 use crate::time::Clock;
 
 /// Stands for a value that is not shown.
@@ -62,7 +62,11 @@ fn receiver(url: &Url) -> String {
 
 fn header_value(name: &HeaderName, value: &HeaderValue) -> String {
     let is_secret = value.is_sensitive() || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
-    if is_secret { REDACTED.to_owned() } else { Shown::line(&String::from_utf8_lossy(value.as_bytes())).to_string() }
+    if is_secret {
+        REDACTED.to_owned()
+    } else {
+        Sanitized::line(&String::from_utf8_lossy(value.as_bytes())).to_string()
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 use super::headers::{Auth, SECRET_HEADERS, headers};
 use super::signing::settings::Settings as SigningSettings;
 use super::{Options, Statuses};
-use crate::http::Way;
+use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
@@ -69,7 +69,7 @@ impl Settings {
         let headers = headers(at, self.headers, self.auth, url.as_ref());
         let signing = self.signing.resolve(&mut at.inside("signing"), &headers);
         let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
-        let way = Way { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
+        let way = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         if is_meant {
             let message = format!("`{}` is missing: an http sink needs it", at.name("url"));
             at.missing(&["url"], at.place(), message, "");

@@ -19,11 +19,11 @@ use rusqlite::params;
 
 use self::pages::Pages;
 use self::record::SalvagedRow;
+use super::checksum::Sum;
+use super::erasure::text_of;
 use super::error::Error;
-use super::looking::Look;
+use super::snapshot::Look;
 use super::spool::Spool;
-use super::sum::Sum;
-use super::wiping::text_of;
 use crate::domain::UnixMs;
 
 /// A message that was saved.

@@ -1,12 +1,12 @@
 //! The store on real files: damaged on purpose, and over time.
 
 mod damage;
+mod erasure;
 mod instants;
-mod naming;
 mod numbers;
 mod release;
+mod rename;
 mod retention;
-mod wiping;
 
 pub(super) use damage::{Random, contents, make as make_state};
 

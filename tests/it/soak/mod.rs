@@ -11,7 +11,7 @@ use life::Life;
 /// With `cargo test`.
 const SEEDS: u64 = 1;
 
-/// Turns of one life.
+/// Heartbeat of one life.
 const TURNS: usize = 80;
 
 #[test]

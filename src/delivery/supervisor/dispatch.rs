@@ -8,8 +8,8 @@ use tokio::task::{AbortHandle, Id, JoinError};
 
 use super::{Identity, Supervisor};
 use crate::delivery::attempt::{AttemptReport, Journey, OWN_FAILURE};
+use crate::delivery::health::{Began, Moment};
 use crate::delivery::lanes::{self, Lane, PerLane};
-use crate::delivery::standing::{Began, Moment};
 use crate::delivery::throttle::Gate;
 use crate::delivery::{breaker, expiry};
 use crate::domain::{Seq, UnixMs};

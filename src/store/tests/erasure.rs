@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::damage::Random;
 use super::*;
-use crate::store::wiping::{apart, text_of};
+use crate::store::erasure::{apart, text_of};
 
 /// Every text consists of its own mark, over and over, so that parts of it are found as well.
 fn mark(seq: i64) -> String {

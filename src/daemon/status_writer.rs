@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was written last, and the thread that writes.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct StatusWriter {
     mailbox: Arc<Mailbox>,
     clock: Clock,
     began: Instant,
@@ -79,13 +79,13 @@ impl Mailbox {
     }
 }
 
-impl Drop for Pulse {
+impl Drop for StatusWriter {
     fn drop(&mut self) {
         self.mailbox.end();
     }
 }
 
-impl Pulse {
+impl StatusWriter {
     /// Nothing depends on the file: without it the relay runs, and says so.
     pub(super) fn new(dir: &Path, config: &Config, clock: &Clock) -> Self {
         let mailbox = Arc::<Mailbox>::default();

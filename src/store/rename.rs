@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::delivery::last_of_next;
 use super::error::Error;
-use super::registering::count_ids;
+use super::registration::count_ids;
 use super::sink_id::SinkId;
 use super::spool::Spool;
 use crate::domain::{Seq, SinkName};

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{OpenFlags, OptionalExtension as _, Row, params};
 
+use super::erasure::text_of;
 use super::error::Error;
 use super::operator::{Pause, Selection};
 use super::role::{self, SharedRole};
 use super::sink_id::SinkId;
 use super::spool::{Spool, connect};
 use super::state_files;
-use super::wiping::text_of;
 use crate::domain::{Marks, Seq, UnixMs, Unread, Walk, WalkKind};
 
 /// The state as it was at one moment.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::delivery::SinkStanding;
+use super::delivery::HealthRecord;
 use super::error::Error;
 use super::number_details::put_off;
 use super::operator::{self, Resumes};
@@ -41,7 +41,7 @@ pub struct Registered {
     /// What it is called there.
     pub id: SinkId,
     /// As the last process left it.
-    pub standing: SinkStanding,
+    pub standing: HealthRecord,
     /// How often somebody has resumed it so far.
     pub resumes: Resumes,
     /// Whether it came just now, beside messages.
@@ -148,7 +148,7 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
         )?
         .query_row(params![sink.name, sink.ordered], |row| {
             let standing =
-                SinkStanding { busy_until: row.get::<_, Option<i64>>(1)?.map(UnixMs), failures: row.get(2)? };
+                HealthRecord { busy_until: row.get::<_, Option<i64>>(1)?.map(UnixMs), failures: row.get(2)? };
             let id = SinkId(row.get(0)?);
             Ok(Registered {
                 id,

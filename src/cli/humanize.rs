@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Shown;
+use crate::domain::Sanitized;
 
 /// A span in its largest unit: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
 pub(super) fn span(span: Duration) -> String {
@@ -48,7 +48,7 @@ pub(super) fn grouped(number: u64) -> String {
 
 /// Text from elsewhere for a terminal, with what would act on it spelled out.
 pub(super) fn harmless(text: &str) -> String {
-    Shown::line(text).to_string()
+    Sanitized::line(text).to_string()
 }
 
 /// Rows under a head, in columns. The first column stands on the left, and so does the last; numbers between them on the

@@ -7,7 +7,7 @@
 //! off stays so whatever people say of a pause.
 
 use super::Supervisor;
-use crate::delivery::standing::{Moment, Standing};
+use crate::delivery::health::{Moment, SinkHealth};
 use crate::delivery::status::Held;
 use crate::domain::{PauseReason, UnixMs};
 use crate::store::{self, Pause, Spool};
@@ -111,7 +111,7 @@ impl Supervisor {
         // Whoever resumes it expects it to work: what was learnt before is forgotten, and what was claimed before does
         // not know of the pause.
         let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };
-        *self.standing.lock() = Standing::restored(store::SinkStanding::default(), now);
+        *self.standing.lock() = SinkHealth::restored(store::HealthRecord::default(), now);
         self.failing_from = None;
         // What has failed is due now, a portion at a time.
         self.bringing_forward = Some(UnixMs::MIN);

@@ -1,7 +1,7 @@
 //! Whether a state file is whole. Asked before anything is changed: a file that is not is left byte for byte as it was.
 //!
 //! What is found at every start: a header that is not ours, a format that is newer, transactions that were acknowledged
-//! and are missing ([`super::mark`]), marks and walks that changed ([`super::sum`]). What is found in the whole of a small
+//! and are missing ([`super::commit_counter`]), marks and walks that changed ([`super::checksum`]). What is found in the whole of a small
 //! file at every start, and in a large one when it is read: pages, indexes and messages that changed.
 
 use std::fs;
@@ -9,12 +9,12 @@ use std::fs;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::checksum::{self, Sum};
+use super::commit_counter;
 use super::error::Error;
-use super::mark;
 use super::schema;
 use super::spool::Spool;
 use super::state_files::damaged;
-use super::sum::{self, Sum};
 
 /// Up to this size the whole file is checked at every start, some ten thousand messages. Beyond it a start would take too
 /// long.
@@ -101,7 +101,7 @@ impl Spool {
                 "its last {} transactions are missing, as if its journal state.db-wal had been cut off, or an older copy \
                  been put back; to go on without them, remove {}",
                 counted - found,
-                mark::NAME
+                commit_counter::NAME
             )));
         }
         let (given, released) = (
@@ -132,7 +132,7 @@ impl Spool {
             while let Some(row) = rows.next()? {
                 let id = row.get_ref(0)?.as_str()?;
                 let found = Sum::of_message(id, row.get(1)?, row.get_ref(2)?.as_str()?);
-                sum::verify(row.get(3)?, found, || format!("message {id:?}"))?;
+                checksum::verify(row.get(3)?, found, || format!("message {id:?}"))?;
             }
             Ok(())
         };

@@ -10,17 +10,17 @@ use std::fmt::{self, Display, Write};
 /// `\u202e`. So a JSON text stays the same JSON: in a valid one such characters only stand within strings.
 ///
 /// ```
-/// use joltsms_relay::domain::Shown;
+/// use joltsms_relay::domain::Sanitized;
 ///
-/// assert_eq!(Shown::line(&"500\r\nINFO all is well\u{1b}[2J").to_string(), r"500\r\nINFO all is well\u001b[2J");
+/// assert_eq!(Sanitized::line(&"500\r\nINFO all is well\u{1b}[2J").to_string(), r"500\r\nINFO all is well\u001b[2J");
 /// ```
 #[derive(Clone, Copy)]
-pub struct Shown<'a, T: ?Sized> {
+pub struct Sanitized<'a, T: ?Sized> {
     value: &'a T,
     keep_lines: bool,
 }
 
-impl<'a, T: Display + ?Sized> Shown<'a, T> {
+impl<'a, T: Display + ?Sized> Sanitized<'a, T> {
     /// On one line.
     pub fn line(value: &'a T) -> Self {
         Self { value, keep_lines: false }
@@ -32,7 +32,7 @@ impl<'a, T: Display + ?Sized> Shown<'a, T> {
     }
 }
 
-impl<T: Display + ?Sized> Display for Shown<'_, T> {
+impl<T: Display + ?Sized> Display for Sanitized<'_, T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(ControlEscaping { out, keep_lines: self.keep_lines }, "{}", self.value)
     }
@@ -89,15 +89,15 @@ mod tests {
             ("\u{202e}gpj.exe\u{2066}", r"\u202egpj.exe\u2066"),
             ("\u{2028}\u{feff}\u{e0041}", r"\u2028\ufeff\udb40\udc41"),
         ] {
-            assert_eq!(Shown::line(text).to_string(), line);
+            assert_eq!(Sanitized::line(text).to_string(), line);
         }
-        assert_eq!(Shown::lines("a\nb\r\nc\u{1b}").to_string(), "a\nb\\r\nc\\u001b");
+        assert_eq!(Sanitized::lines("a\nb\r\nc\u{1b}").to_string(), "a\nb\\r\nc\\u001b");
     }
 
     #[test]
     fn spelled_out_json_is_the_same_json() {
         let json = "{\"a\u{9b}\":\"\u{202e}\u{e0041}\u{7f} é\"}";
-        let plain = Shown::line(json).to_string();
+        let plain = Sanitized::line(json).to_string();
         assert_eq!(plain, r#"{"a\u009b":"\u202e\udb40\udc41\u007f é"}"#);
         let read = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(read(&plain), read(json));
@@ -106,9 +106,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_that_acts_is_left(text in proptest::prelude::any::<String>()) {
-            let line = Shown::line(&text).to_string();
+            let line = Sanitized::line(&text).to_string();
             proptest::prop_assert!(!line.contains(acts));
-            proptest::prop_assert_eq!(Shown::line(&line).to_string(), line);
+            proptest::prop_assert_eq!(Sanitized::line(&line).to_string(), line);
         }
     }
 }

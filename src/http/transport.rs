@@ -8,7 +8,7 @@ use super::Proxy;
 
 /// How connections are made, beyond an address.
 #[derive(Clone, Debug, Default)]
-pub struct Way {
+pub struct Transport {
     /// Through what.
     pub proxy: Proxy,
     /// Whom to trust, and who we are.
@@ -24,7 +24,7 @@ pub struct Tls {
     pub(super) identity: Option<Identity>,
 }
 
-impl Way {
+impl Transport {
     /// Takes this way for all connections of a client that sends to `url`.
     pub(super) fn apply(&self, builder: ClientBuilder, url: &Url) -> reqwest::Result<ClientBuilder> {
         // What the environment says of proxies was decided when the configuration was read.

@@ -14,7 +14,7 @@ pub const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// A loop that waits for the world (a receiver, a reader of stdout that does not read) goes on turning: that is
 /// back-pressure, not a hang. One that waits for the store stands still.
 #[derive(Clone, Debug)]
-pub struct Turns {
+pub struct Heartbeat {
     clock: Clock,
     start: Instant,
     /// Milliseconds since `start`; [`RESTING`] while there is nothing that it could do.
@@ -23,7 +23,7 @@ pub struct Turns {
 
 const RESTING: u64 = u64::MAX;
 
-impl Turns {
+impl Heartbeat {
     /// A loop that turns now for the first time.
     pub fn new(clock: &Clock) -> Self {
         Self { clock: clock.clone(), start: clock.monotonic(), last: Arc::default() }
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tells_a_loop_that_stands_still_from_one_that_rests() {
-        let turns = Turns::new(&Clock::starting_at(UnixMs(0)));
+        let turns = Heartbeat::new(&Clock::starting_at(UnixMs(0)));
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(turns.since(), Duration::from_secs(7));
         turns.turned();
