@@ -64,7 +64,7 @@ impl Status {
         let Some(look) = Look::at(dir)? else { return Ok(None) };
         let (left, runs) = look.spool.clock_beside()?;
         clock.reckon(left, runs);
-        let now = clock.wall();
+        let now = clock.relay_time();
         let live = Live::read(dir);
         let running = look.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
         // Of the relay before: the one that runs has said nothing yet.

@@ -50,7 +50,7 @@ fn nothing(which: &Which) -> Exit {
 }
 
 fn list(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
-    let now = look(&directory(flags)?, |spool| Ok(relay_clock(spool)?.wall()))?;
+    let now = look(&directory(flags)?, |spool| Ok(relay_clock(spool)?.relay_time()))?;
     let any = each(
         flags,
         which,
@@ -153,7 +153,7 @@ fn settle(flags: &Flags, which: &Which, verdict: DeadLetterVerdict) -> Result<Ex
     let clock = relay_clock(&spool).map_err(|error| fails(&error))?;
     let (mut after, mut settled) = (Some(DeadPlace::default()), 0_u64);
     while let Some(from) = after {
-        let done = spool.settle_dead(&selection, verdict, from, clock.wall()).map_err(|error| fails(&error))?;
+        let done = spool.settle_dead(&selection, verdict, from, clock.relay_time()).map_err(|error| fails(&error))?;
         settled += u64::try_from(done.0).unwrap_or(0);
         after = done.1;
     }

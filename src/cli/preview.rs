@@ -138,7 +138,7 @@ impl Scene<'_> {
     /// What goes on after the name of the sink; as an error where its template fails or the request cannot be made.
     fn sink(self, sink: &ConfiguredSink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
-        let notes = notes(sink, self.message.received, self.clock.wall());
+        let notes = notes(sink, self.message.received, self.clock.relay_time());
         match sink.wants.decide(&facts) {
             FilterVerdict::Wanted => {}
             FilterVerdict::Unwanted(_) => {

@@ -24,7 +24,7 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
 }
 
 fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
-    let (sinks, now) = look(&directory(flags)?, |spool| Ok((spool.sinks()?, relay_clock(spool)?.wall())))?;
+    let (sinks, now) = look(&directory(flags)?, |spool| Ok((spool.sinks()?, relay_clock(spool)?.relay_time())))?;
     if as_json {
         let list: Vec<Value> = sinks.iter().map(|sink| sink_json(sink, now)).collect();
         return Ok(answer(&format!("{:#}\n", Value::Array(list))));
@@ -67,7 +67,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
     for name in names {
         sinks.push((name, named(&spool, name)?));
     }
-    let now = relay_clock(&spool).map_err(|error| fails(&error))?.wall();
+    let now = relay_clock(&spool).map_err(|error| fails(&error))?.relay_time();
     let mut said = String::new();
     for (name, id) in sinks {
         let sentence = change(&mut spool, id, name, now).map_err(|error| fails(&error))?;

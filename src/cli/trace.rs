@@ -15,7 +15,7 @@ pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
 }
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
-    let read = look(&directory(flags)?, |spool| Ok((spool.trace(id)?, relay_clock(spool)?.wall())))?;
+    let read = look(&directory(flags)?, |spool| Ok((spool.trace(id)?, relay_clock(spool)?.relay_time())))?;
     let (Some(trace), now) = read else {
         return Err(complain(
             Exit::Failure,

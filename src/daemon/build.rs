@@ -81,11 +81,11 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         Mode::Once => config.poll.interval.min(ONCE_INTERVAL),
     };
     let limits = BudgetLimits { requests: config.api.requests_per_minute, window: WINDOW, head_interval };
-    let budget = Budget::open(limits, dir, clock.monotonic(), clock.wall())
+    let budget = Budget::open(limits, dir, clock.monotonic(), clock.relay_time())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
     let setups = setups(config, &clock)?;
-    let delivery = Delivery::start(store.clone(), clock.clone(), clock.wall().0.unsigned_abs(), setups).await?;
+    let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
     for (sink, messages) in store.read(Spool::stranded).await? {
         tracing::warn!(
             sink.name = sink,

@@ -118,7 +118,7 @@ impl StatusWriter {
     }
 
     pub(super) fn write(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
-        let now = self.clock.wall();
+        let now = self.clock.relay_time();
         let (condition, why) = condition(&report.condition);
         let live = Live {
             // Counted back, since the relay's time may be put right after the start.
@@ -147,7 +147,7 @@ impl StatusWriter {
 
     /// It ended as it should.
     pub(super) fn stopped(&mut self) {
-        self.last.stopped_at = Some(self.clock.wall().0);
+        self.last.stopped_at = Some(self.clock.relay_time().0);
         self.mailbox.put(self.last.clone());
         self.mailbox.wait();
     }

@@ -77,7 +77,7 @@ impl Journey {
         let tried = Tried {
             attempts,
             first_attempt: self.first_attempt,
-            ended: self.clock.wall(),
+            ended: self.clock.relay_time(),
             paused: self.paused,
             expires: self.expires.filter(|_| self.may_end),
         };
@@ -112,7 +112,7 @@ impl Journey {
         finding: Finding,
     ) -> (Learned, Option<impl Future<Output = Result<(), SettlerEnded>> + use<>>) {
         let mut standing = self.standing.lock();
-        let now = Moment { monotonic: self.clock.monotonic(), wall: self.clock.wall() };
+        let now = Moment { monotonic: self.clock.monotonic(), wall: self.clock.relay_time() };
         let moved = self.clock.rebased_by().saturating_sub(self.rebased_by);
         let learned = standing.learn(finding, self.began, now, &self.retry.schedule(), &self.jitter);
         let settled = outcome.map(|outcome| {

@@ -90,7 +90,7 @@ impl Delivery {
         let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
         // A due time further away than any wait can be was written when the clock was ahead.
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
-        let now = clock.wall();
+        let now = clock.relay_time();
         let latest_due = now.after(longest.max(retry_after::CAP)).after(INACCURATE);
         let known = store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await?;
         let ids: Vec<SinkId> = known.iter().map(|registered| registered.id).collect();

@@ -155,7 +155,7 @@ impl SettlementWriter {
                 .store
                 .write(move |spool| {
                     // Read here: what was written before the relay's time was put right has followed, or will.
-                    let (now, rebased_by) = (clock.wall(), clock.rebased_by());
+                    let (now, rebased_by) = (clock.relay_time(), clock.rebased_by());
                     let settlements: Vec<Settlement> =
                         settlements.into_iter().map(|(made, by)| moved(made, rebased_by.saturating_sub(by))).collect();
                     let written = spool.settle(&settlements, now);

@@ -3,7 +3,7 @@
 //! - [`Clock::monotonic`]: for waits.
 //! - [`Clock::machine_time`]: this machine's clock as it is at this moment, which goes back when the machine's does. Only for what
 //!   other machines compare with theirs: signatures and dates.
-//! - [`Clock::wall`]: the relay's time, for all that is stored and shown.
+//! - [`Clock::relay_time`]: the relay's time, for all that is stored and shown.
 //!
 //! Invariants: the relay's time passes as fast as time does, whatever is done to the machine's clock; a suspended machine's
 //! sleep counts. It is put right at most once in a process, by [`Clock::consider`]; until [`Clock::confirm`] nobody may end
@@ -182,7 +182,7 @@ impl Clock {
     }
 
     /// The relay's time: for what is stored and shown.
-    pub fn wall(&self) -> UnixMs {
+    pub fn relay_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         UnixMs(self.lock().base.saturating_add(elapsed))
     }
@@ -210,7 +210,7 @@ impl Clock {
     pub fn likely_message_time(&self) -> UnixMs {
         self.message_time().unwrap_or_else(|| {
             let ahead = self.lock().before.messages_ahead_ms.unwrap_or(0);
-            UnixMs(self.wall().0.saturating_add(ahead))
+            UnixMs(self.relay_time().0.saturating_add(ahead))
         })
     }
 
@@ -268,7 +268,7 @@ impl Clock {
 
     /// What is to be left to others.
     pub fn memory(&self) -> ClockMemory {
-        let (written_at, messages) = (self.wall(), self.likely_message_time());
+        let (written_at, messages) = (self.relay_time(), self.likely_message_time());
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let relay = self.lock();
         ClockMemory {
@@ -378,7 +378,7 @@ mod tests {
         let before = clock.monotonic();
         tokio::time::advance(HOUR).await;
         let later = UnixMs(3_605_000);
-        assert_eq!((clock.wall(), clock.machine_time(), clock.message_time()), (later, later, Some(later)));
+        assert_eq!((clock.relay_time(), clock.machine_time(), clock.message_time()), (later, later, Some(later)));
         assert_eq!(clock.monotonic() - before, HOUR);
     }
 
@@ -387,11 +387,11 @@ mod tests {
         let clock = Clock::starting_at(START);
         for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
             clock.set_machine(to);
-            assert_eq!((clock.machine_time(), clock.wall(), clock.message_time()), (to, START, Some(START)));
+            assert_eq!((clock.machine_time(), clock.relay_time(), clock.message_time()), (to, START, Some(START)));
             assert_eq!(clock.consider(Some(START)), None, "it is confirmed already");
         }
         tokio::time::advance(HOUR).await;
-        assert_eq!((clock.machine_time(), clock.wall()), (START.after(DAY + HOUR), START.after(HOUR)));
+        assert_eq!((clock.machine_time(), clock.relay_time()), (START.after(DAY + HOUR), START.after(HOUR)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -411,10 +411,10 @@ mod tests {
         assert_eq!(clock.consider(Some(right)), None);
         clock.confirm();
         assert!(clock.is_confirmed());
-        assert_eq!(clock.wall(), right);
+        assert_eq!(clock.relay_time(), right);
         assert_eq!(clock.rebased_by(), -whole_ms(8 * DAY));
         clock.set_machine(ahead);
-        assert_eq!(clock.wall(), right);
+        assert_eq!(clock.relay_time(), right);
     }
 
     #[tokio::test(start_paused = true)]
@@ -429,7 +429,7 @@ mod tests {
         tokio::time::advance(HOUR / 60).await;
         assert_eq!(clock.consider(None).unwrap().now, START.after(DAY + HOUR));
         clock.confirm();
-        assert_eq!(clock.message_time(), Some(clock.wall()));
+        assert_eq!(clock.message_time(), Some(clock.relay_time()));
         assert!(!clock.memory().confirmed, "the next process asks the API anew");
     }
 
@@ -454,14 +454,14 @@ mod tests {
         let memory = before.memory();
         let after = Clock::system();
         after.resume(Some(memory.clone()), UnixMs::MIN);
-        let off = trust::apart(before.wall(), after.wall());
+        let off = trust::apart(before.relay_time(), after.relay_time());
         assert!(off < HOUR / 120, "{off:?}: time goes on, whatever the machine's clock says");
         assert!(!after.is_confirmed(), "nobody had asked the API");
         // After another start of the machine only the instant of the writing is known.
         let reboot = ClockMemory { boot: Some("another".to_owned()), ..memory };
         let after = Clock::system();
         after.resume(Some(reboot.clone()), UnixMs::MIN);
-        assert!(after.wall() >= UnixMs(reboot.written_at), "the machine's clock is behind what is stored");
+        assert!(after.relay_time() >= UnixMs(reboot.written_at), "the machine's clock is behind what is stored");
         assert!(!after.is_confirmed());
     }
 }

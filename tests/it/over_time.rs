@@ -34,7 +34,7 @@ struct Minutely {
 
 impl Feed for Minutely {
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, _: UnixMs) -> Pin<Box<dyn Future<Output = Response> + Send>> {
-        let now = self.clock.wall();
+        let now = self.clock.relay_time();
         let newest = (now.0 - BEGAN + 30_000) / 60_000;
         let from = cursor.map_or(newest, |cursor| cursor.0.parse::<i64>().unwrap());
         let to = (from - i64::from(limit)).max(0);

@@ -65,7 +65,7 @@ impl Supervisor {
         let hasty = self.is_ordered() && self.standing.lock().is_on_the_edge();
         let payload = payload(format, raw, details.as_deref(), to.takes_lines());
         let answered = Arc::new(AtomicBool::new(false));
-        let (clock, wall) = (&self.shared.clock, self.shared.clock.wall());
+        let (clock, wall) = (&self.shared.clock, self.shared.clock.relay_time());
         let journey = Journey {
             sink: registered.id,
             seq,
@@ -107,7 +107,7 @@ impl Supervisor {
                 self.standing.lock().vanished(delivery.began);
                 if error.is_panic() {
                     // Not recorded, so it would be claimed again at once.
-                    let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };
+                    let now = Moment { monotonic: self.now(), wall: self.shared.clock.relay_time() };
                     self.standing.lock().rest(now, breaker::LONGEST_WAIT);
                     tracing::error!(sink.name = self.identity.name, "a delivery ended in a panic: please report it");
                 }

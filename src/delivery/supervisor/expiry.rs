@@ -48,7 +48,7 @@ impl Supervisor {
     }
 
     async fn expire(&mut self, rows: Vec<Seq>) -> bool {
-        let (sink, now) = (self.identity.registered.id, self.shared.clock.wall());
+        let (sink, now) = (self.identity.registered.id, self.shared.clock.relay_time());
         let written = self.shared.store.write(move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
         let Some(expired) = self.noted(written) else { return false };
         for Expired { id, attempts, answer } in expired {

@@ -26,7 +26,7 @@ impl Supervisor {
         self.prepare().await;
         self.let_age().await;
         if let Some(since) = self.to_bring_forward() {
-            let (sink, now) = (self.identity.registered.id, self.shared.clock.wall());
+            let (sink, now) = (self.identity.registered.id, self.shared.clock.relay_time());
             let bring = move |spool: &mut Spool| spool.bring_forward(sink, since, now, BROUGHT_FORWARD_AT_ONCE);
             let brought = self.shared.store.write(bring).await;
             if let Some(rows) = self.noted(brought) {
@@ -61,7 +61,7 @@ impl Supervisor {
             taken.numbers.extend(delivery.number);
         }
         taken.seqs.extend(&self.too_old);
-        let now = self.shared.clock.wall();
+        let now = self.shared.clock.relay_time();
         let chunk = Chunk { details: self.identity.format.number_use() != NumberUse::Ignored, ..chunk };
         let looked = self.queues.look(&self.shared.store, self.identity.registered.id, now, chunk, taken).await;
         self.noted(looked).is_some()

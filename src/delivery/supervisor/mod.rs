@@ -149,7 +149,7 @@ impl Supervisor {
         let (published, receiver) = watch::channel(Published { status, idle_after: None });
         let Options { retry, order, requests_per_minute, max_age, .. } = &identity.options;
         let queues = Queues::new(*order);
-        let now = Moment { monotonic: shared.clock.monotonic(), wall: shared.clock.wall() };
+        let now = Moment { monotonic: shared.clock.monotonic(), wall: shared.clock.relay_time() };
         let supervisor = Self {
             retry: Arc::new(retry.clone()),
             hasty_retry: Arc::new(retry.no_longer_than(LONGEST_WAIT)),
@@ -231,7 +231,7 @@ impl Supervisor {
             self.queues.look_everywhere();
         }
         self.notice_the_time();
-        self.queues.note_time(self.shared.clock.wall());
+        self.queues.note_time(self.shared.clock.relay_time());
         self.store_again_at.take_if(|until| *until <= now);
         let untold = self.health.overdue(now);
         self.tell_failing(untold);
@@ -324,7 +324,7 @@ impl Supervisor {
         match self.allowance() {
             Allowance::Nothing { before } => next.min(before.unwrap_or(next)),
             Allowance::All | Allowance::Probe => {
-                let due_in = |due: UnixMs| now + due.since(self.shared.clock.wall()).min(POLL);
+                let due_in = |due: UnixMs| now + due.since(self.shared.clock.relay_time()).min(POLL);
                 let paced = match self.gate() {
                     Gate::At(at) if self.in_flight.len() < self.workers() => at,
                     Gate::At(_) | Gate::Open | Gate::AfterTrial => next,

@@ -50,7 +50,7 @@ impl Supervisor {
             let reason = self.health.failed(answer, now);
             self.tell_failing(reason);
         }
-        let ended = self.shared.clock.wall();
+        let ended = self.shared.clock.relay_time();
         self.failing_from.get_or_insert(ended);
         let began = ended.before(report.took);
         self.failing_since = Some(self.failing_since.map_or(began, |earlier| earlier.min(began)));
@@ -65,7 +65,7 @@ impl Supervisor {
 
     /// By a receiver that sets the pace: no failure, and said once in a while.
     fn refused(&mut self, report: &AttemptReport, now: Instant) {
-        self.failing_from.get_or_insert(self.shared.clock.wall());
+        self.failing_from.get_or_insert(self.shared.clock.relay_time());
         let said = self.told_throttled.is_some_and(|told| now < told + FORGOTTEN_AFTER);
         if let Some(silence) = report.learned.throttled.filter(|_| !said)
             && let Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) = &report.outcome

@@ -55,7 +55,7 @@ impl Supervisor {
     pub(super) async fn write_and_ask_pause(&mut self) {
         let sink = self.identity.registered.id;
         if let Some(reason) = self.pause_to_write {
-            let now = self.shared.clock.wall();
+            let now = self.shared.clock.relay_time();
             let written = self.shared.store.write(move |spool| spool.pause(sink, reason, now)).await;
             self.pause_to_write = self.noted(written).map_or(Some(reason), |_| None);
         }
@@ -110,7 +110,7 @@ impl Supervisor {
         }
         // Whoever resumes it expects it to work: what was learnt before is forgotten, and what was claimed before does
         // not know of the pause.
-        let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };
+        let now = Moment { monotonic: self.now(), wall: self.shared.clock.relay_time() };
         *self.standing.lock() = SinkHealth::restored(store::HealthRecord::default(), now);
         self.failing_from = None;
         // What has failed is due now, a portion at a time.

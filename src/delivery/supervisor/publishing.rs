@@ -15,7 +15,7 @@ impl Supervisor {
     /// After each turn.
     pub(super) fn publish(&self) {
         let now = self.now();
-        let wall = |at: Instant| self.shared.clock.wall().after(at.saturating_duration_since(now));
+        let wall = |at: Instant| self.shared.clock.relay_time().after(at.saturating_duration_since(now));
         let held = self.held().or_else(|| {
             let standing = self.standing.lock();
             if let Some(until) = standing.silent_until(now) {

@@ -34,7 +34,7 @@ impl Supervisor {
         }
         let rebased_by = self.shared.clock.rebased_by();
         if known.confirmed && !before.confirmed && rebased_by != 0 {
-            let now = Moment { monotonic: self.now(), wall: self.shared.clock.wall() };
+            let now = Moment { monotonic: self.now(), wall: self.shared.clock.relay_time() };
             self.standing.lock().follow_rebase(now);
             self.failing_from = self.failing_from.map(|from| UnixMs(from.0.saturating_add(rebased_by)));
             // As after a start: nobody knows what failed first.

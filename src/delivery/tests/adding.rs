@@ -9,7 +9,7 @@ impl World {
         let world = Self::new();
         world.begin().await;
         world.register(&["old"]).await;
-        let now = world.clock.wall();
+        let now = world.clock.relay_time();
         let times: Vec<UnixMs> = (0..count).rev().map(|ago| now.before(ago * HOUR)).collect();
         world.release_received(&times, Class::Live).await;
         let receiver = Receiver::healthy(&world);

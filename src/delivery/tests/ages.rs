@@ -29,7 +29,7 @@ async fn what_comes_in_time_is_sent_and_what_comes_too_late_is_not() {
     let world = World::new();
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", ageing(2), receiver.clone())]).await;
-    let now = world.clock.wall();
+    let now = world.clock.relay_time();
     let times =
         [now.before(AGE), now.before(AGE - Duration::from_secs(30)), now, now.before(30 * DAY), now.after(HOUR)];
     world.release_received(&times, Class::Backfill).await;
@@ -43,7 +43,7 @@ async fn what_comes_in_time_is_sent_and_what_comes_too_late_is_not() {
 #[tokio::test(start_paused = true)]
 async fn it_grows_too_old_while_the_receiver_is_down() {
     let world = World::new();
-    let now = world.clock.wall();
+    let now = world.clock.relay_time();
     world.register(&["crm"]).await;
     world.release_received(&vec![now; 300], Class::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
@@ -67,7 +67,7 @@ async fn it_grows_too_old_while_the_receiver_is_down() {
 #[tokio::test(start_paused = true)]
 async fn it_grows_too_old_during_a_silence_and_while_the_sink_is_off() {
     let world = World::new();
-    let now = world.clock.wall();
+    let now = world.clock.relay_time();
     world.register(&["busy", "off"]).await;
     world.release_received(&[now, now.after(MINUTE)], Class::Live).await;
     let busy = Receiver::new(&world, |_| (Duration::from_millis(1), failed(503, Some(HOUR))));
@@ -89,7 +89,7 @@ async fn it_grows_too_old_during_a_silence_and_while_the_sink_is_off() {
 #[tokio::test(start_paused = true)]
 async fn what_grew_too_old_while_the_relay_was_down_is_found_at_the_start() {
     let world = World::new();
-    let now = world.clock.wall();
+    let now = world.clock.relay_time();
     world.register(&["crm"]).await;
     world.release_received(&vec![now; 1_700], Class::Live).await;
     let down = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
@@ -106,7 +106,7 @@ async fn what_grew_too_old_while_the_relay_was_down_is_found_at_the_start() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_what_grew_too_old_on_its_way_is_the_last() {
     let world = World::new();
-    let now = world.clock.wall();
+    let now = world.clock.relay_time();
     world.register(&["crm"]).await;
     world.release_received(&[now, now], Class::Live).await;
     let receiver =
@@ -121,7 +121,7 @@ async fn a_failure_of_what_grew_too_old_on_its_way_is_the_last() {
 #[tokio::test(start_paused = true)]
 async fn what_somebody_asked_for_again_has_no_age() {
     let world = World::new();
-    let old = world.clock.wall().before(DAY);
+    let old = world.clock.relay_time().before(DAY);
     world.register(&["crm"]).await;
     world.release_received(&[old, old], Class::Live).await;
     world.second_connection().execute("UPDATE delivery SET replays = 1 WHERE seq = 1", []).unwrap();

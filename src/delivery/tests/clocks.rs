@@ -17,7 +17,7 @@ impl World {
         assert_eq!(rebase.now, to);
         let mut after = Some(Seq(i64::MIN));
         while let Some(from) = after {
-            let now = self.clock.wall();
+            let now = self.clock.relay_time();
             after = self.store.write(move |spool| spool.follow_rebase(rebase, now, from)).await.unwrap();
         }
         self.clock.confirm();
@@ -71,8 +71,10 @@ async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
     world.set_right(START.after(HOUR), &delivery).await;
     until("delivered", 2 * HOUR, async || receiver.accepted() == 8).await;
     assert_eq!(world.waiting("crm").await, Waiting::default());
-    let ahead =
-        format!("SELECT count(*) FROM delivery WHERE settled_at > {0} OR first_attempt > {0}", world.clock.wall().0);
+    let ahead = format!(
+        "SELECT count(*) FROM delivery WHERE settled_at > {0} OR first_attempt > {0}",
+        world.clock.relay_time().0
+    );
     let ahead: i64 = world.second_connection().query_row(&ahead, [], |row| row.get(0)).unwrap();
     assert_eq!(ahead, 0);
 }

@@ -14,10 +14,10 @@ async fn deliveries_under_way_get_a_grace_and_are_recorded() {
         Receiver::new(&world, |asked| (Duration::from_secs(if asked.id == "m1" { 3600 } else { 5 }), ACCEPTED));
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     until("four are under way", MINUTE, async || receiver.attempts() == 4).await;
-    let before = world.clock.wall();
+    let before = world.clock.relay_time();
     let drained = delivery.drain(Duration::from_secs(8)).await;
     assert_eq!(drained, Drained { cut_off: 1, unrecorded: 0 });
-    assert!(world.clock.wall().since(before) <= Duration::from_secs(9));
+    assert!(world.clock.relay_time().since(before) <= Duration::from_secs(9));
     assert_eq!(receiver.attempts(), 4, "nothing was begun any more");
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 7, retry: 0, dead: 0 });
     // The next process sends exactly what was not recorded.
@@ -32,9 +32,9 @@ async fn an_idle_relay_drains_at_once() {
     let world = World::new();
     let delivery = world.start(vec![("crm", options(4), Receiver::healthy(&world))]).await;
     sleep(MINUTE).await;
-    let before = world.clock.wall();
+    let before = world.clock.relay_time();
     assert_eq!(delivery.drain(Duration::from_secs(8)).await, Drained::default());
-    assert_eq!(world.clock.wall(), before);
+    assert_eq!(world.clock.relay_time(), before);
 }
 
 /// Complaint 23: a stop while retrying.
@@ -46,9 +46,9 @@ async fn a_relay_that_retries_drains_at_once() {
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     sleep(HOUR + Duration::from_millis(500)).await;
-    let before = world.clock.wall();
+    let before = world.clock.relay_time();
     delivery.drain(Duration::from_secs(8)).await;
-    assert!(world.clock.wall().since(before) < Duration::from_millis(100));
+    assert!(world.clock.relay_time().since(before) < Duration::from_millis(100));
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,9 +63,9 @@ async fn what_could_not_be_recorded_at_the_end_is_counted() {
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
     until("two were sent", MINUTE, async || receiver.accepted() == 2).await;
-    let before = world.clock.wall();
+    let before = world.clock.relay_time();
     assert_eq!(delivery.drain(Duration::from_secs(8)).await, Drained { cut_off: 0, unrecorded: 2 });
-    assert!(world.clock.wall().since(before) <= Duration::from_secs(11));
+    assert!(world.clock.relay_time().since(before) <= Duration::from_secs(11));
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,10 +128,10 @@ async fn idle_tells_that_something_is_left() {
         let answer = attempt.clone();
         let bad = Receiver::new(&world, move |_| (Duration::from_millis(1), answer.clone()));
         let delivery = world.start(vec![("bad", options(3), bad.clone()), ("good", options(3), good.clone())]).await;
-        let began = world.clock.wall();
+        let began = world.clock.relay_time();
         assert!(delivery.idle().await.unwrap(), "{attempt:?}");
         assert_eq!(good.accepted(), 50);
         assert!(bad.attempts() > 0);
-        assert!(world.clock.wall().since(began) < MINUTE, "it does not wait for {attempt:?}");
+        assert!(world.clock.relay_time().since(began) < MINUTE, "it does not wait for {attempt:?}");
     }
 }

@@ -12,7 +12,7 @@ async fn live_does_not_wait_for_a_backfill() {
         let delivery = world.start(vec![("crm", options(concurrency), receiver.clone())]).await;
         sleep(Duration::from_millis(10_500)).await;
         let ids = world.release(3, Class::Live).await;
-        let released = world.clock.wall();
+        let released = world.clock.relay_time();
         delivery.waker().wake();
         until("live is served", MINUTE, async || ids.iter().all(|id| receiver.ids_begun().contains(id))).await;
         let first_live = receiver.begun().into_iter().find(|(id, _)| *id == ids[0]).unwrap().1;

@@ -70,7 +70,7 @@ impl World {
     async fn release_rows(&self, rows: Vec<(Option<UnixMs>, Option<String>)>, class: Class) -> Vec<String> {
         let count = i64::try_from(rows.len()).unwrap();
         let first = self.next_seq.fetch_add(count, Ordering::Relaxed);
-        let now = self.clock.wall();
+        let now = self.clock.relay_time();
         let inserts = (first..).zip(rows).map(|(seq, (time, number))| {
             let id = format!("m{seq}");
             let raw = format!("{{ \"id\": \"{id}\" }}").into();
@@ -87,7 +87,7 @@ impl World {
 
     /// As after the first page.
     async fn begin(&self) {
-        let (now, begun) = (self.clock.wall(), UnixMs(0));
+        let (now, begun) = (self.clock.relay_time(), UnixMs(0));
         let marks = Marks {
             frontier: begun,
             watermark: begun,
@@ -126,7 +126,7 @@ impl World {
     }
 
     async fn register_as(&self, sinks: Vec<SinkSetup>) {
-        let (names, now) = (sinks.clone(), self.clock.wall());
+        let (names, now) = (sinks.clone(), self.clock.relay_time());
         let known = self.store.write(move |spool| spool.register_sinks(&sinks, UnixMs::MAX, now)).await.unwrap();
         let ids = known.into_iter().map(|registered| registered.id);
         self.sinks.lock().unwrap().extend(names.into_iter().map(|sink| sink.name).zip(ids));
@@ -164,12 +164,12 @@ impl World {
 
     /// As commands do it.
     async fn pause(&self, name: &str, reason: PauseReason) {
-        let (id, now) = (self.sinks.lock().unwrap()[name], self.clock.wall());
+        let (id, now) = (self.sinks.lock().unwrap()[name], self.clock.relay_time());
         self.store.write(move |spool| spool.pause(id, reason, now)).await.unwrap();
     }
 
     async fn resume(&self, name: &str) {
-        let (id, now) = (self.sinks.lock().unwrap()[name], self.clock.wall());
+        let (id, now) = (self.sinks.lock().unwrap()[name], self.clock.relay_time());
         assert!(self.store.write(move |spool| spool.resume(id, now)).await.unwrap().is_some());
     }
 
@@ -272,7 +272,7 @@ impl Sink for Receiver {
     }
 
     fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let at = self.clock.wall();
+        let at = self.clock.relay_time();
         let mut seen = self.seen.lock().unwrap();
         let count = seen.counts.entry(outgoing.id.clone()).or_default();
         let before = *count;

@@ -67,7 +67,7 @@ async fn dead_letters_and_replays_are_sent_again_under_traffic() {
         .unwrap();
     let count_of = |id: &str| receiver.ids_begun().iter().filter(|begun| *begun == id).count();
     assert_eq!((count_of("m1"), count_of("m2")), (1, 1));
-    let (now, all) = (world.clock.wall(), Selection::default());
+    let (now, all) = (world.clock.relay_time(), Selection::default());
     let settle = move |spool: &mut Spool| spool.settle_dead(&all, DeadLetterVerdict::Retry, DeadPlace::default(), now);
     assert_eq!(world.store.write(settle).await.unwrap().0, 1);
     let found = Replayable { seq: Seq(2), sink, received: UnixMs(2), before: Before::Delivered };
@@ -89,7 +89,7 @@ async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_si
     until("it is silent", MINUTE, async || matches!(delivery.status()[0].held, Some(Held::Busy { .. }))).await;
     under_traffic(&world, &delivery, sleep(2 * MINUTE)).await;
     assert_eq!(receiver.attempts(), 1);
-    let (id, now) = (world.sinks.lock().unwrap()["crm"], world.clock.wall());
+    let (id, now) = (world.sinks.lock().unwrap()["crm"], world.clock.relay_time());
     let resumed = world.store.write(move |spool| spool.resume(id, now)).await.unwrap();
     assert!(matches!(resumed, Some(Resumed::Silence(until)) if until.since(START) >= HOUR), "{resumed:?}");
     let noticed = until("it is sent to, what it had refused included", PROMISED, async || {

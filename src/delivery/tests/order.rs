@@ -210,7 +210,7 @@ async fn a_replay_never_delays_live_messages_of_its_number() {
         delivery.waker().wake();
         for round in 0..10 {
             sleep(Duration::from_millis(5_300)).await;
-            let (live, released) = (world.release_of(&of(1), Class::Live).await, world.clock.wall());
+            let (live, released) = (world.release_of(&of(1), Class::Live).await, world.clock.relay_time());
             delivery.waker().wake();
             let mut begun = None;
             until("it is begun", MINUTE, async || {
@@ -283,7 +283,7 @@ async fn after_an_outage_a_number_does_not_wait_out_a_long_back_off() {
             delivery.waker().wake();
             sleep(20 * MINUTE).await;
         }
-        sleep((16 * HOUR).saturating_sub(world.clock.wall().since(START))).await;
+        sleep((16 * HOUR).saturating_sub(world.clock.relay_time().since(START))).await;
         until("all delivered soon after", 3 * MINUTE, async || receiver.accepted() == 40).await;
     }
 }
@@ -313,10 +313,10 @@ async fn a_day_without_one_receiver() {
         let mut random = Random(7);
         let mut released: BTreeMap<String, UnixMs> = BTreeMap::new();
         let mut order: Vec<(String, usize)> = Vec::new();
-        while world.clock.wall().since(START) < DAY {
+        while world.clock.relay_time().since(START) < DAY {
             let number = usize::try_from(random.below(NUMBERS as u64)).unwrap();
             let ids = world.release_of(&[Some(format!("num_{number}"))], Class::Live).await;
-            released.insert(ids[0].clone(), world.clock.wall());
+            released.insert(ids[0].clone(), world.clock.relay_time());
             order.push((ids[0].clone(), number));
             delivery.waker().wake();
             sleep(Duration::from_millis(1 + random.below(120_000))).await;

@@ -94,11 +94,11 @@ async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_cl
     until("noticed", Duration::from_secs(6), async || delivery.status()[0].held == Some(Held::Operator)).await;
     sleep(DAY).await;
     assert_eq!(receiver.attempts(), attempts, "nothing is sent meanwhile");
-    let resumed = world.clock.wall();
+    let resumed = world.clock.relay_time();
     world.resume("crm").await;
     until("tried at once", Duration::from_secs(6), async || receiver.attempts() == attempts + 1).await;
     until("given up", 2 * HOUR, async || world.waiting("crm").await.dead == 1).await;
-    let left = world.clock.wall().since(resumed);
+    let left = world.clock.relay_time().since(resumed);
     assert!(left > Duration::from_secs(3590) && left < Duration::from_secs(3700), "an hour was left: {left:?}");
 }
 

@@ -227,7 +227,7 @@ impl<F: Feed> Poller<F> {
         limit: u32,
         now: Instant,
     ) -> Flight {
-        let wall = self.clock.wall();
+        let wall = self.clock.relay_time();
         let ticket = self.budget.send(lane, now, wall);
         let answer = self.feed.fetch(cursor, limit, wall);
         Flight { ask, cursor: cursor.cloned(), limit, ticket, key: self.keys_tried, answer }

@@ -171,7 +171,7 @@ impl<F: Feed> Poller<F> {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
         let Parts { numbers, released, turns, tells_progress, .. } = parts;
         let now = clock.monotonic();
-        let seed = clock.wall().0.unsigned_abs();
+        let seed = clock.relay_time().0.unsigned_abs();
         let rules = match mode {
             Mode::Run => rules,
             // A sweep is part of one complete catch-up.
@@ -338,13 +338,13 @@ impl<F: Feed> Poller<F> {
     }
 
     fn estimated_now(&self, at: Instant) -> Now {
-        let local = self.clock.wall();
+        let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
         Now { server: self.server.estimate(at).or(frontier).unwrap_or(local), local }
     }
 
     fn set_condition(&self, condition: Condition) {
-        let now = self.clock.wall();
+        let now = self.clock.relay_time();
         self.report.send_if_modified(|report| {
             let changed = report.condition != condition;
             if changed {
@@ -356,7 +356,7 @@ impl<F: Feed> Poller<F> {
     }
 
     fn publish(&mut self) {
-        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         let found = self.budget.window().foreign_for_certain();
         let (last_poll, foreign) = (self.head.last_poll, found.before.max(found.so_far));
         let server_limit = self.budget.window().server(now).map(|(limit, remaining, left)| ServerLimit {

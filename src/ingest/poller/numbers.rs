@@ -41,7 +41,7 @@ impl<F: Feed> Poller<F> {
                 Err(error) => return self.numbers_unstored(error, now).map(|()| None),
             }
         }
-        let wall = self.clock.wall();
+        let wall = self.clock.relay_time();
         let ticket = self.budget.send(lane, now, wall);
         let answer = self.feed.fetch_numbers(self.numbers.cursor(), wall);
         self.number_flight = Some(NumberFlight { ticket, answer });
@@ -57,7 +57,7 @@ impl<F: Feed> Poller<F> {
     /// A request for numbers is over.
     pub(super) async fn numbers_landed(&mut self, response: Response<NumberPage>) -> Result<Option<Ending>, Trouble> {
         let Some(NumberFlight { ticket, .. }) = self.number_flight.take() else { return Ok(None) };
-        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         self.budget.answered(ticket, &response.rate, now, wall);
         self.watch_foreign().await?;
         self.hear_date(response.date, &response.page);
@@ -167,7 +167,7 @@ impl<F: Feed> Poller<F> {
         self.numbers.failed(|failures| RETRY.jittered(failures, jitter), now);
         let gives_up = self.mode == Mode::Once && self.numbers.awaited() && self.numbers.failures() >= ONCE_PATIENCE;
         if self.numbers_trouble.is_none() {
-            self.numbers_trouble = Some((why.to_owned(), self.clock.wall()));
+            self.numbers_trouble = Some((why.to_owned(), self.clock.relay_time()));
         }
         gives_up.then(|| Ending::GaveUp(unreadable(why)))
     }
@@ -176,7 +176,7 @@ impl<F: Feed> Poller<F> {
     /// not want it, and not lost.
     pub(super) async fn give_up_undecided(&mut self) -> Result<(), store::Error> {
         let Some(next) = self.state.coverage.as_ref().map(|coverage| coverage.marks.next_seq) else { return Ok(()) };
-        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         let Some(before) = self.numbers.given_up(next, now) else { return Ok(()) };
         let dead = self.store.write(move |spool| spool.give_up_undecided(before, wall)).await?;
         if dead > 0 {

@@ -24,7 +24,7 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn landed(&mut self, is_head: bool, response: Response) -> Result<Option<Ending>, Trouble> {
         let flight = if is_head { self.head.flight.take() } else { self.background.flight.take() };
         let Some(Flight { ask, cursor, limit, ticket, key, .. }) = flight else { return Ok(None) };
-        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         self.budget.answered(ticket, &response.rate, now, wall);
         self.watch_foreign().await?;
         if !matches!(response.page, Err(Error::RateLimited)) {
@@ -57,7 +57,7 @@ impl<F: Feed> Poller<F> {
     pub(super) fn rate_limited(&mut self, rate: &RateHeaders, now: Instant) -> Option<Ending> {
         let jitter = &self.jitter;
         let wait = self.budget.window().refused(rate, |times| RETRY.jittered(times, jitter), now);
-        let until = self.clock.wall().after(wait);
+        let until = self.clock.relay_time().after(wait);
         tracing::warn!(wait_s = wait.as_secs_f64(), %until, "over the API's rate limit; silent until it resets");
         self.show_silence(now);
         let gives_up = self.mode == Mode::Once && self.budget.window().refusals() >= ONCE_PATIENCE;
@@ -78,7 +78,7 @@ impl<F: Feed> Poller<F> {
         let rows_read = rows.len();
         let catches_up = matches!(ask, Ask::Walk { id, .. } if self.catches_up(*id));
         let newest_ingested = rows.iter().filter_map(|row| row.ingested).max();
-        let local = self.clock.wall();
+        let local = self.clock.relay_time();
         let now = Now { server: self.server.read(date, newest_ingested, local, at), local };
         let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
         // One that was sound when it came is known, whatever has become of it since.

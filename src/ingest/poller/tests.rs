@@ -38,7 +38,7 @@ impl Feed for Double {
             asked.len()
         };
         let page = (self.script.lock().unwrap())(number, cursor, limit);
-        let date = Some(self.clock.wall());
+        let date = Some(self.clock.relay_time());
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             Response { date, rate: RateHeaders::default(), page }
@@ -430,7 +430,7 @@ async fn what_comes_while_an_empty_list_is_not_believed_yet_is_handed_on() {
     *world.double.script.lock().unwrap() = Box::new(move |number, _, _| {
         let mut rows = Vec::new();
         if number > 1 {
-            let now = *came.get_or_insert(clock.wall());
+            let now = *came.get_or_insert(clock.relay_time());
             rows.push(Row { time: now, ingested: Some(now), ..row(1) });
             rows.push(Row { time: UnixMs(now.0 - 60_000), ingested: Some(UnixMs(now.0 - 60_000)), ..row(0) });
         }

@@ -88,10 +88,11 @@ impl<F: Feed> Poller<F> {
             return Ok(());
         };
         let clock = self.clock.clone();
-        let needs_it = rebase.shift() != 0 || self.store.read(move |spool| spool.is_ahead_of(clock.wall())).await?;
+        let needs_it =
+            rebase.shift() != 0 || self.store.read(move |spool| spool.is_ahead_of(clock.relay_time())).await?;
         while let Some((rebase, after)) = self.timing.following.filter(|_| needs_it) {
             let clock = self.clock.clone();
-            let next = self.store.write(move |spool| spool.follow_rebase(rebase, clock.wall(), after)).await?;
+            let next = self.store.write(move |spool| spool.follow_rebase(rebase, clock.relay_time(), after)).await?;
             self.timing.following = next.map(|next| (rebase, next));
             self.turns.turned();
         }

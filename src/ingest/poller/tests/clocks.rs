@@ -45,10 +45,10 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!(!world.clock.is_confirmed(), "the API says something else");
     assert_eq!(world.texts(), 1);
-    world.clock.set_machine(world.double.clock.wall());
+    world.clock.set_machine(world.double.clock.relay_time());
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert!(world.clock.is_confirmed());
-    assert_eq!(world.clock.wall(), world.double.clock.wall());
+    assert_eq!(world.clock.relay_time(), world.double.clock.relay_time());
     assert_eq!(world.texts(), 1);
     // A jump later on changes nothing either.
     world.clock.set_machine(BEGAN.after(80 * DAY));

@@ -38,7 +38,7 @@ async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minu
     let requests = Arc::<Mutex<Vec<Duration>>>::default();
     let seen = Arc::clone(&requests);
     *world.double.script.lock().unwrap() = Box::new(move |number, cursor, _| {
-        let now = clock.wall();
+        let now = clock.relay_time();
         seen.lock().unwrap().push(now.since(BEGAN));
         if AWAY.contains(&now.since(BEGAN)) { Err(failure(number)) } else { Ok(page_at(now, cursor)) }
     });
@@ -48,11 +48,11 @@ async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minu
     let expected: Vec<String> = (1..=9 * 60).map(|number| format!("m{number}")).collect();
     let mut released = world.released().await;
     assert_eq!(released.len(), 59, "what came in the hour before");
-    while released.len() < expected.len() && world.clock.wall().since(BEGAN) < AWAY.end + HOUR {
+    while released.len() < expected.len() && world.clock.relay_time().since(BEGAN) < AWAY.end + HOUR {
         tokio::time::sleep(Duration::from_secs(1)).await;
         released = world.released().await;
     }
-    let caught_up = world.clock.wall().since(BEGAN) - AWAY.end;
+    let caught_up = world.clock.relay_time().since(BEGAN) - AWAY.end;
     stop.send_replace(true);
     assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
     let requests = requests.lock().unwrap().clone();
