@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::decide::{Decision, Finding, Tried, decide, unrenderable};
+use super::decide::{Decision, Finding, Tried, decide, is_refusal, unrenderable};
 use super::health::{Began, Learned, Moment, SharedHealth};
 use super::options::Retry;
 use super::settler::{SettlementsUnderWay, Settler, SettlerEnded};
@@ -80,6 +80,7 @@ impl Journey {
             ended: self.clock.relay_time(),
             paused: self.paused,
             expires: self.expires.filter(|_| self.may_end),
+            refused_alone: attempt.as_ref().is_ok_and(is_refusal) && self.standing.lock().is_refused_alone(self.seq),
         };
         let retry = match self.may_end {
             true => Arc::clone(&self.retry),
@@ -114,6 +115,9 @@ impl Journey {
         let mut standing = self.standing.lock();
         let now = Moment { monotonic: self.clock.monotonic(), wall: self.clock.relay_time() };
         let moved = self.clock.rebased_by().saturating_sub(self.rebased_by);
+        if finding == Finding::Works {
+            standing.took(self.seq);
+        }
         let learned = standing.learn(finding, self.began, now, &self.retry.schedule(), &self.jitter);
         let settled = outcome.map(|outcome| {
             self.settler.settle(Settlement {

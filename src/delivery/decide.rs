@@ -26,6 +26,8 @@ pub(super) struct Tried {
     pub(super) paused: Duration,
     /// From when on it is too old to be sent again.
     pub(super) expires: Option<UnixMs>,
+    /// The receiver refuses this one while it takes others: that is a failure of the message.
+    pub(super) refused_alone: bool,
 }
 
 /// What follows from an attempt.
@@ -61,7 +63,7 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
             Decision { outcome: Some(Outcome::Delivered { status }), finding: Finding::Works }
         }
         Attempt::Failed { status, retry_after, answer } => {
-            let (finding, wait) = match refusal(status, retry_after) {
+            let (finding, wait) = match refusal(status, retry_after).filter(|_| !tried.refused_alone) {
                 // The sink keeps silent for as long; the message has not failed, so its own schedule stays where it is.
                 Some(refusal) => {
                     (Finding::Busy(refusal), refusal.asked.unwrap_or(FIRST_SILENCE.min(retry.schedule().max)))
@@ -84,6 +86,11 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
         }
         Attempt::Closed => Decision { outcome: None, finding: Finding::Closed },
     }
+}
+
+/// Whether an attempt ended with what a receiver says of itself.
+pub(super) fn is_refusal(attempt: &Attempt) -> bool {
+    matches!(attempt, Attempt::Failed { status, retry_after, .. } if refusal(*status, *retry_after).is_some())
 }
 
 /// Decides about a message that the sink's template can make nothing of: trying again would make nothing else of it.
@@ -145,7 +152,7 @@ mod tests {
     }
 
     fn after_pause(attempt: Attempt, attempts: u32, ended: UnixMs, paused: Duration) -> Decision {
-        let tried = Tried { attempts, first_attempt: START, ended, paused, expires: None };
+        let tried = Tried { attempts, first_attempt: START, ended, paused, expires: None, refused_alone: false };
         decide(attempt, tried, &retry(), &Jitter::seeded(1))
     }
 
@@ -240,7 +247,14 @@ mod tests {
     fn never_means_never() {
         let patient = Retry { give_up_after: None, ..retry() };
         let ended = START.after(400 * DAY);
-        let tried = Tried { attempts: u32::MAX, first_attempt: START, ended, paused: Duration::ZERO, expires: None };
+        let tried = Tried {
+            attempts: u32::MAX,
+            first_attempt: START,
+            ended,
+            paused: Duration::ZERO,
+            expires: None,
+            refused_alone: false,
+        };
         let decision = decide(failed(Some(404), None), tried, &patient, &Jitter::seeded(1));
         assert!(wait(&decision, ended) <= Duration::from_secs(12 * 3600));
     }
@@ -253,6 +267,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_is_refused_alone_fails_by_its_own_schedule() {
+        for status in [429, 503] {
+            let (attempts, paused) = (3, Duration::ZERO);
+            let tried =
+                Tried { attempts, first_attempt: START, ended: START, paused, expires: None, refused_alone: true };
+            let decision = decide(failed(Some(status), Some(1)), tried, &retry(), &Jitter::seeded(1));
+            assert_eq!(decision.finding, Finding::Fails);
+            assert!((45..50).contains(&wait(&decision, START).as_secs()), "{decision:?}");
+        }
+    }
+
+    #[test]
     fn a_failure_past_the_age_is_the_last() {
         let fails = |ended: UnixMs, attempt| {
             let tried = Tried {
@@ -261,6 +287,7 @@ mod tests {
                 ended,
                 paused: Duration::ZERO,
                 expires: Some(START.after(DAY)),
+                refused_alone: false,
             };
             decide(attempt, tried, &retry(), &Jitter::seeded(1)).outcome
         };
@@ -312,7 +339,7 @@ mod tests {
                 give_up_after: give_up.map(Duration::from_millis),
             };
             let ended = START.after(Duration::from_millis(elapsed));
-            let tried = Tried { attempts, first_attempt: START, ended, paused: Duration::ZERO, expires: None };
+            let tried = Tried { attempts, first_attempt: START, ended, paused: Duration::ZERO, expires: None, refused_alone: false };
             let decision = decide(failed(status, retry_after), tried, &retry, &Jitter::seeded(seed));
             let past = give_up.is_some_and(|span| elapsed >= span);
             match decision.outcome {

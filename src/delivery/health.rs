@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::breaker::{Admission, Breaker};
 use super::decide::Finding;
 use super::options::INACCURATE;
+use super::refused_alone::RefusedAlone;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
-use crate::domain::UnixMs;
+use crate::domain::{Seq, UnixMs};
 use crate::http::retry_after;
 use crate::store;
 use crate::time::Instant;
@@ -38,6 +39,7 @@ pub(super) struct SinkHealth {
     breaker: Breaker,
     busy: Option<Busy>,
     throttle: Throttle,
+    refused_alone: RefusedAlone,
     recorded: store::HealthRecord,
 }
 
@@ -91,6 +93,7 @@ impl SinkHealth {
             breaker: Breaker::restored(recorded.failures, now.monotonic),
             busy,
             throttle: Throttle::new(lately.map(|until| now.monotonic + until.since(now.wall)), now.monotonic),
+            refused_alone: RefusedAlone::default(),
             recorded,
         }
     }
@@ -136,6 +139,16 @@ impl SinkHealth {
     /// Whether the receiver sets the pace.
     pub(super) fn is_throttled(&self, now: Instant) -> bool {
         !self.throttle.is_free(now)
+    }
+
+    /// This message was refused. Returns whether the receiver takes others meanwhile, so that it is about the message.
+    pub(super) fn is_refused_alone(&mut self, seq: Seq) -> bool {
+        self.refused_alone.refused(seq)
+    }
+
+    /// This message was accepted.
+    pub(super) fn took(&mut self, seq: Seq) {
+        self.refused_alone.accepted(seq);
     }
 
     /// An attempt begins.

@@ -21,6 +21,7 @@ mod lanes;
 mod options;
 mod pace;
 mod queues;
+mod refused_alone;
 mod running;
 mod settler;
 mod status;

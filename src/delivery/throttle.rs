@@ -8,6 +8,8 @@
 //!   the two, so a wrong first guess is corrected in a few refusals, and a good one is changed by little.
 //! - The pace begins below the ceiling and rises as CUBIC does it for TCP: quickly at first, slowly near the ceiling, and
 //!   then ever more quickly. The dearer refusals are (the longer the silence), the more rarely one is provoked.
+//! - It is never slower than one attempt in twice the silence, since the receiver said that one silence is enough. So refusals
+//!   that have nothing to do with the pace (one in five at random) cost time, but do not bring the sink to a stand.
 //! - A pace clearly above the ceiling that is not refused says that the limit is gone. From there on it doubles every few
 //!   messages, until it limits nothing.
 //!
@@ -46,6 +48,10 @@ const UNLIMITED: f64 = 1000.0;
 /// The new ceiling is below the pace that was refused by a little at least, and the pace begins below the ceiling.
 const BELOW_REFUSED: f64 = 0.97;
 const BELOW_CEILING: f64 = 0.85;
+
+/// So many attempts are made in the time of a silence at least. One would be at the limit of a receiver that says exactly how
+/// long to wait, and so be refused again and again.
+const AT_LEAST: f64 = 0.5;
 
 /// While it is not known what the receiver takes: by how much each accepted message raises the pace.
 const EXPLORING: f64 = 1.19;
@@ -123,6 +129,8 @@ struct LearnedPace {
     /// In attempts a second.
     rate: f64,
     ceiling: Option<f64>,
+    /// It is no slower than this.
+    least: f64,
     /// After so many seconds it is back at the ceiling, and so many have passed; idle time does not count.
     span: f64,
     used: f64,
@@ -262,6 +270,7 @@ impl Throttle {
     /// The pace after a silence; `began`: when the attempt began that ended it.
     fn pace_after(&self, trying: Trying, began: Instant, now: Instant) -> LearnedPace {
         let silence = seconds(now, trying.since);
+        let least = AT_LEAST / seconds(trying.until, trying.since).max(FIRST_SILENCE.as_secs_f64());
         let (ceiling, rate, span) =
             match self.taken_at_least(began).filter(|_| trying.pace.is_some() || trying.too_many) {
                 None => (None, UNKNOWN, UNSURE),
@@ -273,8 +282,9 @@ impl Throttle {
                     (Some(ceiling), BELOW_CEILING * ceiling, span)
                 }
             };
+        let (ceiling, rate) = (ceiling.map(|ceiling: f64| ceiling.max(least)), rate.max(least));
         let span = span * silence.min(COUNTED_SILENCE).max(1.0 / rate);
-        LearnedPace { rate, ceiling, span, used: 0.0, grown: now, next: began + gap(rate) }
+        LearnedPace { rate, ceiling, least, span, used: 0.0, grown: now, next: began + gap(rate) }
     }
 
     /// By what was accepted since the silence before, up to `until`, when the last one had ended: in messages a second. Any
@@ -302,7 +312,7 @@ impl LearnedPace {
             return;
         };
         let beyond = self.used / self.span - 1.0;
-        self.rate = ceiling * (1.0 + (1.0 - BELOW_CEILING) * beyond.powi(3));
+        self.rate = (ceiling * (1.0 + (1.0 - BELOW_CEILING) * beyond.powi(3))).max(self.least);
         if beyond > 1.0 {
             self.ceiling = None;
         }
@@ -389,6 +399,12 @@ mod tests {
             used += 1;
             None
         })
+    }
+
+    /// Refuses this share at random, at whatever pace requests come.
+    fn at_random(share: f64, seed: u64, says: Says) -> Limiter {
+        let random = crate::time::backoff::Jitter::seeded(seed);
+        Box::new(move |_| if random.fraction() < share { says.refuse(1.0) } else { None })
     }
 
     #[derive(Debug, Default)]
@@ -675,6 +691,19 @@ mod tests {
             }
             let later = now.max(silent) + FORGOTTEN_AFTER;
             prop_assert_eq!(throttle.gate(later), Gate::Open);
+        }
+    }
+
+    /// Slower would not help: the sink goes on at a message in a second or so, and does not come to a stand.
+    #[test]
+    fn refusals_that_have_nothing_to_do_with_the_pace_do_not_stop_it() {
+        for (share, longest) in [(0.05, 120.0), (0.2, 300.0), (0.3, 400.0)] {
+            for says in [Says::Nothing, Says::Exactly] {
+                for seed in 0..5 {
+                    let run = deliver(at_random(share, seed, says), 120, 8, 0.02, seed);
+                    assert!(run.took() < longest, "{share} {says:?} {seed}: {} s", run.took());
+                }
+            }
         }
     }
 }

@@ -210,3 +210,17 @@ fn what_was_under_way_at_a_kill_may_arrive_after_the_next_start() {
     assert!(free > start + minute, "counted from its arrival, not from the start of this process");
     assert_eq!(window.admit(RequestPurpose::Head, free), Permission::Go);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_age_in_whole_milliseconds_frees_no_slot_early() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let clock = Clock::starting_at(UnixMs(0));
+    let now = clock.monotonic() + MINUTE;
+    let mut window = Window::new(BudgetLimits { requests: 1, window: MINUTE, head_interval: Duration::from_secs(1) });
+    window.remember(MINUTE, now);
+    assert!(
+        matches!(window.admit(RequestPurpose::Head, now), Permission::WaitUntil(_)),
+        "it may be a minute less a moment"
+    );
+    assert_eq!(window.admit(RequestPurpose::Head, now + Duration::from_millis(1)), Permission::Go);
+}

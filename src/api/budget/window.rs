@@ -96,6 +96,9 @@ const ALONE: Duration = Duration::from_secs(5);
 /// Where the API names a time that nobody can wait for, or that is no duration: when to ask whether it is over.
 const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
+/// Both instants of an age that was written down in whole milliseconds are rounded: it may be too long by as much.
+const ROUNDED: Duration = Duration::from_millis(1);
+
 impl Window {
     /// An empty window.
     pub fn new(limits: BudgetLimits) -> Self {
@@ -113,7 +116,7 @@ impl Window {
 
     /// A request of an earlier process that was answered `age` ago.
     pub fn remember(&mut self, age: Duration, now: Instant) {
-        let at = now.checked_sub(age).unwrap_or(now);
+        let at = now.checked_sub(age.saturating_sub(ROUNDED)).unwrap_or(now);
         self.remember_at(at, Some(at));
     }
 

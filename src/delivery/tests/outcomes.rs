@@ -23,7 +23,14 @@ async fn attempt(url: Url, statuses: Statuses) -> Attempt {
 
 /// One row: what the receiver does, what follows, and the words for it.
 fn row(told: &str, attempt: Attempt) -> String {
-    let tried = Tried { attempts: 1, first_attempt: START, ended: START, paused: Duration::ZERO, expires: None };
+    let tried = Tried {
+        attempts: 1,
+        first_attempt: START,
+        ended: START,
+        paused: Duration::ZERO,
+        expires: None,
+        refused_alone: false,
+    };
     let Decision { outcome, finding } = decide(attempt, tried, &options(1).retry, &Jitter::seeded(1));
     let (follows, words) = match outcome.unwrap() {
         Outcome::Delivered { .. } => ("delivered".to_owned(), String::new()),

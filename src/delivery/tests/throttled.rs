@@ -170,3 +170,25 @@ async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     let accepted = receiver.seen.lock().unwrap().accepted.clone();
     assert!((1..=8).all(|place| accepted.contains(&format!("m{place}"))), "what was refused first: {accepted:?}");
 }
+
+/// One message that is refused for ever costs a few silences, and then only itself.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
+    for (status, asked) in [(429, None), (429, Some(SECOND)), (503, Some(SECOND))] {
+        for concurrency in [1, 8] {
+            let world = World::new();
+            world.register(&["crm"]).await;
+            let ids = world.release(200, Class::Live).await;
+            let refused = ids[3].clone();
+            let receiver = Receiver::new(&world, move |asked_for| {
+                let answer = if asked_for.id == refused { failed(status, asked) } else { ACCEPTED };
+                (Duration::from_millis(5), answer)
+            });
+            let _delivery = world.start(vec![("crm", options(concurrency), receiver.clone())]).await;
+            until("all others delivered", 2 * MINUTE, async || receiver.accepted() == 199).await;
+            let before = receiver.attempts();
+            sleep(10 * MINUTE).await;
+            assert!(receiver.attempts() - before <= 5, "{status} {concurrency}: its own schedule grows");
+        }
+    }
+}
