@@ -139,7 +139,10 @@ impl Page {
             let (row, has_time) = read_message(raw);
             row.readable && has_time
         };
-        let pieces = spoiled::pieces(body, is_envelope, is_row, "receivedAt").ok_or(error)?;
+        let pieces = spoiled::pieces(body, is_envelope, is_row, "receivedAt");
+        // What cannot be told apart is one row, if one was asked for.
+        let only_row = || (limit == 1).then(|| spoiled::only_row(body, is_envelope, is_row)).flatten();
+        let pieces = pieces.or_else(only_row).ok_or(error)?;
         let count = pieces.rows.len();
         if count > MOST_ROWS {
             return Err(too_many_rows());
@@ -483,6 +486,93 @@ mod tests {
         let page = NumberPage::read(br#"{"data":[{"id":"a"},{"id":"b","n":NaN},{"id":"c"}],"meta":{}}"#, 10).unwrap();
         let ids: Vec<&str> = page.numbers.iter().map(|number| number.id.as_str()).collect();
         assert_eq!((ids, page.spoiled, page.more), (vec!["a", "c"], 1, More::End));
+    }
+
+    /// A page with these rows, each as it came, and a comma between them.
+    fn page_of(rows: &[&[u8]], limit: u32) -> Result<Page, Error> {
+        let body = [br#"{"data":["#, rows.join(&b","[..]).as_slice(), format!("],{META}}}").as_bytes()].concat();
+        Page::read(&body, limit, UnixMs(77))
+    }
+
+    #[test]
+    fn a_sound_row_is_not_spoiled_by_what_stands_below_it() {
+        let [first, above, below] = ["first", "above", "below"].map(|id| sound_row(id, "hello").into_bytes());
+        let table: [&[u8]; 12] = [
+            b"[object Object]",
+            b"<b>x y</b>",
+            b"Error: x",
+            b"\"a \"b\" c\"",
+            b"%s %s",
+            b"9Z\",\"ingestedAt\":\"x\"}",
+            b"9Z\", \"ingestedAt\": \"x\"}",
+            b"<b>Internal error</b>",
+            b"undefined",
+            b"{ [x",
+            b"(null)",
+            b"\"ingestedAt\":\"x\"}",
+        ];
+        for garbage in table {
+            let name = String::from_utf8_lossy(garbage);
+            for (rows, expected) in [
+                (vec![&*first, &*above, garbage, &*below], vec!["first", "above", "", "below"]),
+                (vec![&*above, garbage], vec!["above", ""]),
+                (vec![garbage, &*above, garbage], vec!["", "above", ""]),
+            ] {
+                let page = page_of(&rows, 10).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let ids: Vec<&str> =
+                    page.rows.iter().map(|row| if row.readable { row.id.as_str() } else { "" }).collect();
+                assert_eq!(ids, expected, "{name}");
+                for (row, came) in page.rows.iter().zip(&rows) {
+                    assert_eq!(row.raw.as_bytes(), *came, "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_time_is_whole_unless_its_time_follows() {
+        let page = page_of(&[br#"{"id":"a"}"#, b"<b>x y</b>"], 10).unwrap();
+        assert_eq!(page.rows.iter().map(|row| &*row.raw).collect::<Vec<_>>(), [r#"{"id":"a"}"#, "<b>x y</b>"]);
+        let torn: &[u8] = br#"{"id":"a","body":"hi"},x","receivedAt":"1970-01-01T00:00:05Z"}"#;
+        let page = page_of(&[torn], 10).unwrap();
+        assert_eq!(page.rows.iter().map(|row| row.raw.as_bytes()).collect::<Vec<_>>(), [torn]);
+    }
+
+    #[test]
+    fn two_sound_rows_without_a_comma_are_two_rows() {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| sound_row(id, "hello"));
+        let rows = [format!("{a}{b}\n{c}"), "<b>x y</b>".to_owned(), format!("{c} {d}")];
+        let page = page_of(&[rows[0].as_bytes(), rows[1].as_bytes(), rows[2].as_bytes()], 10).unwrap();
+        let came: Vec<&str> = page.rows.iter().map(|row| &*row.raw).collect();
+        assert_eq!(came, [&*a, &*b, &*c, "<b>x y</b>", &*c, &*d]);
+        // The text of a message does not become a row.
+        let page = page_of(&[br#"{"id":"a","body":"hi"}{"id":"evil","receivedAt":"1970-01-01T00:00:05Z"}x","receivedAt":"1970-01-01T00:00:06Z"}"#], 10);
+        assert!(page.unwrap().rows.iter().all(|row| !row.readable));
+    }
+
+    #[test]
+    fn where_one_row_was_asked_for_what_cannot_be_told_apart_is_that_row() {
+        let whole = sound_row("x", "SECRET");
+        let nest = ",{".repeat(300);
+        let table = [
+            whole.replace("\"body\"", "}],\"body\""),
+            whole.replace("SECRET", &format!("SECRET \"{nest}")),
+            whole.replace("SECRET", &format!("SECRET {nest}"))[..500].to_owned(),
+            whole.replace("SECRET", &format!("\u{1}{}", "y".repeat(1_100_000))),
+        ];
+        for row in &table {
+            let page = page_of(&[row.as_bytes()], 1).unwrap();
+            let [only] = page.rows.as_slice() else { panic!("{page:?}") };
+            assert_eq!((&*only.raw, only.readable, only.spoiled.is_some()), (&**row, false, true));
+            assert_eq!(only.id, page_of(&[row.as_bytes()], 1).unwrap().rows[0].id, "the same row has the same name");
+            assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())));
+        }
+        // An API that gives more than was asked for: no row is set aside with another.
+        let row = table[1].as_bytes();
+        assert!(page_of(&[row, sound_row("y", "hello").as_bytes()], 1).is_err());
+        assert!(page_of(&[sound_row("y", "hello").as_bytes(), row], 1).is_err());
+        assert!(page_of(&[row], 10).is_err(), "several were asked for");
+        assert!(Page::read(format!(r#"{{"data":[{}],"meta":5}}"#, table[1]).as_bytes(), 1, UnixMs(0)).is_err());
     }
 
     proptest::proptest! {

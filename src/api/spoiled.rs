@@ -4,14 +4,17 @@
 //! Only rows are read leniently. What stands around the list of rows, the cursor above all, must be sound. Where a row
 //! ends is decided in this order:
 //!
-//! 1. The row is sound JSON. It is used byte for byte as it came.
+//! 1. The row is sound JSON, and a comma, the end of the list, or another sound row comes next. It is used byte for byte
+//!    as it came, whatever stands behind the comma.
 //! 2. The row has the form of JSON if any bytes may stand in its strings, any word may be a value, and commas may be
 //!    missing behind it or doubled. Its end is certain; the row is spoiled.
 //! 3. Otherwise the row is spoiled up to the next place from which the page can be read to its very end: a sound row with
 //!    an id and a time behind a comma, or the end of the list.
 //!
 //! Invariant: no row is invented. A string cannot hold a row, because its quotes are escaped; what is nested in a row does
-//! not lead to the end of the page; and what stands before the rest of a row belongs to it.
+//! not lead to the end of the page; and a row that lacks what stands behind it begins there (`is_tail`).
+//!
+//! A page that was asked to have one row, and of which only that cannot be told, is read as that row ([`only_row`]).
 
 use std::collections::HashSet;
 
@@ -69,6 +72,24 @@ pub(super) fn pieces<'a>(
     Some(Pieces { rows, envelope: envelope(end) })
 }
 
+/// A page that was asked to have one row, read as if all of its list were that row, spoiled. `None`: what stands around the
+/// list is not sound, or a whole row can be seen in it, so that it may have several.
+pub(super) fn only_row<'a>(
+    body: &'a [u8],
+    is_envelope: impl Fn(&[u8]) -> bool,
+    is_row: impl Fn(&RawValue) -> bool,
+) -> Option<Pieces<'a>> {
+    let start = list_of_rows(body)?;
+    let ends = (start..body.len()).rev().filter(|place| body[*place] == b']').take(MOST_TRIES);
+    let mut envelopes = ends.map(|end| (end, [&body[..start], &body[end..]].concat()));
+    let (end, envelope) = envelopes.find(|(_, envelope)| is_envelope(envelope))?;
+    let row = body[start..end].trim_ascii();
+    let begins_object = |place: &usize| row[*place] == b'{' && row.get(space(row, place + 1)) == Some(&b'"');
+    let mut objects = (0..row.len()).filter(begins_object).take(MOST_TRIES);
+    let shows_row = objects.any(|place| sound(row, place).is_some_and(|(object, _)| is_row(object)));
+    (!row.is_empty() && !shows_row).then(|| Pieces { rows: vec![Piece::Spoiled(row)], envelope })
+}
+
 /// Whether the page is sound up to where its list of rows begins.
 pub(super) fn has_rows(body: &[u8]) -> bool {
     list_of_rows(body).is_some()
@@ -111,7 +132,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
                 b',' => at += 1,
                 b']' => return (self.ends_list)(at).then_some((rows, at)),
                 first => {
-                    if let Some((row, end)) = sound(body, at).filter(|(_, end)| ends_row(body, *end)) {
+                    if let Some((row, end)) = self.sound_row(at) {
                         rows.push(Piece::Sound(row));
                         (last, at) = (at, end);
                     } else if let Some(end) = Loose::end_of_value(body, at).filter(|end| ends_row(body, *end)) {
@@ -133,12 +154,29 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
         }
     }
 
-    /// Whether what was found behind `last` is the rest of it: its brace came too early. The other way round it is a row that
-    /// lost its opening brace, and then both have what every row has.
+    /// The sound row at a place. A comma or the end of the list ends it, or else the row that comes next.
+    fn sound_row(&self, at: usize) -> Option<(&'a RawValue, usize)> {
+        let (row, end) = sound(self.body, at)?;
+        if ends_row(self.body, end) {
+            return Some((row, end));
+        }
+        let next = space(self.body, end);
+        let is_followed = self.body.get(next) == Some(&b'{')
+            && (self.is_row)(row)
+            && sound(self.body, next).is_some_and(|(next, _)| (self.is_row)(next));
+        is_followed.then_some((row, end))
+    }
+
+    /// Whether what was found behind `last` is the rest of it: its brace came too early. A sound row that has all that a
+    /// row has is whole: it is never spoiled by what follows. One with nothing but an id is whole unless what it lacks
+    /// follows.
     fn is_tail(&self, last: Option<&Piece<'a>>, found: &[u8]) -> bool {
         match last {
             None => false,
-            Some(Piece::Sound(row)) if (self.is_row)(row) => places(found, self.mark).next().is_none(),
+            Some(Piece::Sound(row)) if (self.is_row)(row) => false,
+            Some(Piece::Sound(row)) if member(row.get().as_bytes(), "id").is_some() => {
+                places(found, self.mark).next().is_some()
+            }
             Some(_) => true,
         }
     }
@@ -147,8 +185,8 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
     fn resume(&mut self, at: usize, depth: usize) -> Option<(usize, (Vec<Piece<'a>>, usize))> {
         let body = self.body;
         let mut comma = None;
-        for place in at..body.len() {
-            match body[place] {
+        for (place, byte) in body.iter().enumerate().skip(at) {
+            match *byte {
                 b']' if (self.ends_list)(place) => return Some((place, (Vec::new(), place))),
                 b',' => comma = Some(place),
                 b'{' => {
@@ -160,7 +198,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
                         continue;
                     }
                     self.tries -= 1;
-                    let begins = sound(body, place).is_some_and(|(row, end)| ends_row(body, end) && (self.is_row)(row));
+                    let begins = self.sound_row(place).is_some_and(|(row, _)| (self.is_row)(row));
                     if begins && let Some(rest) = self.rows(place, depth + 1) {
                         return Some((comma, rest));
                     }

@@ -1,6 +1,6 @@
 //! When to read the list of numbers, and how far: `GET /v1/numbers`, for the sinks that ask for details of numbers.
 //!
-//! Invariants: a list counts as complete only if its last page said so; what a failure or an odd answer interrupts is begun
+//! Invariants: a list counts as complete only if its last page said so and all of its rows could be read; what a failure or an odd answer interrupts is begun
 //! again, later each time. No list is read beyond [`MOST_PAGES`], nor for ever in circles. Without a sink that asks, nothing
 //! is read.
 
@@ -58,6 +58,8 @@ struct Listing {
     ids: HashSet<String>,
     /// Pages in a row without another number.
     repeated: u32,
+    /// Whether rows of it could not be read: any number may have been one of them.
+    spoiled: bool,
 }
 
 /// What a page of numbers leads to.
@@ -67,6 +69,8 @@ pub(super) enum NumbersTurn {
     On,
     /// The list is complete: of the numbers up to this one, those that it did not have are absent.
     Complete(NumberKey),
+    /// It was read to its end, but rows of it were spoiled: no number is known to be absent.
+    Spoiled,
     /// It leads nowhere.
     Lost,
     /// It has too many pages.
@@ -111,7 +115,7 @@ impl Numbers {
 
     pub(super) fn begin(&mut self, newest: NumberKey) {
         let (seen, ids) = (HashSet::new(), HashSet::new());
-        self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0 });
+        self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0, spoiled: false });
     }
 
     pub(super) fn cursor(&self) -> Option<&Cursor> {
@@ -128,14 +132,15 @@ impl Numbers {
         self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
     }
 
-    /// A page came with these numbers, and they are stored.
-    pub(super) fn page(&mut self, ids: Vec<String>, more: More, now: Instant) -> NumbersTurn {
+    /// A page came with these numbers, and they are stored; `spoiled` says whether other rows of it could not be read.
+    pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumbersTurn {
         let Some(listing) = &mut self.listing else { return NumbersTurn::Lost };
         let listed = listing.ids.len();
         let is_empty = ids.is_empty();
         listing.ids.extend(ids);
         listing.repeated = if listing.ids.len() == listed && !is_empty { listing.repeated + 1 } else { 0 };
         listing.pages += 1;
+        listing.spoiled |= spoiled;
         match more {
             More::Cursor(_) if listing.pages >= MOST_PAGES => NumbersTurn::Endless,
             More::Cursor(_) if listing.repeated >= REPEATED_PAGES => NumbersTurn::Lost,
@@ -143,6 +148,7 @@ impl Numbers {
                 listing.cursor = Some(cursor);
                 NumbersTurn::On
             }
+            More::End if listing.spoiled => NumbersTurn::Spoiled,
             More::End => {
                 let newest = listing.newest;
                 self.listing = None;
@@ -200,21 +206,35 @@ mod tests {
         let mut numbers = Numbers::new(true, now);
         assert!(numbers.due() == Some(now) && numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(Vec::new(), more("a"), now), NumbersTurn::On);
-        assert_eq!(numbers.page(Vec::new(), more("b"), now), NumbersTurn::On);
+        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumbersTurn::On);
+        assert_eq!(numbers.page(Vec::new(), false, more("b"), now), NumbersTurn::On);
         assert_eq!(numbers.cursor(), Some(&Cursor("b".to_owned())));
-        assert_eq!(numbers.page(Vec::new(), more("a"), now), NumbersTurn::Lost, "it was there before");
+        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumbersTurn::Lost, "it was there before");
         numbers.failed(|failures| Duration::from_secs(failures.into()), now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)), "a failure is not answered at once");
         assert!(numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(Vec::new(), More::Lost, now), NumbersTurn::Lost);
-        assert_eq!(numbers.page(Vec::new(), More::End, now), NumbersTurn::Complete(NumberKey::default()));
+        assert_eq!(numbers.page(Vec::new(), false, More::Lost, now), NumbersTurn::Lost);
+        assert_eq!(numbers.page(Vec::new(), false, More::End, now), NumbersTurn::Complete(NumberKey::default()));
         assert_eq!(numbers.due(), Some(now + REFRESH));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_with_a_spoiled_row_is_not_complete() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut numbers = Numbers::new(true, now);
+        numbers.begin(NumberKey::default());
+        assert_eq!(numbers.page(vec!["a".to_owned()], true, more("a"), now), NumbersTurn::On);
+        assert_eq!(numbers.page(vec!["b".to_owned()], false, More::End, now), NumbersTurn::Spoiled);
+        numbers.failed(|_| REFRESH, now);
+        // The next reading stands for itself.
+        numbers.begin(NumberKey::default());
+        let turn = numbers.page(vec!["a".to_owned()], false, More::End, now);
+        assert_eq!((turn, numbers.failures()), (NumbersTurn::Complete(NumberKey::default()), 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -223,17 +243,18 @@ mod tests {
         let mut numbers = Numbers::new(true, now);
         numbers.begin(NumberKey::default());
         for page in 1..MOST_PAGES {
-            assert_eq!(numbers.page(vec![format!("n{page}")], more(&page.to_string()), now), NumbersTurn::On);
+            assert_eq!(numbers.page(vec![format!("n{page}")], false, more(&page.to_string()), now), NumbersTurn::On);
             assert_eq!((numbers.has_become_long(), numbers.is_long()), (page == QUICK_PAGES, page >= QUICK_PAGES));
         }
-        assert_eq!(numbers.page(vec!["last".to_owned()], more("last"), now), NumbersTurn::Endless);
+        assert_eq!(numbers.page(vec!["last".to_owned()], false, more("last"), now), NumbersTurn::Endless);
         numbers.endless(now);
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + ENDLESS_RETRY), "what waits for it does not begin it again");
         // One page again and again, under a new cursor each time.
         numbers.begin(NumberKey::default());
         let page = || vec!["a".to_owned(), "b".to_owned()];
-        let turns: Vec<NumbersTurn> = (0..4).map(|n| numbers.page(page(), more(&format!("again{n}")), now)).collect();
+        let turns: Vec<NumbersTurn> =
+            (0..4).map(|n| numbers.page(page(), false, more(&format!("again{n}")), now)).collect();
         assert_eq!(turns, [NumbersTurn::On, NumbersTurn::On, NumbersTurn::On, NumbersTurn::Lost]);
     }
 
@@ -251,7 +272,7 @@ mod tests {
         assert_eq!(numbers.given_up(Seq(12), hours(48)), None);
         assert_eq!(numbers.given_up(Seq(13), hours(49)), Some(Seq(11)));
         numbers.begin(NumberKey::default());
-        numbers.page(Vec::new(), More::End, now);
+        numbers.page(Vec::new(), false, More::End, now);
         assert_eq!(numbers.given_up(Seq(20), hours(99)), None);
     }
 

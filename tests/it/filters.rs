@@ -1,7 +1,7 @@
 //! Filters on the real program: who gets what, and messages that wait until their number is known.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use joltsms_simulator::{Effect, NewMessage, NewNumber, Rule};
 
@@ -109,6 +109,53 @@ fn a_number_that_the_api_does_not_list_has_no_service() {
     scene.wait_until(|_| scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'") == 1);
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
     assert_eq!(pay.count(), 0);
+}
+
+#[test]
+fn a_number_whose_row_is_spoiled_is_not_absent() {
+    let row = |id: &str, number: &str| {
+        format!(
+            r#"{{"id":"{id}","numberId":"{number}","receivedAt":"2026-06-15T12:00:00.000Z","ingestedAt":"2026-06-15T12:00:00.500Z"}}"#
+        )
+    };
+    let messages =
+        format!(r#"{{"data":[{},{}],"meta":{{"hasMore":false}}}}"#, row("m2", "n-sound"), row("m1", "n-bad"))
+            .into_bytes();
+    let number = |id: &str, service: &str| format!(r#"{{"id":"{id}","serviceName":"{service}"}}"#);
+    let list = |bad: &str| {
+        format!(r#"{{"data":[{bad},{}],"meta":{{"hasMore":false}}}}"#, number("n-sound", "PayPal")).into_bytes()
+    };
+    let (spoiled, whole) = (list(&number("n-bad", "Pay\u{1}Pal")), list(&number("n-bad", "PayPal")));
+    let mended = Arc::new(AtomicBool::new(false));
+    let is_mended = Arc::clone(&mended);
+    let api = RawServer::start(move |_, asked, stream| {
+        if asked.head.contains("/v1/messages") {
+            return say_json(stream, "200 OK", &messages);
+        }
+        say_json(stream, "200 OK", if is_mended.load(Ordering::Relaxed) { &whole } else { &spoiled })
+    });
+    let (wanted, excluded) = (Receiver::in_background(), Receiver::in_background());
+    let dir = tempfile::tempdir().unwrap();
+    let mut relay = Setup::bare(dir.path())
+        .env("JOLTSMS_API_URL", &api.url(""))
+        .env("JOLTSMS_API_KEY", "jolt_sk_0123456789abcdef0123456789abcdef")
+        .set("POLL__START", "beginning")
+        .set("API__REQUESTS_PER_MINUTE", "100000")
+        .set("SINKS__WANTED__TYPE", "http")
+        .set("SINKS__WANTED__URL", &wanted.url())
+        .set("SINKS__WANTED__FILTER__SERVICE", "paypal")
+        .set("SINKS__OTHERS__TYPE", "http")
+        .set("SINKS__OTHERS__URL", &excluded.url())
+        .set("SINKS__OTHERS__FILTER__EXCLUDE__SERVICE", "paypal")
+        .start();
+    relay.wait_for_log("rows of the list of numbers are no valid JSON");
+    wanted.wait(1, &relay);
+    relay.wait_for_log("the list of numbers cannot be read; messages that need details of their number wait");
+    assert_eq!(wanted.webhook_ids(), ["m2"], "what was read sound is known; nobody guesses about the other");
+    mended.store(true, Ordering::Relaxed);
+    wanted.wait(2, &relay);
+    assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
+    assert_eq!((wanted.webhook_ids(), excluded.count()), (vec!["m2".to_owned(), "m1".to_owned()], 0));
 }
 
 #[test]

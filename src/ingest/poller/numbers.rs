@@ -79,12 +79,18 @@ impl<F: Feed> Poller<F> {
             return self.numbers_unstored(error, now).map(|()| None);
         }
         let failed_before = self.numbers.failures();
-        match self.numbers.page(ids, more, now) {
+        match self.numbers.page(ids, spoiled > 0, more, now) {
             NumbersTurn::On if self.numbers.has_become_long() && self.numbers.awaited() => tracing::warn!(
                 "the list of numbers is long: the rest of it gets a fifth of the budget at most; messages that need details \
                  of their number wait"
             ),
             NumbersTurn::On => {}
+            NumbersTurn::Spoiled => {
+                if let Err(error) = self.decide(WhichUndecided::Known).await {
+                    return self.numbers_unstored(error, now).map(|()| None);
+                }
+                return Ok(self.numbers_failed("rows of it are no valid JSON", now));
+            }
             NumbersTurn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
             NumbersTurn::Endless => {
                 let why = format!("it has more than {MOST_PAGES} pages");

@@ -196,6 +196,26 @@ async fn a_walk_that_goes_in_circles_is_no_hot_loop_and_live_messages_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_above_a_row_that_can_never_be_read_is_handed_on() {
+    let world = World::new(|_, cursor, limit| {
+        let mut page = page(35, cursor);
+        page.rows.truncate(usize::try_from(limit).unwrap());
+        if page.rows.iter().any(|row| row.id == "m22") {
+            return Err(Error::Garbled("it is not JSON".to_owned()));
+        }
+        if let (Some(last), true) = (page.rows.last(), limit < 10) {
+            page.more = More::Cursor(Cursor(last.id.trim_start_matches('m').to_owned()));
+        }
+        Ok(page)
+    })
+    .await;
+    world.run_for(Duration::from_secs(1800)).await.unwrap();
+    let released = world.released().await;
+    let expected: Vec<String> = (23..=35).map(|number| format!("m{number}")).collect();
+    assert_eq!(released, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_that_cannot_be_read_is_stepped_over_with_smaller_ones() {
     // Nothing that ends in message 22 can be read, as if it spoiled its own cursor; nor any larger page that has it.
     let world = World::new(|_, cursor, limit| {
