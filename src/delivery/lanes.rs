@@ -8,7 +8,7 @@
 pub(super) enum Lane {
     /// Live messages that were never attempted.
     Live,
-    /// Failed deliveries that are due.
+    /// Failed and refused deliveries that are due.
     Retry,
     /// Messages of a catch-up that were never attempted.
     Backfill,

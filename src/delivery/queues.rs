@@ -194,7 +194,8 @@ impl Queues {
         self.next_due = firsts.next_due;
         for claim in firsts.claims {
             let lane = match claim.class {
-                _ if claim.attempts > 0 => Lane::Retry,
+                // Also what was refused: that counts as no attempt.
+                _ if claim.first_attempt.is_some() => Lane::Retry,
                 Class::Live => Lane::Live,
                 Class::Backfill => Lane::Backfill,
             };

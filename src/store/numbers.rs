@@ -18,7 +18,9 @@ use crate::domain::{Seq, UnixMs};
 /// What may be sent next where the order of each number is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firsts {
-    /// For each number at most one: the first that waits, if it is due. In the order of release.
+    /// For each number at most one: the first that waits, if it is due. Those that were never attempted come first, in the
+    /// order of release; then the others, longest overdue first, so that none that is refused again and again keeps
+    /// another number from its turn.
     pub claims: Vec<Claim>,
     /// Whether there are more of them.
     pub more: bool,
@@ -75,14 +77,14 @@ impl Spool {
             }
             match due.filter(|due| *due > now) {
                 Some(due) => firsts.next_due = Some(firsts.next_due.map_or(due, |earlier| earlier.min(due))),
-                None => ready.push((row.get::<_, i64>(2)?, seq)),
+                None => ready.push((due, row.get::<_, i64>(2)?, seq)),
             }
         }
         ready.sort_unstable();
         let mut bytes = 0;
         let claims = claims(chunk.details);
         let mut read = self.connection.prepare_cached(&format!("{claims} WHERE d.seq = ?1 AND d.sink = ?2"))?;
-        for (_, seq) in ready {
+        for (_, _, seq) in ready {
             if firsts.claims.len() == chunk.rows || bytes >= chunk.bytes {
                 firsts.more = true;
                 break;

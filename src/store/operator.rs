@@ -117,7 +117,8 @@ impl Spool {
     }
 
     /// Ends the pause of a sink, and the silence that its receiver has asked for. A pause does not count for what has failed
-    /// before. Returns what it ended; `None`: there was neither, and nothing was changed.
+    /// before. All that has failed is due now, also for a relay that is started later. Returns what it ended; `None`: there
+    /// was neither, and nothing was changed.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -128,6 +129,9 @@ impl Spool {
                 None => end_silence(transaction, sink, now)?.map(Resumed::Silence),
             };
             if resumed.is_some() {
+                transaction
+                    .prepare_cached("UPDATE delivery SET due = ?2 WHERE sink = ?1 AND state = 'retry' AND due > ?2")?
+                    .execute(params![sink.0, now.0])?;
                 transaction
                     .prepare_cached(
                         "INSERT INTO counter (name, value) VALUES ('resumes.' || ?1, 1)

@@ -115,3 +115,28 @@ async fn a_pause_that_nobody_saw_ends_a_silence_too() {
     world.resume("crm").await;
     until("it is sent to", 2 * PROMISED, async || receiver.accepted() == 1).await;
 }
+
+/// Somebody resumes the sink while no relay runs: the next one sends at once what was refused, or has failed, before.
+#[tokio::test(start_paused = true)]
+async fn a_resume_while_no_relay_runs_makes_retries_due() {
+    for (answer, pauses) in [(failed(429, Some(HOUR)), false), (failed(500, None), true)] {
+        let world = World::new();
+        world.register(&["crm"]).await;
+        world.release(1, Class::Live).await;
+        let receiver = Receiver::new(&world, move |asked| {
+            (Duration::from_millis(1), if asked.before > 0 { ACCEPTED } else { answer.clone() })
+        });
+        let mut options = options(1);
+        options.retry.initial = HOUR;
+        let delivery = world.start(vec![("crm", options.clone(), receiver.clone())]).await;
+        until("it waits", MINUTE, async || world.waiting("crm").await.retry == 1).await;
+        if pauses {
+            world.pause("crm", PauseReason::Operator).await;
+        }
+        delivery.drain(Duration::ZERO).await;
+        sleep(MINUTE).await;
+        world.resume("crm").await;
+        let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+        until("sent again at once", PROMISED, async || receiver.accepted() == 1).await;
+    }
+}

@@ -192,3 +192,46 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
         }
     }
 }
+
+/// A receiver with a limit for each receiving number: one number is over it all the time.
+#[tokio::test(start_paused = true)]
+async fn a_number_that_is_always_refused_holds_back_no_other() {
+    for (order, concurrency) in [(Order::Number, 1), (Order::Number, 8), (Order::None, 1), (Order::None, 8)] {
+        let world = World::new();
+        world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
+        world.release_of(&[Some("a".to_owned())], Class::Live).await;
+        let receiver = Receiver::new(&world, |asked| {
+            let attempt = if asked.id == "m1" { failed(429, Some(SECOND)) } else { ACCEPTED };
+            (Duration::from_millis(5), attempt)
+        });
+        let options = Options { order, ..options(concurrency) };
+        let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+        until("refused", SECOND, async || receiver.attempts() == 1).await;
+        let of: Vec<Option<String>> = (0..10).map(|place| Some(format!("other{}", place % 2))).collect();
+        let others = world.release_of(&of, Class::Live).await;
+        delivery.waker().wake();
+        until(&format!("the others, {order:?} {concurrency}"), 2 * MINUTE, async || receiver.accepted() == 10).await;
+        let accepted = receiver.seen.lock().unwrap().accepted.clone();
+        for number in 0..2 {
+            let of = |ids: &[String]| ids.iter().filter(|id| place(id) % 2 == number).cloned().collect::<Vec<_>>();
+            assert_eq!(of(&accepted), of(&others), "in the order of their number");
+        }
+        assert!(receiver.ids_begun().iter().filter(|id| *id == "m1").count() > 1, "it is tried again meanwhile");
+    }
+}
+
+/// All have been refused once: whoever was refused last goes last.
+#[tokio::test(start_paused = true)]
+async fn numbers_that_were_refused_take_turns() {
+    let world = World::new();
+    world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
+    let of: Vec<Option<String>> = ["a", "b", "c"].map(|number| Some(number.to_owned())).into();
+    world.release_of(&of, Class::Live).await;
+    let receiver = Receiver::new(&world, |asked| {
+        let attempt = if asked.id == "m1" || asked.before == 0 { failed(429, Some(SECOND)) } else { ACCEPTED };
+        (Duration::from_millis(5), attempt)
+    });
+    let options = Options { order: Order::Number, ..options(8) };
+    let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    until("the others", 2 * MINUTE, async || receiver.accepted() == 2).await;
+}
