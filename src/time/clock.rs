@@ -52,7 +52,9 @@ struct RelayTime {
     api: Option<i64>,
     /// The clock of the messages, once the API was heard in this process.
     messages: Option<i64>,
-    /// The same, where it is not believed yet.
+    /// The least that it may be, where the API tells no time but that of its messages.
+    messages_least: Option<i64>,
+    /// The clock of the messages, where it is not believed yet.
     doubted: Option<i64>,
     /// With [`TimeSource::Tokio`]: how far the machine's clock is off.
     machine_off: i64,
@@ -149,6 +151,7 @@ impl Clock {
             before: ClockMemory::default(),
             api: None,
             messages: None,
+            messages_least: None,
             doubted: None,
             machine_off: 0,
         };
@@ -202,7 +205,8 @@ impl Clock {
         let elapsed = self.elapsed();
         let relay = self.lock();
         let by_memory = || relay.base.saturating_add(relay.before.messages_ahead_ms.unwrap_or(0));
-        let known = relay.messages.or_else(|| (relay.state == Trust::Confirmed).then(by_memory));
+        let heard = relay.messages.or(relay.messages_least);
+        let known = heard.or_else(|| (relay.state == Trust::Confirmed).then(by_memory));
         known.map(|base| UnixMs(base.saturating_add(elapsed)))
     }
 
@@ -232,6 +236,14 @@ impl Clock {
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         self.lock().messages = Some(now.0.saturating_sub(elapsed));
+    }
+
+    /// The API was read and told no time: by the clock that dates the messages it is not before this. Carried on it stays
+    /// so, and it counts as what time it is until the API tells that. Other processes do not learn of it.
+    pub fn hear_messages_since(&self, least: UnixMs) {
+        let elapsed = self.elapsed();
+        let mut relay = self.lock();
+        relay.messages_least = relay.messages_least.max(Some(least.0.saturating_sub(elapsed)));
     }
 
     /// Begins where the process before this one was, by what it left and by the newest instant that is stored. Within one
@@ -268,16 +280,17 @@ impl Clock {
 
     /// What is to be left to others.
     pub fn memory(&self) -> ClockMemory {
-        let (written_at, messages) = (self.relay_time(), self.likely_message_time());
+        let written_at = self.relay_time();
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let relay = self.lock();
+        let messages_ahead = relay.messages.map(|messages| messages.saturating_sub(relay.base));
         ClockMemory {
             boot: boot_id(),
             booted_at: relay.base,
             written_at: written_at.0,
             confirmed: relay.state == Trust::Confirmed && relay.by_api,
             machine_ahead_ms: relay.machine_ahead(elapsed, machine).or(relay.before.machine_ahead_ms),
-            messages_ahead_ms: Some(messages.0.saturating_sub(written_at.0)),
+            messages_ahead_ms: messages_ahead.or(relay.before.messages_ahead_ms).or(Some(0)),
         }
     }
 

@@ -91,6 +91,9 @@ impl<F: Feed> Poller<F> {
         for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {
             known[place] = known[place].or(sound);
         }
+        let newest = rows.iter().map(|row| row.time).max();
+        let arrived = rows.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let newly_ingested = arrived.filter_map(|(row, _)| row.ingested).max();
         let page = FeedPage::new(rows, known, more);
         if is_head && !self.verified && !self.verify(&page).await? {
             self.rest_head(at);
@@ -106,8 +109,12 @@ impl<F: Feed> Poller<F> {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
-        if date.is_some() {
-            self.hear_messages(now);
+        match date {
+            Some(_) => self.hear_messages(now),
+            None => self.hear_undated_messages(newest),
+        }
+        if matches!(ask, Ask::Head { cursor: None }) {
+            self.hear_arrivals(newly_ingested, at);
         }
         self.note_newcomers(&step.ops, marks, walk.as_ref(), at).await?;
         say_anomalies(&step.ops, cursor, !self.lets_go_at_once);

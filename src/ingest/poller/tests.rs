@@ -28,6 +28,8 @@ struct Double {
     asked: Arc<Mutex<Vec<Instant>>>,
     keys: usize,
     key: usize,
+    /// So many answers, the first ones, have no `Date`.
+    undated: usize,
 }
 
 impl Feed for Double {
@@ -38,7 +40,7 @@ impl Feed for Double {
             asked.len()
         };
         let page = (self.script.lock().unwrap())(number, cursor, limit);
-        let date = Some(self.clock.relay_time());
+        let date = (number > self.undated).then(|| self.clock.relay_time());
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             Response { date, rate: RateHeaders::default(), page }
@@ -74,7 +76,7 @@ impl World {
         let clock = Clock::starting_at(BEGAN);
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
-        let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0 };
+        let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0, undated: 0 };
         let options = store::Options {
             dir: dir.path().to_owned(),
             keep_delivered: Keep::Forever,

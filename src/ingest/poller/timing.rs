@@ -19,10 +19,17 @@ const CONVINCING: u32 = 3;
 /// Clocks that are apart by more are worth a word.
 const APART: Duration = Duration::from_secs(5 * 60);
 
+/// What was not there so long ago has come at about the time that it tells.
+const RECENT: Duration = Duration::from_secs(5 * 60);
+
 /// Where telling the time stands.
 pub(super) struct Timing {
     /// What the API last said of it, if nobody has looked at that yet.
     heard: Option<UnixMs>,
+    /// Whether the API has told a `Date` in this process.
+    dated: bool,
+    /// When the newest messages were read last.
+    looked_at: Option<Instant>,
     /// How often in a row the time of messages was far from what was expected.
     unexpected: u32,
     /// The state is to follow from behind this message on.
@@ -32,17 +39,37 @@ pub(super) struct Timing {
 
 impl Timing {
     pub(super) fn new(now: Instant) -> Self {
-        Self { heard: None, unexpected: 0, following: None, remember_at: now + REMEMBER }
+        Self { heard: None, dated: false, looked_at: None, unexpected: 0, following: None, remember_at: now + REMEMBER }
     }
 }
 
 impl<F: Feed> Poller<F> {
-    /// An answer came with this `Date`. That of what stands between us and the API does not count. An API that reads without a
-    /// `Date` cannot tell: then the machine's clock is believed.
+    /// An answer came with this `Date`. That of what stands between us and the API does not count, and an answer without a
+    /// `Date` tells nothing.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
-            let undated = page.is_ok().then(|| self.clock.machine_time());
-            self.timing.heard = date.or(undated).or(self.timing.heard);
+            self.timing.heard = date.or(self.timing.heard);
+            self.timing.dated |= date.is_some();
+        }
+    }
+
+    /// The newest messages were read, and this is when the API took the latest of those in that were not there a moment ago.
+    /// Where the API has never told a `Date`, that is its time. What was there before says nothing: an account may be quiet.
+    pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
+        let before = self.timing.looked_at.replace(at);
+        let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
+        if !self.timing.dated {
+            self.timing.heard = arrived.or(self.timing.heard);
+        }
+    }
+
+    /// A page of messages was read that has no `Date`. By the clock of the messages it is no earlier than the latest of
+    /// them; unless the machine's clock says so, since one message with a wrong time must not make all others old. So a
+    /// message whose age nobody can tell is not too old.
+    pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
+        if let Some(newest) = newest.filter(|_| !self.timing.dated) {
+            let latest = self.clock.machine_time().max(self.clock.relay_time());
+            self.clock.hear_messages_since(newest.min(latest));
         }
     }
 
