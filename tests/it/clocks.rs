@@ -203,6 +203,27 @@ fn the_age_of_a_message_is_told_by_the_clock_that_dates_it() {
 }
 
 #[test]
+fn an_api_that_tells_no_time_makes_no_message_old() {
+    for tells_later in [false, true] {
+        let scene = Scene::with(|switches| switches.date = false);
+        let Some(machine) = Machine::of(&scene) else { return };
+        machine.set("+1d");
+        let receiver = Receiver::in_background();
+        let mut relay = started(&scene, machine.within(setup(&scene, &receiver).set("SINKS__CRM__MAX_AGE", "10m")));
+        if tells_later {
+            scene.handle().set_switches(|switches| switches.date = true);
+        }
+        scene.add();
+        wait_until("the new one is delivered", || count(&scene, "delivered") == 1, || relay.log());
+        machine.set("+0");
+        scene.add();
+        wait_until("another is delivered", || count(&scene, "delivered") == 2, || relay.log());
+        assert_eq!(count(&scene, "dead"), 0, "{}", relay.log());
+        assert!(relay.stop().success());
+    }
+}
+
+#[test]
 fn a_signature_has_the_machines_time_of_its_attempt() {
     let scene = Scene::new();
     let Some(machine) = Machine::of(&scene) else { return };
