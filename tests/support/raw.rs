@@ -48,9 +48,16 @@ impl RawServer {
         Self { address, shared }
     }
 
-    /// An API that answers request `n` with the page that `page` makes for it.
+    /// An API that answers request `n` with the page that `page` makes for it, and with the machine's time as the `Date`.
     pub(crate) fn api(page: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::start(move |number, _, stream| say_json(stream, "200 OK", &page(number)))
+        Self::start(move |number, _, stream| {
+            let body = page(number);
+            let (date, length) = (http_date(), body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ndate: {date}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_ok()
+        })
     }
 
     /// Where it listens.
@@ -117,4 +124,9 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     asked.body = vec![0; length];
     reader.read_exact(&mut asked.body).ok()?;
     Some(asked)
+}
+
+#[expect(clippy::disallowed_methods, reason = "what an API says of the time")]
+fn http_date() -> String {
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::now()).unwrap()
 }
