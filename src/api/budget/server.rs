@@ -230,8 +230,8 @@ impl Server {
         let limit = headers.limit.unwrap_or(u32::MAX);
         let remaining = headers.remaining.unwrap_or(0);
         let used = limit.saturating_sub(remaining);
-        // At the start nothing has jumped.
-        let by_others = if self.window.is_some() { limit / 10 } else { 0 };
+        // At the start, and where the limit is another one, nothing tells that a window has begun.
+        let by_others = if self.window.is_some() && !changed { limit / 10 } else { 0 };
         let is_fresh = turned && used <= 1 + beside + by_others;
         let mut continued = None;
         self.windows += u64::from(self.window.is_some_and(|before| before.whole));
@@ -305,8 +305,18 @@ impl Server {
             return 0;
         };
         let counted = window.limit.map_or(0, |limit| limit.saturating_sub(remaining));
-        let began = window.ends.checked_sub(self.late + self.counted_back() + SLACK);
+        let began = if self.age_is_known(&window) {
+            window.ends.checked_sub(self.late + self.counted_back() + SLACK)
+        } else {
+            window.first.checked_sub(self.counted_back() + SLACK)
+        };
         counted.saturating_sub(began.map_or(counted, own_since))
+    }
+
+    /// The first window of a limit may have been open for any time when it was first seen, because its reset tells only the
+    /// rest. Until it is over, a request counts as ours although it was sent long before the window was seen.
+    fn age_is_known(&self, window: &SeenWindow) -> bool {
+        window.whole || self.before.is_some()
     }
 
     /// How far back a window may have begun. Where windows are short this counts too many requests as ours rather than as
@@ -317,7 +327,8 @@ impl Server {
 
     /// How long our requests must be remembered, to tell them from those of others.
     pub(super) fn memory(&self) -> Duration {
-        self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK
+        let windows = if self.window.is_some_and(|window| !self.age_is_known(&window)) { 2 } else { 1 };
+        windows * self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK
     }
 
     fn believes(&mut self, reset: Duration, now: Instant) -> bool {

@@ -132,6 +132,34 @@ fn forgotten_requests_are_not_taken_for_another_program_s() {
     }
 }
 
+/// The limit becomes 20 in 5 minutes while a window of the old limit is open. The API goes on counting in that window, and
+/// its first reset does not tell how long the window has been open: the requests in it are ours all the same.
+#[test]
+fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
+    let start = origin();
+    let mut window = Window::new(limits(1000));
+    let mut ask = |at_ms: u64, limit: u32, remaining: u32, reset: u64| {
+        let sent = start + Duration::from_millis(at_ms);
+        let ticket = window.send(RequestPurpose::Head, sent);
+        let headers = RateHeaders {
+            limit: Some(limit),
+            remaining: Some(remaining),
+            reset: Some(Duration::from_secs(reset)),
+            ..RateHeaders::default()
+        };
+        window.answered(ticket, &headers, sent + Duration::from_millis(5));
+    };
+    ask(0, 2, 1, 1);
+    ask(1010, 2, 1, 1);
+    ask(2020, 2, 1, 1);
+    ask(3018, 2, 0, 1);
+    ask(4090, 20, 17, 298);
+    let now = start + Duration::from_millis(4100);
+    assert_eq!(window.foreign(), 0);
+    let spacing = window.head_spacing(Demand::Nothing, 1, now);
+    assert!(spacing < Duration::from_secs(18), "{spacing:?}: 17 requests in 298 s");
+}
+
 #[test]
 fn another_program_is_found_for_certain() {
     for kind in [Kind::FirstRequest, Kind::Calendar] {
