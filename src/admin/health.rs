@@ -58,7 +58,7 @@ pub fn problems(status: &Status) -> Vec<String> {
             None => {
                 let failing = status.live_sink(&sink.name).and_then(|sink| sink.failing_since).map(since);
                 if let Some(failing) = failing.filter(|failing| *failing > FAILING) {
-                    found.push(format!("{} takes nothing for {} min", sink.name, failing.as_secs() / 60));
+                    found.push(format!("{} has accepted nothing for {} min", sink.name, failing.as_secs() / 60));
                 }
             }
         }
@@ -177,7 +177,7 @@ mod tests {
             (
                 "failing for long",
                 |_, live| live.sinks[0].failing_since = Some(ago(961)),
-                Some("crm takes nothing for 16 min"),
+                Some("crm has accepted nothing for 16 min"),
             ),
         ];
         for (name, change, expected) in cases {

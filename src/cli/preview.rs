@@ -142,7 +142,7 @@ impl Scene<'_> {
         match sink.wants.decide(&facts) {
             FilterVerdict::Wanted => {}
             FilterVerdict::Unwanted(_) => {
-                return Ok(format!("does not take it: {}", refusal(sink.wants.filter.as_ref(), &facts)));
+                return Ok(format!("filtered out by {}", deciding_keys(sink.wants.filter.as_ref(), &facts)));
             }
             FilterVerdict::Unknown(key) => {
                 let asking = match key {
@@ -201,13 +201,13 @@ fn notes(sink: &ConfiguredSink, received: Option<UnixMs>, now: UnixMs) -> String
     notes
 }
 
-/// Which keys of a filter say no.
-fn refusal(filter: Option<&Filter>, facts: &Facts<'_>) -> String {
+/// The keys that keep the message out, one of each table of the filter.
+fn deciding_keys(filter: Option<&Filter>, facts: &Facts<'_>) -> String {
     let verdicts = filter.map(|filter| filter.decide_each(facts)).unwrap_or_default();
     let alone = verdicts.len() == 1;
     let keys = (1..).zip(verdicts).filter_map(|(place, verdict)| match verdict {
-        FilterVerdict::Unwanted(key) if alone => Some(format!("filter.{key} says no")),
-        FilterVerdict::Unwanted(key) => Some(format!("{key} of filter {place} says no")),
+        FilterVerdict::Unwanted(key) if alone => Some(format!("filter.{key}")),
+        FilterVerdict::Unwanted(key) => Some(format!("{key} of filter {place}")),
         FilterVerdict::Wanted | FilterVerdict::Unknown(_) => None,
     });
     keys.collect::<Vec<_>>().join(", ")
@@ -219,7 +219,7 @@ mod tests {
     use crate::domain::filter::{Clause, Globs, Regexes};
 
     #[test]
-    fn each_filter_that_says_no_is_named() {
+    fn each_filter_that_keeps_the_message_out_is_named() {
         let from = || Some(Globs::new(["+1*"]).unwrap());
         let clauses = || {
             let exclude = Clause { has_code: Some(true), ..Clause::default() };
@@ -231,14 +231,11 @@ mod tests {
         };
         let raw = r#"{"id":"m","from":"+44","body":"code 123","parsedCode":"123"}"#;
         let facts = Facts::read(raw, Details::Absent);
-        let said = |clauses: &[Clause]| refusal(Some(&Filter::any_of(clauses.to_vec())), &facts);
+        let named = |clauses: &[Clause]| deciding_keys(Some(&Filter::any_of(clauses.to_vec())), &facts);
         let [first, second, third] = clauses();
-        assert_eq!(said(std::slice::from_ref(&first)), "filter.from says no");
-        assert_eq!(said(std::slice::from_ref(&third)), "filter.exclude says no");
-        assert_eq!(
-            said(&[first, second, third]),
-            "from of filter 1 says no, body of filter 2 says no, exclude of filter 3 says no"
-        );
+        assert_eq!(named(std::slice::from_ref(&first)), "filter.from");
+        assert_eq!(named(std::slice::from_ref(&third)), "filter.exclude");
+        assert_eq!(named(&[first, second, third]), "from of filter 1, body of filter 2, exclude of filter 3");
     }
 
     #[test]

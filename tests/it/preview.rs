@@ -222,8 +222,8 @@ fn it_says_which_sinks_take_a_message_and_why_others_do_not() {
         ("all", "takes it"),
         ("off", "takes it; it is switched off (enabled = false), so the message would be kept"),
         ("young", "takes it; it is older than max_age = \"10m\", so it would be a dead letter (expired)"),
-        ("codes", "does not take it: filter.has_code says no"),
-        ("some", "does not take it: from of filter 1 says no, body of filter 2 says no"),
+        ("codes", "filtered out by filter.has_code"),
+        ("some", "filtered out by from of filter 1, body of filter 2"),
         ("pay", "number details unknown: the message would wait; filter.service asks for them"),
         ("told", "number details unknown: the message would wait; its template shows them"),
     ] {
@@ -246,7 +246,7 @@ fn it_says_which_sinks_take_a_message_and_why_others_do_not() {
     let output = given();
     let warned = String::from_utf8(output.stderr).unwrap();
     assert!(warned.contains("warning: the message is for number n-1, the details are of n-2"), "{warned}");
-    assert_eq!(sinks(&output.stdout)["pay"], "does not take it: filter.service says no");
+    assert_eq!(sinks(&output.stdout)["pay"], "filtered out by filter.service");
     fs::write(&number, "[]").unwrap();
     assert_eq!(given().status.code(), Some(1));
     // or the list of numbers is read by a relay; from then on the state knows.
