@@ -22,28 +22,29 @@ const DIGITS: usize = 32;
 settings! {
     /// `[api]`, as written.
     pub struct Settings {
-        /// Without /v1. Plain http only to this machine, unless allow_http is true.
+        /// The address of the API, without /v1. Plain http is allowed to this machine only, unless allow_http is true.
         url: Option<WrittenText> = http::url().or("https://api.joltsms.com"),
-        /// Never written out in the file. Several keys, `[{ env = "A" }, { env = "B" }]`, for rotation: the first accepted one is
-        /// used. A file that names JOLTSMS_API_KEY here is not overridden by that variable.
+        /// The API key. It must not be written out in the file. Several keys, `[{ env = "A" }, { env = "B" }]`, are for
+        /// rotation: the first accepted one is used. The variable JOLTSMS_API_KEY overrides this key, except where the
+        /// file itself names that variable here.
         key: Option<Texts> = settings::secrets(API_KEY).by_default("{ env = \"JOLTSMS_API_KEY\" }"),
-        /// Never more requests than this in any 60 seconds. The API's own limit is 120.
+        /// The most requests in any 60 seconds. The API's own limit is 120.
         requests_per_minute: u32 = settings::integer(120, 1..=1_000_000),
-        /// For one whole request.
+        /// The longest time for one whole request.
         timeout: Duration = http::timeout(Duration::from_secs(30)),
-        /// A name for the account, which the formats jolt-event and cloudevents show: 1 to 64 letters, digits, `.`, `_` and
-        /// `-`.
+        /// A name for the account, shown by the formats jolt-event and cloudevents: 1 to 64 letters, digits, `.`, `_`
+        /// and `-`.
         account: Option<WrittenText> = settings::text("name", "a text in quotes", Some("^[A-Za-z0-9._-]{1,64}$"))
             .or("main"),
-        /// For the TCP and TLS handshakes together.
+        /// The longest time for the TCP and TLS handshakes together.
         connect_timeout: Duration = http::connect_timeout(),
-        /// Allows plain http to other machines: your key and all codes can be read on the way.
+        /// Allows plain http to other machines. Everybody on the way can then read your key and all codes.
         allow_http: bool = settings::boolean(false),
-        /// Through a proxy: "env" (as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say), "off", or the URL of one
-        /// (http, https, socks5, socks5h). A URL with a password: proxy = { env = "X" }. `joltsms-relay check` shows what
-        /// follows for each end.
+        /// The proxy: "env" (by the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY), "off", or the URL of a
+        /// proxy (http, https, socks5, socks5h). A URL with a password is a secret: proxy = { env = "X" }.
+        /// `joltsms-relay check` shows which proxy is used for each end.
         proxy: Option<WrittenText> = http::proxy(),
-        /// Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own with its key.
+        /// Files in PEM form: authorities to trust instead of the system's, and a client certificate with its key.
         tls: TlsSettings = http::tls(),
     }
 }

@@ -12,7 +12,7 @@ use crate::secret::Secret;
 
 /// Relays the SMS that JoltSMS numbers receive to HTTP receivers or stdout.
 ///
-/// Without a command it runs. Without a configuration file it takes the API key from JOLTSMS_API_KEY and writes each
+/// Without a command the relay runs. Without a configuration file it takes the API key from JOLTSMS_API_KEY and writes each
 /// message to stdout, one JSON object a line.
 #[derive(Debug, Parser)]
 #[command(name = "joltsms-relay", version, max_term_width = 100, after_help = EXIT_CODES)]
@@ -20,15 +20,15 @@ pub(super) struct Flags {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 
-    /// The configuration file [default: $JOLTSMS_RELAY_CONFIG, then the usual places]
+    /// Read this configuration file [default: $JOLTSMS_RELAY_CONFIG, then the usual places]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
-    /// Where the state lives [default: the usual place]
+    /// Keep the state in this directory [default: state.dir of the configuration, then the usual place]
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
 
-    /// error, warn, info, debug or trace [default: info]
+    /// Log this level and above: error, warn, info, debug or trace [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
 
@@ -36,7 +36,7 @@ pub(super) struct Flags {
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
 
-    /// No colours, also on a terminal
+    /// Use no colours, not even on a terminal
     #[arg(long, global = true)]
     pub(super) no_color: bool,
 
@@ -52,47 +52,47 @@ once: work left undone), 77 no API key accepted (once), 78 invalid configuration
 pub(super) enum Command {
     /// Relay until stopped (the default)
     Run,
-    /// Catch up completely, deliver what is due, exit
+    /// Read all new messages, deliver what is due, and exit
     Once,
-    /// Validate the configuration
+    /// Validate the configuration and show its sinks
     Check {
-        /// Show what each sink would get of this message: a file with one as the API shows it, or - for stdin
+        /// Show what each sink would get for the message in this file, a JSON object as the API shows it; - for stdin
         #[arg(long, value_name = "FILE")]
         message: Option<PathBuf>,
-        /// With these details of its number: a file with one as the API lists it [default: as the state knows them]
+        /// Take the details of the message's number from this file, a JSON object as the API lists it [default: from the state]
         #[arg(long, value_name = "FILE", requires = "message")]
         number: Option<PathBuf>,
     },
-    /// Write the commented configuration, to where the relay looks for it
+    /// Write a commented configuration to the place where the relay looks for it
     Init {
-        /// Another place, or - for stdout; a file that is there is left as it is
+        /// Write to this file instead, or to stdout for -; an existing file is never changed
         file: Option<PathBuf>,
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
-    /// Show what is going on, whether a relay runs or not
+    /// Show how polling and the sinks are doing, whether a relay runs or not
     Status(StatusFlags),
     /// List, pause, resume, rename and drop sinks
     Sinks {
         #[command(subcommand)]
         command: SinksCommand,
     },
-    /// List, show, send again or give up messages that could not be delivered
+    /// List, show, retry or drop messages that could not be delivered
     DeadLetters {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
-    /// Deliver messages again that are kept, with the same webhook-id
+    /// Deliver stored messages again, with the same webhook-id
     Replay(ReplayFlags),
     /// Show everything that happened to one message
     Trace {
-        /// Its id
+        /// The message's id
         id: String,
-        /// As JSON
+        /// Print JSON; docs/status.md describes each field
         #[arg(long)]
         json: bool,
     },
-    /// Save what a state holds, also a damaged one
+    /// Save the messages of a state, even of a damaged one
     State {
         #[command(subcommand)]
         command: StateCommand,
@@ -101,9 +101,9 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StateCommand {
-    /// Write all messages that can be read, with what became of them, one JSON object a line; 1 if some could not
+    /// Write all readable messages and their deliveries, one JSON object a line; exit 1 if some could not be read
     Export {
-        /// A file that is not there yet, or - for stdout
+        /// Write to this file, which must not exist yet; - for stdout
         #[arg(short, long, value_name = "FILE", default_value = "-")]
         output: PathBuf,
     },
@@ -111,51 +111,51 @@ pub(super) enum StateCommand {
 
 #[derive(Args, Debug)]
 pub(super) struct StatusFlags {
-    /// As JSON; docs/status.md describes each field
+    /// Print JSON; docs/status.md describes each field
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Say in one line what is wrong; exit 0 if nothing is, else 1
+    /// Print all problems in one line; exit 0 if there are none, else 1
     #[arg(long)]
     pub(super) check: bool,
 
-    /// Again every second, until interrupted
+    /// Print again every second, until interrupted
     #[arg(long, conflicts_with = "check")]
     pub(super) watch: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SinksCommand {
-    /// What waits for each, and which are paused
+    /// Show how many messages wait for each sink, and which sinks are paused
     List {
-        /// As a JSON array
+        /// Print a JSON array; docs/status.md describes each field
         #[arg(long)]
         json: bool,
     },
-    /// Send nothing more to these; their messages are kept
+    /// Send nothing more to these sinks; their messages are kept
     Pause {
-        /// Their names
+        /// The sinks' names
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Send again what waits for these
+    /// Send to these sinks again, beginning with the messages that wait
     Resume {
-        /// Their names
+        /// The sinks' names
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Give a sink another name; what waits for it, its dead letters and its pause go along
+    /// Give a sink another name; its waiting messages, dead letters and pause stay with it
     Rename {
-        /// As it is called in the state
+        /// The name in the state
         name: String,
-        /// As the configuration calls it from the next start on
+        /// The name in the configuration from the next start on
         to: SinkName,
     },
-    /// Remove a sink from the state that the configuration does not have any more
+    /// Remove a sink from the state after it was removed from the configuration
     Drop {
-        /// Its name
+        /// The sink's name
         name: String,
-        /// Also what waits for it, and its dead letters: they are lost for this sink
+        /// Drop its waiting messages and dead letters, too: this sink never gets them
         #[arg(long)]
         discard_messages: bool,
     },
@@ -166,44 +166,44 @@ pub(super) struct ReplayFlags {
     #[command(flatten)]
     pub(super) choice: ReplayChoice,
 
-    /// Change nothing; show how many deliveries there would be
+    /// Change nothing, and show how many deliveries there would be
     #[arg(long)]
     pub(super) dry_run: bool,
 
-    /// No more than so many deliveries a minute; the command runs as long as that takes
+    /// Make at most NUMBER deliveries a minute; the command runs as long as that takes
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
 }
 
-/// All that is given must hold; of values of the same flag any.
+/// Which messages are delivered again. A message must match every flag that is given, and any of the values of each.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 pub(super) struct ReplayChoice {
-    /// To this sink, also what it never had, if its filter wants it [default: every sink, what it had]
+    /// Deliver to this sink, also messages that it never had and its filter wants [default: to every sink, what it had]
     #[arg(long = "sink", value_name = "NAME")]
     pub(super) sinks: Vec<String>,
 
-    /// Of this message
+    /// Deliver the message with this id
     #[arg(long = "id", value_name = "ID")]
     pub(super) ids: Vec<String>,
 
-    /// Received then or later: an RFC 3339 time, or a duration back such as 24h
+    /// Only messages received at this time or later: an RFC 3339 time, or a duration back such as 24h
     #[arg(long, value_name = "TIME")]
     pub(super) since: Option<When>,
 
-    /// Received before
+    /// Only messages received before this time
     #[arg(long, value_name = "TIME")]
     pub(super) until: Option<When>,
 
-    /// Received by a number like this; a shell pattern, such as +1650*
+    /// Only messages to a number that matches this shell pattern, such as +1650*
     #[arg(long, value_name = "PATTERN")]
     pub(super) to: Vec<String>,
 
-    /// Sent by somebody like this; a shell pattern without regard to case
+    /// Only messages from a sender that matches this shell pattern, without regard to case
     #[arg(long, value_name = "PATTERN")]
     pub(super) from: Vec<String>,
 
-    /// Dead letters only, those that were given up included
+    /// Only dead letters, also those that were dropped
     #[arg(long)]
     pub(super) failed: bool,
 }
@@ -237,11 +237,11 @@ impl FromStr for When {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadLettersCommand {
-    /// Which there are, and why
+    /// List the dead letters, and why they were given up
     List {
         #[command(flatten)]
         which: Which,
-        /// As a JSON array
+        /// Print a JSON array; docs/status.md describes each field
         #[arg(long)]
         json: bool,
     },
@@ -250,12 +250,12 @@ pub(super) enum DeadLettersCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Send them again, as if for the first time
+    /// Send dead letters again, as if for the first time
     Retry {
         #[command(flatten)]
         which: Selected,
     },
-    /// Give them up; a trace stays in the state
+    /// Give dead letters up for good; `trace` still shows them
     Drop {
         #[command(flatten)]
         which: Selected,
@@ -264,28 +264,28 @@ pub(super) enum DeadLettersCommand {
 
 #[derive(Args, Debug)]
 pub(super) struct Which {
-    /// Those of this sink
+    /// Only dead letters of this sink
     #[arg(long, value_name = "NAME")]
     pub(super) sink: Option<String>,
 
-    /// That of this message
+    /// Only the dead letters of this message
     #[arg(long, value_name = "ID")]
     pub(super) id: Option<String>,
 }
 
-/// The same where something is changed: nothing is meant by saying nothing.
+/// Like [`Which`], for commands that change something: a selector is required.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 pub(super) struct Selected {
-    /// Those of this sink
+    /// Only dead letters of this sink
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
 
-    /// That of this message
+    /// Only the dead letters of this message
     #[arg(long, value_name = "ID")]
     id: Option<String>,
 
-    /// Every one of every sink
+    /// All dead letters of all sinks
     #[arg(long, conflicts_with_all = ["sink", "id"])]
     all: bool,
 }
@@ -303,21 +303,21 @@ pub(super) struct RunFlags {
     #[arg(long, global = true, value_name = "URL")]
     pub(super) forward_to: Option<String>,
 
-    /// What is sent: message, jolt-event, cloudevents, slack or discord [default: message]
+    /// Send this format: message, jolt-event, cloudevents, slack or discord [default: message]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(super) format: Option<String>,
 
-    /// Where a first run begins: now, beginning, an RFC 3339 time, or a duration back such as 24h [default: now]
+    /// Begin a first run here: now, beginning, an RFC 3339 time, or a duration back such as 24h [default: now]
     #[arg(long, global = true, value_name = "START")]
     pub(super) start: Option<String>,
 
-    /// The API key or address has changed, and it is still the same account
+    /// Accept a new API key or address although no known message shows that the account is the same
     #[arg(long, global = true)]
     pub(super) accept_account_change: bool,
 }
 
 impl RunFlags {
-    /// The first of them that is given.
+    /// The first of these flags that is given.
     pub(super) fn given(&self) -> Option<&'static str> {
         let all = [
             ("--forward-to", self.forward_to.is_some()),
@@ -343,7 +343,7 @@ impl Flags {
         }
     }
 
-    /// Colours, unless told otherwise here or by `$NO_COLOR`.
+    /// Whether to use colours: not with `--no-color`, nor with `$NO_COLOR`.
     pub(super) fn color(&self) -> bool {
         !self.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }

@@ -1,64 +1,71 @@
-//! The documents that come from the declarations: config.example.toml and docs/configuration.md.
+//! Writes the documents that come from the declarations: config.example.toml and docs/configuration.md.
 
 use super::declarations;
 use crate::settings::{self, comment};
 
-/// What stands above all sections of the example.
+/// The text above all sections of the example.
 const HEAD: &str = "\
 # joltsms-relay: every key of this version, with its default.
 #
-# Lines that begin with `# ` explain; lines such as `#interval = \"1s\"` are settings at their default: remove the `#` to
-# change one. The relay runs without any file: set JOLTSMS_API_KEY, and messages go to standard output.
+# Lines that begin with `# ` are explanations. Lines such as `#interval = \"1s\"` are settings with their default: remove
+# the `#` to change one. The relay also runs without a file: set JOLTSMS_API_KEY, and messages go to standard output.
 #
-# The file: --config, $JOLTSMS_RELAY_CONFIG, $XDG_CONFIG_HOME/joltsms-relay/config.toml (~/.config/...), then
-# /etc/joltsms-relay/config.toml. Never one from the current directory.
+# The relay reads the first of these files: --config, $JOLTSMS_RELAY_CONFIG,
+# $XDG_CONFIG_HOME/joltsms-relay/config.toml (~/.config/...), /etc/joltsms-relay/config.toml. It never looks in the
+# current directory.
 #
 # Every key is also a variable: `poll.interval` is JOLTSMS_RELAY_POLL__INTERVAL, `sinks.crm.retry.max` is
-# JOLTSMS_RELAY_SINKS__CRM__RETRY__MAX; with __FILE appended it names a file that holds the value. A sink named `my-crm`
-# is MY_CRM there. Flags win over variables, variables over this file. JOLTSMS_API_KEY, JOLTSMS_API_KEY_FILE and
-# JOLTSMS_API_URL are short names for `api.key` and `api.url`.
+# JOLTSMS_RELAY_SINKS__CRM__RETRY__MAX, and a sink named `my-crm` is MY_CRM. A variable with __FILE at its end names a file
+# that holds the value. Flags win over variables, and variables win over this file. JOLTSMS_API_KEY, JOLTSMS_API_KEY_FILE
+# and JOLTSMS_API_URL are short names for the variables of `api.key` and `api.url`.
 #
-# Any text may stand elsewhere: { env = \"X\" }, { file = \"path\" } or { credential = \"name\" } (systemd). Relative paths count
-# from this file. Durations: \"500ms\", \"15m\", \"1h30m\", \"7d\". docs/configuration.md has all keys in tables.
+# Wherever a text is expected, a reference may stand: { env = \"X\" }, { file = \"path\" } or { credential = \"name\" } (systemd).
+# Relative paths count from the directory of this file. Durations are written like \"500ms\", \"15m\", \"1h30m\" or \"7d\".
+# docs/configuration.md has all keys in tables.
 #
-# What editors and shells leave around such a text does not count: a byte order mark and blank lines never; around keys,
-# tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an hmac-sha256 secret
-# that begins or ends with white space, stands in quotes or has several lines is refused, since that may be meant.
+# Editors and shells often leave something around a value. A byte order mark and blank lines are always removed; around
+# keys, tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an hmac-sha256
+# secret with white space around it, with quotes around it or with several lines is refused, since all that may be meant.
 ";
 
-/// The sink that there is without any.
+/// The lines of the implied sink.
 const IMPLIED: &str = "
-# Without any sink there is this one. There can be one of type \"stdout\".
+# The only sink if none is configured. There can be at most one sink of type \"stdout\".
 #[sinks.stdout]
 #type = \"stdout\"
 #format = \"message\"
 ";
 
-/// What stands above the keys of a sink.
-const SINK: &str = "An HTTP receiver. Its name, here `crm`, has 1 to 64 characters of a-z, 0-9, `_` and `-`, and is the key \
-                    of its state.";
+/// The text above the keys of a sink.
+const SINK: &str = "A sink for an HTTP receiver, here with the name `crm`. The name of a sink has 1 to 64 characters of a-z, \
+                    0-9, `_` and `-`. The state of a sink is stored under this name.";
 
-/// What stands above the tables of docs/configuration.md.
+/// The text above the tables of docs/configuration.md.
 const REFERENCE: &str = "\
 # Configuration
 
-Every key of the configuration file. The same text as comments of a file to begin with: `joltsms-relay init -`. For
-editors: `joltsms-relay schema`. `joltsms-relay check` reads a configuration and says all that is wrong with it.
+Every key of the configuration file. `joltsms-relay init` writes the same text as a commented file to begin with,
+`joltsms-relay schema` prints a JSON Schema for editors, and `joltsms-relay check` tells all errors of a configuration at
+once.
 
-This file and the example are made from the declarations in the code; a test compares them.
+This document and config.example.toml are generated from the declarations in the code, and a test compares them.
 
-- The file is the first of `--config`, `$JOLTSMS_RELAY_CONFIG`, `$XDG_CONFIG_HOME/joltsms-relay/config.toml` and
-  `/etc/joltsms-relay/config.toml`. None is needed: the relay runs on defaults and the environment.
-- A flag wins over a variable, a variable over the file, the file over the default.
-- Any text may stand elsewhere: `{ env = \"X\" }`, `{ file = \"path\" }` or `{ credential = \"name\" }` (systemd). A *secret* is
-  only ever written so in the file. A variable with `__FILE` appended names a file that holds the value.
-- A *duration* is written like `\"500ms\"`, `\"15m\"`, `\"1h30m\"` or `\"7d\"`; a *size* like `\"500MB\"` or `\"64MiB\"`. A *start* is
-  `\"now\"`, `\"beginning\"`, a time such as `\"2026-01-31T08:00:00Z\"`, or a duration back. Relative paths count from the file.
-- What editors and shells leave around a text does not count: a byte order mark and blank lines never; around keys, tokens
-  and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an hmac-sha256 secret that
-  begins or ends with white space, stands in quotes or has several lines is refused, since that may be meant.
-- In the variables of a sink, `NAME` is its name in capitals, with `_` for each `-`.
-- `JOLTSMS_API_KEY`, `JOLTSMS_API_KEY_FILE` and `JOLTSMS_API_URL` are short names for `api.key` and `api.url`.
+- **File.** The relay reads the first of these: `--config`, `$JOLTSMS_RELAY_CONFIG`,
+  `$XDG_CONFIG_HOME/joltsms-relay/config.toml`, `/etc/joltsms-relay/config.toml`. No file is needed: without one the relay
+  runs on defaults and the environment.
+- **Precedence.** A flag wins over a variable, a variable over the file, the file over the default.
+- **References.** Wherever a text is expected, a reference may stand: `{ env = \"X\" }`, `{ file = \"path\" }` or
+  `{ credential = \"name\" }` (systemd). In the file a *secret* must be a reference. A variable with `__FILE` at its end
+  names a file that holds the value.
+- **Values.** A *duration* is written like `\"500ms\"`, `\"15m\"`, `\"1h30m\"` or `\"7d\"`, and a *size* like `\"500MB\"` or
+  `\"64MiB\"`. A *start* is `\"now\"`, `\"beginning\"`, a time such as `\"2026-01-31T08:00:00Z\"`, or a duration back. Relative
+  paths count from the directory of the file.
+- **Leftovers.** Editors and shells often leave something around a value. A byte order mark and blank lines are always
+  removed; around keys, tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an
+  hmac-sha256 secret with white space around it, with quotes around it or with several lines is refused, since all that
+  may be meant.
+- **Variables of a sink.** `NAME` is the name of the sink in capitals, with `_` for each `-`.
+- **Short variables.** `JOLTSMS_API_KEY`, `JOLTSMS_API_KEY_FILE` and `JOLTSMS_API_URL` stand for `api.key` and `api.url`.
 ";
 
 /// The text of config.example.toml.

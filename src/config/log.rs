@@ -1,4 +1,4 @@
-//! `[log]`: its keys. The log is made above the configuration, in the daemon; what it needs to know is declared here.
+//! The keys of `[log]`. The daemon, which is a higher layer, makes the log; its settings are declared here.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,12 @@ settings! {
     /// `[log]`
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Log {
-        /// What is less important than this is left out.
+        /// The least important level that is logged; less important lines are left out.
         pub level: Level = settings::choice(Level::INFO),
-        /// text is for people, json is one object a line.
+        /// text is for people; json is one object a line.
         pub format: LogFormat = settings::choice(LogFormat::Text),
-        /// Where log files go, a new one each day. Default: $LOGS_DIRECTORY if it is set, else none: the log goes to stderr.
+        /// Where log files go, a new one each day. Default: $LOGS_DIRECTORY if it is set; otherwise the log goes to
+        /// stderr.
         pub dir: Option<PathBuf> = settings::path().by_default("\"/var/log/joltsms-relay\""),
         /// How many of the daily files are kept.
         pub keep_files: usize = settings::integer(7, 1..=10_000),

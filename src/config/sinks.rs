@@ -1,4 +1,4 @@
-//! `[sinks.NAME]`: what each sink is put together from.
+//! `[sinks.NAME]`: the parts of which each sink is made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,21 +16,22 @@ use crate::sinks::{SinkType, TYPES};
 use crate::store;
 
 settings! {
-    /// What every sink has, beside what formats and delivery declare.
+    /// The keys that every sink has, beside those of formats and delivery.
     struct Common {
         /// http: an HTTP receiver. stdout: standard output, one line for each message; there can be one such sink.
         kind as "type": Option<&'static dyn SinkType> =
             settings::one_of(TYPES.map(|kind| (kind.name(), kind)).to_vec()).such_as("\"http\""),
-        /// Which messages it gets; without a filter all. All keys must hold; of a list any value. to, from, service and tags are
-        /// shell patterns (`*`, `?`, `[0-9]`) without regard to case, body is a regular expression. What exclude takes is not
-        /// wanted; it has the same keys. An array of such tables: any of them. service and tags are what the dashboard says of
-        /// the number; while that is not known yet, a message waits.
+        /// Which messages the sink gets; without a filter it gets all. A message must meet the condition of every key;
+        /// a list is met by any of its values. to, from, service and tags are shell patterns (`*`, `?`, `[0-9]`)
+        /// without regard to case; body is a regular expression. exclude has the same keys: a message that meets all of
+        /// its conditions is left out. With an array of filters, a message that any of them takes is wanted. service
+        /// and tags are the number's details in the dashboard; while they are not known yet, a message waits.
         filter: Option<Filter> = filter::filter(),
     }
 }
 
-/// Every key of a sink, each with the types that have it, in the order of the documentation: `type` first, tables of
-/// filters and retries last.
+/// Every key of a sink, each with the types that have it, in the order of the documentation: `type` comes first, the
+/// tables of filters and retries come last.
 pub(super) fn keys() -> Vec<DeclaredKey> {
     let mut keys = FormatSettings::keys();
     for kind in TYPES {
@@ -57,7 +58,7 @@ pub(super) fn keys() -> Vec<DeclaredKey> {
     keys
 }
 
-/// Every sink that could be read, by name; what is wrong with the others is in the report.
+/// Reads every sink, by name. Sinks with errors are left out, and their errors are in the report.
 pub(super) fn resolve(
     sources: &Sources,
     document: &Document,
@@ -102,7 +103,7 @@ fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
     at.missing(&["type"], at.place(), message, &help);
 }
 
-/// What was written for keys of this type. Those that only others have are errors, whatever their values are.
+/// The part of the table that a sink of this type can have. A key of other types is an error, whatever its value is.
 fn own_keys(at: &mut Reader<'_>, table: &Table, kind: &dyn SinkType) -> Table {
     let mut own = table.clone();
     for (key, entry) in &table.entries {
@@ -124,7 +125,7 @@ fn any_of(words: impl IntoIterator<Item = &'static str>) -> String {
     words.into_iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
 }
 
-/// Reads the keys of all types if the type is not known, so that all errors are found at once.
+/// Reads one sink. If the type is unknown the keys of all types are read, so that all errors are found at once.
 fn sink(at: &mut Reader<'_>, name: &SinkName, common: Common, account: &Arc<str>) -> Option<ConfiguredSink> {
     let target = match common.kind {
         Some(kind) => kind.read(at, true),

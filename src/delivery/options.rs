@@ -19,22 +19,23 @@ settings! {
     /// `[sinks.NAME]`, as far as it says when and how many.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Options {
-        /// Deliveries under way at once.
+        /// How many deliveries may be under way at once.
         pub concurrency: usize = settings::integer(CONCURRENCY, 1..=256),
-        /// No more attempts than this begin in any 60 seconds, evenly spread; 0: no limit. Restarts do not exceed it either.
+        /// The most attempts that may begin in any 60 seconds, evenly spread, over restarts too. 0: no limit.
         pub requests_per_minute: u32 = settings::integer(0, 0..=1_000_000),
-        /// number: one after the other for each receiving number, in the order in which the relay read them. A message that is
-        /// tried again holds up those behind it, so choose a small retry.max. A dead letter lets the next one go.
+        /// number: the messages of each receiving number are delivered one after the other, in the order in which the
+        /// relay read them. A message that is tried again holds up those behind it, so choose a small retry.max. A dead
+        /// letter lets the next one go.
         pub order: Order = settings::choice(Order::None),
-        /// A message received longer ago is not sent any more, but becomes a dead letter ("expired"). What is sent again by
-        /// hand has no age.
+        /// A message received longer ago than this is not sent, but becomes a dead letter ("expired"). Messages that
+        /// are sent again by `replay` or `dead-letters retry` do not expire.
         pub max_age: Option<Duration> = settings::duration_or("forever", None, LEAST_AGE..=LONGEST),
-        /// false: paused. Its messages are kept, and sent when it is true again.
+        /// false: the sink is paused. Its messages are kept, and sent when this is true again.
         pub enabled: bool = settings::boolean(true),
         /// For a sink added later: which stored messages it receives, as for poll.start.
         pub start: Start = settings::start(Start::Now),
-        /// What happens after a failure, also of a stdout sink: wait `initial`, then `factor` times as long each time, at most
-        /// `max`.
+        /// What happens after a failure, also of a stdout sink: the first wait is `initial`, each further one is
+        /// `factor` times as long, and none is longer than `max`.
         pub retry: Retry = settings::table(),
     }
 }
@@ -85,9 +86,9 @@ settings! {
         pub initial: Duration = settings::duration(Duration::from_secs(5), LEAST_WAIT..=DAY),
         /// Each wait is this many times the one before.
         pub factor: f64 = settings::number(3.0, 1.0..=100.0),
-        /// No wait is longer, save where the receiver asks for it.
+        /// The longest wait, unless the receiver asks for a longer one.
         pub max: Duration = settings::duration(Duration::from_secs(12 * 3_600), LEAST_WAIT..=DAY.saturating_mul(30)),
-        /// A failure this long after the first attempt, or later, makes a dead letter. With "never" none does.
+        /// A failure this long after the first attempt, or later, makes a dead letter. "never": no failure does.
         pub give_up_after: Option<Duration> =
             settings::duration_or("never", Some(DAY.saturating_mul(3)), Duration::ZERO..=LONGEST),
     }

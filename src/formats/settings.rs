@@ -1,4 +1,4 @@
-//! `format` of a sink, and the keys that belong to templates.
+//! The key `format` of a sink, and the keys of templates.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,29 +6,29 @@ use std::sync::Arc;
 use super::{Format, KNOWN, Known, Template, message};
 use crate::settings::{self, Origin, Reader, WrittenText, settings};
 
-/// What a template makes for an HTTP receiver, unless `content_type` says otherwise.
+/// The default media type of a template for an HTTP receiver.
 const JSON: &str = "application/json";
-/// What it makes for a stream that people read.
+/// The default media type of a template for a stream.
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The word for what the operator writes.
+/// The word for templates.
 pub(super) const TEMPLATE: &str = "template";
 
 /// The keys that only a template has.
 const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 
 settings! {
-    /// What a sink sends, as written.
+    /// The keys of a sink's format, as written.
     pub struct Settings {
-        /// message: the API's object exactly as it came. docs/formats.md shows the others.
+        /// message: the API's object exactly as it came. docs/formats.md shows the other formats.
         format: Option<Option<&'static Known>> = settings::one_of(names()).by_default("\"message\""),
-        /// Only with format = "template": the template itself. Messages wait for details of their number that it shows, such as
-        /// number.serviceName.
+        /// Only with format = "template": the template. If the template shows details of the number, such as
+        /// number.serviceName, messages wait until these are known.
         template: Option<WrittenText> = settings::text("text", "a text in quotes", None)
             .lines(&[r#"template = '{"text": "{{ message.from }}: {{ message.body }}"}'"#]),
-        /// Only with format = "template": the file that holds it.
+        /// Only with format = "template": the file that holds the template.
         template_file: Option<PathBuf> = settings::path().lines(&["template_file = \"sms.json.j2\""]),
-        /// Only with format = "template": what it makes. Without this key that is JSON for an http sink, and plain text for
+        /// Only with format = "template": the media type of its output. Default: JSON for an http sink, plain text for
         /// standard output.
         content_type: Option<WrittenText> = settings::text(
             "media type",
@@ -38,13 +38,13 @@ settings! {
     }
 }
 
-/// Each word of `format` with the format that it stands for; none for a template.
+/// Each word of `format` with its format. The word for templates has none.
 fn names() -> Vec<(&'static str, Option<&'static Known>)> {
     KNOWN.iter().map(|known| (known.name, Some(*known))).chain([(TEMPLATE, None)]).collect()
 }
 
 impl Settings {
-    /// The format, or nothing if what was written is wrong. `as_line`: the sink is a stream of lines.
+    /// The format; `None` if the keys have an error. `as_line`: the sink is a stream of lines.
     pub fn resolve(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Format> {
         let format = match at.written("format") {
             Some(_) => self.format?,
@@ -78,7 +78,7 @@ impl Settings {
     }
 }
 
-/// The text of the template, and the key that gave it.
+/// The text of the template, and the key that holds it.
 fn template_text(
     at: &mut Reader<'_>,
     template: Option<WrittenText>,

@@ -22,11 +22,11 @@ settings! {
     /// `tls`, as written.
     #[derive(Clone, Debug)]
     pub struct TlsSettings {
-        /// Whom to trust instead of the system's authorities.
+        /// Authorities to trust instead of the system's.
         ca_file: Option<PathBuf> = settings::path(),
-        /// A certificate of our own, perhaps with those that vouch for it.
+        /// A client certificate, if needed followed by intermediate certificates.
         cert_file: Option<PathBuf> = settings::path(),
-        /// The key of that certificate.
+        /// The private key of the client certificate.
         key_file: Option<PathBuf> = settings::path(),
     }
 }

@@ -18,12 +18,12 @@ settings! {
     /// `[poll]`: how to poll.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Options {
-        /// From one look at the newest messages to the next.
+        /// The time from one poll for new messages to the next.
         pub interval: Duration = settings::duration(INTERVAL, TENTH..=DAY),
-        /// Where a first run begins: "now", "beginning", a time ("2026-01-31T08:00:00Z") or a duration back ("24h"). Later
-        /// edits are ignored, and the log says so.
+        /// Where a first run begins: "now", "beginning", a time ("2026-01-31T08:00:00Z") or a duration back ("24h").
+        /// Counts on a first run only; a later change is ignored, and the log says so.
         pub start: Start = settings::start(Start::Now),
-        /// How late a message may show up behind newer ones.
+        /// How late a message may show up behind newer ones and still be found.
         pub lookback: Duration = settings::duration(Duration::from_secs(3_600), LOOKBACKS),
         /// How often the lookback is read again, as far as spare budget allows.
         pub sweep_interval: Duration = settings::duration(Duration::from_secs(60), TENTH..=MONTH),

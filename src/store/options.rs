@@ -17,19 +17,20 @@ settings! {
     /// `[state]`: where the state lives and how long it is kept.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Options {
-        /// The state directory; it is made if it is missing. Default: --state-dir, else $STATE_DIRECTORY, else this if the file
-        /// is in /etc (/var/lib/joltsms-relay-NAME for /etc/joltsms-relay/NAME.toml), else $XDG_STATE_HOME/joltsms-relay
-        /// (~/.local/state/joltsms-relay).
+        /// The state directory. It is made if it is missing. Default: --state-dir, then $STATE_DIRECTORY, then
+        /// /var/lib/joltsms-relay if the file is in /etc (/var/lib/joltsms-relay-NAME for
+        /// /etc/joltsms-relay/NAME.toml), then $XDG_STATE_HOME/joltsms-relay (~/.local/state/joltsms-relay).
         pub dir: PathBuf = settings::required_path().by_default("\"/var/lib/joltsms-relay\""),
-        /// How long a message stays after every sink has it. "0s" leaves nothing of it on the disk, within seconds; its id is
-        /// remembered, so that it does not come again.
+        /// How long a message is kept after every sink has it. "0s": its text is gone from the disk within seconds, and
+        /// only its id is remembered, so that the message does not come again.
         pub keep_delivered: Keep = settings::duration_or("forever", Some(WEEK), Duration::ZERO..=LONGEST),
-        /// How long a dead letter stays, counted from when it was given up.
+        /// How long a dead letter is kept, counted from when it was given up.
         pub keep_dead: Keep = settings::duration_or("forever", None, Duration::ZERO..=LONGEST),
-        /// How much the state may take, its journal included. Near to it delivered messages go before their time, oldest first;
-        /// at it polling stops until there is room, while deliveries go on.
+        /// The most disk space that the state may take, its journal included. When the state nears this size, delivered
+        /// messages are removed before their time, oldest first. When the size is reached, polling stops until there is
+        /// room, and deliveries go on.
         pub max_size: u64 = settings::size(1 << 30, SIZES),
-        /// With less than this free on its disk polling stops too; "0" for never.
+        /// With less free space than this on the disk of the state, polling stops. "0" switches this off.
         pub min_free: u64 = settings::size(64 << 20, 0..=MOST),
     }
 }

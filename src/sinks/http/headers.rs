@@ -30,9 +30,9 @@ pub(super) const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-
 settings! {
     /// `auth`, as written.
     pub(super) struct Auth {
-        /// A token: Authorization is "Bearer" and the token.
+        /// A token, sent as `Authorization: Bearer TOKEN`.
         bearer: Option<WrittenText> = settings::secret("NAME"),
-        /// User and password.
+        /// A user and a password, sent as basic authentication.
         basic: Basic = settings::table(),
     }
 }
@@ -42,12 +42,12 @@ settings! {
     struct Basic {
         /// The user.
         user: Option<WrittenText> = settings::secret("NAME"),
-        /// The password. Some services take a key as the user and nothing else.
+        /// The password; may be missing. Some services take a key as the user and no password.
         password: Option<WrittenText> = settings::secret("NAME"),
     }
 }
 
-/// All of them, `auth` included.
+/// All headers that the operator adds, `auth` included.
 pub(super) fn headers(at: &mut Reader<'_>, members: Vec<Member>, auth: Auth, url: Option<&Url>) -> HeaderMap {
     let mut headers = own_headers(at, members);
     if let Some((value, origin)) = auth.resolve(at) {
@@ -89,7 +89,7 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
     headers
 }
 
-/// The name of a header that may be set.
+/// Checks the name of a header that the operator wants to set.
 pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
     let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
     let Ok(parsed) = parsed else {
@@ -111,7 +111,7 @@ pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &O
     None
 }
 
-/// A value that is taken for a secret.
+/// Checks a value that is treated as a secret, and marks it as sensitive.
 fn header_value(at: &mut Reader<'_>, path: &str, text: &WrittenText, value: &str) -> Option<HeaderValue> {
     match HeaderValue::from_str(value) {
         Ok(mut value) => {
@@ -127,7 +127,7 @@ fn header_value(at: &mut Reader<'_>, path: &str, text: &WrittenText, value: &str
 }
 
 impl Auth {
-    /// The value of the Authorization header, and where it stands.
+    /// The value of the Authorization header, and its place.
     fn resolve(self, at: &mut Reader<'_>) -> Option<(HeaderValue, Origin)> {
         let Self { bearer, basic: Basic { user, password } } = self;
         let written = ["auth.bearer", "auth.basic.user", "auth.basic.password"].map(|key| at.origin(key));

@@ -1,4 +1,4 @@
-//! `[sinks.NAME]` of `type = "http"`: the keys that say where messages go, and how.
+//! The keys of `[sinks.NAME]` with `type = "http"`: where messages go, and how.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,45 +12,49 @@ use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
-/// What may be accepted beside the usual: 1xx are no answers, and every 2xx is accepted anyway, so it may be listed.
+/// Statuses that `accept_status` may hold. 1xx are not answers. Every 2xx is accepted anyway, and may be listed.
 const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
-/// What may be rejected: not what means that the receiver has the message.
+/// Statuses that `reject_status` may hold: none that says that the receiver has the message.
 const REJECTABLE: RangeInclusive<u16> = 300..=599;
 
 settings! {
-    /// What only an http sink has, as written.
+    /// The keys that only an http sink has, as written.
     pub struct Settings {
-        /// Where messages are posted; required. With a token in it: url = { env = "CRM_URL" }.
+        /// The URL to which messages are posted; required. A URL with a token in it is a secret: url = { env =
+        /// "CRM_URL" }.
         url: Option<WrittenText> = http::url().such_as("\"https://crm.example.com/hooks/sms\""),
-        /// The method of its requests.
+        /// The HTTP method of the requests.
         method: Method = settings::choice(Method::POST),
-        /// Such as { X-Team = "ops", X-Key = { env = "CRM_KEY" } }; an Authorization or a Cookie is never written out in the
-        /// file. In variables each header is a variable of its own, such as JOLTSMS_RELAY_SINKS__CRM__HEADERS__X_TEAM. Headers
-        /// that the relay sets itself (webhook-*, content-type and so on) cannot be set.
+        /// Additional headers, such as { X-Team = "ops", X-Key = { env = "CRM_KEY" } }. An Authorization or a Cookie
+        /// must not be written out in the file. Each header has a variable of its own, such as
+        /// JOLTSMS_RELAY_SINKS__CRM__HEADERS__X_TEAM. Headers that the relay sets itself (webhook-*, content-type and
+        /// so on) cannot be set.
         headers: Vec<Member> = settings::map(&SECRET_HEADERS),
-        /// Authentication: bearer, or basic with user and password. Neither is ever written out in the file.
+        /// Authentication: bearer, or basic with user and password. The secrets must not be written out in the file.
         auth: Auth = settings::table().lines(&[
             r#"auth = { bearer = { env = "CRM_TOKEN" } }"#,
             r#"auth = { basic = { user = { env = "CRM_USER" }, password = { file = "crm-password" } } }"#,
         ]),
-        /// For one whole request, the answer included.
+        /// The longest time for one whole request, the answer included.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
-        /// For the TCP and TLS handshakes together.
+        /// The longest time for the TCP and TLS handshakes together.
         connect_timeout: Duration = http::connect_timeout(),
         /// Allows plain http to other machines.
         allow_http: bool = settings::boolean(false),
-        /// Through a proxy, as for the API; each sink has its own.
+        /// The proxy, as for the API. Each sink has its own.
         proxy: Option<WrittenText> = http::proxy(),
-        /// Files in PEM form: whom to trust instead of the system's authorities, and a certificate of our own with its key.
+        /// Files in PEM form: authorities to trust instead of the system's, and a client certificate with its key.
         tls: TlsSettings = http::tls(),
-        /// How requests are signed. With several secrets each of them signs; an HMAC has one.
+        /// How requests are signed. With several secrets, each of them signs; an HMAC has one secret.
         signing: SigningSettings = settings::table().lines(&[
             r#"signing = { scheme = "standard-webhooks", secrets = [{ env = "NEW" }, { env = "OLD" }] }"#,
             r#"signing = { scheme = "hmac-sha256", secrets = { env = "S" }, header = "x-signature", encoding = "hex", prefix = "", signed = "body" }"#,
         ]),
-        /// What counts as accepted beside every 2xx, such as [409] for a receiver that answers so to a repeat.
+        /// Statuses that count as accepted, beside every 2xx; for example [409] for a receiver that answers a repeat
+        /// with 409.
         accept_status: Vec<u16> = settings::statuses(ACCEPTABLE),
-        /// What makes a dead letter ("rejected") at once, such as [400, 422]. Takes precedence over Retry-After and 410.
+        /// Statuses that make a dead letter ("rejected") at once, such as [400, 422]. Takes precedence over Retry-After
+        /// and 410.
         reject_status: Vec<u16> = settings::statuses(REJECTABLE),
     }
 }
@@ -60,8 +64,8 @@ impl WordChoice for Method {
 }
 
 impl Settings {
-    /// The options of the sink, if nothing that they need is missing or wrong. What is wrong goes to the report.
-    /// `is_meant`: the sink is of this type.
+    /// The options of the sink; `None` if a needed key is missing or wrong. Errors go to the report. `is_meant`: the
+    /// sink is of this type.
     pub fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<Options> {
         let Self { method, timeout, connect_timeout, allow_http, .. } = self;
         let statuses = statuses(at, self.accept_status, self.reject_status);
@@ -78,7 +82,7 @@ impl Settings {
     }
 }
 
-/// Where messages are posted.
+/// The URL to which messages are posted.
 fn receiver_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let url = parse_url(at, "url", text, allow_http)?;
     if text.is_in_file() && url.password().is_some() {

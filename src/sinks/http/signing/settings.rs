@@ -1,4 +1,4 @@
-//! `[sinks.NAME.signing]`: its keys, and what they come to.
+//! The keys of `[sinks.NAME.signing]`, and the [`Signing`] that they make.
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -13,18 +13,20 @@ const OF_HMAC: [&str; 4] = ["header", "encoding", "prefix", "signed"];
 settings! {
     /// `[sinks.NAME.signing]`, as written.
     pub struct Settings {
-        /// standard-webhooks, or one HMAC in a header of your choice; required.
+        /// standard-webhooks, or hmac-sha256: one HMAC in a header of your choice; required.
         scheme: Option<Scheme> = settings::one_choice(),
-        /// Never written out in the file. Several sign together, so that a receiver may have any of them; an HMAC has one.
+        /// The secrets. They must not be written out in the file. Several secrets sign together, so that the receiver
+        /// may know any one of them; an HMAC has one secret.
         secrets: Option<Texts> = settings::secrets("NAME"),
-        /// Of an HMAC: the header that it stands in.
+        /// For hmac-sha256: the header that holds the signature.
         header: Option<WrittenText> = settings::text("header", "the name of a header in quotes", None)
             .or("x-signature"),
-        /// Of an HMAC: how its bytes become text.
+        /// For hmac-sha256: how the bytes of the signature become text.
         encoding: Encoding = settings::choice(Encoding::Hex),
-        /// Of an HMAC: what stands before it, such as "sha256=".
+        /// For hmac-sha256: a text before the signature, such as "sha256=".
         prefix: Option<WrittenText> = settings::text("text", "a text in quotes", None).or(""),
-        /// Of an HMAC: what it covers; timestamp.body is the time that `webhook-timestamp` has, a `.`, and the body.
+        /// For hmac-sha256: what is signed. body is the body alone; timestamp.body is the time in `webhook-timestamp`,
+        /// a `.`, and the body.
         signed: Signed = settings::choice(Signed::Body),
     }
 }
@@ -49,7 +51,7 @@ impl WordChoice for Signed {
 }
 
 impl Settings {
-    /// How a sink's requests are signed. `headers` are those that they have anyway.
+    /// The signature of a sink's requests. `headers` are the other headers of the requests.
     pub fn resolve(self, at: &mut Reader<'_>, headers: &HeaderMap) -> Option<Signing> {
         let (_, first) = at.all_written("").next()?;
         let Self { encoding, signed, .. } = self;
@@ -105,7 +107,7 @@ fn signature_header(at: &mut Reader<'_>, text: &WrittenText, headers: &HeaderMap
     Some(name)
 }
 
-/// The keys, in the order of their signatures; none only if that has been reported.
+/// The keys, in the order of their signatures; empty only if an error was reported.
 fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key> {
     let mut keys = Vec::new();
     let name = at.name("secrets");
@@ -124,8 +126,8 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
     keys
 }
 
-/// A text from outside the file may hold several secrets of Standard Webhooks, with commas between. Other secrets may
-/// hold commas.
+/// Adds the keys of one text. A text from outside the file may hold several secrets of Standard Webhooks, with commas
+/// between them. Other secrets may themselves hold commas.
 fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut Vec<Key>) {
     let name = at.name("secrets");
     if scheme == Scheme::HmacSha256 {
