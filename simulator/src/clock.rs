@@ -1,21 +1,22 @@
 //! The only reader of clocks: elapsed time for windows and caches, wall time for rows and headers.
 //!
-//! Invariants: elapsed time never goes back; wall time is elapsed time's companion, both taken in one call, so a
-//! row and the window that it was counted in never disagree about "now". A manual clock stands still until it is
-//! advanced, and whoever sleeps on it wakes when it is.
+//! Invariants: elapsed time never goes back. One call reads elapsed and wall time together, so a row and the window
+//! that counted it never disagree about "now". A manual clock stands still until it is advanced, and that wakes
+//! everybody who sleeps on it.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-/// Which time a simulator lives in.
+/// The clock of a simulator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clock {
-    /// The machine's time. [`Handle::advance`](crate::Handle::advance) jumps ahead of it.
+    /// The machine's clock. [`Handle::advance`](crate::Handle::advance) moves it ahead.
     #[default]
     Real,
-    /// Starts at this instant and stands still until [`Handle::advance`](crate::Handle::advance) is called.
+    /// A clock that starts at this instant, and stands still until [`Handle::advance`](crate::Handle::advance) is
+    /// called.
     Manual(Timestamp),
 }
 
@@ -51,20 +52,20 @@ impl Timer {
         }
     }
 
-    /// How much is left of this much real time, whenever it is asked.
+    /// A function that returns how much is left of this much real time.
     #[expect(clippy::disallowed_methods, reason = "this module is the simulator's reader of clocks")]
     pub(crate) fn deadline(limit: Duration) -> impl Fn() -> Duration {
         let start = Instant::now();
         move || limit.saturating_sub(start.elapsed())
     }
 
-    /// Jumps ahead and wakes whoever sleeps past the new time.
+    /// Moves the clock ahead, and wakes everybody whose waiting time is over.
     pub(crate) fn advance(&self, by: Duration) {
         self.advanced.send_modify(|advanced| *advanced = advanced.saturating_add(by).min(FARTHEST));
     }
 
-    /// Waits for a moment on this clock. Not for a duration: that would begin whenever the waiting task gets to run,
-    /// and a manual clock may have been advanced by then.
+    /// Waits for a moment on this clock. A duration would begin only when the waiting task gets to run, and a manual
+    /// clock may have been advanced by then.
     pub(crate) async fn sleep_until(&self, until: Duration) {
         let mut advanced = self.advanced.subscribe();
         loop {
@@ -81,10 +82,10 @@ impl Timer {
     }
 }
 
-/// Beyond every date there is, and short enough that sums of times do not overflow.
+/// Later than every date, and so short that sums of times do not overflow.
 const FARTHEST: Duration = Duration::from_secs(1 << 40);
 
-/// A time of day that cannot overflow: the far ends of the calendar stay where they are.
+/// The date `by` later. It does not overflow: the ends of the calendar stay where they are.
 pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.saturating_add(by).unwrap_or(time)
 }

@@ -1,5 +1,5 @@
-//! A JoltSMS API on loopback: stateful, over real HTTP, as documented, with a switch for everything that the
-//! documentation leaves open and a fault for everything that can go wrong.
+//! A JoltSMS API on loopback: stateful, over real HTTP, as documented. It has a switch for everything that the
+//! documentation leaves open, and a fault for everything that can go wrong.
 //!
 //! ```
 //! use joltsms_simulator::{NewMessage, Options, Simulator};
@@ -16,12 +16,12 @@
 //! # }
 //! ```
 //!
-//! Invariants: it listens on 127.0.0.1 only; it knows nothing of any program that talks to it; everything it makes up
-//! is drawn from [`Options::seed`].
+//! Invariants: the simulator listens on 127.0.0.1 only. It knows nothing of the programs that talk to it. Everything
+//! that it makes up is drawn from [`Options::seed`].
 //!
-//! Rooms, each of which imports only those before it: `http` (requests and answers as values), `feed` (messages and
-//! numbers), `faults`, `account` (the state, keys, the limit), `api` (what is answered), `control` (the handle, and the
-//! same over HTTP); `server` carries all of it out.
+//! The modules, each of which imports only those before it: `http` (requests and answers as values), `feed` (messages
+//! and numbers), `faults`, `account` (the state, keys, the limit), `api` (the answers), `control` (the handle, and its
+//! methods over HTTP). `server` uses all of them.
 
 mod account;
 mod api;

@@ -1,7 +1,7 @@
-//! HTTP on loopback: accepts connections, reads requests, carries out what was decided about the answer.
+//! HTTP on loopback: accepts connections, reads requests, and sends the answers that were decided.
 //!
-//! Invariants: nothing listens beyond 127.0.0.1; all tasks end with the one that accepts, so whoever aborts that has
-//! ended everything; the state's lock is never held across a wait.
+//! Invariants: nothing listens beyond 127.0.0.1. All tasks end with the one that accepts connections, so aborting that
+//! one ends everything. The lock of the state is never held across a wait.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,19 +26,19 @@ use crate::faults::wire::{Planner, Wire};
 use crate::http::body::ReplyBody;
 use crate::http::request::Request;
 
-/// Longest body of a request: a few hundred thousand messages for the control API.
+/// The longest body of a request: enough for a few hundred thousand messages to the control API.
 const LONGEST_REQUEST: usize = 256 << 20;
 
 pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
 }
 
-/// The port, which is kept in an outage too: nobody else may get it, and answer in our name.
+/// The port. It is kept during an outage too, so that no other program can get it and answer instead.
 enum Door {
     Open(TcpListener),
-    /// Bound, but not listening: connections are refused.
+    /// The port is bound but not listening: connections are refused.
     Shut(TcpSocket),
-    /// Lost in the moment between the two.
+    /// The port was lost while it changed between the two.
     Lost,
 }
 
@@ -72,7 +72,7 @@ impl Door {
     }
 }
 
-/// Serves until it is dropped; in an outage connections are refused and open ones are closed.
+/// Serves until it is dropped. During an outage connections are refused, and open ones are closed.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let Ok(address) = listener.local_addr() else { return };
     let mut door = Door::Open(listener);
@@ -103,11 +103,11 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Pause between two attempts to get a lost port back.
+/// The pause between two attempts to get a lost port back.
 const RETRY: Duration = Duration::from_millis(20);
 
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
-    // Small answers must not wait for each other; where it cannot be set, they are only slower.
+    // Small answers must not wait for each other. Where this cannot be set, they are only slower.
     drop(stream.set_nodelay(true));
     let planner = Planner::default();
     let wire = Wire::new(stream, planner.clone());
@@ -117,7 +117,7 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.auto_date_header(false).max_buf_size(1 << 20);
-    // A connection that ends in an error is what many tests are about; nobody is there to be told.
+    // Many tests are about connections that end in an error. There is nobody to report the error to.
     drop(http.serve_connection(TokioIo::new(wire), service).await);
 }
 
@@ -159,7 +159,7 @@ fn write(reply: Reply) -> hyper::Response<ReplyBody> {
     let mut response = hyper::Response::new(reply.body);
     *response.status_mut() = status(reply.status);
     for (name, value) in &reply.headers {
-        // Scripts may ask for headers that HTTP cannot carry; those are left out.
+        // A script may ask for a header that HTTP cannot carry; such a header is left out.
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
             response.headers_mut().append(name, value);
         }
@@ -173,7 +173,7 @@ fn plain(code: u16, text: impl Into<bytes::Bytes>) -> hyper::Response<ReplyBody>
     response
 }
 
-/// A script may ask for a status that HTTP does not have, or that is no answer.
+/// The status of an answer. A script may ask for one that HTTP does not have, or that is no answer.
 fn status(code: u16) -> StatusCode {
     let status = StatusCode::from_u16(code).ok().filter(|status| !status.is_informational());
     status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

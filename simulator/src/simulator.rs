@@ -1,4 +1,4 @@
-//! Starting and stopping.
+//! Starts and stops a simulator.
 //!
 //! Invariants: when `start` returns, connections are accepted; when `shutdown` returns, the port is free; a dropped
 //! simulator stops soon after.
@@ -19,26 +19,26 @@ use crate::feed::traffic::{Traffic, service_name};
 use crate::server;
 use crate::switches::Switches;
 
-/// What a simulator starts with.
+/// The options with which a simulator starts.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Keys, ids and messages are drawn from it: the same seed gives the same ones.
+    /// The seed of keys, ids and messages: the same seed gives the same ones.
     pub seed: u64,
-    /// Which time it lives in.
+    /// The simulator's clock.
     pub clock: Clock,
-    /// How the API behaves.
+    /// The behaviour of the API.
     pub switches: Switches,
-    /// Rented numbers.
+    /// How many numbers are rented.
     pub numbers: usize,
-    /// Believable messages of the past.
+    /// How many believable messages of the past there are.
     pub messages: usize,
-    /// How far back they go.
+    /// How far back these messages go.
     pub history: Duration,
-    /// Messages that come by themselves.
+    /// The messages that come by themselves.
     pub traffic: Traffic,
-    /// Requests that the log keeps.
+    /// How many requests the log keeps.
     pub log_capacity: usize,
 }
 
@@ -111,7 +111,7 @@ impl Simulator {
         self.url.clone()
     }
 
-    /// The secret of a key that was made at the start.
+    /// The secret of the key that was made at the start.
     pub fn key(&self) -> String {
         self.key.clone()
     }
@@ -121,15 +121,15 @@ impl Simulator {
         self.session.clone()
     }
 
-    /// What changes and observes it.
+    /// A handle that changes and observes the simulator.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Closes all connections, frees the port and returns when both is done.
+    /// Closes all connections and frees the port. Returns when both is done.
     pub async fn shutdown(mut self) {
         self.task.abort();
-        // The only error is that the task was aborted, which it was.
+        // The only possible error is that the task was aborted, and it was.
         drop((&mut self.task).await);
     }
 }

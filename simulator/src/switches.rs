@@ -1,4 +1,4 @@
-//! Every point of the API that the documentation leaves open, and every number it fixes, as a switch.
+//! Switches: every point that the API's documentation leaves open, and every number that it fixes.
 //!
 //! Invariant: [`Switches::default`] is the documented API, with the likeliest reading where nothing is documented.
 //! Switches may be changed at any time; a change holds from the next request on.
@@ -9,30 +9,30 @@ use jiff::SignedDuration;
 use jiff::fmt::serde::{duration, unsigned_duration};
 use serde::{Deserialize, Serialize};
 
-/// How the simulated API reads what the documentation leaves open.
+/// The behaviour of the simulated API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Switches {
-    /// Which time messages are sorted by, newest first.
+    /// The time by which messages are sorted, newest first.
     pub sort_by: SortBy,
-    /// Which of two messages with the same time comes first.
+    /// The order of two messages with the same time.
     pub ties: Ties,
-    /// The list is sorted by a time that is off by up to this much, differently for each message.
+    /// The list is sorted by times that are wrong by up to this much, differently for each message.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     pub disorder: Duration,
-    /// What `since` is compared with.
+    /// The time that `since` is compared with.
     pub since: Since,
-    /// `since` returns the message of that very instant too.
+    /// Whether `since` includes a message of that very instant.
     pub since_inclusive: bool,
-    /// What `numberId` of a number that does not exist gives.
+    /// The answer to a `numberId` of a number that does not exist.
     pub unknown_number: UnknownNumber,
 
-    /// What becomes of a cursor when the row that it was made from vanishes.
+    /// The fate of a cursor when the row from which it was made vanishes.
     pub cursor: CursorKind,
-    /// A cursor is refused this long after it was handed out.
+    /// How long after it was given out a cursor is refused.
     #[serde(with = "unsigned_duration::friendly::compact::optional")]
     pub cursor_lifetime: Option<Duration>,
-    /// How a cursor is spelled.
+    /// The spelling of a cursor.
     pub cursor_text: CursorText,
     /// How `nextCursor` says that there is no further page.
     pub last_cursor: Missing,
@@ -41,35 +41,35 @@ pub struct Switches {
     pub empty_fields: Missing,
     /// Whether JSON is indented.
     pub pretty: bool,
-    /// What the ids of messages look like that are added without one.
+    /// The form of the ids of messages that are added without one.
     pub ids: Ids,
-    /// Rows on a page when the request does not say.
+    /// How many rows a page has when the request does not say.
     pub page_default: usize,
-    /// Most rows on a page for an API key.
+    /// The most rows of a page for an API key.
     pub page_cap: usize,
-    /// Most rows on a page for a browser session.
+    /// The most rows of a page for a browser session.
     pub session_page_cap: usize,
 
-    /// Requests in a window for an API key.
+    /// The most requests in a window for an API key.
     pub limit: u32,
-    /// Length of the window.
+    /// The length of the window.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     pub window: Duration,
-    /// When a window begins.
+    /// The beginning of a window.
     pub window_kind: WindowKind,
-    /// Who shares a window.
+    /// The requests that share a window.
     pub limit_scope: LimitScope,
-    /// How `X-RateLimit-Reset` is rounded.
+    /// The rounding of `X-RateLimit-Reset`.
     pub reset: ResetRounding,
     /// Whether a 429 carries `Retry-After`.
     pub retry_after: bool,
     /// How the text of a 429 tells the time.
     pub limit_text: LimitText,
 
-    /// How long a key that was accepted goes on being accepted after it was revoked or has expired.
+    /// How long an accepted key is still accepted after it was revoked or has expired.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     pub key_cache: Duration,
-    /// Active keys that an account may have.
+    /// The most active keys of an account.
     pub max_keys: usize,
 
     /// Whether answers carry `Date`.
@@ -113,31 +113,31 @@ impl Default for Switches {
     }
 }
 
-/// Which time messages are sorted by.
+/// The time by which messages are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SortBy {
-    /// When the message was sent to the number.
+    /// The time when the message was sent to the number.
     ReceivedAt,
-    /// When the message appeared: a late one comes first.
+    /// The time when the message appeared: a late message comes first.
     IngestedAt,
 }
 
-/// Which of two messages with the same time comes first.
+/// The order of two messages with the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ties {
-    /// The greater id.
+    /// The greater id comes first.
     IdDescending,
-    /// The smaller id.
+    /// The smaller id comes first.
     IdAscending,
-    /// The one that appeared last.
+    /// The message that appeared last comes first.
     NewestFirst,
-    /// The one that appeared first.
+    /// The message that appeared first comes first.
     OldestFirst,
 }
 
-/// What `since` is compared with.
+/// The time that `since` is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Since {
@@ -145,13 +145,13 @@ pub enum Since {
     ReceivedAt,
     /// `ingestedAt`.
     IngestedAt,
-    /// Nothing: the parameter is ignored.
+    /// None: the parameter is ignored.
     Ignored,
-    /// Nothing: a request with it finds no message at all.
+    /// None: a request with the parameter finds no message at all.
     MatchesNothing,
 }
 
-/// What `numberId` of a number that does not exist gives.
+/// The answer to a `numberId` of a number that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum UnknownNumber {
@@ -161,25 +161,25 @@ pub enum UnknownNumber {
     EmptyList,
 }
 
-/// What becomes of a cursor when the row that it was made from vanishes.
+/// The fate of a cursor when the row from which it was made vanishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CursorKind {
-    /// Nothing: it is a place in the order, not a row.
+    /// The cursor works: it is a place in the order, not a row.
     Kept,
-    /// It is refused.
+    /// The cursor is refused.
     RefusedWithoutRow,
-    /// It finds an empty last page.
+    /// The cursor leads to an empty last page.
     EmptyWithoutRow,
 }
 
-/// How a cursor is spelled.
+/// The spelling of a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CursorText {
     /// base64 of `time|id`.
     Documented,
-    /// A text full of characters that mean something in a URL: it survives only percent-encoding.
+    /// A text full of characters that have a meaning in a URL. It survives only percent-encoding.
     Awkward,
 }
 
@@ -187,13 +187,13 @@ pub enum CursorText {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Missing {
-    /// As `null`.
+    /// The field is `null`.
     Null,
-    /// Not at all.
+    /// The field is absent.
     Absent,
 }
 
-/// What the ids of messages look like that are added without one.
+/// The form of the ids of messages that are added without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ids {
@@ -201,33 +201,33 @@ pub enum Ids {
     Uuid,
     /// `msg_…`
     Prefixed,
-    /// Now this, now that.
+    /// Some like the first, some like the second.
     Mixed,
 }
 
-/// When a window of the rate limit begins.
+/// The beginning of a window of the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WindowKind {
-    /// With the first request after the last window.
+    /// A window begins with the first request after the last window.
     FirstRequest,
     /// Windows follow each other from the simulator's start, used or not.
     Calendar,
-    /// There are none: each request is forgotten one window's length after it was made.
+    /// There are no fixed windows: each request is forgotten one window's length after it was made.
     Sliding,
 }
 
-/// Who shares a window of the rate limit.
+/// The requests that share a window of the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LimitScope {
-    /// Each key has its own.
+    /// Those of one key.
     Key,
-    /// All keys of the account.
+    /// Those of all keys of the account.
     Account,
 }
 
-/// How `X-RateLimit-Reset` is rounded to seconds.
+/// The rounding of `X-RateLimit-Reset` to seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ResetRounding {

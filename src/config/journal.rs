@@ -1,4 +1,4 @@
-//! Whether messages would end up in systemd's journal, where codes would lie for ever.
+//! Whether messages would end up in systemd's journal, where codes would stay for ever.
 
 use super::{Config, Errors};
 
@@ -14,11 +14,12 @@ pub struct FileId {
 impl Config {
     /// Refuses to write messages to the journal merely because no sink is configured.
     ///
-    /// `journal_stream` is `$JOURNAL_STREAM`, by which systemd says which stream goes to its journal; `stdout` is what
-    /// standard output is. A configured stdout sink is somebody's decision and passes, and so does a redirected stdout.
+    /// `journal_stream` is `$JOURNAL_STREAM`, by which systemd says which stream goes to its journal. `stdout`
+    /// identifies standard output. A configured stdout sink was somebody's decision and is accepted, and so is a
+    /// redirected stdout.
     ///
     /// # Errors
-    /// If there is only the implied stdout sink and standard output is the journal.
+    /// If the only sink is the implied stdout sink and standard output is the journal.
     pub fn refuse_journal(&self, journal_stream: Option<&str>, stdout: Option<FileId>) -> Result<(), Errors> {
         if !self.sinks_implied || !is_journal(journal_stream, stdout) {
             return Ok(());
@@ -30,13 +31,13 @@ impl Config {
     }
 }
 
-/// Whether `stream` is the one of which `$JOURNAL_STREAM` says that it goes to the journal. A process that inherited the
-/// variable may write elsewhere.
+/// Whether `stream` is the one that goes to the journal, by `$JOURNAL_STREAM`. A process that inherited the variable
+/// may write elsewhere.
 pub fn is_journal(journal_stream: Option<&str>, stream: Option<FileId>) -> bool {
     stream.is_some() && journal_stream.and_then(parse) == stream
 }
 
-/// `device:inode`, both decimal.
+/// Reads `device:inode`, both decimal.
 fn parse(journal_stream: &str) -> Option<FileId> {
     let (device, inode) = journal_stream.split_once(':')?;
     Some(FileId { device: device.parse().ok()?, inode: inode.parse().ok()? })

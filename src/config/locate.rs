@@ -1,7 +1,7 @@
-//! Where files are looked for: the configuration, the state and the logs.
+//! The places where files are looked for: the configuration, the state and the logs.
 //!
-//! Invariant: never in the current directory by itself; whoever is in a directory that somebody else can write to must not
-//! get that somebody's receivers.
+//! Invariant: no file is looked for in the current directory. Whoever starts the relay in a directory that somebody
+//! else can write to must not send messages to that person's receivers.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -17,16 +17,16 @@ pub(super) const FILE_VARIABLE: &str = "JOLTSMS_RELAY_CONFIG";
 /// The name of the program's own directory in shared ones.
 const OWN: &str = "joltsms-relay";
 
-/// The name of the file that is looked for.
+/// The name of the configuration file in its directory.
 const FILE: &str = "config.toml";
 
-/// What helps where permission is missing.
+/// The remedy where permission is missing.
 const FOR_OTHERS: &str = "run it with sudo or as the user that may read it, or name another file with --config";
 
-/// Generous for a configuration, and not enough for a device to fill the memory.
+/// The largest configuration file in bytes: generous, and small enough that a device cannot fill the memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The configuration file and its text: the one that is named, else the user's, else the system's, if there is one.
+/// The configuration file and its text. The first of these that there is: the named file, the user's, the system's.
 pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<(PathBuf, String)> {
     let variable = sources.env.get(OsStr::new(FILE_VARIABLE));
     let named = match (&sources.flags.config, variable) {
@@ -54,9 +54,9 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
         match read(&path) {
             Ok(text) => return Some((path, text)),
             Err(UnusableFile::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            // A home that is closed to this process (systemd's ProtectHome) holds no file for it.
+            // A home directory that is closed to this process (systemd's ProtectHome) holds no file for it.
             Err(UnusableFile::Io(_)) if fs::metadata(&path).is_err() && !path.starts_with(&sources.etc) => {}
-            // Going on without a file that is there, or that only others may see, would relay to the wrong place.
+            // The file is there, perhaps only for others. To go on without it could send messages to the wrong place.
             Err(reason) => {
                 let help = match &reason {
                     UnusableFile::Io(error) if error.kind() == ErrorKind::PermissionDenied => FOR_OTHERS,
@@ -70,27 +70,28 @@ pub(super) fn config_file(sources: &Sources, report: &mut Complaints) -> Option<
     None
 }
 
-/// The file to make where there is none: the one that is named, else the first of the usual places.
+/// The file that `init` makes: the named one, else the first of the usual places.
 pub(super) fn new_config_file(sources: &Sources) -> PathBuf {
     let variable = sources.variable(FILE_VARIABLE).map(PathBuf::from);
     let named = sources.flags.config.clone().or(variable);
     named.or_else(|| usual_places(sources).next()).unwrap_or_default()
 }
 
-/// Where a file is looked for that nobody named: the user's, then the system's.
+/// The places of a file that nobody named: the user's, then the system's.
 fn usual_places(sources: &Sources) -> impl Iterator<Item = PathBuf> {
     let user = user_directory(sources, "XDG_CONFIG_HOME", ".config");
     user.into_iter().chain([sources.etc.join(OWN)]).map(|directory| directory.join(FILE))
 }
 
-/// The state directory when no key and no flag names one; nothing if not even the home directory is known. A file below
-/// `/etc` is that of a service, whose state is found by whoever names the file: of `joltsms-relay@shop.service` that is
-/// `/etc/joltsms-relay/shop.toml`, and `/var/lib/joltsms-relay-shop`.
+/// The state directory when no key and no flag names one. `None` if not even the home directory is known.
+///
+/// A file below `/etc` is that of a service, so whoever names the file finds the state of the service: with
+/// `/etc/joltsms-relay/shop.toml`, the file of `joltsms-relay@shop.service`, that is `/var/lib/joltsms-relay-shop`.
 pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBuf> {
     if let Some(directory) = first_of_list(sources, "STATE_DIRECTORY") {
         return Some(directory);
     }
-    // Who is in the directory may name the file alone.
+    // Somebody in that directory may name the file without its path.
     let file = file.and_then(|file| std::path::absolute(file).ok());
     if let Some(file) = file.filter(|file| file.starts_with(&sources.etc)) {
         let is_instance = file.parent() == Some(&sources.etc.join(OWN)) && file.file_name() != Some(OsStr::new(FILE));
@@ -104,12 +105,12 @@ pub(super) fn state_dir(sources: &Sources, file: Option<&Path>) -> Option<PathBu
     user_directory(sources, "XDG_STATE_HOME", ".local/state")
 }
 
-/// The log directory when no key names one: that of systemd, if it made one.
+/// The log directory when no key names one: the one that systemd made, if it made one.
 pub(super) fn log_dir(sources: &Sources) -> Option<PathBuf> {
     first_of_list(sources, "LOGS_DIRECTORY")
 }
 
-/// Why a file is of no use.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum UnusableFile {
     #[error("cannot be read: {0}")]
@@ -133,12 +134,12 @@ fn read(path: &Path) -> Result<String, UnusableFile> {
     })
 }
 
-/// systemd writes several directories with `:` between; the first is ours.
+/// systemd writes several directories with `:` between them; the first is the relay's.
 fn first_of_list(sources: &Sources, name: &str) -> Option<PathBuf> {
     std::env::split_paths(sources.variable(name)?).next().filter(|path| !path.as_os_str().is_empty())
 }
 
-/// By the XDG rules, a variable that is not an absolute path counts as not set.
+/// A directory of the user by the XDG rules: a variable that is not an absolute path counts as not set.
 fn user_directory(sources: &Sources, variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| sources.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))?;

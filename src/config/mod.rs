@@ -1,10 +1,10 @@
-//! Configuration: file, environment and flags -> the options of every component.
+//! The configuration: from file, environment and flags to the options of every component.
 //!
-//! Here is which components have which section, and where files lie. Each component declares its own keys; how they are
-//! read is in [`crate::settings`]. Precedence: flag over environment over file over default.
+//! This module knows which component has which section, and where files lie. Each component declares its own keys, and
+//! [`crate::settings`] reads them. Precedence: flag over environment over file over default.
 //!
-//! Invariants: nothing here reads the process's environment but [`Sources::from_process`]; all errors are reported at
-//! once, each with its place; a key that is not known is an error; no message, `Debug` or `Display` shows a secret.
+//! Invariants: only [`Sources::from_process`] reads the environment of the process; all errors are reported at once,
+//! each with its place; an unknown key is an error; no message, `Debug` or `Display` shows a secret.
 
 mod documentation;
 mod journal;
@@ -34,7 +34,7 @@ pub use sources::{Overrides, Sources};
 /// The commented configuration: every key with its default. A test holds it to [`example`].
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
 
-/// Every key that there is.
+/// The declarations of every key.
 static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
     prefix: "JOLTSMS_RELAY_",
     file_variable: locate::FILE_VARIABLE,
@@ -56,11 +56,11 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
 /// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file it was read from, if there is one.
+    /// The file that was read, if there is one.
     pub file: Option<PathBuf>,
-    /// `[api]`; at least one key.
+    /// `[api]`; holds at least one key.
     pub api: api::Options,
-    /// `api.account`: how events and metrics name the account.
+    /// `api.account`: the account's name in events and metrics.
     pub account: Arc<str>,
     /// `[poll]`
     pub poll: ingest::Options,
@@ -70,28 +70,28 @@ pub struct Config {
     pub log: Log,
     /// `[sinks.*]`, by name; at least one, and at most one of them stdout.
     pub sinks: Vec<ConfiguredSink>,
-    /// No sink is configured: the only one is an implied stdout.
+    /// True if no sink is configured, so that the only sink is an implied stdout.
     pub sinks_implied: bool,
-    /// What works and yet may not be meant.
+    /// Settings that work and yet may not be meant.
     pub warnings: Vec<Warning>,
 }
 
 /// `[sinks.NAME]`
 #[derive(Clone, Debug)]
 pub struct ConfiguredSink {
-    /// The key of its state.
+    /// The sink's name, which is the key of its state.
     pub name: SinkName,
-    /// Which messages it wants.
+    /// Which messages the sink wants.
     pub wants: store::Wants,
-    /// When and how many.
+    /// When, and how many at once, the sink delivers.
     pub delivery: delivery::Options,
-    /// Where.
+    /// Where the sink's messages go.
     pub target: Arc<dyn Target>,
-    /// What.
+    /// The payload that the sink makes of a message.
     pub format: Format,
 }
 
-/// What the commands need that only look at the state: no secret is read for it.
+/// The configuration for commands that only look at the state. No secret is read for it.
 #[derive(Clone, Debug)]
 pub struct StateConfig {
     /// The configuration file, if there is one.
@@ -100,7 +100,7 @@ pub struct StateConfig {
     pub options: store::Options,
 }
 
-/// Every key that there is, for whoever looks names up.
+/// The declarations of every key.
 pub fn declarations() -> &'static Declarations {
     &DECLARATIONS
 }
@@ -108,7 +108,7 @@ pub fn declarations() -> &'static Declarations {
 /// Reads the configuration.
 ///
 /// # Errors
-/// All that is wrong with it, at once; a secret that is missing included. The exit code for it is 78.
+/// All errors at once, missing secrets included. The exit code for them is 78.
 pub fn load(sources: &Sources) -> Result<Config, Errors> {
     let mut report = Complaints::new(declarations());
     let mut document = read(sources, &mut report);
@@ -117,11 +117,11 @@ pub fn load(sources: &Sources) -> Result<Config, Errors> {
     Ok(Config { warnings, ..config })
 }
 
-/// Reads as much of the configuration as says where the state is. The names of all keys are checked, but no values of
-/// others than `[state]`, so that a secret may be missing.
+/// Reads the part of the configuration that says where the state is. The names of all keys are checked, but only the
+/// values of `[state]`, so secrets may be missing.
 ///
 /// # Errors
-/// All that is wrong with that part.
+/// All errors of that part.
 pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
     let mut report = Complaints::new(declarations());
     let mut document = read(sources, &mut report);
@@ -131,7 +131,7 @@ pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
     Ok(StateConfig { file, options })
 }
 
-/// Where a new configuration file belongs: where [`load`] looks first.
+/// The place of a new configuration file: the first place where [`load`] looks.
 pub fn place_of_file(sources: &Sources) -> PathBuf {
     locate::new_config_file(sources)
 }
@@ -152,7 +152,7 @@ fn read(sources: &Sources, report: &mut Complaints) -> Document {
     document
 }
 
-/// Everything, if it could be read; what could not is in the report.
+/// Reads the options of all components. `None` if they could not be read; the errors are in the report.
 fn resolve(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<Config> {
     let mut section = section_of(sources, "api", document, report);
     let (api, account) = api::settings::Settings::read(&mut section).resolve(&mut section);
@@ -166,7 +166,7 @@ fn resolve(sources: &Sources, document: &mut Document, report: &mut Complaints) 
     Some(Config { file, api: api?, account, poll, state: state?, log, sinks, sinks_implied, warnings: Vec::new() })
 }
 
-/// `[state]`, and `--state-dir` before it.
+/// Reads `[state]`. `--state-dir` takes precedence.
 fn state(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<store::Options> {
     let file = report.path().map(ToOwned::to_owned);
     let mut section = section_of(sources, "state", document, report);

@@ -1,4 +1,4 @@
-//! What a configuration is made of: an environment, flags, and the places where files lie.
+//! The sources of a configuration: an environment, flags, and the places where files lie.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,26 +8,26 @@ use crate::domain::SinkName;
 use crate::secret::{Environment, Secret};
 use crate::settings::{Complaints, Document, Origin, Table, WrittenValue};
 
-/// What `--quiet` stands for.
+/// The level of `--quiet`.
 const LEVEL_QUIET: &str = "warn";
-/// The sink that there is if none is configured.
+/// The name of the implied sink.
 const IMPLIED_NAME: &str = "stdout";
-/// The sink that `--forward-to` makes.
+/// The name of the sink that `--forward-to` makes.
 const FORWARD_NAME: &str = "forward";
 
-/// Everything that [`load`](super::load) looks at, as plain values. Files are the only thing that it reads itself.
+/// Everything that [`load`](super::load) reads, as plain values; it reads nothing else but files.
 #[derive(Clone)]
 pub struct Sources {
     /// The environment variables.
     pub env: Environment,
     /// The command line.
     pub flags: Overrides,
-    /// The directory of the system's configuration, `/etc`; other values are for tests.
+    /// The directory of the system's configuration: `/etc`, or another one in tests.
     pub etc: PathBuf,
 }
 
-/// What the command line may say about the configuration. Values are as typed: they are checked like all others, and
-/// errors name the flag.
+/// The parts of the command line that change the configuration. Values are as typed: they are checked like all others,
+/// and errors name the flag.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// `--config FILE`
@@ -38,9 +38,10 @@ pub struct Overrides {
     pub log_level: Option<String>,
     /// `--quiet`: `--log-level warn`
     pub quiet: bool,
-    /// `--forward-to URL`: one http sink named `forward`. A secret, since receivers put tokens into their URLs.
+    /// `--forward-to URL`: one http sink named `forward`. The URL is a secret, since receivers put tokens into their
+    /// URLs.
     pub forward_to: Option<Secret>,
-    /// `--format FORMAT`, of the only sink: that of `--forward-to`, or standard output.
+    /// `--format FORMAT`, for the only sink: that of `--forward-to`, or standard output.
     pub format: Option<String>,
     /// `--start START`
     pub start: Option<String>,
@@ -57,13 +58,13 @@ impl Sources {
         Self { env, flags, etc: PathBuf::from("/etc") }
     }
 
-    /// A variable that is set and not empty.
+    /// The value of a variable that is set and not empty.
     pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
         self.env.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 }
 
-/// The environment is full of secrets: only its size is shown.
+/// Shows only the size of the environment, which is full of secrets.
 impl fmt::Debug for Sources {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let variables = format_args!("[{} variables]", self.env.len());
@@ -75,7 +76,8 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// Lays the flags over what is written already. `--config` and `--state-dir` are paths, and looked at where they matter.
+/// Lays the flags over the document. `--config` and `--state-dir` are left out: they are paths, read where they are
+/// used.
 pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &mut Complaints) {
     let text = |value: &str| WrittenValue::Text(Secret::from(value));
     if let Some(level) = &flags.log_level {
@@ -91,7 +93,7 @@ pub(super) fn apply_flags(flags: &Overrides, document: &mut Document, report: &m
     if let Some(start) = &flags.start {
         document.section("poll").set("start", Origin::Flag("--start"), text(start));
     }
-    // Variables may add to the sink that the flag makes, such as what allows plain http.
+    // Variables may add keys to the sink that the flag makes, such as `allow_http`.
     let is_added_to = |name: &SinkName, sink: &Table| {
         let only_adds = matches!(sink.origin, Origin::Variable(_))
             && !["type", "url"].iter().any(|key| sink.entries.contains_key(*key));

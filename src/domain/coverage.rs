@@ -1,111 +1,113 @@
-//! Coverage: which part of the feed has been read, as it stands on disk.
+//! Coverage: the state on disk that says which part of the feed has been read.
 //!
-//! The rules that move it are in `ingest::coverage`; the store only loads it and carries out [`StoreOp`]s, all those of
-//! one page in one transaction.
+//! The rules that change this state are in `ingest::coverage`. The store only loads it and carries out [`StoreOp`]s:
+//! all those of one page in one transaction.
 
 use super::{Class, Row, Seq, UnixMs};
 
-/// An opaque cursor of the API. It walks towards older rows.
+/// An opaque cursor of the API. The page behind a cursor holds older rows than the page that gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub String);
 
 /// How far the feed has been read.
 ///
 /// Invariants (`W` = watermark, `F` = frontier, `A` = anchor, `L` = lookback, `m` = margin):
-/// - Every row with `W <= time <= F` that appeared no later than `L` after its time is stored, or lies in the unread part
-///   of an open walk, or above the next sweep's floor `A - L - m`. By how much the clock of the rows is behind that of
-///   `A`, the floor lies deeper: see [`Lags`].
-/// - `F`, `W` and `A` only rise, and `F` never passes the server's now, by its `Date` or by when rows were ingested.
-/// - `W <= A - L - m` once a sweep was completed, and `W <=` every open floor.
+///
+/// - Every row with `W <= time <= F` that appeared no later than `L` after its time is in one of three places: in the
+///   store, in the unread part of an open walk, or above the floor of the next sweep. That floor is `A - L - m`. Where
+///   the rows' clock is behind the server's, the floor is lower by that lag: see [`Lags`].
+/// - `F`, `W` and `A` only rise. `F` never passes the server's present time, by its `Date` or by when rows were
+///   ingested.
+/// - `W <= A - L - m` once a sweep was completed, and `W` is at most the floor of each open walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    /// Where it stands.
+    /// The frontier, the watermark and the other scalars.
     pub marks: Marks,
     /// Open walks, oldest first.
     pub walks: Vec<Walk>,
-    /// How the clock of the rows stands to that of the server.
+    /// How far the rows' clock is behind or ahead of the server's clock.
     pub lags: Lags,
 }
 
 /// The scalars of [`Coverage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marks {
-    /// `F`: the newest time up to which rows were met or lie in an open gap.
+    /// `F`, the frontier: rows up to this time were met, or lie in an open gap.
     pub frontier: UnixMs,
-    /// `W`: rows below it are never news. [`UnixMs::MIN`] = none.
+    /// `W`, the watermark: rows below this time are never news. [`UnixMs::MIN`]: there is no watermark.
     pub watermark: UnixMs,
-    /// `A`: server time at which the last completed sweep was opened.
+    /// `A`, the anchor: the server's time when the last completed sweep was opened.
     pub anchor: UnixMs,
-    /// `S0`: what was ingested up to here was there before the first run.
+    /// `S0`: rows ingested at this time or earlier were in the list before the first run.
     pub start_instant: UnixMs,
-    /// The number that the next stored row gets.
+    /// The sequence number of the next row to be stored.
     pub next_seq: Seq,
-    /// The number that the next walk gets.
+    /// The id of the next walk.
     pub next_walk: WalkId,
 }
 
-/// How the clock behind the times of the rows stands to that of the server, in milliseconds.
+/// How far the clock that dates the rows is behind the server's clock, in milliseconds.
 ///
-/// `Date` and the times of rows come from different clocks of the API, and one of them may be off, by as much as a time
-/// zone. What most rows say tells by how much, whatever single ones say that came late or are dated wrongly.
+/// `Date` and the times of rows come from different clocks of the API. Either may be wrong, even by a time zone. The
+/// median of many rows tells the difference, whatever single rows say that came late or have a wrong date.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lags {
-    /// How far new rows were behind the server's clock when they were met at the head of the feed, the last one last; 0
-    /// where they were dated right then. Less than 0: ahead of it.
+    /// For each new row met at the head of the feed: how far its time was behind the server's clock. The newest row is
+    /// last. 0: the row's time was right. Less than 0: the row's time was ahead of the server's clock.
     seen: Vec<i64>,
-    /// How far the rows' clock is taken to have been behind `A` then.
+    /// How far the rows' clock was behind the server's when the anchor was set.
     anchor: i64,
 }
 
 impl Lags {
-    /// So many rows are remembered.
+    /// How many rows are remembered.
     const MOST: usize = 31;
-    /// So many of the last ones tell by themselves that a clock has changed.
+    /// How many of the newest rows are enough to show that a clock has changed.
     const FEW: usize = 5;
 
-    /// What was seen, the last one last, and how far the rows were behind the anchor.
+    /// Lags from the values of the newest rows, the newest last, and the lag at the time of the anchor.
     pub fn new(seen: Vec<i64>, anchor: i64) -> Self {
         let mut lags = Self { seen: Vec::new(), anchor };
         lags.extend(seen);
         lags
     }
 
-    /// What was seen, the last one last.
+    /// The lag of each remembered row, the newest last.
     pub fn seen(&self) -> &[i64] {
         &self.seen
     }
 
-    /// How far the rows' clock was behind the anchor.
+    /// How far the rows' clock was behind the server's when the anchor was set.
     pub fn anchor(&self) -> i64 {
         self.anchor
     }
 
-    /// Notes the same.
+    /// Sets the lag at the time of the anchor.
     pub fn set_anchor(&mut self, behind: i64) {
         self.anchor = behind;
     }
 
-    /// Adds what was seen on one page, the newest last.
+    /// Adds the lags of the new rows of one page, the newest last.
     pub fn extend(&mut self, seen: impl IntoIterator<Item = i64>) {
         self.seen.extend(seen);
         let spare = self.seen.len().saturating_sub(Self::MOST);
         self.seen.drain(..spare);
     }
 
-    /// How far the rows' clock is behind: what the row in the middle says, of all or of the last few, whichever is more.
-    /// `None`: nothing new came yet.
+    /// How far the rows' clock is behind: the median of all remembered rows or of the newest few, whichever is greater.
+    /// `None`: no new row has come yet.
     pub fn behind(&self) -> Option<i64> {
         let last = self.seen.len().saturating_sub(Self::FEW);
         Some(middle(&self.seen)?.max(middle(&self.seen[last..])?).max(0))
     }
 
-    /// How far the rows' clock is ahead, by the row in the middle; 0 if it is not.
+    /// How far the rows' clock is ahead, by the median of all remembered rows; 0 if the clock is not ahead.
     pub fn ahead(&self) -> i64 {
         middle(&self.seen).unwrap_or(0).min(0).saturating_neg()
     }
 }
 
-/// Of two the larger.
+/// The median; of the two in the middle the greater.
 fn middle(lags: &[i64]) -> Option<i64> {
     let mut sorted = lags.to_vec();
     sorted.sort_unstable();
@@ -113,54 +115,57 @@ fn middle(lags: &[i64]) -> Option<i64> {
 }
 
 impl Marks {
-    /// Down to where a gap reads. A first run may begin above the newest row: what lies below the watermark need not be read.
+    /// The floor of a new gap. A first run may set the watermark above the newest row; rows below the watermark need
+    /// not be read.
     pub fn gap_floor(&self) -> UnixMs {
         self.frontier.max(self.watermark)
     }
 }
 
-/// Names a walk; never used twice.
+/// The id of a walk. No id is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WalkId(pub i64);
 
-/// A stretch of the feed that is being read, newest row first.
+/// A stretch of the feed that is being read page by page, newest row first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
-    /// Its name.
+    /// The walk's id.
     pub id: WalkId,
-    /// What it is for.
+    /// The walk's purpose.
     pub kind: WalkKind,
-    /// Where it reads on; `None` = from the head of the feed.
+    /// The cursor of the next page; `None`: the walk begins at the head of the feed.
     pub cursor: Option<Cursor>,
-    /// The cursors before that one, newest last, at most [`Walk::TRAIL`].
+    /// The cursors before the next page's, newest last, at most [`Walk::TRAIL`].
     pub trail: Vec<Cursor>,
-    /// It ends strictly below this time.
+    /// The walk ends at rows strictly below this time.
     pub floor: UnixMs,
-    /// Rows stored before this one are evidence of having arrived.
+    /// Meeting a row that was stored before this sequence number helps to prove that the walk has arrived.
     pub opened_seq: Seq,
-    /// What was in the list at this server time it vouches for: that of its opening, or a little earlier.
+    /// Once complete, the walk vouches for all rows that were in the list at this server time: the time when the walk
+    /// was opened, or a little earlier.
     pub opened_at: UnixMs,
-    /// The oldest time it reached: `floor..=lowest` is its unread part.
+    /// The oldest time that was read. The unread part is `floor..=lowest`.
     pub lowest: UnixMs,
-    /// What stands in its way.
+    /// The failures since the walk last got deeper.
     pub progress: WalkProgress,
 }
 
 impl Walk {
-    /// How many cursors a walk remembers behind the one it reads at.
+    /// How many cursors before the next page's a walk remembers.
     pub const TRAIL: usize = 3;
 
-    /// Whether `time` lies in the part that was not read yet.
+    /// Whether `time` lies in the unread part.
     pub fn has_unread(&self, time: UnixMs) -> bool {
         self.floor <= time && time <= self.lowest
     }
 
-    /// Whether rows are held until this walk ends.
+    /// Whether the walk holds its rows until it ends.
     pub fn holds(&self) -> bool {
         matches!(self.kind, WalkKind::Gap { streaming: false, .. })
     }
 
-    /// The lowest time that closing this walk vouches for: the sweep floor of a gap that carries one, else the floor.
+    /// The lowest time that the walk vouches for when it ends: the sweep floor of a gap that has one, else its own
+    /// floor.
     pub fn deepest_floor(&self) -> UnixMs {
         match self.kind {
             WalkKind::Gap { sweep_floor: Some(floor), .. } => floor,
@@ -169,50 +174,50 @@ impl Walk {
     }
 }
 
-/// What a walk is for.
+/// The purpose of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalkKind {
-    /// News between a head page and the frontier.
+    /// Reads the new rows between a head page and the frontier.
     Gap {
-        /// Where it goes on as a sweep once it has arrived.
+        /// A gap that has arrived goes on as a sweep down to this time.
         sweep_floor: Option<UnixMs>,
-        /// Rows are released as they are read, instead of held until the end.
+        /// The gap releases rows as they are read, instead of holding them until it ends.
         streaming: bool,
     },
-    /// The lookback once more, for rows that came late.
+    /// Reads the lookback once more, for rows that came late.
     Sweep,
-    /// What was there before the first run: to be known, not delivered.
+    /// Reads the rows that were there before the first run. They are stored as known and not delivered.
     Seed,
 }
 
-/// How a walk gets on. All zero = well.
+/// The failures of a walk. All zero: there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalkProgress {
     /// Pages in a row that did not lead on.
     pub failures: u32,
-    /// Empty answers to a cursor since it last got deeper.
+    /// Empty answers to a cursor since the walk last got deeper.
     pub empty_answers: u32,
-    /// How often it began again at the head since it last got deeper.
+    /// How often the walk began again at the head since it last got deeper.
     pub restarts: u32,
-    /// Local time of the first of those failures.
+    /// Local time of the first of `failures`.
     pub since: Option<UnixMs>,
 }
 
-/// What a stored row is.
+/// The standing of a stored row: whether the row is for the sinks, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowStanding {
-    /// To be delivered.
+    /// News: to be delivered.
     News,
-    /// There before the first run: known, not delivered.
+    /// The row was there before the first run: known, not delivered.
     Seed,
-    /// Unknown, but below the watermark: counted and kept for a replay, not delivered by itself.
+    /// The row is unknown, but below the watermark: counted and kept for a replay, not delivered by itself.
     BelowWatermark,
-    /// Without an id, or no JSON: kept as it came, not delivered.
+    /// The row has no id, or is no valid JSON: kept as it came, not delivered.
     Unreadable,
 }
 
 impl RowStanding {
-    /// The word that the store and `trace` have for it.
+    /// The standing as a word, for the store and for `trace`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::News => "news",
@@ -222,7 +227,7 @@ impl RowStanding {
         }
     }
 
-    /// The standing of this word; the store allows no others.
+    /// The standing for a word of the store, which allows no other words.
     pub fn from_word(word: &str) -> Self {
         match word {
             "seed" => Self::Seed,
@@ -233,20 +238,21 @@ impl RowStanding {
     }
 }
 
-/// Things that the documentation of the API does not lead one to expect. Counted, and said once where they happen.
+/// Behaviour of the API that its documentation does not lead one to expect. Each case is counted, and logged once where
+/// it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Anomaly {
-    /// A row without a string id.
+    /// A row has no id that is a string.
     UnreadableRow,
-    /// A row that is no JSON.
+    /// A row is no valid JSON.
     SpoiledRow,
-    /// A row that appeared after its time had been settled for good.
+    /// A row appeared after ids of its time may have been forgotten.
     BelowWatermark,
-    /// A cursor was refused.
+    /// The API refused a cursor.
     RefusedCursor,
     /// A cursor led to an empty page.
     EmptyPage,
-    /// A page led to where the walk had been already, or promised more without saying where.
+    /// A page led to where the walk had been already, or promised more rows without a cursor to them.
     NoProgress,
     /// A page of a walk could not be read, while the API answered otherwise.
     UnreadablePage,
@@ -257,7 +263,7 @@ pub enum Anomaly {
 }
 
 impl Anomaly {
-    /// The word that people and metrics see.
+    /// The anomaly as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnreadableRow => "unreadable_row",
@@ -272,7 +278,7 @@ impl Anomaly {
         }
     }
 
-    /// What happened, for people.
+    /// The anomaly as a sentence for the log.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::UnreadableRow => "a message without an id came: it is kept in the state, but cannot be delivered",
@@ -295,47 +301,47 @@ impl Anomaly {
 /// A row to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Insert {
-    /// Its number.
+    /// The row's sequence number.
     pub seq: Seq,
     /// The row.
     pub row: Row,
-    /// What it is.
+    /// Whether the row is for the sinks.
     pub standing: RowStanding,
-    /// The gap that holds it.
+    /// The gap that holds the row, if one does.
     pub held_by: Option<WalkId>,
 }
 
-/// One change to the store. The changes of one page are one transaction, carried out in order.
+/// One change to the store. The changes of one page are carried out in order, in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOp {
-    /// The first page was read: coverage begins, with the setting of `poll.start` it began with.
+    /// The first page was read: coverage begins.
     Begin {
-        /// `poll.start`, for people.
+        /// The value of `poll.start` at this moment, for people.
         start: String,
     },
     /// Store a row.
     Insert(Box<Insert>),
     /// Make delivery rows for these stored rows, oldest first.
     Release {
-        /// Rows that no gap holds.
+        /// The rows; no gap holds them.
         rows: Vec<Seq>,
-        /// Their queue.
+        /// The queue of their deliveries.
         class: Class,
     },
-    /// Make delivery rows for all that a gap holds, oldest first, and hold them no longer.
+    /// Make delivery rows for all rows that a gap holds, oldest first, and hold them no longer.
     ReleaseHeld {
         /// The gap.
         walk: WalkId,
-        /// Their queue.
+        /// The queue of their deliveries.
         class: Class,
     },
-    /// Store a walk as it now is.
+    /// Store the present state of a walk.
     PutWalk(Box<Walk>),
-    /// A walk is done.
+    /// Remove a walk that has ended.
     RemoveWalk(WalkId),
-    /// Store where coverage stands now.
+    /// Store the scalars of coverage.
     Advance(Marks),
-    /// Store how the clock of the rows stands to that of the server.
+    /// Store how far the rows' clock is behind or ahead of the server's clock.
     PutLags(Lags),
     /// Count an anomaly.
     Count(Anomaly),

@@ -1,71 +1,71 @@
-//! What becomes of one message at one sink.
+//! The fate of one message at one sink: its queue, how an attempt ended, pauses and dead letters.
 
 use super::UnixMs;
 
-/// Which queue of a sink a delivery waits in: live ones are claimed first.
+/// The queue of a sink in which a delivery waits. Live deliveries are claimed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// It showed up at the head of the feed, or late behind it.
+    /// The message showed up at the head of the feed, or late behind newer ones.
     Live,
-    /// It was found by a catch-up.
+    /// The message was found by a catch-up.
     Backfill,
 }
 
-/// How one attempt ended, and so what happens next.
+/// How one attempt ended, which decides what happens next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The receiver has it.
+    /// The receiver has the message.
     Delivered {
         /// The HTTP status, where there is one.
         status: Option<u16>,
     },
-    /// To be tried again.
+    /// The delivery is tried again.
     Retry {
-        /// Not before this.
+        /// The next attempt is made no earlier than this.
         due: UnixMs,
         /// The HTTP status, where there was one.
         status: Option<u16>,
-        /// What went wrong, for people: no secret, no message body.
+        /// The failure in words for people, without any secret or message text.
         answer: String,
     },
-    /// A dead letter: kept and listed, not tried again by itself.
+    /// The message is a dead letter: kept and listed, not tried again by itself.
     Dead {
-        /// Why.
+        /// Why the message was given up.
         reason: DeadReason,
         /// The HTTP status, where there was one.
         status: Option<u16>,
-        /// What went wrong last, for people.
+        /// The last failure in words for people, without any secret or message text.
         answer: String,
     },
 }
 
-/// What a sink shows of the number that received a message, beyond what the message itself says of it.
+/// How a sink uses details of the number that received a message, beyond those in the message itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NumberUse {
-    /// Nothing.
+    /// The sink shows no details.
     #[default]
     Ignored,
-    /// What is known of it by then.
+    /// The sink shows the details that are known at the time of the attempt.
     Shown,
-    /// What the API says of it: messages wait until that is known.
+    /// The sink needs the details: messages wait until the API has told them.
     Needed,
 }
 
-/// Why nothing is sent to a sink until somebody, or the next start, lifts it.
+/// Why nothing is sent to a sink until an operator or the next start ends the pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PauseReason {
-    /// Somebody said so.
+    /// An operator paused the sink.
     Operator,
     /// The receiver answered 410: it wants nothing more.
     Gone,
-    /// Nobody reads the output any more. The next start has another output.
+    /// The reader of the output is gone. The next start has another output.
     Closed,
-    /// The configuration says so: `enabled = false`.
+    /// The configuration says `enabled = false`.
     Disabled,
 }
 
 impl PauseReason {
-    /// The word that people and metrics see.
+    /// The reason as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Operator => "operator",
@@ -75,7 +75,7 @@ impl PauseReason {
         }
     }
 
-    /// The reason of this word; the store allows no others.
+    /// The reason for a word of the store, which allows no other words.
     pub fn from_word(word: &str) -> Self {
         match word {
             "gone" => Self::Gone,
@@ -91,16 +91,16 @@ impl PauseReason {
 pub enum DeadReason {
     /// An attempt failed after `retry.give_up_after`.
     GaveUp,
-    /// The sink's template can make nothing of it, so nothing was sent.
+    /// The sink's template failed on the message, so nothing was sent.
     Template,
-    /// It was received longer ago than `max_age` when its next attempt was due.
+    /// The message was received longer ago than `max_age` when its next attempt was due.
     Expired,
     /// The receiver answered with one of `reject_status`.
     Rejected,
 }
 
 impl DeadReason {
-    /// The word that people and metrics see.
+    /// The reason as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::GaveUp => "gave_up",

@@ -1,27 +1,29 @@
-//! One row of the feed, as far as the relay has to understand it.
+//! One row of the feed: the fields that the relay has to understand.
 
 use super::{Cursor, UnixMs};
 
-/// The order in which rows were stored. Never used twice, also after a row is forgotten.
+/// The sequence number of a stored row: rows are numbered in the order in which they were stored. No number is used
+/// twice, even after its row is forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub i64);
 
-/// A message as the API listed it. Only its place in the feed is read; `raw` is what the sinks get.
+/// A message as the API listed it. The relay reads only the fields that place the row in the feed; sinks get `raw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The API's id, or `unreadable:` and a hash of the row where it has no string id or is no JSON.
+    /// The API's id. For a row without a string id, or that is no JSON: `unreadable:` and a hash of the row.
     pub id: String,
-    /// Whether the row has an id and is JSON; any other is set aside and never delivered.
+    /// True for a row that has an id and is JSON. Any other row is set aside and never delivered.
     pub readable: bool,
-    /// What is known of a row that is no JSON. Such a row is not readable.
+    /// Details of a row that is no JSON. Such a row is not readable.
     pub spoiled: Option<Box<Spoiled>>,
-    /// `receivedAt`; a row without a readable one has its neighbour's.
+    /// `receivedAt`. A row without a readable one gets the time of its neighbour.
     pub time: UnixMs,
     /// `ingestedAt`, where it is readable.
     pub ingested: Option<UnixMs>,
     /// `numberId`, where there is one.
     pub number: Option<String>,
-    /// The JSON text of the row, byte for byte. Of a spoiled row: what came, with bytes that are no UTF-8 as `\xNN`.
+    /// The JSON text of the row, byte for byte. For a spoiled row: the bytes that came, those that are no UTF-8 as
+    /// `\xNN`.
     pub raw: Box<str>,
 }
 
@@ -30,19 +32,19 @@ pub struct Row {
 pub struct Spoiled {
     /// The API's id, where it can be read.
     pub id: Option<String>,
-    /// Which row of its page it was, counted from 1.
+    /// The row's place on its page, counted from 1.
     pub place: usize,
-    /// What is wrong with it, without quoting it.
+    /// The error, without a quote from the row.
     pub wrong: String,
 }
 
-/// Whether more rows follow a page.
+/// Where the rows that follow a page are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum More {
-    /// Behind this cursor.
+    /// More rows follow, behind this cursor.
     Cursor(Cursor),
-    /// None.
+    /// No rows follow.
     End,
-    /// The answer promises more, but does not say where.
+    /// The answer promises more rows, but has no cursor.
     Lost,
 }

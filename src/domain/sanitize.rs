@@ -6,8 +6,9 @@
 
 use std::fmt::{self, Display, Write};
 
-/// Shows a value with everything spelled out that would do more than stand there, as JSON spells it: `\n`, `\u001b`,
-/// `\u202e`. So a JSON text stays the same JSON: in a valid one such characters only stand within strings.
+/// Shows a value with every character escaped that could act on a terminal or break out of its line, as JSON escapes
+/// it: `\n`, `\u001b`, `\u202e`. JSON stays the same JSON, because in valid JSON such characters only stand within
+/// strings.
 ///
 /// ```
 /// use joltsms_relay::domain::Sanitized;
@@ -21,12 +22,12 @@ pub struct Sanitized<'a, T: ?Sized> {
 }
 
 impl<'a, T: Display + ?Sized> Sanitized<'a, T> {
-    /// On one line.
+    /// Shows the value on one line.
     pub fn line(value: &'a T) -> Self {
         Self { value, keep_lines: false }
     }
 
-    /// With its own line breaks, where the program itself wrote them.
+    /// Shows the value with its own line breaks, for texts whose lines the program itself wrote.
     pub fn lines(value: &'a T) -> Self {
         Self { value, keep_lines: true }
     }
@@ -38,7 +39,7 @@ impl<T: Display + ?Sized> Display for Sanitized<'_, T> {
     }
 }
 
-/// Spells out on the way.
+/// Escapes text while it is written.
 struct ControlEscaping<'w, W: ?Sized> {
     out: &'w mut W,
     keep_lines: bool,
@@ -66,8 +67,8 @@ impl<W: Write + ?Sized> Write for ControlEscaping<'_, W> {
     }
 }
 
-/// Whether a character does more than stand there: controls, line and paragraph separators, directions, and invisible
-/// ones that carry text. Joiners stay, without which some scripts and most emoji fall apart.
+/// Whether a character acts instead of being shown: controls, line and paragraph separators, changes of direction, and
+/// invisible characters that can carry text. Joiners do not count: without them some scripts and most emoji fall apart.
 pub fn acts(next: char) -> bool {
     next.is_control()
         || matches!(next,

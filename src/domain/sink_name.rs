@@ -1,4 +1,4 @@
-//! What a sink is called.
+//! The name of a sink.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// The name of a sink, 1 to 64 characters of `a`-`z`, `0`-`9`, `_` and `-`.
 ///
-/// It is the key of the sink's state, so it never changes its spelling on the way: no folding, no trimming.
+/// The state of a sink is stored under its name, so a name is never changed on the way: no folding, no trimming.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SinkName(String);
 

@@ -1,4 +1,4 @@
-//! Where a first run begins.
+//! The setting of where a first run begins.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,11 +14,11 @@ pub enum Start {
     Beginning,
     /// Those received at this instant or later.
     At(UnixMs),
-    /// Those received this long before the first page, or later. Resolved once, against the server's time.
+    /// Those received this long before the first page, or later. Resolved once, by the server's time.
     Back(Duration),
 }
 
-/// As in the configuration.
+/// Shows the value as the configuration writes it.
 impl fmt::Display for Start {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

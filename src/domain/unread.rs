@@ -1,21 +1,21 @@
-//! How much is left to read: an estimate, for people.
+//! How many rows a walk still has to read: an estimate, for people.
 
 use std::time::Duration;
 
 use super::{UnixMs, Walk, WalkKind};
 
-/// What an estimate is made of.
+/// The numbers from which the estimate is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
-    /// Rows just above the place that the walk has reached.
+    /// How many rows were read last, just above the place that the walk has reached.
     pub sample_rows: u64,
-    /// The time that these span, in milliseconds.
+    /// The time between the newest and the oldest of them, in milliseconds.
     pub sample_ms: u64,
-    /// Rows that are known already and will be read once more.
+    /// How many stored rows the walk will read once more.
     pub known: u64,
-    /// Rows that were ever stored.
+    /// How many rows were ever stored.
     pub stored: u64,
-    /// Rows that there are, by the API's word.
+    /// How many rows there are, by the API's `total`.
     pub total: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ impl Unread {
     /// to the feed's end takes that word.
     pub fn rows(&self, walk: &Walk) -> Option<u64> {
         let of_the_rest = self.total.map(|total| total.saturating_sub(self.stored));
-        // Where more was stored than there is, what was stored is gone from the list in part.
+        // More rows were stored than are listed: some stored rows have left the list.
         let at_most = of_the_rest.filter(|rest| *rest > 0).or(self.total).unwrap_or(u64::MAX);
         let unknown = match walk.kind {
             WalkKind::Sweep => return Some(self.known),
@@ -41,7 +41,7 @@ impl Unread {
     }
 
     fn by_density(&self, span: Duration) -> Option<u64> {
-        // Fewer, or all at one time, tell nothing.
+        // Fewer rows, or rows of one time, say nothing about the density.
         if self.sample_rows < 5 || self.sample_ms == 0 {
             return None;
         }
@@ -50,12 +50,12 @@ impl Unread {
     }
 }
 
-/// Pages of `page_rows` for so many rows; a walk that is open has at least one to go.
+/// How many pages of `page_rows` hold `rows` rows. At least 1: an open walk always has a page to read.
 pub fn pages(rows: u64, page_rows: u32) -> u64 {
     rows.div_ceil(u64::from(page_rows.max(1))).max(1)
 }
 
-/// How long so many pages take at a pace; `None` while nobody knows the pace.
+/// How long `pages` pages take at this pace; `None` while the pace is not known.
 pub fn time_for(pages: u64, pages_per_minute: f64) -> Option<Duration> {
     if pages_per_minute <= 0.0 {
         return None;

@@ -1,10 +1,11 @@
-//! Files of the state directory and the log's, opened so that nobody else decides what they are.
+//! Opens files of the state and log directories, so that no other user decides what they are.
 //!
-//! These directories belong to the user of the service, and root runs commands on them. So:
+//! The directories belong to the user of the service, and root runs commands on them. Therefore:
 //!
-//! - Nothing is opened through a symbolic link in the place of a file, and nothing that is no regular file. The directory
-//!   itself may be a link: systemd makes one for a service with `DynamicUser`.
-//! - What root makes belongs to the directory's owner, who could not use it otherwise. SQLite does the same for its journal.
+//! - A file is opened only if it is a regular file and no symbolic link. The directory itself may be a link: systemd
+//!   makes one for a service with `DynamicUser`.
+//! - A file that root makes is given to the owner of the directory, who could not use it otherwise. SQLite does the
+//!   same for its journal.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 /// Opens a file to read it.
 ///
 /// # Errors
-/// Those of the file system; a link, or what is no regular file.
+/// The errors of the file system, and one for a link or anything that is no regular file.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true), path)
 }
@@ -48,26 +49,26 @@ pub fn open_or_make(path: &Path) -> io::Result<File> {
 /// Makes a file (mode 0600) that is not there yet.
 ///
 /// # Errors
-/// Those of the file system; whatever is there already, a link that leads nowhere included.
+/// The errors of the file system. Anything with that name is an error, even a link that leads nowhere.
 pub fn make(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     give_to_owner_of_directory(&file, path);
     Ok(file)
 }
 
-/// Makes a file (mode 0600) in the place of one that an earlier process may have left half done.
+/// Makes a file (mode 0600), instead of one that an earlier process may have left half done.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 pub fn make_anew(path: &Path) -> io::Result<File> {
     remove(path)?;
     make(path)
 }
 
-/// Removes a file, if there is one. Of a link the link goes, and what it leads to stays.
+/// Removes a file, if there is one. If it is a link, only the link is removed.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -85,11 +86,11 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The path without links on the way to the directory, for libraries that open files by their name: they can be told to
-/// follow none.
+/// The path with all links on the way to the directory resolved. It is for libraries that open files by name and can be
+/// told not to follow links.
 ///
 /// # Errors
-/// Those of the file system, where the directory is not there.
+/// The errors of the file system, where the directory is not there.
 pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path.to_owned()) };
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -99,7 +100,7 @@ pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
 /// Whether `path` leads to this very file.
 ///
 /// # Errors
-/// Those of the file system, where that cannot be told.
+/// The errors of the file system, where that cannot be told.
 pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::metadata(path) {
@@ -110,7 +111,7 @@ pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // To open a pipe is to wait for its other end, unless one says otherwise.
+    // Without `NONBLOCK`, opening a named pipe would wait for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
         let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
@@ -120,7 +121,8 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Where that is not allowed the file stays as it is: whoever made it can go on.
+/// Gives the file to the owner of the directory. Where that is not allowed the file stays as it is, and its maker can
+/// go on.
 fn give_to_owner_of_directory(file: &File, path: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn what_root_makes_belongs_to_the_owner_of_the_directory() {
         let dir = tempfile::tempdir().unwrap();
-        // Only root can give it away, and only then there is something to see.
+        // Only root can give a file away, so only root can see the difference.
         if chown(dir.path(), Some(65534), Some(65534)).is_err() {
             return;
         }

@@ -13,8 +13,8 @@ pub(super) static FORMAT: Known = Known {
     write: |message| write(&message.raw, message.account),
 };
 
-/// The event of a message; its data is the API's object exactly as it came. Source and id together name the message:
-/// they are the same at every attempt.
+/// The event of a message. Its data is the API's object exactly as it came. Source and id together name the message,
+/// and are the same at every attempt.
 fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
     let mut event = format!(
@@ -22,7 +22,7 @@ fn write(raw: &str, account: &str) -> String {
         quoted(&message.id()),
         quoted(&format!("/joltsms/{account}")),
     );
-    // Optional attributes must be valid or absent, whatever the message holds.
+    // An optional attribute must be valid or absent, whatever the message holds.
     if let Some(time) = message.text("receivedAt").filter(|time| UnixMs::parse(time).is_some()) {
         event += &format!(r#","time":{}"#, quoted(&time));
     }

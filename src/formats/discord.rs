@@ -1,16 +1,16 @@
-//! What Discord's webhooks take.
+//! The payload for Discord's webhooks.
 //!
-//! Nobody is mentioned whatever the text says (`allowed_mentions`), and every character that could begin markup, a mention,
-//! an emoji or a link has a backslash before it, which Discord does not show. Links are therefore text: what a sender
-//! names is neither fetched nor clicked by accident.
+//! Nobody is mentioned, whatever the text says (`allowed_mentions`). Every character that could begin markup, a
+//! mention, an emoji or a link has a backslash before it, which Discord does not show. Links are therefore plain text:
+//! an address that a sender writes is neither fetched nor clicked by accident.
 
 use super::fields::quoted;
 use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
-/// Discord refuses longer contents. They are cut, with `…` at the end. Counted in UTF-16, which is never less than what
-/// Discord counts.
+/// The longest content that Discord takes; longer texts are cut, with `…` at the end. Counted in units of UTF-16, of
+/// which a text never has fewer than Discord counts.
 const LONGEST: usize = 2_000;
 
 /// `SUPPRESS_EMBEDS`

@@ -1,4 +1,4 @@
-//! The fields of an object, each as it was spelled.
+//! The fields of a JSON object, each as it was spelled.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,26 +7,27 @@ use serde_json::value::RawValue;
 
 use super::surrogates;
 
-/// The members of a JSON object. Of a repeated one the last counts; of what is no object there are none.
+/// The members of a JSON object. Of a repeated member the last one counts; a value that is no object has no members.
 pub(super) struct Fields<'j>(BTreeMap<String, Cow<'j, RawValue>>);
 
 impl<'j> Fields<'j> {
-    /// Reads the object, and of its values only where each of them ends.
+    /// Reads the object. Of its values only the end of each is looked for.
     pub(super) fn of(json: &'j str) -> Self {
         if let Ok(members) = serde_json::from_str::<BTreeMap<String, &'j RawValue>>(json) {
             return Self(members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect());
         }
-        // A name may be half a character, too.
+        // The name of a field may hold half a character, too.
         let mended = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&surrogates::mended(json));
         Self(mended.unwrap_or_default().into_iter().map(|(name, value)| (name, Cow::Owned(value))).collect())
     }
 
-    /// The JSON text of a field; `null` if there is none.
+    /// The JSON text of a field; `null` if the object does not have the field.
     pub(super) fn json(&self, name: &str) -> &str {
         self.0.get(name).map_or("null", |value| value.get())
     }
 
-    /// A field as text for people: nothing if it is missing, null or empty; what is no text as it is spelled.
+    /// A field as text for people: `None` if it is missing, null or empty. A value that is no text is shown as it is
+    /// spelled.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let json = self.json(name);
         let text = match json {
@@ -37,7 +38,7 @@ impl<'j> Fields<'j> {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// The id of a message. The store has no message without one.
+    /// The id of a message. The store holds no message without an id.
     pub(super) fn id(&self) -> String {
         self.text("id").unwrap_or_default()
     }
@@ -47,7 +48,7 @@ fn read_text(json: &str) -> Option<String> {
     serde_json::from_str(json).or_else(|_| serde_json::from_str(&surrogates::mended(json))).ok()
 }
 
-/// A text as JSON, quotes included.
+/// A text as JSON, with quotes.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

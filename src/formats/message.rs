@@ -10,7 +10,7 @@ pub(super) static FORMAT: Known = Known {
     write: |message| message.raw.into_string(),
 };
 
-/// What a sink sends unless it says otherwise.
+/// The format of a sink whose configuration names none.
 impl Default for Format {
     fn default() -> Self {
         Self::Known(&FORMAT, "".into())

@@ -1,8 +1,12 @@
-//! PayloadInput -> payload: pure, nothing is sent here.
+//! Makes the payload from a message. Pure: nothing is sent here.
 //!
-//! Invariants: the same message, with the same details of its number, always makes the same payload, so that attempts for it
-//! have the same body; a message with strange fields (missing, of another type, half a character) still makes one, except
-//! by a template, which says why not; what a sender wrote never becomes markup, a mention or a line of its own.
+//! Invariants:
+//!
+//! - The same message with the same details of its number always makes the same payload, so all attempts have the same
+//!   body.
+//! - A message with strange fields (missing, of another type, half a character) still makes a payload. Only a template
+//!   may fail, and says why.
+//! - A text of a sender never becomes markup, a mention or a line of its own.
 
 mod cloudevents;
 mod discord;
@@ -26,59 +30,59 @@ pub use template::{Mistake, Template};
 
 use crate::domain::NumberUse;
 
-/// The formats that the program brings. A new one is a file beside this one and a line here.
+/// The built-in formats. A new one is a file beside this one and a line here.
 static KNOWN: [&Known; 5] =
     [&message::FORMAT, &jolt_event::FORMAT, &cloudevents::FORMAT, &slack::FORMAT, &discord::FORMAT];
 
-/// How a message is handed on: `format` of a sink.
+/// The format of a sink: how the payload of a message is made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Format {
-    /// One that the program brings. The text names the account.
+    /// A built-in format. The text is the account's name.
     Known(&'static Known, Arc<str>),
-    /// What the operator wrote.
+    /// The operator's own template.
     Template(Arc<Template>),
 }
 
-/// A format that the program brings.
+/// A built-in format.
 #[derive(Debug)]
 pub struct Known {
-    /// The word for it.
+    /// The word for the format in the configuration.
     name: &'static str,
     /// The media type of its payloads.
     content_type: &'static str,
-    /// What it shows of the number that received a message, beyond what the message says.
+    /// How the format uses details of the number that received a message.
     number_use: NumberUse,
     /// Makes the payload.
     write: fn(PayloadInput<'_>) -> String,
 }
 
-/// What payloads are made from.
+/// The input from which a payload is made.
 struct PayloadInput<'m> {
-    /// Its JSON text as the API sent it.
+    /// The message's JSON text as the API sent it.
     raw: Box<str>,
-    /// What the account is called.
+    /// The account's name.
     account: &'m str,
-    /// The row of its number in the API's list of numbers, where that is known.
+    /// The number's row in the API's list of numbers, if it is known.
     number: Option<&'m str>,
 }
 
-/// By their words: no two have the same.
+/// Compares the words: no two formats have the same one.
 impl PartialEq for Known {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-/// What a sink sends.
+/// The body that a sink sends, and its media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// Its media type.
+    /// The media type of the body.
     pub content_type: Cow<'static, str>,
     /// The bytes.
     pub body: Vec<u8>,
 }
 
-/// A message that a template can make nothing of, and why: for people, without anything of the message.
+/// The reason why a template failed on a message: for people, without anything of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unrenderable(pub String);
@@ -86,12 +90,12 @@ pub struct Unrenderable(pub String);
 const JSON: &str = "application/json";
 
 impl Format {
-    /// The one of this word, if the program brings it.
+    /// The built-in format with this word, if there is one.
     pub fn named(name: &str, account: Arc<str>) -> Option<Self> {
         KNOWN.iter().find(|known| known.name == name).map(|known| Self::Known(known, account))
     }
 
-    /// The word for it.
+    /// The word for the format in the configuration.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Known(known, _) => known.name,
@@ -99,7 +103,7 @@ impl Format {
         }
     }
 
-    /// What it shows of the number that received a message, beyond what the message says.
+    /// How the format uses details of the number that received a message.
     pub fn number_use(&self) -> NumberUse {
         match self {
             Self::Known(known, _) => known.number_use,
@@ -108,8 +112,8 @@ impl Format {
         }
     }
 
-    /// The payload for a message, given its JSON text as the API sent it, and the row of its number in the API's list of
-    /// numbers where that is known.
+    /// The payload for a message, from its JSON text as the API sent it, and from the row of its number in the API's
+    /// list of numbers if that is known.
     ///
     /// # Errors
     /// [`Unrenderable`], from templates only.
@@ -125,8 +129,8 @@ impl Format {
         Ok(Payload { content_type, body: body.into_bytes() })
     }
 
-    /// The same for a stream of lines, without the end of the line. It is one line, except by a template that writes
-    /// several.
+    /// The payload for a message on a stream of lines, without the line's end. It is one line; only a template may
+    /// write several.
     ///
     /// # Errors
     /// As for [`Format::payload`].

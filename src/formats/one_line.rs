@@ -1,15 +1,15 @@
 //! JSON on one line, with every token spelled as it was.
 
-/// Strips the white space between the tokens of a JSON text. Nothing else changes: numbers keep their digits, strings
-/// their escapes, objects their order and repeated keys, which parsing and writing again would not grant.
+/// Removes the white space between the tokens of a JSON text. Nothing else changes: numbers keep their digits, strings
+/// their escapes, objects their order and repeated keys. To parse the text and write it again would not keep all that.
 ///
-/// In valid JSON a line break can only stand between tokens. Where the text is not valid, one inside a string is left out
-/// too: a line stays one line whatever comes.
+/// In valid JSON a line break can stand between tokens only. In an invalid text, line breaks inside of strings are
+/// removed too, so that the result is always one line.
 pub fn one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     let mut in_string = false;
     let mut rest = json;
-    // White space, quotes and backslashes are ASCII, and no byte of a longer character looks like one.
+    // White space, quotes and backslashes are ASCII, so no byte of a longer character equals one of them.
     while let Some(at) = rest.bytes().position(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'\\')) {
         line.push_str(&rest[..at]);
         let found = rest.as_bytes()[at];
@@ -69,7 +69,7 @@ mod tests {
         }
     }
 
-    /// JSON text with white space wherever it may stand and spellings that a parser would not keep.
+    /// JSON text with white space wherever JSON allows it, and with spellings that a parser would not keep.
     fn json() -> impl Strategy<Value = String> {
         let space = "[ \t\r\n]{0,3}";
         let scalar = prop_oneof![
@@ -163,7 +163,7 @@ mod tests {
             prop_assert_eq!(&before, &after);
             let spelled: usize = before.iter().map(String::len).sum();
             let separators = line.len() - spelled;
-            // What is left beside the tokens is commas and colons: no space survived.
+            // Beside the tokens only commas and colons are left: no white space.
             prop_assert!(separators <= before.len());
             prop_assert_eq!(one_line(&line), line);
         }

@@ -1,10 +1,10 @@
-//! A message as people read it in a chat.
+//! A message as a chat shows it to people.
 
 use super::fields::Fields;
 
-/// What a chat shows of a message: plain text, nothing escaped yet.
+/// The parts of a message that a chat shows: plain text, not escaped yet.
 pub(super) struct ShownMessage {
-    /// To whom, from whom, and the code.
+    /// The receiving number, the sender, and the code.
     pub(super) heading: String,
     /// The text of the SMS.
     pub(super) body: String,
@@ -23,14 +23,14 @@ impl ShownMessage {
         if let Some(code) = text("parsedCode") {
             heading += &format!(", code {code}");
         }
-        // A heading is one line, whatever stands in its parts.
+        // A heading is one line, whatever its parts hold.
         let heading = heading.replace(|next: char| next.is_control(), " ");
         Self { heading, body: text("body").unwrap_or_default() }
     }
 }
 
-/// Escapes a text piece by piece until `room` is used up by what `size` says; what does not fit ends with `…`. A piece
-/// is never cut in two.
+/// Escapes a text piece by piece until the sizes of the pieces, by `size`, use up `room`. If the text does not fit, the
+/// result ends with `…`. No piece is cut in two.
 pub(super) fn escaped_within(
     text: &str,
     room: usize,
@@ -39,7 +39,7 @@ pub(super) fn escaped_within(
 ) -> String {
     const END: &str = "…";
     let (mut escaped, mut used) = (String::new(), 0);
-    // Where it must end if the rest does not fit.
+    // How much of the result is kept if the rest does not fit.
     let mut fits_with_end = 0;
     let mut piece = String::new();
     for (at, next) in text.char_indices() {
@@ -62,11 +62,11 @@ pub(super) fn escaped_within(
     escaped
 }
 
-/// Whether a mention of everybody follows an `@`.
+/// Whether the text after an `@` makes a mention of everybody.
 pub(super) fn mentions_all(after_at: &str) -> bool {
     let word: String = after_at.chars().take_while(char::is_ascii_alphanumeric).collect();
     ["channel", "here", "everyone", "all", "group", "team"].contains(&word.to_ascii_lowercase().as_str())
 }
 
-/// Stands between an `@` and its word: nothing is seen, and nobody is mentioned.
+/// A character without width: put between an `@` and its word, it prevents the mention and is not seen.
 pub(super) const NOTHING: char = '\u{200b}';

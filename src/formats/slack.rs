@@ -1,8 +1,8 @@
-//! What Slack's incoming webhooks take, and others that are made after them (Mattermost, Rocket.Chat).
+//! The payload for Slack's incoming webhooks, and for programs that take the same (Mattermost, Rocket.Chat).
 //!
-//! Slack reads three characters whatever is switched off: `&`, `<` and `>`, so they are escaped. All other markup
-//! is switched off (`mrkdwn`), and so are mentions by name and previews of links, which would fetch what a sender names.
-//! Programs like Slack may not know the switches: there, `@channel` and its like are broken by a character without width.
+//! Slack always interprets `&`, `<` and `>`, so these are escaped. All other markup is switched off (`mrkdwn`), and so
+//! are mentions by name and previews of links, which would fetch an address that a sender names. Other programs may not
+//! know these switches: for them, a character without width breaks `@channel` and similar mentions.
 
 use super::fields::quoted;
 use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};

@@ -1,6 +1,6 @@
-//! Half a character: `\ud83d` without its other half is JSON, but no text in any other language.
+//! Repairs half characters: `\ud83d` without its other half is valid in JSON, but in no text of another language.
 
-/// A JSON text in which every such half is U+FFFD. Everything else stays as it is spelled.
+/// The JSON text with U+FFFD in the place of each half character. Everything else stays as it is spelled.
 pub(super) fn mended(json: &str) -> String {
     let mut whole = String::with_capacity(json.len());
     let mut rest = json;
@@ -26,10 +26,10 @@ pub(super) fn mended(json: &str) -> String {
     whole + rest
 }
 
-/// The number of an escape such as `\u00e9` at the beginning of a text.
+/// The code of an escape such as `\u00e9` at the beginning of a text.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    // `+` would be a number to the parser, too.
+    // The parser would accept a `+`, too.
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 

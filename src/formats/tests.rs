@@ -1,4 +1,4 @@
-//! What each format makes of messages: ordinary ones, strange ones, and hostile ones.
+//! The payloads of each format, for ordinary, strange and hostile messages.
 
 use std::sync::Arc;
 
@@ -208,7 +208,8 @@ fn long_texts_are_cut_at_what_the_chat_takes() {
     }
 }
 
-/// Templates, what they are for, and what they make of the documented message or are refused with.
+/// Templates, with the purpose of each, and its output for the documented message or the error with which it is
+/// refused.
 #[test]
 fn templates_and_what_they_make() {
     for (content_type, source, made) in [
@@ -336,7 +337,7 @@ fn templates_are_told_apart_by_all_that_counts() {
     }
 }
 
-/// Messages as nobody sends them.
+/// Messages with fields that no honest sender uses.
 #[test]
 fn strange_messages_have_a_payload_in_every_format() {
     let deep = format!(r#"{{"id":"m","x":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
@@ -349,7 +350,7 @@ fn strange_messages_have_a_payload_in_every_format() {
     ] {
         for format in all() {
             if let (Format::Template(_), true) = (&format, raw.len() > 1_000) {
-                // Deeper than anything that is read as a whole: told, not crashed.
+                // The message is nested more deeply than the reader allows: an error, not a crash.
                 assert!(format.payload(raw.into(), None).is_err());
                 continue;
             }
@@ -381,7 +382,7 @@ proptest! {
                     prop_assert!(!text.contains(['<', '>']));
                 }
                 "discord" => {
-                    // Every character of markup has an odd number of backslashes before it, or none begins anything.
+                    // An odd number of backslashes stands before every character of markup, so that it begins nothing.
                     let content = made["content"].as_str().unwrap();
                     for mark in ['*', '_', '~', '`', '|', '<', '>', '[', ']', '(', ')', ':', '@'] {
                         for (at, _) in content.match_indices(mark) {

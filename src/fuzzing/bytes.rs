@@ -1,6 +1,6 @@
-//! Bytes as a source of decisions: where they end, everything is 0.
+//! Bytes as a source of decisions. After their end every value is 0.
 
-/// What is left of an input.
+/// The bytes that are left of an input.
 pub(super) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -23,7 +23,7 @@ impl<'a> Bytes<'a> {
         u16::from(*first) % end
     }
 
-    /// Whether something happens that does so `of` times in 256.
+    /// Whether an event happens that has a chance of `of` in 256.
     pub(super) fn chance(&mut self, of: u8) -> bool {
         let byte = self.byte();
         byte > 0 && byte <= of
@@ -42,7 +42,7 @@ impl<'a> Bytes<'a> {
         i64::from_le_bytes(number)
     }
 
-    /// What comes up to the next 0, which is left out.
+    /// The bytes up to the next 0, without it.
     pub(super) fn line(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         let (line, rest) = self.0.split_at(end);

@@ -1,4 +1,4 @@
-//! The configuration: a file and an environment of any content.
+//! Fuzzes the configuration: a file and an environment with any content.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use super::bytes::Bytes;
 use crate::config::{Overrides, Sources, load, load_state};
 use crate::secret::Environment;
 
-/// Stands in every value that comes from a reference, and must not be seen.
+/// Stands in every value that comes from a reference. No output may show it.
 const MARKER: &str = "hunter2-7f3a";
 
-/// A directory of this process's own, in memory where there is one.
+/// A directory of this process alone; in memory, where there is such a file system.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -23,8 +23,8 @@ fn folder() -> &'static PathBuf {
     })
 }
 
-/// Variables up to an empty line, then the file. It is accepted or refused, in words that hold no control characters and
-/// no value that came from a reference.
+/// The input: variables up to an empty line, then the file. The configuration is accepted, or refused in words without
+/// control characters and without any value that came from a reference.
 pub fn configuration(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let secret = format!("{}{MARKER}{}", text(bytes.line()), text(bytes.line()));
@@ -42,7 +42,7 @@ pub fn configuration(bytes: &[u8]) {
     loop {
         let line = text(bytes.line());
         let Some((name, value)) = line.split_once('=') else { break };
-        // What is written out may be shown where it is no secret; another file would be another test.
+        // A value that is written out may be shown, unless it is a secret. Another file would be another test.
         if name.starts_with("JOLTSMS_") && name != "JOLTSMS_RELAY_CONFIG" && !line.contains(MARKER) {
             env.insert(name.into(), value.into());
         }

@@ -1,8 +1,8 @@
-//! What is thrown at the parts that read what somebody else wrote, and what must hold whatever it is.
+//! Fuzz targets for the parts that read what others wrote, each with the promises that must hold for any input.
 //!
-//! Each function takes bytes and panics where a promise is broken. They are called by the fuzz targets of the same names
-//! in `fuzz/` (`just fuzz`), and by the tests below with every file of `fuzz/corpus/`, so that what was once found stays
-//! found. Compiled for those two only.
+//! Each function takes bytes, and panics where a promise is broken. The fuzz targets of the same names in `fuzz/` call
+//! it (`just fuzz`), and so do the tests below, with every file of `fuzz/corpus/`, so that a bug that was found once
+//! cannot come back. This module is compiled for these two only.
 
 mod budget;
 mod bytes;
@@ -22,7 +22,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Every file of the corpus of `target`; there must be some.
+    /// Runs every file of the corpus of `target`; there must be some.
     fn replay(target: &str, run: fn(&[u8])) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -30,7 +30,7 @@ mod tests {
         for file in files {
             let path = file.unwrap().path();
             let bytes = fs::read(&path).unwrap();
-            // The panic itself says what is wrong; this says with which file.
+            // The panic says what is wrong; the message here says with which file.
             let held = std::panic::catch_unwind(|| run(&bytes));
             assert!(held.is_ok(), "broken by {}", path.display());
             count += 1;

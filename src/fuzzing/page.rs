@@ -1,4 +1,4 @@
-//! The body of an answer, as a page.
+//! Fuzzes the body of an answer, read as a page.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 use crate::api::Page;
 use crate::domain::{More, UnixMs};
 
-/// What a row without a time gets where no other has one.
+/// The time of rows on a page without any readable time.
 const FALLBACK: UnixMs = UnixMs(1_750_000_000_000);
 
-/// Whatever the body is: rows stay the text that came, what is said of it repeats nothing of it, and where another
-/// reader of JSON understands it, both read the same. A row that is no JSON, put anywhere into a page that is one, changes
-/// nothing of the others.
+/// Reads a page with any content. Rows stay the text that came, errors repeat nothing of it, and where another reader
+/// of JSON understands the page, both read the same. A row that is no JSON, put anywhere into a valid page, changes
+/// none of the others.
 pub fn page(body: &[u8]) {
     let read = Page::read(body, 10, FALLBACK);
     assert_eq!(read, Page::read(body, 10, FALLBACK), "read differently the second time");
@@ -37,7 +37,7 @@ pub fn page(body: &[u8]) {
             return;
         }
     };
-    // What is not read may be no text.
+    // Bytes that are not read may be no text.
     let text = String::from_utf8_lossy(body);
     for row in &page.rows {
         assert!(row.spoiled.is_some() || text.contains(&*row.raw), "a row that did not come: {}", row.raw);
@@ -48,14 +48,14 @@ pub fn page(body: &[u8]) {
     if let More::Cursor(cursor) = &page.more {
         assert!(!cursor.0.is_empty() && cursor.0.len() <= 8192, "a cursor of {} bytes", cursor.0.len());
     }
-    // It gives up on what is nested deeply, and on escapes that are no characters.
+    // `serde_json` gives up on deep nesting and on escapes that are no characters.
     if let Ok(value) = serde_json::from_slice::<Value>(body) {
         compare(&page, &value);
     }
     put_a_spoiled_row_into(body, &page);
 }
 
-/// Each is no JSON, and has the form of a row.
+/// Texts that are no JSON, and have the form of a row.
 const SPOILED: [&[u8]; 8] = [
     b"{\"id\":\"x\",\"n\":NaN}",
     b"{\"id\":\"x\",\"n\":[-Infinity]}",
@@ -67,7 +67,7 @@ const SPOILED: [&[u8]; 8] = [
     b"undefined",
 ];
 
-/// Longer pages would only take longer.
+/// The longest page in bytes; longer ones would only take longer.
 const LONGEST: usize = 1 << 16;
 
 fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
@@ -84,7 +84,7 @@ fn put_a_spoiled_row_into(body: &[u8], page: &Page) {
     let (spoiled, place) = (SPOILED[chosen % SPOILED.len()], chosen / SPOILED.len() % rows.len());
     let at = rows[place].get().as_ptr().addr() - body.as_ptr().addr();
     let with = [&body[..at], spoiled, b",", &body[at..]].concat();
-    // With one row more on the page, one more was asked for.
+    // The page has one row more, so one row more was asked for.
     let read = Page::read(&with, 11, FALLBACK).expect("one spoiled row spoils the page");
     let mut others = read.rows;
     let set_apart = others.remove(place);

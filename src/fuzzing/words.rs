@@ -1,4 +1,4 @@
-//! Small readers and writers of text from outside.
+//! Fuzzes small readers and writers of text from outside.
 
 use reqwest::{StatusCode, Url};
 
@@ -10,7 +10,7 @@ use crate::sinks::Attempt;
 use crate::sinks::http::classify::{Head, Statuses, classify};
 use crate::sinks::http::webhook_id::webhook_id;
 
-/// A `Retry-After`, and the instant that it is relative to: never a longer wait than the cap.
+/// Reads a `Retry-After` and the instant that it counts from. The wait is never longer than the cap.
 pub fn retry_after(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let now = UnixMs(bytes.number());
@@ -26,7 +26,8 @@ pub fn retry_after(bytes: &[u8]) {
     }
 }
 
-/// A message, an id, and a `Location`: one line, one header, and a few words that hide what may be a key.
+/// Handles a message, an id and a `Location`. The result is one line, one header, and a few words that hide possible
+/// keys.
 pub fn words(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let status = StatusCode::from_u16(300 + bytes.below(100)).expect("three digits");
@@ -54,7 +55,8 @@ pub fn words(bytes: &[u8]) {
     };
     let answer = told("https://ann:hunter2@hooks.example.com/services/T0/KEYOFTHEHOOK?token=hunter2");
     assert!(answer.len() <= 800 && !answer.contains(char::is_control), "{answer:?}");
-    // What a receiver wrote itself is its own business: then it is told whatever the address is.
+    // A key that the receiver itself wrote into its words is its own business: those words are the same for any
+    // address.
     let without = told("https://hooks.example.com/");
     for secret in ["hunter2", "KEYOFTHEHOOK"] {
         assert!(without.contains(secret) || !answer.contains(secret), "{answer:?}");

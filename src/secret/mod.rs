@@ -1,8 +1,8 @@
-//! Values that never show themselves, where they come from, and what does not belong to them.
+//! Secret values: how they are kept, where they come from, and how they are tidied.
 //!
-//! Invariants: a [`Secret`] leaves this type only through [`Secret::expose`], so every use can be found by searching for
-//! that word; it prints as `[redacted]`; it is wiped from memory when it is dropped; no error of this module repeats what
-//! was read.
+//! Invariants: a [`Secret`] leaves this type only through [`Secret::expose`], so a search for that word finds every
+//! use. A secret prints as `[redacted]` and is wiped from memory when it is dropped. No error of this module repeats
+//! what was read.
 
 mod source;
 pub mod tidy;
@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 
 pub use source::{Environment, Source, Unavailable};
 
-/// Separates these hashes from every other use of SHA-256 on the same input. Part of the state on disk: never change it.
+/// Keeps these hashes apart from every other use of SHA-256 on the same input. Part of the state on disk: never change
+/// it.
 const FINGERPRINT_DOMAIN: &[u8] = b"joltsms-relay secret fingerprint v1\0";
 
 /// A text that must not appear in any output.
@@ -22,15 +23,15 @@ const FINGERPRINT_DOMAIN: &[u8] = b"joltsms-relay secret fingerprint v1\0";
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// The value itself: for the wire, never for a message.
+    /// The value itself, to be sent, never to be put into a message.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// 16 hexadecimal characters that are the same for the same value and tell nothing about it.
+    /// A hash of 16 hexadecimal characters: the same for the same value, and useless for finding the value.
     ///
-    /// Kept in the state to notice that another account is configured. Only for values with the entropy of an API key:
-    /// a short password could be found by trying.
+    /// It is kept in the state, to notice that another account is configured. Use it only for values with the entropy
+    /// of an API key: a short password could be found by trying.
     pub fn fingerprint(&self) -> String {
         let hash = Sha256::new().chain_update(FINGERPRINT_DOMAIN).chain_update(self.expose()).finalize();
         hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()

@@ -1,4 +1,4 @@
-//! Where a secret comes from: an environment variable, a file, or a systemd credential.
+//! The sources of secrets: an environment variable, a file, or a systemd credential.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use super::Secret;
 
-/// An environment as a plain value, so that nothing below the start of the program reads the process's own.
+/// An environment as a plain value, so that only the start of the program reads the environment of the process.
 pub type Environment = BTreeMap<OsString, OsString>;
 
-/// The variable in which systemd names the directory of the credentials.
+/// The variable with which systemd names the directory of the credentials.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Nothing that belongs into a configuration is longer; a device or a wrong path must not fill the memory.
+/// The largest secret in bytes. Nothing longer belongs into a configuration, and a device or a wrong path must not fill
+/// the memory.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// `{ env = "X" }`, `{ file = "path" }` or `{ credential = "name" }`.
@@ -23,28 +24,29 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub enum Source {
     /// An environment variable.
     Env(String),
-    /// A file; a relative path counts from the process's directory, so the configuration makes its own absolute first.
+    /// A file. A relative path counts from the directory of the process, so the configuration makes its own paths
+    /// absolute before.
     File(PathBuf),
     /// A file in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
 }
 
-/// Why a source gave nothing. Names the source, never what it held.
+/// Why a source gave no value. Names the source, never its content.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
-    /// The variable does not exist.
+    /// The variable is not set.
     #[error("the environment variable `{0}` is not set")]
     Unset(String),
-    /// There was nothing but white space.
+    /// The value is empty or white space.
     #[error("{0} is empty")]
     Empty(Source),
-    /// Not text.
+    /// The value is not text.
     #[error("{0} is not UTF-8")]
     NotText(Source),
-    /// Text of another encoding, as a rule.
+    /// The value holds a NUL; usually it is text of another encoding.
     #[error("{0} holds NUL characters, as UTF-16 does without a byte order mark")]
     Nul(Source),
-    /// More than 64 KiB.
+    /// The value has more than 64 KiB.
     #[error("{0} is longer than 64 KiB, so it is not what is meant")]
     TooLong(Source),
     /// The file could not be read.
@@ -53,17 +55,18 @@ pub enum Unavailable {
     /// `$CREDENTIALS_DIRECTORY` is not set.
     #[error("the credential `{0}` is not there: $CREDENTIALS_DIRECTORY is not set")]
     NoCredentials(String),
-    /// A credential's name with a `/`, or `.` or `..`.
+    /// The name of the credential holds a `/`, or is `.` or `..`.
     #[error("the name of a credential is the name of a file, without a path")]
     NotAName,
 }
 
 impl Source {
-    /// Reads the value. Of a file, a byte order mark before it and one trailing line break are dropped. See
-    /// [`super::tidy`] for what else does not belong to a secret.
+    /// Reads the value. A byte order mark at the beginning of a file and one line break at its end are dropped; the
+    /// rest is left to [`super::tidy`].
     ///
     /// # Errors
-    /// If it is missing, unreadable, empty, longer than 64 KiB, or neither UTF-8 nor UTF-16 with a byte order mark.
+    /// If the value is missing, unreadable, empty, longer than 64 KiB, or neither UTF-8 nor UTF-16 with a byte order
+    /// mark.
     pub fn read(&self, environment: &Environment) -> Result<Secret, Unavailable> {
         let text = match self {
             Self::Env(name) => {
@@ -132,7 +135,7 @@ impl fmt::Display for Source {
 }
 
 impl Unavailable {
-    /// What the operator can do about it.
+    /// A remedy for the operator, to be shown after the error.
     pub fn hint(&self) -> String {
         match self {
             Self::Unset(name) => format!("set {name} for the user and the unit or container that runs the relay"),
@@ -180,7 +183,7 @@ mod tests {
             assert_eq!(Source::File(path.clone()).read(&credentials).unwrap().expose(), value);
             assert_eq!(Source::Credential("token".into()).read(&credentials).unwrap().expose(), value);
         }
-        // As Windows programs save it, in both orders of bytes.
+        // Windows programs save text as UTF-16, in either order of bytes.
         let units: Vec<u16> = "\u{feff}vä\r\n".encode_utf16().collect();
         for bytes in [
             units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>(),

@@ -1,57 +1,57 @@
-//! Values as editors, shells and copying leave them: what certainly does not belong to one is taken off, what may or may
-//! not belong to it is refused.
+//! Removes what editors, shells and copying leave around a value, and refuses a value that is ambiguous.
 //!
-//! Certain for every value are a byte order mark before it and blank lines around it. White space, quotes and `Bearer `
-//! around a key, a token or a URL are certain, too, since none of those can hold them. Around a password or a shared secret
-//! they may be meant: such a value is neither changed nor used as it is.
+//! A byte order mark before a value and blank lines around it never belong to it. White space, quotes and `Bearer `
+//! around a key, a token or a URL do not belong to it either, since none of these can hold them. All of this is taken
+//! off. Around a password or a shared secret white space and quotes may be meant: such a value is refused, neither
+//! changed nor used.
 //!
-//! Invariant: no word of this module repeats anything of a value but the number of an invisible character.
+//! Invariant: no message of this module repeats anything of a value but the code of an invisible character.
 
 /// The byte order mark, at the beginning of a text.
 const MARK: char = '\u{feff}';
 
-/// What a value is, which says what cannot belong to it.
+/// The kind of a value, which decides what cannot belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretKind {
     /// A key or a token: one word.
     Token,
-    /// The value of a header. It may hold quotes; white space around it is never sent.
+    /// The value of a header. It may hold quotes. White space around it is never sent.
     Header,
-    /// A password, a user, or a shared secret: any text of one line.
+    /// A password, a user name, or a shared secret: any text of one line.
     Text,
 }
 
-/// A value without what does not belong to it.
+/// A value after tidying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tidy<'t> {
-    /// The value.
+    /// The value, without everything that does not belong to it.
     pub text: &'t str,
-    /// What was taken off, where the operator should know: the words go on after "has".
+    /// A description of what was taken off, where the operator should know; it goes on after "has".
     pub left_out: Option<&'static str>,
 }
 
-/// Why a value is not used. Displays as the end of a sentence that begins with its name.
+/// Why a value is refused. Displays as the end of a sentence that begins with the value's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Doubtful {
-    /// Around a password or a shared secret.
+    /// White space stands around a password or a shared secret.
     #[error("begins or ends with white space, which may be meant or not")]
     WhiteSpaceAround,
-    /// Around a password or a shared secret.
+    /// Quotes stand around a password or a shared secret.
     #[error("is in quotes, which may be meant or not")]
     QuotesAround,
-    /// In a key or a token.
+    /// White space stands inside a key or a token.
     #[error("holds white space")]
     WhiteSpaceInside,
-    /// In a password or a shared secret.
+    /// A password or a shared secret has several lines.
     #[error("has more than one line")]
     SeveralLines,
-    /// A zero-width space from a web page, as a rule.
+    /// The value holds an invisible character, usually a zero-width space from a web page. Holds its code.
     #[error("holds an invisible character (U+{0:04X})")]
     Invisible(u32),
 }
 
 impl Doubtful {
-    /// What the operator can do about it.
+    /// A remedy for the operator, to be shown after the error.
     pub fn hint(self) -> &'static str {
         match self {
             Self::WhiteSpaceAround | Self::QuotesAround => {
@@ -66,7 +66,7 @@ impl Doubtful {
 /// Takes off what certainly does not belong to a value of this kind.
 ///
 /// # Errors
-/// [`Doubtful`] for what may be meant, or can only be a mistake.
+/// [`Doubtful`] for a value that is ambiguous, or certainly a mistake.
 pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     let text = without_blank_lines(text);
     let trimmed = text.trim();
@@ -88,7 +88,7 @@ pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     if let Some(invisible) = tidied.text.chars().find(|next| is_invisible(*next)) {
         return Err(Doubtful::Invisible(invisible.into()));
     }
-    // Line breaks in what goes into a header are refused with the header.
+    // A header with line breaks is refused where the header is made.
     let is_line_break = |next: char| matches!(next, '\r' | '\n');
     match kind {
         SecretKind::Token if tidied.text.contains(|next: char| next.is_whitespace() && !is_line_break(next)) => {
@@ -99,12 +99,12 @@ pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     }
 }
 
-/// The same for what is no secret and one word: an address, a number, a name.
+/// Takes off white space and quotes around a value that is no secret and one word: an address, a number, a name.
 pub fn bare(text: &str) -> &str {
     unquoted(without_blank_lines(text).trim())
 }
 
-/// A text without a byte order mark before it, and without lines around it that hold nothing but white space.
+/// The text without a byte order mark at its beginning, and without blank lines around it.
 pub fn without_blank_lines(text: &str) -> &str {
     let mut text = text.trim_start_matches(MARK);
     while let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| first.trim().is_empty()) {
@@ -116,7 +116,7 @@ pub fn without_blank_lines(text: &str) -> &str {
     text.trim_end_matches('\r')
 }
 
-/// Whether a character shows nothing and is no white space.
+/// Whether a character is invisible and no white space.
 pub fn is_invisible(next: char) -> bool {
     matches!(
         next,
@@ -124,14 +124,14 @@ pub fn is_invisible(next: char) -> bool {
     )
 }
 
-/// A text without a pair of quotes around it, and white space within those.
+/// The text without a pair of quotes around it, and without white space inside of the quotes.
 pub fn unquoted(text: &str) -> &str {
     let pairs = [('"', '"'), ('\'', '\''), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
     let within = |(open, close)| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
     pairs.into_iter().find_map(within).map_or(text, str::trim)
 }
 
-/// A token without the word that stands before it in a header.
+/// The token without the word that stands before a token in a header (`Bearer `).
 fn without_scheme(token: &str) -> &str {
     match token.split_once(char::is_whitespace) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim_start(),

@@ -1,57 +1,58 @@
-//! Everything that was declared, for whoever looks names up.
+//! All declared keys, as one value in which names are looked up.
 //!
-//! The file, the environment and the documentation all look here, so none of them can know a key that the others do not.
+//! The file, the environment and the documentation all look names up here, so none of them can know a key that the
+//! others do not know.
 
 use super::key::{DeclaredKey, KeyKind};
 use super::suggestion::nearest;
 
-/// The table of the sinks.
+/// The name of the table of all sinks.
 pub(super) const SINKS: &str = "sinks";
 
-/// The declarations of a program.
+/// All declarations of a program.
 #[derive(Debug)]
 pub struct Declarations {
-    /// How its variables begin, as in `PREFIX_<SECTION>__<KEY>`; ends with `_`.
+    /// The beginning of every variable, as in `PREFIX_<SECTION>__<KEY>`. It ends with `_`.
     pub prefix: &'static str,
-    /// Variables that stand for a key of a section: name, section, key, whether the value is the path of a file.
+    /// Short variables for some keys: variable, section, key, and whether the value is the path of a file.
     pub short: &'static [(&'static str, &'static str, &'static str, bool)],
-    /// The variable that names the file; it is no key.
+    /// The variable that names the configuration file. It stands for no key.
     pub file_variable: &'static str,
-    /// Sections that are tables of their own.
+    /// The sections that are single tables, such as `[poll]`.
     pub sections: Vec<Section>,
-    /// What each table `[sinks.NAME]` may hold.
+    /// The keys of each table `[sinks.NAME]`.
     pub sink: Section,
-    /// Sections of later versions. They are refused with the right words: what is silently accepted and does nothing is
-    /// worse than an error.
+    /// Sections of later versions. They are refused with a message of their own, because a section that is accepted and
+    /// does nothing is worse than an error.
     pub later: &'static [&'static str],
 }
 
 /// A table of the configuration.
 #[derive(Debug)]
 pub struct Section {
-    /// Its name in the file.
+    /// The section's name in the file.
     pub name: &'static str,
-    /// Its keys, and the tables in it, each before its keys.
+    /// The section's keys and tables, each table before its own keys.
     pub keys: Vec<DeclaredKey>,
 }
 
-/// What a name below a section turned out to be.
+/// The result of looking a name up in a section.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FoundKey<'d> {
     /// A key, or a table of keys.
     Key(&'d DeclaredKey),
-    /// No key, and the key that may have been meant, as written at this place.
+    /// The name is no key. Holds the key that may have been meant, as it would be written at this place.
     Unknown(Option<&'d str>),
 }
 
 impl Declarations {
-    /// The section of this name that is a table of its own.
+    /// The single table of this name, if there is one.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }
 
-    /// Whether a dotted key consists of names that this program knows. The name of a sink is
-    /// none of them: in a broken file it may be anything, the rest of a secret included.
+    /// Whether a dotted key consists of names that this program knows. The name of a sink does not count as known: in a
+    /// broken file anything may stand there, even the rest of a secret.
     pub(crate) fn is_known(&self, dotted: &str) -> bool {
         let sections = self.sections.iter().chain([&self.sink]);
         let known = |part: &str| {
@@ -63,7 +64,7 @@ impl Declarations {
         dotted.split('.').all(|part| known(part.trim()))
     }
 
-    /// Whether a line, closed or not, is the header of a table that this program knows.
+    /// Whether a line is the header of a table that this program knows. The closing bracket may be missing.
     pub(super) fn is_known_header(&self, line: &str) -> bool {
         let Some(inside) = line.trim().strip_prefix('[') else { return false };
         let mut parts = inside.trim_matches(['[', ']']).split('.');
@@ -73,7 +74,7 @@ impl Declarations {
         if first == SINKS { parts.all(plain) } else { is_section && parts.next().is_none() }
     }
 
-    /// The other place where a key of this name belongs: "a key that is right, in the wrong table".
+    /// Another section that has a key of this name, for a key that stands in the wrong table.
     pub(crate) fn elsewhere(&self, name: &str) -> Option<String> {
         let own = self.sections.iter().map(|section| (section.name.to_owned(), section));
         let own = own.chain([(format!("{SINKS}.NAME"), &self.sink)]);
@@ -86,19 +87,19 @@ impl Declarations {
         if places.is_empty() { None } else { Some(places.join(" or ")) }
     }
 
-    /// The names of the sections, for a message.
+    /// The names of all sections, for a message.
     pub(super) fn section_names(&self) -> impl Iterator<Item = &'static str> {
         self.sections.iter().map(|section| section.name).chain([SINKS])
     }
 }
 
 impl Section {
-    /// The key of this full name.
+    /// The key with this full name.
     pub fn key(&self, name: &str) -> Option<&DeclaredKey> {
         self.keys.iter().find(|key| key.name == name)
     }
 
-    /// What stands directly in the table `group`; the section itself is the group "".
+    /// The keys and tables that stand directly in the table `group`. The group "" is the section itself.
     pub(super) fn children<'d>(&'d self, group: &str) -> impl Iterator<Item = &'d DeclaredKey> {
         self.keys.iter().filter(move |key| key.group() == group)
     }
@@ -117,22 +118,22 @@ impl Section {
 }
 
 impl DeclaredKey {
-    /// The name at its place, without that of its table.
+    /// The last part of the name, without the name of its table.
     pub fn last(&self) -> &str {
         self.name.rsplit_once('.').map_or(&self.name, |(_, last)| last)
     }
 
-    /// The table that it stands in, "" for the section itself.
+    /// The table in which the key stands; "" for the section itself.
     pub fn group(&self) -> &str {
         self.name.rsplit_once('.').map_or("", |(group, _)| group)
     }
 
-    /// Whether it is a table of keys.
+    /// Whether this is a table of keys.
     pub fn is_table(&self) -> bool {
         matches!(self.kind, KeyKind::Table { .. })
     }
 
-    /// The variable, without its prefix and that of the section, that sets the key.
+    /// The variable of the key, without the prefix and the section.
     pub fn variable(&self) -> String {
         self.name.to_ascii_uppercase().replace('.', "__")
     }

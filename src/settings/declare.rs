@@ -1,4 +1,4 @@
-//! How a component declares its keys.
+//! The functions and the macro with which a component declares its keys.
 
 #![expect(
     clippy::redundant_closure_for_method_calls,
@@ -15,29 +15,29 @@ use super::reader::{Reader, Texts, WrittenText};
 use super::{duration as spans, size as sizes};
 use crate::domain::Start;
 
-/// A struct whose fields are keys of one table; made by `settings!`.
+/// A struct whose fields are the keys of one table. `settings!` implements this.
 pub trait Settings: Sized {
-    /// Its keys, in the order of the documentation.
+    /// The keys, in the order of the documentation.
     fn keys() -> Vec<DeclaredKey>;
 
-    /// Reads them. What is wrong goes to the report, and the default takes its place.
+    /// Reads the keys. Errors go to the report, and the default takes the place of a wrong value.
     fn read(from: &mut Reader<'_>) -> Self;
 }
 
-/// The words that stand for the values of a type.
+/// A type whose values are written as words.
 pub trait WordChoice: Clone + PartialEq + 'static {
-    /// Each word and its value.
+    /// Each word with its value.
     const WORDS: &'static [(&'static str, Self)];
 }
 
-/// How one key is declared: what it takes, and how that becomes a `T`.
+/// The declaration of one key: the values it takes, and how they become a `T`.
 pub struct Declared<T> {
     key: DeclaredKey,
     inside: Vec<DeclaredKey>,
     read: Read<T>,
 }
 
-/// Reads the key of a name.
+/// Reads the key with this name.
 type Read<T> = Box<dyn FnOnce(&mut Reader<'_>, &str) -> T>;
 
 impl<T> Declared<T> {
@@ -54,39 +54,39 @@ impl<T> Declared<T> {
         Self { key, inside: Vec::new(), read: Box::new(read) }
     }
 
-    /// What the example shows in place of a default, as TOML.
+    /// Sets the value that the example shows for a key without a default, as TOML.
     pub fn such_as(mut self, example: &'static str) -> Self {
         self.key.example = Some(example);
         self
     }
 
-    /// Lines of the example that show it.
+    /// Sets the lines that the example shows for this key.
     pub fn lines(mut self, lines: &'static [&'static str]) -> Self {
         self.key.lines = lines;
         self
     }
 
-    /// The default as the documentation shows it, where something else decides what stands for a missing value.
+    /// Sets the default that the documentation shows, where other code decides about a missing value.
     pub fn by_default(mut self, shown: &'static str) -> Self {
         self.key.default = Some(shown.to_owned());
         self
     }
 
-    /// Adds the key, and those in its table, to the keys of its struct.
+    /// Adds the key, and the keys in its table, to the keys of its struct.
     pub fn add_to(self, keys: &mut Vec<DeclaredKey>, name: &str, doc: &str) {
         let lines: Vec<&str> = doc.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         keys.push(DeclaredKey { name: name.to_owned(), doc: lines.join(" "), ..self.key });
         keys.extend(self.inside.into_iter().map(|key| DeclaredKey { name: format!("{name}.{}", key.name), ..key }));
     }
 
-    /// Reads the key of this name.
+    /// Reads the key with this name.
     pub fn read(self, from: &mut Reader<'_>, name: &str) -> T {
         (self.read)(from, name)
     }
 }
 
 impl Declared<Option<WrittenText>> {
-    /// The text that stands for a missing one.
+    /// Sets the text that counts where none is written.
     pub fn or(self, default: &'static str) -> Self {
         let Self { key, inside, read } = self;
         let read: Read<_> = Box::new(move |from, name| match from.written(name) {
@@ -97,8 +97,8 @@ impl Declared<Option<WrittenText>> {
     }
 }
 
-/// Declares a struct whose fields are keys: documentation, name, type and how the value is read, one after the other.
-/// `as` gives a key another name than its field.
+/// Declares a struct whose fields are keys. Each field has its documentation, name, type, and the function that reads
+/// its value. `as` gives a key another name than its field.
 macro_rules! settings {
     (
         $(#[$meta:meta])*
@@ -141,12 +141,12 @@ pub fn table<T: Settings>() -> Declared<T> {
     Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: false }, None, read) }
 }
 
-/// A table with the keys of another struct, or an array of such tables. `read` reads them all.
+/// A table with the keys of another struct, or an array of such tables. `read` reads all of them.
 pub fn tables<T: Settings, A: 'static>(read: fn(&mut Reader<'_>, &str) -> A) -> Declared<A> {
     Declared { inside: T::keys(), ..Declared::new(KeyKind::Table { repeatable: true }, None, read) }
 }
 
-/// A text of any kind: `what` names the kind, as in "URL".
+/// Any text. `what` names the kind of text in messages, as in "URL".
 pub fn text(
     what: &'static str,
     expected: &'static str,
@@ -155,14 +155,14 @@ pub fn text(
     Declared::new(KeyKind::Text { what, pattern }, None, move |from, name| from.text(name, expected))
 }
 
-/// One text or several.
+/// One text or several texts.
 pub fn texts(split: bool) -> Declared<Option<Texts>> {
     Declared::new(KeyKind::Texts { split }, None, move |from, name| {
         from.texts(name, "a text in quotes, or a list of them", split)
     })
 }
 
-/// A reference to a secret. `variable` is what messages propose.
+/// A reference to a secret. Messages propose `variable` as the variable that holds it.
 pub fn secret(variable: &'static str) -> Declared<Option<WrittenText>> {
     Declared::new(KeyKind::Secret { several: false, variable }, None, |from, name| from.text(name, "a text"))
 }
@@ -174,7 +174,7 @@ pub fn secrets(variable: &'static str) -> Declared<Option<Texts>> {
     })
 }
 
-/// A table of the user's own names. Values of those in `secret` are never written out in the file.
+/// A table with names that the user chooses. The values of names in `secret` must not be written out in the file.
 pub fn map(secret: &'static [&'static str]) -> Declared<Vec<Member>> {
     Declared::new(KeyKind::Map { secret }, Some("{}".to_owned()), |from, name| from.map(name))
 }
@@ -185,7 +185,7 @@ pub fn duration(default: Duration, bounds: RangeInclusive<Duration>) -> Declared
     Declared::new(kind, Some(quoted(&spans::show(default))), move |from, name| from.duration(name, default, bounds))
 }
 
-/// A duration within bounds, or `word` for none.
+/// A duration within bounds, or `word` for no duration.
 pub fn duration_or<T: From<Option<Duration>>>(
     word: &'static str,
     default: Option<Duration>,
@@ -245,7 +245,7 @@ pub fn one_choice<T: WordChoice>() -> Declared<Option<T>> {
     one_of(T::WORDS.to_vec())
 }
 
-/// One of these words, for the value beside it; or nothing.
+/// One of these words, each with its value; or nothing.
 pub fn one_of<T: Clone + 'static>(words: Vec<(&'static str, T)>) -> Declared<Option<T>> {
     let kind = KeyKind::Words(words.iter().map(|(word, _)| *word).collect());
     Declared::new(kind, None, move |from, name| from.choice(name, &words))
@@ -256,12 +256,12 @@ pub fn path() -> Declared<Option<PathBuf>> {
     Declared::new(KeyKind::Path, None, |from, name| from.path(name))
 }
 
-/// A path. Where none is written it is empty, for whoever knows the usual place to fill in.
+/// A path. A missing one is empty, and the caller fills in the usual place.
 pub fn required_path() -> Declared<PathBuf> {
     Declared::new(KeyKind::Path, None, |from, name| from.path(name).unwrap_or_default())
 }
 
-/// HTTP statuses within bounds, in their order.
+/// HTTP statuses within bounds, in the order in which they are written.
 pub fn statuses(bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
     let shown = Some("[]".to_owned());
     Declared::new(KeyKind::Statuses(bounds.clone()), shown, move |from, name| from.statuses(name, &bounds))

@@ -1,7 +1,7 @@
-//! The configuration as it was written: which keys, with which values, and where each of them stands.
+//! The configuration as written: the keys, their values, and the place of each value.
 //!
-//! File, environment and flags are laid over each other here, key by key; what a value means is decided later. Names are
-//! known to be right, values are not.
+//! File, environment and flags are laid over each other here, key by key. The meaning of values is decided later: all
+//! names in a document are valid, values may be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,20 +9,20 @@ use std::ops::Range;
 use crate::domain::SinkName;
 use crate::secret::{Secret, Source};
 
-/// Where a value stands.
+/// The place where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// These bytes of the file.
+    /// At these bytes of the file.
     File(Range<usize>),
-    /// The environment variable of this name.
+    /// In the environment variable of this name.
     Variable(String),
-    /// The flag of this name.
+    /// In the flag of this name.
     Flag(&'static str),
     /// Nowhere: the value is implied.
     Default,
 }
 
-/// All that was written.
+/// Everything that was written, from all layers.
 #[derive(Debug, Default)]
 pub struct Document {
     sections: BTreeMap<&'static str, Table>,
@@ -30,36 +30,36 @@ pub struct Document {
     pub sinks: BTreeMap<SinkName, Table>,
 }
 
-/// The keys of one section or sink, by their full name below it.
+/// The keys of one section or sink, by their full names below it.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Where the table begins, for what is missing in it.
+    /// The place where the table begins, for messages about missing keys.
     pub origin: Origin,
-    /// What was written.
+    /// The written values.
     pub entries: BTreeMap<String, WrittenEntry>,
-    /// Keys that were probably meant by a misspelt one, so that they are not called missing, too.
+    /// Known keys for which a misspelt key was probably meant. They are not reported as missing.
     pub misspelt: BTreeSet<String>,
-    /// The elements of each array of tables, by its name; their keys stand in full.
+    /// The elements of each array of tables, by the array's name. Their keys stand in full.
     pub elements: BTreeMap<String, Vec<Table>>,
 }
 
 /// One value and its place.
 #[derive(Clone, Debug)]
 pub struct WrittenEntry {
-    /// Where it stands.
+    /// The place of the value.
     pub origin: Origin,
-    /// What it is.
+    /// The value.
     pub value: WrittenValue,
 }
 
-/// A value as it was written. Texts are secrets until the reader of their key knows better.
+/// A value as written. Texts are secrets until the reader of the key knows better.
 #[derive(Clone, Debug)]
 pub enum WrittenValue {
-    /// A string of the file, or anything of the environment and the flags.
+    /// A string of the file, or any value of the environment and the flags.
     Text(Secret),
     /// `{ env | file | credential }`, or a variable that names a file.
     Reference(Source),
-    /// An integer; one that does not fit is taken as the largest.
+    /// An integer. One that does not fit counts as the largest.
     Integer(i128),
     /// A number with a fraction.
     Float(f64),
@@ -69,20 +69,20 @@ pub enum WrittenValue {
     Datetime(String),
     /// An array.
     List(Vec<WrittenEntry>),
-    /// A table whose names are the user's own.
+    /// A table with names that the user chooses.
     Map(Vec<Member>),
-    /// A table that is no reference; what is wrong with it has been reported.
+    /// A table that should be a reference and is not. The error has been reported already.
     Broken,
 }
 
-/// One entry of such a table.
+/// One entry of a table with names that the user chooses.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Its name, as it was written.
+    /// The name as written.
     pub name: String,
-    /// Where the name stands.
+    /// The place of the name.
     pub origin: Origin,
-    /// Its value.
+    /// The value.
     pub entry: WrittenEntry,
 }
 
@@ -92,7 +92,7 @@ impl Document {
         self.sections.entry(section).or_insert_with(|| Table::new(Origin::Default))
     }
 
-    /// The table of a sink, made if there is none.
+    /// The table of a sink. It is made if there is none.
     pub fn sink(&mut self, name: SinkName, origin: &Origin) -> &mut Table {
         self.sinks.entry(name).or_insert_with(|| Table::new(origin.clone()))
     }
@@ -104,7 +104,8 @@ impl Table {
         Self { origin, entries: BTreeMap::new(), misspelt: BTreeSet::new(), elements: BTreeMap::new() }
     }
 
-    /// Writes over what a lower layer has written for one name of a table of the user's own names. Case does not count.
+    /// Sets one name of a table with names that the user chooses, instead of the value of a lower layer. Case does not
+    /// count.
     pub fn set_member(&mut self, key: &str, name: String, origin: &Origin, value: WrittenValue) {
         let entry = WrittenEntry { origin: origin.clone(), value };
         let member = Member { name, origin: origin.clone(), entry };
@@ -117,7 +118,7 @@ impl Table {
         }
     }
 
-    /// Writes over what a lower layer has written.
+    /// Sets a key, instead of the value of a lower layer.
     pub fn set(&mut self, key: &str, origin: Origin, value: WrittenValue) {
         self.entries.insert(key.to_owned(), WrittenEntry { origin, value });
     }

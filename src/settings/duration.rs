@@ -6,13 +6,13 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 6] =
     [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// What a duration looks like, for messages.
+/// Examples of durations, for messages.
 pub(super) const EXAMPLES: &str = "a duration is written like \"500ms\", \"15m\", \"1h30m\" or \"7d\"";
 
-/// What all durations match. The expression knows nothing of the order of the units.
+/// The regular expression that all durations match. It does not check the order of the units.
 pub(super) const PATTERN: &str = "^\\s*([0-9]+\\s*(w|d|h|m|s|ms)\\s*)+$";
 
-/// Reads whole numbers with a unit each, larger units first, with or without spaces between.
+/// Reads whole numbers, each with a unit, larger units first, with or without spaces between them.
 ///
 /// # Errors
 /// The end of a sentence that begins with the value, such as "has no unit".
@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total))
 }
 
-/// Writes a duration the way it is read, rounded down to milliseconds.
+/// Writes a duration so that [`parse`] reads it again, rounded down to milliseconds.
 pub fn show(duration: Duration) -> String {
     let mut millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 {

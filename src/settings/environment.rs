@@ -1,16 +1,17 @@
 //! The environment layer: `PREFIX_<SECTION>__<KEY>`, and short names for some keys.
 //!
-//! A `.` of a key is written `__`, all letters are capitals: `sinks.crm.retry.max` is `PREFIX_SINKS__CRM__RETRY__MAX`. With
-//! `__FILE` appended the variable names a file that holds the value.
+//! In the name of a variable, each `.` of the key is `__` and all letters are capitals: `sinks.crm.retry.max` is
+//! `PREFIX_SINKS__CRM__RETRY__MAX`. A variable whose name ends with `__FILE` holds the path of a file with the value.
 //!
-//! The name of a sink is lower-cased. Variables cannot hold a `-`, so a sink of the file is meant if its name is the same
-//! once every `-` is read as `_`; otherwise the variable makes a new sink.
+//! The name of a sink is lower-cased. Variables cannot hold a `-`. So a variable belongs to a sink of the file whose
+//! name is the same after each `-` is read as `_`; if there is none, the variable makes a new sink.
 //!
-//! The names of a map, such as the headers of a sink, are variables of their own, `_` for each `-`:
+//! The names of a map, such as the headers of a sink, are variables of their own, with `_` for each `-`:
 //! `PREFIX_SINKS__CRM__HEADERS__X_TEAM`.
 //!
-//! Unknown variables of the prefix are errors where a key of a section was probably meant, otherwise warnings. Those that
-//! Kubernetes makes by itself for a service whose name begins like it are passed over: they never contain `__`.
+//! An unknown variable with the prefix is an error where a key of a section was probably meant, and a warning
+//! otherwise. Kubernetes sets variables for each service; those of a service whose name begins like the prefix are
+//! ignored. They never contain `__`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -27,23 +28,23 @@ use crate::secret::{Environment, Secret, Source};
 const FILE_SUFFIX: &str = "__FILE";
 const SINKS_PREFIX: &str = "SINKS__";
 
-/// What a variable stands for. `file`: its value is the path of a file that holds the value.
+/// The meaning of a variable's name. `file`: the value is the path of a file that holds the value.
 enum VariableMeaning<'v> {
-    /// A key of a section; or of a sink, by its name as the variable has it.
+    /// A key of a section, or of a sink. The sink's name is spelled as in the variable.
     Key { section: &'static str, sink: Option<&'v str>, key: &'static str, file: bool },
-    /// One name of a map of a sink, as the variable has it.
+    /// One name of a map of a sink, spelled as in the variable.
     Member { sink: &'v str, map: &'static str, name: &'v str, file: bool },
-    /// A section of a later version, for people.
+    /// A section of a later version, described for people.
     Later(String),
-    /// Nothing that this program knows.
+    /// This program knows no such name.
     Unknown,
 }
 
-/// Lays the environment over what is written already.
+/// Lays the environment over the document.
 pub fn apply(environment: &Environment, document: &mut Document, report: &mut Complaints) {
     let declared = report.declared();
     let mut unknown = Vec::new();
-    // A file that says where a short name goes, in an array of keys perhaps, is not overridden by it.
+    // A short name does not override a file that names the variable itself, even in an array of keys.
     let named_by_file: Vec<&str> = declared
         .short
         .iter()
@@ -140,7 +141,7 @@ fn value_of(value: &str, file: bool, origin: &Origin, report: &mut Complaints) -
     }
 }
 
-/// Whether a value is the variable of this name, or a list in which it stands.
+/// Whether a value is a reference to this variable, or a list that holds one.
 fn names(entry: &WrittenEntry, variable: &str) -> bool {
     match &entry.value {
         WrittenValue::Reference(Source::Env(name)) => name == variable,
@@ -166,9 +167,9 @@ fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> VariableMeanin
     later.map_or(VariableMeaning::Unknown, |name| VariableMeaning::Later(format!("[{name}]")))
 }
 
-/// Names of sinks may hold `__` themselves, so the key is looked for from the right.
+/// The name of a sink may itself hold `__`, so the key is looked for from the right.
 fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMeaning<'v> {
-    // A name of a map, such as a header, may be that of a key.
+    // A name of a map, such as a header, may equal the name of a key.
     for map in section.keys.iter().filter(|key| matches!(key.kind, KeyKind::Map { .. })) {
         let parts = rest.split_once(&format!("__{}__", map.variable()));
         if let Some((sink, name)) = parts.filter(|(sink, name)| !sink.is_empty() && !name.is_empty()) {
@@ -184,15 +185,15 @@ fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMea
     VariableMeaning::Unknown
 }
 
-/// Whether the name of a variable begins with that of a section, so that a key was meant. Others may belong to whoever
-/// runs the relay, such as `JOLTSMS_RELAY_VERSION` of an image.
+/// Whether the name of a variable begins with the name of a section, so that a key was probably meant. Other variables
+/// may belong to the surroundings, such as `JOLTSMS_RELAY_VERSION` of an image.
 fn is_of_a_section(declared: &Declarations, rest: &str) -> bool {
     let first = rest.split('_').next().unwrap_or_default();
     let sections = declared.section_names().chain(declared.later.iter().copied()).chain(["sink"]);
     sections.into_iter().any(|name| name.eq_ignore_ascii_case(first))
 }
 
-/// The key that a variable sets, and whether the variable is the path of a file.
+/// The key that a variable sets, and whether the variable holds the path of a file.
 fn find<'d>(section: &'d Section, variable: &str) -> Option<(&'d DeclaredKey, bool)> {
     section.keys.iter().filter(|key| !key.is_table()).find_map(|key| match variable.strip_prefix(&key.variable())? {
         "" => Some((key, false)),
@@ -235,8 +236,9 @@ fn table_of_sink<'w>(
     }
 }
 
-/// Kubernetes tells each container of every service of its namespace: `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT`
-/// (also with `_<PORTNAME>`), `<SERVICE>_PORT` and `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>` (also with `_PROTO` and so on).
+/// Whether Kubernetes sets a variable like this. It gives each container, for every service of the namespace,
+/// `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT` (also with `_<PORTNAME>`), `<SERVICE>_PORT` and
+/// `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>` (also with `_PROTO` and so on).
 fn is_made_by_kubernetes(rest: &str) -> bool {
     if rest.contains("__") {
         return false;
@@ -258,7 +260,7 @@ fn is_made_by_kubernetes(rest: &str) -> bool {
             .is_some_and(|(_, a)| numbered(a))
 }
 
-/// Every name that would be right, without the prefix.
+/// Every valid name of a variable, without the prefix.
 fn known_names(declared: &Declarations, document: &Document) -> Vec<String> {
     let variables = |section: &Section, path: String| {
         let keys = section.keys.iter().filter(|key| !key.is_table());

@@ -1,11 +1,11 @@
-//! The declarations as a file to begin with: every key with its default, commented out.
+//! Writes the declarations as a configuration file to begin with: every key with its default, commented out.
 //!
-//! Lines that begin with `# ` explain; lines that begin with `#` and anything else are settings.
+//! Lines that begin with `# ` explain. Lines that begin with `#` and another character are settings.
 
 use super::declarations::Section;
 use super::key::DeclaredKey;
 
-/// Comments are not wider.
+/// The greatest width of a comment, in characters.
 const WIDTH: usize = 120;
 
 /// One section under its `header`, such as `[poll]` or `#[sinks.crm]`.

@@ -1,18 +1,18 @@
-//! The file as it was read, and the lines of it that messages show.
+//! The text of the configuration file, and the excerpts of it that messages show.
 //!
-//! Invariant: no excerpt shows a value that may be a secret. A value stands as `"…"` unless the reader of its key says
-//! that it may be shown; comments are cut off; of a file that is not TOML no value is shown at all, because nobody can say
-//! where one begins and ends there.
+//! Invariant: no excerpt shows a value that may be a secret. A value is shown as `"…"` unless the reader of its key
+//! says that it may be shown. Comments are cut off. In a file that is not TOML no value is shown at all, because nobody
+//! can tell where a value begins and ends.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::declarations::Declarations;
 
-/// What stands for a hidden value.
+/// Stands for a hidden value.
 const HIDDEN: char = '…';
 
-/// Longer lines are cut around the place in question.
+/// The greatest width of an excerpt, in characters. Longer lines are cut around the place in question.
 const WIDEST: usize = 120;
 
 /// The configuration file.
@@ -21,7 +21,8 @@ pub(super) struct SourceFile {
     text: String,
     /// The first byte of each line.
     lines: Vec<usize>,
-    /// What may be secret, by position: every value that is not a table or an array, and odd keys.
+    /// The parts that may be secret, as byte ranges: every value that is not a table or an array, and keys of an
+    /// unusual form.
     values: Vec<Range<usize>>,
 }
 
@@ -30,15 +31,15 @@ pub(super) struct SourceFile {
 pub(super) struct Excerpt {
     /// Counted from 1.
     pub(super) line: usize,
-    /// The line without what must not be shown.
+    /// The line without the parts that must not be shown.
     pub(super) text: String,
-    /// Characters of `text` before the caret.
+    /// How many characters of `text` stand before the caret.
     pub(super) indent: usize,
-    /// How many carets; at least 1.
+    /// How many carets are drawn; at least 1.
     pub(super) width: usize,
 }
 
-/// A part of a line: from these bytes, to this text, which is either the same or stands for it.
+/// A part of a line: its bytes in the file, and the text that is shown for it.
 struct LinePiece {
     bytes: Range<usize>,
     shown: String,
@@ -54,18 +55,18 @@ impl SourceFile {
         Self { path, text, lines, values }
     }
 
-    /// As it was named or found.
+    /// The path of the file, as it was named or found.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The line, counted from 1, of a byte; the last one for a byte behind the end.
+    /// The line of a byte, counted from 1. A byte behind the end belongs to the last line.
     pub(super) fn line_of(&self, at: usize) -> usize {
         let at = at.min(self.text.trim_end().len());
         self.lines.partition_point(|start| *start <= at)
     }
 
-    /// The line in which `span` begins, with carets under it; the values in `span` are shown if `reveal` is true.
+    /// The line in which `span` begins, with carets under `span`. Values in `span` are shown if `reveal` is true.
     pub(super) fn excerpt(&self, span: &Range<usize>, reveal: bool) -> Excerpt {
         let line = self.line_of(span.start);
         let bytes = self.bytes_of_line(line);
@@ -85,7 +86,7 @@ impl SourceFile {
             pieces.push(LinePiece { bytes: hidden, shown, verbatim: false });
         }
         pieces.push(self.verbatim(at..bytes.end));
-        // A comment begins behind every value that is shown verbatim, if it begins at all.
+        // A comment can begin only behind a value that is shown in full.
         let shown_until = if reveal { span.end } else { bytes.start };
         for index in 0..pieces.len() {
             let piece = &mut pieces[index];
@@ -102,7 +103,7 @@ impl SourceFile {
         cut(line, &pieces.iter().map(|piece| piece.shown.as_str()).collect::<String>(), start, end)
     }
 
-    /// The line of this byte in a file that is not TOML: its key or header, never a value.
+    /// The line of this byte in a file that is not TOML: the key or the header of the line, never a value.
     pub(super) fn excerpt_of_broken(&self, declared: &Declarations, at: usize) -> Excerpt {
         let line = self.line_of(at);
         let bytes = self.bytes_of_line(line);
@@ -110,7 +111,7 @@ impl SourceFile {
         let shown = match text.find('=') {
             Some(equals) if declared.is_known(text[..equals].trim()) => equals + 1,
             None if declared.is_known_header(text) => text.len(),
-            // What looks like a line of its own may be the rest of a broken string.
+            // A line that looks complete may be the rest of a broken string.
             _ => 0,
         };
         let (head, rest) = text.split_at(shown);
@@ -122,8 +123,8 @@ impl SourceFile {
         cut(line, &shown, column, column + 1)
     }
 
-    /// The lines about which nothing can be said because this one is not TOML: itself, and if it should be a header, all
-    /// that stand below it.
+    /// The lines that cannot be checked because this line is not TOML: this line, and all lines below it if it should
+    /// be a header.
     pub(super) fn doubtful_lines(&self, line: usize) -> Range<usize> {
         let is_header = |line: &usize| {
             self.text.get(self.bytes_of_line(*line)).is_some_and(|text| text.trim_start().starts_with('['))
@@ -132,7 +133,7 @@ impl SourceFile {
         if is_header(&line) { line..(line + 1..=last).find(is_header).unwrap_or(last + 1) } else { line..line + 1 }
     }
 
-    /// The bytes of a line, without its end and without a byte order mark, which has no width.
+    /// The bytes of a line, without its end, and without a byte order mark, which has no width.
     fn bytes_of_line(&self, line: usize) -> Range<usize> {
         let start = self.lines.get(line - 1).copied().unwrap_or(self.text.len());
         let end = self.lines.get(line).copied().unwrap_or(self.text.len());
@@ -148,12 +149,12 @@ impl SourceFile {
     }
 }
 
-/// As wide as it was, and acting on nothing.
+/// The text with characters that act on a terminal replaced, each by one character.
 fn harmless(text: &str) -> String {
     text.chars().map(|next| if next.is_control() { ' ' } else { next }).collect()
 }
 
-/// How many characters are shown before this byte; for a hidden value its first or, at the `end`, its last.
+/// How many characters are shown before this byte. In a hidden value the first character counts or, if `end`, the last.
 fn column(pieces: &[LinePiece], at: usize, end: bool) -> usize {
     let mut column = 0;
     for piece in pieces {

@@ -1,7 +1,8 @@
 //! The file layer: TOML -> [`Document`].
 //!
-//! Every name is checked here against the declarations. The parser recovers from errors, so what follows a broken line is
-//! still checked; what a broken line makes doubtful is left out (see [`Complaints::syntax_error`]).
+//! Every name is checked against the declarations here. The parser recovers from errors, so the lines after a broken
+//! line are still checked; complaints that the broken line makes doubtful are left out (see
+//! [`Complaints::syntax_error`]).
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,13 @@ use super::suggestion::nearest;
 use crate::domain::{InvalidSinkName, SinkName};
 use crate::secret::{Secret, Source};
 
-/// How the three kinds of reference are written.
+/// The three kinds of reference.
 const REFERENCES: [&str; 3] = ["env", "file", "credential"];
 
 type TomlKey<'i> = Spanned<DeString<'i>>;
 type TomlItem<'i> = Spanned<DeValue<'i>>;
 
-/// Reads the text of the file at `path`; what is wrong goes to the report.
+/// Reads the text of the file at `path`. Errors go to the report.
 pub fn read(path: PathBuf, text: &str, report: &mut Complaints) -> Document {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut values = Vec::new();
@@ -71,7 +72,7 @@ fn positions(item: &TomlItem<'_>, values: &mut Vec<Range<usize>>) {
 struct FileReader<'r> {
     document: Document,
     report: &'r mut Complaints,
-    /// Relative paths of the file count from here.
+    /// The directory from which relative paths of the file count.
     base: PathBuf,
 }
 
@@ -128,7 +129,7 @@ impl FileReader<'_> {
         }
     }
 
-    /// The keys of a section, or of the table `group` in it.
+    /// Reads the keys of a section, or of the table `group` in it.
     fn keys(&mut self, section: &Section, path: &str, group: &str, keys: &DeTable<'_>, into: &mut Table) {
         for (key, item) in keys {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
@@ -193,7 +194,7 @@ impl FileReader<'_> {
         self.report.error(origin, message, "");
     }
 
-    /// A table of the user's own names.
+    /// Reads a table with names that the user chooses.
     fn members(&mut self, path: &str, secret: &[&str], names: &DeTable<'_>) -> Vec<Member> {
         let member = |(key, item): (&TomlKey<'_>, &TomlItem<'_>)| {
             let (name, origin) = (key.get_ref().as_ref(), Origin::File(key.span()));
@@ -207,7 +208,7 @@ impl FileReader<'_> {
         names.iter().map(member).collect()
     }
 
-    /// An array of tables, each with the keys of `group`.
+    /// Reads an array of tables, each with the keys of `group`.
     fn elements(&mut self, section: &Section, path: &str, group: &str, item: &TomlItem<'_>, into: &mut Table) {
         let mut elements = Vec::new();
         for item in item.get_ref().as_array().into_iter().flatten() {
@@ -220,8 +221,8 @@ impl FileReader<'_> {
         into.elements.insert(group.to_owned(), elements);
     }
 
-    /// A name for a message. Even a name may be the piece of a value: if it could not stand without quotes, or if the
-    /// file is not TOML and the name is not near to one that we know.
+    /// The name as a message may show it. Even a name may be a piece of a secret value: if it could not stand without
+    /// quotes, or if the file is not TOML and the name resembles no known name.
     fn shown<'n>(&self, name: &'n str, is_near: bool, origin: &Origin) -> &'n str {
         if is_plain(name) && (is_near || self.report.may_show(origin)) { name } else { "…" }
     }
@@ -250,11 +251,12 @@ impl FileReader<'_> {
                 self.reference(path, table, key).map_or(WrittenValue::Broken, WrittenValue::Reference)
             }
         };
-        // The parser gives the table of a dotted key, `key.env = "X"`, the place of the key already.
+        // For a dotted key such as `key.env = "X"` the parser gives the table the place of the key already.
         WrittenEntry { origin: Origin::File(item.span()), value }
     }
 
-    /// Said here and not where the value is read: a variable may override it, and it would still lie in the file.
+    /// Refuses secrets that are written out. This is checked here and not where the value is read: a variable may
+    /// override the value, and the secret would still lie in the file.
     fn refuse_literals(&mut self, path: &str, variable: &str, entry: &mut WrittenEntry) {
         match &mut entry.value {
             WrittenValue::Reference(_) | WrittenValue::Broken => {}
@@ -302,7 +304,7 @@ impl FileReader<'_> {
         match kind {
             "env" if is_variable_name(text) => Some(Source::Env(text.to_string())),
             "env" => {
-                // What stands here may be the secret itself.
+                // The text that stands here may be the secret itself.
                 let message = format!("`env` of `{path}` is not the name of an environment variable");
                 let help = "names have letters, digits and `_`; the value itself must not stand in this file";
                 self.report.error(&Origin::File(key.span()), message, help);
@@ -314,12 +316,12 @@ impl FileReader<'_> {
     }
 }
 
-/// The refusal of what a later version will know, in words that differ from those for a typo.
+/// The message for a key or section of a later version. It differs from the message for a typo.
 pub(super) fn not_yet(what: &str) -> String {
     format!("{what} is not supported by this version of joltsms-relay ({})", env!("CARGO_PKG_VERSION"))
 }
 
-/// Whether a name looks like one.
+/// Whether a text could be a name.
 fn is_plain(name: &str) -> bool {
     name.len() <= SinkName::MAX_LENGTH
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))

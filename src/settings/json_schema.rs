@@ -1,7 +1,7 @@
-//! The declarations as a JSON Schema of the file, for editors and for whoever checks files before they are rolled out.
+//! The declarations as a JSON Schema of the file, for editors and for checks before a file is rolled out.
 //!
-//! Invariant: whatever is accepted in a file, the schema accepts. It is a little more lenient: a key may come from the
-//! environment, so none is required, and some rules join two keys.
+//! Invariant: the schema accepts every file that the relay accepts. It is a little more lenient: it requires no key,
+//! because a key may come from the environment, and it leaves out rules that join two keys.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use super::declarations::{Declarations, SINKS, Section};
 use super::duration;
 use super::key::{DeclaredKey, KeyKind};
 
-/// The schema of the file of this program and version, as JSON text.
+/// The schema of the file for this program and version, as JSON text.
 pub fn json_schema(declared: &Declarations, program: &str, version: &str) -> String {
     let mut properties: Map<String, Value> =
         declared.sections.iter().map(|section| (section.name.to_owned(), object(section, "", None))).collect();
@@ -35,7 +35,7 @@ pub fn json_schema(declared: &Declarations, program: &str, version: &str) -> Str
     format!("{schema:#}\n")
 }
 
-/// For each type of sinks, that it does not have the keys of others.
+/// For each type of sink: it does not have the keys of other types.
 fn of_types(sink: &Section) -> Value {
     let Some(KeyKind::Words(types)) = sink.key("type").map(|key| &key.kind) else { return json!([]) };
     let rule = |name: &&str| {
@@ -49,7 +49,7 @@ fn of_types(sink: &Section) -> Value {
     types.iter().map(rule).collect()
 }
 
-/// The section, for "", or a table in it.
+/// The schema of a section (`group` is "") or of a table in it.
 fn object(section: &Section, group: &str, description: Option<&str>) -> Value {
     let properties: Map<String, Value> =
         section.children(group).map(|key| (key.last().to_owned(), property(section, key))).collect();
@@ -115,7 +115,7 @@ fn value(kind: &KeyKind) -> Value {
             json!({ "type": "string", "pattern": format!("{words}|{instant}|{}", duration::PATTERN) })
         }
         KeyKind::Words(words) => {
-            // Case does not count, but editors propose the words as they are.
+            // Case does not count, but editors propose the words as they are spelled here.
             let any: Vec<String> = words.iter().map(|word| letters(&word.replace('.', "\\."))).collect();
             json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": format!("^({})$", any.join("|")) }] })
         }
@@ -123,7 +123,7 @@ fn value(kind: &KeyKind) -> Value {
     json!({ "anyOf": [written, reference] })
 }
 
-/// A regular expression for a word whose letters may be small or capital.
+/// A regular expression for a word in small or capital letters.
 fn letters(word: &str) -> String {
     let any_case = |next: char| match (next.to_ascii_uppercase(), next.to_ascii_lowercase()) {
         (capital, small) if capital == small => next.to_string(),

@@ -1,52 +1,52 @@
-//! A key as a value: its name, what it takes, and what is said about it. The declarations are made of these.
+//! A declared key as a value: its name, the values it takes, and its documentation.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// One key of a section, or one table in it.
+/// One key of a section, or one table in a section.
 #[derive(Clone, Debug)]
 pub struct DeclaredKey {
-    /// In full below its section: a key in a table of its own has a dot, such as `retry.max`.
+    /// The full name below the section. A key in a table has a dot in its name, such as `retry.max`.
     pub name: String,
-    /// What it takes.
+    /// The values that the key takes.
     pub kind: KeyKind,
-    /// Its default, as TOML. Where there is none, nothing stands for it, or it is required.
+    /// The default, as TOML. `None`: the key is required, or missing means nothing.
     pub default: Option<String>,
-    /// A value to begin with where there is no default, as TOML.
+    /// The value that the example shows for a key without a default, as TOML.
     pub example: Option<&'static str>,
-    /// Lines of the example for what is best shown in one: a table, or a key without a default.
+    /// Lines of the example, for a table or for a key that is best shown as a whole.
     pub lines: &'static [&'static str],
-    /// What it does, in sentences.
+    /// The documentation, in sentences.
     pub doc: String,
-    /// The types of sinks that have it, where not all do.
+    /// The types of sinks that have the key; empty if all have it.
     pub types: Vec<&'static str>,
 }
 
-/// What a key takes.
+/// The values that a key takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyKind {
-    /// A table with keys of its own, or also an array of such tables.
+    /// A table with keys of its own.
     Table {
-        /// Whether an array of tables may stand there, too.
+        /// Whether an array of such tables is accepted, too.
         repeatable: bool,
     },
-    /// Any text. `pattern` is a regular expression that all that are accepted match.
+    /// Any text.
     Text {
-        /// What it is, for people, such as "URL".
+        /// The kind of text, for messages, such as "URL".
         what: &'static str,
-        /// A regular expression that matches each accepted text.
+        /// A regular expression that matches every accepted text.
         pattern: Option<&'static str>,
     },
-    /// Such as `1h30m`, within bounds; or this word.
+    /// A duration such as `1h30m`, or a word.
     Duration {
-        /// The least and the most.
+        /// The shortest and the longest duration.
         bounds: RangeInclusive<Duration>,
-        /// What stands for none.
+        /// The word for no duration, if there is one.
         word: Option<&'static str>,
     },
-    /// Such as `64MiB`, within bounds.
+    /// A size such as `64MiB`, within bounds in bytes.
     Size(RangeInclusive<u64>),
-    /// Where a first run begins.
+    /// The start of a first run.
     Start,
     /// A whole number within bounds.
     Integer(RangeInclusive<i128>),
@@ -56,31 +56,31 @@ pub enum KeyKind {
     Boolean,
     /// One of these words.
     Words(Vec<&'static str>),
-    /// A path; a relative one counts from the file.
+    /// A path. A relative one counts from the directory of the file.
     Path,
     /// An array of HTTP statuses within bounds.
     Statuses(RangeInclusive<u16>),
-    /// A reference: never written out in the file.
+    /// A reference to a secret, which must not be written out in the file.
     Secret {
-        /// Whether it may be an array of references, too.
+        /// Whether an array of references is accepted, too.
         several: bool,
         /// The variable that messages propose.
         variable: &'static str,
     },
-    /// A table of the user's own names, each with a text. Values of these names are secrets.
+    /// A table with names that the user chooses, each with a text.
     Map {
-        /// In small letters; case does not count.
+        /// The names whose values are secrets, in small letters; case does not count.
         secret: &'static [&'static str],
     },
-    /// One text or several. In a variable they have commas between them if `split` is true.
+    /// One text or several.
     Texts {
-        /// Whether a variable may hold several.
+        /// Whether a variable may hold several texts, with commas between them.
         split: bool,
     },
 }
 
 impl KeyKind {
-    /// Whether a value that stands where it does not belong may be shown: nobody takes it for the place of a secret.
+    /// Whether messages may show a value that is wrong here. False where people may have put a secret by mistake.
     pub fn may_be_shown(&self) -> bool {
         matches!(self, Self::Duration { .. } | Self::Integer(_) | Self::Number(_) | Self::Boolean)
     }

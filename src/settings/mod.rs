@@ -1,18 +1,20 @@
-//! The engine of the configuration: it knows how keys are declared and how they are read, and no key of any component.
+//! The engine of the configuration: declaring keys and reading them. It knows no key of any component.
 //!
-//! A component declares its keys with `settings!`, as the fields of a struct: name, documentation, kind, bounds and default
-//! of a key stand there and nowhere else. From these [`Declarations`] follow which names a file and a variable may use,
-//! what a misspelt one may have meant, the commented example, the JSON Schema and the table in the documentation.
+//! A component declares its keys with `settings!`, as the fields of a struct. The name, documentation, kind, bounds and
+//! default of a key stand there and nowhere else. Everything else comes from these [`Declarations`]: the names that a
+//! file and a variable may use, suggestions for misspelt names, the commented example, the JSON Schema, and the tables
+//! of the documentation.
 //!
-//! A configuration is read in two steps. First the layers are laid over each other, key by key, each value with its
-//! [`Origin`]: the file, then the environment, then the flags ([`Document`]). Then the structs are read from it
-//! ([`Reader`]).
+//! A configuration is read in two steps. First the layers are laid over each other, key by key, in the order file,
+//! environment, flags; each value keeps its [`Origin`]. The result is a [`Document`]. Then a [`Reader`] reads the
+//! structs from the document.
 //!
-//! Invariants: nothing here reads the process's environment; all errors are reported at once, each with its place; a key
-//! that is not declared is an error; no message, `Debug` or `Display` shows a secret.
+//! Invariants: nothing here reads the environment of the process; all errors are reported at once, each with its place;
+//! a key that is not declared is an error; no message, `Debug` or `Display` shows a secret.
 //!
-//! `serde` and `schemars` do not do this: they stop at the first error, and forget where a value was written. Both matter
-//! here beyond messages: a list in a variable has commas, and a secret may stand in a variable but not in the file.
+//! `serde` and `schemars` are not used for this: they stop at the first error, and forget where a value was written.
+//! The place of a value decides about more than messages: a list in a variable has commas, and a secret may stand in a
+//! variable but not in the file.
 
 mod declarations;
 mod declare;

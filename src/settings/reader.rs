@@ -1,8 +1,8 @@
-//! Reading the values of one table: from what was written to what was meant.
+//! Reads the values of one table of a [`Document`](super::Document): from what was written to what was meant.
 //!
-//! Each function reads one key and gives its value or, if it is not written or wrong, the default; what is wrong goes to
-//! the report, so that one pass finds everything. Invariant: only a value that was written out in the file, a variable or
-//! a flag is repeated in a message; one that comes from a reference never is.
+//! Each function reads one key. It returns the key's value, or the default if the key is missing or wrong. Errors go to
+//! the report, so that one pass finds all of them. Invariant: a message repeats only values that were written out in
+//! the file, a variable or a flag, never one that comes from a reference.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -16,77 +16,78 @@ use super::{duration, size};
 use crate::domain::{Start, UnixMs};
 use crate::secret::{Environment, Secret, Source, tidy};
 
-/// Longer values are not repeated in messages.
+/// Longer values are not repeated in messages; in characters.
 const LONGEST_SHOWN: usize = 60;
 
-/// The longest duration where nothing else limits it: a hundred years.
+/// The longest duration where no other bound applies: a hundred years.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// One section or sink, or a table in it, ready to be read.
 pub struct Reader<'r> {
-    /// Where the keys stand, such as `poll` or `sinks.crm`.
+    /// The section or sink, such as `poll` or `sinks.crm`.
     path: String,
-    /// The table in it, such as `retry.`; the section itself is "".
+    /// The table in the section, such as `retry.`; "" for the section itself.
     group: String,
     table: &'r Table,
     env: &'r Environment,
     report: &'r mut Complaints,
 }
 
-/// A text and what may be said about it.
+/// A text, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct WrittenText {
-    /// Where it was written.
+    /// The place where the text, or the reference to it, was written.
     pub origin: Origin,
     /// The text.
     pub value: Secret,
-    /// Whether it was written out, and not read from a reference.
+    /// True for a text that was written out; false for one that was read from a reference.
     pub written_out: bool,
-    /// Otherwise, what it was read from.
+    /// The reference's source, if there is one.
     pub source: Option<Source>,
 }
 
-/// What was written where one text or several may stand.
+/// The texts of a key that takes one text or several.
 #[derive(Clone, Debug)]
 pub struct Texts {
-    /// Where the key was written.
+    /// The place of the key.
     pub origin: Origin,
-    /// Those that could be read.
+    /// The texts that could be read.
     pub texts: Vec<WrittenText>,
-    /// Whether all could be read.
+    /// Whether all texts could be read.
     pub whole: bool,
-    /// Whether an array without elements was written.
+    /// Whether an empty array was written.
     pub is_empty_array: bool,
 }
 
 impl WrittenText {
-    /// A default.
+    /// A text that stands for a missing one.
     pub(super) fn implied(text: &str) -> Self {
         Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
     }
 
-    /// The text itself; see [`Reader::refuse`] for messages.
+    /// The text itself. Messages show it by [`Reader::refuse`] only.
     pub fn as_str(&self) -> &str {
         self.value.expose()
     }
 
-    /// Whether it stands in the file itself, where secrets do not belong.
+    /// Whether the text stands in the file itself, where secrets do not belong.
     pub fn is_in_file(&self) -> bool {
         self.written_out && matches!(self.origin, Origin::File(_))
     }
 
-    /// The text as one word: without white space and a pair of quotes around it, which files of variables leave.
+    /// The text as one word: without the white space and the pair of quotes around it that files of variables may
+    /// leave.
     pub fn bare(&self) -> &str {
         tidy::bare(self.as_str())
     }
 
-    /// Its parts, without the white space around them. Empty ones do not count.
+    /// The parts of the text, without the white space around them and without empty ones.
     fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
         let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
         parts.map(|part| self.with(part))
     }
 
-    /// Another text from the same place.
+    /// Another text that counts as written at the same place.
     pub fn with(&self, text: &str) -> Self {
         let Self { origin, written_out, source, .. } = self;
         Self { origin: origin.clone(), value: Secret::from(text), written_out: *written_out, source: source.clone() }
@@ -94,12 +95,12 @@ impl WrittenText {
 }
 
 impl<'r> Reader<'r> {
-    /// Reads `table`, which stands at `path`.
+    /// A reader of `table`, which stands at `path`.
     pub fn new(path: String, table: &'r Table, env: &'r Environment, report: &'r mut Complaints) -> Self {
         Self { path, group: String::new(), table, env, report }
     }
 
-    /// Reads the table `group` in this one.
+    /// A reader of the table `group` in this table.
     pub fn inside(&mut self, group: &str) -> Reader<'_> {
         let group = format!("{}{group}.", self.group);
         Reader { path: self.path.clone(), group, table: self.table, env: self.env, report: self.report }
@@ -110,60 +111,61 @@ impl<'r> Reader<'r> {
         self.table.elements.get(&self.key(group)).map_or(&[], Vec::as_slice)
     }
 
-    /// Reads an element of an array of tables, which stands where this table does.
+    /// A reader of an element of an array of tables. Its path is the path of this table.
     pub fn of<'s>(&'s mut self, table: &'s Table) -> Reader<'s> {
         Reader { path: self.path.clone(), group: self.group.clone(), table, env: self.env, report: self.report }
     }
 
-    /// The name of a key in full; of the table itself for "".
+    /// The full name of a key; of the table itself for "".
     pub fn name(&self, key: &str) -> String {
         format!("{}.{}", self.path, self.key(key)).trim_end_matches('.').to_owned()
     }
 
-    /// What was written for a key, unless it was only misspelt.
+    /// The value that was written for a key. `None` also for a key that was only misspelt.
     pub fn written(&self, key: &str) -> Option<&'r WrittenEntry> {
         self.table.entries.get(&self.key(key))
     }
 
-    /// Where a key was written.
+    /// The place where a key was written.
     pub fn origin(&self, key: &str) -> Option<&'r Origin> {
         self.written(key).map(|entry| &entry.origin)
     }
 
-    /// The keys in the table `group` that were written, in full below the section; "" is this table.
+    /// The keys that were written in the table `group`, by their full names below the section. The group "" is this
+    /// table.
     pub fn all_written(&self, group: &str) -> impl Iterator<Item = (&'r str, &'r WrittenEntry)> + use<'r> {
         let group = if group.is_empty() { self.group.clone() } else { self.key(group) + "." };
         let below = move |(key, _): &(&String, &WrittenEntry)| key.starts_with(&group);
         self.table.entries.iter().filter(below).map(|(key, entry)| (key.as_str(), entry))
     }
 
-    /// Where the section begins.
+    /// The place where the section begins.
     pub fn place(&self) -> &'r Origin {
         &self.table.origin
     }
 
-    /// Something is wrong with a key: its name is shown, no value. `help` says what to do, "" is nothing.
+    /// Reports an error of a key without showing a value. `help` says what to do, or is "".
     pub fn error(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.error(origin, message, help);
     }
 
-    /// The same, in words that go on after the name of the key.
+    /// Reports an error of a key without showing a value. `wrong` goes on after the name of the key.
     pub fn wrong(&mut self, key: &str, origin: &Origin, wrong: &str, help: &str) {
         self.report.error(origin, format!("`{}` {wrong}", self.name(key)), help);
     }
 
-    /// Something is wrong with a value that may be shown.
+    /// Reports an error of a value that may be shown.
     pub fn error_with_value(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.error_with_value(origin, message, help);
     }
 
-    /// Something may be wrong.
+    /// Reports a warning.
     pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.warn(origin, message, help);
     }
 
-    /// One of these keys is needed and none was written: an error, unless one was misspelt or may stand in a part of the
-    /// file that could not be read.
+    /// Reports that one of these keys is needed and none was written. Reports nothing if one was misspelt, or may stand
+    /// in a part of the file that could not be read.
     pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: &str) {
         let excused = |key: &&str| self.written(key).is_some() || self.table.misspelt.contains(&self.key(key));
         if self.report.is_complete() && !keys.iter().any(excused) {
@@ -187,7 +189,7 @@ impl<'r> Reader<'r> {
         format!("{}{name}", self.report.declared().prefix)
     }
 
-    /// Something that several keys depend on is wrong: it is said for the first of them.
+    /// Reports an error that several keys depend on; only the first report counts.
     pub fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
         self.report.error_once(origin, message, help);
     }
@@ -234,7 +236,7 @@ impl<'r> Reader<'r> {
         bytes
     }
 
-    /// Where a first run begins.
+    /// Reads where a first run begins.
     pub fn start(&mut self, key: &str, default: Start) -> Start {
         let expected = "\"now\", \"beginning\", a time such as \"2026-01-31T08:00:00Z\" or a duration such as \"24h\"";
         let Some(text) = self.text(key, expected) else { return default };
@@ -273,7 +275,7 @@ impl<'r> Reader<'r> {
             WrittenValue::Float(number) => Some(*number),
             _ => None,
         };
-        // NaN is in no range.
+        // NaN lies in no range.
         self.scalar(key, &expected, from_value, |number| Some(*number).filter(|number| bounds.contains(number)))
             .unwrap_or(default)
     }
@@ -301,7 +303,7 @@ impl<'r> Reader<'r> {
         found
     }
 
-    /// A path; one that is written in the file counts from the file.
+    /// Reads a path. A relative path in the file counts from the directory of the file.
     pub fn path(&mut self, key: &str) -> Option<PathBuf> {
         let text = self.text(key, "a path in quotes")?;
         let wrong = match text.as_str() {
@@ -319,13 +321,13 @@ impl<'r> Reader<'r> {
         None
     }
 
-    /// A text, read from its source if it is a reference.
+    /// Reads a text, from its source if it is a reference.
     pub fn text(&mut self, key: &str, expected: &str) -> Option<WrittenText> {
         let entry = self.written(key)?;
         self.text_of(key, entry, expected)
     }
 
-    /// One text or several. `split`: a variable or a flag may hold several, with commas between.
+    /// Reads one text or several. `split`: a variable or a flag may hold several, with commas between them.
     pub fn texts(&mut self, key: &str, expected: &str, split: bool) -> Option<Texts> {
         let WrittenEntry { origin, value } = self.written(key)?;
         let mut found = Texts { origin: origin.clone(), texts: Vec::new(), whole: true, is_empty_array: false };
@@ -344,7 +346,7 @@ impl<'r> Reader<'r> {
         Some(found)
     }
 
-    /// The members of a table of the user's own names. Their texts are read with [`Self::text_of`].
+    /// Reads a table with names that the user chooses. [`Self::text_of`] reads the texts of its members.
     pub fn map(&mut self, key: &str) -> Vec<Member> {
         let Some(entry) = self.written(key) else { return Vec::new() };
         match &entry.value {
@@ -359,21 +361,21 @@ impl<'r> Reader<'r> {
         Vec::new()
     }
 
-    /// The text of the file that a key names.
+    /// Reads the file that a key names, as a text.
     pub fn text_of_file(&mut self, key: &str, path: PathBuf) -> Option<WrittenText> {
         let origin = self.origin(key)?.clone();
         let value = self.read(key, &origin, &Source::File(path))?;
         Some(WrittenText { origin, value, written_out: false, source: None })
     }
 
-    /// The same for an element of a list.
+    /// Reads one element of a list as a text, from its source if it is a reference.
     pub fn text_of(&mut self, key: &str, entry: &WrittenEntry, expected: &str) -> Option<WrittenText> {
         let origin = entry.origin.clone();
         let found = match &entry.value {
             WrittenValue::Text(value) => {
                 return Some(WrittenText { origin, value: value.clone(), written_out: true, source: None });
             }
-            // TOML has a type of its own for times; here they are as good as in quotes.
+            // TOML has a type of its own for times; here they count as if they stood in quotes.
             WrittenValue::Datetime(text) => {
                 return Some(WrittenText {
                     origin,
@@ -397,7 +399,8 @@ impl<'r> Reader<'r> {
         None
     }
 
-    /// A secret without what certainly does not belong to it, which is said; what may belong to it is refused.
+    /// Takes off everything around a secret that certainly does not belong to it, with a warning. Refuses a secret
+    /// around which stands something that may belong to it.
     pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: tidy::SecretKind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
@@ -418,7 +421,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// The same for one token, or for several with commas between; quotes may stand around them all.
+    /// Like [`Self::tidy`], for one token, or for several with commas between them and perhaps quotes around all.
     pub fn tokens(&mut self, key: &str, text: &WrittenText) -> Option<Vec<WrittenText>> {
         let parts = match text.as_str().contains(',') {
             true => text.with(text.bare()).split(',').collect(),
@@ -429,7 +432,8 @@ impl<'r> Reader<'r> {
         Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 
-    /// Reports that a value is wrong, and shows it if it may be shown. `wrong` goes on after the name of the key.
+    /// Reports that a value is wrong, and shows the value if it may be shown. `wrong` goes on after the name of the
+    /// key.
     pub fn refuse(&mut self, key: &str, text: &WrittenText, wrong: &str, help: &str) {
         let name = self.name(key);
         if self.may_show(text) {
@@ -440,14 +444,15 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Whether a text may be repeated: not if it is long or has several lines, since then it is not what is meant.
+    /// Whether a message may repeat a text. A text that is long or has several lines is probably not what was meant.
     pub fn may_show(&self, text: &WrittenText) -> bool {
         let value = text.as_str();
         let short = value.chars().count() <= LONGEST_SHOWN && !value.contains(['\n', '\r']);
         text.written_out && short && self.report.may_show(&text.origin)
     }
 
-    /// HTTP statuses within bounds, in their order. In a text that comes from outside the file they have commas between.
+    /// Reads HTTP statuses within bounds, in the order in which they are written. A text from outside the file has
+    /// commas between them.
     pub fn statuses(&mut self, key: &str, bounds: &RangeInclusive<u16>) -> Vec<u16> {
         let Some(entry) = self.written(key) else { return Vec::new() };
         let (least, most) = (bounds.start(), bounds.end());
@@ -523,7 +528,7 @@ impl<'r> Reader<'r> {
         None
     }
 
-    /// A number or a truth value. Variables and flags are text, and so is a file that a variable names.
+    /// Reads a number or a truth value. Variables and flags are text, and so is a file that a variable names.
     fn scalar<V: std::str::FromStr + fmt::Display, T>(
         &mut self,
         key: &str,

@@ -1,11 +1,11 @@
-//! The declarations as documentation: what a key takes in words, and a table for each section in Markdown.
+//! The declarations as documentation: each key described in words, and a table for each section in Markdown.
 
 use super::declarations::{Declarations, SINKS, Section};
 use super::key::{DeclaredKey, KeyKind};
 use super::reader::LONGEST;
 use super::{duration, size};
 
-/// Every section as a table: key, what it takes, default, bounds, what it does, variable.
+/// Every section as a table of its keys: what the key takes, default, bounds, what it does, variable.
 pub fn reference(declared: &Declarations) -> String {
     let mut text = String::new();
     for section in &declared.sections {
@@ -41,7 +41,7 @@ fn table(section: &Section, path: &str, variables: &str, text: &mut String) {
 }
 
 impl DeclaredKey {
-    /// What it does, and its bounds, in sentences.
+    /// The documentation of the key and its bounds, in sentences.
     pub(super) fn explained(&self) -> String {
         let (_, bounds) = self.kind.bounds();
         [self.doc.as_str(), &bounds].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
@@ -49,7 +49,7 @@ impl DeclaredKey {
 }
 
 impl KeyKind {
-    /// What stands there, in a word or two.
+    /// The kind of value in a word or two.
     fn takes(&self) -> String {
         match self {
             Self::Table { repeatable: false } => "table",
@@ -73,7 +73,7 @@ impl KeyKind {
         .to_owned()
     }
 
-    /// The least and the most, or the words: for a table, and as a sentence.
+    /// The least and the greatest value, or the words: for a table, and as a sentence.
     fn bounds(&self) -> (String, String) {
         let (least, most) = match self {
             Self::Duration { bounds, .. } => (

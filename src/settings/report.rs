@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem at once, each with its place and what to do.
+//! The errors and warnings of a configuration: all of them at once, each with its place and a remedy.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,20 +9,21 @@ use super::document::Origin;
 use super::excerpt::{Excerpt, SourceFile};
 use crate::domain::Sanitized;
 
-/// A file with more errors is not a configuration; the rest of them would hide the first.
+/// How many errors are shown at most. A file with more errors is not a configuration, and the rest would hide the
+/// first.
 const MOST_SHOWN: usize = 100;
 
-/// Everything that is wrong with a configuration; never empty. Displays one block for each problem and their number.
+/// All errors of a configuration; never empty. Displays one block for each error, and their number.
 ///
-/// Problems of the file come first, by line, then those of the environment, then those of the flags.
+/// Errors of the file come first, by line, then those of the environment, then those of the flags.
 #[derive(Debug, thiserror::Error)]
 pub struct Errors(Vec<Problem>);
 
-/// Something that works and yet may not be what is meant. Displays on one line.
+/// A setting that works and yet may not be meant. Displays on one line.
 #[derive(Clone, Debug)]
 pub struct Warning(Problem);
 
-/// One thing that is wrong, where, and what to do about it.
+/// One error or warning: its message, its place, and a remedy.
 #[derive(Clone, Debug)]
 pub struct Problem {
     place: ProblemPlace,
@@ -30,7 +31,7 @@ pub struct Problem {
     help: Option<String>,
 }
 
-/// In the order in which problems are listed.
+/// The place of a problem. Problems are listed in the order of these values.
 #[derive(Clone, Debug)]
 enum ProblemPlace {
     Line(PathBuf, Excerpt),
@@ -46,7 +47,7 @@ impl Errors {
         &self.0
     }
 
-    /// One problem that stands alone.
+    /// A single error that belongs to no place.
     pub fn one(message: &str, help: &str) -> Self {
         Self(vec![Problem::new(ProblemPlace::Nowhere, message.to_owned(), help)])
     }
@@ -55,8 +56,8 @@ impl Errors {
 impl Problem {
     fn new(place: ProblemPlace, message: String, help: &str) -> Self {
         let help = Some(help.to_owned()).filter(|help| !help.is_empty());
-        // The readers of the keys keep values out of messages. An API key that somebody put where a name or a path
-        // belongs is beyond them, and easily recognised here.
+        // The readers of the keys keep values out of messages. They cannot do so for an API key that somebody put where
+        // a name or a path belongs, but such a key is easily recognised here.
         let shown = |text: String| Sanitized::line(&without_keys(text)).to_string();
         Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
     }
@@ -153,7 +154,7 @@ impl fmt::Display for ProblemPlace {
     }
 }
 
-/// Where problems are gathered while a configuration is read.
+/// Gathers problems while a configuration is read.
 pub struct Complaints {
     declared: &'static Declarations,
     file: Option<SourceFile>,
@@ -162,14 +163,14 @@ pub struct Complaints {
     /// Lines on which a syntax error makes every other complaint doubtful.
     doubtful: BTreeSet<usize>,
     incomplete: bool,
-    /// The file is not TOML.
+    /// True if the file is not TOML.
     broken: bool,
-    /// Variables that are set and hold nothing.
+    /// Variables that are set and empty.
     empty: BTreeSet<String>,
 }
 
 impl Complaints {
-    /// Nothing is wrong yet.
+    /// A report without problems.
     pub fn new(declared: &'static Declarations) -> Self {
         Self {
             declared,
@@ -183,7 +184,7 @@ impl Complaints {
         }
     }
 
-    /// What was declared.
+    /// The declarations of the program.
     pub(super) fn declared(&self) -> &'static Declarations {
         self.declared
     }
@@ -193,7 +194,7 @@ impl Complaints {
         self.file.as_ref().map(SourceFile::path)
     }
 
-    /// From now on, places in the file can be shown.
+    /// Sets the file whose lines are shown from now on.
     pub(super) fn set_file(&mut self, file: SourceFile) {
         self.file = Some(file);
     }
@@ -203,27 +204,28 @@ impl Complaints {
         !self.incomplete
     }
 
-    /// Something that was written cannot be read.
+    /// Notes that something that was written could not be read.
     pub fn set_incomplete(&mut self) {
         self.incomplete = true;
     }
 
-    /// Whether a value that stands here may be shown. In a file that is not TOML it may be anything.
+    /// Whether a value at this place may be shown. In a file that is not TOML it could be anything.
     pub(super) fn may_show(&self, origin: &Origin) -> bool {
         !(self.broken && matches!(origin, Origin::File(_)))
     }
 
-    /// A variable is set and holds nothing: if that is wrong, the reason may lie with whoever sets it.
+    /// Notes that a variable is set and empty, for a hint beside errors: the reason may lie with whoever sets the
+    /// variable.
     pub(super) fn is_empty(&mut self, variable: &str) {
         self.empty.insert(variable.to_owned());
     }
 
-    /// Something is wrong with a key: its name is shown, no value. `help` says what to do, "" is nothing.
+    /// Reports an error of a key without showing a value. `help` says what to do, or is "".
     pub fn error(&mut self, origin: &Origin, message: String, help: &str) {
         self.push(origin, false, message, help);
     }
 
-    /// Something that several keys depend on is wrong: it is said for the first of them.
+    /// Reports an error that several keys depend on; only the first report counts.
     pub(super) fn error_once(&mut self, origin: &Origin, message: String, help: &str) {
         let is_told =
             |problem: &Problem| problem.message == message && problem.place.rank() == self.place(origin, false).rank();
@@ -232,24 +234,25 @@ impl Complaints {
         }
     }
 
-    /// Something is wrong with a value that may be shown.
+    /// Reports an error of a value that may be shown.
     pub fn error_with_value(&mut self, origin: &Origin, message: String, help: &str) {
         self.push(origin, true, message, help);
     }
 
-    /// Something may be wrong.
+    /// Reports a warning.
     pub fn warn(&mut self, origin: &Origin, message: String, help: &str) {
         let place = self.place(origin, false);
         self.warnings.push(Warning(Problem::new(place, message, help)));
     }
 
-    /// The file as a whole cannot be used.
+    /// Reports that the file as a whole cannot be used.
     pub fn file_error(&mut self, path: PathBuf, message: String, help: &str) {
         self.incomplete = true;
         self.problems.push(Problem::new(ProblemPlace::File(path), message, help));
     }
 
-    /// The file is not TOML at this byte. Of several on one line only the first is told, the others follow from it.
+    /// Reports that the file is not TOML at this byte. Only the first such error of a line is reported; the others
+    /// follow from it.
     pub(super) fn syntax_error(&mut self, at: usize, message: String) {
         self.incomplete = true;
         self.broken = true;
@@ -263,10 +266,10 @@ impl Complaints {
         }
     }
 
-    /// `value` and the warnings, if nothing is wrong.
+    /// Returns `value` and the warnings, if there is no error.
     ///
     /// # Errors
-    /// All that is wrong, in the order of its places.
+    /// All errors, in the order of their places.
     pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
         self.problems.sort_by(|left, right| left.place.rank().cmp(&right.place.rank()));
         match value {

@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 
-/// What a size looks like, for messages.
+/// Examples of sizes, for messages.
 pub(super) const EXAMPLES: &str = "a size is written like \"500MB\", \"64MiB\" or \"1.5GiB\"";
 
 /// Reads a number with a unit, or a number of bytes; `None` if it is neither.
@@ -10,7 +10,7 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     text.trim().parse::<ByteSize>().ok().map(|size| size.as_u64())
 }
 
-/// Writes a size the way it is read, rounded.
+/// Writes a size so that [`parse`] reads it again, rounded.
 pub(super) fn show(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }

@@ -1,9 +1,9 @@
-//! "Did you mean": the nearest of the valid spellings.
+//! Suggestions ("did you mean"): the nearest valid spelling of a name.
 
-/// The candidate that a slip of the fingers away from `written` may have been meant, if there is one.
+/// The candidate that was probably meant by `written`, if one is near enough.
 ///
-/// One slip for each three letters, at least one and at most three: more is not a slip but another word. A slip is a
-/// letter too many, missing, replaced, or swapped with its neighbour.
+/// Near enough is one slip for each three letters, at least one and at most three; more slips make another word. A slip
+/// is a letter too many, a missing letter, a wrong letter, or two neighbours swapped.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let slips = (written.chars().count() / 3).clamp(1, 3);
     let distances = candidates.into_iter().map(|candidate| (strsim::osa_distance(written, candidate), candidate));

@@ -1,8 +1,8 @@
-//! Payload -> the world.
+//! Sends payloads to the world.
 //!
-//! Invariants: an attempt is made once, whatever comes of it: trying again is delivery's business. How it ended is data.
-//! What an attempt says for people holds no secret and nothing of the message, receivers' answers included: those may
-//! repeat it.
+//! Invariants: an attempt is made once; trying again is delivery's task. How an attempt ended is a value. The words for
+//! people in it hold no secret and nothing of the message, not even in an answer of the receiver, which may repeat the
+//! message.
 
 pub mod http;
 pub mod stdout;
@@ -24,20 +24,20 @@ use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
-/// Every type of sinks. A new one is a folder beside this file and a line here.
+/// All types of sinks. A new type is a folder beside this file and a line here.
 pub static TYPES: [&dyn SinkType; 2] = [&http::Http, &stdout::Stdout];
 
-/// A type of sinks: what `type` of `[sinks.NAME]` may say.
+/// A type of sinks: a word that `type` of `[sinks.NAME]` may have.
 pub trait SinkType: Debug + Sync {
-    /// The word for it.
+    /// The word for the type in the configuration.
     fn name(&self) -> &'static str;
 
-    /// The keys that it has beside those of all sinks.
+    /// The keys that only this type has.
     fn keys(&self) -> Vec<DeclaredKey> {
         Vec::new()
     }
 
-    /// The keys of delivery that mean nothing to it.
+    /// The keys of delivery that this type does not have.
     fn lacks(&self) -> &'static [&'static str] {
         &[]
     }
@@ -47,46 +47,46 @@ pub trait SinkType: Debug + Sync {
         false
     }
 
-    /// Reads its keys; what is wrong with them goes to the report. `is_meant` is false where nobody knows the type of the
-    /// sink: then a missing key is no mistake.
+    /// Reads the keys of the type. Errors go to the report. `is_meant` is false if the type of the sink is unknown;
+    /// then a missing key is no error.
     fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>>;
 }
 
-/// Where the messages of one sink go, as it is configured.
+/// The place where the messages of one sink go, as configured.
 pub trait Target: Any + Debug + Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;
 
-    /// Whether it writes to the standard output of this process.
+    /// Whether the target is the standard output of this process.
     fn is_stdout(&self) -> bool {
         false
     }
 
-    /// Through which proxy, if it is reached over a network.
+    /// The proxy, if the target is reached over a network.
     fn proxy(&self) -> Option<&Proxy> {
         None
     }
 
-    /// Where messages go and what goes along, for people. Holds no secret.
+    /// A description of the target for people. Holds no secret.
     fn describe(&self) -> String;
 
-    /// What would leave for a message. Nothing is sent.
+    /// The bytes that would leave for a message. Nothing is sent.
     ///
     /// # Errors
     /// Where nothing could be sent, in words that go on after the name of the sink.
     fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String>;
 
-    /// Opens it. Nothing is sent yet.
+    /// Opens the sink. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`SinkBuildError`]
+    /// [`SinkBuildError`] where that fails.
     fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError>;
 }
 
-/// What would leave for a message.
+/// The bytes that would leave for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
-    /// Lines before the body, fit to be shown.
+    /// The lines before the body, safe to show.
     pub head: String,
     /// The body as it would leave, without the end of a line.
     pub body: Vec<u8>,
@@ -98,63 +98,63 @@ pub enum SinkBuildError {
     /// HTTPS cannot be set up.
     #[error(transparent)]
     Http(#[from] client::ClientBuildError),
-    /// Standard output.
+    /// Standard output cannot be used.
     #[error("standard output cannot be written to: {0}")]
     Stdout(#[source] io::Error),
 }
 
-/// What leaves for a sink.
+/// A message on its way to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// The message's id: the same at every attempt.
     pub id: String,
     /// The body's media type.
     pub content_type: Cow<'static, str>,
-    /// The bytes; for a sink of lines one line, without its end.
+    /// The body; for a sink of lines one line, without its end.
     pub body: Vec<u8>,
 }
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The receiver has it.
+    /// The receiver has the message.
     Accepted {
         /// The HTTP status, where there is one.
         status: Option<u16>,
     },
-    /// The receiver does not have it, or nobody knows.
+    /// The receiver does not have the message, or nobody knows whether it has.
     Failed {
         /// The HTTP status, where there was one.
         status: Option<u16>,
-        /// How long the receiver asks us to wait.
+        /// How long the receiver asks the relay to wait.
         retry_after: Option<Duration>,
-        /// What went wrong, for people.
+        /// The failure in words for people.
         answer: String,
     },
-    /// The receiver does not take it, and never will.
+    /// The receiver does not take the message, and never will.
     Rejected {
         /// The HTTP status.
         status: u16,
-        /// What it said, for people.
+        /// The receiver's answer in words for people.
         answer: String,
     },
     /// The receiver says that it is gone for good (410).
     Gone {
-        /// What it said, for people.
+        /// The receiver's answer in words for people.
         answer: String,
     },
-    /// Nobody reads any more, and nobody will: nothing was attempted.
+    /// The reader is gone for good. Nothing was attempted.
     Closed,
 }
 
-/// An attempt under way. Dropping it gives it up, which does not mean that the receiver does not get it.
+/// An attempt under way. To drop it is to give it up; the receiver may still get the message.
 pub type Attempting = Pin<Box<dyn Future<Output = Attempt> + Send>>;
 
-/// Somewhere that messages go.
+/// A place to which messages are sent.
 pub trait Sink: Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;
 
-    /// Begins an attempt. Where the world has an order (a stream), it is the order of these calls, not of the polls.
+    /// Begins an attempt. Where the order matters (a stream), it is the order of these calls, not of the polls.
     fn begin(&self, outgoing: Outgoing) -> Attempting;
 }

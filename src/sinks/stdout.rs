@@ -1,21 +1,22 @@
 //! Standard output, or any other stream of lines.
 //!
 //! Invariants:
-//! - Lines leave whole and in the order in which they were begun, each in one write where the system takes it in one.
-//! - Delivered means that the write returned, and for a file that it was flushed to the disk. One flush is shared by all
-//!   lines that were written since the last one. A reader that does not read is waited for; nothing is dropped.
-//! - A terminal gets nothing that would act on it: a message is JSON, which can spell every character as `\u001b`.
-//!   Anything but a terminal gets the bytes as they are.
-//! - A line of which only a part left (the disk is full) is completed before anything else is written, so that the stream
-//!   never holds a broken one.
-//! - What an earlier process left torn in a file when it died gets an end first: it is a line of its own, no JSON, and
-//!   nothing of ours is glued to it. Its message comes again, whole. The rest of the file is left alone: it may be shared.
-//! - Where standard output was closed when the process began nothing is written and everything is kept: what stands in its
-//!   place swallows all that it gets.
 //!
+//! - Lines leave whole and in the order in which they were begun, each in one write where the system takes it in one.
+//! - A line is delivered when its write has returned and, on a file, when it was flushed to the disk. One flush serves
+//!   all lines that were written since the last one. The sink waits for a slow reader; it drops nothing.
+//! - On a terminal, characters that would act on it are escaped: a message is JSON, which can write every character as
+//!   `\u001b`. Anything but a terminal gets the bytes as they are.
+//! - A line of which only a part has left (the disk is full) is completed before anything else is written, so that the
+//!   stream never holds a broken line.
+//! - Part of a line that an earlier process left at the end of a file gets an end first. It is then a line of its own,
+//!   which is no JSON, and no new line is glued to it. Its message comes again, whole. The rest of the file is left
+//!   alone, since it may be shared.
+//! - Where standard output was closed when the process began, nothing is written and every message is kept: the device
+//!   in its place swallows everything.
 //! - A terminal that is gone is a reader that is gone.
 //!
-//! Writes happen on a thread of their own: they block for as long as the reader pleases, and a runtime that is shut down
+//! Writes happen on a thread of their own: they block for as long as the reader pleases. A runtime that shuts down
 //! waits for its own blocking threads, but not for this one.
 
 use std::fs::{self, File};
@@ -36,7 +37,7 @@ use crate::domain::Sanitized;
 use crate::settings::Reader;
 use crate::time::Clock;
 
-/// `type = "stdout"`. It has no keys of its own.
+/// `type = "stdout"`. The type has no keys of its own.
 #[derive(Debug)]
 pub struct Stdout;
 
@@ -80,7 +81,7 @@ impl Target for Stdout {
     }
 }
 
-/// Writes lines to one stream.
+/// A sink that writes lines to one stream.
 #[derive(Debug)]
 pub struct LineSink {
     lines: Sender<Line>,
@@ -94,10 +95,10 @@ struct Line {
 }
 
 impl LineSink {
-    /// Standard output. It is written without Rust's own buffer, which would hold lines back and flush parts of them.
+    /// Standard output. Rust's own buffer is not used: it would hold lines back and flush parts of lines.
     ///
     /// # Errors
-    /// Where the process may open no further file or start no thread.
+    /// Where the process can open no further file or start no thread.
     pub fn stdout() -> io::Result<Self> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         append_only(&file);
@@ -119,12 +120,12 @@ impl LineSink {
         let is_file = file.metadata().is_ok_and(|found| found.is_file());
         let directory = if is_file { directory_of(&file) } else { None };
         let stream = StandardOutput { file, is_terminal, is_flushed: is_file, directory };
-        // Where nobody can tell, an empty line does less harm than a mixture of two messages.
+        // Where the file cannot be read, an empty line does less harm than a mixture of two messages.
         let writer = LineWriter { closed, unfinished: unfinished.unwrap_or(true), ..LineWriter::new(stream, is_file) };
         Self::start(writer, is_terminal)
     }
 
-    /// Any stream that is not buffered. What it flushes is flushed after each line.
+    /// Any unbuffered stream. It is flushed after each line.
     ///
     /// # Errors
     /// Where no thread can be started.
@@ -132,7 +133,7 @@ impl LineSink {
         Self::start(LineWriter::new(stream, false), false)
     }
 
-    /// A stream that is flushed after as many lines as there are.
+    /// A stream that is flushed once for all lines that are waiting.
     ///
     /// # Errors
     /// Where no thread can be started.
@@ -148,20 +149,20 @@ impl LineSink {
     }
 }
 
-/// The stream of the process.
+/// The standard output of the process.
 struct StandardOutput {
     file: File,
-    /// It was one at the start.
+    /// Whether standard output was a terminal at the start.
     is_terminal: bool,
-    /// It is a file, on a file system that can flush it.
+    /// Whether standard output is a file on a file system that can flush it.
     is_flushed: bool,
-    /// Where the file lies, until that was flushed once: a file that was just made is lost without it.
+    /// The directory of the file, until it was flushed once: without that, a power cut can take a new file.
     directory: Option<File>,
 }
 
 impl Write for StandardOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A terminal that was closed fails with EIO, and is none any more.
+        // After a terminal was closed, writes fail with EIO, and the file is no terminal any more.
         let gone = |_: &io::Error| self.is_terminal && !self.file.is_terminal();
         let written = (&self.file).write(bytes);
         if written.as_ref().is_err_and(gone) { Err(ErrorKind::BrokenPipe.into()) } else { written }
@@ -179,39 +180,39 @@ impl Write for StandardOutput {
             flushed => flushed?,
         }
         if let Some(directory) = self.directory.take() {
-            // Not every file system can flush a directory, and most need not.
+            // Not every file system can flush a directory, and most do not need it.
             directory.sync_all().ok();
         }
         Ok(())
     }
 }
 
-/// The file system does not know how, which is no failure of the disk.
+/// Whether the error means that the file system cannot flush, which is no failure of the disk.
 fn cannot_flush(error: &io::Error) -> bool {
     let unknown = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
     Errno::from_io_error(error).is_some_and(|errno| unknown.contains(&errno))
 }
 
-/// The directory in which an open file lies, where the system can tell.
+/// The directory of an open file, where the system can tell it.
 fn directory_of(file: &File) -> Option<File> {
     let path = fs::read_link(format!("/dev/fd/{}", file.as_raw_fd())).ok()?;
     File::open(path.parent()?).ok()
 }
 
-/// Makes a file one that is appended to, if it is not: one that was opened with `>` and is cut off by somebody, as
-/// logrotate's `copytruncate` does, would otherwise get a hole as long as what was there. Only the status flag of the open
-/// file changes. Others who share it write at its end as well, as they did before.
+/// Makes a stream append to its file. Without this, a file that was opened with `>` and is then cut off by somebody, as
+/// logrotate's `copytruncate` does, would get a hole as long as its old content. Only the status flag of the open file
+/// changes. Other processes that share it write at its end as well, as they did before.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)
     {
-        // What does not let this be changed is written to as it is.
+        // Where the flag cannot be changed, the stream is used as it is.
         fcntl_setfl(stream, flags | OFlags::APPEND).ok();
     }
 }
 
-/// Rust opens the null device where a process began without a standard stream: for reading and writing, as hardly anybody
-/// does who throws an output away.
+/// Whether the stream is the null device that Rust opens where a process began without a standard stream. It is open
+/// for reading and writing, which is rare for a null device that a user chose.
 fn stands_in_for_a_closed_one(stream: &File) -> bool {
     let is_null = || {
         let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);
@@ -220,14 +221,14 @@ fn stands_in_for_a_closed_one(stream: &File) -> bool {
     fcntl_getfl(stream).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR) && is_null() == Some(true)
 }
 
-/// Whether a file ends otherwise than with the end of a line; `None` if it cannot be read. Whatever is no file, or is
-/// empty, ends with none.
+/// Whether a file ends in the middle of a line; `None` if it cannot be read. An empty file, or something that is no
+/// file, does not.
 fn ends_within_a_line(stream: &File) -> Option<bool> {
     let found = stream.metadata().ok()?;
     if !found.is_file() || found.len() == 0 {
         return Some(false);
     }
-    // Our own descriptor can only be written to.
+    // The process's own descriptor may be open for writing only.
     let readable = File::open(format!("/dev/fd/{}", stream.as_raw_fd())).ok()?;
     let mut last = [0];
     readable.read_exact_at(&mut last, found.len() - 1).ok()?;
@@ -243,7 +244,7 @@ impl Sink for LineSink {
         let mut bytes = if self.is_terminal { for_terminal(&outgoing.body) } else { outgoing.body };
         bytes.push(b'\n');
         let (done, ended) = oneshot::channel();
-        // The queue is as long as the sink's concurrency at most. Nobody receives only if the thread panicked.
+        // The queue never holds more lines than the sink's concurrency. Sending fails only if the thread panicked.
         let queued = self.lines.send(Line { bytes, done });
         Box::pin(async move {
             match queued {
@@ -254,7 +255,7 @@ impl Sink for LineSink {
     }
 }
 
-/// What acts is spelled as JSON does: in a message it stands within strings only.
+/// Escapes characters that act on a terminal as JSON does. In a message they stand within strings only.
 fn for_terminal(line: &[u8]) -> Vec<u8> {
     Sanitized::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
 }
@@ -265,7 +266,7 @@ fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {
         let others = if writer.together { usize::MAX } else { 0 };
         let mut ended = Vec::new();
         for Line { bytes, done } in std::iter::once(first).chain(inbox.try_iter().take(others)) {
-            // Given up before its turn came: it will be tried again.
+            // An attempt that was given up before its turn will be made again.
             if !done.is_closed() {
                 ended.push((writer.deliver(bytes), done));
             }
@@ -276,7 +277,7 @@ fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {
                 Err(error) if matches!(attempt, Attempt::Accepted { .. }) => failed("flush the file", error),
                 _ => attempt,
             };
-            // Given up while it was written; it will be written again.
+            // An attempt that was given up while its line was written will be made again.
             drop(done.send(attempt));
         }
     }
@@ -288,13 +289,13 @@ fn failed(what: &str, error: &io::Error) -> Attempt {
 
 struct LineWriter<W> {
     stream: W,
-    /// Several lines are written before the stream is flushed for all of them.
+    /// Whether several lines are written before one flush serves them all.
     together: bool,
-    /// It ends in the middle of a line that is not ours.
+    /// Whether the stream ends in the middle of a line of an earlier process.
     unfinished: bool,
     torn: Option<Torn>,
-    /// Lines that failed when they were torn and were completed since, for the sake of another: when they are tried
-    /// again they are there already.
+    /// Torn lines whose attempts failed, and which were completed since, so that another line could follow. Their next
+    /// attempts find them written.
     completed: Vec<Vec<u8>>,
     closed: bool,
 }
@@ -325,7 +326,8 @@ impl<W: Write> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failure nobody knows what of the last lines is there: they are written again, those too that were torn.
+        // After a failed flush nobody knows which of the last lines are on the disk. All are written again, also torn
+        // ones.
         self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 
@@ -345,7 +347,7 @@ impl<W: Write> LineWriter<W> {
         self.write_rest(Torn { bytes, written: 0 }).map(drop)
     }
 
-    /// Writes what is left of a line; returns the whole of it.
+    /// Writes the rest of a line, and returns the whole line.
     fn write_rest(&mut self, mut line: Torn) -> io::Result<Vec<u8>> {
         let mut pause = Duration::from_millis(1);
         while line.written < line.bytes.len() {
@@ -360,7 +362,7 @@ impl<W: Write> LineWriter<W> {
             };
             match error.kind() {
                 ErrorKind::Interrupted => {}
-                // Whoever shares the stream with us made it non-blocking; that is no reason to lose a line.
+                // Another process that shares the stream has made it non-blocking; that must not lose a line.
                 ErrorKind::WouldBlock => {
                     thread::park_timeout(pause);
                     pause = (pause * 2).min(Duration::from_millis(100));

@@ -1,8 +1,8 @@
-//! Names that nobody gave: ids, keys, tokens, drawn from the seed, so that the same seed gives the same ones.
+//! Random names: ids, keys, tokens. They are drawn from the seed, so the same seed gives the same names.
 
 use crate::switches::Ids;
 
-/// An id of a message.
+/// The id of a message.
 pub(crate) fn message_id(random: &mut fastrand::Rng, style: Ids) -> String {
     let prefixed = match style {
         Ids::Uuid => false,

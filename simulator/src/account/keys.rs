@@ -1,7 +1,7 @@
-//! API keys: made, listed, revoked, expiring, and accepted a little longer than they should be.
+//! API keys: made, listed, revoked and expired. A key is accepted a little longer than it should be.
 //!
-//! Invariants: a secret is handed out once, when its key is made, and only compared afterwards; a key that was
-//! accepted is accepted without another look until its cache time is over, so a revocation bites late, never early.
+//! Invariants: a secret is shown once, when its key is made, and only compared afterwards. An accepted key is accepted
+//! without another check until its cache time is over, so a revocation takes effect late, never early.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use crate::account::identity;
 use crate::clock::Now;
 use crate::switches::Switches;
 
-/// Who is asking.
+/// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     Nobody,
-    /// With the id of the key.
+    /// An API key, by its id.
     Key(String),
     Session,
 }
 
-/// A key as the list shows it: without its secret.
+/// A key as the list shows it, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// What it was called.
+    /// The key's name.
     pub name: String,
-    /// The first characters of its secret.
+    /// The first characters of the key's secret.
     pub prefix: String,
     /// When it was made.
     #[serde(serialize_with = "milliseconds")]
@@ -45,7 +45,7 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// As the API writes every time.
+/// Writes a time as the API does.
 fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
 }
@@ -60,16 +60,16 @@ fn optional_milliseconds<S: Serializer>(time: &Option<Timestamp>, serializer: S)
 /// A key that was just made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedKey {
-    /// Its id.
+    /// The key's id.
     pub id: String,
-    /// The secret, shown this once.
+    /// The secret; this is the only time that it is shown.
     pub secret: String,
 }
 
-/// The account has as many active keys as it may have.
+/// The error for an account that has all active keys that it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyKeys {
-    /// How many it may have.
+    /// How many active keys the account may have.
     pub allowed: usize,
 }
 
@@ -91,7 +91,7 @@ pub(crate) struct Keys {
 struct Held {
     key: Key,
     secret: String,
-    /// Accepted without another look until then.
+    /// Until this time the key is accepted without another check.
     cached_until: Option<Duration>,
 }
 
@@ -147,7 +147,7 @@ impl Keys {
         Some(&held.key.id)
     }
 
-    /// By id, secret or name.
+    /// The key with this id, secret or name.
     pub(crate) fn find(&self, name: &str) -> Option<&Key> {
         self.list.iter().find(|held| held.is_called(name)).map(|held| &held.key)
     }
@@ -168,7 +168,7 @@ impl Keys {
         true
     }
 
-    /// Looks at every key again when it is next used.
+    /// Ends all cache times, so that every key is checked again when it is next used.
     pub(crate) fn forget_cache(&mut self) {
         for held in &mut self.list {
             held.cached_until = None;

@@ -1,25 +1,25 @@
-//! The rate limit: windows, and the other program that spends from them too.
+//! The rate limit: its windows, and another program that spends from them, too.
 //!
-//! Invariants: a window never counts more than the limit; requests of the other program are counted at the time
-//! they are due, before anything that happens later, whether or not anybody looked in between.
+//! Invariants: a window never counts more than the limit. Requests of the other program are counted at the time they
+//! are due, before anything that happens later, whether or not anybody asked in between.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::switches::{LimitScope, ResetRounding, Switches, WindowKind};
 
-/// What a request was told about the limit.
+/// The limit's decision about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) allowed: bool,
     pub(crate) limit: u32,
     pub(crate) remaining: u32,
-    /// Until the window resets.
+    /// The time until the window resets.
     pub(crate) reset: Duration,
 }
 
 impl Verdict {
-    /// What somebody is told whom nothing is counted for.
+    /// The answer for a caller whose requests are not counted.
     pub(crate) fn untouched(switches: &Switches) -> Self {
         Self { allowed: true, limit: switches.limit, remaining: switches.limit, reset: switches.window }
     }
@@ -46,10 +46,11 @@ struct Foreign {
     next: Duration,
 }
 
-/// A thousand requests a second are more than any limit; more would only cost time to count.
+/// The shortest pause between requests of the other program. A thousand requests a second are more than any limit; more
+/// would only take longer to count.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// When requests of the present window were made, oldest first.
+/// The times of the requests in the present window, oldest first.
 #[derive(Debug, Default)]
 struct Window {
     opened: Duration,
@@ -57,7 +58,7 @@ struct Window {
 }
 
 impl Window {
-    /// Forgets what the present window does not count any more.
+    /// Forgets the requests that no longer belong to the present window.
     fn settle(&mut self, now: Duration, switches: &Switches) {
         let length = switches.window;
         match switches.window_kind {
@@ -114,7 +115,7 @@ impl Limiter {
         self.window(key, switches).spend(now, switches)
     }
 
-    /// Counts requests that another program makes with this key at this moment.
+    /// Counts requests that another program makes with this key now.
     pub(crate) fn spend_foreign(&mut self, key: &str, requests: u32, now: Duration, switches: &Switches) {
         self.catch_up(now, switches);
         for _ in 0..requests.min(switches.limit) {
@@ -122,7 +123,7 @@ impl Limiter {
         }
     }
 
-    /// Another program makes so many requests a minute with this key from now on; zero ends it.
+    /// Sets how many requests a minute another program makes with this key from now on; zero ends them.
     pub(crate) fn set_foreign(&mut self, key: &str, per_minute: f64, now: Duration, switches: &Switches) {
         self.catch_up(now, switches);
         let every = Duration::try_from_secs_f64(60.0 / per_minute).ok().map(|every| every.max(SHORTEST));
@@ -132,7 +133,7 @@ impl Limiter {
         }
     }
 
-    /// Requests a minute of the other program, for each key that it uses.
+    /// The keys that the other program uses, each with its requests a minute.
     pub(crate) fn foreign(&self) -> impl Iterator<Item = (&str, f64)> {
         self.foreign.iter().map(|(key, foreign)| (key.as_str(), 60.0 / foreign.every.as_secs_f64()))
     }
@@ -153,7 +154,7 @@ impl Limiter {
     fn catch_up(&mut self, now: Duration, switches: &Switches) {
         let mut due: Vec<(Duration, String)> = Vec::new();
         for (key, foreign) in &mut self.foreign {
-            // What lies further back than two windows decides at most when the present one began.
+            // Requests further back than two windows matter at most for the time when the present window began.
             let oldest = now.saturating_sub(switches.window * 2);
             if foreign.next < oldest {
                 let skipped = (oldest - foreign.next).as_nanos() / foreign.every.as_nanos();
@@ -210,7 +211,7 @@ mod tests {
         let switches = Switches::default();
         let mut limiter = Limiter::default();
         limiter.set_foreign("key", 30.0, Duration::ZERO, &switches);
-        // Its first request at 2 s opens the window; at 41 s it has made twenty.
+        // The other program's first request, at 2 s, opens the window; by 41 s it has made twenty.
         let verdict = limiter.spend("key", Duration::from_secs(41), &switches);
         assert_eq!((verdict.remaining, verdict.reset), (99, Duration::from_secs(21)));
         limiter.set_foreign("key", 0.0, Duration::from_secs(41), &switches);

@@ -1,4 +1,4 @@
-//! The simulated account at one moment: keys, limit, log, the rules of the faults, and the state that holds everything.
+//! The simulated account at one moment: keys, limit, log, fault rules, and the state that holds them.
 
 pub(crate) mod identity;
 pub(crate) mod keys;

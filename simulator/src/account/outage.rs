@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// When nothing listens, on the simulator's clock.
+/// A time in which nothing listens, on the simulator's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outage {
     pub(crate) from: Duration,
@@ -12,7 +12,7 @@ pub(crate) struct Outage {
 impl Outage {
     pub(crate) const NONE: Self = Self { from: Duration::MAX, until: Duration::MAX };
 
-    /// Whether it is now, and when that changes.
+    /// Whether there is an outage now, and the time until that changes.
     pub(crate) fn at(self, now: Duration) -> (bool, Duration) {
         match now {
             now if now < self.from => (false, self.from),

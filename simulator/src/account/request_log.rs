@@ -1,8 +1,8 @@
-//! What was asked and what was answered, for tests to look at afterwards.
+//! The log of requests and answers, for tests to look at afterwards.
 //!
-//! Invariants: every request to the API is logged when it arrives, before any of its answer is sent, and in that
-//! order; requests to the control API are not. No entry holds a secret. The log keeps the newest entries, its
-//! counters everything.
+//! Invariants: every request to the API is logged when it arrives, in the order of arrival, before any part of its
+//! answer is sent. Requests to the control API are not logged. No entry holds a secret. The log keeps the newest
+//! entries; its counters count everything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,32 +14,33 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoggedRequest {
-    /// Counted from 1.
+    /// The request's number, counted from 1.
     pub number: u64,
-    /// When it arrived, since the simulator's start, on the simulator's clock. In JSON, in seconds.
+    /// The time since the simulator's start at which the request arrived, on the simulator's clock. In JSON, in
+    /// seconds.
     #[serde(serialize_with = "seconds")]
     pub at: Duration,
-    /// When it arrived, as a date.
+    /// The date at which the request arrived.
     pub wall: Timestamp,
     /// `GET`, …
     pub method: String,
-    /// Without the query.
+    /// The path without the query.
     pub path: String,
-    /// As it came, still percent-encoded.
+    /// The query as it came, still percent-encoded.
     pub query: String,
-    /// The `cursor` in it, decoded.
+    /// The `cursor` of the query, decoded.
     pub cursor: Option<String>,
     /// The id of the key that was accepted.
     pub key: Option<String>,
     /// Whether a browser session was accepted.
     pub session: bool,
-    /// What was answered; nothing if a fault left it without an answer.
+    /// The status of the answer; `None` if a fault left the request without an answer.
     pub status: Option<u16>,
-    /// Length of the answer's body, as announced.
+    /// The length of the answer's body, as announced.
     pub bytes: u64,
-    /// Rows on the page that was answered.
+    /// How many rows the answered page had.
     pub rows: usize,
-    /// Which fault rule had its way, counted from 1 in the order in which rules were added.
+    /// The number of the fault rule that acted, counted from 1 in the order in which rules were added.
     pub fault: Option<u64>,
 }
 
@@ -55,7 +56,7 @@ pub struct Counters {
     pub requests: u64,
     /// Answers by status; 0 stands for no answer.
     pub by_status: BTreeMap<u16, u64>,
-    /// Requests that a fault rule had its way with.
+    /// Requests on which a fault rule acted.
     pub faults: u64,
     /// Rows on all pages.
     pub rows: u64,
@@ -100,8 +101,8 @@ impl RequestLog {
         self.counters = Counters::default();
     }
 
-    /// The most requests that arrived within any stretch of this length, its end not included: a request exactly one
-    /// window after another is not in the same window.
+    /// The most requests that arrived within any stretch of this length. The end of a stretch does not belong to it: of
+    /// two requests exactly one window apart, the second is in another window.
     pub(crate) fn most_within(&self, length: Duration) -> usize {
         let mut oldest = 0;
         let mut most = 0;

@@ -1,7 +1,8 @@
-//! Which rule has its way with a request.
+//! The fault script: decides which rule acts on a request.
 //!
-//! Invariants: every rule counts every request that it matches, whichever rule acts; a rule whose effects need a page
-//! neither acts on nor counts a request that gets none; a rule that has acted as often as it should never acts again.
+//! Invariants: every rule counts every request that it matches, whichever rule acts. A rule whose effects need a page
+//! neither acts on nor counts a request that gets no page. A rule that has acted as often as it should never acts
+//! again.
 
 use crate::account::keys::{Caller, Keys};
 use crate::faults::effect::Effect;
@@ -31,7 +32,7 @@ impl Script {
         self.added
     }
 
-    /// Takes a rule out; says whether it was there.
+    /// Removes a rule; returns whether it was there.
     pub(crate) fn remove(&mut self, number: u64) -> bool {
         let before = self.rules.len();
         self.rules.retain(|running| running.number != number);
@@ -42,13 +43,12 @@ impl Script {
         self.rules.clear();
     }
 
-    /// Number, rule, and how often it has acted.
+    /// Each rule with its number and how often it has acted.
     pub(crate) fn rules(&self) -> impl Iterator<Item = (u64, &Rule, u64)> {
         self.rules.iter().map(|running| (running.number, &running.rule, running.acted))
     }
 
-    /// The number and the effects of the rule that acts; `page` says whether the request is answered with a page,
-    /// as far as authentication and limit are concerned.
+    /// The number and the effects of the rule that acts. `page`: authentication and limit allow this request a page.
     pub(crate) fn choose(
         &mut self,
         request: &Request,

@@ -1,7 +1,7 @@
-//! The state under its lock, the clock, and who is told when something changes.
+//! The state under its lock, its clock, and the wake-ups after changes.
 //!
-//! Invariants: the clock is read under the lock, so requests are decided in the order of their times; nobody sees a
-//! state that is not brought up to that time; nobody who waits can miss a change.
+//! Invariants: the clock is read under the lock, so requests are decided in the order of their times. Nobody sees a
+//! state that is not up to date. Nobody who waits can miss a change.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::account::outage::Outage;
 use crate::account::state::State;
 use crate::clock::{Now, Timer};
 
-/// The state, and what belongs to it, shared by all connections and handles.
+/// The state, and everything that belongs to it, shared by all connections and handles.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
@@ -35,7 +35,7 @@ impl Shared {
         }
     }
 
-    /// Does something with the state of this moment, and wakes whoever waits for a change.
+    /// Changes the present state, and wakes everybody who waits for a change.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Now) -> T) -> T {
         let (mut state, now) = self.lock();
         let result = work(&mut state, now);
@@ -43,7 +43,7 @@ impl Shared {
         result
     }
 
-    /// Looks at the state of this moment.
+    /// Reads the present state.
     pub(crate) fn look<T>(&self, work: impl FnOnce(&State, Now) -> T) -> T {
         let (state, now) = self.lock();
         work(&state, now)
@@ -51,13 +51,13 @@ impl Shared {
 
     fn lock(&self) -> (MutexGuard<'_, State>, Now) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: two requests are decided in the order of their times.
+        // The clock is read under the lock, so two requests are decided in the order of their times.
         let now = self.timer.now();
         state.catch_up(now);
         (state, now)
     }
 
-    /// Only with the lock held: nobody can be between looking and waiting.
+    /// Wakes everybody who waits. The lock must be held, so that nobody can be between looking and waiting.
     fn wake(&self, _: &MutexGuard<'_, State>) {
         self.version.send_modify(|version| *version += 1);
         self.changed.notify_all();

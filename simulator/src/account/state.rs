@@ -1,4 +1,4 @@
-//! Everything that the simulated account is at one moment.
+//! The whole state of the simulated account at one moment.
 //!
 //! Invariant: whoever holds the state has brought it up to date first (`catch_up`): a message of the stream that was
 //! due before is there before anything else happens.
@@ -72,7 +72,7 @@ impl State {
         ids
     }
 
-    /// Makes up what was not said about a message.
+    /// Fills in all parts of a message that the caller did not give.
     fn complete(&mut self, new: NewMessage, now: Now) -> Message {
         let invented = invent(&mut self.random);
         let made_up = new.body.is_none();

@@ -1,7 +1,7 @@
-//! What effects do: to the feed before the answer, to the answer, to its headers.
+//! Carries out effects: on the feed before the answer, on the answer, on its headers.
 //!
 //! Invariant: each effect acts at one of these steps only, so the order in which effects are written down does not
-//! matter between the steps; within a step they act in their order.
+//! matter between the steps. Within a step effects act in their order.
 
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ pub(crate) fn spoil(
             }
         }
     }
-    // Only now: what has a wrong type is no page any more.
+    // This comes last: a page with wrong types is no page any more.
     for effect in effects {
         if let (Effect::WrongType(wrong), Content::Page(page)) = (effect, &answer.content) {
             answer.content = Content::Json(wrong_type(*wrong, page, switches).to_string());
@@ -142,10 +142,10 @@ fn spoil_page(effect: &Effect, page: &mut Page, request: &Request) {
     }
 }
 
-/// Stands for a byte that is no UTF-8 until the page is bytes; nobody uses it for anything else.
+/// Stands for a byte that is no UTF-8 until the page becomes bytes. Nothing else uses this character.
 const BAD_BYTE: &str = "\u{10fff0}";
 
-/// A row that is no JSON, or no text; `None` for the kinds that are.
+/// A row that is no JSON, or no text; `None` for other kinds of bad rows.
 fn spoiled_row(kind: BadRow, row: &str) -> Option<String> {
     let in_body = |text: &str| {
         let name = row.find("\"body\"").map_or(0, |at| at + "\"body\"".len());
@@ -168,7 +168,7 @@ fn spoiled_row(kind: BadRow, row: &str) -> Option<String> {
     })
 }
 
-/// Puts the bytes into a body that its text could not hold.
+/// Puts bytes that no text can hold into a body.
 fn put_bad_bytes(effects: &[Effect], body: &mut Vec<u8>) {
     if !effects.iter().any(|effect| matches!(effect, Effect::BadRow { kind: BadRow::BadByte, .. })) {
         return;
@@ -196,7 +196,7 @@ fn bad_row(kind: BadRow, row: &str) -> String {
         BadRow::Text => row = json!("not an object"),
         BadRow::Null => row = Value::Null,
         BadRow::List => row = json!([row]),
-        // These are no JSON: see `spoiled_row`.
+        // Rows of these kinds are no JSON: see `spoiled_row`.
         BadRow::RawControl
         | BadRow::BadByte
         | BadRow::BadEscape
@@ -236,7 +236,7 @@ fn wrong_type(wrong: WrongType, page: &Page, switches: &Switches) -> Value {
     fields
 }
 
-/// Spoils a body that should have been JSON.
+/// Damages a body that should have been JSON.
 pub(crate) fn malform(effects: &[Effect], body: &mut Vec<u8>) {
     put_bad_bytes(effects, body);
     for effect in effects {
@@ -244,7 +244,7 @@ pub(crate) fn malform(effects: &[Effect], body: &mut Vec<u8>) {
             Effect::Malformed(Malformed::Half) => body.truncate(body.len() / 2),
             Effect::Malformed(Malformed::Trailing) => body.extend_from_slice(b"}<!-- served in 12 ms -->"),
             Effect::Malformed(Malformed::NotUtf8) => {
-                // Inside the last text, so that nothing but the encoding is wrong.
+                // The bytes go inside the last text, so that only the encoding is wrong.
                 let place = body.iter().rposition(|&byte| byte == b'"').unwrap_or(body.len());
                 body.splice(place..place, [0xff, 0xfe]);
             }
@@ -254,7 +254,7 @@ pub(crate) fn malform(effects: &[Effect], body: &mut Vec<u8>) {
     }
 }
 
-/// Changes headers; names are in lower case.
+/// Changes headers, whose names are in lower case.
 pub(crate) fn change_headers(effects: &[Effect], headers: &mut Vec<(String, String)>, now: Now) {
     let mut set = |name: &str, value: Option<String>| {
         headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));

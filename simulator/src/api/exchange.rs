@@ -1,7 +1,7 @@
-//! From a request to everything that happens to its answer: who asks, what it costs, what is said, what goes wrong.
+//! Decides everything about a request: the caller, the limit, the answer, the faults.
 //!
-//! Invariants: a request is decided in one piece, under one lock, at one reading of the clock; the order is
-//! authentication (401), limit (429), then the rest; a request with a valid key is counted, whatever comes of it.
+//! Invariants: a request is decided in one piece, under one lock, at one reading of the clock. The order is
+//! authentication (401), limit (429), then the rest. A request with a valid key is counted, whatever the answer is.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::http::body::ReplyBody;
 use crate::http::request::Request;
 use crate::switches::Switches;
 
-/// What happens on the connection.
+/// Everything that happens on the connection of one request.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) reply: Reply,
@@ -33,7 +33,7 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Conduct {
     Answer,
-    /// As far as this plan lets it.
+    /// The answer arrives as far as this plan allows.
     Spoil(Plan),
     Hang,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// An answer that is none of the API's: nothing is counted, nothing goes wrong.
+    /// An answer that does not come from the API: it is not counted, and has no faults.
     pub(crate) fn plain(answer: Answer) -> Self {
         let (kind, body) = answer.content.text(&Switches::default());
         let headers = vec![("content-type".to_owned(), kind.to_owned())];
@@ -150,7 +150,7 @@ fn reply(answer: Answer, effects: &[Effect], verdict: &Verdict, now: Now, switch
     Reply { status: answer.status, headers, body }
 }
 
-/// The `Date` header, as far from the clock as the switches say.
+/// The `Date` header: the clock's date, changed by the skew in the switches.
 fn date(now: Now, switches: &Switches) -> Option<String> {
     let time = now.wall.saturating_add(switches.date_skew).ok().filter(|_| switches.date)?;
     jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()

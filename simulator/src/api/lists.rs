@@ -1,6 +1,6 @@
-//! The two lists: parameters understood, rows found, cursors handed out.
+//! The two lists: reads parameters, finds rows, gives out cursors.
 //!
-//! Invariant: a parameter that is not understood is refused; none is ignored, save what the switches ignore.
+//! Invariant: a parameter that is not understood is refused; none is ignored, except those that the switches ignore.
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! What the API answers: routes, lists, refusals, and what faults do to an answer.
+//! The answers of the API: routes, lists, refusals, and the damage that faults do to an answer.
 
 pub(crate) mod damage;
 pub(crate) mod exchange;

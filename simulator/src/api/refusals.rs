@@ -15,7 +15,7 @@ pub(crate) fn session_required(pretty: bool) -> Answer {
     Answer::error(403, "SESSION_REQUIRED", message, pretty)
 }
 
-/// Why a list is not given.
+/// Why a list is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Cursor,

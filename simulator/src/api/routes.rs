@@ -1,7 +1,7 @@
-//! The API itself: which path gives what, with the documented errors, cursors and page sizes.
+//! The API itself: the answer for each path, with the documented errors, cursors and page sizes.
 //!
-//! Invariant: nothing here knows of faults, and nothing here counts requests; an answer depends on the state, the
-//! clock, the request and who is asking.
+//! Invariant: nothing here knows of faults, and nothing here counts requests. An answer depends on the state, the
+//! clock, the request and the caller.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use crate::clock::Now;
 use crate::http::answer::{Answer, Content};
 use crate::http::request::Request;
 
-/// Finds out who is asking.
+/// Finds the caller of a request.
 pub(crate) fn identify(state: &mut State, now: Now, request: &Request) -> Caller {
     let bearer = request.authorization.as_deref().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -33,7 +33,7 @@ pub(crate) fn identify(state: &mut State, now: Now, request: &Request) -> Caller
     }
 }
 
-/// What the API says to a request that is within the limit.
+/// The API's answer to a request that is within the limit.
 pub(crate) fn answer(state: &mut State, now: Now, request: &Request, caller: &Caller) -> Answer {
     let pretty = state.switches.pretty;
     let path = request.path.as_str();

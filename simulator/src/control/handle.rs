@@ -1,6 +1,6 @@
-//! What a test holds in its hands: the simulated account, changed from any thread. (Observed in `observe`.)
+//! The handle of a test: changes the simulated account from any thread. (`observe` has the methods that only look.)
 //!
-//! Invariant: every call sees the state brought up to the present moment, and its change is complete when it returns.
+//! Invariant: every call sees the state of the present moment, and its change is complete when the call returns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::feed::number::{NewNumber, Number};
 use crate::feed::traffic::Traffic;
 use crate::switches::Switches;
 
-/// Changes and observes a running [`Simulator`](crate::Simulator), from any thread, for as long as one likes.
+/// Changes and observes a running [`Simulator`](crate::Simulator), from any thread, also after others have ended.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
@@ -34,7 +34,7 @@ impl Handle {
         self.add_many([message]).pop().unwrap_or_default()
     }
 
-    /// Adds messages at one stroke, the first one as the first to arrive, and returns their ids.
+    /// Adds messages at once, in the order in which they arrive, and returns their ids.
     pub fn add_many(&self, messages: impl IntoIterator<Item = NewMessage>) -> Vec<String> {
         let messages = messages.into_iter().collect();
         self.shared.with(|state, now| state.add(messages, now))
@@ -45,27 +45,27 @@ impl Handle {
         self.shared.with(|state, now| state.add_history(count, length, now));
     }
 
-    /// Takes a message out of the list; says whether it was there.
+    /// Removes a message from the list; returns whether it was there.
     pub fn vanish(&self, id: &str) -> bool {
         self.shared.with(|state, _| state.feed.vanish(id))
     }
 
-    /// Puts a vanished message back; says whether it had vanished.
+    /// Puts a vanished message back; returns whether it had vanished.
     pub fn restore(&self, id: &str) -> bool {
         self.shared.with(|state, _| state.feed.restore(id))
     }
 
-    /// Lists a message as if it had this time, whatever time it shows; says whether it is there.
+    /// Lists a message as if it had this time, whatever time it shows; returns whether it is there.
     pub fn relocate(&self, id: &str, to: Timestamp) -> bool {
         self.shared.with(|state, _| state.feed.relocate(id, to.as_millisecond()))
     }
 
-    /// Forgets all messages.
+    /// Removes all messages for good.
     pub fn clear_messages(&self) {
         self.shared.with(|state, _| state.feed.clear(&state.switches));
     }
 
-    /// The first so many messages in the list.
+    /// The first `count` messages of the list.
     pub fn newest_rows(&self, count: usize) -> Vec<Row> {
         self.shared.look(|state, _| state.feed.order.iter().take(count).map(|slot| state.row(slot)).collect())
     }
@@ -90,12 +90,12 @@ impl Handle {
         self.shared.look(|state, _| state.feed.find(id).map(|slot| state.row(slot)))
     }
 
-    /// Lets messages come by themselves from now on.
+    /// Makes messages come by themselves from now on.
     pub fn set_traffic(&self, traffic: Traffic) {
         self.shared.with(|state, now| state.stream.set(traffic, now));
     }
 
-    /// The stream of messages that come by themselves.
+    /// The settings of the messages that come by themselves.
     pub fn traffic(&self) -> Traffic {
         self.shared.look(|state, _| state.stream.traffic())
     }
@@ -132,18 +132,18 @@ impl Handle {
         self.shared.look(|state, _| state.keys.all().cloned().collect())
     }
 
-    /// Revokes a key, given by id, secret or name. It goes on being accepted for the rest of its cache time.
-    /// Says whether there is such a key that was not revoked yet.
+    /// Revokes a key, given by id, secret or name. The key is still accepted for the rest of its cache time. Returns
+    /// whether there is such a key that was not revoked yet.
     pub fn revoke_key(&self, key: &str) -> bool {
         self.shared.with(|state, now| state.keys.revoke(key, now))
     }
 
-    /// Sets or lifts the expiry of a key, given by id, secret or name; says whether there is one.
+    /// Sets or removes the expiry of a key, given by id, secret or name; returns whether there is one.
     pub fn expire_key(&self, key: &str, at: Option<Timestamp>) -> bool {
         self.shared.with(|state, _| state.keys.set_expiry(key, at))
     }
 
-    /// Ends all cache times: every key is looked at again when it is next used.
+    /// Ends all cache times, so that every key is checked again when it is next used.
     pub fn forget_key_cache(&self) {
         self.shared.with(|state, _| state.keys.forget_cache());
     }
@@ -151,7 +151,7 @@ impl Handle {
 
 /// # How the API behaves
 impl Handle {
-    /// The switches as they stand.
+    /// The switches of the moment.
     pub fn switches(&self) -> Switches {
         self.shared.look(|state, _| state.switches.clone())
     }
@@ -165,12 +165,12 @@ impl Handle {
         });
     }
 
-    /// Puts a rule at the end of the fault script and returns its number.
+    /// Adds a rule at the end of the fault script and returns its number.
     pub fn add_fault(&self, rule: Rule) -> u64 {
         self.shared.with(|state, _| state.script.push(rule))
     }
 
-    /// Puts rules at the end of the fault script.
+    /// Adds rules at the end of the fault script.
     pub fn add_faults(&self, rules: impl IntoIterator<Item = Rule>) {
         let rules: Vec<Rule> = rules.into_iter().collect();
         self.shared.with(|state, _| {
@@ -180,28 +180,28 @@ impl Handle {
         });
     }
 
-    /// The fault script: number, rule, how often it has acted.
+    /// The rules of the fault script: number, rule, and how often it has acted.
     pub fn faults(&self) -> Vec<(u64, Rule, u64)> {
         let copy = |(number, rule, acted): (u64, &Rule, u64)| (number, rule.clone(), acted);
         self.shared.look(|state, _| state.script.rules().map(copy).collect())
     }
 
-    /// Takes a rule out of the fault script; says whether it was there.
+    /// Removes a rule from the fault script; returns whether it was there.
     pub fn remove_fault(&self, number: u64) -> bool {
         self.shared.with(|state, _| state.script.remove(number))
     }
 
-    /// Empties the fault script. Requests that hang already go on hanging.
+    /// Empties the fault script. Requests that hang already still hang.
     pub fn clear_faults(&self) {
         self.shared.with(|state, _| state.script.clear());
     }
 
-    /// Another program makes so many requests at this moment, with the key that was made at the start.
+    /// Makes another program send this many requests now, with the key that was made at the start.
     pub fn spend(&self, requests: u32) {
         self.spend_with(&self.shared.key, requests);
     }
 
-    /// The same with another key, given by id, secret or name; an unknown one spends nothing.
+    /// Like [`Handle::spend`], with another key, given by id, secret or name. An unknown key spends nothing.
     pub fn spend_with(&self, key: &str, requests: u32) {
         self.shared.with(|state, now| {
             let State { keys, limiter, switches, .. } = state;
@@ -211,13 +211,14 @@ impl Handle {
         });
     }
 
-    /// Another program makes so many requests a minute from now on, with the key that was made at the start; zero
-    /// ends it.
+    /// Makes another program send this many requests a minute from now on, with the key that was made at the start;
+    /// zero ends them.
     pub fn set_foreign_client(&self, per_minute: f64) {
         self.set_foreign_client_with(&self.shared.key, per_minute);
     }
 
-    /// The same with another key, given by id, secret or name; an unknown one spends nothing.
+    /// Like [`Handle::set_foreign_client`], with another key, given by id, secret or name. An unknown key spends
+    /// nothing.
     pub fn set_foreign_client_with(&self, key: &str, per_minute: f64) {
         self.shared.with(|state, now| {
             let State { keys, limiter, switches, .. } = state;
@@ -227,7 +228,7 @@ impl Handle {
         });
     }
 
-    /// The other programs: the id of the key that each uses, and its requests a minute.
+    /// The other programs: the id of each one's key, and its requests a minute.
     pub fn foreign_clients(&self) -> Vec<(String, f64)> {
         let copy = |(key, per_minute): (&str, f64)| (key.to_owned(), per_minute);
         self.shared.look(|state, _| state.limiter.foreign().map(copy).collect())
@@ -238,14 +239,14 @@ impl Handle {
         self.shared.with(|state, _| state.limiter.clear());
     }
 
-    /// While it does not listen, connections are refused, as when the API's host is down; open ones are closed.
-    /// The port stays the same.
+    /// Stops or starts listening. While the simulator does not listen, connections are refused, as when the API's host
+    /// is down, and open ones are closed. The port stays the same.
     pub fn set_listening(&self, listening: bool) {
         let outage = Outage { from: Duration::ZERO, until: Duration::MAX };
         self.shared.outage.send_replace(if listening { Outage::NONE } else { outage });
     }
 
-    /// Does not listen for a while, beginning after a pause, by the simulator's clock.
+    /// Plans an outage that begins after a pause, by the simulator's clock.
     pub fn plan_outage(&self, after: Duration, duration: Duration) {
         let from = self.elapsed().saturating_add(after);
         self.shared.outage.send_replace(Outage { from, until: from.saturating_add(duration) });
@@ -254,7 +255,7 @@ impl Handle {
     /// Moves the clock ahead.
     pub fn advance(&self, by: Duration) {
         self.shared.timer.advance(by);
-        // Whatever has become due is there before this returns.
+        // Everything that has become due happens before this returns.
         self.shared.with(|_, _| ());
     }
 
@@ -263,7 +264,7 @@ impl Handle {
         self.shared.look(|_, now| now.wall)
     }
 
-    /// Time since the simulator's start, on its clock.
+    /// The time since the simulator's start, on its clock.
     pub fn elapsed(&self) -> Duration {
         self.shared.look(|_, now| now.elapsed)
     }

@@ -1,4 +1,4 @@
-//! The simulator in the hands of a test: a handle in the same process, and the same over HTTP.
+//! Control of the simulator by a test: a handle in the same process, and an API over HTTP that does the same.
 
 pub(crate) mod handle;
 pub(crate) mod observe;

@@ -1,6 +1,6 @@
-//! What was seen: the log of requests, its totals, and waiting for what is to be seen.
+//! The observations of a test: the log of requests, its totals, and waiting for a condition.
 //!
-//! Invariant: whoever waits looks again after every request and every change, and never without a time limit.
+//! Invariant: a waiting call checks its condition after every request and every change, and always has a time limit.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::account::state::State;
 use crate::clock::Timer;
 use crate::control::handle::Handle;
 
-/// A time limit passed before what was waited for came true.
+/// The error for a condition that did not become true within the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut;
 
@@ -22,7 +22,7 @@ impl std::fmt::Display for TimedOut {
 
 impl std::error::Error for TimedOut {}
 
-/// # What was seen
+/// # Observations
 impl Handle {
     /// All logged requests.
     pub fn requests(&self) -> Vec<LoggedRequest> {
@@ -39,8 +39,8 @@ impl Handle {
         self.shared.look(|state, _| state.log.counters.clone())
     }
 
-    /// The most logged requests that arrived within any stretch of time of this length (its end not included:
-    /// requests exactly one window apart are not in the same window).
+    /// The most logged requests that arrived within any stretch of this length. The end of a stretch does not belong to
+    /// it: of two requests exactly one window apart, the second is in another window.
     pub fn max_requests_in_any(&self, length: Duration) -> usize {
         self.shared.look(|state, _| state.log.most_within(length))
     }
@@ -50,7 +50,7 @@ impl Handle {
         self.shared.with(|state, _| state.log.clear());
     }
 
-    /// Waits until a condition holds, looking again after every request and every change.
+    /// Waits until a condition holds, checking it after every request and every change.
     ///
     /// # Errors
     /// If it does not hold within the time limit, which is real time.
@@ -86,7 +86,7 @@ impl Handle {
             if left.is_zero() {
                 return Err(TimedOut);
             }
-            // A change between the look and the lock has raised the version.
+            // A change between the check and the lock has raised the version.
             let unchanged = |_: &mut State| *self.shared.version.borrow() == seen;
             let waited = self.shared.changed.wait_timeout_while(state, left, unchanged);
             drop(waited.unwrap_or_else(PoisonError::into_inner));

@@ -1,7 +1,8 @@
-//! The control API: what [`Handle`] does, over HTTP, under `/_simulator`. The README lists it with examples.
+//! The control API: the methods of [`Handle`] over HTTP, under `/_simulator`. The README lists its routes with
+//! examples.
 //!
-//! Invariants: control requests are neither counted nor logged nor spoiled, whatever the switches and faults say; a
-//! request that is not understood changes nothing and says what is wrong with it.
+//! Invariants: control requests are not counted, not logged, and have no faults, whatever the switches and the script
+//! say. A request that is not understood changes nothing, and its answer says what is wrong.
 
 use std::time::Duration;
 
@@ -21,13 +22,13 @@ use crate::http::answer::{Answer, Content};
 use crate::http::request::Request;
 use crate::switches::Switches;
 
-/// The part of a path behind `/_simulator`, if it is a control request.
+/// The rest of the path behind `/_simulator`, if this is a control request.
 pub(crate) fn route(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/_simulator")?;
     (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_matches('/'))
 }
 
-/// Does what a control request asks for.
+/// Carries out a control request.
 pub(crate) fn answer(handle: &Handle, request: &Request, route: &str) -> Answer {
     match control(handle, request, route) {
         Ok(value) => Answer { status: 200, content: Content::Json(value) },
@@ -37,9 +38,9 @@ pub(crate) fn answer(handle: &Handle, request: &Request, route: &str) -> Answer 
     }
 }
 
-/// Why nothing was done.
+/// Why a control request was refused.
 enum Problem {
-    /// There is no such key, message, …
+    /// There is no such key, message, or other thing; the text names its kind.
     Unknown(&'static str),
     /// The body or the query is not understood.
     Wrong(String),
@@ -47,7 +48,7 @@ enum Problem {
     Route,
 }
 
-/// What there is.
+/// All routes, for the answer to `GET /_simulator`.
 const ROUTES: &[&str] = &[
     "GET /_simulator/state",
     "GET|PATCH /_simulator/switches",
@@ -181,7 +182,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
     Ok(value.to_string())
 }
 
-/// Long enough for the answer of the request that asked for the outage to get out.
+/// The pause before an outage: long enough for the answer of the request that asked for the outage.
 const BEFORE_OUTAGE: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
@@ -256,7 +257,8 @@ fn state(handle: &Handle) -> Value {
 
 fn change_switches(handle: &Handle, body: &[u8]) -> Result<Switches, Problem> {
     let changes: serde_json::Map<String, Value> = read(body)?;
-    // Checked before anything changes; merged again under the lock, so that two changes at once both hold.
+    // The changes are checked before anything changes, and merged again under the lock, so that two changes at once
+    // both hold.
     merged(&handle.switches(), &changes)?;
     handle.set_switches(|switches| {
         if let Ok(merged) = merged(switches, &changes) {
@@ -302,12 +304,12 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(wrong)
 }
 
-/// A list, or one that stands alone.
+/// Reads a list, or a single value as a list of one.
 fn one_or_many<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, Problem> {
     if body.trim_ascii_start().starts_with(b"[") { read(body) } else { Ok(vec![read(body)?]) }
 }
 
-/// A duration that may have days.
+/// Reads a duration that may have days.
 fn long<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
@@ -332,7 +334,7 @@ fn wrong(error: serde_json::Error) -> Problem {
     Problem::Wrong(error.to_string())
 }
 
-/// A segment of a path. Unlike in a query, `+` is a plus.
+/// Decodes a segment of a path. Unlike in a query, `+` stays a plus.
 fn decode(segment: &str) -> String {
     let pair = format!("={}", segment.replace('+', "%2B").replace('&', "%26"));
     form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()

@@ -1,7 +1,7 @@
-//! What can go wrong, as a test or a person writes it down.
+//! Effects: all that can go wrong, as a test or a person writes it down.
 //!
-//! In JSON an effect is its name in camelCase, with what it needs: `"hang"`, `{"latency": "2s"}`,
-//! `{"status": {"status": 503}}`.
+//! In JSON an effect is its name in camelCase, with its values: `"hang"`, `{"latency": "2s"}`, `{"status": {"status":
+//! 503}}`.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::feed::message::NewMessage;
 
-/// What happens to a request.
+/// A change to one request or its answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Effect {
-    /// Another answer, with this status (200 to 599).
+    /// An answer with this status (200 to 599) instead of the usual one.
     #[serde(rename_all = "camelCase")]
     Status {
         /// The status.
         status: u16,
-        /// What it says.
+        /// The body of the answer.
         #[serde(default)]
         body: ErrorBody,
     },
@@ -27,9 +27,9 @@ pub enum Effect {
     Hang,
     /// The answer stops, and the connection ends.
     Break {
-        /// Where.
+        /// The place in the answer.
         at: Place,
-        /// How.
+        /// The end of the connection.
         ending: Ending,
     },
     /// Something that is not HTTP comes instead of the answer.
@@ -40,44 +40,44 @@ pub enum Effect {
 
     /// The body is no JSON, although its length is as announced.
     Malformed(Malformed),
-    /// The body is well-formed JSON of at least so many bytes.
+    /// The body is well-formed JSON of at least this many bytes.
     HugeBody(u64),
-    /// A page has something in it of another type than documented.
+    /// A part of a page has another type than documented.
     WrongType(WrongType),
     /// One row of a page is bad.
     BadRow {
         /// Which row, counted from 0; the last one if there are fewer.
         #[serde(default)]
         row: usize,
-        /// In which way.
+        /// The fault of the row.
         kind: BadRow,
     },
     /// The rows of the page are in reverse order.
     ReverseRows,
     /// A page without rows: the last one, or one that says there is more.
     EmptyPage {
-        /// Whether it says that there is more, and gives a cursor if it has one.
+        /// Whether the page says that there is more, with a cursor if the page has one.
         #[serde(default)]
         more: bool,
     },
-    /// The next cursor is the one that was sent.
+    /// The next cursor is the cursor of the request.
     RepeatCursor,
-    /// `hasMore` without a cursor.
+    /// `hasMore` is true, without a cursor.
     MoreWithoutCursor,
-    /// The next cursor is this.
+    /// The next cursor is this text.
     NextCursor(String),
-    /// The cursor that was sent is refused.
+    /// The cursor of the request is refused.
     RefuseCursor,
 
-    /// The three headers of the rate limit.
+    /// The three headers of the rate limit are changed.
     RateHeaders(RateHeaders),
-    /// `Retry-After` with this value.
+    /// The answer has a `Retry-After` with this value.
     RetryAfter(String),
-    /// Any header: with a value, or taken away.
+    /// One header is set or removed.
     Header {
-        /// Its name.
+        /// The header's name.
         name: String,
-        /// Its value; none takes it away.
+        /// The header's value; none removes the header.
         value: Option<String>,
     },
 
@@ -93,10 +93,10 @@ pub enum Effect {
     EqualRow,
     /// Before the request is answered, these messages vanish.
     Vanish(Vec<String>),
-    /// Before the request is answered, so many of the first messages of the list vanish.
+    /// Before the request is answered, this many of the first messages of the list vanish.
     VanishNewest(usize),
-    /// Before the request is answered, the first so many messages of the list change places: the first becomes the
-    /// last of them, for good.
+    /// Before the request is answered, the first of this many messages at the head of the list becomes the last of
+    /// them, for good.
     Reorder(usize),
 }
 
@@ -111,12 +111,12 @@ impl Effect {
         Self::Status { status, body: ErrorBody::Html }
     }
 
-    /// The connection is reset before a byte of the answer.
+    /// The connection is reset before the first byte of the answer.
     pub fn reset() -> Self {
         Self::Break { at: Place::Answer(0), ending: Ending::Reset }
     }
 
-    /// The connection is closed after so many bytes of the body.
+    /// The connection is closed after this many bytes of the body.
     pub fn cut(body: u64) -> Self {
         Self::Break { at: Place::Body(body), ending: Ending::Close }
     }
@@ -126,7 +126,7 @@ impl Effect {
         Self::BadRow { row: 0, kind }
     }
 
-    /// Whether it only means something on a page: its rule waits for one.
+    /// Whether the effect has a meaning on a page only. Its rule then waits for a page.
     pub(crate) fn needs_page(&self) -> bool {
         matches!(
             self,
@@ -141,13 +141,13 @@ impl Effect {
         )
     }
 
-    /// Whether it only means something for a request with a cursor.
+    /// Whether the effect has a meaning only for a request with a cursor.
     pub(crate) fn needs_cursor(&self) -> bool {
         matches!(self, Self::RepeatCursor | Self::RefuseCursor)
     }
 }
 
-/// What an answer with another status says.
+/// The body of an answer with another status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorBody {
@@ -156,47 +156,47 @@ pub enum ErrorBody {
     Json,
     /// A page of HTML.
     Html,
-    /// Nothing.
+    /// An empty body.
     Empty,
 }
 
-/// Where an answer stops.
+/// The place where an answer stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Place {
-    /// After so many bytes of it, its head included.
+    /// After this many bytes of the answer, its head included.
     Answer(u64),
-    /// After so many bytes of its body.
+    /// After this many bytes of the body.
     Body(u64),
 }
 
-/// How a connection ends.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ending {
-    /// It is closed in order.
+    /// The connection is closed in order.
     Close,
-    /// It is reset.
+    /// The connection is reset.
     Reset,
-    /// Not at all: it stays open and silent.
+    /// The connection stays open and silent.
     Silence,
 }
 
-/// In which way a body is no JSON.
+/// The fault of a body that is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Malformed {
-    /// Its second half is missing.
+    /// The second half is missing.
     Half,
-    /// Something follows it.
+    /// More text follows the JSON.
     Trailing,
-    /// It holds bytes that are no UTF-8.
+    /// The body holds bytes that are no UTF-8.
     NotUtf8,
-    /// There is none.
+    /// The body is empty.
     Empty,
 }
 
-/// What is of another type than documented.
+/// The part of a page that has another type than documented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WrongType {
@@ -220,70 +220,70 @@ pub enum WrongType {
     Counts,
 }
 
-/// In which way a row is bad.
+/// The fault of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BadRow {
-    /// It has no `id`.
+    /// The row has no `id`.
     WithoutId,
-    /// Its `id` is null.
+    /// The `id` is null.
     NullId,
-    /// Its `id` is a number.
+    /// The `id` is a number.
     NumericId,
-    /// Its `id` is an empty text.
+    /// The `id` is an empty text.
     EmptyId,
-    /// It has neither time.
+    /// The row has neither time.
     WithoutTime,
-    /// Its times are null.
+    /// Both times are null.
     NullTime,
-    /// Its times are a text that is no time.
+    /// Both times are a text that is no time.
     UnreadableTime,
-    /// Its times are numbers.
+    /// Both times are numbers.
     NumericTime,
-    /// Its `body` and `from` are of other types.
+    /// `body` and `from` are of other types.
     WrongFields,
-    /// It is a text.
+    /// The row is a text.
     Text,
-    /// It is null.
+    /// The row is null.
     Null,
-    /// It is a list.
+    /// The row is a list.
     List,
-    /// It is no JSON: its `body` holds a control character as it is.
+    /// The row is no JSON: `body` holds a raw control character.
     RawControl,
-    /// It is no JSON: its `body` holds a byte that is no UTF-8.
+    /// The row is no JSON: `body` holds a byte that is no UTF-8.
     BadByte,
-    /// It is no JSON: its `body` holds an escape that there is not.
+    /// The row is no JSON: `body` holds an escape that does not exist.
     BadEscape,
-    /// Its `body` holds the escape of half a character, which is JSON and no text.
+    /// `body` holds the escape of half a character, which is valid JSON and no text.
     HalfCharacter,
-    /// It is no JSON: it has a field `score` that is `NaN`.
+    /// The row is no JSON: a field `score` is `NaN`.
     NotANumber,
-    /// It is no JSON: it has a field `score` that is `01`.
+    /// The row is no JSON: a field `score` is `01`.
     LeadingZero,
-    /// It is no JSON: a comma follows its last field.
+    /// The row is no JSON: a comma follows the last field.
     TrailingComma,
-    /// It is no JSON: its `body` holds a quote that is not escaped.
+    /// The row is no JSON: `body` holds a quote that is not escaped.
     OpenQuote,
-    /// It is no JSON: it is cut off in the middle.
+    /// The row is no JSON: it is cut off in the middle.
     CutOff,
 }
 
-/// What becomes of the three headers of the rate limit.
+/// The fault of the three headers of the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RateHeaders {
-    /// They are not there.
+    /// The headers are missing.
     Missing,
-    /// They are texts.
+    /// The headers are texts.
     Garbage,
-    /// They have fractions.
+    /// The headers have fractions.
     Fractional,
-    /// They are all zero.
+    /// The headers are all zero.
     Zero,
-    /// They are negative.
+    /// The headers are negative.
     Negative,
     /// `X-RateLimit-Reset` is the time of day in seconds of the epoch.
     Epoch,
-    /// They are larger than any counter.
+    /// The headers are larger than any counter.
     Enormous,
 }

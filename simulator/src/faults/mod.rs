@@ -1,4 +1,4 @@
-//! Faults: what can go wrong, on which requests, and how far an answer gets on the wire.
+//! Faults: the effects, the rules that choose requests for them, and the connection on which an answer can be cut.
 
 pub(crate) mod effect;
 pub(crate) mod rule;

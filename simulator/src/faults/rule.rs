@@ -1,21 +1,21 @@
-//! The lines of a fault script: for which requests, what happens, how often.
+//! The rules of a fault script: which requests, which effects, how often.
 //!
-//! A script is an ordered list of rules; [`Effect`] is what a rule does.
+//! A script is an ordered list of rules; an [`Effect`] is what a rule does.
 
 use serde::{Deserialize, Serialize};
 
 use crate::faults::effect::Effect;
 
-/// One line of a fault script. The first rule of the script that is ready for a request has its way with it.
+/// One rule of a fault script. The first rule of the script that is ready for a request acts on it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// For which requests.
+    /// The requests for which the rule is ready.
     #[serde(default)]
     pub when: When,
-    /// What happens; several effects may join, say a latency, a status and a header.
+    /// The effects. Several may act together, such as a latency, a status and a header.
     pub effects: Vec<Effect>,
-    /// How often; `None` (`null`) is for ever. In JSON, once if it is not said.
+    /// How often the rule acts; `None` (`null`): without end. In JSON the default is once.
     #[serde(default = "once")]
     pub times: Option<u64>,
 }
@@ -25,73 +25,73 @@ fn once() -> Option<u64> {
 }
 
 impl Rule {
-    /// This effect, once, on the next request.
+    /// A rule with this effect, once, on the next request.
     pub fn once(effect: Effect) -> Self {
         Self { when: When::default(), effects: vec![effect], times: Some(1) }
     }
 
-    /// This effect on every request.
+    /// A rule with this effect on every request.
     pub fn always(effect: Effect) -> Self {
         Self { times: None, ..Self::once(effect) }
     }
 
-    /// So many times.
+    /// Makes the rule act this many times.
     pub fn times(self, times: u64) -> Self {
         Self { times: Some(times), ..self }
     }
 
-    /// Joins another effect.
+    /// Adds another effect.
     pub fn and(mut self, effect: Effect) -> Self {
         self.effects.push(effect);
         self
     }
 
-    /// Only requests of this path; one that ends in `*` is a prefix.
+    /// Limits the rule to requests with this path. A path that ends in `*` is a prefix.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.when.path = Some(path.into());
         self
     }
 
-    /// Only requests with a cursor, or only requests without.
+    /// Limits the rule to requests with a cursor, or to requests without one.
     pub fn cursor(mut self, cursor: bool) -> Self {
         self.when.cursor = Some(cursor);
         self
     }
 
-    /// Only requests with this key, given by id, secret or name.
+    /// Limits the rule to requests with this key, given by id, secret or name.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.when.key = Some(key.into());
         self
     }
 
-    /// Beginning with the nth matching request, counted from 1.
+    /// Makes the rule begin with the nth matching request, counted from 1.
     pub fn from_nth(mut self, nth: u64) -> Self {
         self.when.skip = nth.saturating_sub(1);
         self
     }
 
-    /// Only a share of the matching requests, drawn from the seed.
+    /// Limits the rule to a share of the matching requests, drawn from the seed.
     pub fn share(mut self, share: f64) -> Self {
         self.when.share = share;
         self
     }
 }
 
-/// For which requests a rule is ready.
+/// The conditions under which a rule is ready for a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct When {
     /// Only this method.
     pub method: Option<String>,
-    /// Only this path; one that ends in `*` is a prefix.
+    /// Only this path. A path that ends in `*` is a prefix.
     pub path: Option<String>,
-    /// Only with a cursor, or only without.
+    /// Only requests with a cursor (true), or only requests without one (false).
     pub cursor: Option<bool>,
     /// Only with this key, given by id, secret or name.
     pub key: Option<String>,
-    /// Lets so many matching requests pass first.
+    /// How many matching requests pass before the rule acts.
     pub skip: u64,
-    /// Takes only this share of the matching requests, from 0 to 1.
+    /// The share of the matching requests on which the rule acts, from 0 to 1.
     pub share: f64,
 }
 

@@ -1,8 +1,8 @@
-//! The last step of an answer: its bytes on the connection, and where they stop.
+//! Writes an answer to the connection, and stops where the fault says.
 //!
-//! Invariants: without a plan every byte goes through untouched; with one, not a byte beyond the planned place is
-//! written, and what follows is exactly the planned ending. A plan is for one answer: where that was shorter than
-//! the planned place, the next answer on the connection is untouched.
+//! Invariants: without a plan every byte goes out untouched. With a plan, no byte beyond the planned place goes out,
+//! and the planned ending follows. A plan is for one answer: if the answer was shorter than the planned place, the next
+//! answer on the connection is untouched.
 
 use std::io;
 use std::pin::Pin;
@@ -14,29 +14,29 @@ use tokio::net::TcpStream;
 
 use crate::faults::effect::{Ending, Place};
 
-/// What happens to the answer that is about to be written.
+/// The plan for the next answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// It stops at a place.
+    /// The answer stops at a place.
     Stop { place: Place, ending: Ending },
-    /// These bytes come instead of it, then the connection is closed.
+    /// These bytes come instead of the answer, then the connection is closed.
     Replace(Vec<u8>),
 }
 
-/// How a request tells its connection what to do with the answer.
+/// Tells a connection the plan for the next answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Planner(Arc<Mutex<Option<Progress>>>);
 
 #[derive(Debug)]
 struct Progress {
     plan: Plan,
-    /// Bytes of the answer, or of the replacement, that are out.
+    /// How many bytes of the answer, or of the replacement, are out.
     written: u64,
     head: Head,
 }
 
 impl Planner {
-    /// Decides about the next answer.
+    /// Sets the plan for the next answer.
     pub(crate) fn set(&self, plan: Option<Plan>) {
         let progress = plan.map(|plan| Progress { plan, written: 0, head: Head::default() });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = progress;
@@ -57,7 +57,7 @@ impl Head {
         self.matched == Self::END.len()
     }
 
-    /// Reads bytes up to the head's end.
+    /// Reads bytes up to the end of the head.
     fn read(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if self.ended() {
@@ -92,7 +92,7 @@ impl Progress {
     }
 }
 
-/// A connection whose answers may be spoiled.
+/// A connection on which answers may be cut or replaced.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
@@ -110,7 +110,7 @@ impl Wire {
             Ending::Reset => self.stream.set_zero_linger()?,
             Ending::Close => {}
         }
-        // hyper drops the connection on an error; dropping is what closes or resets it.
+        // hyper drops the connection after an error, and that closes or resets it.
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }

@@ -1,7 +1,7 @@
-//! Cursors: a place in the order, written as the API writes it.
+//! Cursors: places in the order of the list, written as the API writes them.
 //!
-//! Invariant: a cursor says behind which row to go on, and is decided by the text alone; only a lifetime makes the
-//! simulator remember which cursors it handed out.
+//! Invariant: a cursor names the row behind which a page begins, and its text alone decides. The simulator remembers
+//! the cursors that it gave out only if they have a lifetime.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -41,11 +41,11 @@ impl Cursor {
     }
 }
 
-/// Each of these is changed or cut off in a query that is not percent-encoded.
+/// Texts that change, or are cut off, in a query that is not percent-encoded.
 const AWKWARD_START: &str = "+/ %41#";
 const AWKWARD_END: &str = "&cursor=?;é";
 
-/// When cursors were handed out, if they have a lifetime.
+/// The times at which cursors were given out, if cursors have a lifetime.
 #[derive(Debug, Default)]
 pub(crate) struct Issued {
     times: HashMap<String, Duration>,
@@ -58,7 +58,7 @@ impl Issued {
         }
     }
 
-    /// Whether a lifetime is set and over; a cursor from before it was set has outlived it.
+    /// Whether a cursor has outlived its lifetime, if one is set. A cursor from before the lifetime was set has.
     pub(crate) fn expired(&self, cursor: &str, now: Duration, switches: &Switches) -> bool {
         switches
             .cursor_lifetime

@@ -1,8 +1,8 @@
 //! All messages, and the orders in which they can be read.
 //!
-//! Invariants: a message keeps its slot for ever, also when it has vanished; every message that has not vanished is
-//! in `order`, in `recent`, in its number's order and in its sender's order exactly once, at the place that the
-//! switches give it. When a switch that decides about places changes, all orders are built anew.
+//! Invariants: a message keeps its slot for ever, even after it has vanished. Every message that has not vanished is
+//! exactly once in `order`, in `recent`, in its number's order and in its sender's order, at the place that the
+//! switches give it. When a switch that decides about places changes, all orders are built again.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ pub(crate) struct Feed {
     pub(crate) entries: Entries,
     /// Newest first, as the list shows them.
     pub(crate) order: Ranked,
-    /// Newest first by what `since` compares.
+    /// Newest first by the time that `since` is compared with.
     pub(crate) recent: Ranked,
     pub(crate) of_number: Vec<Ranked>,
     pub(crate) of_sender: HashMap<Box<str>, Ranked>,
@@ -39,9 +39,9 @@ pub(crate) struct Entries {
 #[derive(Debug)]
 struct Entry {
     message: Message,
-    /// What the list sorts by.
+    /// The time by which the list is sorted.
     sort_ms: i64,
-    /// Set by hand: the message is listed as if it had this time.
+    /// A time that was set by hand: the message is listed as if it had this time.
     moved_ms: Option<i64>,
     arrival: u64,
     vanished: bool,
@@ -74,7 +74,7 @@ impl Rules {
         if self.disorder_ms == 0 {
             return ms;
         }
-        // Decided by the id alone, so that a message stays where it is between two pages.
+        // The id alone decides, so that a message stays in its place between two pages.
         let seed = message.id.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
         ms.saturating_add(fastrand::Rng::with_seed(seed).i64(-self.disorder_ms..=self.disorder_ms))
     }
@@ -94,13 +94,14 @@ impl Entries {
         self.entry(slot).sort_ms
     }
 
-    /// What `since` is compared with.
+    /// The time that `since` is compared with.
     pub(crate) fn since_ms(&self, slot: u32) -> i64 {
         let message = self.message(slot);
         if self.rules.since == Since::IngestedAt { message.ingested_ms } else { message.received_ms }
     }
 
-    /// Whether the list is sorted by the very times that `since` compares: behind one that is too old, all are.
+    /// Whether the list is sorted by the time that `since` is compared with. Then all rows behind one that is too old
+    /// are too old.
     pub(crate) fn sorted_by_since(&self) -> bool {
         let same = matches!(
             (self.rules.sort_by, self.rules.since),
@@ -120,14 +121,14 @@ impl Entries {
         })
     }
 
-    /// Whether a message comes no later than a cursor; `known` is the message that the cursor was made from.
+    /// Whether a message comes no later than a cursor; `known` is the message from which the cursor was made.
     pub(crate) fn up_to(&self, slot: u32, cursor: &crate::feed::cursor::Cursor, known: Option<u32>) -> bool {
         let entry = self.entry(slot);
         let arrival = known.map(|known| self.entry(known).arrival);
         let tie = match self.rules.ties {
             Ties::IdDescending => cursor.id.as_str().cmp(&entry.message.id),
             Ties::IdAscending => entry.message.id.as_ref().cmp(&cursor.id),
-            // An id that nobody knows has no arrival: its equals are shown again rather than skipped.
+            // An unknown id has no arrival: messages with the same time are shown again rather than skipped.
             Ties::NewestFirst => arrival.map_or(Ordering::Greater, |arrival| arrival.cmp(&entry.arrival)),
             Ties::OldestFirst => arrival.map_or(Ordering::Greater, |arrival| entry.arrival.cmp(&arrival)),
         };
@@ -164,7 +165,7 @@ impl Feed {
 
     /// All slots, vanished messages too, in the order in which they were first added.
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + use<> {
-        // `add` refuses to go beyond what a slot can count.
+        // `add` adds no more messages than a slot can count.
         0..u32::try_from(self.entries.list.len()).unwrap_or(u32::MAX)
     }
 
@@ -181,9 +182,9 @@ impl Feed {
         }
     }
 
-    /// Adds messages; one whose id exists replaces that message.
+    /// Adds messages; one whose id exists already replaces that message.
     pub(crate) fn add(&mut self, messages: Vec<Message>) {
-        // Building all orders costs as much as inserting about a quarter of the messages.
+        // To build all orders costs as much as to insert about a quarter of the messages.
         let rebuild = messages.len() > 1000 && messages.len() > self.len() / 4;
         for message in messages {
             self.arrivals += 1;
@@ -213,7 +214,7 @@ impl Feed {
         }
     }
 
-    /// Takes a message out of the list; says whether it was there.
+    /// Removes a message from the list; returns whether it was there.
     pub(crate) fn vanish(&mut self, id: &str) -> bool {
         let Some(slot) = self.find(id).filter(|&slot| !self.entries.vanished(slot)) else { return false };
         self.take_out(slot);
@@ -221,7 +222,7 @@ impl Feed {
         true
     }
 
-    /// Puts a vanished message back; says whether it had vanished.
+    /// Puts a vanished message back; returns whether it had vanished.
     pub(crate) fn restore(&mut self, id: &str) -> bool {
         let Some(slot) = self.find(id).filter(|&slot| self.entries.vanished(slot)) else { return false };
         self.entries.list[slot as usize].vanished = false;
@@ -229,7 +230,7 @@ impl Feed {
         true
     }
 
-    /// Lists a message as if it had this time, whatever it shows; says whether it is there.
+    /// Lists a message as if it had this time, whatever time it shows; returns whether it is there.
     pub(crate) fn relocate(&mut self, id: &str, ms: i64) -> bool {
         let Some(slot) = self.find(id).filter(|&slot| !self.entries.vanished(slot)) else { return false };
         self.take_out(slot);
@@ -240,12 +241,12 @@ impl Feed {
         true
     }
 
-    /// Forgets all messages.
+    /// Removes all messages for good.
     pub(crate) fn clear(&mut self, switches: &Switches) {
         *self = Self::new(switches);
     }
 
-    /// Follows the switches.
+    /// Takes new switches into account.
     pub(crate) fn obey(&mut self, switches: &Switches) {
         let rules = Rules::of(switches);
         if rules != self.entries.rules {
@@ -306,7 +307,7 @@ impl Feed {
     }
 }
 
-/// The place of an index in a list that grows as far as it is asked for.
+/// The element at an index of a list, which grows if it is too short.
 fn grow<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
     if list.len() <= index {
         list.resize_with(index + 1, T::default);

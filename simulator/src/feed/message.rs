@@ -1,7 +1,7 @@
-//! A message: as a test asks for it, as it is kept, and as it is served.
+//! A message in its three forms: as a test asks for it, as it is kept, and as it is served.
 //!
-//! Invariant: how a message is served depends on the message and the switches alone, so the text that
-//! [`Row::json`] shows is, byte for byte, the text between the brackets of `data`.
+//! Invariant: the served text depends on the message and the switches alone. So the text of [`Row::json`] is, byte for
+//! byte, the text between the brackets of `data`.
 
 use std::collections::BTreeMap;
 
@@ -14,43 +14,43 @@ use crate::feed::number::Number;
 use crate::http::json::{row_text, time, time_text};
 use crate::switches::{Missing, Switches};
 
-/// A message to add. What is not said is made up: a believable id, the first number, now.
+/// A message to add. Missing parts are made up: a believable id, the first number, the present time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NewMessage {
-    /// Its id; one that exists already replaces that message.
+    /// The message's id. A message with the same id is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The number it was sent to, by id or phone number; one that does not exist is made.
+    /// The receiving number, by id or phone number. A number that does not exist is made.
     #[serde(alias = "to", alias = "numberId", skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
-    /// Who sent it.
+    /// The sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Its text.
+    /// The text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// The one-time code that the vendor found in it.
     #[serde(alias = "parsedCode", skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// When it was sent to the number; cut to milliseconds.
+    /// When the message was sent to the number; cut to milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Timestamp>,
-    /// When it appeared in the list; cut to milliseconds.
+    /// When the message appeared in the list; cut to milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingested_at: Option<Timestamp>,
-    /// As the API shows it.
+    /// The field `encrypted` of the API.
     pub encrypted: bool,
-    /// As the API shows it.
+    /// The field `isRead` of the API.
     pub is_read: bool,
-    /// Further fields, with their JSON exactly as it is to be served. A name that the API uses itself replaces that
-    /// field: a message can be served for ever with a time that nobody can read.
+    /// Further fields, with their JSON exactly as it is served. A name that the API itself uses replaces that field: so
+    /// a message can have, for instance, a time that nobody can read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, Box<RawValue>>,
 }
 
 impl NewMessage {
-    /// A message with everything made up.
+    /// A message of which all parts are made up.
     pub fn new() -> Self {
         Self::default()
     }
@@ -103,29 +103,29 @@ impl NewMessage {
 /// A message as the simulator knows it.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Its id.
+    /// The id.
     pub id: String,
     /// The id of the number that received it.
     pub number_id: String,
-    /// Who sent it.
+    /// The sender.
     pub from: String,
     /// The phone number that received it.
     pub to: String,
-    /// Its text.
+    /// The text.
     pub body: String,
-    /// Its one-time code.
+    /// The one-time code.
     pub code: Option<String>,
-    /// When it was received.
+    /// When the message was received.
     pub received_at: Timestamp,
-    /// When it appeared.
+    /// When the message appeared in the list.
     pub ingested_at: Timestamp,
-    /// Whether it has been taken out of the list.
+    /// Whether the message was removed from the list.
     pub vanished: bool,
-    /// Exactly the bytes that a page holds for it.
+    /// The bytes that a page holds for the message.
     pub json: String,
 }
 
-/// A message as it is kept: a million of them take about half a gigabyte, orders included.
+/// A message as it is kept. A million of them take about half a gigabyte, orders included.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) id: Box<str>,
@@ -197,7 +197,8 @@ impl Serialize for Served<'_> {
     }
 }
 
-/// Writes the API's own fields, each replaced by an extra one of its name, and the remaining extra ones at the end.
+/// Writes the API's own fields, each replaced by an extra field of the same name, and the other extra fields at the
+/// end.
 struct Fields<'a, M> {
     map: M,
     extra: &'a BTreeMap<String, Box<RawValue>>,

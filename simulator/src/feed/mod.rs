@@ -1,4 +1,4 @@
-//! Messages and numbers: what the account holds, in which order, and how it is found.
+//! The messages and numbers of the account, their orders, and how they are found.
 
 pub(crate) mod cursor;
 pub(crate) mod list;

@@ -1,7 +1,7 @@
 //! The rented numbers and the list of them.
 //!
-//! Invariant: a number stays at its index for ever; messages refer to it by that. What a row counts
-//! (`messageCount`, `lastMessageAt`, …) is read from the feed when it is served, and kept nowhere twice.
+//! Invariant: a number keeps its index for ever, and messages refer to it by the index. The counts of a row
+//! (`messageCount`, `lastMessageAt`, …) are read from the feed when the row is served, and stored nowhere else.
 
 use std::collections::HashMap;
 
@@ -10,33 +10,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::switches::Missing;
 
-/// A number to rent. What is not said is made up.
+/// A number to rent. Missing parts are made up.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NewNumber {
-    /// Its id; one that exists already replaces that number.
+    /// The number's id. A number with the same id is replaced.
     pub id: Option<String>,
-    /// In E.164.
+    /// The phone number in the form of E.164.
     pub phone_number: Option<String>,
-    /// `ACTIVE` unless said otherwise.
+    /// The status; `ACTIVE` if missing.
     pub status: Option<String>,
-    /// As a dashboard shows the status.
+    /// The status as a dashboard shows it.
     pub display_status: Option<String>,
-    /// The service it was rented for.
+    /// The service for which the number was rented.
     pub service_name: Option<String>,
     /// Labels.
     pub tags: Vec<String>,
     /// Remarks.
     pub notes: Option<String>,
-    /// Somebody else's, shared with this account: `scope=shared`.
+    /// Whether somebody else has the number and shares it with this account: `scope=shared`.
     pub shared: bool,
-    /// When it was rented.
+    /// When the number was rented.
     pub created_at: Option<Timestamp>,
     /// When the rent ends.
     pub expires_at: Option<Timestamp>,
     /// When the next payment is due.
     pub next_billing_date: Option<Timestamp>,
-    /// What it is paid with.
+    /// The subscription that pays for the number.
     pub subscription_id: Option<String>,
     /// Whether the rent goes on by itself.
     pub auto_renew_enabled: Option<bool>,
@@ -45,19 +45,19 @@ pub struct NewNumber {
 /// A rented number.
 #[derive(Clone, Debug)]
 pub struct Number {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// In E.164.
+    /// The phone number in the form of E.164.
     pub phone_number: String,
     /// `ACTIVE`, `EXPIRED`, …
     pub status: String,
-    /// Everything else that was said about it.
+    /// Everything else about the number.
     pub details: NewNumber,
-    /// When it was rented, in milliseconds of the epoch.
+    /// When the number was rented, in milliseconds of the epoch.
     pub(crate) created_ms: i64,
 }
 
-/// What the feed knows about a number.
+/// The counts of one number that come from the feed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) messages: usize,
@@ -81,12 +81,12 @@ impl Numbers {
         &self.list[index]
     }
 
-    /// By id or phone number.
+    /// Finds a number by id or phone number.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 
-    /// By id alone: what `numberId` means.
+    /// Finds a number by id alone, as for `numberId`.
     pub(crate) fn find_id(&self, id: &str) -> Option<usize> {
         self.find(id).filter(|&index| self.list[index].id == id)
     }
@@ -120,7 +120,7 @@ impl Numbers {
 
     fn unused_phone(&self, random: &mut fastrand::Rng) -> String {
         loop {
-            // 555-01xx belongs to fiction in every area: nobody is ever called by mistake.
+            // 555-01xx is reserved for fiction in every area, so nobody is ever called by mistake.
             let phone = format!("+1{}55501{:02}", random.u32(201..990), random.u32(0..100));
             if self.find(&phone).is_none() {
                 return phone;
@@ -161,7 +161,7 @@ impl Number {
     }
 }
 
-/// The outer option says whether the field is shown, the inner one whether it has a value.
+/// A field's outer option says whether the field is shown, and the inner one whether it has a value.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NumberRow<'a> {

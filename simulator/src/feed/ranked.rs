@@ -1,10 +1,11 @@
-//! A sorted sequence of slots that knows how many lie before a place, for `total` without counting.
+//! A sorted sequence of slots that knows how many slots lie before a place, so that `total` needs no counting.
 //!
-//! A tree of the standard library finds a place as fast, but cannot say its rank. Invariants: no block is empty and
-//! none is longer than [`BLOCK`]; the order is the caller's, who gives it as a predicate ("lies before the place")
-//! that is true for a prefix of the sequence and false for the rest.
+//! A tree of the standard library finds a place as fast, but does not know its rank. Invariants: no block is empty, and
+//! none is longer than [`BLOCK`]. The order is the caller's, given as a predicate ("lies before the place") that is
+//! true for a prefix of the sequence and false for the rest.
 
-/// Long enough that a million slots are a thousand blocks, short enough that an insertion moves a few kilobytes.
+/// The longest block: so long that a million slots are a thousand blocks, so short that an insertion moves a few
+/// kilobytes.
 const BLOCK: usize = 1024;
 
 /// Slots in an order that the caller knows.
@@ -24,9 +25,9 @@ pub(crate) struct Place {
 impl Ranked {
     pub(crate) const EMPTY: Self = Self { blocks: Vec::new(), length: 0 };
 
-    /// Takes slots that are already in order.
+    /// A sequence from slots that are in order already.
     pub(crate) fn from_sorted(slots: &[u32]) -> Self {
-        // Half full: the insertions to come do not have to split at once.
+        // Blocks begin half full, so that the next insertions need not split them.
         Self { blocks: slots.chunks(BLOCK / 2).map(<[u32]>::to_vec).collect(), length: slots.len() }
     }
 
@@ -60,7 +61,7 @@ impl Ranked {
         self.blocks.iter().flatten().copied()
     }
 
-    /// Puts a slot behind those for which `before` holds.
+    /// Inserts a slot behind those for which `before` holds.
     pub(crate) fn insert(&mut self, slot: u32, before: impl Fn(u32) -> bool) {
         self.length += 1;
         let Some(last) = self.blocks.len().checked_sub(1) else {
@@ -79,7 +80,7 @@ impl Ranked {
         }
     }
 
-    /// Takes a slot out that lies right behind those for which `before` holds; says whether it was there.
+    /// Removes the slot right behind those for which `before` holds; returns whether it was there.
     pub(crate) fn remove(&mut self, slot: u32, before: impl Fn(u32) -> bool) -> bool {
         let place = self.place(before);
         let Some(block) = self.blocks.get_mut(place.block) else { return false };
@@ -99,7 +100,8 @@ impl Ranked {
 mod tests {
     use super::*;
 
-    /// Against a plain sorted vector, with inserts and removals that split and empty blocks.
+    /// A plain sorted vector gives the same results for the same operations, with inserts and removals that split and
+    /// empty blocks.
     #[test]
     fn agrees_with_a_sorted_vector() {
         let mut random = fastrand::Rng::with_seed(3);

@@ -1,15 +1,15 @@
-//! One page of messages: which rows, whether there are more, how many in all.
+//! One page of messages: its rows, whether there are more, and how many there are in all.
 //!
-//! Invariant: a page without a filter, or with one, touches about as many messages as it shows, however many there
-//! are. Only two cases may read more: several filters at once (the shortest order that serves), and the end of a
-//! large range of `since` in a list that is sorted by another time (the range, or the rest of the list).
+//! Invariant: for a page with one filter or none, about as many messages are read as it shows, however many there are.
+//! Only two cases may read more: several filters at once (they read the shortest order that serves), and the end of a
+//! large range of `since` in a list that is sorted by another time (they read the range, or the rest of the list).
 
 use crate::feed::cursor::Cursor;
 use crate::feed::list::Feed;
 use crate::feed::ranked::Ranked;
 use crate::switches::{Since, Switches};
 
-/// What a request asks for, after its parameters were understood.
+/// A request for a page, after its parameters were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Search {
     pub(crate) number: Option<usize>,
@@ -19,7 +19,7 @@ pub(crate) struct Search {
     pub(crate) limit: usize,
 }
 
-/// What was found.
+/// The page that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) slots: Vec<u32>,
@@ -49,8 +49,9 @@ impl Feed {
         found(slots, search.limit, total)
     }
 
-    /// Two ways at once, one step each, until the first arrives: down the list, skipping what is too old, and down the
-    /// messages that are recent enough. Where few are recent the second is short, where most are the first.
+    /// Walks two ways at once, one step each, until the first arrives: down the list, skipping messages that are too
+    /// old; and down the messages that are recent enough. The second is short where few messages are recent, the first
+    /// where most are.
     fn search_since(&self, search: &Search, least: i64) -> Found {
         let recent = |slot: u32| self.entries.since_ms(slot) >= least;
         let base = self.base(search);
@@ -89,7 +90,7 @@ impl Feed {
         }
     }
 
-    /// The shortest order that holds all that is asked for.
+    /// The shortest order that holds all wanted messages.
     fn base(&self, search: &Search) -> &Ranked {
         static EMPTY: Ranked = Ranked::EMPTY;
         let of_number = search.number.map(|number| self.of_number.get(number).unwrap_or(&EMPTY));

@@ -1,7 +1,8 @@
-//! Believable messages: which service writes what, and a stream of them that never pauses.
+//! Believable messages: the texts of services, and an endless stream of messages.
 //!
-//! Invariants: everything is drawn from the seed, so the same seed tells the same story; the stream is due at times,
-//! not made by a task: whoever looks at the feed first adds what has become due, so a manual clock governs it too.
+//! Invariants: everything is drawn from the seed, so the same seed gives the same stream. No task makes the messages:
+//! each has a time at which it is due, and whoever reads the feed first adds those that are due. So a manual clock
+//! governs the stream, too.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Now, later};
 use crate::feed::message::NewMessage;
 
-/// A stream of messages, as it is asked for.
+/// The settings of a stream of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Traffic {
@@ -19,7 +20,7 @@ pub struct Traffic {
     pub per_minute: f64,
     /// The share of messages, from 0 to 1, that show up late, behind newer ones.
     pub late: f64,
-    /// How late, at most; five minutes if it is not said.
+    /// The longest delay of late messages; five minutes if it is missing.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     pub late_by: Option<Duration>,
     /// The share of messages that carry a time in the future.
@@ -30,7 +31,7 @@ pub struct Traffic {
     pub vanish: f64,
 }
 
-/// The stream as it runs.
+/// A running stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
     traffic: Traffic,
@@ -39,17 +40,17 @@ pub(crate) struct Stream {
     last_received: Option<Timestamp>,
 }
 
-/// What the stream has for the feed.
+/// A message of the stream that is due.
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(crate) message: NewMessage,
-    /// Whether one of the newest messages is to vanish afterwards.
+    /// Whether one of the newest messages vanishes afterwards.
     pub(crate) vanish: bool,
 }
 
 impl Stream {
     pub(crate) fn new(seed: u64) -> Self {
-        // Apart from the simulator's other draws: the stream stays the same whatever else is asked for.
+        // The stream has its own random numbers, so it stays the same whatever else the simulator draws.
         let random = fastrand::Rng::with_seed(seed ^ 0x7261_6666_6963);
         Self { traffic: Traffic::default(), random, next: None, last_received: None }
     }
@@ -85,10 +86,11 @@ impl Stream {
         Some(Due { message, vanish: self.random.f64() < traffic.vanish })
     }
 
-    /// Messages come independently of each other, so pauses are distributed exponentially.
+    /// The time to the next message. Messages come independently of each other, so pauses are distributed
+    /// exponentially.
     fn pause(&mut self) -> Option<Duration> {
         let seconds = 60.0 / self.traffic.per_minute * -(1.0 - self.random.f64()).ln();
-        // Never zero: the stream must get past every moment.
+        // A pause is never zero: the stream must get past every moment.
         let pause = Duration::try_from_secs_f64(seconds).ok().map(|pause| pause.max(Duration::from_micros(1)));
         pause.filter(|_| self.traffic.per_minute > 0.0)
     }
@@ -111,7 +113,7 @@ fn earlier(time: Timestamp, by: Duration) -> Timestamp {
     time.saturating_sub(by).unwrap_or(time)
 }
 
-/// A sender, and what it writes; `{code}` becomes a one-time code of that many digits.
+/// A sender and its texts; `{code}` becomes a one-time code of that many digits.
 struct Service {
     name: &'static str,
     from: &'static str,
@@ -119,7 +121,7 @@ struct Service {
     texts: &'static [&'static str],
 }
 
-/// Made up, all of them: a log of the simulator must not be taken for somebody's life.
+/// All of these are made up: nobody must take a log of the simulator for somebody's life.
 const SERVICES: &[Service] = &[
     Service {
         name: "Northgate Bank",

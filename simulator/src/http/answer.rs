@@ -5,7 +5,7 @@ use serde_json::json;
 use super::page::Page;
 use crate::switches::Switches;
 
-/// What is answered, before any fault.
+/// The answer before any fault.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -21,7 +21,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Its media type, if it has a body, and the body.
+    /// The media type, if the answer has a body, and the body.
     pub(crate) fn text(self, switches: &Switches) -> (&'static str, String) {
         match self {
             Self::Page(page) => (JSON, page.text(switches)),
@@ -32,7 +32,7 @@ impl Content {
     }
 }
 
-/// The media type of all that is JSON.
+/// The media type of all JSON answers.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 
 impl Answer {

@@ -1,4 +1,4 @@
-//! Bodies of answers: a text, or one as large as a fault wants it, which is never held in memory.
+//! Bodies of answers: a text, or one as large as a fault wants, which is never held in memory.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ pub(crate) struct ReplyBody {
     after: Bytes,
 }
 
-/// What padding is made of: it may stand inside a JSON string.
+/// The padding; its bytes may stand inside a JSON string.
 static PADDING: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
 impl ReplyBody {
@@ -23,7 +23,7 @@ impl ReplyBody {
         Self { before: text.into(), ..Self::default() }
     }
 
-    /// A JSON object that gets a field which makes the whole at least so long.
+    /// A JSON object with an additional field that makes the whole at least this long.
     pub(crate) fn padded(object: &str, length: u64) -> Self {
         let Some(fields) = object.trim_start().strip_prefix('{') else { return Self::text(object.to_owned()) };
         let separator = if fields.trim_start().starts_with('}') { "" } else { "," };

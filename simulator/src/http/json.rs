@@ -1,22 +1,22 @@
-//! How the API writes rows and times.
+//! Writes rows and times as the API does.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// One row's text; indented as deep as it stands in its page, for indentation is part of the bytes.
+/// The text of one row, indented as deep as it stands in its page, because indentation is part of the bytes.
 pub(crate) fn row_text(row: &impl Serialize, pretty: bool) -> String {
     let text = if pretty { serde_json::to_string_pretty(row) } else { serde_json::to_string(row) };
-    // Keys are strings and nothing here fails to serialize; an empty row would be seen at once.
+    // Keys are strings, so nothing here fails to serialize; an empty row would be seen at once.
     let text = text.unwrap_or_default();
     if pretty { text.replace('\n', "\n    ") } else { text }
 }
 
-/// `2025-06-15T12:00:00.000Z`, as the API writes every time.
+/// A time as the API writes it: `2025-06-15T12:00:00.000Z`.
 pub(crate) fn time_text(ms: i64) -> String {
     format!("{:.3}", time(ms))
 }
 
-/// Milliseconds that came from a [`Timestamp`] always fit into one.
+/// A time from milliseconds of a [`Timestamp`], which always fit.
 pub(crate) fn time(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }

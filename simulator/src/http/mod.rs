@@ -1,4 +1,4 @@
-//! HTTP as values: requests, answers, pages and their text.
+//! HTTP as values: requests, answers, pages and their texts.
 
 pub(crate) mod answer;
 pub(crate) mod body;

@@ -1,11 +1,11 @@
-//! A page before it becomes text: what faults of rows and cursors change.
+//! A page before it becomes text; faults change its rows and cursors.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::switches::{Missing, Switches};
 
-/// Rows as they are served, and what stands beside them.
+/// The rows as they are served, and the fields beside them.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) rows: Vec<String>,
@@ -43,7 +43,7 @@ impl Page {
         text
     }
 
-    /// The same as values, for faults that give it types which no page has.
+    /// The page as JSON values, for faults that give parts of it other types.
     pub(crate) fn fields(&self, switches: &Switches) -> Map<String, Value> {
         match serde_json::from_str(&self.text(switches)) {
             Ok(Value::Object(fields)) => fields,

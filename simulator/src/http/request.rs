@@ -12,13 +12,13 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A parameter of the query, decoded as servers do: `+` is a space.
+    /// A parameter of the query. It is decoded as servers do: `+` is a space.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let mut pairs = form_urlencoded::parse(self.query.as_bytes());
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
-    /// Whether it asks for a list that has pages.
+    /// Whether the request asks for a list that has pages.
     pub(crate) fn is_list(&self) -> bool {
         self.method == "GET" && matches!(self.path.as_str(), "/v1/messages" | "/v1/numbers")
     }

@@ -1,4 +1,4 @@
-//! The documentation of the formats shows what the program makes.
+//! docs/formats.md shows the program's own output.
 
 use super::Machine;
 use crate::config::ConfiguredSink;
@@ -6,7 +6,7 @@ use crate::formats::one_line;
 
 const DOCS: &str = include_str!("../../../docs/formats.md");
 
-/// The fenced blocks: their language and their text.
+/// The fenced blocks of the document: their languages and texts.
 fn blocks() -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut lines = DOCS.lines();
@@ -19,7 +19,7 @@ fn blocks() -> Vec<(String, String)> {
     found
 }
 
-/// What the only sink of a configuration makes of a message of this number.
+/// The output of the only sink of a configuration for this message and number.
 fn made(toml: &str, message: &str, number: &str) -> String {
     let machine = Machine::with_file(toml).set("RECEIVER_URL", "https://receiver.example/x").set("TOKEN", "t");
     machine.write("home/.config/joltsms-relay/sms.j2", "{{ message.body }}");
@@ -32,7 +32,8 @@ fn made(toml: &str, message: &str, number: &str) -> String {
     String::from_utf8(payload.unwrap().body).unwrap()
 }
 
-/// The first block is a message, the second what is known of its number. Each configuration is followed by what becomes of that message.
+/// The first block is a message, the second its number's details. Each configuration is followed by its output for that
+/// message.
 #[test]
 fn every_output_in_the_documentation_is_real() {
     let mut blocks = blocks().into_iter();
@@ -43,7 +44,7 @@ fn every_output_in_the_documentation_is_real() {
         let (language, output) = blocks.next().unwrap_or_else(|| panic!("no output for\n{toml}"));
         let made = made(&toml, &message, &number);
         match language.as_str() {
-            // Indented for readers.
+            // The document indents JSON for its readers.
             "json" => assert_eq!(one_line(&output), one_line(&made), "{toml}"),
             "text" => assert_eq!(output, made, "{toml}"),
             other => panic!("`{other}` after\n{toml}"),

@@ -1,4 +1,4 @@
-//! config.example.toml is documentation and truth at once.
+//! config.example.toml explains every key, and its settings are the defaults.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::{Machine, uncommented};
 use crate::config::{EXAMPLE, declarations, example, reference};
 use crate::settings::Section;
 
-/// The system's file, where the defaults that depend on the place are those of the example.
+/// A machine with this file in /etc, because the example shows the defaults of a file in that place.
 fn with_system_file(text: &str) -> Machine {
     let machine = Machine::new().set("LOGS_DIRECTORY", "/var/log/joltsms-relay");
     machine.write("etc/joltsms-relay/config.toml", text);
@@ -51,7 +51,7 @@ fn assert_keys(section: &Section, table: &toml::Table) {
             toml::Value::Table(inner) => Some(inner),
             _ => Some(table),
         });
-        // What has no default stands in an explanation.
+        // A key without a default stands in an explanation.
         let first = key.split('.').next().unwrap_or(key);
         let explained = EXAMPLE.lines().any(|line| line.starts_with(&format!("# {first} = ")) && line.contains(last));
         assert!(found.is_some() || explained, "{}: `{key}` is not in config.example.toml", section.name);
@@ -63,7 +63,7 @@ fn without_file(mut config: crate::config::Config) -> crate::config::Config {
     config
 }
 
-/// `JOLTSMS_RELAY_WRITE=1 cargo test --lib generated` writes both files.
+/// To write both files: `JOLTSMS_RELAY_WRITE=1 cargo test --lib generated`.
 #[test]
 fn the_generated_files_are_those_of_the_declarations() {
     for (name, text) in [("config.example.toml", example()), ("docs/configuration.md", reference())] {

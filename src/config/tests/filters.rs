@@ -1,4 +1,4 @@
-//! `[sinks.NAME.filter]`: what is understood, and what is refused where.
+//! `[sinks.NAME.filter]`: which filters are accepted, and which are refused with which message.
 
 use super::Machine;
 use crate::domain::filter::{Details, Facts, FilterVerdict};

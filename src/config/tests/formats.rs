@@ -1,4 +1,4 @@
-//! `format` and the keys of templates.
+//! `format`, and the keys of templates.
 
 use super::Machine;
 use crate::config::{Config, Format};

@@ -1,4 +1,4 @@
-//! What requests carry and how they travel: headers, authentication, signatures, proxies, certificates.
+//! The keys of HTTP requests: headers, authentication, signatures, proxies, certificates.
 
 use super::{Machine, http_options};
 use crate::config::Config;
@@ -32,7 +32,7 @@ fn headers_come_from_the_file_from_references_and_from_variables() {
         [("x-team", "dev"), ("x-key", "hunter2"), ("cookie", "a=hunter2"), ("env", "e"), ("url", "from a file")]
     {
         assert_eq!(header(&config, name), Some(value));
-        // Only what stands in the file itself may be shown, unless it looks like a secret.
+        // Only a value that stands in the file itself may be shown, unless it looks like a secret.
         assert_eq!(options(&config).headers[name].is_sensitive(), name != "env", "{name}");
     }
     assert_eq!(options(&config).headers.len(), 5);
@@ -85,7 +85,7 @@ fn a_proxy_is_a_word_or_an_address() {
     assert_eq!(shown("proxy = \"socks5h://p.example:1080\"").0, "through socks5h://p.example:1080/");
 }
 
-/// Each end by itself: what a variable says of one says nothing of another.
+/// Each end has its own proxy: a variable for one end says nothing about another.
 #[test]
 fn the_environment_s_proxy_is_decided_when_it_is_read() {
     let ends = |machine: &Machine| {
@@ -116,7 +116,7 @@ fn a_proxy_variable_that_cannot_be_used_is_named_once() {
         let refused = machine.refused();
         assert!(refused.starts_with(expected) && refused.ends_with("\n1 error in the configuration"), "{refused}");
         assert!(!refused.contains("hunter2"), "{refused}");
-        // As the hint says.
+        // The way that the hint names.
         let off = machine.set("JOLTSMS_RELAY_API__PROXY", "off").set("JOLTSMS_RELAY_SINKS__CRM__PROXY", "off").load();
         assert_eq!(off.api.way.proxy.to_string(), "direct");
     }

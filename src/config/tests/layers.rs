@@ -1,4 +1,4 @@
-//! Where values come from, and which of them counts.
+//! The layers: where values come from, and which of them counts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
 use crate::store::Keep;
 
-/// For every key: a value other than its default, in TOML and in a variable. Some keys have an effect only beside others;
-/// they have tests of their own.
+/// A value other than the default for a key, in TOML and in a variable. `None` for keys that have an effect only beside
+/// others; they have tests of their own.
 fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
     let same = |text: &str| (text.to_owned(), text.to_owned());
     let quoted = |text: &str| (format!("\"{text}\""), text.to_owned());
@@ -40,7 +40,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
     })
 }
 
-/// Keys that depend on others.
+/// Whether the key has an effect only beside others.
 fn of_others(key: &str) -> bool {
     let alone = ["type", "url", "format", "content_type", "headers", "auth.basic.password"];
     alone.contains(&key) || ["tls.", "signing.", "template"].iter().any(|start| key.starts_with(start))
@@ -60,7 +60,7 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
         for declared in keys(section) {
             let Some((toml, text)) = changes(section.name, declared) else { continue };
             let key = declared.name.as_str();
-            // Plain http is refused unless allow_http says otherwise: that is its effect.
+            // Without `allow_http` plain http is refused; this refusal is the key's effect.
             let scheme = if key == "allow_http" { "http" } else { "https" };
             let api = if name == "api" && key != "url" {
                 format!("url = \"{scheme}://api.example\"\n")
@@ -194,7 +194,7 @@ fn a_found_file_that_cannot_be_used_is_not_passed_over() {
 
 #[test]
 fn a_place_of_the_system_that_cannot_be_looked_at_is_not_passed_over() {
-    // Such a link fails for everybody, as a directory that is closed does for all but root.
+    // A link to itself fails for everybody, as a closed directory fails for all but root.
     let around = |machine: &Machine, place: &str| {
         fs::create_dir_all(machine.path(place).parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("joltsms-relay", machine.path(place)).unwrap();
@@ -260,7 +260,7 @@ fn variables_find_the_sink_of_the_file() {
     let machine = Machine::with_file(file).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2");
     let sinks = machine.load().sinks;
     assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [2]);
-    // An exact name comes before one that is only alike.
+    // The sink with the exact name wins over one whose name is only alike.
     let both = format!("{file}{}", file.replace("my-crm", "my_crm"));
     let sinks = Machine::with_file(&both).set("JOLTSMS_RELAY_SINKS__MY_CRM__CONCURRENCY", "2").load().sinks;
     assert_eq!(sinks.iter().map(|sink| sink.delivery.concurrency).collect::<Vec<_>>(), [8, 2]);
@@ -271,7 +271,7 @@ fn variables_find_the_sink_of_the_file() {
 
 #[test]
 fn variables_alone_make_a_sink() {
-    // A name with `__`, and with what could be a key.
+    // The name holds `__`, and a part that could be a key.
     let machine = Machine::new()
         .set("JOLTSMS_RELAY_SINKS__MY__TLS__TYPE", "http")
         .set("JOLTSMS_RELAY_SINKS__MY__TLS__URL", "https://u:hunter2@a.example/x")

@@ -1,4 +1,4 @@
-//! The configuration as a whole: files, variables and flags in, options or messages out.
+//! The configuration as a whole: files, variables and flags go in, options or messages come out.
 
 mod docs;
 mod example;
@@ -20,7 +20,7 @@ use crate::secret::Environment;
 use crate::settings::{DeclaredKey, Section};
 use crate::sinks::http::Options as HttpOptions;
 
-/// A key as the vendor documents it.
+/// An API key in the form that the vendor documents.
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
 
 /// Every section, in the order of the documentation.
@@ -33,12 +33,12 @@ fn keys(section: &'static Section) -> impl Iterator<Item = &'static DeclaredKey>
     section.keys.iter().filter(|key| !key.is_table())
 }
 
-/// What an http sink was configured with.
+/// The options of a configured http sink.
 fn http_options(sink: &ConfiguredSink) -> &HttpOptions {
     (&*sink.target as &dyn Any).downcast_ref().unwrap_or_else(|| panic!("no http sink: {sink:?}"))
 }
 
-/// The example with all settings that are commented out switched on; explanations stay comments.
+/// The example with all commented-out settings switched on; explanations stay comments.
 fn uncommented() -> String {
     let switched_on = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.starts_with(' ') && !setting.is_empty() => setting.to_owned(),
@@ -47,7 +47,7 @@ fn uncommented() -> String {
     EXAMPLE.lines().map(switched_on).collect::<Vec<_>>().join("\n")
 }
 
-/// A machine of our own: a home, an `/etc` and an environment.
+/// A simulated machine: a home directory, an `/etc` and an environment.
 struct Machine {
     root: tempfile::TempDir,
     env: Environment,
@@ -55,7 +55,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// With an API key and a home, and nothing else.
+    /// A machine with an API key and a home directory.
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("home");
@@ -64,7 +64,7 @@ impl Machine {
         Self { root, env, flags: Overrides::default() }
     }
 
-    /// With this text as the user's configuration file.
+    /// A machine with this text as the user's configuration file.
     fn with_file(text: &str) -> Self {
         let machine = Self::new();
         machine.write("home/.config/joltsms-relay/config.toml", text);
@@ -104,7 +104,7 @@ impl Machine {
         self.try_load().unwrap_or_else(|errors| panic!("{errors}"))
     }
 
-    /// What a user sees, with the path of the file cut down to its name.
+    /// The errors as a user sees them, with the path of the file cut down to its name.
     fn refused(&self) -> String {
         let text = self.try_load().expect_err("a configuration that must be refused").to_string();
         text.replace(&format!("{}/", self.path("home/.config/joltsms-relay").display()), "")

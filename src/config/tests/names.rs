@@ -8,7 +8,7 @@ fn sink() -> &'static Section {
     &declarations().sink
 }
 
-/// What a name turns out to be: a key, a table, or the one that may have been meant.
+/// The result of looking a name up: a key, a table, or a suggestion.
 fn found(section: &Section, group: &str, name: &str) -> String {
     match section.find(group, name) {
         FoundKey::Key(key) if key.is_table() => format!("table {}", key.name),

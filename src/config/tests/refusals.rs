@@ -1,4 +1,4 @@
-//! What is refused, and in which words.
+//! Which configurations are refused, and with which messages.
 
 use proptest::prelude::*;
 
@@ -108,7 +108,7 @@ config.toml:4: unclosed table, expected `]`
     assert_eq!(machine.refused(), expected);
 }
 
-/// File, expected first line (or a part of it behind `config.toml:LINE: `), number of errors.
+/// Each case: the file, the expected first line (or the part of it behind `config.toml:LINE: `), the number of errors.
 #[test]
 fn each_mistake_in_a_file_has_its_message() {
     let http = "[sinks.crm]\ntype = \"http\"\nurl = \"https://a.example\"\n";
@@ -251,7 +251,7 @@ fn each_mistake_in_a_file_has_its_message() {
         } else {
             machine
         };
-        // Short names would win over the file.
+        // A short variable would win over the file.
         let named = file.contains("JOLTSMS_API_KEY");
         let machine = if file.contains("key = ") && !named { machine.unset("JOLTSMS_API_KEY") } else { machine };
         let refused = machine.refused();
@@ -400,7 +400,7 @@ fn what_a_broken_line_makes_doubtful_is_not_told() {
         ("[poll]\ninterval = \"soon\n", &["config.toml:2"]),
         ("[poll\nfrequency = 5\n[log]\nlevel = 5\n", &["config.toml:1", "config.toml:4"]),
         ("[sinks.crm]\ntype = http\nurl = x\n", &["config.toml:2", "config.toml:3"]),
-        // A key that is missing may stand on the broken line.
+        // A key that seems to be missing may stand on the broken line.
         ("[sinks.crm]\ntype = \"http\"\nurl \"https://a.example\"\n", &["config.toml:3"]),
     ] {
         let refused = Machine::with_file(file).refused();
@@ -522,7 +522,7 @@ fn an_empty_variable_that_is_refused_says_so() {
     }
 }
 
-/// What a hint says must work when it is done.
+/// A hint must be right: whoever follows it gets a valid configuration.
 #[test]
 fn the_hint_for_plain_http_works_where_it_is_followed() {
     let mut by_flag = Machine::new();

@@ -1,4 +1,4 @@
-//! The schema and the relay agree about what a file may say.
+//! The schema and the relay accept the same files.
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -11,7 +11,7 @@ fn validator() -> Validator {
     jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap()
 }
 
-/// What the schema says of a file; dates are texts to it.
+/// Whether the schema accepts a file; dates count as texts.
 fn accepts(validator: &Validator, file: &str) -> bool {
     let table: toml::Table = file.parse().unwrap();
     validator.is_valid(&as_json(&toml::Value::Table(table)))
@@ -26,7 +26,7 @@ fn as_json(value: &toml::Value) -> Value {
     }
 }
 
-/// Whether the relay takes a file with nothing beside it but the variable X, which it may name.
+/// Whether the relay accepts a file. The file may name the variable X; there is no other source.
 fn relay_accepts(file: &str) -> bool {
     let names_a_key = file.starts_with("[api]\nkey");
     let machine = Machine::with_file(file).set("X", if names_a_key { KEY } else { "https://x.example" });
@@ -34,7 +34,7 @@ fn relay_accepts(file: &str) -> bool {
     machine.try_load().is_ok()
 }
 
-/// A file with this value for a key, and what must stand beside it.
+/// A file with this value for a key, and everything that must stand beside it.
 fn file_with(section: &Section, key: &str, value: &str) -> String {
     let name = section.name;
     if name == "sinks" {
@@ -77,7 +77,7 @@ fn every_key_of_a_section_is_explained() {
         for key in keys(section).map(|key| &key.name) {
             let pointer = format!("/properties/{name}/properties/{}", key.replace('.', "/properties/"));
             let found = schema.pointer(&pointer).unwrap_or_else(|| panic!("{key}"));
-            // Files have no default, and are explained where their table is.
+            // Keys of files have no default; the documentation of their table explains them.
             if key.starts_with("tls.") {
                 let table = &schema["properties"][name]["properties"]["tls"];
                 assert!(table["description"].is_string(), "{key}: {table}");
@@ -99,7 +99,8 @@ fn the_example_is_valid_as_it_is_and_with_everything_switched_on() {
     }
 }
 
-/// Tries many values for every key: what the relay takes, the schema takes; and of what is of the wrong kind, both say so.
+/// Tries many values for every key: each value that the relay accepts, the schema accepts, and both refuse a value of
+/// the wrong kind.
 #[test]
 fn for_every_key_the_schema_takes_what_the_relay_takes() {
     let validator = validator();

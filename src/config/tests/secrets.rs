@@ -1,11 +1,11 @@
-//! No secret in any output, whatever is wrong.
+//! No output shows a secret, whatever is wrong with the configuration.
 
 use proptest::prelude::*;
 
 use super::{Machine, http_options};
 use crate::config::{Config, Errors};
 
-/// The secret that must not be seen.
+/// The secret that no output may show.
 const SECRET: &str = "hunter2";
 
 fn assert_hidden(result: &Result<Config, Errors>) {
@@ -137,7 +137,8 @@ fn variables_that_hold_secrets_are_not_repeated() {
     }
 }
 
-/// One key that holds a secret: the lines of the sink, with `SOURCE` where it stands, and whether it is one word.
+/// Each key that holds a secret: the lines of the sink, with `SOURCE` in the place of the secret, and whether the
+/// secret is one word.
 const SECRET_KEYS: [(&str, &str, bool); 8] = [
     ("auth.bearer", "auth = { bearer = SOURCE }", true),
     ("auth.basic.user", "auth = { basic = { user = SOURCE } }", false),
@@ -149,7 +150,7 @@ const SECRET_KEYS: [(&str, &str, bool); 8] = [
     ("proxy", "proxy = SOURCE", true),
 ];
 
-/// The sink of such a configuration, with the secret in a variable, a file or a credential.
+/// The configuration with such a sink, with the secret in a variable, a file or a credential.
 fn with_secret(lines: &str, source: &str, content: &[u8]) -> Result<Config, Errors> {
     let url = if lines.starts_with("url") { "" } else { "url = \"https://a.example\"\n" };
     let lines = lines.replace("SOURCE", source);
@@ -160,7 +161,7 @@ fn with_secret(lines: &str, source: &str, content: &[u8]) -> Result<Config, Erro
     machine.set("S", &variable).set("CREDENTIALS_DIRECTORY", path.parent().unwrap().to_str().unwrap()).try_load()
 }
 
-/// Everything that leaves with a request.
+/// The headers, the signature, the URL and the proxy of a request.
 fn sent(config: &Config) -> String {
     let options = http_options(&config.sinks[0]);
     let headers: Vec<_> =
@@ -261,7 +262,7 @@ fn keys_of_the_api_are_used_without_what_editors_and_shells_add() {
     }
 }
 
-/// A change to a text: at which part of its length, how much is cut out, and what is put in.
+/// A random change to a text: where it is (as a share of the length), how many characters go, and which text comes.
 fn damage() -> impl Strategy<Value = (f64, usize, &'static str)> {
     let inserts =
         ["", "\n", "\"", "'", "=", "#", "[", "]", "{", "}", ",", ".", "\\", "\"\"\"", " ", "\n[", "\nx = ", "\r", "é"];
@@ -289,7 +290,7 @@ proptest! {
             while !text.is_char_boundary(end) {
                 end += 1;
             }
-            // Beside a secret, not inside: half of one is not a secret any more.
+            // The damage is beside a secret, not inside: half of a secret is no secret any more.
             let inside = |place: usize| {
                 text.match_indices(SECRET).any(|(start, _)| start < place && place < start + SECRET.len())
             };

@@ -1,14 +1,14 @@
-//! What a filter asks of a message and of its number.
+//! The fields of a message and of its number that filters look at.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What is known of a number: its row of `GET /v1/numbers`.
+/// The details of a number: its row in `GET /v1/numbers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Details<'a> {
-    /// It was not asked for yet.
+    /// The API was not asked for the number yet.
     Unknown,
     /// The API was asked and does not list the number, or the message names none: it has no service and no tags.
     Absent,
@@ -16,14 +16,14 @@ pub enum Details<'a> {
     Known(&'a str),
 }
 
-/// One message, as far as filters look at it. A field of an unexpected type is as good as missing.
+/// The fields of one message that filters look at. A field of an unexpected type counts as missing.
 #[derive(Clone, Debug, Default)]
 pub struct Facts<'a> {
     from: Option<Cow<'a, str>>,
     to: Option<Cow<'a, str>>,
     body: Option<Cow<'a, str>>,
     has_code: bool,
-    /// `None` = not known.
+    /// `None`: the details of the number are not known.
     number: Option<NumberFields<'a>>,
 }
 
@@ -62,7 +62,7 @@ struct FilteredRow<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads a message's JSON text, and what is known of its number.
+    /// Reads a message's JSON text, and the details of its number.
     pub fn read(raw: &'a str, details: Details<'a>) -> Self {
         let number = match details {
             Details::Unknown => None,
@@ -80,13 +80,13 @@ impl<'a> Facts<'a> {
             from: text(message.from),
             to: text(message.to).or_else(phone),
             body: text(message.body),
-            // Null, and an empty text, are no code.
+            // Null and an empty text are no code.
             has_code: message.parsed_code.is_some_and(|code| !matches!(code.get(), "null" | "\"\"" | "false")),
             number,
         }
     }
 
-    /// Whether nothing is known of the number.
+    /// Whether the details of the number are not known.
     pub fn lacks_details(&self) -> bool {
         self.number.is_none()
     }
@@ -107,12 +107,12 @@ impl<'a> Facts<'a> {
         self.has_code
     }
 
-    /// `None` = not known; `Some(None)` = it has none.
+    /// `None`: not known. `Some(None)`: the number has no service.
     pub(super) fn service(&self) -> Option<Option<&str>> {
         self.number.as_ref().map(|number| number.service.as_deref())
     }
 
-    /// `None` = not known.
+    /// `None`: not known.
     pub(super) fn tags(&self) -> Option<&[Cow<'a, str>]> {
         self.number.as_ref().map(|number| number.tags.as_slice())
     }

@@ -1,9 +1,10 @@
 //! Which messages a sink wants: `[sinks.NAME.filter]`.
 //!
 //! Invariants:
-//! - Patterns are compiled when the configuration is read; deciding cannot fail, and takes time linear in the message.
-//! - A filter that asks for details of the number gives [`FilterVerdict::Unknown`] while they are not known, unless the rest of
-//!   it decides already. It never guesses.
+//!
+//! - Patterns are compiled when the configuration is read. Deciding cannot fail, and takes time linear in the message.
+//! - A filter that asks for details of the number gives [`FilterVerdict::Unknown`] while they are not known, unless the
+//!   other conditions decide already. It never guesses.
 //! - A field that a message does not have matches no pattern.
 
 mod facts;
@@ -15,13 +16,13 @@ mod tests;
 pub use facts::{Details, Facts};
 pub use pattern::{Globs, InvalidPattern, Regexes};
 
-/// What a sink wants: a message is wanted if any of the clauses takes it.
+/// The messages that a sink wants: those that any of the clauses takes.
 #[derive(Clone, Debug)]
 pub struct Filter {
     any_of: Vec<Clause>,
 }
 
-/// Conditions that must all hold. Without any, everything is taken.
+/// Conditions that must all hold. A clause without conditions takes everything.
 #[derive(Clone, Debug, Default)]
 pub struct Clause {
     /// The receiving phone number.
@@ -36,18 +37,18 @@ pub struct Clause {
     pub service: Option<Globs>,
     /// Any of the number's tags.
     pub tags: Option<Globs>,
-    /// What is not taken, although the rest holds.
+    /// The clause takes no message that `exclude` takes.
     pub exclude: Option<Box<Self>>,
 }
 
-/// Whether a sink wants a message.
+/// The decision about one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilterVerdict {
-    /// It does.
+    /// The sink wants the message.
     Wanted,
-    /// It does not; the key that decided.
+    /// The sink does not want the message. Holds the key that decided.
     Unwanted(&'static str),
-    /// That depends on details of the number, which are not known yet; the key that asks for them.
+    /// The decision depends on details of the number that are not known yet. Holds the key that asks for them.
     Unknown(&'static str),
 }
 
@@ -57,7 +58,7 @@ impl Filter {
         Self { any_of: clauses }
     }
 
-    /// Whether it asks for details of numbers, which have to be fetched.
+    /// Whether the filter asks for details of numbers, which have to be fetched.
     pub fn needs_details(&self) -> bool {
         self.any_of.iter().any(Clause::needs_details)
     }
@@ -76,18 +77,18 @@ impl Filter {
         best.unwrap_or(FilterVerdict::Wanted)
     }
 
-    /// Its clauses, of which any may hold.
+    /// The clauses, any of which is enough.
     pub fn clauses(&self) -> &[Clause] {
         &self.any_of
     }
 
-    /// What each of the clauses says for itself, in their order.
+    /// The decision of each clause by itself, in their order.
     pub fn decide_each(&self, facts: &Facts<'_>) -> Vec<FilterVerdict> {
         self.any_of.iter().map(|clause| clause.decide(facts)).collect()
     }
 }
 
-/// What one condition says.
+/// The result of one condition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Yes,
@@ -102,7 +103,7 @@ impl From<bool> for Holds {
 }
 
 impl Clause {
-    /// Whether it has no condition at all.
+    /// Whether the clause has no condition.
     pub fn is_empty(&self) -> bool {
         let Self { to, from, body, has_code, service, tags, exclude } = self;
         let fields = to.is_none() && from.is_none() && body.is_none() && service.is_none() && tags.is_none();
@@ -115,7 +116,7 @@ impl Clause {
             || self.exclude.as_ref().is_some_and(|clause| clause.needs_details())
     }
 
-    /// The first condition that fails decides; of the others the first that cannot be told.
+    /// The first condition that fails decides; else the first that cannot be decided yet.
     fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
         let mut unknown = None;
         for (key, holds) in self.conditions(facts) {

@@ -1,9 +1,10 @@
 //! Patterns, compiled: globs for short texts, regular expressions for the body.
 //!
-//! A text is compared as people read it, since a message that a filter wrongly passes over is lost. Without regard to case
-//! means Unicode's simple case folding: `MÜLLER` is `Müller`, `ПРОВЕРКА` is `проверка`, and a `Σ` is either of its small
-//! letters. Beyond that `ß` is `ss`, and the Turkish `ı` and `İ` are an `i`: their capitals are. A letter with an accent is
-//! one character, whether it came as one or as a letter and an accent (NFC).
+//! Texts are compared as people read them, because a message that a filter wrongly leaves out is lost. "Without regard
+//! to case" means Unicode's simple case folding: `MÜLLER` equals `Müller`, `ПРОВЕРКА` equals `проверка`, and `Σ` equals
+//! both of its small letters. Beyond that, `ß` equals `ss`, and the Turkish `ı` and `İ` equal `i`, because the capital of
+//! `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character, whether it came as one character
+//! or as a letter and an accent (NFC).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,13 +13,13 @@ use globset::GlobBuilder;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use regex::{RegexSet, RegexSetBuilder};
 
-/// A compiled expression takes at most so many bytes; a larger one is refused when it is read.
+/// The largest size of a compiled expression in bytes. A larger one is refused when the configuration is read.
 const REGEX_BYTES: usize = 1 << 20;
 
-/// The same for all globs of one key together. Letters beyond ASCII make them large.
+/// The largest size of all compiled globs of one key together, in bytes. Letters beyond ASCII make globs large.
 const GLOB_BYTES: usize = 64 << 20;
 
-/// A pattern that is none.
+/// A pattern that does not compile. Displays the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidPattern(String);
@@ -27,12 +28,12 @@ pub struct InvalidPattern(String);
 #[derive(Clone)]
 pub struct Globs(RegexSet);
 
-/// Regular expressions in the syntax of the `regex` crate: no back-references, and so always in linear time.
+/// Regular expressions in the syntax of the `regex` crate. It has no back-references, so matching takes linear time.
 #[derive(Clone)]
 pub struct Regexes(RegexSet);
 
 impl Globs {
-    /// Compiles one pattern, to see whether it is one.
+    /// Compiles one pattern, to see whether it is valid.
     ///
     /// # Errors
     /// [`InvalidPattern`] says what is wrong.
@@ -43,7 +44,7 @@ impl Globs {
     /// Compiles patterns of which any may match.
     ///
     /// # Errors
-    /// [`InvalidPattern`] says what is wrong with the first that is none.
+    /// [`InvalidPattern`] says what is wrong with the first invalid pattern.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPattern> {
         let mut expressions = Vec::new();
         for pattern in patterns {
@@ -64,21 +65,21 @@ impl Globs {
     }
 }
 
-/// A text with each letter in one way of writing it.
+/// The text with each letter written in one way, so that equal letters have equal characters.
 fn letters(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
     let composed = composed(text);
     if composed.contains(['ı', 'İ', '\u{307}']) {
-        // The small form of `İ` is an `i` with a dot of its own.
+        // The small form of `İ` is an `i` with a combining dot above.
         Cow::Owned(composed.replace(['ı', 'İ'], "i").replace("i\u{307}", "i"))
     } else {
         composed
     }
 }
 
-/// Letters with accents as one character each, where there is one.
+/// Joins letters and their accents into one character each, where there is such a character.
 fn composed(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
@@ -87,7 +88,7 @@ fn with_double_s(text: &str) -> Option<String> {
     text.contains(['ß', 'ẞ']).then(|| text.replace(['ß', 'ẞ'], "ss"))
 }
 
-/// The regular expression of a glob that is one.
+/// The regular expression for a valid glob.
 fn expression(glob: &str) -> String {
     let literal = |next: char| regex::escape(next.encode_utf8(&mut [0; 4]));
     let mut expression = String::from(r"(?s)\A(?:");
@@ -115,7 +116,7 @@ fn expression(glob: &str) -> String {
     expression
 }
 
-/// A class of characters, behind its bracket; returns what follows it.
+/// Translates a class of characters, from behind its opening bracket; returns the rest of the glob.
 fn class<'a>(mut rest: std::str::Chars<'a>, expression: &mut String) -> std::str::Chars<'a> {
     expression.push('[');
     if let Some(after) = rest.as_str().strip_prefix(['!', '^']) {
@@ -152,7 +153,7 @@ fn invalid(error: &regex::Error) -> InvalidPattern {
         regex::Error::CompiledTooBig(limit) => {
             InvalidPattern(format!("it would take more than {limit} bytes when compiled"))
         }
-        // The last line says what is wrong; those above draw the pattern, which may come from a secret.
+        // The last line says what is wrong; the lines above quote the pattern, which may come from a secret.
         other => {
             let text = other.to_string();
             let last = text.lines().last().unwrap_or_default().trim();
@@ -162,7 +163,7 @@ fn invalid(error: &regex::Error) -> InvalidPattern {
 }
 
 impl Regexes {
-    /// Compiles one expression, to see whether it is one.
+    /// Compiles one expression, to see whether it is valid.
     ///
     /// # Errors
     /// As for [`Regexes::new`].
@@ -173,7 +174,7 @@ impl Regexes {
     /// Compiles expressions of which any may match.
     ///
     /// # Errors
-    /// [`InvalidPattern`] says what is wrong with the first that is none, or that they are too large.
+    /// [`InvalidPattern`] says what is wrong with the first invalid expression, or that the expressions are too large.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPattern> {
         let built = RegexSetBuilder::new(patterns.into_iter().map(composed)).size_limit(REGEX_BYTES).build();
         built.map(Self).map_err(|error| invalid(&error))
@@ -253,7 +254,7 @@ mod tests {
     }
 
     proptest! {
-        /// In ASCII a pattern means what it means to others.
+        /// For ASCII texts, a pattern matches the same texts as in other programs.
         #[test]
         fn ascii_is_as_everywhere(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
             prop_assume!(!pattern.contains("**"));

@@ -141,7 +141,7 @@ fn a_clause() -> impl Strategy<Value = Clause> {
 }
 
 proptest! {
-    /// What is decided without the details is decided in the same way with any.
+    /// A decision made without the details stays the same whatever the details are.
     #[test]
     fn a_verdict_never_changes_when_more_is_known(
         clauses in prop::collection::vec((a_clause(), prop::option::of(a_clause())), 1..4),

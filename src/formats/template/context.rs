@@ -1,4 +1,4 @@
-//! What a template can name: `message`, `number`, `account`.
+//! The names that a template can use: `message`, `number`, `account`.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,12 @@ use minijinja::{Value, context};
 
 use crate::formats::surrogates;
 
-/// Fields of a message that are there for every template, as none if the message has none. Others exist where they came.
+/// Fields that `message` always has in a template, as none if the message lacks them. Other fields exist only where
+/// they came.
 const MESSAGE: [&str; 10] =
     ["id", "numberId", "from", "to", "body", "parsedCode", "encrypted", "isRead", "receivedAt", "ingestedAt"];
 
-/// The same of a number: a row of the API's list of numbers.
+/// Fields that `number` always has in a template: the fields of a row of the API's list of numbers.
 const NUMBER: [&str; 16] = [
     "id",
     "phoneNumber",
@@ -30,11 +31,11 @@ const NUMBER: [&str; 16] = [
     "autoRenewEnabled",
 ];
 
-/// Fields of a number that a message has too, and their names there.
+/// Fields of a number that a message has, too: the name in the number and the name in the message.
 const OF_THE_MESSAGE: [(&str, &str); 2] = [("id", "numberId"), ("phoneNumber", "to")];
 
-/// What every template is tried with: what it is, the message, its number. The code begins with a zero, which JSON does
-/// not take as a number; the text holds what breaks out of careless places.
+/// The samples with which every template is tried: description, message, number. The code begins with a zero, which
+/// JSON does not take as a number. The text holds characters that break out of careless places.
 pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     (
         "a message that has everything",
@@ -46,12 +47,12 @@ pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     ("a message that has no more than an id", r#"{"id":"msg_1"}"#, None),
 ];
 
-/// The names and their values; nothing if the message cannot be read.
+/// The names and their values; `None` if the message cannot be read.
 pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value> {
     let mut message = object(raw)?;
     let mut details = match number.and_then(object) {
         Some(details) => details,
-        // Until the list of numbers was read there is what the message itself says.
+        // Until the list of numbers was read, only the message itself describes the number.
         None => {
             let own = message.get("number").map(own_number).unwrap_or_default();
             let known =
@@ -69,12 +70,12 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value
     if tags.is_none() {
         *tags = Value::from(Vec::<Value>::new());
     }
-    // An undefined value is one that was not there to be copied.
+    // An undefined value means that there was nothing to copy.
     details.values_mut().filter(|value| value.is_undefined()).for_each(|value| *value = none());
     Some(context! { message => Value::from(message), number => Value::from(details), account })
 }
 
-/// Whether a variable of a template, such as `number.tags`, is more than a message says of its number itself.
+/// Whether a variable of a template, such as `number.tags`, is more than a message itself says about its number.
 pub(super) fn is_detail(variable: &str) -> bool {
     let (name, field) = variable.split_once('.').unwrap_or((variable, ""));
     let field = field.split('.').next().unwrap_or_default();

@@ -1,25 +1,25 @@
-//! How a value is written into a text of some media type.
+//! How a value is escaped for the media type of a template.
 
 use std::fmt::Write as _;
 
-/// What must not happen to a value.
+/// The kind of text that a value is written into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escaping {
-    /// It stands inside a text of JSON.
+    /// The inside of a JSON string.
     Json,
-    /// The same where there may be several of them, each on a line or behind a separator.
+    /// The inside of a JSON string, in a text of several JSON values, each on a line or behind a separator.
     JsonLines,
-    /// It stands in HTML or XML.
+    /// HTML or XML.
     Markup,
-    /// It is the value of a form's field.
+    /// The value of a form's field.
     Form,
-    /// It stays on its line, and no terminal obeys it.
+    /// One line for people: a value must stay on its line, and no terminal may obey it.
     Line,
-    /// Nothing: a text that nobody takes apart.
+    /// A text that no program takes apart: nothing is escaped.
     None,
 }
 
-/// Whether texts of this media type hold several values of JSON.
+/// Whether a text of this media type holds several JSON values.
 fn is_lines_of_json(essence: &str) -> bool {
     let (_, subtype) = essence.split_once('/').unwrap_or(("", essence));
     let subtype = subtype.strip_prefix("x-").unwrap_or(subtype);
@@ -63,7 +63,7 @@ impl Escaping {
                 if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                     escaped.push(char::from(byte));
                 } else {
-                    // Writing to a text does not fail.
+                    // Writing to a `String` does not fail.
                     write!(escaped, "%{byte:02X}").ok();
                 }
                 escaped
@@ -74,12 +74,13 @@ impl Escaping {
     }
 }
 
-/// Whether XML 1.0 has no way to write the character: a document that holds it is refused as a whole.
+/// Whether XML 1.0 cannot hold the character. A document with such a character is refused as a whole.
 fn is_forbidden_in_xml(next: char) -> bool {
     !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Line breaks become spaces; what a terminal would obey, or what turns the direction of writing, shows as U+FFFD.
+/// Makes line breaks spaces. Characters that a terminal would obey, or that turn the direction of writing, become
+/// U+FFFD.
 fn on_one_line(next: char) -> char {
     match next {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',

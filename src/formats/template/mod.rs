@@ -1,8 +1,11 @@
-//! `format = "template"`: a text with `{{ message.body }}` in it, in the language of Jinja.
+//! `format = "template"`: a text with placeholders such as `{{ message.body }}`, in the language of Jinja.
 //!
-//! Invariants: a name that does not exist is a mistake and no empty text; what a value holds is escaped as the media type
-//! has it, so that a message cannot leave the place that the template gives it; work and memory of one rendering are
-//! bounded (fuel); no error repeats anything of a message.
+//! Invariants:
+//!
+//! - A name that does not exist is a mistake, not an empty text.
+//! - Values are escaped for the media type, so that a message cannot leave the place that the template gives it.
+//! - The work and the memory of one rendering are bounded (fuel).
+//! - No error repeats anything of a message.
 
 mod context;
 mod escaping;
@@ -17,10 +20,11 @@ use serde::de::IgnoredAny;
 use self::escaping::Escaping;
 use super::Unrenderable;
 
-/// About so many steps, and 64 times as many bytes, are one rendering. A template for people takes some hundreds.
+/// The most steps of one rendering, roughly; a rendering takes at most 64 times as many bytes. Templates for people
+/// take a few hundred steps.
 const FUEL: u64 = 250_000;
 
-/// Its only name within its environment.
+/// The name of the template in its environment.
 const NAME: &str = "template";
 
 /// A template that can be rendered.
@@ -33,28 +37,28 @@ pub struct Template {
     needs_number: bool,
 }
 
-/// What is wrong with a template, and on which of its lines if that is known.
+/// A mistake in a template, and its line if that is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Mistake {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: Option<usize>,
-    /// In words that go on after the name of the key.
+    /// The mistake, in words that go on after the name of the key.
     pub wrong: String,
 }
 
 impl Template {
-    /// Reads a template whose output has this media type. `as_line`: it is for a stream of lines, so values that are put
-    /// into plain text have no line breaks or other control characters.
+    /// Reads a template whose output has this media type. `as_line`: the output goes to a stream of lines, so values in
+    /// plain text get no line breaks or other control characters.
     ///
     /// # Errors
-    /// What is wrong with its syntax, or with what it makes of two sample messages: one that has everything, and one that
-    /// has as little as it may have.
+    /// A mistake in the syntax, or in the output for one of two sample messages: one that has everything, and one that
+    /// has as little as a message may have.
     pub fn new(source: &str, content_type: &str, account: Arc<str>, as_line: bool) -> Result<Self, Mistake> {
         let escaping = Escaping::of(content_type, as_line);
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
-        // The name says nothing: what counts is that blocks and macros know their output to be escaped already.
+        // The name "by media type" has no meaning. It only marks the output of blocks and macros as escaped already.
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("by media type".into()));
         environment.set_formatter(move |out, _, value| {
             if value.is_undefined() || value.is_none() {
@@ -79,33 +83,35 @@ impl Template {
         Ok(template)
     }
 
-    /// The media type of what it makes.
+    /// The media type of the output.
     pub fn content_type(&self) -> &str {
         &self.content_type
     }
 
-    /// Whether that is JSON.
+    /// Whether the output is JSON.
     pub(super) fn makes_json(&self) -> bool {
         self.escaping == Escaping::Json
     }
 
-    /// Whether it says more of the number that received a message than the message does.
+    /// Whether the template shows more of the number than the message itself says.
     pub(super) fn needs_number(&self) -> bool {
         self.needs_number
     }
 
-    /// Whether details of the number stand anywhere in it, whatever its conditions decide; `number` as a whole holds them.
+    /// Whether details of the number stand anywhere in the template, whatever its conditions decide. `number` as a
+    /// whole counts as details.
     fn names_details(&self) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(true).iter().any(|name| context::is_detail(name)))
     }
 
-    /// Whether details make a difference: a variable of its own that is called `number`, too, hides that it names them.
+    /// Whether details make a difference to the output. This finds them even behind a variable of the template's own
+    /// that is called `number`.
     fn shows_details(&self) -> bool {
         context::SAMPLES.iter().any(|(_, raw, number)| self.try_render(raw, *number) != self.try_render(raw, None))
     }
 
-    /// What it makes of a message.
+    /// The output for a message.
     pub(super) fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Unrenderable> {
         self.try_render(raw, number).map_err(|Mistake { line, wrong }| {
             Unrenderable(match line {
@@ -136,11 +142,11 @@ impl Template {
 }
 
 impl Template {
-    /// Whether what it made is JSON, if it is to be.
+    /// Whether the output is valid JSON, if it should be JSON.
     fn check_json(&self, made: &str) -> Result<(), serde_json::Error> {
         match self.escaping {
             Escaping::Json => serde_json::from_str::<IgnoredAny>(made).map(drop),
-            // One after the other, each perhaps behind the separator of `json-seq`.
+            // The values follow each other, each perhaps behind the separator of `json-seq`.
             Escaping::JsonLines => {
                 let values = made.replace('\u{1e}', " ");
                 serde_json::Deserializer::from_str(&values)
@@ -154,7 +160,7 @@ impl Template {
 
 impl From<&Error> for Mistake {
     fn from(error: &Error) -> Self {
-        // The details of others may hold what the template was given.
+        // The details of other errors may hold a value that the template was given.
         let told = match error.kind() {
             ErrorKind::UndefinedError
             | ErrorKind::SyntaxError
@@ -184,7 +190,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// A template may hold a token of the receiver's, so its text is not shown.
+/// Hides the text, since a template may hold a token of the receiver's.
 impl fmt::Debug for Template {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Template({} characters, {})", self.source.chars().count(), self.content_type)

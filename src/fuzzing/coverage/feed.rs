@@ -1,21 +1,22 @@
-//! A feed that does what the bytes say: an honest list with the troubles that coverage must get over, or a liar.
+//! The feed of the fuzz target: it does what the input says. It is an honest list with the troubles that coverage must
+//! get over, or a liar.
 
 use std::collections::HashMap;
 
 use super::super::bytes::Bytes;
 use crate::domain::{Cursor, More, Row, UnixMs, WalkId};
 
-/// Rows a page.
+/// Rows on a page.
 const PAGE: usize = 5;
 
-/// What the list is ordered by.
+/// The order of the list.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Sort {
     Received,
     Ingested,
 }
 
-/// What becomes of a cursor.
+/// The fate of cursors.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Cursors {
     Place,
@@ -23,7 +24,8 @@ pub(super) enum Cursors {
     Expiring,
 }
 
-/// Who asks. An empty page is believed when it comes often enough, so nobody is told the same lie so often.
+/// Who asks. An empty page is believed after enough repetitions, so the feed never tells one asker the same lie that
+/// often.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Asker {
     Head,
@@ -46,7 +48,7 @@ impl Entry {
     }
 }
 
-/// What a request came to.
+/// The result of a request.
 pub(super) enum Answer {
     Page(Vec<Row>, More),
     Refused,
@@ -57,7 +59,7 @@ pub(super) struct Feed {
     pub(super) entries: Vec<Entry>,
     pub(super) now: i64,
     pub(super) calm: bool,
-    /// It answers with whatever the bytes say: then only what holds for every feed is asked for.
+    /// True for a feed that answers anything. Then the test asks only for the promises that hold for every feed.
     pub(super) lies: bool,
     pub(super) has_ingested: bool,
     sort: Sort,
@@ -88,17 +90,18 @@ impl Feed {
         self.entries.push(Entry { number, time, ingested: self.now, gone: false, readable });
     }
 
-    /// Whether a row is dated ahead in a list that is not sorted by that: its order is off by more than any margin.
+    /// Whether a row is dated ahead in a list that is not sorted by that date. Its place is then wrong by more than any
+    /// margin.
     pub(super) fn is_out_of_order(&self, entry: &Entry) -> bool {
         self.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
-    /// Whether rows are dated ahead, but not by so much that no clock can be meant.
+    /// Whether some rows are dated ahead, but by no more than a clock may be wrong.
     pub(super) fn has_rows_ahead(&self) -> bool {
         self.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
     }
 
-    /// The newest rows disappear.
+    /// Removes the newest rows.
     pub(super) fn vanish(&mut self, count: usize) {
         let mut order: Vec<usize> = (0..self.entries.len()).filter(|place| !self.entries[*place].gone).collect();
         order.sort_unstable_by_key(|place| std::cmp::Reverse(self.key(&self.entries[*place])));
@@ -107,7 +110,7 @@ impl Feed {
         }
     }
 
-    /// How many pages it has.
+    /// How many pages the list has.
     pub(super) fn pages(&self) -> usize {
         self.entries.iter().filter(|entry| !entry.gone).count().div_ceil(PAGE)
     }

@@ -1,8 +1,8 @@
-//! Coverage: any sequence of pages, refusals, failures, kills and waits.
+//! Fuzzes coverage, with any sequence of pages, refusals, failures, kills and waits.
 //!
-//! Of a feed that lies only the invariants are asked (see [`Coverage`](crate::domain::Coverage)): numbers are used once,
-//! marks only rise, what is held is held by an open gap, nothing is released twice. Of an honest one, whatever troubles
-//! it has, also that every message arrives in the end, and none that was there before.
+//! On a feed that lies, only the invariants must hold (see [`Coverage`](crate::domain::Coverage)): numbers are used
+//! once, marks only rise, an open gap holds each held row, and nothing is released twice. On an honest feed, whatever
+//! its troubles, every message must arrive in the end, and none that was there before the first run.
 
 mod feed;
 mod store;
@@ -20,10 +20,10 @@ const LOOKBACK: u16 = 30;
 const SWEEP: u64 = 8;
 const CLOCKS_APART: Duration = Duration::from_millis(150);
 
-/// Longer inputs say nothing new.
+/// The most steps of an input; longer inputs show nothing new.
 const STEPS: usize = 600;
 
-/// Runs the steps that the bytes say, then lets all be well for a while, and looks at what became of it.
+/// Runs the steps of the input, then a while without trouble, and checks the result.
 pub fn coverage(bytes: &[u8]) {
     let bytes = &mut Bytes::new(bytes);
     let mut feed = Feed::new(bytes);
@@ -55,7 +55,7 @@ pub fn coverage(bytes: &[u8]) {
         }
     }
     relay.finish_walks(&mut feed, bytes);
-    // A sweep that ended only now was opened long ago: what came late behind it is for the next one.
+    // The sweep that ended just now was opened long ago. Rows that came late since then are for the next sweep.
     for _ in 0..3 * SWEEP {
         feed.now += 1;
         relay.head_poll(&mut feed, bytes, false);
@@ -90,24 +90,24 @@ fn step(bytes: &mut Bytes<'_>, feed: &mut Feed, relay: &mut Relay) {
 
 struct Relay {
     rules: Rules,
-    /// The server's clock is off by so much.
+    /// How far the server's clock is off.
     skew: i64,
     store: Store,
     state: CoverageState,
     turn: u64,
     waits: HashMap<WalkId, i64>,
-    /// The latest time that has come by any clock that may be believed.
+    /// The latest time that any believable clock has shown.
     latest: UnixMs,
     released: HashSet<String>,
-    /// A row that was forgotten may come again with another time.
+    /// True if a forgotten row may come again with another time.
     may_repeat: bool,
-    /// The watermark of the first page.
+    /// The watermark after the first page.
     begun_at: Option<UnixMs>,
-    /// When that was.
+    /// The tick of the first page.
     begun_tick: i64,
-    /// The newest `ingestedAt` of that page.
+    /// The newest `ingestedAt` of the first page.
     start_instant: UnixMs,
-    /// What was there before.
+    /// The ids that were there before the first run.
     before: HashSet<String>,
 }
 
@@ -115,7 +115,7 @@ impl Relay {
     fn new(bytes: &mut Bytes<'_>) -> Self {
         let ticks = Duration::from_millis;
         let start = bytes.pick(&[Start::Now, Start::Beginning, Start::Back(ticks(60)), Start::At(UnixMs(900))]);
-        // What was there before is told by the server's clock, which stamps the rows too.
+        // The server's clock, which stamps the rows too, decides what was there before.
         let skew = if start == Start::Now { 0 } else { bytes.pick(&[0, -3, 3, -100, 100]) };
         let rules = Rules {
             margin: ticks(5),
@@ -144,7 +144,7 @@ impl Relay {
         }
     }
 
-    /// All memory is lost.
+    /// Loses everything in memory.
     fn crash(&mut self) {
         self.state = CoverageState::load(self.store.coverage(), self.store.held());
         self.waits.clear();
@@ -176,7 +176,7 @@ impl Relay {
             let before = self.reached();
             let step = self.state.head_page(&self.rules, page, now);
             if nothing_unknown && matches!(step.next, Next::FollowWalk(_)) {
-                // Or a list where nothing comes any more had another gap at every poll.
+                // Otherwise a list in which nothing comes any more would have another gap at every poll.
                 let passed = |time: &UnixMs| before < *time && *time <= self.reached();
                 assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
             }
@@ -196,7 +196,7 @@ impl Relay {
         panic!("a head poll never ends");
     }
 
-    /// Down to where a gap would read.
+    /// The time down to which a gap would read.
     fn reached(&self) -> UnixMs {
         self.state.coverage.as_ref().map_or(UnixMs::MIN, |coverage| coverage.marks.gap_floor())
     }
@@ -211,13 +211,13 @@ impl Relay {
         }
     }
 
-    /// No more requests than these can pass before the last open walk ends, on a calm list that stands still.
+    /// The most requests that can pass before the last open walk ends, on a list without trouble that does not change.
     ///
-    /// Rows and clock do not change any more, so a cursor that is given out from now on works, and leads to rows that
-    /// come later in the list than all before them. A walk that has got one never fails again: it reads at most the
-    /// whole list, and at its end every walk closes. Until then it has only the cursors that it came with, its own and
-    /// its trail. The answers to one of them do not change either: it is refused twice, or is empty three times, and the
-    /// walk goes on to the one before, at last to the head. If the list is empty, that is believed by the sixth answer.
+    /// Rows and clock stand still, so a cursor that is given out from now on works, and leads to rows that come later
+    /// in the list. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk
+    /// closes at the end of the list. Before that, the walk has only its older cursors: its own and those of its trail.
+    /// Their answers do not change either. After two refusals or three empty answers the walk goes on to the cursor
+    /// before, and at last to the head. That the list is empty is believed after at most six answers.
     fn requests_left(&self, feed: &Feed) -> usize {
         let old_cursors = (1 + Walk::TRAIL) * 3;
         let each = old_cursors + feed.pages().max(6);
@@ -230,7 +230,7 @@ impl Relay {
         assert!(idle, "a walk never ends: more than {most} requests");
     }
 
-    /// One background request; whether there was anything to do.
+    /// Makes one background request; returns whether there was anything to do.
     fn background(&mut self, feed: &mut Feed, bytes: &mut Bytes<'_>, killed: bool) -> bool {
         self.turn += 1;
         let ready = |walk: WalkId| feed.calm || self.waits.get(&walk).is_none_or(|until| *until <= feed.now);
@@ -292,12 +292,13 @@ impl Relay {
         step.next
     }
 
-    /// Everything that was wanted arrived, and nothing else.
+    /// Checks that every wanted message arrived, and no other.
     fn judge(&self, feed: &Feed) {
         let begun_at = self.begun_at.expect("it never began");
-        // A first run that starts at a time reads down to it, where it may be in a list that is out of order.
+        // A first run that starts at a time reads down to that time, which in an unsorted list is not where it seems to
+        // be.
         let timed = matches!(self.rules.start, Start::Back(_) | Start::At(_));
-        // By how much clocks are apart is told by what most rows say, and here most may be dated wrongly.
+        // Coverage tells by most rows how far clocks are apart, and here most rows may have wrong dates.
         let misled = self.skew.abs() > 3 && feed.has_rows_ahead();
         for entry in &feed.entries {
             let released = self.released.contains(&entry.id());
@@ -309,9 +310,9 @@ impl Relay {
             let there = !entry.gone && entry.readable;
             let unsure = timed && entry.ingested <= self.begun_tick && feed.is_out_of_order(entry);
             assert!(released || !wanted || !there || unsure || misled, "lost: {} of {}", entry.id(), entry.time);
-            // A first run that starts now tells by ingestedAt what was there. Of what came late, between the newest row of
-            // its first page and that page, it repeats rather than loses; and all, if there is no ingestedAt. So it does with
-            // what is dated ahead and lies deeper in the list than it had to read then.
+            // A first run that starts now tells by `ingestedAt` which rows were there. A row that came late, between
+            // the newest row of the first page and that page, is repeated rather than lost. So is every row without
+            // `ingestedAt`, and a row that is dated ahead and lies deeper in the list than the first run had to read.
             let told =
                 feed.has_ingested && UnixMs(entry.ingested) <= self.start_instant && !feed.is_out_of_order(entry);
             assert!(!released || wanted || !told, "old: {} of {}", entry.id(), entry.time);

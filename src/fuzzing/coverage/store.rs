@@ -1,4 +1,5 @@
-//! The store as coverage sees it, in memory. It carries out what a step asks for, and panics at what no step may ask for.
+//! The store of the fuzz target, in memory. It carries out the operations of a step, and panics on one that no step may
+//! ask for.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,12 +12,12 @@ struct Stored {
     standing: RowStanding,
     held_by: Option<WalkId>,
     released: bool,
-    /// Its body is not kept, or not any more.
+    /// True if the body is not kept, or was removed.
     bare: bool,
     at: UnixMs,
 }
 
-/// What is on disk.
+/// The state on disk.
 #[derive(Default)]
 pub(super) struct Store {
     marks: Option<Marks>,
@@ -46,7 +47,7 @@ impl Store {
         held
     }
 
-    /// One transaction. The ids that it releases are returned.
+    /// Carries out one transaction. Returns the ids that it releases.
     pub(super) fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<String> {
         let mut released = Vec::new();
         for op in ops {
@@ -113,7 +114,7 @@ impl Store {
         self.rows.insert(*seq, Stored { id, time, standing, held_by, released: false, bare, at: now });
     }
 
-    /// What holds after every transaction.
+    /// Checks the invariants that hold after every transaction.
     fn check(&self) {
         let Some(marks) = self.marks else {
             assert!(self.rows.is_empty() && self.walks.is_empty(), "rows or walks without a beginning");
@@ -132,7 +133,7 @@ impl Store {
         }
     }
 
-    /// Bodies that were released before `cutoff` go, then ids below the watermark, save the newest ones.
+    /// Removes bodies that were released before `cutoff`, then ids below the watermark except the newest ones.
     pub(super) fn forget(&mut self, cutoff: UnixMs, keep_newest: usize) {
         let Some(marks) = self.marks else { return };
         for row in self.rows.values_mut().filter(|row| row.released && row.at < cutoff) {

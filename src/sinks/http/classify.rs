@@ -1,4 +1,4 @@
-//! What an answer's status line and headers mean, and the words for it. Pure.
+//! The meaning of an answer's status line and headers, and the words for it. Pure.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::domain::UnixMs;
 use crate::http::{date, retry_after};
 use crate::sinks::Attempt;
 
-/// The head of an answer, as far as it counts. Header values that are not text are as good as missing.
+/// The parts of an answer's head that count. A header whose value is no text counts as missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Head<'a> {
     pub(crate) status: StatusCode,
@@ -17,17 +17,18 @@ pub(crate) struct Head<'a> {
     pub(crate) location: Option<&'a str>,
 }
 
-/// Answers that mean something else to this receiver: `accept_status` and `reject_status`. None is in both.
+/// Statuses with a special meaning for this receiver: `accept_status` and `reject_status`. No status is in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statuses {
-    /// Accepted, beside every 2xx.
+    /// Statuses that count as accepted, beside every 2xx.
     pub accept: Vec<u16>,
-    /// Not accepted, and trying again would change nothing.
+    /// Statuses after which another attempt would be useless.
     pub reject: Vec<u16>,
 }
 
-/// Accepted is every 2xx and what `statuses` names; what it rejects is rejected, whatever else the answer says. `sent_to` is
-/// where the request went; `now` counts where the answer has no `Date`.
+/// Decides what an answer means. Every 2xx and every status in `statuses.accept` is accepted. A status in
+/// `statuses.reject` is rejected, whatever the headers say. `sent_to` is the URL of the request. `now` is used where
+/// the answer has no `Date`.
 pub(crate) fn classify(head: Head<'_>, statuses: &Statuses, sent_to: &Url, now: UnixMs) -> Attempt {
     let code = head.status.as_u16();
     if head.status.is_success() || statuses.accept.contains(&code) {
@@ -60,8 +61,8 @@ fn words(head: Head<'_>, sent_to: &Url) -> String {
     }
 }
 
-/// A `Location` that may be shown: where to, but no user, path, query or fragment, since addresses of receivers carry keys
-/// in all of them, and servers repeat what they were asked.
+/// A `Location` as it may be shown: without user, path, query and fragment. Addresses of receivers carry keys in all of
+/// these, and servers repeat the address that they were asked for.
 fn shown(location: &str, sent_to: &Url) -> String {
     let Ok(target) = sent_to.join(location) else { return "an address that makes no sense".to_owned() };
     let Some(host) = target.host_str() else { return short(format!("a {} address", target.scheme())) };
@@ -76,7 +77,7 @@ fn shown(location: &str, sent_to: &Url) -> String {
     short(text)
 }
 
-/// A server can write what it likes; a log line stays readable.
+/// Cuts a text of the server, so that the log line stays readable.
 fn short(text: String) -> String {
     if text.chars().count() > 200 { text.chars().take(200).chain(['…']).collect() } else { text }
 }
@@ -132,7 +133,7 @@ mod tests {
             assert_eq!(answer_to(&statuses, status, None), rejected);
         }
         assert!(matches!(answer_to(&statuses, 422, None), Attempt::Failed { status: Some(422), .. }));
-        // The receiver is not asked what it thinks of the sink as a whole.
+        // A rejected 410 does not pause the sink.
         let gone = Statuses { accept: Vec::new(), reject: vec![410] };
         assert_eq!(answer_to(&gone, 410, None), Attempt::Rejected { status: 410, answer: "410 Gone".into() });
     }

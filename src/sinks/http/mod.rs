@@ -1,4 +1,4 @@
-//! HTTP receivers.
+//! Sinks of type `http`: HTTP receivers.
 
 pub(crate) mod classify;
 mod headers;
@@ -28,25 +28,25 @@ use crate::time::Clock;
 #[derive(Debug)]
 pub struct Http;
 
-/// `[sinks.NAME]` of this type, as far as it says where and how.
+/// The keys of `[sinks.NAME]` that say where and how the sink sends.
 #[derive(Clone)]
 pub struct Options {
-    /// Where messages are sent. May hold credentials: it is only ever shown redacted.
+    /// The URL to which messages are sent. It may hold credentials, so it is shown only redacted.
     pub url: Url,
     /// POST, PUT or PATCH.
     pub method: Method,
-    /// What the operator adds, authentication included: none that the relay sets itself. Values that may be secrets are
-    /// marked as sensitive.
+    /// The headers that the operator adds, authentication included; none that the relay sets itself. Values that may be
+    /// secrets are marked as sensitive.
     pub headers: HeaderMap,
-    /// For one whole request, the answer included.
+    /// The longest time for one whole request, the answer included.
     pub timeout: Duration,
-    /// For the TCP and TLS handshakes together.
+    /// The longest time for the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
-    /// Through which proxy, and with which certificates.
+    /// The proxy and the certificates.
     pub way: Transport,
-    /// How requests are signed, if they are.
+    /// The signature of requests, if they are signed.
     pub signing: Option<Signing>,
-    /// What its answers mean, where that is not the usual.
+    /// Statuses with a special meaning for this receiver.
     pub statuses: Statuses,
 }
 
@@ -88,7 +88,7 @@ impl Target for Options {
 
 #[cfg(test)]
 impl Options {
-    /// Requests to `url` with nothing of their own, each within `timeout`.
+    /// Options with defaults for everything but the URL and the timeout.
     pub(crate) fn plain(url: Url, timeout: Duration) -> Self {
         Self {
             url,
@@ -103,7 +103,7 @@ impl Options {
     }
 }
 
-/// The URL of a receiver may hold a password.
+/// Hides the URL, which may hold a password.
 impl fmt::Debug for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, method, headers, timeout, connect_timeout, way, signing, statuses } = self;
@@ -120,10 +120,11 @@ impl fmt::Debug for Options {
     }
 }
 
-/// The same on every attempt for a message, so that a receiver can drop repeats.
+/// The header with the id of the message: the same on every attempt, so that a receiver can drop repeats.
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
-/// The body of an answer is read this far, and this long, for the sake of the connection. Nobody looks at it.
+/// The most bytes of an answer's body that are read, so that the connection can be used again. Their content is
+/// ignored.
 const ANSWER_CAP: usize = 64 << 10;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -141,7 +142,7 @@ pub struct HttpSink {
 }
 
 impl HttpSink {
-    /// Nothing is connected yet.
+    /// A sink without a connection yet.
     ///
     /// # Errors
     /// [`ClientBuildError`] where TLS cannot be set up.
@@ -157,10 +158,11 @@ impl HttpSink {
         Ok(Self { client, client_options, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }
 
-    /// The request for a message as it would leave now, but for what is added when it does: [`headers_on_the_wire`].
+    /// The request for a message as it would leave now, without the headers that the client adds: see
+    /// [`headers_on_the_wire`].
     ///
     /// # Errors
-    /// Where a part of it cannot be sent.
+    /// Where a part of the request cannot be sent.
     pub fn request(&self, outgoing: Outgoing) -> reqwest::Result<Request> {
         let id = webhook_id(&outgoing.id);
         let mut request = self
@@ -168,7 +170,7 @@ impl HttpSink {
             .request(self.method.clone(), self.url.clone())
             .headers(self.headers.clone())
             .header(header::CONTENT_TYPE, &*outgoing.content_type)
-            // Left to itself, the client leaves it out where the body is empty.
+            // The client leaves this header out for an empty body.
             .header(header::CONTENT_LENGTH, outgoing.body.len());
         if let Some(signing) = &self.signing {
             for (name, value) in signing.headers(&id, self.clock.machine_time(), &outgoing.body) {
@@ -179,8 +181,8 @@ impl HttpSink {
     }
 }
 
-/// The headers of a request as they leave, with those that the client adds then, but for what only a proxy reads. With
-/// HTTP/2 the host has another place.
+/// The headers of a request as they leave, including those that the client adds, but without those that only a proxy
+/// reads. With HTTP/2 the host is not a header.
 pub fn headers_on_the_wire(request: &Request) -> HeaderMap {
     let mut headers = request.headers().clone();
     let mut add = |name: HeaderName, value: HeaderValue| {
@@ -220,7 +222,7 @@ impl Sink for HttpSink {
             };
             let attempt =
                 classify(head(response.status(), response.headers()), &statuses, &sent_to, clock.machine_time());
-            // The verdict is in; whatever happens to the body changes nothing.
+            // The outcome is decided; nothing that happens to the body changes it.
             body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
             attempt
         })

@@ -1,6 +1,7 @@
-//! What an HTTP sink is and what it would send, for people.
+//! The description and the preview of an HTTP sink, for people.
 //!
-//! Invariant: nothing here shows a secret: of a URL only the host and the port, of a header only what is not marked.
+//! Invariant: no secret is shown. Of a URL only host and port are shown, and of headers only values that are not marked
+//! as sensitive.
 
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
@@ -13,7 +14,7 @@ use crate::time::Clock;
 /// Stands for a value that is not shown.
 const REDACTED: &str = "[redacted]";
 
-/// Where messages go, and what goes along.
+/// The receiver of the messages, and the settings of its requests.
 pub(super) fn describe(options: &Options) -> String {
     format!("{} {}{}", options.method, receiver(&options.url), extras(options))
 }
@@ -28,7 +29,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
     for (name, value) in &headers_on_the_wire(&request) {
         head += &format!("{name}: {}\n", header_value(name, value));
     }
-    // Through a tunnel the proxy has it already.
+    // For https the proxy gets its credentials when the tunnel is made, not with this request.
     if options.way.proxy.has_credentials() && request.url().scheme() == "http" {
         head += &format!("{PROXY_AUTHORIZATION}: {REDACTED}\n");
     }
@@ -36,7 +37,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
     Ok(Preview { head: head + "\n", body })
 }
 
-/// What goes along with a request, and how it travels, where that is not what every sink has.
+/// The settings of a request and its way that differ from those of every sink.
 fn extras(options: &Options) -> String {
     let signed = match &options.signing {
         Some(Signing::StandardWebhooks(keys)) if keys.len() > 1 => {
@@ -48,13 +49,13 @@ fn extras(options: &Options) -> String {
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
     let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
-    // One that a variable names is nothing of this sink's own.
+    // A proxy that a variable names is no setting of this sink.
     let own_proxy = options.way.proxy.address.is_some() && options.way.proxy.variable.is_none();
     let proxy = own_proxy.then(|| options.way.proxy.to_string());
     [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 
-/// Host and port only: receivers put tokens into their paths.
+/// Shows host and port only: receivers put tokens into their paths.
 fn receiver(url: &Url) -> String {
     let path = if url.path().len() > 1 { "/…" } else { "/" };
     url.origin().ascii_serialization() + path

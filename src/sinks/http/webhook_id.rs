@@ -2,11 +2,12 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// Receivers keep it in columns: a longer one is hashed.
+/// The longest id in characters: receivers keep ids in columns. A longer id is hashed.
 const LONGEST: usize = 128;
 
-/// The message's own id. If that is empty, longer than 128 characters, or has others than letters, digits, `_` and `-`
-/// (a `.` would blur the signed text of Standard Webhooks): `msg_` and the SHA-256 of it in hexadecimal.
+/// The message's own id, or a hash of it. An id that is empty, longer than 128 characters, or has characters other than
+/// letters, digits, `_` and `-` becomes `msg_` and its SHA-256 in hexadecimal. (A `.` would make the signed text of
+/// Standard Webhooks ambiguous.)
 pub(crate) fn webhook_id(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if !id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain) {

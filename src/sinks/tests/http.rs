@@ -1,4 +1,4 @@
-//! What receivers get, and what becomes of their answers.
+//! The requests that receivers get from an http sink, and the meaning of their answers.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ async fn what_is_signed_is_what_is_sent() {
     assert!(request.header("webhook-timestamp").is_empty());
 }
 
-/// The table of the outcomes that users see.
+/// The table of outcomes, with the words that users see.
 #[tokio::test]
 async fn answers_and_their_words() {
     for (answer, expected) in [
@@ -216,7 +216,7 @@ async fn no_answer_and_its_words() {
     assert_eq!(attempt(slow_head.url("/")).await, failed(None, "no answer within 800ms"));
 }
 
-/// Complaint 16, and whatever else a body can do: once the status is there, it does not count.
+/// Once the status is there the body does not count, whatever happens to it (complaint 16).
 #[tokio::test]
 async fn accepted_is_accepted_whatever_the_body_does() {
     let accepted = Attempt::Accepted { status: Some(200) };
@@ -281,7 +281,8 @@ async fn a_receiver_that_closes_idle_connections_costs_nothing() {
     let sink = sink(server.url("/"));
     for number in 1..=20 {
         assert_eq!(sink.begin(message("m", "{}")).await, Attempt::Accepted { status: Some(200) }, "{number}");
-        // The close has arrived once the next turn of the runtime saw it; a message an hour is no race.
+        // The close has arrived once the next turn of the runtime has seen it. Messages are an hour apart, so there is
+        // no race.
         tokio::time::timeout(Duration::from_secs(5), async {
             while server.connections() < number {
                 tokio::task::yield_now().await;

@@ -31,7 +31,7 @@ async fn ended(attempting: Attempting) -> Attempt {
 async fn lines_leave_in_the_order_in_which_they_were_begun() {
     let (reader, sink) = pipe();
     let begun: Vec<Attempting> = (0..100).map(|number| sink.begin(message("m", &format!("{{{number}}}")))).collect();
-    // Polled the other way round.
+    // The attempts are polled in the opposite order.
     let attempts = timeout(SOON, join_all(begun.into_iter().rev())).await.unwrap();
     assert!(attempts.into_iter().all(|attempt| attempt == WRITTEN));
     drop(sink);
@@ -51,11 +51,11 @@ async fn a_closed_pipe_is_closed_for_good() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_is_waited_for() {
     let (mut reader, sink) = pipe();
-    // More than a pipe holds.
+    // The line is longer than a pipe holds.
     let long = "x".repeat(1 << 20);
     let mut first = sink.begin(message("m1", &long));
     let mut second = sink.begin(message("m2", "2"));
-    // Nothing is read: neither may end. They cannot end later either until somebody reads, so a short look is enough.
+    // Nobody reads, so neither attempt may end. Neither can end later until somebody reads, so a short look is enough.
     assert!(timeout(Duration::from_millis(200), &mut first).await.is_err());
     assert_eq!((&mut second).now_or_never(), None);
     let reading = tokio::task::spawn_blocking(move || {
@@ -85,7 +85,7 @@ async fn a_line_that_was_given_up_before_its_turn_is_not_written() {
     assert!(!reading.await.unwrap().contains("given up"));
 }
 
-/// A stream that takes or refuses each write as it is told; afterwards it takes everything.
+/// A stream that takes or refuses each write as the test says, and takes everything afterwards.
 #[derive(Clone, Default)]
 struct Moody {
     moods: Arc<Mutex<VecDeque<Result<usize, ErrorKind>>>>,
@@ -141,18 +141,18 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
         retry_after: None,
         answer: format!("cannot write the line: {}", io::Error::from(StorageFull)),
     };
-    // Nothing left, then a part left; the message that comes next is another one.
+    // The stream refuses the line, then takes a part of it; the message that comes next is another one.
     let stream = Moody::new([Err(StorageFull), Ok(4), Err(StorageFull), Err(StorageFull)]);
     let sink = LineSink::new(stream.clone()).unwrap();
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
     assert_eq!(stream.taken(), "");
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
     assert_eq!(stream.taken(), "firs");
-    // Still full: the rest of the first line goes before all else.
+    // The stream is still full: the rest of the first line goes before everything else.
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, full);
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
-    // Its own next attempt finds it written.
+    // The first message's next attempt finds its line written.
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
 }
@@ -173,7 +173,7 @@ async fn a_stream_that_takes_nothing_is_a_failure_and_not_a_loop() {
     assert!(matches!(ended(sink.begin(message("m1", "x"))).await, Attempt::Failed { .. }));
 }
 
-/// A file on a disk: it remembers what is written and flushed, and flushes when it is told how that ends.
+/// A file on a disk: it records writes and flushes. The test decides how each flush ends.
 struct Disk {
     happened: Arc<Mutex<Vec<String>>>,
     flushes: std::sync::mpsc::Receiver<io::Result<()>>,

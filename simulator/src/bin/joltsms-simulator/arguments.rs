@@ -1,4 +1,4 @@
-//! The command line, and what it means for the simulator's options.
+//! The command line, and the simulator's options for it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 /// A JoltSMS API on this machine, to try an integration on.
 ///
-/// Prints one line, `url=… key=… session=…`, when it is ready; requests are logged on stderr. Everything can be changed
-/// while it runs: see `curl $url/_simulator` and the README.
+/// When it is ready, the simulator prints one line, `url=… key=… session=…`. Requests are logged on stderr. Everything
+/// can be changed while it runs: see `curl $url/_simulator` and the README.
 #[derive(Debug, Parser)]
 #[command(version, name = "joltsms-simulator")]
 pub(crate) struct Arguments {
-    /// Port on 127.0.0.1; 0 takes a free one
+    /// Listen on this port of 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 5658)]
     port: u16,
 
@@ -22,55 +22,55 @@ pub(crate) struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Rented numbers
+    /// Rent this many numbers
     #[arg(long, default_value_t = 3)]
     numbers: usize,
 
-    /// Messages that are there at the start
+    /// Add this many messages at the start
     #[arg(long, default_value_t = 100)]
     messages: usize,
 
-    /// How far back those messages go
+    /// Spread these messages over this time before the start
     #[arg(long, default_value = "30d", value_parser = parse_duration)]
     history: Duration,
 
-    /// Messages that come by themselves: 30/m, 2/s, 100/h
+    /// Add messages at this rate: 30/m, 2/s, 100/h
     #[arg(long, default_value = "0/m", value_parser = per_minute)]
     rate: f64,
 
-    /// Share of them that show up late, behind newer ones
+    /// Let this share of the messages show up late, behind newer ones
     #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "0..1")]
     late: f64,
 
-    /// How late, at most
+    /// The longest delay of late messages
     #[arg(long, default_value = "5m", value_parser = parse_duration)]
     late_by: Duration,
 
-    /// Share of them that are dated in the future
+    /// Date this share of the messages in the future
     #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "0..1")]
     future: f64,
 
-    /// Share of them with the same time as the one before
+    /// Give this share of the messages the same time as the message before
     #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "0..1")]
     equal: f64,
 
-    /// Share of them after which one of the newest messages vanishes
+    /// Remove one of the newest messages after this share of the messages
     #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "0..1")]
     vanish: f64,
 
-    /// Requests in a window of the rate limit
+    /// Allow this many requests in a window of the rate limit
     #[arg(long, default_value_t = 120)]
     limit: u32,
 
-    /// Length of that window
+    /// The length of that window
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     window: Duration,
 
-    /// How long a revoked or expired key goes on being accepted
+    /// Go on accepting a revoked or expired key for this long
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     key_cache: Duration,
 
-    /// Requests a minute that another program makes with the same key
+    /// Let another program make this many requests a minute with the same key
     #[arg(long, default_value_t = 0.0)]
     pub(crate) foreign: f64,
 
@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// What to start with; the seed is drawn here if none was given.
+    /// The options of the simulator. If no seed was given, one is drawn here.
     pub(crate) fn options(&self) -> Result<Options, serde_json::Error> {
         let switches =
             Switches { limit: self.limit, window: self.window, key_cache: self.key_cache, ..Switches::default() };
@@ -135,7 +135,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "a share lies between 0 and 1".to_owned())
 }
 
-/// The value is JSON, or else a text.
+/// Reads a switch. The value is JSON, or else a text.
 fn switch(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("a switch is set as NAME=VALUE")?;
     Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))

@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
     match run::run(arguments::Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where stderr is gone there is nobody left to tell.
+            // Without stderr there is nobody left to tell.
             drop(writeln!(std::io::stderr(), "joltsms-simulator: {error}"));
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! Start, tell, log, stop.
+//! Starts the simulator, prints its address, logs requests, stops.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     handle.set_foreign_client(arguments.foreign);
 
     let (url, key, session) = (simulator.url(), simulator.key(), simulator.session());
-    // Whoever closed stdout knows the port and the seed; the simulator is of use all the same.
+    // Whoever closed stdout knows the port and the seed already; the simulator is of use all the same.
     drop(writeln!(io::stdout(), "url={url} key={key} session={session}").and_then(|()| io::stdout().flush()));
     log(&format!("listening on {url}, seed {seed}, {} messages; control: {url}/_simulator", handle.message_count()));
     let mut logged = Logged { last: 0, quiet: arguments.quiet };
@@ -53,7 +53,7 @@ impl Logged {
         loop {
             let last = self.last;
             let more = |handle: &Handle| !handle.requests_after(last).is_empty();
-            // An hour only because every wait has an end; then it waits again.
+            // Every wait needs a limit: after an hour it begins again.
             if handle.wait_until(Duration::from_secs(3600), more).await.is_ok() {
                 self.catch_up(handle);
             }
@@ -79,7 +79,7 @@ fn line(request: &LoggedRequest) -> String {
     format!("{wall:.3} #{number} {method} {path}{query} -> {status}, {rows} rows, {bytes} bytes{fault}")
 }
 
-/// Where stderr is gone there is nobody left to tell.
+/// Logs a line. Without stderr there is nobody left to tell.
 fn log(line: &str) {
     drop(writeln!(io::stderr(), "{line}"));
 }

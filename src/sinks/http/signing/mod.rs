@@ -1,6 +1,7 @@
-//! Signatures of what leaves, by which a receiver knows that it comes from us and was not changed.
+//! Signatures of requests, by which a receiver knows who sent a message and that nobody changed it.
 //!
-//! Invariants: what is signed is exactly what is sent, with the time of the attempt; keys never show themselves.
+//! Invariants: the signed bytes are exactly the bytes that are sent, with the time of the attempt; keys are never
+//! shown.
 
 pub mod settings;
 
@@ -16,44 +17,44 @@ use sha2::Sha256;
 
 use crate::domain::UnixMs;
 
-/// When the attempt was made, in whole seconds since 1970.
+/// The header with the time of the attempt, in whole seconds since 1970.
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-/// The signatures of Standard Webhooks.
+/// The header with the signatures of Standard Webhooks.
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// How the secrets of Standard Webhooks begin.
+/// The beginning of a secret of Standard Webhooks.
 const SECRET_PREFIX: &str = "whsec_";
 
-/// How many bytes Standard Webhooks asks a secret to have.
+/// The bytes that a secret of Standard Webhooks may have.
 pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Secrets are copied by hand: with padding or without.
+/// Base64 with or without padding: secrets are copied by hand.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What signs, and how.
+/// The scheme of a signature, with its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Signing {
-    /// Standard Webhooks: each of the keys signs, so that a receiver may have any of them. At least one.
+    /// Standard Webhooks. Each of the keys signs, so that the receiver may know any one of them. There is at least one.
     StandardWebhooks(Vec<Key>),
     /// One HMAC with SHA-256 in a header of the receiver's choice.
     HmacSha256 {
-        /// What signs.
+        /// The key.
         key: Key,
-        /// Where the signature stands.
+        /// The header of the signature.
         header: HeaderName,
-        /// How it is written.
+        /// The notation of the signature.
         encoding: Encoding,
-        /// What stands before it.
+        /// The text before the signature.
         prefix: String,
-        /// What is signed.
+        /// The signed part of the request.
         signed: Signed,
     },
 }
 
-/// How the bytes of a signature become text.
+/// The notation of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Hexadecimal, in small letters.
@@ -62,7 +63,7 @@ pub enum Encoding {
     Base64,
 }
 
-/// What an HMAC covers.
+/// The part of a request that an HMAC signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signed {
     /// The body.
@@ -71,23 +72,23 @@ pub enum Signed {
     TimestampAndBody,
 }
 
-/// A key, ready to sign.
+/// A key that is ready to sign.
 #[derive(Clone)]
 pub struct Key {
     mac: Hmac<Sha256>,
     bytes: usize,
 }
 
-/// A secret that is none. It is not repeated.
+/// The error for a text that is not a secret of Standard Webhooks. The text is not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not base64, with or without `whsec_` before it")]
 pub struct NotASecret;
 
 impl Key {
-    /// From a secret of Standard Webhooks: base64, with `whsec_` before it or without.
+    /// The key for a secret of Standard Webhooks: base64, with or without `whsec_` before it.
     ///
     /// # Errors
-    /// [`NotASecret`]
+    /// [`NotASecret`] if the text is not such a secret.
     pub fn standard(secret: &str) -> Result<Self, NotASecret> {
         let encoded = secret.trim();
         let encoded = encoded.strip_prefix(SECRET_PREFIX).unwrap_or(encoded);
@@ -95,13 +96,13 @@ impl Key {
         if bytes.is_empty() { Err(NotASecret) } else { Ok(Self::of(&bytes)) }
     }
 
-    /// From the bytes of a text as they are.
+    /// The key for a text whose bytes are the secret.
     pub fn raw(secret: &str) -> Self {
         Self::of(secret.as_bytes())
     }
 
     fn of(bytes: &[u8]) -> Self {
-        // A key longer than a block is hashed first, as HMAC has it; none is refused.
+        // HMAC hashes a key that is longer than a block first; it refuses no key.
         let mac = Hmac::new_from_slice(bytes).unwrap_or_else(|_| Hmac::new(&Default::default()));
         Self { mac, bytes: bytes.len() }
     }
@@ -111,7 +112,7 @@ impl Key {
         self.bytes
     }
 
-    /// Whether it has none, as no key of ours has.
+    /// Whether the secret is empty. No key of a sink is.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -124,7 +125,7 @@ impl Key {
 }
 
 impl Signing {
-    /// The headers of one attempt.
+    /// The headers of one attempt, made at `at`.
     pub fn headers(&self, webhook_id: &str, at: UnixMs, body: &[u8]) -> Vec<(HeaderName, HeaderValue)> {
         let seconds = at.0.div_euclid(1000).to_string();
         match self {
@@ -165,7 +166,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Two keys are the same if they sign the same.
+/// Compares what the keys sign, since a key does not show its bytes.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.sign([b"", b"", b""]) == other.sign([b"", b"", b""])
@@ -184,7 +185,7 @@ mod tests {
         headers.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
-    /// The vector that the libraries of Standard Webhooks are tested with.
+    /// The test vector of the libraries of Standard Webhooks.
     #[test]
     fn standard_webhooks_as_the_reference_has_it() {
         const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
@@ -217,7 +218,7 @@ mod tests {
         assert_eq!(Key::standard("YWJjZA==").unwrap(), Key::standard("whsec_YWJjZA").unwrap());
     }
 
-    /// printf '%s' "$signed" | openssl dgst -sha256 -hmac "It's a Secret to Everybody"
+    /// The expected values come from: printf '%s' "$signed" | openssl dgst -sha256 -hmac "It's a Secret to Everybody"
     #[test]
     fn hmac_in_its_variants() {
         let signing = |encoding, prefix: &str, signed| Signing::HmacSha256 {
