@@ -16,6 +16,7 @@ mod commands;
 mod crash_points;
 mod dead_letters;
 mod dns;
+mod documents;
 mod events_table;
 mod exhaustion;
 mod feed_faults;
