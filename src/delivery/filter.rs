@@ -32,7 +32,11 @@ struct Written {
 impl Settings for Written {
     fn keys() -> Vec<DeclaredKey> {
         let mut keys = Conditions::keys();
-        settings::table::<Conditions>().add_to(&mut keys, "exclude", "What is not wanted although the rest holds.");
+        settings::table::<Conditions>().add_to(
+            &mut keys,
+            "exclude",
+            "Conditions with the same keys: a message that meets all of them is left out.",
+        );
         keys
     }
 

@@ -325,14 +325,14 @@ pub enum StoreOp {
     Release {
         /// The rows; no gap holds them.
         rows: Vec<Seq>,
-        /// The queue of their deliveries.
+        /// The lane of their deliveries.
         class: Class,
     },
     /// Make delivery rows for all rows that a gap holds, oldest first, and hold them no longer.
     ReleaseHeld {
         /// The gap.
         walk: WalkId,
-        /// The queue of their deliveries.
+        /// The lane of their deliveries.
         class: Class,
     },
     /// Store the present state of a walk.

@@ -1,8 +1,8 @@
-//! The fate of one message at one sink: its queue, how an attempt ended, pauses and dead letters.
+//! The fate of one message at one sink: its lane, how an attempt ended, pauses and dead letters.
 
 use super::UnixMs;
 
-/// The queue of a sink in which a delivery waits. Live deliveries are claimed first.
+/// The lane of a delivery that was not attempted yet. Live deliveries are claimed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The message showed up at the head of the feed, or late behind newer ones.
