@@ -8,6 +8,7 @@ use super::bytes::Bytes;
 use crate::api::budget::{BudgetLimits, Demand, Permission, RateHeaders, RequestPurpose, Ticket, WINDOW, Window};
 use crate::domain::UnixMs;
 use crate::http::retry_after::CAP;
+use crate::ingest::coverage::testbed::Choices as _;
 use crate::time::{Clock, Instant};
 
 /// No longer reset is a duration.
@@ -72,7 +73,7 @@ pub fn budget(bytes: &[u8]) {
                     assert!(until > now, "a wait that is over");
                     assert!(until <= now + CAP, "a wait without an end");
                     // As a timer would.
-                    if bytes.chance(128) {
+                    if bytes.chance(1.0 / 2.0) {
                         now = until;
                     }
                 }
@@ -86,7 +87,7 @@ pub fn budget(bytes: &[u8]) {
                 let headers = headers(&mut bytes);
                 sent[*place].answered = Some(now);
                 window.answered(sent[*place].ticket, &headers, now);
-                if bytes.chance(32) {
+                if bytes.chance(1.0 / 8.0) {
                     let wait = window.refused(&headers, |times| Duration::from_secs(u64::from(times.min(60))), now);
                     silent_until = silent_until.max(now + wait);
                 } else {
@@ -102,7 +103,7 @@ pub fn budget(bytes: &[u8]) {
 }
 
 fn headers(bytes: &mut Bytes<'_>) -> RateHeaders {
-    let reset_is_absurd = bytes.chance(16);
+    let reset_is_absurd = bytes.chance(1.0 / 16.0);
     let mut number = |most: i64| match bytes.below(4) {
         0 => None,
         1 => Some(u32::from(bytes.byte())),

@@ -1,33 +1,28 @@
-//! The randomness of a run: one seed, one run.
+//! Choices drawn from a seed: one seed, one run.
 
+use crate::ingest::coverage::testbed::Choices;
 use crate::time::backoff::Jitter;
 
-pub(super) struct Random(Jitter);
+pub(super) struct Seeded(Jitter);
 
-impl Random {
-    pub(super) fn seeded(seed: u64) -> Self {
+impl Seeded {
+    pub(super) fn new(seed: u64) -> Self {
         Self(Jitter::seeded(seed))
     }
+}
 
-    pub(super) fn chance(&mut self, of: f64) -> bool {
-        of > 0.0 && self.0.fraction() < of
-    }
-
+impl Choices for Seeded {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
         reason = "small numbers"
     )]
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    fn below(&mut self, end: u64) -> u64 {
         (self.0.fraction() * end as f64) as u64
     }
 
-    pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
-        from + i64::try_from(self.below((to - from).unsigned_abs())).unwrap()
-    }
-
-    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
+    fn chance(&mut self, probability: f64) -> bool {
+        probability > 0.0 && self.0.fraction() < probability
     }
 }
