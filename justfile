@@ -73,13 +73,15 @@ crash-points:
 soak lives="100":
     JOLTSMS_RELAY_SEEDS={{ lives }} cargo test --release --test it soak -- --nocapture
 
-# Fuzz a target for so many seconds, from the corpus that `cargo test` replays (needs nightly and cargo-fuzz)
+# Fuzz a target for so many seconds, from the inputs that `cargo test` replays (needs nightly and cargo-fuzz)
 fuzz target seconds="600":
-    cargo +nightly fuzz run -s none {{ target }} -- -max_total_time={{ seconds }} -timeout=10 -rss_limit_mb=2048
+    cargo +nightly fuzz run -s none {{ target }} fuzz/corpus/{{ target }} $(ls -d fuzz/regressions/{{ target }} 2>/dev/null) -- \
+        -max_total_time={{ seconds }} -timeout=10 -rss_limit_mb=2048
 
-# The smallest corpus that reaches as much: after a run, before a commit
+# Keep the 60 inputs of a target that reach most: after a run, before a commit
 fuzz-minimise target:
-    cargo +nightly fuzz cmin -s none {{ target }}
+    cargo +nightly fuzz build -s none {{ target }}
+    fuzz/minimise {{ target }} "$(find fuzz/target -path '*/release/{{ target }}' -type f)"
 
 # --- Measurements: of the release build on a simulated API; they print figures ---
 

@@ -1,4 +1,4 @@
-//! Fuzzes the request budget, with a server that says anything.
+//! The request budget under a server that says what it likes.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use super::bytes::Bytes;
 use crate::api::budget::{BudgetLimits, Demand, Permission, RateHeaders, RequestPurpose, Ticket, WINDOW, Window};
 use crate::domain::UnixMs;
 use crate::http::retry_after::CAP;
+use crate::ingest::coverage::testbed::Choices as _;
 use crate::time::{Clock, Instant};
 
-/// The longest reset that counts as a duration.
+/// No longer reset is a duration.
 const DAY: Duration = Duration::from_secs(86_400);
 
 const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
 
-/// Reads headers with any content. Each value that is believed lies within bounds.
+/// Headers as they come: what is believed is within bounds.
 pub fn rate_headers(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let now = UnixMs(bytes.number());
@@ -32,15 +33,15 @@ pub fn rate_headers(bytes: &[u8]) {
     assert!(read.retry_after.is_none_or(|wait| wait <= CAP));
 }
 
-/// A request that the test has recorded.
+/// A request as the test remembers it.
 struct Sent {
     ticket: Ticket,
     lane: RequestPurpose,
     answered: Option<Instant>,
 }
 
-/// Sends requests, gives answers with any content, and lets time pass. There are never more requests than the limit in
-/// a window after their answers; there is silence for as long as the server told; and no wait lasts for ever.
+/// Requests, answers of any content, and time that passes. Never more requests than the limit within a window after
+/// their answers, silence for as long as it was told to be, and never a wait that has no end.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
@@ -71,8 +72,8 @@ pub fn budget(bytes: &[u8]) {
                 Permission::WaitUntil(until) => {
                     assert!(until > now, "a wait that is over");
                     assert!(until <= now + CAP, "a wait without an end");
-                    // The clock moves on, as a timer would let it.
-                    if bytes.chance(128) {
+                    // As a timer would.
+                    if bytes.chance(1.0 / 2.0) {
                         now = until;
                     }
                 }
@@ -86,7 +87,7 @@ pub fn budget(bytes: &[u8]) {
                 let headers = headers(&mut bytes);
                 sent[*place].answered = Some(now);
                 window.answered(sent[*place].ticket, &headers, now);
-                if bytes.chance(32) {
+                if bytes.chance(1.0 / 8.0) {
                     let wait = window.refused(&headers, |times| Duration::from_secs(u64::from(times.min(60))), now);
                     silent_until = silent_until.max(now + wait);
                 } else {
@@ -102,7 +103,7 @@ pub fn budget(bytes: &[u8]) {
 }
 
 fn headers(bytes: &mut Bytes<'_>) -> RateHeaders {
-    let reset_is_absurd = bytes.chance(16);
+    let reset_is_absurd = bytes.chance(1.0 / 16.0);
     let mut number = |most: i64| match bytes.below(4) {
         0 => None,
         1 => Some(u32::from(bytes.byte())),

@@ -1,8 +1,9 @@
-//! Fuzz targets for the parts that read what others wrote, each with the promises that must hold for any input.
+//! Functions that take any bytes and panic where a promise is broken. Each one tries a part of the relay that reads what
+//! somebody else wrote.
 //!
-//! Each function takes bytes, and panics where a promise is broken. The fuzz targets of the same names in `fuzz/` call
-//! it (`just fuzz`), and so do the tests below, with every file of `fuzz/corpus/`, so that a bug that was found once
-//! cannot come back. This module is compiled for these two only.
+//! The fuzz targets of the same names in `fuzz/` call them (`just fuzz`). So do the tests below, with every input in
+//! `fuzz/corpus/` and `fuzz/regressions/`: a fault that a fuzzer once found is found again. The module is compiled for
+//! those two only.
 
 mod budget;
 mod bytes;
@@ -20,23 +21,29 @@ pub use words::{retry_after, words};
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
-    /// Runs every file of the corpus of `target`; there must be some.
+    /// More inputs make the tree unreadable; `just fuzz-minimise` chooses these.
+    const MOST_INPUTS: usize = 60;
+
+    /// The files in a folder of `fuzz/`; none if it does not exist.
+    fn files(folder: &str) -> Vec<PathBuf> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
+        fs::read_dir(path).into_iter().flatten().map(|file| file.unwrap().path()).collect()
+    }
+
+    /// Runs every input that is kept of a target.
     fn replay(target: &str, run: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-        let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let mut count = 0;
-        for file in files {
-            let path = file.unwrap().path();
-            let bytes = fs::read(&path).unwrap();
-            // The panic says what is wrong; the message here says with which file.
+        let corpus = files(&format!("corpus/{target}"));
+        assert!((10..=MOST_INPUTS).contains(&corpus.len()), "{} inputs in the corpus of {target}", corpus.len());
+        let regressions = files(&format!("regressions/{target}"));
+        for path in corpus.iter().chain(&regressions) {
+            let bytes = fs::read(path).unwrap();
+            // The panic itself says what is wrong; this says with which file.
             let held = std::panic::catch_unwind(|| run(&bytes));
             assert!(held.is_ok(), "broken by {}", path.display());
-            count += 1;
         }
-        assert!(count > 10, "{count} files in {}", folder.display());
-        println!("{count} files of {target}");
+        println!("{} inputs and {} regressions of {target}", corpus.len(), regressions.len());
     }
 
     #[test]
@@ -72,5 +79,15 @@ mod tests {
     #[test]
     fn words() {
         replay("words", super::words);
+    }
+
+    #[test]
+    fn every_folder_of_regressions_belongs_to_a_target() {
+        let folders = files("regressions");
+        assert!(!folders.is_empty(), "the regressions were not found");
+        for folder in folders {
+            let target = folder.file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(!files(&format!("corpus/{target}")).is_empty(), "no test replays {}", folder.display());
+        }
     }
 }

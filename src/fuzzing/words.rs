@@ -30,7 +30,7 @@ pub fn retry_after(bytes: &[u8]) {
 /// keys.
 pub fn words(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
-    let status = StatusCode::from_u16(300 + bytes.below(100)).expect("three digits");
+    let status = StatusCode::from_u16(300 + u16::from(bytes.byte() % 100)).expect("three digits");
     let location = String::from_utf8_lossy(bytes.line());
     let text = String::from_utf8_lossy(bytes.rest());
 

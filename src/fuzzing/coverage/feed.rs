@@ -1,221 +1,143 @@
-//! The feed of the fuzz target: it does what the input says. It is an honest list with the troubles that coverage must
-//! get over, or a liar.
+//! A feed that does what the bytes say: an honest list with the troubles that coverage must get over, or a liar.
 
 use std::collections::HashMap;
 
-use super::super::bytes::Bytes;
-use crate::domain::{Cursor, More, Row, UnixMs, WalkId};
+use crate::domain::{Cursor, More, Row, UnixMs};
+use crate::ingest::coverage::Now;
+use crate::ingest::coverage::testbed::{
+    Answer, Asker, CLOCKS_APART, Choices, CursorKind, Entry, Feed, List, Sort, Tie,
+};
 
-/// Rows on a page.
-const PAGE: usize = 5;
-
-/// The order of the list.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Sort {
-    Received,
-    Ingested,
-}
-
-/// The fate of cursors.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Cursors {
-    Place,
-    RefusedWithoutTheirRow,
-    Expiring,
-}
-
-/// Who asks. An empty page is believed after enough repetitions, so the feed never tells one asker the same lie that
-/// often.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Asker {
-    Head,
-    Walk(WalkId),
-}
-
-/// A row of the list.
-pub(super) struct Entry {
-    pub(super) number: i64,
-    pub(super) time: i64,
-    pub(super) ingested: i64,
-    pub(super) gone: bool,
-    pub(super) readable: bool,
-}
-
-impl Entry {
-    pub(super) fn id(&self) -> String {
-        let kind = if self.readable { "m" } else { "unreadable:" };
-        format!("{kind}{}", self.number)
-    }
-}
-
-/// The result of a request.
-pub(super) enum Answer {
-    Page(Vec<Row>, More),
-    Refused,
-    Failed,
-}
-
-pub(super) struct Feed {
-    pub(super) entries: Vec<Entry>,
-    pub(super) now: i64,
+/// A feed whose faults are read from the bytes.
+pub(super) struct FaultyFeed {
+    pub(super) list: List,
+    /// How far the server's clock is ahead of that of the rows.
+    pub(super) skew: i64,
+    /// All is well from here on: the end of a run.
     pub(super) calm: bool,
-    /// True for a feed that answers anything. Then the test asks only for the promises that hold for every feed.
+    /// The feed answers with whatever the bytes say. Then only what holds for every feed is asked for.
     pub(super) lies: bool,
-    pub(super) has_ingested: bool,
-    sort: Sort,
-    later_first: bool,
-    cursors: Cursors,
+    /// How often in a row each asker was told an empty page. The relay believes one that comes often enough, so an honest
+    /// feed must not tell it so often.
     empty_in_a_row: HashMap<Asker, u8>,
 }
 
-type Key = (i64, i64);
-
-impl Feed {
-    pub(super) fn new(bytes: &mut Bytes<'_>) -> Self {
-        Self {
-            entries: Vec::new(),
-            now: 1000,
-            calm: false,
-            lies: bytes.chance(64),
-            has_ingested: !bytes.chance(32),
-            sort: bytes.pick(&[Sort::Received, Sort::Ingested]),
-            later_first: bytes.chance(128),
-            cursors: bytes.pick(&[Cursors::Place, Cursors::RefusedWithoutTheirRow, Cursors::Expiring]),
-            empty_in_a_row: HashMap::new(),
-        }
+impl FaultyFeed {
+    /// A feed without messages, of a kind that is chosen here.
+    pub(super) fn new(choices: &mut impl Choices) -> Self {
+        let lies = choices.chance(1.0 / 4.0);
+        let has_ingested = !choices.chance(1.0 / 8.0);
+        let sort = choices.pick(&[Sort::Received, Sort::Ingested]);
+        let tie = if choices.chance(1.0 / 2.0) { Tie::HigherId } else { Tie::LowerId };
+        let cursors = choices.pick(&[CursorKind::Place, CursorKind::RowElseRefused, CursorKind::Expiring(20)]);
+        let list = List::new(sort, tie, cursors, has_ingested);
+        Self { list, skew: 0, calm: false, lies, empty_in_a_row: HashMap::new() }
     }
 
+    /// Adds a message of this time; messages are numbered as they come.
     pub(super) fn add(&mut self, time: i64, readable: bool) {
-        let number = i64::try_from(self.entries.len()).unwrap_or(i64::MAX);
-        self.entries.push(Entry { number, time, ingested: self.now, gone: false, readable });
+        let number = i64::try_from(self.list.entries.len()).unwrap_or(i64::MAX);
+        self.list.add(number, time, readable, 0);
     }
 
-    /// Whether a row is dated ahead in a list that is not sorted by that date. Its place is then wrong by more than any
-    /// margin.
+    /// Whether a row is dated ahead in a list that is not sorted by that: its order is off by more than any margin.
     pub(super) fn is_out_of_order(&self, entry: &Entry) -> bool {
-        self.sort == Sort::Ingested && entry.time > entry.ingested
+        self.list.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
-    /// Whether some rows are dated ahead, but by no more than a clock may be wrong.
+    /// Whether rows are dated ahead, but not by so much that no clock can be meant.
     pub(super) fn has_rows_ahead(&self) -> bool {
-        self.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
+        self.list.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
+    }
+}
+
+impl Feed for FaultyFeed {
+    fn now(&self) -> Now {
+        Now { server: UnixMs(self.list.now + self.skew), local: UnixMs(self.list.now) }
     }
 
-    /// Removes the newest rows.
-    pub(super) fn vanish(&mut self, count: usize) {
-        let mut order: Vec<usize> = (0..self.entries.len()).filter(|place| !self.entries[*place].gone).collect();
-        order.sort_unstable_by_key(|place| std::cmp::Reverse(self.key(&self.entries[*place])));
-        for place in order.into_iter().take(count) {
-            self.entries[place].gone = true;
-        }
+    fn frontier_limit(&self) -> UnixMs {
+        let now = self.now();
+        if self.lies { now.server.after(CLOCKS_APART) } else { now.server.max(now.local) }
     }
 
-    /// How many pages the list has.
-    pub(super) fn pages(&self) -> usize {
-        self.entries.iter().filter(|entry| !entry.gone).count().div_ceil(PAGE)
+    fn is_calm(&self) -> bool {
+        self.calm
     }
 
-    fn key(&self, entry: &Entry) -> Key {
-        let main = if self.sort == Sort::Received { entry.time } else { entry.ingested };
-        (main, if self.later_first { entry.number } else { -entry.number })
+    fn messages(&self) -> usize {
+        self.list.entries.len()
     }
 
-    pub(super) fn ask(&mut self, bytes: &mut Bytes<'_>, asker: Asker, cursor: Option<&Cursor>) -> Answer {
+    fn ask<C: Choices>(&mut self, choices: &mut C, asker: Asker, cursor: Option<&Cursor>) -> Answer {
         if self.lies && !self.calm {
-            return lie(bytes, self.now);
+            return lie(choices, self.list.now);
         }
-        let fault = if self.calm { 0 } else { bytes.below(32) };
-        let after = cursor.map(read_cursor);
-        match (fault, after) {
+        let fault = if self.calm { 0 } else { choices.below(32) };
+        match (fault, cursor) {
             (1, _) => return Answer::Failed,
             (2, Some(_)) => return Answer::Refused,
             _ => {}
         }
-        if let Some((key, made)) = after {
-            let gone = self.entries.iter().any(|entry| entry.gone && self.key(entry) == key);
-            match self.cursors {
-                Cursors::RefusedWithoutTheirRow if gone => return Answer::Refused,
-                Cursors::Expiring if self.now - made > 20 => return Answer::Refused,
-                _ => {}
-            }
+        if let Some(answer) = cursor.and_then(|cursor| self.list.answer_to_dead_cursor(cursor)) {
+            return answer;
         }
-        let mut shown: Vec<&Entry> = self.entries.iter().filter(|entry| !entry.gone).collect();
-        shown.retain(|entry| after.is_none_or(|(key, _)| self.key(entry) < key));
-        shown.sort_unstable_by_key(|entry| std::cmp::Reverse(self.key(entry)));
-        let more = match (shown.get(PAGE), fault, cursor) {
+        let (rows, next) = self.list.page(cursor);
+        let more = match (next, fault, cursor) {
             (None, ..) => More::End,
             (Some(_), 3, _) => More::Lost,
-            (Some(_), 4, Some(cursor)) => More::Cursor(cursor.clone()),
-            _ => {
-                let (main, tie) = self.key(shown[PAGE - 1]);
-                More::Cursor(Cursor(format!("{main}:{tie}:{}", self.now)))
-            }
+            (Some(_), 4, Some(same)) => More::Cursor(same.clone()),
+            (Some(next), ..) => More::Cursor(next),
         };
-        let rows: Vec<Row> = shown.iter().take(PAGE).map(|entry| self.row(entry)).collect();
-        let empties = self.empty_in_a_row.entry(asker).or_default();
-        if matches!(fault, 5 | 6) && *empties < 2 && !rows.is_empty() {
-            *empties += 1;
+        let empty = self.empty_in_a_row.entry(asker).or_default();
+        if matches!(fault, 5 | 6) && *empty < 2 && !rows.is_empty() {
+            *empty += 1;
             let more = if fault == 5 { More::End } else { more };
             return Answer::Page(Vec::new(), more);
         }
         if !rows.is_empty() {
-            *empties = 0;
+            *empty = 0;
         }
         Answer::Page(rows, more)
     }
-
-    fn row(&self, entry: &Entry) -> Row {
-        Row {
-            id: entry.id(),
-            readable: entry.readable,
-            spoiled: None,
-            time: UnixMs(entry.time),
-            ingested: self.has_ingested.then_some(UnixMs(entry.ingested)),
-            number: None,
-            raw: "{}".into(),
-        }
-    }
-}
-
-fn read_cursor(cursor: &Cursor) -> (Key, i64) {
-    let mut parts = cursor.0.split(':').map(|part| part.parse().expect("a cursor of this feed"));
-    let mut part = || parts.next().expect("a whole cursor");
-    ((part(), part()), part())
 }
 
 /// Any page at all.
-fn lie(bytes: &mut Bytes<'_>, now: i64) -> Answer {
-    let count = match bytes.below(10) {
+fn lie(choices: &mut impl Choices, now: i64) -> Answer {
+    let count = match choices.below(10) {
         0 => return Answer::Refused,
         1 => return Answer::Failed,
         2 => 0,
-        _ => bytes.below(8),
+        _ => choices.below(8),
     };
-    let rows = (0..count).map(|_| {
-        let readable = !bytes.chance(16);
-        let kind = if readable { "m" } else { "unreadable:" };
-        let time = |bytes: &mut Bytes<'_>| match bytes.below(16) {
-            0 => i64::MIN,
-            1 => i64::MAX,
-            2 => bytes.number(),
-            3 => now + 100_000,
-            _ => now - i64::from(bytes.byte()),
-        };
-        Row {
-            id: format!("{kind}{}", bytes.byte()),
-            readable,
-            spoiled: None,
-            time: UnixMs(time(bytes)),
-            ingested: bytes.chance(192).then(|| UnixMs(time(bytes))),
-            number: None,
-            raw: "{}".into(),
-        }
-    });
-    let rows = rows.collect();
-    let more = match bytes.below(4) {
+    let rows = (0..count).map(|_| any_row(choices, now)).collect();
+    let more = match choices.below(4) {
         0 => More::End,
         1 => More::Lost,
-        _ => More::Cursor(Cursor(bytes.below(20).to_string())),
+        _ => More::Cursor(Cursor(choices.below(20).to_string())),
     };
     Answer::Page(rows, more)
+}
+
+fn any_row(choices: &mut impl Choices, now: i64) -> Row {
+    let readable = !choices.chance(1.0 / 16.0);
+    let kind = if readable { "m" } else { "unreadable:" };
+    let id = format!("{kind}{}", choices.below(256));
+    let time = UnixMs(any_time(choices, now));
+    let ingested = choices.chance(3.0 / 4.0).then(|| UnixMs(any_time(choices, now)));
+    Row { id, readable, spoiled: None, time, ingested, number: None, raw: "{}".into() }
+}
+
+fn any_time(choices: &mut impl Choices, now: i64) -> i64 {
+    match choices.below(16) {
+        0 => i64::MIN,
+        1 => i64::MAX,
+        2 => any_number(choices),
+        3 => now + 100_000,
+        _ => now - choices.between(0, 256),
+    }
+}
+
+fn any_number(choices: &mut impl Choices) -> i64 {
+    (0..8).fold(0, |number, place| number | choices.between(0, 256) << (8 * place))
 }

@@ -23,6 +23,8 @@ mod memory;
 mod no_room;
 mod page;
 mod rules;
+#[cfg(any(test, fuzzing))]
+pub mod testbed;
 #[cfg(test)]
 mod tests;
 mod trouble;

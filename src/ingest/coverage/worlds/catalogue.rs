@@ -1,13 +1,14 @@
-//! The worlds: each a reading of the API, or a kind of trouble, or several at once.
+//! All worlds: each is one reading of the API, one kind of trouble, or several at once.
 
-use super::Begin;
-use super::feed::{Cursors, Sort, Tie, World};
+use super::feed::World;
+use crate::domain::{Start, UnixMs};
+use crate::ingest::coverage::testbed::{CursorKind, Sort, Tie, ticks};
 
 const PLAIN: World = World {
     name: "plain",
     sort: Sort::Received,
     tie: Tie::HigherId,
-    cursors: Cursors::Place,
+    cursors: CursorKind::Place,
     refuse: 0.0,
     empty: 0.0,
     empty_head: 0.0,
@@ -33,11 +34,11 @@ const PLAIN: World = World {
     forget: false,
     skew: 0,
     jump: None,
-    start: Begin::Now,
+    start: Start::Now,
     hold_limit: 10_000,
 };
 
-/// Everything at once, as far as it goes together.
+/// Most kinds of trouble at once.
 const ALL: World = World {
     ties: true,
     late: 0.2,
@@ -52,7 +53,7 @@ const ALL: World = World {
 
 /// Every world.
 pub(super) fn worlds() -> Vec<World> {
-    let row_else_empty = World { cursors: Cursors::RowElseEmpty, background: 1, vanish: 0.1, ..PLAIN };
+    let row_else_empty = World { cursors: CursorKind::RowElseEmpty, background: 1, vanish: 0.1, ..PLAIN };
     vec![
         PLAIN,
         World { name: "ties", ties: true, ..PLAIN },
@@ -62,24 +63,24 @@ pub(super) fn worlds() -> Vec<World> {
         World { name: "late, down", late: 0.2, down: true, ..PLAIN },
         World { name: "a few ahead", ahead: 0.05, ..PLAIN },
         World { name: "a block ahead before the start", ahead_before: 12, ..PLAIN },
-        World { name: "a block ahead, beginning", ahead_before: 12, start: Begin::Beginning, ..PLAIN },
+        World { name: "a block ahead, beginning", ahead_before: 12, start: Start::Beginning, ..PLAIN },
         World { name: "many ahead, late, down", ahead: 0.3, late: 0.1, down: true, ..PLAIN },
         World { name: "vanishing", vanish: 0.05, ..PLAIN },
         World { name: "vanishing, slow walks", vanish: 0.1, background: 1, ..PLAIN },
         World { name: "cursors tied to rows, else empty", ..row_else_empty.clone() },
-        World { name: "cursors tied to rows, else refused", cursors: Cursors::RowElseRefused, ..row_else_empty },
-        World { name: "cursors that expire", cursors: Cursors::Expiring(3), background: 1, late: 0.1, ..PLAIN },
+        World { name: "cursors tied to rows, else refused", cursors: CursorKind::RowElseRefused, ..row_else_empty },
+        World { name: "cursors that expire", cursors: CursorKind::Expiring(3), background: 1, late: 0.1, ..PLAIN },
         World { name: "refusals", refuse: 0.05, ..PLAIN },
         World { name: "refusals, late, slow walks", refuse: 0.2, late: 0.2, background: 1, ..PLAIN },
         World { name: "empty pages", empty: 0.02, ..PLAIN },
         World { name: "many empty pages", empty: 0.2, late: 0.1, ..PLAIN },
         World { name: "empty heads", empty_head: 0.1, late: 0.2, ..PLAIN },
         World { name: "empty pages that lead on", hollow: 0.1, late: 0.1, down: true, ..PLAIN },
-        World { name: "beginning", start: Begin::Beginning, ..PLAIN },
-        World { name: "beginning, long", start: Begin::Beginning, before: 150, ..PLAIN },
-        World { name: "a duration back", start: Begin::Back(60), ..PLAIN },
-        World { name: "a duration back, late, down", start: Begin::Back(60), late: 0.2, down: true, ..PLAIN },
-        World { name: "an instant", start: Begin::At(900), ..PLAIN },
+        World { name: "beginning", start: Start::Beginning, ..PLAIN },
+        World { name: "beginning, long", start: Start::Beginning, before: 150, ..PLAIN },
+        World { name: "a duration back", start: Start::Back(ticks(60)), ..PLAIN },
+        World { name: "a duration back, late, down", start: Start::Back(ticks(60)), late: 0.2, down: true, ..PLAIN },
+        World { name: "an instant", start: Start::At(UnixMs(900)), ..PLAIN },
         World { name: "forgetting", forget: true, ..PLAIN },
         World { name: "forgetting, vanishing", forget: true, vanish: 0.05, ..PLAIN },
         World { name: "forgetting, starved", forget: true, starve: 12, down: true, late: 0.1, ..PLAIN },
@@ -106,7 +107,7 @@ pub(super) fn worlds() -> Vec<World> {
         World { name: "noisy, all", sort: Sort::Noisy, late: 0.1, ..ALL },
         World { name: "by ingestion, all", sort: Sort::Ingested, late: 0.3, ..ALL },
         World { name: "all", ..ALL },
-        World { name: "all, a duration back", start: Begin::Back(60), tie: Tie::LaterStored, ..ALL },
+        World { name: "all, a duration back", start: Start::Back(ticks(60)), tie: Tie::LaterStored, ..ALL },
         World { name: "all, server behind", skew: -3, ..ALL },
         World { name: "all, server ahead", skew: 3, ..ALL },
         World { name: "late, server far ahead", late: 0.2, skew: 100, ..PLAIN },
@@ -115,7 +116,7 @@ pub(super) fn worlds() -> Vec<World> {
             late: 0.2,
             down: true,
             skew: 25,
-            start: Begin::Beginning,
+            start: Start::Beginning,
             ..PLAIN
         },
         World { name: "all, server far ahead", skew: 25, ..ALL },
@@ -128,20 +129,20 @@ pub(super) fn worlds() -> Vec<World> {
         World { name: "late, server set behind", late: 0.2, jump: Some((1120, -100)), ..PLAIN },
         World { name: "late, server set right", late: 0.2, skew: -100, jump: Some((1120, 0)), ..PLAIN },
         World { name: "long gaps stream", hold_limit: 8, down: true, late: 0.1, ..PLAIN },
-        World { name: "long beginning streams", hold_limit: 20, before: 200, start: Begin::Beginning, ..PLAIN },
+        World { name: "long beginning streams", hold_limit: 20, before: 200, start: Start::Beginning, ..PLAIN },
         World { name: "stalls", refuse: 0.6, down: true, late: 0.1, ..PLAIN },
         World { name: "blocked pages", blocked: true, down: true, late: 0.1, ..PLAIN },
         World { name: "the same cursor again", same_cursor: 0.1, late: 0.1, ..PLAIN },
         World { name: "more without a cursor", lost_cursor: 0.1, late: 0.1, ..PLAIN },
         World { name: "unreadable rows", unreadable_row: 0.1, late: 0.1, ..PLAIN },
-        World { name: "spoiled rows that are mended", spoiled_row: 0.2, late: 0.1, start: Begin::Beginning, ..PLAIN },
+        World { name: "spoiled rows that are mended", spoiled_row: 0.2, late: 0.1, start: Start::Beginning, ..PLAIN },
         World {
             name: "spoiled rows that are mended, down",
             spoiled_row: 0.3,
             late: 0.1,
             down: true,
             crash: 0.1,
-            start: Begin::Beginning,
+            start: Start::Beginning,
             ..PLAIN
         },
         World { name: "unreadable pages", unreadable_page: 0.1, late: 0.1, ..PLAIN },
@@ -156,7 +157,7 @@ pub(super) fn worlds() -> Vec<World> {
             unreadable_row: 0.05,
             unreadable_page: 0.05,
             empty_head: 0.02,
-            cursors: Cursors::Expiring(20),
+            cursors: CursorKind::Expiring(20),
             hold_limit: 25,
             crash: 0.08,
             ..ALL

@@ -1,262 +1,162 @@
-//! A feed with every reading of the API that we could think of, in ticks of one millisecond.
+//! A world: one reading of the API with the troubles that belong to it, and its feed.
 
-use std::collections::HashMap;
+use crate::domain::{Cursor, More, Start, UnixMs};
+use crate::ingest::coverage::Now;
+use crate::ingest::coverage::testbed::{Answer, Asker, Choices, CursorKind, Feed, LOOKBACK, List, Sort, Tie};
 
-use super::random::Random;
-use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
-
-/// Rows a page.
-pub(super) const PAGE: usize = 5;
-
-/// What the feed is ordered by.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Sort {
-    Received,
-    Ingested,
-    /// By the time of receipt, off by up to two ticks.
-    Noisy,
-}
-
-/// Which of two rows with the same time comes first.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Tie {
-    HigherId,
-    LowerId,
-    LaterStored,
-}
-
-/// What a cursor is tied to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Cursors {
-    /// A place in the order: it always works.
-    Place,
-    /// A row: once that is gone, an empty page.
-    RowElseEmpty,
-    /// A row: once that is gone, refused.
-    RowElseRefused,
-    /// Refused after so many ticks.
-    Expiring(i64),
-}
-
-/// One world. Chances are per request or per tick.
+/// One world. Each `f64` is the chance that something happens at a request, at a row, or in a tick.
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) name: &'static str,
     pub(super) sort: Sort,
     pub(super) tie: Tie,
-    pub(super) cursors: Cursors,
+    pub(super) cursors: CursorKind,
+    /// A page behind a cursor is refused.
     pub(super) refuse: f64,
+    /// A page behind a cursor is empty, and nothing follows it.
     pub(super) empty: f64,
+    /// The first page is empty.
     pub(super) empty_head: f64,
-    /// Empty pages behind a cursor that lead on.
+    /// A page behind a cursor is empty, but another one follows it.
     pub(super) hollow: f64,
     pub(super) unreadable_page: f64,
+    /// A page says that more follows, but has no cursor.
     pub(super) lost_cursor: f64,
+    /// A page behind a cursor gives out the same cursor again.
     pub(super) same_cursor: f64,
-    /// Pages that no cursor leads past for 60 ticks at a time.
+    /// For 60 ticks at a time, no cursor leads past some of the pages.
     pub(super) blocked: bool,
     pub(super) unreadable_row: f64,
-    /// Rows that are no JSON when they appear, and are mended some ticks later.
+    /// A row is no JSON when it appears, and is mended some ticks later.
     pub(super) spoiled_row: f64,
     pub(super) no_ingested: bool,
+    /// This many messages were there before the relay, dated far ahead.
     pub(super) ahead_before: usize,
+    /// At least this many messages were there before the relay.
     pub(super) before: usize,
+    /// Five ticks share one time of receipt.
     pub(super) ties: bool,
+    /// A message appears behind newer ones.
     pub(super) late: f64,
+    /// A message is dated ahead.
     pub(super) ahead: f64,
-    /// A page and more of rows dated ahead at once.
+    /// More than a page of messages dated ahead appears at once.
     pub(super) ahead_at_once: f64,
+    /// The newest messages disappear.
     pub(super) vanish: f64,
+    /// The process dies.
     pub(super) crash: f64,
+    /// The process is down a third of the time.
     pub(super) down: bool,
+    /// At most this many background requests a tick.
     pub(super) background: u64,
-    /// Only one tick in so many has background requests.
+    /// Only one tick in this many has background requests.
     pub(super) starve: u64,
+    /// Old ids are forgotten.
     pub(super) forget: bool,
     /// How far the server's clock is ahead of that of the rows.
     pub(super) skew: i64,
-    /// From this tick on it is another.
+    /// From this tick on, the server's clock is ahead by this much.
     pub(super) jump: Option<(i64, i64)>,
-    pub(super) start: super::Begin,
+    pub(super) start: Start,
     pub(super) hold_limit: u64,
 }
 
 impl World {
-    /// How far the server's clock is ahead at a tick.
-    pub(super) fn skew_at(&self, tick: i64) -> i64 {
+    fn skew_at(&self, tick: i64) -> i64 {
         self.jump.filter(|(from, _)| *from <= tick).map_or(self.skew, |(_, skew)| skew)
     }
 
-    /// Whether rows show up in the order of their times, so that none has to be found by a sweep, and no gap is so long
-    /// that it streams.
+    /// Whether messages appear in the order of their times, so that no sweep has to find one, and no gap is so long that
+    /// it streams.
     pub(super) fn is_punctual(&self) -> bool {
         self.sort == Sort::Received && self.late == 0.0 && self.hold_limit > 1000
     }
 }
 
-/// A row of the feed.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) number: u64,
-    pub(super) time: i64,
-    pub(super) ingested: i64,
-    pub(super) gone: bool,
-    pub(super) readable: bool,
-    /// Until then it is no JSON.
-    pub(super) spoiled_until: i64,
-}
-
-impl Entry {
-    pub(super) fn id(&self) -> String {
-        if self.readable { format!("m{}", self.number) } else { format!("unreadable:{}", self.number) }
-    }
-}
-
-/// What a request came to.
-pub(super) enum Answer {
-    Page(Vec<Row>, More),
-    Refused,
-    Failed,
-}
-
-type Key = (i64, i64, u64);
-
-pub(super) struct Feed {
+/// The feed of a world.
+pub(super) struct WorldFeed {
     pub(super) world: World,
-    pub(super) entries: Vec<Entry>,
-    pub(super) now: i64,
-    numbers: HashMap<u64, usize>,
+    pub(super) list: List,
     /// All is well from here on: the end of a run.
     pub(super) calm: bool,
 }
 
-impl Feed {
+impl WorldFeed {
     pub(super) fn new(world: World) -> Self {
-        Self { world, entries: Vec::new(), now: 1000, numbers: HashMap::new(), calm: false }
+        let list = List::new(world.sort, world.tie, world.cursors, !world.no_ingested);
+        Self { world, list, calm: false }
     }
 
-    pub(super) fn add(&mut self, random: &mut Random, time: i64) {
-        let mut number = random.below(1_000_000_000);
-        while self.numbers.contains_key(&number) {
-            number = random.below(1_000_000_000);
+    /// Adds a message of this time, with a random number.
+    pub(super) fn add(&mut self, choices: &mut impl Choices, time: i64) {
+        let mut number = choices.between(0, 1_000_000_000);
+        while self.list.has(number) {
+            number = choices.between(0, 1_000_000_000);
         }
-        self.numbers.insert(number, self.entries.len());
-        let readable = !random.chance(self.world.unreadable_row);
-        // Asked only where it matters, so that the other worlds stay as they are.
-        let spoiled = self.world.spoiled_row > 0.0 && random.chance(self.world.spoiled_row);
-        // Mended later than the lookback it would be lost like any other row that is as late.
-        let latest = time.min(self.now) + i64::try_from(super::LOOKBACK).unwrap() - 1;
-        let spoiled_until = if spoiled { latest.min(self.now + random.between(1, 15)) } else { 0 };
-        self.entries.push(Entry { number, time, ingested: self.now, gone: false, readable, spoiled_until });
+        let readable = !choices.chance(self.world.unreadable_row);
+        let spoiled = choices.chance(self.world.spoiled_row);
+        // A row that was mended later than the lookback would be lost, like any other row that is as late.
+        let latest = time.min(self.list.now) + i64::from(LOOKBACK) - 1;
+        let spoiled_until = if spoiled { latest.min(self.list.now + choices.between(1, 15)) } else { 0 };
+        self.list.add(number, time, readable, spoiled_until);
+    }
+}
+
+impl Feed for WorldFeed {
+    fn now(&self) -> Now {
+        let tick = self.list.now;
+        Now { server: UnixMs(tick + self.world.skew_at(tick)), local: UnixMs(tick) }
     }
 
-    pub(super) fn time_of(&self, id: &str) -> i64 {
-        let number: u64 = id.trim_start_matches('m').parse().unwrap();
-        self.entries[self.numbers[&number]].time
+    fn frontier_limit(&self) -> UnixMs {
+        let now = self.now();
+        now.server.max(now.local)
     }
 
-    /// The newest rows disappear.
-    pub(super) fn vanish(&mut self, count: usize) {
-        let mut order: Vec<usize> = (0..self.entries.len()).filter(|&place| !self.entries[place].gone).collect();
-        order.sort_by_key(|&place| std::cmp::Reverse(self.key(&self.entries[place])));
-        for place in order.into_iter().take(count) {
-            self.entries[place].gone = true;
-        }
+    fn is_calm(&self) -> bool {
+        self.calm
     }
 
-    fn key(&self, entry: &Entry) -> Key {
-        let id = i64::try_from(entry.number).unwrap();
-        let main = match self.world.sort {
-            Sort::Received => entry.time,
-            Sort::Ingested => entry.ingested,
-            Sort::Noisy => entry.time + id % 5 - 2,
-        };
-        let tie = match self.world.tie {
-            Tie::HigherId => id,
-            Tie::LowerId => -id,
-            Tie::LaterStored => entry.ingested,
-        };
-        (main, tie, entry.number)
+    fn messages(&self) -> usize {
+        self.list.entries.len()
     }
 
-    /// Answers as the API would, and as the world has it.
-    pub(super) fn ask(&self, random: &mut Random, cursor: Option<&Cursor>) -> Answer {
-        let after = cursor.map(|cursor| self.read_cursor(cursor));
-        let fault = |random: &mut Random, chance: f64| !self.calm && random.chance(chance);
-        if fault(random, self.world.unreadable_page) {
+    fn ask<C: Choices>(&mut self, choices: &mut C, _: Asker, cursor: Option<&Cursor>) -> Answer {
+        let (world, list) = (&self.world, &self.list);
+        let happens = |choices: &mut C, chance: f64| !self.calm && choices.chance(chance);
+        if happens(choices, world.unreadable_page) {
             return Answer::Failed;
         }
-        if let Some((after, made)) = after {
-            let gone = self.entries[self.numbers[&after.2]].gone;
-            match self.world.cursors {
-                Cursors::RowElseEmpty if gone => return Answer::Page(Vec::new(), More::End),
-                Cursors::RowElseRefused if gone => return Answer::Refused,
-                Cursors::Expiring(ticks) if self.now - made > ticks => return Answer::Refused,
-                _ => {}
+        if let Some(cursor) = cursor {
+            if let Some(answer) = list.answer_to_dead_cursor(cursor) {
+                return answer;
             }
-            if fault(random, self.world.refuse) {
+            if happens(choices, world.refuse) {
                 return Answer::Refused;
             }
-            if fault(random, self.world.empty) {
+            if happens(choices, world.empty) {
                 return Answer::Page(Vec::new(), More::End);
             }
-            if self.world.blocked && !self.calm && (self.now / 60) % 2 == 0 && after.0 % 7 == 0 {
+            if world.blocked && !self.calm && (list.now / 60) % 2 == 0 && List::place_of(cursor) % 7 == 0 {
                 return Answer::Page(Vec::new(), More::Lost);
             }
-        } else if fault(random, self.world.empty_head) {
+        } else if happens(choices, world.empty_head) {
             return Answer::Page(Vec::new(), More::End);
         }
-        let mut keys: Vec<Key> = self.entries.iter().filter(|entry| !entry.gone).map(|entry| self.key(entry)).collect();
-        if let Some((after, _)) = after {
-            keys.retain(|key| *key < after);
-        }
-        keys.sort_unstable_by(|left, right| right.cmp(left));
-        let more = match keys.get(PAGE) {
+        let (rows, next) = list.page(cursor);
+        let more = match next {
             None => More::End,
-            Some(_) if fault(random, self.world.lost_cursor) => More::Lost,
-            Some(_) if cursor.is_some() && fault(random, self.world.same_cursor) => {
-                More::Cursor(cursor.cloned().unwrap())
-            }
-            Some(_) => More::Cursor(self.write_cursor(keys[PAGE - 1])),
+            Some(_) if happens(choices, world.lost_cursor) => More::Lost,
+            Some(next) => match cursor {
+                Some(same) if happens(choices, world.same_cursor) => More::Cursor(same.clone()),
+                _ => More::Cursor(next),
+            },
         };
         let leads_on = cursor.is_some() && matches!(more, More::Cursor(_));
-        if leads_on && self.world.hollow > 0.0 && fault(random, self.world.hollow) {
+        if leads_on && happens(choices, world.hollow) {
             return Answer::Page(Vec::new(), more);
         }
-        let mut rows: Vec<Row> =
-            keys.iter().take(PAGE).map(|key| self.row(&self.entries[self.numbers[&key.2]])).collect();
-        // The time of a spoiled row is that of the row above it, or below it.
-        let first = rows.iter().find(|row| row.spoiled.is_none()).map(|row| row.time);
-        let mut above = first.unwrap_or(UnixMs(self.now));
-        for row in &mut rows {
-            if row.spoiled.is_some() {
-                row.time = above;
-            }
-            above = row.time;
-        }
         Answer::Page(rows, more)
-    }
-
-    fn row(&self, entry: &Entry) -> Row {
-        let is_spoiled = self.now < entry.spoiled_until;
-        let spoiled = || Box::new(Spoiled { id: None, place: 1, wrong: String::new() });
-        Row {
-            id: if is_spoiled { format!("unreadable:{}", entry.number) } else { entry.id() },
-            readable: entry.readable && !is_spoiled,
-            spoiled: is_spoiled.then(spoiled),
-            time: UnixMs(entry.time),
-            ingested: (!self.world.no_ingested && !is_spoiled).then_some(UnixMs(entry.ingested)),
-            number: None,
-            raw: format!("{{\"id\":\"{}\"}}", entry.id()).into_boxed_str(),
-        }
-    }
-
-    fn write_cursor(&self, (main, tie, number): Key) -> Cursor {
-        Cursor(format!("{main}:{tie}:{number}:{}", self.now))
-    }
-
-    fn read_cursor(&self, cursor: &Cursor) -> (Key, i64) {
-        let parts: Vec<i64> = cursor.0.split(':').map(|part| part.parse().unwrap()).collect();
-        ((parts[0], parts[1], parts[2].unsigned_abs()), parts[3])
     }
 }

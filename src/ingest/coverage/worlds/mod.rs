@@ -1,47 +1,38 @@
-//! The property test of coverage: the real rules on a real SQLite file, in random worlds, with all memory dropped at
-//! random step boundaries.
+//! The property test of coverage: the real rules on a real SQLite file, in random worlds. All memory is lost at random
+//! moments between two steps.
 //!
-//! A failure prints world and seed. Replay: `JOLTSMS_RELAY_WORLD='late, down' JOLTSMS_RELAY_SEED=17 cargo test worlds`.
-//! Many more: `JOLTSMS_RELAY_SEEDS=200 cargo test --release --lib worlds`.
+//! A failure prints world and seed. To replay one: `JOLTSMS_RELAY_WORLD='late, down' JOLTSMS_RELAY_SEED=17 cargo test --lib worlds`.
+//! To run many more: `JOLTSMS_RELAY_SEEDS=200 cargo test --release --lib worlds`.
 
 mod catalogue;
 mod feed;
-mod random;
-mod relay;
+mod seeded;
+mod store;
 
 use std::collections::HashSet;
 use std::fmt;
 
+use super::Rules;
 use super::rules::Broken;
+use super::testbed::{Beginning, Choices, Entry, LOOKBACK, Relay, Release, SWEEP, short_rules};
 use catalogue::worlds;
-use feed::{Feed, World};
-use random::Random;
-use relay::Relay;
+use feed::{World, WorldFeed};
+use seeded::Seeded;
+use store::SqliteStore;
 
-use crate::domain::UnixMs;
+use crate::domain::{Start, UnixMs};
 
-/// Where a run begins, in ticks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Begin {
-    Now,
-    Beginning,
-    Back(u64),
-    At(i64),
-}
-
-pub(super) const LOOKBACK: u64 = 30;
-pub(super) const SWEEP: u64 = 8;
-pub(super) const MARGIN: u64 = 5;
+/// For so many ticks messages appear.
 const STEPS: i64 = 260;
 
-/// How a run ended. All zero = well.
+/// How a run ended. If all numbers but `rows` are zero, it ended well.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Verdict {
     lost: usize,
     old: usize,
     doubled: usize,
     disordered: usize,
-    /// Counted in worlds where nothing comes late.
+    /// Counted only in worlds where nothing comes late.
     overtaken: usize,
     stuck: bool,
     rows: usize,
@@ -68,107 +59,155 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One run: a feed that goes on for a while, then calms down, and a relay on it.
+/// What the sink got.
+#[derive(Default)]
+struct Sink {
+    ids: HashSet<String>,
+    doubled: usize,
+    /// Queues of one transaction whose messages did not come oldest first.
+    disordered: usize,
+    /// Messages that were overtaken by a newer one, although they had no other gap to wait for.
+    overtaken: usize,
+}
+
+impl Sink {
+    /// Takes what the relay has handed on since the last call; the feed must stand as it stood then.
+    fn take(&mut self, relay: &mut Relay<SqliteStore>, feed: &WorldFeed) {
+        for release in relay.take_releases() {
+            let mut newest = None;
+            for ids in &release.queues {
+                let times = ids.iter().map(|id| feed.list.time_of(id));
+                // Nobody knows the place of rows dated ahead until their time has come.
+                newest = newest.max(times.clone().filter(|time| *time <= feed.list.now).max());
+                self.disordered += usize::from(!times.is_sorted());
+                self.doubled += ids.iter().filter(|id| !self.ids.insert((*id).clone())).count();
+            }
+            if let (Some(newest), Some(beginning)) = (newest, relay.beginning()) {
+                let overtaken = |entry: &&Entry| self.is_overtaken(entry, newest, feed, &release, beginning);
+                self.overtaken += feed.list.entries.iter().filter(overtaken).count();
+            }
+        }
+    }
+
+    /// Whether an older row that the feed shows still waits, though it lies in no gap but the one that just released.
+    fn is_overtaken(
+        &self,
+        entry: &Entry,
+        newest: i64,
+        feed: &WorldFeed,
+        release: &Release,
+        beginning: Beginning,
+    ) -> bool {
+        let wanted = match feed.world.start {
+            Start::Now => entry.ingested > beginning.tick,
+            _ => entry.time >= beginning.watermark.0,
+        };
+        let waits = wanted && entry.readable && !entry.gone && entry.time < newest;
+        let in_gap = |(gap, floor): &(_, UnixMs)| Some(*gap) != release.by && *floor <= UnixMs(entry.time);
+        waits && !self.ids.contains(&entry.id()) && !release.open_gaps.iter().any(in_gap)
+    }
+}
+
+/// One run: messages appear for a while, then the feed calms down; a relay reads it all the time.
 fn run(world: &World, seed: u64, broken: Option<Broken>) -> Verdict {
-    let mut random = Random::seeded(seed);
-    let random = &mut random;
-    let mut feed = Feed::new(world.clone());
-    for _ in 0..random.below(25) + world.before as u64 {
-        feed.now = 1000 - random.between(0, 400);
-        feed.add(random, feed.now);
+    let choices = &mut Seeded::new(seed);
+    let feed = &mut WorldFeed::new(world.clone());
+    for _ in 0..choices.below(25) + world.before as u64 {
+        feed.list.now = 1000 - choices.between(0, 400);
+        feed.add(choices, feed.list.now);
     }
-    feed.now = 1000;
+    feed.list.now = 1000;
     for _ in 0..world.ahead_before {
-        let ahead = feed.now + 100_000 + random.between(0, 50);
-        feed.add(random, ahead);
+        let ahead = feed.list.now + 100_000 + choices.between(0, 50);
+        feed.add(choices, ahead);
     }
-    let mut before: HashSet<u64> = feed.entries.iter().map(|entry| entry.number).collect();
-    let mut relay = Relay::new(world, broken);
-    let rate = random.pick(&[0.05, 0.3, 1.0, 2.0]);
-    let tail = i64::try_from(LOOKBACK + 6 * SWEEP).unwrap() + 120;
+    let rules = Rules { broken, ..short_rules(world.start, world.hold_limit) };
+    let relay = &mut Relay::new(rules, broken.is_none(), SqliteStore::new());
+    let mut sink = Sink::default();
+    let rate = choices.pick(&[0.05, 0.3, 1.0, 2.0]);
+    let tail = i64::from(LOOKBACK + 6 * SWEEP) + 120;
     for step in 0..STEPS + tail {
-        feed.now += 1;
+        feed.list.now += 1;
         if step < STEPS {
-            arrivals(&mut feed, random, rate);
+            arrivals(feed, choices, rate);
         }
         if world.down && (step / 40) % 3 == 1 {
-            relay.crash(random);
+            relay.crash(choices);
             continue;
         }
-        if random.chance(world.crash) {
-            relay.crash(random);
+        if choices.chance(world.crash) {
+            relay.crash(choices);
         }
-        let begun = relay.has_begun();
-        let asked = relay.asked_in_vain().unwrap_or(UnixMs::MAX);
-        let crashes = random.chance(world.crash);
-        relay.head_poll(&feed, random, crashes);
-        if !begun && relay.has_begun() {
-            let there = feed.entries.iter().filter(|entry| world.no_ingested || UnixMs(entry.ingested) <= asked);
-            before = there.map(|entry| entry.number).collect();
-        }
-        if random.below(world.starve) == 0 {
-            for _ in 0..random.below(world.background + 1) {
-                let crashes = random.chance(world.crash);
-                relay.background(&feed, random, crashes);
+        let crashes = choices.chance(world.crash);
+        relay.head_poll(feed, choices, crashes);
+        if choices.below(world.starve) == 0 {
+            for _ in 0..choices.below(world.background + 1) {
+                let crashes = choices.chance(world.crash);
+                relay.background(feed, choices, crashes);
             }
         }
         if world.forget {
-            relay.forget(&feed);
+            relay.forget(feed);
         }
+        sink.take(relay, feed);
     }
     feed.calm = true;
     for _ in 0..60 {
-        feed.now += 1;
-        relay.head_poll(&feed, random, false);
+        feed.list.now += 1;
+        relay.head_poll(feed, choices, false);
         for _ in 0..3 {
-            relay.background(&feed, random, false);
+            relay.background(feed, choices, false);
         }
+        sink.take(relay, feed);
     }
-    let stuck = !(0..3000).any(|_| !relay.background(&feed, random, false));
-    judge(&feed, &relay, &before, world, stuck)
+    let stuck = !(0..3000).any(|_| !relay.background(feed, choices, false));
+    sink.take(relay, feed);
+    judge(feed, relay.beginning(), &sink, stuck)
 }
 
-fn arrivals(feed: &mut Feed, random: &mut Random, rate: f64) {
-    let mut count = if random.chance(rate * 0.5) { random.between(1, 3) } else { 0 };
-    if random.chance(0.02) {
-        count += random.between(5, 40);
+fn arrivals(feed: &mut WorldFeed, choices: &mut Seeded, rate: f64) {
+    let mut count = if choices.chance(rate * 0.5) { choices.between(1, 3) } else { 0 };
+    if choices.chance(0.02) {
+        count += choices.between(5, 40);
     }
-    let world = feed.world.clone();
+    let (world, now) = (feed.world.clone(), feed.list.now);
     for _ in 0..count {
-        let mut time = if world.ties { feed.now - feed.now % 5 } else { feed.now };
-        if random.chance(world.late) {
-            time = feed.now - random.between(0, i64::try_from(LOOKBACK).unwrap() - 1);
-        } else if random.chance(world.ahead) {
-            time = feed.now + random.pick(&[5, 50, 100_000]);
+        let mut time = if world.ties { now - now % 5 } else { now };
+        if choices.chance(world.late) {
+            time = now - choices.between(0, i64::from(LOOKBACK) - 1);
+        } else if choices.chance(world.ahead) {
+            time = now + choices.pick(&[5, 50, 100_000]);
         }
-        feed.add(random, time);
+        feed.add(choices, time);
     }
-    if random.chance(world.ahead_at_once) {
-        for _ in 0..random.between(5, 14) {
-            let ahead = feed.now + random.pick(&[30, 100_000]);
-            feed.add(random, ahead);
+    if choices.chance(world.ahead_at_once) {
+        for _ in 0..choices.between(5, 14) {
+            let ahead = now + choices.pick(&[30, 100_000]);
+            feed.add(choices, ahead);
         }
     }
-    if random.chance(world.vanish) {
-        feed.vanish(random.pick(&[1, 2, 8]));
+    if choices.chance(world.vanish) {
+        feed.list.vanish(choices.pick(&[1, 2, 8]));
     }
 }
 
-fn judge(feed: &Feed, relay: &Relay, before: &HashSet<u64>, world: &World, stuck: bool) -> Verdict {
+fn judge(feed: &WorldFeed, beginning: Option<Beginning>, sink: &Sink, stuck: bool) -> Verdict {
+    let (world, rows) = (&feed.world, feed.list.entries.len());
+    let Some(beginning) = beginning else { return Verdict { stuck: true, rows, ..Verdict::default() } };
     let mut verdict = Verdict {
-        doubled: relay.doubled,
-        disordered: relay.disordered,
-        overtaken: if world.is_punctual() { relay.overtaken } else { 0 },
+        doubled: sink.doubled,
+        disordered: sink.disordered,
+        overtaken: if world.is_punctual() { sink.overtaken } else { 0 },
         stuck,
-        rows: feed.entries.len(),
+        rows,
         ..Verdict::default()
     };
-    for entry in &feed.entries {
-        let released = relay.released.contains(&entry.id());
+    for (place, entry) in feed.list.entries.iter().enumerate() {
+        let released = sink.ids.contains(&entry.id());
         let wanted = match world.start {
-            Begin::Now => !before.contains(&entry.number),
-            Begin::Beginning => true,
-            Begin::Back(_) | Begin::At(_) => entry.time >= relay.begun_at.0,
+            Start::Now => !beginning.found(place, entry, &feed.list),
+            Start::Beginning => true,
+            Start::Back(_) | Start::At(_) => entry.time >= beginning.watermark.0,
         };
         if wanted && !released && !entry.gone && entry.readable {
             verdict.lost += 1;
@@ -185,7 +224,7 @@ fn env_number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs every `of`-th world from the `part`-th on, in as many random cases as the environment asks for.
+/// Runs every `of`-th world from the `part`-th on, each with as many seeds as the environment asks for.
 fn check_worlds(part: usize, of: usize) {
     let only = std::env::var("JOLTSMS_RELAY_WORLD").ok();
     let seeds = env_number("JOLTSMS_RELAY_SEEDS").unwrap_or(3);
@@ -208,7 +247,7 @@ fn check_worlds(part: usize, of: usize) {
                         failures.push(format!("{name}: {verdict}"));
                     }
                 }
-                // What was wrong stands above, where the panic was.
+                // The panic has printed what is wrong.
                 Err(_) => failures.push(format!("{name}: an invariant was broken")),
             }
         }
@@ -227,7 +266,7 @@ fn nothing_is_lost_doubled_or_disordered_in_the_other_half() {
     check_worlds(1, 2);
 }
 
-/// Which seed shows which rule to be needed.
+/// For each rule, a world and a seed that fail when the rule is left out.
 const NEEDED: [(Broken, &str, u64); 8] = [
     (Broken::FrontierCap, "a few ahead", 0),
     (Broken::Watermark, "a duration back", 0),
@@ -251,7 +290,7 @@ fn the_test_sees_every_rule_that_is_left_out() {
     }
 }
 
-/// Finds seeds for [`NEEDED`]: `JOLTSMS_RELAY_FIND=1 cargo test --release --lib find_seeds -- --nocapture`.
+/// Finds worlds and seeds for [`NEEDED`]: `JOLTSMS_RELAY_FIND=1 cargo test --release --lib find_seeds -- --nocapture`.
 #[test]
 fn find_seeds() {
     if std::env::var_os("JOLTSMS_RELAY_FIND").is_none() {

@@ -1,0 +1,42 @@
+//! The feed of a test: the API as the relay under test sees it.
+
+use super::choices::Choices;
+use crate::domain::{Cursor, More, Row, UnixMs, WalkId};
+use crate::ingest::coverage::Now;
+
+/// What a request came to.
+pub enum Answer {
+    /// A page: its rows, and what follows it.
+    Page(Vec<Row>, More),
+    /// The cursor was refused.
+    Refused,
+    /// There was no page, or none that can be read.
+    Failed,
+}
+
+/// Which part of the relay makes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A head poll.
+    Head,
+    /// A walk.
+    Walk(WalkId),
+}
+
+/// The API as the relay sees it.
+pub trait Feed {
+    /// What time it is by the server's clock and by the relay's.
+    fn now(&self) -> Now;
+
+    /// The latest instant that the frontier may have reached.
+    fn frontier_limit(&self) -> UnixMs;
+
+    /// Whether all is well from here on, so that no walk has to wait after a failure.
+    fn is_calm(&self) -> bool;
+
+    /// How many messages the list has had so far.
+    fn messages(&self) -> usize;
+
+    /// Answers a request for the page behind `cursor`, or for the first page.
+    fn ask<C: Choices>(&mut self, choices: &mut C, asker: Asker, cursor: Option<&Cursor>) -> Answer;
+}

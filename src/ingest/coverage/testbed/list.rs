@@ -1,0 +1,214 @@
+//! The list of messages behind a feed: its order, its pages, and its cursors.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::feed::Answer;
+use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
+
+/// Rows a page.
+const PAGE: usize = 5;
+
+/// What the list is ordered by, newest first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sort {
+    /// The time of receipt.
+    Received,
+    /// The time at which the list got the message.
+    Ingested,
+    /// The time of receipt, off by up to two ticks.
+    Noisy,
+}
+
+/// Which of two messages with the same time comes first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tie {
+    /// The one with the higher id.
+    HigherId,
+    /// The one with the lower id.
+    LowerId,
+    /// The one that was added later.
+    LaterStored,
+}
+
+/// What a cursor is tied to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CursorKind {
+    /// A place in the order: the cursor always works.
+    Place,
+    /// A row: once the row is gone, the page behind the cursor is empty.
+    RowElseEmpty,
+    /// A row: once the row is gone, the cursor is refused.
+    RowElseRefused,
+    /// The time at which the cursor was given out: after this many ticks it is refused.
+    Expiring(i64),
+}
+
+/// A message of the list.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// A number of its own, which its id is made of.
+    pub number: i64,
+    /// When the carrier says that it was received.
+    pub time: i64,
+    /// When the list got it.
+    pub ingested: i64,
+    /// Whether the list shows it no more.
+    pub gone: bool,
+    /// Whether the row has an id.
+    pub readable: bool,
+    /// Before this tick the row is no JSON.
+    pub spoiled_until: i64,
+}
+
+impl Entry {
+    /// The id by which the relay stores it.
+    pub fn id(&self) -> String {
+        let kind = if self.readable { "m" } else { UNREADABLE };
+        format!("{kind}{}", self.number)
+    }
+}
+
+const UNREADABLE: &str = "unreadable:";
+
+/// The place of a message in the order: time, what decides among equal times, number.
+type Key = (i64, i64, i64);
+
+/// The messages, and how the list shows them.
+#[derive(Debug)]
+pub struct List {
+    /// What the list is ordered by.
+    pub sort: Sort,
+    /// Which of two messages with the same time comes first.
+    pub tie: Tie,
+    /// What cursors are tied to.
+    pub cursors: CursorKind,
+    /// Whether rows have an `ingestedAt`.
+    pub has_ingested: bool,
+    /// The present tick.
+    pub now: i64,
+    /// All messages, also those that are gone, in the order in which they were added.
+    pub entries: Vec<Entry>,
+    places: HashMap<i64, usize>,
+}
+
+impl List {
+    /// An empty list at tick 1000.
+    pub fn new(sort: Sort, tie: Tie, cursors: CursorKind, has_ingested: bool) -> Self {
+        Self { sort, tie, cursors, has_ingested, now: 1000, entries: Vec::new(), places: HashMap::new() }
+    }
+
+    /// Adds a message that the list gets now. Its number must be a new one.
+    pub fn add(&mut self, number: i64, time: i64, readable: bool, spoiled_until: i64) {
+        let before = self.places.insert(number, self.entries.len());
+        assert!(before.is_none(), "the number {number} is taken");
+        self.entries.push(Entry { number, time, ingested: self.now, gone: false, readable, spoiled_until });
+    }
+
+    /// Whether a message has this number.
+    pub fn has(&self, number: i64) -> bool {
+        self.places.contains_key(&number)
+    }
+
+    /// The time of the readable message with this id.
+    pub fn time_of(&self, id: &str) -> i64 {
+        let number = id.trim_start_matches('m').parse().expect("the id of a readable message");
+        self.entry(number).time
+    }
+
+    /// The newest messages disappear.
+    pub fn vanish(&mut self, count: usize) {
+        let mut order: Vec<usize> = (0..self.entries.len()).filter(|place| !self.entries[*place].gone).collect();
+        order.sort_unstable_by_key(|place| Reverse(self.key(&self.entries[*place])));
+        for place in order.into_iter().take(count) {
+            self.entries[place].gone = true;
+        }
+    }
+
+    /// How many pages the list has.
+    pub fn pages(&self) -> usize {
+        self.entries.iter().filter(|entry| !entry.gone).count().div_ceil(PAGE)
+    }
+
+    /// What is answered to a cursor that does not work any more.
+    pub fn answer_to_dead_cursor(&self, cursor: &Cursor) -> Option<Answer> {
+        let (key, made) = read_cursor(cursor);
+        let gone = self.entry(key.2).gone;
+        match self.cursors {
+            CursorKind::RowElseEmpty if gone => Some(Answer::Page(Vec::new(), More::End)),
+            CursorKind::RowElseRefused if gone => Some(Answer::Refused),
+            CursorKind::Expiring(ticks) if self.now - made > ticks => Some(Answer::Refused),
+            _ => None,
+        }
+    }
+
+    /// The rows of the page behind a cursor, and the cursor to the page after it, if there is one.
+    pub fn page(&self, after: Option<&Cursor>) -> (Vec<Row>, Option<Cursor>) {
+        let mut keys: Vec<Key> = self.entries.iter().filter(|entry| !entry.gone).map(|entry| self.key(entry)).collect();
+        if let Some(after) = after {
+            let (after, _) = read_cursor(after);
+            keys.retain(|key| *key < after);
+        }
+        keys.sort_unstable_by_key(|key| Reverse(*key));
+        let next = keys.get(PAGE).map(|_| self.write_cursor(keys[PAGE - 1]));
+        let mut rows: Vec<Row> = keys.iter().take(PAGE).map(|key| self.row(self.entry(key.2))).collect();
+        // A spoiled row gets the time of the row above it; where none is above, that of the first row that is read.
+        let first = rows.iter().find(|row| row.spoiled.is_none()).map(|row| row.time);
+        let mut above = first.unwrap_or(UnixMs(self.now));
+        for row in &mut rows {
+            if row.spoiled.is_some() {
+                row.time = above;
+            }
+            above = row.time;
+        }
+        (rows, next)
+    }
+
+    /// The first part of a key of the list, where the page behind this cursor begins.
+    pub fn place_of(cursor: &Cursor) -> i64 {
+        read_cursor(cursor).0.0
+    }
+
+    fn entry(&self, number: i64) -> &Entry {
+        &self.entries[self.places[&number]]
+    }
+
+    fn key(&self, entry: &Entry) -> Key {
+        let main = match self.sort {
+            Sort::Received => entry.time,
+            Sort::Ingested => entry.ingested,
+            Sort::Noisy => entry.time + entry.number % 5 - 2,
+        };
+        let tie = match self.tie {
+            Tie::HigherId => entry.number,
+            Tie::LowerId => -entry.number,
+            Tie::LaterStored => entry.ingested,
+        };
+        (main, tie, entry.number)
+    }
+
+    fn row(&self, entry: &Entry) -> Row {
+        let is_spoiled = self.now < entry.spoiled_until;
+        let spoiled = || Box::new(Spoiled { id: None, place: 1, wrong: String::new() });
+        Row {
+            id: if is_spoiled { format!("{UNREADABLE}{}", entry.number) } else { entry.id() },
+            readable: entry.readable && !is_spoiled,
+            spoiled: is_spoiled.then(spoiled),
+            time: UnixMs(entry.time),
+            ingested: (self.has_ingested && !is_spoiled).then_some(UnixMs(entry.ingested)),
+            number: None,
+            raw: format!("{{\"id\":\"{}\"}}", entry.id()).into_boxed_str(),
+        }
+    }
+
+    fn write_cursor(&self, (main, tie, number): Key) -> Cursor {
+        Cursor(format!("{main}:{tie}:{number}:{}", self.now))
+    }
+}
+
+/// The key of the row that a cursor was made for, and the tick at which it was made.
+fn read_cursor(cursor: &Cursor) -> (Key, i64) {
+    let mut parts = cursor.0.split(':').map(|part| part.parse().expect("a cursor of this list"));
+    let mut part = || parts.next().expect("a whole cursor");
+    ((part(), part(), part()), part())
+}

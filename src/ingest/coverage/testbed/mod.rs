@@ -1,0 +1,50 @@
+//! A bed for tests of coverage: one relay, on any feed and any store.
+//!
+//! Two tests use it. The property test in [`super::worlds`] runs the relay on a real SQLite file and draws every choice
+//! from a seed. The fuzz target `coverage` (`src/fuzzing/coverage/`) runs the relay on a store in memory and reads every
+//! choice from the bytes of its input.
+//!
+//! Time passes in ticks of one millisecond, and every limit of the rules is shortened to match.
+
+mod choices;
+mod feed;
+mod list;
+mod relay;
+
+use std::time::Duration;
+
+pub use choices::Choices;
+pub use feed::{Answer, Asker, Feed};
+pub use list::{CursorKind, Entry, List, Sort, Tie};
+pub use relay::{Beginning, Relay, Release, Store};
+
+use super::Rules;
+use crate::domain::Start;
+
+/// How late a row may show up behind newer ones, in ticks.
+pub const LOOKBACK: u32 = 30;
+
+/// A sweep is due when the anchor is this many ticks old.
+pub const SWEEP: u32 = 8;
+
+/// By no more than this the clocks of the API are taken to differ.
+pub const CLOCKS_APART: Duration = ticks(150);
+
+/// The rules with limits that a short run reaches.
+pub fn short_rules(start: Start, hold_limit: u64) -> Rules {
+    Rules {
+        margin: ticks(5),
+        clocks_apart: CLOCKS_APART,
+        remember_ids: ticks(200),
+        keep_newest: 3,
+        hold_limit,
+        idle_pages: 30,
+        patience: ticks(100),
+        ..Rules::new(start, ticks(LOOKBACK), ticks(SWEEP))
+    }
+}
+
+/// This many ticks as a duration.
+pub const fn ticks(count: u32) -> Duration {
+    Duration::from_millis(count as u64)
+}

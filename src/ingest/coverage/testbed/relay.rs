@@ -1,0 +1,266 @@
+//! The relay under test: the rules of coverage, a loop as thin as can be, and the invariants that hold after each step.
+
+use std::collections::HashMap;
+
+use super::choices::Choices;
+use super::feed::{Answer, Asker, Feed};
+use super::list::{Entry, List};
+use crate::domain::{Coverage, Cursor, More, Row, Seq, StoreOp, UnixMs, WalkId, WalkKind};
+use crate::ingest::coverage::{CoverageState, FeedPage, Next, Now, Rules, Setback, Step};
+
+/// Where the relay keeps what must outlive the process.
+pub trait Store {
+    /// For each row, the number by which it is stored, if it is.
+    fn known(&mut self, rows: &[Row]) -> Vec<Option<Seq>>;
+
+    /// Carries out one transaction. Returns the ids of the messages that it hands on: a list for each queue, in order.
+    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>>;
+
+    /// What is stored of coverage.
+    fn coverage(&mut self) -> Option<Coverage>;
+
+    /// How many rows a gap holds.
+    fn held(&mut self, walk: WalkId) -> u64;
+
+    /// The process died: the store is as the next process finds it.
+    fn restart<C: Choices>(&mut self, choices: &mut C);
+
+    /// Forgets the bodies delivered before `delivered_before`, then ids below the watermark, but for the newest ones.
+    fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32);
+}
+
+/// The first page, and how things stood then.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// The watermark that it set.
+    pub watermark: UnixMs,
+    /// The newest `ingestedAt` on it.
+    pub start_instant: UnixMs,
+    /// The tick at which it came.
+    pub tick: i64,
+    /// How many messages the list had had by then.
+    pub messages: usize,
+    /// The first request, if its answer was an empty list: later messages were not there before. Else the end of time.
+    pub first_asked: UnixMs,
+}
+
+impl Beginning {
+    /// Whether the message at this place of the list was there before the relay.
+    pub fn found(&self, place: usize, entry: &Entry, list: &List) -> bool {
+        place < self.messages && (!list.has_ingested || UnixMs(entry.ingested) <= self.first_asked)
+    }
+}
+
+/// What one transaction handed on to the sinks.
+#[derive(Debug)]
+pub struct Release {
+    /// The ids of the messages: a list for each queue, in order.
+    pub queues: Vec<Vec<String>>,
+    /// The walk whose page caused it.
+    pub by: Option<WalkId>,
+    /// The gaps that stayed open, each with the time down to which it reads.
+    pub open_gaps: Vec<(WalkId, UnixMs)>,
+}
+
+/// A relay with a store of its own.
+pub struct Relay<S> {
+    rules: Rules,
+    /// Whether the invariants must hold. They need not where a test has left out a rule.
+    is_sound: bool,
+    store: S,
+    state: CoverageState,
+    background_requests: u64,
+    /// The tick before which a walk that failed is left alone.
+    waits: HashMap<WalkId, i64>,
+    /// Coverage as it is stored.
+    stored: Option<Coverage>,
+    beginning: Option<Beginning>,
+    releases: Vec<Release>,
+}
+
+impl<S: Store> Relay<S> {
+    /// A relay that has never run.
+    pub fn new(rules: Rules, is_sound: bool, store: S) -> Self {
+        Self {
+            rules,
+            is_sound,
+            store,
+            state: CoverageState::default(),
+            background_requests: 0,
+            waits: HashMap::new(),
+            stored: None,
+            beginning: None,
+            releases: Vec::new(),
+        }
+    }
+
+    /// How it began, once it has.
+    pub fn beginning(&self) -> Option<Beginning> {
+        self.beginning
+    }
+
+    /// How many walks are open.
+    pub fn open_walks(&self) -> usize {
+        self.state.walks().count()
+    }
+
+    /// What was handed on since the last call, oldest first.
+    pub fn take_releases(&mut self) -> Vec<Release> {
+        std::mem::take(&mut self.releases)
+    }
+
+    /// The process dies and is started again: all memory is lost.
+    pub fn crash<C: Choices>(&mut self, choices: &mut C) {
+        self.store.restart(choices);
+        let coverage = self.store.coverage();
+        let walks = coverage.iter().flat_map(|coverage| &coverage.walks);
+        let held = walks.map(|walk| (walk.id, self.store.held(walk.id))).collect();
+        self.state = CoverageState::load(coverage, held);
+        self.waits.clear();
+    }
+
+    /// One head poll with the pages that follow at once. With `crashes` the process dies while it holds the answer.
+    pub fn head_poll<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) {
+        let now = feed.now();
+        let first_asked = self.state.memory.asked_in_vain().unwrap_or(UnixMs::MAX);
+        let mut cursor = self.state.head_cursor(&self.rules, now);
+        for _ in 0..100 {
+            let (rows, more) = match feed.ask(choices, Asker::Head, cursor.as_ref()) {
+                Answer::Page(rows, more) => (rows, more),
+                Answer::Refused => return self.state.head_refused(),
+                Answer::Failed => return,
+            };
+            if crashes {
+                return self.crash(choices);
+            }
+            let step = self.head_page(rows, more, now);
+            if let (None, Some(coverage)) = (self.beginning, &self.state.coverage) {
+                let (tick, messages) = (now.local.0, feed.messages());
+                let (watermark, start_instant) = (coverage.marks.watermark, coverage.marks.start_instant);
+                self.beginning = Some(Beginning { watermark, start_instant, tick, messages, first_asked });
+            }
+            match self.carry_out(feed, step, None) {
+                Next::Follow(next) => cursor = Some(next),
+                Next::FollowWalk(walk) => return self.follow(feed, choices, walk),
+                Next::Idle | Next::AskAgain | Next::Wait(..) => return,
+            }
+        }
+        panic!("a head poll never ends");
+    }
+
+    fn head_page(&mut self, rows: Vec<Row>, more: More, now: Now) -> Step {
+        let page = self.page(rows, more);
+        let nothing_unknown = page.is_known() && *page.more() != More::Lost;
+        let times: Vec<UnixMs> = page.times().collect();
+        let before = self.gap_floor();
+        let step = self.state.head_page(&self.rules, page, now);
+        if nothing_unknown && matches!(step.next, Next::FollowWalk(_)) && self.is_sound {
+            // Else a list to which nothing is added would have another gap at every poll.
+            let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
+            assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
+        }
+        step
+    }
+
+    /// The time down to which a gap that is opened now reads.
+    fn gap_floor(&self) -> UnixMs {
+        self.state.coverage.as_ref().map_or(UnixMs::MIN, |coverage| coverage.marks.gap_floor())
+    }
+
+    fn follow<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, walk: WalkId) {
+        for _ in 0..self.rules.head_pages {
+            let Some(open) = self.state.walks().find(|open| open.id == walk) else { return };
+            let cursor = open.cursor.clone();
+            if self.read_walk(feed, choices, walk, cursor.as_ref(), true) != Next::FollowWalk(walk) {
+                return;
+            }
+        }
+    }
+
+    /// One background request. Returns false if no walk was ready. With `crashes` the process dies instead.
+    pub fn background<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) -> bool {
+        self.background_requests += 1;
+        let tick = feed.now().local.0;
+        let ready = |walk: WalkId| feed.is_calm() || self.waits.get(&walk).is_none_or(|until| *until <= tick);
+        let Some(walk) = self.state.background_walk(self.background_requests, ready) else { return false };
+        let (id, cursor) = (walk.id, walk.cursor.clone());
+        if crashes {
+            self.crash(choices);
+        } else {
+            self.read_walk(feed, choices, id, cursor.as_ref(), false);
+        }
+        true
+    }
+
+    fn read_walk<F: Feed, C: Choices>(
+        &mut self,
+        feed: &mut F,
+        choices: &mut C,
+        walk: WalkId,
+        cursor: Option<&Cursor>,
+        at_once: bool,
+    ) -> Next {
+        let now = feed.now();
+        let step = match feed.ask(choices, Asker::Walk(walk), cursor) {
+            Answer::Page(rows, more) => {
+                let page = self.page(rows, more);
+                self.state.walk_page(&self.rules, walk, page, at_once, now)
+            }
+            Answer::Refused => self.state.walk_setback(&self.rules, walk, Setback::Refused, now),
+            Answer::Failed => self.state.walk_setback(&self.rules, walk, Setback::Unreadable, now),
+        };
+        let next = self.carry_out(feed, step, Some(walk));
+        if let Next::Wait(walk, failures) = next {
+            assert!(failures > 0, "a wait for nothing");
+            self.waits.insert(walk, now.local.0 + i64::from(failures.min(8)));
+        }
+        next
+    }
+
+    fn page(&mut self, rows: Vec<Row>, more: More) -> FeedPage {
+        let known = self.store.known(&rows);
+        FeedPage::new(rows, known, more)
+    }
+
+    /// Raises the watermark, then forgets messages delivered more than three ticks ago, and old ids.
+    pub fn forget<F: Feed>(&mut self, feed: &F) {
+        let now = feed.now();
+        let step = self.state.raise_watermark(&self.rules, now);
+        self.carry_out(feed, step, None);
+        if let Some(coverage) = &self.state.coverage {
+            self.store.forget(UnixMs(now.local.0 - 3), coverage.marks.watermark, self.rules.keep_newest);
+        }
+    }
+
+    fn carry_out<F: Feed>(&mut self, feed: &F, step: Step, by: Option<WalkId>) -> Next {
+        if !step.ops.is_empty() {
+            let queues = self.store.commit(&step.ops, feed.now().local);
+            let before = std::mem::replace(&mut self.stored, self.store.coverage());
+            if let (true, Some(coverage)) = (self.is_sound, &self.stored) {
+                assert_invariants(before.as_ref(), coverage, feed.frontier_limit());
+            }
+            let gaps = self.state.walks().filter(|walk| matches!(walk.kind, WalkKind::Gap { .. }));
+            let open_gaps = gaps.map(|walk| (walk.id, walk.floor)).collect();
+            self.releases.push(Release { queues, by, open_gaps });
+        }
+        assert_eq!(self.stored, self.state.coverage, "memory and disk disagree");
+        step.next
+    }
+}
+
+/// Marks only rise, the frontier does not pass its limit, and the watermark passes no floor of an open walk.
+fn assert_invariants(before: Option<&Coverage>, coverage: &Coverage, frontier_limit: UnixMs) {
+    let marks = &coverage.marks;
+    assert!(marks.frontier <= frontier_limit, "the frontier passed the server's now");
+    if let Some(Coverage { marks: before, .. }) = before {
+        assert!(marks.frontier >= before.frontier, "the frontier went back");
+        assert!(marks.watermark >= before.watermark, "the watermark went back");
+        assert!(marks.anchor >= before.anchor, "the anchor went back");
+        assert_eq!(marks.start_instant, before.start_instant, "the start moved");
+        assert!(marks.next_seq >= before.next_seq && marks.next_walk >= before.next_walk, "a number twice");
+    }
+    for walk in &coverage.walks {
+        assert!(walk.id < marks.next_walk, "the next walk is open already");
+        assert!(marks.watermark <= walk.floor.min(walk.deepest_floor()), "the watermark passed an open floor");
+    }
+}

@@ -1,0 +1,98 @@
+//! The store of a world: the real one, on a real SQLite file, with one sink that takes everything at once.
+
+use crate::domain::{Class, Coverage, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
+use crate::ingest::coverage::testbed::{Choices, Store};
+use crate::store::{Chunk, Cutoffs, Place, Settlement, SinkId, SinkSetup, Spool};
+
+pub(super) struct SqliteStore {
+    dir: tempfile::TempDir,
+    /// Open but for a moment of a restart.
+    spool: Option<Spool>,
+    sink: SinkId,
+}
+
+impl SqliteStore {
+    pub(super) fn new() -> Self {
+        let dir = scratch();
+        let mut spool = Spool::open(dir.path()).unwrap();
+        let sink = register_sink(&mut spool);
+        Self { dir, spool: Some(spool), sink }
+    }
+
+    fn spool(&mut self) -> &mut Spool {
+        self.spool.as_mut().unwrap()
+    }
+
+    /// The sink takes all that waits in a queue. Returns the ids in the order in which it got them.
+    fn deliver(&mut self, class: Class, now: UnixMs) -> Vec<String> {
+        let sink = self.sink;
+        let all = Chunk { rows: usize::MAX, bytes: usize::MAX, details: false };
+        let claims = self.spool().claim_fresh(sink, class, all, |_| false).unwrap();
+        let mut settled = Vec::new();
+        let mut ids = Vec::new();
+        for claim in claims {
+            assert_eq!(&*claim.raw, format!("{{\"id\":\"{}\"}}", claim.id), "the row changed on its way");
+            settled.push(Settlement {
+                sink,
+                seq: claim.seq,
+                attempts: 1,
+                first_attempt: now,
+                outcome: Outcome::Delivered { status: None },
+                standing: None,
+            });
+            ids.push(claim.id);
+        }
+        self.spool().settle(&settled, now).unwrap();
+        ids
+    }
+}
+
+impl Store for SqliteStore {
+    fn known(&mut self, rows: &[Row]) -> Vec<Option<Seq>> {
+        self.spool().known(rows.iter().map(|row| row.id.as_str())).unwrap()
+    }
+
+    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>> {
+        self.spool().commit(ops, now).unwrap();
+        assert_eq!(self.spool().mend_holds().unwrap(), 0, "a row is held by a gap that is not open");
+        [Class::Live, Class::Backfill].map(|class| self.deliver(class, now)).into()
+    }
+
+    fn coverage(&mut self) -> Option<Coverage> {
+        self.spool().load_coverage().unwrap()
+    }
+
+    fn held(&mut self, walk: WalkId) -> u64 {
+        self.spool().held(walk).unwrap()
+    }
+
+    /// One time in ten the file is closed and opened as well.
+    fn restart<C: Choices>(&mut self, choices: &mut C) {
+        if choices.chance(0.1) {
+            drop(self.spool.take());
+            let mut spool = Spool::open(self.dir.path()).unwrap();
+            register_sink(&mut spool);
+            self.spool = Some(spool);
+        }
+        self.spool().mend_holds().unwrap();
+    }
+
+    fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {
+        let cutoffs = Cutoffs { delivered: Some(delivered_before), dead: None };
+        self.spool().drop_settled(cutoffs, Seq(0)).unwrap();
+        let mut place = Some(Place::START);
+        while let Some(after) = place {
+            place = self.spool().forget_ids(watermark, keep_newest, after).unwrap().next;
+        }
+    }
+}
+
+fn register_sink(spool: &mut Spool) -> SinkId {
+    spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0)).unwrap()[0].id
+}
+
+/// A directory in memory where there is one: there, a flush costs nothing.
+fn scratch() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
