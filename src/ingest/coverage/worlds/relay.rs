@@ -266,7 +266,7 @@ impl Relay {
                     attempts: 1,
                     first_attempt: now.local,
                     outcome: Outcome::Delivered { status: None },
-                    standing: None,
+                    health: None,
                 });
             }
             self.spool().settle(&settled, now.local).unwrap();
