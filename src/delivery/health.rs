@@ -96,7 +96,7 @@ impl SinkHealth {
         }
     }
 
-    /// The relay's time was corrected. The silence still ends at the same instant; its end is only called differently.
+    /// The relay's time was corrected. The silence still ends at the same instant, which is another time now.
     pub(super) fn follow_rebase(&mut self, now: Moment) {
         if let Some(busy) = &mut self.busy {
             busy.wall = now.wall.after(busy.until.saturating_duration_since(now.monotonic));

@@ -1,6 +1,6 @@
 //! What delivery writes into the log about sinks and messages.
 //!
-//! Each sentence that users, documents and tests rely on is a constant. `docs/events.md` explains them.
+//! Each sentence that users, documents and tests rely on is a constant. `docs/events.md` says what each of them means.
 
 use std::time::Duration;
 
@@ -158,7 +158,7 @@ pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outco
     }
 }
 
-/// A message that waited is given up because of its age; no attempt ended with that.
+/// A waiting message is given up because of its age, without another attempt.
 pub(super) fn message_expired(sink: &str, id: &str, attempts: u32, answer: &str) {
     tracing::error!(
         message.id = id,

@@ -24,9 +24,9 @@ pub(super) struct Backfill {
 /// What one step changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BackfillStep {
-    /// More messages may be claimed than before.
-    Went,
-    /// So they may, and the new sink has got the last of its messages.
+    /// One portion is done, and more messages may be claimed than before.
+    PortionDone,
+    /// The new sink has got the last of the messages that it begins with.
     Filled,
 }
 
@@ -42,20 +42,20 @@ impl Backfill {
         self.numbered_to.is_some() || self.filled.is_some()
     }
 
-    /// Does a portion of the work. Returns `None` if there was none, or if the store did not take it.
+    /// Does a portion of the work. `None`: no work is left, or the store did not take it.
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> Option<BackfillStep> {
         let sink = context.id();
         if let Some(after) = self.numbered_to {
             let number = move |spool: &mut Spool| spool.number_rows(sink, after, AT_ONCE);
             self.numbered_to = store.write(context, number).await?;
-            return Some(BackfillStep::Went);
+            return Some(BackfillStep::PortionDone);
         }
         let before = self.filled?;
         let Filled { made, more } = store.write(context, move |spool: &mut Spool| spool.fill(sink, AT_ONCE)).await?;
         let messages = before + made;
         if more {
             self.filled = Some(messages);
-            return Some(BackfillStep::Went);
+            return Some(BackfillStep::PortionDone);
         }
         self.filled = None;
         let start = &context.identity.options.start;

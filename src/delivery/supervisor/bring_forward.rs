@@ -12,7 +12,7 @@ use crate::store::Spool;
 /// This many retries are made due in one transaction, so that nobody waits long for the writer.
 const AT_ONCE: usize = 1000;
 
-/// The beginning of the outage, and what is still to be made due after one. All times are the relay's.
+/// When the outage began, and which retries of an earlier one are still to be made due. All times are the relay's.
 #[derive(Debug)]
 pub(super) struct BringForward {
     /// When the earliest failed attempt began that no success has followed. [`UnixMs::MIN`] where that is unknown: after a
@@ -52,12 +52,14 @@ impl BringForward {
         }
     }
 
-    /// From which first attempt on retries are to be made due now; only while the breaker is closed.
+    /// Retries that were first attempted at this time or later are to be made due now. `None`: no retries are, or the breaker
+    /// is not closed.
     pub(super) fn pending(&self, context: &SinkContext) -> Option<UnixMs> {
         self.pending_from.filter(|_| context.health.lock().is_closed())
     }
 
-    /// Makes one portion due. Returns since when it is due, if something may have become due.
+    /// Makes one portion of the retries due. Returns the time at which they are due; `None`: there was nothing to do, or the
+    /// store did not take it.
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> Option<UnixMs> {
         let from = self.pending(context)?;
         let (sink, now) = (context.id(), context.now().wall);

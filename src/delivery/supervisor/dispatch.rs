@@ -82,7 +82,7 @@ impl Dispatch {
         self.in_flight.values().any(|delivery| delivery.seq == seq)
     }
 
-    /// What must not be claimed while it is under way.
+    /// The messages, and the queues of numbers, of which a delivery is under way.
     pub(super) fn excluded(&self) -> Excluded {
         let mut excluded = Excluded::default();
         for delivery in self.in_flight.values() {
@@ -133,19 +133,19 @@ impl Dispatch {
         let (seq, number) = (claim.seq, claim.number);
         let answered = Arc::new(AtomicBool::new(false));
         let (task, outgoing) = prepare(context, claim, start, may_end, Arc::clone(&answered));
-        // Begun here and not in the task, so that attempts begin in this order.
+        // The attempt is begun here and not in its task, so that attempts begin in the order of these calls.
         let begun = outgoing.map(|outgoing| context.identity.sink.begin(outgoing));
         let abort = self.tasks.spawn(task.run(begun, context.shared.settler.expect_settlement()));
         self.in_flight.insert(abort.id(), InFlight { seq, number, lane, start, answered, abort });
     }
 
-    /// Waits until a delivery ends. `None`: none is under way. Nothing is lost if the wait is dropped.
+    /// Waits until a delivery ends. `None`: no delivery is under way. No end is lost if the future is dropped.
     pub(super) async fn next_end(&mut self) -> Option<DeliveryEnd> {
         let joined = self.tasks.join_next_with_id().await?;
         self.end(joined)
     }
 
-    /// The next delivery that has ended already, if one has.
+    /// The end of a delivery that has ended already; `None`: none has.
     pub(super) fn ended(&mut self) -> Option<DeliveryEnd> {
         let joined = self.tasks.try_join_next_with_id()?;
         self.end(joined)

@@ -1,7 +1,7 @@
 //! Messages that are too old become dead letters, whatever the receiver does.
 //!
-//! Invariants: what looks too old is not sent. It is given up only once it is known how old messages are; until then it is
-//! set aside in memory, and no more than [`AT_ONCE`] of it.
+//! Invariants: a message that looks too old is not sent. It is given up only once it is known how old messages are. Until
+//! then such messages are set aside in memory, no more than [`AT_ONCE`] of them.
 
 use super::known_time::KnownTime;
 use super::store_retry::StoreRetry;
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 500;
 pub(super) struct Expiry {
     /// `None`: the sink has no limit.
     checks: Option<AgeChecks>,
-    /// Claimed and found to be too old; to be written down.
+    /// Messages that were claimed and found to be too old, and that are to become dead letters.
     set_aside: Vec<Seq>,
 }
 
@@ -31,7 +31,8 @@ impl Expiry {
         Self { checks, set_aside: Vec::new() }
     }
 
-    /// Sets a claim aside if it is too old at `message_time`, by the clock that dates messages. Returns whether it was.
+    /// Sets a claim aside if its message is too old at `message_time`, by the clock that dates messages. Returns whether the
+    /// message is too old.
     pub(super) fn sets_aside(&mut self, claim: &Claim, message_time: UnixMs) -> bool {
         let expires = self.checks.as_ref().and_then(|checks| checks.expires(claim.received, claim.replays));
         let is_too_old = expires.is_some_and(|expires| expires <= message_time);
@@ -46,7 +47,7 @@ impl Expiry {
         &self.set_aside
     }
 
-    /// More is known of the time: what was set aside may not be too old after all.
+    /// More is known of the time: messages that were set aside may not be too old after all.
     pub(super) fn time_learned(&mut self) {
         self.set_aside.clear();
     }
@@ -68,14 +69,14 @@ impl Expiry {
         self.checks.as_ref().is_some_and(AgeChecks::is_unfinished)
     }
 
-    /// Whether so much is set aside that no more is claimed before it is known how old messages are.
+    /// Whether so many messages are set aside that no more may be looked at before it is known how old messages are.
     pub(super) fn is_full(&self, time: KnownTime) -> bool {
         !time.message_ages() && self.set_aside.len() >= AT_ONCE
     }
 
-    /// Writes down what is set aside, and looks for more in the store. `is_under_way` tells which messages are being sent:
-    /// they end as their attempt ends, and a failure of it is the last. Returns whether messages were given up, so that
-    /// others may be the first of their queue.
+    /// Makes the messages that are set aside dead letters, and looks for more of them in the store. `is_under_way` tells
+    /// which messages are being sent: those end as their attempt ends, and are not tried again after a failure. Returns
+    /// whether messages were given up, so that others may be the first of their queue.
     pub(super) async fn step(
         &mut self,
         store: &mut StoreRetry,
@@ -123,7 +124,7 @@ impl Expiry {
     }
 }
 
-/// Makes messages dead letters. Returns whether the store took it.
+/// Makes messages dead letters. Returns whether this is on the disk.
 async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -> bool {
     let (sink, now) = (context.id(), context.now().wall);
     let written = store.write(context, move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
@@ -161,7 +162,7 @@ mod tests {
         }
     }
 
-    /// Nothing is known of the time, and everything is.
+    /// Two states: nothing is known of the time, and everything is.
     fn times() -> [KnownTime; 2] {
         let confirmed = Clock::starting_at(UnixMs(0));
         [KnownTime::default(), KnownTime::by(&confirmed)]

@@ -15,7 +15,7 @@ pub(super) struct KnownTime {
 /// More is known of the time than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeLearned {
-    /// By how many milliseconds the relay's time was corrected with that; 0: not at all.
+    /// By how many milliseconds the relay's time was corrected; 0: it was not corrected.
     pub(super) corrected_by: i64,
 }
 
@@ -24,7 +24,7 @@ impl KnownTime {
         Self { relay_time: clock.is_confirmed(), message_ages: clock.message_time().is_some() }
     }
 
-    /// Compares with what is known by now. `rebased_by` is [`Clock::rebased_by`].
+    /// Takes over what is known by now. Returns what that adds, if it adds anything. `rebased_by` is [`Clock::rebased_by`].
     pub(super) fn update(&mut self, known: Self, rebased_by: i64) -> Option<TimeLearned> {
         let before = std::mem::replace(self, known);
         let is_confirmed_now = known.relay_time && !before.relay_time;

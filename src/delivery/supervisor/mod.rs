@@ -16,8 +16,8 @@
 //! | [`dispatch`] | which delivery begins next, and which are under way |
 //!
 //! Invariants:
-//! - A worker is free again only when its delivery's settlement has been committed: after a crash no more messages are
-//!   repeated than there are workers.
+//! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages are
+//!   sent twice than there are workers.
 //! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No reason
 //!   puts off another: the slow poll comes every five seconds however often the others do.
 
@@ -44,7 +44,7 @@ use self::known_time::KnownTime;
 use self::outage::Outage;
 use self::pauses::Pauses;
 use self::store_retry::StoreRetry;
-use self::wakeups::{News, SLOW_POLL, Wakeups};
+use self::wakeups::{LookReason, SLOW_POLL, Wakeups};
 use super::attempt::AttemptReport;
 use super::breaker::{Admission, LONGEST_WAIT};
 use super::context::{Identity, Shared, SinkContext};
@@ -137,16 +137,16 @@ impl Supervisor {
         }
     }
 
-    /// What has changed since the last turn: wake-ups, the time, and failures that are to be told by now.
+    /// Notices what has changed since the last turn: wake-ups, the time, and failures that are to be told by now.
     fn notice_changes(&mut self) {
         // The wake-up is registered before the store is asked, so that none is missed in between.
         let wake = *self.context.shared.wake.borrow_and_update();
         let now = self.context.now();
-        let news = self.wakeups.notice(wake, now.monotonic);
-        if news == Some(News::SlowPoll) {
+        let look = self.wakeups.notice(wake, now.monotonic);
+        if look == Some(LookReason::SlowPoll) {
             self.pauses.ask_again();
         }
-        if news.is_some() {
+        if look.is_some() {
             self.queues.look_everywhere();
         }
         self.notice_time(now);
@@ -169,7 +169,7 @@ impl Supervisor {
         self.queues.look_everywhere();
     }
 
-    /// Work on the store beside claims.
+    /// Does the parts' work on the store. Claims are made elsewhere, since they need a free worker.
     async fn work_on_store(&mut self) {
         let Self { context, store, queues, expiry, dispatch, .. } = self;
         let requests = self.pauses.step(store, context).await;
@@ -178,8 +178,8 @@ impl Supervisor {
             log::sink_was_renamed(context.name(), &was);
         }
         if requests.is_resumed {
-            // Whoever resumes the sink expects it to work. So what was learned of the receiver is forgotten, what has failed
-            // is due now, and claims from before the pause, which do not know how long it was, are given back.
+            // Whoever resumes the sink expects it to work. So what was learned of the receiver is forgotten, and messages that
+            // failed are due now. Claims from before the pause are given back: they do not know how long it was.
             *context.health.lock() = SinkHealth::restored(HealthRecord::default(), context.now());
             self.outage.resumed();
             self.bring_forward.resumed();
@@ -234,9 +234,9 @@ impl Supervisor {
         }
     }
 
-    /// What may be sent now; `None`: nothing until somebody resumes the sink, or until it is complete.
+    /// What may begin now; `None`: nothing until somebody resumes the sink, or until the store has all its rows.
     fn admission(&self) -> Option<Admission> {
-        // Where the order is kept nobody may overtake a message whose row has no number yet.
+        // Where the order of each number is kept, no message may overtake one whose row has no number yet.
         let is_incomplete = self.context.is_ordered() && self.backfill.is_under_way();
         if self.pauses.held().is_some() || is_incomplete {
             return None;
@@ -257,7 +257,7 @@ impl Supervisor {
         let chunk = Chunk { details: context.identity.format.number_use() != NumberUse::Ignored, ..chunk };
         let now = context.now().wall;
         let looked = self.queues.look(&context.shared.store, context.id(), now, chunk, excluded).await;
-        store.note(context, looked).is_some()
+        store.note_read(context, looked).is_some()
     }
 
     /// Begins the delivery whose turn it is, if one may begin now. Returns whether one did.
@@ -280,7 +280,7 @@ impl Supervisor {
         }
     }
 
-    /// When the next attempt may begin: as the receiver's own pace and `requests_per_minute` allow.
+    /// Whether the pace that the receiver sets, and `requests_per_minute`, let an attempt begin.
     fn gate(&self) -> Gate {
         let now = self.context.monotonic();
         match (self.context.health.lock().gate(now), self.dispatch.paced_until(now)) {
@@ -302,14 +302,14 @@ impl Supervisor {
             DeliveryEnd::Panicked(start) => {
                 let mut health = self.context.health.lock();
                 health.vanished(*start);
-                // Nothing is recorded, so the message would be claimed again at once.
+                // Nothing is recorded of the attempt, so without a wait the message would be claimed again at once.
                 health.be_silent(self.context.now(), LONGEST_WAIT);
                 tracing::error!(sink.name = self.context.name(), "a delivery ended in a panic: please report it");
             }
         }
     }
 
-    /// Passes what an attempt showed to the parts that it concerns.
+    /// Passes on what an attempt showed to the parts that need to know.
     fn learn(&mut self, report: &AttemptReport) {
         let name = self.context.name();
         if let Some(outcome) = &report.outcome {
@@ -408,7 +408,7 @@ impl Supervisor {
         let may_begin_more = matches!(self.admission(), Some(Admission::All | Admission::Probe))
             && !self.expiry.is_full(self.time)
             && (self.queues.must_look() || self.queues.waiting() != PerLane::default());
-        // A short silence is waited for, also by a command that delivers what is due and ends.
+        // A command that delivers what is due and then ends waits for a short silence, too.
         let is_silent_for_a_moment =
             paused.is_none() && busy_until.is_some_and(|until| until <= now.monotonic + SLOW_POLL);
         let is_idle =

@@ -1,4 +1,4 @@
-//! What is told of a sink's failures: whether it fails, since when, and when the log says so.
+//! What people are told of a sink's failures: whether the sink fails, since when, and when the log says so.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -48,7 +48,7 @@ impl Outage {
         self.is_recovery_untold |= self.notice.worked();
     }
 
-    /// Somebody resumed the sink: what was before does not count any more.
+    /// Somebody resumed the sink: failures before that do not count any more.
     pub(super) fn resumed(&mut self) {
         self.failing_since = None;
     }
@@ -81,7 +81,7 @@ impl Outage {
         self.is_recovery_untold
     }
 
-    /// Says that the sink works again, if that is to be said, with how many messages wait in the store.
+    /// Says in the log that the sink works again, and how many messages wait in the store, if that is to be said.
     pub(super) async fn tell_recovery(&mut self, store: &mut StoreRetry, context: &SinkContext) {
         if !self.is_recovery_untold {
             return;

@@ -22,7 +22,7 @@ pub(super) struct Pauses {
     pause: Option<PauseReason>,
     /// A pause that began here and is not in the store yet.
     unwritten: Option<PauseReason>,
-    /// The store is to be asked.
+    /// The store is to be asked at the next step.
     asks: bool,
     /// How often somebody had resumed the sink when the store was asked last.
     resumes: Resumes,
@@ -118,11 +118,11 @@ impl Pauses {
         requests
     }
 
-    /// Takes over what the store says. `was_resumed`: somebody resumed the sink since the store was asked last; the pause
-    /// that this ended may have begun since, too, and what was ended may be a silence instead of a pause.
+    /// Takes over what the store says. `was_resumed`: somebody resumed the sink since the store was asked last. That may have
+    /// ended a silence of the receiver, or a pause that began since then and was never noticed here.
     fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
         if !self.enabled {
-            // What a person paused stays paused once the sink is switched on. The end of such a pause begins nothing.
+            // A sink that a person paused stays paused when it is switched on. The end of such a pause begins nothing.
             if pause.is_some() || self.pause.is_none() {
                 return PauseChange::Unchanged;
             }

@@ -1,6 +1,7 @@
 //! How a sink's loop asks the store, and for how long it leaves the store alone after an error.
 //!
-//! Invariant: after an error the store is asked nothing until the wait is over. The waits grow with each error in a row.
+//! Invariants: after an error the store is asked nothing until the wait is over; the waits grow with each error in a row.
+//! After a failed write only a write ends the row: where the disk is full, reading goes on to work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,16 @@ const WAITS: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0,
 #[derive(Debug, Default)]
 pub(super) struct StoreRetry {
     failures: u32,
+    /// Whether a write is among the failures.
+    writes_fail: bool,
     again_at: Option<Instant>,
+}
+
+/// What the store was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
 }
 
 impl StoreRetry {
@@ -37,7 +47,7 @@ impl StoreRetry {
             return None;
         }
         let result = context.shared.store.read(work).await;
-        self.note(context, result)
+        self.note(context, Access::Read, result)
     }
 
     /// Runs a function that writes to the store. `None`: the store failed, or is left alone.
@@ -50,22 +60,27 @@ impl StoreRetry {
             return None;
         }
         let result = context.shared.store.write(work).await;
-        self.note(context, result)
+        self.note(context, Access::Write, result)
+    }
+
+    /// Takes note of what the store answered to a read that was made elsewhere.
+    pub(super) fn note_read<T>(&mut self, context: &SinkContext, result: Result<T, Error>) -> Option<T> {
+        self.note(context, Access::Read, result)
     }
 
     /// Takes note of what the store answered, and logs the first error and the first answer after errors. Damage is
     /// reported to whoever runs all sinks.
-    pub(super) fn note<T>(&mut self, context: &SinkContext, result: Result<T, Error>) -> Option<T> {
+    fn note<T>(&mut self, context: &SinkContext, access: Access, result: Result<T, Error>) -> Option<T> {
         let (now, name) = (context.monotonic(), context.name());
         match result {
             Ok(value) => {
-                if self.worked() {
+                if self.worked(access) {
                     tracing::info!(sink.name = name, "{STORE_CAN_BE_READ}");
                 }
                 Some(value)
             }
             Err(error) if error.is_passing() => {
-                if self.failed(now, &context.shared.jitter) {
+                if self.failed(access, now, &context.shared.jitter) {
                     tracing::error!(sink.name = name, error = %error, "{STORE_CANNOT_BE_READ}");
                 }
                 None
@@ -78,14 +93,19 @@ impl StoreRetry {
         }
     }
 
-    /// The store answered. Returns whether it had failed before.
-    fn worked(&mut self) -> bool {
+    /// The store answered. Returns whether this ends a row of failures.
+    fn worked(&mut self, access: Access) -> bool {
+        if self.writes_fail && access == Access::Read {
+            return false;
+        }
+        self.writes_fail = false;
         std::mem::take(&mut self.failures) > 0
     }
 
     /// The store failed. Returns whether this is the first failure in a row.
-    fn failed(&mut self, now: Instant, jitter: &Jitter) -> bool {
+    fn failed(&mut self, access: Access, now: Instant, jitter: &Jitter) -> bool {
         self.failures = self.failures.saturating_add(1);
+        self.writes_fail |= access == Access::Write;
         self.again_at = Some(now + WAITS.jittered(self.failures, jitter));
         self.failures == 1
     }
@@ -106,11 +126,11 @@ mod tests {
     async fn waits_grow_until_the_store_answers_and_each_change_is_told_once() {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let (mut retry, jitter) = (StoreRetry::default(), Jitter::seeded(1));
-        assert!(!retry.worked(), "nothing had failed");
+        assert!(!retry.worked(Access::Write), "nothing had failed");
         let mut waits = Vec::new();
         for failure in 1..=8 {
             assert_eq!(retry.waits_until(now), None);
-            assert_eq!(retry.failed(now, &jitter), failure == 1);
+            assert_eq!(retry.failed(Access::Read, now, &jitter), failure == 1);
             let until = retry.waits_until(now).unwrap();
             waits.push((until - now).as_secs_f64());
             now = until;
@@ -118,10 +138,22 @@ mod tests {
         for (wait, least) in waits.into_iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 54.0, 54.0]) {
             assert!(wait >= least && wait <= f64::min(least * 1.12, 60.0), "{wait} s instead of {least} s");
         }
-        assert!(retry.worked());
-        assert!(!retry.worked());
-        assert!(retry.failed(now, &jitter), "the next error is the first again");
+        assert!(retry.worked(Access::Read));
+        assert!(!retry.worked(Access::Read));
+        assert!(retry.failed(Access::Read, now, &jitter), "the next error is the first again");
         assert!((retry.waits_until(now).unwrap() - now).as_secs_f64() < 1.2);
+    }
+
+    #[tokio::test]
+    async fn reading_does_not_end_a_row_of_failed_writes() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let (mut retry, jitter) = (StoreRetry::default(), Jitter::seeded(1));
+        assert!(retry.failed(Access::Write, now, &jitter));
+        assert!(!retry.worked(Access::Read));
+        assert!(!retry.failed(Access::Write, now, &jitter), "the second in a row");
+        assert!(retry.worked(Access::Write));
+        assert!(retry.failed(Access::Read, now, &jitter));
+        assert!(retry.worked(Access::Write), "whoever can write can read");
     }
 
     #[tokio::test]
@@ -130,6 +162,6 @@ mod tests {
         let mut retry = StoreRetry::default();
         retry.damaged(now);
         assert_eq!(retry.waits_until(now), Some(now + WAITS.max));
-        assert!(!retry.worked(), "damage is no failure that passes");
+        assert!(!retry.worked(Access::Write), "damage is no failure that passes");
     }
 }

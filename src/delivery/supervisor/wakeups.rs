@@ -18,7 +18,7 @@ pub(super) struct Wakeups {
 
 /// Why the store may hold something new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum LookReason {
     /// Somebody sent a wake-up.
     WokenUp,
     /// It is time for the slow poll, with or without a wake-up.
@@ -31,13 +31,13 @@ impl Wakeups {
     }
 
     /// Takes note of the number of wake-ups so far. Returns why to look into the store, if there is a reason.
-    pub(super) fn notice(&mut self, wake: u64, now: Instant) -> Option<News> {
+    pub(super) fn notice(&mut self, wake: u64, now: Instant) -> Option<LookReason> {
         let woken = std::mem::replace(&mut self.seen, wake) != wake;
         if now >= self.poll_at {
             self.poll_at = now + SLOW_POLL;
-            return Some(News::SlowPoll);
+            return Some(LookReason::SlowPoll);
         }
-        woken.then_some(News::WokenUp)
+        woken.then_some(LookReason::WokenUp)
     }
 
     /// When the next slow poll is due.
@@ -62,9 +62,9 @@ mod tests {
         let start = Clock::starting_at(UnixMs(0)).monotonic();
         let mut wakeups = Wakeups::new(start);
         let polls = (1..=600_u64).filter(|tenth| {
-            let news = wakeups.notice(*tenth, start + Duration::from_millis(100 * tenth));
-            assert!(news.is_some(), "each wake-up is a reason to look");
-            news == Some(News::SlowPoll)
+            let reason = wakeups.notice(*tenth, start + Duration::from_millis(100 * tenth));
+            assert!(reason.is_some(), "each wake-up is a reason to look");
+            reason == Some(LookReason::SlowPoll)
         });
         assert_eq!(polls.count(), 12, "in a minute");
     }
@@ -74,9 +74,9 @@ mod tests {
         let start = Clock::starting_at(UnixMs(0)).monotonic();
         let mut wakeups = Wakeups::new(start);
         assert_eq!(wakeups.notice(0, start), None);
-        assert_eq!(wakeups.notice(3, start), Some(News::WokenUp));
+        assert_eq!(wakeups.notice(3, start), Some(LookReason::WokenUp));
         assert_eq!((wakeups.notice(3, start), wakeups.seen()), (None, 3));
-        assert_eq!(wakeups.notice(3, wakeups.poll_at()), Some(News::SlowPoll));
+        assert_eq!(wakeups.notice(3, wakeups.poll_at()), Some(LookReason::SlowPoll));
         assert_eq!(wakeups.poll_at(), start + 2 * SLOW_POLL);
     }
 }
