@@ -1,5 +1,6 @@
 //! A network that fails, with the settings that users have: what is noticed when, and when it is over.
 
+use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::time::Duration;
 
 use crate::support::namespace::Transport;
@@ -12,7 +13,6 @@ const LIMIT: Duration = Duration::from_secs(300);
 const AWAY: Duration = Duration::from_secs(180);
 
 const API: &str = "the API cannot be polled; trying again until it can";
-const SINK: &str = "the sink fails: its messages are kept and tried again";
 
 pub(crate) fn measure() {
     dead_connections();
@@ -22,7 +22,7 @@ pub(crate) fn measure() {
 /// One kept connection is swallowed, and only that one.
 fn dead_connections() {
     for (protocol, network) in [("HTTP/1.1", Network::new as fn() -> _), ("HTTP/2", Network::with_http2)] {
-        for (end, said) in [(End::Api, API), (End::Receiver, SINK)] {
+        for (end, said) in [(End::Api, API), (End::Receiver, SINK_FAILS)] {
             let Some(network) = network() else { return };
             let relay = as_users_have_it(&network).start();
             for _ in 0..2 {
@@ -65,7 +65,7 @@ fn away() {
 
     network.namespace.swallow(network.hooks.port(), Transport::Both);
     network.scene.add();
-    let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(SINK), || relay.log());
+    let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(SINK_FAILS), || relay.log());
     println!("receiver swallowed: noticed after {noticed:.1?}");
     let (connections, before) = (network.hooks.accepted(), network.receiver.count());
     for _ in 0..AWAY.as_secs() / 10 {
@@ -74,7 +74,7 @@ fn away() {
     }
     assert_eq!((network.hooks.accepted(), network.receiver.count()), (connections, before));
     network.namespace.free();
-    let again = || relay.log().contains("the sink works again");
+    let again = || relay.log().contains(SINK_WORKS_AGAIN);
     let recovered = wait_within(LIMIT, "the receiver again", again, || relay.log());
     let repeats = network.is_complete(&relay, LIMIT);
     println!("receiver away for {AWAY:?}: works again {recovered:.1?} after it was back; lost 0, repeats {repeats}");

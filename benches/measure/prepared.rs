@@ -138,7 +138,7 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
         spool.commit(&ops, newest).unwrap();
         let settled = |seq| {
             let outcome = Outcome::Delivered { status: Some(200) };
-            Settlement { sink, seq, attempts: 1, first_attempt: newest, outcome, standing: None }
+            Settlement { sink, seq, attempts: 1, first_attempt: newest, outcome, health: None }
         };
         spool.settle(&released.into_iter().map(settled).collect::<Vec<_>>(), newest).unwrap();
     }

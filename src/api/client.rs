@@ -24,7 +24,7 @@ const ERROR_CAP: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
-    transport: ClientOptions,
+    client_options: ClientOptions,
     messages: Url,
     numbers: Url,
     keys: Vec<Secret>,
@@ -48,13 +48,13 @@ impl Client {
     /// # Errors
     /// If the machine cannot do HTTPS.
     pub fn build(options: &Options) -> Result<Self, ClientBuildError> {
-        let transport = ClientOptions {
+        let client_options = ClientOptions {
             timeout: options.timeout,
             connect_timeout: options.connect_timeout,
             keep_idle: KEEP_IDLE,
             gzip: true,
         };
-        let http = client::build(&transport, &options.way, &options.url)?;
+        let http = client::build(&client_options, &options.transport, &options.url)?;
         let below = |name| {
             let mut url = options.url.clone();
             if let Ok(mut path) = url.path_segments_mut() {
@@ -64,7 +64,7 @@ impl Client {
         };
         let (messages, mut numbers) = (below("messages"), below("numbers"));
         numbers.query_pairs_mut().append_pair("scope", "all");
-        Ok(Self { http, transport, messages, numbers, keys: options.keys.clone(), current: 0 })
+        Ok(Self { http, client_options, messages, numbers, keys: options.keys.clone(), current: 0 })
     }
 
     /// Where messages are asked for: names the account's API in the state.
@@ -132,14 +132,14 @@ impl Client {
         if let Some(value) = self.key().and_then(bearer) {
             request = request.header(AUTHORIZATION, value);
         }
-        let (transport, with_cursor) = (self.transport, cursor.is_some());
+        let (client_options, with_cursor) = (self.client_options, cursor.is_some());
         async move {
             match request.send().await {
-                Ok(response) => read(response, &transport, parse, with_cursor, now).await,
+                Ok(response) => read(response, &client_options, parse, with_cursor, now).await,
                 Err(error) => Response {
                     date: None,
                     rate: RateHeaders::default(),
-                    page: Err(Error::Transport(failure::describe(&error, &transport))),
+                    page: Err(Error::Transport(failure::describe(&error, &client_options))),
                 },
             }
         }
@@ -154,7 +154,7 @@ fn bearer(key: &Secret) -> Option<HeaderValue> {
 
 async fn read<P>(
     response: reqwest::Response,
-    transport: &ClientOptions,
+    client_options: &ClientOptions,
     parse: impl FnOnce(&[u8], UnixMs) -> Result<P, Error>,
     with_cursor: bool,
     now: UnixMs,
@@ -172,7 +172,7 @@ async fn read<P>(
         Ok(bytes) if status.is_success() => parse(&bytes, now),
         Err(BodyError::TooLarge { cap }) if status.is_success() => Err(Error::TooLarge { cap }),
         Err(BodyError::Transport(error)) if status.is_success() => {
-            Err(Error::Transport(failure::describe(&error, transport)))
+            Err(Error::Transport(failure::describe(&error, client_options)))
         }
         // The status says enough, whatever becomes of the body.
         body => Err(refusal(status, json, &body.unwrap_or_default(), location.as_deref(), with_cursor)),

@@ -21,5 +21,5 @@ pub struct Options {
     /// For the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
     /// Through which proxy, and with which certificates.
-    pub way: Transport,
+    pub transport: Transport,
 }

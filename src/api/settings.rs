@@ -56,10 +56,10 @@ impl Settings {
         let url = self.url.and_then(|text| base_url(at, &text, self.allow_http));
         let keys = keys(at, self.key);
         let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
-        let way = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
+        let transport = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         let (requests_per_minute, timeout) = (self.requests_per_minute, self.timeout);
         let connect_timeout = self.connect_timeout;
-        (url.map(|url| Options { url, keys, requests_per_minute, timeout, connect_timeout, way }), account)
+        (url.map(|url| Options { url, keys, requests_per_minute, timeout, connect_timeout, transport }), account)
     }
 }
 

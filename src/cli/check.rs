@@ -58,7 +58,7 @@ fn summary(config: &Config) -> String {
 /// Through which proxy each end is reached, and which variable says so.
 fn proxies(config: &Config) -> impl Iterator<Item = String> {
     let sinks = config.sinks.iter().filter_map(|sink| Some((sink.name.as_str(), sink.target.proxy()?)));
-    let ends = std::iter::once(("the API", &config.api.way.proxy)).chain(sinks);
+    let ends = std::iter::once(("the API", &config.api.transport.proxy)).chain(sinks);
     ends.enumerate().map(|(place, (end, proxy))| {
         let label = if place == 0 { "proxy" } else { "" };
         format!("{label:<15}{end}: {proxy}")

@@ -1,36 +1,39 @@
-//! The breaker of one sink: while nothing gets through, one probe for each wait instead of one for each message. Pure.
+//! The breaker of one sink: while no message gets through, it lets one probe begin after each wait, instead of one attempt
+//! for each message. Pure: the time is passed in.
 //!
-//! A probe is whatever message is next in normal order, so that one that the receiver can never take does not keep the
-//! breaker open. Any success closes it.
+//! A probe is whichever message is next in the normal order. So a message that the receiver can never take does not keep
+//! the breaker open. Any success closes it.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 use crate::time::backoff::{Jitter, Schedule};
 
-/// So many failures in a row open it.
+/// This many failures in a row open the breaker.
 pub(super) const STRAIGHT_FAILURES: u32 = 10;
 
-/// Probes are no further apart than this, so that a receiver that is back is noticed soon.
+/// The longest wait between two probes, so that a receiver that is back is noticed soon.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What may be sent.
+/// What may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Whatever there is room for.
+    /// As many attempts as there are free workers.
     All,
     /// One message, as a probe.
     Probe,
-    /// Nothing before this.
+    /// Nothing before this instant.
     NotBefore(Instant),
-    /// Nothing before the probe under way has ended.
+    /// Nothing before the probe that is under way has ended.
     Probing,
 }
 
-/// See the module.
+/// The state of one sink's breaker.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Breaker {
+    /// Everything may be sent. `failures` in a row were counted so far.
     Closed { failures: u32 },
+    /// One probe at a time may be sent, the next one not before `next`.
     Open { failed_probes: u32, next: Instant, probing: bool },
 }
 
@@ -39,8 +42,8 @@ impl Breaker {
         Self::Closed { failures: 0 }
     }
 
-    /// As a process before this one left it; see [`Breaker::failures`]. A start may try at once, since whoever made it may
-    /// have mended what was wrong.
+    /// The breaker that an earlier process has left, from its [`Breaker::failures`]. After a start a probe may begin at once,
+    /// since whoever started the relay may have repaired something.
     pub(super) fn restored(failures: u32, now: Instant) -> Self {
         match failures.checked_sub(STRAIGHT_FAILURES) {
             None => Self::Closed { failures },
@@ -48,7 +51,7 @@ impl Breaker {
         }
     }
 
-    /// Straight failures so far: up to [`STRAIGHT_FAILURES`] any, then those of probes.
+    /// Failures in a row so far. Beyond [`STRAIGHT_FAILURES`] only failed probes count.
     pub(super) fn failures(&self) -> u32 {
         match *self {
             Self::Closed { failures } => failures,
@@ -56,8 +59,8 @@ impl Breaker {
         }
     }
 
-    /// Whether it is open after one more failure.
-    pub(super) fn is_on_the_edge(&self) -> bool {
+    /// Whether the breaker is open after one more failure.
+    pub(super) fn is_open_after_failure(&self) -> bool {
         self.failures().saturating_add(1) >= STRAIGHT_FAILURES
     }
 
@@ -65,6 +68,7 @@ impl Breaker {
         matches!(self, Self::Closed { .. })
     }
 
+    /// What may begin now.
     pub(super) fn admission(&self, now: Instant) -> Admission {
         match *self {
             Self::Closed { .. } => Admission::All,
@@ -74,21 +78,21 @@ impl Breaker {
         }
     }
 
-    /// A probe has begun.
+    /// A probe begins.
     pub(super) fn probe_began(&mut self) {
         if let Self::Open { probing, .. } = self {
             *probing = true;
         }
     }
 
-    /// A probe came to nothing: it was not attempted.
+    /// A probe ended and says nothing about the receiver. Another one may begin.
     pub(super) fn probe_vanished(&mut self) {
         if let Self::Open { probing, .. } = self {
             *probing = false;
         }
     }
 
-    /// An attempt failed. Returns whether that opened the breaker.
+    /// An attempt failed. Returns whether this failure opened the breaker.
     pub(super) fn failed(&mut self, was_probe: bool, now: Instant, retry: &Schedule, jitter: &Jitter) -> bool {
         let schedule = Schedule { max: retry.max.min(LONGEST_WAIT), ..*retry };
         match self {
@@ -102,7 +106,7 @@ impl Breaker {
                 true
             }
             Self::Open { failed_probes, next, probing, .. } => {
-                // Attempts that began before it opened tell nothing new.
+                // Attempts that began before the breaker opened tell nothing new.
                 if was_probe {
                     *failed_probes = failed_probes.saturating_add(1);
                     *next = now + schedule.jittered(failed_probes.saturating_add(1), jitter);
@@ -113,7 +117,7 @@ impl Breaker {
         }
     }
 
-    /// An attempt succeeded. Returns whether that closed the breaker.
+    /// An attempt succeeded. Returns whether this success closed the breaker.
     pub(super) fn worked(&mut self) -> bool {
         let was_open = !self.is_closed();
         *self = Self::new();

@@ -1,61 +1,71 @@
-//! When to say that a sink fails, and that it works again: once each, and not for every message of a receiver that takes
-//! some and refuses others. Pure.
+//! When the log says that a sink fails, and that it works again: once for each outage, and not for every message of a
+//! receiver that takes some messages and refuses others. Pure: the time is passed in.
 //!
-//! Invariant: a sink that goes on failing is told, if not at once then a minute after it was last told.
+//! Invariant: a sink that goes on failing is reported at once, or a minute after the last report.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Failures and recoveries that alternate are said no more often than this.
+/// The shortest time between two reports of failures, where failures and successes alternate.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// What was said about one sink.
+/// What the log has said about one sink.
 #[derive(Debug, Default)]
 pub(super) struct FailureNotice {
-    failing: bool,
-    told_failing: bool,
+    state: NoticeState,
+    /// When the log last said that the sink fails.
     told_at: Option<Instant>,
-    /// What went wrong last, while that is still to be said.
-    untold: Option<String>,
+}
+
+#[derive(Debug, Default)]
+enum NoticeState {
+    /// The last attempt succeeded.
+    #[default]
+    Working,
+    /// The last attempt failed with this reason, and it is too early to say so.
+    Untold(String),
+    /// The sink fails, and the log has said so.
+    Told,
 }
 
 impl FailureNotice {
-    /// An attempt failed. Returns the reason to give, if it is to be said now.
+    /// An attempt failed. Returns the reason to report, if the failure is to be reported now.
     pub(super) fn failed(&mut self, reason: &str, now: Instant) -> Option<String> {
-        self.failing = true;
-        if self.told_failing {
+        if matches!(self.state, NoticeState::Told) {
             return None;
         }
-        self.untold = Some(reason.to_owned());
+        self.state = NoticeState::Untold(reason.to_owned());
         self.overdue(now)
     }
 
-    /// The reason to give if the sink fails still and nobody was told, and it is time to.
+    /// The reason of a failure that goes on, was not reported yet, and is to be reported now.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
         if self.tell_at().is_some_and(|at| at > now) {
             return None;
         }
-        let reason = self.untold.take()?;
-        (self.told_failing, self.told_at) = (true, Some(now));
+        let NoticeState::Untold(reason) = &mut self.state else { return None };
+        let reason = std::mem::take(reason);
+        (self.state, self.told_at) = (NoticeState::Told, Some(now));
         Some(reason)
     }
 
-    /// When the sink is told to fail if it fails until then.
+    /// When a failure is to be reported that goes on and was too early to be reported at once.
     pub(super) fn tell_at(&self) -> Option<Instant> {
-        self.untold.as_ref().and(self.told_at).map(|told| told + QUIET)
+        match self.state {
+            NoticeState::Untold(_) => self.told_at.map(|told| told + QUIET),
+            NoticeState::Working | NoticeState::Told => None,
+        }
     }
 
-    /// An attempt succeeded. Returns whether to say that it works again.
+    /// An attempt succeeded. Returns whether to report that the sink works again.
     pub(super) fn worked(&mut self) -> bool {
-        self.failing = false;
-        self.untold = None;
-        std::mem::take(&mut self.told_failing)
+        matches!(std::mem::take(&mut self.state), NoticeState::Told)
     }
 
     /// Whether the last attempt failed.
     pub(super) fn is_failing(&self) -> bool {
-        self.failing
+        !matches!(self.state, NoticeState::Working)
     }
 }
 
@@ -73,43 +83,43 @@ mod tests {
     async fn says_each_once_and_flapping_once_a_minute() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut health = FailureNotice::default();
-        let failed = |health: &mut FailureNotice, now| health.failed("500", now).is_some();
-        assert!(!health.worked(), "nothing was wrong");
-        assert!(failed(&mut health, at(0)));
-        assert!(!failed(&mut health, at(1)), "said already");
-        assert!(!failed(&mut health, at(3600)), "said already");
-        assert!(health.is_failing());
-        assert!(health.worked());
-        assert!(!health.worked(), "said already");
-        assert!(failed(&mut health, at(3601)));
-        assert!(health.worked());
+        let mut notice = FailureNotice::default();
+        let failed = |notice: &mut FailureNotice, now| notice.failed("500", now).is_some();
+        assert!(!notice.worked(), "nothing was wrong");
+        assert!(failed(&mut notice, at(0)));
+        assert!(!failed(&mut notice, at(1)), "said already");
+        assert!(!failed(&mut notice, at(3600)), "said already");
+        assert!(notice.is_failing());
+        assert!(notice.worked());
+        assert!(!notice.worked(), "said already");
+        assert!(failed(&mut notice, at(3601)));
+        assert!(notice.worked());
         // It flaps: silence for a minute, then once more, also in the middle of a failure.
         for second in 3602..3660 {
-            assert!(!failed(&mut health, at(second)));
-            assert!(!health.worked());
+            assert!(!failed(&mut notice, at(second)));
+            assert!(!notice.worked());
         }
-        assert!(!failed(&mut health, at(3660)));
-        assert!(failed(&mut health, at(3662)));
-        assert!(health.worked());
+        assert!(!failed(&mut notice, at(3660)));
+        assert!(failed(&mut notice, at(3662)));
+        assert!(notice.worked());
     }
 
     #[tokio::test]
     async fn a_failure_that_goes_on_is_told_when_the_minute_is_over() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut health = FailureNotice::default();
-        assert!(health.failed("500", at(0)).is_some());
-        assert_eq!((health.tell_at(), health.overdue(at(3600))), (None, None), "said already");
-        assert!(health.worked());
-        assert_eq!(health.failed("502", at(10)), None);
-        assert_eq!(health.failed("503", at(20)), None);
-        assert_eq!((health.tell_at(), health.overdue(at(59))), (Some(at(60)), None));
-        assert_eq!(health.overdue(at(60)).as_deref(), Some("503"), "with what went wrong last");
-        assert_eq!((health.tell_at(), health.overdue(at(200))), (None, None), "once");
-        assert!(health.worked(), "whoever was told of it is told of its end");
-        assert_eq!(health.failed("500", at(70)), None);
-        assert!(!health.worked());
-        assert_eq!((health.tell_at(), health.overdue(at(121))), (None, None), "it worked again by then");
+        let mut notice = FailureNotice::default();
+        assert!(notice.failed("500", at(0)).is_some());
+        assert_eq!((notice.tell_at(), notice.overdue(at(3600))), (None, None), "said already");
+        assert!(notice.worked());
+        assert_eq!(notice.failed("502", at(10)), None);
+        assert_eq!(notice.failed("503", at(20)), None);
+        assert_eq!((notice.tell_at(), notice.overdue(at(59))), (Some(at(60)), None));
+        assert_eq!(notice.overdue(at(60)).as_deref(), Some("503"), "with what went wrong last");
+        assert_eq!((notice.tell_at(), notice.overdue(at(200))), (None, None), "once");
+        assert!(notice.worked(), "whoever was told of it is told of its end");
+        assert_eq!(notice.failed("500", at(70)), None);
+        assert!(!notice.worked());
+        assert_eq!((notice.tell_at(), notice.overdue(at(121))), (None, None), "it worked again by then");
     }
 }

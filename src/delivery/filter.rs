@@ -1,6 +1,6 @@
-//! `[sinks.NAME.filter]`, or several of them as an array: as written -> resolved.
+//! The keys of `[sinks.NAME.filter]`, which is one filter or an array of filters, and how they are read.
 //!
-//! Patterns are compiled here, each for itself, so that an invalid one is an error with its place.
+//! Each pattern is compiled by itself here, so that an invalid pattern is a configuration error, reported with its line.
 
 use crate::domain::filter::{Clause, Filter, Globs, InvalidPattern, Regexes};
 use crate::settings::{self, Declared, DeclaredKey, Reader, Settings, Texts, WrittenText, settings};
@@ -23,7 +23,7 @@ settings! {
     }
 }
 
-/// A filter: conditions that must all hold, and `exclude` with the same keys.
+/// A filter as it is written: conditions that must all hold, and `exclude` with the same keys.
 struct Written {
     conditions: Conditions,
     exclude: Option<Conditions>,
@@ -47,7 +47,7 @@ impl Settings for Written {
     }
 }
 
-/// Which messages a sink wants; `None` = all.
+/// The key `filter` of a sink: which messages the sink wants. `None`: all.
 pub fn filter() -> Declared<Option<Filter>> {
     settings::tables::<Written, _>(read).lines(&[
         r#"filter = { to = ["+1650*"], from = "+1800*", body = "(?i)code", has_code = true, service = "PayPal", tags = ["prod"] }"#,
@@ -106,7 +106,7 @@ fn regexes(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Reg
     let compiled = Regexes::new(patterns.iter().map(WrittenText::as_str));
     match (compiled, patterns.first()) {
         (Ok(compiled), _) => Some(compiled),
-        // Each is valid, but all together are too large.
+        // Each pattern is valid, but all patterns together are too large.
         (Err(error), Some(first)) => {
             let message = format!("`{}`: all patterns together: {error}", at.name(key));
             at.error(&first.origin, message, "");
@@ -116,7 +116,7 @@ fn regexes(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Reg
     }
 }
 
-/// The patterns that were written for a key, if all of them are valid; what is wrong is in the report.
+/// The patterns that were written for a key, if all of them are valid. Invalid ones are reported.
 fn patterns(
     at: &mut Reader<'_>,
     key: &str,

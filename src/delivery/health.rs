@@ -1,16 +1,21 @@
-//! How a sink stands with its receiver: the breaker, the silence that was asked for, and the pace that the receiver sets.
+//! The health of one sink: its breaker, the silence that its receiver asked for, and the pace that the receiver sets. Pure:
+//! the time is passed in.
 //!
-//! The sink's loop and its attempts share it, so that what an attempt changes is written down in the transaction that
-//! settles it, and a restart goes on from there. Invariants: only changes are written, so a sink that works costs nothing;
-//! they reach the disk in the order in which they were made.
+//! The sink's loop and its attempts share one value. What an attempt changes is written in the transaction that settles the
+//! attempt, and a restart goes on from there.
+//!
+//! Invariants: only changes are written, so a sink that works costs nothing; changes reach the disk in the order in which
+//! they were made.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
 use super::decide::Finding;
+use super::moment::Moment;
 use super::options::INACCURATE;
 use super::refused_alone::RefusedAlone;
+use super::status::Held;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
 use crate::domain::{Seq, UnixMs};
 use crate::http::retry_after;
@@ -18,70 +23,63 @@ use crate::store;
 use crate::time::Instant;
 use crate::time::backoff::{Jitter, Schedule};
 
-/// Clones share it.
+/// The health of one sink, behind a lock. Clones share one value.
 #[derive(Clone, Debug)]
 pub(super) struct SharedHealth(Arc<Mutex<SinkHealth>>);
 
 impl SharedHealth {
-    pub(super) fn new(standing: SinkHealth) -> Self {
-        Self(Arc::new(Mutex::new(standing)))
+    pub(super) fn new(health: SinkHealth) -> Self {
+        Self(Arc::new(Mutex::new(health)))
     }
 
-    /// For a moment: nothing is waited for under it.
+    /// Takes the lock. It is held for a moment only: nothing is waited for under it.
     pub(super) fn lock(&self) -> MutexGuard<'_, SinkHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// See the module.
+/// The health of one sink.
 #[derive(Debug)]
 pub(super) struct SinkHealth {
     breaker: Breaker,
     busy: Option<Busy>,
     throttle: Throttle,
     refused_alone: RefusedAlone,
+    /// What the store has, or will have once all changes so far are written.
     recorded: store::HealthRecord,
 }
 
-/// No attempt before this, told by both clocks.
+/// Until when nothing is sent, by both clocks.
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     until: Instant,
     wall: UnixMs,
 }
 
-/// One moment by both clocks.
+/// How an attempt began.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) monotonic: Instant,
-    pub(super) wall: UnixMs,
-}
-
-/// An attempt that has ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Began {
-    /// When it began.
+pub(super) struct AttemptStart {
     pub(super) at: Instant,
-    /// Whether it was the breaker's probe.
+    /// Whether the attempt is the breaker's probe.
     pub(super) is_probe: bool,
 }
 
-/// What an attempt's end changed.
+/// What an attempt's end changed about its sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Learned {
-    /// The breaker is open now and was not.
+pub(super) struct HealthChange {
+    /// The attempt opened the breaker.
     pub(super) opened: bool,
-    /// The breaker was open and is not.
+    /// The attempt closed the breaker.
     pub(super) closed: bool,
-    /// The receiver sets the pace now and did not: for how long it wants silence first.
+    /// The receiver begins to set the pace; this is the silence that it wants first.
     pub(super) throttled: Option<Duration>,
-    /// To be written down.
+    /// What is to be written to the store, if anything is.
     pub(super) record: Option<store::HealthRecord>,
 }
 
 impl SinkHealth {
-    /// As it was written down before the start. A silence that is further away than any can be was written when the clock
-    /// was ahead: it is over. One that ended lately says that the receiver sets the pace.
+    /// The health that an earlier process has written. A silence that ends later than any silence can was written while the
+    /// clock was ahead, so it counts as over. A silence that ended lately shows that the receiver sets the pace.
     pub(super) fn restored(recorded: store::HealthRecord, now: Moment) -> Self {
         let latest = now.wall.after(retry_after::CAP).after(INACCURATE);
         let until = recorded.busy_until.map(|until| if until > latest { now.wall } else { until });
@@ -98,7 +96,7 @@ impl SinkHealth {
         }
     }
 
-    /// The relay's time was put right: the silence ends when it would have ended.
+    /// The relay's time was corrected. The silence still ends at the same instant, which is another time now.
     pub(super) fn follow_rebase(&mut self, now: Moment) {
         if let Some(busy) = &mut self.busy {
             busy.wall = now.wall.after(busy.until.saturating_duration_since(now.monotonic));
@@ -106,32 +104,32 @@ impl SinkHealth {
         }
     }
 
-    /// Until when the receiver wants silence.
+    /// Until when the receiver wants silence; `None`: it wants none.
     pub(super) fn busy_until(&self, now: Instant) -> Option<Instant> {
         self.busy.map(|busy| busy.until).filter(|until| *until > now)
     }
 
-    /// When the silence ends, or has ended, that the receiver wants and after which it has accepted nothing yet.
+    /// When the last silence ends or has ended, as long as the receiver has accepted nothing since.
     pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
         self.busy_until(now).or_else(|| self.throttle.silent_until(now))
     }
 
-    /// What the breaker admits.
+    /// What the breaker lets begin.
     pub(super) fn admission(&self, now: Instant) -> Admission {
         self.breaker.admission(now)
     }
 
-    /// Whether everything may be sent.
+    /// Whether the breaker is closed, so that everything may be sent.
     pub(super) fn is_closed(&self) -> bool {
         self.breaker.is_closed()
     }
 
-    /// Whether one more failure leaves the breaker open.
-    pub(super) fn is_on_the_edge(&self) -> bool {
-        self.breaker.is_on_the_edge()
+    /// Whether the breaker is open after one more failure.
+    pub(super) fn is_open_after_failure(&self) -> bool {
+        self.breaker.is_open_after_failure()
     }
 
-    /// When the pace that the receiver sets lets an attempt begin.
+    /// Whether the pace that the receiver sets lets an attempt begin.
     pub(super) fn gate(&self, now: Instant) -> Gate {
         self.throttle.gate(now)
     }
@@ -141,85 +139,97 @@ impl SinkHealth {
         !self.throttle.is_free(now)
     }
 
-    /// This message was refused. Returns whether the receiver takes others meanwhile, so that it is about the message.
+    /// The receiver refused this message. Returns whether it takes others meanwhile, so that the refusal is about the message
+    /// and not about the receiver.
     pub(super) fn is_refused_alone(&mut self, seq: Seq) -> bool {
         self.refused_alone.refused(seq)
     }
 
-    /// This message was accepted.
-    pub(super) fn took(&mut self, seq: Seq) {
+    /// The receiver accepted this message.
+    pub(super) fn accepted(&mut self, seq: Seq) {
         self.refused_alone.accepted(seq);
     }
 
     /// An attempt begins.
-    pub(super) fn began(&mut self, is_probe: bool, now: Instant) {
-        if is_probe {
+    pub(super) fn began(&mut self, start: AttemptStart) {
+        if start.is_probe {
             self.breaker.probe_began();
         }
-        self.throttle.began(now);
+        self.throttle.began(start.at);
     }
 
-    /// An attempt came to nothing.
-    pub(super) fn vanished(&mut self, began: Began) {
-        if began.is_probe {
+    /// An attempt ended and says nothing about the receiver.
+    pub(super) fn vanished(&mut self, start: AttemptStart) {
+        if start.is_probe {
             self.breaker.probe_vanished();
         }
-        self.throttle.ended(began.at);
+        self.throttle.ended(start.at);
     }
 
-    /// Silence for a reason of our own; it ends with the process.
-    pub(super) fn rest(&mut self, now: Moment, wait: Duration) {
-        self.be_silent(now, wait);
+    /// Sends nothing for this long. A silence that ends later stays as it is. The store hears of the silence with the next
+    /// attempt that ends.
+    pub(super) fn be_silent(&mut self, now: Moment, wait: Duration) {
+        let asked = Busy { until: now.monotonic + wait, wall: now.wall.after(wait) };
+        if self.busy.is_none_or(|busy| busy.until < asked.until) {
+            self.busy = Some(asked);
+        }
     }
 
-    /// An attempt has ended.
+    /// Why nothing is sent, or one message at a time, until the receiver accepts something.
+    pub(super) fn held(&self, now: Moment) -> Option<Held> {
+        if let Some(until) = self.silent_until(now.monotonic) {
+            return Some(Held::Busy { until: now.wall_at(until) });
+        }
+        let next = match self.admission(now.monotonic) {
+            Admission::All => return None,
+            Admission::Probe => Some(now.wall),
+            Admission::NotBefore(next) => Some(now.wall_at(next)),
+            Admission::Probing => None,
+        };
+        Some(Held::Probing { next })
+    }
+
+    /// Learns from the end of an attempt.
     pub(super) fn learn(
         &mut self,
         finding: Finding,
-        began: Began,
+        start: AttemptStart,
         now: Moment,
         retry: &Schedule,
         jitter: &Jitter,
-    ) -> Learned {
-        let mut learned = Learned::default();
+    ) -> HealthChange {
+        let mut change = HealthChange::default();
         match finding {
             Finding::Works => {
-                learned.closed = self.breaker.worked();
-                self.throttle.accepted(began.at, now.monotonic);
+                change.closed = self.breaker.worked();
+                self.throttle.accepted(start.at, now.monotonic);
             }
             Finding::Fails | Finding::Gone => {
-                learned.opened = self.breaker.failed(began.is_probe, now.monotonic, retry, jitter);
-                self.throttle.ended(began.at);
+                change.opened = self.breaker.failed(start.is_probe, now.monotonic, retry, jitter);
+                self.throttle.ended(start.at);
             }
-            // It is there, and says nothing about messages: neither a failure nor a success.
+            // The receiver answers and says nothing about the message: neither a failure nor a success.
             Finding::Busy(refusal) => {
-                self.vanished(began);
+                self.vanished(start);
                 let was_free = !self.is_throttled(now.monotonic);
-                let silence = self.throttle.refused(refusal, began.at, now.monotonic);
+                let silence = self.throttle.refused(refusal, start.at, now.monotonic);
                 self.be_silent(now, silence);
-                learned.throttled = was_free.then_some(silence);
+                change.throttled = was_free.then_some(silence);
             }
-            Finding::Closed | Finding::Nothing => self.vanished(began),
+            Finding::Closed | Finding::Nothing => self.vanished(start),
         }
         let record = store::HealthRecord {
             busy_until: self.busy.map(|busy| busy.wall).filter(|until| *until > now.wall),
             failures: self.breaker.failures(),
         };
-        // A silence that is over says the same as none.
+        // A silence that is over means the same as none.
         let passed = self.recorded.busy_until.is_none_or(|until| until <= now.wall) && record.busy_until.is_none();
         let same_silence = passed || record.busy_until == self.recorded.busy_until;
         if !same_silence || record.failures != self.recorded.failures {
             self.recorded = record;
-            learned.record = Some(record);
+            change.record = Some(record);
         }
-        learned
-    }
-
-    fn be_silent(&mut self, now: Moment, wait: Duration) {
-        let asked = Busy { until: now.monotonic + wait, wall: now.wall.after(wait) };
-        if self.busy.is_none_or(|busy| busy.until < asked.until) {
-            self.busy = Some(asked);
-        }
+        change
     }
 }
 
@@ -242,12 +252,12 @@ mod tests {
         Moment { monotonic: moment.monotonic + by, wall: moment.wall.after(by) }
     }
 
-    fn learn(standing: &mut SinkHealth, finding: Finding, now: Moment) -> Option<store::HealthRecord> {
-        standing.learn(finding, began(false, now), now, &RETRY, &Jitter::seeded(1)).record
+    fn learn(health: &mut SinkHealth, finding: Finding, now: Moment) -> Option<store::HealthRecord> {
+        health.learn(finding, began(false, now), now, &RETRY, &Jitter::seeded(1)).record
     }
 
-    fn began(is_probe: bool, now: Moment) -> Began {
-        Began { at: now.monotonic, is_probe }
+    fn began(is_probe: bool, now: Moment) -> AttemptStart {
+        AttemptStart { at: now.monotonic, is_probe }
     }
 
     fn busy(asked: Duration) -> Finding {
@@ -257,20 +267,20 @@ mod tests {
     #[tokio::test]
     async fn only_changes_are_written() {
         let now = start();
-        let mut standing = SinkHealth::restored(store::HealthRecord::default(), now);
-        assert_eq!(learn(&mut standing, Finding::Works, now), None);
+        let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
+        assert_eq!(learn(&mut health, Finding::Works, now), None);
         let failures = |failures| Some(store::HealthRecord { busy_until: None, failures });
-        assert_eq!(learn(&mut standing, Finding::Fails, now), failures(1));
-        assert_eq!(learn(&mut standing, Finding::Gone, now), failures(2));
-        assert_eq!(learn(&mut standing, Finding::Closed, now), None);
-        assert_eq!(learn(&mut standing, Finding::Works, now), failures(0));
-        assert_eq!(learn(&mut standing, Finding::Works, now), None);
+        assert_eq!(learn(&mut health, Finding::Fails, now), failures(1));
+        assert_eq!(learn(&mut health, Finding::Gone, now), failures(2));
+        assert_eq!(learn(&mut health, Finding::Closed, now), None);
+        assert_eq!(learn(&mut health, Finding::Works, now), failures(0));
+        assert_eq!(learn(&mut health, Finding::Works, now), None);
         let silent = store::HealthRecord { busy_until: Some(now.wall.after(MINUTE)), failures: 0 };
-        assert_eq!(learn(&mut standing, busy(MINUTE), now), Some(silent), "a silence is no failure");
+        assert_eq!(learn(&mut health, busy(MINUTE), now), Some(silent), "a silence is no failure");
         // A shorter one beside it changes nothing; one that is over needs no writing.
-        assert_eq!(learn(&mut standing, busy(MINUTE / 2), now), None);
-        assert_eq!(learn(&mut standing, Finding::Works, now), None);
-        assert_eq!(learn(&mut standing, Finding::Works, later(now, MINUTE)), None);
+        assert_eq!(learn(&mut health, busy(MINUTE / 2), now), None);
+        assert_eq!(learn(&mut health, Finding::Works, now), None);
+        assert_eq!(learn(&mut health, Finding::Works, later(now, MINUTE)), None);
     }
 
     #[tokio::test]
@@ -282,7 +292,7 @@ mod tests {
             written = learn(&mut before, Finding::Fails, now).unwrap();
         }
         let mut after = SinkHealth::restored(written, now);
-        assert!(after.is_closed() && after.is_on_the_edge());
+        assert!(after.is_closed() && after.is_open_after_failure());
         assert!(after.learn(Finding::Fails, began(false, now), now, &RETRY, &Jitter::seeded(1)).opened, "the tenth");
         written = learn(&mut after, busy(MINUTE), now).unwrap();
 
@@ -297,37 +307,59 @@ mod tests {
     #[tokio::test]
     async fn failed_probes_are_counted_across_a_restart() {
         let now = start();
-        let mut standing =
+        let mut health =
             SinkHealth::restored(store::HealthRecord { busy_until: None, failures: STRAIGHT_FAILURES + 3 }, now);
-        standing.began(true, now.monotonic);
-        let learned = standing.learn(Finding::Fails, began(true, now), now, &RETRY, &Jitter::seeded(1));
-        assert_eq!(learned.record.unwrap().failures, STRAIGHT_FAILURES + 4);
-        let Admission::NotBefore(next) = standing.admission(now.monotonic) else { panic!("{standing:?}") };
+        health.began(began(true, now));
+        let change = health.learn(Finding::Fails, began(true, now), now, &RETRY, &Jitter::seeded(1));
+        assert_eq!(change.record.unwrap().failures, STRAIGHT_FAILURES + 4);
+        let Admission::NotBefore(next) = health.admission(now.monotonic) else { panic!("{health:?}") };
         assert!(next - now.monotonic >= Duration::from_secs(54), "it does not begin with short waits again");
+    }
+
+    #[tokio::test]
+    async fn what_holds_a_sink_is_shown_by_the_relays_time() {
+        let now = start();
+        let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
+        assert_eq!(health.held(now), None);
+        health.be_silent(now, MINUTE);
+        assert_eq!(health.held(now), Some(Held::Busy { until: now.wall.after(MINUTE) }));
+        assert_eq!(health.held(later(now, MINUTE)), None, "a silence of our own is over when it ends");
+        learn(&mut health, busy(MINUTE), now);
+        let over = later(now, MINUTE);
+        assert_eq!(health.held(over), Some(Held::Busy { until: over.wall }), "the receiver has accepted nothing yet");
+
+        let open = store::HealthRecord { busy_until: None, failures: STRAIGHT_FAILURES };
+        let mut health = SinkHealth::restored(open, now);
+        assert_eq!(health.held(now), Some(Held::Probing { next: Some(now.wall) }));
+        health.began(began(true, now));
+        assert_eq!(health.held(now), Some(Held::Probing { next: None }));
+        health.learn(Finding::Fails, began(true, now), now, &RETRY, &Jitter::seeded(1));
+        let Some(Held::Probing { next: Some(next) }) = health.held(now) else { panic!("{health:?}") };
+        assert!((5..=17).contains(&next.since(now.wall).as_secs()), "the second wait of the schedule: {next:?}");
     }
 
     #[tokio::test]
     async fn a_silence_from_a_clock_that_was_ahead_is_over() {
         let now = start();
         let recorded = store::HealthRecord { busy_until: UnixMs::parse("2099-01-01T00:00:00Z"), failures: 0 };
-        let standing = SinkHealth::restored(recorded, now);
-        assert_eq!(standing.busy_until(now.monotonic), None);
+        let health = SinkHealth::restored(recorded, now);
+        assert_eq!(health.busy_until(now.monotonic), None);
         // The longest that a receiver can ask for is obeyed.
         let recorded = store::HealthRecord { busy_until: Some(now.wall.after(retry_after::CAP)), failures: 0 };
-        let standing = SinkHealth::restored(recorded, now);
-        assert_eq!(standing.busy_until(now.monotonic), Some(now.monotonic + retry_after::CAP));
+        let health = SinkHealth::restored(recorded, now);
+        assert_eq!(health.busy_until(now.monotonic), Some(now.monotonic + retry_after::CAP));
     }
 
     #[tokio::test]
     async fn a_silence_ends_when_it_would_have_ended_whatever_time_it_turns_out_to_be() {
         let now = start();
-        let mut standing = SinkHealth::restored(store::HealthRecord::default(), now);
-        learn(&mut standing, busy(MINUTE), now);
+        let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
+        learn(&mut health, busy(MINUTE), now);
         let later = later(now, MINUTE / 2);
         let right = Moment { wall: UnixMs(later.wall.0 - 86_400_000), ..later };
-        standing.follow_rebase(right);
-        assert_eq!(standing.busy_until(right.monotonic), Some(now.monotonic + MINUTE));
-        let written = learn(&mut standing, Finding::Fails, right).unwrap();
+        health.follow_rebase(right);
+        assert_eq!(health.busy_until(right.monotonic), Some(now.monotonic + MINUTE));
+        let written = learn(&mut health, Finding::Fails, right).unwrap();
         assert_eq!(written.busy_until, Some(right.wall.after(MINUTE / 2)));
     }
 }

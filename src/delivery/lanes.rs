@@ -1,20 +1,20 @@
-//! Whose turn it is when a worker is free. Pure.
+//! Which lane's turn it is when a worker is free. Pure.
 //!
-//! Invariants: live messages never wait for a backfill, nor for retries, as long as there are two workers; no lane that
-//! has something waiting starves, however busy the others are.
+//! Invariants: with two workers or more, live messages wait neither for a backfill nor for retries; a lane in which messages
+//! wait never starves, however busy the other lanes are.
 
 /// The three queues of a sink, in the order in which they are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     /// Live messages that were never attempted.
     Live,
-    /// Failed and refused deliveries that are due.
+    /// Messages whose last attempt failed or was refused, and which are due again.
     Retry,
-    /// Messages of a catch-up that were never attempted.
+    /// Messages of a backfill that were never attempted.
     Backfill,
 }
 
-/// Something for each lane.
+/// One value for each lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PerLane<T> {
     pub(super) live: T,
@@ -32,43 +32,52 @@ impl<T> PerLane<T> {
     }
 }
 
-/// The last lane that got a worker beside live, and whether live was the very last.
+/// Which lanes got workers last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Last {
-    live: bool,
-    retry: bool,
+pub(super) struct LastServed {
+    /// The last worker went to the live lane.
+    is_live: bool,
+    /// Of the other two lanes, retries got a worker last.
+    is_retry: bool,
 }
 
-impl Last {
+impl LastServed {
+    /// A worker was given to this lane.
     pub(super) fn note(&mut self, lane: Lane) {
-        self.live = lane == Lane::Live;
+        self.is_live = lane == Lane::Live;
         if lane != Lane::Live {
-            self.retry = lane == Lane::Retry;
+            self.is_retry = lane == Lane::Retry;
         }
     }
 }
 
-/// The lane that gets the next worker, if one does: live first, then retries, then backfill, with these exceptions.
-/// - One worker: live and the rest take turns where both wait.
-/// - Two: one is kept for live, the other for the rest.
-/// - More: one is kept for live, one for retries and one for backfill, the latter two only while something waits there.
+/// The lane that gets the next worker; `None`: no lane gets one now. Live messages go first, then retries, then the
+/// backfill, with these exceptions:
+/// - With one worker, live messages take turns with the other two lanes.
+/// - With two workers, one is reserved for live messages and the other for the other two lanes.
+/// - With more workers, one is reserved for each lane; for retries and for the backfill only while messages wait there.
 ///
-/// Within the rest of one or two workers, retries and backfill take turns.
-pub(super) fn next(waiting: PerLane<bool>, under_way: PerLane<usize>, workers: usize, last: Last) -> Option<Lane> {
+/// Where one or two workers leave one worker to the other two lanes, retries and the backfill take turns.
+pub(super) fn next(
+    waiting: PerLane<bool>,
+    under_way: PerLane<usize>,
+    workers: usize,
+    last: LastServed,
+) -> Option<Lane> {
     let rest_under_way = under_way.retry + under_way.backfill;
     let free = workers.saturating_sub(under_way.live + rest_under_way);
     if free == 0 {
         return None;
     }
     let rest = match (waiting.retry, waiting.backfill) {
-        (true, true) if last.retry => Some(Lane::Backfill),
+        (true, true) if last.is_retry => Some(Lane::Backfill),
         (true, _) => Some(Lane::Retry),
         (false, true) => Some(Lane::Backfill),
         (false, false) => None,
     };
     if workers == 1 {
         return match rest {
-            Some(rest) if !waiting.live || last.live => Some(rest),
+            Some(rest) if !waiting.live || last.is_live => Some(rest),
             _ => waiting.live.then_some(Lane::Live),
         };
     }
@@ -93,16 +102,17 @@ pub(super) fn next(waiting: PerLane<bool>, under_way: PerLane<usize>, workers: u
     }
 }
 
-/// The same where the receiver limits how many begin, so that there are always free workers: all lanes that have something
-/// waiting take turns, as with one worker, within what workers allow.
+/// The lane that gets the next worker where the receiver limits how many attempts begin. Workers are always free there, so
+/// they do not divide the attempts among the lanes. Instead all lanes in which messages wait take turns, as with one
+/// worker; workers stay reserved as in [`next`].
 pub(super) fn next_in_turn(
     waiting: PerLane<bool>,
     under_way: PerLane<usize>,
     workers: usize,
-    last: Last,
+    last: LastServed,
 ) -> Option<Lane> {
-    let retry = waiting.retry && !(last.retry && waiting.backfill);
-    let others = PerLane { live: waiting.live && !last.live, retry, ..waiting };
+    let retry = waiting.retry && !(last.is_retry && waiting.backfill);
+    let others = PerLane { live: waiting.live && !last.is_live, retry, ..waiting };
     next(others, under_way, workers, last).or_else(|| next(waiting, under_way, workers, last))
 }
 
@@ -115,9 +125,9 @@ mod tests {
     const ALL: PerLane<bool> = PerLane { live: true, retry: true, backfill: true };
     const IDLE: PerLane<usize> = PerLane { live: 0, retry: 0, backfill: 0 };
 
-    /// Hands out workers until nobody gets one.
+    /// Gives workers to lanes until no lane gets one.
     fn filled(waiting: PerLane<bool>, workers: usize) -> PerLane<usize> {
-        let (mut under_way, mut last) = (IDLE, Last::default());
+        let (mut under_way, mut last) = (IDLE, LastServed::default());
         while let Some(lane) = next(waiting, under_way, workers, last) {
             *under_way.get_mut(lane) += 1;
             last.note(lane);
@@ -150,7 +160,7 @@ mod tests {
 
     #[test]
     fn one_worker_takes_turns() {
-        let mut last = Last::default();
+        let mut last = LastServed::default();
         let turns: Vec<Lane> = (0..6)
             .map(|_| {
                 let lane = next(ALL, IDLE, 1, last).unwrap();
@@ -164,7 +174,7 @@ mod tests {
     #[test]
     fn whoever_begins_rarely_takes_turns_too() {
         for workers in [1, 2, 8] {
-            let mut last = Last::default();
+            let mut last = LastServed::default();
             let turns: Vec<Lane> = (0..6)
                 .map(|_| {
                     let lane = next_in_turn(ALL, IDLE, workers, last).unwrap();
@@ -174,7 +184,7 @@ mod tests {
                 .collect();
             assert_eq!(turns, [Lane::Live, Lane::Retry, Lane::Live, Lane::Backfill, Lane::Live, Lane::Retry]);
         }
-        let last = Last { live: true, retry: false };
+        let last = LastServed { is_live: true, is_retry: false };
         assert_eq!(next_in_turn(PerLane { live: true, ..PerLane::default() }, IDLE, 8, last), Some(Lane::Live));
         // The worker that is kept for live stays free.
         let full = PerLane { live: 0, retry: 0, backfill: 7 };
@@ -183,14 +193,15 @@ mod tests {
     }
 
     proptest! {
-        /// Workers end in any order, lanes fill and empty at will: whoever waits all the time is served again and again.
+        /// Deliveries end in any order, and lanes fill and empty at will. A lane in which something waits all the time is
+        /// served again and again.
         #[test]
         fn nobody_starves(
             workers in 1_usize..6,
             steps in prop::collection::vec((any::<u8>(), any::<bool>(), any::<bool>()), 400),
             patient in 0_usize..3,
         ) {
-            let (mut under_way, mut last) = (Vec::new(), Last::default());
+            let (mut under_way, mut last) = (Vec::new(), LastServed::default());
             let mut unserved = 0;
             for (which, one, other) in steps {
                 let mut waiting = PerLane { live: one, retry: other, backfill: one != other };
@@ -211,7 +222,7 @@ mod tests {
                 if patient == Lane::Live && workers > 1 {
                     prop_assert!(under_way.contains(&Lane::Live), "live waits although there are two workers");
                 }
-                // The oldest of them ends at the latest after so many turns.
+                // One of the two oldest deliveries ends in each turn.
                 under_way.remove(usize::from(which) % under_way.len().min(2));
                 prop_assert!(unserved < 12 * workers + 12, "{:?} starves", patient);
             }

@@ -1,23 +1,26 @@
-//! For each sink: claim -> format -> send -> settle.
+//! Delivery to each sink: claim a message -> format it -> send it -> settle it.
 //!
-//! Every sink has its own rows, workers, retry clock and breaker, so that a dead one holds back nobody. What happens to a
-//! message and to its sink is decided by pure functions (`decide`, `breaker`, `throttle`, `lanes`, `pace`, `expiry`,
-//! `health`); `supervisor` is the loop that carries it out, one for each sink, and `settler` writes the results of all of
-//! them down.
+//! Every sink has its own rows, workers, retry schedule and breaker, so that a dead sink holds back no other. Pure functions
+//! decide what happens to a message and to its sink: `decide`, `breaker`, `throttle`, `lanes`, `pace`, `max_age`, `health`.
+//! `supervisor` is the loop of one sink, which carries their decisions out. `settler` writes the results of all sinks to the
+//! store.
 //!
 //! Invariants:
-//! - A delivery is settled exactly when an attempt has ended, and its worker is free only when that is on the disk.
-//! - Claims live in memory. Whatever happens to this process, the store is where the last settled attempts left it.
-//! - No loop turns without a reason, and no wait is shorter than 100 ms whatever is configured.
+//! - A delivery is settled exactly when an attempt has ended. Its worker is free only when the settlement is on the disk.
+//! - Claims live in memory. Whatever happens to this process, the store is as the last settled attempts left it.
+//! - No loop turns without a reason, and no wait after a failure is shorter than 100 ms, whatever is configured.
 
 mod attempt;
 mod breaker;
+mod context;
 mod decide;
-mod expiry;
 mod failure_notice;
 pub mod filter;
 mod health;
 mod lanes;
+pub mod log;
+mod max_age;
+mod moment;
 mod options;
 mod pace;
 mod queues;
@@ -30,8 +33,7 @@ mod throttle;
 
 pub use options::{Options, Order, Retry};
 pub use running::{Delivery, Setup, Waker};
-pub use status::{Held, SinkStatus};
-pub use supervisor::Drained;
+pub use status::{Drained, Held, SinkStatus};
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,23 @@
-//! What the delivery to one sink needs to know, and the keys for it.
+//! The settings of the delivery to one sink, and their keys in the configuration.
 
 use std::time::Duration;
 
-use super::expiry;
+use super::max_age;
 use crate::domain::{Start, UnixMs};
 use crate::settings::{self, LONGEST, Reader, WordChoice, settings, show_duration};
 use crate::time::backoff::Schedule;
 
-/// From one start of the machine to the next its clock may be off by so much more.
+/// How much the machine's clock may gain or lose from one start to the next.
 pub(super) const INACCURATE: Duration = Duration::from_secs(60);
 
-/// Shorter waits would be a hot loop, and a shorter age could not be met.
+/// The shortest wait that may be configured; with shorter ones a failing receiver would be tried in a hot loop.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
+/// The shortest `max_age` that may be configured: ages are checked once in a second.
 const LEAST_AGE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 settings! {
-    /// `[sinks.NAME]`, as far as it says when and how many.
+    /// The keys of `[sinks.NAME]` that say when, how often and how many messages are sent.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Options {
         /// How many deliveries may be under way at once.
@@ -40,8 +41,8 @@ settings! {
     }
 }
 
-/// `concurrency` of an http sink. For standard output it is the number of lines that are written before they are recorded,
-/// all in one transaction; their order stays.
+/// The default of `concurrency`. For standard output it is the number of lines that are written before they are recorded in
+/// one transaction; the lines keep their order.
 const CONCURRENCY: usize = 8;
 
 impl WordChoice for Order {
@@ -49,7 +50,7 @@ impl WordChoice for Order {
 }
 
 impl Options {
-    /// As many at once, tried again like this; everything else as it is by default.
+    /// Options with this concurrency and retry schedule, and the defaults for everything else.
     pub fn new(concurrency: usize, retry: Retry) -> Self {
         Self {
             concurrency,
@@ -62,19 +63,19 @@ impl Options {
         }
     }
 
-    /// When a message received then is too old to be sent; `None`: never.
+    /// When a message that was received at `received` becomes too old to be sent; `None`: never.
     pub fn expires(&self, received: UnixMs) -> Option<UnixMs> {
-        expiry::expires(self.max_age, received, 0)
+        max_age::expires(self.max_age, received, 0)
     }
 }
 
-/// `order`
+/// The words of `order`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Each for itself.
+    /// Messages do not wait for each other.
     #[default]
     None,
-    /// One after the other for each receiving number, attempts that failed included.
+    /// For each receiving number one message after the other. A message that is tried again holds up those behind it.
     Number,
 }
 
@@ -94,11 +95,11 @@ settings! {
     }
 }
 
-/// Whatever is configured, a failing receiver is not tried in a hot loop.
+/// The shortest wait after a failure, whatever is configured, so that a failing receiver is not tried in a hot loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 impl Retry {
-    /// Whether the waits can grow; what is wrong goes to the report.
+    /// Reports an error if `max` is less than `initial`.
     pub fn check(&self, at: &mut Reader<'_>) {
         let Some(origin) = at.origin("max").or(at.origin("initial")).filter(|_| self.max < self.initial) else {
             return;
@@ -111,9 +112,14 @@ impl Retry {
         at.error(origin, message, "");
     }
 
-    /// The same with waits of at most `longest`.
+    /// This schedule with waits of at most `longest`.
     pub(super) fn no_longer_than(&self, longest: Duration) -> Self {
         Self { initial: self.initial.min(longest), max: self.max.min(longest), ..self.clone() }
+    }
+
+    /// This schedule without an end: no message is given up because of its age.
+    pub(super) fn without_end(&self) -> Self {
+        Self { give_up_after: None, ..self.clone() }
     }
 
     /// The waits between attempts.

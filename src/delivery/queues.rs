@@ -1,10 +1,13 @@
-//! What one sink has claimed and not begun, and where more may be found.
+//! The messages that one sink has claimed and not begun to send, and where more may be found.
 //!
-//! Invariants: claims are only read from the store, never written; dropping them leaves the store as it was, and they are
-//! found again. A lane is asked for more only after something happened that may have put something there (a wake-up, a
-//! due time, the slow poll), or while the last answer was not empty. Where the order of each number is kept there is at most
-//! one claim for a number, the first of those that wait, and none while one is under way. What somebody asked for again
-//! counts as a number of its own there, so that live messages do not wait for it.
+//! Invariants:
+//! - Claims are read from the store and never written. If they are dropped, the store is as before, and they are found
+//!   again.
+//! - The store is asked for more of a lane only after something may have put messages there (a wake-up, a due time, the
+//!   slow poll), or while the store's last answer was not empty.
+//! - Where the order of each number is kept, there is at most one claim for a number: the first message that waits. While a
+//!   message of the number is under way there is none. Messages that somebody asked for again form a queue of their own for
+//!   each number, so that live messages do not wait for them.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,31 +16,33 @@ use super::options::Order;
 use crate::domain::{Class, Seq, UnixMs};
 use crate::store::{Chunk, Claim, Error, SinkId, Spool, Store};
 
-/// So much is claimed at once, for each lane: it is all that waits in memory.
-pub(super) const CHUNK: Chunk = Chunk { rows: 500, bytes: 1 << 20, details: false };
+/// How much is claimed at once for each lane. No more than this waits in memory.
+pub(super) const CLAIMED_AT_ONCE: Chunk = Chunk { rows: 500, bytes: 1 << 20, details: false };
 
-/// A probe needs one message.
-pub(super) const ONE: Chunk = Chunk { rows: 1, bytes: 1, details: false };
+/// A probe needs one message of each lane.
+pub(super) const ONE_CLAIM: Chunk = Chunk { rows: 1, bytes: 1, details: false };
 
-/// See the module.
+/// The claims of one sink, a queue for each lane.
 #[derive(Debug)]
 pub(super) struct Queues {
     order: Order,
     claims: PerLane<VecDeque<Claim>>,
+    /// Whether the store may hold more for the lane.
     look: PerLane<bool>,
+    /// When the next retry falls due that the store will not tell before it is asked again.
     next_due: Option<UnixMs>,
 }
 
-/// What is not to be claimed now.
+/// What must not be claimed now.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
-    /// Under way, or to be written down.
+pub(super) struct Excluded {
+    /// Messages that are under way, or set aside as too old.
     pub(super) seqs: HashSet<Seq>,
-    /// Numbers with a delivery under way, where their order is kept.
+    /// Queues of numbers with a delivery under way, where the order of each number is kept.
     pub(super) numbers: HashSet<i64>,
 }
 
-/// What the store had.
+/// What the store holds of the lanes that were asked for.
 #[derive(Default)]
 struct Found {
     claims: PerLane<Vec<Claim>>,
@@ -45,24 +50,24 @@ struct Found {
 }
 
 impl Queues {
-    /// Nothing is known yet.
+    /// Queues that know nothing of the store yet.
     pub(super) fn new(order: Order) -> Self {
         let mut queues = Self { order, claims: PerLane::default(), look: PerLane::default(), next_due: None };
         queues.look_everywhere();
         queues
     }
 
-    /// Something may have been put anywhere.
+    /// The store may hold more for every lane.
     pub(super) fn look_everywhere(&mut self) {
         self.look = PerLane { live: true, retry: true, backfill: true };
     }
 
-    /// A delivery was put off until `due`.
+    /// A delivery is to be tried again at `due`.
     pub(super) fn expect_retry(&mut self, due: UnixMs) {
         self.next_due = Some(self.next_due.map_or(due, |earlier| earlier.min(due)));
     }
 
-    /// Looks for retries if one is due by now.
+    /// Has the store asked for retries if one is due by now.
     pub(super) fn note_time(&mut self, now: UnixMs) {
         if self.next_due.is_some_and(|due| due <= now) {
             self.next_due = None;
@@ -70,24 +75,24 @@ impl Queues {
         }
     }
 
-    /// When the next retry falls due, as far as that is known.
+    /// When the next retry falls due; `None`: none is known of.
     pub(super) fn next_due(&self) -> Option<UnixMs> {
         self.next_due
     }
 
-    /// Gives back what was claimed; it will be looked for again.
+    /// Drops all claims; the store will be asked for them again.
     pub(super) fn give_back(&mut self) {
         for lane in [Lane::Live, Lane::Retry, Lane::Backfill] {
             let claims = self.claims.get_mut(lane);
             if !claims.is_empty() {
-                // The memory goes too: an outage may be long.
+                // The memory is freed, too: an outage may be long.
                 *claims = VecDeque::new();
                 *self.look.get_mut(lane) = true;
             }
         }
     }
 
-    /// Which lanes have something to begin.
+    /// Which lanes have a claim that may begin.
     pub(super) fn waiting(&self) -> PerLane<bool> {
         PerLane {
             live: !self.claims.live.is_empty(),
@@ -96,7 +101,7 @@ impl Queues {
         }
     }
 
-    /// Whether there is a lane of which only the store knows if something waits there.
+    /// Whether there is a lane without claims for which the store may hold some.
     pub(super) fn must_look(&self) -> bool {
         let lanes = self.lanes_to_look_at();
         lanes.live || lanes.retry || lanes.backfill
@@ -111,23 +116,23 @@ impl Queues {
         }
     }
 
-    /// Takes the next claim of a lane.
+    /// Takes the next claim of a lane out of its queue.
     pub(super) fn take(&mut self, lane: Lane) -> Option<Claim> {
         self.claims.get_mut(lane).pop_front()
     }
 
-    /// Asks the store for what is waiting in lanes that ran empty. On an error nothing changes.
+    /// Asks the store for messages of the lanes that ran empty. On an error nothing changes here.
     pub(super) async fn look(
         &mut self,
         store: &Store,
         sink: SinkId,
         now: UnixMs,
         chunk: Chunk,
-        taken: Taken,
+        excluded: Excluded,
     ) -> Result<(), Error> {
         match self.order {
-            Order::None => self.look_for_any(store, sink, now, chunk, taken).await,
-            Order::Number => self.look_for_first_of_each(store, sink, now, chunk, taken).await,
+            Order::None => self.look_for_any(store, sink, now, chunk, excluded).await,
+            Order::Number => self.look_for_first_of_each(store, sink, now, chunk, excluded).await,
         }
     }
 
@@ -137,12 +142,12 @@ impl Queues {
         sink: SinkId,
         now: UnixMs,
         chunk: Chunk,
-        taken: Taken,
+        excluded: Excluded,
     ) -> Result<(), Error> {
         let wanted = self.lanes_to_look_at();
         let found = store
             .read(move |spool| {
-                let skip = |seq| taken.seqs.contains(&seq);
+                let skip = |seq| excluded.seqs.contains(&seq);
                 let mut found = Found::default();
                 if wanted.live {
                     found.claims.live = spool.claim_fresh(sink, Class::Live, chunk, skip)?;
@@ -173,20 +178,20 @@ impl Queues {
         Ok(())
     }
 
-    /// All lanes at once: which of them a number waits in depends on the first of its messages alone.
+    /// Asks for all lanes at once, since the first waiting message of a number decides in which lane the number waits.
     async fn look_for_first_of_each(
         &mut self,
         store: &Store,
         sink: SinkId,
         now: UnixMs,
         chunk: Chunk,
-        mut taken: Taken,
+        mut excluded: Excluded,
     ) -> Result<(), Error> {
         for claims in [&self.claims.live, &self.claims.retry, &self.claims.backfill] {
-            taken.numbers.extend(claims.iter().filter_map(|claim| claim.number));
+            excluded.numbers.extend(claims.iter().filter_map(|claim| claim.number));
         }
         let read = move |spool: &Spool| {
-            let skip = |number, seq| taken.numbers.contains(&number) || taken.seqs.contains(&seq);
+            let skip = |number, seq| excluded.numbers.contains(&number) || excluded.seqs.contains(&seq);
             spool.claim_first_of_each_number(sink, now, chunk, skip)
         };
         let firsts = store.read(read).await?;
@@ -194,7 +199,7 @@ impl Queues {
         self.next_due = firsts.next_due;
         for claim in firsts.claims {
             let lane = match claim.class {
-                // Also what was refused: that counts as no attempt.
+                // This covers refused messages, too: a refusal does not count as an attempt.
                 _ if claim.first_attempt.is_some() => Lane::Retry,
                 Class::Live => Lane::Live,
                 Class::Backfill => Lane::Backfill,

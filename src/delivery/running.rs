@@ -1,4 +1,4 @@
-//! Delivery as a whole: start it, wake it, ask it, end it.
+//! Delivery to all sinks: how it is started, woken up, asked and ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,12 @@ use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::context::{Identity, Shared};
+use super::log::{PAUSED_SINK_HAS_MESSAGES, SINK_IS_NEW, how_to_resume};
 use super::options::{INACCURATE, Options, Order};
 use super::settler::Settler;
-use super::status::{Held, Published, SinkStatus};
-use super::supervisor::{Drained, Identity, Shared, Supervisor};
+use super::status::{Drained, Held, Published, SinkStatus};
+use super::supervisor::Supervisor;
 use crate::domain::{PauseReason, Start, UnixMs};
 use crate::formats::Format;
 use crate::http::retry_after;
@@ -19,54 +21,55 @@ use crate::store::{Error, SinkId, SinkSetup, Store, Wants};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Heartbeat, Instant};
 
-/// A sink to deliver to.
+/// One sink, as delivery needs it.
 pub struct Setup {
-    /// Its name in the configuration, under which the store knows it.
+    /// The sink's name in the configuration. The store knows the sink by this name.
     pub name: String,
-    /// Which messages it wants.
+    /// Which messages the sink wants.
     pub wants: Wants,
-    /// When and how many.
+    /// When, how often and how many messages are sent.
     pub options: Options,
-    /// What is sent.
+    /// What is sent for a message.
     pub format: Format,
-    /// Where to.
+    /// Where it is sent to.
     pub sink: Arc<dyn Sink>,
 }
 
-/// Delivery to all sinks, under way.
+/// Delivery to all sinks, while it runs.
 #[derive(Debug)]
 pub struct Delivery {
     store: Store,
     clock: Clock,
     wake: Waker,
     stop: watch::Sender<Option<Instant>>,
-    sinks: Vec<Running>,
+    sinks: Vec<RunningSink>,
     loops: JoinSet<Drained>,
     settler: tokio::task::JoinHandle<()>,
-    settler_turns: Heartbeat,
+    settler_heartbeat: Heartbeat,
     damaged: watch::Receiver<Option<Arc<Error>>>,
 }
 
+/// One sink whose loop runs.
 #[derive(Debug)]
-struct Running {
+struct RunningSink {
     id: SinkId,
     enabled: bool,
     published: watch::Receiver<Published>,
-    turns: Heartbeat,
+    heartbeat: Heartbeat,
 }
 
-/// Tells delivery that there may be something new. Clones share it.
+/// Tells delivery that the store may hold something new. Clones wake the same delivery.
 #[derive(Clone, Debug)]
 pub struct Waker(watch::Sender<u64>);
 
 impl Waker {
-    /// To be called after messages were released. It says nothing else, costs nothing, and is never missed.
+    /// To be called after messages were released. A wake-up carries nothing, costs next to nothing and is never missed.
     pub fn wake(&self) {
         self.0.send_modify(|count| *count += 1);
     }
 }
 
-/// `now` is by the clock that dates the messages.
+/// What the store needs to know of a sink. `now` is the time by the clock that dates messages.
 fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
     SinkSetup {
         name: setup.name.clone(),
@@ -81,14 +84,15 @@ fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
 }
 
 impl Delivery {
-    /// Names the sinks in the store and starts delivering what waits there. Messages released from now on go to these.
+    /// Registers the sinks in the store and starts to deliver the messages that wait there. Messages that are released from
+    /// now on go to these sinks.
     ///
     /// # Errors
-    /// Those of the store; nothing was started.
+    /// Those of the store. Nothing was started then.
     pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
         let messages_now = clock.likely_message_time();
         let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
-        // A due time further away than any wait can be was written when the clock was ahead.
+        // A due time that is further away than any wait can be was written while the clock was ahead.
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
         let now = clock.relay_time();
         let latest_due = now.after(longest.max(retry_after::CAP)).after(INACCURATE);
@@ -100,13 +104,13 @@ impl Delivery {
         let (wake, woken) = watch::channel(0);
         let (stop, stopping) = watch::channel(None);
         let (damage, damaged) = watch::channel(None);
-        let settler_turns = Heartbeat::new(&clock);
+        let settler_heartbeat = Heartbeat::new(&clock);
         let (settler, settling) = Settler::new(
             store.clone(),
             clock.clone(),
             Arc::clone(&jitter),
             stopping.clone(),
-            settler_turns.clone(),
+            settler_heartbeat.clone(),
             damage.clone(),
         );
         let settling = tokio::spawn(settling);
@@ -121,45 +125,45 @@ impl Delivery {
                 tracing::info!(
                     sink.name = name,
                     start = %options.start,
-                    "the sink is new: it gets what comes from now on, and of what came before what its start asks for"
+                    "{SINK_IS_NEW}"
                 );
             }
             let (id, enabled) = (registered.id, options.enabled);
-            let turns = Heartbeat::new(&clock);
+            let heartbeat = Heartbeat::new(&clock);
             let identity = Identity { registered, name, options, format, sink, alone };
-            let (mut supervisor, published) = Supervisor::new(shared.clone(), identity, turns.clone());
-            supervisor.starts_paused(pause);
+            let (supervisor, published) = Supervisor::new(shared.clone(), identity, pause, heartbeat.clone());
             loops.spawn(supervisor.run());
-            sinks.push(Running { id, enabled, published, turns });
+            sinks.push(RunningSink { id, enabled, published, heartbeat });
         }
-        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_turns, damaged })
+        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_heartbeat, damaged })
     }
 
-    /// For ingest.
+    /// The handle with which ingest wakes delivery up.
     pub fn waker(&self) -> Waker {
         self.wake.clone()
     }
 
-    /// Each sink as it is now, in the order of the configuration.
+    /// The state of each sink, in the order of the configuration.
     pub fn status(&self) -> Vec<SinkStatus> {
         self.sinks.iter().map(|sink| sink.published.borrow().status.clone()).collect()
     }
 
-    /// How long ago the slowest of the loops last turned: what the watchdog is fed with. They turn every 5 s at least,
-    /// also while receivers hang and readers do not read.
+    /// How long ago the slowest of the loops last turned, for the watchdog. Each loop turns every 5 s at least, also while
+    /// receivers hang and readers do not read.
     pub fn slowest_turn(&self) -> Duration {
-        let loops = self.sinks.iter().map(|sink| sink.turns.since());
-        loops.chain([self.settler_turns.since()]).max().unwrap_or_default()
+        let loops = self.sinks.iter().map(|sink| sink.heartbeat.since());
+        loops.chain([self.settler_heartbeat.since()]).max().unwrap_or_default()
     }
 
-    /// Resolves when every sink is a stream whose reader is gone: there is nothing left to relay to. Never without sinks.
+    /// Resolves when every sink is a stream whose reader has closed it, so that there is nothing left to relay to. Without
+    /// sinks it never resolves.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
             for sink in &mut published {
                 let closed = sink.wait_for(|published| published.status.held == Some(Held::Closed)).await.is_ok();
                 if !closed {
-                    // Its loop has ended otherwise: that is not for us to tell.
+                    // The sink's loop has ended for another reason, which `broken` reports.
                     std::future::pending::<()>().await;
                 }
             }
@@ -169,8 +173,8 @@ impl Delivery {
         }
     }
 
-    /// Resolves if the loop of a sink has ended though nobody asked it to. That is a bug of ours (a panic, which was
-    /// reported where it happened); the process should end with an error, so that it is started again.
+    /// Resolves if the loop of a sink has ended although nobody asked it to. That is a bug of the relay (a panic, which was
+    /// reported where it happened). The process should end with an error then, so that it is started again.
     pub fn broken(&self) -> impl Future<Output = ()> + Send + 'static {
         let published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
@@ -184,7 +188,7 @@ impl Delivery {
         }
     }
 
-    /// Resolves with what is wrong when the state turns out to be damaged: nothing can be delivered from it any more.
+    /// Resolves with the error when the state turns out to be damaged, so that nothing can be delivered from it any more.
     pub fn damaged(&self) -> impl Future<Output = Arc<Error>> + Send + 'static {
         let mut damaged = self.damaged.clone();
         async move {
@@ -192,7 +196,7 @@ impl Delivery {
                 let found = damaged.borrow_and_update().clone();
                 match found {
                     Some(error) => return error,
-                    // All loops have ended otherwise: that is not for us to tell.
+                    // All loops have ended for another reason, which `broken` reports.
                     None if damaged.changed().await.is_err() => std::future::pending().await,
                     None => {}
                 }
@@ -200,39 +204,39 @@ impl Delivery {
         }
     }
 
-    /// Resolves when nothing is in flight and nothing may be begun now: all that waits, if anything does, waits for a
-    /// time to come or for a sink that is held. Returns whether anything waits that another run may deliver: not what waits
-    /// for a sink that a person paused or switched off, which is said.
+    /// Resolves when nothing is in flight and nothing may begin now: messages that still wait, if any do, wait for a time to
+    /// come or for a sink that is held. Returns whether messages wait that another run may deliver. Messages of a sink that
+    /// somebody paused or switched off do not count; the log names a paused one.
     ///
     /// # Errors
-    /// Those of the store, while counting.
+    /// Those of the store, while the messages are counted.
     pub async fn idle(&self) -> Result<bool, Error> {
         self.wake.wake();
         let asked = *self.wake.0.borrow();
         let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= asked);
         loop {
             for sink in &self.sinks {
-                // An error means that its loop has ended: it will not do more.
+                // An error means that the sink's loop has ended: it will not do more.
                 drop(sink.published.clone().wait_for(is_idle).await);
             }
-            let all = |sink: &Running| sink.published.has_changed().is_err() || is_idle(&sink.published.borrow());
+            let all = |sink: &RunningSink| sink.published.has_changed().is_err() || is_idle(&sink.published.borrow());
             if self.sinks.iter().all(all) {
                 break;
             }
         }
         let mut is_left = false;
-        // What waits for a sink that is switched off waits for whoever switches it on.
+        // Messages of a sink that is switched off wait for whoever switches it on.
         for sink in self.sinks.iter().filter(|sink| sink.enabled) {
             let id = sink.id;
             let (waiting, pause) = self.store.read(move |spool| Ok((spool.waiting(id)?, spool.pause_of(id)?))).await?;
             let messages = waiting.fresh + waiting.retry;
             match pause.map(|pause| pause.reason) {
                 _ if messages == 0 => {}
-                // So does what waits for whoever paused it.
+                // Messages of a sink that somebody paused wait for whoever resumes it.
                 Some(PauseReason::Operator) => {
                     let name = sink.published.borrow().status.name.clone();
-                    let hint = format!("joltsms-relay sinks resume {name}");
-                    tracing::info!(sink.name = name, messages, hint, "messages wait for a sink that is paused");
+                    let hint = how_to_resume(&name);
+                    tracing::info!(sink.name = name, messages, hint, "{PAUSED_SINK_HAS_MESSAGES}");
                 }
                 _ => is_left = true,
             }
@@ -240,7 +244,7 @@ impl Delivery {
         Ok(is_left)
     }
 
-    /// Begins nothing more, gives deliveries under way `grace` to end, records them, and ends.
+    /// Begins no more deliveries, gives those under way `grace` to end, records them, and ends.
     pub async fn drain(self, grace: Duration) -> Drained {
         let Self { stop, clock, mut loops, sinks, settler, store, wake, .. } = self;
         stop.send_replace(Some(clock.monotonic() + grace));
@@ -251,7 +255,8 @@ impl Delivery {
             drained.unrecorded += ended.unrecorded;
         }
         drop((sinks, store, wake));
-        // All who could give it work are gone. If it still cannot write, what it holds was counted above.
+        // Nobody can hand settlements to the settler any more. If it still cannot write, those that it holds were counted
+        // above.
         settler.abort();
         drop(settler.await);
         drained

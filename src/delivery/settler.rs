@@ -1,8 +1,10 @@
-//! Writing down how attempts went: whatever has ended while one transaction was being committed goes into the next, and
-//! what is about to end is waited for a moment, so that many share one transaction and its flush.
+//! One task writes the results of attempts (settlements) for all sinks, many in one transaction, so that they share its
+//! flush to the disk. Settlements that arrive while a transaction is being committed go into the next one. Before each
+//! transaction the task waits a moment for attempts that are about to end.
 //!
-//! Invariants: what [`Settler::settle`] returns resolves only once the settlement is on the disk. What cannot be written (the disk is
-//! full) is kept here and only the writing is tried again, with growing waits; the message is not sent again.
+//! Invariants: the future that [`Settler::settle`] returns resolves only once the settlement is on the disk. A settlement
+//! that cannot be written, for example because the disk is full, is kept in memory. Only the writing is tried again, with
+//! growing waits; the message is not sent again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,36 +13,37 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::log::{CAN_BE_RECORDED, CANNOT_BE_RECORDED};
 use crate::domain::{Outcome, UnixMs};
 use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Heartbeat};
 
-/// So many settlements in one transaction; there are never more than workers of all sinks together.
+/// The most settlements in one transaction. There are never more than the workers of all sinks together.
 const AT_ONCE: usize = 1000;
 
-/// So long a settlement waits for others at most. It waits for none that was waited for in vain: see [`SettlementWriter::gather`].
-const MOMENT: Duration = Duration::from_millis(1);
+/// Maximum batching delay of a settlement. Attempts that already outlasted one delay are not waited for again.
+const BATCHING_DELAY: Duration = Duration::from_millis(1);
 
-/// Waits between tries to write.
-const TRIES: Schedule = Schedule { initial: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(10) };
+/// The waits after errors of the store.
+const WAITS: Schedule = Schedule { initial: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(10) };
 
-/// Once the daemon is stopping there is little time left.
-const TRIES_AT_STOP: Duration = Duration::from_millis(200);
+/// The wait after an error while the daemon stops, when there is little time left.
+const WAIT_AT_STOP: Duration = Duration::from_millis(200);
 
-/// Hands settlements to the task that writes them. Clones share it; it ends when all are dropped.
+/// Hands settlements to the task that writes them. Clones share one task, which ends when all of them are dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Settler {
     jobs: mpsc::UnboundedSender<Job>,
-    under_way: Arc<AtomicUsize>,
+    expected: Arc<AtomicUsize>,
     clock: Clock,
 }
 
-/// An attempt whose end the settler may wait for; dropped when it has ended, however that was.
+/// An attempt under way, for whose settlement the task may wait. Dropped when the attempt has ended in any way.
 #[derive(Debug)]
-pub(super) struct SettlementsUnderWay(Arc<AtomicUsize>);
+pub(super) struct ExpectedSettlement(Arc<AtomicUsize>);
 
-impl Drop for SettlementsUnderWay {
+impl Drop for ExpectedSettlement {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -49,50 +52,50 @@ impl Drop for SettlementsUnderWay {
 #[derive(Debug)]
 struct Job {
     settlement: Settlement,
-    /// [`Clock::rebased_by`] when it was made.
+    /// [`Clock::rebased_by`] when the settlement was made.
     rebased_by: i64,
     committed: oneshot::Sender<()>,
 }
 
-/// Nobody writes settlements any more: the daemon is at its end.
+/// Nobody writes settlements any more, because the daemon is about to end.
 #[derive(Debug)]
 pub(super) struct SettlerEnded;
 
 impl Settler {
-    /// The handle, and the task's work. `stopping` holds a time once the daemon stops.
+    /// Returns the handle and the work of the task. `stopping` holds an instant once the daemon stops. `damage` receives the
+    /// error when the state turns out to be damaged.
     pub(super) fn new(
         store: Store,
         clock: Clock,
         jitter: Arc<Jitter>,
         stopping: watch::Receiver<Option<Instant>>,
-        turns: Heartbeat,
+        heartbeat: Heartbeat,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        // Bounded by the workers, each of which waits for its settlement.
+        // The channel is bounded by the workers, each of which waits for its settlement.
         let (jobs, inbox) = mpsc::unbounded_channel();
-        let under_way = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&under_way);
+        let expected = Arc::new(AtomicUsize::new(0));
         let writer = SettlementWriter {
             store,
             clock: clock.clone(),
             jitter,
             stopping,
-            turns,
+            heartbeat,
             damage,
-            under_way: counted,
-            slow: 0,
+            expected: Arc::clone(&expected),
+            stragglers: 0,
         };
-        (Self { jobs, under_way, clock }, writer.run(inbox))
+        (Self { jobs, expected, clock }, writer.run(inbox))
     }
 
-    /// An attempt begins.
-    pub(super) fn begins(&self) -> SettlementsUnderWay {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        SettlementsUnderWay(Arc::clone(&self.under_way))
+    /// An attempt begins, so a settlement will come.
+    pub(super) fn expect_settlement(&self) -> ExpectedSettlement {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+        ExpectedSettlement(Arc::clone(&self.expected))
     }
 
-    /// Takes the settlement at once: they are written in the order of these calls. What is returned waits until it is on
-    /// the disk, as long as that takes.
+    /// Takes the settlement at once: settlements are written in the order of these calls. The returned future waits until
+    /// the settlement is on the disk, however long that takes.
     pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), SettlerEnded>> + use<> {
         let (committed, done) = oneshot::channel();
         let taken = self
@@ -106,22 +109,24 @@ impl Settler {
     }
 }
 
+/// The task that writes settlements.
 struct SettlementWriter {
     store: Store,
     clock: Clock,
     jitter: Arc<Jitter>,
     stopping: watch::Receiver<Option<Instant>>,
-    turns: Heartbeat,
+    heartbeat: Heartbeat,
     damage: watch::Sender<Option<Arc<Error>>>,
-    under_way: Arc<AtomicUsize>,
-    /// So many attempts are not waited for: they did not end in a moment before.
-    slow: usize,
+    /// How many attempts are under way.
+    expected: Arc<AtomicUsize>,
+    /// How many of them outlasted a batching delay, and are not waited for again.
+    stragglers: usize,
 }
 
-/// What goes into the next transaction, and who waits for it.
+/// The settlements of the next transaction, and who waits for them.
 #[derive(Default)]
 struct Batch {
-    /// Each with [`Clock::rebased_by`] when it was made.
+    /// Each with the [`Clock::rebased_by`] of when it was made.
     settlements: Vec<(Settlement, i64)>,
     waiting: Vec<oneshot::Sender<()>>,
 }
@@ -143,18 +148,19 @@ impl SettlementWriter {
         let mut failures = 0;
         loop {
             if batch.settlements.is_empty() {
-                self.turns.rests();
+                self.heartbeat.rests();
                 let Some(job) = inbox.recv().await else { return };
                 batch.take(job);
             }
-            self.turns.turned();
+            self.heartbeat.turned();
             self.gather(&mut inbox, &mut batch).await;
             let Batch { settlements, mut waiting } = batch;
             let clock = self.clock.clone();
             let (kept, written) = self
                 .store
                 .write(move |spool| {
-                    // Read here: what was written before the relay's time was put right has followed, or will.
+                    // The clock is read inside the transaction. Rows written before a correction of the relay's time are
+                    // moved by the correction, so these settlements must not be moved twice.
                     let (now, rebased_by) = (clock.relay_time(), clock.rebased_by());
                     let settlements: Vec<Settlement> =
                         settlements.into_iter().map(|(made, by)| moved(made, rebased_by.saturating_sub(by))).collect();
@@ -167,12 +173,12 @@ impl SettlementWriter {
             match written {
                 Ok(()) => {
                     if failures > 0 {
-                        tracing::info!(settlements = settlements.len(), "deliveries can be recorded again");
+                        tracing::info!(settlements = settlements.len(), "{CAN_BE_RECORDED}");
                     }
                     failures = 0;
                     settlements.clear();
                     for committed in waiting.drain(..) {
-                        // Whoever was cut off meanwhile does not wait any more.
+                        // A delivery that was cut off meanwhile does not wait any more.
                         committed.send(()).ok();
                     }
                 }
@@ -186,30 +192,30 @@ impl SettlementWriter {
                         tracing::error!(
                             error = %error,
                             settlements = settlements.len(),
-                            "deliveries cannot be recorded: their results are kept in memory, nothing is sent twice"
+                            "{CANNOT_BE_RECORDED}"
                         );
                     }
-                    self.pause(failures).await;
+                    self.wait_after(failures).await;
                 }
             }
             batch = Batch { settlements, waiting };
         }
     }
 
-    /// Takes what has ended, and waits a moment for what may be about to. A receiver that answers at once thus has all
-    /// its answers in one transaction; where nobody else is under way, or only attempts that were waited for in vain
-    /// before, there is no wait.
+    /// Takes the settlements that have arrived, and waits up to [`BATCHING_DELAY`] for those of attempts under way. So the
+    /// answers of a receiver that answers at once are all in one transaction. Attempts that outlasted a delay before are not
+    /// waited for.
     async fn gather(&mut self, inbox: &mut mpsc::UnboundedReceiver<Job>, batch: &mut Batch) {
-        let end = self.clock.monotonic() + MOMENT;
+        let end = self.clock.monotonic() + BATCHING_DELAY;
         loop {
             while !batch.is_full()
                 && let Ok(job) = inbox.try_recv()
             {
                 batch.take(job);
             }
-            let under_way = self.under_way.load(Ordering::Relaxed);
-            if under_way <= self.slow {
-                self.slow = under_way;
+            let expected = self.expected.load(Ordering::Relaxed);
+            if expected <= self.stragglers {
+                self.stragglers = expected;
                 return;
             }
             if batch.is_full() {
@@ -218,29 +224,29 @@ impl SettlementWriter {
             match timeout_at(end, inbox.recv()).await {
                 Ok(Some(job)) => batch.take(job),
                 Ok(None) => return,
-                Err(_) => self.slow = self.under_way.load(Ordering::Relaxed),
+                Err(_) => self.stragglers = self.expected.load(Ordering::Relaxed),
             }
         }
     }
 
-    async fn pause(&mut self, failures: u32) {
+    /// Waits after this many failures in a row.
+    async fn wait_after(&mut self, failures: u32) {
         if self.stopping.borrow().is_some() {
-            tokio::time::sleep(TRIES_AT_STOP).await;
+            tokio::time::sleep(WAIT_AT_STOP).await;
             return;
         }
-        // A stop ends the wait; so does the end of everything.
-        drop(timeout(TRIES.jittered(failures, &self.jitter), self.stopping.changed()).await);
+        // A stop of the daemon ends the wait.
+        drop(timeout(WAITS.jittered(failures, &self.jitter), self.stopping.changed()).await);
     }
 }
 
-/// The same by a relay's time that was put right by so many milliseconds since.
+/// The settlement by a relay's time that was corrected by `by` milliseconds since it was made.
 fn moved(settlement: Settlement, by: i64) -> Settlement {
     let later = |at: UnixMs| UnixMs(at.0.saturating_add(by));
     let outcome = match settlement.outcome {
         Outcome::Retry { due, status, answer } => Outcome::Retry { due: later(due), status, answer },
         outcome => outcome,
     };
-    let standing =
-        settlement.standing.map(|standing| HealthRecord { busy_until: standing.busy_until.map(later), ..standing });
-    Settlement { first_attempt: later(settlement.first_attempt), outcome, standing, ..settlement }
+    let health = settlement.health.map(|health| HealthRecord { busy_until: health.busy_until.map(later), ..health });
+    Settlement { first_attempt: later(settlement.first_attempt), outcome, health, ..settlement }
 }

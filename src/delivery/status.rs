@@ -1,47 +1,48 @@
-//! What a sink is doing, for whoever asks.
+//! What a sink's loop shows of itself: to `status`, to commands that wait for it, and at the end.
 
 use crate::domain::{PauseReason, UnixMs};
 
-/// One sink as it is now.
+/// The state of one sink after its loop's last turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkStatus {
-    /// Its name in the configuration.
+    /// The name of the sink.
     pub name: String,
-    /// Deliveries begun and not yet recorded.
+    /// Number of deliveries that were begun and are not recorded yet.
     pub in_flight: usize,
     /// Whether the last attempt failed.
     pub failing: bool,
-    /// When the first of the failures and refusals ended that no success followed, as far as this process has seen.
+    /// When the first failure or refusal ended that no success has followed, by the relay's time. Failures before this
+    /// process started do not count.
     pub failing_since: Option<UnixMs>,
-    /// Why nothing is sent, if nothing is.
+    /// Why nothing is sent; `None`: messages are sent.
     pub held: Option<Held>,
 }
 
-/// Why nothing is sent to a sink. Its messages wait.
+/// Why nothing is sent to a sink, or one message at a time. Its messages wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// Its reader closed the stream.
+    /// The reader of the output closed it.
     Closed,
-    /// The receiver answered 410: it wants nothing more. Until somebody resumes the sink.
+    /// The receiver answered 410: it wants nothing more. This lasts until somebody resumes the sink.
     Gone,
-    /// Somebody paused it, until somebody resumes it.
+    /// Somebody paused the sink. This lasts until somebody resumes it.
     Operator,
-    /// The configuration says so: `enabled = false`.
+    /// The configuration switches the sink off: `enabled = false`.
     Disabled,
     /// The receiver asked for silence, and has accepted nothing since.
     Busy {
-        /// When the silence ends, or has ended.
+        /// When the silence ends or has ended, by the relay's time.
         until: UnixMs,
     },
-    /// Nothing got through lately: one message at a time is tried.
+    /// The last attempts all failed, so one message at a time is tried.
     Probing {
-        /// When the next one is tried; `None` while one is.
+        /// When the next message is tried, by the relay's time; `None` while one is being tried.
         next: Option<UnixMs>,
     },
 }
 
 impl Held {
-    /// A pause, as opposed to what passes by itself.
+    /// A pause, which does not pass by itself.
     pub(super) fn paused(reason: PauseReason) -> Self {
         match reason {
             PauseReason::Operator => Self::Operator,
@@ -56,6 +57,24 @@ impl Held {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Published {
     pub(super) status: SinkStatus,
-    /// The wake-up after which nothing was found that may be begun now, while nothing was in flight.
+    /// The sink was idle after this wake-up: nothing was in flight, and nothing was found that may begin now.
     pub(super) idle_after: Option<u64>,
+}
+
+impl Published {
+    /// What is shown before the first turn of a sink's loop.
+    pub(super) fn at_start(name: &str) -> Self {
+        let status =
+            SinkStatus { name: name.to_owned(), in_flight: 0, failing: false, failing_since: None, held: None };
+        Self { status, idle_after: None }
+    }
+}
+
+/// How the end of delivery went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Deliveries that were cut off before the receiver had answered. They are made again at the next start.
+    pub cut_off: usize,
+    /// Deliveries that were answered but could not be recorded. They are made again at the next start, too.
+    pub unrecorded: usize,
 }

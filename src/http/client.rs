@@ -43,11 +43,11 @@ const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
 const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
                             package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
 
-/// A client for requests to `url`: it sends each request once, this way, and follows nothing.
+/// A client for requests to `url` over `transport`. It sends each request once and follows no redirects.
 ///
 /// # Errors
 /// [`ClientBuildError`] where TLS is needed and cannot be set up.
-pub fn build(options: &ClientOptions, way: &Transport, url: &Url) -> Result<reqwest::Client, ClientBuildError> {
+pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Result<reqwest::Client, ClientBuildError> {
     let explain = |error| {
         let why = match super::failure::describe(&error, options) {
             words if words.contains(NO_AUTHORITIES) => HOW_TO_TRUST.to_owned(),
@@ -76,5 +76,5 @@ pub fn build(options: &ClientOptions, way: &Transport, url: &Url) -> Result<reqw
         .http1_ignore_invalid_headers_in_responses(true)
         .http1_max_headers(MOST_HEADERS)
         .http2_max_header_list_size(LARGEST_HEAD);
-    way.apply(builder, url).and_then(reqwest::ClientBuilder::build).map_err(explain)
+    transport.apply(builder, url).and_then(reqwest::ClientBuilder::build).map_err(explain)
 }

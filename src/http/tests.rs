@@ -119,9 +119,9 @@ async fn a_proxy_that_says_no_is_named() {
     let mut address = proxy.url("/");
     address.set_username("ann").unwrap();
     address.set_password(Some("hunter2")).unwrap();
-    let way = Transport { proxy: Proxy::at(address), ..Transport::default() };
+    let transport = Transport { proxy: Proxy::at(address), ..Transport::default() };
     let url = Url::parse("https://receiver.example/").unwrap();
-    let client = client::build(&OPTIONS, &way, &url).unwrap();
+    let client = client::build(&OPTIONS, &transport, &url).unwrap();
     for said in ["the proxy wants a user and a password, or others (407)", "the proxy refuses to connect"] {
         let error = client.get(url.clone()).send().await.unwrap_err();
         assert_eq!(describe(&error, &OPTIONS), said);
@@ -369,9 +369,9 @@ async fn a_large_head_is_an_answer_over_http2_too() {
         }
     });
     let authorities = vec![reqwest::Certificate::from_der(cert.der()).unwrap()];
-    let way = Transport { tls: super::tls_files::tls(authorities, None), ..Transport::default() };
+    let transport = Transport { tls: super::tls_files::tls(authorities, None), ..Transport::default() };
     let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
-    let response = client::build(&OPTIONS, &way, &url).unwrap().get(url).send().await;
+    let response = client::build(&OPTIONS, &transport, &url).unwrap().get(url).send().await;
     let response = response.unwrap_or_else(|error| panic!("{}", describe(&error, &OPTIONS)));
     assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
     assert_eq!(response.headers().len(), 30);

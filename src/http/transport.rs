@@ -1,4 +1,4 @@
-//! The way to the other side: through which proxy, and whose certificates count on it.
+//! How requests reach the other side: through which proxy, and with which certificates.
 
 use std::fmt;
 
@@ -6,35 +6,35 @@ use reqwest::{Certificate, ClientBuilder, Identity, Url};
 
 use super::Proxy;
 
-/// How connections are made, beyond an address.
+/// How connections to an address are made.
 #[derive(Clone, Debug, Default)]
 pub struct Transport {
-    /// Through what.
+    /// The proxy that connections go through, if they go through one.
     pub proxy: Proxy,
-    /// Whom to trust, and who we are.
+    /// Which certificates are trusted, and which one is shown.
     pub tls: Tls,
 }
 
 /// Certificates, read from their files; see [`super::tls_files`].
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// The only ones that may vouch for the other side; without any, those of the system.
+    /// The only authorities that are trusted; if there are none, those of the system are.
     pub(super) authorities: Vec<Certificate>,
-    /// What we show when the other side asks who we are.
+    /// The certificate that is shown when the other side asks for one.
     pub(super) identity: Option<Identity>,
 }
 
 impl Transport {
-    /// Takes this way for all connections of a client that sends to `url`.
+    /// Sets up a client that sends to `url` for this transport.
     pub(super) fn apply(&self, builder: ClientBuilder, url: &Url) -> reqwest::Result<ClientBuilder> {
-        // What the environment says of proxies was decided when the configuration was read.
+        // The environment's proxy variables were considered when the configuration was read.
         let builder = match &self.proxy.address {
             None => builder.no_proxy(),
             Some(address) => builder.proxy(reqwest::Proxy::all(address.clone())?),
         };
         let is_tls = |url: &Url| url.scheme() == "https";
         let builder = match self.tls.authorities.as_slice() {
-            // The system's certificates are looked for only where one has to be checked: a bare machine has none.
+            // The system's certificates are loaded only where a certificate has to be checked: a bare machine has none.
             [] if is_tls(url) || self.proxy.address.as_ref().is_some_and(is_tls) => builder,
             authorities => builder.tls_certs_only(authorities.iter().cloned()),
         };

@@ -58,8 +58,8 @@ pub struct Settlement {
     pub first_attempt: UnixMs,
     /// How the last one ended.
     pub outcome: Outcome,
-    /// How the sink stands since then, if that has changed.
-    pub standing: Option<HealthRecord>,
+    /// The health of the sink since then, if it has changed.
+    pub health: Option<HealthRecord>,
 }
 
 /// How a sink stands with its receiver, for the next start.
@@ -199,8 +199,8 @@ impl Spool {
             )?;
             let mut stand =
                 transaction.prepare_cached("UPDATE sink SET busy_until = ?2, failures = ?3 WHERE id = ?1")?;
-            for Settlement { sink, seq, attempts, first_attempt, outcome, standing } in settlements {
-                if let Some(HealthRecord { busy_until, failures }) = standing {
+            for Settlement { sink, seq, attempts, first_attempt, outcome, health } in settlements {
+                if let Some(HealthRecord { busy_until, failures }) = health {
                     stand.execute(params![sink.0, busy_until.map(|until| until.0), failures])?;
                 }
                 let (state, due, status, reason, answer) = match outcome {

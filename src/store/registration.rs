@@ -40,8 +40,8 @@ impl SinkSetup {
 pub struct Registered {
     /// What it is called there.
     pub id: SinkId,
-    /// As the last process left it.
-    pub standing: HealthRecord,
+    /// Its health, as the last process left it.
+    pub health: HealthRecord,
     /// How often somebody has resumed it so far.
     pub resumes: Resumes,
     /// Whether it came just now, beside messages.
@@ -147,12 +147,11 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
              RETURNING id, busy_until, failures, ordered = 1, fill_next IS NOT NULL",
         )?
         .query_row(params![sink.name, sink.ordered], |row| {
-            let standing =
-                HealthRecord { busy_until: row.get::<_, Option<i64>>(1)?.map(UnixMs), failures: row.get(2)? };
+            let health = HealthRecord { busy_until: row.get::<_, Option<i64>>(1)?.map(UnixMs), failures: row.get(2)? };
             let id = SinkId(row.get(0)?);
             Ok(Registered {
                 id,
-                standing,
+                health,
                 resumes: operator::resumes(transaction, id)?,
                 is_added,
                 lacks_numbers: row.get(3)?,

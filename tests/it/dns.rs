@@ -8,6 +8,7 @@ use crate::support::name_server::{NameServer, Say};
 use crate::support::network::Network;
 use crate::support::relay::{Relay, Setup, wait_until};
 use crate::support::scene::ends_with_nothing_more;
+use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 
 /// With connections that are given up early.
 fn setup(network: &Network, api: Option<&str>, hooks: Option<&str>) -> Setup {
@@ -78,11 +79,9 @@ fn a_receiver_s_name_is_asked_for_again_until_it_is_known() {
         network.namespace.resolve_at(&[network.namespace.host()], "");
         network.scene.add_past(3);
         let mut relay = setup(&network, None, Some("hooks.test")).start();
-        relay.wait_for_log(&format!(
-            "the sink fails: its messages are kept and tried again sink.name=\"crm\" reason=\"{said}\""
-        ));
+        relay.wait_for_log(&format!("{SINK_FAILS} sink.name=\"crm\" reason=\"{said}\""));
         names.set(Say::Address(network.namespace.host()));
-        relay.wait_for_log("the sink works again sink.name=\"crm\"");
+        relay.wait_for_log(&format!("{SINK_WORKS_AGAIN} sink.name=\"crm\""));
         is_complete(&network, &relay);
         assert_eq!(relay.log().matches("WARN").count(), 1, "said once: {}", relay.log());
         assert_eq!(relay.stop().code(), Some(0));

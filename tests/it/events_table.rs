@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use joltsms_relay::delivery::log;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -50,6 +52,33 @@ fn every_test_that_the_table_names_exists() {
         assert!(count > 0, "no test: {row}");
     }
     assert!(named.len() > 80, "only {} tests are named", named.len());
+}
+
+/// The log sentences of delivery stand in the table as the program writes them.
+#[test]
+fn the_table_has_the_log_sentences_of_delivery() {
+    let text = fs::read_to_string(root().join("docs/events.md")).unwrap();
+    for sentence in [
+        log::SINK_FAILS,
+        log::SINK_WORKS_AGAIN,
+        log::NOTHING_GETS_THROUGH,
+        log::RECEIVER_WANTS_SILENCE,
+        log::RECEIVER_IS_GONE,
+        log::OUTPUT_IS_CLOSED,
+        log::SINK_IS_PAUSED,
+        log::SINK_WAS_PAUSED,
+        log::SINK_WAS_RESUMED,
+        log::SINK_IS_SWITCHED_OFF,
+        log::SINK_WAS_RENAMED,
+        log::SINK_IS_NEW,
+        log::NEW_SINK_IS_FILLED,
+        log::MESSAGE_IS_DEAD,
+        log::CANNOT_BE_RECORDED,
+        log::CAN_BE_RECORDED,
+        log::PAUSED_SINK_HAS_MESSAGES,
+    ] {
+        assert!(text.contains(sentence), "docs/events.md does not have {sentence:?}");
+    }
 }
 
 /// The variants of each public enum in a file: `Enum::Variant`.

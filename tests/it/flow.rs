@@ -1,5 +1,8 @@
 //! What a sink may be told about its receiver: which answers count, how fast, in which order, for how long, from when on.
 
+use joltsms_relay::delivery::log::{
+    MESSAGE_IS_DEAD, NEW_SINK_IS_FILLED, NOTHING_GETS_THROUGH, SINK_FAILS, SINK_IS_NEW, SINK_IS_SWITCHED_OFF,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -69,13 +72,13 @@ fn what_is_rejected_is_a_dead_letter_at_once() {
         receiver.reply(move |place| if place == 0 { first.clone() } else { Reply::status(200) });
         let relay = to(&scene, &receiver).set("SINKS__CRM__REJECT_STATUS", "410,422,503").start();
         let dead = scene.add();
-        relay.wait_for_log(&format!("ERROR the message is a dead letter now message.id=\"{dead}\" sink.name=\"crm\""));
+        relay.wait_for_log(&format!("ERROR {MESSAGE_IS_DEAD} message.id=\"{dead}\" sink.name=\"crm\""));
         relay.wait_for_log(&format!("reason=\"rejected\" answer=\"{said}\""));
         let next = scene.add();
         receiver.wait(2, &relay);
         settles(&scene, &relay, 1, 1);
         assert_eq!(receiver.webhook_ids(), [dead, next], "the sink goes on, and tries the first no more");
-        assert!(!relay.log().contains("the sink fails"), "{}", relay.log());
+        assert!(!relay.log().contains(SINK_FAILS), "{}", relay.log());
         ends(relay);
     });
 }
@@ -141,7 +144,7 @@ fn what_is_too_old_is_not_sent() {
     let relay = to(&scene, &receiver).set("SINKS__CRM__MAX_AGE", "10m").start();
     let young = scene.add();
     relay.wait_for_log(&format!(
-        "ERROR the message is a dead letter now message.id=\"{old}\" sink.name=\"crm\" attempts=0 reason=\"expired\" \
+        "ERROR {MESSAGE_IS_DEAD} message.id=\"{old}\" sink.name=\"crm\" attempts=0 reason=\"expired\" \
          answer=\"too old before it could be sent\""
     ));
     settles(&scene, &relay, 1, 1);
@@ -161,7 +164,7 @@ fn what_grows_too_old_while_the_receiver_is_down_becomes_a_dead_letter() {
         .start();
     let id = scene.add();
     relay.wait_for_log(&format!(
-        "ERROR the message is a dead letter now message.id=\"{id}\" sink.name=\"crm\" attempts=1 reason=\"expired\" \
+        "ERROR {MESSAGE_IS_DEAD} message.id=\"{id}\" sink.name=\"crm\" attempts=1 reason=\"expired\" \
          answer=\"503 Service Unavailable\""
     ));
     settles(&scene, &relay, 0, 1);
@@ -175,7 +178,7 @@ fn a_sink_that_is_switched_off_keeps_its_messages() {
     let receiver = Receiver::in_background();
     let mut setup = to(&scene, &receiver).set("SINKS__CRM__ENABLED", "false");
     let relay = setup.start();
-    relay.wait_for_log("INFO the sink is switched off (enabled = false) and keeps its messages sink.name=\"crm\"");
+    relay.wait_for_log(&format!("INFO {SINK_IS_SWITCHED_OFF} sink.name=\"crm\""));
     let ids = [scene.add(), scene.add()];
     wait_until("both messages", || count(&scene, "fresh") == 2, || relay.log());
     let list = Setup::bare(scene.dir()).args(&["sinks", "list"]).output().1;
@@ -255,7 +258,7 @@ fn a_kill_does_not_forget_that_nothing_gets_through() {
     receiver.answer_with(500);
     let mut setup = to(&scene, &receiver).set("SINKS__CRM__RETRY__INITIAL", "20s").set("SINKS__CRM__RETRY__MAX", "20s");
     let mut relay = setup.start();
-    relay.wait_for_log("nothing gets through");
+    relay.wait_for_log(NOTHING_GETS_THROUGH);
     wait_until("it is written down", || scene.count("SELECT failures FROM sink") >= 10, || relay.log());
     relay.kill();
     let before = receiver.count();
@@ -292,17 +295,12 @@ fn a_sink_that_is_added_later_begins_where_it_is_told() {
             .set("SINKS__NEW__CONCURRENCY", "1")
             .set("SINKS__NEW__START", &start);
         let relay = setup.start();
-        relay.wait_for_log(
-            "INFO the sink is new: it gets what comes from now on, and of what came before what its start asks for \
-             sink.name=\"new\" start=",
-        );
+        relay.wait_for_log(&format!("INFO {SINK_IS_NEW} sink.name=\"new\" start="));
         let live = scene.add();
         new.wait(older + 1, &relay);
         settles(&scene, &relay, 8 + i64::try_from(*older).unwrap(), 0);
         if *older > 0 {
-            relay.wait_for_log(&format!(
-                "INFO the new sink has got the retained messages that it begins with sink.name=\"new\" messages={older}"
-            ));
+            relay.wait_for_log(&format!("INFO {NEW_SINK_IS_FILLED} sink.name=\"new\" messages={older}"));
         }
         ends(relay);
         let relay = setup.start();

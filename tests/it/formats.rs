@@ -1,5 +1,6 @@
 //! What receivers get in other formats than the API's own, from the real program.
 
+use joltsms_relay::delivery::log::{MESSAGE_IS_DEAD, SINK_FAILS};
 use joltsms_simulator::NewMessage;
 use serde_json::{Value, json};
 
@@ -52,18 +53,17 @@ fn what_a_template_makes_nothing_of_becomes_a_dead_letter_and_the_others_arrive(
     let odd = scene.handle().add(NewMessage::new().from("ODD").body("a secret text"));
     scene.handle().add(NewMessage::new().from("EVEN").body("hello"));
     receiver.wait(1, &relay);
-    relay.wait_for_log("the message is a dead letter now");
+    relay.wait_for_log(MESSAGE_IS_DEAD);
     wait_until(
         "both to be settled",
         || scene.count("SELECT count(*) FROM delivery WHERE state IN ('dead', 'delivered')") == 2,
         || relay.log(),
     );
     let log = relay.log();
-    let of =
-        format!("ERROR the message is a dead letter now message.id=\"{odd}\" sink.name=\"crm\" attempts=0 took_ms=");
+    let of = format!("ERROR {MESSAGE_IS_DEAD} message.id=\"{odd}\" sink.name=\"crm\" attempts=0 took_ms=");
     let why = " reason=\"template\" answer=\"line 1 of the template: undefined value: `message.new` is undefined\"";
     assert!(log.contains(&of) && log.contains(why), "{log}");
-    assert!(!log.contains("a secret text") && !log.contains("the sink fails"), "{log}");
+    assert!(!log.contains("a secret text") && !log.contains(SINK_FAILS), "{log}");
     assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'dead' AND reason = 'template'"), 1);
     ends_with_nothing_more(relay);
     assert_eq!(receiver.count(), 1);

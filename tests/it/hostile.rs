@@ -1,6 +1,7 @@
 //! The other side means no good: messages, pages, answers and headers that were made to break, fill, inject or hide.
 //! Whatever comes, it is handed on as it came or refused in our own words, and acts on nothing.
 
+use joltsms_relay::delivery::log::{MESSAGE_IS_DEAD, SINK_WORKS_AGAIN};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -123,7 +124,7 @@ fn an_id_of_any_content_reaches_no_header_and_no_line_of_the_log_as_it_is() {
             let (_dir, setup) = relay_of(&api, &receiver.url());
             let relay = setup.set("LOG__FORMAT", format).set("SINKS__CRM__RETRY__GIVE_UP_AFTER", "1ms").start();
             relay.line();
-            relay.wait_for_log("the message is a dead letter now");
+            relay.wait_for_log(MESSAGE_IS_DEAD);
             let received = receiver.received().remove(0);
             let webhook_id = received.webhook_id();
             assert!(webhook_id.len() == 68 && webhook_id.starts_with("msg_"), "{webhook_id}");
@@ -337,7 +338,7 @@ fn a_receiver_that_never_ends_costs_one_attempt_at_a_time() {
         match said {
             Some(said) => {
                 relay.wait_for_log(said);
-                relay.wait_for_log("the sink works again");
+                relay.wait_for_log(SINK_WORKS_AGAIN);
             }
             None => wait_until("the delivery", || is_delivered(dir.path()), || relay.log()),
         }

@@ -52,7 +52,7 @@ const PURE: [&str; 10] = [
     "ingest/account.rs",
     "api/budget/window.rs",
     "delivery/decide.rs",
-    "delivery/expiry.rs",
+    "delivery/max_age.rs",
     "delivery/lanes.rs",
     "delivery/pace.rs",
     "delivery/health.rs",

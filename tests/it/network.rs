@@ -1,6 +1,7 @@
 //! The network between the relay and its ends fails, really: packets are lost, swallowed, answered with resets, too slow.
 //! Nothing is lost, what comes twice was tried twice, nothing runs hot, and it goes on by itself.
 
+use joltsms_relay::delivery::log::{NOTHING_GETS_THROUGH, SINK_FAILS};
 use std::time::Duration;
 
 use crate::support::DEADLINE;
@@ -98,14 +99,14 @@ fn the_way_to_a_receiver_fails() {
         // The connections are still kept.
         strike(&network, End::Receiver);
         (0..5).for_each(|_| drop(network.scene.add()));
-        let warning = "the sink fails: its messages are kept and tried again sink.name=\"crm\"";
+        let warning = format!("{SINK_FAILS} sink.name=\"crm\"");
         // With the cable out the messages come only when it is in again.
         if said == &UNPLUGGED {
             relay.wait_for_log("the API cannot be polled");
         } else {
-            relay.wait_for_log(warning);
-            relay.wait_for_log("nothing gets through: one message at a time is tried until one does");
-            is_said_once(&relay, warning, said);
+            relay.wait_for_log(&warning);
+            relay.wait_for_log(NOTHING_GETS_THROUGH);
+            is_said_once(&relay, &warning, said);
         }
         network.namespace.free();
         let again = network.is_complete(&relay, DEADLINE);
@@ -149,7 +150,7 @@ fn a_connection_that_died_silently_is_found_within_the_timeout() {
         let said = match end {
             End::Api => format!("the API cannot be polled; trying again until it can kind=\"transport\" error={said}"),
             End::Receiver => {
-                format!("the sink fails: its messages are kept and tried again sink.name=\"crm\" reason=\"{said}\"")
+                format!("{SINK_FAILS} sink.name=\"crm\" reason=\"{said}\"")
             }
         };
         network.scene.add();

@@ -1,6 +1,7 @@
 //! Real programs on the way: nginx with client certificates and HTTP/2, a proxy with a password, and rsyslog at the end
 //! of a pipe.
 
+use joltsms_relay::delivery::log::SINK_FAILS;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -153,10 +154,7 @@ fn behind_nginx_with_client_certificates_every_message_arrives_once() {
     let file = scene.file(&(sink.clone() + "tls = { ca_file = \"ca.pem\" }\n"));
     let relay = scene.setup_from_beginning().args(&["--config", &file]).start();
     let kept = scene.add();
-    is_said(
-        &relay,
-        "the sink fails: its messages are kept and tried again sink.name=\"crm\" reason=\"400 Bad Request\"",
-    );
+    is_said(&relay, &format!("{SINK_FAILS} sink.name=\"crm\" reason=\"400 Bad Request\""));
     drop(relay);
     let relay = scene.setup_from_beginning().args(&["--config", &scene.file(&with_certificate)]).start();
     receiver.wait(201, &relay);
@@ -166,7 +164,7 @@ fn behind_nginx_with_client_certificates_every_message_arrives_once() {
     // An authority that the system does not know is none.
     let relay = scene.setup_from_beginning().args(&["--config", &scene.file(&sink)]).start();
     scene.add();
-    is_said(&relay, "the sink fails: its messages are kept and tried again sink.name=\"crm\" reason=\"");
+    is_said(&relay, &format!("{SINK_FAILS} sink.name=\"crm\" reason=\""));
     drop(relay);
     assert_eq!(receiver.count(), 201);
 

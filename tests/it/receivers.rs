@@ -1,5 +1,9 @@
 //! Receivers fail, in every way that they can: each message is tried again until they have it, and others do not wait.
 
+use joltsms_relay::delivery::log::{
+    MESSAGE_IS_DEAD, NOTHING_GETS_THROUGH, RECEIVER_IS_GONE, RECEIVER_WANTS_SILENCE, SINK_FAILS, SINK_IS_PAUSED,
+    SINK_WAS_RESUMED, SINK_WORKS_AGAIN,
+};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -69,9 +73,9 @@ fn what_fails_is_tried_again_with_the_same_id() {
         let relay = to(&scene, &receiver).start();
         let id = scene.add();
         receiver.wait(3, &relay);
-        relay.wait_for_log("the sink works again sink.name=\"crm\"");
+        relay.wait_for_log(&format!("{SINK_WORKS_AGAIN} sink.name=\"crm\""));
         let log = relay.log();
-        assert_eq!(log.matches("the sink fails: its messages are kept and tried again sink.name=\"crm\"").count(), 1);
+        assert_eq!(log.matches(&format!("{SINK_FAILS} sink.name=\"crm\"")).count(), 1);
         assert!(log.contains(&format!("reason=\"{said}\"")), "{log}");
         assert_eq!(receiver.webhook_ids(), [id.clone(), id.clone(), id]);
         let received = receiver.received();
@@ -110,10 +114,9 @@ fn a_receiver_that_sets_the_pace_gets_its_messages_at_that_pace() {
         let relay = to(&scene, &receiver).set("SINKS__CRM__RETRY__INITIAL", "1h").start();
         wait_until("all", || count_if_there(&scene) == 12, || relay.log());
         let log = relay.log();
-        let told = "WARN the receiver wants silence for now; after it, messages go as fast as the receiver takes them \
-                    sink.name=\"crm\"";
-        assert_eq!(log.matches(told).count(), 1, "{log}");
-        assert!(log.contains(&format!("reason=\"{said}\" wait_s=")) && !log.contains("the sink fails"), "{log}");
+        let told = format!("WARN {RECEIVER_WANTS_SILENCE} sink.name=\"crm\"");
+        assert_eq!(log.matches(&told).count(), 1, "{log}");
+        assert!(log.contains(&format!("reason=\"{said}\" wait_s=")) && !log.contains(SINK_FAILS), "{log}");
         assert_eq!(scene.count("SELECT max(attempts) FROM delivery"), 1);
         ends(relay);
     });
@@ -187,23 +190,20 @@ fn a_receiver_that_is_gone_pauses_the_sink_until_it_is_resumed() {
     let mut setup = to(&scene, &receiver).set("SINKS__CRM__RETRY__GIVE_UP_AFTER", "100ms");
     let relay = setup.start();
     let mut ids = vec![scene.add()];
-    relay.wait_for_log(
-        "ERROR the receiver is gone (410): the sink is paused and keeps its messages; change its URL or remove it, or \
-         resume it if it is back sink.name=\"crm\" hint=\"joltsms-relay sinks resume crm\"",
-    );
+    relay.wait_for_log(&format!("ERROR {RECEIVER_IS_GONE} sink.name=\"crm\" hint=\"joltsms-relay sinks resume crm\""));
     ids.push(scene.add());
     wait_until("the second message", || count(&scene, "fresh") == 1, || relay.log());
     ends(relay);
     assert_eq!(receiver.count(), 1, "nothing more was sent");
     receiver.answer_with(200);
     let relay = setup.start();
-    relay.wait_for_log("WARN the sink is paused and keeps its messages sink.name=\"crm\" reason=\"gone\" since=");
+    relay.wait_for_log(&format!("WARN {SINK_IS_PAUSED} sink.name=\"crm\" reason=\"gone\" since="));
     scene.wait_for_polls(3);
     assert_eq!(receiver.count(), 1, "nor after a restart");
     let (code, said, log) = to(&scene, &receiver).args(&["sinks", "resume", "crm"]).output();
     assert_eq!((code, log.as_str()), (0, ""));
     assert!(said.starts_with("crm goes on after "), "{said}");
-    relay.wait_for_log("INFO the sink was resumed: its messages are sent sink.name=\"crm\"");
+    relay.wait_for_log(&format!("INFO {SINK_WAS_RESUMED} sink.name=\"crm\""));
     receiver.wait(3, &relay);
     wait_until("both to be settled", || count(&scene, "delivered") == 2, || relay.log());
     let mut received = receiver.webhook_ids().split_off(1);
@@ -227,7 +227,7 @@ fn a_receiver_that_is_down_is_waited_for() {
     relay.wait_for_log("reason=\"connection refused\"");
     let receiver = Receiver::in_background_on(address);
     receiver.wait(1, &relay);
-    relay.wait_for_log("the sink works again sink.name=\"crm\" sink.waiting=0");
+    relay.wait_for_log(&format!("{SINK_WORKS_AGAIN} sink.name=\"crm\" sink.waiting=0"));
     assert_eq!(receiver.webhook_ids(), [id]);
     ends(relay);
 }
@@ -240,9 +240,7 @@ fn what_is_given_up_becomes_a_dead_letter_and_stays_one() {
     let mut setup = to(&scene, &receiver).set("SINKS__CRM__RETRY__GIVE_UP_AFTER", "500ms");
     let relay = setup.start();
     let dead = scene.add();
-    relay.wait_for_log(&format!(
-        "ERROR the message is a dead letter now message.id=\"{dead}\" sink.name=\"crm\" http.status=500"
-    ));
+    relay.wait_for_log(&format!("ERROR {MESSAGE_IS_DEAD} message.id=\"{dead}\" sink.name=\"crm\" http.status=500"));
     relay.wait_for_log("reason=\"gave_up\" answer=\"500 Internal Server Error\"");
     let attempts = receiver.count();
     assert!((3..=6).contains(&attempts), "{attempts} attempts 100 ms apart within 500 ms, and one after");
@@ -305,9 +303,7 @@ fn when_nothing_gets_through_one_at_a_time_is_tried() {
     receiver.answer_with(500);
     let mut setup = to(&scene, &receiver).set("SINKS__CRM__RETRY__INITIAL", "300ms");
     let relay = setup.start();
-    relay.wait_for_log(
-        "nothing gets through: one message at a time is tried until one does sink.name=\"crm\" failures=10",
-    );
+    relay.wait_for_log(&format!("{NOTHING_GETS_THROUGH} sink.name=\"crm\" failures=10"));
     let begun = receiver.count();
     receiver.wait(begun + 3, &relay);
     let received = receiver.received();
@@ -317,7 +313,7 @@ fn when_nothing_gets_through_one_at_a_time_is_tried() {
         "{begun} {probes:?}"
     );
     receiver.answer_with(200);
-    relay.wait_for_log("the sink works again");
+    relay.wait_for_log(SINK_WORKS_AGAIN);
     wait_until("all", || count(&scene, "delivered") == 30, || relay.log());
     ends(relay);
     let delivered = receiver.received().iter().filter(|request| request.status == 200).count();
@@ -378,7 +374,7 @@ fn an_odd_head_is_an_answer() {
         let relay = { setup }.start();
         wait_until("all to be delivered", || count_if_there(&scene) == 3, || relay.log());
         // Where the receiver closes without a word, the next request may find the connection closed, and is made again.
-        assert!(!goes_on || !relay.log().contains("the sink fails"), "{}", relay.log());
+        assert!(!goes_on || !relay.log().contains(SINK_FAILS), "{}", relay.log());
         assert_eq!(receiver.count(), 3);
         ends(relay);
     });

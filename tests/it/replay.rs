@@ -1,5 +1,6 @@
 //! `replay`: messages that are kept are delivered once more, beside a running relay and without one.
 
+use joltsms_relay::delivery::log::SINK_WAS_PAUSED;
 use std::time::Duration;
 
 use joltsms_simulator::NewMessage;
@@ -106,7 +107,7 @@ fn dead_letters_and_those_that_were_given_up_go_again() {
     assert_eq!(ops.count(), 3, "there nothing had failed");
     // What waits for its first attempt has not failed.
     assert_eq!(Setup::bare(scene.dir()).args(&["sinks", "pause", "ops"]).output().0, 0);
-    relay.wait_for_log("the sink was paused and keeps its messages");
+    relay.wait_for_log(SINK_WAS_PAUSED);
     scene.add_past(2);
     wait_until("those that wait", || count(&scene, "state = 'fresh'") == 2, || relay.log());
     let (code, said, log) = replay(&scene, &["--failed", "--dry-run"]);

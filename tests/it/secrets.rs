@@ -1,6 +1,7 @@
 //! Marked secrets in every place where a configuration can hold one: whatever happens, they are in no output, no log, no
 //! file but their own, and not on the command line.
 
+use joltsms_relay::delivery::log::SINK_FAILS;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
@@ -295,8 +296,8 @@ fn an_address_that_nobody_answers_is_not_told() {
         scene.add_past(3);
         let setup = plant(scene, "127.0.0.1:9").set("SINKS__CRM__ALLOW_HTTP", "true");
         let mut relay = setup.env("CRM_URL", url).start();
-        let said = "WARN the sink fails: its messages are kept and tried again sink.name=\"crm\"";
-        relay.wait_for_log(said);
+        let said = format!("WARN {SINK_FAILS} sink.name=\"crm\"");
+        relay.wait_for_log(&said);
         relay.wait_for_log("sink.name=\"file\" reason=\"connection refused\"");
         holds_none_while_it_runs(scene, &relay);
         relay.kill();

@@ -1,5 +1,8 @@
 //! `sinks list | pause | resume | rename | drop`, beside a running relay and without one.
 
+use joltsms_relay::delivery::log::{
+    PAUSED_SINK_HAS_MESSAGES, SINK_IS_PAUSED, SINK_WAS_PAUSED, SINK_WAS_RENAMED, SINK_WAS_RESUMED,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -42,9 +45,7 @@ fn a_running_relay_hears_of_a_pause_and_of_its_end() {
     let (code, said, log) = command(&scene, &["sinks", "pause", "crm"]);
     assert_eq!((code, log.as_str()), (0, ""));
     assert_eq!(said, "crm is paused, a running relay hears of it within 5 s; joltsms-relay sinks resume crm");
-    relay.wait_for_log(
-        "WARN the sink was paused and keeps its messages sink.name=\"crm\" hint=\"joltsms-relay sinks resume crm\"",
-    );
+    relay.wait_for_log(&format!("WARN {SINK_WAS_PAUSED} sink.name=\"crm\" hint=\"joltsms-relay sinks resume crm\""));
     let ids = [scene.add(), scene.add()];
     assert_eq!(relay.ids(2), ids, "the other sink goes on");
     assert_eq!(receiver.count(), 2);
@@ -58,7 +59,7 @@ fn a_running_relay_hears_of_a_pause_and_of_its_end() {
     let mut sent = receiver.webhook_ids().split_off(2);
     sent.sort_by_key(|id| ids.iter().position(|known| known == id));
     assert_eq!(sent, ids);
-    relay.wait_for_log("INFO the sink was resumed: its messages are sent sink.name=\"crm\"");
+    relay.wait_for_log(&format!("INFO {SINK_WAS_RESUMED} sink.name=\"crm\""));
     ends_with_nothing_more(relay);
 }
 
@@ -82,11 +83,11 @@ fn commands_are_heard_while_messages_come_all_the_time() {
         relay.wait_for_log("WARN the sink was paused");
         let before = receiver.count();
         assert_eq!(command(&scene, &["sinks", "rename", "crm", "desk"]).0, 0);
-        relay.wait_for_log("the sink was renamed");
+        relay.wait_for_log(SINK_WAS_RENAMED);
         wait_until("more to wait for it", || waiting(&scene) > 20, || relay.log());
         assert!(receiver.count() <= before + 8, "what was under way and nothing else");
         assert_eq!(command(&scene, &["sinks", "resume", "desk"]).0, 0);
-        relay.wait_for_log("INFO the sink was resumed");
+        relay.wait_for_log(&format!("INFO {SINK_WAS_RESUMED}"));
         let first = receiver.webhook_ids()[0].clone();
         assert_eq!(command(&scene, &["replay", "--sink", "desk", "--id", &first]).0, 0);
         let again = || receiver.webhook_ids().iter().filter(|id| **id == first).count() == 2;
@@ -118,7 +119,7 @@ fn resuming_a_sink_ends_the_silence_that_its_receiver_has_asked_for() {
     let expected = "crm goes on, within 5 s if a relay runs: its receiver had asked for silence for ";
     assert!(code == 0 && said.starts_with(expected) && said.ends_with(" more"), "{said}");
     receiver.wait(2, &relay);
-    relay.wait_for_log("INFO the sink was resumed: its messages are sent sink.name=\"crm\"");
+    relay.wait_for_log(&format!("INFO {SINK_WAS_RESUMED} sink.name=\"crm\""));
     wait_until("the settlement", || waiting(&scene) == 0, || relay.log());
     assert_eq!(command(&scene, &["sinks", "resume", "crm"]).1, "crm is not paused");
     ends_with_nothing_more(relay);
@@ -137,7 +138,7 @@ fn a_pause_outlives_a_restart_and_needs_no_relay() {
     assert_eq!(command(&scene, &["sinks", "pause", "crm"]).0, 0);
     let id = scene.add();
     let mut relay = setup.start();
-    relay.wait_for_log("WARN the sink is paused and keeps its messages sink.name=\"crm\" reason=\"operator\" since=");
+    relay.wait_for_log(&format!("WARN {SINK_IS_PAUSED} sink.name=\"crm\" reason=\"operator\" since="));
     wait_until("the message", || waiting(&scene) == 1, || relay.log());
     assert!(relay.stop().success());
     assert_eq!(receiver.count(), 2);
@@ -158,8 +159,9 @@ fn once_ends_well_when_all_that_is_left_waits_for_a_sink_that_somebody_paused() 
     scene.add_past(3);
     let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
     assert_eq!(code, 0, "{log}");
-    let said = "INFO messages wait for a sink that is paused sink.name=\"crm\" messages=3 hint=\"joltsms-relay sinks resume crm\"";
-    assert!(log.contains(said), "{log}");
+    let said =
+        format!("INFO {PAUSED_SINK_HAS_MESSAGES} sink.name=\"crm\" messages=3 hint=\"joltsms-relay sinks resume crm\"");
+    assert!(log.contains(&said), "{log}");
     assert!(receiver.count() == 0 && !log.contains("run it again"), "{log}");
     // A receiver that is gone is another matter.
     assert_eq!(command(&scene, &["sinks", "resume", "crm"]).0, 0);
@@ -237,10 +239,7 @@ fn a_renamed_sink_keeps_what_waits_for_it() {
         "crm is called desk now, with all that waits for it; the configuration must have [sinks.desk] instead of \
          [sinks.crm] at the next start"
     );
-    relay.wait_for_log(
-        "INFO the sink was renamed: the configuration must have its new name at the next start sink.name=\"desk\" \
-         was=\"crm\"",
-    );
+    relay.wait_for_log(&format!("INFO {SINK_WAS_RENAMED} sink.name=\"desk\" was=\"crm\""));
     let fails = || status_of(&scene, "desk")["failing_since"].is_string();
     wait_until("what it does to be shown under the new name", fails, || relay.log());
     assert!(relay.stop().success());
@@ -249,7 +248,7 @@ fn a_renamed_sink_keeps_what_waits_for_it() {
     // They are due in an hour; a pause that ends makes them due at once.
     assert_eq!(command(&scene, &["sinks", "pause", "desk"]).0, 0);
     let relay = setup.start();
-    relay.wait_for_log("WARN the sink is paused");
+    relay.wait_for_log(&format!("WARN {SINK_IS_PAUSED}"));
     assert_eq!(command(&scene, &["sinks", "resume", "desk"]).0, 0);
     receiver.wait(6, &relay);
     ends_with_nothing_more(relay);

@@ -1,5 +1,6 @@
 //! Standard output: readers that go away, that are slow, and a stream that is full.
 
+use joltsms_relay::delivery::log::{OUTPUT_IS_CLOSED, SINK_FAILS};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, Read as _, Seek as _, SeekFrom, Write as _, pipe};
 use std::os::fd::OwnedFd;
@@ -64,9 +65,8 @@ fn beside_another_sink_a_closed_stdout_is_paused_and_said() {
     drop(reader);
     let mut setup = scene.setup_from_beginning().sink(&receiver.url()).set("SINKS__OUT__TYPE", "stdout");
     let mut relay = setup.start_with_stdout(writer);
-    let said = "nobody reads the output any more: the sink is paused and keeps its messages until the relay is started \
-                again sink.name=\"out\"";
-    relay.wait_for_log(said);
+    let said = format!("{OUTPUT_IS_CLOSED} sink.name=\"out\"");
+    relay.wait_for_log(&said);
     receiver.wait(3, &relay);
     let id = scene.add();
     receiver.wait(4, &relay);
@@ -184,9 +184,7 @@ fn a_full_stream_is_tried_again() {
     let mut setup =
         scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout").set("SINKS__OUT__RETRY__INITIAL", "100ms");
     let mut relay = setup.start_with_stdout(full);
-    relay.wait_for_log(
-        "the sink fails: its messages are kept and tried again sink.name=\"out\" reason=\"cannot write the line: ",
-    );
+    relay.wait_for_log(&format!("{SINK_FAILS} sink.name=\"out\" reason=\"cannot write the line: "));
     assert_eq!(relay.stop().code(), Some(0));
     let relay = setup.start();
     let mut arrived = relay.ids(3);
@@ -250,9 +248,7 @@ fn a_line_that_a_limit_on_the_file_s_size_has_cut_is_not_mixed_with_the_next() {
     // In blocks of 512 bytes.
     let mut limited = setup.behind(&format!("ulimit -f {}; exec \"$0\" \"$@\"", LIMIT / 512));
     let mut relay = limited.start_with_stdout(append());
-    relay.wait_for_log(
-        "the sink fails: its messages are kept and tried again sink.name=\"out\" reason=\"cannot write the line: File too large",
-    );
+    relay.wait_for_log(&format!("{SINK_FAILS} sink.name=\"out\" reason=\"cannot write the line: File too large"));
     assert_eq!(fs::metadata(&path).unwrap().len(), LIMIT as u64, "a part of a line was written");
     relay.kill();
     let mut relay = setup.start_with_stdout(append());
@@ -329,9 +325,7 @@ fn a_line_that_cannot_be_flushed_to_the_disk_is_not_delivered() {
     wait_until_delivered(&scene, 1, &relay);
     let Some(faults) = Faults::begin(&relay, "fdatasync", std::slice::from_ref(&path), "EIO") else { return };
     scene.add();
-    relay.wait_for_log(
-        "the sink fails: its messages are kept and tried again sink.name=\"out\" reason=\"cannot flush the file: Input/output error",
-    );
+    relay.wait_for_log(&format!("{SINK_FAILS} sink.name=\"out\" reason=\"cannot flush the file: Input/output error"));
     assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'"), 1);
     faults.end();
     wait_until_delivered(&scene, 2, &relay);

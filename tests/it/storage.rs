@@ -1,5 +1,6 @@
 //! Disks that are full, broken, or not ours: what is said, what goes on, and that nothing is lost.
 
+use joltsms_relay::delivery::log::{CAN_BE_RECORDED, CANNOT_BE_RECORDED, SINK_FAILS};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
@@ -106,15 +107,13 @@ fn what_was_sent_and_cannot_be_recorded_is_not_sent_again() {
         let (receiver, relay) = at_rest(&scene, scene.setup_from_beginning());
         receiver.answer_with(503);
         scene.add();
-        relay.wait_for_log("the sink fails");
+        relay.wait_for_log(SINK_FAILS);
         // It is tried again after five seconds; by then nothing can be written.
         let Some(faults) = Faults::begin(&relay, calls, &store(&scene), error) else { return };
         receiver.answer_with(200);
-        relay.wait_for_log(
-            "ERROR deliveries cannot be recorded: their results are kept in memory, nothing is sent twice",
-        );
+        relay.wait_for_log(&format!("ERROR {CANNOT_BE_RECORDED}"));
         faults.end();
-        relay.wait_for_log("deliveries can be recorded again");
+        relay.wait_for_log(CAN_BE_RECORDED);
         all_arrive_once(&scene, &receiver, &relay);
         ends_well(relay);
     });
@@ -222,7 +221,7 @@ fn with_little_space_left_polling_stops_and_deliveries_go_on() {
     let (receiver, relay) = at_rest(&scene, scene.setup_from_beginning().set("STATE__MIN_FREE", "32MiB"));
     receiver.answer_with(503);
     let waiting = scene.add();
-    relay.wait_for_log("the sink fails");
+    relay.wait_for_log(SINK_FAILS);
     disk.fill(20 << 20);
     relay.wait_for_log(
         "ERROR the disk of the state is nearly full: polling stops until there is room; deliveries go on",
@@ -282,7 +281,7 @@ fn a_limit_that_was_lowered_stops_neither_the_start_nor_deliveries() {
     let setup = || scene.setup_from_beginning().set("STATE__MIN_FREE", "0").sink(&receiver.url());
     let relay = setup().start();
     let released = "SELECT count(*) FROM delivery";
-    relay.wait_for_log("the sink fails");
+    relay.wait_for_log(SINK_FAILS);
     wait_until("all of it", || scene.count(released) == 250, || relay.log());
     ends_well(relay);
     receiver.answer_with(200);

@@ -1,5 +1,6 @@
 //! TLS that does not come about: the reason is said with what to do, nothing is sent, and it goes on when it is put right.
 
+use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::net::SocketAddr;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, SanType, date_time_ymd};
@@ -180,14 +181,14 @@ fn a_receiver_is_sent_nothing_until_its_tls_is_right() {
             .set("SINKS__CRM__CONNECT_TIMEOUT", case.connect_timeout())
             .start();
         let ids = [scene.add(), scene.add(), scene.add()];
-        relay.wait_for_log("the sink fails: its messages are kept and tried again sink.name=\"crm\" reason=");
+        relay.wait_for_log(&format!("{SINK_FAILS} sink.name=\"crm\" reason="));
         let connections = front.accepted();
         wait_until("four more attempts", || front.accepted() >= connections + 4, || relay.log());
         is_said_once(&relay, case.said);
         assert_eq!(receiver.count(), 0, "something was sent");
         front.set(Manner::Tls(authority.good()));
         receiver.wait(3, &relay);
-        relay.wait_for_log("the sink works again sink.name=\"crm\"");
+        relay.wait_for_log(&format!("{SINK_WORKS_AGAIN} sink.name=\"crm\""));
         assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
         let mut received = receiver.webhook_ids();
         received.sort_by_key(|id| ids.iter().position(|known| known == id));

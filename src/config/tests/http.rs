@@ -69,7 +69,7 @@ fn a_proxy_is_a_word_or_an_address() {
         let machine = Machine::with_file(&format!("{HTTP}{toml}\n")).set("P", "http://u:hunter2@p.example:3128");
         let config = machine.load();
         assert!(!format!("{config:?}").contains("hunter2"));
-        (options(&config).way.proxy.clone(), config.warnings.len())
+        (options(&config).transport.proxy.clone(), config.warnings.len())
     };
     let shown = |toml: &str| {
         let (proxy, warnings) = proxy(toml);
@@ -90,7 +90,7 @@ fn a_proxy_is_a_word_or_an_address() {
 fn the_environment_s_proxy_is_decided_when_it_is_read() {
     let ends = |machine: &Machine| {
         let config = machine.load();
-        (config.api.way.proxy.to_string(), options(&config).way.proxy.to_string())
+        (config.api.transport.proxy.to_string(), options(&config).transport.proxy.to_string())
     };
     let machine = Machine::with_file(HTTP).set("HTTPS_PROXY", "http://u:hunter2@p.example:3128");
     let through = "through http://***@p.example:3128/ (HTTPS_PROXY)".to_owned();
@@ -118,7 +118,7 @@ fn a_proxy_variable_that_cannot_be_used_is_named_once() {
         assert!(!refused.contains("hunter2"), "{refused}");
         // The way that the hint names.
         let off = machine.set("JOLTSMS_RELAY_API__PROXY", "off").set("JOLTSMS_RELAY_SINKS__CRM__PROXY", "off").load();
-        assert_eq!(off.api.way.proxy.to_string(), "direct");
+        assert_eq!(off.api.transport.proxy.to_string(), "direct");
     }
     let machine = Machine::with_file(HTTP).set("HTTPS_PROXY", "http://p").set("NO_PROXY", "'hunter2'");
     assert!(machine.refused().starts_with("NO_PROXY: cannot be used to choose a proxy: it is in quotes"));

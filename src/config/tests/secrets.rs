@@ -167,7 +167,7 @@ fn sent(config: &Config) -> String {
     let headers: Vec<_> =
         options.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
     let signature = options.signing.as_ref().map(|signing| signing.headers("m1", crate::domain::UnixMs(0), b"{}"));
-    format!("{headers:?} {signature:?} {} {:?}", options.url, options.way.proxy.address)
+    format!("{headers:?} {signature:?} {} {:?}", options.url, options.transport.proxy.address)
 }
 
 const SOURCES: [&str; 3] = ["{ env = \"S\" }", "{ file = \"s\" }", "{ credential = \"s\" }"];

@@ -1,65 +1,65 @@
-//! What the store has to do before a sink is as the configuration has it, in small steps beside everything else: rows of a
-//! sink that keeps an order get their numbers, and a new sink gets the messages that it begins with.
+//! Work that the store has left before the sink is as the configuration wants it: rows of a sink that keeps an order get
+//! the queue of their number, and a new sink gets the stored messages that it begins with.
+//!
+//! Each step is one small transaction beside everything else. The store keeps what is left, so a restart goes on with it.
 
-use super::Supervisor;
+use super::store_retry::StoreRetry;
+use crate::delivery::context::SinkContext;
+use crate::delivery::log::NEW_SINK_IS_FILLED;
 use crate::domain::Seq;
 use crate::store::{Filled, Registered, Spool};
 
-/// So many rows in one transaction, so that nobody waits long for the writer.
+/// This many rows are handled in one transaction, so that nobody waits long for the writer.
 const AT_ONCE: usize = 2000;
 
-/// What is left to do. It is written down, so a restart goes on with it.
+/// The work that is left.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Preparing {
-    /// Rows up to here have their number.
-    numbering: Option<Seq>,
-    /// So many messages were given to the new sink.
-    filling: Option<u64>,
+pub(super) struct Backfill {
+    /// Rows up to this one have their number; `None`: all rows have.
+    numbered_to: Option<Seq>,
+    /// The new sink has got this many messages so far; `None`: it has got them all.
+    filled: Option<u64>,
 }
 
-impl Preparing {
+/// What one step changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BackfillStep {
+    /// One portion is done, and more messages may be claimed than before.
+    PortionDone,
+    /// The new sink has got the last of the messages that it begins with.
+    Filled,
+}
+
+impl Backfill {
     pub(super) fn new(registered: &Registered) -> Self {
         Self {
-            numbering: registered.lacks_numbers.then_some(Seq::default()),
-            filling: registered.lacks_messages.then_some(0),
+            numbered_to: registered.lacks_numbers.then_some(Seq::default()),
+            filled: registered.lacks_messages.then_some(0),
         }
     }
 
     pub(super) fn is_under_way(&self) -> bool {
-        self.numbering.is_some() || self.filling.is_some()
+        self.numbered_to.is_some() || self.filled.is_some()
     }
-}
 
-impl Supervisor {
-    /// One step.
-    pub(super) async fn prepare(&mut self) {
-        let sink = self.identity.registered.id;
-        if let Some(after) = self.preparing.numbering {
-            let step = move |spool: &mut Spool| spool.number_rows(sink, after, AT_ONCE);
-            let stepped = self.shared.store.write(step).await;
-            if let Some(next) = self.noted(stepped) {
-                self.preparing.numbering = next;
-                self.queues.look_everywhere();
-            }
-            return;
+    /// Does a portion of the work. `None`: no work is left, or the store did not take it.
+    pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> Option<BackfillStep> {
+        let sink = context.id();
+        if let Some(after) = self.numbered_to {
+            let number = move |spool: &mut Spool| spool.number_rows(sink, after, AT_ONCE);
+            self.numbered_to = store.write(context, number).await?;
+            return Some(BackfillStep::PortionDone);
         }
-        let Some(before) = self.preparing.filling else { return };
-        let stepped = self.shared.store.write(move |spool: &mut Spool| spool.fill(sink, AT_ONCE)).await;
-        let Some(Filled { made, more }) = self.noted(stepped) else { return };
-        let given = before + made;
-        self.preparing.filling = more.then_some(given);
-        self.queues.look_everywhere();
-        if !more {
-            // Some of them may be too old for this sink.
-            if let Some(expiry) = &mut self.expiry {
-                expiry.look_at_everything();
-            }
-            tracing::info!(
-                sink.name = self.identity.name,
-                messages = given,
-                start = %self.identity.options.start,
-                "the new sink has got the retained messages that it begins with"
-            );
+        let before = self.filled?;
+        let Filled { made, more } = store.write(context, move |spool: &mut Spool| spool.fill(sink, AT_ONCE)).await?;
+        let messages = before + made;
+        if more {
+            self.filled = Some(messages);
+            return Some(BackfillStep::PortionDone);
         }
+        self.filled = None;
+        let start = &context.identity.options.start;
+        tracing::info!(sink.name = context.name(), messages, start = %start, "{NEW_SINK_IS_FILLED}");
+        Some(BackfillStep::Filled)
     }
 }

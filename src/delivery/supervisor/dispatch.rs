@@ -1,123 +1,214 @@
-//! Where deliveries begin, and where they end.
+//! The workers of one sink: which delivery begins next, which are under way, and how each ends.
+//!
+//! Invariants: there are never more deliveries under way than workers; a worker is free again only when the result of its
+//! delivery is on the disk.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::task::{AbortHandle, Id, JoinError};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::{Identity, Supervisor};
-use crate::delivery::attempt::{AttemptReport, Journey, OWN_FAILURE};
-use crate::delivery::health::{Began, Moment};
-use crate::delivery::lanes::{self, Lane, PerLane};
-use crate::delivery::throttle::Gate;
-use crate::delivery::{breaker, expiry};
+use crate::delivery::attempt::{AttemptReport, AttemptTask, OWN_FAILURE};
+use crate::delivery::breaker::LONGEST_WAIT;
+use crate::delivery::context::{Identity, SinkContext};
+use crate::delivery::health::AttemptStart;
+use crate::delivery::lanes::{self, Lane, LastServed, PerLane};
+use crate::delivery::max_age;
+use crate::delivery::options::Options;
+use crate::delivery::pace::Pace;
+use crate::delivery::queues::Excluded;
 use crate::domain::{Seq, UnixMs};
 use crate::formats::{Format, Payload, Unrenderable};
 use crate::sinks::Outgoing;
 use crate::store::Claim;
+use crate::time::Instant;
 
-/// A delivery that was begun and is not recorded yet.
-pub(super) struct InFlight {
-    pub(super) seq: Seq,
-    /// Where the order of its number is kept.
-    pub(super) number: Option<i64>,
-    pub(super) lane: Lane,
-    pub(super) began: Began,
-    pub(super) answered: Arc<AtomicBool>,
-    pub(super) abort: AbortHandle,
+/// The workers of one sink.
+pub(super) struct Dispatch {
+    workers: usize,
+    tasks: JoinSet<AttemptReport>,
+    in_flight: HashMap<Id, InFlight>,
+    last_served: LastServed,
+    /// `requests_per_minute`; `None`: there is no limit.
+    pace: Option<Pace>,
 }
 
-impl Supervisor {
-    /// Begins the delivery whose turn it is, if one may begin now. Returns whether there was one.
-    pub(super) fn begin_next(&mut self, is_probe: bool) -> bool {
-        if self.gate() != Gate::Open || self.waits_for_the_time() {
-            return false;
+/// A delivery that was begun and whose result is not on the disk yet.
+struct InFlight {
+    seq: Seq,
+    /// The queue of its number, where the sink keeps the order of each number.
+    number: Option<i64>,
+    lane: Lane,
+    start: AttemptStart,
+    /// Set once the receiver has answered, so that only the recording is left.
+    answered: Arc<AtomicBool>,
+    abort: AbortHandle,
+}
+
+/// How a delivery ended. Its worker is free.
+#[derive(Debug)]
+pub(super) enum DeliveryEnd {
+    /// Its result is on the disk.
+    Recorded(AttemptReport),
+    /// Its task was cut off.
+    CutOff(AttemptStart),
+    /// Its task ended in a panic, and nothing is recorded.
+    Panicked(AttemptStart),
+}
+
+impl Dispatch {
+    pub(super) fn new(options: &Options, now: Instant) -> Self {
+        Self {
+            workers: options.concurrency.max(1),
+            tasks: JoinSet::new(),
+            in_flight: HashMap::new(),
+            last_served: LastServed::default(),
+            pace: Pace::new(options.requests_per_minute, now),
         }
-        let now = self.now();
-        // A probe is the only one: new messages and those that failed take turns, as with one worker.
+    }
+
+    /// How many deliveries are under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn has_free_worker(&self) -> bool {
+        self.in_flight.len() < self.workers
+    }
+
+    pub(super) fn is_under_way(&self, seq: Seq) -> bool {
+        self.in_flight.values().any(|delivery| delivery.seq == seq)
+    }
+
+    /// The messages, and the queues of numbers, of which a delivery is under way.
+    pub(super) fn excluded(&self) -> Excluded {
+        let mut excluded = Excluded::default();
+        for delivery in self.in_flight.values() {
+            excluded.seqs.insert(delivery.seq);
+            excluded.numbers.extend(delivery.number);
+        }
+        excluded
+    }
+
+    /// Until when `requests_per_minute` lets no attempt begin.
+    pub(super) fn paced_until(&self, now: Instant) -> Option<Instant> {
+        self.pace.as_ref().and_then(|pace| pace.wait_until(now))
+    }
+
+    /// The lane whose turn it is, of those that have something `waiting`. `in_turn`: the receiver limits how many attempts
+    /// begin, so all lanes take turns. A probe is the only delivery, so it is chosen as if there were one worker.
+    pub(super) fn next_lane(&self, waiting: PerLane<bool>, is_probe: bool, in_turn: bool) -> Option<Lane> {
         let (under_way, workers) = match is_probe {
             true => (PerLane::default(), 1),
-            false => (self.under_way, self.workers()),
+            false => (self.under_way(), self.workers),
         };
-        let next = if self.standing.lock().is_throttled(now) { lanes::next_in_turn } else { lanes::next };
-        loop {
-            let lane = next(self.queues.waiting(), under_way, workers, self.last);
-            let Some((lane, claim)) = lane.and_then(|lane| Some((lane, self.queues.take(lane)?))) else { return false };
-            if self.is_too_old(&claim) {
-                self.too_old.push(claim.seq);
-                continue;
-            }
-            self.last.note(lane);
-            self.standing.lock().began(is_probe, now);
-            if let Some(pace) = &mut self.pace {
-                pace.began(now);
-            }
-            self.begin(claim, lane, Began { at: now, is_probe });
-            return true;
-        }
+        let next = if in_turn { lanes::next_in_turn } else { lanes::next };
+        next(waiting, under_way, workers, self.last_served)
     }
 
-    fn begin(&mut self, claim: Claim, lane: Lane, began: Began) {
-        let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number, details, .. } = claim;
-        let Identity { registered, options, format, sink: to, .. } = &self.identity;
-        // What waits for its number holds up what follows it: while nothing gets through it is tried as often as a probe.
-        let hasty = self.is_ordered() && self.standing.lock().is_on_the_edge();
-        let payload = payload(format, raw, details.as_deref(), to.takes_lines());
+    fn under_way(&self) -> PerLane<usize> {
+        let mut under_way = PerLane::default();
+        for delivery in self.in_flight.values() {
+            *under_way.get_mut(delivery.lane) += 1;
+        }
+        under_way
+    }
+
+    /// Begins a delivery. `may_end`: the message may be given up because time has passed.
+    pub(super) fn begin(
+        &mut self,
+        context: &SinkContext,
+        claim: Claim,
+        lane: Lane,
+        start: AttemptStart,
+        may_end: bool,
+    ) {
+        self.last_served.note(lane);
+        context.health.lock().began(start);
+        if let Some(pace) = &mut self.pace {
+            pace.began(start.at);
+        }
+        let (seq, number) = (claim.seq, claim.number);
         let answered = Arc::new(AtomicBool::new(false));
-        let (clock, wall) = (&self.shared.clock, self.shared.clock.relay_time());
-        let journey = Journey {
-            sink: registered.id,
-            seq,
-            id: id.clone(),
-            began,
-            attempts_before: attempts,
-            first_attempt: first_attempt.unwrap_or(wall),
-            paused,
-            expires: expiry::expires(options.max_age, received, replays)
-                .map(|expires| UnixMs(wall.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0))),
-            may_end: self.time.confirmed && self.time.ages,
-            rebased_by: clock.rebased_by(),
-            retry: Arc::clone(if hasty { &self.hasty_retry } else { &self.retry }),
-            jitter: Arc::clone(&self.shared.jitter),
-            clock: self.shared.clock.clone(),
-            settler: self.shared.settler.clone(),
-            standing: self.standing.clone(),
-            answered: Arc::clone(&answered),
-        };
-        // Begun here and not in the task, so that it is begun in this order.
-        let begun = payload.map(|Payload { content_type, body }| to.begin(Outgoing { id, content_type, body }));
-        let abort = self.tasks.spawn(journey.travel(begun, self.shared.settler.begins()));
-        *self.under_way.get_mut(lane) += 1;
-        self.in_flight.insert(abort.id(), InFlight { seq, number, lane, began, answered, abort });
+        let (task, outgoing) = prepare(context, claim, start, may_end, Arc::clone(&answered));
+        // The attempt is begun here and not in its task, so that attempts begin in the order of these calls.
+        let begun = outgoing.map(|outgoing| context.identity.sink.begin(outgoing));
+        let abort = self.tasks.spawn(task.run(begun, context.shared.settler.expect_settlement()));
+        self.in_flight.insert(abort.id(), InFlight { seq, number, lane, start, answered, abort });
     }
 
-    /// Its worker is free.
-    pub(super) fn ended(&mut self, joined: Result<(Id, AttemptReport), JoinError>) {
+    /// Waits until a delivery ends. `None`: no delivery is under way. No end is lost if the future is dropped.
+    pub(super) async fn next_end(&mut self) -> Option<DeliveryEnd> {
+        let joined = self.tasks.join_next_with_id().await?;
+        self.end(joined)
+    }
+
+    /// The end of a delivery that has ended already; `None`: none has.
+    pub(super) fn ended(&mut self) -> Option<DeliveryEnd> {
+        let joined = self.tasks.try_join_next_with_id()?;
+        self.end(joined)
+    }
+
+    fn end(&mut self, joined: Result<(Id, AttemptReport), JoinError>) -> Option<DeliveryEnd> {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(delivery) = self.in_flight.remove(&id) else { return };
-        *self.under_way.get_mut(delivery.lane) -= 1;
-        if self.is_ordered() {
-            // What follows it may go now.
-            self.queues.look_everywhere();
-        }
-        match joined {
-            Ok((_, report)) => self.learn(&report),
-            Err(error) => {
-                self.standing.lock().vanished(delivery.began);
-                if error.is_panic() {
-                    // Not recorded, so it would be claimed again at once.
-                    let now = Moment { monotonic: self.now(), wall: self.shared.clock.relay_time() };
-                    self.standing.lock().rest(now, breaker::LONGEST_WAIT);
-                    tracing::error!(sink.name = self.identity.name, "a delivery ended in a panic: please report it");
-                }
-            }
-        }
+        let InFlight { start, .. } = self.in_flight.remove(&id)?;
+        Some(match joined {
+            Ok((_, report)) => DeliveryEnd::Recorded(report),
+            Err(error) if error.is_panic() => DeliveryEnd::Panicked(start),
+            Err(_) => DeliveryEnd::CutOff(start),
+        })
+    }
+
+    /// Cuts off deliveries that no receiver has answered yet. Returns how many.
+    pub(super) fn cut_off_unanswered(&self) -> usize {
+        let unanswered = self.in_flight.values().filter(|delivery| !delivery.answered.load(Ordering::Relaxed));
+        unanswered.map(|delivery| delivery.abort.abort()).count()
     }
 }
 
-/// What is sent for a message. A template runs code that others wrote, here on the sink's own loop: a panic of it costs
-/// one message.
+/// The task of an attempt, and what it sends. Where the format can make nothing of the message there is nothing to send.
+fn prepare(
+    context: &SinkContext,
+    claim: Claim,
+    start: AttemptStart,
+    may_end: bool,
+    answered: Arc<AtomicBool>,
+) -> (AttemptTask, Result<Outgoing, Unrenderable>) {
+    let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, details, .. } = claim;
+    let Identity { registered, options, format, sink, .. } = &context.identity;
+    let clock = &context.shared.clock;
+    let now = clock.relay_time();
+    // A message of an ordered sink holds up those behind it. So while nothing gets through it is tried as often as a probe.
+    let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
+    let retry = if as_probe { options.retry.no_longer_than(LONGEST_WAIT) } else { options.retry.clone() };
+    let expires = max_age::expires(options.max_age, received, replays)
+        .map(|expires| UnixMs(now.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0)));
+    let payload = payload(format, raw, details.as_deref(), sink.takes_lines());
+    let outgoing = payload.map(|Payload { content_type, body }| Outgoing { id: id.clone(), content_type, body });
+    let task = AttemptTask {
+        sink: registered.id,
+        seq,
+        id,
+        start,
+        attempts_before: attempts,
+        first_attempt: first_attempt.unwrap_or(now),
+        paused,
+        expires: expires.filter(|_| may_end),
+        retry: if may_end { retry } else { retry.without_end() },
+        rebased_by: clock.rebased_by(),
+        jitter: Arc::clone(&context.shared.jitter),
+        clock: clock.clone(),
+        settler: context.shared.settler.clone(),
+        health: context.health.clone(),
+        answered,
+    };
+    (task, outgoing)
+}
+
+/// What is sent for a message. A template is code that the operator wrote and runs on the sink's own loop, so a panic of
+/// it must cost no more than this message.
 fn payload(format: &Format, raw: Box<str>, number: Option<&str>, as_line: bool) -> Result<Payload, Unrenderable> {
     let make = || if as_line { format.line(raw, number) } else { format.payload(raw, number) };
     catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())))

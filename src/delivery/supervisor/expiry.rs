@@ -1,66 +1,203 @@
-//! What is too old becomes a dead letter, whatever the receiver does.
+//! Messages that are too old become dead letters, whatever the receiver does.
+//!
+//! Invariants: a message that looks too old is not sent. It is given up only once it is known how old messages are. Until
+//! then such messages are set aside in memory, no more than [`AT_ONCE`] of them.
 
-use super::Supervisor;
-use crate::delivery::expiry;
-use crate::domain::{DeadReason, Seq};
+use super::known_time::KnownTime;
+use super::store_retry::StoreRetry;
+use crate::delivery::context::SinkContext;
+use crate::delivery::log;
+use crate::delivery::max_age::AgeChecks;
+use crate::domain::{Seq, UnixMs};
 use crate::store::{Claim, Expired, Spool};
+use crate::time::Instant;
 
-/// So many are looked at, and written, in one transaction; more than there can be under way.
-pub(super) const AT_ONCE: usize = 500;
+/// This many messages are looked at, and written, in one transaction. It is more than there are workers.
+const AT_ONCE: usize = 500;
 
-impl Supervisor {
-    pub(super) fn is_too_old(&self, claim: &Claim) -> bool {
-        let expires = expiry::expires(self.identity.options.max_age, claim.received, claim.replays);
-        expires.is_some_and(|expires| expires <= self.shared.clock.latest_message_time())
+/// The age limit of one sink, and the claimed messages that are above it.
+#[derive(Debug)]
+pub(super) struct Expiry {
+    /// `None`: the sink has no limit.
+    checks: Option<AgeChecks>,
+    /// Messages that were claimed and found to be too old, and that are to become dead letters.
+    set_aside: Vec<Seq>,
+}
+
+impl Expiry {
+    pub(super) fn new(context: &SinkContext) -> Self {
+        let now = context.monotonic();
+        let checks = context.identity.options.max_age.map(|max_age| AgeChecks::new(max_age, now));
+        Self { checks, set_aside: Vec::new() }
     }
 
-    /// Writes down what was found to be too old, and looks for more; once it is known how old messages are.
-    pub(super) async fn let_age(&mut self) {
-        if self.has_expired() {
-            let found = self.too_old.clone();
-            if self.expire(found).await {
-                self.too_old.clear();
-                // It was the first of its lane, or of its number.
-                self.queues.look_everywhere();
-            }
+    /// Sets a claim aside if its message is too old at `message_time`, by the clock that dates messages. Returns whether the
+    /// message is too old.
+    pub(super) fn sets_aside(&mut self, claim: &Claim, message_time: UnixMs) -> bool {
+        let expires = self.checks.as_ref().and_then(|checks| checks.expires(claim.received, claim.replays));
+        let is_too_old = expires.is_some_and(|expires| expires <= message_time);
+        if is_too_old {
+            self.set_aside.push(claim.seq);
         }
-        let (sink, now) = (self.identity.registered.id, self.now());
-        let Some(messages_now) = self.shared.clock.message_time().filter(|_| self.time.ages) else { return };
-        let Some(sweep) = self.expiry.as_ref().and_then(|expiry| expiry.due(now, messages_now)) else { return };
-        if self.store_again_at.is_some() {
-            return;
+        is_too_old
+    }
+
+    /// The messages that are set aside: they are not to be claimed again.
+    pub(super) fn set_aside(&self) -> &[Seq] {
+        &self.set_aside
+    }
+
+    /// More is known of the time: messages that were set aside may not be too old after all.
+    pub(super) fn time_learned(&mut self) {
+        self.set_aside.clear();
+    }
+
+    /// Messages that were released long ago have come to wait: the next check takes them in.
+    pub(super) fn check_everything(&mut self) {
+        if let Some(checks) = &mut self.checks {
+            checks.check_everything();
         }
-        let looked = self.shared.store.read(move |spool| spool.too_old(sink, &sweep, AT_ONCE)).await;
-        let Some(found) = self.noted(looked) else { return };
-        // What is under way ends as it ends; a failure of it is the last.
-        let waiting = |seq: &Seq| !self.in_flight.values().any(|delivery| delivery.seq == *seq);
-        let waiting: Vec<Seq> = found.rows.into_iter().filter(waiting).collect();
+    }
+
+    /// Whether there are dead letters to write now.
+    pub(super) fn has_dead_letters(&self, time: KnownTime) -> bool {
+        time.message_ages() && !self.set_aside.is_empty()
+    }
+
+    /// Whether the next check of the store should come at once, because the last one did not reach its end.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.checks.as_ref().is_some_and(AgeChecks::is_unfinished)
+    }
+
+    /// Whether so many messages are set aside that no more may be looked at before it is known how old messages are.
+    pub(super) fn is_full(&self, time: KnownTime) -> bool {
+        !time.message_ages() && self.set_aside.len() >= AT_ONCE
+    }
+
+    /// Makes the messages that are set aside dead letters, and looks for more of them in the store. `is_under_way` tells
+    /// which messages are being sent: those end as their attempt ends, and are not tried again after a failure. Returns
+    /// whether messages were given up, so that others may be the first of their queue.
+    pub(super) async fn step(
+        &mut self,
+        store: &mut StoreRetry,
+        context: &SinkContext,
+        time: KnownTime,
+        is_under_way: impl Fn(Seq) -> bool,
+    ) -> bool {
+        if !time.message_ages() {
+            return false;
+        }
+        let mut any = false;
+        if self.has_dead_letters(time) && expire(store, context, self.set_aside.clone()).await {
+            self.set_aside.clear();
+            any = true;
+        }
+        self.check(store, context, is_under_way).await || any
+    }
+
+    /// Looks in the store for messages that have become too old. Returns whether any were given up.
+    async fn check(
+        &mut self,
+        store: &mut StoreRetry,
+        context: &SinkContext,
+        is_under_way: impl Fn(Seq) -> bool,
+    ) -> bool {
+        let (sink, now): (_, Instant) = (context.id(), context.monotonic());
+        let (Some(checks), Some(message_time)) = (&mut self.checks, context.shared.clock.message_time()) else {
+            return false;
+        };
+        let Some(sweep) = checks.due(now, message_time) else { return false };
+        let found = store.read(context, move |spool: &Spool| spool.too_old(sink, &sweep, AT_ONCE)).await;
+        let Some(found) = found else { return false };
+        let waiting: Vec<Seq> = found.rows.into_iter().filter(|seq| !is_under_way(*seq)).collect();
         let any = !waiting.is_empty();
-        let done = !any || self.expire(waiting).await;
-        if any && done {
-            self.queues.look_everywhere();
+        if any && !expire(store, context, waiting).await {
+            checks.found_more();
+            return false;
         }
-        match &mut self.expiry {
-            Some(expiry) if done && found.complete => expiry.looked(sweep, found.released, now),
-            Some(expiry) => expiry.found_more(),
-            None => {}
+        if found.complete {
+            checks.checked(sweep, found.released, now);
+        } else {
+            checks.found_more();
+        }
+        any
+    }
+}
+
+/// Makes messages dead letters. Returns whether this is on the disk.
+async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -> bool {
+    let (sink, now) = (context.id(), context.now().wall);
+    let written = store.write(context, move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
+    let Some(expired) = written else { return false };
+    for Expired { id, attempts, answer } in expired {
+        log::message_expired(context.name(), &id, attempts, &answer);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::Class;
+    use crate::time::Clock;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn claim(seq: i64, received: UnixMs, replays: u32) -> Claim {
+        Claim {
+            seq: Seq(seq),
+            release_no: seq,
+            class: Class::Live,
+            id: format!("m{seq}"),
+            raw: "{}".into(),
+            attempts: 0,
+            first_attempt: None,
+            paused: Duration::ZERO,
+            received,
+            replays,
+            number: None,
+            details: None,
         }
     }
 
-    async fn expire(&mut self, rows: Vec<Seq>) -> bool {
-        let (sink, now) = (self.identity.registered.id, self.shared.clock.relay_time());
-        let written = self.shared.store.write(move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
-        let Some(expired) = self.noted(written) else { return false };
-        for Expired { id, attempts, answer } in expired {
-            tracing::error!(
-                message.id = id,
-                sink.name = self.identity.name,
-                attempts,
-                reason = DeadReason::Expired.as_str(),
-                answer,
-                "the message is a dead letter now"
-            );
+    /// Two states: nothing is known of the time, and everything is.
+    fn times() -> [KnownTime; 2] {
+        let confirmed = Clock::starting_at(UnixMs(0));
+        [KnownTime::default(), KnownTime::by(&confirmed)]
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_is_set_aside_until_the_time_is_known() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut expiry = Expiry { checks: Some(AgeChecks::new(HOUR, now)), set_aside: Vec::new() };
+        let (limit, [unknown, known]) = (UnixMs(0).after(HOUR), times());
+        assert!(!expiry.sets_aside(&claim(1, UnixMs(1), 0), limit), "a millisecond is left");
+        assert!(!expiry.sets_aside(&claim(2, UnixMs(0), 1), limit), "somebody asked for it");
+        assert!(!expiry.has_dead_letters(known));
+        assert!(expiry.sets_aside(&claim(3, UnixMs(0), 0), limit));
+        assert_eq!(expiry.set_aside(), [Seq(3)]);
+        assert!(expiry.has_dead_letters(known) && !expiry.has_dead_letters(unknown));
+        expiry.time_learned();
+        assert!(expiry.set_aside().is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_more_is_claimed_than_can_be_set_aside() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut expiry = Expiry { checks: Some(AgeChecks::new(HOUR, now)), set_aside: Vec::new() };
+        let [unknown, known] = times();
+        for seq in 0..i64::try_from(AT_ONCE).unwrap() {
+            assert!(!expiry.is_full(unknown));
+            assert!(expiry.sets_aside(&claim(seq, UnixMs(0), 0), UnixMs::MAX));
         }
-        true
+        assert!(expiry.is_full(unknown) && !expiry.is_full(known));
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_too_old() {
+        let mut expiry = Expiry { checks: None, set_aside: Vec::new() };
+        assert!(!expiry.sets_aside(&claim(1, UnixMs::MIN, 0), UnixMs::MAX));
     }
 }

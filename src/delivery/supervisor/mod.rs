@@ -1,254 +1,215 @@
 //! The loop of one sink: it begins deliveries in the order of their claims, as many at once as there are workers.
 //!
+//! The loop asks its parts what is to be done and passes values between them. Each part decides one thing and keeps what
+//! it needs for that:
+//!
+//! | part | what it decides |
+//! |---|---|
+//! | [`wakeups`] | when to look into the store |
+//! | [`store_retry`] | how long to leave a failing store alone |
+//! | [`pauses`] | whether the sink is paused, and what people changed in the store |
+//! | [`known_time`] | what is known of the time |
+//! | [`backfill`] | which rows still have to be made before the sink is complete |
+//! | [`expiry`] | which messages are too old |
+//! | [`outage`] | what to tell of failures |
+//! | [`bring_forward`] | which retries become due when an outage is over |
+//! | [`dispatch`] | which delivery begins next, and which are under way |
+//!
 //! Invariants:
-//! - A worker is free again only when its delivery's settlement has been committed: after a crash no more messages are
-//!   repeated than there are workers.
-//! - No turn without a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No reason puts off
-//!   another: the slow poll comes every five seconds however often the others do.
+//! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages are
+//!   sent twice than there are workers.
+//! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No reason
+//!   puts off another: the slow poll comes every five seconds however often the others do.
 
 mod backfill;
+mod bring_forward;
 mod dispatch;
 mod expiry;
-mod maintenance;
-mod outcome;
-mod pause;
-mod publishing;
-mod timing;
+mod known_time;
+mod outage;
+mod pauses;
+mod store_retry;
+mod wakeups;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep_until, timeout_at};
 
-use self::backfill::Preparing;
-use self::dispatch::InFlight;
-use self::timing::TimeKnown;
-use crate::delivery::attempt::AttemptReport;
-use crate::delivery::breaker::{Admission, LONGEST_WAIT};
-use crate::delivery::expiry::Expiry;
-use crate::delivery::failure_notice::FailureNotice;
-use crate::delivery::health::{Moment, SharedHealth, SinkHealth};
-use crate::delivery::lanes::{Last, PerLane};
-use crate::delivery::options::{Options, Order, Retry};
-use crate::delivery::pace::Pace;
-use crate::delivery::queues::{CHUNK, ONE, Queues};
-use crate::delivery::settler::Settler;
-use crate::delivery::status::{Held, Published, SinkStatus};
-use crate::delivery::throttle::Gate;
-use crate::domain::{PauseReason, Seq, UnixMs};
-use crate::formats::Format;
-use crate::sinks::Sink;
-use crate::store::{Error, Registered, Resumes, Store};
-use crate::time::backoff::Jitter;
-use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
+use self::backfill::{Backfill, BackfillStep};
+use self::bring_forward::BringForward;
+use self::dispatch::{DeliveryEnd, Dispatch};
+use self::expiry::Expiry;
+use self::known_time::KnownTime;
+use self::outage::Outage;
+use self::pauses::Pauses;
+use self::store_retry::StoreRetry;
+use self::wakeups::{LookReason, SLOW_POLL, Wakeups};
+use super::attempt::AttemptReport;
+use super::breaker::{Admission, LONGEST_WAIT};
+use super::context::{Identity, Shared, SinkContext};
+use super::decide::Finding;
+use super::health::{AttemptStart, SharedHealth, SinkHealth};
+use super::lanes::PerLane;
+use super::log;
+use super::moment::Moment;
+use super::queues::{CLAIMED_AT_ONCE, ONE_CLAIM, Queues};
+use super::status::{Drained, Published, SinkStatus};
+use super::throttle::Gate;
+use crate::domain::{NumberUse, Outcome, PauseReason, UnixMs};
+use crate::store::{Chunk, HealthRecord, Pause};
+use crate::time::{Heartbeat, Instant};
 
-/// The store is asked this often without any wake-up, in case one was never sent.
-const POLL: Duration = AT_LEAST_EVERY;
-
-/// At the end, what was answered but is not on the disk yet gets this long beyond the grace.
+/// When the grace of a stop is over, results that a receiver has sent but that are not on the disk get this much longer.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
 
-/// What the loops of all sinks share.
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) store: Store,
-    pub(super) clock: Clock,
-    pub(super) jitter: Arc<Jitter>,
-    pub(super) settler: Settler,
-    pub(super) wake: watch::Receiver<u64>,
-    /// Once the daemon stops: until when deliveries may end.
-    pub(super) stopping: watch::Receiver<Option<Instant>>,
-    /// Where it is told that the state is damaged.
-    pub(super) damage: watch::Sender<Option<Arc<Error>>>,
-}
-
-/// What is the sink's own.
-pub(super) struct Identity {
-    /// As the store has it at the start.
-    pub(super) registered: Registered,
-    pub(super) name: String,
-    pub(super) options: Options,
-    pub(super) format: Format,
-    pub(super) sink: Arc<dyn Sink>,
-    /// Whether it is the only one: then a closed stream is the end, not a defect.
-    pub(super) alone: bool,
-}
-
-/// How the end went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
-    /// Deliveries that were given up while the receiver had not answered; they are made again at the next start.
-    pub cut_off: usize,
-    /// Deliveries that were answered, but could not be recorded; they are made again too.
-    pub unrecorded: usize,
-}
-
-/// See the module.
+/// The loop of one sink, with its parts.
 pub(super) struct Supervisor {
-    shared: Shared,
-    identity: Identity,
-    retry: Arc<Retry>,
-    /// The same for what holds up others while nothing gets through.
-    hasty_retry: Arc<Retry>,
+    context: SinkContext,
     queues: Queues,
-    tasks: JoinSet<AttemptReport>,
-    in_flight: HashMap<Id, InFlight>,
-    under_way: PerLane<usize>,
-    last: Last,
-    standing: SharedHealth,
-    pace: Option<Pace>,
-    expiry: Option<Expiry>,
-    /// Claimed, and found to be too old; to be written down once it is known what time it is.
-    too_old: Vec<Seq>,
-    /// What was known of the time when claims were looked at last.
-    time: TimeKnown,
-    preparing: Preparing,
-    health: FailureNotice,
-    /// Paused: until the store says otherwise.
-    held: Option<Held>,
-    /// A pause that began here and is to be written down.
-    pause_to_write: Option<PauseReason>,
-    /// To be asked: whether somebody has paused or resumed it.
-    ask_pause: bool,
-    /// How often somebody had resumed it when that was asked last.
-    resumes: Resumes,
-    /// No success since an attempt that began then. After a start nobody knows when that was.
-    failing_since: Option<UnixMs>,
-    /// When the first failure ended that no success has followed: for people.
-    failing_from: Option<UnixMs>,
-    /// An outage that is over: what was first attempted from then on is to be made due.
-    bringing_forward: Option<UnixMs>,
-    /// To be said: it works again.
-    recovered: bool,
-    /// When it was last said that the receiver sets the pace.
-    told_throttled: Option<Instant>,
-    store_failures: u32,
-    store_again_at: Option<Instant>,
-    poll_at: Instant,
-    seen_wake: u64,
-    turns: Heartbeat,
+    wakeups: Wakeups,
+    store: StoreRetry,
+    pauses: Pauses,
+    time: KnownTime,
+    backfill: Backfill,
+    expiry: Expiry,
+    outage: Outage,
+    bring_forward: BringForward,
+    dispatch: Dispatch,
+    heartbeat: Heartbeat,
     published: watch::Sender<Published>,
 }
 
-/// What may be begun now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Allowance {
-    All,
-    Probe,
-    Nothing { before: Option<Instant> },
-}
-
 impl Supervisor {
-    pub(super) fn new(shared: Shared, identity: Identity, turns: Heartbeat) -> (Self, watch::Receiver<Published>) {
-        let status =
-            SinkStatus { name: identity.name.clone(), in_flight: 0, failing: false, failing_since: None, held: None };
-        let (published, receiver) = watch::channel(Published { status, idle_after: None });
-        let Options { retry, order, requests_per_minute, max_age, .. } = &identity.options;
-        let queues = Queues::new(*order);
-        let now = Moment { monotonic: shared.clock.monotonic(), wall: shared.clock.relay_time() };
+    /// `pause` is what the store says of the sink at the start. The receiver shows what the loop publishes after each turn.
+    pub(super) fn new(
+        shared: Shared,
+        identity: Identity,
+        pause: Option<Pause>,
+        heartbeat: Heartbeat,
+    ) -> (Self, watch::Receiver<Published>) {
+        let now = Moment::now(&shared.clock);
+        let health = SharedHealth::new(SinkHealth::restored(identity.registered.health, now));
+        let context = SinkContext { shared, identity, health };
+        let (published, receiver) = watch::channel(Published::at_start(context.name()));
+        let options = &context.identity.options;
         let supervisor = Self {
-            retry: Arc::new(retry.clone()),
-            hasty_retry: Arc::new(retry.no_longer_than(LONGEST_WAIT)),
-            queues,
-            tasks: JoinSet::new(),
-            in_flight: HashMap::new(),
-            under_way: PerLane::default(),
-            last: Last::default(),
-            standing: SharedHealth::new(SinkHealth::restored(identity.registered.standing, now)),
-            pace: Pace::new(*requests_per_minute, now.monotonic),
-            expiry: max_age.map(|max_age| Expiry::new(max_age, now.monotonic)),
-            too_old: Vec::new(),
-            time: TimeKnown::by(&shared.clock),
-            preparing: Preparing::new(&identity.registered),
-            health: FailureNotice::default(),
-            held: None,
-            pause_to_write: None,
-            ask_pause: false,
-            resumes: identity.registered.resumes,
-            failing_since: Some(UnixMs::MIN),
-            failing_from: None,
-            bringing_forward: None,
-            recovered: false,
-            told_throttled: None,
-            store_failures: 0,
-            store_again_at: None,
-            poll_at: now.monotonic + POLL,
-            seen_wake: 0,
-            turns,
+            queues: Queues::new(options.order),
+            wakeups: Wakeups::new(now.monotonic),
+            store: StoreRetry::default(),
+            pauses: Pauses::at_start(&context, pause),
+            time: KnownTime::by(&context.shared.clock),
+            backfill: Backfill::new(&context.identity.registered),
+            expiry: Expiry::new(&context),
+            outage: Outage::default(),
+            bring_forward: BringForward::new(),
+            dispatch: Dispatch::new(options, now.monotonic),
+            heartbeat,
             published,
-            shared,
-            identity,
+            context,
         };
         (supervisor, receiver)
     }
 
-    /// Until the daemon stops.
+    /// Delivers until the daemon stops.
     pub(super) async fn run(mut self) -> Drained {
         loop {
-            self.turns.turned();
-            if self.shared.stopping.borrow_and_update().is_some() {
+            self.heartbeat.turned();
+            if self.context.shared.stopping.borrow_and_update().is_some() {
                 return self.finish().await;
             }
-            self.notice_what_may_be_new();
-            self.store_work().await;
-            self.begin_what_may_begin().await;
+            self.notice_changes();
+            self.work_on_store().await;
+            self.begin_attempts().await;
             self.publish();
             let next_turn = self.next_turn();
             tokio::select! {
-                Some(joined) = self.tasks.join_next_with_id() => {
-                    self.ended(joined);
-                    while let Some(joined) = self.tasks.try_join_next_with_id() {
-                        self.ended(joined);
+                Some(end) = self.dispatch.next_end() => {
+                    self.delivery_ended(&end);
+                    while let Some(end) = self.dispatch.ended() {
+                        self.delivery_ended(&end);
                     }
                 }
-                _ = self.shared.wake.changed() => {}
-                _ = self.shared.stopping.changed() => {}
+                _ = self.context.shared.wake.changed() => {}
+                _ = self.context.shared.stopping.changed() => {}
                 () = sleep_until(next_turn) => {}
             }
         }
     }
 
-    fn now(&self) -> Instant {
-        self.shared.clock.monotonic()
-    }
-
-    /// The wake-up is registered before the store is asked, so that none is missed in between. It does not put off the slow
-    /// poll, which alone hears of what commands have changed.
-    fn notice_what_may_be_new(&mut self) {
-        let wake = *self.shared.wake.borrow_and_update();
-        let now = self.now();
-        let slow_poll = now >= self.poll_at;
-        if slow_poll {
-            self.poll_at = now + POLL;
-            self.ask_pause = true;
+    /// Notices what has changed since the last turn: wake-ups, the time, and failures that are to be told by now.
+    fn notice_changes(&mut self) {
+        // The wake-up is registered before the store is asked, so that none is missed in between.
+        let wake = *self.context.shared.wake.borrow_and_update();
+        let now = self.context.now();
+        let look = self.wakeups.notice(wake, now.monotonic);
+        if look == Some(LookReason::SlowPoll) {
+            self.pauses.ask_again();
         }
-        if wake != self.seen_wake || slow_poll {
-            self.seen_wake = wake;
+        if look.is_some() {
             self.queues.look_everywhere();
         }
-        self.notice_the_time();
-        self.queues.note_time(self.shared.clock.relay_time());
-        self.store_again_at.take_if(|until| *until <= now);
-        let untold = self.health.overdue(now);
-        self.tell_failing(untold);
+        self.notice_time(now);
+        self.queues.note_time(now.wall);
+        if let Some(reason) = self.outage.overdue(now.monotonic) {
+            log::sink_fails(self.context.name(), &reason);
+        }
     }
 
-    async fn begin_what_may_begin(&mut self) {
-        match self.allowance() {
-            Allowance::Nothing { .. } => self.queues.give_back(),
-            Allowance::Probe => {
-                if self.queues.must_look() && self.look(ONE).await {
-                    self.begin_next(true);
-                }
-                self.queues.give_back();
-            }
-            Allowance::All => {
-                while self.in_flight.len() < self.workers() {
-                    if self.queues.must_look() && !self.look(CHUNK).await {
+    fn notice_time(&mut self, now: Moment) {
+        let clock = &self.context.shared.clock;
+        let Some(learned) = self.time.update(KnownTime::by(clock), clock.rebased_by()) else { return };
+        if learned.corrected_by != 0 {
+            self.context.health.lock().follow_rebase(now);
+            self.outage.time_corrected(learned.corrected_by);
+            self.bring_forward.time_corrected();
+        }
+        self.expiry.time_learned();
+        self.queues.give_back();
+        self.queues.look_everywhere();
+    }
+
+    /// Does the parts' work on the store. Claims are made elsewhere, since they need a free worker.
+    async fn work_on_store(&mut self) {
+        let Self { context, store, queues, expiry, dispatch, .. } = self;
+        let requests = self.pauses.step(store, context).await;
+        if let Some(name) = requests.renamed {
+            let was = std::mem::replace(&mut context.identity.name, name);
+            log::sink_was_renamed(context.name(), &was);
+        }
+        if requests.is_resumed {
+            // Whoever resumes the sink expects it to work. So what was learned of the receiver is forgotten, and messages that
+            // failed are due now. Claims from before the pause are given back: they do not know how long it was.
+            *context.health.lock() = SinkHealth::restored(HealthRecord::default(), context.now());
+            self.outage.resumed();
+            self.bring_forward.resumed();
+            queues.give_back();
+            queues.look_everywhere();
+            log::sink_was_resumed(context.name());
+        }
+        let filled = self.backfill.step(store, context).await;
+        if filled.is_some() {
+            queues.look_everywhere();
+        }
+        if filled == Some(BackfillStep::Filled) {
+            expiry.check_everything();
+        }
+        if expiry.step(store, context, self.time, |seq| dispatch.is_under_way(seq)).await {
+            queues.look_everywhere();
+        }
+        if let Some(due) = self.bring_forward.step(store, context).await {
+            queues.expect_retry(due);
+            queues.note_time(due);
+        }
+        self.outage.tell_recovery(store, context).await;
+    }
+
+    /// Begins as many attempts as may begin now.
+    async fn begin_attempts(&mut self) {
+        match self.admission() {
+            Some(Admission::All) => {
+                while self.dispatch.has_free_worker() {
+                    if self.queues.must_look() && !self.claim(CLAIMED_AT_ONCE).await {
                         return;
                     }
                     let mut begun = false;
@@ -263,99 +224,226 @@ impl Supervisor {
                     }
                 }
             }
+            Some(Admission::Probe) => {
+                if self.queues.must_look() && self.claim(ONE_CLAIM).await {
+                    self.begin_next(true);
+                }
+                self.queues.give_back();
+            }
+            Some(Admission::NotBefore(_) | Admission::Probing) | None => self.queues.give_back(),
         }
     }
 
-    fn allowance(&self) -> Allowance {
-        // Nobody may overtake what is not in its place yet.
-        let out_of_order = self.is_ordered() && self.preparing.is_under_way();
-        if self.held().is_some() || out_of_order {
-            return Allowance::Nothing { before: None };
+    /// What may begin now; `None`: nothing until somebody resumes the sink, or until the store has all its rows.
+    fn admission(&self) -> Option<Admission> {
+        // Where the order of each number is kept, no message may overtake one whose row has no number yet.
+        let is_incomplete = self.context.is_ordered() && self.backfill.is_under_way();
+        if self.pauses.held().is_some() || is_incomplete {
+            return None;
         }
-        let now = self.now();
-        let standing = self.standing.lock();
-        let busy = standing.busy_until(now);
-        if busy.is_some() {
-            return Allowance::Nothing { before: busy };
+        let now = self.context.monotonic();
+        let health = self.context.health.lock();
+        Some(health.busy_until(now).map_or_else(|| health.admission(now), Admission::NotBefore))
+    }
+
+    /// Asks the store for messages to send. Returns whether the store answered.
+    async fn claim(&mut self, chunk: Chunk) -> bool {
+        let Self { context, store, .. } = self;
+        if store.waits_until(context.monotonic()).is_some() {
+            return false;
         }
-        match standing.admission(now) {
-            Admission::All => Allowance::All,
-            Admission::Probe => Allowance::Probe,
-            Admission::NotBefore(next) => Allowance::Nothing { before: Some(next) },
-            Admission::Probing => Allowance::Nothing { before: None },
+        let mut excluded = self.dispatch.excluded();
+        excluded.seqs.extend(self.expiry.set_aside());
+        let chunk = Chunk { details: context.identity.format.number_use() != NumberUse::Ignored, ..chunk };
+        let now = context.now().wall;
+        let looked = self.queues.look(&context.shared.store, context.id(), now, chunk, excluded).await;
+        store.note_read(context, looked).is_some()
+    }
+
+    /// Begins the delivery whose turn it is, if one may begin now. Returns whether one did.
+    fn begin_next(&mut self, is_probe: bool) -> bool {
+        if self.gate() != Gate::Open || self.expiry.is_full(self.time) {
+            return false;
+        }
+        let now = self.context.monotonic();
+        let in_turn = self.context.health.lock().is_throttled(now);
+        let message_time = self.context.shared.clock.latest_message_time();
+        loop {
+            let lane = self.dispatch.next_lane(self.queues.waiting(), is_probe, in_turn);
+            let Some((lane, claim)) = lane.and_then(|lane| Some((lane, self.queues.take(lane)?))) else { return false };
+            if self.expiry.sets_aside(&claim, message_time) {
+                continue;
+            }
+            let start = AttemptStart { at: now, is_probe };
+            self.dispatch.begin(&self.context, claim, lane, start, self.time.lets_messages_end());
+            return true;
         }
     }
 
-    /// Why nothing is sent until somebody changes that.
-    fn held(&self) -> Option<Held> {
-        if self.identity.options.enabled { self.held } else { Some(Held::Disabled) }
-    }
-
-    fn is_ordered(&self) -> bool {
-        self.identity.options.order == Order::Number
-    }
-
-    /// Whether the limit on requests and the receiver's own pace let an attempt begin.
+    /// Whether the pace that the receiver sets, and `requests_per_minute`, let an attempt begin.
     fn gate(&self) -> Gate {
-        let now = self.now();
-        let limit = self.pace.as_ref().and_then(|pace| pace.wait_until(now));
-        match (self.standing.lock().gate(now), limit) {
-            (Gate::Open, Some(limit)) => Gate::At(limit),
-            (Gate::At(next), Some(limit)) => Gate::At(next.max(limit)),
+        let now = self.context.monotonic();
+        match (self.context.health.lock().gate(now), self.dispatch.paced_until(now)) {
+            (Gate::Open, Some(paced)) => Gate::At(paced),
+            (Gate::At(next), Some(paced)) => Gate::At(next.max(paced)),
             (gate, _) => gate,
         }
     }
 
-    fn workers(&self) -> usize {
-        self.identity.options.concurrency.max(1)
+    /// A delivery has ended, and its worker is free.
+    fn delivery_ended(&mut self, end: &DeliveryEnd) {
+        if self.context.is_ordered() {
+            // The next message of the same number may go now.
+            self.queues.look_everywhere();
+        }
+        match end {
+            DeliveryEnd::Recorded(report) => self.learn(report),
+            DeliveryEnd::CutOff(start) => self.context.health.lock().vanished(*start),
+            DeliveryEnd::Panicked(start) => {
+                let mut health = self.context.health.lock();
+                health.vanished(*start);
+                // Nothing is recorded of the attempt, so without a wait the message would be claimed again at once.
+                health.be_silent(self.context.now(), LONGEST_WAIT);
+                tracing::error!(sink.name = self.context.name(), "a delivery ended in a panic: please report it");
+            }
+        }
     }
 
+    /// Passes on what an attempt showed to the parts that need to know.
+    fn learn(&mut self, report: &AttemptReport) {
+        let name = self.context.name();
+        if let Some(outcome) = &report.outcome {
+            log::attempt(name, &report.id, report.attempts, report.took, outcome);
+        }
+        if let Some(Outcome::Retry { due, .. }) = report.outcome {
+            self.queues.expect_retry(due);
+        }
+        match report.finding {
+            Finding::Works => {
+                self.bring_forward.attempt_succeeded(report.change.closed);
+                self.outage.attempt_succeeded();
+            }
+            Finding::Fails => self.learn_failure(report),
+            Finding::Busy(_) => {
+                let now = self.context.now();
+                self.outage.attempt_refused(now.wall);
+                if let Some(silence) = report.change.throttled
+                    && self.outage.tells_silence(now.monotonic)
+                {
+                    log::receiver_wants_silence(name, report.failure(), silence);
+                }
+            }
+            Finding::Gone => {
+                self.learn_failure(report);
+                if self.pauses.begin(PauseReason::Gone) {
+                    log::receiver_is_gone(self.context.name());
+                }
+            }
+            Finding::Closed if self.context.identity.alone => {
+                if self.pauses.output_closed() {
+                    log::last_output_is_closed(name);
+                }
+            }
+            Finding::Closed => {
+                if self.pauses.begin(PauseReason::Closed) {
+                    log::output_is_closed(name);
+                }
+            }
+            Finding::Nothing => {}
+        }
+    }
+
+    fn learn_failure(&mut self, report: &AttemptReport) {
+        let (name, now) = (self.context.name(), self.context.now());
+        if let Some(reason) = self.outage.attempt_failed(report.failure(), now.wall, now.monotonic) {
+            log::sink_fails(name, &reason);
+        }
+        self.bring_forward.attempt_failed(now.wall.before(report.took));
+        if report.change.opened {
+            log::nothing_gets_through(name);
+        }
+    }
+
+    /// When the loop turns next, if nothing else happens.
     fn next_turn(&self) -> Instant {
-        let now = self.now();
-        let mut next = self.poll_at;
-        let ageing = self.has_expired() || self.expiry.as_ref().is_some_and(Expiry::is_unfinished);
-        let work = self.to_bring_forward().is_some() || self.recovered || ageing;
-        if self.store_again_at.is_none() && (work || self.preparing.is_under_way()) {
-            return now;
-        }
-        for at in [self.store_again_at, self.health.tell_at()].into_iter().flatten() {
-            next = next.min(at);
-        }
-        match self.allowance() {
-            Allowance::Nothing { before } => next.min(before.unwrap_or(next)),
-            Allowance::All | Allowance::Probe => {
-                let due_in = |due: UnixMs| now + due.since(self.shared.clock.relay_time()).min(POLL);
+        let Moment { monotonic: now, wall } = self.context.now();
+        let next = self.wakeups.poll_at();
+        let next = self.outage.tell_at().map_or(next, |tell_at| next.min(tell_at));
+        let next = match self.store.waits_until(now) {
+            Some(again_at) => next.min(again_at),
+            None if self.has_store_work() || self.expiry.is_unfinished() || self.outage.is_recovery_untold() => {
+                return now;
+            }
+            None => next,
+        };
+        match self.admission() {
+            None | Some(Admission::Probing) => next,
+            Some(Admission::NotBefore(at)) => next.min(at),
+            Some(Admission::All | Admission::Probe) => {
+                let due_at = |due: UnixMs| now + due.since(wall).min(SLOW_POLL);
                 let paced = match self.gate() {
-                    Gate::At(at) if self.in_flight.len() < self.workers() => at,
+                    Gate::At(at) if self.dispatch.has_free_worker() => at,
                     Gate::At(_) | Gate::Open | Gate::AfterTrial => next,
                 };
-                next.min(self.queues.next_due().map_or(next, due_in)).min(paced)
+                next.min(self.queues.next_due().map_or(next, due_at)).min(paced)
             }
         }
     }
 
-    /// Lets deliveries end until the deadline, then cuts them off. What was answered still gets a while to be recorded.
+    /// Whether there is work on the store that waits for nothing but the store.
+    fn has_store_work(&self) -> bool {
+        self.bring_forward.pending(&self.context).is_some()
+            || self.expiry.has_dead_letters(self.time)
+            || self.backfill.is_under_way()
+    }
+
+    /// Shows how the sink stands after this turn.
+    fn publish(&self) {
+        let now = self.context.now();
+        let paused = self.pauses.held();
+        let (held, busy_until) = {
+            let health = self.context.health.lock();
+            (paused.or_else(|| health.held(now)), health.busy_until(now.monotonic))
+        };
+        let may_begin_more = matches!(self.admission(), Some(Admission::All | Admission::Probe))
+            && !self.expiry.is_full(self.time)
+            && (self.queues.must_look() || self.queues.waiting() != PerLane::default());
+        // A command that delivers what is due and then ends waits for a short silence, too.
+        let is_silent_for_a_moment =
+            paused.is_none() && busy_until.is_some_and(|until| until <= now.monotonic + SLOW_POLL);
+        let is_idle =
+            self.dispatch.in_flight() == 0 && !may_begin_more && !self.has_store_work() && !is_silent_for_a_moment;
+        let status = SinkStatus {
+            name: self.context.name().to_owned(),
+            in_flight: self.dispatch.in_flight(),
+            failing: self.outage.is_failing(),
+            failing_since: self.outage.failing_since(),
+            held,
+        };
+        let published = Published { status, idle_after: is_idle.then_some(self.wakeups.seen()) };
+        self.published.send_if_modified(|before| {
+            let is_changed = *before != published;
+            *before = published;
+            is_changed
+        });
+    }
+
+    /// Lets deliveries end until the deadline, and cuts off those that have no answer by then. What was answered gets a
+    /// while longer to be recorded.
     async fn finish(mut self) -> Drained {
-        let deadline = (*self.shared.stopping.borrow()).unwrap_or_else(|| self.now());
+        let deadline = (*self.context.shared.stopping.borrow()).unwrap_or_else(|| self.context.monotonic());
         self.queues.give_back();
         self.end_until(deadline).await;
-        let mut drained = Drained::default();
-        for delivery in self.in_flight.values() {
-            if !delivery.answered.load(Ordering::Relaxed) {
-                delivery.abort.abort();
-                drained.cut_off += 1;
-            }
-        }
-        let end = self.now() + LAST_SETTLEMENTS;
+        let cut_off = self.dispatch.cut_off_unanswered();
+        let end = self.context.monotonic() + LAST_SETTLEMENTS;
         self.end_until(end).await;
-        drained.unrecorded = self.in_flight.len();
-        drained
+        Drained { cut_off, unrecorded: self.dispatch.in_flight() }
     }
 
     async fn end_until(&mut self, deadline: Instant) {
-        while let Ok(Some(joined)) = timeout_at(deadline, self.tasks.join_next_with_id()).await {
-            self.turns.turned();
-            self.ended(joined);
+        while let Ok(Some(end)) = timeout_at(deadline, self.dispatch.next_end()).await {
+            self.heartbeat.turned();
+            self.delivery_ended(&end);
         }
     }
 }

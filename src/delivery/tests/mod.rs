@@ -1,18 +1,18 @@
 //! Delivery from the outside: a real store, paused time, and a receiver that lives in memory.
 
-mod adding;
-mod ages;
+mod added_sink;
 mod clocks;
-mod closing;
 mod lanes;
+mod log_lines;
+mod max_age;
 mod operators;
 mod order;
 mod outage;
 mod outcomes;
 mod pauses;
 mod schedules;
-mod sharing;
-mod telling;
+mod settlement_batches;
+mod shutdown;
 mod throttled;
 mod trouble;
 

@@ -43,7 +43,7 @@ pub struct Options {
     /// The longest time for the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
     /// The proxy and the certificates.
-    pub way: Transport,
+    pub transport: Transport,
     /// The signature of requests, if they are signed.
     pub signing: Option<Signing>,
     /// Statuses with a special meaning for this receiver.
@@ -70,7 +70,7 @@ impl Target for Options {
     }
 
     fn proxy(&self) -> Option<&Proxy> {
-        Some(&self.way.proxy)
+        Some(&self.transport.proxy)
     }
 
     fn describe(&self) -> String {
@@ -96,7 +96,7 @@ impl Options {
             headers: HeaderMap::new(),
             timeout,
             connect_timeout: timeout,
-            way: Transport::default(),
+            transport: Transport::default(),
             signing: None,
             statuses: Statuses::default(),
         }
@@ -106,14 +106,14 @@ impl Options {
 /// Hides the URL, which may hold a password.
 impl fmt::Debug for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, method, headers, timeout, connect_timeout, way, signing, statuses } = self;
+        let Self { url, method, headers, timeout, connect_timeout, transport, signing, statuses } = self;
         out.debug_struct("Http")
             .field("url", &RedactedUrl(url))
             .field("method", method)
             .field("headers", headers)
             .field("timeout", timeout)
             .field("connect_timeout", connect_timeout)
-            .field("way", way)
+            .field("transport", transport)
             .field("signing", signing)
             .field("statuses", statuses)
             .finish()
@@ -153,7 +153,7 @@ impl HttpSink {
             keep_idle: client::KEEP_IDLE,
             gzip: false,
         };
-        let client = client::build(&client_options, &options.way, &options.url)?;
+        let client = client::build(&client_options, &options.transport, &options.url)?;
         let Options { url, method, headers, signing, statuses, .. } = options.clone();
         Ok(Self { client, client_options, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }

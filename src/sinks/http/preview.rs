@@ -30,7 +30,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
         head += &format!("{name}: {}\n", header_value(name, value));
     }
     // For https the proxy gets its credentials when the tunnel is made, not with this request.
-    if options.way.proxy.has_credentials() && request.url().scheme() == "http" {
+    if options.transport.proxy.has_credentials() && request.url().scheme() == "http" {
         head += &format!("{PROXY_AUTHORIZATION}: {REDACTED}\n");
     }
     let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
@@ -48,10 +48,10 @@ fn extras(options: &Options) -> String {
         None => None,
     };
     let authorized = options.headers.contains_key(AUTHORIZATION).then(|| "authenticated".to_owned());
-    let certificate = options.way.tls.has_identity().then(|| "with a client certificate".to_owned());
+    let certificate = options.transport.tls.has_identity().then(|| "with a client certificate".to_owned());
     // A proxy that a variable names is no setting of this sink.
-    let own_proxy = options.way.proxy.address.is_some() && options.way.proxy.variable.is_none();
-    let proxy = own_proxy.then(|| options.way.proxy.to_string());
+    let own_proxy = options.transport.proxy.address.is_some() && options.transport.proxy.variable.is_none();
+    let proxy = own_proxy.then(|| options.transport.proxy.to_string());
     [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
 }
 

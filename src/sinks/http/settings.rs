@@ -73,12 +73,12 @@ impl Settings {
         let headers = headers(at, self.headers, self.auth, url.as_ref());
         let signing = self.signing.resolve(&mut at.inside("signing"), &headers);
         let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
-        let way = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
+        let transport = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
         if is_meant {
             let message = format!("`{}` is missing: an http sink needs it", at.name("url"));
             at.missing(&["url"], at.place(), message, "");
         }
-        Some(Options { url: url?, method, headers, timeout, connect_timeout, way, signing, statuses })
+        Some(Options { url: url?, method, headers, timeout, connect_timeout, transport, signing, statuses })
     }
 }
 

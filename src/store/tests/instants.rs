@@ -17,8 +17,7 @@ fn followed(stored: i64, first: i64, settled: i64, due: i64, rebase: Rebase) -> 
     let ops = [insert(1, "x", RowStanding::News, None), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
     spool.commit(&ops, UnixMs(stored)).unwrap();
     let outcome = Outcome::Retry { due: UnixMs(due), status: None, answer: String::new() };
-    let settlement =
-        Settlement { sink, seq: Seq(1), attempts: 1, first_attempt: UnixMs(first), outcome, standing: None };
+    let settlement = Settlement { sink, seq: Seq(1), attempts: 1, first_attempt: UnixMs(first), outcome, health: None };
     spool.settle(&[settlement], UnixMs(settled)).unwrap();
     let mut after = Some(Seq(i64::MIN));
     while let Some(from) = after {

@@ -67,7 +67,7 @@ fn gap(id: i64) -> Walk {
 }
 
 fn settled(sink: SinkId, seq: i64, outcome: Outcome) -> Settlement {
-    Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome, standing: None }
+    Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome, health: None }
 }
 
 /// Sinks that want everything.

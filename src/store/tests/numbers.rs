@@ -47,7 +47,7 @@ fn claimed(spool: &mut Spool, sink: SinkId) -> Vec<(i64, i64)> {
                 attempts: 1,
                 first_attempt: UnixMs(1),
                 outcome: Outcome::Delivered { status: None },
-                standing: None,
+                health: None,
             };
             spool.settle(&[settled], UnixMs(1)).unwrap();
         }

@@ -38,7 +38,7 @@ impl SqliteStore {
                 attempts: 1,
                 first_attempt: now,
                 outcome: Outcome::Delivered { status: None },
-                standing: None,
+                health: None,
             });
             ids.push(claim.id);
         }

@@ -17,7 +17,7 @@ impl World {
             attempts: 1,
             first_attempt: BEGAN,
             outcome: Outcome::Delivered { status: None },
-            standing: None,
+            health: None,
         };
         let stored = self.store.write(move |spool| {
             spool.commit(&ops, BEGAN)?;

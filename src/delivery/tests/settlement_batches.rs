@@ -25,7 +25,7 @@ async fn settler(world: &World) -> Settler {
 
 fn settlement(world: &World, seq: i64) -> Settlement {
     let (sink, outcome) = (world.sinks.lock().unwrap()["crm"], Outcome::Delivered { status: Some(200) });
-    Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: START, outcome, standing: None }
+    Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: START, outcome, health: None }
 }
 
 fn transactions(world: &World) -> i64 {
@@ -38,7 +38,7 @@ async fn answers_that_come_together_share_a_transaction() {
     let world = World::new();
     let settler = settler(&world).await;
     let before = transactions(&world);
-    let under_way = settler.begins();
+    let under_way = settler.expect_settlement();
     let first = settler.settle(settlement(&world, 1));
     for _ in 0..100 {
         // Time enough for a writer that does not wait, and no time at all for one that does.
@@ -66,7 +66,7 @@ async fn nobody_waits_where_nothing_else_is_under_way() {
 async fn what_hangs_is_waited_for_once() {
     let world = World::new();
     let settler = settler(&world).await;
-    let hangs = [settler.begins(), settler.begins()];
+    let hangs = [settler.expect_settlement(), settler.expect_settlement()];
     let began = world.clock.monotonic();
     settler.settle(settlement(&world, 1)).await.unwrap();
     let once = world.clock.monotonic() - began;
@@ -78,7 +78,7 @@ async fn what_hangs_is_waited_for_once() {
     // Once they are over, they are forgotten: what begins then is waited for again.
     drop(hangs);
     settler.settle(settlement(&world, 19)).await.unwrap();
-    let _another = settler.begins();
+    let _another = settler.expect_settlement();
     settler.settle(settlement(&world, 20)).await.unwrap();
     assert!(world.clock.monotonic() - began > once);
 }

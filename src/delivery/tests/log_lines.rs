@@ -7,6 +7,9 @@ use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::super::log::{
+    NOTHING_GETS_THROUGH, RECEIVER_WANTS_SILENCE, SINK_WORKS_AGAIN, STORE_CAN_BE_READ, STORE_CANNOT_BE_READ,
+};
 use super::*;
 
 /// Collects the log of this thread, which is where all tasks of a test run.
@@ -78,7 +81,7 @@ async fn an_outage_is_said_once_and_so_is_its_end() {
     assert!(warnings[0].contains("sink.name=\"crm\"") && warnings[0].contains("503 as asked"), "{warnings:?}");
     let news = log.lines("INFO");
     assert_eq!(news.len(), 2, "{news:?}");
-    assert!(news[0].contains("one message at a time") && news[1].contains("the sink works again"), "{news:?}");
+    assert!(news[0].contains(NOTHING_GETS_THROUGH) && news[1].contains(SINK_WORKS_AGAIN), "{news:?}");
     assert!(news[1].contains("sink.waiting=19"), "it says how many wait: {news:?}");
     assert_eq!(log.lines("ERROR"), Vec::<String>::new());
     let attempts = log.lines("DEBUG");
@@ -163,8 +166,30 @@ async fn that_a_receiver_sets_the_pace_is_said_once() {
     until("all delivered", 2 * MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
     let warnings = log.lines("WARN");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    for part in ["the receiver wants silence for now", "sink.name=\"crm\"", "429 as asked", "wait_s=1"] {
+    for part in [RECEIVER_WANTS_SILENCE, "sink.name=\"crm\"", "429 as asked", "wait_s=1"] {
         assert!(warnings[0].contains(part), "{part} in {warnings:?}");
     }
     assert_eq!(log.lines("INFO"), Vec::<String>::new(), "it never failed, so it does not work again");
+}
+
+/// Messages grow too old on a disk that takes no writes, while reading goes on.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_writes_is_said_once_and_so_is_its_end() {
+    let (log, _guard) = listen();
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release_received(&[world.clock.relay_time()], Class::Live).await;
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON delivery WHEN NEW.state = 'dead'
+                BEGIN SELECT RAISE(ABORT, 'disk is full, says the test'); END";
+    world.second_connection().execute_batch(full).unwrap();
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
+    let options = Options { max_age: Some(MINUTE), ..options(1) };
+    let _delivery = world.start(vec![("crm", options, receiver)]).await;
+    sleep(HOUR).await;
+    let said = |level: &str, sentence: &str| log.lines(level).iter().filter(|line| line.contains(sentence)).count();
+    assert_eq!((said("ERROR", STORE_CANNOT_BE_READ), said("INFO", STORE_CAN_BE_READ)), (1, 0));
+    world.second_connection().execute_batch("DROP TRIGGER full").unwrap();
+    until("it has expired", 2 * MINUTE, async || world.waiting("crm").await.dead == 1).await;
+    until("the end is said", MINUTE, async || said("INFO", STORE_CAN_BE_READ) == 1).await;
+    assert_eq!(said("ERROR", STORE_CANNOT_BE_READ), 1);
 }

@@ -1,0 +1,72 @@
+//! What the loop of one sink works with: the sink itself, its health, and what the loops of all sinks share.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::health::SharedHealth;
+use super::moment::Moment;
+use super::options::{Options, Order};
+use super::settler::Settler;
+use crate::formats::Format;
+use crate::sinks::Sink;
+use crate::store::{Error, Registered, SinkId, Store};
+use crate::time::backoff::Jitter;
+use crate::time::{Clock, Instant};
+
+/// What the loops of all sinks share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) jitter: Arc<Jitter>,
+    pub(super) settler: Settler,
+    /// Counts the wake-ups: it changes when the store may hold new messages.
+    pub(super) wake: watch::Receiver<u64>,
+    /// `None` until the daemon stops; then the instant by which deliveries must have ended.
+    pub(super) stopping: watch::Receiver<Option<Instant>>,
+    /// Receives the error when the state turns out to be damaged.
+    pub(super) damage: watch::Sender<Option<Arc<Error>>>,
+}
+
+/// One sink: its name, its configuration, and what the store knew of it at the start.
+pub(super) struct Identity {
+    pub(super) registered: Registered,
+    /// The name in the configuration, until somebody renames the sink in the store.
+    pub(super) name: String,
+    pub(super) options: Options,
+    pub(super) format: Format,
+    pub(super) sink: Arc<dyn Sink>,
+    /// Whether this is the only sink. When its stream is closed, the relay has nothing left to do and ends.
+    pub(super) alone: bool,
+}
+
+/// One sink with everything that its loop and the loop's parts need.
+pub(super) struct SinkContext {
+    pub(super) shared: Shared,
+    pub(super) identity: Identity,
+    pub(super) health: SharedHealth,
+}
+
+impl SinkContext {
+    pub(super) fn id(&self) -> SinkId {
+        self.identity.registered.id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    pub(super) fn monotonic(&self) -> Instant {
+        self.shared.clock.monotonic()
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment::now(&self.shared.clock)
+    }
+
+    /// Whether the sink gets the messages of each number one after the other.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.identity.options.order == Order::Number
+    }
+}

@@ -1,0 +1,158 @@
+//! What people are told of a sink's failures: whether the sink fails, since when, and when the log says so.
+
+use super::store_retry::StoreRetry;
+use crate::delivery::context::SinkContext;
+use crate::delivery::failure_notice::FailureNotice;
+use crate::delivery::log;
+use crate::delivery::throttle::FORGOTTEN_AFTER;
+use crate::domain::UnixMs;
+use crate::store::Spool;
+use crate::time::Instant;
+
+/// The failures of one sink, as far as this process has seen them.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    notice: FailureNotice,
+    /// When the first failure or refusal ended that no success has followed, by the relay's time.
+    failing_since: Option<UnixMs>,
+    /// The log has yet to say that the sink works again.
+    is_recovery_untold: bool,
+    /// When the log last said that the receiver wants silence.
+    silence_told_at: Option<Instant>,
+}
+
+impl Outage {
+    /// An attempt failed, with `reason`, and ended at `ended`. Returns the reason if it is to be told now.
+    pub(super) fn attempt_failed(&mut self, reason: &str, ended: UnixMs, now: Instant) -> Option<String> {
+        self.failing_since.get_or_insert(ended);
+        self.notice.failed(reason, now)
+    }
+
+    /// A receiver that limits the pace refused an attempt, which is no failure.
+    pub(super) fn attempt_refused(&mut self, ended: UnixMs) {
+        self.failing_since.get_or_insert(ended);
+    }
+
+    /// The receiver begins to limit the pace. Returns whether to say so: not again within ten minutes.
+    pub(super) fn tells_silence(&mut self, now: Instant) -> bool {
+        let tells = self.silence_told_at.is_none_or(|told| now >= told + FORGOTTEN_AFTER);
+        if tells {
+            self.silence_told_at = Some(now);
+        }
+        tells
+    }
+
+    /// An attempt succeeded.
+    pub(super) fn attempt_succeeded(&mut self) {
+        self.failing_since = None;
+        self.is_recovery_untold |= self.notice.worked();
+    }
+
+    /// Somebody resumed the sink: failures before that do not count any more.
+    pub(super) fn resumed(&mut self) {
+        self.failing_since = None;
+    }
+
+    /// The relay's time was corrected by this many milliseconds.
+    pub(super) fn time_corrected(&mut self, by: i64) {
+        self.failing_since = self.failing_since.map(|since| UnixMs(since.0.saturating_add(by)));
+    }
+
+    /// The reason of a failure that goes on and is to be told now, because it was too early to tell it before.
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
+        self.notice.overdue(now)
+    }
+
+    /// When a failure that goes on is to be told.
+    pub(super) fn tell_at(&self) -> Option<Instant> {
+        self.notice.tell_at()
+    }
+
+    /// Whether the last attempt failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.notice.is_failing()
+    }
+
+    pub(super) fn failing_since(&self) -> Option<UnixMs> {
+        self.failing_since
+    }
+
+    pub(super) fn is_recovery_untold(&self) -> bool {
+        self.is_recovery_untold
+    }
+
+    /// Says in the log that the sink works again, and how many messages wait in the store, if that is to be said.
+    pub(super) async fn tell_recovery(&mut self, store: &mut StoreRetry, context: &SinkContext) {
+        if !self.is_recovery_untold {
+            return;
+        }
+        let sink = context.id();
+        if let Some(waiting) = store.read(context, move |spool: &Spool| spool.waiting(sink)).await {
+            self.is_recovery_untold = false;
+            log::sink_works_again(context.name(), waiting.fresh + waiting.retry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time::Clock;
+
+    fn start() -> Instant {
+        Clock::starting_at(UnixMs(0)).monotonic()
+    }
+
+    #[tokio::test]
+    async fn it_lasts_from_the_first_failure_or_refusal_to_the_next_success() {
+        let (mut outage, now) = (Outage::default(), start());
+        assert_eq!((outage.failing_since(), outage.is_failing()), (None, false));
+        outage.attempt_refused(UnixMs(10));
+        assert_eq!((outage.failing_since(), outage.is_failing()), (Some(UnixMs(10)), false), "refused, not failed");
+        assert_eq!(outage.attempt_failed("500", UnixMs(20), now).as_deref(), Some("500"));
+        assert_eq!((outage.failing_since(), outage.is_failing()), (Some(UnixMs(10)), true));
+        outage.time_corrected(-3);
+        assert_eq!(outage.failing_since(), Some(UnixMs(7)));
+        outage.attempt_succeeded();
+        assert_eq!((outage.failing_since(), outage.is_failing()), (None, false));
+        assert!(outage.is_recovery_untold(), "whoever heard of the failure hears of its end");
+    }
+
+    #[tokio::test]
+    async fn a_success_after_refusals_alone_is_no_recovery() {
+        let mut outage = Outage::default();
+        outage.attempt_refused(UnixMs(10));
+        outage.attempt_succeeded();
+        assert!(!outage.is_recovery_untold());
+    }
+
+    #[tokio::test]
+    async fn a_new_failure_does_not_hide_that_the_sink_had_recovered() {
+        let (mut outage, now) = (Outage::default(), start());
+        outage.attempt_failed("500", UnixMs(0), now);
+        outage.attempt_succeeded();
+        assert_eq!(outage.attempt_failed("502", UnixMs(1), now), None, "too early to tell");
+        assert!(outage.is_recovery_untold());
+        assert!(outage.overdue(outage.tell_at().unwrap()).is_some());
+    }
+
+    #[tokio::test]
+    async fn resuming_a_sink_makes_it_look_healthy_until_it_fails_again() {
+        let mut outage = Outage::default();
+        outage.attempt_failed("500", UnixMs(5), start());
+        outage.resumed();
+        assert_eq!(outage.failing_since(), None);
+        outage.attempt_failed("500", UnixMs(9), start());
+        assert_eq!(outage.failing_since(), Some(UnixMs(9)));
+    }
+
+    #[tokio::test]
+    async fn a_silence_is_told_again_after_ten_minutes() {
+        let (mut outage, now) = (Outage::default(), start());
+        assert!(outage.tells_silence(now));
+        assert!(!outage.tells_silence(now + FORGOTTEN_AFTER - Duration::from_millis(1)));
+        assert!(outage.tells_silence(now + FORGOTTEN_AFTER));
+    }
+}

@@ -1,0 +1,198 @@
+//! Pauses of a sink: those that the sink begins by itself, and those that people begin and end in the store. Its name,
+//! which people may change there, is read with them.
+//!
+//! Invariants:
+//! - The store is asked at each slow poll, so a command takes effect within seconds.
+//! - A pause that began here holds at once and is written to the store as soon as the disk takes it. Until then the
+//!   store's word does not end it.
+//! - A sink that the configuration switches off stays off, whatever people do with pauses.
+
+use super::store_retry::StoreRetry;
+use crate::delivery::context::SinkContext;
+use crate::delivery::log;
+use crate::delivery::status::Held;
+use crate::domain::PauseReason;
+use crate::store::{Pause, Resumes, Spool};
+
+/// Whether a sink is paused, as far as this process knows.
+#[derive(Debug)]
+pub(super) struct Pauses {
+    /// Whether the configuration lets the sink run.
+    enabled: bool,
+    pause: Option<PauseReason>,
+    /// A pause that began here and is not in the store yet.
+    unwritten: Option<PauseReason>,
+    /// The store is to be asked at the next step.
+    asks: bool,
+    /// How often somebody had resumed the sink when the store was asked last.
+    resumes: Resumes,
+}
+
+/// What the store knew that this process did not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct OperatorRequests {
+    /// The new name of the sink.
+    pub(super) renamed: Option<String>,
+    /// Somebody resumed the sink, and nothing holds it any more.
+    pub(super) is_resumed: bool,
+}
+
+/// What follows from the store's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PauseChange {
+    Unchanged,
+    Paused,
+    Resumed,
+    /// Somebody resumed a sink that is switched off: it stays so, and the store is to know.
+    StaysSwitchedOff,
+}
+
+impl Pauses {
+    /// `pause` and `resumes` are what the store knows at the start. Logs a pause.
+    pub(super) fn at_start(context: &SinkContext, pause: Option<Pause>) -> Self {
+        match pause {
+            Some(Pause { reason: PauseReason::Disabled, .. }) => log::sink_is_switched_off(context.name()),
+            Some(Pause { reason, since }) => log::sink_is_paused(context.name(), reason, since),
+            None => {}
+        }
+        let enabled = context.identity.options.enabled;
+        Self::new(enabled, pause.map(|pause| pause.reason), context.identity.registered.resumes)
+    }
+
+    fn new(enabled: bool, pause: Option<PauseReason>, resumes: Resumes) -> Self {
+        Self { enabled, pause, unwritten: None, asks: false, resumes }
+    }
+
+    /// Why nothing is sent until somebody changes that.
+    pub(super) fn held(&self) -> Option<Held> {
+        let pause = if self.enabled { self.pause } else { Some(PauseReason::Disabled) };
+        pause.map(Held::paused)
+    }
+
+    /// The sink has a reason of its own to stop sending. Returns whether nothing held it before.
+    pub(super) fn begin(&mut self, reason: PauseReason) -> bool {
+        let is_new = self.pause.is_none();
+        if is_new {
+            self.pause = Some(reason);
+            self.unwritten = Some(reason);
+        }
+        is_new
+    }
+
+    /// The relay's only output is closed. The relay ends with that, so nothing is written. Returns whether this is new.
+    pub(super) fn output_closed(&mut self) -> bool {
+        self.pause.replace(PauseReason::Closed) != Some(PauseReason::Closed)
+    }
+
+    /// The store is to be asked at the next step.
+    pub(super) fn ask_again(&mut self) {
+        self.asks = true;
+    }
+
+    /// Writes a pause that began here, or else asks the store for what people have done.
+    pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> OperatorRequests {
+        let mut requests = OperatorRequests::default();
+        let sink = context.id();
+        if let Some(reason) = self.unwritten {
+            let now = context.now().wall;
+            let written = store.write(context, move |spool: &mut Spool| spool.pause(sink, reason, now)).await;
+            self.unwritten.take_if(|_| written.is_some());
+        }
+        // The only output of a relay that is about to end is not paused in the store.
+        let ends = context.identity.alone && self.pause == Some(PauseReason::Closed);
+        if !self.asks || self.unwritten.is_some() || ends {
+            return requests;
+        }
+        let ask = move |spool: &Spool| Ok((spool.pause_of(sink)?, spool.resumes(sink)?, spool.sink_name(sink)?));
+        let Some((pause, resumes, name)) = store.read(context, ask).await else { return requests };
+        self.asks = false;
+        let was_resumed = std::mem::replace(&mut self.resumes, resumes) != resumes;
+        requests.renamed = name.filter(|name| name != context.name());
+        let name = requests.renamed.as_deref().unwrap_or(context.name());
+        match self.follow(pause.map(|pause| pause.reason), was_resumed) {
+            PauseChange::Unchanged => {}
+            PauseChange::Paused => log::sink_was_paused(name),
+            PauseChange::Resumed => requests.is_resumed = true,
+            PauseChange::StaysSwitchedOff => log::sink_is_switched_off(name),
+        }
+        requests
+    }
+
+    /// Takes over what the store says. `was_resumed`: somebody resumed the sink since the store was asked last. That may have
+    /// ended a silence of the receiver, or a pause that began since then and was never noticed here.
+    fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
+        if !self.enabled {
+            // A sink that a person paused stays paused when it is switched on. The end of such a pause begins nothing.
+            if pause.is_some() || self.pause.is_none() {
+                return PauseChange::Unchanged;
+            }
+            self.unwritten = Some(PauseReason::Disabled);
+            return PauseChange::StaysSwitchedOff;
+        }
+        let before = std::mem::replace(&mut self.pause, pause);
+        match pause {
+            Some(_) if pause == before => PauseChange::Unchanged,
+            Some(_) => PauseChange::Paused,
+            None if before.is_some() || was_resumed => PauseChange::Resumed,
+            None => PauseChange::Unchanged,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPERATOR: Option<PauseReason> = Some(PauseReason::Operator);
+    const GONE: Option<PauseReason> = Some(PauseReason::Gone);
+
+    fn pauses(enabled: bool, pause: Option<PauseReason>) -> Pauses {
+        Pauses::new(enabled, pause, Resumes::default())
+    }
+
+    #[test]
+    fn what_the_store_says_is_followed() {
+        for (before, was_resumed, now, expected) in [
+            (None, false, None, PauseChange::Unchanged),
+            (None, true, None, PauseChange::Resumed),
+            (None, false, OPERATOR, PauseChange::Paused),
+            (None, true, OPERATOR, PauseChange::Paused),
+            (OPERATOR, false, OPERATOR, PauseChange::Unchanged),
+            (GONE, false, OPERATOR, PauseChange::Paused),
+            (OPERATOR, false, None, PauseChange::Resumed),
+        ] {
+            let mut pauses = pauses(true, before);
+            assert_eq!(pauses.follow(now, was_resumed), expected, "{before:?} {was_resumed} {now:?}");
+            assert_eq!(pauses.held(), now.map(Held::paused));
+        }
+    }
+
+    #[test]
+    fn a_sink_that_is_switched_off_stays_off() {
+        let mut pauses = pauses(false, Some(PauseReason::Disabled));
+        for pause in [Some(PauseReason::Disabled), OPERATOR] {
+            assert_eq!(pauses.follow(pause, true), PauseChange::Unchanged);
+        }
+        assert_eq!(pauses.follow(None, true), PauseChange::StaysSwitchedOff);
+        assert_eq!((pauses.held(), pauses.unwritten), (Some(Held::Disabled), Some(PauseReason::Disabled)));
+    }
+
+    #[test]
+    fn a_sink_pauses_itself_once_and_only_if_nothing_holds_it() {
+        let mut free = pauses(true, None);
+        assert!(free.begin(PauseReason::Gone));
+        assert!(!free.begin(PauseReason::Gone));
+        assert_eq!((free.held(), free.unwritten), (Some(Held::Gone), GONE));
+        let mut paused = pauses(true, OPERATOR);
+        assert!(!paused.begin(PauseReason::Gone));
+        assert_eq!((paused.held(), paused.unwritten), (Some(Held::Operator), None));
+    }
+
+    #[test]
+    fn the_only_output_is_closed_without_a_word_to_the_store() {
+        let mut pauses = pauses(true, OPERATOR);
+        assert!(pauses.output_closed());
+        assert!(!pauses.output_closed());
+        assert_eq!((pauses.held(), pauses.unwritten), (Some(Held::Closed), None));
+    }
+}

@@ -1,0 +1,82 @@
+//! When a sink's loop looks into the store: after each wake-up, and every five seconds in case a wake-up was lost.
+//!
+//! Invariant: wake-ups never put off the slow poll, which alone notices what commands have changed in the store.
+
+use std::time::Duration;
+
+use crate::time::{AT_LEAST_EVERY, Instant};
+
+/// Time between two slow polls.
+pub(super) const SLOW_POLL: Duration = AT_LEAST_EVERY;
+
+/// The next slow poll, and the last wake-up that the loop has followed.
+#[derive(Debug)]
+pub(super) struct Wakeups {
+    poll_at: Instant,
+    seen: u64,
+}
+
+/// Why the store may hold something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LookReason {
+    /// Somebody sent a wake-up.
+    WokenUp,
+    /// It is time for the slow poll, with or without a wake-up.
+    SlowPoll,
+}
+
+impl Wakeups {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { poll_at: now + SLOW_POLL, seen: 0 }
+    }
+
+    /// Takes note of the number of wake-ups so far. Returns why to look into the store, if there is a reason.
+    pub(super) fn notice(&mut self, wake: u64, now: Instant) -> Option<LookReason> {
+        let woken = std::mem::replace(&mut self.seen, wake) != wake;
+        if now >= self.poll_at {
+            self.poll_at = now + SLOW_POLL;
+            return Some(LookReason::SlowPoll);
+        }
+        woken.then_some(LookReason::WokenUp)
+    }
+
+    /// When the next slow poll is due.
+    pub(super) fn poll_at(&self) -> Instant {
+        self.poll_at
+    }
+
+    /// The number of the last wake-up that was noticed.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    #[tokio::test]
+    async fn the_slow_poll_comes_however_often_somebody_wakes_the_loop() {
+        let start = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut wakeups = Wakeups::new(start);
+        let polls = (1..=600_u64).filter(|tenth| {
+            let reason = wakeups.notice(*tenth, start + Duration::from_millis(100 * tenth));
+            assert!(reason.is_some(), "each wake-up is a reason to look");
+            reason == Some(LookReason::SlowPoll)
+        });
+        assert_eq!(polls.count(), 12, "in a minute");
+    }
+
+    #[tokio::test]
+    async fn a_wake_up_is_noticed_once() {
+        let start = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut wakeups = Wakeups::new(start);
+        assert_eq!(wakeups.notice(0, start), None);
+        assert_eq!(wakeups.notice(3, start), Some(LookReason::WokenUp));
+        assert_eq!((wakeups.notice(3, start), wakeups.seen()), (None, 3));
+        assert_eq!(wakeups.notice(3, wakeups.poll_at()), Some(LookReason::SlowPoll));
+        assert_eq!(wakeups.poll_at(), start + 2 * SLOW_POLL);
+    }
+}
