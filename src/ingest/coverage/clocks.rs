@@ -45,6 +45,15 @@ impl CoverageState {
     }
 }
 
+impl CoverageState {
+    /// The relay's time was put right, and what is stored has followed: so do the local times that are in memory.
+    pub fn move_local_times(&mut self, moved: impl Fn(UnixMs) -> UnixMs) {
+        for walk in self.coverage.iter_mut().flat_map(|coverage| &mut coverage.walks) {
+            walk.progress.since = walk.progress.since.map(&moved);
+        }
+    }
+}
+
 impl Draft<'_> {
     /// The server's now by the clock of the rows: up to here the frontier may rise.
     pub(super) fn rows_now(&self) -> UnixMs {

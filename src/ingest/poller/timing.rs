@@ -7,17 +7,16 @@ use crate::api::Error;
 use crate::domain::{Seq, UnixMs};
 use crate::ingest::coverage::Now;
 use crate::ingest::feed::Feed;
-use crate::time::{Instant, Rebase};
+use crate::time::{ClockDoubt, Instant, MachineJump, Rebase, agree, is_plausible};
 
 /// What others may need to know of the time is written down this often, beside when it changes.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
-/// What is further from what was expected is doubted, until it was said so often in a row.
-const PLAUSIBLE: Duration = Duration::from_secs(3600);
-const CONVINCING: u32 = 3;
-
 /// Clocks that are apart by more are worth a word.
 const APART: Duration = Duration::from_secs(5 * 60);
+
+/// Where the state begins to follow.
+const FIRST: Seq = Seq(i64::MIN);
 
 /// What was not there so long ago has come at about the time that it tells.
 const RECENT: Duration = Duration::from_secs(5 * 60);
@@ -30,8 +29,9 @@ pub(super) struct Timing {
     dated: bool,
     /// When the newest messages were read last.
     looked_at: Option<Instant>,
-    /// How often in a row the time of messages was far from what was expected.
-    unexpected: u32,
+    messages_doubt: ClockDoubt,
+    /// By how many milliseconds the clock of the messages was ahead when that was last written down.
+    messages_told: Option<i64>,
     /// The state is to follow from behind this message on.
     following: Option<(Rebase, Seq)>,
     remember_at: Instant,
@@ -39,7 +39,15 @@ pub(super) struct Timing {
 
 impl Timing {
     pub(super) fn new(now: Instant) -> Self {
-        Self { heard: None, dated: false, looked_at: None, unexpected: 0, following: None, remember_at: now + REMEMBER }
+        Self {
+            heard: None,
+            dated: false,
+            looked_at: None,
+            messages_doubt: ClockDoubt::default(),
+            messages_told: None,
+            following: None,
+            remember_at: now + REMEMBER,
+        }
     }
 }
 
@@ -73,17 +81,26 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A page of messages was read: the clock that dates them is known. What is far from what was expected is believed when
-    /// it was repeated, since one answer with a wrong date must not make messages old.
-    pub(super) fn hear_messages(&mut self, now: Now) {
-        let told = self.state.messages_now(&self.rules, now);
-        let expected = self.clock.likely_message_time();
-        let off = told.since(expected).max(expected.since(told));
-        self.timing.unexpected = if off > PLAUSIBLE { self.timing.unexpected.saturating_add(1) } else { 0 };
-        if self.timing.unexpected == 0 || self.timing.unexpected >= CONVINCING {
+    /// A page of messages was read, with this `Date`: the clock that dates them is known. Some seconds of answers with a wrong
+    /// `Date` must not make messages old. So a `Date` that is far from what was expected is believed when it was told for
+    /// long, when this machine's clock says the same, or when the newest message of the page was ingested about then.
+    pub(super) fn hear_messages(&mut self, now: Now, date: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
+        // Coverage may not believe this `Date` yet, or know the time more exactly.
+        let server = if is_plausible(date, now.server) { now.server } else { date };
+        let told = self.state.messages_now(&self.rules, Now { server, ..now });
+        let expected = self.clock.expected_message_time();
+        let vouched = agree(server, self.clock.machine_time())
+            || (told > expected && newest_ingested.is_some_and(|ingested| is_plausible(server, ingested)));
+        if self.timing.messages_doubt.believes(told, expected, vouched, at) {
             self.clock.hear_messages(told);
         } else {
             self.clock.doubt_messages(told);
+        }
+        let ahead = self.clock.memory().messages_ahead_ms;
+        let differs = |told: Option<i64>| !agree(UnixMs(told.unwrap_or(0)), UnixMs(ahead.unwrap_or(0)));
+        if differs(self.timing.messages_told.replace(ahead.unwrap_or(0))) {
+            // Commands beside this relay go by it.
+            self.timing.remember_at = at;
         }
     }
 
@@ -92,7 +109,10 @@ impl<F: Feed> Poller<F> {
         if let Some(rebase) = self.clock.consider(self.timing.heard.take()) {
             say(&rebase);
             self.rebase_report(rebase.shift());
-            self.timing.following = Some((rebase, Seq(i64::MIN)));
+            self.timing.following = Some((rebase, FIRST));
+        }
+        if let Some(jump) = self.clock.machine_jump() {
+            say_jump(&jump);
         }
         match self.follow().await {
             Ok(()) => Ok(()),
@@ -119,7 +139,11 @@ impl<F: Feed> Poller<F> {
             rebase.shift() != 0 || self.store.read(move |spool| spool.is_ahead_of(clock.relay_time())).await?;
         while let Some((rebase, after)) = self.timing.following.filter(|_| needs_it) {
             let clock = self.clock.clone();
-            let next = self.store.write(move |spool| spool.follow_rebase(rebase, clock.relay_time(), after)).await?;
+            let now = clock.relay_time();
+            let next = self.store.write(move |spool| spool.follow_rebase(rebase, now, after)).await?;
+            if after == FIRST {
+                self.state.move_local_times(|at| rebase.moved(at, now));
+            }
             self.timing.following = next.map(|next| (rebase, next));
             self.turns.turned();
         }
@@ -146,9 +170,28 @@ impl<F: Feed> Poller<F> {
     }
 }
 
+fn apart(milliseconds: i64) -> Duration {
+    Duration::from_millis(milliseconds.unsigned_abs())
+}
+
+fn seconds(milliseconds: i64) -> i64 {
+    milliseconds / 1000
+}
+
+fn say_jump(jump: &MachineJump) {
+    let jumped_s = seconds(jump.by_ms);
+    match jump.ahead_ms {
+        Some(ahead) if apart(ahead) > APART => tracing::warn!(
+            jumped_s,
+            ahead_s = seconds(ahead),
+            "this machine's clock jumped and differs from the API's: set it right; until then signatures carry its time"
+        ),
+        Some(_) => tracing::info!(jumped_s, "this machine's clock jumped and agrees with the API's now"),
+        None => tracing::info!(jumped_s, "this machine's clock jumped; the API has not told the time yet"),
+    }
+}
+
 fn say(rebase: &Rebase) {
-    let apart = |milliseconds: i64| Duration::from_millis(milliseconds.unsigned_abs());
-    let seconds = |milliseconds: i64| milliseconds / 1000;
     let shift = rebase.shift();
     if let Some(ahead) = rebase.machine_ahead_ms.filter(|ahead| apart(*ahead) > APART) {
         tracing::warn!(
