@@ -3,13 +3,13 @@
 //! A `Date` has whole seconds, rounded down, and was written before it arrived: it is a lower bound. Carried on by our
 //! monotonic clock it stays one, and the highest of them is soon exact to a few milliseconds.
 //!
-//! Without a `Date`, what was ingested is such a bound as well: it has happened. It too is carried on, or a quiet account
-//! would stand still in time: no sweep would come due, and rows dated a moment ahead would never become ordinary.
+//! Without a `Date`, the time when a row was ingested is such a bound as well. It too is carried on. Otherwise time would stand
+//! still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become ordinary.
 //!
-//! Used for caps and floors only. Still, some seconds of answers with a wrong date must not move the anchor by years: a date
-//! that disagrees with all before it is believed when it was repeated for a quarter of an hour, or when another clock vouches
-//! for it ([`ClockDoubt`]). The relay's time counts how long the machine slept; the machine's clock also knows how long it
-//! was stopped; and where the date leads ahead, what was ingested has happened.
+//! The estimate is used for caps and floors only. Still, some seconds of answers with a wrong date must not move the anchor by
+//! years. So a date that disagrees with all before it is believed only after it was told for 15 minutes, or if another clock
+//! vouches for it ([`ClockDoubt`]): the relay's time, which counts while the machine is suspended; the machine's clock, which
+//! is right again after the machine was stopped; or, for a date that leads ahead, the time when a row was ingested.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::time::{ClockDoubt, Instant, agree, is_plausible};
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
-    /// Whether that goes back to a date.
+    /// Whether `last` goes back to a `Date`.
     dated: bool,
     doubt: ClockDoubt,
 }
@@ -40,8 +40,8 @@ pub(super) struct OwnClocks {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
-    /// Takes the `Date` of an answer in; without one, the largest ingestedAt. Where neither is higher than the time that
-    /// has passed since the last, that counts, and our own clock if there is nothing at all.
+    /// Takes in an answer: its `Date`, or without one the largest `ingestedAt` of its rows. Returns the server's now. If the
+    /// answer says nothing later, the last estimate is carried on; if there is none, the relay's time counts.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: OwnClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         if let Some(expected) = self.estimate(own.at).filter(|_| self.dated) {
@@ -70,7 +70,7 @@ impl ServerClock {
         best
     }
 
-    /// The time between answers; `None` before the first one.
+    /// The server's now, carried on since the last answer; `None` before the first one.
     pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
         self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
     }
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!(server.read(Some(began), quiet, usual), began);
             assert_eq!(server.read(Some(later), ingested, own), if is_believed { later } else { began });
         }
-        // That an old message is there says nothing of a date that is behind.
+        // An old message says nothing about a date that is behind.
         let mut server = ServerClock::default();
         server.read(Some(began), quiet, usual);
         assert_eq!(server.read(Some(began.before(day)), quiet, usual), began);

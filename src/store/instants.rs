@@ -50,6 +50,7 @@ const PAUSES: &str = concat!(
     ", busy_until = CASE WHEN busy_until > ?1 THEN max(?1, busy_until + min(?2, 0)) ELSE busy_until END"
 );
 
+/// When a walk began to fail moves as any instant does.
 const WALKS: &str = concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS NOT ", moved!("since"));
 
 /// Whether anything lies ahead of ?1 that can only have been written by a clock that was ahead.
@@ -120,7 +121,8 @@ impl Spool {
     }
 
     /// Lets what is stored of the next messages after `after` follow the relay's time, which was put right; `now` is that time
-    /// now. Begin with `Seq(i64::MIN)`, which takes in the sinks and the open walks. Returns where to go on; `None`: all have followed.
+    /// now. Begin with `Seq(i64::MIN)`, which takes in the sinks and the open walks. Returns where to go on; `None`: all have
+    /// followed.
     ///
     /// # Errors
     /// As for [`Spool::commit`].

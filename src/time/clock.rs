@@ -119,18 +119,19 @@ pub struct MachineJump {
 }
 
 impl RelayTime {
-    /// The clock of the messages, as far as it is believed, or was left by an earlier process of which the time is known.
+    /// The clock of the messages as the API told it and was believed; or, if the relay's time is confirmed, as an earlier
+    /// process left it.
     fn known_messages(&self) -> Option<i64> {
         let heard = self.messages.or(self.messages_least);
         heard.or_else(|| (self.state == Trust::Confirmed).then(|| self.remembered_messages()))
     }
 
-    /// The clock of the messages, by what an earlier process left of it.
+    /// The clock of the messages as an earlier process left it, beside the relay's time of this one.
     fn remembered_messages(&self) -> i64 {
         self.base.saturating_add(self.before.messages_ahead_ms.unwrap_or(0))
     }
 
-    /// The same clock for the age of messages. What the API says and is not believed makes no message older.
+    /// The clock of the messages for their age. A doubted time of the API makes no message older. `None`: not known yet.
     fn ageing_messages(&self) -> Option<i64> {
         let known = self.known_messages();
         let Some(doubted) = self.doubted else { return known };
@@ -169,7 +170,7 @@ impl Clock {
         clock
     }
 
-    /// The same at the start of a process: nobody knows whether it is right.
+    /// A clock of paused time as at the start of a process: nobody knows whether it is right.
     #[cfg(test)]
     pub(crate) fn unconfirmed_at(start: UnixMs) -> Self {
         Self::new(TimeSource::Tokio, start, Trust::Unconfirmed)
@@ -216,7 +217,8 @@ impl Clock {
         clock
     }
 
-    /// Takes the name of this start of the machine from whoever started the process, where the kernel may not be asked.
+    /// Takes the name of this boot of the machine from whoever started the process, for the case that the kernel may not be
+    /// asked.
     #[must_use]
     pub fn in_boot(mut self, told: Option<String>) -> Self {
         self.boot = boot::boot_id(told).map(Into::into);
@@ -263,21 +265,21 @@ impl Clock {
         self.lock().ageing_messages().map(|base| UnixMs(base.saturating_add(elapsed)))
     }
 
-    /// The same, or what seems most likely by what an earlier process knew.
+    /// [`Self::message_time`], or while nobody knows that time, the likely one by the memory of an earlier process.
     pub fn likely_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
         UnixMs(relay.ageing_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// What the API is expected to say of that clock, by what it has said and was believed.
+    /// What the API is expected to tell of that clock now, by what it told before and was believed.
     pub fn expected_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
         UnixMs(relay.known_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// The latest that it may be by that clock, as long as nobody knows: what was not too old then is not too old.
+    /// The latest time that it may be by that clock, while nobody knows: a message that is not too old then is not too old.
     pub fn latest_message_time(&self) -> UnixMs {
         let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
         let relay = self.lock();
@@ -285,13 +287,13 @@ impl Clock {
         doubted.map_or(likely, |base| likely.max(UnixMs(base.saturating_add(elapsed))))
     }
 
-    /// The API was read, and so late would it be by the clock that dates the messages; but that is not believed yet.
+    /// The API told that it is `now` by the clock that dates the messages, but that is not believed yet.
     pub fn doubt_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
-    /// The API was read: so late is it by the clock that dates the messages.
+    /// The API told that it is `now` by the clock that dates the messages.
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -341,7 +343,8 @@ impl Clock {
         relay.before = before;
     }
 
-    /// Whether `before` was left since the machine started. The time since the start has not become less since then.
+    /// Whether `before` was written in this boot of the machine. If the machine now runs for less time than it did then, a
+    /// boot lies in between, whatever the names of the boots say.
     fn is_of_this_boot(&self, before: &ClockMemory, elapsed: i64) -> bool {
         let then = before.written_at.saturating_sub(before.booted_at);
         boot::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
@@ -417,8 +420,8 @@ impl Clock {
         Some(Rebase { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
     }
 
-    /// Looks whether the machine's clock has jumped by more than 5 minutes since the last jump that this returned, or since the
-    /// start. Returns each jump once.
+    /// Returns how the machine's clock jumped, if that is by more than 5 minutes since the start, or since the last jump that
+    /// was returned. Returns each jump once.
     pub fn machine_jump(&self) -> Option<MachineJump> {
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let mut relay = self.lock();

@@ -33,7 +33,7 @@ impl CoverageState {
         let Some(mut coverage) = self.coverage.take() else {
             return self.first_page(rules, page, now, rows_now);
         };
-        // Where the server's clock was set back, rows up to the frontier are ordinary all the same.
+        // The frontier never passed the server's now: rows up to there are not dated ahead, even if that clock was set back.
         let ordinary = rows_now.max(coverage.marks.frontier);
         let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(ordinary), page.more()) {
             let goes_on = self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now)

@@ -13,8 +13,8 @@ pub struct Memory {
     skip: Option<Skip>,
     /// Where the head poll under way began behind such a block: since when the rows above are not known.
     blind_since: Option<UnixMs>,
-    /// Where the head poll under way reads the first page only, since the next one begins behind the block: when the block
-    /// was met.
+    /// When the block was met, if the head poll under way only looks whether something new stands above the block: it does
+    /// not read on behind a first page of the block, because the next poll begins there.
     peeks_since: Option<UnixMs>,
     /// When the head poll under way, and the one before it, saw all that was new in the list.
     polling: Option<UnixMs>,
@@ -72,7 +72,8 @@ impl Memory {
             self.skip = None;
             return None;
         }
-        // The clock of the rows may be ahead instead: then what is new stands above the block. Every other poll looks there.
+        // If the server's clock is behind, new rows are dated ahead, too, and stand above the block. Every other poll looks
+        // there.
         if skip.was_passed && skip.until.since(rows_now) <= rules.clocks_apart {
             skip.was_passed = false;
             self.peeks_since = Some(skip.set_at);

@@ -1,4 +1,5 @@
-//! What time it is: the poller hears the API's clock, and lets the state follow when the relay's time is put right.
+//! The poller hears the API's clock, lets the state follow when the relay's time is put right, and logs jumps of the machine's
+//! clock.
 
 use std::time::Duration;
 
@@ -9,21 +10,21 @@ use crate::ingest::coverage::Now;
 use crate::ingest::feed::Feed;
 use crate::time::{ClockDoubt, Instant, MachineJump, Rebase, agree, is_plausible};
 
-/// What others may need to know of the time is written down this often, beside when it changes.
+/// The clock memory for other processes is written this often, and when the relay's time or the messages' clock changes.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
-/// Clocks that are apart by more are worth a word.
+/// A difference between clocks that is greater than this is logged.
 const APART: Duration = Duration::from_secs(5 * 60);
 
-/// Where the state begins to follow.
+/// The state begins to follow behind this message: at the first one.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// What was not there so long ago has come at about the time that it tells.
+/// A message that a poll did not show this long ago was ingested at about the time that it tells.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
-/// Where telling the time stands.
+/// What the poller has heard of the time.
 pub(super) struct Timing {
-    /// What the API last said of it, if nobody has looked at that yet.
+    /// The last time that the API told, until it is considered.
     heard: Option<UnixMs>,
     /// Whether the API has told a `Date` in this process.
     dated: bool,
@@ -32,7 +33,7 @@ pub(super) struct Timing {
     messages_doubt: ClockDoubt,
     /// By how many milliseconds the clock of the messages was ahead when that was last written down.
     messages_told: Option<i64>,
-    /// The state is to follow from behind this message on.
+    /// A rebase that the state still has to follow, for the messages behind this one.
     following: Option<(Rebase, Seq)>,
     remember_at: Instant,
 }
@@ -52,8 +53,8 @@ impl Timing {
 }
 
 impl<F: Feed> Poller<F> {
-    /// An answer came with this `Date`. That of what stands between us and the API does not count, and an answer without a
-    /// `Date` tells nothing.
+    /// Takes in the `Date` of an answer. The `Date` of a proxy's error does not count, and an answer without a `Date` tells
+    /// nothing.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
             self.timing.heard = date.or(self.timing.heard);
@@ -61,8 +62,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// The newest messages were read, and this is when the API took the latest of those in that were not there a moment ago.
-    /// Where the API has never told a `Date`, that is its time. What was there before says nothing: an account may be quiet.
+    /// Takes in when the latest message was ingested of those that the poll before did not show. If the API has never told a
+    /// `Date`, that is the API's time. Older messages say nothing, since an account may be quiet.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.timing.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -71,9 +72,9 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A page of messages was read that has no `Date`. By the clock of the messages it is no earlier than the latest of
-    /// them; unless the machine's clock says so, since one message with a wrong time must not make all others old. So a
-    /// message whose age nobody can tell is not too old.
+    /// Takes in the time of the newest message on a page without a `Date`: by the clock of the messages it is not earlier than
+    /// that. The time counts only up to the machine's clock or the relay's time, since one message with a wrong time must not
+    /// make all others old. So a message whose age nobody can tell is not too old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.timing.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -81,11 +82,11 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A page of messages was read, with this `Date`: the clock that dates them is known. Some seconds of answers with a wrong
-    /// `Date` must not make messages old. So a `Date` that is far from what was expected is believed when it was told for
-    /// long, when this machine's clock says the same, or when the newest message of the page was ingested about then.
+    /// Takes in a page with this `Date`, which tells the clock that dates the messages. Some seconds of answers with a wrong
+    /// `Date` must not make messages old. So a `Date` far from the expected one is doubted until it was told for 15 minutes,
+    /// unless the machine's clock agrees with it, or it leads ahead and the newest message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, now: Now, date: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
-        // Coverage may not believe this `Date` yet, or know the time more exactly.
+        // Coverage knows the time more exactly than a `Date`, unless coverage doubts this one.
         let server = if is_plausible(date, now.server) { now.server } else { date };
         let told = self.state.messages_now(&self.rules, Now { server, ..now });
         let expected = self.clock.expected_message_time();
@@ -99,12 +100,12 @@ impl<F: Feed> Poller<F> {
         let ahead = self.clock.memory().messages_ahead_ms;
         let differs = |told: Option<i64>| !agree(UnixMs(told.unwrap_or(0)), UnixMs(ahead.unwrap_or(0)));
         if differs(self.timing.messages_told.replace(ahead.unwrap_or(0))) {
-            // Commands beside this relay go by it.
+            // Commands read the clock memory while this relay runs.
             self.timing.remember_at = at;
         }
     }
 
-    /// Puts the relay's time right once it can be told, and then lets the state follow.
+    /// Puts the relay's time right once the right time is known, and then lets the state follow.
     pub(super) async fn tell_the_time(&mut self) -> Result<(), Trouble> {
         if let Some(rebase) = self.clock.consider(self.timing.heard.take()) {
             say(&rebase);
