@@ -25,6 +25,9 @@ use crate::time::Clock;
 /// Two threads are enough: the work is waiting.
 const WORKERS: usize = 2;
 
+/// Where the service manager says which start of the machine this is: systemd's `%b`.
+const BOOT_VARIABLE: &str = "JOLTSMS_BOOT_ID";
+
 /// The end waits so long for the progress bar to be taken away.
 const LAST_DRAWING: Duration = Duration::from_millis(500);
 
@@ -96,7 +99,8 @@ fn work(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Opt
 }
 
 async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Option<Bar>) -> Exit {
-    let daemon = match daemon::build(config, purpose, Clock::system()).await {
+    let clock = Clock::system().in_boot(std::env::var(BOOT_VARIABLE).ok());
+    let daemon = match daemon::build(config, purpose, clock).await {
         Ok(daemon) => daemon,
         Err(error) => return failure(build_exit(&error), &error),
     };

@@ -3,71 +3,74 @@
 //! A `Date` has whole seconds, rounded down, and was written before it arrived: it is a lower bound. Carried on by our
 //! monotonic clock it stays one, and the highest of them is soon exact to a few milliseconds.
 //!
-//! Without a `Date`, what was ingested is such a bound as well: it has happened. It too is carried on, or a quiet account
-//! would stand still in time: no sweep would come due, and rows dated a moment ahead would never become ordinary.
+//! Without a `Date`, the time when a row was ingested is such a bound as well. It too is carried on. Otherwise time would stand
+//! still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become ordinary.
 //!
-//! Used for caps and floors only. Still, one answer with a wrong date must not move the anchor by years: a date that
-//! disagrees with all before it is believed when it was repeated.
+//! The estimate is used for caps and floors only. Still, some seconds of answers with a wrong date must not move the anchor by
+//! years. So a date that disagrees with all before it is believed only after it was told for 15 minutes, or if another clock
+//! vouches for it ([`ClockDoubt`]): the relay's time, which counts while the machine is suspended; the machine's clock, which
+//! is right again after the machine was stopped; or, for a date that leads ahead, the time when a row was ingested.
 
 use std::time::Duration;
 
 use crate::domain::UnixMs;
-use crate::time::Instant;
+use crate::time::{ClockDoubt, Instant, agree, is_plausible};
 
 /// Estimates the server's now from what its answers say.
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
-    /// Whether that goes back to a date.
+    /// Whether `last` goes back to a `Date`.
     dated: bool,
-    disagreed: u32,
+    doubt: ClockDoubt,
 }
 
-/// Further off than this, a date is doubted.
-const PLAUSIBLE: Duration = Duration::from_secs(3600);
+/// What clocks of our own read when an answer came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnClocks {
+    /// The relay's time.
+    pub(super) relay: UnixMs,
+    /// The machine's clock.
+    pub(super) machine: UnixMs,
+    /// Monotonic.
+    pub(super) at: Instant,
+}
 
 /// What rounding down takes away.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// So many doubtful dates in a row are believed.
-const CONVINCING: u32 = 3;
-
 impl ServerClock {
-    /// Takes the `Date` of an answer in; without one, the largest ingestedAt. Where neither is higher than the time that
-    /// has passed since the last, that counts, and our own clock if there is nothing at all.
-    pub(super) fn read(
-        &mut self,
-        date: Option<UnixMs>,
-        newest_ingested: Option<UnixMs>,
-        local: UnixMs,
-        now: Instant,
-    ) -> UnixMs {
-        let Some(date) = date else { return self.read_undated(newest_ingested, local, now) };
-        if let Some(expected) = self.estimate(now).filter(|_| self.dated) {
-            let off = date.since(expected).max(expected.since(date));
-            self.disagreed = if off > PLAUSIBLE { self.disagreed + 1 } else { 0 };
-            if (1..CONVINCING).contains(&self.disagreed) || (date <= expected && off < SECOND) {
+    /// Takes in an answer: its `Date`, or without one the largest `ingestedAt` of its rows. Returns the server's now. If the
+    /// answer says nothing later, the last estimate is carried on; if there is none, the relay's time counts.
+    pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: OwnClocks) -> UnixMs {
+        let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
+        if let Some(expected) = self.estimate(own.at).filter(|_| self.dated) {
+            let vouched = agree(date, own.relay)
+                || agree(date, own.machine)
+                || (date > expected && newest_ingested.is_some_and(|ingested| is_plausible(date, ingested)));
+            let is_believed = self.doubt.believes(date, expected, vouched, own.at);
+            if !is_believed || (date <= expected && expected.since(date) < SECOND) {
                 return expected;
             }
         }
-        self.disagreed = 0;
         self.dated = true;
-        self.last = Some((date, now));
+        self.last = Some((date, own.at));
         date
     }
 
     fn read_undated(&mut self, newest_ingested: Option<UnixMs>, local: UnixMs, now: Instant) -> UnixMs {
         let carried = self.estimate(now);
         // One row with a wrong ingestedAt must not move the clock by years, nor one at all where there are dates.
-        let believed = |at: &UnixMs| carried.is_none() || (!self.dated && *at <= local.after(PLAUSIBLE));
-        let best = carried.max(newest_ingested.filter(believed)).unwrap_or(local);
+        let is_believed =
+            |at: &UnixMs| carried.is_none() || (!self.dated && (*at <= local || is_plausible(*at, local)));
+        let best = carried.max(newest_ingested.filter(is_believed)).unwrap_or(local);
         if carried != Some(best) {
             self.last = Some((best, now));
         }
         best
     }
 
-    /// The time between answers; `None` before the first one.
+    /// The server's now, carried on since the last answer; `None` before the first one.
     pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
         self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
     }
@@ -77,21 +80,53 @@ impl ServerClock {
 mod tests {
     use super::*;
 
+    fn own(local: UnixMs, clock: &crate::time::Clock) -> OwnClocks {
+        OwnClocks { relay: local, machine: local, at: clock.monotonic() }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn one_wrong_date_is_not_believed_but_three_are() {
+    async fn a_wrong_date_is_not_believed_before_it_was_told_for_a_quarter_of_an_hour() {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let mut server = ServerClock::default();
         let (local, wrong) = (UnixMs(5), UnixMs(4_000_000_000_000));
-        let mut read = |date: Option<i64>| server.read(date.map(UnixMs), Some(UnixMs(900)), local, clock.monotonic());
+        let mut read = |date: Option<i64>| server.read(date.map(UnixMs), Some(UnixMs(900)), own(local, &clock));
         assert_eq!(read(None), UnixMs(900));
         assert_eq!(read(Some(1000)), UnixMs(1000));
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(read(None), UnixMs(3000));
         assert_eq!(read(Some(wrong.0)), UnixMs(3000));
         assert_eq!(read(Some(3000)), UnixMs(3000));
-        assert_eq!(read(Some(wrong.0)), UnixMs(3000));
-        assert_eq!(read(Some(wrong.0)), UnixMs(3000));
-        assert_eq!(read(Some(wrong.0)), wrong);
+        for second in 0..900 {
+            assert_eq!(read(Some(wrong.0 + 1000 * second)), UnixMs(3000 + 1000 * second), "told for {second} s");
+            tokio::time::advance(SECOND).await;
+        }
+        assert_eq!(read(Some(wrong.0 + 900_000)), UnixMs(wrong.0 + 900_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_date_that_another_clock_vouches_for_is_believed_at_once() {
+        let clock = crate::time::Clock::starting_at(UnixMs(0));
+        let at = clock.monotonic();
+        let (began, day) = (UnixMs(1_750_000_000_000), Duration::from_secs(86_400));
+        let usual = OwnClocks { relay: began, machine: began, at };
+        // The machine slept, or was stopped, or the list says that a day has passed.
+        let later = began.after(day);
+        let quiet = Some(began.before(day));
+        for (own, ingested, is_believed) in [
+            (OwnClocks { relay: later, ..usual }, quiet, true),
+            (OwnClocks { machine: later, ..usual }, quiet, true),
+            (usual, Some(later.before(day / 48)), true),
+            (usual, quiet, false),
+            (usual, None, false),
+        ] {
+            let mut server = ServerClock::default();
+            assert_eq!(server.read(Some(began), quiet, usual), began);
+            assert_eq!(server.read(Some(later), ingested, own), if is_believed { later } else { began });
+        }
+        // An old message says nothing about a date that is behind.
+        let mut server = ServerClock::default();
+        server.read(Some(began), quiet, usual);
+        assert_eq!(server.read(Some(began.before(day)), quiet, usual), began);
     }
 
     #[tokio::test(start_paused = true)]
@@ -99,7 +134,7 @@ mod tests {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let mut server = ServerClock::default();
         let local = UnixMs(50_000);
-        let mut read = |ingested: Option<i64>| server.read(None, ingested.map(UnixMs), local, clock.monotonic());
+        let mut read = |ingested: Option<i64>| server.read(None, ingested.map(UnixMs), own(local, &clock));
         assert_eq!(read(Some(10_000)), UnixMs(10_000));
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(read(Some(10_000)), UnixMs(13_000));
@@ -117,13 +152,13 @@ mod tests {
         for step in 0..40_i64 {
             // The true time is 10,000 + 370 x step; what arrives is rounded down to a second.
             let truth = 10_000 + 370 * step;
-            let read = server.read(Some(UnixMs(truth / 1000 * 1000)), None, UnixMs(0), clock.monotonic());
+            let read = server.read(Some(UnixMs(truth / 1000 * 1000)), None, own(UnixMs(0), &clock));
             assert!(read.0 <= truth, "{} is ahead of {truth}", read.0);
             last = truth - read.0;
             tokio::time::advance(Duration::from_millis(370)).await;
         }
         assert!(last <= 30, "{last} ms behind");
         // A clock that was set back by a few seconds is followed.
-        assert_eq!(server.read(Some(UnixMs(20_000)), None, UnixMs(0), clock.monotonic()), UnixMs(20_000));
+        assert_eq!(server.read(Some(UnixMs(20_000)), None, own(UnixMs(0), &clock)), UnixMs(20_000));
     }
 }

@@ -50,9 +50,13 @@ const PAUSES: &str = concat!(
     ", busy_until = CASE WHEN busy_until > ?1 THEN max(?1, busy_until + min(?2, 0)) ELSE busy_until END"
 );
 
+/// When a walk began to fail moves as any instant does.
+const WALKS: &str = concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS NOT ", moved!("since"));
+
 /// Whether anything lies ahead of ?1 that can only have been written by a clock that was ahead.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > ?1 OR first_attempt > ?1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > ?1)
+    OR EXISTS (SELECT 1 FROM walk WHERE since > ?1)
     OR coalesce((SELECT stored_at FROM message ORDER BY seq DESC LIMIT 1) > ?1, 0)";
 
 impl Spool {
@@ -117,7 +121,8 @@ impl Spool {
     }
 
     /// Lets what is stored of the next messages after `after` follow the relay's time, which was put right; `now` is that time
-    /// now. Begin with `Seq(i64::MIN)`, which takes in the sinks. Returns where to go on; `None`: all have followed.
+    /// now. Begin with `Seq(i64::MIN)`, which takes in the sinks and the open walks. Returns where to go on; `None`: all have
+    /// followed.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -125,7 +130,9 @@ impl Spool {
         self.transaction(|transaction| {
             let (shift, from, was) = (rebase.shift(), rebase.from.0, rebase.was.0);
             if after.0 == i64::MIN {
-                transaction.execute(PAUSES, params![now.0, shift, from, was])?;
+                for change in [PAUSES, WALKS] {
+                    transaction.execute(change, params![now.0, shift, from, was])?;
+                }
             }
             let Some(last) = last_of_next(transaction, after)? else { return Ok(None) };
             for change in [DELIVERIES, MESSAGES] {

@@ -1,10 +1,12 @@
-//! The only reader of clocks, and how long to back off.
+//! The only reader of clocks, which clock is believed, and how long to back off.
 
 pub mod backoff;
+mod boot;
 mod clock;
 mod heartbeat;
 mod trust;
 
-pub use clock::{Clock, ClockMemory, Rebase};
+pub use clock::{Clock, ClockMemory, MachineJump, Rebase};
 pub use heartbeat::{AT_LEAST_EVERY, Heartbeat};
 pub use tokio::time::Instant;
+pub use trust::{ClockDoubt, agree, is_plausible};

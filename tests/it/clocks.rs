@@ -122,6 +122,51 @@ fn a_clock_that_jumps_ahead_for_a_moment_ends_and_removes_nothing() {
     }
     all_delivered(&scene, &receiver, &relay);
     assert!(relay.stop().success());
+    let jumps = |words: &str| relay.log().matches(&format!("this machine's clock jumped and {words}")).count();
+    assert_eq!((jumps("differs from the API's: set it right"), jumps("agrees with the API's now")), (2, 1));
+}
+
+#[test]
+fn an_api_that_tells_a_wrong_time_for_some_seconds_ends_and_removes_nothing() {
+    for skew in [SignedDuration::from_hours(24), SignedDuration::from_hours(-24), SignedDuration::from_hours(9000)] {
+        let scene = Scene::new();
+        let receiver = Receiver::in_background();
+        let setup = setup(&scene, &receiver).set("SINKS__CRM__MAX_AGE", "10m").set("STATE__KEEP_DELIVERED", "1h");
+        let mut relay = started(&scene, setup);
+        three_delivered_and_eight_failing(&scene, &receiver, &relay);
+        scene.handle().set_switches(|switches| switches.date_skew = skew);
+        scene.wait_for_polls(12);
+        let attempts = receiver.count();
+        wait_until("more attempts", || receiver.count() >= attempts + 16, || relay.log());
+        assert_eq!((count(&scene, "dead"), count(&scene, "retry")), (0, 8), "{skew}: {}", relay.log());
+        scene.handle().set_switches(|switches| switches.date_skew = SignedDuration::ZERO);
+        scene.wait_for_polls(4);
+        all_delivered(&scene, &receiver, &relay);
+        assert!(relay.stop().success());
+    }
+}
+
+#[test]
+fn replay_finds_recent_messages_while_it_is_not_known_what_time_it_is() {
+    let scene = Scene::new();
+    let Some(machine) = Machine::of(&scene) else { return };
+    machine.set("+8d");
+    let receiver = Receiver::in_background();
+    scene.add_past(3);
+    let mut relay = started(&scene, machine.within(setup(&scene, &receiver)));
+    wait_until("three delivered", || count(&scene, "delivered") == 3, || relay.log());
+    let replay = |which: &[&str]| {
+        let args = [&["replay", "--dry-run", "--sink", "crm"], which].concat();
+        machine.within(Setup::bare(scene.dir()).args(&args)).output()
+    };
+    wait_until("found", || replay(&["--since", "1h"]).1.contains("crm"), || relay.log());
+    for (which, finds) in
+        [(["--since", "1h"], true), (["--until", "0s"], true), (["--until", "1h"], false), (["--since", "1ms"], false)]
+    {
+        let (code, said, log) = replay(&which);
+        assert_eq!((code, said.contains("crm")), (0, finds), "{which:?}: {said}{log}");
+    }
+    assert!(relay.stop().success());
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn the_units_say_what_the_program_needs() {
             "Restart=on-failure",
             "RestartPreventExitStatus=2 65 78",
             "Environment=JOLTSMS_API_KEY_FILE=%d/joltsms-api-key",
+            "Environment=JOLTSMS_BOOT_ID=%b",
             "ProtectSystem=strict",
             "CapabilityBoundingSet=",
         ] {

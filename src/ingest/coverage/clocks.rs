@@ -43,6 +43,13 @@ impl CoverageState {
         let behind = self.coverage.as_ref().and_then(|coverage| coverage.lags.behind()).unwrap_or(0);
         UnixMs(self.rows_now(rules, now).0.saturating_sub(behind))
     }
+
+    /// Moves the local times in memory after the relay's time was put right and the stored times have followed.
+    pub fn move_local_times(&mut self, moved: impl Fn(UnixMs) -> UnixMs) {
+        for walk in self.coverage.iter_mut().flat_map(|coverage| &mut coverage.walks) {
+            walk.progress.since = walk.progress.since.map(&moved);
+        }
+    }
 }
 
 impl Draft<'_> {

@@ -33,10 +33,12 @@ impl CoverageState {
         let Some(mut coverage) = self.coverage.take() else {
             return self.first_page(rules, page, now, rows_now);
         };
-        let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(rows_now), page.more()) {
-            self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now);
-            let on = self.memory.may_pass_over(rules);
-            idle(if on { Next::Follow(cursor.clone()) } else { Next::Idle })
+        // The frontier never passed the server's now: rows up to there are not dated ahead, even if that clock was set back.
+        let ordinary = rows_now.max(coverage.marks.frontier);
+        let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(ordinary), page.more()) {
+            let goes_on = self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now)
+                && self.memory.may_pass_over(rules);
+            idle(if goes_on { Next::Follow(cursor.clone()) } else { Next::Idle })
         } else {
             let before = Some(coverage.marks);
             Draft::new(rules, now, &mut coverage, &mut self.memory, before).head_page(page)

@@ -13,6 +13,9 @@ pub struct Memory {
     skip: Option<Skip>,
     /// Where the head poll under way began behind such a block: since when the rows above are not known.
     blind_since: Option<UnixMs>,
+    /// When the block was met, if the head poll under way only looks whether something new stands above the block: it does
+    /// not read on behind a first page of the block, because the next poll begins there.
+    peeks_since: Option<UnixMs>,
     /// When the head poll under way, and the one before it, saw all that was new in the list.
     polling: Option<UnixMs>,
     polled: Option<UnixMs>,
@@ -37,6 +40,8 @@ struct Skip {
     until: UnixMs,
     /// When it was met, from the head on and without a gap. What has come above it since then is not known.
     set_at: UnixMs,
+    /// Whether the last head poll began behind it.
+    was_passed: bool,
 }
 
 /// Of one walk, since it was opened, restarted or loaded.
@@ -59,14 +64,22 @@ impl Memory {
     /// `rows_now` is the server's now by the clock of the rows.
     pub(super) fn skip_cursor(&mut self, rules: &Rules, now: Now, rows_now: UnixMs) -> Option<Cursor> {
         self.pages_ahead = 0;
-        self.blind_since = None;
+        (self.blind_since, self.peeks_since) = (None, None);
         self.polled = self.polling.take().or(self.polled);
-        let skip = self.skip.as_ref()?;
+        let skip = self.skip.as_mut()?;
         // Something new may be dated ahead as well, so the block itself is looked at now and then.
         if skip.until <= rows_now || now.server.since(skip.set_at) >= rules.sweep_interval {
             self.skip = None;
             return None;
         }
+        // If the server's clock is behind, new rows are dated ahead, too, and stand above the block. Every other poll looks
+        // there.
+        if skip.was_passed && skip.until.since(rows_now) <= rules.clocks_apart {
+            skip.was_passed = false;
+            self.peeks_since = Some(skip.set_at);
+            return None;
+        }
+        skip.was_passed = true;
         self.blind_since = Some(skip.set_at);
         Some(skip.cursor.clone())
     }
@@ -78,7 +91,7 @@ impl Memory {
 
     /// A head poll is answered.
     pub(super) fn note_poll(&mut self, now: Now) {
-        self.polling = Some(self.blind_since.unwrap_or(now.server));
+        self.polling = Some(self.blind_since.or(self.peeks_since).unwrap_or(now.server));
     }
 
     /// When the head poll before the one under way saw all that was new in the list, if there was one in this process.
@@ -94,9 +107,14 @@ impl Memory {
         self.skip.is_some()
     }
 
-    pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) {
+    /// The head poll under way met a page of known rows dated ahead. Returns whether it reads on behind that page.
+    pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) -> bool {
+        if self.peeks_since.is_some() && self.skip.is_some() {
+            return false;
+        }
         let set_at = self.skip.as_ref().map_or(now.server, |skip| skip.set_at);
-        self.skip = Some(Skip { cursor, until, set_at });
+        self.skip = Some(Skip { cursor, until, set_at, was_passed: false });
+        true
     }
 
     /// Counts a page that the head poll under way passes over; whether it may read on.

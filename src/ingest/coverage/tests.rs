@@ -149,6 +149,58 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "unseen")));
 }
 
+#[test]
+fn a_block_that_another_clock_may_have_dated_hides_what_comes_above_it_from_every_other_poll_only() {
+    const HOUR: i64 = 3_600_000;
+    for (ahead, peeks) in [(HOUR, true), (10_000 * HOUR, false)] {
+        let block = ["ahead 1", "ahead 2", "ahead 3", "ahead 4"].map(|id| (id, ahead));
+        let old = [("old 1", 1000), ("old 2", 999), ("old 3", 900), ("old 4", 800), ("old 5", 700)];
+        let mut list = List { rows: old.to_vec(), known: HashMap::new() };
+        let mut state = CoverageState::default();
+        list.poll(&mut state, 1002);
+        list.rows.splice(0..0, block);
+        list.poll(&mut state, 1003);
+        let behind = Some(Cursor("4".to_owned()));
+        assert_eq!(state.head_cursor(&rules(), now(2000)), None);
+        assert_eq!(state.head_page(&rules(), list.page(0), now(2000)).next, Next::Follow(Cursor("4".to_owned())));
+        list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
+        for tick in [2010, 2030] {
+            assert_eq!(state.head_cursor(&rules(), now(tick)), behind);
+            list.take(&state.head_page(&rules(), list.page(4), now(tick)).ops);
+            if peeks {
+                assert_eq!(state.head_cursor(&rules(), now(tick + 10)), None);
+                let step = state.head_page(&rules(), list.page(0), now(tick + 10));
+                assert_eq!((step.next, step.ops), (Next::Idle, Vec::new()), "it does not read the block again");
+            }
+        }
+        list.rows.insert(0, ("above", ahead + 1));
+        assert_eq!(state.head_cursor(&rules(), now(2050)), behind);
+        list.take(&state.head_page(&rules(), list.page(5), now(2050)).ops);
+        assert_eq!(state.head_cursor(&rules(), now(2060)).is_none(), peeks);
+        if peeks {
+            let step = state.head_page(&rules(), list.page(0), now(2060));
+            assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "above")));
+        }
+    }
+}
+
+#[test]
+fn rows_up_to_the_frontier_are_no_block_dated_ahead_when_the_server_s_clock_is_set_back() {
+    let rows = [("e", 1005), ("d", 1004), ("c", 1003), ("b", 1002), ("a", 1001)];
+    let mut list = List { rows: rows.to_vec(), known: HashMap::new() };
+    let mut state = CoverageState::default();
+    list.poll(&mut state, 1006);
+    list.poll(&mut state, 1007);
+    for tick in [500, 510, 520] {
+        assert_eq!(state.head_cursor(&rules(), now(tick)), None, "polls begin at the head");
+        assert_eq!(state.head_page(&rules(), list.page(0), now(tick)).next, Next::Idle);
+    }
+    list.rows.insert(0, ("new", 1009));
+    assert_eq!(state.head_cursor(&rules(), now(530)), None);
+    let step = state.head_page(&rules(), list.page(0), now(530));
+    assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Release { .. })), "{:?}", step.ops);
+}
+
 /// Rows of one page, newest first, each with the times of its receipt and of its ingestion.
 fn timed(rows: &[(i64, i64)]) -> FeedPage {
     let row = |(place, (time, ingested)): (usize, &(i64, i64))| Row {

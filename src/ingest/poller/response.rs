@@ -13,6 +13,7 @@ use crate::ingest::account::{self, AccountVerdict, Evidence};
 use crate::ingest::coverage::{FeedPage, Next, Now, Step};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
+use crate::ingest::server_clock::OwnClocks;
 use crate::store;
 use crate::time::Instant;
 
@@ -79,7 +80,8 @@ impl<F: Feed> Poller<F> {
         let catches_up = matches!(ask, Ask::Walk { id, .. } if self.catches_up(*id));
         let newest_ingested = rows.iter().filter_map(|row| row.ingested).max();
         let local = self.clock.relay_time();
-        let now = Now { server: self.server.read(date, newest_ingested, local, at), local };
+        let own = OwnClocks { relay: local, machine: self.clock.machine_time(), at };
+        let now = Now { server: self.server.read(date, newest_ingested, own), local };
         let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
         // One that was sound when it came is known, whatever has become of it since.
         let spoiled = |row: &Row| row.spoiled.as_ref().and_then(|spoiled| spoiled.id.clone());
@@ -110,7 +112,7 @@ impl<F: Feed> Poller<F> {
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         match date {
-            Some(_) => self.hear_messages(now),
+            Some(date) => self.hear_messages(now, date, newest_ingested, at),
             None => self.hear_undated_messages(newest),
         }
         if matches!(ask, Ask::Head { cursor: None }) {

@@ -3,6 +3,7 @@
 mod clocks;
 mod outage;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ struct Double {
     key: usize,
     /// So many answers, the first ones, have no `Date`.
     undated: usize,
+    /// How many milliseconds the `Date` of answers is ahead of the double's clock.
+    date_ahead_ms: Arc<AtomicI64>,
 }
 
 impl Feed for Double {
@@ -40,7 +43,8 @@ impl Feed for Double {
             asked.len()
         };
         let page = (self.script.lock().unwrap())(number, cursor, limit);
-        let date = (number > self.undated).then(|| self.clock.relay_time());
+        let ahead = self.date_ahead_ms.load(Ordering::Relaxed);
+        let date = (number > self.undated).then(|| UnixMs(self.clock.relay_time().0 + ahead));
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             Response { date, rate: RateHeaders::default(), page }
@@ -76,7 +80,8 @@ impl World {
         let clock = Clock::starting_at(BEGAN);
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
-        let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0, undated: 0 };
+        let date_ahead_ms = Arc::default();
+        let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0, undated: 0, date_ahead_ms };
         let options = store::Options {
             dir: dir.path().to_owned(),
             keep_delivered: Keep::Forever,

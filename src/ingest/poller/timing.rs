@@ -1,4 +1,5 @@
-//! What time it is: the poller hears the API's clock, and lets the state follow when the relay's time is put right.
+//! The poller hears the API's clock, lets the state follow when the relay's time is put right, and logs jumps of the machine's
+//! clock.
 
 use std::time::Duration;
 
@@ -7,45 +8,53 @@ use crate::api::Error;
 use crate::domain::{Seq, UnixMs};
 use crate::ingest::coverage::Now;
 use crate::ingest::feed::Feed;
-use crate::time::{Instant, Rebase};
+use crate::time::{ClockDoubt, Instant, MachineJump, Rebase, agree, is_plausible};
 
-/// What others may need to know of the time is written down this often, beside when it changes.
+/// The clock memory for other processes is written this often, and when the relay's time or the messages' clock changes.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
-/// What is further from what was expected is doubted, until it was said so often in a row.
-const PLAUSIBLE: Duration = Duration::from_secs(3600);
-const CONVINCING: u32 = 3;
-
-/// Clocks that are apart by more are worth a word.
+/// A difference between clocks that is greater than this is logged.
 const APART: Duration = Duration::from_secs(5 * 60);
 
-/// What was not there so long ago has come at about the time that it tells.
+/// The state begins to follow behind this message: at the first one.
+const FIRST: Seq = Seq(i64::MIN);
+
+/// A message that a poll did not show this long ago was ingested at about the time that it tells.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
-/// Where telling the time stands.
+/// What the poller has heard of the time.
 pub(super) struct Timing {
-    /// What the API last said of it, if nobody has looked at that yet.
+    /// The last time that the API told, until it is considered.
     heard: Option<UnixMs>,
     /// Whether the API has told a `Date` in this process.
     dated: bool,
     /// When the newest messages were read last.
     looked_at: Option<Instant>,
-    /// How often in a row the time of messages was far from what was expected.
-    unexpected: u32,
-    /// The state is to follow from behind this message on.
+    messages_doubt: ClockDoubt,
+    /// By how many milliseconds the clock of the messages was ahead when that was last written down.
+    messages_told: Option<i64>,
+    /// A rebase that the state still has to follow, for the messages behind this one.
     following: Option<(Rebase, Seq)>,
     remember_at: Instant,
 }
 
 impl Timing {
     pub(super) fn new(now: Instant) -> Self {
-        Self { heard: None, dated: false, looked_at: None, unexpected: 0, following: None, remember_at: now + REMEMBER }
+        Self {
+            heard: None,
+            dated: false,
+            looked_at: None,
+            messages_doubt: ClockDoubt::default(),
+            messages_told: None,
+            following: None,
+            remember_at: now + REMEMBER,
+        }
     }
 }
 
 impl<F: Feed> Poller<F> {
-    /// An answer came with this `Date`. That of what stands between us and the API does not count, and an answer without a
-    /// `Date` tells nothing.
+    /// Takes in the `Date` of an answer. The `Date` of a proxy's error does not count, and an answer without a `Date` tells
+    /// nothing.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
             self.timing.heard = date.or(self.timing.heard);
@@ -53,8 +62,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// The newest messages were read, and this is when the API took the latest of those in that were not there a moment ago.
-    /// Where the API has never told a `Date`, that is its time. What was there before says nothing: an account may be quiet.
+    /// Takes in when the latest message was ingested of those that the poll before did not show. If the API has never told a
+    /// `Date`, that is the API's time. Older messages say nothing, since an account may be quiet.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.timing.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -63,9 +72,9 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A page of messages was read that has no `Date`. By the clock of the messages it is no earlier than the latest of
-    /// them; unless the machine's clock says so, since one message with a wrong time must not make all others old. So a
-    /// message whose age nobody can tell is not too old.
+    /// Takes in the time of the newest message on a page without a `Date`: by the clock of the messages it is not earlier than
+    /// that. The time counts only up to the machine's clock or the relay's time, since one message with a wrong time must not
+    /// make all others old. So a message whose age nobody can tell is not too old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.timing.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -73,26 +82,38 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A page of messages was read: the clock that dates them is known. What is far from what was expected is believed when
-    /// it was repeated, since one answer with a wrong date must not make messages old.
-    pub(super) fn hear_messages(&mut self, now: Now) {
-        let told = self.state.messages_now(&self.rules, now);
-        let expected = self.clock.likely_message_time();
-        let off = told.since(expected).max(expected.since(told));
-        self.timing.unexpected = if off > PLAUSIBLE { self.timing.unexpected.saturating_add(1) } else { 0 };
-        if self.timing.unexpected == 0 || self.timing.unexpected >= CONVINCING {
+    /// Takes in a page with this `Date`, which tells the clock that dates the messages. Some seconds of answers with a wrong
+    /// `Date` must not make messages old. So a `Date` far from the expected one is doubted until it was told for 15 minutes,
+    /// unless the machine's clock agrees with it, or it leads ahead and the newest message was ingested at about that time.
+    pub(super) fn hear_messages(&mut self, now: Now, date: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
+        // Coverage knows the time more exactly than a `Date`, unless coverage doubts this one.
+        let server = if is_plausible(date, now.server) { now.server } else { date };
+        let told = self.state.messages_now(&self.rules, Now { server, ..now });
+        let expected = self.clock.expected_message_time();
+        let vouched = agree(server, self.clock.machine_time())
+            || (told > expected && newest_ingested.is_some_and(|ingested| is_plausible(server, ingested)));
+        if self.timing.messages_doubt.believes(told, expected, vouched, at) {
             self.clock.hear_messages(told);
         } else {
             self.clock.doubt_messages(told);
         }
+        let ahead = self.clock.memory().messages_ahead_ms;
+        let differs = |told: Option<i64>| !agree(UnixMs(told.unwrap_or(0)), UnixMs(ahead.unwrap_or(0)));
+        if differs(self.timing.messages_told.replace(ahead.unwrap_or(0))) {
+            // Commands read the clock memory while this relay runs.
+            self.timing.remember_at = at;
+        }
     }
 
-    /// Puts the relay's time right once it can be told, and then lets the state follow.
+    /// Puts the relay's time right once the right time is known, and then lets the state follow.
     pub(super) async fn tell_the_time(&mut self) -> Result<(), Trouble> {
         if let Some(rebase) = self.clock.consider(self.timing.heard.take()) {
             say(&rebase);
             self.rebase_report(rebase.shift());
-            self.timing.following = Some((rebase, Seq(i64::MIN)));
+            self.timing.following = Some((rebase, FIRST));
+        }
+        if let Some(jump) = self.clock.machine_jump() {
+            say_jump(&jump);
         }
         match self.follow().await {
             Ok(()) => Ok(()),
@@ -119,7 +140,11 @@ impl<F: Feed> Poller<F> {
             rebase.shift() != 0 || self.store.read(move |spool| spool.is_ahead_of(clock.relay_time())).await?;
         while let Some((rebase, after)) = self.timing.following.filter(|_| needs_it) {
             let clock = self.clock.clone();
-            let next = self.store.write(move |spool| spool.follow_rebase(rebase, clock.relay_time(), after)).await?;
+            let now = clock.relay_time();
+            let next = self.store.write(move |spool| spool.follow_rebase(rebase, now, after)).await?;
+            if after == FIRST {
+                self.state.move_local_times(|at| rebase.moved(at, now));
+            }
             self.timing.following = next.map(|next| (rebase, next));
             self.turns.turned();
         }
@@ -146,9 +171,28 @@ impl<F: Feed> Poller<F> {
     }
 }
 
+fn apart(milliseconds: i64) -> Duration {
+    Duration::from_millis(milliseconds.unsigned_abs())
+}
+
+fn seconds(milliseconds: i64) -> i64 {
+    milliseconds / 1000
+}
+
+fn say_jump(jump: &MachineJump) {
+    let jumped_s = seconds(jump.by_ms);
+    match jump.ahead_ms {
+        Some(ahead) if apart(ahead) > APART => tracing::warn!(
+            jumped_s,
+            ahead_s = seconds(ahead),
+            "this machine's clock jumped and differs from the API's: set it right; until then signatures carry its time"
+        ),
+        Some(_) => tracing::info!(jumped_s, "this machine's clock jumped and agrees with the API's now"),
+        None => tracing::info!(jumped_s, "this machine's clock jumped; the API has not told the time yet"),
+    }
+}
+
 fn say(rebase: &Rebase) {
-    let apart = |milliseconds: i64| Duration::from_millis(milliseconds.unsigned_abs());
-    let seconds = |milliseconds: i64| milliseconds / 1000;
     let shift = rebase.shift();
     if let Some(ahead) = rebase.machine_ahead_ms.filter(|ahead| apart(*ahead) > APART) {
         tracing::warn!(

@@ -91,6 +91,26 @@ fn pauses_and_silences_follow_too() {
 }
 
 #[test]
+fn the_first_failure_of_a_walk_follows_too() {
+    let dir = scratch();
+    let mut spool = Spool::open(dir.path()).unwrap();
+    let was = NOW + DAY;
+    let insert = "INSERT INTO walk (id, kind, streaming, trail, floor, opened_seq, opened_at, lowest, failures,
+                  empty_answers, restarts, since) VALUES (?1, 'sweep', 0, '[]', 0, 0, 0, 0, 1, 0, 0, ?2)";
+    let ahead = rebase(was, NOW, was - 10);
+    let cases = [(was - 5, NOW - 5), (was + 7, NOW), (NOW - 60_000, NOW - 60_000)];
+    for (id, (since, moved)) in (1..).zip(cases) {
+        spool.connection.execute(insert, [id, since]).unwrap();
+        assert_eq!(ahead.moved(UnixMs(since), UnixMs(NOW)), UnixMs(moved), "in memory");
+    }
+    assert!(spool.is_ahead_of(UnixMs(NOW)).unwrap());
+    spool.follow_rebase(ahead, UnixMs(NOW), Seq(i64::MIN)).unwrap();
+    let mut read = spool.connection.prepare("SELECT since FROM walk ORDER BY id").unwrap();
+    let found: Vec<i64> = read.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(found, cases.map(|(_, moved)| moved));
+}
+
+#[test]
 fn what_a_process_leaves_is_there_for_the_next() {
     let dir = scratch();
     let mut spool = Spool::open(dir.path()).unwrap();

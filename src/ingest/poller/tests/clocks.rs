@@ -1,5 +1,7 @@
 //! The machine's clock is wrong at the start: nothing is removed, and the state follows once it is right.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::domain::{Class, Insert, Outcome, RowStanding, Seq, StoreOp};
 use crate::store::Settlement;
@@ -26,9 +28,14 @@ impl World {
         stored.await.unwrap();
     }
 
-    fn texts(&self) -> i64 {
+    fn count(&self, messages: &str) -> i64 {
         let connection = rusqlite::Connection::open(self.dir.path().join("state.db")).unwrap();
-        connection.query_row("SELECT count(*) FROM message WHERE raw IS NOT NULL", [], |row| row.get(0)).unwrap()
+        let counted = format!("SELECT count(*) FROM message WHERE {messages}");
+        connection.query_row(&counted, [], |row| row.get(0)).unwrap()
+    }
+
+    fn texts(&self) -> i64 {
+        self.count("raw IS NOT NULL")
     }
 }
 
@@ -61,7 +68,7 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_answer_with_a_wrong_date_makes_no_message_old() {
+async fn answers_with_a_wrong_date_make_no_message_old_at_the_start() {
     let mut world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
     world.clock = Clock::unconfirmed_at(BEGAN);
     world.double.clock = Clock::starting_at(BEGAN.after(400 * DAY));
@@ -69,10 +76,12 @@ async fn one_answer_with_a_wrong_date_makes_no_message_old() {
     let running = tokio::spawn(world.poller(Mode::Run).run(stops));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!((world.asked(), world.clock.message_time()), (1, None));
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    let far = world.clock.message_time().unwrap().since(BEGAN);
-    assert!(far > 399 * DAY, "it was repeated: {far:?}");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.clock.message_time(), None, "it was repeated for some minutes");
     assert!(!world.clock.is_confirmed(), "the machine's clock says something else");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let far = world.clock.message_time().unwrap().since(BEGAN);
+    assert!(far > 399 * DAY, "it was repeated for a quarter of an hour: {far:?}");
     stop.send_replace(true);
     assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
 }
@@ -148,6 +157,109 @@ async fn without_a_date_a_message_with_a_wrong_time_makes_no_other_old() {
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert!(world.clock.message_time().unwrap() <= world.double.clock.relay_time());
     assert!(!world.clock.is_confirmed());
+    stop.send_replace(true);
+    assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
+}
+
+impl World {
+    /// Sets how far the `Date` of the API's answers is ahead, in milliseconds.
+    fn set_date_ahead(&self, ahead: i64) {
+        self.double.date_ahead_ms.store(ahead, Ordering::Relaxed);
+    }
+
+    /// How many milliseconds the clock of the messages is ahead of what is right.
+    fn messages_ahead(&self) -> i64 {
+        self.clock.message_time().unwrap().0 - self.double.clock.relay_time().0
+    }
+
+    /// How many milliseconds the instant of the last completed sweep is ahead of now.
+    async fn anchor_ahead(&self) -> i64 {
+        let coverage = self.store.read(Spool::load_coverage).await.unwrap().unwrap();
+        coverage.marks.anchor.0 - self.double.clock.relay_time().0
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+#[tokio::test(start_paused = true)]
+async fn a_date_that_is_far_off_for_a_minute_changes_nothing() {
+    for off in [DAY_MS, -5 * HOUR_MS, 400 * DAY_MS] {
+        let world = World::new(|_, cursor, _| Ok(page(25, cursor))).await;
+        let (stop, stops) = watch::channel(false);
+        let running = tokio::spawn(world.poller(Mode::Run).run(stops));
+        tokio::time::sleep(100 * SECOND).await;
+        for repeated in 0..3 {
+            world.set_date_ahead(off);
+            for _ in 0..120 {
+                tokio::time::sleep(SECOND / 2).await;
+                assert!(world.messages_ahead() < MINUTE_MS, "with a Date that is {off} ms ahead: a message grew old");
+                assert!(world.anchor_ahead().await < MINUTE_MS, "with a Date that is {off} ms ahead: the anchor");
+            }
+            world.set_date_ahead(0);
+            tokio::time::sleep((1 + repeated) * 10 * SECOND).await;
+            assert!(world.messages_ahead().abs() < MINUTE_MS, "the Date is right again");
+        }
+        assert!(world.anchor_ahead().await > -2 * MINUTE_MS, "sweeps go on");
+        stop.send_replace(true);
+        assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_that_stays_far_off_is_believed_after_a_quarter_of_an_hour() {
+    for off in [DAY_MS, -5 * HOUR_MS] {
+        let world = World::new(|_, cursor, _| Ok(page(25, cursor))).await;
+        let (stop, stops) = watch::channel(false);
+        let running = tokio::spawn(world.poller(Mode::Run).run(stops));
+        tokio::time::sleep(100 * SECOND).await;
+        world.set_date_ahead(off);
+        tokio::time::sleep(14 * 60 * SECOND).await;
+        assert!(world.messages_ahead() < MINUTE_MS);
+        tokio::time::sleep(2 * 60 * SECOND).await;
+        assert!((world.messages_ahead() - off).abs() < MINUTE_MS, "{} ms ahead", world.messages_ahead());
+        stop.send_replace(true);
+        assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_message_does_not_wait_for_a_date_that_is_behind() {
+    const EVERY: u64 = 20;
+    // The list has 25 messages of the last minutes; after three minutes one comes every 20 s, with the right time.
+    let right = Clock::starting_at(BEGAN);
+    let came = move |now: UnixMs| i64::try_from((now.since(BEGAN).as_secs() / EVERY).saturating_sub(9)).unwrap();
+    let clock = right.clone();
+    let world = World::new(move |_, cursor, _| {
+        let mut page = page(25 + came(clock.relay_time()), cursor);
+        for row in &mut page.rows {
+            let number: i64 = row.id[1..].parse().unwrap();
+            row.time = if number <= 25 {
+                UnixMs(BEGAN.0 - 1000 * (26 - number))
+            } else {
+                BEGAN.after(Duration::from_secs(EVERY * (u64::try_from(number - 25).unwrap() + 9)))
+            };
+            row.ingested = Some(row.time);
+        }
+        Ok(page)
+    })
+    .await;
+    let (stop, stops) = watch::channel(false);
+    let running = tokio::spawn(world.poller(Mode::Run).run(stops));
+    tokio::time::sleep(150 * SECOND).await;
+    // For an hour: at first nobody believes it, later it is what the API says.
+    world.set_date_ahead(-3 * HOUR_MS);
+    let mut latest = Duration::ZERO;
+    let mut waits = 0_u32;
+    for _ in 0..3600 {
+        tokio::time::sleep(SECOND).await;
+        let there = 25 + came(right.relay_time());
+        waits = if world.count("release_no IS NOT NULL") < there { waits + 1 } else { 0 };
+        latest = latest.max(waits * SECOND);
+    }
+    assert!(latest <= 4 * SECOND, "a message waited for {latest:?}");
     stop.send_replace(true);
     assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
 }

@@ -1,0 +1,56 @@
+//! Which start of the machine this is: the time since then goes on from one process to the next.
+//!
+//! The kernel says it. Where the kernel may not be asked, as in a service with `ProcSubset=pid`, the service manager may
+//! say it instead. Both spell the same 128 bits, with dashes or without.
+
+/// The name of this start of the machine: by the kernel, else `told` by whoever started the process. `None`: nobody says it.
+pub(super) fn boot_id(told: Option<String>) -> Option<String> {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    first_valid([kernel, told])
+}
+
+/// Whether two names mean the same start of the machine. What is no name means none.
+pub(super) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+    let (one, other) = (one.and_then(digits), other.and_then(digits));
+    one.is_some() && one == other
+}
+
+fn first_valid(names: [Option<String>; 2]) -> Option<String> {
+    let mut names = names.into_iter().flatten().map(|name| name.trim().to_owned());
+    names.find(|name| digits(name).is_some())
+}
+
+/// The 32 hexadecimal digits of a name.
+fn digits(name: &str) -> Option<String> {
+    let digits: String = name.chars().filter(|digit| *digit != '-').collect();
+    let is_id = digits.len() == 32 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
+    is_id.then(|| digits.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KERNEL: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    const SYSTEMD: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+    #[test]
+    fn the_kernel_and_the_service_manager_name_the_same_start() {
+        assert!(is_same(Some(KERNEL), Some(SYSTEMD)));
+        assert!(is_same(Some(SYSTEMD), Some(SYSTEMD)));
+        assert!(!is_same(Some(KERNEL), Some(&SYSTEMD.replace('f', "e"))));
+        for nothing in [None, Some(""), Some("%b"), Some("unknown")] {
+            assert!(!is_same(nothing, nothing), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn who_started_the_process_is_asked_where_the_kernel_says_nothing() {
+        let name =
+            |kernel: Option<&str>, told: Option<&str>| first_valid([kernel, told].map(|name| name.map(Into::into)));
+        assert_eq!(name(Some(&format!("{KERNEL}\n")), Some(&SYSTEMD.replace('f', "e"))).as_deref(), Some(KERNEL));
+        assert_eq!(name(None, Some(SYSTEMD)).as_deref(), Some(SYSTEMD));
+        assert_eq!(name(Some(""), Some("%b")), None);
+        assert_eq!(name(None, None), None);
+    }
+}
