@@ -75,9 +75,11 @@ fn handed_on(trace: &Trace) -> String {
         (None, _, RowStanding::BelowWatermark) => {
             "no: it showed up later than poll.lookback allows; `joltsms-relay replay --id` delivers it".to_owned()
         }
-        (None, _, RowStanding::Unreadable) => "no: its row was read and set aside, since it is no valid JSON, or has no id that could be read; `joltsms-relay \
-             state export` saves it as it came"
-                .to_owned(),
+        (None, _, RowStanding::Unreadable) => {
+            "no: its row was read and set aside, since it is no valid JSON, or has no id that could be read; \
+             `joltsms-relay state export` saves it as it came"
+                .to_owned()
+        }
         (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
         (None, None, _) => "not yet".to_owned(),
     }

@@ -252,7 +252,6 @@ async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() 
         let options = Options { order, ..options(concurrency) };
         let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
         until("all others delivered", 40 * SECOND, async || receiver.accepted() == 360).await;
-        println!("{order:?} {concurrency}: {:?}", world.clock.relay_time().since(START));
     }
 }
 

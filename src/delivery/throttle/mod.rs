@@ -204,18 +204,20 @@ impl Throttle {
                 trying.refusals = trying.refusals.saturating_add(1);
                 asked.unwrap_or_default().max(grown)
             }
-            Phase::Paced(pace) if self.evidence.refused(paced(pace, refusal, self.accepted.count)) => {
-                self.phase = Phase::Unpaced(Excess::default());
-                Duration::ZERO
+            Phase::Paced(pace) => {
+                let accepted = self.accepted.count;
+                if self.evidence.refused(PacedRefusal { pace: pace.rate(), asked: refusal.asked, accepted }) {
+                    self.phase = Phase::Unpaced(Excess::default());
+                    Duration::ZERO
+                } else {
+                    self.try_after(first_silence, refusal.too_many, now)
+                }
             }
-            Phase::Unpaced(excess) if !excess.with_refusal().is_most() => {
+            Phase::Unpaced(excess) => {
                 *excess = excess.with_refusal();
-                Duration::ZERO
+                if excess.is_most() { self.try_after(first_silence, refusal.too_many, now) } else { Duration::ZERO }
             }
-            Phase::Paced(_) | Phase::Unpaced(_) | Phase::Free => {
-                self.try_after(first_silence, refusal.too_many, now);
-                first_silence
-            }
+            Phase::Free => self.try_after(first_silence, refusal.too_many, now),
         };
         if let Phase::Trying(trying) = &mut self.phase {
             trying.until = trying.until.max(now + silence);
@@ -226,8 +228,8 @@ impl Throttle {
         silence
     }
 
-    /// The first refusal since the last silence.
-    fn try_after(&mut self, silence: Duration, too_many: bool, now: Instant) {
+    /// The first refusal since the last silence. Returns the silence.
+    fn try_after(&mut self, silence: Duration, too_many: bool, now: Instant) -> Duration {
         let pace = match self.phase {
             Phase::Paced(pace) => Some(pace.rate()),
             Phase::Trying(_) | Phase::Unpaced(_) | Phase::Free => {
@@ -242,6 +244,7 @@ impl Throttle {
         };
         let (since, until) = (now, now + silence);
         self.phase = Phase::Trying(Trying { since, until, refusals: 1, is_under_way: false, pace, too_many });
+        silence
     }
 
     /// An attempt that began at `began` was accepted.
@@ -282,11 +285,6 @@ impl Throttle {
         let asked = trying.until.saturating_duration_since(trying.since).max(FIRST_SILENCE);
         LearnedPace::after(bounds, silence, asked, began, now)
     }
-}
-
-/// A refusal at a learned pace, after `accepted` messages.
-fn paced(pace: &LearnedPace, refusal: Refusal, accepted: u32) -> PacedRefusal {
-    PacedRefusal { pace: pace.rate(), asked: refusal.asked, accepted }
 }
 
 impl Accepted {
