@@ -125,7 +125,7 @@ async fn a_proxy_that_says_no_is_named() {
     for said in ["the proxy wants a user and a password, or others (407)", "the proxy refuses to connect"] {
         let error = client.get(url.clone()).send().await.unwrap_err();
         assert_eq!(describe(&error, &OPTIONS), said);
-        let (words, host) = (describe_through(&way.proxy, &error, &OPTIONS), way.proxy.host().unwrap());
+        let (words, host) = (describe_through(&transport.proxy, &error, &OPTIONS), transport.proxy.host().unwrap());
         assert_eq!(words, format!("{said} (through the proxy {host})"));
         let request = proxy.requests().pop().unwrap();
         assert!(request.head.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{}", request.head);
