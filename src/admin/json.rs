@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::health::problems;
+use super::live::LiveSink;
 use super::status::{Status, WalkView};
 use crate::domain::{UnixMs, WalkKind, time_for};
 use crate::store::{DeadLetter, Fate, SinkView, Trace};
@@ -93,8 +94,8 @@ fn walk_json(status: &Status, view: &WalkView) -> Value {
     })
 }
 
-/// A sink as `sinks list --json` shows it.
-pub fn sink_json(sink: &SinkView, now: UnixMs) -> Value {
+/// A sink as `sinks list --json` shows it; `live` is what a running relay says of the sink.
+pub fn sink_json(sink: &SinkView, live: Option<&LiveSink>, now: UnixMs) -> Value {
     json!({
         "name": sink.name,
         "configured": sink.configured,
@@ -105,13 +106,14 @@ pub fn sink_json(sink: &SinkView, now: UnixMs) -> Value {
         "dead": sink.dead,
         "oldest_waiting_at": sink.oldest.map(|oldest| oldest.to_string()),
         "oldest_waiting_age_seconds": sink.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
+        "learned_requests_per_minute": live.and_then(|live| live.learned_per_minute),
     })
 }
 
 /// The same with what the running relay says.
 fn with_live(status: &Status, sink: &SinkView) -> Value {
-    let mut value = sink_json(sink, status.now);
     let live = status.live_sink(&sink.name);
+    let mut value = sink_json(sink, live, status.now);
     value["in_flight"] = json!(live.map(|live| live.in_flight));
     value["failing_since"] = json!(live.and_then(|live| live.failing_since).map(instant));
     value["held"] = json!(live.and_then(|live| live.held.as_deref()));

@@ -84,6 +84,8 @@ pub struct LiveSink {
     pub held: Option<String>,
     /// When it is tried again, where that is known.
     pub held_until: Option<i64>,
+    /// How many requests a minute are made, where the receiver limits that by refusing others.
+    pub learned_per_minute: Option<u64>,
 }
 
 /// The file, opened by the relay that writes it.
@@ -154,6 +156,11 @@ impl Live {
         let (first, second) = bytes.split_at(bytes.len() / 2);
         let (_, newest) = [first, second].into_iter().filter_map(read_slot).max_by_key(|(count, _)| *count)?;
         Some(newest)
+    }
+
+    /// What the relay says of a sink.
+    pub fn sink(&self, name: &str) -> Option<&LiveSink> {
+        self.sinks.iter().find(|sink| sink.name == name)
     }
 
     /// Whether the relay wrote lately, so that it can be thought to run where nothing better is known.
@@ -247,6 +254,7 @@ mod tests {
             failing_since: Some(1_750_000_000_000),
             held: Some("probing".into()),
             held_until: Some(1_750_000_000_000),
+            learned_per_minute: Some(60_000),
         };
         for count in [0, 1, 100, 1000] {
             let live = Live { sinks: vec![sink.clone(); count], why: Some("x".repeat(1000)), ..live(1) };

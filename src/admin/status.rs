@@ -95,8 +95,7 @@ impl Status {
 
     /// What a running relay says of a sink.
     pub fn live_sink(&self, name: &str) -> Option<&super::LiveSink> {
-        let live = self.live.as_ref().filter(|_| self.running)?;
-        live.sinks.iter().find(|sink| sink.name == name)
+        self.live.as_ref().filter(|_| self.running)?.sink(name)
     }
 
     /// How long ago an instant of the API was, which has a clock of its own.

@@ -11,7 +11,7 @@ use super::page::{NumberPage, PAGE_ROWS, Page};
 use crate::domain::{Cursor, UnixMs};
 use crate::http::body::{self, BodyError};
 use crate::http::client::{self, ClientBuildError, ClientOptions, KEEP_IDLE};
-use crate::http::{date, failure};
+use crate::http::{Proxy, date, failure};
 use crate::secret::Secret;
 
 /// No page is read beyond this. A page of the API is a few kilobytes.
@@ -25,6 +25,7 @@ const ERROR_CAP: usize = 64 << 10;
 pub struct Client {
     http: reqwest::Client,
     client_options: ClientOptions,
+    proxy: Proxy,
     messages: Url,
     numbers: Url,
     keys: Vec<Secret>,
@@ -64,7 +65,8 @@ impl Client {
         };
         let (messages, mut numbers) = (below("messages"), below("numbers"));
         numbers.query_pairs_mut().append_pair("scope", "all");
-        Ok(Self { http, client_options, messages, numbers, keys: options.keys.clone(), current: 0 })
+        let proxy = options.transport.proxy.clone();
+        Ok(Self { http, client_options, proxy, messages, numbers, keys: options.keys.clone(), current: 0 })
     }
 
     /// Where messages are asked for: names the account's API in the state.
@@ -132,14 +134,14 @@ impl Client {
         if let Some(value) = self.key().and_then(bearer) {
             request = request.header(AUTHORIZATION, value);
         }
-        let (client_options, with_cursor) = (self.client_options, cursor.is_some());
+        let (client_options, proxy, with_cursor) = (self.client_options, self.proxy.clone(), cursor.is_some());
         async move {
             match request.send().await {
                 Ok(response) => read(response, &client_options, parse, with_cursor, now).await,
                 Err(error) => Response {
                     date: None,
                     rate: RateHeaders::default(),
-                    page: Err(Error::Transport(failure::describe(&error, &client_options))),
+                    page: Err(Error::Transport(failure::describe_through(&proxy, &error, &client_options))),
                 },
             }
         }

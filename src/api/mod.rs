@@ -14,4 +14,4 @@ mod spoiled;
 pub use client::{Client, PAGE_CAP, Response};
 pub use error::{Error, KeyRefusal};
 pub use options::Options;
-pub use page::{Number, NumberPage, PAGE_ROWS, Page, read_message, read_number};
+pub use page::{Number, NumberPage, PAGE_ROWS, Page, read_message, read_number, set_aside_id};

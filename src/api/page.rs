@@ -256,7 +256,7 @@ pub fn read_message(raw: &RawValue) -> (Row, bool) {
     let row = Row {
         readable: id.is_some(),
         spoiled: None,
-        id: id.unwrap_or_else(|| hash_id(raw.get().as_bytes())),
+        id: id.unwrap_or_else(|| set_aside_id(raw.get().as_bytes())),
         time: received.unwrap_or_default(),
         ingested: time(fields.ingested_at),
         number: fields.number_id.and_then(text),
@@ -275,7 +275,7 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
     let row = Row {
         readable: false,
         // While the message has the same id it is the same row, whatever else becomes of it.
-        id: hash_id(id.as_ref().map_or(bytes, |id| id.as_bytes())),
+        id: set_aside_id(id.as_ref().map_or(bytes, |id| id.as_bytes())),
         time: received.unwrap_or_default(),
         ingested: None,
         number: None,
@@ -285,7 +285,8 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
     (row, received.is_some())
 }
 
-fn hash_id(raw: &[u8]) -> String {
+/// The id under which the state keeps a row that was set aside: made from the id that is still in it, or from the whole row.
+pub fn set_aside_id(raw: &[u8]) -> String {
     let digest = Sha256::digest(raw);
     let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("unreadable:{hex}")

@@ -9,6 +9,7 @@ use super::Options;
 use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::secret::Secret;
+use crate::secret::tidy::unquoted;
 use crate::settings::{self, Origin, Reader, Texts, WrittenText, settings};
 
 /// The variable from which the key is taken if nothing else says where it is.
@@ -140,7 +141,15 @@ fn looks_like_a_key(at: &mut Reader<'_>, name: &str, text: &WrittenText, part: &
     let Some(rest) = part.strip_prefix(PREFIX) else {
         let message = format!("`{name}` does not begin with `{PREFIX}`, so it may be another secret: it is not sent");
         let quoted = part.starts_with(['"', '\'']);
-        let help = if quoted { "leave out the quotes around it" } else { "take an API key of the JoltSMS dashboard" };
+        // A line of an environment file: the name of a variable before the key.
+        let is_assignment = part.split_once('=').is_some_and(|(name, value)| {
+            unquoted(value.trim()).starts_with(PREFIX) && name.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        let help = match (is_assignment, quoted) {
+            (true, _) => "it has `NAME=` before the key: leave only the key, without the name of a variable",
+            (false, true) => "leave out the quotes around it",
+            (false, false) => "take an API key of the JoltSMS dashboard",
+        };
         at.error(&text.origin, message, help);
         return false;
     };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use tempfile::NamedTempFile;
@@ -31,7 +31,7 @@ pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     };
     let mut to = match Output::begin(output) {
         Ok(to) => to,
-        Err(error) => return complain(Exit::Failure, &format_args!("cannot write {}: {error}", named(output))),
+        Err(error) => return complain(Exit::Failure, &unwritable(output, &error)),
     };
     let (mut lines, mut unwritten) = (0_u64, false);
     let saved = save(&dir, |saved| {
@@ -47,7 +47,7 @@ pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
         Ok(salvage) => tell(&salvage),
         // Whoever reads has enough of it.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Failure,
-        Err(error) if unwritten => complain(Exit::Failure, &format_args!("cannot write {}: {error}", named(output))),
+        Err(error) if unwritten => complain(Exit::Failure, &unwritable(output, &error)),
         Err(error) => {
             let is_some = output == Path::new("-") && lines > 0;
             let saved = if is_some { "not everything was saved" } else { "nothing was saved" };
@@ -59,6 +59,14 @@ pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
 
 fn named(output: &Path) -> String {
     if output == Path::new("-") { "to standard output".to_owned() } else { output.display().to_string() }
+}
+
+fn unwritable(output: &Path, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        ErrorKind::AlreadyExists => "; nothing is overwritten: name another file, or move that one away first",
+        _ => "",
+    };
+    format!("cannot write {}: {error}{hint}", named(output))
 }
 
 /// Where the lines go.
@@ -125,7 +133,7 @@ const DRAFT: &str = ".joltsms-relay-export-";
 /// From now on a signal that ends this process removes the file first. One that comes when it is whole is too late: the
 /// command ends as if it had not come, and the next one ends it.
 fn remove_if_interrupted(file: PathBuf, is_whole: IsWhole) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
     std::thread::Builder::new().spawn(move || {
         let mut came_late = false;
         for signal in signals.forever() {

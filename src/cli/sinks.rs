@@ -1,5 +1,7 @@
 //! `sinks list | pause | resume | rename | drop`.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::exit::Exit;
@@ -8,7 +10,7 @@ use super::humanize::{count, grouped, span, table};
 use super::output::answer;
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use crate::admin::sink_json;
+use crate::admin::{Live, LiveSink, sink_json};
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
 use crate::store::{Dropping, Error, MayDrop, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
 
@@ -24,12 +26,26 @@ pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
 }
 
 fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
-    let (sinks, now) = look(&directory(flags)?, |spool| Ok((spool.sinks()?, relay_clock(spool)?.relay_time())))?;
+    let dir = directory(flags)?;
+    let (sinks, now) = look(&dir, |spool| Ok((spool.sinks()?, relay_clock(spool)?.relay_time())))?;
+    let live = running(&dir, now);
+    let live_sink = |sink: &SinkView| live.as_ref().and_then(|live| live.sink(&sink.name));
     if as_json {
-        let list: Vec<Value> = sinks.iter().map(|sink| sink_json(sink, now)).collect();
+        let list: Vec<Value> = sinks.iter().map(|sink| sink_json(sink, live_sink(sink), now)).collect();
         return Ok(answer(&format!("{:#}\n", Value::Array(list))));
     }
-    Ok(answer(&sinks_table(&sinks, now, |_| None)))
+    Ok(answer(&sinks_table(&sinks, now, |sink| live_sink(sink).and_then(learned_pace))))
+}
+
+/// What a running relay says of itself.
+fn running(dir: &Path, now: UnixMs) -> Option<Live> {
+    Live::read(dir).filter(|live| live.is_recent(now))
+}
+
+/// The pace that a sink has learned from refusals, in words.
+pub(super) fn learned_pace(live: &LiveSink) -> Option<String> {
+    let requests = count(live.learned_per_minute?, "request");
+    Some(format!("{requests} a minute, since its receiver refuses more"))
 }
 
 /// The sinks for people; `doing` says more of one than the state does.
@@ -57,8 +73,8 @@ pub(super) fn sinks_table(sinks: &[SinkView], now: UnixMs, doing: impl Fn(&SinkV
     table(&["SINK", "WAITING", "RETRYING", "DEAD", "OLDEST", "STATE"], &rows)
 }
 
-/// One sentence about what was done to the sink.
-type Change = fn(&mut Spool, SinkId, &str, UnixMs) -> Result<String, Error>;
+/// Changes a sink, of which a running relay may say something. Returns one sentence about what was done.
+type Change = fn(&mut Spool, SinkId, &str, Option<&LiveSink>, UnixMs) -> Result<String, Error>;
 
 /// All names are looked up before anything is changed.
 fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit> {
@@ -68,16 +84,18 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
         sinks.push((name, named(&spool, name)?));
     }
     let now = relay_clock(&spool).map_err(|error| fails(&error))?.relay_time();
+    let live = running(&directory(flags)?, now);
     let mut said = String::new();
     for (name, id) in sinks {
-        let sentence = change(&mut spool, id, name, now).map_err(|error| fails(&error))?;
+        let live = live.as_ref().and_then(|live| live.sink(name));
+        let sentence = change(&mut spool, id, name, live, now).map_err(|error| fails(&error))?;
         said += &sentence;
         said.push('\n');
     }
     Ok(answer(&said))
 }
 
-fn pause(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<String, Error> {
+fn pause(spool: &mut Spool, id: SinkId, name: &str, _: Option<&LiveSink>, now: UnixMs) -> Result<String, Error> {
     let before = spool.pause(id, PauseReason::Operator, now)?;
     Ok(match before.map(|pause| pause.reason) {
         Some(PauseReason::Operator) => format!("{name} is paused already"),
@@ -85,7 +103,7 @@ fn pause(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<Strin
     })
 }
 
-fn resume(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<String, Error> {
+fn resume(spool: &mut Spool, id: SinkId, name: &str, live: Option<&LiveSink>, now: UnixMs) -> Result<String, Error> {
     if let Some(Pause { reason: PauseReason::Disabled, .. }) = spool.pause_of(id)? {
         return Ok(format!(
             "{name} is switched off in the configuration: set enabled = true there and restart the relay"
@@ -100,7 +118,10 @@ fn resume(spool: &mut Spool, id: SinkId, name: &str, now: UnixMs) -> Result<Stri
             let left = span(until.since(now));
             format!("{name} goes on, within 5 s if a relay runs: its receiver had asked for silence for {left} more")
         }
-        None => format!("{name} is not paused"),
+        None => match live.and_then(learned_pace) {
+            Some(pace) => format!("{name} is not paused; its pace ({pace}) is forgotten within 5 s"),
+            None => format!("{name} is not paused"),
+        },
     })
 }
 

@@ -9,7 +9,7 @@ use super::flags::{Flags, StatusFlags};
 use super::humanize::{bytes, count, grouped, harmless, span};
 use super::output::{answer, json, unwritten};
 use super::relay::{complain, store_exit};
-use super::sinks::sinks_table;
+use super::sinks::{learned_pace, sinks_table};
 use super::state::{Absent, directory};
 use crate::admin::{Live, Status, WalkView, problems, status_json};
 use crate::domain::{UnixMs, WalkKind, time_for};
@@ -221,6 +221,7 @@ fn doing(status: &Status, sink: &SinkView) -> Option<String> {
         Some("probing") => parts.push(format!("one message is tried{until}")),
         _ => {}
     }
+    parts.extend(learned_pace(live));
     if live.in_flight > 0 {
         parts.push(format!("{} under way", live.in_flight));
     }

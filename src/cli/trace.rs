@@ -7,6 +7,7 @@ use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{directory, look, relay_clock};
 use crate::admin::trace_json;
+use crate::api::set_aside_id;
 use crate::domain::{RowStanding, UnixMs};
 use crate::store::{Fate, Trace};
 
@@ -15,7 +16,14 @@ pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
 }
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
-    let read = look(&directory(flags)?, |spool| Ok((spool.trace(id)?, relay_clock(spool)?.relay_time())))?;
+    let read = look(&directory(flags)?, |spool| {
+        // A row that was spoiled when it was read is kept under another id.
+        let trace = match spool.trace(id)? {
+            None => spool.trace(&set_aside_id(id.as_bytes()))?,
+            found => found,
+        };
+        Ok((trace, relay_clock(spool)?.relay_time()))
+    })?;
     let (Some(trace), now) = read else {
         return Err(complain(
             Exit::Failure,
@@ -67,7 +75,11 @@ fn handed_on(trace: &Trace) -> String {
         (None, _, RowStanding::BelowWatermark) => {
             "no: it showed up later than poll.lookback allows; `joltsms-relay replay --id` delivers it".to_owned()
         }
-        (None, _, RowStanding::Unreadable) => "no: it has no id that could be read, or is no valid JSON".to_owned(),
+        (None, _, RowStanding::Unreadable) => {
+            "no: its row was read and set aside, since it is no valid JSON, or has no id that could be read; \
+             `joltsms-relay state export` saves it as it came"
+                .to_owned()
+        }
         (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
         (None, None, _) => "not yet".to_owned(),
     }

@@ -178,5 +178,6 @@ fn sink(status: &SinkStatus) -> LiveSink {
         failing_since: status.failing_since.map(|at| at.0),
         held: held.map(str::to_owned),
         held_until: held_until.map(|at| at.0),
+        learned_per_minute: status.learned_per_minute,
     }
 }

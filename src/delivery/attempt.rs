@@ -27,6 +27,8 @@ pub(super) const OWN_FAILURE: &str = "the relay itself failed over this message:
 pub(super) struct AttemptTask {
     pub(super) sink: SinkId,
     pub(super) seq: Seq,
+    /// The store's key of its receiving number.
+    pub(super) number_key: Option<i64>,
     pub(super) id: String,
     pub(super) start: AttemptStart,
     pub(super) attempts_before: u32,
@@ -94,7 +96,8 @@ impl AttemptTask {
             ended: self.clock.relay_time(),
             paused: self.paused,
             expires: self.expires,
-            refused_alone: attempt.as_ref().is_ok_and(is_refusal) && self.health.lock().is_refused_alone(self.seq),
+            refused_alone: attempt.as_ref().is_ok_and(is_refusal)
+                && self.health.lock().is_refused_alone(self.seq, self.number_key, self.clock.monotonic()),
         };
         let Decision { outcome, finding } = match attempt {
             Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),
@@ -127,7 +130,7 @@ impl AttemptTask {
         let now = Moment::now(&self.clock);
         let corrected_by = self.clock.rebased_by().saturating_sub(self.rebased_by);
         if finding == Finding::Works {
-            health.accepted(self.seq);
+            health.accepted(self.seq, self.number_key);
         }
         let change = health.learn(finding, self.start, now, &self.retry.schedule(), &self.jitter);
         let settled = outcome.map(|outcome| {

@@ -139,15 +139,20 @@ impl SinkHealth {
         !self.throttle.is_free(now)
     }
 
-    /// The receiver refused this message. Returns whether it takes others meanwhile, so that the refusal is about the message
-    /// and not about the receiver.
-    pub(super) fn is_refused_alone(&mut self, seq: Seq) -> bool {
-        self.refused_alone.refused(seq)
+    /// The pace that was learned from refusals, in attempts a minute, if there is one.
+    pub(super) fn learned_per_minute(&self, now: Instant) -> Option<u64> {
+        self.throttle.learned_per_minute(now)
+    }
+
+    /// The receiver refused this message. Returns whether it accepts others meanwhile, so that the refusal is about the message
+    /// or about its number, and not about the receiver.
+    pub(super) fn is_refused_alone(&mut self, seq: Seq, number_key: Option<i64>, now: Instant) -> bool {
+        self.refused_alone.refused(seq, number_key, self.throttle.refuses_at_any_pace(now))
     }
 
     /// The receiver accepted this message.
-    pub(super) fn accepted(&mut self, seq: Seq) {
-        self.refused_alone.accepted(seq);
+    pub(super) fn accepted(&mut self, seq: Seq, number_key: Option<i64>) {
+        self.refused_alone.accepted(seq, number_key);
     }
 
     /// An attempt begins.
@@ -214,7 +219,7 @@ impl SinkHealth {
                 let was_free = !self.is_throttled(now.monotonic);
                 let silence = self.throttle.refused(refusal, start.at, now.monotonic);
                 self.be_silent(now, silence);
-                change.throttled = was_free.then_some(silence);
+                change.throttled = Some(silence).filter(|_| was_free && self.is_throttled(now.monotonic));
             }
             Finding::Closed | Finding::Nothing => self.vanished(start),
         }

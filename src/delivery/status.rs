@@ -16,6 +16,8 @@ pub struct SinkStatus {
     pub failing_since: Option<UnixMs>,
     /// Why nothing is sent; `None`: messages are sent.
     pub held: Option<Held>,
+    /// How many requests a minute are made, where the receiver limits that by refusing others.
+    pub learned_per_minute: Option<u64>,
 }
 
 /// Why nothing is sent to a sink, or one message at a time. Its messages wait.
@@ -64,8 +66,14 @@ pub(super) struct Published {
 impl Published {
     /// What is shown before the first turn of a sink's loop.
     pub(super) fn at_start(name: &str) -> Self {
-        let status =
-            SinkStatus { name: name.to_owned(), in_flight: 0, failing: false, failing_since: None, held: None };
+        let status = SinkStatus {
+            name: name.to_owned(),
+            in_flight: 0,
+            failing: false,
+            failing_since: None,
+            held: None,
+            learned_per_minute: None,
+        };
         Self { status, idle_after: None }
     }
 }

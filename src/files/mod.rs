@@ -7,6 +7,8 @@
 //! - A file that root makes is given to the owner of the directory, who could not use it otherwise. SQLite does the
 //!   same for its journal.
 
+mod patient_write;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+pub use patient_write::write_rest;
 
 /// Opens a file to read it.
 ///

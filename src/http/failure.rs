@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use super::client_options::{ClientOptions, LARGEST_HEAD, MOST_HEADERS};
+use super::proxy::Proxy;
 use super::{http2_failure, tls_failure};
 
 const DEAD: &str = "the connection is dead: the other side does not even confirm what it gets";
@@ -48,6 +49,16 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
         }
     }
     if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
+}
+
+/// The same of a request that went through `proxy`, or directly. Where no connection came about, the words name the proxy: it may
+/// be the one that refuses.
+pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientOptions) -> String {
+    let words = describe(error, options);
+    match proxy.host().filter(|_| error.is_connect()) {
+        Some(host) => format!("{words} (through the proxy {host})"),
+        None => words,
+    }
 }
 
 /// What the client's libraries say in their own words; of an answer that cannot be read, which part that is.

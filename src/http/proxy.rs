@@ -49,6 +49,9 @@ pub enum UnusableProxy {
     /// More than an address.
     #[error("must be the bare address of a proxy, without a path")]
     Path,
+    /// As the settings of Windows have it.
+    #[error("separates its hosts with `;`")]
+    Semicolon,
     /// Bytes of another encoding.
     #[error("is not UTF-8")]
     NotText,
@@ -70,6 +73,7 @@ impl UnusableProxy {
             Self::Quotes => "leave out the quotes around it",
             Self::WhiteSpace => "a carriage return at its end, perhaps: leave that out",
             Self::Socks => "write socks5h:// (the proxy resolves names) or socks5:// (this machine does)",
+            Self::Semicolon => "separate the hosts with commas",
             Self::Scheme | Self::NoUrl | Self::Path | Self::NotText => "write it like \"http://proxy.example:3128\"",
         }
     }
@@ -113,6 +117,13 @@ impl Proxy {
             wrong: if is_quoted(written) { UnusableProxy::Quotes } else { wrong },
         })?;
         Ok(Self { address: Some(address), variable: Some(name) })
+    }
+
+    /// The host and port of the proxy, and nothing else of its address; `None` if requests go directly.
+    pub fn host(&self) -> Option<String> {
+        let address = self.address.as_ref()?;
+        let port = address.port_or_known_default().or_else(|| address.scheme().starts_with("socks").then_some(1080));
+        Some(format!("{}{}", address.host_str()?, port.map_or_else(String::new, |port| format!(":{port}"))))
     }
 
     /// Whether requests tell it a user or a password in a header, which proxies of HTTP read.
@@ -170,7 +181,7 @@ fn is_quoted(written: &str) -> bool {
 
 /// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries stand between commas or white space. `*` is
 /// every host. A name is that host and all below it, with or without `.` or `*.` before it. Addresses and networks
-/// (`10.0.0.0/8`) count, too.
+/// (`10.0.0.0/8`) count, too. With a port (`host:8080`, `[::1]:8080`) an entry is for this port only.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);
@@ -179,11 +190,26 @@ fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if entries.contains(&"*") {
         return Ok(true);
     }
+    if hosts.contains(';') {
+        return Err(UnusableProxy::Semicolon);
+    }
+    let port = url.port_or_known_default();
+    let entries = entries.into_iter().map(with_port).filter(|(_, only)| only.is_none() || *only == port);
+    let entries: Vec<&str> = entries.map(|(host, _)| host).collect();
     let below = |entry: &&str| entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry).to_owned();
     let entries: Vec<String> = entries.iter().map(below).collect();
     let Ok(target) = url.as_str().parse() else { return Ok(false) };
     let matcher = Matcher::builder().all("http://proxy.invalid").no(entries.join(",")).build();
     Ok(matcher.intercept(&target).is_none())
+}
+
+/// An entry of `NO_PROXY` without its port, and that port. An IPv6 address has several `:` and no port, unless it is in brackets.
+fn with_port(entry: &str) -> (&str, Option<u16>) {
+    match entry.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) if host.starts_with('[') && host.ends_with(']') => (&host[1..host.len() - 1], Some(port)),
+        Some((host, port)) if !host.is_empty() && !host.contains(':') => (host, Some(port)),
+        _ => (entry, None),
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +287,16 @@ mod tests {
             ("10.0.0.0/8", "http://10.1.2.3", true),
             ("10.0.0.0/8", "http://11.1.2.3", false),
             ("::1", "http://[::1]:1", true),
+            ("a.example:8080", "http://a.example:8080/x", true),
+            ("a.example:8080", "http://a.example", false),
+            ("a.example:443", "https://a.example/x", true),
+            (".a.example:443", "https://b.a.example/x", true),
+            ("b.example, a.example:443", "https://b.example:1/x", true),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080", true),
+            ("127.0.0.1:8080", "http://127.0.0.1:8081", false),
+            ("[::1]:8080", "http://[::1]:8080", true),
+            ("[::1]:8080", "http://[::1]:8081", false),
+            ("fe80::1:8080", "http://[fe80::1:8080]", true),
             ("", "http://a.example", false),
             (" , ", "http://a.example", false),
         ] {
@@ -269,5 +305,20 @@ mod tests {
         }
         let quoted = through(&[("ALL_PROXY", "http://p"), ("NO_PROXY", "\"localhost\"")], "http://localhost");
         assert_eq!(quoted, "NO_PROXY is in quotes");
+        let windows = through(&[("ALL_PROXY", "http://p"), ("NO_PROXY", "localhost;a.example")], "http://localhost");
+        assert_eq!(windows, "NO_PROXY separates its hosts with `;`");
+    }
+
+    #[test]
+    fn its_host_and_nothing_else_is_named() {
+        for (address, expected) in [
+            ("http://u:hunter2@p.example:3128", "p.example:3128"),
+            ("https://u:hunter2@p.example", "p.example:443"),
+            ("socks5h://hunter2@p.example", "p.example:1080"),
+            ("http://[::1]:3128/", "[::1]:3128"),
+        ] {
+            assert_eq!(Proxy::at(Url::parse(address).unwrap()).host().as_deref(), Some(expected));
+        }
+        assert_eq!(Proxy::direct().host(), None);
     }
 }

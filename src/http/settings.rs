@@ -105,9 +105,9 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
 
 /// The proxy that was written for `key`, for requests to `url` if that is known.
 pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: Option<&Url>) -> Proxy {
-    let Some(text) = text else { return proxy_of_environment(at, key, url) };
+    let Some(text) = text else { return proxy_of_environment(at, url) };
     let wrong = match text.bare() {
-        word if word.eq_ignore_ascii_case("env") => return proxy_of_environment(at, key, url),
+        word if word.eq_ignore_ascii_case("env") => return proxy_of_environment(at, url),
         word if word.eq_ignore_ascii_case("off") => return Proxy::direct(),
         written => match parse_proxy(written) {
             Ok(url) => {
@@ -128,7 +128,7 @@ pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: 
 }
 
 /// As the usual variables say for requests to `url`, if that is known.
-fn proxy_of_environment(at: &mut Reader<'_>, key: &str, url: Option<&Url>) -> Proxy {
+fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
     let environment = at.environment();
     let value = |name: &'static str| environment.get(OsStr::new(name)).map(|value| value.to_str());
     match url.map(|url| Proxy::from_variables(value, url)) {
@@ -136,7 +136,11 @@ fn proxy_of_environment(at: &mut Reader<'_>, key: &str, url: Option<&Url>) -> Pr
         Some(Ok(proxy)) => proxy,
         Some(Err(UnusableVariable { name, wrong })) => {
             let message = format!("cannot be used to choose a proxy: it {wrong}");
-            let help = format!("{}; without a proxy, unset it or set `{}` = \"off\"", wrong.hint(), at.name(key));
+            // It is said once, and concerns the API and every http sink.
+            let help = format!(
+                "{}; without a proxy, unset it, or set `proxy` = \"off\" in [api] and in each [sinks.NAME]",
+                wrong.hint()
+            );
             at.error_once(&Origin::Variable(name.to_owned()), message, &help);
             Proxy::default()
         }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::body::{self, BodyError};
 use super::client::{self, ClientOptions};
-use super::failure::describe;
+use super::failure::{describe, describe_through};
 use super::raw_server::{Conversation, RawServer};
 use super::{Proxy, Transport};
 
@@ -125,6 +125,8 @@ async fn a_proxy_that_says_no_is_named() {
     for said in ["the proxy wants a user and a password, or others (407)", "the proxy refuses to connect"] {
         let error = client.get(url.clone()).send().await.unwrap_err();
         assert_eq!(describe(&error, &OPTIONS), said);
+        let (words, host) = (describe_through(&transport.proxy, &error, &OPTIONS), transport.proxy.host().unwrap());
+        assert_eq!(words, format!("{said} (through the proxy {host})"));
         let request = proxy.requests().pop().unwrap();
         assert!(request.head.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{}", request.head);
         assert_eq!(request.header("proxy-authorization"), ["Basic YW5uOmh1bnRlcjI="]);

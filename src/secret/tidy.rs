@@ -55,7 +55,7 @@ impl Doubtful {
     pub fn hint(self) -> &'static str {
         match self {
             Self::WhiteSpaceAround | Self::QuotesAround => {
-                "take that off where the value stands; a secret that really has it must be changed on both sides"
+                "take that off where the value stands; if the secret really has it, put two pairs of quotes around: \"\"...\"\""
             }
             Self::WhiteSpaceInside | Self::SeveralLines => "it must be the bare value and nothing else",
             Self::Invisible(_) => "type the value again, or copy it from another place",
@@ -69,6 +69,7 @@ impl Doubtful {
 /// [`Doubtful`] for a value that is ambiguous, or certainly a mistake.
 pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
     let text = without_blank_lines(text);
+    let exact = in_two_pairs_of_quotes(text).filter(|_| kind == SecretKind::Text);
     let trimmed = text.trim();
     let around = (trimmed.len() != text.len()).then_some("white space around it");
     let tidied = match kind {
@@ -80,6 +81,7 @@ pub fn tidy(text: &str, kind: SecretKind) -> Result<Tidy<'_>, Doubtful> {
             let scheme = (token.len() != bare.len()).then_some("`Bearer` before it");
             Tidy { text: token, left_out: scheme.or(quotes).or(around) }
         }
+        SecretKind::Text if exact.is_some() => Tidy { text: exact.unwrap_or_default(), left_out: None },
         SecretKind::Text if trimmed.is_empty() => Tidy { text: trimmed, left_out: None },
         SecretKind::Text if around.is_some() => return Err(Doubtful::WhiteSpaceAround),
         SecretKind::Text if unquoted(text).len() != text.len() => return Err(Doubtful::QuotesAround),
@@ -129,6 +131,11 @@ pub fn unquoted(text: &str) -> &str {
     let pairs = [('"', '"'), ('\'', '\''), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
     let within = |(open, close)| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
     pairs.into_iter().find_map(within).map_or(text, str::trim)
+}
+
+/// What stands between two pairs of quotes, as nobody writes them by mistake: a value that is meant exactly so.
+fn in_two_pairs_of_quotes(text: &str) -> Option<&str> {
+    text.trim().strip_prefix("\"\"")?.strip_suffix("\"\"").filter(|exact| !exact.is_empty())
 }
 
 /// The token without the word that stands before a token in a header (`Bearer `).
@@ -208,6 +215,14 @@ mod tests {
         ] {
             assert_eq!(tidy(text, kind), Err(expected), "{text:?}");
             assert!(!expected.to_string().contains("s3") && !expected.hint().is_empty());
+        }
+        for (text, exact) in [
+            ("\"\" s3cret \"\"", " s3cret "),
+            ("\"\"\"s3cret\"\"\"\r\n", "\"s3cret\""),
+            ("\"\"'s3cret'\"\"", "'s3cret'"),
+            (" \"\"s3cret\"\" ", "s3cret"),
+        ] {
+            assert_eq!(tidy(text, SecretKind::Text), Ok(Tidy { text: exact, left_out: None }), "{text:?}");
         }
         for inner in ["a b", "a\tb", "a\"b", "\"a", "a'"] {
             assert_eq!(tidy(inner, SecretKind::Text), Ok(Tidy { text: inner, left_out: None }), "{inner:?}");

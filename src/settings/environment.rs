@@ -63,6 +63,10 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Co
             (None, Some(rest)) if name != declared.file_variable && !is_made_by_kubernetes(rest) => {
                 meaning(declared, rest)
             }
+            (None, None) => {
+                warn_of_small_letters(declared, &name, &origin, report);
+                continue;
+            }
             _ => continue,
         };
         let (sink, file) = match meaning {
@@ -119,6 +123,15 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Co
             }
             None => report.warn(&origin, format!("no key of the configuration, so it is passed over; {names}"), ""),
         }
+    }
+}
+
+/// Says so if a variable would be one of ours in capitals. It is not read, so nobody else's is touched.
+fn warn_of_small_letters(declared: &Declarations, name: &str, origin: &Origin, report: &mut Complaints) {
+    let capitals = name.to_ascii_uppercase();
+    let is_short = declared.short.iter().any(|(short, ..)| *short == capitals);
+    if capitals != name && (is_short || capitals == declared.file_variable || capitals.starts_with(declared.prefix)) {
+        report.warn(origin, format!("is not read, since it is not in capitals; did you mean {capitals}?"), "");
     }
 }
 

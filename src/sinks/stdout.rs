@@ -26,7 +26,6 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -34,6 +33,7 @@ use tokio::sync::oneshot;
 
 use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
 use crate::domain::Sanitized;
+use crate::files;
 use crate::settings::Reader;
 use crate::time::Clock;
 
@@ -349,31 +349,11 @@ impl<W: Write> LineWriter<W> {
 
     /// Writes the rest of a line, and returns the whole line.
     fn write_rest(&mut self, mut line: Torn) -> io::Result<Vec<u8>> {
-        let mut pause = Duration::from_millis(1);
-        while line.written < line.bytes.len() {
-            let error = match self.stream.write(&line.bytes[line.written..]) {
-                Ok(0) => ErrorKind::WriteZero.into(),
-                Ok(written) => {
-                    line.written += written;
-                    pause = Duration::from_millis(1);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match error.kind() {
-                ErrorKind::Interrupted => {}
-                // Another process that shares the stream has made it non-blocking; that must not lose a line.
-                ErrorKind::WouldBlock => {
-                    thread::park_timeout(pause);
-                    pause = (pause * 2).min(Duration::from_millis(100));
-                }
-                _ => {
-                    if line.written > 0 {
-                        self.torn = Some(line);
-                    }
-                    return Err(error);
-                }
+        if let Err(error) = files::write_rest(&mut self.stream, &line.bytes, &mut line.written) {
+            if line.written > 0 {
+                self.torn = Some(line);
             }
+            return Err(error);
         }
         Ok(line.bytes)
     }

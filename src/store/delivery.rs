@@ -41,6 +41,8 @@ pub struct Claim {
     pub replays: u32,
     /// The queue of its number, where the sink keeps the order of each; see `numbers`.
     pub number: Option<i64>,
+    /// The store's key of its receiving number; `None` if the message names none.
+    pub number_key: Option<i64>,
     /// What the API says of its number, as JSON, where that was asked for and is known.
     pub details: Option<Box<str>>,
 }
@@ -101,7 +103,7 @@ pub(super) fn claims(details: bool) -> String {
     };
     format!(
         "SELECT d.seq, d.release_no, d.class, m.id, m.raw, d.attempts, d.first_attempt, d.paused_ms,
-            m.time, m.sum, d.replays, d.number, {details}
+            m.time, m.sum, d.replays, d.number, {details}, m.number
         FROM delivery AS d JOIN message AS m ON m.seq = d.seq{number}"
     )
 }
@@ -317,6 +319,7 @@ pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
         received: UnixMs(row.get(8)?),
         replays: row.get(10)?,
         number: row.get(11)?,
+        number_key: row.get(13)?,
         details: row.get::<_, Option<String>>(12)?.map(String::into_boxed_str),
     })
 }

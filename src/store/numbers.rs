@@ -11,16 +11,18 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::delivery::{Chunk, Claim, claim, claims, last_of_next};
 use super::error::Error;
+use super::release::class_number;
 use super::sink_id::SinkId;
 use super::spool::Spool;
-use crate::domain::{Seq, UnixMs};
+use crate::domain::{Class, Seq, UnixMs};
 
 /// What may be sent next where the order of each number is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firsts {
-    /// For each number at most one: the first that waits, if it is due. Those that were never attempted come first, in the
-    /// order of release; then the others, longest overdue first, so that none that is refused again and again keeps
-    /// another number from its turn.
+    /// For each number at most one: the first that waits, if it is due. The chunk that was asked for holds for each queue:
+    /// live messages that were never attempted, those of a catch-up, and retries. So no queue keeps another from its turn,
+    /// however many numbers wait there. The first two are in the order of release; retries begin with the longest overdue, so
+    /// that none that is refused again and again keeps another number from its turn.
     pub claims: Vec<Claim>,
     /// Whether there are more of them.
     pub more: bool,
@@ -28,7 +30,7 @@ pub struct Firsts {
     pub next_due: Option<UnixMs>,
 }
 
-/// The first waiting delivery of each number: number, sequence, place, due.
+/// The first waiting delivery of each number: number, sequence, place, due, class.
 pub(super) const FIRSTS: &str = "
 WITH RECURSIVE waiting (number) AS (
     SELECT min(number) FROM delivery INDEXED BY delivery_number
@@ -38,7 +40,7 @@ WITH RECURSIVE waiting (number) AS (
             WHERE sink = ?1 AND number > waiting.number AND state IN ('fresh', 'retry'))
     FROM waiting WHERE number IS NOT NULL
 )
-SELECT first.number, first.seq, first.release_no, first.due
+SELECT first.number, first.seq, first.release_no, first.due, first.class
 FROM waiting CROSS JOIN delivery AS first INDEXED BY delivery_number
 WHERE first.sink = ?1 AND first.number = waiting.number AND first.state IN ('fresh', 'retry')
   AND first.release_no = (SELECT min(release_no) FROM delivery INDEXED BY delivery_number
@@ -67,7 +69,7 @@ impl Spool {
         skip: impl Fn(i64, Seq) -> bool,
     ) -> rusqlite::Result<Firsts> {
         let mut firsts = Firsts::default();
-        let mut ready = Vec::new();
+        let (mut live, mut backfill, mut retries) = (Vec::new(), Vec::new(), Vec::new());
         let mut statement = self.connection.prepare_cached(FIRSTS)?;
         let mut rows = statement.query([sink.0])?;
         while let Some(row) = rows.next()? {
@@ -77,22 +79,31 @@ impl Spool {
             }
             match due.filter(|due| *due > now) {
                 Some(due) => firsts.next_due = Some(firsts.next_due.map_or(due, |earlier| earlier.min(due))),
-                None => ready.push((due, row.get::<_, i64>(2)?, seq)),
+                None => {
+                    let queue = match row.get::<_, i64>(4)? {
+                        _ if due.is_some() => &mut retries,
+                        class if class == class_number(Class::Live) => &mut live,
+                        _ => &mut backfill,
+                    };
+                    queue.push((due, row.get::<_, i64>(2)?, seq));
+                }
             }
         }
-        ready.sort_unstable();
-        let mut bytes = 0;
         let claims = claims(chunk.details);
         let mut read = self.connection.prepare_cached(&format!("{claims} WHERE d.seq = ?1 AND d.sink = ?2"))?;
-        for (_, _, seq) in ready {
-            if firsts.claims.len() == chunk.rows || bytes >= chunk.bytes {
-                firsts.more = true;
-                break;
-            }
-            // Between the two statements a command may have taken it away.
-            if let Some(claim) = read.query_row(params![seq.0, sink.0], claim).optional()? {
-                bytes += claim.size();
-                firsts.claims.push(claim);
+        for mut queue in [live, backfill, retries] {
+            queue.sort_unstable();
+            let (mut claimed, mut bytes) = (0, 0);
+            for (_, _, seq) in queue {
+                if claimed == chunk.rows || bytes >= chunk.bytes {
+                    firsts.more = true;
+                    break;
+                }
+                // Between the two statements a command may have taken it away.
+                if let Some(claim) = read.query_row(params![seq.0, sink.0], claim).optional()? {
+                    (claimed, bytes) = (claimed + 1, bytes + claim.size());
+                    firsts.claims.push(claim);
+                }
             }
         }
         Ok(firsts)

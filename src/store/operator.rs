@@ -118,7 +118,7 @@ impl Spool {
 
     /// Ends the pause of a sink, and the silence that its receiver has asked for. A pause does not count for what has failed
     /// before. All that has failed is due now, also for a relay that is started later. Returns what it ended; `None`: there
-    /// was neither, and nothing was changed.
+    /// was neither, and nothing was changed but the count that tells a running relay to forget what it has learned.
     ///
     /// # Errors
     /// As for [`Spool::commit`].
@@ -132,13 +132,13 @@ impl Spool {
                 transaction
                     .prepare_cached("UPDATE delivery SET due = ?2 WHERE sink = ?1 AND state = 'retry' AND due > ?2")?
                     .execute(params![sink.0, now.0])?;
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO counter (name, value) VALUES ('resumes.' || ?1, 1)
-                         ON CONFLICT (name) DO UPDATE SET value = value + 1",
-                    )?
-                    .execute([sink.0])?;
             }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO counter (name, value) VALUES ('resumes.' || ?1, 1)
+                     ON CONFLICT (name) DO UPDATE SET value = value + 1",
+                )?
+                .execute([sink.0])?;
             Ok(resumed)
         })
     }

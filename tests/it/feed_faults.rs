@@ -426,6 +426,8 @@ fn one_row_that_is_no_json_hides_none_of_the_others() {
         let id = scene.add();
         scene.wait_for_fault(always, 5);
         wait_until("the second spoiled row", || scene.count(SET_ASIDE) == 2, || relay.log());
+        let (code, traced, _) = crate::support::relay::Setup::bare(scene.dir()).args(&["trace", &id]).output();
+        assert!(code == 0 && traced.contains("no: its row was read and set aside"), "{code} {traced}");
         scene.handle().remove_fault(always);
         assert_eq!(relay.ids(1), std::slice::from_ref(&id), "it is mended now");
         let log = relay.log();

@@ -189,7 +189,7 @@ fn an_export_is_whole_or_not_there() {
     let output = scene.dir().join("out/saved.jsonl");
     fs::create_dir(scene.dir().join("out")).unwrap();
     let files = || fs::read_dir(scene.dir().join("out")).unwrap().count();
-    for signal in ["INT", "TERM", "HUP"] {
+    for signal in ["INT", "TERM", "HUP", "QUIT"] {
         let export = ["state", "export", "-o", output.to_str().unwrap()];
         let mut export = Setup::bare(scene.dir()).args(&export).start();
         wait_until("its file", || files() > 0, || export.log());
@@ -210,6 +210,7 @@ fn an_export_is_whole_or_not_there() {
     symlink("/nowhere", &output).unwrap();
     let (code, _, said) = Setup::bare(scene.dir()).args(&["state", "export", "-o", output.to_str().unwrap()]).output();
     assert!(code == 1 && said.contains("File exists") && files() == 1, "{code} {said}");
+    assert!(said.contains("nothing is overwritten: name another file, or move that one away first"), "{said}");
 }
 
 #[test]

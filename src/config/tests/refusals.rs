@@ -473,6 +473,22 @@ fn variables_of_others_are_passed_over_with_a_warning() {
 }
 
 #[test]
+fn variables_in_small_letters_are_not_read_and_said() {
+    for (name, capitals) in [
+        ("joltsms_relay_poll__interval", "JOLTSMS_RELAY_POLL__INTERVAL"),
+        ("Joltsms_Relay_Poll__Interval", "JOLTSMS_RELAY_POLL__INTERVAL"),
+        ("joltsms_relay__poll__interval", "JOLTSMS_RELAY__POLL__INTERVAL"),
+        ("joltsms_api_url", "JOLTSMS_API_URL"),
+        ("joltsms_relay_config", "JOLTSMS_RELAY_CONFIG"),
+    ] {
+        let config = Machine::new().set(name, "hunter2").load();
+        let [warning] = config.warnings.as_slice() else { panic!("{name}: {:?}", config.warnings) };
+        let expected = format!("{name}: is not read, since it is not in capitals; did you mean {capitals}?");
+        assert_eq!(warning.to_string(), expected);
+    }
+}
+
+#[test]
 fn words_and_values_of_variables_may_stand_in_quotes_and_capitals() {
     let file = "[sinks.crm]\ntype = \"HTTP\"\nurl = \"https://a.example\"\nmethod = \"put\"\n[log]\nlevel = \"WARN\"\n";
     for (name, written, bare) in [

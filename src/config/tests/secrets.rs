@@ -262,6 +262,17 @@ fn keys_of_the_api_are_used_without_what_editors_and_shells_add() {
     }
 }
 
+#[test]
+fn a_line_of_an_environment_file_is_no_key() {
+    for text in ["NAME=KEY\n", "NAME='KEY'", "NAME=KEY,KEY"] {
+        let machine = Machine::new().unset("JOLTSMS_API_KEY");
+        let path = machine.write("key", &text.replace("KEY", "jolt_sk_0123456789abcdef0123456789abcdef"));
+        let refused = machine.set("JOLTSMS_API_KEY_FILE", path.to_str().unwrap()).refused();
+        let hint = "it has `NAME=` before the key: leave only the key, without the name of a variable";
+        assert!(refused.contains(hint) && !refused.contains("0123"), "{refused}");
+    }
+}
+
 /// A random change to a text: where it is (as a share of the length), how many characters go, and which text comes.
 fn damage() -> impl Strategy<Value = (f64, usize, &'static str)> {
     let inserts =

@@ -5,13 +5,14 @@
 //! - As soon as the stream takes lines again, a line says how many are missing, at the place where they are missing.
 //! - The end of the process waits for the log for [`PATIENCE`] at most.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder};
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::files::write_rest;
 
 /// How many lines may wait to be written. They take about a quarter of a megabyte.
 const BUFFERED_LINES: usize = 1024;
@@ -176,36 +177,18 @@ impl<W: Write> Writer<W> {
         self.put_all(line)
     }
 
-    fn put_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut pause = Duration::from_millis(1);
-        while !bytes.is_empty() {
-            let error = match self.stream.write(bytes) {
-                Ok(0) => ErrorKind::WriteZero.into(),
-                Ok(written) => {
-                    bytes = &bytes[written..];
-                    self.torn = true;
-                    pause = Duration::from_millis(1);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match error.kind() {
-                ErrorKind::Interrupted => {}
-                // Whoever shares the stream with us made it non-blocking.
-                ErrorKind::WouldBlock => {
-                    thread::park_timeout(pause);
-                    pause = (pause * 2).min(Duration::from_millis(100));
-                }
-                _ => return Err(error),
-            }
-        }
-        self.torn = false;
-        Ok(())
+    fn put_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        let done = write_rest(&mut self.stream, bytes, &mut written);
+        // Where nothing of the line has left, the stream ends as it did before.
+        self.torn = done.is_err() && (self.torn || written > 0);
+        done
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;

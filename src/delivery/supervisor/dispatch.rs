@@ -176,7 +176,7 @@ fn prepare(
     may_end: bool,
     answered: Arc<AtomicBool>,
 ) -> (AttemptTask, Result<Outgoing, Unrenderable>) {
-    let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, details, .. } = claim;
+    let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number_key, details, .. } = claim;
     let Identity { registered, options, format, sink, .. } = &context.identity;
     let clock = &context.shared.clock;
     let now = clock.relay_time();
@@ -190,6 +190,7 @@ fn prepare(
     let task = AttemptTask {
         sink: registered.id,
         seq,
+        number_key,
         id,
         start,
         attempts_before: attempts,

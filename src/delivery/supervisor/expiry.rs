@@ -158,6 +158,7 @@ mod tests {
             received,
             replays,
             number: None,
+            number_key: None,
             details: None,
         }
     }

@@ -419,6 +419,7 @@ impl Supervisor {
             failing: self.outage.is_failing(),
             failing_since: self.outage.failing_since(),
             held,
+            learned_per_minute: self.context.health.lock().learned_per_minute(now.monotonic),
         };
         let published = Published { status, idle_after: is_idle.then_some(self.wakeups.seen()) };
         self.published.send_if_modified(|before| {

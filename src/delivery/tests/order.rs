@@ -346,3 +346,26 @@ async fn a_day_without_one_receiver() {
         assert!(beside <= alone + 5, "{percent} %: {beside} ms beside a dead sink, {alone} ms alone");
     }
 }
+
+/// While nothing gets through, one message at a time is tried: numbers that were never attempted and those that failed take
+/// turns, however many new ones come.
+#[tokio::test(start_paused = true)]
+async fn a_probe_is_as_often_a_retry_as_it_is_new() {
+    let world = World::new();
+    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
+    let retry = Retry { max: MINUTE, ..options(1).retry };
+    let options = Options { order: Order::Number, retry, ..options(4) };
+    let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+    let of: Vec<Option<String>> = (0..300).map(|place| Some(format!("n{place}"))).collect();
+    world.release_of(&of, Class::Live).await;
+    delivery.waker().wake();
+    sleep(2 * HOUR).await;
+    let begun = receiver.begun();
+    let (mut seen, mut again) = (std::collections::HashSet::new(), 0);
+    for (id, _) in begun.iter().skip(20) {
+        again += usize::from(!seen.insert(id.clone()));
+    }
+    let all = begun.len() - 20;
+    assert!(all > 60, "one a minute: {all}");
+    assert!(again * 3 >= all, "{again} of {all} were retries");
+}

@@ -235,3 +235,71 @@ async fn numbers_that_were_refused_take_turns() {
     let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
     until("the others", 2 * MINUTE, async || receiver.accepted() == 2).await;
 }
+
+/// A receiver with a limit for each receiving number: every message of one number is refused, and there are many.
+#[tokio::test(start_paused = true)]
+async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() {
+    for (order, concurrency) in [(Order::None, 1), (Order::None, 8), (Order::Number, 8)] {
+        let world = World::new();
+        world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
+        let is_refused = |id: &str| place(id) % 10 == 9;
+        let of = (0..400).map(|place| Some(if place % 10 == 9 { "refused".into() } else { format!("n{}", place % 3) }));
+        world.release_of(&of.collect::<Vec<_>>(), Class::Live).await;
+        let receiver = Receiver::new(&world, move |asked| {
+            let attempt = if is_refused(&asked.id) { failed(429, Some(SECOND)) } else { ACCEPTED };
+            (Duration::from_millis(5), attempt)
+        });
+        let options = Options { order, ..options(concurrency) };
+        let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
+        until("all others delivered", 40 * SECOND, async || receiver.accepted() == 360).await;
+    }
+}
+
+/// One in four messages is refused whatever the pace: the others are not slowed down.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(1_000, Class::Live).await;
+    let random = crate::time::backoff::Jitter::seeded(1);
+    let receiver = Receiver::new(&world, move |_| {
+        let attempt = if random.fraction() < 0.25 { failed(429, Some(SECOND)) } else { ACCEPTED };
+        (Duration::from_millis(100), attempt)
+    });
+    let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    until("nearly all delivered", 2 * MINUTE, async || receiver.accepted() >= 980).await;
+    assert!(receiver.attempts() < 1_500, "{}", receiver.attempts());
+    assert_eq!(delivery.status()[0].held, None, "nothing is held back");
+}
+
+/// The pace is shown, and whoever resumes the sink makes the relay forget it.
+#[tokio::test(start_paused = true)]
+async fn whoever_resumes_a_sink_ends_the_pace_that_it_has_learned() {
+    let world = World::new();
+    world.register(&["crm"]).await;
+    world.release(400, Class::Live).await;
+    let last = AtomicI64::new(i64::MIN);
+    let receiver = Receiver::new(&world, move |asked| {
+        let is_limited = asked.at.since(START) < MINUTE;
+        let takes = !is_limited || asked.at.0.saturating_sub(last.load(Ordering::Relaxed)) >= 1000;
+        if takes {
+            last.store(asked.at.0, Ordering::Relaxed);
+        }
+        (Duration::from_millis(5), if takes { ACCEPTED } else { failed(429, Some(SECOND)) })
+    });
+    let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
+    assert_eq!(delivery.status()[0].learned_per_minute, None);
+    sleep(MINUTE).await;
+    let learned = delivery.status()[0].learned_per_minute;
+    assert!(learned.is_some_and(|learned| (45..75).contains(&learned)), "about one a second: {learned:?}");
+    world
+        .store
+        .write({
+            let (id, now) = (world.sinks.lock().unwrap()["crm"], world.clock.relay_time());
+            move |spool| spool.resume(id, now)
+        })
+        .await
+        .unwrap();
+    until("all delivered", 8 * SECOND, async || receiver.accepted() == 400).await;
+    assert_eq!(delivery.status()[0].learned_per_minute, None);
+}

@@ -1,13 +1,18 @@
 //! Patterns, compiled: globs for short texts, regular expressions for the body.
 //!
 //! Texts are compared as people read them, because a message that a filter wrongly leaves out is lost. "Without regard
-//! to case" means Unicode's simple case folding: `MÜLLER` equals `Müller`, `ПРОВЕРКА` equals `проверка`, and `Σ` equals
-//! both of its small letters. Beyond that, `ß` equals `ss`, and the Turkish `ı` and `İ` equal `i`, because the capital of
-//! `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character, whether it came as one character
-//! or as a letter and an accent (NFC).
+//! to case" means Unicode's full case folding: `MÜLLER` equals `Müller`, `ПРОВЕРКА` equals `проверка`, `Σ` equals both of its
+//! small letters, `ß` equals `ss`, and the ligature `ﬁ` equals `fi`. Beyond that, the Turkish `ı` and `İ` equal `i`, because
+//! the capital of `ı` is `I` and the small form of `İ` is `i`. A letter with an accent is one character, whether it came as
+//! one character or as a letter and an accent (NFC).
+//!
+//! A character that folds to several is still one character: `?` and `[ß]` match it. So each pattern is compared with the text
+//! as it came and with the folded text.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::Chars;
+use std::sync::LazyLock;
 
 use globset::GlobBuilder;
 use icu_normalizer::ComposingNormalizerBorrowed;
@@ -26,7 +31,11 @@ pub struct InvalidPattern(String);
 
 /// Shell patterns, without regard to case: `*` is any text, `?` one character, `[0-9]` one of these, `{a,b}` either.
 #[derive(Clone)]
-pub struct Globs(RegexSet);
+pub struct Globs {
+    expressions: RegexSet,
+    /// Whether the expression of that place is compared with folded texts, too.
+    takes_folded: Vec<bool>,
+}
 
 /// Regular expressions in the syntax of the `regex` crate. It has no back-references, so matching takes linear time.
 #[derive(Clone)]
@@ -46,22 +55,24 @@ impl Globs {
     /// # Errors
     /// [`InvalidPattern`] says what is wrong with the first invalid pattern.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPattern> {
-        let mut expressions = Vec::new();
+        let (mut expressions, mut takes_folded) = (Vec::new(), Vec::new());
         for pattern in patterns {
             GlobBuilder::new(pattern).build().map_err(|error| InvalidPattern(error.kind().to_string()))?;
-            let pattern = letters(pattern);
-            expressions.push(expression(&pattern));
-            if let Some(pattern) = with_double_s(&pattern) {
-                expressions.push(expression(&pattern));
-            }
+            let Expression { text, excludes_several, .. } = Expression::of(&letters(pattern));
+            expressions.push(text);
+            takes_folded.push(!excludes_several);
         }
         let built = RegexSetBuilder::new(expressions).case_insensitive(true).size_limit(GLOB_BYTES).build();
-        built.map(Self).map_err(|error| invalid(&error))
+        built.map(|expressions| Self { expressions, takes_folded }).map_err(|error| invalid(&error))
     }
 
     pub(super) fn match_any(&self, text: &str) -> bool {
         let text = letters(text);
-        self.0.is_match(&text) || with_double_s(&text).is_some_and(|text| self.0.is_match(&text))
+        if self.expressions.is_match(&text) {
+            return true;
+        }
+        let is_match = |folded: String| self.expressions.matches(&folded).iter().any(|place| self.takes_folded[place]);
+        !text.is_ascii() && is_match(folded(&text))
     }
 }
 
@@ -84,62 +95,121 @@ fn composed(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
-fn with_double_s(text: &str) -> Option<String> {
-    text.contains(['ß', 'ẞ']).then(|| text.replace(['ß', 'ẞ'], "ss"))
+/// A text without regard to case, by Unicode's full case folding: `ß` is `ss`, and `ﬁ` is `fi`.
+fn folded(text: &str) -> String {
+    composed(&text.chars().flat_map(fold).collect::<String>()).into_owned()
 }
 
-/// The regular expression for a valid glob.
-fn expression(glob: &str) -> String {
-    let literal = |next: char| regex::escape(next.encode_utf8(&mut [0; 4]));
-    let mut expression = String::from(r"(?s)\A(?:");
-    let mut depth = 0_usize;
-    let mut rest = glob.chars();
-    while let Some(next) = rest.next() {
-        match next {
-            '*' => expression.push_str(".*"),
-            '?' => expression.push('.'),
-            '\\' => expression.push_str(&rest.next().map(literal).unwrap_or_default()),
-            '{' => {
-                depth += 1;
-                expression.push_str("(?:");
-            }
-            '}' if depth > 0 => {
-                depth -= 1;
-                expression.push(')');
-            }
-            ',' if depth > 0 => expression.push('|'),
-            '[' => rest = class(rest, &mut expression),
-            other => expression.push_str(&literal(other)),
-        }
-    }
-    expression.push_str(r")\z");
-    expression
+/// The full case folding of a character, which may be several characters. A capital letter whose small letter has no capital
+/// of its own, such as `ẞ`, is folded by way of the small letter.
+fn fold(letter: char) -> impl Iterator<Item = char> {
+    letter.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-/// Translates a class of characters, from behind its opening bracket; returns the rest of the glob.
-fn class<'a>(mut rest: std::str::Chars<'a>, expression: &mut String) -> std::str::Chars<'a> {
-    expression.push('[');
-    if let Some(after) = rest.as_str().strip_prefix(['!', '^']) {
-        expression.push('^');
-        rest = after.chars();
-    }
-    let mut first = true;
-    while let Some(next) = rest.next() {
-        // A name such as `[:digit:]` is the same in both languages.
-        let name = rest.as_str().strip_prefix(':').and_then(|after| after.split_once(":]"));
-        match (next, name) {
-            (']', _) if !first => break,
-            ('[', Some((name, after))) if is_name_of_class(name) => {
-                expression.push_str(&format!("[:{name}:]"));
-                rest = after.chars();
+/// Every character that folds to several, with what it folds to.
+static SEVERAL: LazyLock<Vec<(char, String)>> = LazyLock::new(|| {
+    let folds = ('\u{80}'..='\u{ffff}').map(|letter| (letter, folded(letter.encode_utf8(&mut [0; 4]))));
+    folds.filter(|(_, folded)| folded.chars().nth(1).is_some()).collect()
+});
+
+/// The regular expression of a glob.
+#[derive(Default)]
+struct Expression {
+    text: String,
+    /// What stands for itself and is not written yet.
+    literal: String,
+    /// A class excludes a character that folds to several (`[!ß]`): in a folded text it can no longer be told from these.
+    excludes_several: bool,
+}
+
+impl Expression {
+    /// `glob` must be one.
+    fn of(glob: &str) -> Self {
+        let mut expression = Self { text: String::from(r"(?s)\A(?:"), ..Self::default() };
+        let mut depth = 0_usize;
+        let mut rest = glob.chars();
+        while let Some(next) = rest.next() {
+            match next {
+                '*' => expression.push(".*"),
+                '?' => expression.push("."),
+                '\\' => expression.literal.extend(rest.next()),
+                '{' => {
+                    depth += 1;
+                    expression.push("(?:");
+                }
+                '}' if depth > 0 => {
+                    depth -= 1;
+                    expression.push(")");
+                }
+                ',' if depth > 0 => expression.push("|"),
+                '[' => rest = expression.class(rest),
+                other => expression.literal.push(other),
             }
-            ('-', _) if !first && !rest.as_str().starts_with(']') => expression.push('-'),
-            _ => expression.push_str(&regex::escape(next.encode_utf8(&mut [0; 4]))),
         }
-        first = false;
+        expression.push(r")\z");
+        expression
     }
-    expression.push(']');
-    rest
+
+    /// Goes on with a part of a regular expression.
+    fn push(&mut self, part: &str) {
+        let literal = std::mem::take(&mut self.literal);
+        let folded = if literal.is_ascii() { literal.clone() } else { folded(&literal) };
+        match folded == literal || folded == literal.to_lowercase() {
+            true => self.text += &regex::escape(&literal),
+            false => self.text += &format!("(?:{}|{})", regex::escape(&literal), regex::escape(&folded)),
+        }
+        self.text += part;
+    }
+
+    /// A class of characters, behind its bracket; returns what follows it.
+    fn class<'a>(&mut self, mut rest: Chars<'a>) -> Chars<'a> {
+        let mut class = String::new();
+        // Characters and the ends of ranges, to find those that fold to several.
+        let mut ranges: Vec<(char, char)> = Vec::new();
+        let mut is_range = false;
+        let is_negated = rest.as_str().starts_with(['!', '^']);
+        if is_negated {
+            rest.next();
+        }
+        while let Some(next) = rest.next() {
+            // A name such as `[:digit:]` is the same in both languages.
+            let name = rest.as_str().strip_prefix(':').and_then(|after| after.split_once(":]"));
+            match (next, name) {
+                (']', _) if !class.is_empty() => break,
+                ('[', Some((name, after))) if is_name_of_class(name) => {
+                    class.push_str(&format!("[:{name}:]"));
+                    rest = after.chars();
+                }
+                ('-', _) if !class.is_empty() && !rest.as_str().starts_with(']') => {
+                    class.push('-');
+                    is_range = true;
+                }
+                _ => {
+                    class.push_str(&regex::escape(next.encode_utf8(&mut [0; 4])));
+                    match ranges.last_mut().filter(|_| is_range) {
+                        Some((_, last)) => *last = next,
+                        None => ranges.push((next, next)),
+                    }
+                    is_range = false;
+                }
+            }
+        }
+        let is_in = |letter: char| ranges.iter().any(|(first, last)| (*first..=*last).contains(&letter));
+        let several: Vec<&str> = match ranges.iter().all(|(_, last)| last.is_ascii()) {
+            true => Vec::new(),
+            false => SEVERAL.iter().filter(|(letter, _)| is_in(*letter)).map(|(_, folded)| folded.as_str()).collect(),
+        };
+        if is_negated {
+            self.excludes_several |= !several.is_empty();
+            self.push(&format!("[^{class}]"));
+        } else if several.is_empty() {
+            self.push(&format!("[{class}]"));
+        } else {
+            let several: Vec<String> = several.into_iter().map(regex::escape).collect();
+            self.push(&format!("(?:[{class}]|{})", several.join("|")));
+        }
+        rest
+    }
 }
 
 fn is_name_of_class(name: &str) -> bool {
@@ -187,7 +257,7 @@ impl Regexes {
 
 impl fmt::Debug for Globs {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Globs({})", self.0.len())
+        write!(out, "Globs({})", self.expressions.len())
     }
 }
 
@@ -240,6 +310,55 @@ mod tests {
         for (pattern, text) in
             [("Muller", "Müller"), ("M[!ü]ller", "MÜLLER"), ("M?ller", "Mueller"), ("ecole", "école"), ("ß", "s")]
         {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_letter_that_folds_to_several_is_these_and_is_one() {
+        for (pattern, text) in [
+            ("[ß]", "ß"),
+            ("[ß]", "ẞ"),
+            ("stra[ß]e", "STRASSE"),
+            ("stra[xß]e", "STRASSE"),
+            ("stra[À-ü]e", "STRASSE"),
+            ("stra[À-ü]e", "straße"),
+            ("stra[ẞ]e", "straße"),
+            ("[!ß]", "s"),
+            ("stra[!x]e", "straße"),
+            ("stra[!ß]e", "strase"),
+            ("[!ß]traße", "straße"),
+            ("ßß", "ssß"),
+            ("?ss", "xß"),
+            ("fi*", "ﬁnance"),
+            ("ﬁnance", "FINANCE"),
+            ("office", "oﬃce"),
+            ("oﬃce", "OFFICE"),
+            ("oﬃce", "oﬀice"),
+            ("o?ce", "oﬃce"),
+            ("[ﬁ]n", "fin"),
+            ("st", "ﬆ"),
+            ("\u{149}", "\u{2bc}N"),
+            ("ᾳ", "ΑΙ"),
+            ("ΑΙ", "ᾼ"),
+            ("ΐ", "Ϊ\u{301}"),
+            ("Ϊ\u{301}", "ΐ"),
+            ("և", "ԵՒ"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("[!ß]", "ß"),
+            ("[!ß]", "ẞ"),
+            ("stra[!ß]e", "straße"),
+            ("stra[!À-ü]e", "STRAẞE"),
+            ("*[!ß]", "xß"),
+            ("[ß]", "s"),
+            ("stra[ß]e", "strase"),
+            ("[!ﬁ]", "ﬁ"),
+            ("fi", "f"),
+            ("ﬁ", "f"),
+        ] {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
     }

@@ -133,6 +133,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 pub struct HttpSink {
     client: Client,
     client_options: ClientOptions,
+    proxy: Proxy,
     url: Url,
     method: Method,
     headers: HeaderMap,
@@ -155,7 +156,8 @@ impl HttpSink {
         };
         let client = client::build(&client_options, &options.transport, &options.url)?;
         let Options { url, method, headers, signing, statuses, .. } = options.clone();
-        Ok(Self { client, client_options, url, method, headers, signing, statuses: Arc::new(statuses), clock })
+        let proxy = options.transport.proxy.clone();
+        Ok(Self { client, client_options, proxy, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }
 
     /// The request for a message as it would leave now, without the headers that the client adds: see
@@ -206,7 +208,7 @@ impl Sink for HttpSink {
     fn begin(&self, outgoing: Outgoing) -> Attempting {
         let request = self.request(outgoing);
         let (client, sent_to) = (self.client.clone(), self.url.clone());
-        let (client_options, clock) = (self.client_options, self.clock.clone());
+        let (client_options, proxy, clock) = (self.client_options, self.proxy.clone(), self.clock.clone());
         let statuses = Arc::clone(&self.statuses);
         Box::pin(async move {
             let sent = match request {
@@ -216,7 +218,7 @@ impl Sink for HttpSink {
             let response = match sent {
                 Ok(response) => response,
                 Err(error) => {
-                    let answer = failure::describe(&error, &client_options);
+                    let answer = failure::describe_through(&proxy, &error, &client_options);
                     return Attempt::Failed { status: None, retry_after: None, answer };
                 }
             };

@@ -1,0 +1,281 @@
+//! The throttle against receivers of every kind, and step by step.
+
+use proptest::prelude::*;
+
+use super::simulation::{
+    Load, Receiver, Says, apart, at_random, bucket, changing, deliver, refusing, unlimited, window,
+};
+use super::*;
+use crate::domain::UnixMs;
+use crate::time::Clock;
+
+/// A receiver that limits the pace: its name, how many messages a second it accepts, and how it is made.
+type Kind = (&'static str, f64, fn() -> Receiver);
+
+const KINDS: [Kind; 14] = [
+    ("one a second", 1.0, || apart(1.0, Says::WholeSeconds)),
+    ("one a second, no Retry-After", 1.0, || apart(1.0, Says::Nothing)),
+    ("a bucket of 5 in 2 s", 2.5, || bucket(5.0, 2.0, Says::Exactly)),
+    ("a bucket of 5 in 2 s, whole seconds", 2.5, || bucket(5.0, 2.0, Says::WholeSeconds)),
+    ("a bucket of 5 in 2 s, no Retry-After", 2.5, || bucket(5.0, 2.0, Says::Nothing)),
+    ("5 in each 2 s", 2.5, || window(5, 2.0, Says::WholeSeconds)),
+    ("10 in each second", 10.0, || window(10, 1.0, Says::WholeSeconds)),
+    ("a bucket of 10 a second", 10.0, || bucket(10.0, 1.0, Says::WholeSeconds)),
+    ("30 a minute", 0.5, || window(30, 60.0, Says::WholeSeconds)),
+    ("30 a minute, no Retry-After", 0.5, || window(30, 60.0, Says::Nothing)),
+    ("a bucket of 30 a minute", 0.5, || bucket(30.0, 60.0, Says::Exactly)),
+    ("50 a second", 50.0, || window(50, 1.0, Says::WholeSeconds)),
+    ("50 a second, no Retry-After", 50.0, || window(50, 1.0, Says::Nothing)),
+    ("a bucket of 50 a second", 50.0, || bucket(50.0, 1.0, Says::WholeSeconds)),
+];
+
+#[test]
+fn messages_take_as_long_as_the_receiver_makes_them() {
+    for (name, rate, receiver) in KINDS {
+        for messages in [60_usize, 150, 300] {
+            for workers in [1, 8, 64] {
+                for latency in [0.005, if rate > 5.0 { 0.01 } else { 0.2 }] {
+                    let run = deliver(receiver(), Load::new(messages, workers, latency), 1);
+                    let case = format!("{name}: {messages} messages, {workers} workers, {latency} s");
+                    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+                    let needed = messages as f64 / rate;
+                    // One silence of a second is a fourth of what a fast receiver needs for all.
+                    assert!(run.took() <= 1.3 * needed + 1.0, "{case}: {} s instead of {needed}", run.took());
+                    // Those that were under way at the first refusal could not know of it.
+                    let wasted = run.refused.saturating_sub(workers);
+                    assert!(wasted * 5 <= messages + run.refused, "{case}: {wasted} requests were wasted");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn soon_after_the_limit_is_gone_nothing_is_limited() {
+    for (name, _, receiver) in KINDS.into_iter().filter(|(_, rate, _)| *rate >= 1.0) {
+        for limited in [30.0, 200.0] {
+            let run = deliver(changing(limited, receiver(), unlimited()), Load::new(20_000, 8, 0.01), 2);
+            assert!(run.accepted_in(limited + 89.0, limited + 90.0) > 700 || run.took() < limited + 90.0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_receiver_that_refuses_nothing_is_not_limited() {
+    let run = deliver(unlimited(), Load::new(5_000, 8, 0.01), 3);
+    assert!(run.took() < 7.0, "{}", run.took());
+}
+
+#[test]
+fn a_limit_that_changes_is_learnt_anew() {
+    let (fast, slow) = (|| window(50, 1.0, Says::WholeSeconds), || apart(1.0, Says::WholeSeconds));
+    let run = deliver(changing(20.0, fast(), slow()), Load::new(1_200, 8, 0.01), 4);
+    let later = run.accepted_in(50.0, 150.0);
+    assert!(later >= 70, "{later} of 100");
+    let run = deliver(changing(60.0, slow(), fast()), Load::new(6_000, 8, 0.01), 5);
+    let later = run.accepted_in(120.0, 150.0);
+    assert!(later >= 1_050, "{later} of 1500");
+}
+
+/// A quota that is used up until the next day: little is asked meanwhile, and the next day goes on.
+#[test]
+fn a_daily_quota_is_used_up_each_day() {
+    const DAY: f64 = 86_400.0;
+    for (says, most_refused) in [(Says::Nothing, 1_500), (Says::WholeSeconds, 20)] {
+        for workers in [1, 8] {
+            let run = deliver(window(100, DAY, says), Load::new(150, workers, 0.02), 1);
+            assert_eq!(run.accepted_in(0.0, DAY), 100, "{says:?} {workers}");
+            assert!(run.took() < DAY + 300.0, "{says:?} {workers}: {} s", run.took());
+            assert!(run.refused < most_refused, "{says:?} {workers}: {}", run.refused);
+        }
+    }
+}
+
+/// At first some silences are kept, until it is known that the pace does not matter. From then on nothing is held back.
+#[test]
+fn a_receiver_that_refuses_a_share_at_random_is_not_slowed_down_for() {
+    for (share, wait, most) in [(0.2, 1.0, 300.0), (0.25, 1.0, 300.0), (0.3, 1.0, 300.0), (0.25, 5.0, 1_200.0)] {
+        // A receiver that says nothing has not said how long is long enough: it takes longer to find out.
+        for (says, most) in [(Says::Nothing, 3.0 * most), (Says::Exactly, most)] {
+            for workers in [1_u32, 8] {
+                for seed in 0..5 {
+                    let load = Load { until_accepted: 2_900, ..Load::new(3_000, workers as usize, 0.1) };
+                    let run = deliver(at_random(share, wait, seed, says), load, seed);
+                    let needed = 300.0 / f64::from(workers) / (1.0 - share);
+                    let case = format!("{share} {wait} {says:?} {workers} {seed}");
+                    assert!(run.took() < needed + most, "{case}: {} s instead of {needed}", run.took());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
+    for workers in [1, 8] {
+        let receiver = changing(200.0, at_random(0.3, 1.0, 7, Says::Exactly), apart(1.0, Says::WholeSeconds));
+        let load = Load { until_accepted: 5_200, ..Load::new(20_000, workers, 0.05) };
+        let run = deliver(receiver, load, 7);
+        let later = run.accepted_in(260.0, 360.0);
+        assert!(run.took() < 360.0 || later >= 70, "{workers}: {later} of 100");
+    }
+}
+
+/// Every 51st or every 11th message is of a number whose messages are all refused, or is refused for its own sake.
+#[test]
+fn what_is_always_refused_holds_back_no_other() {
+    let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message % 2 == 0) };
+    let rare = |message: usize| if message % 51 == 50 { 1 } else { 2 + i64::from(message % 2 == 0) };
+    for workers in [1_u32, 8] {
+        let needed = 1_000.0 * 0.05 / f64::from(workers);
+        let load = Load { until_accepted: 1_000, number: of_one_number, ..Load::new(1_100, workers as usize, 0.05) };
+        let run = deliver(refusing(|message| message % 11 == 10, Says::WholeSeconds), load, 1);
+        assert!(run.took() < 1.6 * needed + 30.0, "a number {workers}: {} s instead of {needed}", run.took());
+        let load = Load { number: rare, messages: 1_020, ..load };
+        let run = deliver(refusing(|message| message % 51 == 50, Says::WholeSeconds), load, 1);
+        assert!(run.took() < 1.6 * needed + 30.0, "a rare number {workers}: {} s instead of {needed}", run.took());
+        let load = Load { number: |_| 0, messages: 1_001, ..load };
+        let run = deliver(refusing(|message| message == 3, Says::WholeSeconds), load, 1);
+        assert!(run.took() < 1.6 * needed + 30.0, "a message {workers}: {} s instead of {needed}", run.took());
+    }
+}
+
+fn start() -> Instant {
+    Clock::starting_at(UnixMs(0)).monotonic()
+}
+
+const TOO_MANY: Refusal = Refusal { asked: None, too_many: true };
+
+#[tokio::test]
+async fn silences_grow_while_nothing_gets_through() {
+    let start = start();
+    let mut throttle = Throttle::new(None, start);
+    let (mut now, mut silences) = (start, Vec::new());
+    for _ in 0..9 {
+        assert_eq!(throttle.gate(now), Gate::Open);
+        throttle.began(now);
+        let silence = throttle.refused(TOO_MANY, now, now);
+        silences.push(silence.as_secs());
+        assert_eq!(throttle.silent_until(now), Some(now + silence));
+        now += silence;
+    }
+    assert_eq!(silences, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    throttle.began(now);
+    let hour = Duration::from_secs(3600);
+    assert_eq!(throttle.refused(Refusal { asked: Some(hour), ..TOO_MANY }, now, now), hour, "as it asks");
+}
+
+#[tokio::test]
+async fn after_a_silence_one_at_a_time_is_tried() {
+    let start = start();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let asked = Refusal { asked: Some(Duration::from_secs(5)), too_many: false };
+    let mut throttle = Throttle::new(None, start);
+    for _ in 0..3 {
+        throttle.began(start);
+    }
+    assert_eq!(throttle.refused(asked, start, at(1)), Duration::from_secs(5));
+    // Those that began before say nothing new.
+    throttle.accepted(start, at(2));
+    assert_eq!(throttle.refused(asked, start, at(2)), Duration::from_secs(5));
+    assert_eq!(throttle.silent_until(at(2)), Some(at(7)));
+    assert_eq!(throttle.refused(TOO_MANY, start, at(2)), Duration::ZERO);
+    throttle.began(at(7));
+    assert_eq!(throttle.gate(at(7)), Gate::AfterTrial);
+    throttle.ended(start);
+    assert_eq!(throttle.gate(at(7)), Gate::AfterTrial, "that was another");
+    throttle.ended(at(7));
+    assert_eq!(throttle.gate(at(8)), Gate::Open, "it failed otherwise: another is tried");
+    throttle.began(at(8));
+    throttle.accepted(at(8), at(8));
+    assert_eq!(throttle.silent_until(at(8)), None);
+    assert!(matches!(throttle.gate(at(8)), Gate::At(_)), "slowly at first");
+    assert_eq!(throttle.refused(TOO_MANY, start, at(9)), Duration::ZERO, "that began before the silence, too");
+    assert!(matches!(throttle.gate(at(8)), Gate::At(_)));
+    assert!(!throttle.is_free(at(600)));
+    assert_eq!((throttle.gate(at(608)), throttle.is_free(at(608))), (Gate::Open, true), "it is forgotten");
+}
+
+#[tokio::test]
+async fn a_silence_before_the_start_is_one() {
+    let start = start();
+    let until = start + Duration::from_secs(3600);
+    let mut throttle = Throttle::new(Some(until), start);
+    assert_eq!(throttle.silent_until(start), Some(until));
+    throttle.began(until);
+    assert_eq!(throttle.gate(until), Gate::AfterTrial);
+    throttle.accepted(until, until);
+    assert!(matches!(throttle.gate(until), Gate::At(_)));
+    // One that is over holds nothing back, but it begins slowly.
+    let mut throttle = Throttle::new(Some(start), start);
+    assert_eq!((throttle.silent_until(start), throttle.gate(start)), (None, Gate::Open));
+    throttle.began(start);
+    assert_eq!(throttle.gate(start), Gate::AfterTrial);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever the receiver takes, however it says so, and however long its answers take.
+    #[test]
+    fn any_limit_is_met(
+        rate in 0.2_f64..40.0,
+        burst in 1_u32..40,
+        kind in 0_u8..2,
+        says in prop::sample::select(vec![Says::Exactly, Says::WholeSeconds, Says::Nothing]),
+        workers in prop::sample::select(vec![1_usize, 8, 64]),
+        latency in 0.001_f64..0.02,
+        seed in any::<u64>(),
+    ) {
+        let per = f64::from(burst) / rate;
+        let receiver = if kind == 0 { bucket(f64::from(burst), per, says) } else { window(burst, per, says) };
+        let messages = 400;
+        let run = deliver(receiver, Load::new(messages, workers, latency), seed);
+        // What says nothing, or too much, costs a silence each time; it is never many times as long.
+        let needed = 400.0 / rate;
+        prop_assert!(run.took() <= 1.6 * needed + 60.0, "{} s instead of {needed}", run.took());
+        let wasted = run.refused.saturating_sub(workers);
+        // At a message in two seconds and less, each one may be tried once in vain: that is still very little.
+        let most = if rate < 0.5 { messages } else { (messages + run.refused) / 4 };
+        prop_assert!(wasted <= most, "{wasted} wasted");
+        if matches!(says, Says::Nothing) && workers == 1 {
+            prop_assert!(run.most_after_silence <= 1);
+        }
+    }
+
+    /// Attempts in any order of beginning and ending: what is open opens, and no silence is without an end.
+    #[test]
+    fn no_history_shuts_the_gate_for_good(
+        steps in prop::collection::vec((0_u8..5, 0_u64..20_000, 0_usize..8), 1..200),
+    ) {
+        let start = start();
+        let mut throttle = Throttle::new(None, start);
+        let (mut now, mut silent, mut under_way) = (start, start, Vec::new());
+        for (what, wait, which) in steps {
+            now += Duration::from_millis(wait);
+            if what < 2 || under_way.is_empty() {
+                if now >= silent && throttle.gate(now) == Gate::Open {
+                    throttle.began(now);
+                    under_way.push(now);
+                }
+                continue;
+            }
+            let began = under_way.remove(which % under_way.len());
+            match what {
+                2 => {
+                    let refusal = Refusal { asked: Some(Duration::from_millis(wait)), too_many: which > 4 };
+                    let silence = throttle.refused(refusal, began, now);
+                    prop_assert!(silence <= Duration::from_secs(60));
+                    silent = silent.max(now + silence);
+                }
+                3 => throttle.accepted(began, now),
+                _ => throttle.ended(began),
+            }
+        }
+        for began in under_way {
+            throttle.ended(began);
+        }
+        let later = now.max(silent) + FORGOTTEN_AFTER;
+        prop_assert_eq!(throttle.gate(later), Gate::Open);
+    }
+}
