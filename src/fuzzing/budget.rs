@@ -1,4 +1,4 @@
-//! The request budget under a server that says what it likes.
+//! Fuzzes the request budget, with a server that says anything.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::http::retry_after::CAP;
 use crate::ingest::coverage::testbed::Choices as _;
 use crate::time::{Clock, Instant};
 
-/// No longer reset is a duration.
+/// The longest reset that counts as a duration.
 const DAY: Duration = Duration::from_secs(86_400);
 
 const NAMES: [&str; 4] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
 
-/// Headers as they come: what is believed is within bounds.
+/// Reads headers with any content. Each value that is believed lies within bounds.
 pub fn rate_headers(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let now = UnixMs(bytes.number());
@@ -33,15 +33,15 @@ pub fn rate_headers(bytes: &[u8]) {
     assert!(read.retry_after.is_none_or(|wait| wait <= CAP));
 }
 
-/// A request as the test remembers it.
+/// A request that the test has recorded.
 struct Sent {
     ticket: Ticket,
     lane: RequestPurpose,
     answered: Option<Instant>,
 }
 
-/// Requests, answers of any content, and time that passes. Never more requests than the limit within a window after
-/// their answers, silence for as long as it was told to be, and never a wait that has no end.
+/// Sends requests, gives answers with any content, and lets time pass. There are never more requests than the limit in
+/// a window after their answers; there is silence for as long as the server told; and no wait lasts for ever.
 pub fn budget(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let requests = bytes.pick(&[1_u32, 2, 3, 5, 10, 120]);
@@ -72,7 +72,7 @@ pub fn budget(bytes: &[u8]) {
                 Permission::WaitUntil(until) => {
                     assert!(until > now, "a wait that is over");
                     assert!(until <= now + CAP, "a wait without an end");
-                    // As a timer would.
+                    // The clock moves on, as a timer would let it.
                     if bytes.chance(1.0 / 2.0) {
                         now = until;
                     }

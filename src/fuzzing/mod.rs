@@ -32,14 +32,14 @@ mod tests {
         fs::read_dir(path).into_iter().flatten().map(|file| file.unwrap().path()).collect()
     }
 
-    /// Runs every input that is kept of a target.
+    /// Runs every kept input of a target.
     fn replay(target: &str, run: fn(&[u8])) {
         let corpus = files(&format!("corpus/{target}"));
         assert!((10..=MOST_INPUTS).contains(&corpus.len()), "{} inputs in the corpus of {target}", corpus.len());
         let regressions = files(&format!("regressions/{target}"));
         for path in corpus.iter().chain(&regressions) {
             let bytes = fs::read(path).unwrap();
-            // The panic itself says what is wrong; this says with which file.
+            // The panic says what is wrong; the message here says with which file.
             let held = std::panic::catch_unwind(|| run(&bytes));
             assert!(held.is_ok(), "broken by {}", path.display());
         }

@@ -1,4 +1,5 @@
-//! A feed that does what the bytes say: an honest list with the troubles that coverage must get over, or a liar.
+//! The feed of the fuzz target: it does what the input says. It is an honest list with the troubles that coverage must
+//! get over, or a liar.
 
 use std::collections::HashMap;
 
@@ -13,12 +14,12 @@ pub(super) struct FaultyFeed {
     pub(super) list: List,
     /// How far the server's clock is ahead of that of the rows.
     pub(super) skew: i64,
-    /// All is well from here on: the end of a run.
+    /// True at the end of a run: the feed has no more troubles.
     pub(super) calm: bool,
-    /// The feed answers with whatever the bytes say. Then only what holds for every feed is asked for.
+    /// True for a feed that answers anything. Then the test asks only for the promises that hold for every feed.
     pub(super) lies: bool,
-    /// How often in a row each asker was told an empty page. The relay believes one that comes often enough, so an honest
-    /// feed must not tell it so often.
+    /// How often in a row each asker got an empty page. The relay believes an empty page that comes often enough, so an
+    /// honest feed must not give it that often.
     empty_in_a_row: HashMap<Asker, u8>,
 }
 
@@ -40,12 +41,13 @@ impl FaultyFeed {
         self.list.add(number, time, readable, 0);
     }
 
-    /// Whether a row is dated ahead in a list that is not sorted by that: its order is off by more than any margin.
+    /// Whether a row is dated ahead in a list that is not sorted by that date. Its place is then wrong by more than any
+    /// margin.
     pub(super) fn is_out_of_order(&self, entry: &Entry) -> bool {
         self.list.sort == Sort::Ingested && entry.time > entry.ingested
     }
 
-    /// Whether rows are dated ahead, but not by so much that no clock can be meant.
+    /// Whether some rows are dated ahead, but by no more than a clock may be wrong.
     pub(super) fn has_rows_ahead(&self) -> bool {
         self.list.entries.iter().any(|entry| (1..1000).contains(&(entry.time - entry.ingested)))
     }

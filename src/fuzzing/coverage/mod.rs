@@ -1,8 +1,8 @@
-//! Coverage: any sequence of pages, refusals, failures, kills and waits.
+//! Fuzzes coverage, with any sequence of pages, refusals, failures, kills and waits.
 //!
-//! If the feed lies, only the invariants are asked for (see [`Coverage`](crate::domain::Coverage)): numbers are used once,
-//! marks only rise, a held row is held by an open gap, nothing is released twice. If the feed is honest, every message
-//! must also arrive in the end, whatever troubles the feed has, and no message that was there before.
+//! On a feed that lies, only the invariants must hold (see [`Coverage`](crate::domain::Coverage)): numbers are used
+//! once, marks only rise, an open gap holds each held row, and nothing is released twice. On an honest feed, whatever
+//! its troubles, every message must arrive in the end, and none that was there before the first run.
 
 mod feed;
 mod store;
@@ -15,10 +15,10 @@ use crate::ingest::coverage::testbed::{Choices, LOOKBACK, Relay, SWEEP, short_ru
 use feed::FaultyFeed;
 use store::MemoryStore;
 
-/// Longer inputs say nothing new.
+/// The most steps of an input; longer inputs show nothing new.
 const STEPS: usize = 600;
 
-/// Takes the steps that the bytes say, then lets all be well for a while, and looks at what became of the messages.
+/// Runs the steps of the input, then a while without trouble, and checks which messages arrived.
 pub fn coverage(bytes: &[u8]) {
     let bytes = &mut Bytes::new(bytes);
     let mut run = Run::new(bytes);
@@ -48,7 +48,7 @@ pub fn coverage(bytes: &[u8]) {
         }
     }
     run.finish_walks(bytes);
-    // A sweep that ended only now was opened long ago: what came late behind it is for the next one.
+    // The sweep that ended just now was opened long ago. Rows that came late since then are for the next sweep.
     for _ in 0..3 * SWEEP {
         run.feed.list.now += 1;
         run.head_poll(bytes, false);
@@ -69,7 +69,7 @@ impl Run {
     fn new(choices: &mut impl Choices) -> Self {
         let mut feed = FaultyFeed::new(choices);
         let start = choices.pick(&[Start::Now, Start::Beginning, Start::Back(ticks(60)), Start::At(UnixMs(900))]);
-        // What was there before is told by the server's clock, which stamps the rows too.
+        // The server's clock, which stamps the rows too, decides what was there before.
         feed.skew = if start == Start::Now { 0 } else { choices.pick(&[0, -3, 3, -100, 100]) };
         let hold_limit = choices.pick(&[10_000, 8, 25]);
         let relay = Relay::new(short_rules(start, hold_limit), true, MemoryStore::default());
@@ -117,20 +117,20 @@ impl Run {
         asked
     }
 
-    /// Nothing is released twice. Of a feed that lies, a row that was forgotten may come again with another time.
+    /// Checks that nothing is released twice. On a feed that lies, a forgotten row may come again with another time.
     fn take_releases(&mut self) {
         for id in self.relay.take_releases().into_iter().flat_map(|release| release.queues).flatten() {
             assert!(self.released.insert(id.clone()) || self.feed.lies, "{id} was released twice");
         }
     }
 
-    /// No more requests than these can pass before the last open walk ends, on a calm list that stands still.
+    /// The most requests that can pass before the last open walk ends, on a list without trouble that does not change.
     ///
-    /// Rows and clock do not change any more, so a cursor that is given out from now on works, and leads to rows that
-    /// come later in the list than all before them. A walk that has got one never fails again: it reads at most the
-    /// whole list, and at its end every walk closes. Until then it has only the cursors that it came with, its own and
-    /// its trail. The answers to one of them do not change either: it is refused twice, or is empty three times, and the
-    /// walk goes on to the one before, at last to the head. If the list is empty, that is believed by the sixth answer.
+    /// Rows and clock stand still, so a cursor that is given out from now on works, and leads to rows that come later
+    /// in the list. A walk that has such a cursor never fails again: it reads at most the whole list, and every walk
+    /// closes at the end of the list. Before that, the walk has only its older cursors: its own and those of its trail.
+    /// Their answers do not change either. After two refusals or three empty answers the walk goes on to the cursor
+    /// before, and at last to the head. That the list is empty is believed after at most six answers.
     fn requests_left(&self) -> usize {
         let old_cursors = (1 + Walk::TRAIL) * 3;
         let each = old_cursors + self.feed.list.pages().max(6);
@@ -143,13 +143,14 @@ impl Run {
         assert!(idle, "a walk never ends: more than {most} requests");
     }
 
-    /// Every message that was wanted arrived, and no other.
+    /// Checks that every wanted message arrived, and no other.
     fn judge(&self) {
         let beginning = self.relay.beginning().expect("the relay never began");
         let feed = &self.feed;
-        // A first run that starts at a time reads down to it, where it may be in a list that is out of order.
+        // A first run that starts at a time reads down to that time, which in an unsorted list is not where it seems to
+        // be.
         let timed = matches!(self.start, Start::Back(_) | Start::At(_));
-        // By how much clocks are apart is told by what most rows say, and here most may be dated wrongly.
+        // Coverage tells by most rows how far clocks are apart, and here most rows may have wrong dates.
         let misled = feed.skew.abs() > 3 && feed.has_rows_ahead();
         for (place, entry) in feed.list.entries.iter().enumerate() {
             let released = self.released.contains(&entry.id());
@@ -161,9 +162,9 @@ impl Run {
             let there = !entry.gone && entry.readable;
             let unsure = timed && entry.ingested <= beginning.tick && feed.is_out_of_order(entry);
             assert!(released || !wanted || !there || unsure || misled, "lost: {} of {}", entry.id(), entry.time);
-            // A first run that starts now tells by ingestedAt what was there. Of what came late, between the newest row of
-            // its first page and that page, it repeats rather than loses; and all, if there is no ingestedAt. So it does with
-            // what is dated ahead and lies deeper in the list than it had to read then.
+            // A first run that starts now tells by `ingestedAt` which rows were there. A row that came late, between
+            // the newest row of the first page and that page, is repeated rather than lost. So is every row without
+            // `ingestedAt`, and a row that is dated ahead and lies deeper in the list than the first run had to read.
             let told = feed.list.has_ingested
                 && UnixMs(entry.ingested) <= beginning.start_instant
                 && !feed.is_out_of_order(entry);

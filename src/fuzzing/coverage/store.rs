@@ -1,4 +1,5 @@
-//! A store in memory. It carries out what a step asks for, and panics where no step may ask for that.
+//! The store of the fuzz target, in memory. It carries out the operations of a step, and panics on one that no step may
+//! ask for.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,13 +13,13 @@ struct StoredRow {
     standing: RowStanding,
     held_by: Option<WalkId>,
     released: bool,
-    /// Whether the body was never kept, or is kept no more.
+    /// True if the body is not kept, or was removed.
     bare: bool,
     /// When the row was stored.
     at: UnixMs,
 }
 
-/// What would be on disk.
+/// The state that a real store has on disk.
 #[derive(Default)]
 pub(super) struct MemoryStore {
     marks: Option<Marks>,
@@ -53,7 +54,7 @@ impl Store for MemoryStore {
         self.rows.values().filter(|row| row.held_by == Some(walk)).count() as u64
     }
 
-    /// Nothing is lost with the process, and nothing is chosen.
+    /// A restart loses nothing here, and needs no choice.
     fn restart<C: Choices>(&mut self, _: &mut C) {}
 
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {
@@ -118,7 +119,7 @@ impl MemoryStore {
         self.rows.insert(*seq, StoredRow { id, time, standing, held_by, released: false, bare, at: now });
     }
 
-    /// Rows and walks agree after every transaction: news is either released or held by an open gap.
+    /// Checks that rows and walks agree after every transaction: news is either released or held by an open gap.
     fn check(&self) {
         let Some(marks) = self.marks else {
             assert!(self.rows.is_empty() && self.walks.is_empty(), "rows or walks without a beginning");

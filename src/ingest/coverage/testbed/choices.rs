@@ -1,4 +1,4 @@
-//! Where the choices of a run come from.
+//! The source of the choices of a run.
 
 /// A source of choices: the same seed or the same bytes always make the same ones.
 pub trait Choices {

@@ -4,7 +4,7 @@ use super::choices::Choices;
 use crate::domain::{Cursor, More, Row, UnixMs, WalkId};
 use crate::ingest::coverage::Now;
 
-/// What a request came to.
+/// The result of a request.
 pub enum Answer {
     /// A page: its rows, and what follows it.
     Page(Vec<Row>, More),
@@ -25,13 +25,13 @@ pub enum Asker {
 
 /// The API as the relay sees it.
 pub trait Feed {
-    /// What time it is by the server's clock and by the relay's.
+    /// The time by the server's clock and by the relay's.
     fn now(&self) -> Now;
 
     /// The latest instant that the frontier may have reached.
     fn frontier_limit(&self) -> UnixMs;
 
-    /// Whether all is well from here on, so that no walk has to wait after a failure.
+    /// Whether the feed has no more troubles, so that no walk has to wait after a failure.
     fn is_calm(&self) -> bool;
 
     /// How many messages the list has had so far.

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use super::feed::Answer;
 use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
 
-/// Rows a page.
+/// Rows on a page.
 const PAGE: usize = 5;
 
-/// What the list is ordered by, newest first.
+/// The order of the list, newest first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sort {
     /// The time of receipt.
@@ -20,7 +20,7 @@ pub enum Sort {
     Noisy,
 }
 
-/// Which of two messages with the same time comes first.
+/// The order of two messages with the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tie {
     /// The one with the higher id.
@@ -31,7 +31,7 @@ pub enum Tie {
     LaterStored,
 }
 
-/// What a cursor is tied to.
+/// The condition on which a cursor works.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CursorKind {
     /// A place in the order: the cursor always works.
@@ -47,13 +47,13 @@ pub enum CursorKind {
 /// A message of the list.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// A number of its own, which its id is made of.
+    /// The message's own number, from which its id is made.
     pub number: i64,
-    /// When the carrier says that it was received.
+    /// When the message was received, by the carrier.
     pub time: i64,
-    /// When the list got it.
+    /// When the list got the message.
     pub ingested: i64,
-    /// Whether the list shows it no more.
+    /// Whether the list no longer shows the message.
     pub gone: bool,
     /// Whether the row has an id.
     pub readable: bool,
@@ -71,17 +71,17 @@ impl Entry {
 
 const UNREADABLE: &str = "unreadable:";
 
-/// The place of a message in the order: time, what decides among equal times, number.
+/// The place of a message in the order: its time, the value that decides among equal times, its number.
 type Key = (i64, i64, i64);
 
-/// The messages, and how the list shows them.
+/// The messages, and the way in which the list shows them.
 #[derive(Debug)]
 pub struct List {
-    /// What the list is ordered by.
+    /// The order of the list.
     pub sort: Sort,
-    /// Which of two messages with the same time comes first.
+    /// The order of two messages with the same time.
     pub tie: Tie,
-    /// What cursors are tied to.
+    /// The condition on which cursors work.
     pub cursors: CursorKind,
     /// Whether rows have an `ingestedAt`.
     pub has_ingested: bool,
@@ -130,7 +130,7 @@ impl List {
         self.entries.iter().filter(|entry| !entry.gone).count().div_ceil(PAGE)
     }
 
-    /// What is answered to a cursor that does not work any more.
+    /// The answer to a cursor that no longer works.
     pub fn answer_to_dead_cursor(&self, cursor: &Cursor) -> Option<Answer> {
         let (key, made) = read_cursor(cursor);
         let gone = self.entry(key.2).gone;

@@ -27,7 +27,7 @@ pub const LOOKBACK: u32 = 30;
 /// A sweep is due when the anchor is this many ticks old.
 pub const SWEEP: u32 = 8;
 
-/// By no more than this the clocks of the API are taken to differ.
+/// The greatest difference between clocks of the API that the relay believes.
 pub const CLOCKS_APART: Duration = ticks(150);
 
 /// The rules with limits that a short run reaches.

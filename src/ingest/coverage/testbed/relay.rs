@@ -8,7 +8,7 @@ use super::list::{Entry, List};
 use crate::domain::{Coverage, Cursor, More, Row, Seq, StoreOp, UnixMs, WalkId, WalkKind};
 use crate::ingest::coverage::{CoverageState, FeedPage, Next, Now, Rules, Setback, Step};
 
-/// Where the relay keeps what must outlive the process.
+/// The part of the relay that outlives the process.
 pub trait Store {
     /// For each row, the number by which it is stored, if it is.
     fn known(&mut self, rows: &[Row]) -> Vec<Option<Seq>>;
@@ -16,29 +16,29 @@ pub trait Store {
     /// Carries out one transaction. Returns the ids of the messages that it hands on: a list for each queue, in order.
     fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>>;
 
-    /// What is stored of coverage.
+    /// The stored coverage.
     fn coverage(&mut self) -> Option<Coverage>;
 
     /// How many rows a gap holds.
     fn held(&mut self, walk: WalkId) -> u64;
 
-    /// The process died: the store is as the next process finds it.
+    /// Takes the store to the condition in which the next process finds it after a death.
     fn restart<C: Choices>(&mut self, choices: &mut C);
 
     /// Forgets the bodies delivered before `delivered_before`, then ids below the watermark, but for the newest ones.
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32);
 }
 
-/// The first page, and how things stood then.
+/// The first page, and the state of the list at that time.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning {
-    /// The watermark that it set.
+    /// The watermark that the first page set.
     pub watermark: UnixMs,
-    /// The newest `ingestedAt` on it.
+    /// The newest `ingestedAt` of the first page.
     pub start_instant: UnixMs,
-    /// The tick at which it came.
+    /// The tick of the first page.
     pub tick: i64,
-    /// How many messages the list had had by then.
+    /// How many messages the list had had when the first page came.
     pub messages: usize,
     /// The first request, if its answer was an empty list: later messages were not there before. Else the end of time.
     pub first_asked: UnixMs,
@@ -51,12 +51,12 @@ impl Beginning {
     }
 }
 
-/// What one transaction handed on to the sinks.
+/// The messages that one transaction handed on to the sinks.
 #[derive(Debug)]
 pub struct Release {
     /// The ids of the messages: a list for each queue, in order.
     pub queues: Vec<Vec<String>>,
-    /// The walk whose page caused it.
+    /// The walk whose page caused the release.
     pub by: Option<WalkId>,
     /// The gaps that stayed open, each with the time down to which it reads.
     pub open_gaps: Vec<(WalkId, UnixMs)>,
@@ -94,7 +94,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// How it began, once it has.
+    /// The first page, once it was read.
     pub fn beginning(&self) -> Option<Beginning> {
         self.beginning
     }
@@ -104,7 +104,7 @@ impl<S: Store> Relay<S> {
         self.state.walks().count()
     }
 
-    /// What was handed on since the last call, oldest first.
+    /// The releases since the last call, oldest first.
     pub fn take_releases(&mut self) -> Vec<Release> {
         std::mem::take(&mut self.releases)
     }
@@ -155,7 +155,7 @@ impl<S: Store> Relay<S> {
         let before = self.gap_floor();
         let step = self.state.head_page(&self.rules, page, now);
         if nothing_unknown && matches!(step.next, Next::FollowWalk(_)) && self.is_sound {
-            // Else a list to which nothing is added would have another gap at every poll.
+            // Otherwise a list in which nothing comes any more would have another gap at every poll.
             let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
             assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
         }
@@ -248,7 +248,8 @@ impl<S: Store> Relay<S> {
     }
 }
 
-/// Marks only rise, the frontier does not pass its limit, and the watermark passes no floor of an open walk.
+/// Checks that marks only rise, that the frontier does not pass its limit, and that the watermark passes no floor of an
+/// open walk.
 fn assert_invariants(before: Option<&Coverage>, coverage: &Coverage, frontier_limit: UnixMs) {
     let marks = &coverage.marks;
     assert!(marks.frontier <= frontier_limit, "the frontier passed the server's now");

@@ -59,7 +59,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What the sink got.
+/// The messages that the sink got, in order.
 #[derive(Default)]
 struct Sink {
     ids: HashSet<String>,
