@@ -97,7 +97,7 @@ impl AttemptTask {
             paused: self.paused,
             expires: self.expires,
             refused_alone: attempt.as_ref().is_ok_and(is_refusal)
-                && self.health.lock().is_refused_alone(self.seq, self.number_key, self.clock.monotonic()),
+                && self.health.lock().is_refused_alone(self.seq, self.number_key),
         };
         let Decision { outcome, finding } = match attempt {
             Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),

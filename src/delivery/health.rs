@@ -146,8 +146,8 @@ impl SinkHealth {
 
     /// The receiver refused this message. Returns whether it accepts others meanwhile, so that the refusal is about the message
     /// or about its number, and not about the receiver.
-    pub(super) fn is_refused_alone(&mut self, seq: Seq, number_key: Option<i64>, now: Instant) -> bool {
-        self.refused_alone.refused(seq, number_key, self.throttle.refuses_at_any_pace(now))
+    pub(super) fn is_refused_alone(&mut self, seq: Seq, number_key: Option<i64>) -> bool {
+        self.refused_alone.refused(seq, number_key)
     }
 
     /// The receiver accepted this message.

@@ -12,13 +12,11 @@ use std::hash::Hash;
 
 use crate::domain::Seq;
 
-/// From this refusal on, a refusal is the fault of the message or of the number. Two may be chance where the receiver accepts
-/// messages at a pace.
-const OWN: u32 = 3;
+/// Fewer refusals of a message or a number never show that they are its own fault.
+const LEAST: i32 = 3;
 
-/// The same where the receiver refuses a share of all messages: at 3 in 10, one message in 170,000 is refused so often by
-/// chance.
-const OWN_AMONG_MANY: u32 = 10;
+/// A message or a number is blamed for its refusals if chance alone would explain them more rarely than this.
+const BY_CHANCE: f64 = 1e-4;
 
 /// How many messages, and how many numbers, are remembered at most.
 const MOST: usize = 4096;
@@ -26,26 +24,38 @@ const MOST: usize = 4096;
 /// What was refused since it was last accepted, and how often others were accepted in between.
 #[derive(Debug, Default)]
 pub(super) struct RefusedAlone {
-    accepted: u64,
+    totals: Totals,
     messages: Refusals<Seq>,
     numbers: Refusals<i64>,
+}
+
+/// All answers of the receiver so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    accepted: u64,
+    refused: u64,
 }
 
 #[derive(Debug)]
 struct Refusals<K>(HashMap<K, Count>);
 
+/// The refusals of one message or one number since it was last accepted.
 #[derive(Clone, Copy, Debug)]
 struct Count {
-    /// Refusals; those between which nothing was accepted count as one.
-    times: u32,
+    /// All of them.
+    refused: u64,
+    /// Those that count: refusals between which nothing was accepted count as one.
+    times: i32,
     /// How many messages had been accepted at the last refusal that counted.
     accepted: u64,
+    /// The totals before the first of them.
+    since: Totals,
 }
 
 impl RefusedAlone {
     /// A message was accepted. `number` is the store's key of its receiving number, where the message has one.
     pub(super) fn accepted(&mut self, seq: Seq, number: Option<i64>) {
-        self.accepted += 1;
+        self.totals.accepted += 1;
         self.messages.0.remove(&seq);
         if let Some(number) = number {
             self.numbers.0.remove(&number);
@@ -53,26 +63,47 @@ impl RefusedAlone {
     }
 
     /// A message was refused. Returns whether the refusal says something about the message or about its number, and nothing
-    /// about the receiver as a whole. `among_many`: the receiver refuses a share of all messages.
-    pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>, among_many: bool) -> bool {
-        let message = self.messages.count(seq, self.accepted);
-        let number = number.map_or(0, |number| self.numbers.count(number, self.accepted));
-        message.max(number) >= if among_many { OWN_AMONG_MANY } else { OWN }
+    /// about the receiver as a whole.
+    pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>) -> bool {
+        let before = self.totals;
+        self.totals.refused += 1;
+        let by_message = self.messages.count(seq, before).is_own_fault(self.totals);
+        let by_number = number.is_some_and(|number| self.numbers.count(number, before).is_own_fault(self.totals));
+        by_message || by_number
     }
 }
 
 impl<K: Eq + Hash> Refusals<K> {
-    /// Counts a refusal; returns how many there were.
-    fn count(&mut self, key: K, accepted: u64) -> u32 {
+    /// Counts a refusal; `before` are the totals without it.
+    fn count(&mut self, key: K, before: Totals) -> Count {
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
             self.0.clear();
         }
-        let count = self.0.entry(key).or_insert(Count { times: 0, accepted });
-        if count.times == 0 || count.accepted < accepted {
-            *count = Count { times: count.times.saturating_add(1), accepted };
+        let first = Count { refused: 0, times: 0, accepted: before.accepted, since: before };
+        let count = self.0.entry(key).or_insert(first);
+        count.refused += 1;
+        if count.times == 0 || count.accepted < before.accepted {
+            count.times = count.times.saturating_add(1);
+            count.accepted = before.accepted;
         }
-        count.times
+        *count
     }
+}
+
+impl Count {
+    /// Whether the refusals cannot be chance, given how many of the others the receiver refused in the same time. Where it
+    /// refuses one of five, six refusals are no chance; where it refuses four of five, it takes 42.
+    fn is_own_fault(&self, now: Totals) -> bool {
+        let others_refused = as_f64((now.refused - self.since.refused).saturating_sub(self.refused));
+        let others_accepted = as_f64(now.accepted - self.since.accepted);
+        // Before anything is known, a receiver is taken to refuse one of ten.
+        let share = (others_refused + 0.1) / (others_refused + others_accepted + 1.0);
+        self.times >= LEAST && share.powi(self.times) < BY_CHANCE
+    }
+}
+
+fn as_f64(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }
 
 impl<K> Default for Refusals<K> {
@@ -88,48 +119,58 @@ mod tests {
     #[test]
     fn a_message_that_is_refused_while_others_are_accepted_is_found() {
         let mut known = RefusedAlone::default();
-        assert!(!known.refused(Seq(1), None, false));
+        assert!(!known.refused(Seq(1), None));
         known.accepted(Seq(2), None);
-        assert!(!known.refused(Seq(1), None, false));
-        assert!(!known.refused(Seq(1), None, false), "nothing was accepted in between");
+        assert!(!known.refused(Seq(1), None));
+        assert!(!known.refused(Seq(1), None), "nothing was accepted in between");
         known.accepted(Seq(3), None);
-        assert!(known.refused(Seq(1), None, false));
-        assert!(known.refused(Seq(1), None, false), "it stays so");
-        assert!(!known.refused(Seq(4), None, false), "others are not meant");
+        assert!(known.refused(Seq(1), None));
+        assert!(known.refused(Seq(1), None), "it stays so");
+        assert!(!known.refused(Seq(4), None), "others are not meant");
         known.accepted(Seq(1), None);
-        assert!(!known.refused(Seq(1), None, false), "accepted once, it begins anew");
+        assert!(!known.refused(Seq(1), None), "accepted once, it begins anew");
     }
 
     #[test]
     fn a_number_that_is_refused_while_others_are_accepted_is_found() {
         let mut known = RefusedAlone::default();
         let (bad, good) = (Some(7), Some(8));
-        assert!(!known.refused(Seq(1), bad, false));
+        assert!(!known.refused(Seq(1), bad));
         known.accepted(Seq(10), good);
-        assert!(!known.refused(Seq(2), bad, false));
-        assert!(!known.refused(Seq(3), bad, false), "nothing was accepted in between");
+        assert!(!known.refused(Seq(2), bad));
+        assert!(!known.refused(Seq(3), bad), "nothing was accepted in between");
         known.accepted(Seq(11), good);
-        assert!(known.refused(Seq(4), bad, false), "any third message of the number");
-        assert!(known.refused(Seq(5), bad, false) && known.refused(Seq(1), bad, false), "and all that follow");
-        assert!(!known.refused(Seq(12), good, false) && !known.refused(Seq(13), None, false), "others are not meant");
+        assert!(known.refused(Seq(4), bad), "any third message of the number");
+        assert!(known.refused(Seq(5), bad) && known.refused(Seq(1), bad), "and all that follow");
+        assert!(!known.refused(Seq(12), good) && !known.refused(Seq(13), None), "others are not meant");
         known.accepted(Seq(4), bad);
-        assert!(!known.refused(Seq(6), bad, false), "accepted once, the number begins anew");
+        assert!(!known.refused(Seq(6), bad), "accepted once, the number begins anew");
     }
 
     #[test]
     fn while_nothing_is_accepted_nobody_is_blamed() {
         let mut known = RefusedAlone::default();
         for round in 0..100 {
-            assert!((1..9).all(|seq| !known.refused(Seq(seq), Some(seq % 2), false)), "round {round}");
+            assert!((1..9).all(|seq| !known.refused(Seq(seq), Some(seq % 2))), "round {round}");
         }
     }
 
+    /// The receiver refuses `refused` of the others for each `accepted` ones.
     #[test]
     fn where_many_are_refused_it_takes_more_to_blame_one() {
-        let mut known = RefusedAlone::default();
-        for refusal in 1..=12 {
-            known.accepted(Seq(100 + refusal), Some(8));
-            assert_eq!(known.refused(Seq(1), Some(7), true), refusal >= 10, "{refusal}");
+        for (refused, accepted, expected) in [(0, 1, 3), (0, 10, 3), (1, 9, 5), (3, 7, 8), (1, 1, 13), (4, 1, 41)] {
+            let mut known = RefusedAlone::default();
+            let mut others = 100..;
+            let mut round = || {
+                let own_fault = known.refused(Seq(1), None);
+                (0..accepted).for_each(|_| known.accepted(Seq(0), None));
+                for other in others.by_ref().take(refused) {
+                    known.refused(Seq(other), None);
+                }
+                own_fault
+            };
+            let blamed = (1..100).find(|_| round());
+            assert_eq!(blamed, Some(expected), "{refused} refused for {accepted} accepted");
         }
     }
 
@@ -137,7 +178,7 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut known = RefusedAlone::default();
         for seq in 0..20_000 {
-            known.refused(Seq(seq), Some(seq), false);
+            known.refused(Seq(seq), Some(seq));
             assert!(known.messages.0.len() <= MOST && known.numbers.0.len() <= MOST);
         }
     }

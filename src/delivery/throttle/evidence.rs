@@ -22,6 +22,9 @@ const ENOUGH: u32 = 3;
 /// How many attempts there are in the time of a silence where each comes twice as late as it was asked for.
 const AS_ASKED: f64 = 0.5;
 
+/// How many silences are remembered, to tell how long one must be.
+const SILENCES: usize = 4;
+
 /// So many messages accepted between two refusals show that the pace does matter.
 const ACCEPTED_AT_A_PACE: u32 = 48;
 
@@ -35,6 +38,8 @@ pub(super) struct PaceEvidence {
     sustained: VecDeque<f64>,
     /// The longest silence that the receiver has asked for.
     longest_asked: Duration,
+    /// How long the last silences were when the receiver accepted a message again.
+    silences: VecDeque<Duration>,
     refused_though_slow: u32,
     enough: u32,
 }
@@ -52,7 +57,13 @@ pub(super) struct PacedRefusal {
 
 impl Default for PaceEvidence {
     fn default() -> Self {
-        Self { sustained: VecDeque::new(), longest_asked: Duration::ZERO, refused_though_slow: 0, enough: ENOUGH }
+        Self {
+            sustained: VecDeque::new(),
+            longest_asked: Duration::ZERO,
+            silences: VecDeque::new(),
+            refused_though_slow: 0,
+            enough: ENOUGH,
+        }
     }
 }
 
@@ -60,6 +71,22 @@ impl PaceEvidence {
     /// The receiver asked for a silence.
     pub(super) fn asked(&mut self, silence: Duration) {
         self.longest_asked = self.longest_asked.max(silence);
+    }
+
+    /// The receiver accepted a message again after a silence of this length.
+    pub(super) fn was_silent(&mut self, silence: Duration) {
+        if self.silences.len() == SILENCES {
+            self.silences.pop_front();
+        }
+        self.silences.push_back(silence);
+    }
+
+    /// How long a silence must be at least: the shortest of the last ones, if that is longer than what the receiver asks for.
+    /// A receiver that refuses a share of all messages accepts one soon after the end of some silence; a receiver that limits
+    /// the pace, and asks for less time than it needs, never does.
+    fn least_silence(&self) -> Duration {
+        let known = self.silences.len() == SILENCES;
+        self.silences.iter().min().filter(|_| known).copied().unwrap_or_default()
     }
 
     /// From the end of one silence to the end of the next the receiver accepted `pace` messages a second.
@@ -75,8 +102,10 @@ impl PaceEvidence {
         let PacedRefusal { pace, asked, accepted } = refusal;
         // Each attempt came twice as long after the one before as the receiver has ever asked for. A receiver that tells the
         // time until the next message exactly asks for very little at times.
-        let longest_asked = self.longest_asked.max(FIRST_SILENCE);
-        let is_as_asked = asked.is_some() && pace * longest_asked.as_secs_f64() <= AS_ASKED;
+        let asks_for = self.longest_asked.max(FIRST_SILENCE);
+        // The time until the answer is part of a silence, so only a much longer one says something else.
+        let long_enough = Some(self.least_silence()).filter(|least| *least > 2 * asks_for).unwrap_or(asks_for);
+        let is_as_asked = asked.is_some() && pace * long_enough.as_secs_f64() <= AS_ASKED;
         if accepted >= ACCEPTED_AT_A_PACE {
             self.begin_anew();
         } else if accepted > 1 && (is_as_asked || pace < SLOW * self.proven()) {

@@ -152,11 +152,6 @@ impl Throttle {
         }
     }
 
-    /// Whether the receiver refuses a share of all messages, at any pace.
-    pub(super) fn refuses_at_any_pace(&self, now: Instant) -> bool {
-        matches!(self.phase, Phase::Unpaced(_)) && !self.is_forgotten(now)
-    }
-
     /// The learned pace in attempts a minute, if there is one.
     pub(super) fn learned_per_minute(&self, now: Instant) -> Option<u64> {
         match self.phase {
@@ -282,6 +277,7 @@ impl Throttle {
             taken.map(|taken| PaceBounds { taken, refused: trying.pace.unwrap_or_else(|| taken.max(FIRST_GUESS)) });
         self.accepted.sustained_until(began).into_iter().for_each(|pace| self.evidence.sustained(pace));
         let silence = now.saturating_duration_since(trying.since);
+        self.evidence.was_silent(silence);
         let asked = trying.until.saturating_duration_since(trying.since).max(FIRST_SILENCE);
         LearnedPace::after(bounds, silence, asked, began, now)
     }

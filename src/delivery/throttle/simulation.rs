@@ -225,7 +225,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
             continue;
         };
         run.refused += 1;
-        let due = if refused_alone.refused(seq, of, throttle.refuses_at_any_pace(instant(now))) {
+        let due = if refused_alone.refused(seq, of) {
             throttle.ended(instant(began));
             let failures = failures.entry(message).or_default();
             *failures += 1;

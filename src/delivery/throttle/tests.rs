@@ -91,6 +91,27 @@ fn a_daily_quota_is_used_up_each_day() {
     }
 }
 
+/// Whoever believed the receiver would ask ten times for each message.
+#[test]
+fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
+    let asks_for_a_second = |gap: f64| -> Receiver {
+        let mut exact = apart(gap, Says::Exactly);
+        Box::new(move |request| {
+            exact(request).map(|refusal| Refusal { asked: Some(Duration::from_secs(1)), ..refusal })
+        })
+    };
+    for gap in [3.0, 10.0, 30.0] {
+        for workers in [1, 8] {
+            for seed in 0..3 {
+                let run = deliver(asks_for_a_second(gap), Load::new(200, workers, 0.1), seed);
+                let case = format!("{gap} {workers} {seed}");
+                assert!(run.took() < 1.3 * 200.0 * gap, "{case}: {} s", run.took());
+                assert!(run.refused < 800, "{case}: {} were refused", run.refused);
+            }
+        }
+    }
+}
+
 /// At first some silences are kept, until it is known that the pace does not matter. From then on nothing is held back.
 #[test]
 fn a_receiver_that_refuses_a_share_at_random_is_not_slowed_down_for() {
