@@ -262,7 +262,7 @@ async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(1_000, Class::Live).await;
-    let random = crate::time::backoff::Jitter::seeded(1);
+    let random = Jitter::seeded(1);
     let receiver = Receiver::new(&world, move |_| {
         let attempt = if random.fraction() < 0.25 { failed(429, Some(SECOND)) } else { ACCEPTED };
         (Duration::from_millis(100), attempt)
