@@ -16,7 +16,7 @@ pub struct SinkStatus {
     pub failing_since: Option<UnixMs>,
     /// Why nothing is sent; `None`: messages are sent.
     pub held: Option<Held>,
-    /// How many requests a minute are made, where the receiver limits that by refusing others.
+    /// How many attempts begin in a minute, where the receiver limits that by refusing others. `None`: no such limit is known.
     pub learned_per_minute: Option<u64>,
 }
 
