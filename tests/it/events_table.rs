@@ -1,5 +1,5 @@
-//! `docs/events.md` says what happens and which test shows it; this makes sure that those tests exist, and that no fault
-//! and no switch of the simulator is left out.
+//! `docs/events.md` says what happens and which test shows it. The tests here check that those tests exist, and that a
+//! test uses each fault and each switch of the simulator.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,9 +11,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The source of a module of `tests/it`, in whichever folder it lies.
 fn source(module: &str) -> String {
-    let path = root().join(format!("tests/it/{module}.rs"));
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let folders = fs::read_dir(root().join("tests/it")).unwrap().map(|entry| entry.unwrap().path());
+    let mut places = folders
+        .map(|folder| folder.join(format!("{module}.rs")))
+        .chain([root().join(format!("tests/it/{module}.rs")), root().join(format!("tests/it/{module}/mod.rs"))]);
+    let path = places.find(|path| path.is_file()).unwrap_or_else(|| panic!("no module {module} in tests/it"));
+    fs::read_to_string(path).unwrap()
 }
 
 /// What stands between the first pair of this mark, and what follows.

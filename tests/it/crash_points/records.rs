@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::story::Stage;
-use crate::support::relay::id_of;
+use crate::support::relay::process::id_of;
 
 /// What the sinks got so far.
 #[derive(Clone, Debug, Default)]

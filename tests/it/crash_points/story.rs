@@ -13,9 +13,10 @@ use nix::sys::wait::WaitStatus;
 
 use super::records::{Records, State};
 use super::tracer::{Ended, Plan, Traced};
-use crate::support::receiver::{Receiver, Reply};
-use crate::support::relay::{Setup, wait_within};
+use crate::support::relay::Setup;
 use crate::support::scene::Scene;
+use crate::support::servers::receiver::{Receiver, Reply};
+use crate::support::waiting::wait_within;
 
 /// The budget may have to be waited for, which takes a minute, and housekeeping another.
 const PATIENCE: Duration = Duration::from_secs(200);

@@ -21,7 +21,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::support::relay::{Setup, gather};
+use crate::support::relay::Setup;
+use crate::support::relay::process::gather;
 
 /// How to die at a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

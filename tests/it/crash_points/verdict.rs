@@ -101,7 +101,7 @@ impl Seen {
             assert_eq!(body, &self.messages[id]);
         }
         for line in self.at_end.lines.iter().filter(|line| is_json(line)) {
-            assert_eq!(line, &self.messages[&crate::support::relay::id_of(line)]);
+            assert_eq!(line, &self.messages[&crate::support::relay::process::id_of(line)]);
         }
     }
 

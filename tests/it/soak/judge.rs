@@ -7,8 +7,8 @@ use std::ops::AddAssign;
 use joltsms_simulator::Row;
 
 use super::life::{Life, WORKERS};
-use crate::support::receiver::{Received, Receiver};
-use crate::support::relay::id_of;
+use crate::support::relay::process::id_of;
+use crate::support::servers::receiver::{Received, Receiver};
 
 /// What there was in all lives.
 #[derive(Default)]

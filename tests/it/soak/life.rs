@@ -8,9 +8,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use joltsms_simulator::{BadRow, Effect, Ending, Malformed, NewMessage, NewNumber, Options, Place, Rule};
 
-use crate::support::receiver::{Receiver, Reply};
-use crate::support::relay::{Relay, Setup, wait_within};
+use crate::support::relay::{Relay, Setup};
 use crate::support::scene::Scene;
+use crate::support::servers::receiver::{Receiver, Reply};
+use crate::support::waiting::wait_within;
 
 /// Deliveries under way at once, of every sink.
 pub(super) const WORKERS: usize = 4;
