@@ -1,4 +1,5 @@
-//! Keys are refused: the next one is taken; when none is left, deliveries go on and somebody is told.
+//! Keys that the API refuses: the relay takes the next one. When none is left, deliveries go on, and the log says what
+//! to do.
 
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ const NEXT: &str = "the API does not accept the key; trying the next one refusal
 const NONE_LEFT: &str =
     "the API accepts no key: make a new one in the dashboard and configure it; deliveries go on refusal=";
 
-/// A revocation bites at once.
+/// An API that notices a revoked key at once.
 fn scene() -> Scene {
     Scene::with(|switches| switches.key_cache = Duration::ZERO)
 }
 
-/// The key of the start, and then another one, whose id is returned too.
+/// A second key beside the first one. Returns both, and the id of the second.
 fn two_keys(scene: &Scene) -> (Setup, String) {
     let second = scene.handle().create_key("second", None).unwrap();
     let file = scene.file("[api]\nkey = [{ env = \"JOLTSMS_API_KEY\" }, { env = \"SECOND_KEY\" }]\n");
@@ -47,7 +48,7 @@ fn a_key_that_is_refused_for_two_requests_at_once_is_given_up_once() {
     let scene = scene();
     scene.add_past(60);
     let (setup, second) = two_keys(&scene);
-    // A poll is refused slowly; meanwhile the catch-up reads on, and is refused quickly.
+    // A poll is refused after a delay. Meanwhile the catch-up reads on, and is refused at once.
     let slow = |milliseconds| Rule::always(Effect::Latency(Duration::from_millis(milliseconds))).key("start");
     let refused = Effect::status(401);
     scene.handle().add_fault(slow(800).and(refused.clone()).cursor(false).from_nth(2));
@@ -82,7 +83,7 @@ fn without_any_key_deliveries_go_on() {
     assert_eq!(scene.handle().counters().requests, requests, "the API is left alone");
     assert_eq!(relay.log().matches(NONE_LEFT).count(), 1);
     assert_eq!(relay.stop().code(), Some(0));
-    // Another start with a new key goes on where it was.
+    // Another start with a new key goes on where the relay was.
     let third = scene.handle().create_key("third", None).unwrap();
     let id = scene.add();
     let mut relay = setup.env("SECOND_KEY", &third.secret).start();
@@ -91,7 +92,8 @@ fn without_any_key_deliveries_go_on() {
     assert_eq!(relay.stop().code(), Some(0));
 }
 
-/// The second key is another account's: it takes the place of the first, and is not taken for one of this state.
+/// The second key belongs to another account. It is accepted by the API, but the state must not be mixed with that
+/// account.
 #[test]
 fn a_key_of_another_account_stops_no_deliveries() {
     let scene = scene();

@@ -1,4 +1,4 @@
-//! Limits in windows other than a minute: used, kept, and learned anew when they change.
+//! Limits in windows other than a minute. The relay uses them, keeps them, and learns them anew when they change.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use joltsms_simulator::Switches;
 use crate::support::cases::side_by_side;
 use crate::support::scene::Scene;
 
-/// So many requests in a window.
+/// A limit of this many requests in a window.
 type Limit = (u32, Duration);
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ fn limit(switches: &mut Switches, (requests, window): Limit) {
     (switches.limit, switches.window) = (requests, window);
 }
 
-/// New messages come, and there is no 429.
+/// Checks that new messages arrive, without a 429.
 #[test]
 fn a_limit_in_another_window_is_kept_and_delays_little() {
     let cases: [(&str, Limit); 3] = [

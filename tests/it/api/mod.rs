@@ -1,4 +1,4 @@
-//! What the API does, and what the relay makes of it.
+//! How the API behaves, and how the relay reacts.
 
 mod account;
 mod api_faults;

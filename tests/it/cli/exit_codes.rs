@@ -1,4 +1,4 @@
-//! Exit codes where something else goes wrong, too.
+//! Exit codes of `once` and of a refused start where something else goes wrong as well.
 
 use std::time::Duration;
 

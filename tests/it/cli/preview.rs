@@ -1,4 +1,4 @@
-//! `check --message`: what it shows is what receivers get.
+//! `check --message` shows exactly what receivers get.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -61,7 +61,7 @@ fn check(setup: Setup, file: &str) -> Output {
     setup.args(&["check", "--message", file]).into_command().output().unwrap()
 }
 
-/// What is said of each sink: what stands behind its name.
+/// The part of the output about each sink, by its name.
 fn sinks(stdout: &[u8]) -> BTreeMap<String, String> {
     let text = str::from_utf8(stdout).unwrap();
     let parts = text.split("\nsink ").skip(1);
@@ -69,7 +69,7 @@ fn sinks(stdout: &[u8]) -> BTreeMap<String, String> {
     named.map(|(name, said)| (name.to_owned(), said.strip_suffix('\n').unwrap().to_owned())).collect()
 }
 
-/// The signature of what was sent at the time that the headers say.
+/// The signature of a body at the time that the headers say.
 fn signatures(sink: &str, headers: &BTreeMap<String, String>, body: &str) -> Vec<(String, String)> {
     let signing = match sink {
         "message" => Signing::StandardWebhooks(vec![Key::standard(SECRET).unwrap()]),
@@ -86,7 +86,7 @@ fn signatures(sink: &str, headers: &BTreeMap<String, String>, body: &str) -> Vec
     made.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
 }
 
-/// Until the list of numbers was read.
+/// Waits until the list of numbers was read.
 fn wait_for_details(scene: &Scene) {
     scene.wait_until(|handle| handle.requests().iter().any(|request| request.path.starts_with("/v1/numbers")));
     scene.wait_until(|_| scene.count("SELECT count(*) FROM number WHERE id = 'n-1' AND details IS NOT NULL") == 1);
@@ -100,7 +100,7 @@ fn what_is_shown_is_what_receivers_get() {
         receivers.iter().map(|receiver| format!("http://ann:hunter2@{}/hunter2", receiver.address())).collect();
     let mut text = EVERYTHING.to_owned();
     for (name, receiver) in HTTP.iter().zip(&receivers) {
-        // Whoever has no other authorization has one in the URL.
+        // A sink without other authorization has a user and a password in its URL.
         let url = match *name {
             "event" | "slack" => receiver.url(),
             _ => urls[HTTP.iter().position(|other| other == name).unwrap()].clone(),
@@ -167,7 +167,7 @@ fn what_is_shown_is_what_receivers_get() {
     }
 }
 
-/// Sinks that differ in what they want.
+/// Sinks with different filters.
 const WANTS: &str = r#"
 [sinks.all]
 type = "http"

@@ -17,7 +17,7 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// As an operator types it: no key and no sink is configured for it.
+/// A command as an operator types it, without a key or a sink in its configuration.
 fn command(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
     Setup::bare(scene.dir()).args(&["status"]).args(arguments).output()
 }
@@ -40,7 +40,7 @@ fn check(scene: &Scene) -> (i32, String) {
     (code, text)
 }
 
-/// Waits until the relay has told of itself.
+/// Waits until the relay has written its status file.
 fn wait_for(scene: &Scene, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
     let mut found = Value::Null;
     wait_until(
@@ -55,10 +55,10 @@ fn wait_for(scene: &Scene, what: &str, mut is_so: impl FnMut(&Value) -> bool) ->
     found
 }
 
-/// A relay on a scene, and what is said of it.
+/// A relay on a scene, and what `status` must say of it.
 type Case = fn(&Scene);
 
-/// Every file of the state and what it holds.
+/// Every file of the state with its content.
 fn files(scene: &Scene) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(scene.dir().join("state")).unwrap();
     let read = |path: &Path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap());
@@ -130,7 +130,7 @@ fn a_relay_that_was_stopped_and_one_that_was_killed() {
     ends_with_nothing_more(relay);
 }
 
-/// Whatever becomes of a test, its threads end with it.
+/// The threads of a test end with it, also if it fails.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -200,7 +200,7 @@ fn what_is_wrong_is_named() {
         }),
     ];
     side_by_side(&cases, |case| {
-        // The key is not accepted any longer as soon as it is revoked.
+        // The API refuses the key as soon as it is revoked.
         let scene = Scene::with(|switches| switches.key_cache = Duration::ZERO);
         case(&scene);
     });
@@ -348,7 +348,7 @@ fn a_state_that_cannot_be_shown_is_said() {
     });
 }
 
-/// Every field below a value, as docs/status.md names them.
+/// Collects every field below a value, by the names of docs/status.md.
 pub(crate) fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
@@ -366,7 +366,7 @@ pub(crate) fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Those that a section of docs/status.md has.
+/// The fields that a section of docs/status.md lists.
 pub(crate) fn documented(section: &str) -> BTreeSet<String> {
     let (_, table) = include_str!("../../../docs/status.md").split_once(section).unwrap();
     let table = table.split_once("\n## ").map_or(table, |(table, _)| table);

@@ -1,6 +1,6 @@
 //! The real binary is killed at each of its system calls in turn, and started again.
 //!
-//! `cargo test` plays some of the points; `just crash-points` plays all. What came out is in docs/guarantees.md.
+//! `cargo test` plays some of the points; `just crash-points` plays all. The results are in docs/guarantees.md.
 
 #![expect(clippy::print_stdout, reason = "the figures are for docs/guarantees.md, and what is skipped is said")]
 
@@ -19,11 +19,11 @@ use verdict::Figures;
 
 use crate::support::prerequisites::skip;
 
-/// Says which points are played: `all`, or every so many-th.
+/// The variable that says which points are played: `all`, or a number N for every N-th.
 const POINTS: &str = "JOLTSMS_RELAY_CRASH_POINTS";
 
-/// A first run with a catch-up over pages, during which messages come, one of them late; a receiver that fails, also for
-/// good; a file of lines beside it; and a stop.
+/// A first run with a catch-up over several pages. Meanwhile messages come, one of them late. The receiver fails, for some
+/// messages for good; a file of lines is the other sink; at the end the relay is stopped.
 static WORK: Story = Story {
     name: "a day's work",
     budget: 120,
@@ -56,7 +56,7 @@ static GAP: Story = Story {
     ..PLAIN
 };
 
-/// A stop while the receiver has not answered.
+/// A stop while a receiver has not answered yet.
 static STOP: Story = Story {
     name: "a stop with deliveries under way",
     messages: 12,
@@ -67,7 +67,7 @@ static STOP: Story = Story {
     ..PLAIN
 };
 
-/// The first start on a state that the first version left: it is brought to the present format.
+/// The first start on a state of the first version, which is migrated to the present format.
 static FORMAT: Story = Story {
     name: "a state of format 1",
     messages: 24,
@@ -76,7 +76,7 @@ static FORMAT: Story = Story {
     ..PLAIN
 };
 
-/// What is done once a minute: bodies that nobody needs go, and ids that cannot be news any more.
+/// The maintenance of each minute: it removes bodies that nobody needs, and ids that cannot be news any more.
 static HOUSE: Story = Story {
     name: "housekeeping",
     messages: 215,
@@ -91,7 +91,7 @@ static HOUSE: Story = Story {
     ..PLAIN
 };
 
-/// A budget that is used up at once: the minute goes on over the kill.
+/// A budget that is used up at once; its minute goes on over the kill.
 static BUDGET: Story = Story {
     name: "a budget that is used up",
     budget: 12,
@@ -136,7 +136,8 @@ fn the_budget_holds_wherever_it_is_killed() {
     play(&BUDGET, None, 40);
 }
 
-/// Every `step`-th point of a story, or all of them, so many at once: they mostly wait. Without a step, only all of them.
+/// Plays every `step`-th point of a story, or all points where no step is given. Many are played at once, since they
+/// mostly wait.
 fn play(story: &'static Story, step: Option<usize>, at_once: usize) {
     if let Some(why) = tracer::is_refused() {
         skip(&format!("{}: this system lets no process watch another ({why})", story.name));
@@ -160,7 +161,8 @@ fn play(story: &'static Story, step: Option<usize>, at_once: usize) {
     std::thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
-                // The calls are not the same each time: on beyond their number until it ends alive a few times.
+                // The number of calls differs between runs. So points beyond it are played until the relay survives a
+                // few times.
                 while survived.load(Ordering::Relaxed) < 3 && failed.lock().unwrap().len() < 10 {
                     let point = next.fetch_add(1, Ordering::Relaxed) * step;
                     let played = catch_unwind(AssertUnwindSafe(|| {

@@ -1,4 +1,4 @@
-//! Whoever reads the state and does not end: a pager that is left open, another program. Nobody waits for it.
+//! Readers of the state that do not end: a pager that is left open, another program. Nothing waits for them.
 
 use std::io::Read as _;
 use std::process::{Child, Stdio};
@@ -12,7 +12,7 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// A command whose output nobody reads on, after its first byte.
+/// A command whose output nobody reads after its first byte.
 struct Pager(Child);
 
 impl Pager {
@@ -39,7 +39,7 @@ fn state(scene: &Scene) -> Connection {
     Connection::open(scene.dir().join("state/state.db")).unwrap()
 }
 
-/// Whether SQLite's journal can be emptied: nobody reads.
+/// Whether nobody reads the state, so that SQLite can empty its journal.
 fn is_nobody_reading(scene: &Scene) -> bool {
     state(scene).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap() == 0
 }
@@ -79,7 +79,7 @@ fn a_command_that_nobody_reads_holds_neither_the_state_nor_the_role() {
         let mut relay = setup().start();
         receives(&receiver, &relay, before + 1);
         wait_until("the end of reading", || is_nobody_reading(&scene), || format!("{name}\n{}", relay.log()));
-        // Beside a relay that runs.
+        // The command runs beside a relay.
         let mut beside = Pager::open(&scene, arguments);
         scene.add();
         receives(&receiver, &relay, before + 2);
@@ -93,7 +93,7 @@ fn a_command_that_nobody_reads_holds_neither_the_state_nor_the_role() {
 fn a_start_waits_for_a_command_that_takes_long() {
     let scene = Scene::new();
     assert_eq!(scene.setup_from_beginning().args(&["once"]).output().0, 0);
-    // As `state export` holds it while it checks a large state.
+    // The lock that `state export` holds while it checks a large state.
     let role = std::fs::File::open(scene.dir().join("state/relay.lock")).unwrap();
     role.lock_shared().unwrap();
     let id = scene.add();
@@ -104,7 +104,7 @@ fn a_start_waits_for_a_command_that_takes_long() {
     ends_with_nothing_more(relay);
 }
 
-/// Another program cannot be ended. Its journal grows, and nothing else follows from it.
+/// The relay cannot end another program that reads. The journal grows, and that is all.
 #[test]
 fn a_program_that_holds_the_state_open_stops_neither_a_start_nor_polling() {
     let scene = Scene::new();
@@ -126,7 +126,7 @@ fn a_program_that_holds_the_state_open_stops_neither_a_start_nor_polling() {
     let relay = setup.start();
     let journal = || std::fs::metadata(scene.dir().join("state/state.db-wal")).map_or(0, |found| found.len());
     let mut count = 1;
-    // More than the state may take.
+    // The journal grows beyond `state.max_size`.
     while journal() < 20 << 20 {
         let now = scene.handle().now();
         scene.handle().add_many((0..100).map(|_| NewMessage::new().received_at(now).body("x".repeat(2000))));

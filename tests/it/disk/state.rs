@@ -1,4 +1,4 @@
-//! The state on disk: in use, of a newer version, damaged, out of reach. Nothing is ever replaced by an empty one.
+//! The state on the disk: in use, of a newer version, damaged, out of reach. It is never replaced by an empty one.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// Done to a file or directory.
+/// Damage that is done to a file or directory.
 type Damage = fn(&Path);
 
-/// Made for a scene.
+/// A setup that is made for a scene.
 type Text = fn(&Scene) -> String;
 
 #[test]
@@ -56,7 +56,7 @@ fn a_relay_that_was_killed_leaves_no_lock() {
     ends_with_nothing_more(relay);
 }
 
-/// A state that a relay left behind, all in `state.db`.
+/// A state that a relay left behind, with an empty journal.
 fn used(scene: &Scene) {
     scene.add_past(12);
     let relay = scene.setup_from_beginning().start();
@@ -88,9 +88,9 @@ fn a_state_of_a_newer_version_is_refused_and_left_alone() {
     refuses(&scene, "state.db was written by a newer joltsms-relay (state format 3, this version knows up to 2)");
 }
 
-/// Each was left by a relay that was killed: 14 messages that `crm` has, `later` shall get in an hour and `dead` never got,
-/// and 10 that an open gap holds. Since format 2 there is `held`, which is paused and got none. See
-/// tests/fixtures/README.md.
+/// State files that killed relays of earlier versions left: `crm` has 14 messages, which `later` shall get in an hour and
+/// which `dead` never got; an open gap holds 10 more. From format 2 on there is `held`, which is paused and got none.
+/// `tests/fixtures/README.md` says how they were made.
 #[test]
 fn a_state_of_each_earlier_format_is_taken_over() {
     for format in [1, 2] {
@@ -99,7 +99,7 @@ fn a_state_of_each_earlier_format_is_taken_over() {
         let file = scene.dir().join("state/state.db");
         fs::copy(format!("tests/fixtures/state-{format}.db"), &file).unwrap();
         Connection::open(&file).unwrap().execute_batch("UPDATE delivery SET due = 1 WHERE due IS NOT NULL").unwrap();
-        // An older message, so that the gap sees at once where it ends.
+        // An older message lets the gap see at once where it ends.
         scene.handle().add(NewMessage::new().id("older").received_at("2026-11-20T08:00:00Z".parse().unwrap()));
         let receivers = [(); 4].map(|()| Receiver::in_background());
         let [crm, later, dead, held] = &receivers;
@@ -162,7 +162,7 @@ fn a_damaged_state_is_refused_and_left_alone() {
     });
 }
 
-/// A relay that was killed: what it did last is in its journal.
+/// A relay that was killed, whose last changes are in its journal only.
 fn killed(scene: &Scene) {
     scene.add_past(25);
     let mut relay = scene.setup_from_beginning().start();
@@ -182,7 +182,7 @@ fn a_journal_that_lost_its_end_is_refused_and_left_alone() {
     fs::write(&journal, cut).unwrap();
     refuses(&scene, "transactions are missing, as if its journal state.db-wal had been cut off");
     assert!(fs::read(&journal).unwrap() == cut, "left byte for byte as it was");
-    // Whoever decides to go on without them: the API is asked again for whatever the file does not tell any more.
+    // An operator may go on without the lost pages: the relay then reads again from the API what the file has lost.
     fs::remove_file(scene.dir().join("state/state.mark")).unwrap();
     let id = scene.add();
     let mut relay = scene.setup_from_beginning().start();
@@ -192,7 +192,7 @@ fn a_journal_that_lost_its_end_is_refused_and_left_alone() {
     assert!(relay.rest().iter().any(|line| id_of(line) == id));
 }
 
-/// Bytes of a file are changed, as disks do it.
+/// Changes bytes of a file, as disks do.
 fn change(file: &Path, at: usize, bit: u8) {
     let mut bytes = fs::read(file).unwrap();
     bytes[at] ^= 1 << bit;
@@ -214,7 +214,7 @@ fn a_state_that_was_changed_at_random_is_whole_or_refused() {
         }
         let damaged = dir.path().join("state").join(if case % 2 == 0 { "state.db" } else { "state.db-wal" });
         let length = usize::try_from(fs::metadata(&damaged).unwrap().len()).unwrap();
-        // Spread over the file, at another place in a page each time.
+        // The damage is spread over the file, at another place in a page each time.
         change(&damaged, (length / 24 * case + 811 * case) % length, u8::try_from(case % 8).unwrap());
         let contents = || {
             ["state.db", "state.db-wal"].map(|name| fs::read(dir.path().join("state").join(name)).unwrap_or_default())
@@ -253,7 +253,7 @@ fn what_a_damaged_state_holds_can_be_exported() {
         (&"stdout".into(), &"delivered".into(), &1.into())
     );
 
-    // Into a file of its own, which is not overwritten.
+    // The export goes to a file of its own, which is not overwritten.
     let output = scene.dir().join("saved.jsonl");
     let to_file = ["--output", output.to_str().unwrap()];
     assert_eq!(export(&to_file).0, 0);
@@ -261,7 +261,7 @@ fn what_a_damaged_state_holds_can_be_exported() {
     let (code, _, said) = export(&to_file);
     assert!(code == 1 && said.contains("File exists"), "{code} {said}");
 
-    // The page without which SQLite finds nothing is gone.
+    // The first page, without which SQLite finds nothing, is gone.
     let file = scene.dir().join("state/state.db");
     let mut bytes = fs::read(&file).unwrap();
     bytes[..4096].fill(0);
@@ -304,7 +304,7 @@ fn a_directory_that_cannot_be_written_to_is_said() {
             fs::write(scene.dir().join("file"), "").unwrap();
             scene.dir().join("file").display().to_string()
         }),
-        // Nobody may make anything there, root included.
+        // Nobody can make a file there, root included.
         ("not allowed", |_| "/dev/null/state".to_owned()),
     ];
     side_by_side(&cases, |dir| {

@@ -1,4 +1,5 @@
-//! Files of the state: through no link, with one owner of the role, for the directory's owner; and exports that are whole.
+//! Files of the state: they are never opened through a link, one process has the role, they belong to the owner of the
+//! directory, and exports are whole.
 
 use std::fs;
 use std::io::Read as _;
@@ -15,7 +16,7 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// A state that was used, and a file that is not the relay's.
+/// A state that was used, and a file that does not belong to the relay.
 fn scene_with_victim() -> (Scene, PathBuf) {
     let scene = Scene::new();
     scene.add_past(3);
@@ -66,7 +67,7 @@ fn nothing_is_written_through_a_link() {
 fn a_link_to_the_directory_is_followed_and_not_warned_of() {
     let scene = Scene::new();
     scene.add_past(3);
-    // As systemd has it with DynamicUser.
+    // The directory is a link, as systemd makes it with DynamicUser.
     let private = scene.dir().join("private");
     fs::create_dir(&private).unwrap();
     fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
@@ -97,7 +98,7 @@ fn a_lock_that_is_removed_makes_no_second_relay() {
         assert_eq!((code, stdout.as_str()), (75, ""), "{log}");
         assert!(log.contains("is in use by another joltsms-relay"), "{log}");
         let said = "WARN relay.lock was removed from the state directory";
-        // The second one may have made it before the first saw that it was gone.
+        // The second relay may have made the file before the first one saw that it was gone.
         relay.wait_for_log_times(said, times);
         assert_eq!(Setup::bare(scene.dir()).args(&["status", "--check"]).output().0, 0);
     }
@@ -139,7 +140,7 @@ fn what_root_makes_in_a_state_belongs_to_its_owner() {
         let (code, _, log) = scene.setup_from_beginning().program(&program).under(&nobody).args(&["once"]).output();
         assert_eq!(code, 0, "{log}");
     };
-    // On an empty directory, and on one that the service has used.
+    // Root starts the relay on an empty directory, and on one that the service has used.
     for _ in 0..2 {
         scene.add_past(3);
         assert_eq!(scene.setup_from_beginning().args(&["once"]).output().0, 0);
@@ -149,7 +150,7 @@ fn what_root_makes_in_a_state_belongs_to_its_owner() {
         assert!(owners(&state).iter().all(|(_, uid)| *uid == 65534), "{:?}", owners(&state));
         as_service();
     }
-    // A `run` that is killed leaves the journal, too.
+    // A killed `run` leaves the journal behind, too.
     let mut relay = scene.setup_from_beginning().start();
     scene.add();
     relay.line();
@@ -173,7 +174,7 @@ fn the_log_is_written_through_no_link() {
     assert!(code == 1 && said.contains("it is a symbolic link"), "{code} {said}");
     assert!(fs::read(&victim).unwrap() == before);
     fs::remove_file(&file).unwrap();
-    // What root makes belongs to the owner of the directory.
+    // Files that root makes belong to the owner of the directory.
     if chown(&log, Some(65534), Some(65534)).is_ok() {
         assert_eq!(once().0, 0);
         assert_eq!(fs::metadata(&file).unwrap().uid(), 65534);
@@ -201,13 +202,13 @@ fn an_export_is_whole_or_not_there() {
         export.signal(signal);
         let ended = export.wait();
         if ended.code() == Some(0) {
-            // It was faster.
+            // The export was faster than the test.
             assert_eq!(fs::read_to_string(&output).unwrap().lines().count(), 150);
             fs::remove_file(&output).unwrap();
         }
         assert_eq!(files(), 0, "SIG{signal} {ended}: {}", export.log());
     }
-    // What is there stays, a link too.
+    // An existing file stays as it is, and so does a link.
     symlink("/nowhere", &output).unwrap();
     let (code, _, said) = Setup::bare(scene.dir()).args(&["state", "export", "-o", output.to_str().unwrap()]).output();
     assert!(code == 1 && said.contains("File exists") && files() == 1, "{code} {said}");
@@ -224,7 +225,7 @@ fn an_export_to_a_terminal_moves_nothing() {
     let (mut screen, side) = terminal();
     let mut export = Setup::bare(scene.dir()).args(&["state", "export"]).start_with_stdout(side);
     assert!(export.wait().success(), "{}", export.log());
-    // The setup keeps its side of the terminal open, so the end is that of the line.
+    // The setup keeps its side of the terminal open, so the output ends with the line, not with the stream.
     let (mut shown, mut byte) = (Vec::new(), [0]);
     while screen.read(&mut byte).is_ok_and(|read| read > 0) && byte != *b"\n" {
         shown.extend(byte);

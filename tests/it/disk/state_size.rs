@@ -1,5 +1,5 @@
-//! The size of the state over a long time: the poller and delivery as they are, on a real file, with paused time and both
-//! edges in memory.
+//! The size of the state over a long time. Poller and delivery run unchanged on a real file; time is paused, and the API
+//! and the receivers are in memory.
 //!
 //! In the suite everything is shorter: a day and a half, of which four hours are kept and ids for eight. A whole year with
 //! the real limits is `JOLTSMS_RELAY_DAYS=365`, and takes hours, since every loop turns every five seconds of it; for the
@@ -26,7 +26,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A message a minute, since half a minute after the beginning.
+/// A feed with a message a minute, from half a minute after the beginning on.
 #[derive(Clone)]
 struct Minutely {
     clock: Clock,
@@ -58,7 +58,7 @@ impl Feed for Minutely {
 
 fn row(number: i64) -> Row {
     let time = UnixMs(BEGAN + number * 60_000 - 30_000);
-    // As long as the documented example, with an id as long as a UUID.
+    // The row is as long as the documented example, and its id as long as a UUID.
     let id = format!("{number:036}");
     let body = "Your code is 123456. It is valid for ten minutes. Do not tell it to anyone, whoever asks for it.";
     let raw = format!(
@@ -77,7 +77,7 @@ fn row(number: i64) -> Row {
     }
 }
 
-/// Takes everything, and remembers how often.
+/// A sink that takes everything, and counts how often it got each message.
 #[derive(Default)]
 struct Taken(Mutex<Vec<u8>>);
 
@@ -97,7 +97,7 @@ impl Sink for Taken {
     }
 }
 
-/// A directory whose flushes cost nothing, where there is one.
+/// A directory in memory where there is one: there, a flush costs nothing.
 fn scratch() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }

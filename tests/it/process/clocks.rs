@@ -15,14 +15,14 @@ use crate::support::waiting::wait_until;
 
 const DAY: i64 = 86_400_000;
 
-/// The clock of the machine, as the programs see it that are started within it. What is monotonic stays as it is.
+/// A wrong clock of the machine for the programs that are started with it. Their monotonic clock is right.
 struct Machine {
     library: PathBuf,
     offset: PathBuf,
 }
 
 impl Machine {
-    /// `None`: the library for it is not there.
+    /// `None` if libfaketime is not installed.
     fn of(scene: &Scene) -> Option<Self> {
         let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
         let library = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|library| library.is_file());
@@ -35,7 +35,7 @@ impl Machine {
         Some(machine)
     }
 
-    /// Sets the clock off by so much, such as `+8d`.
+    /// Sets how far the clock is off, such as `+8d`.
     fn set(&self, offset: &str) {
         let draft = self.offset.with_extension("new");
         std::fs::write(&draft, format!("{offset}\n")).unwrap();
@@ -60,7 +60,7 @@ fn count(scene: &Scene, state: &str) -> i64 {
     scene.count(&format!("SELECT count(*) FROM delivery WHERE state = '{state}'"))
 }
 
-/// Starts it, and waits until there is a state to look into.
+/// Starts the relay, and waits until its state exists.
 fn started(scene: &Scene, mut setup: Setup) -> Relay {
     let relay = setup.start();
     scene.wait_for_polls(2);
@@ -71,7 +71,7 @@ fn texts(scene: &Scene) -> i64 {
     scene.count("SELECT count(*) FROM message WHERE raw IS NOT NULL")
 }
 
-/// How much of what is stored lies an hour ahead of now, or more.
+/// The number of stored instants that lie an hour or more ahead of now.
 fn ahead(scene: &Scene) -> i64 {
     let limit = now() + DAY / 24;
     scene.count(&format!(
@@ -86,13 +86,13 @@ fn check(scene: &Scene, machine: &Machine) -> String {
     said
 }
 
-/// A relay that tries again soon.
+/// A relay that retries soon.
 fn setup(scene: &Scene, receiver: &Receiver) -> Setup {
     let setup = scene.setup_from_beginning().sink(&receiver.url());
     setup.set("SINKS__CRM__RETRY__INITIAL", "100ms").set("SINKS__CRM__RETRY__MAX", "300ms")
 }
 
-/// Three messages that the receiver has, and eight that it does not take.
+/// Leaves three messages that the receiver took, and eight that it refused.
 fn three_delivered_and_eight_failing(scene: &Scene, receiver: &Receiver, relay: &Relay) {
     scene.add_past(3);
     wait_until("three delivered", || count(scene, "delivered") == 3, || relay.log());
@@ -180,7 +180,7 @@ fn a_start_while_the_clock_is_ahead_ends_and_removes_nothing() {
         three_delivered_and_eight_failing(&scene, &receiver, &relay);
         assert!(relay.stop().success());
         if forgets {
-            // As by another start of the machine, or an earlier version.
+            // The file looks as if another boot of the machine, or an earlier version, had written it.
             let state = Connection::open(scene.dir().join("state/state.db")).unwrap();
             state.execute("DELETE FROM meta WHERE key = 'clock'", []).unwrap();
         }

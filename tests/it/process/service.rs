@@ -1,4 +1,4 @@
-//! The service manager: a socket of the test's own reads what systemd would.
+//! The service manager: a socket of the test reads what systemd would read.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::waiting::DEADLINE;
 struct Manager(UnixDatagram);
 
 impl Manager {
-    /// A socket, and a relay that knows of it.
+    /// A socket in a directory, and a relay that is told of it.
     fn new(scene: &Scene, setup: Setup) -> (Self, Setup) {
         let path = scene.dir().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -21,7 +21,7 @@ impl Manager {
         (Self(socket), setup.env("NOTIFY_SOCKET", path.to_str().unwrap()))
     }
 
-    /// The same with a name that is in no directory.
+    /// A socket with an abstract name, which is in no directory.
     #[cfg(target_os = "linux")]
     fn abstracted(scene: &Scene, setup: Setup) -> (Self, Setup) {
         use std::os::linux::net::SocketAddrExt as _;
@@ -37,7 +37,7 @@ impl Manager {
         let mut datagram = [0; 4096];
         let length = loop {
             match self.0.recv(&mut datagram) {
-                // A signal to the process of the tests may interrupt it.
+                // A signal to the process of the tests may interrupt the call.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 received => break received.unwrap(),
             }
@@ -45,12 +45,12 @@ impl Manager {
         String::from_utf8(datagram[..length].to_vec()).unwrap()
     }
 
-    /// Reads on until a datagram has this line; returns those before it.
+    /// Reads until a datagram has this line. Returns the datagrams before it.
     fn wait_for(&self, line: &str) -> Vec<String> {
         self.wait_for_line(line, |said| said == line)
     }
 
-    /// The same for a line that begins so.
+    /// Reads until a datagram has a line that begins like this. Returns the datagrams before it.
     fn wait_for_beginning(&self, beginning: &str) -> Vec<String> {
         self.wait_for_line(beginning, |said| said.starts_with(beginning))
     }

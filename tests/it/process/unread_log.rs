@@ -1,4 +1,4 @@
-//! A log that nobody reads, or that cannot be written: the relay goes on, and every signal works.
+//! A log that nobody reads, or that cannot be written. The relay goes on, and every signal works.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _, pipe};
@@ -15,7 +15,7 @@ use crate::support::scene::Scene;
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// Writes until nothing more fits, so that the next write to this stream blocks.
+/// Writes until the stream is full, so that the next write blocks.
 fn fill(mut stream: &File) {
     let flags = fcntl_getfl(stream).unwrap();
     fcntl_setfl(stream, flags | OFlags::NONBLOCK).unwrap();
@@ -26,7 +26,7 @@ fn fill(mut stream: &File) {
     fcntl_setfl(stream, flags).unwrap();
 }
 
-/// A stream for the log; what keeps it open is kept beside it.
+/// A stream for the log, and the other end, which keeps it open.
 type Opening = fn() -> (File, Option<File>);
 
 fn unread_pipe() -> (File, Option<File>) {
@@ -61,7 +61,7 @@ const STREAMS: [(&str, Opening); 4] = [
 fn a_log_that_cannot_be_written_stops_neither_deliveries_nor_the_end() {
     side_by_side(&STREAMS, |open| {
         let scene = Scene::new();
-        // So many that a terminal shows a progress bar.
+        // With this many messages a terminal shows a progress bar.
         scene.add_past(400);
         let receiver = Receiver::in_background();
         let (stream, _kept) = open();
@@ -94,7 +94,7 @@ fn a_second_signal_ends_it_although_nobody_reads_its_log() {
     side_by_side(&STREAMS[..2], |open| {
         let scene = Scene::new();
         let receiver = Receiver::in_background();
-        // Nothing that is in flight ends by itself.
+        // No delivery in flight ends by itself.
         receiver.answer(|_| (200, 10 * crate::support::waiting::DEADLINE));
         scene.add_past(1);
         let (stream, _kept) = open();
@@ -119,7 +119,7 @@ fn dropped_lines_are_counted_and_told_when_somebody_reads_again() {
     let (log, reading) = gather(reader.unwrap());
     let told = "WARN the log could not be written for a while: lines are missing here lines=";
     wait_until("the number of dropped lines", || log.lock().unwrap().contains(told), || log.lock().unwrap().clone());
-    // What is logged from now on is written again.
+    // From now on the log is written again.
     assert_eq!(relay.stop().code(), Some(0));
     drop(setup);
     reading.join().unwrap();

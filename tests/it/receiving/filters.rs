@@ -1,4 +1,4 @@
-//! Filters on the real program: who gets what, and messages that wait until their number is known.
+//! Filters on the real program: which sink gets which message, and messages that wait until their number is known.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,8 @@ use crate::support::scene::Scene;
 use crate::support::servers::raw::{RawAnswer, RawServer};
 use crate::support::servers::receiver::Receiver;
 
-/// Three sinks on one API: `pay` wants the numbers of a service, `codes` what holds a code, `all` everything.
+/// A relay with three sinks: `pay` wants the numbers of one service, `codes` the messages with a code, `all`
+/// everything.
 const CONFIGURATION: &str = r#"
 [sinks.pay]
 type = "http"
@@ -62,7 +63,7 @@ fn each_sink_gets_what_it_wants_and_nothing_else() {
     all.wait(4, &relay);
     pay.wait(2, &relay);
     codes.wait(2, &relay);
-    // A number that is rented later: its first message asks for the list again.
+    // A number is rented later. Its first message makes the relay read the list again.
     number(&scene, "n-new", Some("PayPal"));
     handle.add(message(&scene, "5", "n-new", "+18005550100", "hello"));
     pay.wait(3, &relay);

@@ -1,4 +1,4 @@
-//! What receivers get in other formats than the API's own, from the real program.
+//! Formats other than the API's own, as receivers get them from the real program.
 
 use joltsms_relay::delivery::log::{MESSAGE_IS_DEAD, SINK_FAILS};
 use joltsms_simulator::NewMessage;

@@ -1,4 +1,4 @@
-//! What others have published reads what we send: the verifiers of Standard Webhooks and the SDK of CloudEvents.
+//! Published libraries read what the relay sends: the verifiers of Standard Webhooks and the SDK of CloudEvents.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ const COUNT: i64 = 1_000;
 const SECRETS: [&str; 2] =
     ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
 
-/// A thousand deliveries in a file, each of another message.
+/// A file with a thousand deliveries, each of another message.
 fn deliveries(scene: &Scene, settings: &[(&str, &str)]) -> PathBuf {
     scene.add_past(COUNT);
     let receiver = Receiver::in_background();
@@ -65,7 +65,7 @@ fn the_published_verifiers_accept_both_secrets_and_refuse_what_was_altered() {
         &scene,
         &[("SINKS__CRM__SIGNING__SCHEME", "standard-webhooks"), ("SINKS__CRM__SIGNING__SECRETS", &both)],
     );
-    // Each delivery with each secret, and four kinds of altered ones of each.
+    // The verifiers try each delivery with each secret, and four altered copies of each.
     let expected = json!({
         "deliveries": COUNT, "accepted": 2 * COUNT, "altered_accepted": 0, "altered_refused": 8 * COUNT,
     });

@@ -1,4 +1,4 @@
-//! What receivers get, and what follows from their answers.
+//! Deliveries: what receivers get, and what follows from their answers.
 
 mod filters;
 mod formats;

@@ -1,4 +1,4 @@
-//! Standard output: readers that go away, that are slow, and a stream that is full.
+//! Standard output: readers that go away, slow readers, and a stream that is full.
 
 use joltsms_relay::delivery::log::{OUTPUT_IS_CLOSED, SINK_FAILS};
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +22,7 @@ fn read_id(reader: &mut BufReader<PipeReader>) -> String {
     id_of(&line)
 }
 
-/// Everything that was written was written down as delivered.
+/// Waits until every message that was written is settled as delivered.
 fn wait_until_settled(scene: &Scene, relay: &Relay) {
     let waiting = || scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'");
     wait_until("the settlement", || waiting() == 0, || relay.log());
@@ -96,14 +96,14 @@ fn where_it_was_closed_from_the_start_nothing_is_lost() {
     let mut relay = scene.setup().args(&["once"]).behind("exec \"$0\" \"$@\" >&-").start();
     assert_eq!(relay.wait().code(), Some(75), "{}", relay.log());
     assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'"), 3);
-    // Whoever throws them away on purpose does so.
+    // A user who throws messages away on purpose may do so.
     let relay = scene.setup().behind("exec \"$0\" \"$@\" > /dev/null").start();
     wait_until_settled(&scene, &relay);
     assert!(!relay.log().contains(said), "{}", relay.log());
     ends_with_nothing_more(relay);
 }
 
-/// A relay whose reader does not read: not even the first line fits.
+/// A relay whose stdout nobody reads, and into which not even the first line fits.
 fn stuck(scene: &Scene) -> (Relay, BufReader<UnixStream>) {
     scene.add_past(40);
     let (reader, mut writer) = UnixStream::pair().unwrap();
@@ -197,10 +197,10 @@ fn a_full_stream_is_tried_again() {
     ends_with_nothing_more(relay);
 }
 
-/// How a file is opened to be written to.
+/// A way to open a file for writing.
 type Opening = fn(&Path) -> File;
 
-/// What a process left behind that died in the middle of a line.
+/// A line that a process left unfinished when it died.
 const TORN: &str = r#"{"id":"torn","numberId":"num_1","body":"your co"#;
 
 #[test]
@@ -226,7 +226,7 @@ fn a_line_that_was_torn_by_a_death_is_not_mixed_with_the_next() {
         expected.extend(scene.handle().rows().into_iter().rev().map(|row| row.json));
         assert_eq!(lines_of(&path), expected);
 
-        // Nothing is torn now: no line is begun for nothing.
+        // No line is unfinished now, so no empty line may be written.
         let id = scene.add();
         let mut relay = setup.start_with_stdout(open(&path));
         wait_until_delivered(&scene, 4, &relay);
@@ -243,11 +243,11 @@ fn a_line_that_a_limit_on_the_file_s_size_has_cut_is_not_mixed_with_the_next() {
     let scene = Scene::new();
     scene.add_past(3);
     let path = scene.dir().join("lines.jsonl");
-    // Room for a part of a line.
+    // The file has room for a part of a line only.
     fs::write(&path, "\n".repeat(LIMIT - 100)).unwrap();
     let append = || OpenOptions::new().append(true).open(&path).unwrap();
     let mut setup = scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout");
-    // In blocks of 512 bytes.
+    // `ulimit -f` counts blocks of 512 bytes.
     let mut limited = setup.behind(&format!("ulimit -f {}; exec \"$0\" \"$@\"", LIMIT / 512));
     let mut relay = limited.start_with_stdout(append());
     relay.wait_for_log(&format!("{SINK_FAILS} sink.name=\"out\" reason=\"cannot write the line: File too large"));

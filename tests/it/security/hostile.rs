@@ -17,11 +17,12 @@ use crate::support::waiting::wait_until;
 
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
 
-/// Clears a terminal, writes its clipboard, renames it, begins a line, turns what follows; in bytes and as JSON has it.
+/// Text that would clear a terminal, write its clipboard, rename it, begin a line, or turn the direction of text: in
+/// bytes, and escaped as in JSON.
 const EVIL: &str = "\u{9b}2JEVIL\u{202e}\u{2028}\u{85}\u{7f}";
 const EVIL_JSON: &str = r"\u001b[2J\u001b]52;c;RVZJTA==\u0007\u001b]0;EVIL\u0007\r\nERROR EVIL\u0000\u009b31m\u202e";
 
-/// A relay of all messages to a receiver and to stdout, and where its state lies.
+/// A relay of all messages to a receiver and to stdout, and the directory of its state.
 fn relay_of(api: &RawServer, receiver: &str) -> (TempDir, Setup) {
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup::bare(dir.path())

@@ -1,5 +1,5 @@
-//! Marked secrets in every place where a configuration can hold one: whatever happens, they are in no output, no log, no
-//! file but their own, and not on the command line.
+//! Marked secrets stand in every place where a configuration can hold one. Whatever happens, they are in no output, in no
+//! log, in no file but their own, and not on the command line.
 
 use joltsms_relay::delivery::log::SINK_FAILS;
 use std::fs;
@@ -17,8 +17,8 @@ use crate::support::servers::raw::RawServer;
 use crate::support::servers::receiver::{Receiver, Reply};
 use crate::support::waiting::wait_until;
 
-/// Each secret by where it stands. A new key of the configuration that may hold one gets a line here and one in
-/// [`configuration`], [`in_files`] or [`in_variables`].
+/// The secrets, each named after its place. A new key of the configuration that may hold a secret gets a line here and one
+/// in [`configuration`], [`in_files`] or [`in_variables`].
 mod planted {
     pub(super) const KEY_FROM_VARIABLE: &str = "5ec7e70000000000000000000000ab01";
     pub(super) const KEY_FROM_CREDENTIAL: &str = "5ec7e70000000000000000000000ab03";
@@ -49,10 +49,10 @@ mod planted {
 }
 use planted::*;
 
-/// All of them begin with this, or hold it.
+/// Every planted secret holds this text.
 const MARK: &str = "5ec7e7";
 
-/// The configuration file: which secrets stand where.
+/// The configuration file, with its secrets in place.
 fn configuration(address: &str) -> String {
     format!(
         "# {COMMENT}\n\
@@ -76,8 +76,8 @@ fn configuration(address: &str) -> String {
     )
 }
 
-/// Files beside the configuration, and what they hold. Nothing but these and the configuration may hold a mark. The key
-/// that the API accepts is one of them.
+/// Files beside the configuration, with their secrets. The key that the API accepts is one of them. Only these files and the
+/// configuration may hold a secret.
 fn in_files(address: &str, key: &str) -> [(&'static str, String); 6] {
     [
         ("key", format!("{key}\n")),
@@ -89,11 +89,11 @@ fn in_files(address: &str, key: &str) -> [(&'static str, String); 6] {
     ]
 }
 
-/// A certificate of our own and its key, which is a secret by every line of it.
+/// A certificate and its key; each line of the key is a secret.
 const TLS: [&str; 2] = ["tls.pem", "tls.key"];
 
-/// Variables. The proxy of the environment is there for TLS only, and for no address of this machine; those of the settings
-/// are the other side itself, which takes requests to a proxy as well.
+/// Variables with secrets. The proxy of the environment is for TLS only, and for no address of this machine. The proxies of
+/// the settings are the receivers themselves, which take requests to a proxy as well.
 fn in_variables(address: &str, api: &str, dir: &Path) -> [(&'static str, String); 14] {
     let crm = format!("http://{URL_USER}:{URL_PASSWORD}@{address}/hooks/{URL_PATH}?token={URL_QUERY}&{URL_QUERY}");
     [
@@ -114,10 +114,10 @@ fn in_variables(address: &str, api: &str, dir: &Path) -> [(&'static str, String)
     ]
 }
 
-/// The sinks that send to an address of the test's choice.
+/// The sinks whose receivers the test chooses.
 const WORKING: [&str; 6] = ["CRM", "FILE", "WRITTEN", "PROXIED", "BEARER", "HEADED"];
 
-/// The scene with everything planted, and a relay that reads it; `address` is that of the receivers.
+/// Plants every secret in a scene. Returns a relay that reads them; `address` is that of the receivers.
 fn plant(scene: &Scene, address: &str) -> Setup {
     let dir = scene.dir();
     fs::create_dir(dir.join("credentials")).unwrap();
@@ -145,13 +145,13 @@ fn plant(scene: &Scene, address: &str) -> Setup {
     in_variables(address, &api, dir).iter().fold(setup, |setup, (name, value)| setup.env(name, value))
 }
 
-/// What may hold a mark: the configuration and the files that it names.
+/// The files that may hold a secret: the configuration and the files that it names.
 fn is_own(path: &Path, dir: &Path) -> bool {
     let name = path.strip_prefix(dir).unwrap().to_str().unwrap();
     name == "config.toml" || TLS.contains(&name) || in_files("", "").iter().any(|(own, _)| *own == name)
 }
 
-/// Every file below `dir`, with what it holds.
+/// Every file below `dir`, with its content.
 fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -168,7 +168,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// No mark, no key, and none of what they become on the wire.
+/// Checks that a text holds no secret, no key, and no form that they take on the wire.
 fn holds_no_secret(scene: &Scene, name: &str, bytes: &[u8]) {
     let key = scene.simulator().key();
     let encoded = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
@@ -181,7 +181,7 @@ fn holds_no_secret(scene: &Scene, name: &str, bytes: &[u8]) {
         encoded(format!("{API_PROXY_USER}:{API_PROXY_PASSWORD}")),
         encoded(format!("{BASIC_USER}:{BASIC_PASSWORD}")),
     ];
-    // The lines between the first and the last.
+    // The lines of the key between the first and the last.
     let tls_key = fs::read_to_string(scene.dir().join(TLS[1])).unwrap_or_default();
     let tls_key = tls_key.lines().filter(|line| !line.is_empty() && !line.starts_with("-----"));
     let texts = basic.iter().map(String::as_str).chain(tls_key);
@@ -194,7 +194,7 @@ fn holds_no_secret(scene: &Scene, name: &str, bytes: &[u8]) {
     }
 }
 
-/// Looks through the log, the command line and all files, while it runs.
+/// Looks for secrets in the log, the command line and all files of a running relay.
 fn holds_none_while_it_runs(scene: &Scene, relay: &Relay) {
     holds_no_secret(scene, "the log", relay.log().as_bytes());
     let files = files(scene.dir());
@@ -207,7 +207,7 @@ fn holds_none_while_it_runs(scene: &Scene, relay: &Relay) {
     }
 }
 
-/// What the other side says may hold what it was sent, and what else it likes.
+/// The answer of a receiver may hold what it was sent, and anything else.
 fn location(address: &str) -> String {
     format!("http://{URL_USER}:{URL_PASSWORD}@{address}/hooks/{URL_PATH}?{OTHER_SIDE}#{OTHER_SIDE}")
 }
@@ -327,7 +327,7 @@ const WITH_STATE: [&[&str]; 9] = [
     &["replay", "--failed"],
 ];
 
-/// Runs commands with everything planted, and looks at what they say.
+/// Runs commands with every secret planted, and looks at their output.
 fn say_no_secret(scene: &Scene, commands: &[&[&str]]) {
     for arguments in commands {
         fs::remove_dir_all(scene.dir().join("credentials")).ok();
@@ -345,7 +345,7 @@ fn no_command_shows_a_secret() {
 
 #[test]
 fn no_complaint_shows_a_secret() {
-    // What is wrong, by a change of the file or a variable.
+    // What is wrong in the configuration: a changed file or a variable.
     type Case = (&'static str, fn(&str) -> String, Option<(&'static str, &'static str)>);
     let cases: [Case; 17] = [
         ("not toml", |file| file.replace("[sinks.file]", "[sinks.file"), None),

@@ -1,4 +1,4 @@
-//! The way between the relay and its two ends: names, connections, TLS, proxies.
+//! The network between the relay and its two ends: names, connections, TLS, proxies.
 
 mod dns;
 mod exhaustion;

@@ -1,5 +1,5 @@
-//! The network between the relay and its ends fails, really: packets are lost, swallowed, answered with resets, too slow.
-//! Nothing is lost, what comes twice was tried twice, nothing runs hot, and it goes on by itself.
+//! The network between the relay and its ends really fails: packets are lost, swallowed, answered with resets, or late. No
+//! message is lost, a message that comes twice was tried twice, no loop runs hot, and the relay recovers by itself.
 
 use joltsms_relay::delivery::log::{NOTHING_GETS_THROUGH, SINK_FAILS};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::support::relay::{Relay, Setup};
 use crate::support::scenarios::isolated_relay::{End, Network};
 use crate::support::waiting::{DEADLINE, wait_until, wait_within};
 
-/// Some things take long, on a bad network and a busy machine.
+/// Recovery takes long on a bad network and a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What is done to the network, and what may be said of it.
+/// A fault of the network, and what the log may say of it.
 #[derive(Clone, Copy)]
 struct Fault {
     strike: fn(&Network, End),
@@ -51,7 +51,7 @@ fn in_a_hurry(setup: Setup) -> Setup {
         .set("LOG__LEVEL", "debug")
 }
 
-/// One warning of this kind, with one of these reasons.
+/// Checks that the log has one warning of this kind, with one of these reasons.
 fn is_said_once(relay: &Relay, warning: &str, said: &[&str]) {
     let log = relay.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(warning)).collect();
@@ -96,11 +96,11 @@ fn the_way_to_a_receiver_fails() {
         let relay = in_a_hurry(network.setup()).start();
         network.is_complete(&relay, DEADLINE);
         network.namespace.free();
-        // The connections are still kept.
+        // Both connections are still open.
         strike(&network, End::Receiver);
         (0..5).for_each(|_| drop(network.scene.add()));
         let warning = format!("{SINK_FAILS} sink.name=\"crm\"");
-        // With the cable out the messages come only when it is in again.
+        // While the cable is out, no message comes.
         if said == &UNPLUGGED {
             relay.wait_for_log("the API cannot be polled");
         } else {
@@ -115,7 +115,7 @@ fn the_way_to_a_receiver_fails() {
     });
 }
 
-/// A connection of which only the relay believes that it is open.
+/// A connection that is dead, though the relay believes it open.
 struct Dead {
     network: fn() -> Option<Network>,
     end: End,
@@ -143,7 +143,7 @@ fn a_connection_that_died_silently_is_found_within_the_timeout() {
         let relay = { setup }.start();
         network.scene.add();
         network.is_complete(&relay, DEADLINE);
-        // A message right before, so that a connection is kept.
+        // A message right before keeps a connection open.
         network.scene.add();
         network.is_complete(&relay, DEADLINE);
         wait_until("a kept connection", || network.namespace.swallow_open(network.port(*end)) > 0, || relay.log());
@@ -156,7 +156,7 @@ fn a_connection_that_died_silently_is_found_within_the_timeout() {
         network.scene.add();
         let is_said = || relay.log().contains(&said);
         let noticed = wait_within(DEADLINE, "what is said of it", is_said, || relay.log());
-        // It is the old connection alone that is dead: nothing is mended but by making another.
+        // Only the old connection is dead, so the relay must open another.
         let arrived = || network.receiver.count() >= 3;
         let recovered = wait_within(DEADLINE, "the message", arrived, || relay.log());
         network.is_complete(&relay, DEADLINE);

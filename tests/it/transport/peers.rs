@@ -1,5 +1,5 @@
-//! Real programs on the way: nginx with client certificates and HTTP/2, a proxy with a password, and rsyslog at the end
-//! of a pipe.
+//! Other people's programs beside the relay: nginx with client certificates and HTTP/2, a proxy with a password, and
+//! rsyslog at the end of a pipe.
 
 use joltsms_relay::delivery::log::SINK_FAILS;
 use std::collections::BTreeSet;
@@ -16,19 +16,19 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// A program that ends with the test.
+/// A program that is ended when it is dropped.
 struct Peer(Child);
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // nginx has workers, which its master ends.
+        // nginx has workers, which only its master ends.
         drop(Command::new("kill").args(["-s", "TERM", &self.0.id().to_string()]).status());
         drop(self.0.wait());
     }
 }
 
 impl Peer {
-    /// Starts it, and waits until it listens everywhere.
+    /// Starts the program, and waits until it listens at all addresses.
     fn start(command: &mut Command, listens: &[SocketAddr], log: &Path) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let peer = Self(child);
@@ -50,7 +50,7 @@ fn openssl(dir: &Path, arguments: &str) {
     assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// An authority of the test's own in `dir`, and what it vouches for: a server on this machine, and a client.
+/// Makes an authority in `dir`, and certificates of it for a server on this machine and for a client.
 fn certificates(dir: &Path) {
     const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(dir, &format!("req -x509 {KEY} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"));
@@ -132,7 +132,7 @@ fn behind_nginx_with_client_certificates_every_message_arrives_once() {
     let front = free();
     let _nginx = nginx(scene.dir(), &[(front, receiver.address(), "on")]);
     scene.add_past(200);
-    // Paths count from the file.
+    // Paths are relative to the configuration file.
     let sink =
         format!("[sinks.crm]\ntype = \"http\"\nurl = \"https://{front}/hook\"\nretry = {{ initial = \"100ms\" }}\n");
     let with_certificate =
@@ -162,14 +162,14 @@ fn behind_nginx_with_client_certificates_every_message_arrives_once() {
     assert_eq!(receiver.webhook_ids()[200], kept);
     ends_with_nothing_more(relay);
 
-    // An authority that the system does not know is none.
+    // The relay refuses an authority that the system does not know.
     let relay = scene.setup_from_beginning().args(&["--config", &scene.file(&sink)]).start();
     scene.add();
     is_said(&relay, &format!("{SINK_FAILS} sink.name=\"crm\" reason=\""));
     drop(relay);
     assert_eq!(receiver.count(), 201);
 
-    // A key that belongs to another certificate.
+    // The key belongs to another certificate.
     let mixed = sink + "tls = { cert_file = \"client.pem\", key_file = \"server.key\" }\n";
     let (code, _, said) = scene.setup().args(&["check", "--config", &scene.file(&mixed)]).output();
     assert_eq!(code, 78, "{said}");
@@ -203,7 +203,7 @@ fn through_a_proxy_every_message_arrives_once() {
     let relay = setup().env("PROXY", &format!("http://relay:hunter2@{proxy}")).start();
     plain.wait(100, &relay);
     behind_tls.wait(100, &relay);
-    // This proxy closes connections without a word of it; a request that meets the closing is made again.
+    // This proxy closes connections without saying so. A request that meets the closing is made again.
     assert!(!relay.log().contains("hunter2"), "{}", relay.log());
     ends_with_nothing_more(relay);
     got_each_once(&scene, &plain);
@@ -216,7 +216,7 @@ fn through_a_proxy_every_message_arrives_once() {
         assert!(!request.headers.contains_key("proxy-authorization"), "the password is the proxy's");
     }
 
-    // With another password it says no, to the API's client and to the sinks.
+    // The proxy refuses another password, from the API client and from the sinks.
     let relay = setup().env("PROXY", &format!("http://relay:hunter22@{proxy}")).start();
     is_said(
         &relay,
@@ -224,7 +224,7 @@ fn through_a_proxy_every_message_arrives_once() {
     );
 }
 
-/// rsyslog that writes what comes over TCP to `messages`, a line each, and nothing else.
+/// rsyslog that writes each line that comes over TCP to the file `messages`, and nothing else.
 fn rsyslog(dir: &Path, at: SocketAddr) -> Peer {
     let place = dir.display();
     let configuration = format!(
@@ -240,7 +240,7 @@ fn rsyslog(dir: &Path, at: SocketAddr) -> Peer {
     Peer::start(&mut command, &[at], &dir.join("messages"))
 }
 
-/// The other end of the relay's standard output, as the README has it.
+/// The program that reads the relay's standard output, as in the README.
 fn logger(at: SocketAddr) -> Child {
     let mut command = Command::new(program("logger").unwrap());
     command.args(["--tcp", "--octet-count", "--rfc5424", "--size", "64KiB", "--tag", "joltsms-relay"]);

@@ -1,4 +1,4 @@
-//! Proxies that the environment names: each end goes through them or directly as it says, and never past them by mistake.
+//! Proxies that the environment names. Each end uses them or goes directly, as configured, and never passes them by.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -79,7 +79,7 @@ fn check_shows_the_way_to_each_end() {
     assert!(!stdout.contains("hunter2") && !stderr.contains("hunter2"), "{stdout}{stderr}");
 }
 
-/// Copies one way until it ends.
+/// Copies one direction of a connection until it ends.
 fn copy(mut from: TcpStream, mut to: TcpStream) {
     io::copy(&mut from, &mut to).ok();
     to.shutdown(Shutdown::Both).ok();

@@ -1,4 +1,5 @@
-//! TLS that does not come about: the reason is said with what to do, nothing is sent, and it goes on when it is put right.
+//! TLS handshakes that fail. The log gives the reason and a remedy, nothing is sent, and the relay goes on when the fault
+//! is mended.
 
 use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::net::SocketAddr;
@@ -13,14 +14,14 @@ use crate::support::servers::receiver::Receiver;
 use crate::support::servers::reverse_proxy::{Manner, ReverseProxy};
 use crate::support::waiting::wait_until;
 
-/// What answers instead of the server as it should be, and what is said of it.
+/// What answers in place of a sound server, and what the log says of it.
 struct Case {
     manner: fn(&Authority) -> Manner,
     said: &'static str,
 }
 
 impl Case {
-    /// Short only where it is the subject: a busy machine may be late by itself.
+    /// The timeout is short only where it is the subject, since a busy machine may be late by itself.
     fn connect_timeout(&self) -> &'static str {
         if self.said.contains("within 1s") { "1s" } else { "20s" }
     }
@@ -122,7 +123,7 @@ fn cases() -> Vec<(&'static str, Case)> {
     ]
 }
 
-/// The whole log, but for what belongs to no failure: one warning, and that it is over.
+/// Checks that the log holds one warning and its end, and nothing else about failures.
 fn is_said_once(relay: &Relay, said: &str) {
     let log = relay.log();
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
@@ -133,7 +134,7 @@ fn behind(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().unwrap()
 }
 
-/// A relay that trusts this authority, and no other.
+/// A relay that trusts this authority only.
 fn setup(scene: &Scene, authority: &Authority) -> Setup {
     scene
         .setup_from_beginning()
@@ -220,7 +221,7 @@ fn both_ends_speak_http_2_where_it_is_offered() {
     assert!(!relay.log().contains("WARN"), "{}", relay.log());
 }
 
-/// A bare machine: there is nothing to check a certificate with, and nothing to be checked.
+/// A machine without certificates of authorities, and a configuration without TLS.
 #[test]
 fn no_certificates_are_needed_for_plain_http() {
     let scene = Scene::new();
