@@ -22,7 +22,6 @@ mod flight;
 mod head_lane;
 mod journal;
 mod lanes;
-mod log;
 mod maintenance;
 mod number_history;
 mod numbers;
@@ -33,6 +32,7 @@ mod replays;
 mod reporter;
 mod requests;
 mod response;
+mod start_log;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -57,7 +57,7 @@ use super::numbers::Numbers;
 use super::report::{Condition, PollReport};
 use crate::api::budget::Budget;
 use crate::store::{self, Spool, Store};
-use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat};
+use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
 
 /// How long to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +233,7 @@ impl<F: Feed> Poller<F> {
         let told = self.disk.store().read(Spool::foreign_told).await?;
         self.link.remember_other_programs(told);
         let account = self.disk.store().read(Spool::account).await?;
-        log::tell_start(self.state.coverage.as_ref(), account.start.as_deref(), self.rules.start);
+        start_log::tell_start(self.state.coverage.as_ref(), account.start.as_deref(), self.rules.start);
         Ok(())
     }
 
@@ -248,8 +248,9 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// The server's time between answers: the estimate, or before the first answer the frontier, or else the relay's time.
-    fn estimated_now(&self, at: crate::time::Instant) -> Now {
+    /// What time it is between answers. The server's time is the estimate; before the first answer it is the frontier, or
+    /// else the relay's time.
+    fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
         Now { server: self.link.server_time(at).or(frontier).unwrap_or(local), local }

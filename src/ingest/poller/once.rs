@@ -71,8 +71,7 @@ impl OncePolicy {
 
     /// The rules to begin with.
     pub(super) fn first_rules(&self, rules: Rules) -> Rules {
-        let sweep_interval = if self.is_once() { Duration::ZERO } else { rules.sweep_interval };
-        Rules { sweep_interval, ..rules }
+        if self.is_once() { Rules { sweep_interval: Duration::ZERO, ..rules } } else { rules }
     }
 
     /// Once a sweep was completed, another poll must not begin the next one.

@@ -3,8 +3,8 @@
 use super::account_check::UNVERIFIED;
 use super::anomaly_log::tell_anomalies;
 use super::flight::{Ask, Flight};
-use super::log::tell_begun;
 use super::progress::CatchUpProgress;
+use super::start_log::tell_begun;
 use super::{Ending, Poller, Trouble};
 use crate::api::{self, Error, Response};
 use crate::domain::{Cursor, Row, Seq, UnixMs, Walk};
