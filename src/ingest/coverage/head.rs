@@ -3,7 +3,7 @@
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, Next, Step, gap_around, if_it_holds};
-use crate::domain::{Class, More, Seq, UnixMs, WalkKind};
+use crate::domain::{Class, Cursor, More, Seq, UnixMs, WalkKind};
 
 /// An empty first page is believed when it came this often in a row.
 const EMPTY_HEADS_BELIEVED: u32 = 3;
@@ -45,7 +45,7 @@ impl CoverageState {
     }
 
     /// The head poll goes on behind a page that tells nothing, unless it has passed over too many.
-    fn pass_over(&mut self, rules: &Rules, cursor: crate::domain::Cursor) -> Next {
+    fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> Next {
         if self.memory.may_pass_over(rules) { Next::Follow(cursor) } else { Next::Idle }
     }
 }

@@ -17,54 +17,54 @@ impl FeedPage {
         Self { rows: rows.into_iter().zip(known).collect(), more }
     }
 
-    /// Whether it has no rows.
+    /// Whether the page has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// What follows it.
+    /// What the API says of the next page.
     pub fn more(&self) -> &More {
         &self.more
     }
 
-    /// The time of its last row.
+    /// The time of the last row; `None` if there is no row.
     pub fn last_time(&self) -> Option<UnixMs> {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// The newest time on it that is not after `now`; it need not be the first row's.
+    /// The newest time of a row that is not after `now`. It need not be the first row's.
     pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
 
-    /// The time in the middle of its rows' times, of two the earlier; [`UnixMs::MAX`] if it has none.
+    /// The middle one of the rows' times, of two the earlier one; [`UnixMs::MAX`] if there is no row.
     pub(super) fn middle_time(&self) -> UnixMs {
         let mut times: Vec<UnixMs> = self.rows.iter().map(|(row, _)| row.time).collect();
         times.sort_unstable();
         times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or(UnixMs::MAX)
     }
 
-    /// The times of its rows.
+    /// The times of the rows.
     pub(crate) fn times(&self) -> impl Iterator<Item = UnixMs> {
         self.rows.iter().map(|(row, _)| row.time)
     }
 
-    /// The latest time at which one of its rows was ingested.
+    /// The latest time at which a row was ingested; `None` if no row says when it was.
     pub fn newest_ingested(&self) -> Option<UnixMs> {
         self.ingested().max()
     }
 
-    /// When its rows were ingested.
+    /// When the rows were ingested, as far as they say so.
     pub(super) fn ingested(&self) -> impl Iterator<Item = UnixMs> {
         self.rows.iter().filter_map(|(row, _)| row.ingested)
     }
 
-    /// Whether one of its rows is stored.
+    /// Whether a row is stored.
     pub fn has_known(&self) -> bool {
         self.rows.iter().any(|(_, known)| known.is_some())
     }
 
-    /// The numbers that its rows came to.
+    /// The ids of the numbers that received the rows.
     pub fn numbers(&self) -> impl Iterator<Item = &str> {
         self.rows.iter().filter_map(|(row, _)| row.number.as_deref())
     }
@@ -76,13 +76,13 @@ impl FeedPage {
 
     /// The rows that are not stored, each id once.
     pub(super) fn into_unknown(self) -> Vec<Row> {
-        // A page may be as long as the API likes.
+        // A set, since a page may be as long as the API likes.
         let mut met = HashSet::new();
         let unknown = self.rows.into_iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row);
         unknown.filter(|row| met.insert(row.id.clone())).collect()
     }
 
-    /// Whether all rows are dated after `now`; not true of an empty page.
+    /// Whether there are rows and all of them are dated after `now`.
     pub(super) fn is_ahead_of(&self, now: UnixMs) -> bool {
         !self.rows.is_empty() && self.rows.iter().all(|(row, _)| row.time > now)
     }
@@ -92,7 +92,7 @@ impl FeedPage {
         self.rows.iter().all(|(_, known)| known.is_some())
     }
 
-    /// Puts earlier rows in front.
+    /// Puts the rows of earlier pages in front.
     pub(super) fn prepend(&mut self, mut earlier: Vec<(Row, Option<Seq>)>) {
         earlier.append(&mut self.rows);
         self.rows = earlier;
