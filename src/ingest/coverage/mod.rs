@@ -22,10 +22,10 @@ mod first;
 mod forget;
 mod head;
 mod memory;
-mod no_room;
 mod page;
 mod rules;
 mod safeguards;
+mod stop_holding;
 #[cfg(any(test, fuzzing))]
 pub mod testbed;
 #[cfg(test)]

@@ -57,3 +57,39 @@ impl Lanes {
         self.head.walk() != Some(id) && self.background.is_ready(id, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::flight::Ask;
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::ingest::coverage::Next;
+    use crate::time::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_walk_that_the_head_reads_is_not_the_background_s() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut lanes = Lanes::new(Numbers::new(true, now), now);
+        assert!(lanes.are_idle() && lanes.are_at_rest() && lanes.is_walk_ready(WalkId(1), now));
+        assert!(lanes.head.goes_on(&Ask::Head { cursor: None }, Next::FollowWalk(WalkId(1)), 2));
+        assert!(!lanes.is_walk_ready(WalkId(1), now) && lanes.is_walk_ready(WalkId(2), now));
+        assert!(lanes.are_idle() && !lanes.are_at_rest(), "nothing is under way, but the poll goes on");
+        lanes.head.end_poll(Duration::ZERO, None);
+        lanes.background.hold_back(WalkId(1), now + Duration::from_secs(1));
+        assert!(lanes.are_at_rest() && !lanes.is_walk_ready(WalkId(1), now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_rests_while_a_delivery_waits_for_a_number_or_polls_fail() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut lanes = Lanes::new(Numbers::new(true, now), now);
+        lanes.numbers.list_mut().note_awaited(true, now);
+        assert!(!lanes.are_at_rest());
+        lanes.numbers.list_mut().note_awaited(false, now);
+        assert!(lanes.are_at_rest());
+        lanes.head.count_failure();
+        assert!(!lanes.are_at_rest());
+    }
+}

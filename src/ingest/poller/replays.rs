@@ -35,3 +35,19 @@ impl ReplayWatch {
         self.decided = found;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_look_is_due_as_often_as_the_loop_turns() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut watch = ReplayWatch::new(now);
+        assert!(watch.due() == now && !watch.is_new(Replays::default()));
+        watch.look(now);
+        assert_eq!(watch.due(), now + AT_LEAST_EVERY);
+    }
+}
