@@ -1,4 +1,4 @@
-//! What the poller tells of itself, for the service manager and for people.
+//! How polling goes, for the service manager and for people.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ pub enum Condition {
     Starting,
     /// The last head poll was answered.
     Polling,
-    /// The API wants silence: a 429, or a limit that is used up; until when, for people.
+    /// The API wants silence, since its limit is used up; until when, in words for people.
     Limited(String),
-    /// The API answers, but nothing can be made of it yet; why.
+    /// The API answers, but its pages cannot be used yet; why.
     Waiting(&'static str),
     /// The API does not answer, or not with pages; why.
     Failing(String),
-    /// The state takes nothing more at the moment; why.
+    /// The state cannot take more at the moment; why.
     NoRoom(String),
     /// No key is accepted; the API's last word.
     NoKey(String),
 }
 
-/// A snapshot.
+/// A snapshot of how polling goes.
 #[derive(Clone, Debug, Default)]
 pub struct PollReport {
     /// How polling is going.
     pub condition: Condition,
-    /// Local time since when it is so.
+    /// Since when that condition holds, by the relay's time.
     pub since: Option<UnixMs>,
-    /// Local time of the last head poll that was answered with a page.
+    /// When the last head poll was answered with a page, by the relay's time.
     pub last_poll: Option<UnixMs>,
-    /// As it is on disk.
+    /// Coverage as it is on disk; `None` before the first page.
     pub coverage: Option<Coverage>,
-    /// Requests in the server's window that are not ours.
+    /// Requests of other programs in a window of the API.
     pub foreign_requests: u32,
-    /// What the server's headers say of the limit, when they were last read.
+    /// What the API's headers say of its rate limit, as last read.
     pub server_limit: Option<ServerLimit>,
-    /// By how many milliseconds the server's clock is ahead of ours.
+    /// By how many milliseconds the server's clock is ahead of the relay's time.
     pub server_ahead_ms: Option<i64>,
     /// How many messages there are, by the API's word.
     pub total: Option<u64>,
@@ -47,55 +47,55 @@ pub struct PollReport {
     pub journal_held: Option<u64>,
     /// How the reading of older messages goes, while there are any to read.
     pub catch_up: Option<CatchUp>,
-    /// Why the list of numbers cannot be read while messages wait for it, and since when by the local clock.
+    /// While messages wait for the list of numbers: why the list cannot be read, and since when by the relay's time.
     pub numbers_trouble: Option<(String, UnixMs)>,
 }
 
-/// The rate limit by the server's headers.
+/// The API's rate limit by its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimit {
     /// Requests in a window.
     pub limit: Option<u32>,
-    /// What is left of them.
+    /// Requests that are left in the present window.
     pub remaining: u32,
-    /// Local time at which that begins anew.
+    /// When the next window begins, by the relay's time.
     pub resets: UnixMs,
 }
 
-/// How far a catch-up has come.
+/// How far a catch-up (the reading of older messages) has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CatchUp {
     /// Stretches of older messages that are being read.
     pub walks: usize,
-    /// Pages that were read since it began.
+    /// Pages read since the catch-up began.
     pub pages_read: u64,
-    /// Messages on them.
+    /// Messages on these pages.
     pub messages_read: u64,
-    /// Pages that are left, about; `None` if nothing tells.
+    /// About how many pages are left; `None` if nothing tells.
     pub pages_left: Option<u64>,
-    /// Pages a minute, lately; 0 while that is not known.
+    /// Pages a minute, lately; 0 while the pace is not known.
     pub pages_per_minute: f64,
-    /// The time back to which it has read.
+    /// Back to which time messages were read.
     pub reached: UnixMs,
 }
 
 impl CatchUp {
-    /// How long it takes still, if that can be told.
+    /// How long the rest takes, if that can be told.
     pub fn time_left(&self) -> Option<Duration> {
         time_for(self.pages_left?, self.pages_per_minute)
     }
 
-    /// Whether it is worth talking about.
+    /// Whether the catch-up is long enough to be told.
     pub fn is_long(&self) -> bool {
         self.pages_left.unwrap_or(u64::MAX).saturating_add(self.pages_read) >= LONG
     }
 }
 
-/// Pages of a catch-up that is worth talking about.
+/// The fewest pages of a catch-up that is told.
 const LONG: u64 = 20;
 
 impl PollReport {
-    /// One line for people.
+    /// The condition as one line for people.
     pub fn summary(&self) -> String {
         let walks = self.coverage.as_ref().map_or(0, |coverage| coverage.walks.len());
         match &self.condition {

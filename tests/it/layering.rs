@@ -45,11 +45,15 @@ const PLACES: [(&str, &[&str], &str); 14] = [
 ];
 
 /// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
-const PURE: [&str; 10] = [
+const PURE: [&str; 14] = [
     "domain/",
     "formats/",
     "ingest/coverage/",
     "ingest/account.rs",
+    "ingest/foreign.rs",
+    "ingest/numbers.rs",
+    "ingest/poller/erasure.rs",
+    "ingest/poller/maintenance.rs",
     "api/budget/window.rs",
     "delivery/decide.rs",
     "delivery/max_age.rs",

@@ -140,7 +140,7 @@ async fn the_state_does_not_grow() {
         accept_account: false,
         numbers: false,
         released: Box::new(move || waker.wake()),
-        turns: Heartbeat::new(&clock),
+        heartbeat: Heartbeat::new(&clock),
         tells_progress: false,
     });
     let (stop, stops) = watch::channel(false);
