@@ -247,7 +247,7 @@ async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() 
         let of = (0..400).map(|place| Some(if place % 10 == 9 { "refused".into() } else { format!("n{}", place % 3) }));
         world.release_of(&of.collect::<Vec<_>>(), Class::Live).await;
         let receiver = Receiver::new(&world, move |asked| {
-            let attempt = if is_refused(&asked.id) { failed(429, Some(SECOND)) } else { ACCEPTED };
+            let attempt = if is_refused(asked.id) { failed(429, Some(SECOND)) } else { ACCEPTED };
             (Duration::from_millis(5), attempt)
         });
         let options = Options { order, ..options(concurrency) };

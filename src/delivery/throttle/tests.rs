@@ -145,8 +145,8 @@ fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
 /// Every 51st or every 11th message is of a number whose messages are all refused, or is refused for its own sake.
 #[test]
 fn what_is_always_refused_holds_back_no_other() {
-    let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message % 2 == 0) };
-    let rare = |message: usize| if message % 51 == 50 { 1 } else { 2 + i64::from(message % 2 == 0) };
+    let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
+    let rare = |message: usize| if message % 51 == 50 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
     for workers in [1_u32, 8] {
         let needed = 1_000.0 * 0.05 / f64::from(workers);
         let load = Load { until_accepted: 1_000, number: of_one_number, ..Load::new(1_100, workers as usize, 0.05) };
