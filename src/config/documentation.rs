@@ -26,7 +26,7 @@ const HEAD: &str = "\
 # Editors and shells often leave something around a value. A byte order mark and blank lines are always removed; around
 # keys, tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an hmac-sha256
 # secret with white space around it, with quotes around it or with several lines is refused, since all that may be meant.
-# Where it is meant, two pairs of quotes say so: \"\" secret \"\".
+# Put two pairs of quotes around a value that is meant so: \"\" secret \"\".
 ";
 
 /// The lines of the implied sink.
@@ -64,7 +64,7 @@ This document and config.example.toml are generated from the declarations in the
 - **Leftovers.** Editors and shells often leave something around a value. A byte order mark and blank lines are always
   removed; around keys, tokens and addresses also white space, quotes and `Bearer`, with a warning. A password, a user or an
   hmac-sha256 secret with white space around it, with quotes around it or with several lines is refused, since all that
-  may be meant. Where it is, two pairs of quotes say so: `\"\" secret \"\"`.
+  may be meant. Put two pairs of quotes around a value that is meant so: `\"\" secret \"\"`.
 - **Variables of a sink.** `NAME` is the name of the sink in capitals, with `_` for each `-`.
 - **Short variables.** `JOLTSMS_API_KEY`, `JOLTSMS_API_KEY_FILE` and `JOLTSMS_API_URL` stand for `api.key` and `api.url`.
 ";

@@ -1,4 +1,4 @@
-//! Writing to a stream however long that takes.
+//! Writes to a stream, however long it takes.
 
 use std::io::{self, ErrorKind, Write};
 use std::thread;
@@ -8,11 +8,11 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Writes what is left of `bytes`, of which `written` have left before, and counts on. It blocks until the stream has taken
-/// everything, also where somebody who shares the stream has made it non-blocking.
+/// Writes the rest of `bytes`, of which the first `written` have left before, and keeps `written` up to date. It blocks
+/// until the stream has taken everything, even if another process that shares the stream has made it non-blocking.
 ///
 /// # Errors
-/// Those of the stream; `written` says how many bytes have left. A stream that takes no bytes at all is
+/// The errors of the stream; `written` says how many bytes have left. A stream that takes no bytes at all is
 /// [`ErrorKind::WriteZero`].
 pub fn write_rest(stream: &mut impl Write, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     let mut pause = FIRST_PAUSE;
@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each write with the next of these, then takes everything.
+    /// A stream that answers each write with the next of `answers`, and takes everything afterwards.
     struct Stream {
         answers: VecDeque<Result<usize, ErrorKind>>,
         taken: Vec<u8>,

@@ -133,7 +133,7 @@ pub fn unquoted(text: &str) -> &str {
     pairs.into_iter().find_map(within).map_or(text, str::trim)
 }
 
-/// What stands between two pairs of quotes, as nobody writes them by mistake: a value that is meant exactly so.
+/// The text between two pairs of quotes. Nobody writes these by mistake, so the text is meant exactly as it is.
 fn in_two_pairs_of_quotes(text: &str) -> Option<&str> {
     text.trim().strip_prefix("\"\"")?.strip_suffix("\"\"").filter(|exact| !exact.is_empty())
 }

@@ -126,7 +126,8 @@ pub fn apply(environment: &Environment, document: &mut Document, report: &mut Co
     }
 }
 
-/// Says so if a variable would be one of ours in capitals. It is not read, so nobody else's is touched.
+/// Warns of a variable that would be one of the relay's if it had capital letters. Such a variable is not read: it may
+/// belong to another program.
 fn warn_of_small_letters(declared: &Declarations, name: &str, origin: &Origin, report: &mut Complaints) {
     let capitals = name.to_ascii_uppercase();
     let is_short = declared.short.iter().any(|(short, ..)| *short == capitals);

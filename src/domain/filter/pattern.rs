@@ -33,7 +33,7 @@ pub struct InvalidPattern(String);
 #[derive(Clone)]
 pub struct Globs {
     expressions: RegexSet,
-    /// Whether the expression of that place is compared with folded texts, too.
+    /// For each expression: whether it is compared with folded texts, too.
     takes_folded: Vec<bool>,
 }
 
@@ -106,7 +106,7 @@ fn fold(letter: char) -> impl Iterator<Item = char> {
     letter.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-/// Every character that folds to several, with what it folds to.
+/// Every character that folds to several characters, with these.
 static SEVERAL: LazyLock<Vec<(char, String)>> = LazyLock::new(|| {
     let folds = ('\u{80}'..='\u{ffff}').map(|letter| (letter, folded(letter.encode_utf8(&mut [0; 4]))));
     folds.filter(|(_, folded)| folded.chars().nth(1).is_some()).collect()
@@ -116,14 +116,15 @@ static SEVERAL: LazyLock<Vec<(char, String)>> = LazyLock::new(|| {
 #[derive(Default)]
 struct Expression {
     text: String,
-    /// What stands for itself and is not written yet.
+    /// Literal characters that are not part of `text` yet.
     literal: String,
-    /// A class excludes a character that folds to several (`[!ß]`): in a folded text it can no longer be told from these.
+    /// True if a class excludes a character that folds to several (`[!ß]`). In a folded text that character looks like
+    /// the several.
     excludes_several: bool,
 }
 
 impl Expression {
-    /// `glob` must be one.
+    /// The expression of `glob`, which must be valid.
     fn of(glob: &str) -> Self {
         let mut expression = Self { text: String::from(r"(?s)\A(?:"), ..Self::default() };
         let mut depth = 0_usize;
@@ -150,7 +151,7 @@ impl Expression {
         expression
     }
 
-    /// Goes on with a part of a regular expression.
+    /// Adds a part of a regular expression.
     fn push(&mut self, part: &str) {
         let literal = std::mem::take(&mut self.literal);
         let folded = if literal.is_ascii() { literal.clone() } else { folded(&literal) };
@@ -161,7 +162,7 @@ impl Expression {
         self.text += part;
     }
 
-    /// A class of characters, behind its bracket; returns what follows it.
+    /// Translates a class of characters, from behind its opening bracket; returns the rest of the glob.
     fn class<'a>(&mut self, mut rest: Chars<'a>) -> Chars<'a> {
         let mut class = String::new();
         // Characters and the ends of ranges, to find those that fold to several.
