@@ -3,9 +3,9 @@
 //! A claim lives in the memory of the only relay. Nothing is written when an attempt begins, so after a crash each
 //! delivery is where its last settled attempt left it.
 //!
-//! A sink with `order = "number"` has one queue for each number, and claims only the first message of each. What a
-//! person asked for again is a second queue beside that of its number, so that a new message never waits for a replay.
-//! Messages keep their order within each queue.
+//! A sink with `order = "number"` has one queue for each number, and only the first message of each queue is claimed.
+//! Messages that an operator asked for again have a second queue beside that of their number, so that a new message
+//! never waits for a replay. Messages keep their order within each queue.
 
 use std::time::Duration;
 

@@ -130,3 +130,42 @@ pub trait ReplayTransactions {
     /// As [`super::Backend`] says.
     fn replays(&self) -> Result<Replays, Error>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_says_of_each_state_what_is_repeated() {
+        use DeliveryState::{Dead, Delivered, Dropped, Fresh, Retry, Undecided};
+        use PastDelivery::Never;
+        use ReplayDecision::{No, Repeat, Waits};
+        let (delivered, dead) = (Repeat(PastDelivery::Delivered), Repeat(PastDelivery::Dead));
+        let select = |failed, new, state, is_released| {
+            let (since, until) = (UnixMs::MIN, UnixMs::MAX);
+            let all = ReplaySelection { sinks: vec![], new, ids: vec![], since, until, filter: None, failed };
+            all.select(state, is_released)
+        };
+        for (state, all, failed) in [
+            (Undecided, Waits, No),
+            (Fresh, Waits, No),
+            (Retry, Waits, Waits),
+            (Delivered, delivered, No),
+            (Dead, dead, dead),
+            (Dropped, dead, dead),
+        ] {
+            assert_eq!(select(false, false, Some(state), true), all, "{state}");
+            assert_eq!(select(true, true, Some(state), true), failed, "{state}, only what failed");
+        }
+        // A message that the sink never had.
+        for (failed, new, is_released, decision) in [
+            (false, false, true, No),
+            (false, true, true, Repeat(Never)),
+            (false, false, false, Repeat(Never)),
+            (true, true, true, No),
+            (true, true, false, No),
+        ] {
+            assert_eq!(select(failed, new, None, is_released), decision, "{failed} {new} {is_released}");
+        }
+    }
+}
