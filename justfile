@@ -63,7 +63,7 @@ year days="365":
 
 # The store's files damaged at random, many more of them
 damage states="100":
-    JOLTSMS_RELAY_SEEDS={{ states }} cargo test --lib store::tests::damage -- --nocapture
+    JOLTSMS_RELAY_SEEDS={{ states }} cargo test --lib store::sqlite::tests::damage -- --nocapture
 
 # The relay killed at each of its system calls, and started again: about half an hour; prints the figures of guarantees.md
 crash-points:

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use joltsms_relay::domain::{Class, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, WalkId};
 use joltsms_relay::secret::Secret;
-use joltsms_relay::store::{Settlement, SinkSetup, Spool};
+use joltsms_relay::store::{self, Settlement, SinkSetup};
 use joltsms_simulator::{NewMessage, Options, Simulator};
 
 use crate::support::relay::Setup;
@@ -101,7 +101,7 @@ fn milliseconds(at: Timestamp) -> UnixMs {
 }
 
 fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
-    let mut spool = Spool::open(dir).unwrap();
+    let mut spool = store::open(dir).unwrap();
     let address = format!("{}/v1/messages", simulator.url());
     spool.remember_account(&address, &Secret::from(simulator.key()).fingerprint()).unwrap();
     let sink = spool.register_sinks(&[SinkSetup::new("crm")], UnixMs::MAX, UnixMs::MIN).unwrap()[0].id;

@@ -145,7 +145,7 @@ pub fn trace_json(trace: &Trace) -> Value {
             "sink": fate.sink,
             "configured": fate.configured,
             "paused": fate.paused,
-            "state": fate.state,
+            "state": fate.state.as_str(),
             "reason": fate.reason,
             "attempts": fate.attempts,
             "first_attempt_at": instant(fate.first_attempt),

@@ -6,7 +6,7 @@ use super::live::Live;
 use crate::api::PAGE_ROWS;
 use crate::api::budget::Ring;
 use crate::domain::{Marks, UnixMs, Walk, pages};
-use crate::store::{self, Error, Look, SinkView};
+use crate::store::{self, Error, SinkView};
 use crate::time::Clock;
 
 /// See the module.
@@ -59,24 +59,24 @@ impl Status {
     /// machine's clock is no silence.
     ///
     /// # Errors
-    /// As for [`Look::at`].
+    /// As for [`store::open_snapshot`].
     pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
-        let Some(look) = Look::at(dir)? else { return Ok(None) };
-        let (left, runs) = look.spool.clock_beside()?;
+        let Some(snapshot) = store::open_snapshot(dir)? else { return Ok(None) };
+        let (left, runs) = snapshot.spool.clock_beside()?;
         clock.reckon(left, runs);
         let now = clock.relay_time();
         let live = Live::read(dir);
-        let running = look.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
+        let running = snapshot.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
         // Of the relay before: the one that runs has said nothing yet.
         let live = live.filter(|live| !running || live.stopped_at.is_none());
-        let coverage = look.spool.load_coverage()?;
+        let coverage = snapshot.spool.load_coverage()?;
         let total = live.as_ref().and_then(|live| live.total);
         let mut walks = Vec::new();
         for walk in coverage.iter().flat_map(|coverage| &coverage.walks) {
             let marks = coverage.as_ref().map(|coverage| coverage.marks);
-            let unread = marks.map(|marks| look.spool.unread(walk, &marks, total)).transpose()?;
+            let unread = marks.map(|marks| snapshot.spool.unread(walk, &marks, total)).transpose()?;
             let pages_left = unread.and_then(|unread| unread.rows(walk)).map(|rows| pages(rows, PAGE_ROWS));
-            walks.push(WalkView { walk: walk.clone(), held: look.spool.held(walk.id)?, pages_left });
+            walks.push(WalkView { walk: walk.clone(), held: snapshot.spool.held(walk.id)?, pages_left });
         }
         let budget = Ring::look(&dir.join("budget.ring"), now).ok().map(|(limit, used)| BudgetStatus { limit, used });
         Ok(Some(Self {
@@ -85,11 +85,11 @@ impl Status {
             bytes: store::size(dir),
             running,
             live,
-            start: look.spool.account()?.start,
+            start: snapshot.spool.account()?.start,
             marks: coverage.map(|coverage| coverage.marks),
             walks,
             budget,
-            sinks: look.spool.sinks()?,
+            sinks: snapshot.spool.sinks()?,
         }))
     }
 

@@ -11,7 +11,7 @@ use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::admin::letter_json;
 use crate::domain::{Sanitized, UnixMs};
-use crate::store::{DeadLetter, DeadLetterVerdict, DeadPlace, Error, LetterPlace, Selection, Spool};
+use crate::store::{DeadLetter, DeadLetterSelection, DeadLetterVerdict, Error, ListedUpTo, SettledUpTo, Spool};
 
 /// So many rows are read in one go, and aligned with each other; beyond them the columns may shift, and memory does not grow.
 const TABLE: usize = 500;
@@ -31,13 +31,13 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
 }
 
 /// What is selected, if there is such a sink.
-fn selection(spool: &Spool, which: &Which) -> Result<Selection, CommandRefusal> {
+fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, CommandRefusal> {
     if let Some(name) = &which.sink
         && spool.sink_named(name)?.is_none()
     {
         return Err(no_such_sink(spool, name));
     }
-    Ok(Selection { sink: which.sink.clone(), id: which.id.clone() })
+    Ok(DeadLetterSelection { sink: which.sink.clone(), id: which.id.clone() })
 }
 
 /// Nothing was selected: a message that was named is missed, an empty list is not.
@@ -88,7 +88,7 @@ fn each<T>(
             let selection = selection(spool, which)?;
             let (mut portion, mut last) = (Vec::new(), None);
             for letter in spool.dead_letters(&selection, after.as_ref(), at_once)? {
-                last = Some(LetterPlace::of(&letter));
+                last = Some(ListedUpTo::letter(&letter));
                 portion.push(read(spool, letter)?);
             }
             Ok((portion, last))
@@ -148,10 +148,10 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
 }
 
 fn settle(flags: &Flags, which: &Which, verdict: DeadLetterVerdict) -> Result<Exit, Exit> {
-    let mut spool = open(flags)?;
-    let selection = selection(&spool, which).map_err(CommandRefusal::say)?;
-    let clock = relay_clock(&spool).map_err(|error| fails(&error))?;
-    let (mut after, mut settled) = (Some(DeadPlace::default()), 0_u64);
+    let spool = &mut *open(flags)?;
+    let selection = selection(spool, which).map_err(CommandRefusal::say)?;
+    let clock = relay_clock(spool).map_err(|error| fails(&error))?;
+    let (mut after, mut settled) = (Some(SettledUpTo::default()), 0_u64);
     while let Some(from) = after {
         let done = spool.settle_dead(&selection, verdict, from, clock.relay_time()).map_err(|error| fails(&error))?;
         settled += u64::try_from(done.0).unwrap_or(0);

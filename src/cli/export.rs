@@ -167,7 +167,7 @@ fn tell(salvage: &Salvage) -> Exit {
 fn line(saved: &Saved) -> io::Result<String> {
     let Saved { seq, id, received, standing, raw, intact, deliveries } = saved;
     let deliveries: Vec<Value> = deliveries.iter().map(delivery).collect();
-    let mut line = json!({ "id": id, "seq": seq, "received": received.to_string(), "standing": standing });
+    let mut line = json!({ "id": id, "seq": seq, "received": received.to_string(), "standing": standing.as_str() });
     line["intact"] = json!(intact);
     line["deliveries"] = Value::Array(deliveries);
     let line = line.to_string();
@@ -184,7 +184,7 @@ fn delivery(delivery: &SavedDelivery) -> Value {
     let time = |at: &Option<UnixMs>| at.map(|at| Value::String(at.to_string()));
     let fields = [
         ("sink", sink.clone().map(Value::String)),
-        ("state", Some(Value::String(state.clone()))),
+        ("state", Some(Value::from(state.as_str()))),
         ("attempts", Some(json!(attempts))),
         ("first_attempt", time(first_attempt)),
         ("due", time(due)),

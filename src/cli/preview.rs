@@ -18,7 +18,7 @@ use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::domain::{NumberUse, Row, UnixMs};
 use crate::formats::{Payload, Unrenderable};
 use crate::sinks::{Outgoing, Preview};
-use crate::store::{Look, NumberDetails};
+use crate::store::{self, NumberDetails};
 use crate::time::Clock;
 
 /// Shows it on stdout. A sink whose template fails makes the exit code 1.
@@ -91,8 +91,8 @@ fn number(config: &Config, message: &Row) -> NumberDetails {
     if !asks_for_numbers(config) {
         return NumberDetails::Unknown;
     }
-    let looked =
-        Look::at(&config.state.dir).and_then(|look| look.map(|look| look.spool.number_details(id)).transpose());
+    let looked = store::open_snapshot(&config.state.dir)
+        .and_then(|found| found.map(|snapshot| snapshot.spool.number_details(id)).transpose());
     match looked {
         Ok(known) => known.unwrap_or(NumberDetails::Unknown),
         Err(error) => {

@@ -183,7 +183,7 @@ pub(super) fn store_exit(error: &store::Error) -> Exit {
         store::Error::Older { .. }
         | store::Error::Replaced { .. }
         | store::Error::Io { .. }
-        | store::Error::Sqlite(_) => Exit::Failure,
+        | store::Error::Database(_) => Exit::Failure,
     }
 }
 

@@ -12,7 +12,7 @@ use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::domain::filter::{Clause, Filter, Globs};
 use crate::domain::{PauseReason, UnixMs};
-use crate::store::{Before, Choice, Portion, SinkView, Spool, is_running};
+use crate::store::{PastDelivery, ReplayPortion, ReplaySelection, SinkView, Spool, is_running};
 use crate::time::{Clock, Instant};
 
 /// With `--rate`: how often it says how far it has come.
@@ -94,14 +94,14 @@ fn row(tally: &Tally) -> Vec<String> {
 
 fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
-    let mut spool = open(flags)?;
-    let (choice, mut tallies) = choose(&spool, &how.choice).map_err(CommandRefusal::say)?;
+    let spool = &mut *open(flags)?;
+    let (choice, mut tallies) = choose(spool, &how.choice).map_err(CommandRefusal::say)?;
     let mut pace = match how.rate {
-        Some(rate) => Some(Paced::begin(&dir, rate, &mut spool, &choice)?),
+        Some(rate) => Some(Paced::begin(&dir, rate, spool, &choice)?),
         None => None,
     };
     let (mut found, mut changed) = (0_usize, 0_usize);
-    each(&mut spool, &choice, |spool, portion| {
+    each(spool, &choice, |spool, portion| {
         note(&mut tallies, portion);
         found += portion.found.len();
         let at_once = pace.as_ref().map_or(usize::MAX, Paced::at_once);
@@ -165,7 +165,7 @@ fn sentence(tally: &Tally) -> String {
 }
 
 /// What is meant, and for which sinks.
-fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), CommandRefusal> {
+fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(ReplaySelection, Vec<Tally>), CommandRefusal> {
     let known = spool.sinks()?;
     let mut sinks = Vec::new();
     for name in &which.sinks {
@@ -187,7 +187,7 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(Choice, Vec<Tally>), C
     ids.dedup();
     // What is compared with it are the times of messages.
     let now = relay_clock(spool)?.likely_message_time();
-    let choice = Choice {
+    let choice = ReplaySelection {
         sinks: sinks.iter().map(|sink| sink.id).collect(),
         new: !which.sinks.is_empty(),
         ids,
@@ -215,8 +215,8 @@ fn filter(which: &ReplayChoice) -> Result<Option<Filter>, CommandRefusal> {
 /// Goes through all that is meant.
 fn each(
     spool: &mut Spool,
-    choice: &Choice,
-    mut work: impl FnMut(&mut Spool, &Portion) -> Result<(), Exit>,
+    choice: &ReplaySelection,
+    mut work: impl FnMut(&mut Spool, &ReplayPortion) -> Result<(), Exit>,
 ) -> Result<(), Exit> {
     let (mut after, last) = (Some(0), spool.last_released().map_err(|error| fails(&error))?);
     while let Some(from) = after {
@@ -227,13 +227,13 @@ fn each(
     Ok(())
 }
 
-fn note(tallies: &mut [Tally], portion: &Portion) {
+fn note(tallies: &mut [Tally], portion: &ReplayPortion) {
     for found in &portion.found {
         let Some(tally) = tallies.iter_mut().find(|tally| tally.sink.id == found.sink) else { continue };
         match found.before {
-            Before::Delivered => tally.delivered += 1,
-            Before::Dead => tally.dead += 1,
-            Before::Never => tally.new += 1,
+            PastDelivery::Delivered => tally.delivered += 1,
+            PastDelivery::Dead => tally.dead += 1,
+            PastDelivery::Never => tally.new += 1,
         }
         tally.oldest = tally.oldest.min(found.received);
         tally.newest = tally.newest.max(found.received);
@@ -262,7 +262,7 @@ struct Paced<'d> {
 }
 
 impl<'d> Paced<'d> {
-    fn begin(dir: &'d Path, rate: u32, spool: &mut Spool, choice: &Choice) -> Result<Self, Exit> {
+    fn begin(dir: &'d Path, rate: u32, spool: &mut Spool, choice: &ReplaySelection) -> Result<Self, Exit> {
         let mut all = 0;
         each(spool, choice, |_, portion| {
             all += u64::try_from(portion.found.len()).unwrap_or(0);

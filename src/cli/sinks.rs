@@ -78,17 +78,17 @@ type Change = fn(&mut Spool, SinkId, &str, Option<&LiveSink>, UnixMs) -> Result<
 
 /// All names are looked up before anything is changed.
 fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit> {
-    let mut spool = open(flags)?;
+    let spool = &mut *open(flags)?;
     let mut sinks = Vec::new();
     for name in names {
-        sinks.push((name, named(&spool, name)?));
+        sinks.push((name, named(spool, name)?));
     }
-    let now = relay_clock(&spool).map_err(|error| fails(&error))?.relay_time();
+    let now = relay_clock(spool).map_err(|error| fails(&error))?.relay_time();
     let live = running(&directory(flags)?, now);
     let mut said = String::new();
     for (name, id) in sinks {
         let live = live.as_ref().and_then(|live| live.sink(name));
-        let sentence = change(&mut spool, id, name, live, now).map_err(|error| fails(&error))?;
+        let sentence = change(spool, id, name, live, now).map_err(|error| fails(&error))?;
         said += &sentence;
         said.push('\n');
     }
@@ -126,8 +126,8 @@ fn resume(spool: &mut Spool, id: SinkId, name: &str, live: Option<&LiveSink>, no
 }
 
 fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
-    let mut spool = open(flags)?;
-    let sink = named(&spool, name)?;
+    let spool = &mut *open(flags)?;
+    let sink = named(spool, name)?;
     if name == to.as_str() {
         return Ok(answer(&format!("{name} is called so already\n")));
     }
@@ -148,8 +148,8 @@ fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
 
 fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
-    let mut spool = open(flags)?;
-    let sink = named(&spool, name)?;
+    let spool = &mut *open(flags)?;
+    let sink = named(spool, name)?;
     // As long as this is held no relay begins to send to it. What it has is looked at afterwards: one that ends now may have
     // read more.
     let role = match RoleLock::take(&dir) {
@@ -159,7 +159,7 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     };
     let views = spool.sinks().map_err(|error| fails(&error))?;
     let Some(view) = views.into_iter().find(|view| view.id == sink) else {
-        return Err(no_such_sink(&spool, name).say());
+        return Err(no_such_sink(spool, name).say());
     };
     let lost = [(view.waiting, "waiting message"), (view.dead, "dead letter")];
     let lost: Vec<String> =

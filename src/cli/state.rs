@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::relay::{complain, store_exit};
 use crate::config::{self, Sources};
-use crate::store::{Error, Look, Spool};
+use crate::store::{self, Error, Spool};
 use crate::time::Clock;
 
 /// Where the state is, by the configuration.
@@ -20,8 +20,8 @@ pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
 /// Looks at the state, for as long as `read` takes: whatever is to be said is said afterwards. A command that writes to
 /// somebody who does not read would otherwise keep SQLite's journal from being emptied, and a relay from starting.
 pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, CommandRefusal>) -> Result<T, Exit> {
-    let done = match Look::at(dir) {
-        Ok(Some(look)) => read(&look.spool),
+    let done = match store::open_snapshot(dir) {
+        Ok(Some(snapshot)) => read(&*snapshot.spool),
         Ok(None) => Err(CommandRefusal { exit: Exit::Failure, said: Absent(dir).to_string() }),
         Err(error) => Err(error.into()),
     };
@@ -48,9 +48,9 @@ impl From<Error> for CommandRefusal {
 }
 
 /// The state, for small changes.
-pub(super) fn open(flags: &Flags) -> Result<Spool, Exit> {
+pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
     let dir = directory(flags)?;
-    match Spool::open_beside(&dir) {
+    match store::open_beside(&dir) {
         Ok(Some(state)) => Ok(state),
         Ok(None) => Err(complain(Exit::Failure, &Absent(&dir))),
         Err(error) => Err(fails(&error)),

@@ -66,7 +66,7 @@ fn look(dir: &Path, clock: &Clock) -> Result<Status, (Exit, String)> {
 
 fn explained(error: &store::Error) -> String {
     match error {
-        store::Error::Sqlite(_) => format!(
+        store::Error::Database(_) => format!(
             "{error}; whoever may not write to the state can read it only while a relay runs, or after one has ended \
              as it should"
         ),

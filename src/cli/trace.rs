@@ -9,7 +9,7 @@ use super::state::{directory, look, relay_clock};
 use crate::admin::trace_json;
 use crate::api::set_aside_id;
 use crate::domain::{RowStanding, UnixMs};
-use crate::store::{Fate, Trace};
+use crate::store::{DeliveryState, Fate, Trace};
 
 pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
     try_trace(flags, id, as_json).unwrap_or_else(|exit| exit)
@@ -111,18 +111,17 @@ fn row(fate: &Fate, now: UnixMs) -> Vec<String> {
 }
 
 fn state(fate: &Fate) -> String {
-    let state = match fate.state.as_str() {
-        "undecided" => "not decided yet".to_owned(),
-        "fresh" => "waits".to_owned(),
-        "retry" => "failed, waits".to_owned(),
-        "delivered" => "delivered".to_owned(),
-        other => {
-            let word = if other == "dropped" { "given up" } else { "dead" };
-            fate.reason.as_ref().map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"))
-        }
+    let with_reason =
+        |word: &str| fate.reason.as_ref().map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"));
+    let state = match fate.state {
+        DeliveryState::Undecided => "not decided yet".to_owned(),
+        DeliveryState::Fresh => "waits".to_owned(),
+        DeliveryState::Retry => "failed, waits".to_owned(),
+        DeliveryState::Delivered => "delivered".to_owned(),
+        DeliveryState::Dead => with_reason("dead"),
+        DeliveryState::Dropped => with_reason("given up"),
     };
-    let is_over = matches!(fate.state.as_str(), "delivered" | "dead" | "dropped");
-    match (is_over, fate.configured, fate.paused) {
+    match (fate.state.is_over(), fate.configured, fate.paused) {
         (false, false, _) => format!("{state}; not configured any more"),
         (false, true, true) => format!("{state}; paused"),
         _ => state,

@@ -69,9 +69,9 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     clock.resume(before, newest);
     let memory = clock.memory();
     store.write(move |spool| spool.remember_clock(&memory)).await?;
-    if config.state.lets_go_at_once() {
+    if config.state.erase_on_delivery() {
         let set = |spool: &mut Spool| {
-            spool.let_go_at_once();
+            spool.erase_on_delivery();
             Ok(())
         };
         store.write(set).await?;

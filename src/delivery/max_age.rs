@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::domain::UnixMs;
-use crate::store::Sweep;
+use crate::store::ExpiryScan;
 use crate::time::Instant;
 
 /// The shortest time between two checks.
@@ -26,14 +26,14 @@ pub(super) struct AgeChecks {
     max_age: Duration,
     next: Instant,
     /// Where the last complete check ended, and so where the next one begins.
-    sweep: Sweep,
+    scan: ExpiryScan,
     is_unfinished: bool,
 }
 
 impl AgeChecks {
     /// The first check takes in everything that waits.
     pub(super) fn new(max_age: Duration, now: Instant) -> Self {
-        Self { max_age, next: now, sweep: Sweep::everything(), is_unfinished: false }
+        Self { max_age, next: now, scan: ExpiryScan::everything(), is_unfinished: false }
     }
 
     /// When a message becomes too old; see [`expires`].
@@ -42,15 +42,15 @@ impl AgeChecks {
     }
 
     /// What to check now; `None`: it is too early. `messages_now` is the time by the clock that dates messages.
-    pub(super) fn due(&self, now: Instant, messages_now: UnixMs) -> Option<Sweep> {
+    pub(super) fn due(&self, now: Instant, messages_now: UnixMs) -> Option<ExpiryScan> {
         let cutoff = messages_now.before(self.max_age);
-        (self.next <= now).then_some(Sweep { cutoff, ..self.sweep })
+        (self.next <= now).then_some(ExpiryScan { cutoff, ..self.scan })
     }
 
     /// Every message that this check could find is a dead letter now. `released`: messages up to this place in the order of
     /// release had been released before the check.
-    pub(super) fn checked(&mut self, sweep: Sweep, released: i64, now: Instant) {
-        self.sweep = Sweep { since: sweep.cutoff.max(sweep.since), released, retries: false, ..sweep };
+    pub(super) fn checked(&mut self, scan: ExpiryScan, released: i64, now: Instant) {
+        self.scan = ExpiryScan { since: scan.cutoff.max(scan.since), released, retries: false, ..scan };
         self.next = now + EVERY;
         self.is_unfinished = false;
     }
@@ -67,7 +67,7 @@ impl AgeChecks {
 
     /// Messages that were released long ago have come to wait: the next check takes in everything again.
     pub(super) fn check_everything(&mut self) {
-        self.sweep = Sweep::everything();
+        self.scan = ExpiryScan::everything();
     }
 }
 
@@ -95,12 +95,12 @@ mod tests {
         let mut checks = AgeChecks::new(HOUR, start);
         let (now, wall) = at(0);
         let first = checks.due(now, wall).unwrap();
-        assert_eq!(first, Sweep { cutoff: UnixMs(6_400_000), ..Sweep::everything() });
+        assert_eq!(first, ExpiryScan { cutoff: UnixMs(6_400_000), ..ExpiryScan::everything() });
         checks.checked(first, 17, now);
         assert_eq!(checks.due(now, wall), None, "not twice in a second");
         let (now, wall) = at(5);
         let second = checks.due(now, wall).unwrap();
-        let expected = Sweep { since: UnixMs(6_400_000), cutoff: UnixMs(6_405_000), released: 17, retries: false };
+        let expected = ExpiryScan { since: UnixMs(6_400_000), cutoff: UnixMs(6_405_000), released: 17, retries: false };
         assert_eq!(second, expected);
         checks.check_everything();
         assert_eq!(checks.due(now, wall).unwrap().since, UnixMs::MIN);

@@ -14,13 +14,13 @@ use std::collections::{HashSet, VecDeque};
 use super::lanes::{Lane, PerLane};
 use super::options::Order;
 use crate::domain::{Class, Seq, UnixMs};
-use crate::store::{Chunk, Claim, Error, SinkId, Spool, Store};
+use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 
 /// How much is claimed at once for each lane. No more than this waits in memory.
-pub(super) const CLAIMED_AT_ONCE: Chunk = Chunk { rows: 500, bytes: 1 << 20, details: false };
+pub(super) const CLAIMED_AT_ONCE: ClaimLimits = ClaimLimits { rows: 500, bytes: 1 << 20, details: false };
 
 /// A probe needs one message of each lane.
-pub(super) const ONE_CLAIM: Chunk = Chunk { rows: 1, bytes: 1, details: false };
+pub(super) const ONE_CLAIM: ClaimLimits = ClaimLimits { rows: 1, bytes: 1, details: false };
 
 /// The claims of one sink, a queue for each lane.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Queues {
         store: &Store,
         sink: SinkId,
         now: UnixMs,
-        chunk: Chunk,
+        chunk: ClaimLimits,
         excluded: Excluded,
     ) -> Result<(), Error> {
         match self.order {
@@ -141,7 +141,7 @@ impl Queues {
         store: &Store,
         sink: SinkId,
         now: UnixMs,
-        chunk: Chunk,
+        chunk: ClaimLimits,
         excluded: Excluded,
     ) -> Result<(), Error> {
         let wanted = self.lanes_to_look_at();
@@ -150,14 +150,14 @@ impl Queues {
                 let skip = |seq| excluded.seqs.contains(&seq);
                 let mut found = Found::default();
                 if wanted.live {
-                    found.claims.live = spool.claim_fresh(sink, Class::Live, chunk, skip)?;
+                    found.claims.live = spool.claim_fresh(sink, Class::Live, chunk, &skip)?;
                 }
                 if wanted.retry {
-                    found.claims.retry = spool.claim_retries(sink, now, chunk, skip)?;
+                    found.claims.retry = spool.claim_retries(sink, now, chunk, &skip)?;
                     found.next_due = spool.next_due(sink, now)?;
                 }
                 if wanted.backfill {
-                    found.claims.backfill = spool.claim_fresh(sink, Class::Backfill, chunk, skip)?;
+                    found.claims.backfill = spool.claim_fresh(sink, Class::Backfill, chunk, &skip)?;
                 }
                 Ok(found)
             })
@@ -184,7 +184,7 @@ impl Queues {
         store: &Store,
         sink: SinkId,
         now: UnixMs,
-        chunk: Chunk,
+        chunk: ClaimLimits,
         mut excluded: Excluded,
     ) -> Result<(), Error> {
         for claims in [&self.claims.live, &self.claims.retry, &self.claims.backfill] {
@@ -192,7 +192,7 @@ impl Queues {
         }
         let read = move |spool: &Spool| {
             let skip = |number, seq| excluded.numbers.contains(&number) || excluded.seqs.contains(&seq);
-            spool.claim_first_of_each_number(sink, now, chunk, skip)
+            spool.claim_first_of_each_number(sink, now, chunk, &skip)
         };
         let firsts = store.read(read).await?;
         self.look = PerLane { live: firsts.more, retry: firsts.more, backfill: firsts.more };

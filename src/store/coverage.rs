@@ -1,322 +1,43 @@
-//! Transactions of ingest: load coverage, look ids up, carry out the changes of one page.
+//! The transactions of ingest: reading coverage, looking ids up, and storing what one page brought.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
-use rusqlite::types::ToSql;
-use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, TransactionBehavior, params};
-
-use super::checksum::{self, Sum};
-use super::commit_counter;
-use super::erasure;
 use super::error::Error;
-use super::release::{Places, Releasing};
-use super::spool::Spool;
-use crate::domain::{
-    Class, Coverage, Cursor, Insert, Lags, Marks, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
-    WalkProgress,
-};
+use crate::domain::{Coverage, Seq, StoreOp, UnixMs, WalkId};
 
-impl Spool {
-    /// Reads coverage as it stands; `None` before the first page.
+/// Transactions on coverage and on messages that were not released yet.
+pub trait CoverageTransactions {
+    /// Reads coverage; `None` before the first page.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where a value makes no sense, otherwise [`Error::Sqlite`].
-    pub fn load_coverage(&self) -> Result<Option<Coverage>, Error> {
-        self.try_load_coverage().map_err(|error| self.explain(error))
-    }
+    /// As [`super::Backend`] says.
+    fn load_coverage(&self) -> Result<Option<Coverage>, Error>;
 
-    fn try_load_coverage(&self) -> rusqlite::Result<Option<Coverage>> {
-        let marks = self
-            .connection
-            .prepare_cached(
-                "SELECT frontier, watermark, anchor, start_instant, next_seq, next_walk, sum FROM coverage WHERE one = 1",
-            )?
-            .query_row([], |row| {
-                let marks = Marks {
-                    frontier: UnixMs(row.get(0)?),
-                    watermark: UnixMs(row.get(1)?),
-                    anchor: UnixMs(row.get(2)?),
-                    start_instant: UnixMs(row.get(3)?),
-                    next_seq: Seq(row.get(4)?),
-                    next_walk: WalkId(row.get(5)?),
-                };
-                checksum::verify(row.get(6)?, Sum::of_marks(&marks), || "coverage".to_owned())?;
-                Ok(marks)
-            })
-            .optional()?;
-        let Some(marks) = marks else { return Ok(None) };
-        let mut statement = self.connection.prepare_cached("SELECT * FROM walk ORDER BY id")?;
-        let walks = statement.query_map([], walk)?.collect::<rusqlite::Result<_>>()?;
-        let lags = self
-            .connection
-            .prepare_cached("SELECT value FROM meta WHERE key = 'lags'")?
-            .query_row([], |row| from_json(row.get_ref(0)?.as_str()?))
-            .optional()?;
-        Ok(Some(Coverage { marks, walks, lags: lags.map(read_lags).unwrap_or_default() }))
-    }
-
-    /// For each id, the number under which its row is stored, if it is.
+    /// Looks ids of messages up. Returns, for each id, the sequence number of its message if the state knows it. All
+    /// are looked up at the same moment.
     ///
     /// # Errors
-    /// As for [`Spool::load_coverage`].
-    pub fn known<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<Option<Seq>>, Error> {
-        let look = || -> rusqlite::Result<Vec<Option<Seq>>> {
-            // One for all: each query alone takes the lock of a reader and gives it back.
-            let transaction = self.connection.unchecked_transaction()?;
-            let mut statement = transaction.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
-            ids.into_iter()
-                .map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional())
-                .collect::<rusqlite::Result<_>>()
-        };
-        look().map_err(|error| self.explain(error))
-    }
+    /// As [`super::Backend`] says.
+    fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error>;
 
-    /// Carries out the changes of one page, in order, in one transaction. No changes = no transaction.
+    /// Carries out the changes of one page in their order, all in one transaction. `now` is recorded as the instant at
+    /// which its messages were stored. Without changes there is no transaction.
+    ///
+    /// A message that is released gets its place in the order of release (older messages first; of equal times the one
+    /// further down the page first) and a delivery for each registered sink that wants it.
     ///
     /// # Errors
-    /// Whatever goes wrong, nothing was changed.
-    pub fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Result<(), Error> {
-        if ops.is_empty() {
-            return Ok(());
-        }
-        let (recipients, at_once) = (Arc::clone(&self.recipients), self.at_once);
-        self.transaction(|transaction| {
-            let releasing = Releasing { transaction, recipients: &recipients, at_once };
-            let places = releasing.places(ops)?;
-            ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
-        })?;
-        // What a gap held is on the disk, and may be wanted by nobody.
-        self.has_traces |= at_once && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
-        Ok(())
-    }
+    /// As [`super::Backend`] says.
+    fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Result<(), Error>;
 
-    /// Lets go of rows whose gap is gone or streams by now: they would be held for ever. Returns how many there were.
+    /// Releases messages that are held by a gap which is closed, or which streams: nothing else would ever release
+    /// them. Returns how many there were.
     ///
     /// # Errors
-    /// As for [`Spool::commit`].
-    pub fn mend_holds(&mut self) -> Result<usize, Error> {
-        let (recipients, at_once) = (Arc::clone(&self.recipients), self.at_once);
-        self.transaction(|transaction| {
-            let mut stray = transaction.prepare_cached(
-                "SELECT seq FROM message WHERE held_by IS NOT NULL
-                 AND held_by NOT IN (SELECT id FROM walk WHERE kind = 'gap' AND streaming = 0)",
-            )?;
-            let rows: Vec<Seq> = stray.query_map([], |row| row.get(0).map(Seq))?.collect::<rusqlite::Result<_>>()?;
-            if !rows.is_empty() {
-                let releasing = Releasing { transaction, recipients: &recipients, at_once };
-                releasing.rows(&rows, &Places::default(), Class::Backfill)?;
-            }
-            Ok(rows.len())
-        })
-    }
+    /// As [`super::Backend`] says.
+    fn mend_holds(&mut self) -> Result<usize, Error>;
 
-    /// How many rows a gap holds.
+    /// Counts the messages that a gap holds.
     ///
     /// # Errors
-    /// As for [`Spool::load_coverage`].
-    pub fn held(&self, walk: WalkId) -> Result<u64, Error> {
-        let count = || {
-            self.connection
-                .prepare_cached("SELECT count(*) FROM message WHERE held_by = ?1")?
-                .query_row([walk.0], |row| row.get::<_, i64>(0))
-        };
-        count().map(i64::unsigned_abs).map_err(|error| self.explain(error))
-    }
-
-    /// Runs `work` in one write transaction, and counts it if it changed anything; an error rolls it back.
-    pub(super) fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, Error> {
-        let mut counted = None;
-        let result =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
-                let before = transaction.total_changes();
-                let value = work(&transaction)?;
-                if transaction.total_changes() != before {
-                    counted = Some(commit_counter::count(&transaction)?);
-                }
-                transaction.commit()?;
-                Ok(value)
-            });
-        let value = result.map_err(|error| self.explain(error))?;
-        if let (Some(count), Some(mark)) = (counted, &mut self.mark) {
-            mark.set(count);
-        }
-        Ok(value)
-    }
-}
-
-fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
-    let transaction = releasing.transaction;
-    match op {
-        StoreOp::Begin { start } => transaction
-            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('start', ?1)")?
-            .execute([start])
-            .map(drop),
-        StoreOp::Insert(insert) => store_row(releasing, insert, places.of(insert.seq), now),
-        StoreOp::Release { rows, class } => releasing.rows(rows, places, *class),
-        StoreOp::ReleaseHeld { walk, class } => releasing.held_by(*walk, *class),
-        StoreOp::PutWalk(walk) => put_walk(transaction, walk),
-        StoreOp::RemoveWalk(walk) => {
-            transaction.prepare_cached("DELETE FROM walk WHERE id = ?1")?.execute([walk.0]).map(drop)
-        }
-        StoreOp::Advance(marks) => transaction
-            .prepare_cached(
-                "INSERT OR REPLACE INTO coverage (one, frontier, watermark, anchor, start_instant, next_seq, next_walk,
-                                                  sum)
-                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                marks.frontier.0,
-                marks.watermark.0,
-                marks.anchor.0,
-                marks.start_instant.0,
-                marks.next_seq.0,
-                marks.next_walk.0,
-                Sum::of_marks(marks)
-            ])
-            .map(drop),
-        StoreOp::PutLags(lags) => transaction
-            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('lags', ?1)")?
-            .execute([to_json(&[&[lags.anchor()], lags.seen()].concat())?])
-            .map(drop),
-        StoreOp::Count(anomaly) => transaction
-            .prepare_cached(
-                "INSERT INTO counter (name, value) VALUES ('anomaly.' || ?1, 1)
-                 ON CONFLICT (name) DO UPDATE SET value = value + 1",
-            )?
-            .execute([anomaly.as_str()])
-            .map(drop),
-    }
-}
-
-/// With its place in the order of release, if that is known, and its text apart from others, if that is wanted.
-fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
-    let Releasing { transaction, at_once: apart, .. } = releasing;
-    let Insert { seq, row, standing, held_by } = insert;
-    // What was there before the relay is known by its id; its body is nobody's business. What came too late to be news is
-    // kept for a replay, unless nothing is kept for one.
-    let raw = match standing {
-        RowStanding::News | RowStanding::Unreadable if apart => Some(Cow::Owned(erasure::apart(&row.id, &row.raw))),
-        RowStanding::News | RowStanding::Unreadable => Some(Cow::Borrowed(&*row.raw)),
-        RowStanding::BelowWatermark if !apart => Some(Cow::Borrowed(&*row.raw)),
-        RowStanding::Seed | RowStanding::BelowWatermark => None,
-    };
-    let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;
-    transaction
-        .prepare_cached(
-            "INSERT INTO message (seq, id, time, ingested, standing, held_by, release_no, stored_at, raw, number, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        )?
-        .execute(params![
-            seq.0,
-            row.id,
-            row.time.0,
-            row.ingested.map(|at| at.0),
-            standing.as_str(),
-            held_by.filter(|_| release_no.is_none()).map(|walk| walk.0),
-            release_no,
-            now.0,
-            raw,
-            number,
-            raw.as_deref().map(|raw| Sum::of_message(&row.id, row.time.0, raw))
-        ])
-        .map(drop)
-}
-
-/// The key of a number, which gets one if it was not met before.
-fn number_key(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<i64> {
-    let known = transaction
-        .prepare_cached("SELECT key FROM number WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))
-        .optional()?;
-    if let Some(key) = known {
-        return Ok(key);
-    }
-    transaction.prepare_cached("INSERT INTO number (id) VALUES (?1)")?.insert([id])
-}
-
-fn put_walk(transaction: &Transaction<'_>, walk: &Walk) -> rusqlite::Result<()> {
-    let (kind, sweep_floor, streaming) = match walk.kind {
-        WalkKind::Gap { sweep_floor, streaming } => ("gap", sweep_floor, streaming),
-        WalkKind::Sweep => ("sweep", None, false),
-        WalkKind::Seed => ("seed", None, false),
-    };
-    let trail: Vec<&str> = walk.trail.iter().map(|cursor| cursor.0.as_str()).collect();
-    let trail = to_json(&trail)?;
-    let values: [&dyn ToSql; 15] = [
-        &walk.id.0,
-        &kind,
-        &sweep_floor.map(|at| at.0),
-        &streaming,
-        &walk.cursor.as_ref().map(|cursor| cursor.0.as_str()),
-        &trail,
-        &walk.floor.0,
-        &walk.opened_seq.0,
-        &walk.opened_at.0,
-        &walk.lowest.0,
-        &walk.progress.failures,
-        &walk.progress.empty_answers,
-        &walk.progress.restarts,
-        &walk.progress.since.map(|at| at.0),
-        &Sum::of_walk(walk),
-    ];
-    transaction
-        .prepare_cached(
-            "INSERT OR REPLACE INTO walk (id, kind, sweep_floor, streaming, cursor, trail, floor, opened_seq, opened_at,
-                                          lowest, failures, empty_answers, restarts, since, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute(values)
-        .map(drop)
-}
-
-fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
-    let kind = match row.get_ref("kind")?.as_str()? {
-        "gap" => WalkKind::Gap {
-            sweep_floor: row.get::<_, Option<i64>>("sweep_floor")?.map(UnixMs),
-            streaming: row.get("streaming")?,
-        },
-        "sweep" => WalkKind::Sweep,
-        // The CHECK of the table leaves no fourth.
-        _ => WalkKind::Seed,
-    };
-    let trail: Vec<String> = from_json(row.get_ref("trail")?.as_str()?)?;
-    let walk = Walk {
-        id: WalkId(row.get("id")?),
-        kind,
-        cursor: row.get::<_, Option<String>>("cursor")?.map(Cursor),
-        trail: trail.into_iter().map(Cursor).collect(),
-        floor: UnixMs(row.get("floor")?),
-        opened_seq: Seq(row.get("opened_seq")?),
-        opened_at: UnixMs(row.get("opened_at")?),
-        lowest: UnixMs(row.get("lowest")?),
-        progress: WalkProgress {
-            failures: row.get("failures")?,
-            empty_answers: row.get("empty_answers")?,
-            restarts: row.get("restarts")?,
-            since: row.get::<_, Option<i64>>("since")?.map(UnixMs),
-        },
-    };
-    checksum::verify(row.get("sum")?, Sum::of_walk(&walk), || format!("walk {}", walk.id.0))?;
-    Ok(walk)
-}
-
-/// First how far the rows were behind the anchor, then what was seen.
-fn read_lags(mut lags: Vec<i64>) -> Lags {
-    let seen = lags.split_off(1.min(lags.len()));
-    Lags::new(seen, lags.first().copied().unwrap_or(0))
-}
-
-/// A list as a column holds it.
-pub(super) fn to_json<T: serde::Serialize>(list: &[T]) -> rusqlite::Result<String> {
-    serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// What [`to_json`] wrote; anything else is damage.
-pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<Vec<T>> {
-    let read = serde_json::from_str(text);
-    read.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))
+    /// As [`super::Backend`] says.
+    fn held(&self, walk: WalkId) -> Result<u64, Error>;
 }

@@ -1,10 +1,10 @@
-//! What can be wrong with the state on disk.
+//! What can be wrong with a state.
 
 use std::path::PathBuf;
 
 use super::permissions;
 
-/// Why the store could not do what it was asked. Nothing was changed.
+/// Why the store could not do what it was asked to do. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process is the relay on this state.
@@ -13,7 +13,7 @@ pub enum Error {
         /// The state directory.
         dir: PathBuf,
     },
-    /// The state directory is gone, or another one is in its place.
+    /// The state directory is gone, or another directory is in its place.
     #[error(
         "the state directory {dir} was removed or replaced while the relay ran: what it does now would be on record nowhere"
     )]
@@ -21,80 +21,58 @@ pub enum Error {
         /// The state directory.
         dir: PathBuf,
     },
-    /// Another program holds a lock on the file for longer than it is waited for.
+    /// Another program holds a lock on the state for longer than the relay waits for it.
     #[error(
         "the state is locked by another program, such as a sqlite3 shell or a backup: let it end, and try again \
          (database is locked)"
     )]
     Locked,
-    /// The file was written by a newer version, which may mean things that this one does not know.
+    /// A newer version wrote the state. This version may not understand what is in it.
     #[error("{file} was written by a newer joltsms-relay (state format {found}, this version knows up to {known})")]
     Newer {
         /// The state file.
         file: PathBuf,
-        /// Its format.
+        /// The format of the file.
         found: i64,
-        /// Ours.
+        /// The format that this version writes.
         known: i64,
     },
-    /// The file was written by an older version; the next start of the relay takes it over.
+    /// An older version wrote the state. The next start of the relay brings it to the present format.
     #[error("{file} has the state format {found} of an older version; the next start of the relay makes {known} of it")]
     Older {
         /// The state file.
         file: PathBuf,
-        /// Its format.
+        /// The format of the file.
         found: i64,
-        /// Ours.
+        /// The format that this version writes.
         known: i64,
     },
-    /// The file is not what a relay wrote. It is left as it is.
+    /// The state is not what a relay wrote. It is left as it is.
     #[error("{file} is damaged: {what}; it was left as it is (`joltsms-relay state export` saves what is readable)")]
     Damaged {
         /// The state file.
         file: PathBuf,
-        /// What was found.
+        /// What is wrong with it.
         what: String,
     },
-    /// The operating system refused.
+    /// The operating system refused to do something with a file.
     #[error("cannot {doing} {path}: {source}{}", permissions::hint(path, source.kind()))]
     Io {
-        /// A verb: "create", "open", "lock".
+        /// What was tried, as a verb: "create", "open", "lock".
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// Why the operating system refused.
         source: std::io::Error,
     },
-    /// SQLite refused: disk full, or an I/O error.
+    /// The database refused for a reason that may pass, such as a full disk.
     #[error("the state could not be read or written: {0}")]
-    Sqlite(#[source] rusqlite::Error),
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
-    /// Whether waiting or freeing space may help; damage and a newer version stay as they are.
+    /// Whether waiting or making room may help. It does not help against damage, or against a state of another version.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Sqlite(_) | Self::Io { .. } | Self::InUse { .. } | Self::Locked)
+        matches!(self, Self::Database(_) | Self::Io { .. } | Self::InUse { .. } | Self::Locked)
     }
-}
-
-/// Whether SQLite says that somebody else has it.
-pub(super) fn says_locked(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
-    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
-}
-
-/// Whether SQLite says that the file itself is wrong.
-pub(super) fn says_damaged(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-        || matches!(
-            error,
-            rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::InvalidColumnType(..)
-                // A name in the schema that was changed on the disk.
-                | rusqlite::Error::InvalidColumnName(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                // A text that we wrote is one.
-                | rusqlite::Error::Utf8Error(..)
-        )
 }

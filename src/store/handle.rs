@@ -1,35 +1,36 @@
-//! The store as tasks use it: each call runs on tokio's blocking threads, so that no executor thread waits for a disk.
+//! The store as tasks use it: each call runs on one of tokio's blocking threads, so that no executor thread waits for a
+//! disk.
 //!
-//! Reads go through a connection of their own and do not wait for a write in progress.
+//! Reads have a connection of their own and do not wait for a write in progress.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::backend::Spool;
 use super::error::Error;
-use super::spool::Spool;
+use super::open::open_with_reader;
 
-/// A handle on the opened state; clones share it.
+/// A handle on an opened state; clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: Arc<Mutex<Spool>>,
-    reader: Arc<Mutex<Spool>>,
+    writer: Arc<Mutex<Box<Spool>>>,
+    reader: Arc<Mutex<Box<Spool>>>,
 }
 
 impl Store {
-    /// Opens the state in `dir`; see [`Spool::open`].
+    /// Opens the state in `dir` for the relay, or makes it if there is none.
     ///
     /// # Errors
-    /// As for [`Spool::open`].
+    /// Those of [`super::open`].
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let writer = Spool::open(dir)?;
-        let reader = writer.another()?;
+        let (writer, reader) = open_with_reader(dir)?;
         Ok(Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
     }
 
-    /// Runs one of [`Spool`]'s writing functions.
+    /// Runs `work`, which may change the state. One `work` runs at a time.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// Those of `work`; [`Error::Database`] if the process is ending and runs nothing more.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Spool) -> Result<T, Error> + Send + 'static,
@@ -37,10 +38,10 @@ impl Store {
         on_blocking_thread(&self.writer, work).await
     }
 
-    /// Runs one of [`Spool`]'s reading functions; it sees all that was written before the call.
+    /// Runs `work`, which only reads. It sees all that was written before the call.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// As for [`Store::write`].
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Spool) -> Result<T, Error> + Send + 'static,
@@ -50,19 +51,18 @@ impl Store {
 }
 
 async fn on_blocking_thread<T: Send + 'static>(
-    spool: &Arc<Mutex<Spool>>,
+    spool: &Arc<Mutex<Box<Spool>>>,
     work: impl FnOnce(&mut Spool) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let spool = Arc::clone(spool);
     let run = tokio::task::spawn_blocking(move || {
-        // A panic in another call rolled its transaction back: the connection itself is whole.
+        // A panic in another call rolled that call's transaction back; the connection itself is whole.
         let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut spool)
+        work(&mut **spool)
     });
     match run.await {
         Ok(result) => result,
         Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-        // The runtime is being shut down and started nothing more.
-        Err(_) => Err(Error::Sqlite(rusqlite::Error::InvalidQuery)),
+        Err(_) => Err(Error::Database("the process is ending".into())),
     }
 }

@@ -1,63 +1,70 @@
-//! The spool: every SQL statement of the project, one function a transaction.
+//! The state of a relay on disk: which messages were read, which sink is owed which message, and when.
+//!
+//! - The files of this folder hold the values, the states, the errors, and the contract: what each transaction does and
+//!   promises ([`Backend`]).
+//! - `sqlite/` keeps the contract with SQLite. It has every SQL statement of the project.
+//! - [`Store`] is the handle that tasks use. [`open`], [`open_beside`] and [`open_snapshot`] open a state.
 //!
 //! Invariants:
-//! - What a function wrote is on the disk when it returns; what it did not finish never happened.
-//! - There is one relay on a state ([`RoleLock`]), and one writer in it. Commands may write small transactions beside it.
-//! - No transaction is open during a network call: a function does its work and returns.
-//! - The store knows sinks by name only, and makes their delivery rows in the transaction that releases a message.
+//! - What a transaction wrote is on disk when it returns; a transaction that was interrupted never happened.
+//! - One relay works on a state ([`RoleLock`]), and writes with one connection. Commands may write small transactions
+//!   beside it.
+//! - No transaction is open during a request over the network.
+//! - The store knows a sink by its name and by what it wants. It makes the sink's deliveries in the transaction that
+//!   releases a message.
 
 mod account;
-mod ageing;
-mod checksum;
-mod commit_counter;
+mod backend;
 mod coverage;
 mod delivery;
-mod erasure;
+mod delivery_state;
+mod disk;
 mod error;
+mod expiry;
 mod handle;
-mod instants;
-mod integrity;
-mod migration;
-mod number_details;
 mod numbers;
+mod open;
 mod operator;
 mod options;
 mod permissions;
 mod registration;
-mod release;
-mod rename;
+mod relay_time;
 mod replay;
 mod retention;
 mod role;
 mod salvage;
-mod schema;
 mod sink_id;
 mod snapshot;
-mod space;
-mod spool;
-mod state_files;
+mod sqlite;
 #[cfg(test)]
 mod tests;
-mod trace;
+mod views;
+mod wants;
 
-pub use account::Account;
-pub use ageing::{Expired, Sweep, TooOld};
-pub use delivery::{Chunk, Claim, HealthRecord, Settlement, Waiting};
+pub use account::{Account, AccountTransactions};
+pub use backend::{Backend, Spool};
+pub use coverage::CoverageTransactions;
+pub use delivery::{Claim, ClaimLimits, DeliveryTransactions, FirstClaims, HealthRecord, Settlement, Waiting};
+pub use delivery_state::DeliveryState;
+pub use disk::{DiskUpkeep, JOURNAL_COUNTS, Space};
 pub use error::Error;
+pub use expiry::{Expired, ExpiryScan, ExpiryTransactions, TooOld};
 pub use handle::Store;
-pub use number_details::{NumberDetails, NumberKey, Undecided, WhichUndecided};
-pub use numbers::Firsts;
-pub use operator::{DeadLetterVerdict, DeadPlace, Pause, Resumed, Resumes, Selection};
+pub use numbers::{DecidedUpTo, NumberDetails, NumberKey, NumberTransactions, WhichUndecided};
+pub use open::{open, open_beside, open_snapshot};
+pub use operator::{
+    DeadLetterSelection, DeadLetterVerdict, Dropping, MayDrop, OperatorTransactions, Pause, Resumed, Resumes,
+    SettledUpTo,
+};
 pub use options::{Keep, Options};
-pub use registration::{Filled, Registered, SinkSetup};
-pub use release::Wants;
-pub use rename::{Dropping, MayDrop};
-pub use replay::{Before, Choice, Portion, Replayable, Replays};
-pub use retention::{Cutoffs, Dropped, Forgotten, Place};
+pub use registration::{Filled, Registered, RegistrationTransactions, SinkSetup};
+pub use relay_time::RelayTimeTransactions;
+pub use replay::{PastDelivery, ReplayPortion, ReplaySelection, ReplayTransactions, Replayable, Replays};
+pub use retention::{Cutoffs, Dropped, Forgotten, ForgottenUpTo, RetentionTransactions};
 pub use role::{Role, RoleLock, is_running};
-pub use salvage::{Salvage, Saved, SavedDelivery, save};
+pub use salvage::{Salvage, Saved, SavedDelivery};
 pub use sink_id::SinkId;
-pub use snapshot::{DeadLetter, LetterPlace, Look, SinkView, size};
-pub use space::{JOURNAL_COUNTS, Space};
-pub use spool::Spool;
-pub use trace::{Fate, Trace};
+pub use snapshot::Snapshot;
+pub use sqlite::{save, size};
+pub use views::{DeadLetter, Fate, ListedUpTo, SinkView, Trace, ViewTransactions};
+pub use wants::Wants;

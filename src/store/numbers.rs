@@ -1,141 +1,103 @@
-//! Transactions of `order = "number"`: the first waiting message of each number, and numbers for rows that have none.
+//! What the API says of numbers, and deliveries that are undecided until it is known.
 //!
-//! Every row of such a sink has `delivery.number`, and the index `delivery_number` holds those that wait. The first of each
-//! number is found by going from number to number in it, so a look costs as much as there are numbers, however many
-//! messages wait behind the first of each.
-//!
-//! What somebody asked for again is a queue of its own beside that of its number, so that a message that comes now never
-//! waits for a replay: where the key of the number is `n`, such rows have `-1 - n`. They keep their order among themselves.
+//! Invariant: a delivery is undecided only while what its sink needs to know of the number is not known. Once a list of
+//! all numbers was read to its end, every number that was met before the list began counts as known, if only as absent.
 
-use rusqlite::{OptionalExtension as _, params};
-
-use super::delivery::{Chunk, Claim, claim, claims, last_of_next};
 use super::error::Error;
-use super::release::class_number;
 use super::sink_id::SinkId;
-use super::spool::Spool;
-use crate::domain::{Class, Seq, UnixMs};
+use crate::domain::{Seq, UnixMs};
 
-/// What may be sent next where the order of each number is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Firsts {
-    /// For each number at most one: the first that waits, if it is due. The chunk that was asked for holds for each queue:
-    /// live messages that were never attempted, those of a catch-up, and retries. So no queue keeps another from its turn,
-    /// however many numbers wait there. The first two are in the order of release; retries begin with the longest overdue, so
-    /// that none that is refused again and again keeps another number from its turn.
-    pub claims: Vec<Claim>,
-    /// Whether there are more of them.
-    pub more: bool,
-    /// When the next of those that are not due yet falls due.
-    pub next_due: Option<UnixMs>,
+/// The newest number at some moment; see [`NumberTransactions::end_numbers`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NumberKey(pub(super) i64);
+
+/// What is known of one number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NumberDetails {
+    /// The API was not asked yet.
+    Unknown,
+    /// The API was asked and does not list the number.
+    Absent,
+    /// The JSON text of the number's row, byte for byte as the API sent it.
+    Known(String),
 }
 
-/// The first waiting delivery of each number: number, sequence, place, due, class.
-pub(super) const FIRSTS: &str = "
-WITH RECURSIVE waiting (number) AS (
-    SELECT min(number) FROM delivery INDEXED BY delivery_number
-    WHERE sink = ?1 AND number IS NOT NULL AND state IN ('fresh', 'retry')
-    UNION ALL
-    SELECT (SELECT min(number) FROM delivery INDEXED BY delivery_number
-            WHERE sink = ?1 AND number > waiting.number AND state IN ('fresh', 'retry'))
-    FROM waiting WHERE number IS NOT NULL
-)
-SELECT first.number, first.seq, first.release_no, first.due, first.class
-FROM waiting CROSS JOIN delivery AS first INDEXED BY delivery_number
-WHERE first.sink = ?1 AND first.number = waiting.number AND first.state IN ('fresh', 'retry')
-  AND first.release_no = (SELECT min(release_no) FROM delivery INDEXED BY delivery_number
-                          WHERE sink = ?1 AND number = waiting.number AND state IN ('fresh', 'retry'))";
+/// Which undecided deliveries are decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhichUndecided {
+    /// All: what the sinks ask for may have changed.
+    All,
+    /// Those whose number is known by now.
+    Known,
+}
 
-impl Spool {
-    /// For each number the first message that waits for the sink, if it is due and not to be skipped.
+/// The delivery up to which undecided ones were looked at: where [`NumberTransactions::decide`] goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecidedUpTo {
+    pub(super) sink: SinkId,
+    pub(super) seq: Seq,
+}
+
+/// How many deliveries are decided in one transaction, so that nobody waits long for the writer.
+pub(super) const DECIDED_AT_ONCE: i64 = 500;
+
+/// How many numbers that no message came to are kept at most: a list may have no end.
+pub(super) const MOST_NUMBERS: i64 = 20_000;
+
+/// What stands as the answer of a delivery that waited for details in vain.
+pub(super) const NO_DETAILS: &str =
+    "the details of its number could not be read, so nobody knows whether the sink wants it";
+
+/// Transactions on numbers and on undecided deliveries.
+pub trait NumberTransactions {
+    /// Records what the API says of numbers: pairs of the number's id and the JSON text of its row. Numbers that no
+    /// message came to are recorded too, up to 20,000.
     ///
     /// # Errors
-    /// As for [`Spool::load_coverage`].
-    pub fn claim_first_of_each_number(
-        &self,
-        sink: SinkId,
-        now: UnixMs,
-        chunk: Chunk,
-        skip: impl Fn(i64, Seq) -> bool,
-    ) -> Result<Firsts, Error> {
-        self.try_claim_firsts(sink, now, chunk, skip).map_err(|error| self.explain(error))
-    }
+    /// As [`super::Backend`] says.
+    fn put_numbers(&mut self, numbers: &[(&str, &str)], now: UnixMs) -> Result<(), Error>;
 
-    fn try_claim_firsts(
-        &self,
-        sink: SinkId,
-        now: UnixMs,
-        chunk: Chunk,
-        skip: impl Fn(i64, Seq) -> bool,
-    ) -> rusqlite::Result<Firsts> {
-        let mut firsts = Firsts::default();
-        let (mut live, mut backfill, mut retries) = (Vec::new(), Vec::new(), Vec::new());
-        let mut statement = self.connection.prepare_cached(FIRSTS)?;
-        let mut rows = statement.query([sink.0])?;
-        while let Some(row) = rows.next()? {
-            let (seq, due) = (Seq(row.get(1)?), row.get::<_, Option<i64>>(3)?.map(UnixMs));
-            if skip(row.get(0)?, seq) {
-                continue;
-            }
-            match due.filter(|due| *due > now) {
-                Some(due) => firsts.next_due = Some(firsts.next_due.map_or(due, |earlier| earlier.min(due))),
-                None => {
-                    let queue = match row.get::<_, i64>(4)? {
-                        _ if due.is_some() => &mut retries,
-                        class if class == class_number(Class::Live) => &mut live,
-                        _ => &mut backfill,
-                    };
-                    queue.push((due, row.get::<_, i64>(2)?, seq));
-                }
-            }
-        }
-        let claims = claims(chunk.details);
-        let mut read = self.connection.prepare_cached(&format!("{claims} WHERE d.seq = ?1 AND d.sink = ?2"))?;
-        for mut queue in [live, backfill, retries] {
-            queue.sort_unstable();
-            let (mut claimed, mut bytes) = (0, 0);
-            for (_, _, seq) in queue {
-                if claimed == chunk.rows || bytes >= chunk.bytes {
-                    firsts.more = true;
-                    break;
-                }
-                // Between the two statements a command may have taken it away.
-                if let Some(claim) = read.query_row(params![seq.0, sink.0], claim).optional()? {
-                    (claimed, bytes) = (claimed + 1, bytes + claim.size());
-                    firsts.claims.push(claim);
-                }
-            }
-        }
-        Ok(firsts)
-    }
-
-    /// Gives their number to rows of a sink that did not keep an order before, in the order in which messages were stored,
-    /// at most `at_most` after `after`. Returns where to go on; `None`: all have theirs.
+    /// Reads what is known of the number with this id.
     ///
     /// # Errors
-    /// As for [`Spool::commit`].
-    pub fn number_rows(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error> {
-        self.transaction(|transaction| {
-            let last = last_of_next(transaction, sink, after, at_most)?;
-            let Some(last) = last else {
-                transaction
-                    .prepare_cached("UPDATE sink SET ordered = 2 WHERE id = ?1 AND ordered = 1")?
-                    .execute([sink.0])?;
-                return Ok(None);
-            };
-            transaction
-                .prepare_cached(
-                    "UPDATE delivery SET number = coalesce((SELECT number FROM message WHERE message.seq = delivery.seq), 0)
-                     WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND number IS NULL",
-                )?
-                .execute(params![sink.0, after.0, last])?;
-            transaction
-                .prepare_cached(
-                    "UPDATE delivery SET number = -1 - number
-                     WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND replays > 0 AND number >= 0",
-                )?
-                .execute(params![sink.0, after.0, last])?;
-            Ok(Some(Seq(last)))
-        })
-    }
+    /// As [`super::Backend`] says.
+    fn number_details(&self, id: &str) -> Result<NumberDetails, Error>;
+
+    /// Reads which number is the newest. To be called before a list of all numbers is begun.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn newest_number(&self) -> Result<NumberKey, Error>;
+
+    /// Records that a list of all numbers was read to its end: numbers up to `newest` that it did not have are absent.
+    /// Returns how many these are.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn end_numbers(&mut self, newest: NumberKey, now: UnixMs) -> Result<usize, Error>;
+
+    /// Returns whether a delivery of a configured sink is undecided.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn has_undecided(&self) -> Result<bool, Error>;
+
+    /// Decides some hundred undecided deliveries of one registered sink, those after `after`; `None` begins. A delivery
+    /// that the sink wants becomes fresh, one that it does not want is removed, and one that still cannot be decided
+    /// stays. Returns how many became fresh, and where the next call goes on; `None` if that was all.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn decide(
+        &mut self,
+        after: Option<DecidedUpTo>,
+        which: WhichUndecided,
+    ) -> Result<(usize, Option<DecidedUpTo>), Error>;
+
+    /// Makes dead letters of undecided deliveries of messages stored before the message `before`, if the details of
+    /// their number are still not known. Returns how many.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn give_up_undecided(&mut self, before: Seq, now: UnixMs) -> Result<usize, Error>;
 }

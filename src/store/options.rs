@@ -1,4 +1,4 @@
-//! What the store needs to know, and the keys for it.
+//! The configuration of the state: the keys of `[state]`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::domain::UnixMs;
 use crate::settings::{self, LONGEST, settings};
 
-/// The least and the most that the state may be allowed to take, in bytes: below 16 MiB the journal alone would fill it.
+/// The bounds of `max_size`, in bytes. Below 16 MiB the journal alone could fill the state.
 const SIZES: RangeInclusive<u64> = 16 << 20..=MOST;
 const MOST: u64 = 1 << 50;
 
@@ -42,24 +42,24 @@ impl From<Option<Duration>> for Keep {
 }
 
 impl Options {
-    /// Whether nothing that was delivered is kept, not even for a moment.
-    pub fn lets_go_at_once(&self) -> bool {
+    /// Whether the text of a message is erased as soon as every sink has it: `keep_delivered = "0s"`.
+    pub fn erase_on_delivery(&self) -> bool {
         self.keep_delivered == Keep::For(Duration::ZERO)
     }
 }
 
-/// A time to keep things.
+/// How long something is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// This long, counted from the delivery, or from when it was given up.
+    /// This long after the delivery, or after the relay gave up.
     For(Duration),
-    /// Until somebody removes them.
+    /// For ever.
     Forever,
 }
 
 impl Keep {
-    /// What was settled before this instant goes; `None` = nothing does. While nobody knows what time it is (`now` is `None`)
-    /// only that goes which is not to be kept at all.
+    /// What was settled before this instant is not kept any more; `None`: everything is kept. As long as the time is
+    /// not known (`now` is `None`), only what is not to be kept at all goes.
     pub fn cutoff(self, now: Option<UnixMs>) -> Option<UnixMs> {
         match self {
             Self::For(Duration::ZERO) => Some(UnixMs::MAX),

@@ -1,21 +1,22 @@
-//! The role of the relay on a state directory: one process has it.
+//! The role of the relay on a state directory: one process at most has it.
 //!
-//! Two things are locked, the file `relay.lock` and the directory itself. The file is what any user may look at, and what
-//! earlier versions know. A file can be removed, and whoever then makes another would have the role a second time; the
-//! directory cannot go without the state. (systemd-tmpfiles leaves a directory alone that is locked.)
+//! The role consists of two locks, one on the file `relay.lock` and one on the directory itself. Any user may look at
+//! the file, and earlier versions know only the file. But a file can be removed, and a process that then makes another
+//! one would have the role a second time. The directory cannot be removed without the state. (systemd-tmpfiles leaves a
+//! locked directory alone.)
 //!
-//! The system gives both locks up when the process ends, however it ends.
+//! The operating system gives both locks up when the process ends, however it ends.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::Error;
-use super::spool::make_dir;
 use crate::files;
 
-/// Proof of being the only relay on a state directory; given up when dropped.
+/// Proof that this process is the only relay on a state directory. The role is given up when this is dropped.
 #[derive(Debug)]
 pub struct RoleLock {
     dir: PathBuf,
@@ -23,36 +24,40 @@ pub struct RoleLock {
     directory: File,
 }
 
-/// What became of a role that was taken.
+/// What became of a role since it was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It is as it was.
+    /// Nothing.
     Held,
-    /// `relay.lock` was removed, and was made again.
+    /// `relay.lock` was removed. It was made again, and the role is still held.
     MadeAgain,
 }
 
-/// While this is held no relay can take the role; others may look at the state as well.
+/// While this is held no process can become the relay. Others may hold it at the same time.
 #[derive(Debug)]
 pub(super) struct SharedRole {
     _held: Vec<File>,
 }
 
-/// How often it is tried to take the role: while another relay has it, which may be ending, and while commands look at the
-/// state. Most take a moment; `state export` checks all of it first.
+/// How often [`RoleLock::take`] tries while another relay has the role: that relay may be ending.
 const TRIES: u32 = 20;
+
+/// How often [`RoleLock::take`] tries while commands read the state. Most take a moment, but `state export` checks the
+/// whole state first.
 const TRIES_BESIDE_COMMANDS: u32 = 1200;
+
+/// The wait between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const NAME: &str = "relay.lock";
 
 impl RoleLock {
-    /// Takes the role of the relay on `dir`, which is made (mode 0700) if it is missing.
+    /// Takes the role of the relay on the state directory `dir`. A missing directory is made, with mode 0700.
     ///
     /// # Errors
     /// [`Error::InUse`] while another process has it; [`Error::Io`] otherwise.
     pub fn take(dir: &Path) -> Result<Self, Error> {
-        make_dir(dir)?;
+        make_state_dir(dir)?;
         let path = dir.join(NAME);
         let file = files::open_or_make(&path).map_err(io("open", &path))?;
         let directory = File::open(dir).map_err(io("open", dir))?;
@@ -60,7 +65,7 @@ impl RoleLock {
             if lock(&file, &path)? && lock_directory(&directory) {
                 return Ok(Self { dir: dir.to_owned(), file, directory });
             }
-            // Of two that begin at the same moment neither keeps one lock and waits for the other.
+            // Two processes that begin at the same moment must not each keep one lock and wait for the other.
             file.unlock().map_err(io("unlock", &path))?;
             let is_looked_at = matches!(probe(dir)?, (Some(false), _));
             if tried == TRIES && is_looked_at {
@@ -74,12 +79,12 @@ impl RoleLock {
         Err(Error::InUse { dir: dir.to_owned() })
     }
 
-    /// Looks whether the role is still what it was. A `relay.lock` that was removed is made again, so that other users and
-    /// earlier versions see that a relay runs.
+    /// Checks that this process still has the role. A `relay.lock` that was removed is made again, so that other users
+    /// and earlier versions see that a relay runs.
     ///
     /// # Errors
-    /// [`Error::Replaced`] if the directory is another one now, and [`Error::InUse`] if another process has made the file and
-    /// locked it: then the role is lost. Others may pass.
+    /// The role is lost with [`Error::Replaced`] (another directory is in its place) and with [`Error::InUse`] (another
+    /// process made `relay.lock` again and locked it). Other errors may pass.
     pub fn look(&mut self) -> Result<Role, Error> {
         let path = self.dir.join(NAME);
         if !files::is_at(&self.directory, &self.dir).map_err(io("look at", &self.dir))? {
@@ -95,21 +100,30 @@ impl RoleLock {
         }
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Err(Error::InUse { dir: self.dir.clone() }),
-            // A command has looked at it in this very moment.
+            // A command locked the file, shared, at this very moment.
             _ => Ok(Role::Held),
         }
     }
 }
 
-/// Whether a relay runs on the state in `dir`; `None` = this user may not know.
+/// Makes the state directory, for its owner only, if it is missing.
+pub(super) fn make_state_dir(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| Error::Io {
+        doing: "create the state directory",
+        path: dir.to_owned(),
+        source,
+    })
+}
+
+/// Returns whether a relay runs on the state in `dir`; `None` if this user may not know.
 ///
 /// # Errors
-/// [`Error::Io`]
+/// [`Error::Io`] if `relay.lock` can be neither opened nor locked.
 pub fn is_running(dir: &Path) -> Result<Option<bool>, Error> {
     probe(dir).map(|(running, _)| running)
 }
 
-/// Whether a relay has the role; if none has, the role, shared.
+/// Returns whether a relay has the role. If none has, returns the shared role, too, which keeps it so.
 pub(super) fn probe(dir: &Path) -> Result<(Option<bool>, Option<SharedRole>), Error> {
     let path = dir.join(NAME);
     let mut held = Vec::new();
@@ -123,7 +137,7 @@ pub(super) fn probe(dir: &Path) -> Result<(Option<bool>, Option<SharedRole>), Er
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok((None, None)),
         Err(source) => return Err(io("open", &path)(source)),
     }
-    // Where it cannot be opened or locked, the file alone counts.
+    // Where the directory cannot be opened or locked, the file alone counts.
     if let Ok(directory) = File::open(dir) {
         match directory.try_lock_shared() {
             Ok(()) => held.push(directory),
@@ -135,7 +149,7 @@ pub(super) fn probe(dir: &Path) -> Result<(Option<bool>, Option<SharedRole>), Er
     Ok((Some(false), shared))
 }
 
-/// Returns whether nobody else has it.
+/// Locks the file; returns `false` if another process has locked it.
 fn lock(file: &File, path: &Path) -> Result<bool, Error> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -144,7 +158,8 @@ fn lock(file: &File, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Returns whether nobody else has it. A file system that locks no directories (NFS) leaves the role to the file.
+/// Locks the directory; returns `false` if another process has locked it. On a file system that locks no directories
+/// (NFS) the lock on the file decides alone.
 fn lock_directory(directory: &File) -> bool {
     !matches!(directory.try_lock(), Err(TryLockError::WouldBlock))
 }

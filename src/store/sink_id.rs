@@ -1,5 +1,5 @@
-//! How the store names a sink.
+//! The id by which the state knows a sink.
 
-/// Names a sink in the store; a sink keeps it for ever.
+/// The id of a sink. A sink keeps it under any name, and no other sink ever gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SinkId(pub i64);

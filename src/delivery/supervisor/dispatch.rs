@@ -223,7 +223,7 @@ mod tests {
     use crate::delivery::decide::Finding;
     use crate::delivery::tests::{ACCEPTED, Receiver, World, options};
     use crate::domain::Class;
-    use crate::store::{Chunk, Spool};
+    use crate::store::{ClaimLimits, Spool};
 
     const ALL: PerLane<bool> = PerLane { live: true, retry: true, backfill: true };
 
@@ -234,8 +234,8 @@ mod tests {
         world.register(&["crm"]).await;
         world.release(2, Class::Live).await;
         let context = world.context(options(2), receiver).await;
-        let (sink, chunk) = (context.id(), Chunk { rows: 2, bytes: 1 << 20, details: false });
-        let claim = move |spool: &Spool| spool.claim_fresh(sink, Class::Live, chunk, |_| false);
+        let (sink, chunk) = (context.id(), ClaimLimits { rows: 2, bytes: 1 << 20, details: false });
+        let claim = move |spool: &Spool| spool.claim_fresh(sink, Class::Live, chunk, &|_| false);
         let claims = context.shared.store.read(claim).await.unwrap();
         let dispatch = Dispatch::new(&context.identity.options, context.monotonic());
         (world, context, dispatch, claims)

@@ -106,8 +106,8 @@ impl Expiry {
         let (Some(checks), Some(message_time)) = (&mut self.checks, context.shared.clock.message_time()) else {
             return false;
         };
-        let Some(sweep) = checks.due(now, message_time) else { return false };
-        let found = store.read(context, move |spool: &Spool| spool.too_old(sink, &sweep, AT_ONCE)).await;
+        let Some(scan) = checks.due(now, message_time) else { return false };
+        let found = store.read(context, move |spool: &Spool| spool.too_old(sink, &scan, AT_ONCE)).await;
         let Some(found) = found else { return false };
         let waiting: Vec<Seq> = found.rows.into_iter().filter(|seq| !is_under_way(*seq)).collect();
         let any = !waiting.is_empty();
@@ -116,7 +116,7 @@ impl Expiry {
             return false;
         }
         if found.complete {
-            checks.checked(sweep, found.released, now);
+            checks.checked(scan, found.released, now);
         } else {
             checks.found_more();
         }

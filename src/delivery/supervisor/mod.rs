@@ -57,7 +57,7 @@ use super::queues::{CLAIMED_AT_ONCE, ONE_CLAIM, Queues};
 use super::status::{Drained, Published, SinkStatus};
 use super::throttle::Gate;
 use crate::domain::{NumberUse, Outcome, PauseReason, UnixMs};
-use crate::store::{Chunk, HealthRecord, Pause};
+use crate::store::{ClaimLimits, HealthRecord, Pause};
 use crate::time::{Heartbeat, Instant};
 
 /// When the grace of a stop is over, results that a receiver has sent but that are not on the disk get this much longer.
@@ -247,14 +247,14 @@ impl Supervisor {
     }
 
     /// Asks the store for messages to send. Returns whether the store answered.
-    async fn claim(&mut self, chunk: Chunk) -> bool {
+    async fn claim(&mut self, chunk: ClaimLimits) -> bool {
         let Self { context, store, .. } = self;
         if store.waits_until(context.monotonic()).is_some() {
             return false;
         }
         let mut excluded = self.dispatch.excluded();
         excluded.seqs.extend(self.expiry.set_aside());
-        let chunk = Chunk { details: context.identity.format.number_use() != NumberUse::Ignored, ..chunk };
+        let chunk = ClaimLimits { details: context.identity.format.number_use() != NumberUse::Ignored, ..chunk };
         let now = context.now().wall;
         let looked = self.queues.look(&context.shared.store, context.id(), now, chunk, excluded).await;
         store.note_read(context, looked).is_some()

@@ -33,7 +33,7 @@ use super::{Delivery, Options, Order, Retry, Setup};
 use crate::domain::{Class, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
-use crate::store::{Choice, SinkId, SinkSetup, Spool, Store, Waiting, Wants};
+use crate::store::{ReplaySelection, SinkId, SinkSetup, Spool, Store, Waiting, Wants};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Heartbeat};
 
@@ -171,7 +171,7 @@ impl World {
     /// are.
     async fn replay_settled(&self, name: &str) -> usize {
         let id = self.sinks.lock().unwrap()[name];
-        let choice = Choice {
+        let choice = ReplaySelection {
             sinks: vec![id],
             new: false,
             ids: Vec::new(),

@@ -3,7 +3,7 @@
 use super::super::Held;
 use super::*;
 use crate::domain::SinkName;
-use crate::store::{Before, DeadLetterVerdict, DeadPlace, Replayable, Resumed, Selection, Spool};
+use crate::store::{DeadLetterSelection, DeadLetterVerdict, PastDelivery, Replayable, Resumed, SettledUpTo, Spool};
 
 /// The time within which commands promise to take effect, and a moment more.
 const PROMISED: Duration = Duration::from_millis(5_500);
@@ -66,10 +66,11 @@ async fn dead_letters_and_replays_are_sent_again_under_traffic() {
         .unwrap();
     let count_of = |id: &str| receiver.ids_begun().iter().filter(|begun| *begun == id).count();
     assert_eq!((count_of("m1"), count_of("m2")), (1, 1));
-    let (now, all) = (world.clock.relay_time(), Selection::default());
-    let settle = move |spool: &mut Spool| spool.settle_dead(&all, DeadLetterVerdict::Retry, DeadPlace::default(), now);
+    let (now, all) = (world.clock.relay_time(), DeadLetterSelection::default());
+    let settle =
+        move |spool: &mut Spool| spool.settle_dead(&all, DeadLetterVerdict::Retry, SettledUpTo::default(), now);
     assert_eq!(world.store.write(settle).await.unwrap().0, 1);
-    let found = Replayable { seq: Seq(2), sink, received: UnixMs(2), before: Before::Delivered };
+    let found = Replayable { seq: Seq(2), sink, received: UnixMs(2), before: PastDelivery::Delivered };
     assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);
     let noticed = until("sent again", PROMISED, async || count_of("m1") == 2 && count_of("m2") == 2);
     under_traffic(&world, &delivery, noticed).await;

@@ -38,7 +38,7 @@ pub(super) enum SpaceNews {
 
 impl Disk {
     pub(super) fn new(store: Store, state: &store::Options, now: Instant) -> Self {
-        let erase_on_delivery = state.lets_go_at_once();
+        let erase_on_delivery = state.erase_on_delivery();
         Self {
             store,
             stale_until: None,
@@ -228,7 +228,7 @@ impl Disk {
         self.erasure.begin(now);
         let erased = self.store.write(|spool| {
             let others_wrote = spool.others_wrote()?;
-            Ok((others_wrote, spool.wipe()?))
+            Ok((others_wrote, spool.erase_traces()?))
         });
         match erased.await {
             Ok((others_wrote, is_erased)) => {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::{Seq, UnixMs};
-use crate::store::{Cutoffs, Dropped, Forgotten, Keep, Options, Place};
+use crate::store::{Cutoffs, Dropped, Forgotten, ForgottenUpTo, Keep, Options};
 use crate::time::Instant;
 
 /// From the beginning of one round to the next.
@@ -33,7 +33,7 @@ pub(super) struct Maintenance {
     due: Instant,
     rounds: Rounds,
     removal: Position<Seq>,
-    forgetting: Position<Place>,
+    forgetting: Position<ForgottenUpTo>,
     /// The round is not over.
     has_more: bool,
 }
@@ -87,7 +87,7 @@ impl Maintenance {
             due: first,
             rounds: Rounds { next: first, next_whole: now, whole_since: None },
             removal: Position::new(Seq(0)),
-            forgetting: Position::new(Place::START),
+            forgetting: Position::new(ForgottenUpTo::START),
             has_more: false,
         }
     }
@@ -120,7 +120,7 @@ impl Maintenance {
             if now >= self.rounds.next_whole {
                 self.rounds.next_whole = now + WHOLE_ROUND;
                 self.rounds.whole_since = Some(now);
-                (self.removal, self.forgetting) = (Position::new(Seq(0)), Position::new(Place::START));
+                (self.removal, self.forgetting) = (Position::new(Seq(0)), Position::new(ForgottenUpTo::START));
             }
             self.removal.begin_round();
             self.forgetting.begin_round();
@@ -146,7 +146,7 @@ impl Maintenance {
     }
 
     /// Behind which place ids are forgotten in this step, if they are.
-    pub(super) fn forgets_after(&self) -> Option<Place> {
+    pub(super) fn forgets_after(&self) -> Option<ForgottenUpTo> {
         self.forgetting.now
     }
 

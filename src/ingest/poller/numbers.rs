@@ -71,7 +71,8 @@ impl<F: Feed> Poller<F> {
         self.lanes.numbers.note_spoiled_rows(spoiled);
         let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
         let stored = self.disk.store().write(move |spool| {
-            spool.put_numbers(numbers.iter().map(|number| (number.id.as_str(), &*number.raw)), wall)
+            let numbers: Vec<_> = numbers.iter().map(|number| (number.id.as_str(), &*number.raw)).collect();
+            spool.put_numbers(&numbers, wall)
         });
         stored.await?;
         let list = self.lanes.numbers.list_mut();

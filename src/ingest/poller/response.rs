@@ -120,7 +120,7 @@ impl<F: Feed> Poller<F> {
         let (url, fingerprint) = self.link.identity();
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
         let read = self.disk.store().read(move |spool| {
-            let known = spool.knows_number(numbers.iter().map(String::as_str))?;
+            let known = spool.knows_number(&numbers.iter().map(String::as_str).collect::<Vec<_>>())?;
             Ok((spool.account()?, known, spool.has_met_numbers()?))
         });
         let (known_account, known_number, has_met_numbers) = read.await?;
@@ -174,7 +174,8 @@ async fn look_up(store: &Store, rows: &[Row]) -> Result<Vec<Option<Seq>>, store:
     ids.extend(sound_ids);
     // The writer's connection keeps in memory what the rows are stored beside; the reader's cache is void after each
     // commit.
-    let mut known = store.write(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
+    let look = move |spool: &mut store::Spool| spool.known(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut known = store.write(look).await?;
     for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {
         known[place] = known[place].or(sound);
     }

@@ -16,7 +16,7 @@ use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::Answer;
-use crate::store::{self, Before, Chunk, Keep, Replayable, SinkId, SinkSetup, Spool, Store};
+use crate::store::{self, ClaimLimits, Keep, PastDelivery, Replayable, SinkId, SinkSetup, Spool, Store};
 use crate::time::{Clock, Heartbeat, Instant};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
@@ -126,11 +126,11 @@ impl World {
 
     /// The ids that were released, in order.
     async fn released(&self) -> Vec<String> {
-        let all = Chunk { rows: 1_000_000, bytes: usize::MAX, details: false };
+        let all = ClaimLimits { rows: 1_000_000, bytes: usize::MAX, details: false };
         let read = self.store.read(move |spool| {
             let mut ids = Vec::new();
             for class in [crate::domain::Class::Backfill, crate::domain::Class::Live] {
-                let claims = spool.claim_fresh(SinkId(1), class, all, |_| false)?;
+                let claims = spool.claim_fresh(SinkId(1), class, all, &|_| false)?;
                 ids.extend(claims.into_iter().map(|claim| claim.id));
             }
             Ok(ids)
@@ -294,7 +294,7 @@ async fn a_row_that_is_spoiled_is_set_aside_once_and_delivered_when_it_is_mended
     world.run_for(Duration::from_secs(40)).await.unwrap();
     let released = world.released().await;
     assert_eq!(released.len(), 33, "all but the spoiled ones: {released:?}");
-    let known = |spool: &Spool| spool.known(["unreadable:28", "unreadable:29", "unreadable:30"]);
+    let known = |spool: &Spool| spool.known(&["unreadable:28", "unreadable:29", "unreadable:30"]);
     let known = world.store.read(known).await.unwrap().into_iter().map(|seq| seq.is_some());
     assert_eq!(known.collect::<Vec<_>>(), [true, false, true], "what was known before it was spoiled is known");
     world.run_for(Duration::from_secs(120)).await.unwrap();
@@ -487,7 +487,7 @@ async fn a_replay_is_heard_within_five_seconds_whenever_it_comes() {
     let running = tokio::spawn(world.poller(Mode::Run).run(stops));
     tokio::time::sleep(Duration::from_secs(600)).await;
     for seq in 1..=20_i64 {
-        let found = Replayable { seq: Seq(seq), sink, received: UnixMs(0), before: Before::Never };
+        let found = Replayable { seq: Seq(seq), sink, received: UnixMs(0), before: PastDelivery::Never };
         assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);
         let asked = world.clock.monotonic();
         while world.store.read(Spool::has_undecided).await.unwrap() {

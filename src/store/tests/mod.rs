@@ -1,18 +1,15 @@
-//! The store on real files: damaged on purpose, and over time.
+//! The contract, tried on every backend; and what tests of a single backend build their states of.
+//!
+//! A test of the contract takes a [`Scratch`], uses nothing but [`Spool`], and stands in an [`on_every_backend`] list.
 
-mod damage;
-mod erasure;
-mod instants;
 mod numbers;
+mod operator;
+mod promises;
+mod relay_time;
 mod release;
-mod rename;
 mod retention;
 
-pub(super) use damage::{Random, contents, make as make_state};
-
 use std::path::Path;
-
-use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{
@@ -20,13 +17,48 @@ use crate::domain::{
     WalkProgress,
 };
 
-/// A directory whose flushes cost nothing, where there is one.
+/// A state for one test, on one backend.
+pub(super) trait Scratch {
+    /// Opens the state, which is made at the first time. It may be open several times at once.
+    fn open(&self) -> Box<Spool>;
+}
+
+/// A state in a SQLite file.
+pub(super) struct SqliteScratch(tempfile::TempDir);
+
+impl SqliteScratch {
+    pub(super) fn new() -> Self {
+        Self(scratch())
+    }
+}
+
+impl Scratch for SqliteScratch {
+    fn open(&self) -> Box<Spool> {
+        open(self.0.path()).unwrap()
+    }
+}
+
+/// Makes a test on each backend of each of these functions, which take a [`Scratch`].
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[test]
+            fn $test() {
+                super::$test(&$crate::store::tests::SqliteScratch::new());
+            })+
+        }
+    };
+}
+pub(super) use on_every_backend;
+
+/// A directory whose flushes cost nothing, if this machine has one.
 pub(super) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) -> StoreOp {
+/// The message `m{seq}`, received at `seq` seconds.
+pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) -> StoreOp {
     let time = UnixMs(seq * 1000);
     let row = Row {
         id: format!("m{seq}"),
@@ -40,7 +72,12 @@ fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) 
     StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing, held_by }))
 }
 
-fn marks(at: i64) -> Marks {
+/// Releases these messages.
+pub(super) fn release(seqs: &[i64]) -> StoreOp {
+    StoreOp::Release { rows: seqs.iter().map(|&seq| Seq(seq)).collect(), class: Class::Live }
+}
+
+pub(super) fn marks(at: i64) -> Marks {
     let time = UnixMs(at * 1000);
     Marks {
         frontier: time,
@@ -52,7 +89,7 @@ fn marks(at: i64) -> Marks {
     }
 }
 
-fn gap(id: i64) -> Walk {
+pub(super) fn gap(id: i64) -> Walk {
     Walk {
         id: WalkId(id),
         kind: WalkKind::Gap { sweep_floor: Some(UnixMs(5)), streaming: false },
@@ -66,19 +103,48 @@ fn gap(id: i64) -> Walk {
     }
 }
 
-fn settled(sink: SinkId, seq: i64, outcome: Outcome) -> Settlement {
+/// The first attempt, made at `seq` milliseconds.
+pub(super) fn settled(sink: SinkId, seq: i64, outcome: Outcome) -> Settlement {
     Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome, health: None }
 }
 
-/// Sinks that want everything.
-fn register(spool: &mut Spool, names: &[&str]) -> Vec<SinkId> {
+/// Registers sinks that want everything.
+pub(super) fn register(spool: &mut Spool, names: &[&str]) -> Vec<SinkId> {
     let setups: Vec<SinkSetup> = names.iter().map(|&name| SinkSetup::new(name)).collect();
     let registered = spool.register_sinks(&setups, UnixMs::MAX, UnixMs(0)).unwrap();
     registered.into_iter().map(|sink| sink.id).collect()
 }
 
-fn dead() -> Outcome {
+pub(super) fn dead() -> Outcome {
     Outcome::Dead { reason: DeadReason::GaveUp, status: Some(500), answer: "no".to_owned() }
 }
 
-const DELIVERED: Outcome = Outcome::Delivered { status: Some(200) };
+pub(super) fn retry(due: i64) -> Outcome {
+    Outcome::Retry { due: UnixMs(due), status: None, answer: String::new() }
+}
+
+pub(super) const DELIVERED: Outcome = Outcome::Delivered { status: Some(200) };
+
+/// Everything that can be claimed at once.
+pub(super) const ALL: ClaimLimits = ClaimLimits { rows: usize::MAX, bytes: usize::MAX, details: false };
+
+/// The messages of these numbers whose text is kept.
+fn texts(spool: &Spool, seqs: impl IntoIterator<Item = i64>) -> Vec<i64> {
+    seqs.into_iter().filter(|seq| spool.raw(Seq(*seq)).unwrap().is_some()).collect()
+}
+
+/// The deliveries of the message `m{seq}`: names of sinks, and states.
+fn fates(spool: &Spool, seq: i64) -> Vec<(String, DeliveryState)> {
+    let trace = spool.trace(&format!("m{seq}")).unwrap();
+    trace.into_iter().flat_map(|trace| trace.fates).map(|fate| (fate.sink, fate.state)).collect()
+}
+
+/// The deliveries of all these messages, sink by sink, such as `crm m1 fresh`.
+fn states(spool: &Spool, seqs: impl IntoIterator<Item = i64>) -> String {
+    let mut all = Vec::new();
+    for seq in seqs {
+        all.extend(fates(spool, seq).into_iter().map(|(sink, state)| (sink, seq, state)));
+    }
+    all.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    all.iter().map(|(sink, seq, state)| format!("{sink} m{seq} {state}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,121 +1,124 @@
-//! What it costs to keep the order of each number.
-
-use rusqlite::StatementStatus;
+//! Deliveries that depend on what the API says of a number.
 
 use super::*;
-use crate::store::DeadPlace;
-use crate::store::numbers::FIRSTS;
+use crate::domain::NumberUse;
+use crate::domain::filter::{Clause, Filter, Globs};
 
-/// A sink that keeps the order of 50 numbers, with so many messages waiting.
-fn waiting(messages: i64) -> (tempfile::TempDir, Spool, SinkId) {
-    let dir = scratch();
-    let mut spool = Spool::open(dir.path()).unwrap();
-    let setup = SinkSetup { ordered: true, ..SinkSetup::new("crm") };
-    let sink = spool.register_sinks(&[setup], UnixMs::MAX, UnixMs(0)).unwrap()[0].id;
-    let rows = format!(
-        "INSERT INTO delivery (seq, sink, class, release_no, state, number)
-         WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < {messages})
-         SELECT seq, {sink}, 0, seq, 'fresh', seq % 50 FROM n",
-        sink = sink.0
-    );
-    spool.connection.execute_batch(&rows).unwrap();
-    (dir, spool, sink)
+/// A state with three sinks: `all` wants everything, `pay` asks for a detail of the number in its filter, and `told`
+/// shows details of the number.
+fn with_sinks(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
+    let mut spool = scratch.open();
+    let globs = Globs::new(["PayPal"]).unwrap();
+    let filter = Filter::any_of(vec![Clause { service: Some(globs), ..Clause::default() }]);
+    let pay = SinkSetup { wants: Wants { filter: Some(filter), number: NumberUse::Ignored }, ..SinkSetup::new("pay") };
+    let told = SinkSetup { wants: Wants { filter: None, number: NumberUse::Needed }, ..SinkSetup::new("told") };
+    let registered = spool.register_sinks(&[SinkSetup::new("all"), pay, told], UnixMs::MAX, UnixMs(0)).unwrap();
+    (spool, registered[0].id)
 }
 
-/// Steps of SQLite's machine for one look at the first of each number.
-fn steps(spool: &Spool, sink: SinkId) -> i32 {
-    let mut statement = spool.connection.prepare(FIRSTS).unwrap();
-    let found = statement.query_map([sink.0], |row| row.get::<_, i64>(1)).unwrap().count();
-    assert_eq!(found, 50);
-    statement.get_status(StatementStatus::VmStep)
+fn release_one(spool: &mut Spool, seq: i64, number: Option<&str>) {
+    let StoreOp::Insert(mut inserted) = insert(seq, "", RowStanding::News, None) else { unreachable!() };
+    inserted.row.number = number.map(str::to_owned);
+    spool.commit(&[StoreOp::Insert(inserted), release(&[seq])], UnixMs(0)).unwrap();
 }
 
-/// What waits of each number, in the order in which it can be claimed.
-fn claimed(spool: &mut Spool, sink: SinkId) -> Vec<(i64, i64)> {
-    let all = Chunk { rows: 1_000, bytes: usize::MAX, details: false };
-    let mut claimed = Vec::new();
-    loop {
-        let firsts = spool.claim_first_of_each_number(sink, UnixMs::MAX, all, |_, _| false).unwrap();
-        if firsts.claims.is_empty() {
-            return claimed;
-        }
-        for claim in firsts.claims {
-            claimed.push((claim.number.unwrap(), claim.seq.0));
-            let settled = Settlement {
-                sink,
-                seq: claim.seq,
-                attempts: 1,
-                first_attempt: UnixMs(1),
-                outcome: Outcome::Delivered { status: None },
-                health: None,
-            };
-            spool.settle(&[settled], UnixMs(1)).unwrap();
-        }
+fn decide_all(spool: &mut Spool, which: WhichUndecided) -> usize {
+    let (mut made, mut after) = spool.decide(None, which).unwrap();
+    while after.is_some() {
+        let (more, next) = spool.decide(after, which).unwrap();
+        (made, after) = (made + more, next);
     }
+    made
 }
 
-/// However they were replayed, and whenever the order was switched on.
-#[test]
-fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
-    let dir = scratch();
-    let mut spool = Spool::open(dir.path()).unwrap();
-    let setup = |ordered| [SinkSetup { ordered, ..SinkSetup::new("crm") }];
-    let sink = spool.register_sinks(&setup(true), UnixMs::MAX, UnixMs(0)).unwrap()[0].id;
-    // All of one number, which is `n1`.
-    let release = |spool: &mut Spool, seqs: &[i64]| {
-        for &seq in seqs {
-            let ops = [
-                insert(seq, "text", RowStanding::News, None),
-                StoreOp::Release { rows: vec![Seq(seq)], class: Class::Live },
-            ];
-            spool.commit(&ops, UnixMs(1)).unwrap();
-        }
-    };
-    let replay = |spool: &mut Spool, seqs: &[i64], before| {
-        let found: Vec<_> =
-            seqs.iter().map(|&seq| Replayable { seq: Seq(seq), sink, received: UnixMs(0), before }).collect();
-        assert_eq!(spool.replay(&found).unwrap(), seqs.len());
-    };
-    release(&mut spool, &[1, 8, 15]);
-    let key = claimed(&mut spool, sink)[0].0;
-    assert!(key > 0);
-    replay(&mut spool, &[15, 1, 8], Before::Delivered);
-    release(&mut spool, &[22, 29]);
-    let queues = |spool: &mut Spool| {
-        let claimed = claimed(spool, sink);
-        let of = |number| claimed.iter().filter(|claim| claim.0 == number).map(|claim| claim.1).collect::<Vec<_>>();
-        let queues = (of(key), of(-1 - key));
-        assert_eq!(queues.0.len() + queues.1.len(), claimed.len(), "{claimed:?}");
-        queues
-    };
-    assert_eq!(queues(&mut spool), (vec![22, 29], vec![1, 8, 15]));
-    // Replayed once more; a dead letter that is sent again; and what the sink never had.
-    replay(&mut spool, &[1], Before::Delivered);
-    spool.connection.execute("UPDATE delivery SET state = 'dead', settled_at = 0 WHERE seq = 22", []).unwrap();
-    let all = Selection::default();
-    assert_eq!(spool.settle_dead(&all, DeadLetterVerdict::Retry, DeadPlace::default(), UnixMs(9)).unwrap().0, 1);
-    spool.connection.execute("DELETE FROM delivery WHERE seq = 8", []).unwrap();
-    replay(&mut spool, &[8], Before::Never);
-    spool.decide(None, WhichUndecided::All).unwrap();
-    release(&mut spool, &[36]);
-    assert_eq!(queues(&mut spool), (vec![36], vec![1, 8, 22]));
-    // Replayed while no order was kept.
-    spool.connection.execute("UPDATE delivery SET number = NULL", []).unwrap();
-    spool.register_sinks(&setup(false), UnixMs::MAX, UnixMs(0)).unwrap();
-    spool.connection.execute("UPDATE delivery SET replays = 0", []).unwrap();
-    replay(&mut spool, &[1, 8], Before::Delivered);
-    release(&mut spool, &[43]);
-    assert!(spool.register_sinks(&setup(true), UnixMs::MAX, UnixMs(0)).unwrap()[0].lacks_numbers);
-    assert_eq!(spool.number_rows(sink, Seq(0), 100).unwrap(), Some(Seq(43)));
-    assert_eq!(spool.number_rows(sink, Seq(43), 100).unwrap(), None);
-    assert_eq!(queues(&mut spool), (vec![43], vec![1, 8]));
+fn what_a_filter_asks_of_a_number_is_waited_for(scratch: &dyn Scratch) {
+    let (mut spool, _) = with_sinks(scratch);
+    for (seq, number) in [(1, Some("a")), (2, Some("b")), (3, Some("gone")), (4, None)] {
+        release_one(&mut *spool, seq, number);
+    }
+    assert_eq!(
+        states(&*spool, 1..=4),
+        "all m1 fresh, all m2 fresh, all m3 fresh, all m4 fresh, pay m1 undecided, pay m2 undecided, pay m3 undecided, \
+         told m1 undecided, told m2 undecided, told m3 undecided, told m4 fresh"
+    );
+    assert!(spool.has_undecided().unwrap());
+    let newest = spool.newest_number().unwrap();
+    assert_eq!(decide_all(&mut *spool, WhichUndecided::All), 0, "nothing more is known");
+    release_one(&mut *spool, 5, Some("later"));
+    spool.put_numbers(&[("a", r#"{"serviceName":"PayPal"}"#), ("b", "{}"), ("new", "{}")], UnixMs(9)).unwrap();
+    assert_eq!(decide_all(&mut *spool, WhichUndecided::Known), 3);
+    assert_eq!(spool.end_numbers(newest, UnixMs(9)).unwrap(), 1, "only those met before");
+    assert_eq!(decide_all(&mut *spool, WhichUndecided::Known), 1);
+    assert_eq!(
+        states(&*spool, 1..=5),
+        "all m1 fresh, all m2 fresh, all m3 fresh, all m4 fresh, all m5 fresh, pay m1 fresh, pay m5 undecided, \
+         told m1 fresh, told m2 fresh, told m3 fresh, told m4 fresh, told m5 undecided"
+    );
+    release_one(&mut *spool, 6, Some("a"));
+    assert!(states(&*spool, [6]).contains("pay m6 fresh"), "known by now");
 }
 
-#[test]
-fn a_look_costs_as_much_as_there_are_numbers() {
-    let (_few, few, sink) = waiting(1_000);
-    let (_many, many, same) = waiting(100_000);
-    let (few, many) = (steps(&few, sink), steps(&many, same));
-    assert!(many <= few + few / 10, "{many} steps for 100,000 messages, {few} for 1,000");
-    assert!(many < 50 * 100, "{many} steps for 50 numbers");
+fn what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too(scratch: &dyn Scratch) {
+    let (mut spool, sink) = with_sinks(scratch);
+    spool.put_numbers(&[("known", "{}")], UnixMs(9)).unwrap();
+    for (seq, number) in [(1, Some("a")), (2, Some("known")), (3, None), (4, Some("a"))] {
+        release_one(&mut *spool, seq, number);
+    }
+    spool.settle(&[settled(sink, 4, retry(7))], UnixMs(1)).unwrap();
+    let all = |number| SinkSetup { wants: Wants { filter: None, number }, ..SinkSetup::new("all") };
+    spool.register_sinks(&[all(NumberUse::Shown)], UnixMs::MAX, UnixMs(0)).unwrap();
+    let of_all = |spool: &Spool| states(spool, 1..=4).split(", pay").next().unwrap().to_owned();
+    assert_eq!(of_all(&*spool), "all m1 fresh, all m2 fresh, all m3 fresh, all m4 retry");
+    spool.register_sinks(&[all(NumberUse::Needed)], UnixMs::MAX, UnixMs(0)).unwrap();
+    assert_eq!(of_all(&*spool), "all m1 undecided, all m2 fresh, all m3 fresh, all m4 undecided");
+    spool.put_numbers(&[("a", "{}")], UnixMs(9)).unwrap();
+    assert_eq!(decide_all(&mut *spool, WhichUndecided::Known), 2);
+    assert_eq!(of_all(&*spool), "all m1 fresh, all m2 fresh, all m3 fresh, all m4 fresh");
+    let claims = spool.claim_fresh(sink, Class::Live, ClaimLimits { details: true, ..ALL }, &|_| false).unwrap();
+    let claimed: Vec<_> =
+        claims.iter().map(|claim| (claim.id.as_str(), claim.attempts, claim.details.as_deref())).collect();
+    let expected = [("m1", 0, Some("{}")), ("m2", 0, Some("{}")), ("m3", 0, None), ("m4", 1, Some("{}"))];
+    assert_eq!(claimed, expected);
+    let claims = spool.claim_fresh(sink, Class::Live, ALL, &|_| false).unwrap();
+    assert!(claims.iter().all(|claim| claim.details.is_none()), "nobody asked");
 }
+
+fn what_waited_in_vain_is_a_dead_letter(scratch: &dyn Scratch) {
+    let (mut spool, _) = with_sinks(scratch);
+    for (seq, number) in [(1, Some("a")), (2, None), (3, Some("a"))] {
+        release_one(&mut *spool, seq, number);
+    }
+    assert_eq!(spool.give_up_undecided(Seq(3), UnixMs(7)).unwrap(), 2, "for both sinks");
+    assert_eq!(
+        states(&*spool, 1..=3),
+        "all m1 fresh, all m2 fresh, all m3 fresh, pay m1 dead, pay m3 undecided, told m1 dead, told m2 fresh, \
+         told m3 undecided"
+    );
+}
+
+fn a_list_without_an_end_does_not_fill_the_state(scratch: &dyn Scratch) {
+    let (mut spool, _) = with_sinks(scratch);
+    let ids: Vec<String> = (0..20_000).map(|number| format!("listed {number}")).collect();
+    spool.put_numbers(&ids.iter().map(|id| (id.as_str(), "{}")).collect::<Vec<_>>(), UnixMs(9)).unwrap();
+    release_one(&mut *spool, 1, Some("met"));
+    spool.put_numbers(&[("met", "{}"), ("never met", "{}")], UnixMs(9)).unwrap();
+    assert_eq!(spool.number_details("listed 19999").unwrap(), NumberDetails::Known("{}".to_owned()));
+    assert_eq!(spool.number_details("met").unwrap(), NumberDetails::Known("{}".to_owned()));
+    assert_eq!(spool.number_details("never met").unwrap(), NumberDetails::Unknown);
+}
+
+fn a_filter_that_was_removed_decides_for_everything(scratch: &dyn Scratch) {
+    let (mut spool, _) = with_sinks(scratch);
+    (0..1201).for_each(|seq| release_one(&mut *spool, seq, Some("a")));
+    spool.register_sinks(&["all", "pay", "told"].map(SinkSetup::new), UnixMs::MAX, UnixMs(0)).unwrap();
+    assert_eq!(decide_all(&mut *spool, WhichUndecided::All), 2402);
+    assert!(!spool.has_undecided().unwrap());
+}
+
+on_every_backend![
+    what_a_filter_asks_of_a_number_is_waited_for,
+    what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too,
+    what_waited_in_vain_is_a_dead_letter,
+    a_list_without_an_end_does_not_fill_the_state,
+    a_filter_that_was_removed_decides_for_everything,
+];

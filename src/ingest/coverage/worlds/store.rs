@@ -2,32 +2,32 @@
 
 use crate::domain::{Class, Coverage, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
-use crate::store::{Chunk, Cutoffs, Place, Settlement, SinkId, SinkSetup, Spool};
+use crate::store::{self, ClaimLimits, Cutoffs, ForgottenUpTo, Settlement, SinkId, SinkSetup, Spool};
 
 pub(super) struct SqliteStore {
     dir: tempfile::TempDir,
     /// Open but for a moment of a restart.
-    spool: Option<Spool>,
+    spool: Option<Box<Spool>>,
     sink: SinkId,
 }
 
 impl SqliteStore {
     pub(super) fn new() -> Self {
         let dir = scratch();
-        let mut spool = Spool::open(dir.path()).unwrap();
-        let sink = register_sink(&mut spool);
+        let mut spool = store::open(dir.path()).unwrap();
+        let sink = register_sink(&mut *spool);
         Self { dir, spool: Some(spool), sink }
     }
 
     fn spool(&mut self) -> &mut Spool {
-        self.spool.as_mut().unwrap()
+        &mut **self.spool.as_mut().unwrap()
     }
 
     /// The sink takes all that waits in a queue. Returns the ids in the order in which it got them.
     fn deliver(&mut self, class: Class, now: UnixMs) -> Vec<String> {
         let sink = self.sink;
-        let all = Chunk { rows: usize::MAX, bytes: usize::MAX, details: false };
-        let claims = self.spool().claim_fresh(sink, class, all, |_| false).unwrap();
+        let all = ClaimLimits { rows: usize::MAX, bytes: usize::MAX, details: false };
+        let claims = self.spool().claim_fresh(sink, class, all, &|_| false).unwrap();
         let mut settled = Vec::new();
         let mut ids = Vec::new();
         for claim in claims {
@@ -49,7 +49,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn known(&mut self, rows: &[Row]) -> Vec<Option<Seq>> {
-        self.spool().known(rows.iter().map(|row| row.id.as_str())).unwrap()
+        self.spool().known(&rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>()).unwrap()
     }
 
     fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>> {
@@ -70,8 +70,8 @@ impl Store for SqliteStore {
     fn restart<C: Choices>(&mut self, choices: &mut C) {
         if choices.chance(0.1) {
             drop(self.spool.take());
-            let mut spool = Spool::open(self.dir.path()).unwrap();
-            register_sink(&mut spool);
+            let mut spool = store::open(self.dir.path()).unwrap();
+            register_sink(&mut *spool);
             self.spool = Some(spool);
         }
         self.spool().mend_holds().unwrap();
@@ -80,7 +80,7 @@ impl Store for SqliteStore {
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {
         let cutoffs = Cutoffs { delivered: Some(delivered_before), dead: None };
         self.spool().drop_settled(cutoffs, Seq(0)).unwrap();
-        let mut place = Some(Place::START);
+        let mut place = Some(ForgottenUpTo::START);
         while let Some(after) = place {
             place = self.spool().forget_ids(watermark, keep_newest, after).unwrap().next;
         }

@@ -1,0 +1,66 @@
+//! The contract: what a database has to do for a relay, and what it promises.
+//!
+//! Today one backend keeps the contract, [`super::sqlite`]. The tests in `store/tests` try the contract on every
+//! backend.
+
+use std::fmt;
+
+use super::account::AccountTransactions;
+use super::coverage::CoverageTransactions;
+use super::delivery::DeliveryTransactions;
+use super::disk::DiskUpkeep;
+use super::expiry::ExpiryTransactions;
+use super::numbers::NumberTransactions;
+use super::operator::OperatorTransactions;
+use super::registration::RegistrationTransactions;
+use super::relay_time::RelayTimeTransactions;
+use super::replay::ReplayTransactions;
+use super::retention::RetentionTransactions;
+use super::views::ViewTransactions;
+
+/// An opened state: all transactions of a relay and of its commands, one trait for each group of them. Each trait
+/// stands beside the values that it takes and returns.
+///
+/// Every method promises this, unless its own documentation says otherwise:
+///
+/// - **Atomic.** A method that takes `&mut self` changes the state in one transaction. If it returns an error, nothing
+///   was changed.
+/// - **Durable.** When a method has returned, its change survives a power cut.
+/// - **Up to date.** A method that takes `&self` writes nothing. It sees every change that was made before it was
+///   called, also by another connection or another process.
+/// - **Not alone.** One relay at most works on a state ([`super::RoleLock`]), but commands in other processes read and
+///   write beside it. So what a caller has read may have changed before it writes, and a method checks the state again
+///   in its own transaction.
+/// - **Short.** No transaction is open when a method returns, and none is open during a request over the network. A
+///   method that could have much to do does one portion and returns where the next portion begins.
+/// - **Without a clock.** A backend reads no clock. It stores the instants that it is given, in milliseconds.
+/// - **Blocking.** A method blocks its thread until it is done. [`super::Store`] calls it from threads that may block;
+///   a backend with an asynchronous client waits there for its answer.
+///
+/// A backend on a server has to promise one thing more: a relay that has lost its role without noticing changes
+/// nothing. The backend checks the role in the transaction of each change, and returns an error if the role is lost.
+///
+/// # Errors
+/// [`Error::Damaged`](super::Error::Damaged): what is stored cannot be what a relay wrote.
+/// [`Error::Locked`](super::Error::Locked): another program holds a lock for too long.
+/// [`Error::Database`](super::Error::Database): everything that may pass, such as a full disk.
+pub trait Backend:
+    AccountTransactions
+    + CoverageTransactions
+    + DeliveryTransactions
+    + DiskUpkeep
+    + ExpiryTransactions
+    + NumberTransactions
+    + OperatorTransactions
+    + RegistrationTransactions
+    + RelayTimeTransactions
+    + ReplayTransactions
+    + RetentionTransactions
+    + ViewTransactions
+    + fmt::Debug
+    + Send
+{
+}
+
+/// An opened state, whichever backend keeps it.
+pub type Spool = dyn Backend;

@@ -1,0 +1,69 @@
+//! The states of a delivery, and the words that files and `trace` have for them.
+
+use std::fmt;
+
+/// How far the delivery of one message to one sink is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// The sink's filter or format needs details of the number that are not known yet.
+    Undecided,
+    /// Waits for its first attempt.
+    Fresh,
+    /// The last attempt failed; waits for the next.
+    Retry,
+    /// The sink has the message.
+    Delivered,
+    /// A dead letter: the relay gave up.
+    Dead,
+    /// A dead letter that an operator gave up.
+    Dropped,
+}
+
+impl DeliveryState {
+    /// Every state, in the order of a delivery's life.
+    pub const ALL: [Self; 6] = [Self::Undecided, Self::Fresh, Self::Retry, Self::Delivered, Self::Dead, Self::Dropped];
+
+    /// The states in which a delivery waits to be made. A dead letter waits for an operator and is not among them.
+    pub const WAITING: [Self; 3] = [Self::Undecided, Self::Fresh, Self::Retry];
+
+    /// The word for the state on disk, in `trace` and in an export.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Undecided => "undecided",
+            Self::Fresh => "fresh",
+            Self::Retry => "retry",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The state that this word stands for; `None` if it stands for no state.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether no further attempt will be made, unless an operator asks for one.
+    pub fn is_over(self) -> bool {
+        !Self::WAITING.contains(&self)
+    }
+}
+
+impl fmt::Display for DeliveryState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_a_word_of_its_own() {
+        for state in DeliveryState::ALL {
+            assert_eq!(DeliveryState::from_word(state.as_str()), Some(state));
+        }
+        assert_eq!(DeliveryState::from_word("lost"), None);
+    }
+}

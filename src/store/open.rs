@@ -1,0 +1,41 @@
+//! Opening a state: the one place that knows which backend keeps it.
+
+use std::path::Path;
+
+use super::backend::Spool;
+use super::error::Error;
+use super::snapshot::Snapshot;
+use super::sqlite::{self, SqliteBackend};
+
+/// Opens the state in `dir` for the relay, or makes it if there is none. A file of an earlier format is brought to the
+/// present one.
+///
+/// # Errors
+/// [`Error::Newer`] and [`Error::Damaged`] leave the file as it is; [`Error::Io`], [`Error::Locked`] and
+/// [`Error::Database`] may pass.
+pub fn open(dir: &Path) -> Result<Box<Spool>, Error> {
+    Ok(Box::new(SqliteBackend::open(dir)?))
+}
+
+/// Does what [`open`] does, and opens the same state a second time for reading.
+pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), Error> {
+    let writer = SqliteBackend::open(dir)?;
+    let reader = writer.another()?;
+    Ok((Box::new(writer), Box::new(reader)))
+}
+
+/// Opens an existing state for the small transactions of a command; `None` if there is none.
+///
+/// # Errors
+/// [`Error::Older`], and those of [`open`].
+pub fn open_beside(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
+    Ok(SqliteBackend::open_beside(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+}
+
+/// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.
+///
+/// # Errors
+/// [`Error::Older`], and those of [`open`].
+pub fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Error> {
+    sqlite::open_snapshot(dir)
+}

@@ -1,0 +1,133 @@
+//! An opened state file, and the two ways to use it: reading, and one write transaction. Here SQLite's errors become
+//! the store's.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::file::commit_counter::{self, CommitCounter};
+use crate::store::error::Error;
+use crate::store::sink_id::SinkId;
+use crate::store::wants::Wants;
+
+/// A sink that receives what is released.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Recipient {
+    pub(super) id: SinkId,
+    pub(super) wants: Wants,
+    /// Whether the sink keeps the order of each number.
+    pub(super) ordered: bool,
+}
+
+/// The state in a SQLite file.
+#[derive(Debug)]
+pub(in crate::store) struct SqliteBackend {
+    pub(super) connection: Connection,
+    pub(super) file: PathBuf,
+    /// The sinks that receive what is released.
+    pub(super) recipients: Arc<[Recipient]>,
+    /// Where write transactions are counted; `None` for a connection that only reads.
+    pub(super) commit_counter: Option<CommitCounter>,
+    /// Whether a text goes in the transaction that settles its last delivery.
+    pub(super) erase_on_delivery: bool,
+    /// Whether the journal may hold texts that went, or keeps the file longer than it has to be.
+    pub(super) may_hold_traces: bool,
+    /// SQLite's `data_version` when [`others_wrote`](crate::store::DiskUpkeep::others_wrote) was last asked.
+    pub(super) data_version: Option<i64>,
+}
+
+impl SqliteBackend {
+    /// An opened file of which nothing is known yet.
+    pub(super) fn on(connection: Connection, file: PathBuf) -> Self {
+        Self {
+            connection,
+            file,
+            recipients: Arc::default(),
+            commit_counter: None,
+            erase_on_delivery: false,
+            may_hold_traces: true,
+            data_version: None,
+        }
+    }
+
+    /// Reads.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        work(&self.connection).map_err(|error| explain(&self.file, error))
+    }
+
+    /// Runs `work` in one write transaction, and counts the transaction if it changed anything. An error rolls it back.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let mut count = None;
+        let done = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            let before = transaction.total_changes();
+            let value = work(&transaction)?;
+            if transaction.total_changes() != before {
+                count = Some(commit_counter::count(&transaction)?);
+            }
+            transaction.commit()?;
+            Ok(value)
+        });
+        let value = done.map_err(|error| explain(&self.file, error))?;
+        if let (Some(count), Some(counter)) = (count, &mut self.commit_counter) {
+            counter.record(count);
+        }
+        Ok(value)
+    }
+
+    /// Reads one of SQLite's settings that is a number.
+    pub(super) fn pragma(&self, name: &str) -> Result<i64, Error> {
+        self.read(|connection| connection.pragma_query_value(None, name, |row| row.get(0)))
+    }
+
+    /// The state directory.
+    pub(super) fn dir(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+
+    /// The path of SQLite's journal.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.dir().join("state.db-wal")
+    }
+}
+
+/// Makes the store's error of SQLite's: damage and locks are told from what may pass.
+pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
+    if says_damaged(&error) {
+        let what = match error {
+            rusqlite::Error::FromSqlConversionFailure(_, _, what) => what.to_string(),
+            // SQLite's own words may have several lines.
+            error => error.to_string().replace('\n', " "),
+        };
+        Error::Damaged { file: file.to_owned(), what }
+    } else if says_locked(&error) {
+        Error::Locked
+    } else {
+        Error::Database(error.into())
+    }
+}
+
+/// Whether SQLite says that another program has locked the file.
+fn says_locked(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+}
+
+/// Whether SQLite says that the file itself is wrong.
+fn says_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+        || matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                // A name in the schema that was changed on the disk.
+                | rusqlite::Error::InvalidColumnName(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                // The relay writes valid texts only.
+                | rusqlite::Error::Utf8Error(..)
+        )
+}

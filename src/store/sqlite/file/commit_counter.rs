@@ -1,0 +1,73 @@
+//! How many transactions the state has, written down outside of it.
+//!
+//! If the end of a journal was cut off, SQLite takes it for an end that was never written, and says nothing:
+//! transactions that it had acknowledged would be gone unnoticed. So every transaction counts itself in the state, and
+//! after the transaction the count is written to a file of its own. A state with fewer transactions than were counted
+//! has lost some.
+//!
+//! Format of the file: 8 bytes, big-endian. They are written after the transaction is on disk, so the count is never
+//! ahead of the state. They are never flushed, so after a power cut the count may be behind; then less is noticed.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::files;
+
+/// The name of the file.
+pub(super) const NAME: &str = "state.mark";
+
+/// The file with the count, opened for writing.
+#[derive(Debug)]
+pub(in crate::store::sqlite) struct CommitCounter {
+    file: File,
+    complained: bool,
+}
+
+impl CommitCounter {
+    /// Reads the count for the state in `dir`; 0 if there is none.
+    pub(super) fn read(dir: &Path) -> io::Result<i64> {
+        match files::read(&path(dir)) {
+            Ok(bytes) => Ok(bytes.first_chunk().map_or(0, |count| i64::from_be_bytes(*count))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the file, or makes it.
+    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+        Ok(Self { file: files::open_or_make(&path(dir))?, complained: false })
+    }
+
+    /// Removes the file before a new state is made: the count belongs to the state before.
+    pub(super) fn remove(dir: &Path) -> io::Result<()> {
+        files::remove(&path(dir))
+    }
+
+    /// Writes the count after a transaction. A failure is logged once.
+    pub(in crate::store::sqlite) fn record(&mut self, count: i64) {
+        if let Err(error) = self.file.write_all_at(&count.to_be_bytes(), 0)
+            && !std::mem::replace(&mut self.complained, true)
+        {
+            tracing::warn!(%error, file = NAME, "transactions cannot be counted: a journal that is cut off later goes unnoticed");
+        }
+    }
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
+}
+
+/// Counts the transaction under way, and returns how many the state has with it. The row of the count lies beside
+/// others that change often, so that it costs little.
+pub(in crate::store::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES ('commits', 1)
+             ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+        )?
+        .query_row([], |row| row.get(0))
+}

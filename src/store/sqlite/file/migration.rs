@@ -1,0 +1,147 @@
+//! How state files of earlier formats become files of the present one.
+//!
+//! A migration is one transaction. If it is interrupted, it never happened, and the earlier version can still read the
+//! file. Once it is finished, no earlier version opens the file any more.
+
+use super::schema;
+use crate::store::error::Error;
+use crate::store::sqlite::connection::SqliteBackend;
+
+/// The statements that make format `n + 1` of format `n`; the first ones begin with format 1.
+const MIGRATIONS: [&str; 1] = [FROM_1];
+
+/// To format 2. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can be undecided,
+/// dropped, replayed, and kept in the order of their numbers. Rows have checksums; rows that are there already get
+/// theirs when they are next written.
+const FROM_1: &str = "
+CREATE TABLE number_2 (
+    key        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    details    TEXT,
+    fetched_at INTEGER
+) STRICT;
+INSERT INTO number_2 (id) SELECT id FROM number;
+DROP TABLE number;
+ALTER TABLE number_2 RENAME TO number;
+
+ALTER TABLE message ADD COLUMN number INTEGER;
+ALTER TABLE message ADD COLUMN sum INTEGER;
+ALTER TABLE coverage ADD COLUMN sum INTEGER;
+ALTER TABLE walk ADD COLUMN sum INTEGER;
+UPDATE message SET number = (
+    SELECT key FROM number WHERE id = CASE WHEN json_valid(raw) THEN json_extract(raw, '$.numberId') END
+) WHERE raw IS NOT NULL;
+
+ALTER TABLE sink ADD COLUMN paused TEXT
+    CHECK (paused = 'operator' OR paused = 'gone' OR paused = 'closed' OR paused = 'disabled');
+ALTER TABLE sink ADD COLUMN paused_at INTEGER;
+ALTER TABLE sink ADD COLUMN busy_until INTEGER;
+ALTER TABLE sink ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sink ADD COLUMN created_at INTEGER;
+ALTER TABLE sink ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0
+    CHECK (ordered = 0 OR ordered = 1 OR ordered = 2);
+ALTER TABLE sink ADD COLUMN fill_next INTEGER;
+ALTER TABLE sink ADD COLUMN fill_last INTEGER;
+ALTER TABLE sink ADD COLUMN fill_since INTEGER;
+
+CREATE TABLE delivery_2 (
+    seq           INTEGER NOT NULL,
+    sink          INTEGER NOT NULL,
+    class         INTEGER NOT NULL CHECK (class IN (0, 1)),
+    release_no    INTEGER NOT NULL,
+    state         TEXT NOT NULL CHECK (state = 'fresh' OR state = 'delivered' OR state = 'retry' OR state = 'dead'
+                                       OR state = 'undecided' OR state = 'dropped'),
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    first_attempt INTEGER,
+    due           INTEGER,
+    settled_at    INTEGER,
+    status        INTEGER,
+    reason        TEXT,
+    answer        TEXT,
+    paused_ms     INTEGER NOT NULL DEFAULT 0,
+    replays       INTEGER NOT NULL DEFAULT 0,
+    number        INTEGER,
+    PRIMARY KEY (seq, sink)
+) STRICT, WITHOUT ROWID;
+INSERT INTO delivery_2 (seq, sink, class, release_no, state, attempts, first_attempt, due, settled_at, status, reason, answer)
+    SELECT seq, sink, class, release_no, state, attempts, first_attempt, due, settled_at, status, reason, answer
+    FROM delivery ORDER BY seq, sink;
+DROP TABLE delivery;
+ALTER TABLE delivery_2 RENAME TO delivery;
+CREATE INDEX delivery_undecided ON delivery (sink, seq) WHERE state = 'undecided';
+CREATE INDEX delivery_fresh ON delivery (sink, class, release_no) WHERE state = 'fresh';
+CREATE INDEX delivery_retry ON delivery (sink, due) WHERE state = 'retry';
+CREATE INDEX delivery_dead ON delivery (sink, seq) WHERE state = 'dead';
+CREATE INDEX delivery_number ON delivery (sink, number, release_no)
+    WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
+";
+
+impl SqliteBackend {
+    /// Brings a file of the format `found` to the present one. Only the relay may do so, while no other process writes.
+    pub(super) fn migrate(&mut self, found: i64) -> Result<(), Error> {
+        let done = usize::try_from(found).unwrap_or(0).saturating_sub(1);
+        let steps = MIGRATIONS.get(done..).unwrap_or_default();
+        if steps.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(from = found, to = schema::VERSION, "the state is brought to the format of this version");
+        self.transaction(|transaction| {
+            for step in steps {
+                transaction.execute_batch(step)?;
+            }
+            transaction.pragma_update(None, "user_version", schema::VERSION)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    fn tables(file: &std::path::Path) -> Vec<(String, String)> {
+        let connection = Connection::open(file).unwrap();
+        let mut statement = connection
+            .prepare(
+                "SELECT m.name, group_concat(c.name || ' ' || c.type || c.\"notnull\" || coalesce(c.dflt_value, '') || c.pk)
+                 FROM sqlite_schema AS m, pragma_table_xinfo(m.name) AS c WHERE m.type = 'table' GROUP BY m.name
+                 UNION ALL
+                 SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1",
+            )
+            .unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).map(|(name, sql): (_, String)| (name, sql.replace('"', ""))).collect()
+    }
+
+    #[test]
+    fn a_file_that_was_migrated_is_like_a_new_one() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::copy("tests/fixtures/state-1.db", old.path().join("state.db")).unwrap();
+        for dir in [&old, &new] {
+            drop(SqliteBackend::open(dir.path()).unwrap());
+        }
+        assert_eq!(tables(&old.path().join("state.db")), tables(&new.path().join("state.db")));
+    }
+
+    #[test]
+    fn what_was_in_it_is_still_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.db");
+        std::fs::copy("tests/fixtures/state-1.db", &file).unwrap();
+        let query =
+            |sql: &str| Connection::open(&file).unwrap().query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        let deliveries = "SELECT group_concat(state || coalesce(due, 0) || coalesce(answer, '')) FROM delivery";
+        let before = query(deliveries);
+        drop(SqliteBackend::open(&file.with_file_name("")).unwrap());
+        assert_eq!(query(deliveries), before);
+        let named = "SELECT count(*) || ' of ' || count(number) FROM message JOIN number ON key = number
+                     WHERE json_extract(raw, '$.numberId') = number.id";
+        assert_eq!(query(named), "24 of 24");
+    }
+
+    #[test]
+    fn there_is_a_way_from_each_format_to_this_one() {
+        assert_eq!(i64::try_from(MIGRATIONS.len()).unwrap() + 1, schema::VERSION);
+    }
+}

@@ -1,0 +1,16 @@
+//! The state file itself: opening, its format, damage, erasing, and the room that it takes.
+
+pub(super) mod checksum;
+pub(super) mod commit_counter;
+pub(super) mod erasure;
+mod integrity;
+mod migration;
+mod open;
+mod schema;
+mod snapshot;
+mod space;
+pub(super) mod state_files;
+
+pub(super) use snapshot::begin as begin_snapshot;
+pub(in crate::store) use snapshot::open_snapshot;
+pub use space::size;

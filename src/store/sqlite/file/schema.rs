@@ -1,0 +1,144 @@
+//! The format of the state file.
+//!
+//! `PRAGMA application_id` says that the file is a relay's, and `PRAGMA user_version` says which format it has. A
+//! format that was released is never changed. A new format gets the next number and a migration; files of each old
+//! format stay in `tests/`, and every later version has to open them.
+
+/// The bytes "JoSR".
+pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
+
+/// The number of the format that this version writes.
+pub(super) const VERSION: i64 = 2;
+
+/// Format 2. Times are milliseconds since the Unix epoch. A `CHECK` of more than two words is a chain of `OR`: for an
+/// `IN` SQLite would fill a temporary table at each change of a row.
+pub(super) const SCHEMA: &str = "
+-- sum, here and below, is the checksum of what the row holds (checksum.rs). It is NULL if the row is older than format
+-- 2.
+
+-- One row, from the first page on; see domain::Coverage.
+CREATE TABLE coverage (
+    one           INTEGER PRIMARY KEY CHECK (one = 1),
+    frontier      INTEGER NOT NULL,
+    watermark     INTEGER NOT NULL,
+    anchor        INTEGER NOT NULL,
+    start_instant INTEGER NOT NULL,
+    next_seq      INTEGER NOT NULL,
+    next_walk     INTEGER NOT NULL,
+    sum           INTEGER
+) STRICT;
+
+-- Open walks; see domain::Walk. trail is a JSON array of cursors.
+CREATE TABLE walk (
+    id            INTEGER PRIMARY KEY,
+    kind          TEXT NOT NULL CHECK (kind = 'gap' OR kind = 'sweep' OR kind = 'seed'),
+    sweep_floor   INTEGER,
+    streaming     INTEGER NOT NULL,
+    cursor        TEXT,
+    trail         TEXT NOT NULL,
+    floor         INTEGER NOT NULL,
+    opened_seq    INTEGER NOT NULL,
+    opened_at     INTEGER NOT NULL,
+    lowest        INTEGER NOT NULL,
+    failures      INTEGER NOT NULL,
+    empty_answers INTEGER NOT NULL,
+    restarts      INTEGER NOT NULL,
+    since         INTEGER,
+    sum           INTEGER
+) STRICT;
+
+-- One row for each row of the feed that was read and is not forgotten. raw is its JSON text; NULL if the text is not
+-- kept, or never was. held_by is the gap that holds the message. release_no is the place in the order in which messages
+-- were released to the sinks. number is a key of the table number.
+CREATE TABLE message (
+    seq        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    time       INTEGER NOT NULL,
+    ingested   INTEGER,
+    standing   TEXT NOT NULL CHECK (standing = 'news' OR standing = 'seed' OR standing = 'below_watermark'
+                                    OR standing = 'unreadable'),
+    held_by    INTEGER,
+    release_no INTEGER,
+    stored_at  INTEGER NOT NULL,
+    raw        TEXT,
+    number     INTEGER,
+    sum        INTEGER
+) STRICT;
+CREATE INDEX message_time ON message (time);
+CREATE INDEX message_release ON message (release_no) WHERE release_no IS NOT NULL;
+CREATE INDEX message_held ON message (held_by) WHERE held_by IS NOT NULL;
+
+-- A sink stays until an operator drops it, also when it is not configured any more. active: whether it was configured
+-- at the last start. paused: why nothing is sent until an operator resumes the sink. busy_until and failures: the
+-- health of the sink, for the next start. ordered: 0 = no order is kept; 1 = the order of each number is kept, but some
+-- deliveries lack their number; 2 = all have it. fill_*: a new sink still receives the stored messages from release_no
+-- fill_next to fill_last that were received at fill_since or later; NULL = it has received them.
+CREATE TABLE sink (
+    id         INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,
+    active     INTEGER NOT NULL,
+    paused     TEXT CHECK (paused = 'operator' OR paused = 'gone' OR paused = 'closed' OR paused = 'disabled'),
+    paused_at  INTEGER,
+    busy_until INTEGER,
+    failures   INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER,
+    ordered    INTEGER NOT NULL DEFAULT 0 CHECK (ordered = 0 OR ordered = 1 OR ordered = 2),
+    fill_next  INTEGER,
+    fill_last  INTEGER,
+    fill_since INTEGER
+) STRICT;
+
+-- One row for each message and sink, from the release of the message on. state: see store::DeliveryState. paused_ms:
+-- how long the sink was paused since first_attempt. replays: how often an operator asked for the message again. number:
+-- the queue of the delivery if the sink keeps the order of each number. It is the key of the message's number, or 0 if
+-- the message names none; where that is n, a delivery that an operator asked for again has -1 - n (order.rs).
+CREATE TABLE delivery (
+    seq           INTEGER NOT NULL,
+    sink          INTEGER NOT NULL,
+    class         INTEGER NOT NULL CHECK (class IN (0, 1)),
+    release_no    INTEGER NOT NULL,
+    state         TEXT NOT NULL CHECK (state = 'fresh' OR state = 'delivered' OR state = 'retry' OR state = 'dead'
+                                       OR state = 'undecided' OR state = 'dropped'),
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    first_attempt INTEGER,
+    due           INTEGER,
+    settled_at    INTEGER,
+    status        INTEGER,
+    reason        TEXT,
+    answer        TEXT,
+    paused_ms     INTEGER NOT NULL DEFAULT 0,
+    replays       INTEGER NOT NULL DEFAULT 0,
+    number        INTEGER,
+    PRIMARY KEY (seq, sink)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_undecided ON delivery (sink, seq) WHERE state = 'undecided';
+CREATE INDEX delivery_fresh ON delivery (sink, class, release_no) WHERE state = 'fresh';
+CREATE INDEX delivery_retry ON delivery (sink, due) WHERE state = 'retry';
+CREATE INDEX delivery_dead ON delivery (sink, seq) WHERE state = 'dead';
+CREATE INDEX delivery_number ON delivery (sink, number, release_no)
+    WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
+
+-- Numbers that messages named, or that the API listed. By them another account is told from this one. details is the
+-- JSON text of the API's row. fetched_at is NULL until the API was asked.
+CREATE TABLE number (
+    key        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    details    TEXT,
+    fetched_at INTEGER
+) STRICT;
+
+-- 'released' is the highest release_no ever given, 'commits' the number of transactions (commit_counter.rs), 'replays'
+-- how often a command left deliveries for filters to decide, 'sinks' the highest id that a sink ever had, 'resumes.ID'
+-- how often the sink with this id was resumed, and 'anomaly.WORD' how often an anomaly was met (domain::Anomaly).
+CREATE TABLE counter (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The keys: api_url, key_fingerprints (JSON array), start, lags (JSON array of milliseconds; domain::Lags), clock (JSON
+-- object; time::ClockMemory), foreign_told.
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";

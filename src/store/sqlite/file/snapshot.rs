@@ -1,0 +1,65 @@
+//! Opening a state for a command that only reads, beside a running relay or without one.
+//!
+//! Invariants: nothing is written. Everything that is read is of one moment. If no relay runs and there is no journal,
+//! the file is opened as immutable, so that no permission to write is needed and nothing is left behind. Then the
+//! shared role is held, so that no relay starts to write meanwhile. If there is a journal, the file is read with it as
+//! usual.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::OpenFlags;
+
+use super::open::connect;
+use super::state_files;
+use crate::store::error::Error;
+use crate::store::role::{self, SharedRole};
+use crate::store::snapshot::Snapshot;
+use crate::store::sqlite::connection::SqliteBackend;
+
+/// A state of any format, opened for reading.
+#[derive(Debug)]
+pub(in crate::store::sqlite) struct SqliteSnapshot {
+    pub(in crate::store::sqlite) spool: SqliteBackend,
+    running: Option<bool>,
+    role: Option<SharedRole>,
+}
+
+/// See [`crate::store::open_snapshot`].
+pub(in crate::store) fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Error> {
+    let open = || {
+        let Some(SqliteSnapshot { spool, running, role }) = begin(dir)? else { return Ok(None) };
+        spool.check_current()?;
+        Ok(Some(Snapshot { spool: Box::new(spool), running, _role: role }))
+    };
+    open().map_err(|error| state_files::explain_full_disk(dir, error))
+}
+
+/// Opens the state in `dir`, whatever its format, and begins to read; `None` if there is none.
+pub(in crate::store::sqlite) fn begin(dir: &Path) -> Result<Option<SqliteSnapshot>, Error> {
+    let file = dir.join("state.db");
+    if !state_files::is_there(&file, false)? {
+        return Ok(None);
+    }
+    let (running, role) = role::probe(dir)?;
+    let immutable = role.is_some() && !fs::exists(dir.join("state.db-wal")).unwrap_or(true);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = match immutable {
+        true => connect(&file, flags | OpenFlags::SQLITE_OPEN_URI, immutable_uri)?,
+        false => connect(&file, flags, Path::to_owned)?,
+    };
+    let spool = SqliteBackend::on(connection, file);
+    // One transaction for all that will be read.
+    spool.read(|connection| connection.execute_batch("PRAGMA temp_store = MEMORY; BEGIN"))?;
+    Ok(Some(SqliteSnapshot { spool, running, role: role.filter(|_| immutable) }))
+}
+
+fn immutable_uri(file: &Path) -> PathBuf {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
+    let encoded = file.as_os_str().as_bytes().iter().map(|byte| match plain(*byte) {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    format!("file://{}?immutable=1", encoded.collect::<String>()).into()
+}

@@ -1,0 +1,98 @@
+//! How much room the state takes, how much is left, and giving back what is not needed.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::open::BUSY_TIMEOUT;
+use crate::store::disk::{DiskUpkeep, JOURNAL_COUNTS, Space};
+use crate::store::error::Error;
+use crate::store::sqlite::connection::SqliteBackend;
+
+/// How many pages are given back in one transaction.
+const PAGES_AT_ONCE: u64 = 500;
+
+/// Unused pages of up to this many bytes together are always kept for later. More are kept if they are less than a
+/// quarter of the file.
+const SPARE: u64 = 4 << 20;
+
+/// A journal that is longer than this, in bytes, is emptied when room is short.
+const LONG_JOURNAL: u64 = 1 << 20;
+
+/// How long emptying the journal waits for whoever reads. Everybody else waits meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Returns how many bytes the state in `dir` takes on disk, its journal included; 0 if there is none.
+pub fn size(dir: &Path) -> u64 {
+    let files = ["state.db", "state.db-wal", "state.db-shm"];
+    files.iter().filter_map(|file| fs::metadata(dir.join(file)).ok()).map(|found| found.len()).sum()
+}
+
+impl DiskUpkeep for SqliteBackend {
+    fn erase_on_delivery(&mut self) {
+        self.erase_on_delivery = true;
+    }
+
+    fn erase_traces(&mut self) -> Result<bool, Error> {
+        if self.may_hold_traces && self.empty_journal()? {
+            self.may_hold_traces = false;
+        }
+        Ok(!self.may_hold_traces)
+    }
+
+    fn others_wrote(&mut self) -> Result<bool, Error> {
+        let version = self.pragma("data_version")?;
+        Ok(self.data_version.replace(version).is_some_and(|before| before != version))
+    }
+
+    fn space(&self) -> Result<Space, Error> {
+        let page = self.pragma("page_size")?;
+        let unused = self.pragma("freelist_count")?.saturating_mul(page).unsigned_abs();
+        let pages = self.pragma("page_count")?.saturating_mul(page).unsigned_abs();
+        let io = |source| Error::Io { doing: "ask for the free space of", path: self.dir().to_owned(), source };
+        let disk = rustix::fs::statvfs(self.dir()).map_err(|error| io(error.into()))?;
+        let journal = self.journal_size();
+        Ok(Space {
+            used: pages.saturating_sub(unused) + journal.min(JOURNAL_COUNTS),
+            unused,
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            journal,
+        })
+    }
+
+    fn give_back(&mut self, short: bool) -> Result<bool, Error> {
+        let Space { used, unused, .. } = self.space()?;
+        let worth_it = if short { unused > 0 } else { unused > SPARE && unused > used / 3 };
+        if worth_it {
+            self.transaction(|transaction| {
+                let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
+                let mut steps = vacuum.query([])?;
+                while steps.next()?.is_some() {}
+                Ok(())
+            })?;
+            // The file becomes shorter when the journal is brought into it.
+            self.may_hold_traces = true;
+        }
+        let left = self.pragma("freelist_count")? > 0;
+        if short && !left && self.journal_size() > LONG_JOURNAL {
+            self.empty_journal()?;
+        }
+        Ok(worth_it && left)
+    }
+
+    fn empty_journal(&mut self) -> Result<bool, Error> {
+        self.read(|connection| {
+            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let emptied = connection
+                .busy_timeout(PATIENCE)
+                .and_then(|()| connection.query_row(checkpoint, [], |row| Ok(row.get::<_, i64>(0)? == 0)));
+            connection.busy_timeout(BUSY_TIMEOUT).and(emptied)
+        })
+    }
+}
+
+impl SqliteBackend {
+    fn journal_size(&self) -> u64 {
+        fs::metadata(self.journal()).map_or(0, |found| found.len())
+    }
+}

@@ -1,0 +1,25 @@
+//! What is particular to SQLite: its file, its plans, and what earlier versions left.
+
+mod damage;
+mod earlier_versions;
+mod erasure;
+mod order;
+mod space;
+mod statements;
+
+pub(super) use damage::{Random, contents, make as make_state};
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::connection::SqliteBackend;
+use crate::domain::{Class, Outcome, RowStanding, Seq, StoreOp, UnixMs, WalkId};
+use crate::store::tests::{ALL, DELIVERED, dead, gap, insert, marks, register, release, scratch, settled};
+use crate::store::{
+    ClaimLimits, CoverageTransactions as _, Cutoffs, DeadLetterSelection, DeadLetterVerdict, DeliveryState,
+    DeliveryTransactions as _, DiskUpkeep as _, Error, ForgottenUpTo, MayDrop, NumberTransactions as _,
+    OperatorTransactions as _, PastDelivery, RegistrationTransactions as _, RelayTimeTransactions as _,
+    ReplayTransactions as _, Replayable, RetentionTransactions as _, SettledUpTo, Settlement, SinkId, SinkSetup,
+    ViewTransactions as _, WhichUndecided,
+};

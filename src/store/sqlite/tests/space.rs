@@ -1,0 +1,112 @@
+//! The room that a state takes.
+
+use super::*;
+
+/// A state with sinks `a` and `b`.
+fn fresh() -> (tempfile::TempDir, SqliteBackend, [SinkId; 2]) {
+    let dir = scratch();
+    let mut spool = SqliteBackend::open(dir.path()).unwrap();
+    let sinks = register(&mut spool, &["a", "b"]);
+    (dir, spool, [sinks[0], sinks[1]])
+}
+
+/// Stores and releases the messages 1 to `to`.
+fn release_all(spool: &mut SqliteBackend, to: i64) {
+    for seqs in (1..=to).collect::<Vec<_>>().chunks(200) {
+        let mut ops: Vec<StoreOp> =
+            seqs.iter().map(|seq| insert(*seq, &"x".repeat(300), RowStanding::News, None)).collect();
+        ops.push(release(seqs));
+        spool.commit(&ops, UnixMs(seqs[0])).unwrap();
+    }
+}
+
+fn count(spool: &SqliteBackend, sql: &str) -> i64 {
+    spool.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_is_not_used_any_more_is_given_back() {
+    let (dir, mut spool, [a, b]) = fresh();
+    release_all(&mut spool, 20_000);
+    let full = spool.space().unwrap();
+    assert_eq!(full.unused, 0);
+    assert!(full.free > 0 && full.used > 8 << 20, "{full:?}");
+    for chunk in (1..=20_000).collect::<Vec<i64>>().chunks(1000) {
+        let all: Vec<Settlement> =
+            chunk.iter().flat_map(|seq| [settled(a, *seq, DELIVERED), settled(b, *seq, DELIVERED)]).collect();
+        spool.settle(&all, UnixMs(30_000)).unwrap();
+    }
+    let mut after = Some(Seq(0));
+    while let Some(seq) = after {
+        after = spool.drop_settled(Cutoffs { delivered: Some(UnixMs::MAX), dead: None }, seq).unwrap().next;
+    }
+    let emptied = spool.space().unwrap();
+    assert!(emptied.unused > 5 << 20 && emptied.used < full.used, "{emptied:?}");
+    while spool.give_back(false).unwrap() {}
+    let given = spool.space().unwrap();
+    assert!(given.unused < 5 << 20, "{given:?}");
+    while spool.give_back(true).unwrap() {}
+    let all = spool.space().unwrap();
+    assert_eq!(all.unused, 0);
+    let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
+    assert_eq!(size("state.db-wal"), 0, "the journal is emptied too");
+    assert_eq!(size("state.db"), all.used);
+    let ids: Vec<String> = (1..=20_000).map(|seq| format!("m{seq}")).collect();
+    let known = spool.known(&ids.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    assert!(known.iter().all(Option::is_some), "ids are still known");
+}
+
+/// A message a minute, delivered at once, with the housekeeping of each minute. Three days, of which a quarter of one
+/// is kept and ids for one; `JOLTSMS_RELAY_DAYS` makes it longer, with the limits that the relay has.
+#[test]
+fn at_a_message_a_minute_the_state_does_not_grow() {
+    const MINUTE: i64 = 60_000;
+    const DAY: i64 = 1440 * MINUTE;
+    let days: Option<i64> = std::env::var("JOLTSMS_RELAY_DAYS").ok().map(|days| days.parse().unwrap());
+    let (days, month, keep, ids) = days.map_or((3, DAY / 4, DAY / 4, DAY), |days| (days, 30 * DAY, 7 * DAY, 30 * DAY));
+    let (dir, mut spool, [a, b]) = fresh();
+    let (mut dropped_to, mut forgotten_to, mut sizes) = (Seq(0), ForgottenUpTo::START, Vec::new());
+    for number in 1..=days * 1440 {
+        let now = UnixMs(number * MINUTE);
+        let StoreOp::Insert(mut message) = insert(number, &"x".repeat(340), RowStanding::News, None) else {
+            unreachable!()
+        };
+        (message.row.id, message.row.time) = (format!("{number:036}"), now);
+        let ops = [StoreOp::Insert(message), release(&[number]), StoreOp::Advance(marks(number))];
+        spool.commit(&ops, now).unwrap();
+        spool.settle(&[settled(a, number, DELIVERED), settled(b, number, DELIVERED)], now).unwrap();
+        if number % 60 == 0 {
+            (dropped_to, forgotten_to) = (Seq(0), ForgottenUpTo::START);
+        }
+        let (mut drops, mut forgets) = (Some(dropped_to), Some(forgotten_to));
+        while drops.is_some() || forgets.is_some() {
+            if let Some(after) = drops {
+                let cutoffs = Cutoffs { delivered: Some(UnixMs(now.0 - keep)), dead: None };
+                drops = spool.drop_settled(cutoffs, after).unwrap().next;
+                dropped_to = drops.unwrap_or(dropped_to);
+            }
+            if let Some(after) = forgets {
+                forgets = spool.forget_ids(UnixMs(now.0 - ids), 200, after).unwrap().next;
+                forgotten_to = forgets.unwrap_or(forgotten_to);
+            }
+        }
+        while spool.give_back(false).unwrap() {}
+        if now.0 % month == 0 {
+            let used = spool.space().unwrap().used - std::fs::metadata(spool.journal()).unwrap().len();
+            let file = std::fs::metadata(dir.path().join("state.db")).unwrap().len();
+            let (texts, known) = (
+                count(&spool, "SELECT count(*) FROM message WHERE raw IS NOT NULL"),
+                count(&spool, "SELECT count(*) FROM message"),
+            );
+            println!(
+                "{}: {number} messages, {used} bytes in pages, {file} in the file, {texts} texts, {known} ids",
+                sizes.len() + 1
+            );
+            sizes.push(used);
+        }
+    }
+    // Ids are forgotten after the first month of twelve: by then it is as full as it gets.
+    let settled = &sizes[sizes.len() / 3 + 1..];
+    let (least, most) = (settled.iter().min().unwrap(), settled.iter().max().unwrap());
+    assert!(most - least <= most / 20, "it grows: {sizes:?}");
+}

@@ -1,0 +1,27 @@
+//! The contract, kept with SQL: each file implements the transactions that the file of the same name in `store/`
+//! declares.
+//!
+//! Several of them share these parts: `claims` and `order` (reading what waits, also in the queues of numbers),
+//! `release` (giving messages to sinks), `portions` (where a portion of a table ends) and `values` (values of the
+//! domain as columns).
+
+mod account;
+mod claims;
+mod coverage;
+mod delivery;
+mod expiry;
+mod numbers;
+mod operator;
+mod order;
+mod pauses;
+mod portions;
+mod registration;
+mod relay_time;
+mod release;
+mod replay;
+mod retention;
+mod values;
+mod views;
+
+#[cfg(test)]
+pub(super) use order::FIRSTS;

@@ -1,0 +1,110 @@
+//! The queues of numbers, for sinks with `order = "number"`: the first waiting message of each, and places in them for
+//! deliveries that have none.
+//!
+//! Every delivery of such a sink has `delivery.number`, and the index `delivery_number` holds those that wait. The
+//! first message of each queue is found by going from number to number in that index. So a search costs as much as
+//! there are numbers, however many messages wait behind the first of each.
+//!
+//! What an operator asked for again is a second queue beside that of its number: where the key of the number is `n`,
+//! such deliveries have `-1 - n`. So a message that comes now never waits for a replay.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::claims::{claim, claims};
+use super::portions::last_of_next_deliveries;
+use super::values::{class_number, instant};
+use crate::domain::{Class, Seq, UnixMs};
+use crate::store::delivery::{ClaimLimits, FirstClaims};
+use crate::store::sink_id::SinkId;
+
+/// The first waiting delivery of each queue: number, message, place in the order of release, due time, class.
+pub(in crate::store::sqlite) const FIRSTS: &str = "
+WITH RECURSIVE waiting (number) AS (
+    SELECT min(number) FROM delivery INDEXED BY delivery_number
+    WHERE sink = ?1 AND number IS NOT NULL AND state IN ('fresh', 'retry')
+    UNION ALL
+    SELECT (SELECT min(number) FROM delivery INDEXED BY delivery_number
+            WHERE sink = ?1 AND number > waiting.number AND state IN ('fresh', 'retry'))
+    FROM waiting WHERE number IS NOT NULL
+)
+SELECT first.number, first.seq, first.release_no, first.due, first.class
+FROM waiting CROSS JOIN delivery AS first INDEXED BY delivery_number
+WHERE first.sink = ?1 AND first.number = waiting.number AND first.state IN ('fresh', 'retry')
+  AND first.release_no = (SELECT min(release_no) FROM delivery INDEXED BY delivery_number
+                          WHERE sink = ?1 AND number = waiting.number AND state IN ('fresh', 'retry'))";
+
+/// See
+/// [`DeliveryTransactions::claim_first_of_each_number`](crate::store::DeliveryTransactions::claim_first_of_each_number).
+pub(super) fn claim_firsts(
+    connection: &Connection,
+    sink: SinkId,
+    now: UnixMs,
+    limits: ClaimLimits,
+    skip: &dyn Fn(i64, Seq) -> bool,
+) -> rusqlite::Result<FirstClaims> {
+    let mut firsts = FirstClaims::default();
+    let (mut live, mut backfill, mut retries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut statement = connection.prepare_cached(FIRSTS)?;
+    let mut rows = statement.query([sink.0])?;
+    while let Some(row) = rows.next()? {
+        let (seq, due) = (Seq(row.get(1)?), instant(row.get(3)?));
+        if skip(row.get(0)?, seq) {
+            continue;
+        }
+        match due.filter(|due| *due > now) {
+            Some(due) => firsts.next_due = Some(firsts.next_due.map_or(due, |earlier| earlier.min(due))),
+            None => {
+                let group = match row.get::<_, i64>(4)? {
+                    _ if due.is_some() => &mut retries,
+                    class if class == class_number(Class::Live) => &mut live,
+                    _ => &mut backfill,
+                };
+                group.push((due, row.get::<_, i64>(2)?, seq));
+            }
+        }
+    }
+    let claims = claims(limits.details);
+    let mut read = connection.prepare_cached(&format!("{claims} WHERE d.seq = ?1 AND d.sink = ?2"))?;
+    for mut group in [live, backfill, retries] {
+        group.sort_unstable();
+        let (mut claimed, mut bytes) = (0, 0);
+        for (_, _, seq) in group {
+            if claimed == limits.rows || bytes >= limits.bytes {
+                firsts.more = true;
+                break;
+            }
+            // A command may have removed the delivery between the two statements.
+            if let Some(claim) = read.query_row(params![seq.0, sink.0], claim).optional()? {
+                (claimed, bytes) = (claimed + 1, bytes + claim.size());
+                firsts.claims.push(claim);
+            }
+        }
+    }
+    Ok(firsts)
+}
+
+/// See [`RegistrationTransactions::number_rows`](crate::store::RegistrationTransactions::number_rows).
+pub(super) fn number_rows(
+    transaction: &Transaction<'_>,
+    sink: SinkId,
+    after: Seq,
+    at_most: usize,
+) -> rusqlite::Result<Option<Seq>> {
+    let Some(last) = last_of_next_deliveries(transaction, sink, after, at_most)? else {
+        transaction.prepare_cached("UPDATE sink SET ordered = 2 WHERE id = ?1 AND ordered = 1")?.execute([sink.0])?;
+        return Ok(None);
+    };
+    transaction
+        .prepare_cached(
+            "UPDATE delivery SET number = coalesce((SELECT number FROM message WHERE message.seq = delivery.seq), 0)
+             WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND number IS NULL",
+        )?
+        .execute(params![sink.0, after.0, last])?;
+    transaction
+        .prepare_cached(
+            "UPDATE delivery SET number = -1 - number
+             WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND replays > 0 AND number >= 0",
+        )?
+        .execute(params![sink.0, after.0, last])?;
+    Ok(Some(Seq(last)))
+}

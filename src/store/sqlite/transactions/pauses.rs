@@ -1,0 +1,81 @@
+//! Pausing and resuming within a transaction: for operators, and for a start.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use crate::domain::{PauseReason, UnixMs};
+use crate::store::operator::{Pause, Resumes};
+use crate::store::sink_id::SinkId;
+
+/// See [`OperatorTransactions::pause_of`](crate::store::OperatorTransactions::pause_of).
+pub(super) fn pause_of(connection: &Connection, sink: SinkId) -> rusqlite::Result<Option<Pause>> {
+    let found = connection
+        .prepare_cached("SELECT paused, paused_at FROM sink WHERE id = ?1")?
+        .query_row([sink.0], |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<i64>>(1)?)))
+        .optional()?;
+    let Some((Some(reason), since)) = found else { return Ok(None) };
+    Ok(Some(Pause { reason: PauseReason::from_word(&reason), since: UnixMs(since.unwrap_or(0)) }))
+}
+
+/// See [`OperatorTransactions::resumes`](crate::store::OperatorTransactions::resumes).
+pub(super) fn resumes(connection: &Connection, sink: SinkId) -> rusqlite::Result<Resumes> {
+    connection
+        .prepare_cached("SELECT value FROM counter WHERE name = 'resumes.' || ?1")?
+        .query_row([sink.0], |row| row.get(0))
+        .optional()
+        .map(|count| Resumes(count.unwrap_or(0)))
+}
+
+/// See [`OperatorTransactions::pause`](crate::store::OperatorTransactions::pause).
+pub(super) fn pause(
+    transaction: &Transaction<'_>,
+    sink: SinkId,
+    reason: PauseReason,
+    now: UnixMs,
+) -> rusqlite::Result<Option<Pause>> {
+    let before = pause_of(transaction, sink)?;
+    if before.is_none() || reason == PauseReason::Operator {
+        transaction
+            .prepare_cached("UPDATE sink SET paused = ?2, paused_at = coalesce(paused_at, ?3) WHERE id = ?1")?
+            .execute(params![sink.0, reason.as_str(), now.0])?;
+    }
+    Ok(before)
+}
+
+/// Ends the pause of a sink; its time does not count for what has failed before. Returns the pause.
+pub(super) fn end_pause(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
+    let Some(pause) = pause_of(transaction, sink)? else { return Ok(None) };
+    transaction
+        .prepare_cached(
+            "UPDATE delivery
+             SET paused_ms = paused_ms + max(0, ?2 - max(?3, coalesce(first_attempt, ?2)))
+             WHERE sink = ?1 AND state = 'retry'",
+        )?
+        .execute(params![sink.0, now.0, pause.since.0])?;
+    transaction.prepare_cached("UPDATE sink SET paused = NULL, paused_at = NULL WHERE id = ?1")?.execute([sink.0])?;
+    forget_health(transaction, sink)?;
+    Ok(Some(pause))
+}
+
+/// Ends the silence that the receiver of a sink asked for, if it is not over. Returns until when it was to last.
+pub(super) fn end_silence(
+    transaction: &Transaction<'_>,
+    sink: SinkId,
+    now: UnixMs,
+) -> rusqlite::Result<Option<UnixMs>> {
+    let until: Option<i64> = transaction
+        .prepare_cached("SELECT busy_until FROM sink WHERE id = ?1")?
+        .query_row([sink.0], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let Some(until) = until.map(UnixMs).filter(|until| *until > now) else { return Ok(None) };
+    forget_health(transaction, sink)?;
+    Ok(Some(until))
+}
+
+/// Forgets what was learnt of the receiver: an operator who resumes the sink expects it to work.
+fn forget_health(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = ?1")?
+        .execute([sink.0])
+        .map(drop)
+}

@@ -1,0 +1,32 @@
+//! Where a portion of a table ends, for work that is done in portions.
+
+use rusqlite::{Transaction, params};
+
+use super::values::limit;
+use crate::domain::Seq;
+use crate::store::sink_id::SinkId;
+
+/// The last of the next `at_most` messages after `after`; `None` if there are no more.
+pub(super) fn last_of_next_messages(
+    transaction: &Transaction<'_>,
+    after: Seq,
+    at_most: usize,
+) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached("SELECT max(seq) FROM (SELECT seq FROM message WHERE seq > ?1 ORDER BY seq LIMIT ?2)")?
+        .query_row(params![after.0, limit(at_most)], |row| row.get(0))
+}
+
+/// The last of the next `at_most` messages after `after` that the sink has a delivery of; `None` if there are no more.
+pub(super) fn last_of_next_deliveries(
+    transaction: &Transaction<'_>,
+    sink: SinkId,
+    after: Seq,
+    at_most: usize,
+) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached(
+            "SELECT max(seq) FROM (SELECT seq FROM delivery WHERE seq > ?2 AND sink = ?1 ORDER BY seq LIMIT ?3)",
+        )?
+        .query_row(params![sink.0, after.0, limit(at_most)], |row| row.get(0))
+}

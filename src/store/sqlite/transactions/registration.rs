@@ -1,0 +1,164 @@
+//! Transactions of a start: which sinks there are, and what a new one begins with.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::numbers::make_undecided;
+use super::order;
+use super::pauses;
+use super::release::{Span, deliver, last_release};
+use super::values::{instant, limit};
+use crate::domain::{Class, NumberUse, PauseReason, Seq, UnixMs};
+use crate::store::delivery::HealthRecord;
+use crate::store::error::Error;
+use crate::store::registration::{Filled, Registered, RegistrationTransactions, SinkSetup};
+use crate::store::sink_id::SinkId;
+use crate::store::sqlite::connection::{Recipient, SqliteBackend};
+
+impl RegistrationTransactions for SqliteBackend {
+    fn register_sinks(
+        &mut self,
+        setups: &[SinkSetup],
+        latest_due: UnixMs,
+        now: UnixMs,
+    ) -> Result<Vec<Registered>, Error> {
+        let registered: Vec<Registered> = self.transaction(|transaction| {
+            transaction.execute("UPDATE sink SET active = 0", [])?;
+            let registered = setups.iter().map(|setup| register(transaction, setup, now)).collect();
+            transaction
+                .execute("UPDATE delivery SET due = ?2 WHERE state = 'retry' AND due > ?1", [latest_due.0, now.0])?;
+            registered
+        })?;
+        let recipient = |(registered, setup): (&Registered, &SinkSetup)| Recipient {
+            id: registered.id,
+            wants: setup.wants.clone(),
+            ordered: setup.ordered,
+        };
+        self.recipients = registered.iter().zip(setups).map(recipient).collect();
+        Ok(registered)
+    }
+
+    fn fill(&mut self, sink: SinkId, at_most: usize) -> Result<Filled, Error> {
+        let recipients = Arc::clone(&self.recipients);
+        self.transaction(|transaction| {
+            let left: Option<(i64, i64, i64)> = transaction
+                .prepare_cached(
+                    "SELECT fill_next, fill_last, fill_since FROM sink WHERE id = ?1 AND fill_next IS NOT NULL",
+                )?
+                .query_row([sink.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            let Some((next, last, since)) = left else { return Ok(Filled { made: 0, more: false }) };
+            let portion_ends: Option<i64> = transaction
+                .prepare_cached(
+                    "SELECT max(release_no) FROM (
+                         SELECT release_no FROM message WHERE release_no >= ?1 AND release_no <= ?2
+                         ORDER BY release_no LIMIT ?3)",
+                )?
+                .query_row(params![next, last, limit(at_most)], |row| row.get(0))?;
+            let mut go_on = transaction.prepare_cached("UPDATE sink SET fill_next = ?2 WHERE id = ?1")?;
+            let Some(ends) = portion_ends else {
+                go_on.execute(params![sink.0, None::<i64>])?;
+                return Ok(Filled { made: 0, more: false });
+            };
+            let recipient = recipients.iter().filter(|recipient| recipient.id == sink);
+            let span = Span { after: next - 1, to: ends, since: UnixMs(since) };
+            let made = recipient
+                .map(|recipient| deliver(transaction, recipient, span, Class::Backfill))
+                .sum::<Result<_, _>>()?;
+            let more = ends < last;
+            go_on.execute(params![sink.0, more.then_some(ends + 1)])?;
+            Ok(Filled { made, more })
+        })
+    }
+
+    fn number_rows(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error> {
+        self.transaction(|transaction| order::number_rows(transaction, sink, after, at_most))
+    }
+
+    fn stranded(&self) -> Result<Vec<(String, u64)>, Error> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT name, (SELECT count(*) FROM delivery WHERE sink = id AND state = 'undecided')
+                                + (SELECT count(*) FROM delivery WHERE sink = id AND state = 'fresh')
+                                + (SELECT count(*) FROM delivery WHERE sink = id AND state = 'retry') AS waiting
+                     FROM sink WHERE active = 0 AND waiting > 0 ORDER BY name",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+                .collect()
+        })
+    }
+}
+
+fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite::Result<Registered> {
+    let known = transaction.prepare_cached("SELECT 1 FROM sink WHERE name = ?1")?.exists([&sink.name])?;
+    let is_added = if known { false } else { add(transaction, sink, now)? };
+    let registered = transaction
+        .prepare_cached(
+            "UPDATE sink SET active = 1, ordered = CASE WHEN ?2 THEN max(ordered, 1) ELSE 0 END WHERE name = ?1
+             RETURNING id, busy_until, failures, ordered = 1, fill_next IS NOT NULL",
+        )?
+        .query_row(params![sink.name, sink.ordered], |row| {
+            let id = SinkId(row.get(0)?);
+            Ok(Registered {
+                id,
+                health: HealthRecord { busy_until: instant(row.get(1)?), failures: row.get(2)? },
+                resumes: pauses::resumes(transaction, id)?,
+                is_added,
+                lacks_numbers: row.get(3)?,
+                lacks_messages: row.get(4)?,
+            })
+        })?;
+    if sink.wants.number == NumberUse::Needed {
+        make_undecided(transaction, registered.id)?;
+    }
+    let paused = pauses::pause_of(transaction, registered.id)?;
+    if !sink.enabled {
+        pauses::pause(transaction, registered.id, PauseReason::Disabled, now)?;
+    } else if paused.is_some_and(|pause| pause.reason == PauseReason::Disabled) {
+        pauses::end_pause(transaction, registered.id, now)?;
+    }
+    Ok(registered)
+}
+
+/// Adds a new sink. Returns whether the state has messages already.
+fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite::Result<bool> {
+    let has_messages = transaction.prepare_cached("SELECT 1 FROM coverage")?.exists([])?;
+    let last = last_release(transaction)?;
+    let since = sink.wants_since(now).filter(|_| has_messages && last > 0);
+    transaction
+        .prepare_cached(
+            "INSERT INTO sink (id, name, active, created_at, fill_next, fill_last, fill_since)
+             VALUES (?6, ?1, 1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            sink.name,
+            now.0,
+            since.map(|_| 1),
+            since.map(|_| last),
+            since.map(|since| since.0),
+            next_id(transaction)?
+        ])?;
+    Ok(has_messages)
+}
+
+/// An id that no sink has or had. The ids that were given are counted beside the sinks, since a sink can be dropped.
+fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    count_ids(transaction)?;
+    transaction
+        .prepare_cached("UPDATE counter SET value = value + 1 WHERE name = 'sinks' RETURNING value")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Counts the ids of all present sinks as given. Earlier versions do not count them, so this is done before a sink is
+/// added and before one is dropped.
+pub(super) fn count_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES ('sinks', (SELECT coalesce(max(id), 0) FROM sink))
+             ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        )?
+        .execute([])
+        .map(drop)
+}

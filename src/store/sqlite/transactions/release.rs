@@ -1,0 +1,208 @@
+//! Releasing messages: each gets its place in the order of release, and a delivery for each sink that wants it.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::values::class_number;
+use crate::domain::filter::{Facts, FilterVerdict};
+use crate::domain::{Class, Seq, StoreOp, UnixMs, WalkId};
+use crate::store::delivery_state::DeliveryState;
+use crate::store::sqlite::connection::Recipient;
+use crate::store::wants::details;
+
+/// Messages between two places in the order of release (the first one excluded) that were received at `since` or later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) after: i64,
+    pub(super) to: i64,
+    pub(super) since: UnixMs,
+}
+
+/// What releasing needs: its transaction, the sinks, and whether a text that no sink wants is erased.
+#[derive(Clone, Copy)]
+pub(super) struct Releasing<'t> {
+    pub(super) transaction: &'t Transaction<'t>,
+    pub(super) recipients: &'t [Recipient],
+    pub(super) erase_unwanted: bool,
+}
+
+/// The order in which messages are released: by time; of equal times the one further down the page came first.
+const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
+
+/// Removes texts that were released after a place and that no sink wants.
+const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
+    WHERE release_no > ?1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
+
+/// The places in the order of release that messages of one commit will get. Messages with a known place are stored with
+/// it, so that each is written once.
+#[derive(Debug, Default)]
+pub(super) struct Places(HashMap<Seq, i64>);
+
+impl Places {
+    /// The place of a message that is about to be stored, if it is known.
+    pub(super) fn of(&self, seq: Seq) -> Option<i64> {
+        self.0.get(&seq).copied()
+    }
+}
+
+impl Releasing<'_> {
+    /// Finds the places that the first release of a commit will give. They are known beforehand only if all messages of
+    /// that release are stored by the same commit. All other messages get their places when they are released.
+    pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<Places> {
+        let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
+        let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));
+        let Some(StoreOp::Release { rows, .. }) = from_first.first() else { return Ok(Places::default()) };
+        let times: HashMap<Seq, UnixMs> = before
+            .iter()
+            .filter_map(|op| match op {
+                StoreOp::Insert(insert) => Some((insert.seq, insert.row.time)),
+                _ => None,
+            })
+            .collect();
+        let timed: Option<Vec<_>> = rows.iter().map(|seq| Some((times.get(seq)?.0, Reverse(seq.0)))).collect();
+        let Some(timed) = timed else { return Ok(Places::default()) };
+        let base = last_release(self.transaction)?;
+        Ok(Places(placed(timed, base).collect()))
+    }
+
+    /// Releases these messages, oldest first. Those without a place get theirs.
+    pub(super) fn rows(self, rows: &[Seq], places: &Places, class: Class) -> rusqlite::Result<()> {
+        let base = last_release(self.transaction)?;
+        if rows.iter().any(|seq| places.of(*seq).is_none()) {
+            self.place(rows, base)?;
+        }
+        self.make_deliveries(base, class)
+    }
+
+    fn place(self, rows: &[Seq], base: i64) -> rusqlite::Result<()> {
+        let mut timed = Vec::with_capacity(rows.len());
+        let mut time_of = self.transaction.prepare_cached("SELECT time FROM message WHERE seq = ?1")?;
+        for seq in rows {
+            timed.push((time_of.query_row([seq.0], |row| row.get::<_, i64>(0))?, Reverse(seq.0)));
+        }
+        let mut number =
+            self.transaction.prepare_cached("UPDATE message SET release_no = ?2, held_by = NULL WHERE seq = ?1")?;
+        for (seq, place) in placed(timed, base) {
+            number.execute(params![seq.0, place])?;
+        }
+        Ok(())
+    }
+
+    /// Releases all messages that a gap holds, oldest first.
+    pub(super) fn held_by(self, walk: WalkId, class: Class) -> rusqlite::Result<()> {
+        let base = last_release(self.transaction)?;
+        self.transaction
+            .prepare_cached(&format!(
+                "UPDATE message SET release_no = ?2 + ranked.place, held_by = NULL
+                 FROM (SELECT seq AS held, row_number() OVER ({OLDEST_FIRST}) AS place FROM message WHERE held_by = ?1)
+                      AS ranked
+                 WHERE message.seq = ranked.held"
+            ))?
+            .execute(params![walk.0, base])?;
+        self.make_deliveries(base, class)
+    }
+
+    /// Makes deliveries of all messages that were released after the place `base`, one for each sink that wants the
+    /// message.
+    fn make_deliveries(self, base: i64, class: Class) -> rusqlite::Result<()> {
+        let released = Span { after: base, to: i64::MAX, since: UnixMs::MIN };
+        for recipient in self.recipients {
+            deliver(self.transaction, recipient, released, class)?;
+        }
+        if self.erase_unwanted {
+            self.transaction.prepare_cached(UNWANTED)?.execute([base])?;
+        }
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO counter (name, value)
+                 SELECT 'released', max(release_no) FROM message WHERE release_no > ?1 HAVING count(*) > 0
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )?
+            .execute([base])
+            .map(drop)
+    }
+}
+
+/// The places after `base` of messages that are released together, in the order of [`OLDEST_FIRST`].
+fn placed(mut rows: Vec<(i64, Reverse<i64>)>, base: i64) -> impl Iterator<Item = (Seq, i64)> {
+    rows.sort_unstable();
+    rows.into_iter().map(|(_, Reverse(seq))| Seq(seq)).zip(base + 1..)
+}
+
+/// The place of the message that was released last. It is stored apart from the messages, since these may be forgotten.
+pub(super) fn last_release(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT value FROM counter WHERE name = 'released'")?
+        .query_row([], |row| row.get(0))
+        .optional()
+        .map(|count| count.unwrap_or(0))
+}
+
+/// Records which place was given last.
+pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES ('released', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([place])
+        .map(drop)
+}
+
+/// Makes a delivery of each message of a span that the sink wants and has no delivery of. Returns how many were made.
+pub(super) fn deliver(
+    transaction: &Transaction<'_>,
+    recipient: &Recipient,
+    Span { after, to, since }: Span,
+    class: Class,
+) -> rusqlite::Result<u64> {
+    if !recipient.wants.all() {
+        return deliver_wanted(transaction, recipient, Span { after, to, since }, class);
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO delivery (seq, sink, class, release_no, state, number)
+             SELECT seq, ?4, ?5, release_no, 'fresh', CASE WHEN ?6 THEN coalesce(number, 0) END FROM message
+             WHERE release_no > ?1 AND release_no <= ?2 AND time >= ?3 AND raw IS NOT NULL
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![after, to, since.0, recipient.id.0, class_number(class), recipient.ordered])
+        .map(|made| u64::try_from(made).unwrap_or(0))
+}
+
+/// Does what [`deliver`] does for a sink that has to look at each message.
+fn deliver_wanted(
+    transaction: &Transaction<'_>,
+    recipient: &Recipient,
+    span: Span,
+    class: Class,
+) -> rusqlite::Result<u64> {
+    let mut released = transaction.prepare_cached(
+        "SELECT seq, release_no, raw, message.number IS NULL OR fetched_at IS NOT NULL, details,
+                coalesce(message.number, 0)
+         FROM message LEFT JOIN number ON number.key = message.number
+         WHERE release_no > ?1 AND release_no <= ?2 AND time >= ?3 AND raw IS NOT NULL ORDER BY release_no",
+    )?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO delivery (seq, sink, class, release_no, state, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO NOTHING",
+    )?;
+    let mut rows = released.query(params![span.after, span.to, span.since.0])?;
+    let mut made = 0;
+    while let Some(row) = rows.next()? {
+        let (seq, release_no): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let raw = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
+        let details = details(row.get(3)?, row.get_ref(4)?.as_str_or_null()?);
+        let state = match recipient.wants.decide(&Facts::read(raw, details)) {
+            FilterVerdict::Wanted => DeliveryState::Fresh,
+            FilterVerdict::Unknown(_) => DeliveryState::Undecided,
+            FilterVerdict::Unwanted(_) => continue,
+        };
+        let number = if recipient.ordered { Some(row.get::<_, i64>(5)?) } else { None };
+        let values = params![seq, recipient.id.0, class_number(class), release_no, state, number];
+        made += u64::try_from(insert.execute(values)?).unwrap_or(0);
+    }
+    Ok(made)
+}

@@ -1,0 +1,47 @@
+//! Values of the domain as columns, and back.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+
+use crate::domain::{Class, UnixMs};
+use crate::store::delivery_state::DeliveryState;
+
+impl FromSql for DeliveryState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::from_word(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for DeliveryState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+/// An instant in a column that may be NULL.
+pub(super) fn instant(column: Option<i64>) -> Option<UnixMs> {
+    column.map(UnixMs)
+}
+
+/// A class as a column holds it.
+pub(super) fn class_number(class: Class) -> i64 {
+    match class {
+        Class::Live => 0,
+        Class::Backfill => 1,
+    }
+}
+
+/// A limit of rows as SQLite takes it.
+pub(super) fn limit(at_most: usize) -> i64 {
+    i64::try_from(at_most).unwrap_or(i64::MAX)
+}
+
+/// A list as a column holds it, in JSON.
+pub(super) fn to_json<T: serde::Serialize>(list: &[T]) -> rusqlite::Result<String> {
+    serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// The list in a column that [`to_json`] made; anything else is damage.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<Vec<T>> {
+    let read = serde_json::from_str(text);
+    read.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}

@@ -1,0 +1,48 @@
+//! Dropping a sink: each step looks whether the sink may go.
+
+use super::*;
+
+fn a_sink_is_dropped_only_with_what_may_go(scratch: &dyn Scratch) {
+    let mut spool = scratch.open();
+    let [crm, ops] = register(&mut *spool, &["crm", "ops"])[..] else { panic!("two") };
+    let mut rows: Vec<StoreOp> = (1..=3).map(|seq| insert(seq, "text", RowStanding::News, None)).collect();
+    rows.push(release(&[1, 2, 3]));
+    rows.push(StoreOp::Advance(marks(3)));
+    spool.commit(&rows, UnixMs(0)).unwrap();
+    let begin = Seq::default();
+    let may = |configured, messages| MayDrop { configured, messages };
+
+    let refused = |spool: &mut Spool, may: MayDrop, why: Dropping| {
+        assert_eq!(spool.drop_sink(crm, begin, may).unwrap(), why);
+        let deliveries: usize = (1..=3).map(|seq| fates(spool, seq).len()).sum();
+        assert_eq!(deliveries, 6, "nothing was changed");
+    };
+    refused(&mut *spool, may(true, false), Dropping::HasMessages);
+    let settlements: Vec<Settlement> =
+        (1..).zip([DELIVERED, DELIVERED, dead()]).map(|(seq, outcome)| settled(crm, seq, outcome)).collect();
+    spool.settle(&settlements, UnixMs(0)).unwrap();
+    refused(&mut *spool, may(true, false), Dropping::HasMessages);
+    refused(&mut *spool, may(false, true), Dropping::IsConfigured);
+
+    assert_eq!(spool.drop_sink(crm, begin, may(true, true)).unwrap(), Dropping::GoOn(Seq(3)));
+    // A relay has begun with it in between.
+    assert_eq!(spool.drop_sink(crm, Seq(3), may(false, true)).unwrap(), Dropping::IsConfigured);
+    assert_eq!(spool.drop_sink(crm, Seq(3), may(true, true)).unwrap(), Dropping::Gone);
+    assert_eq!(spool.sink_names().unwrap(), ["ops"]);
+    assert_eq!(spool.waiting(ops).unwrap().fresh, 3, "the other keeps what it has");
+}
+
+fn the_id_of_a_dropped_sink_never_means_another(scratch: &dyn Scratch) {
+    let mut spool = scratch.open();
+    let mut highest = register(&mut *spool, &["crm", "ops"]).into_iter().max().unwrap();
+    for round in 0..3 {
+        let newest = register(&mut *spool, &["desk"])[0];
+        assert!(newest > highest, "round {round}: {newest:?} after {highest:?}");
+        highest = newest;
+        spool.register_sinks(&[], UnixMs::MAX, UnixMs(0)).unwrap();
+        let may = MayDrop { configured: true, messages: true };
+        assert_eq!(spool.drop_sink(newest, Seq::default(), may).unwrap(), Dropping::Gone);
+    }
+}
+
+on_every_backend![a_sink_is_dropped_only_with_what_may_go, the_id_of_a_dropped_sink_never_means_another];

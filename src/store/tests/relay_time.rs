@@ -1,0 +1,134 @@
+//! Stored instants follow when the relay's time is put right.
+
+use super::*;
+use crate::domain::PauseReason;
+use crate::time::{ClockMemory, Rebase};
+
+const DAY: i64 = 86_400_000;
+const NOW: i64 = 1_750_000_000_000;
+
+/// When a message was stored, first attempted and settled, and when it is due.
+type Instants = (UnixMs, Option<UnixMs>, Option<UnixMs>, Option<UnixMs>);
+
+/// What becomes of the instants of a message with a failed delivery.
+fn followed(scratch: &dyn Scratch, seq: i64, [stored, first, settled, due]: [i64; 4], rebase: Rebase) -> Instants {
+    let mut spool = scratch.open();
+    let sink = register(&mut *spool, &["a"])[0];
+    spool.commit(&[insert(seq, "x", RowStanding::News, None), release(&[seq])], UnixMs(stored)).unwrap();
+    let settlement = Settlement { first_attempt: UnixMs(first), ..super::settled(sink, seq, retry(due)) };
+    spool.settle(&[settlement], UnixMs(settled)).unwrap();
+    let mut after = Some(Seq(i64::MIN));
+    while let Some(from) = after {
+        after = spool.follow_rebase(rebase, rebase.now, from).unwrap();
+    }
+    let trace = spool.trace(&format!("m{seq}")).unwrap().unwrap();
+    let fate = &trace.fates[0];
+    (trace.first_read, fate.first_attempt, fate.settled, fate.due)
+}
+
+fn rebase(was: i64, now: i64, from: i64) -> Rebase {
+    Rebase { was: UnixMs(was), now: UnixMs(now), from: UnixMs(from), machine_ahead_ms: None }
+}
+
+fn instants([stored, first, settled, due]: [i64; 4]) -> Instants {
+    (UnixMs(stored), Some(UnixMs(first)), Some(UnixMs(settled)), Some(UnixMs(due)))
+}
+
+fn what_a_process_wrote_moves_with_its_clock_that_was_ahead(scratch: &dyn Scratch) {
+    // Eight days ahead, for 10 s.
+    let (was, from) = (NOW + 8 * DAY, NOW + 8 * DAY - 10_000);
+    let written = [was - 9_000, was - 8_000, was - 7_000, was + 60_000];
+    assert_eq!(
+        followed(scratch, 1, written, rebase(was, NOW, from)),
+        instants([NOW - 9_000, NOW - 8_000, NOW - 7_000, NOW + 60_000])
+    );
+}
+
+fn what_a_process_wrote_moves_with_its_clock_that_was_behind(scratch: &dyn Scratch) {
+    // Ten days behind. What another process wrote stays as old as it is.
+    let (was, from) = (NOW - 10 * DAY, NOW - 10 * DAY - 10_000);
+    let older = NOW - 11 * DAY;
+    let before = [older, older, older, older + 5];
+    assert_eq!(followed(scratch, 1, before, rebase(was, NOW, from)), instants(before));
+    let written = [was - 9_000, was - 8_000, was - 7_000, was + 60_000];
+    assert_eq!(
+        followed(scratch, 2, written, rebase(was, NOW, from)),
+        instants([NOW - 9_000, NOW - 8_000, NOW - 7_000, NOW + 60_000])
+    );
+}
+
+fn time_that_only_one_clock_saw_pass_counts_for_nothing(scratch: &dyn Scratch) {
+    let (was, older) = (NOW - 10 * DAY, NOW - 11 * DAY);
+    let uncounted = Rebase { from: UnixMs::MIN, ..rebase(was, NOW, 0) };
+    assert_eq!(
+        followed(scratch, 1, [older, older, older, older + 5], uncounted),
+        instants([NOW - DAY, NOW - DAY, NOW - DAY, NOW - DAY + 5])
+    );
+}
+
+fn what_lies_ahead_of_now_is_taken_for_now_and_waits_as_long_as_it_was_to_wait(scratch: &dyn Scratch) {
+    let later = NOW + 3 * DAY;
+    let same = rebase(NOW, NOW, NOW - 1_000);
+    assert_eq!(
+        followed(scratch, 1, [later, later, later + 1_000, later + 61_000], same),
+        instants([NOW, NOW, NOW, NOW + 60_000])
+    );
+    // A wait that is right stays.
+    let right = [NOW - 9, NOW - 8, NOW - 7, NOW + DAY / 2];
+    assert_eq!(followed(scratch, 2, right, same), instants(right));
+}
+
+fn pauses_and_silences_follow_too(scratch: &dyn Scratch) {
+    let mut spool = scratch.open();
+    let sink = register(&mut *spool, &["a"])[0];
+    spool.commit(&[insert(1, "x", RowStanding::News, None), release(&[1])], UnixMs(1)).unwrap();
+    let was = NOW + DAY;
+    let silent = HealthRecord { busy_until: Some(UnixMs(was + 60_000)), failures: 1 };
+    spool.settle(&[Settlement { health: Some(silent), ..settled(sink, 1, DELIVERED) }], UnixMs(2)).unwrap();
+    spool.pause(sink, PauseReason::Gone, UnixMs(was - 5)).unwrap();
+    assert!(spool.is_ahead_of(UnixMs(NOW)).unwrap());
+    spool.follow_rebase(rebase(was, NOW, was - 10), UnixMs(NOW), Seq(i64::MIN)).unwrap();
+    let since = spool.pause_of(sink).unwrap().map(|pause| pause.since);
+    let registered = spool.register_sinks(&[SinkSetup::new("a")], UnixMs::MAX, UnixMs(NOW)).unwrap();
+    assert_eq!((since, registered[0].health.busy_until), (Some(UnixMs(NOW - 5)), Some(UnixMs(NOW + 60_000))));
+    assert!(!spool.is_ahead_of(UnixMs(NOW)).unwrap());
+}
+
+fn the_first_failure_of_a_walk_follows_too(scratch: &dyn Scratch) {
+    let mut spool = scratch.open();
+    let was = NOW + DAY;
+    let ahead = rebase(was, NOW, was - 10);
+    let cases = [(was - 5, NOW - 5), (was + 7, NOW), (NOW - 60_000, NOW - 60_000)];
+    let mut ops = vec![StoreOp::Advance(marks(1))];
+    for (id, (since, moved)) in (1..).zip(cases) {
+        let progress = WalkProgress { since: Some(UnixMs(since)), ..WalkProgress::default() };
+        ops.push(StoreOp::PutWalk(Box::new(Walk { progress, ..gap(id) })));
+        assert_eq!(ahead.moved(UnixMs(since), UnixMs(NOW)), UnixMs(moved), "in memory");
+    }
+    spool.commit(&ops, UnixMs(NOW)).unwrap();
+    assert!(spool.is_ahead_of(UnixMs(NOW)).unwrap());
+    spool.follow_rebase(ahead, UnixMs(NOW), Seq(i64::MIN)).unwrap();
+    let walks = spool.load_coverage().unwrap().unwrap().walks;
+    let found: Vec<Option<UnixMs>> = walks.iter().map(|walk| walk.progress.since).collect();
+    assert_eq!(found, cases.map(|(_, moved)| Some(UnixMs(moved))));
+}
+
+fn what_a_process_leaves_is_there_for_the_next(scratch: &dyn Scratch) {
+    let mut spool = scratch.open();
+    assert_eq!(spool.clock_memory().unwrap(), None);
+    assert_eq!(spool.newest_instant().unwrap(), UnixMs::MIN);
+    let memory = ClockMemory { booted_at: 7, messages_ahead_ms: Some(-3), ..Default::default() };
+    spool.remember_clock(&memory).unwrap();
+    drop(spool);
+    assert_eq!(scratch.open().clock_memory().unwrap(), Some(memory));
+}
+
+on_every_backend![
+    what_a_process_wrote_moves_with_its_clock_that_was_ahead,
+    what_a_process_wrote_moves_with_its_clock_that_was_behind,
+    time_that_only_one_clock_saw_pass_counts_for_nothing,
+    what_lies_ahead_of_now_is_taken_for_now_and_waits_as_long_as_it_was_to_wait,
+    pauses_and_silences_follow_too,
+    the_first_failure_of_a_walk_follows_too,
+    what_a_process_leaves_is_there_for_the_next,
+];

@@ -1,0 +1,167 @@
+//! What commands show of a state: sinks, dead letters, walks, and everything about one message.
+
+use super::delivery_state::DeliveryState;
+use super::error::Error;
+use super::operator::{DeadLetterSelection, Pause};
+use super::sink_id::SinkId;
+use crate::domain::{Marks, RowStanding, Seq, UnixMs, Unread, Walk, WalkId};
+
+/// One sink, as the state has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkView {
+    /// The sink's id.
+    pub id: SinkId,
+    /// The sink's name.
+    pub name: String,
+    /// Whether the sink was configured at the last start.
+    pub configured: bool,
+    /// Whether and why it is paused.
+    pub pause: Option<Pause>,
+    /// How many messages it does not have yet: undecided, never attempted, or failed.
+    pub waiting: u64,
+    /// How many of them have failed before.
+    pub retrying: u64,
+    /// How many dead letters it has.
+    pub dead: u64,
+    /// When the oldest of the waiting messages was read from the API.
+    pub oldest: Option<UnixMs>,
+}
+
+/// One dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The message's sequence number.
+    pub seq: Seq,
+    /// The name of the sink.
+    pub sink: String,
+    /// The API's id of the message.
+    pub id: String,
+    /// When the message was received, by the API's clock.
+    pub received: UnixMs,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When the first attempt was made.
+    pub first_attempt: Option<UnixMs>,
+    /// When the relay gave up.
+    pub died: Option<UnixMs>,
+    /// The HTTP status of the last answer.
+    pub status: Option<u16>,
+    /// Why the relay gave up: the word of a [`crate::domain::DeadReason`].
+    pub reason: String,
+    /// The last answer, in words.
+    pub answer: String,
+    /// How often an operator asked for the message to be sent again.
+    pub replays: u64,
+}
+
+/// The dead letter up to which others were listed: where [`ViewTransactions::dead_letters`] goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedUpTo {
+    pub(super) sink: String,
+    pub(super) seq: Seq,
+}
+
+impl ListedUpTo {
+    /// Up to this letter.
+    pub fn letter(letter: &DeadLetter) -> Self {
+        Self { sink: letter.sink.clone(), seq: letter.seq }
+    }
+}
+
+/// One message, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The API's id of the message.
+    pub id: String,
+    /// When the message was received, by the API's clock.
+    pub received: UnixMs,
+    /// When the API had the message, by the API's clock.
+    pub ingested: Option<UnixMs>,
+    /// When the relay first read the message.
+    pub first_read: UnixMs,
+    /// Whether the message is news, and if not, why.
+    pub standing: RowStanding,
+    /// The gap that has to end before the message is released.
+    pub held_by: Option<WalkId>,
+    /// The message's place in the order of release.
+    pub release_no: Option<i64>,
+    /// How many bytes the message's text has; `None` if the text is not kept.
+    pub bytes: Option<u64>,
+    /// The API's id of the message's number.
+    pub number: Option<String>,
+    /// What became of the message at each sink that there is a delivery for, in the order of names.
+    pub fates: Vec<Fate>,
+    /// The names of configured sinks that there is no delivery for.
+    pub without: Vec<String>,
+}
+
+/// What became of a message at one sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// The name of the sink.
+    pub sink: String,
+    /// Whether the sink was configured at the last start.
+    pub configured: bool,
+    /// Whether the sink is paused.
+    pub paused: bool,
+    /// How far the delivery is.
+    pub state: DeliveryState,
+    /// How many attempts were made since the message was last asked for again.
+    pub attempts: u32,
+    /// When the first of these attempts was made.
+    pub first_attempt: Option<UnixMs>,
+    /// When the last change of the state was recorded.
+    pub settled: Option<UnixMs>,
+    /// When the next attempt is due.
+    pub due: Option<UnixMs>,
+    /// The HTTP status of the last answer.
+    pub status: Option<u16>,
+    /// Why the delivery is a dead letter.
+    pub reason: Option<String>,
+    /// The last answer, in words.
+    pub answer: Option<String>,
+    /// How often an operator asked for the message to be sent again.
+    pub replays: u32,
+}
+
+/// Transactions that show the state to operators. Nothing is changed.
+pub trait ViewTransactions {
+    /// Reads every sink that was not dropped, in the order of names. The sinks are read one after the other, not at the
+    /// same moment.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn sinks(&self) -> Result<Vec<SinkView>, Error>;
+
+    /// Reads what an estimate of a walk's remaining length needs; `total` is how many rows the feed has by the API's
+    /// word. The cost does not depend on the length of the walk, but grows with the rows that are known in what a sweep
+    /// has left to read.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error>;
+
+    /// Lists dead letters of a selection in the order of sinks' names, the oldest message of each sink first: at most
+    /// `at_most` of those after `after`; `None` begins.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn dead_letters(
+        &self,
+        selection: &DeadLetterSelection,
+        after: Option<&ListedUpTo>,
+        at_most: usize,
+    ) -> Result<Vec<DeadLetter>, Error>;
+
+    /// Reads the JSON text of a message, byte for byte as the API sent it; `None` if the text is not kept.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
+
+    /// Reads everything that is known of the message with this id; `None` if the state does not know the id.
+    ///
+    /// # Errors
+    /// As [`super::Backend`] says.
+    fn trace(&self, id: &str) -> Result<Option<Trace>, Error>;
+}

@@ -1,0 +1,53 @@
+//! Which messages a sink wants.
+//!
+//! Invariant: a message that was released has, for each sink of the configuration, either a delivery or a filter that
+//! does not want it. Where that depends on details of the number that are not known yet, the delivery is undecided.
+
+use crate::domain::NumberUse;
+use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
+
+/// Which messages a sink wants. The default is all.
+#[derive(Clone, Debug, Default)]
+pub struct Wants {
+    /// The filter that a message has to pass; `None` if there is none.
+    pub filter: Option<Filter>,
+    /// What the sink's format shows of the number.
+    pub number: NumberUse,
+}
+
+impl Wants {
+    /// Whether the sink wants every message, whatever is known of its number.
+    pub(super) fn all(&self) -> bool {
+        self.filter.is_none() && self.number != NumberUse::Needed
+    }
+
+    /// Whether the sink needs the API's details of numbers.
+    pub fn asks_for_numbers(&self) -> bool {
+        self.number != NumberUse::Ignored || self.filter.as_ref().is_some_and(Filter::needs_details)
+    }
+
+    /// Decides whether the sink wants a message.
+    pub fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
+        match &self.filter {
+            Some(filter) => match filter.decide(facts) {
+                FilterVerdict::Wanted => self.decide_details(facts),
+                other => other,
+            },
+            None => self.decide_details(facts),
+        }
+    }
+
+    fn decide_details(&self, facts: &Facts<'_>) -> FilterVerdict {
+        let waits = self.number == NumberUse::Needed && facts.lacks_details();
+        if waits { FilterVerdict::Unknown("number") } else { FilterVerdict::Wanted }
+    }
+}
+
+/// What a filter may know of a number: whether the API was asked, and the JSON text of the row that it sent.
+pub(super) fn details(asked: bool, row: Option<&str>) -> Details<'_> {
+    match row {
+        Some(row) => Details::Known(row),
+        None if asked => Details::Absent,
+        None => Details::Unknown,
+    }
+}
