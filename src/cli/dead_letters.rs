@@ -5,11 +5,10 @@ use std::io::{IsTerminal as _, Write as _};
 use super::exit::Exit;
 use super::flags::{DeadLettersCommand, Flags, Which};
 use super::humanize::{count, harmless, span, table};
-use super::output::{answer, unwritten};
+use super::output::{answer, json_line, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use crate::admin::letter_json;
 use crate::domain::{Sanitized, UnixMs};
 use crate::store::{DeadLetter, DeadLetterVerdict, DeadPlace, Error, LetterPlace, Selection, Spool};
 
@@ -110,7 +109,7 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
         |_, letter| Ok(letter),
         |letters| {
             letters.iter().fold(String::new(), |text, letter| {
-                text + std::mem::replace(&mut before, ",\n") + &Sanitized::line(&letter_json(letter)).to_string()
+                text + std::mem::replace(&mut before, ",\n") + &Sanitized::line(&json_line(letter)).to_string()
             })
         },
     )?;

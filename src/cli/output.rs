@@ -4,15 +4,27 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::exit::Exit;
 use super::humanize::harmless;
 use super::relay::complain;
 
-/// JSON as an answer: over several lines, and so that nothing in it acts on a terminal.
-pub(super) fn json(value: &serde_json::Value) -> String {
-    let json = format!("{value:#}\n");
+/// An answer as JSON over several lines. Control characters are spelled out on a terminal.
+pub(super) fn json(answer: &impl Serialize) -> String {
+    let json = format!("{:#}\n", sorted(answer));
     if std::io::stdout().is_terminal() { json.lines().map(|line| harmless(line) + "\n").collect() } else { json }
+}
+
+/// An answer, or an element of one, as JSON in one line.
+pub(super) fn json_line(answer: &impl Serialize) -> String {
+    sorted(answer).to_string()
+}
+
+/// Objects are printed with their keys in alphabetic order.
+fn sorted(answer: &impl Serialize) -> Value {
+    serde_json::to_value(answer).unwrap_or_default()
 }
 
 /// Writes an answer. A reader who has enough of it is no failure.

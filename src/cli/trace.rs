@@ -6,7 +6,6 @@ use super::humanize::{bytes, harmless, span, table};
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{directory, look, relay_clock};
-use crate::admin::trace_json;
 use crate::api::set_aside_id;
 use crate::domain::{RowStanding, UnixMs};
 use crate::store::{Fate, Trace};
@@ -33,7 +32,7 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
         ));
     };
     if as_json {
-        return Ok(answer(&json(&trace_json(&trace))));
+        return Ok(answer(&json(&trace)));
     }
     Ok(answer(&text(&trace, now)))
 }

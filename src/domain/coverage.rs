@@ -3,6 +3,8 @@
 //! The rules that change this state are in `ingest::coverage`. The store only loads it and carries out [`StoreOp`]s:
 //! all those of one page in one transaction.
 
+use serde::Serialize;
+
 use super::{Class, Row, Seq, UnixMs};
 
 /// An opaque cursor of the API. The page behind a cursor holds older rows than the page that gave it.
@@ -204,7 +206,8 @@ pub struct WalkProgress {
 }
 
 /// The standing of a stored row: whether the row is for the sinks, and if not, why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RowStanding {
     /// News: to be delivered.
     News,

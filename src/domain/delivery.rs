@@ -1,5 +1,7 @@
 //! The fate of one message at one sink: its lane, how an attempt ended, pauses and dead letters.
 
+use serde::Serialize;
+
 use super::UnixMs;
 
 /// The lane of a delivery that was not attempted yet. Live deliveries are claimed first.
@@ -52,7 +54,8 @@ pub enum NumberUse {
 }
 
 /// Why nothing is sent to a sink until an operator or the next start ends the pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PauseReason {
     /// An operator paused the sink.
     Operator,

@@ -5,6 +5,7 @@
 //! a dead letter that was given up leaves its row behind.
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
+use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use super::sink_id::SinkId;
@@ -18,6 +19,21 @@ pub struct Pause {
     pub reason: PauseReason,
     /// Since when.
     pub since: UnixMs,
+}
+
+impl Pause {
+    /// Serializes the fields `paused` and `paused_at`; both are null without a pause.
+    pub(super) fn serialize_if_any<S: Serializer>(pause: &Option<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        let (paused, paused_at) = pause.map(|pause| (pause.reason, pause.since)).unzip();
+        PauseFields { paused, paused_at }.serialize(serializer)
+    }
+}
+
+/// [`Pause`] as `sinks list --json` shows it.
+#[derive(Serialize)]
+struct PauseFields {
+    paused: Option<PauseReason>,
+    paused_at: Option<UnixMs>,
 }
 
 /// What a person ended who resumed a sink.

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{OpenFlags, OptionalExtension as _, Row, params};
+use serde::Serialize;
 
 use super::erasure::text_of;
 use super::error::Error;
@@ -31,16 +32,18 @@ pub struct Look {
     _role: Option<SharedRole>,
 }
 
-/// One sink, as the state has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the state knows of one sink: an element of `sinks list --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SinkView {
     /// Its id.
+    #[serde(skip)]
     pub id: SinkId,
     /// Its name.
     pub name: String,
     /// Whether it was configured at the last start.
     pub configured: bool,
     /// Whether and why it is paused.
+    #[serde(flatten, serialize_with = "Pause::serialize_if_any")]
     pub pause: Option<Pause>,
     /// Messages that it does not have yet: never attempted, failed, or not decided.
     pub waiting: u64,
@@ -49,25 +52,30 @@ pub struct SinkView {
     /// Dead letters.
     pub dead: u64,
     /// When the oldest of the waiting ones was read from the API.
+    #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
 }
 
-/// One dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One dead letter: an element of `dead-letters list --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
     /// Its message, in the store.
+    #[serde(skip)]
     pub seq: Seq,
     /// Its sink.
     pub sink: String,
     /// The API's id of the message.
     pub id: String,
     /// When the message was received, by the API's word.
+    #[serde(rename = "received_at")]
     pub received: UnixMs,
     /// Attempts that were made.
     pub attempts: u32,
     /// When the first was made.
+    #[serde(rename = "first_attempt_at")]
     pub first_attempt: Option<UnixMs>,
     /// When it was given up.
+    #[serde(rename = "died_at")]
     pub died: Option<UnixMs>,
     /// The HTTP status of the last answer.
     pub status: Option<u16>,

@@ -1,40 +1,53 @@
 //! Everything that the state knows of one message.
 
 use rusqlite::{OptionalExtension as _, params};
+use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use super::spool::Spool;
 use crate::domain::{RowStanding, UnixMs, WalkId};
 
-/// One message, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One message, and what became of it: `trace --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trace {
     /// The API's id.
     pub id: String,
     /// When it was received, by the API's word.
+    #[serde(rename = "received_at")]
     pub received: UnixMs,
     /// When the API had it, by its word.
+    #[serde(rename = "ingested_at")]
     pub ingested: Option<UnixMs>,
     /// When the relay first read it.
+    #[serde(rename = "first_read_at")]
     pub first_read: UnixMs,
     /// What it is.
     pub standing: RowStanding,
     /// The walk that must end before it is handed on.
+    #[serde(rename = "held", serialize_with = "is_some")]
     pub held_by: Option<WalkId>,
     /// Its place in the order in which messages were handed on.
+    #[serde(rename = "release")]
     pub release_no: Option<i64>,
     /// How many bytes its text has; `None`: it is not kept.
     pub bytes: Option<u64>,
     /// The API's id of its number.
+    #[serde(rename = "number_id")]
     pub number: Option<String>,
     /// One for each sink that there is a delivery for, by name.
+    #[serde(rename = "sinks")]
     pub fates: Vec<Fate>,
     /// Configured sinks that there is none for.
+    #[serde(rename = "not_for")]
     pub without: Vec<String>,
 }
 
-/// What became of it at one sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
+fn is_some<S: Serializer>(walk: &Option<WalkId>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(walk.is_some())
+}
+
+/// What became of a message at one sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fate {
     /// The sink.
     pub sink: String,
@@ -47,10 +60,13 @@ pub struct Fate {
     /// Attempts so far, since it was last asked for again.
     pub attempts: u32,
     /// When the first of them was made.
+    #[serde(rename = "first_attempt_at")]
     pub first_attempt: Option<UnixMs>,
     /// When the last of them ended, or what it waited for did.
+    #[serde(rename = "settled_at")]
     pub settled: Option<UnixMs>,
     /// When the next is due.
+    #[serde(rename = "due_at")]
     pub due: Option<UnixMs>,
     /// The HTTP status of the last answer.
     pub status: Option<u16>,

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest to the highest: a module imports from lower layers only.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["domain", "time", "files", "secret"],
     &["settings"],
     &["http"],
     &["api", "store", "formats", "sinks"],
-    &["ingest", "delivery", "admin"],
+    &["ingest", "delivery"],
+    &["status"],
     &["config"],
     &["daemon"],
     &["cli"],

@@ -111,9 +111,9 @@ impl<F: Feed> Poller<F> {
 
     /// A one-shot command does not wait for ever for a message that tells whose messages these are.
     pub(super) fn gives_up_waiting(&self) -> Option<Ending> {
-        let Condition::Waiting(why) = self.report.borrow().condition else { return None };
+        let Condition::Waiting(why) = self.report.borrow().condition.clone() else { return None };
         let gives_up = self.mode == Mode::Once && self.head.unverified >= ONCE_PATIENCE;
-        gives_up.then(|| Ending::GaveUp(why.to_owned()))
+        gives_up.then_some(Ending::GaveUp(why))
     }
 
     /// There is no page. The lane waits; a walk that alone fails is set back.

@@ -39,7 +39,7 @@ use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
 use super::foreign::ForeignTold;
 use super::numbers::Numbers;
-use super::report::{Condition, PollReport, ServerLimit};
+use super::report::{ApiBudget, Condition, FeedReport, PollReport, StorageReport};
 use super::server_clock::ServerClock;
 use crate::api::budget::Budget;
 use crate::api::{NumberPage, Response};
@@ -359,26 +359,30 @@ impl<F: Feed> Poller<F> {
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         let found = self.budget.window().foreign_for_certain();
         let (last_poll, foreign) = (self.head.last_poll, found.before.max(found.so_far));
-        let server_limit = self.budget.window().server(now).map(|(limit, remaining, left)| ServerLimit {
-            limit,
-            remaining,
-            resets: wall.after(left),
-        });
-        let server_ahead_ms = self.server.estimate(now).map(|server| server.0.saturating_sub(wall.0));
-        let (total, catch_up) = (self.total, self.progress.catch_up());
-        let numbers_trouble = self.numbers_trouble.clone().filter(|_| self.numbers.awaited());
-        let journal_held = self.journal.held;
+        let mut budget = ApiBudget { foreign, ..ApiBudget::default() };
+        if let Some((limit, remaining, left)) = self.budget.window().server(now) {
+            budget.server_limit = limit;
+            budget.server_remaining = Some(remaining);
+            budget.server_resets_at = Some(wall.after(left));
+        }
+        let feed = FeedReport {
+            server_ahead_ms: self.server.estimate(now).map(|server| server.0.saturating_sub(wall.0)),
+            total: self.total,
+        };
+        let storage = StorageReport { journal_held_bytes: self.journal.held };
+        let catch_up = self.progress.catch_up();
+        let (numbers_why, numbers_since) = self.numbers_trouble.clone().filter(|_| self.numbers.awaited()).unzip();
         let coverage = &self.state.coverage;
         self.report.send_if_modified(|report| {
-            let changed = report.last_poll != last_poll || report.coverage != *coverage || report.catch_up != catch_up;
-            report.last_poll = last_poll;
-            report.foreign_requests = foreign;
-            report.server_limit = server_limit;
-            report.server_ahead_ms = server_ahead_ms;
-            report.total = total;
-            report.journal_held = journal_held;
+            let changed =
+                report.last_poll_at != last_poll || report.coverage != *coverage || report.catch_up != catch_up;
+            report.last_poll_at = last_poll;
+            report.numbers_why = numbers_why;
+            report.numbers_since = numbers_since;
+            report.budget = budget;
+            report.storage = storage;
+            report.feed = feed;
             report.catch_up = catch_up;
-            report.numbers_trouble = numbers_trouble;
             if report.coverage != *coverage {
                 report.coverage.clone_from(coverage);
             }

@@ -176,7 +176,7 @@ impl<F: Feed> Poller<F> {
                     tracing::warn!("{UNVERIFIED}");
                 }
                 self.head.unverified = self.head.unverified.saturating_add(1);
-                self.set_condition(Condition::Waiting(UNVERIFIED));
+                self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
                 Ok(false)
             }
             // Where there are several keys, another may be right; deliveries go on in any case.

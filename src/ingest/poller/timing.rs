@@ -166,7 +166,7 @@ impl<F: Feed> Poller<F> {
         self.head.last_poll = self.head.last_poll.map(moved);
         self.report.send_modify(|report| {
             report.since = report.since.map(moved);
-            report.last_poll = report.last_poll.map(moved);
+            report.last_poll_at = report.last_poll_at.map(moved);
         });
     }
 }
