@@ -232,12 +232,12 @@ mod tests {
         for (variables, url, expected) in [
             (vec![], HTTPS, "direct"),
             (vec![("HTTPS_PROXY", proxy)], HTTP, "direct"),
-            (vec![("HTTPS_PROXY", proxy)], HTTPS, "through http://***@p.example:3128/ (HTTPS_PROXY)"),
-            (vec![("https_proxy", proxy)], HTTPS, "through http://***@p.example:3128/ (https_proxy)"),
+            (vec![("HTTPS_PROXY", proxy)], HTTPS, "through http://…@p.example:3128/ (HTTPS_PROXY)"),
+            (vec![("https_proxy", proxy)], HTTPS, "through http://…@p.example:3128/ (https_proxy)"),
             (vec![("HTTP_PROXY", "p.example:1")], HTTP, "through http://p.example:1/ (HTTP_PROXY)"),
             (vec![("http_proxy", "p")], HTTP, "through http://p/ (http_proxy)"),
             (vec![("http_proxy", ""), ("all_proxy", "http://a")], HTTP, "through http://a/ (all_proxy)"),
-            (vec![("ALL_PROXY", "socks5h://u:hunter2@p:1080")], HTTPS, "through socks5h://***@p:1080/ (ALL_PROXY)"),
+            (vec![("ALL_PROXY", "socks5h://u:hunter2@p:1080")], HTTPS, "through socks5h://…@p:1080/ (ALL_PROXY)"),
             (vec![("ALL_PROXY", "socks5://p")], HTTP, "through socks5://p/ (ALL_PROXY)"),
             // Cannot be used.
             (vec![("http_proxy", "\"http://p:9\"")], HTTP, "http_proxy is in quotes"),
