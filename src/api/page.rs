@@ -287,9 +287,7 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
 
 /// The id under which the state keeps a row that was set aside: made from the id that is still in it, or from the whole row.
 pub fn set_aside_id(raw: &[u8]) -> String {
-    let digest = Sha256::digest(raw);
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("unreadable:{hex}")
+    format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }
 
 /// A row without a time of its own takes that of the row above it, the first ones that of the row below.

@@ -118,7 +118,7 @@ fn slot(live: &Live, count: u64, room: u64) -> io::Result<Vec<u8>> {
 }
 
 fn check(json: &[u8]) -> String {
-    Sha256::digest(json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(json)[..8])
 }
 
 impl Live {
