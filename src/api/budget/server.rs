@@ -54,7 +54,6 @@ pub(super) struct Server {
     /// The longest reset of this limit.
     longest: Duration,
     previous_foreign: u32,
-    foreign_total: u64,
     /// What is left to other programs beside what they used: grows when they took the last all the same.
     margin: u32,
     /// How many windows that were seen from their beginning have ended.
@@ -135,7 +134,6 @@ impl Server {
             proven: false,
             longest: Duration::ZERO,
             previous_foreign: 0,
-            foreign_total: 0,
             margin: 0,
             windows: 0,
         }
@@ -293,11 +291,7 @@ impl Server {
     fn count_foreign(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let beyond = self.beyond_ours(remaining, own_since);
         let Some(window) = &mut self.window else { return };
-        let foreign = beyond.saturating_sub(window.unexplained);
-        if foreign > window.foreign {
-            self.foreign_total += u64::from(foreign - window.foreign);
-            window.foreign = foreign;
-        }
+        window.foreign = window.foreign.max(beyond.saturating_sub(window.unexplained));
     }
 
     fn beyond_ours(&self, remaining: u32, own_since: &impl Fn(Instant) -> u32) -> u32 {
@@ -351,7 +345,7 @@ impl Server {
     }
 
     /// The length of the windows, as far as it was learned.
-    pub(super) fn length(&self) -> Option<Duration> {
+    fn length(&self) -> Option<Duration> {
         let longest = self.window?.longest.max(self.before.unwrap_or_default());
         Some(self.at_most.map_or(longest, |most| longest.min(most)))
     }
@@ -465,10 +459,6 @@ impl Server {
             before: a_minute(self.previous_foreign),
             so_far: a_minute(self.window.map_or(0, |window| window.foreign)),
         }
-    }
-
-    pub(super) fn foreign_total(&self) -> u64 {
-        self.foreign_total
     }
 }
 

@@ -344,16 +344,6 @@ impl Window {
     pub fn server(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
         self.server.shown(now)
     }
-
-    /// The length of the server's windows, as far as it was learned.
-    pub fn server_window(&self) -> Option<Duration> {
-        self.server.length()
-    }
-
-    /// All of them since the start.
-    pub fn foreign_total(&self) -> u64 {
-        self.server.foreign_total()
-    }
 }
 
 /// How far apart so many requests are that last until then.
