@@ -1,4 +1,4 @@
-//! What a command answers, on stdout.
+//! Answers of commands: stdout holds the answer, stderr all else.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::os::fd::AsFd;
@@ -27,7 +27,7 @@ fn sorted(answer: &impl Serialize) -> Value {
     serde_json::to_value(answer).unwrap_or_default()
 }
 
-/// Writes an answer. A reader who has enough of it is no failure.
+/// Prints an answer. A reader that closes the pipe early is not a failure.
 pub(super) fn answer(text: &str) -> Exit {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -36,7 +36,7 @@ pub(super) fn answer(text: &str) -> Exit {
     }
 }
 
-/// What was to be written to stdout could not be.
+/// The exit code after a failed write to stdout, which is reported unless the reader closed the pipe.
 pub(super) fn unwritten(error: &std::io::Error) -> Exit {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Exit::Done,
@@ -44,14 +44,14 @@ pub(super) fn unwritten(error: &std::io::Error) -> Exit {
     }
 }
 
-/// Says on stderr how far a command has come. Where nobody reads, the command goes on in silence.
+/// Prints the progress of a command on stderr. If nobody reads stderr, nothing is printed and the command goes on.
 pub(super) fn progress(so_far: &impl std::fmt::Display) {
     if takes_a_line(&stderr()) {
         complain(Exit::Done, so_far);
     }
 }
 
-/// Whether a stream takes a short line at once.
+/// Whether a stream accepts a short line without blocking.
 fn takes_a_line(stream: &impl AsFd) -> bool {
     let mut streams = [PollFd::new(stream, PollFlags::OUT)];
     poll(&mut streams, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)

@@ -77,10 +77,10 @@ pub(super) fn sinks_table<'a>(sinks: impl Iterator<Item = (&'a SinkView, Option<
     table(&["SINK", "WAITING", "RETRYING", "DEAD", "OLDEST", "STATE"], &rows)
 }
 
-/// Changes a sink, of which a running relay may say something. Returns one sentence about what was done.
+/// Changes a sink, and returns one sentence about the change. A running relay may have reported the sink's status.
 type Change = fn(&mut Spool, SinkId, &str, Option<&SinkStatus>, UnixMs) -> Result<String, Error>;
 
-/// All names are looked up before anything is changed.
+/// Applies a change to the sinks of these names. Nothing is changed unless all names exist.
 fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit> {
     let mut spool = open(flags)?;
     let mut sinks = Vec::new();
@@ -154,8 +154,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
     let mut spool = open(flags)?;
     let sink = named(&spool, name)?;
-    // As long as this is held no relay begins to send to it. What it has is looked at afterwards: one that ends now may have
-    // read more.
+    // While the role is held, no relay can start and send to the sink. Its messages are counted afterwards, since a
+    // relay that ends just now may have read more.
     let role = match RoleLock::take(&dir) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. }) => None,
@@ -177,7 +177,7 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
             dropping => break dropping,
         }
     };
-    // Whoever does not read what is said keeps no relay from starting.
+    // The role is released before printing: an output that nobody reads must not keep a relay from starting.
     drop(role);
     match dropping {
         Dropping::GoOn(_) | Dropping::Gone => {}
@@ -212,7 +212,7 @@ fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
     }
 }
 
-/// Says which there are.
+/// The refusal for an unknown sink, which names the known sinks.
 pub(super) fn no_such_sink(spool: &Spool, name: &str) -> CommandRefusal {
     let said = match spool.sink_names() {
         Ok(names) if names.is_empty() => format!("the state knows no sinks yet, so none named {name:?}"),

@@ -1,4 +1,4 @@
-//! `status`: what is going on, from the state on disk, whether a relay runs or not.
+//! `status`: shows how polling and the sinks are doing. It reads the state on disk, whether a relay runs or not.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -18,10 +18,10 @@ use crate::status::{ReadingKind, Status, WalkStatus};
 use crate::store;
 use crate::time::Clock;
 
-/// How often `--watch` looks.
+/// The time between two readings with `--watch`.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The cursor to the upper left, and nothing below it.
+/// Moves the terminal's cursor to the upper left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
@@ -35,7 +35,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     }
     let status = match look(&dir, &clock) {
         Ok(status) => status,
-        // A health check knows two answers.
+        // A health check has two results only.
         Err((_, said)) if how.check => return answer_with(Exit::Failure, &format!("unhealthy: {said}\n")),
         Err((exit, said)) => return complain(exit, &said),
     };
@@ -56,7 +56,7 @@ fn answer_with(exit: Exit, text: &str) -> Exit {
     }
 }
 
-/// The status, or how the command ends and why.
+/// Reads the status; fails with the exit code and the message for stderr.
 fn look(dir: &Path, clock: &Clock) -> Result<Status, (Exit, String)> {
     match Status::of(dir, clock) {
         Ok(Some(status)) => Ok(status),
@@ -75,14 +75,15 @@ fn explained(error: &store::Error) -> String {
     }
 }
 
-/// On a terminal in place; elsewhere one after the other. Ctrl-C ends it as it ends anything.
+/// `--watch`: prints the status every second; on a terminal each one replaces the one before. Ends when interrupted, or
+/// when nobody reads the output any more.
 fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
     let on_terminal = std::io::stdout().is_terminal();
     loop {
         let shown = match look(dir, clock) {
             Ok(status) if how.json => format!("{}\n", json_line(&status)),
             Ok(status) => text(&status),
-            // It may come, or come back.
+            // The state may appear, or become free.
             Err((Exit::Failure | Exit::Temporary, said)) => format!("{said}\n"),
             Err((exit, said)) => return complain(exit, &said),
         };
@@ -99,7 +100,7 @@ fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
     }
 }
 
-/// For people.
+/// The status as text for people.
 fn text(status: &Status) -> String {
     let mut lines = vec![
         line("relay", &relay(status)),

@@ -37,7 +37,7 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
     Ok(answer(&text(&trace, now)))
 }
 
-/// For people.
+/// The trace as text for people.
 fn text(trace: &Trace, now: UnixMs) -> String {
     let at = |time: UnixMs| format!("{time} ({} ago)", span(now.since(time)));
     let none = || "-".to_owned();
