@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::permissions;
 use super::run::Daemon;
+use super::sentences::SINK_NOT_CONFIGURED;
 use super::status_writer::StatusWriter;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
@@ -87,11 +88,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let setups = setups(config, &clock)?;
     let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
     for (sink, messages) in store.read(Spool::stranded).await? {
-        tracing::warn!(
-            sink.name = sink,
-            messages,
-            "messages wait for a sink that is not configured any more; they are kept for when one of that name is"
-        );
+        tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
     let turns = Heartbeat::new(&clock);
     let waker = delivery.waker();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::sentences::{LOCK_MADE_AGAIN, STOPPED, STOPPED_AT_ONCE, STOPPING};
 use super::service::Service;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
@@ -141,7 +142,7 @@ impl Daemon {
             },
             Over::Polling(Err(error)) => Err(error),
             Over::Stop(signal) => {
-                tracing::info!(grace_s = GRACE.as_secs(), "stopping; what is in flight may end");
+                tracing::info!(grace_s = GRACE.as_secs(), "{STOPPING}");
                 Ok(Ended::Stopped(signal))
             }
             Over::Damaged(error) => Err(RunError::Damaged(error)),
@@ -172,9 +173,7 @@ fn lost(lock: &mut RoleLock) -> Option<store::Error> {
     match lock.look() {
         Ok(Role::Held) => None,
         Ok(Role::MadeAgain) => {
-            tracing::warn!(
-                "relay.lock was removed from the state directory; it is made again, and no other relay has begun"
-            );
+            tracing::warn!("{LOCK_MADE_AGAIN}");
             None
         }
         Err(error @ (store::Error::InUse { .. } | store::Error::Replaced { .. })) => Some(error),
@@ -216,7 +215,7 @@ async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clo
         drained = delivery.drain(GRACE) => {
             let seconds = ((clock.monotonic() - began).as_secs_f64() * 1e3).round() / 1e3;
             if drained.cut_off + drained.unrecorded == 0 {
-                tracing::info!(seconds, "stopped; nothing was in flight any more");
+                tracing::info!(seconds, "{STOPPED}");
             } else {
                 tracing::warn!(
                     seconds,
@@ -226,7 +225,7 @@ async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clo
                 );
             }
         }
-        () = at_once => tracing::warn!("stopped at once; what was in flight is delivered again after the next start"),
+        () = at_once => tracing::warn!("{STOPPED_AT_ONCE}"),
     }
 }
 
