@@ -82,7 +82,7 @@ mod tests {
     use crate::domain::UnixMs;
     use crate::ingest::PollReport;
     use crate::status::{Live, RelayReport, SinkSection, StoredSink};
-    use crate::store::{Pause, SinkId, SinkView};
+    use crate::store::{Pause, SinkView};
 
     const NOW: UnixMs = UnixMs(1_750_000_000_000);
 
@@ -93,14 +93,13 @@ mod tests {
     /// What the state knows of a relay that is well, and what this relay wrote about itself.
     fn healthy() -> (Status, Live) {
         let sink = SinkView {
-            id: SinkId(1),
             name: "crm".into(),
             configured: true,
-            pause: None,
             waiting: 3,
             retrying: 1,
             dead: 9,
             oldest: Some(ago(5000)),
+            ..SinkView::default()
         };
         let polling = PollReport { condition: Condition::Polling, last_poll_at: Some(ago(2)), ..PollReport::default() };
         let live = Live {

@@ -10,7 +10,7 @@ use super::*;
 use crate::delivery::{Held, SinkStatus};
 use crate::domain::{PauseReason, RowStanding, Seq, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 use crate::ingest::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};
-use crate::store::{DeadLetter, Fate, Pause, SinkId, SinkView, Trace};
+use crate::store::{DeadLetter, Fate, Pause, SinkView, Trace};
 
 const NOW: UnixMs = UnixMs(1_750_000_000_000);
 
@@ -20,14 +20,13 @@ fn ago(milliseconds: i64) -> UnixMs {
 
 fn sink(name: &str) -> SinkView {
     SinkView {
-        id: SinkId(1),
         name: name.into(),
         configured: true,
-        pause: None,
         waiting: 3,
         retrying: 1,
         dead: 9,
         oldest: Some(ago(5_250)),
+        ..SinkView::default()
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Look {
 }
 
 /// What the state knows of one sink: an element of `sinks list --json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SinkView {
     /// Its id.
     #[serde(skip)]
