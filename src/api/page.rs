@@ -286,7 +286,8 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
     (row, received.is_some())
 }
 
-/// The id under which the state keeps a row that was set aside: made from the id that is still in it, or from the whole row.
+/// The id under which the state keeps a row that was set aside: made from the id that is still in it, or from the whole
+/// row.
 pub fn set_aside_id(raw: &[u8]) -> String {
     format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }

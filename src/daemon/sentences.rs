@@ -1,5 +1,5 @@
-//! Sentences of the log on which tests and docs/events.md rely. Whoever changes one of them changes docs/events.md, too; a
-//! test compares the two.
+//! Sentences of the log on which tests and docs/events.md rely. Whoever changes one of them changes docs/events.md,
+//! too; a test compares the two.
 
 /// The relay was told to stop.
 pub const STOPPING: &str = "stopping; what is in flight may end";

@@ -83,8 +83,8 @@ impl Drop for StatusWriter {
 }
 
 impl StatusWriter {
-    /// Opens the file in `dir` and starts the thread. Nothing depends on the file: if that fails, the relay runs without it and
-    /// logs why.
+    /// Opens the file in `dir` and starts the thread. Nothing depends on the file: if that fails, the relay runs
+    /// without it and logs why.
     pub(super) fn new(dir: &Path, config: &Config, clock: &Clock) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let inbox = Arc::clone(&mailbox);

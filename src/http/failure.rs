@@ -51,8 +51,8 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
 }
 
-/// Like [`describe`], for a request through `proxy`. If there was no connection, the words name the proxy, since the proxy may
-/// be the side that refuses.
+/// Like [`describe`], for a request through `proxy`. If there was no connection, the words name the proxy, since the
+/// proxy may be the side that refuses.
 pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientOptions) -> String {
     let words = describe(error, options);
     match proxy.host().filter(|_| error.is_connect()) {
@@ -61,7 +61,8 @@ pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientO
     }
 }
 
-/// Puts phrases of the client's libraries into plain words. For an unreadable answer the words name the unreadable part.
+/// Puts phrases of the client's libraries into plain words. For an unreadable answer the words name the unreadable
+/// part.
 fn in_plain_words(jargon: &str) -> Option<String> {
     let unreadable = |part: &str| format!("the answer cannot be read: {part}");
     Some(match jargon {

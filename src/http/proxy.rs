@@ -180,9 +180,10 @@ fn is_quoted(written: &str) -> bool {
     written.contains(['"', '\''])
 }
 
-/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries are separated by commas or white space. `*`
-/// names every host. A name, with or without `.` or `*.` before it, names that host and all hosts below it. Addresses and
-/// networks (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) names this port only.
+/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries are separated by commas or white space.
+/// `*` names every host. A name, with or without `.` or `*.` before it, names that host and all hosts below it.
+/// Addresses and networks (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) names this
+/// port only.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);
@@ -204,7 +205,8 @@ fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     Ok(matcher.intercept(&target).is_none())
 }
 
-/// An entry of `NO_PROXY` without its port, and that port. An IPv6 address has several `:` and no port, unless it is in brackets.
+/// An entry of `NO_PROXY` without its port, and that port. An IPv6 address has several `:` and no port, unless it is in
+/// brackets.
 fn with_port(entry: &str) -> (&str, Option<u16>) {
     match entry.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
         Some((host, port)) if host.starts_with('[') && host.ends_with(']') => (&host[1..host.len() - 1], Some(port)),

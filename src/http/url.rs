@@ -1,8 +1,8 @@
 //! URLs as they may be shown.
 //!
 //! Invariant: this program displays and logs a URL only through [`RedactedUrl`]. Receivers put passwords into the user
-//! information and tokens into the path, the query and its names; servers repeat in a `Location` what they were sent. The
-//! scheme, the host and the port stay readable, since an operator must see which receiver is meant.
+//! information and tokens into the path, the query and its names; servers repeat in a `Location` what they were sent.
+//! The scheme, the host and the port stay readable, since an operator must see which receiver is meant.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use reqwest::Url;
 /// Stands for a part that is hidden.
 const HIDDEN: char = '…';
 
-/// Shows a URL's scheme, host and port. `…` stands for user information, path and query, where the URL has them. A fragment
-/// is left out: it is never sent.
+/// Shows a URL's scheme, host and port. `…` stands for user information, path and query, where the URL has them. A
+/// fragment is left out: it is never sent.
 ///
 /// ```
 /// use joltsms_relay::http::RedactedUrl;

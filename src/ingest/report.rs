@@ -81,7 +81,7 @@ impl From<ConditionFields> for Condition {
     }
 }
 
-/// `status` quotes at most so many characters of an answer.
+/// The most characters of an answer that `status` quotes.
 const QUOTED: usize = 200;
 
 fn quoted(answer: &str) -> String {

@@ -16,8 +16,8 @@ use crate::store::{self, Error, Look, Spool};
 use crate::time::Clock;
 
 impl Status {
-    /// Reads the state in `dir`; `None` if there is none. Afterwards `clock` goes by the relay's time, so that a jump of
-    /// this machine's clock is not mistaken for silence.
+    /// Reads the state in `dir`; `None` if there is none. Afterwards `clock` goes by the relay's time, so that a jump
+    /// of this machine's clock is not mistaken for silence.
     ///
     /// # Errors
     /// As for [`Look::at`].
@@ -71,8 +71,8 @@ impl Status {
         }
     }
 
-    /// Adds what the relay that runs, or ran last, wrote about itself. Of a relay that does not run any more, what held at
-    /// its last moment only is left out.
+    /// Adds what the relay that runs, or ran last, wrote about itself. Of a relay that does not run any more, what held
+    /// at its last moment only is left out.
     pub(super) fn add(&mut self, mut live: Live) {
         let running = self.relay.running;
         self.polling.interval_seconds = Some(Seconds(live.interval()));

@@ -1,8 +1,8 @@
 //! Decides what is unhealthy. Pure.
 //!
-//! A relay is healthy if it runs, reads the API, and each sink accepts messages or was paused by a person. Messages that have
-//! waited for a while, dead letters, and messages for a sink that is not configured any more are shown, but are not
-//! unhealthy.
+//! A relay is healthy if it runs, reads the API, and each sink accepts messages or was paused by a person. Messages
+//! that have waited for a while, dead letters, and messages for a sink that is not configured any more are shown, but
+//! are not unhealthy.
 
 use std::time::Duration;
 

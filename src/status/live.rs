@@ -1,13 +1,13 @@
 //! The file `relay.status` beside the state, in which a running relay writes about itself.
 //!
-//! The file holds what need not survive a power cut and would cost a flush for each poll in the state: when the API last
-//! answered, what is wrong, what the API tells of its limit, what each sink is doing. The relay writes it in place, at most
-//! once a second, and never flushes it. Losing the file loses nothing.
+//! The file holds what need not survive a power cut and would cost a flush for each poll in the state: when the API
+//! last answered, what is wrong, what the API tells of its limit, what each sink is doing. The relay writes it in
+//! place, at most once a second, and never flushes it. Losing the file loses nothing.
 //!
-//! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2 LENGTH
-//! COUNT CHECK`: the format, the length of the content in bytes, a number that counts up with each writing, and the first
-//! 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. Of the intact slots
-//! the one with the higher number counts, so a reader never sees half of a writing. Mode 0600.
+//! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
+//! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that counts up with each writing, and
+//! the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. Of
+//! the intact slots the one with the higher number counts, so a reader never sees half of a writing. Mode 0600.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -122,8 +122,8 @@ fn check(json: &[u8]) -> String {
 }
 
 impl Live {
-    /// Reads what the relay on the state in `dir` last wrote about itself. `None`: no relay wrote anything, or not in the
-    /// format of this version.
+    /// Reads what the relay on the state in `dir` last wrote about itself. `None`: no relay wrote anything, or not in
+    /// the format of this version.
     pub fn read(dir: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
         files::open_to_read(&dir.join(NAME)).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;

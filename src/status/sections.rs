@@ -1,6 +1,7 @@
 //! The sections and fields of `status`: what `status --json` prints, and what `status` puts into sentences.
 //!
-//! Invariant: a field of these structs is a field of the JSON, under the same name. Only a field with `serde(skip)` is not.
+//! Invariant: a field of these structs is a field of the JSON, under the same name. Only a field with `serde(skip)` is
+//! not.
 
 use std::time::Duration;
 
