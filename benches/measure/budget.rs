@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use joltsms_simulator::{Options, Simulator};
 
-use crate::support::receiver::Receiver;
 use crate::support::relay::Setup;
+use crate::support::servers::receiver::Receiver;
 
 const LENGTH: Duration = Duration::from_secs(180);
 

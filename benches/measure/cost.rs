@@ -9,8 +9,8 @@ use joltsms_simulator::{Handle, NewMessage, Simulator};
 
 use crate::prepared::{Prepared, invent, prepare};
 use crate::process::{load, median, memory, now, processor, written};
-use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, Setup};
+use crate::support::servers::receiver::Receiver;
 use crate::system_calls::{self, Calls};
 use crate::{ledger, minimal};
 

@@ -1,9 +1,9 @@
 //! Ten thousand faults: descriptors and memory.
 
-use crate::support::exhaustion;
+use crate::support::scenarios::fault_storm;
 
 pub(crate) fn measure() {
-    let figures = exhaustion::run(10_000);
+    let figures = fault_storm::run(10_000);
     let [receiver, tls, api] = figures.faults;
     println!("faults: {receiver} of a receiver, {tls} of TLS, {api} of the API, in {:.0?}", figures.took);
     println!("messages: {} to two receivers, lost 0, repeats {}", figures.messages, figures.repeats);

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use joltsms_simulator::{NewMessage, Options, Simulator};
 
 use crate::process::now;
-use crate::support::receiver::{Received, Receiver};
 use crate::support::relay::Setup;
+use crate::support::servers::receiver::{Received, Receiver};
 
 const MESSAGES: usize = 5000;
 const KILLS: usize = 100;

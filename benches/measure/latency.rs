@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use joltsms_simulator::{Handle, NewMessage, Options, Simulator};
 
 use crate::process::{now, summary};
-use crate::support::receiver::Receiver;
 use crate::support::relay::Setup;
+use crate::support::servers::receiver::Receiver;
 
 pub(crate) async fn measure() {
     let quick = idle("interval 500ms, lookback 1m", &[("POLL__INTERVAL", "500ms"), ("POLL__LOOKBACK", "1m")], 0x1111);
@@ -31,7 +31,7 @@ async fn trickle(handle: &Handle, count: usize, mean: Duration, seed: u64) -> Ha
 
 fn latencies(receiver: &Receiver, appeared: &HashMap<String, Instant>) -> Vec<f64> {
     let received = receiver.received();
-    let of = |request: &crate::support::receiver::Received| {
+    let of = |request: &crate::support::servers::receiver::Received| {
         appeared.get(&request.message_id()).map(|at| (request.at - *at).as_secs_f64())
     };
     received.iter().filter_map(of).collect()

@@ -3,9 +3,9 @@
 use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::time::Duration;
 
-use crate::support::namespace::Transport;
-use crate::support::network::{End, Network};
-use crate::support::relay::wait_within;
+use crate::support::machine::network_namespace::Direction;
+use crate::support::scenarios::isolated_relay::{End, Network};
+use crate::support::waiting::wait_within;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -48,7 +48,7 @@ fn away() {
     let mut relay = as_users_have_it(&network).start();
     network.scene.add();
     network.is_complete(&relay, LIMIT);
-    network.namespace.swallow(network.api.port(), Transport::Both);
+    network.namespace.swallow(network.api.port(), Direction::Both);
     let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(API), || relay.log());
     println!("API swallowed: noticed after {noticed:.1?}");
     let asked = network.scene.handle().requests().len();
@@ -63,7 +63,7 @@ fn away() {
     let repeats = network.is_complete(&relay, LIMIT);
     println!("API away for {AWAY:?}: polled again {recovered:.1?} after it was back; lost 0, repeats {repeats}");
 
-    network.namespace.swallow(network.hooks.port(), Transport::Both);
+    network.namespace.swallow(network.hooks.port(), Direction::Both);
     network.scene.add();
     let noticed = wait_within(LIMIT, "what is said of it", || relay.log().contains(SINK_FAILS), || relay.log());
     println!("receiver swallowed: noticed after {noticed:.1?}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use joltsms_simulator::{Options, Simulator};
 
 use crate::process::{memory, now, processor};
-use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, Setup};
+use crate::support::servers::receiver::Receiver;
 
 const MESSAGES: usize = 50_000;
 

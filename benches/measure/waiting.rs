@@ -6,8 +6,8 @@ use joltsms_simulator::{Options, Simulator};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::process::{memory, now, processor};
-use crate::support::receiver::Receiver;
 use crate::support::relay::Setup;
+use crate::support::servers::receiver::Receiver;
 
 const MESSAGES: usize = 100_000;
 const LENGTH: Duration = Duration::from_secs(120);

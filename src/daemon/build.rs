@@ -103,7 +103,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         accept_account: purpose.accept_account,
         numbers: config.sinks.iter().any(|sink| sink.wants.asks_for_numbers()),
         released: Box::new(move || waker.wake()),
-        turns: turns.clone(),
+        heartbeat: turns.clone(),
         tells_progress: !purpose.shows_progress,
     });
     Ok(Daemon { lock, clock, poller, delivery, turns, pulse, mode: purpose.mode })

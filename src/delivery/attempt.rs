@@ -27,7 +27,7 @@ pub(super) const OWN_FAILURE: &str = "the relay itself failed over this message:
 pub(super) struct AttemptTask {
     pub(super) sink: SinkId,
     pub(super) seq: Seq,
-    /// The store's key of its receiving number.
+    /// The store's key of the number that received the message.
     pub(super) number_key: Option<i64>,
     pub(super) id: String,
     pub(super) start: AttemptStart,

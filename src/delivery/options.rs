@@ -69,7 +69,7 @@ impl Options {
     }
 }
 
-/// The words of `order`.
+/// The values of `order`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// Messages do not wait for each other.

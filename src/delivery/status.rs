@@ -22,7 +22,7 @@ pub struct SinkStatus {
     /// Why nothing is sent; `None`: messages are sent.
     #[serde(flatten, serialize_with = "write_held", deserialize_with = "read_held")]
     pub held: Option<Held>,
-    /// How many requests a minute are made, where the receiver limits that by refusing others.
+    /// How many attempts begin in a minute, where the receiver limits that by refusing others. `None`: no such limit is known.
     #[serde(rename = "learned_requests_per_minute")]
     pub learned_per_minute: Option<u64>,
 }

@@ -11,6 +11,8 @@ pub mod failure;
 mod http2_failure;
 mod proxy;
 #[cfg(test)]
+#[path = "../../tests/support/servers/raw.rs"]
+#[expect(dead_code, reason = "shared with the tests of the whole program")]
 pub(crate) mod raw_server;
 mod resolver;
 pub mod retry_after;

@@ -1,38 +1,41 @@
 //! Whether the messages that come now belong to the account whose state this is.
 //!
-//! The API does not say whose messages it lists. So when address or key are new to the state, the first page must show
-//! something that is known: a message, or at least a number. Until then nothing is committed.
+//! The API does not say whose messages it lists. So when the address or the key is new to the state, a page must show
+//! something that the state knows: a message, or at least a number. Until then nothing is committed.
 
 use crate::store::Account;
 
-/// What is known of the account when the first page comes.
+/// What is known of the account when a page comes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
     /// Address and key were used with this state before.
     pub(super) familiar: bool,
     /// The state has had a first page.
     pub(super) begun: bool,
-    /// The state has met messages, so something could be known.
+    /// The state knows numbers, so a page could show one of them.
     pub(super) has_met_numbers: bool,
     /// The page has rows.
     pub(super) page_has_rows: bool,
-    /// One of them is stored.
+    /// One of the rows is stored.
     pub(super) known_message: bool,
-    /// One of them came to a number that is known.
+    /// One of the rows came to a number that the state knows.
     pub(super) known_number: bool,
-    /// The operator says that it is right.
+    /// The operator says that the new address or key belongs to the account of the state.
     pub(super) accepted: bool,
 }
 
 /// Whose page it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccountVerdict {
+    /// It is the account's of the state.
     Same,
+    /// It is another account's.
     Other,
-    /// The page is empty: the next one may tell.
+    /// The page is empty: a later one may tell.
     Open,
 }
 
+/// Whose page it is, by this evidence.
 pub(super) fn judge(evidence: &Evidence) -> AccountVerdict {
     let Evidence { familiar, begun, has_met_numbers, page_has_rows, known_message, known_number, accepted } = *evidence;
     if familiar || !begun || accepted || known_message || known_number || !has_met_numbers {
@@ -44,7 +47,7 @@ pub(super) fn judge(evidence: &Evidence) -> AccountVerdict {
     }
 }
 
-/// Whether address and key were used with this state before.
+/// Whether both the address and the key were used with this state before.
 pub(super) fn is_familiar(account: &Account, url: &str, fingerprint: &str) -> bool {
     account.api_url.as_deref() == Some(url) && account.key_fingerprints.iter().any(|known| known == fingerprint)
 }

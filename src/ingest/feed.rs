@@ -1,4 +1,4 @@
-//! The edge to the API, as the poller sees it: real over HTTP, or a double in tests with paused time.
+//! The edge to the API, as the poller sees it: HTTP in the real program, a double in memory in tests with paused time.
 
 use std::pin::Pin;
 
@@ -6,17 +6,17 @@ use crate::api::budget::RateHeaders;
 use crate::api::{Client, NumberPage, Response};
 use crate::domain::{Cursor, More, UnixMs};
 
-/// A request under way.
+/// The answer to a request for messages, to come.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// The same for numbers.
+/// The answer to a request for numbers, to come.
 pub(super) type NumberAnswer = Pin<Box<dyn Future<Output = Response<NumberPage>> + Send>>;
 
 /// Where pages come from.
 pub trait Feed: Send {
-    /// Asks for up to `limit` rows behind `cursor`, or for the newest.
+    /// Asks for up to `limit` messages behind `cursor`, or for the newest. `now` is the relay's time.
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer;
-    /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows none has a list that is empty.
+    /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows no numbers answers with an empty list.
     fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberAnswer {
         let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
@@ -27,7 +27,7 @@ pub trait Feed: Send {
     fn keys(&self) -> usize {
         1
     }
-    /// Takes the next key; `false` = that was the last, the first comes again.
+    /// Takes the next key; `false` = the last one was in use, and the first one is taken again.
     fn next_key(&mut self) -> bool;
 }
 

@@ -1,49 +1,85 @@
-//! When it is told that other programs use the same API key. Pure.
+//! When to tell that other programs use the same API key. Pure.
 //!
 //! It is told once and remembered in the state, so that several relays on one key do not tell it at each start. It is told
-//! again when it has changed much: to twice as much or half of it, in two windows of the API one after the other.
+//! again when it has changed much: to twice as much or to half, in two windows of the API one after the other.
 
-/// Fewer requests are nothing that anybody wonders at.
+use crate::api::budget::Foreign;
+
+/// Fewer foreign requests a minute are not worth telling.
 const HEAVY: u32 = 5;
 
-/// What was told.
+/// What was told of other programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ForeignTold {
-    /// Requests a minute when it was last told; 0 = never.
-    pub(super) requests: u32,
-    /// A first finding is part of a window: the first whole window corrects it in silence.
-    in_part: bool,
-    /// The whole window before had changed already.
-    changed: bool,
+    /// Foreign requests a minute when it was last told; 0 = never.
+    requests: u32,
+    /// It was told in mid-window. The first whole window corrects the number in silence.
+    told_in_mid_window: bool,
+    /// The whole window before had changed much already.
+    has_changed: bool,
+    /// How many windows of the API have ended.
+    windows: u64,
+}
+
+/// What is to be told of other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ForeignNews {
+    /// They make so many requests a minute.
+    Others { requests: u32 },
+    /// No other program uses the key any more.
+    Nobody,
 }
 
 impl ForeignTold {
-    /// As an earlier process has remembered it.
+    /// What an earlier process has remembered: its number of foreign requests a minute.
     pub(super) fn remembered(requests: u32) -> Self {
-        Self { requests, in_part: false, changed: false }
+        Self { requests, ..Self::default() }
     }
 
-    /// Takes note of what was found in a window so far, in requests a minute. Whether to tell of it.
-    pub(super) fn found(&mut self, so_far: u32) -> bool {
-        let first = self.requests == 0 && so_far >= HEAVY;
-        if first {
-            *self = Self { requests: so_far, in_part: true, changed: false };
+    /// Foreign requests a minute when it was last told; 0 = never.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Takes in what the budget has found, and says what is to be told.
+    pub(super) fn note(&mut self, found: Foreign) -> Option<ForeignNews> {
+        let mut requests = found.so_far;
+        let mut tells = false;
+        if found.windows != self.windows {
+            self.windows = found.windows;
+            tells = self.note_whole_window(found.before);
+            requests = if tells { found.before } else { requests };
         }
-        first
+        tells |= self.note_open_window(found.so_far);
+        match self.requests {
+            _ if !tells => None,
+            0 => Some(ForeignNews::Nobody),
+            _ => Some(ForeignNews::Others { requests }),
+        }
     }
 
-    /// Takes note of a whole window. Whether to tell of it.
-    pub(super) fn whole(&mut self, requests: u32) -> bool {
+    /// Notes how many foreign requests a window has so far. Returns whether to tell of them.
+    fn note_open_window(&mut self, so_far: u32) -> bool {
+        let is_first = self.requests == 0 && so_far >= HEAVY;
+        if is_first {
+            *self = Self { requests: so_far, told_in_mid_window: true, has_changed: false, ..*self };
+        }
+        is_first
+    }
+
+    /// Notes how many foreign requests a whole window had. Returns whether to tell of them.
+    fn note_whole_window(&mut self, requests: u32) -> bool {
         if self.requests == 0 {
-            return self.found(requests);
+            return self.note_open_window(requests);
         }
-        if self.in_part {
-            *self = Self::remembered(self.requests.max(requests));
+        if self.told_in_mid_window {
+            let requests = self.requests.max(requests);
+            *self = Self { requests, told_in_mid_window: false, has_changed: false, ..*self };
             return false;
         }
         let is_other = requests >= self.requests.saturating_mul(2) || requests <= self.requests / 2;
-        let tells = is_other && self.changed;
-        self.changed = is_other && !tells;
+        let tells = is_other && self.has_changed;
+        self.has_changed = is_other && !tells;
         if tells {
             // What has ended is new when it begins again.
             self.requests = if requests >= HEAVY { requests } else { 0 };
@@ -59,29 +95,40 @@ mod tests {
     #[test]
     fn it_is_told_once_and_again_when_it_changed_much() {
         let mut told = ForeignTold::default();
-        assert!(!told.found(4), "nothing that anybody wonders at");
-        assert!(told.found(7));
-        assert!(!told.found(40), "it goes on");
-        assert!(!told.whole(60), "now the number is known");
+        assert!(!told.note_open_window(4), "nothing that anybody wonders at");
+        assert!(told.note_open_window(7));
+        assert!(!told.note_open_window(40), "it goes on");
+        assert!(!told.note_whole_window(60), "now the number is known");
         for requests in [60, 55, 70, 119, 40] {
-            assert!(!told.whole(requests), "{requests} is about the same as 60");
+            assert!(!told.note_whole_window(requests), "{requests} is about the same as 60");
         }
-        assert!(!told.whole(130), "once may be chance");
-        assert!(!told.whole(60));
-        assert!(!told.whole(130));
-        assert!(told.whole(125), "twice as much");
-        assert!(!told.whole(10));
-        assert!(told.whole(10), "much less");
-        assert!(!told.whole(0));
-        assert!(told.whole(0), "it has ended");
-        assert!(!told.whole(0) && !told.whole(3));
-        assert!(told.found(9), "it has begun again");
+        assert!(!told.note_whole_window(130), "once may be chance");
+        assert!(!told.note_whole_window(60));
+        assert!(!told.note_whole_window(130));
+        assert!(told.note_whole_window(125), "twice as much");
+        assert!(!told.note_whole_window(10));
+        assert!(told.note_whole_window(10), "much less");
+        assert!(!told.note_whole_window(0));
+        assert!(told.note_whole_window(0), "it has ended");
+        assert!(!told.note_whole_window(0) && !told.note_whole_window(3));
+        assert!(told.note_open_window(9), "it has begun again");
     }
 
     #[test]
     fn what_an_earlier_process_has_told_is_not_told_again() {
         let mut told = ForeignTold::remembered(60);
-        assert!(!told.found(60) && !told.whole(62) && !told.whole(45));
-        assert!(!told.whole(150) && told.whole(150));
+        assert!(!told.note_open_window(60) && !told.note_whole_window(62) && !told.note_whole_window(45));
+        assert!(!told.note_whole_window(150) && told.note_whole_window(150));
+    }
+
+    #[test]
+    fn a_window_counts_as_whole_once_it_has_ended() {
+        let found = |windows, before, so_far| Foreign { windows, before, so_far };
+        let mut told = ForeignTold::default();
+        assert_eq!(told.note(found(0, 0, 4)), None);
+        assert_eq!(told.note(found(0, 0, 6)), Some(ForeignNews::Others { requests: 6 }));
+        assert_eq!(told.note(found(1, 60, 0)), None, "the whole number is known, and not told");
+        assert_eq!((told.requests(), told.note(found(2, 0, 0)), told.note(found(2, 0, 0))), (60, None, None));
+        assert_eq!(told.note(found(3, 0, 0)), Some(ForeignNews::Nobody));
     }
 }

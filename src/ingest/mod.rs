@@ -1,8 +1,8 @@
-//! What is new, and the poller that carries it out.
+//! Ingest: reading the feed, deciding what on it is new, and storing that.
 //!
-//! [`coverage`] and the other decisions are pure; [`Poller`] is the thin loop around them: it asks the API within the
-//! budget, looks ids up, lets coverage decide, and commits. It knows no sink: after a release it gives a wake-up
-//! without content.
+//! [`coverage`] and the other decisions are pure. [`Poller`] is the loop around them: it asks the API within the budget,
+//! looks ids up in the store, lets coverage decide, and commits. It knows no sink: after it released messages it gives a
+//! wake-up without content.
 
 mod account;
 pub mod coverage;

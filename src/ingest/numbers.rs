@@ -1,8 +1,10 @@
 //! When to read the list of numbers, and how far: `GET /v1/numbers`, for the sinks that ask for details of numbers.
 //!
-//! Invariants: a list counts as complete only if its last page said so and all of its rows could be read; what a failure or an odd answer interrupts is begun
-//! again, later each time. No list is read beyond [`MOST_PAGES`], nor for ever in circles. Without a sink that asks, nothing
-//! is read.
+//! Invariants:
+//! - A list counts as complete only if its last page said so and all of its rows could be read.
+//! - A list that a failure or an odd answer interrupts is begun again, later each time.
+//! - No list is read beyond [`MOST_PAGES`] pages, nor for ever in circles.
+//! - Without a sink that asks for details, nothing is read.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,82 +13,90 @@ use crate::domain::{Cursor, More, Seq};
 use crate::store::NumberKey;
 use crate::time::Instant;
 
-/// A list that was read is read again after so long: services and tags are changed by people.
+/// From one complete reading of the list to the next: people change services and tags.
 const REFRESH: Duration = Duration::from_secs(300);
 
-/// A list with more pages than this has no end, as far as the relay is concerned: 5,000 numbers at ten a page.
+/// A list with more pages than this is taken to have no end: 5,000 numbers at ten a page.
 pub(super) const MOST_PAGES: u32 = 500;
 
-/// So many pages are read as quickly as missed messages are; the rest gets no more of the budget than a sweep.
+/// The first pages, up to this many, are read as quickly as missed messages. The rest gets no more of the budget than a
+/// sweep.
 const QUICK_PAGES: u32 = 50;
 
-/// So many pages in a row with nothing but numbers that were listed before go round in a circle.
+/// After this many pages in a row with nothing but numbers that were listed before, the list goes round in a circle.
 const REPEATED_PAGES: u32 = 3;
 
-/// A list without an end is tried again after so long.
+/// From the failure of a list without an end to the next attempt.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// So long a message waits at least for a list that cannot be read to its end.
+/// How long a message waits at least for a list that cannot be read to its end.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where reading the list stands.
+/// How far the reading of the list has come.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    /// Whether any sink asks for details.
+    /// Whether any sink asks for details of numbers.
     asked_for: bool,
-    /// Whether a delivery waits for them.
+    /// Whether a delivery waits for such details.
     awaited: bool,
-    /// Not before this.
+    /// The next request may leave then.
     due: Instant,
     listing: Option<Listing>,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
-    /// Since when messages wait for a list that cannot be read, and the first one that was stored later.
-    in_vain: Option<(Instant, Seq)>,
+    stuck: Option<StuckDeliveries>,
+}
+
+/// Deliveries that wait for a list that cannot be read.
+#[derive(Clone, Copy, Debug)]
+struct StuckDeliveries {
+    since: Instant,
+    /// The number of the first message that was stored later.
+    before: Seq,
 }
 
 /// A list that is being read.
 #[derive(Debug)]
 struct Listing {
     cursor: Option<Cursor>,
-    /// Cursors that were followed: one that comes again leads nowhere.
+    /// The cursors that were followed. A cursor that comes again leads nowhere.
     seen: HashSet<Cursor>,
-    /// The newest number that was met before it was begun.
+    /// The newest number that the state had met when the list was begun.
     newest: NumberKey,
     pages: u32,
-    /// The numbers on them.
+    /// The ids of the numbers on these pages.
     ids: HashSet<String>,
-    /// Pages in a row without another number.
+    /// Pages in a row without a number that was not listed before.
     repeated: u32,
-    /// Whether rows of it could not be read: any number may have been one of them.
+    /// Whether rows of the list could not be read. Any number may have been one of them.
     spoiled: bool,
 }
 
 /// What a page of numbers leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NumbersTurn {
-    /// The next page.
+    /// The next page is read.
     On,
-    /// The list is complete: of the numbers up to this one, those that it did not have are absent.
+    /// The list is complete. Of the numbers up to this one, those that the list did not have are absent.
     Complete(NumberKey),
-    /// It was read to its end, but rows of it were spoiled: no number is known to be absent.
+    /// The list was read to its end, but some of its rows could not be read: no number is known to be absent.
     Spoiled,
-    /// It leads nowhere.
+    /// The page leads nowhere.
     Lost,
-    /// It has too many pages.
+    /// The list has too many pages.
     Endless,
 }
 
 impl Numbers {
     pub(super) fn new(asked_for: bool, now: Instant) -> Self {
-        Self { asked_for, awaited: false, due: now, listing: None, failures: 0, in_vain: None }
+        Self { asked_for, awaited: false, due: now, listing: None, failures: 0, stuck: None }
     }
 
     pub(super) fn asked_for(&self) -> bool {
         self.asked_for
     }
 
-    /// Whether a delivery waits.
+    /// Whether a delivery waits for details of its number.
     pub(super) fn awaited(&self) -> bool {
         self.awaited
     }
@@ -95,7 +105,7 @@ impl Numbers {
         self.failures
     }
 
-    /// A delivery waits, or none does. What waits is seen to at once, unless the API fails.
+    /// A delivery waits for details, or none does. If one waits, the list is read at once, unless it fails.
     pub(super) fn note_awaited(&mut self, awaited: bool, now: Instant) {
         self.awaited = awaited;
         if awaited && self.failures == 0 {
@@ -103,16 +113,17 @@ impl Numbers {
         }
     }
 
-    /// When to ask next; `None` = never.
+    /// When the next request may leave; `None` = never.
     pub(super) fn due(&self) -> Option<Instant> {
         self.asked_for.then_some(self.due)
     }
 
-    /// Whether a list is to be begun, and not gone on with.
+    /// Whether the next request begins a list.
     pub(super) fn begins(&self) -> bool {
         self.listing.is_none()
     }
 
+    /// The list is begun. `newest` is the newest number that the state has met.
     pub(super) fn begin(&mut self, newest: NumberKey) {
         let (seen, ids) = (HashSet::new(), HashSet::new());
         self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0, spoiled: false });
@@ -122,17 +133,17 @@ impl Numbers {
         self.listing.as_ref()?.cursor.as_ref()
     }
 
-    /// Whether so much was read of the list that the rest must not delay messages.
+    /// Whether so many pages of the list were read that the rest must not delay messages.
     pub(super) fn is_long(&self) -> bool {
         self.listing.as_ref().is_some_and(|listing| listing.pages >= QUICK_PAGES)
     }
 
-    /// Whether the list became long with this page.
+    /// Whether the list became long with its last page.
     pub(super) fn has_become_long(&self) -> bool {
         self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
     }
 
-    /// A page came with these numbers, and they are stored; `spoiled` says whether other rows of it could not be read.
+    /// A page came with these numbers, which are stored. `spoiled` says whether other rows of the page could not be read.
     pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumbersTurn {
         let Some(listing) = &mut self.listing else { return NumbersTurn::Lost };
         let listed = listing.ids.len();
@@ -153,7 +164,7 @@ impl Numbers {
                 let newest = listing.newest;
                 self.listing = None;
                 self.failures = 0;
-                self.in_vain = None;
+                self.stuck = None;
                 self.due = now + REFRESH;
                 NumbersTurn::Complete(newest)
             }
@@ -161,28 +172,28 @@ impl Numbers {
         }
     }
 
-    /// The list has no end: as [`Numbers::failed`], but the next attempt is long.
+    /// The list has no end: it is begun again, as after a failure, but much later.
     pub(super) fn endless(&mut self, now: Instant) {
         self.failed(|_| ENDLESS_RETRY, now);
     }
 
-    /// Up to which message, that one not included, deliveries have waited long enough for a list that cannot be read.
+    /// Before which message all deliveries have waited long enough for a list that cannot be read; `None` = before none.
     /// `next` is the number that the next stored message gets.
     pub(super) fn given_up(&mut self, next: Seq, now: Instant) -> Option<Seq> {
         if !self.awaited || self.failures == 0 {
-            self.in_vain = None;
+            self.stuck = None;
             return None;
         }
-        let (since, before) = *self.in_vain.get_or_insert((now, next));
-        if now < since + PATIENCE {
+        let later = StuckDeliveries { since: now, before: next };
+        let stuck = *self.stuck.get_or_insert(later);
+        if now < stuck.since + PATIENCE {
             return None;
         }
-        self.in_vain = Some((now, next));
-        Some(before)
+        self.stuck = Some(later);
+        Some(stuck.before)
     }
 
-    /// No page came, or one that leads nowhere: the list is begun again after `wait`, which grows with
-    /// [`Numbers::failures`].
+    /// No page came, or one that leads nowhere. The list is begun again after `wait`, which is given the failures in a row.
     pub(super) fn failed(&mut self, wait: impl FnOnce(u32) -> Duration, now: Instant) {
         self.listing = None;
         self.failures = self.failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! What the poller needs to know, and the keys for it.
+//! The configuration of polling: the keys of `[poll]`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -15,13 +15,13 @@ pub enum Condition {
     Starting,
     /// The last head poll was answered.
     Polling,
-    /// The API wants silence: a 429, or a limit that is used up; until when, for people.
+    /// The API wants silence, since its limit is used up; until when, in words for people.
     Limited(String),
-    /// The API answers, but nothing can be made of it yet; why.
+    /// The API answers, but its pages cannot be used yet; why.
     Waiting(String),
     /// The API does not answer, or not with pages; why.
     Failing(String),
-    /// The state takes nothing more at the moment; why.
+    /// The state cannot take more at the moment; why.
     NoRoom(String),
     /// No key is accepted; the API's last word.
     NoKey(String),
@@ -163,35 +163,35 @@ pub struct FeedReport {
 pub struct CatchUp {
     /// Stretches of older messages that are being read.
     pub walks: usize,
-    /// Pages that were read since it began.
+    /// Pages read since the catch-up began.
     pub pages_read: u64,
-    /// Messages on them.
+    /// Messages on these pages.
     pub messages_read: u64,
-    /// Pages that are left, about; `None` if nothing tells.
+    /// About how many pages are left; `None` if nothing tells.
     pub pages_left: Option<u64>,
-    /// Pages a minute, lately; 0 while that is not known.
+    /// Pages a minute, lately; 0 while the pace is not known.
     pub pages_per_minute: f64,
-    /// The time back to which it has read.
+    /// Back to which time messages were read.
     pub reached: UnixMs,
 }
 
 impl CatchUp {
-    /// How long it takes still, if that can be told.
+    /// How long the rest takes, if that can be told.
     pub fn time_left(&self) -> Option<Duration> {
         time_for(self.pages_left?, self.pages_per_minute)
     }
 
-    /// Whether it is worth talking about.
+    /// Whether the catch-up is long enough to be told.
     pub fn is_long(&self) -> bool {
         self.pages_left.unwrap_or(u64::MAX).saturating_add(self.pages_read) >= LONG
     }
 }
 
-/// Pages of a catch-up that is worth talking about.
+/// The fewest pages of a catch-up that is told.
 const LONG: u64 = 20;
 
 impl PollReport {
-    /// One line for people.
+    /// The condition as one line for people.
     pub fn summary(&self) -> String {
         let walks = self.coverage.as_ref().map_or(0, |coverage| coverage.walks.len());
         match &self.condition {

@@ -1,5 +1,5 @@
-//! `docs/events.md` says what happens and which test shows it; this makes sure that those tests exist, and that no fault
-//! and no switch of the simulator is left out.
+//! `docs/events.md` says what happens and which test shows it. The tests here check that those tests exist, and that a
+//! test uses each fault and each switch of the simulator.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,18 +12,23 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The source of a module of `tests/it`, in whichever folder it lies.
 fn source(module: &str) -> String {
-    let path = root().join(format!("tests/it/{module}.rs"));
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let folders = fs::read_dir(root().join("tests/it")).unwrap().map(|entry| entry.unwrap().path());
+    let mut places = folders
+        .map(|folder| folder.join(format!("{module}.rs")))
+        .chain([root().join(format!("tests/it/{module}.rs")), root().join(format!("tests/it/{module}/mod.rs"))]);
+    let path = places.find(|path| path.is_file()).unwrap_or_else(|| panic!("no module {module} in tests/it"));
+    fs::read_to_string(path).unwrap()
 }
 
-/// What stands between the first pair of this mark, and what follows.
+/// The text between the first two of these marks, and the text after them.
 fn between(text: &str, mark: char) -> Option<(&str, &str)> {
     let (_, after) = text.split_once(mark)?;
     after.split_once(mark)
 }
 
-/// Each row's last cell names tests as `module::test`, each perhaps with cases of it as "case".
+/// The last cell of each row names tests as `module::test`, and cases of them as "case".
 #[test]
 fn every_test_that_the_table_names_exists() {
     let text = fs::read_to_string(root().join("docs/events.md")).unwrap();
@@ -106,7 +111,7 @@ fn variants(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Short forms of effects.
+/// The functions that make an effect, by its variant.
 fn short_forms(variant: &str) -> &'static [&'static str] {
     match variant {
         "Status" => &["Effect::status(", "Effect::html("],
@@ -125,11 +130,11 @@ fn every_fault_and_every_reading_of_the_api_is_tried() {
     for file in ["faults/effect", "switches"] {
         let text = fs::read_to_string(root().join(format!("simulator/src/{file}.rs"))).unwrap();
         for (name, variant) in variants(&text) {
-            // What a status says unless it is told otherwise.
+            // `Empty` is tried on purpose only; the other bodies come with the statuses.
             if name == "ErrorBody" && variant != "Empty" {
                 continue;
             }
-            // The documented readings are the defaults, tried everywhere else.
+            // The documented readings are the defaults, which all other tests try.
             let default =
                 file == "switches" && format!("{:?}", joltsms_simulator::Switches::default()).contains(&variant);
             let used = all.contains(&format!("{name}::{variant}"))
@@ -139,7 +144,7 @@ fn every_fault_and_every_reading_of_the_api_is_tried() {
         }
         for line in text.lines().filter(|line| file == "switches" && line.starts_with("    pub ")) {
             let field = line.trim_start_matches("    pub ").split(':').next().unwrap();
-            // For browser sessions, for requests without a limit, and for whoever makes keys.
+            // These switches are for browser sessions, for requests without a limit, and for programs that make keys.
             let foreign = ["session_page_cap", "page_default", "max_keys"].contains(&field);
             assert!(foreign || all.contains(&format!("switches.{field}")), "no test changes the switch {field}");
         }

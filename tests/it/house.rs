@@ -1,7 +1,7 @@
-//! The house: no circle of imports between files, and each type name once.
+//! The house rules of the sources: no circle of imports between files, and each type name only once.
 //!
-//! A file may use its own folder's `mod.rs`, and that uses the files of its folder; this is how Rust's modules are built,
-//! and no circle. Sources are read as text, as in [`super::layering`].
+//! A file may use the `mod.rs` of its folder, and that uses the files of the folder: Rust's modules are built like this, and
+//! it counts as no circle. Sources are read as text, as in [`super::layering`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

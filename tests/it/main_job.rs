@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use joltsms_simulator::{NewMessage, Options, Simulator};
 
-use crate::support::DEADLINE;
-use crate::support::receiver::{Received, Receiver};
 use crate::support::relay::Setup;
+use crate::support::servers::receiver::{Received, Receiver};
+use crate::support::waiting::DEADLINE;
 
 async fn simulator() -> Simulator {
     Simulator::start(Options::default()).await.unwrap()
@@ -81,7 +81,7 @@ async fn nothing_is_lost_when_it_is_killed_again_and_again() {
     let mut relay = setup.start();
     let ids: BTreeSet<String> = handle.rows().into_iter().map(|row| row.id).collect();
     let seen = || receiver.received().iter().map(Received::message_id).collect::<BTreeSet<_>>();
-    crate::support::relay::wait_until("every message", || seen() == ids, || relay.log());
+    crate::support::waiting::wait_until("every message", || seen() == ids, || relay.log());
     assert!(relay.stop().success());
     let repeats = receiver.received().len() - ids.len();
     assert!(repeats <= kills * 4, "{repeats} repeats after {kills} kills at concurrency 4");

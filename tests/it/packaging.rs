@@ -1,4 +1,4 @@
-//! What comes beside the code says the same as the code: README, gates, service units, container.
+//! README, gates, service units and container agree with the code.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,7 +31,7 @@ fn just_runs_what_ci_runs() {
     for gate in &gates {
         let begin = ci.find(&format!("\n{gate}() ")).unwrap_or_else(|| panic!("{gate} is no function of .ci/run"));
         let body = ci[begin..].split("\n}").next().unwrap();
-        // Installing and building for the gate itself is not the gate.
+        // Commands that install and build tools for a gate are not part of the gate.
         let commands = body.split("run ").skip(1).filter_map(|rest| rest.lines().next());
         let commands = commands.map(|line| line.trim_end_matches([' ', '}', ';']).replace('"', "'"));
         for command in commands.filter(|command| command.starts_with("cargo") || command.starts_with("env")) {
@@ -78,11 +78,11 @@ fn the_readme_names_commands_that_there_are() {
     let dir = tempfile::tempdir().unwrap();
     let help = expect_success(relay(dir.path(), &[]).arg("--help"));
     for command in commands(&read("README.md")) {
-        // What a pipe leads to is another program.
+        // Behind a pipe stands another program.
         let command = command.split(" | ").next().unwrap();
         let mut words = command.split_whitespace().skip_while(|word| *word != "joltsms-relay").skip(1);
         let verb = words.next().filter(|verb| verb.starts_with(char::is_alphabetic));
-        // A container's or a unit's name is no program.
+        // The name of a container or a unit is no program.
         if let Some(verb) = verb.filter(|_| command.starts_with("joltsms-relay")) {
             assert!(help.lines().any(|line| line.starts_with(&format!("  {verb} "))), "{command}");
         }
@@ -193,7 +193,7 @@ fn the_image_runs_without_root_on_a_volume_that_it_owns() {
     let volume = argument("VOLUME").strip_prefix("[\"").unwrap().strip_suffix("\"]").unwrap();
     let owned = format!("RUN install -d -m 0700 -o {uid} -g {gid} {volume}");
     let position = |line: &str| last_stage.iter().position(|found| *found == line).unwrap_or_else(|| panic!("{line}"));
-    // What is done to a volume after it was declared is lost.
+    // A change of a volume after its declaration is lost.
     assert!(position(&owned) < position(&format!("VOLUME [\"{volume}\"]")));
 
     let settings =
@@ -233,7 +233,7 @@ fn the_image_is_built_from_what_is_there() {
             assert!(root().join(source).exists() && sent.contains(source), "COPY {source}");
         }
     }
-    // Cargo wants to see every target of the manifest that has no path, and these folders are not sent.
+    // Cargo looks for every target of the manifest that has no path, but these folders are not sent.
     let manifest = read("Cargo.toml");
     for target in manifest
         .split("\n[")
@@ -241,7 +241,7 @@ fn the_image_is_built_from_what_is_there() {
     {
         assert!(target.contains("\npath = "), "{target}");
     }
-    // What the sources include at build time must be there as well.
+    // Files that the sources include at build time must be there as well.
     let config = read("src/config/mod.rs");
     assert!(config.contains("include_str!(\"../../config.example.toml\")") && sent.contains(&"config.example.toml"));
 }
@@ -260,14 +260,14 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The relay with nothing of this machine's environment and configuration.
+/// The relay without this machine's environment and configuration.
 fn relay(home: &Path, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear().env("HOME", home).envs(environment.iter().copied()).current_dir(home);
     command
 }
 
-/// What it printed, on either stream.
+/// The output of the command, on both streams.
 fn expect_success(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let said = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();

@@ -4,12 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many at once, or a small machine is too busy to meet any deadline.
+/// No more cases than this run at once, or a small machine is too busy to meet any deadline.
 const AT_ONCE: usize = 12;
 
-/// Runs the test for every case, and tells all that failed.
+/// Runs the test for every case, and fails with the names of all cases that failed.
 pub(crate) fn side_by_side<C: Sync>(cases: &[(&str, C)], test: impl Fn(&C) + Sync) {
-    // What a case says of itself is said in the name of the test.
+    // A skipped case is told under the name of the test.
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

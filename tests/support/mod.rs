@@ -1,22 +1,21 @@
-//! What the tests of the whole program and the measurements share: the real binary, a receiver, and a scene of both.
+//! What the tests of the whole program and the measurements share.
+//!
+//! | room | what it has |
+//! |---|---|
+//! | [`scene`] | where most tests begin: a simulated API, and a relay that reads it |
+//! | [`relay`] | the real program as a child process |
+//! | [`servers`] | servers for the relay to talk to: receivers, proxies, a name server |
+//! | [`machine`] | what can be wrong with the machine below the relay: disks, system calls, the network |
+//! | [`scenarios`] | long runs that a test and a measurement share |
+//! | [`waiting`] | waiting for a condition, with a deadline |
+//! | [`cases`] | many cases of one test side by side |
+//! | [`prerequisites`] | what a test needs beside this repository |
 
 pub(crate) mod cases;
-pub(crate) mod certificates;
-pub(crate) mod disk;
-pub(crate) mod exhaustion;
-pub(crate) mod faulty;
-pub(crate) mod front;
-pub(crate) mod name_server;
-pub(crate) mod namespace;
-pub(crate) mod needs;
-pub(crate) mod network;
-pub(crate) mod raw;
-pub(crate) mod receiver;
+pub(crate) mod machine;
+pub(crate) mod prerequisites;
 pub(crate) mod relay;
+pub(crate) mod scenarios;
 pub(crate) mod scene;
-pub(crate) mod terminal;
-
-use std::time::Duration;
-
-/// Nothing in a test takes so long unless it hangs.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) mod servers;
+pub(crate) mod waiting;

@@ -1,4 +1,4 @@
-//! Where most tests begin: a simulated API, and a relay on it that is in a hurry.
+//! Where most tests begin: a simulated API, and a relay that polls it often.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,8 +9,8 @@ use joltsms_simulator::{Handle, NewMessage, Options, Simulator, Switches};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-use super::DEADLINE;
 use super::relay::{Relay, Setup};
+use super::waiting::DEADLINE;
 
 /// A simulator, and a directory for the relay's state.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// An API whose limit is far away.
+    /// A scene whose API has a limit that no test reaches.
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    /// The same with other switches.
+    /// A scene with that limit, and other switches.
     pub(crate) fn with(change: impl FnOnce(&mut Switches)) -> Self {
         let mut options = Options::default();
         options.switches.limit = 100_000;
@@ -34,13 +34,13 @@ impl Scene {
         Self::of(options)
     }
 
-    /// Any simulator.
+    /// A scene with any simulator.
     pub(crate) fn of(options: Options) -> Self {
         let simulator = Simulator::start_in_background(options).unwrap();
         Self { simulator, dir: tempfile::tempdir().unwrap(), last: AtomicI64::new(0) }
     }
 
-    /// What changes and observes the API.
+    /// The handle that changes and observes the API.
     pub(crate) fn handle(&self) -> Handle {
         self.simulator.handle()
     }
@@ -55,14 +55,14 @@ impl Scene {
         self.dir.path()
     }
 
-    /// A relay to stdout that polls often, and has a budget that does not matter.
+    /// A relay to stdout that polls often, with a budget that no test reaches.
     pub(crate) fn setup(&self) -> Setup {
         Setup::new(&self.simulator, self.dir.path())
             .set("POLL__INTERVAL", "150ms")
             .set("API__REQUESTS_PER_MINUTE", "10000")
     }
 
-    /// The same for all that there is and comes.
+    /// Such a relay, from the beginning of the account.
     pub(crate) fn setup_from_beginning(&self) -> Setup {
         self.setup().set("POLL__START", "beginning")
     }
@@ -74,14 +74,14 @@ impl Scene {
         path.display().to_string()
     }
 
-    /// Adds messages of the last minutes, a second apart, as they were there before the relay.
+    /// Adds messages of the last minutes, a second apart, as if they had been there before the relay.
     pub(crate) fn add_past(&self, count: i64) {
         let now = self.handle().now();
         let times = (1..=count).rev().map(|ago| now - jiff::SignedDuration::from_secs(ago));
         self.handle().add_many(times.map(|time| NewMessage::new().received_at(time).ingested_at(time)));
     }
 
-    /// Adds a message that arrives now, at a time of its own.
+    /// Adds a message that arrives now. No other message has its time. Returns its id.
     pub(crate) fn add(&self) -> String {
         let now = self.handle().now().as_millisecond();
         let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
@@ -94,25 +94,25 @@ impl Scene {
         self.handle().rows().into_iter().rev().map(|row| row.id).collect()
     }
 
-    /// Waits until the API's side is so.
+    /// Waits until a condition of the API holds.
     pub(crate) fn wait_until(&self, condition: impl FnMut(&Handle) -> bool) {
         self.handle().wait_until_blocking(DEADLINE, condition).unwrap();
     }
 
-    /// Waits until the API was asked so often from now on.
+    /// Waits until the API got this many more requests.
     pub(crate) fn wait_for_polls(&self, times: usize) {
         let before = self.handle().requests().len();
         self.wait_until(|handle| handle.requests().len() >= before + times);
     }
 
-    /// Waits until a fault has acted so often.
+    /// Waits until a fault has acted this often.
     pub(crate) fn wait_for_fault(&self, fault: u64, times: u64) {
         let acted =
             |handle: &Handle| handle.faults().into_iter().any(|(number, _, acted)| number == fault && acted >= times);
         self.wait_until(acted);
     }
 
-    /// Looks into the state, beside the relay that may be running.
+    /// Opens the state for reading; a relay may be running.
     pub(crate) fn state(&self) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(self.dir.path().join("state/state.db"), flags).unwrap();
@@ -120,13 +120,13 @@ impl Scene {
         connection
     }
 
-    /// One number out of the state.
+    /// The number that a query of the state returns.
     pub(crate) fn count(&self, sql: &str) -> i64 {
         self.state().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 }
 
-/// Stops it, and makes sure that it wrote nothing that was not asked for.
+/// Stops the relay, and checks that it wrote no further line to stdout.
 pub(crate) fn ends_with_nothing_more(mut relay: Relay) {
     let status = relay.stop();
     assert_eq!(status.code(), Some(0), "{}", relay.log());

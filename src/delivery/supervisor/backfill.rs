@@ -63,3 +63,23 @@ impl Backfill {
         Some(BackfillStep::Filled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::tests::{Receiver, World, options};
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_get_their_numbers_before_the_sink_gets_its_messages() {
+        let world = World::new();
+        let context = world.context(options(1), Receiver::healthy(&world)).await;
+        let registered = Registered { lacks_numbers: true, lacks_messages: true, ..context.identity.registered };
+        let (mut backfill, mut store) = (Backfill::new(&registered), StoreRetry::default());
+        for (step, is_under_way) in
+            [(Some(BackfillStep::PortionDone), true), (Some(BackfillStep::Filled), false), (None, false)]
+        {
+            assert_eq!(backfill.step(&mut store, &context).await, step);
+            assert_eq!(backfill.is_under_way(), is_under_way);
+        }
+    }
+}

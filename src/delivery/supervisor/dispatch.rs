@@ -214,3 +214,74 @@ fn payload(format: &Format, raw: Box<str>, number: Option<&str>, as_line: bool) 
     let make = || if as_line { format.line(raw, number) } else { format.payload(raw, number) };
     catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::delivery::decide::Finding;
+    use crate::delivery::tests::{ACCEPTED, Receiver, World, options};
+    use crate::domain::Class;
+    use crate::store::{Chunk, Spool};
+
+    const ALL: PerLane<bool> = PerLane { live: true, retry: true, backfill: true };
+
+    /// Two messages for a receiver that takes so long to accept one.
+    async fn world(takes: Duration) -> (World, SinkContext, Dispatch, Vec<Claim>) {
+        let world = World::new();
+        let receiver = Receiver::new(&world, move |_| (takes, ACCEPTED));
+        world.register(&["crm"]).await;
+        world.release(2, Class::Live).await;
+        let context = world.context(options(2), receiver).await;
+        let (sink, chunk) = (context.id(), Chunk { rows: 2, bytes: 1 << 20, details: false });
+        let claim = move |spool: &Spool| spool.claim_fresh(sink, Class::Live, chunk, |_| false);
+        let claims = context.shared.store.read(claim).await.unwrap();
+        let dispatch = Dispatch::new(&context.identity.options, context.monotonic());
+        (world, context, dispatch, claims)
+    }
+
+    fn begin(dispatch: &mut Dispatch, context: &SinkContext, claim: Claim) {
+        let start = AttemptStart { at: context.monotonic(), is_probe: false };
+        dispatch.begin(context, claim, Lane::Live, start, true);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_is_taken_until_the_result_is_on_the_disk() {
+        let (_world, context, mut dispatch, claims) = world(Duration::from_millis(1)).await;
+        assert!(dispatch.next_end().await.is_none(), "nothing is under way");
+        for claim in claims {
+            assert!(dispatch.has_free_worker());
+            begin(&mut dispatch, &context, claim);
+        }
+        assert!(!dispatch.has_free_worker() && dispatch.is_under_way(Seq(1)) && !dispatch.is_under_way(Seq(3)));
+        assert_eq!((dispatch.in_flight(), dispatch.excluded().seqs.len()), (2, 2));
+        assert_eq!(dispatch.next_lane(ALL, false, false), None);
+        let Some(DeliveryEnd::Recorded(report)) = dispatch.next_end().await else { panic!("nothing is recorded") };
+        assert_eq!((report.finding, report.attempts), (Finding::Works, 1));
+        assert!(dispatch.has_free_worker());
+        let (sink, seqs) = (context.id(), dispatch.excluded().seqs);
+        let waiting = context.shared.store.read(move |spool| spool.waiting(sink)).await.unwrap();
+        assert!(waiting.fresh < 2 && seqs.len() == 1, "{waiting:?} {seqs:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_is_chosen_as_if_there_were_one_worker() {
+        let (_world, context, mut dispatch, mut claims) = world(Duration::from_millis(1)).await;
+        assert_eq!(dispatch.next_lane(ALL, true, false), Some(Lane::Live));
+        begin(&mut dispatch, &context, claims.remove(0));
+        assert_eq!(dispatch.next_lane(ALL, true, false), Some(Lane::Retry), "lanes take turns");
+        let only_live = PerLane { live: true, ..PerLane::default() };
+        assert_eq!(dispatch.next_lane(only_live, false, false), Some(Lane::Live), "the other worker");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_without_an_answer_are_cut_off() {
+        let (_world, context, mut dispatch, mut claims) = world(Duration::from_secs(3600)).await;
+        begin(&mut dispatch, &context, claims.remove(0));
+        assert!(dispatch.ended().is_none());
+        assert_eq!(dispatch.cut_off_unanswered(), 1);
+        assert!(matches!(dispatch.next_end().await, Some(DeliveryEnd::CutOff(_))));
+        assert_eq!(dispatch.in_flight(), 0);
+    }
+}

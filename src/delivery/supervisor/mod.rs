@@ -401,9 +401,10 @@ impl Supervisor {
     fn publish(&self) {
         let now = self.context.now();
         let paused = self.pauses.held();
-        let (held, busy_until) = {
+        let (held, busy_until, learned_per_minute) = {
             let health = self.context.health.lock();
-            (paused.or_else(|| health.held(now)), health.busy_until(now.monotonic))
+            let held = paused.or_else(|| health.held(now));
+            (held, health.busy_until(now.monotonic), health.learned_per_minute(now.monotonic))
         };
         let may_begin_more = matches!(self.admission(), Some(Admission::All | Admission::Probe))
             && !self.expiry.is_full(self.time)
@@ -419,7 +420,7 @@ impl Supervisor {
             failing: self.outage.is_failing(),
             failing_since: self.outage.failing_since(),
             held,
-            learned_per_minute: self.context.health.lock().learned_per_minute(now.monotonic),
+            learned_per_minute,
         };
         let published = Published { status, idle_after: is_idle.then_some(self.wakeups.seen()) };
         self.published.send_if_modified(|before| {

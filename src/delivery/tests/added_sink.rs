@@ -1,4 +1,4 @@
-//! A sink that is added beside messages, and what it begins with.
+//! A sink that is added when there are messages already, and the messages that it begins with.
 
 use super::*;
 
@@ -55,7 +55,7 @@ async fn a_new_sink_begins_where_it_is_told() {
         until("what comes", MINUTE, async || new.accepted() == expected.len() + 1 && old.accepted() == 1).await;
         until("recorded", MINUTE, async || world.waiting("new").await == Waiting::default()).await;
         delivery.drain(Duration::ZERO).await;
-        // It is known now: another start does not begin again.
+        // The sink is known now, so that another start does not give it the messages again.
         let _delivery = world.start(sinks()).await;
         sleep(HOUR).await;
         assert_eq!(new.ids_begun().len(), expected.len() + 1, "{start:?}");
@@ -76,7 +76,7 @@ async fn on_a_first_run_it_says_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
     let world = World::with_history(10).await;
-    // More than a step, with two of three forgotten.
+    // More messages than one step handles; two of three are forgotten.
     for _ in 0..7 {
         world.release(1_000, Class::Backfill).await;
     }
@@ -90,7 +90,7 @@ async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
         .unwrap();
     let new = Receiver::healthy(&world);
     let sinks = || -> Vec<(&str, Options, Arc<dyn Sink>)> { vec![("new", starting(Start::Beginning, 8), new.clone())] };
-    // Ended before the first step was over.
+    // The process ends before the first step is over.
     world.start(sinks()).await.drain(Duration::ZERO).await;
     let delivery = world.start(sinks()).await;
     let live = world.release(1, Class::Live).await;
@@ -124,7 +124,7 @@ async fn in_the_order_of_each_number_the_old_ones_go_first() {
     let new = Receiver::healthy(&world);
     let options = Options { order: Order::Number, ..starting(Start::Beginning, 4) };
     world.register_as(vec![SinkSetup { ordered: true, start: Start::Beginning, ..SinkSetup::new("new") }]).await;
-    // Released before the old ones are there.
+    // This message is released before the old ones are in the sink's queue.
     world.release(1, Class::Live).await;
     let _delivery = world.start(vec![("new", options, new.clone())]).await;
     until("all delivered", MINUTE, async || new.accepted() == 9).await;

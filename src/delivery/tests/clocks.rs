@@ -1,4 +1,4 @@
-//! A machine's clock that jumps, or is wrong at the start: it ends nothing, and holds up nothing for long.
+//! A machine's clock that jumps, or is wrong at the start: no message is given up because of it, and none waits long.
 
 use super::*;
 
@@ -10,7 +10,7 @@ impl World {
         Self { clock: Clock::unconfirmed_at(WRONG), ..Self::new() }
     }
 
-    /// The machine's clock is set right, and the API says the same: what the poller does then.
+    /// Does what the poller does when the machine's clock was set right and the API tells the same time.
     async fn set_right(&self, to: UnixMs, delivery: &Delivery) {
         self.clock.set_machine(to);
         let rebase = self.clock.consider(Some(to)).unwrap();
@@ -56,7 +56,7 @@ async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
     let world = World::eight_days_ahead();
     world.register(&["crm"]).await;
     world.release(8, Class::Live).await;
-    // They failed first when the clock was right, a minute ago.
+    // The messages failed for the first time a minute ago, when the clock was right.
     let failed = format!(
         "UPDATE delivery SET state = 'retry', attempts = 1, first_attempt = {0}, settled_at = {0}, due = {0}",
         START.0
@@ -106,7 +106,7 @@ async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_
     assert_eq!(receiver.ids_begun(), ["m3"]);
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 2, retry: 0, dead: 0 });
     assert!(delivery.idle().await.unwrap(), "they wait, and nothing may be begun");
-    // The API is read: it dates messages as it does now.
+    // The API is read and dates messages by the present time.
     world.clock.hear_messages(START.after(MINUTE));
     delivery.waker().wake();
     until("settled", MINUTE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 1 }).await;

@@ -1,4 +1,4 @@
-//! What the log says, and what it never says.
+//! Which lines delivery writes into the log, and what no line ever holds.
 
 use std::io;
 use std::sync::LazyLock;
@@ -95,7 +95,7 @@ async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(2, Class::Live).await;
-    // What a message says must not show up at any level; its id may.
+    // The text of a message must not show up at any level; its id may.
     world
         .second_connection()
         .execute("UPDATE message SET raw = json_object('id', id, 'body', 'your code is 424242'), sum = NULL", [])
@@ -122,7 +122,7 @@ async fn a_failure_soon_after_the_last_one_was_said_is_said_later_if_it_goes_on(
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
-    // It fails, works, and then fails for good; the next attempt after that is an hour away.
+    // The receiver fails, works, and then fails for good. The next attempt after that is an hour away.
     let receiver = Receiver::new(&world, |asked| {
         let answer = match asked.id {
             "m1" if asked.before == 0 => failed(500, None),

@@ -1,4 +1,4 @@
-//! `max_age`: what is too old is not sent, and is said to be so also while nothing can be sent.
+//! `max_age`: a message that is too old is not sent. It becomes a dead letter also while nothing can be sent.
 
 use super::super::Held;
 use super::*;

@@ -1,4 +1,4 @@
-//! Delivery from the outside: a real store, paused time, and a receiver that lives in memory.
+//! Delivery from the outside: a real store, paused time, and a receiver in memory.
 
 mod added_sink;
 mod clocks;
@@ -22,14 +22,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::context::{Identity, Shared, SinkContext};
+use super::health::{SharedHealth, SinkHealth};
+use super::moment::Moment;
+use super::settler::Settler;
 use super::{Delivery, Options, Order, Retry, Setup};
 use crate::domain::{Class, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::store::{Choice, SinkId, SinkSetup, Spool, Store, Waiting, Wants};
-use crate::time::Clock;
+use crate::time::backoff::Jitter;
+use crate::time::{Clock, Heartbeat};
 
 const START: UnixMs = UnixMs(1_750_000_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,7 +43,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A state directory, its store, and a clock that follows paused time.
-struct World {
+pub(super) struct World {
     dir: TempDir,
     store: Store,
     clock: Clock,
@@ -46,23 +52,23 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         Self { dir, store, clock: Clock::starting_at(START), next_seq: AtomicI64::new(1), sinks: Mutex::default() }
     }
 
     /// Releases messages, oldest first, for the sinks that are registered by now. Returns their ids: `m1`, `m2`, …
-    async fn release(&self, count: i64, class: Class) -> Vec<String> {
+    pub(super) async fn release(&self, count: i64, class: Class) -> Vec<String> {
         self.release_rows((0..count).map(|_| (None, None)).collect(), class).await
     }
 
-    /// The same for messages of these numbers.
+    /// Releases one message for each of these numbers, oldest first. Returns their ids.
     async fn release_of(&self, numbers: &[Option<String>], class: Class) -> Vec<String> {
         self.release_rows(numbers.iter().map(|number| (None, number.clone())).collect(), class).await
     }
 
-    /// The same for messages received at these times.
+    /// Releases one message for each of these times, at which it was received. Returns their ids.
     async fn release_received(&self, times: &[UnixMs], class: Class) -> Vec<String> {
         self.release_rows(times.iter().map(|time| (Some(*time), None)).collect(), class).await
     }
@@ -79,13 +85,13 @@ impl World {
             StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: RowStanding::News, held_by: None }))
         });
         let mut ops: Vec<StoreOp> = inserts.collect();
-        // One by one: they are handed on in the order of this call, whatever their times.
+        // One release for each message, so that the order is that of this call, whatever the times of the messages are.
         ops.extend((first..first + count).map(|seq| StoreOp::Release { rows: vec![Seq(seq)], class }));
         self.store.write(move |spool| spool.commit(&ops, now)).await.unwrap();
         (first..first + count).map(|seq| format!("m{seq}")).collect()
     }
 
-    /// As after the first page.
+    /// Brings the state to where the poller has it after the first page.
     async fn begin(&self) {
         let (now, begun) = (self.clock.relay_time(), UnixMs(0));
         let marks = Marks {
@@ -120,8 +126,8 @@ impl World {
         Delivery::start(self.store.clone(), self.clock.clone(), 1, setups).await.unwrap()
     }
 
-    /// Makes the sinks known, so that messages can be released before anything runs.
-    async fn register(&self, names: &[&str]) {
+    /// Registers the sinks, so that messages can be released for them before anything runs.
+    pub(super) async fn register(&self, names: &[&str]) {
         self.register_as(names.iter().map(|&name| SinkSetup::new(name)).collect()).await;
     }
 
@@ -132,12 +138,37 @@ impl World {
         self.sinks.lock().unwrap().extend(names.into_iter().map(|sink| sink.name).zip(ids));
     }
 
+    /// The sink `crm` as its loop has it, with a settler at work.
+    pub(super) async fn context(&self, options: Options, sink: Arc<dyn Sink>) -> SinkContext {
+        let setups = [SinkSetup { ordered: options.order == Order::Number, ..SinkSetup::new("crm") }];
+        let now = Moment::now(&self.clock);
+        let register = move |spool: &mut Spool| spool.register_sinks(&setups, UnixMs::MAX, now.wall);
+        let registered = self.store.write(register).await.unwrap()[0];
+        let (clock, jitter) = (self.clock.clone(), Arc::new(Jitter::seeded(1)));
+        let (stopping, damage) = (watch::channel(None).1, watch::channel(None).0);
+        let (settler, settling) = Settler::new(
+            self.store.clone(),
+            clock.clone(),
+            Arc::clone(&jitter),
+            stopping.clone(),
+            Heartbeat::new(&clock),
+            damage.clone(),
+        );
+        tokio::spawn(settling);
+        let shared =
+            Shared { store: self.store.clone(), clock, jitter, settler, wake: watch::channel(0).1, stopping, damage };
+        let (name, format) = ("crm".to_owned(), Format::default());
+        let health = SharedHealth::new(SinkHealth::restored(registered.health, now));
+        SinkContext { shared, identity: Identity { registered, name, options, format, sink, alone: true }, health }
+    }
+
     async fn waiting(&self, name: &str) -> Waiting {
         let id = self.sinks.lock().unwrap()[name];
         self.store.read(move |spool| spool.waiting(id)).await.unwrap()
     }
 
-    /// As a command does it: everything that is over for the sink waits once more. Returns how many that were.
+    /// Does what the command `replay` does: every message that is settled for the sink waits once more. Returns how many those
+    /// are.
     async fn replay_settled(&self, name: &str) -> usize {
         let id = self.sinks.lock().unwrap()[name];
         let choice = Choice {
@@ -162,7 +193,7 @@ impl World {
         self.store.write(replay).await.unwrap()
     }
 
-    /// As commands do it.
+    /// Does what the command `sinks pause` does.
     async fn pause(&self, name: &str, reason: PauseReason) {
         let (id, now) = (self.sinks.lock().unwrap()[name], self.clock.relay_time());
         self.store.write(move |spool| spool.pause(id, reason, now)).await.unwrap();
@@ -178,7 +209,7 @@ impl World {
         self.store.read(move |spool| spool.pause_of(id)).await.unwrap().map(|pause| pause.reason)
     }
 
-    /// As a command beside the daemon has it.
+    /// A connection as a command beside the daemon has it.
     fn second_connection(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.dir.path().join("state.db")).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -186,7 +217,7 @@ impl World {
     }
 }
 
-fn options(concurrency: usize) -> Options {
+pub(super) fn options(concurrency: usize) -> Options {
     let retry = Retry {
         initial: Duration::from_secs(5),
         factor: 3.0,
@@ -196,7 +227,7 @@ fn options(concurrency: usize) -> Options {
     Options::new(concurrency, retry)
 }
 
-/// Waits in virtual time until something is so.
+/// Waits in virtual time until a condition holds; fails if it does not hold within that time.
 async fn until(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let step = Duration::from_millis(20).max(within / 10_000);
     let mut waited = Duration::ZERO;
@@ -212,15 +243,15 @@ type Respond = dyn Fn(Asked<'_>) -> (Duration, Attempt) + Send + Sync;
 
 /// One attempt as the receiver sees it.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     id: &'a str,
     /// How many attempts for this message came before.
     before: usize,
     at: UnixMs,
 }
 
-/// A receiver in memory. It remembers what was begun, in that order.
-struct Receiver {
+/// A receiver in memory. It remembers the attempts that were begun, in their order.
+pub(super) struct Receiver {
     clock: Clock,
     respond: Box<Respond>,
     seen: Arc<Mutex<Seen>>,
@@ -236,12 +267,15 @@ struct Seen {
 }
 
 impl Receiver {
-    fn new(world: &World, respond: impl Fn(Asked<'_>) -> (Duration, Attempt) + Send + Sync + 'static) -> Arc<Self> {
+    pub(super) fn new(
+        world: &World,
+        respond: impl Fn(Asked<'_>) -> (Duration, Attempt) + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self { clock: world.clock.clone(), respond: Box::new(respond), seen: Arc::default() })
     }
 
-    /// Takes everything in a millisecond.
-    fn healthy(world: &World) -> Arc<Self> {
+    /// A receiver that accepts every message within a millisecond.
+    pub(super) fn healthy(world: &World) -> Arc<Self> {
         Self::new(world, |_| (Duration::from_millis(1), ACCEPTED))
     }
 
@@ -302,7 +336,7 @@ impl Drop for UnderWay {
     }
 }
 
-const ACCEPTED: Attempt = Attempt::Accepted { status: Some(200) };
+pub(super) const ACCEPTED: Attempt = Attempt::Accepted { status: Some(200) };
 
 fn unavailable() -> Attempt {
     failed(503, None)

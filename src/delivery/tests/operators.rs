@@ -1,12 +1,11 @@
-//! What people ask for is heard within seconds, however much traffic there is: each wake-up is a reason to look for
-//! messages, and none to put off what else is to be done.
+//! Commands take effect within seconds, however much traffic there is: wake-ups do not put off the slow poll.
 
 use super::super::Held;
 use super::*;
 use crate::domain::SinkName;
 use crate::store::{Before, DeadLetterVerdict, DeadPlace, Replayable, Resumed, Selection, Spool};
 
-/// What commands promise, and a moment.
+/// The time within which commands promise to take effect, and a moment more.
 const PROMISED: Duration = Duration::from_millis(5_500);
 
 /// Several messages a second, each with its wake-up, until `heard` is over.
@@ -24,7 +23,7 @@ async fn under_traffic(world: &World, delivery: &Delivery, heard: impl Future<Ou
     }
 }
 
-/// It works, and messages come all the time.
+/// A world with a healthy receiver, to which messages have come all the time.
 async fn busy_world() -> (World, Arc<Receiver>, Delivery) {
     let world = World::new();
     let receiver = Receiver::healthy(&world);
@@ -100,7 +99,7 @@ async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_si
     assert_eq!(again, None, "there is nothing more to end");
 }
 
-/// Paused and resumed between two looks: the pause was never seen, and yet its end ends the silence.
+/// The sink is paused and resumed between two slow polls. The loop never saw the pause, and yet its end ends the silence.
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_nobody_saw_ends_a_silence_too() {
     let world = World::new();
@@ -116,7 +115,7 @@ async fn a_pause_that_nobody_saw_ends_a_silence_too() {
     until("it is sent to", 2 * PROMISED, async || receiver.accepted() == 1).await;
 }
 
-/// Somebody resumes the sink while no relay runs: the next one sends at once what was refused, or has failed, before.
+/// Somebody resumes the sink while no relay runs. The next relay sends at once what was refused, or has failed, before.
 #[tokio::test(start_paused = true)]
 async fn a_resume_while_no_relay_runs_makes_retries_due() {
     for (answer, pauses) in [(failed(429, Some(HOUR)), false), (failed(500, None), true)] {

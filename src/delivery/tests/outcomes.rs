@@ -1,4 +1,4 @@
-//! The tables of docs/delivery.md are what comes of these attempts, made over real connections.
+//! The rows of the tables in docs/delivery.md, each made by an attempt over a real connection.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ async fn attempt(url: Url, statuses: Statuses) -> Attempt {
     sink.begin(Outgoing { id: "m1".into(), content_type: "application/json".into(), body }).await
 }
 
-/// One row: what the receiver does, what follows, and the words for it.
+/// One row of a table: what the receiver does, what follows from it, and the words that people see.
 fn row(told: &str, attempt: Attempt) -> String {
     let tried = Tried {
         attempts: 1,
@@ -140,7 +140,7 @@ async fn every_redirect() {
             .replace("http://127.0.0.1:", "http://crm.example.com:");
     }
     rows += &answered("302 without `Location`", "302 X", Statuses::default()).await;
-    // The port is the test's.
+    // The port differs from run to run.
     let port = |text: &str| {
         let mut parts = text.split("http://crm.example.com:");
         let first = parts.next().unwrap().to_owned();
@@ -172,7 +172,7 @@ async fn what_accept_status_and_reject_status_change() {
     is_on_the_page("## `accept_status` and `reject_status`", &rows);
 }
 
-/// Speaks as the test wants it once it has the request.
+/// A server that answers as the test wants once it has read the request.
 async fn server<F: Future<Output = ()> + Send + 'static>(
     speak: impl Fn(Conversation) -> F + Send + Sync + 'static,
 ) -> RawServer {
@@ -189,7 +189,7 @@ async fn every_way_not_to_answer() {
     add("nobody listens", attempt(Url::parse(&refused).unwrap(), Statuses::default()).await);
     let unknown = attempt(Url::parse("http://crm.invalid/").unwrap(), Statuses::default()).await;
     let Attempt::Failed { status, retry_after, answer } = unknown else { panic!("{unknown:?}") };
-    // The rest is the system's.
+    // After these words come those of the system, which differ from machine to machine.
     assert!(answer.starts_with("cannot resolve the host name"), "{answer}");
     add(
         "the host name is unknown",

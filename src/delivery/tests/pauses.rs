@@ -1,4 +1,4 @@
-//! Pauses, counts and limits of a sink: what holds it back, and that a restart changes nothing about it.
+//! Pauses, failure counts and limits of a sink: each holds messages back, and a restart changes nothing about that.
 
 use super::super::Held;
 use super::super::breaker::STRAIGHT_FAILURES;

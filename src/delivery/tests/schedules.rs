@@ -59,7 +59,7 @@ async fn retries_follow_the_schedule_until_a_failure_at_the_deadline() {
         assert!((planned..=planned * 1.1 + 0.1).contains(&waited), "wait {number}: {waited} s, planned {planned} s");
     }
     let (first, last) = (times[0], times[times.len() - 1]);
-    // The last attempt is made exactly at the deadline, so that it can be final.
+    // The last attempt is made exactly at the deadline, so that its failure is final.
     let past = last.since(first.after(12 * HOUR));
     assert!(last >= first.after(12 * HOUR) && past < Duration::from_millis(100), "{past:?}");
     let (reason, status, answer, attempts): (String, u16, String, u32) = world
@@ -180,7 +180,7 @@ async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off(
         if restarted {
             delivery.drain(Duration::ZERO).await;
             delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
-            // It has to find out again that nothing gets through.
+            // Ten failures in a row open the breaker again.
             world.release(10, Class::Live).await;
             delivery.waker().wake();
         }
@@ -199,19 +199,19 @@ async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off(
 async fn messages_that_are_never_taken_do_not_keep_the_others() {
     let world = World::new();
     world.register(&["crm"]).await;
-    // More of them than it takes to open the breaker, and all before the others.
+    // More bad messages than it takes to open the breaker, all of them before the good ones.
     world.release(30, Class::Live).await;
     let poison: std::collections::HashSet<String> = (1..=30).map(|number| format!("m{number}")).collect();
     let receiver = Receiver::new(&world, move |asked| {
         (Duration::from_millis(1), if poison.contains(asked.id) { failed(422, None) } else { ACCEPTED })
     });
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
-    // Each of them had its turn as a probe.
+    // Each bad message had its turn as a probe.
     sleep(HOUR).await;
     world.release(100, Class::Live).await;
     delivery.waker().wake();
     until("the others are delivered", 2 * MINUTE, async || receiver.accepted() == 100).await;
-    // A live message every minute closes the breaker again and again; the poison keeps to its own schedule all the same.
+    // A live message every minute closes the breaker again and again. The bad messages keep to their own schedule.
     for minute in 1..=600 {
         world.release(1, Class::Live).await;
         delivery.waker().wake();

@@ -1,26 +1,16 @@
-//! Which settlements share a transaction, and that none waits for long.
+//! Which settlements share a transaction, and that no settlement waits long.
 
-use tokio::sync::watch;
 use tokio::task::yield_now;
 
 use super::*;
-use crate::delivery::settler::Settler;
 use crate::domain::Outcome;
 use crate::store::Settlement;
-use crate::time::Heartbeat;
-use crate::time::backoff::Jitter;
 
 /// A settler at work, and 20 messages to be settled.
 async fn settler(world: &World) -> Settler {
     world.register(&["crm"]).await;
     world.release(20, Class::Live).await;
-    let (_, stopping) = watch::channel(None);
-    let (damage, _) = watch::channel(None);
-    let (clock, jitter) = (world.clock.clone(), Arc::new(Jitter::seeded(1)));
-    let turns = Heartbeat::new(&clock);
-    let (settler, work) = Settler::new(world.store.clone(), clock, jitter, stopping, turns, damage);
-    tokio::spawn(work);
-    settler
+    world.context(options(1), Receiver::healthy(world)).await.shared.settler
 }
 
 fn settlement(world: &World, seq: i64) -> Settlement {
@@ -41,7 +31,7 @@ async fn answers_that_come_together_share_a_transaction() {
     let under_way = settler.expect_settlement();
     let first = settler.settle(settlement(&world, 1));
     for _ in 0..100 {
-        // Time enough for a writer that does not wait, and no time at all for one that does.
+        // Enough turns for a writer that does not wait to write; a writer that waits sees no time pass.
         yield_now().await;
     }
     drop(under_way);

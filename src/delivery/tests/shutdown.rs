@@ -1,4 +1,4 @@
-//! The end: draining, closed streams, and catching up once.
+//! How delivery ends: draining, closed streams, and commands that deliver what is due and end.
 
 use futures_util::FutureExt as _;
 
@@ -20,7 +20,7 @@ async fn deliveries_under_way_get_a_grace_and_are_recorded() {
     assert!(world.clock.relay_time().since(before) <= Duration::from_secs(9));
     assert_eq!(receiver.attempts(), 4, "nothing was begun any more");
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 7, retry: 0, dead: 0 });
-    // The next process sends exactly what was not recorded.
+    // The next process sends exactly the messages that were not recorded.
     let next = Receiver::healthy(&world);
     let _delivery = world.start(vec![("crm", options(1), next.clone())]).await;
     until("the rest is delivered", MINUTE, async || next.accepted() == 7).await;
@@ -112,7 +112,7 @@ async fn idle_comes_when_all_that_can_be_done_is_done() {
     let delivery = world.start(vec![("crm", options(2), good.clone())]).await;
     assert!(!delivery.idle().await.unwrap(), "there was nothing at all");
     world.release(7, Class::Backfill).await;
-    // Without a wake-up of our own: it asks the store itself.
+    // The test sends no wake-up: delivery asks the store by itself.
     assert!(!delivery.idle().await.unwrap());
     assert_eq!(good.accepted(), 7);
     assert_eq!(world.waiting("crm").await, Waiting::default());

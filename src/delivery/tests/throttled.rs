@@ -1,9 +1,9 @@
-//! A receiver that sets the pace: what it refuses is no failure of a message, and what it takes is used.
+//! A receiver that sets the pace: a refusal is no failure of a message, and messages go as fast as the receiver takes them.
 
 use super::super::Held;
 use super::*;
 
-/// Takes one message in each second, and says so to all others.
+/// A receiver that takes one message in each second, and answers 429 to all others.
 fn one_a_second(world: &World) -> Arc<Receiver> {
     let last = AtomicI64::new(i64::MIN);
     Receiver::new(world, move |asked| {
@@ -55,7 +55,7 @@ async fn messages_go_as_fast_as_the_receiver_takes_them() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Of `m1` on, counted from 0.
+/// The place of an id among `m1`, `m2`, …, counted from 0.
 fn place(id: &str) -> usize {
     id[1..].parse::<usize>().unwrap() - 1
 }
@@ -132,7 +132,8 @@ async fn give_up_after_counts_while_a_receiver_refuses_everything() {
     assert_eq!(attempts_of(&world), [(1, 3)], "the last attempt counts");
 }
 
-/// Whoever delivers what is due and ends waits for the short silences of a receiver that sets the pace, and not for others.
+/// A command that delivers what is due and ends waits for the short silences of a receiver that sets the pace, and not for
+/// long ones.
 #[tokio::test(start_paused = true)]
 async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     let world = World::new();
@@ -153,7 +154,7 @@ async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     assert!(took < MINUTE, "{took:?}");
 }
 
-/// At a pace that somebody else sets there are always free workers, and yet no lane keeps another from its turn.
+/// Where the receiver sets the pace there are always free workers, and yet no lane keeps another from its turn.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     let world = World::new();
@@ -193,7 +194,7 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
     }
 }
 
-/// A receiver with a limit for each receiving number: one number is over it all the time.
+/// A receiver with a limit for each receiving number. One number is above its limit all the time.
 #[tokio::test(start_paused = true)]
 async fn a_number_that_is_always_refused_holds_back_no_other() {
     for (order, concurrency) in [(Order::Number, 1), (Order::Number, 8), (Order::None, 1), (Order::None, 8)] {
@@ -220,7 +221,7 @@ async fn a_number_that_is_always_refused_holds_back_no_other() {
     }
 }
 
-/// All have been refused once: whoever was refused last goes last.
+/// All messages have been refused once. The one that was refused last goes last.
 #[tokio::test(start_paused = true)]
 async fn numbers_that_were_refused_take_turns() {
     let world = World::new();
@@ -261,7 +262,7 @@ async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(1_000, Class::Live).await;
-    let random = crate::time::backoff::Jitter::seeded(1);
+    let random = Jitter::seeded(1);
     let receiver = Receiver::new(&world, move |_| {
         let attempt = if random.fraction() < 0.25 { failed(429, Some(SECOND)) } else { ACCEPTED };
         (Duration::from_millis(100), attempt)

@@ -1,4 +1,4 @@
-//! The store refuses, a sink says that it is over, the relay itself fails.
+//! Trouble: the store fails, a receiver is gone or closed, or the relay itself panics.
 
 use super::super::Held;
 use super::*;
@@ -68,12 +68,12 @@ async fn gone_pauses_the_sink_and_keeps_its_messages() {
     assert_eq!(delivery.status()[0].held, Some(Held::Gone));
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 18, retry: 2, dead: 0 });
     delivery.drain(Duration::ZERO).await;
-    // Started again it is still paused.
+    // After another start the sink is still paused.
     let back = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", options(2), back.clone())]).await;
     sleep(DAY).await;
     assert_eq!((back.attempts(), delivery.status()[0].held), (0, Some(Held::Gone)));
-    // Four days and more, and yet nothing was given up: the clock of three days stood still.
+    // More than four days have passed, and no message was given up: the three days of `give_up_after` stood still.
     world.resume("crm").await;
     until("all delivered", MINUTE, async || back.accepted() == 20).await;
     assert_eq!(delivery.status()[0].held, None);

@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
-use super::{CoverageState, Draft, Next, Step};
+use super::{CoverageState, Draft, Next, Step, if_it_holds};
 use crate::domain::{Class, Coverage, Lags, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
 
 impl CoverageState {
@@ -11,58 +11,60 @@ impl CoverageState {
         if let (true, More::Cursor(cursor)) = (page.is_ahead_of(rows_now), page.more().clone())
             && self.memory.may_pass_over(rules)
         {
-            self.memory.keep_prelude(page);
-            return Step { ops: Vec::new(), next: Next::Follow(cursor) };
+            self.memory.keep_future_rows(page);
+            return Step::without_changes(Next::Follow(cursor));
         }
-        page.prepend(self.memory.take_prelude());
-        // A message that came while an empty list was not believed yet came after the start.
-        let asked = self.memory.take_asked_in_vain().unwrap_or(UnixMs::MAX);
-        let mut coverage = begin(rules, &page, now, rows_now, asked);
+        page.prepend(self.memory.take_future_rows());
+        // A message that came after a poll with an empty answer came after the start, even if the empty answer was not
+        // believed then.
+        let first_empty_poll = self.memory.take_first_empty_poll_at().unwrap_or(UnixMs::MAX);
+        let mut coverage = begin(rules, &page, now, rows_now, first_empty_poll);
         let step = relay_from(rules, page, now, &mut coverage, &mut self.memory);
         self.coverage = Some(coverage);
         step
     }
 }
 
-/// Taking our clock instead of what the server says would lose or repeat rows whenever the two differ.
-fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, asked: UnixMs) -> Coverage {
+/// The marks of a first run. They come from the page and from the server's clock. The relay's own clock would lose or
+/// repeat rows wherever it differs from the server's.
+fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty_poll: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
-        // With nothing to go by, the order of the feed may be off by the margin too.
-        // Nor is there one to tell by which clock rows are dated.
+        // No row tells how far the order of the feed is off (at most the margin), nor which clock dates the rows.
         Start::Now if page.is_empty() => {
             frontier.before(rules.lookback).before(rules.margin).before(rules.clocks_apart)
         }
-        // Of a few rows that are dated wrongly the newest may be one.
-        Start::Now => frontier.min(asked).min(page.middle_time()).before(rules.lookback),
+        // The newest row may be dated wrongly; the row in the middle of the page hardly is.
+        Start::Now => frontier.min(first_empty_poll).min(page.middle_time()).before(rules.lookback),
         Start::Beginning => UnixMs::MIN,
         Start::At(instant) => instant,
         Start::Back(span) => rows_now.before(span),
     };
-    let start_instant = page.newest_ingested().unwrap_or(now.server).min(asked);
+    let start_instant = page.newest_ingested().unwrap_or(now.server).min(first_empty_poll);
     let (anchor, next_seq, next_walk) = (now.server, Seq(1), WalkId(1));
     let marks = Marks { frontier, watermark, anchor, start_instant, next_seq, next_walk };
     Coverage { marks, walks: Vec::new(), lags: Lags::default() }
 }
 
+/// Stores the first page, and opens a walk down to the watermark if the page does not reach that far.
 fn relay_from(rules: &Rules, page: FeedPage, now: Now, coverage: &mut Coverage, memory: &mut Memory) -> Step {
     let opened = coverage.marks.next_seq;
     let mut draft = Draft::new(rules, now, coverage, memory, None);
     draft.ops.push(StoreOp::Begin { start: rules.start.to_string() });
     draft.note_lags(&page);
-    let ended = page.ends(rules, draft.coverage.marks.watermark, opened, draft.rows_now());
+    let floor = draft.coverage.marks.watermark;
+    let has_arrived = rules.has_arrived(&page, floor, opened, draft.rows_now());
     let kind = match rules.start {
         Start::Now => WalkKind::Seed,
-        _ => WalkKind::Gap { sweep_floor: None, streaming: false },
+        _ => rules.new_gap(None),
     };
-    let floor = draft.coverage.marks.watermark;
-    let walk = (!ended).then(|| draft.open(kind, floor, opened, now.server, &page));
+    let walk = (!has_arrived).then(|| draft.open(kind, floor, opened, now.server, &page));
     if kind == WalkKind::Seed {
-        let loose = draft.store_seeds(page);
-        draft.release(loose, Class::Live);
+        let free = draft.store_at_start(page);
+        draft.release(free, Class::Live);
     } else {
-        let loose = draft.store(page, |_, _| walk);
-        draft.release(loose, Class::Backfill);
+        let free = draft.store(page, |_, walks| walk.and_then(|gap| if_it_holds(gap, walks)));
+        draft.release(free, Class::Backfill);
     }
     draft.finish(walk.map_or(Next::Idle, Next::FollowWalk))
 }

@@ -1,34 +1,38 @@
-//! What is new on a feed that is newest first, and how nothing of it is missed. Pure: no IO, no clock.
+//! What is new on a feed that is newest first, and how nothing of it is missed. Pure: no I/O, no clock.
 //!
-//! The feed only offers pages that walk into the past. Rows come late, tie, lie in the future and vanish; cursors are
-//! refused; the process can die between any two steps. So there is no "last message" to remember. Instead:
+//! The feed only offers pages that walk into the past. Rows come late, share a time, are dated in the future and vanish;
+//! cursors are refused; the process can die between any two steps. So the relay remembers no "last message". Instead:
 //!
-//! - A **head poll** reads the first page. If it reaches what is known already, its unknown rows are news. If not, a
-//!   **gap** is opened: a walk from this page down to the old frontier, which holds its rows until it arrives.
+//! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news. If
+//!   not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
+//!   arrives there.
 //! - A **sweep** reads the lookback again and again, since a row may show up behind newer ones. The **anchor** is the
-//!   time at which the last one that was *completed* was opened; the next must reach `anchor - lookback - margin`.
-//! - A **seed** walk, on a first run that starts now, gets to know what was there before.
-//! - The **watermark** is the time below which nothing is news; only below it may an id be forgotten.
+//!   time at which the last *completed* sweep was opened; the next one must reach `anchor - lookback - margin`.
+//! - A **seed** walk, on a first run that starts now, reads the messages that were there before, in order to know them.
+//! - The **watermark** is the time below which nothing is news. Only ids below the watermark may be forgotten.
 //!
-//! Every step takes plain values and returns the changes of one transaction. [`CoverageState`] mirrors what is on disk, plus
-//! [`Memory`], which may be lost at any moment without harm: after a failed commit, throw the state away and load it.
+//! Every step takes plain values and returns the changes of one transaction. [`CoverageState`] mirrors what is on disk
+//! and adds [`Memory`], which may be lost at any moment without harm. After a failed commit the caller throws the state
+//! away and loads it again.
 //!
-//! Invariants (checked after every step by the worlds of the property test): see [`Coverage`].
+//! The invariants are listed at [`Coverage`]; the worlds of the property test check them after every step.
 
 mod clocks;
 mod first;
 mod forget;
 mod head;
 mod memory;
-mod no_room;
 mod page;
 mod rules;
+mod safeguards;
+mod stop_holding;
 #[cfg(any(test, fuzzing))]
 pub mod testbed;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod walk;
+mod what_is_new;
 #[cfg(test)]
 mod worlds;
 
@@ -38,9 +42,6 @@ pub use memory::Memory;
 pub use page::FeedPage;
 pub use rules::{Now, Rules};
 pub use trouble::Setback;
-
-use clocks::below_anchor;
-use rules::Broken;
 
 use crate::domain::{
     Anomaly, Class, Coverage, Cursor, Insert, Lags, Marks, More, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId,
@@ -59,7 +60,7 @@ pub struct CoverageState {
 /// What a step changes, and what the poller does next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// One transaction. Empty = nothing to write.
+    /// The changes of one transaction. Empty = nothing to write.
     pub ops: Vec<StoreOp>,
     /// What follows.
     pub next: Next,
@@ -68,16 +69,25 @@ pub struct Step {
 /// What the poller does after a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// This request is done with.
+    /// The request led to nothing that is to be read at once.
     Idle,
-    /// The head poll goes on behind this cursor: a block of rows dated ahead, or an empty page that leads on.
+    /// The head poll goes on behind this cursor: it met a block of rows dated ahead, or an empty page that leads on.
     Follow(Cursor),
     /// The head page opened this gap; up to [`Rules::head_pages`] of it may be read at once in the head lane.
     FollowWalk(WalkId),
     /// The answer is not believed yet: ask again.
     AskAgain,
-    /// This walk waits before its next page, longer with each failure in a row.
+    /// This walk waits before its next page. The number of failures in a row says how long.
     Wait(WalkId, u32),
+}
+
+impl Step {
+    /// A step that changes nothing, and after which nothing follows.
+    const NOTHING: Self = Self::without_changes(Next::Idle);
+
+    const fn without_changes(next: Next) -> Self {
+        Self { ops: Vec::new(), next }
+    }
 }
 
 impl CoverageState {
@@ -86,10 +96,10 @@ impl CoverageState {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Where a head poll reads: the head, or behind a block of known rows dated ahead.
+    /// Where a head poll reads: at the head (`None`), or behind a block of known rows dated ahead.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
-        self.memory.skip_cursor(rules, now, rows_now)
+        self.memory.begin_poll(rules, now, rows_now)
     }
 
     /// The open walks, oldest first.
@@ -97,8 +107,8 @@ impl CoverageState {
         self.coverage.iter().flat_map(|coverage| &coverage.walks)
     }
 
-    /// Which walk the background lane reads next: two times of three the newest gap, else the oldest walk, of those
-    /// that are `ready`. `turn` counts background requests.
+    /// Which walk the background lane reads next, of those that are `ready`: at two of three requests the newest gap,
+    /// else the oldest walk. `turn` counts background requests.
     pub fn background_walk(&self, turn: u64, ready: impl Fn(WalkId) -> bool) -> Option<&Walk> {
         let walks = &self.coverage.as_ref()?.walks;
         let open = || walks.iter().filter(|walk| ready(walk.id));
@@ -111,21 +121,22 @@ impl CoverageState {
         self.memory.setbacks(walk)
     }
 
-    /// The cursor of a head poll was refused: the next one reads from the head.
+    /// The cursor of a head poll was refused: the next head poll reads from the head.
     pub fn head_refused(&mut self) {
         self.memory.forget_skip();
     }
 }
 
-/// The changes of one step, collected while a copy of coverage moves on.
+/// The changes of one step, collected while coverage moves on.
 struct Draft<'a> {
     rules: &'a Rules,
     now: Now,
     coverage: &'a mut Coverage,
     memory: &'a mut Memory,
-    /// As it is on disk.
-    before: Option<Marks>,
-    lags_before: Lags,
+    /// The marks as they are on disk; `None` before the first page.
+    marks_on_disk: Option<Marks>,
+    /// The lags as they are on disk.
+    lags_on_disk: Lags,
     ops: Vec<StoreOp>,
 }
 
@@ -135,87 +146,71 @@ impl<'a> Draft<'a> {
         now: Now,
         coverage: &'a mut Coverage,
         memory: &'a mut Memory,
-        before: Option<Marks>,
+        marks_on_disk: Option<Marks>,
     ) -> Self {
-        let lags_before = coverage.lags.clone();
-        Self { rules, now, coverage, memory, before, lags_before, ops: Vec::new() }
+        let lags_on_disk = coverage.lags.clone();
+        Self { rules, now, coverage, memory, marks_on_disk, lags_on_disk, ops: Vec::new() }
     }
 
-    /// Adds what changed in frontier, watermark, anchor, counters and lags, if anything did.
+    /// Adds the changes of frontier, watermark, anchor, counters and lags, if there are any.
     fn finish(mut self, next: Next) -> Step {
-        if self.coverage.lags != self.lags_before {
+        if self.coverage.lags != self.lags_on_disk {
             self.ops.push(StoreOp::PutLags(self.coverage.lags.clone()));
         }
-        if self.before != Some(self.coverage.marks) {
+        if self.marks_on_disk != Some(self.coverage.marks) {
             self.ops.push(StoreOp::Advance(self.coverage.marks));
         }
         Step { ops: self.ops, next }
     }
 
-    /// `A - L - m` by the clock of the rows, or the watermark where that is higher: how deep the next sweep must read.
+    /// How deep the next sweep must read: `A - L - m` by the clock of the rows, or the watermark where that is higher.
     fn sweep_floor(&self) -> UnixMs {
-        below_anchor(self.rules, self.coverage).max(self.coverage.marks.watermark)
+        self.rules.sweep_depth(self.coverage).max(self.coverage.marks.watermark)
     }
 
-    /// The rows of a page that are news: unknown, readable, not below the watermark, and not there before a first run
-    /// that is still getting to know what was.
     fn is_news(&self, row: &Row) -> bool {
-        let seeding = self.coverage.walks.iter().any(|walk| walk.kind == WalkKind::Seed);
-        let seed = seeding && row.ingested.is_some_and(|at| at <= self.coverage.marks.start_instant);
-        row.readable && !seed && (row.time >= self.coverage.marks.watermark || self.rules.breaks(Broken::Watermark))
+        what_is_new::is_news(row, self.coverage, self.rules)
     }
 
-    /// Stores the unknown rows of a page. `holder` says which gap holds a piece of news, if any; the others are
-    /// returned, to be released.
+    /// Stores the unknown rows of a page. `holder` says which gap holds a new row, if any does. Returns the new rows that
+    /// no gap holds; the caller releases them.
     fn store(&mut self, page: FeedPage, mut holder: impl FnMut(&Row, &[Walk]) -> Option<WalkId>) -> Vec<Seq> {
-        let mut loose = Vec::new();
+        let mut free = Vec::new();
         for row in page.into_unknown() {
             let seq = self.next_seq();
-            let standing = if row.spoiled.is_some() {
-                self.ops.push(StoreOp::Count(Anomaly::SpoiledRow));
-                RowStanding::Unreadable
-            } else if !row.readable {
-                self.ops.push(StoreOp::Count(Anomaly::UnreadableRow));
-                RowStanding::Unreadable
-            } else if self.is_news(&row) {
-                RowStanding::News
-            } else if row.ingested.is_none_or(|at| at <= self.coverage.marks.start_instant) {
-                RowStanding::Seed
-            } else {
-                self.ops.push(StoreOp::Count(Anomaly::BelowWatermark));
-                RowStanding::BelowWatermark
-            };
+            let standing = what_is_new::standing(&row, self.coverage, self.rules);
             let mut held_by = None;
-            if standing == RowStanding::News {
-                held_by = holder(&row, &self.coverage.walks);
-                match held_by {
-                    Some(walk) => self.memory.add_held(walk),
-                    None => loose.push(seq),
+            match standing {
+                RowStanding::News => {
+                    held_by = holder(&row, &self.coverage.walks);
+                    match held_by {
+                        Some(walk) => self.memory.add_held(walk),
+                        None => free.push(seq),
+                    }
                 }
+                RowStanding::Seed => {}
+                RowStanding::BelowWatermark => self.ops.push(StoreOp::Count(Anomaly::BelowWatermark)),
+                RowStanding::Unreadable if row.spoiled.is_some() => self.ops.push(StoreOp::Count(Anomaly::SpoiledRow)),
+                RowStanding::Unreadable => self.ops.push(StoreOp::Count(Anomaly::UnreadableRow)),
             }
             self.ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing, held_by })));
         }
-        loose
+        free
     }
 
-    /// Stores the unknown rows of a first page: those that were there at the start are not to be delivered, the others
-    /// are returned.
-    fn store_seeds(&mut self, page: FeedPage) -> Vec<Seq> {
-        let mut loose = Vec::new();
+    /// Stores the unknown rows of the first page of a run that starts now. Returns the new ones; the caller releases
+    /// them.
+    fn store_at_start(&mut self, page: FeedPage) -> Vec<Seq> {
+        let mut free = Vec::new();
         for row in page.into_unknown() {
             let seq = self.next_seq();
-            let marks = &self.coverage.marks;
-            let standing = if !row.readable {
-                RowStanding::Unreadable
-            } else if row.ingested.is_none_or(|at| at <= marks.start_instant) || row.time < marks.watermark {
-                RowStanding::Seed
-            } else {
-                loose.push(seq);
-                RowStanding::News
-            };
+            let standing = what_is_new::standing_at_start(&row, &self.coverage.marks);
+            if standing == RowStanding::News {
+                free.push(seq);
+            }
             self.ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing, held_by: None })));
         }
-        loose
+        free
     }
 
     fn next_seq(&mut self) -> Seq {
@@ -224,8 +219,8 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`. It vouches for what was in the list at `opened_at`: then what
-    /// lies above the page was known.
+    /// Opens a walk from the end of `page` down to `floor`. The walk vouches for the list as it was at `opened_at`: then
+    /// all rows above the page were known.
     fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
@@ -248,29 +243,35 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Writes down the walk at this place of the list of open walks.
     fn put(&mut self, place: usize) {
         let walk = self.coverage.walks[place].clone();
         self.ops.push(StoreOp::PutWalk(Box::new(walk)));
     }
 
-    /// Hands on all that a gap holds, and lets it hold no more.
+    /// Hands on all rows that a gap holds.
     fn release_held(&mut self, walk: WalkId, class: Class) {
         self.memory.walk(walk).held = 0;
         self.ops.push(StoreOp::ReleaseHeld { walk, class });
     }
 
-    /// `F` rises to the newest time of the page, but never past the server's now by the clock of the rows. While that may be
-    /// behind, a row that is dated ahead does not even raise it up to then.
+    /// Raises the frontier to the newest time of the page, but never past the server's now by the clock of the rows.
+    /// While that clock may be behind, rows that are dated ahead of now are left out altogether.
     fn raise_frontier(&mut self, page: &FeedPage) {
-        let cap = if self.rules.breaks(Broken::FrontierCap) { UnixMs::MAX } else { self.rows_now() };
-        let reached = if self.may_be_behind() { page.newest_time(cap) } else { page.newest_time(UnixMs::MAX) };
-        if let Some(newest) = reached {
+        let cap = self.rules.frontier_cap(self.rows_now());
+        let newest = if self.may_be_behind() { page.newest_time(cap) } else { page.newest_time(UnixMs::MAX) };
+        if let Some(newest) = newest {
             self.coverage.marks.frontier = self.coverage.marks.frontier.max(newest.min(cap));
         }
     }
 }
 
-/// The gap whose unread part `row` lies in: it came late, and that gap hands it on in its place.
+/// This gap, if it holds the rows that it reads.
+fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
+    walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
+}
+
+/// The gap whose unread part `row` lies in. The row came late, and the gap hands it on in its place.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

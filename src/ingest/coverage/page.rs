@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::rules::{Broken, Rules};
 use crate::domain::{More, Row, Seq, UnixMs};
 
-/// Rows, newest first, each with the number under which it is stored, if it is.
+/// The rows of a page, newest first. A row that is stored comes with the number under which it is stored.
 #[derive(Clone, Debug)]
 pub struct FeedPage {
     rows: Vec<(Row, Option<Seq>)>,
@@ -13,60 +12,59 @@ pub struct FeedPage {
 }
 
 impl FeedPage {
-    /// Puts a page together; `known` has one entry for each row.
+    /// A page of these rows; `known` has one entry for each row.
     pub fn new(rows: Vec<Row>, known: Vec<Option<Seq>>, more: More) -> Self {
         Self { rows: rows.into_iter().zip(known).collect(), more }
     }
 
-    /// Whether it has no rows.
+    /// Whether the page has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// What follows it.
+    /// What the API says of the next page.
     pub fn more(&self) -> &More {
         &self.more
     }
 
-    /// The time of its last row.
+    /// The time of the last row; `None` if there is no row.
     pub fn last_time(&self) -> Option<UnixMs> {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// The newest time on it that is not after `now`; it need not be the first row's.
+    /// The newest time of a row that is not after `now`. It need not be the first row's.
     pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
 
-    /// The time in the middle of its rows' times, of two the earlier; [`UnixMs::MAX`] if it has none.
+    /// The middle one of the rows' times, of two the earlier one; [`UnixMs::MAX`] if there is no row.
     pub(super) fn middle_time(&self) -> UnixMs {
         let mut times: Vec<UnixMs> = self.rows.iter().map(|(row, _)| row.time).collect();
         times.sort_unstable();
         times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or(UnixMs::MAX)
     }
 
-    /// The times of its rows.
-    #[cfg(any(test, fuzzing))]
+    /// The times of the rows.
     pub(crate) fn times(&self) -> impl Iterator<Item = UnixMs> {
         self.rows.iter().map(|(row, _)| row.time)
     }
 
-    /// The latest time at which one of its rows was ingested.
+    /// The latest time at which a row was ingested; `None` if no row says when it was.
     pub fn newest_ingested(&self) -> Option<UnixMs> {
         self.ingested().max()
     }
 
-    /// When its rows were ingested.
+    /// When the rows were ingested, as far as they say so.
     pub(super) fn ingested(&self) -> impl Iterator<Item = UnixMs> {
         self.rows.iter().filter_map(|(row, _)| row.ingested)
     }
 
-    /// Whether one of its rows is stored.
+    /// Whether a row is stored.
     pub fn has_known(&self) -> bool {
         self.rows.iter().any(|(_, known)| known.is_some())
     }
 
-    /// The numbers that its rows came to.
+    /// The ids of the numbers that received the rows.
     pub fn numbers(&self) -> impl Iterator<Item = &str> {
         self.rows.iter().filter_map(|(row, _)| row.number.as_deref())
     }
@@ -78,13 +76,13 @@ impl FeedPage {
 
     /// The rows that are not stored, each id once.
     pub(super) fn into_unknown(self) -> Vec<Row> {
-        // A page may be as long as the API likes.
+        // A set, since a page may be as long as the API likes.
         let mut met = HashSet::new();
         let unknown = self.rows.into_iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row);
         unknown.filter(|row| met.insert(row.id.clone())).collect()
     }
 
-    /// Whether all rows are dated after `now`; not true of an empty page.
+    /// Whether there are rows and all of them are dated after `now`.
     pub(super) fn is_ahead_of(&self, now: UnixMs) -> bool {
         !self.rows.is_empty() && self.rows.iter().all(|(row, _)| row.time > now)
     }
@@ -94,7 +92,7 @@ impl FeedPage {
         self.rows.iter().all(|(_, known)| known.is_some())
     }
 
-    /// Puts earlier rows in front.
+    /// Puts the rows of earlier pages in front.
     pub(super) fn prepend(&mut self, mut earlier: Vec<(Row, Option<Seq>)>) {
         earlier.append(&mut self.rows);
         self.rows = earlier;
@@ -104,33 +102,28 @@ impl FeedPage {
         self.rows
     }
 
-    /// The last row that tells how far the page reaches: stored rows dated after `now` at its end do not. Without them it
-    /// is a shorter page, as good as any, while in a list that is not sorted by time they may stand above older rows
-    /// for years, and none of the pages that they end would ever arrive.
+    /// The last row that tells how far the page reaches. Stored rows dated after `now` at the page's end do not tell it:
+    /// without them the page is shorter and as good as any other. In a list that is not sorted by time such rows may stand
+    /// above older ones for years, and no page that ends with them would ever arrive.
     fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }
 
-    /// Whether the page reaches down to `floor` in time. By itself no sign that all above it was read.
+    /// Whether the page reaches down to `floor` in time. This alone does not show that everything above was read.
     pub(super) fn reaches(&self, floor: UnixMs, now: UnixMs) -> bool {
         self.reach(now.max(floor)).is_some_and(|(last, _)| last.time <= floor)
     }
 
-    /// Whether the page shows that everything at or above `floor` was read: the feed ends here, or the last row that is
-    /// not a stored one dated after `now` is strictly below the floor and was stored before `opened`, or all its rows
-    /// are below the floor.
+    /// Whether the rows of the page show that everything at or above `floor` was read. They do in two cases: the last row
+    /// that tells how far the page reaches lies strictly below the floor and was stored before `opened`; or all rows lie
+    /// below the floor.
     ///
-    /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. Equal times are
-    /// not either: the order of rows with the same time is the server's own affair.
-    pub(super) fn ends(&self, rules: &Rules, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
-        if self.more == More::End {
-            return true;
-        }
-        if rules.breaks(Broken::EndTest) {
-            return self.rows.iter().any(|(row, _)| row.time <= floor);
-        }
-        let below = |(row, _): &(Row, Option<Seq>)| row.time < floor;
-        let met = self.reach(now.max(floor)).is_some_and(|last| below(last) && last.1.is_some_and(|seq| seq < opened));
-        met || (!self.rows.is_empty() && self.rows.iter().all(below))
+    /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies
+    /// exactly at the floor is no evidence either, since the server alone decides how it orders rows of the same time.
+    pub(super) fn is_evidence_of(&self, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
+        let is_below = |(row, _): &(Row, Option<Seq>)| row.time < floor;
+        let last = self.reach(now.max(floor));
+        let meets_known = last.is_some_and(|last| is_below(last) && last.1.is_some_and(|seq| seq < opened));
+        meets_known || (!self.rows.is_empty() && self.rows.iter().all(is_below))
     }
 }

@@ -7,13 +7,13 @@ use crate::domain::{Start, UnixMs};
 /// What time it is, as plain values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// By the server's clock: for caps and floors, never to decide what is new.
+    /// By the server's clock. It caps marks and places floors; it never decides what is new.
     pub server: UnixMs,
-    /// By ours: for how long something has been going wrong.
+    /// By the relay's clock. It tells for how long a walk has been failing.
     pub local: UnixMs,
 }
 
-/// Settings and limits.
+/// The settings of `[poll]` and the limits of coverage.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Where a first run begins.
@@ -24,26 +24,26 @@ pub struct Rules {
     pub sweep_interval: Duration,
     /// `m`: how far the order of the feed may be off.
     pub margin: Duration,
-    /// By no more than this the clocks of the API are taken to differ.
+    /// The most by which the clocks of the API may differ. Larger differences are ignored as wrong times.
     pub clocks_apart: Duration,
     /// Ids are remembered at least this long.
     pub remember_ids: Duration,
-    /// So many of the newest ids are never forgotten: several first pages, or those of a quiet account would be
-    /// unknown again at every poll.
+    /// How many of the newest ids are never forgotten, whatever their age. Otherwise the rows of a quiet account would
+    /// be unknown again at every poll.
     pub keep_newest: u32,
-    /// A gap that holds more rows than this streams from there on.
+    /// The most rows that a gap holds. A gap with more hands them on and holds no further rows.
     pub hold_limit: u64,
-    /// So many pages of rows dated ahead are passed over in one head poll.
+    /// The most pages of rows dated ahead that one head poll passes over.
     pub pages_ahead: u32,
-    /// So many pages of a new gap may follow its head page at once.
+    /// The most pages of a new gap that are read at once behind its head page.
     pub head_pages: u32,
-    /// So many pages with nothing new and no older time are taken for standing still.
+    /// After this many pages in a row with nothing new and no older time a walk is standing still.
     pub idle_pages: u32,
-    /// After so many failures in a row a walk is stalled.
+    /// After this many failures in a row a walk is stalled.
     pub patience_failures: u32,
-    /// After failing for so long a walk is stalled.
+    /// After failing for this long a walk is stalled.
     pub patience: Duration,
-    /// Which rule a test leaves out, to see that it is needed.
+    /// Which safeguard a test leaves out, to see that it is needed.
     #[cfg(test)]
     pub(crate) broken: Option<Broken>,
 }
@@ -71,20 +71,20 @@ impl Rules {
         }
     }
 
-    /// Whether a test leaves this rule out. Never, outside tests.
+    /// Whether a test leaves out this safeguard; never outside of tests. Only `safeguards` asks.
     #[cfg(test)]
-    pub(crate) fn breaks(&self, rule: Broken) -> bool {
-        self.broken == Some(rule)
+    pub(super) fn breaks(&self, safeguard: Broken) -> bool {
+        self.broken == Some(safeguard)
     }
 
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "the same call as in tests")]
-    pub(crate) const fn breaks(&self, _: Broken) -> bool {
+    pub(super) const fn breaks(&self, _: Broken) -> bool {
         false
     }
 }
 
-/// A rule that the property test leaves out to prove that it would notice.
+/// A safeguard that the worlds test leaves out to prove that it would notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// The frontier may pass the server's now.
@@ -97,7 +97,7 @@ pub(crate) enum Broken {
     Clocks,
     /// Any row at or below the floor ends a walk.
     EndTest,
-    /// News is handed on at once, and a late row in the unread part of a gap overtakes it.
+    /// News is handed on at once, and a late row in the unread part of a gap overtakes older ones.
     Hold,
     /// An empty page is believed at once.
     EmptyPage,

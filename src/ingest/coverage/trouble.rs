@@ -1,12 +1,10 @@
 //! Walks that do not get on. A walk in trouble is never given up: what it did not read is not covered.
 //!
-//! It tries the same cursor again, then those it came by, then begins again at the head, keeping its floor and what it
-//! holds; each failure in a row makes the wait longer. After [`Rules::patience_failures`] failures, or
-//! [`Rules::patience`], it is *stalled*: it hands on what it holds and streams from then on, so that what was read does
-//! not wait for what cannot be.
-//!
-//! [`Rules::patience_failures`]: super::Rules::patience_failures
-//! [`Rules::patience`]: super::Rules::patience
+//! The walk tries the same cursor again, then the cursors that it came by, then begins again at the head. It keeps its
+//! floor and the rows that it holds. Each failure in a row makes the wait longer. After
+//! [`Rules::patience_failures`](super::Rules::patience_failures) failures, or after
+//! [`Rules::patience`](super::Rules::patience), the walk is *stalled*: it hands on the rows that it holds, and hands on
+//! further rows as it reads them, so that what was read does not wait for what cannot be.
 
 use super::{Draft, Next};
 use crate::domain::{Anomaly, StoreOp};
@@ -18,30 +16,23 @@ pub enum Setback {
     Refused,
     /// The page could not be read, while the API answers otherwise.
     Unreadable,
-    /// The page was empty, whatever it said to follow.
+    /// The page was empty, whether or not it named a cursor.
     EmptyPage,
     /// The page led to where this pass has been, or promised more without saying where.
     NoProgress,
-    /// Many pages with nothing new and no older time. It reads on, but slowly.
+    /// Many pages had nothing new and no older time. The walk reads on, but slowly.
     StandingStill,
 }
 
-/// An empty page is asked for so often before another way is tried.
-const EMPTY_TRIES: u32 = 3;
+/// How often an empty page is asked for before another way is tried.
+pub(super) const EMPTY_TRIES: u32 = 3;
 
-/// Answers that may be the server's passing trouble are asked for so often before another way is tried.
+/// How often a page that cannot be read is asked for before another way is tried: the server's trouble may pass.
 const UNREADABLE_TRIES: u32 = 4;
 
 impl Draft<'_> {
-    /// Whether one more empty answer settles it: another round of them was had by another way, from the head.
-    pub(super) fn is_confirmed_empty(&self, place: usize) -> bool {
-        let progress = self.coverage.walks[place].progress;
-        let answers = progress.empty_answers + 1;
-        progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES)
-    }
-
-    /// Only empty answers in a row count: a round that was not finished is void.
-    pub(super) fn end_of_empty_answers(&mut self, place: usize) {
+    /// Only empty answers in a row count: a page with rows voids the round that was not finished.
+    pub(super) fn end_round_of_empty_answers(&mut self, place: usize) {
         let progress = &mut self.coverage.walks[place].progress;
         progress.empty_answers -= progress.empty_answers % EMPTY_TRIES;
     }
@@ -56,7 +47,7 @@ impl Draft<'_> {
         let failures = walk.progress.failures;
         let memory = self.memory.walk(id);
         memory.setbacks = memory.setbacks.saturating_add(1);
-        let (anomaly, other_way) = match setback {
+        let (anomaly, goes_another_way) = match setback {
             Setback::Refused => (Anomaly::RefusedCursor, failures > 1),
             Setback::NoProgress => (Anomaly::NoProgress, failures > 1),
             Setback::Unreadable => (Anomaly::UnreadablePage, failures > UNREADABLE_TRIES),
@@ -71,13 +62,12 @@ impl Draft<'_> {
             }
         };
         self.ops.push(StoreOp::Count(anomaly));
-        if other_way {
+        if goes_another_way {
             self.step_back(place);
         }
         let walk = &self.coverage.walks[place];
-        let patience = self.rules.patience;
-        let long = walk.progress.since.is_some_and(|since| now.since(since) >= patience);
-        if walk.holds() && (failures >= self.rules.patience_failures || long) {
+        let has_failed_for_long = walk.progress.since.is_some_and(|since| now.since(since) >= self.rules.patience);
+        if walk.holds() && (failures >= self.rules.patience_failures || has_failed_for_long) {
             self.ops.push(StoreOp::Count(Anomaly::Stalled));
             self.stream(id);
         }
@@ -85,7 +75,7 @@ impl Draft<'_> {
         Next::Wait(id, failures)
     }
 
-    /// Back to the cursor before, or to the head.
+    /// Goes back to the cursor before, or to the head if there is none.
     fn step_back(&mut self, place: usize) {
         let walk = &mut self.coverage.walks[place];
         walk.cursor = walk.trail.pop();
@@ -93,6 +83,6 @@ impl Draft<'_> {
             walk.progress.restarts = walk.progress.restarts.saturating_add(1);
             self.ops.push(StoreOp::Count(Anomaly::Restarted));
         }
-        self.memory.walk(walk.id).new_pass();
+        self.memory.walk(walk.id).begin_pass();
     }
 }

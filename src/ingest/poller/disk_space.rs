@@ -1,32 +1,31 @@
-//! Whether there is room for what would be read. While there is not, polling stops; deliveries go on, and with them old
-//! messages go, so that it ends by itself. The API keeps what is not read.
+//! Whether there is space for what would be read. While there is not, polling stops; deliveries go on, and with them old
+//! messages go, so that the shortage ends by itself. The API keeps what is not read.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Ending, Mode, Poller, Trouble};
-use crate::ingest::feed::Feed;
-use crate::ingest::report::Condition;
-use crate::store::{self, Space, Spool};
+use bytesize::ByteSize;
+
+use crate::store::{self, Space};
 use crate::time::Instant;
 
-/// Room is looked at this often while something is stored.
-const LOOK: Duration = Duration::from_secs(1);
+/// Space is measured this often while something is stored.
+const MEASURE_WHILE_STORING: Duration = Duration::from_secs(1);
 
-/// And this often otherwise: others may fill the disk, and free it.
-const LOOK_IDLE: Duration = Duration::from_secs(5);
+/// Space is measured this often otherwise: other programs may fill the disk, and free it.
+const MEASURE: Duration = Duration::from_secs(5);
 
-/// That delivered messages go early is said this often.
-const SAY_SHEDDING: Duration = Duration::from_secs(86_400);
+/// That delivered messages go early is told this often.
+const TELL_SHEDDING: Duration = Duration::from_secs(86_400);
 
 /// What is allowed, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SpaceLimits {
+struct SpaceLimits {
     /// `state.max_size`
-    pub(super) max_size: u64,
+    max_size: u64,
     /// `state.min_free`
-    pub(super) min_free: u64,
+    min_free: u64,
 }
 
 /// What there is too little of, in bytes.
@@ -38,24 +37,43 @@ pub(super) enum Shortage {
     Disk { free: u64, min_free: u64 },
 }
 
-/// What the poller knows of it.
-pub(super) struct Room {
-    pub(super) limits: SpaceLimits,
-    pub(super) dir: PathBuf,
-    /// When to look again, at the latest and if something was stored.
-    look_at: Instant,
-    looked: Instant,
-    pub(super) stored: bool,
-    pub(super) shortage: Option<Shortage>,
+/// What a measurement changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SpaceChange {
+    /// From now on delivered messages go before their time.
+    pub(super) begins_shedding: bool,
+    /// From now on space is short.
+    pub(super) begins_shortage: bool,
+    /// Space is not short any more.
+    pub(super) ends_shortage: bool,
+}
+
+/// What is known of the space for the state.
+#[derive(Debug)]
+pub(super) struct DiskSpace {
+    limits: SpaceLimits,
+    dir: PathBuf,
+    measuring: Measuring,
+    shortage: Option<Shortage>,
     /// Delivered messages go before their time.
-    pub(super) sheds: bool,
-    said_shedding: Option<Instant>,
+    sheds: bool,
+    told_shedding: Option<Instant>,
+}
+
+/// When to measure.
+#[derive(Debug)]
+struct Measuring {
+    last: Instant,
+    /// At the latest then.
+    next: Instant,
+    /// Something was stored since the last time.
+    has_stored: bool,
 }
 
 impl SpaceLimits {
-    /// Whether room is short. What was short is so until there is a tenth more than needed, so that it does not change at
-    /// every page.
-    pub(super) fn judge(self, space: Space, was: Option<Shortage>) -> Option<Shortage> {
+    /// Whether space is short. A shortage lasts until there is a tenth more than needed, so that the answer does not change
+    /// at every page.
+    fn judge(self, space: Space, was: Option<Shortage>) -> Option<Shortage> {
         let Self { max_size, min_free } = self;
         let (most, least) = match was {
             None => (max_size, min_free),
@@ -71,8 +89,8 @@ impl SpaceLimits {
         }
     }
 
-    /// Whether delivered messages go before their time: from nine tenths of what is allowed down to eight.
-    pub(super) fn sheds(self, space: Space, does: bool) -> bool {
+    /// Whether delivered messages go before their time: from nine tenths of the allowed size down to eight.
+    fn sheds(self, space: Space, does: bool) -> bool {
         let tenth = self.max_size / 10;
         space.used > self.max_size - if does { 2 * tenth } else { tenth }
     }
@@ -81,143 +99,110 @@ impl SpaceLimits {
 impl fmt::Display for Shortage {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Size { max_size, .. } => write!(out, "the state has reached state.max_size ({})", Size(*max_size)),
+            Self::Size { max_size, .. } => {
+                write!(out, "the state has reached state.max_size ({})", ByteSize(*max_size))
+            }
             Self::Disk { min_free, .. } => {
-                write!(out, "the disk of the state has less than state.min_free ({}) left", Size(*min_free))
+                write!(out, "the disk of the state has less than state.min_free ({}) left", ByteSize(*min_free))
             }
         }
     }
 }
 
-/// A size for people.
-struct Size(u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        bytesize::ByteSize(self.0).fmt(out)
-    }
-}
-
-impl Room {
+impl DiskSpace {
+    /// Space is measured for the first time at once.
     pub(super) fn new(state: &store::Options, now: Instant) -> Self {
         Self {
             limits: SpaceLimits { max_size: state.max_size, min_free: state.min_free },
             dir: state.dir.clone(),
-            look_at: now,
-            looked: now,
-            stored: false,
+            measuring: Measuring { last: now, next: now, has_stored: false },
             shortage: None,
             sheds: false,
-            said_shedding: None,
+            told_shedding: None,
         }
     }
 
-    fn due(&self) -> Instant {
-        if self.stored { self.look_at.min(self.looked + LOOK) } else { self.look_at }
-    }
-}
-
-impl<F: Feed> Poller<F> {
-    /// When room is looked at next, whatever happens.
-    pub(super) fn room_due(&self) -> Instant {
-        self.room.look_at
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        self.shortage
     }
 
-    /// Looks, if it is time to, and says what changed.
-    pub(super) async fn look_at_room(&mut self) -> Result<(), Trouble> {
-        let now = self.clock.monotonic();
-        if self.room.due() > now {
-            return Ok(());
-        }
-        self.room.look_at = now + LOOK_IDLE;
-        self.room.looked = now;
-        self.room.stored = false;
-        let space = match self.store.read(Spool::space).await {
-            Ok(space) => space,
-            // Whoever needs the disk will say so.
-            Err(error) => {
-                tracing::debug!(%error, "the room for the state cannot be told");
-                return Ok(());
-            }
+    /// Whether delivered messages go before their time.
+    pub(super) fn sheds(&self) -> bool {
+        self.sheds
+    }
+
+    /// Something was stored or removed.
+    pub(super) fn note_stored(&mut self) {
+        self.measuring.has_stored = true;
+    }
+
+    /// When space is measured at the latest.
+    pub(super) fn due(&self) -> Instant {
+        self.measuring.next
+    }
+
+    /// Whether it is time to measure.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let Measuring { last, next, has_stored } = self.measuring;
+        let due = if has_stored { next.min(last + MEASURE_WHILE_STORING) } else { next };
+        due <= now
+    }
+
+    /// Space is measured now, whether that works or not.
+    pub(super) fn begin_measuring(&mut self, now: Instant) {
+        self.measuring = Measuring { last: now, next: now + MEASURE, has_stored: false };
+    }
+
+    /// Takes a measurement in and tells what it changed.
+    pub(super) fn take(&mut self, space: Space, now: Instant) -> SpaceChange {
+        let sheds = self.limits.sheds(space, self.sheds);
+        let shortage = self.limits.judge(space, self.shortage);
+        let change = SpaceChange {
+            begins_shedding: sheds && !self.sheds,
+            begins_shortage: shortage.is_some() && self.shortage.is_none(),
+            ends_shortage: shortage.is_none() && self.shortage.is_some(),
         };
-        self.look_at_journal(space, now).await?;
-        let sheds = self.room.limits.sheds(space, self.room.sheds);
-        if sheds && !self.room.sheds {
-            self.housekeeping.begin_again(now);
-            self.say_shedding(space, now);
+        (self.sheds, self.shortage) = (sheds, shortage);
+        if change.begins_shedding {
+            self.tell_shedding(space, now);
         }
-        self.room.sheds = sheds;
-        let shortage = self.room.limits.judge(space, self.room.shortage);
-        match (self.room.shortage, shortage) {
-            (None, Some(shortage)) => {
-                self.housekeeping.begin_again(now);
-                self.say_shortage(shortage);
-            }
-            (Some(_), None) => {
-                tracing::info!(used = %Size(space.used), free = %Size(space.free), "there is room again: polling goes on");
-                self.set_condition(Condition::Starting);
-                self.head.due = self.head.due.min(now);
-            }
-            _ => {}
+        if change.begins_shortage {
+            self.tell_shortage();
         }
-        self.room.shortage = shortage;
-        if let Some(shortage) = shortage {
-            self.set_condition(Condition::NoRoom(shortage.to_string()));
-            return self.stop_holding(now).await;
+        if change.ends_shortage {
+            let (used, free) = (ByteSize(space.used), ByteSize(space.free));
+            tracing::info!(%used, %free, "there is room again: polling goes on");
         }
-        Ok(())
+        change
     }
 
-    /// What a catch-up holds until it is complete is handed on: it would not be complete before there is room, and there
-    /// would be no room before it was handed on.
-    async fn stop_holding(&mut self, now: Instant) -> Result<(), Trouble> {
-        if !self.state.holds() || self.stale.is_some() {
-            return Ok(());
-        }
-        let at = self.estimated_now(now);
-        let step = self.state.stop_holding(&self.rules, at);
-        match self.commit(step, at.local).await {
-            Err(error) if error.is_passing() => {
-                tracing::debug!(%error, "what a catch-up holds cannot be handed on yet");
-                self.stale = Some(now);
-                Ok(())
-            }
-            result => Ok(result.map(drop)?),
-        }
-    }
-
-    /// A one-shot command does not wait for room: whether what could go is gone, and it is still too much.
-    pub(super) fn gives_up_for_room(&self) -> Option<Ending> {
-        let shortage = self.room.shortage.filter(|_| self.mode == Mode::Once && !self.housekeeping.has_more)?;
-        Some(Ending::GaveUp(shortage.to_string()))
-    }
-
-    fn say_shortage(&self, shortage: Shortage) {
-        let dir = self.room.dir.display();
-        match shortage {
-            Shortage::Size { used, max_size } => tracing::error!(
-                used = %Size(used),
-                max_size = %Size(max_size),
+    fn tell_shortage(&self) {
+        let dir = self.dir.display();
+        match self.shortage {
+            Some(Shortage::Size { used, max_size }) => tracing::error!(
+                used = %ByteSize(used),
+                max_size = %ByteSize(max_size),
                 hint = "raise state.max_size, or mend the sinks that messages wait for",
                 "the state has reached state.max_size: polling stops until there is room; deliveries go on, nothing is lost"
             ),
-            Shortage::Disk { free, min_free } => tracing::error!(
+            Some(Shortage::Disk { free, min_free }) => tracing::error!(
                 dir = %dir,
-                free = %Size(free),
-                min_free = %Size(min_free),
+                free = %ByteSize(free),
+                min_free = %ByteSize(min_free),
                 hint = "free space on its disk, or lower state.min_free",
                 "the disk of the state is nearly full: polling stops until there is room; deliveries go on, nothing is lost"
             ),
+            None => {}
         }
     }
 
-    fn say_shedding(&mut self, space: Space, now: Instant) {
-        let lately = self.room.said_shedding.is_some_and(|said| now.saturating_duration_since(said) < SAY_SHEDDING);
+    fn tell_shedding(&mut self, space: Space, now: Instant) {
+        let lately = self.told_shedding.is_some_and(|told| now.saturating_duration_since(told) < TELL_SHEDDING);
         if !lately {
-            self.room.said_shedding = Some(now);
+            self.told_shedding = Some(now);
             tracing::warn!(
-                used = %Size(space.used),
-                max_size = %Size(self.room.limits.max_size),
+                used = %ByteSize(space.used),
+                max_size = %ByteSize(self.limits.max_size),
                 "the state nears state.max_size: delivered messages go before state.keep_delivered is over, oldest first"
             );
         }
@@ -227,11 +212,23 @@ impl<F: Feed> Poller<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
 
     const LIMITS: SpaceLimits = SpaceLimits { max_size: 1000, min_free: 100 };
 
     fn space(used: u64, free: u64) -> Space {
         Space { used, unused: 0, free, journal: 0 }
+    }
+
+    fn options() -> store::Options {
+        store::Options {
+            dir: PathBuf::new(),
+            keep_delivered: store::Keep::Forever,
+            keep_dead: store::Keep::Forever,
+            max_size: LIMITS.max_size,
+            min_free: LIMITS.min_free,
+        }
     }
 
     #[test]
@@ -272,5 +269,30 @@ mod tests {
         {
             assert_eq!(LIMITS.sheds(space(used, 0), does), expected, "{used}, {does}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shortage_begins_and_ends_once() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut disk = DiskSpace::new(&options(), now);
+        assert_eq!(disk.take(space(500, 500), now), SpaceChange::default());
+        let begins = SpaceChange { begins_shedding: true, begins_shortage: true, ends_shortage: false };
+        assert_eq!(disk.take(space(1001, 500), now), begins);
+        assert_eq!(disk.take(space(1001, 500), now), SpaceChange::default());
+        assert!(disk.sheds() && disk.shortage().is_some());
+        assert_eq!(disk.take(space(700, 500), now), SpaceChange { ends_shortage: true, ..SpaceChange::default() });
+        assert!(!disk.sheds() && disk.shortage().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn space_is_measured_more_often_while_something_is_stored() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut disk = DiskSpace::new(&options(), now);
+        assert!(disk.is_due(now));
+        disk.begin_measuring(now);
+        assert!(!disk.is_due(at(4)) && disk.is_due(at(5)));
+        disk.note_stored();
+        assert!(!disk.is_due(now) && disk.is_due(at(1)));
     }
 }

@@ -1,11 +1,12 @@
-//! What is done when there is no page, or no disk for it. Every failure makes its lane wait.
+//! What is done when there is no page, or when the disk does not take one. Every failure makes its lane wait.
 
 use std::time::Duration;
 
-use super::lanes::{Ask, SmallPages, smaller};
-use super::telling::say_anomalies;
-use super::{Ending, Mode, Poller, RETRY, Trouble};
-use crate::api::{self, Error, PAGE_ROWS};
+use super::anomaly_log::tell_anomalies;
+use super::flight::{Ask, next_smaller};
+use super::{Ending, Poller, Trouble};
+use crate::api::budget::RateHeaders;
+use crate::api::{self, Error};
 use crate::domain::{Anomaly, WalkId};
 use crate::ingest::coverage::{Next, Setback};
 use crate::ingest::feed::Feed;
@@ -13,65 +14,49 @@ use crate::ingest::report::Condition;
 use crate::store;
 use crate::time::Instant;
 
-/// A key that was refused may have been put right since.
+/// When keys that were all refused are tried again: one may have been put right since.
 const KEY_RETRY: Duration = Duration::from_secs(60);
-
-/// One-shot commands give up after so many failures in a row: about a quarter of a minute.
-pub(super) const ONCE_PATIENCE: u32 = 5;
 
 /// How long pages stay small after one was too large, or could not be read.
 const SMALL_PAGES: Duration = Duration::from_secs(600);
 
-/// An answer that is no page is asked for so often before smaller ones are tried: it may be the server's passing trouble.
+/// How often a whole page that cannot be read is asked for before smaller ones are tried: the server's trouble may pass.
 const WHOLE_TRIES: u32 = 3;
 
 impl<F: Feed> Poller<F> {
-    /// The disk did not take a page: what is in memory is no longer what is on disk.
+    /// The disk did not take a page: the state in memory is ahead of the disk.
     pub(super) fn commit_failed(&mut self, is_head: bool, error: &store::Error, now: Instant) -> Option<Ending> {
-        let failures = if is_head { &mut self.head.failures } else { &mut self.background.failures };
-        *failures = failures.saturating_add(1);
-        let failures = *failures;
-        let wait = RETRY.jittered(failures, &self.jitter);
+        let lanes = &mut self.lanes;
+        let failures = if is_head { lanes.head.count_failure() } else { lanes.background.count_failure() };
+        let wait = self.backoff.wait(failures);
         if failures == 1 {
             tracing::error!(%error, "a page could not be stored; trying again, nothing is lost");
         }
         if is_head {
-            self.head.due = now + wait;
+            lanes.head.wait_until(now + wait);
         }
-        self.background.due = self.background.due.max(Some(now + wait));
+        lanes.background.wait_at_least_until(now + wait);
         self.set_condition(Condition::NoRoom(error.to_string()));
         tracing::debug!(is_head, wait_s = wait.as_secs_f64(), "waiting for the disk");
-        self.stale = Some(now);
-        let gives_up = self.mode == Mode::Once && failures >= ONCE_PATIENCE;
-        gives_up.then(|| Ending::GaveUp(error.to_string()))
+        self.disk.mark_stale(now);
+        self.once.gives_up(failures, error)
     }
 
-    /// Loads the state again after a commit has failed, when its time has come.
-    pub(super) async fn reload(&mut self) -> Result<Option<Ending>, Trouble> {
-        let now = self.clock.monotonic();
-        if self.stale.is_none_or(|again| again > now) {
-            return Ok(None);
-        }
-        match self.load().await {
-            Err(error) if error.is_passing() => {
-                self.head.failures = self.head.failures.saturating_add(1);
-                self.stale = Some(now + RETRY.jittered(self.head.failures, &self.jitter));
-                tracing::debug!(%error, "the state cannot be read again yet");
-                let gives_up = self.mode == Mode::Once && self.head.failures >= ONCE_PATIENCE;
-                Ok(gives_up.then(|| Ending::GaveUp(error.to_string())))
-            }
-            result => {
-                result?;
-                Ok(None)
-            }
-        }
+    /// The answer was a 429: no request leaves until the limit resets.
+    pub(super) fn rate_limited(&mut self, headers: &RateHeaders, now: Instant) -> Option<Ending> {
+        let wait = self.link.rate_limited(headers, |times| self.backoff.wait(times), now);
+        let until = self.clock.relay_time().after(wait);
+        tracing::warn!(wait_s = wait.as_secs_f64(), %until, "over the API's rate limit; silent until it resets");
+        self.show_silence(now);
+        self.once.gives_up(self.link.rate_limits_in_a_row(), Error::RateLimited)
     }
 
+    /// The API does not accept the key in use.
     pub(super) fn key_refused(&mut self, refusal: &api::KeyRefusal, now: Instant) -> Option<Ending> {
         self.give_up_key(&refusal.to_string(), "the API does not accept the key; trying the next one", now)
     }
 
-    /// One of several keys shows messages of another account. Nothing of them is taken.
+    /// The key in use shows messages of another account. None of them is taken.
     pub(super) fn key_of_another_account(&mut self, now: Instant) -> Option<Ending> {
         self.give_up_key(
             "the key belongs to another account than the state and is not used",
@@ -81,150 +66,138 @@ impl<F: Feed> Poller<F> {
     }
 
     fn give_up_key(&mut self, refusal: &str, trying_the_next: &str, now: Instant) -> Option<Ending> {
-        self.verified = false;
-        self.keys_tried += 1;
-        self.head.next = Ask::Head { cursor: None };
-        if self.feed.next_key() {
-            if matches!(self.report.borrow().condition, Condition::NoKey(_)) {
+        self.account.key_changed();
+        self.lanes.head.next_poll_from_head();
+        if self.link.next_key() {
+            if matches!(self.report.condition(), Condition::NoKey(_)) {
                 tracing::debug!(%refusal, "the key is still refused; trying the next one");
             } else {
                 tracing::warn!(%refusal, "{trying_the_next}");
             }
-            self.head.due = now;
+            self.lanes.head.wait_until(now);
             return None;
         }
-        if self.mode == Mode::Once {
-            return Some(Ending::NoKey(refusal.to_string()));
+        if let Some(ending) = self.once.ends_without_key(refusal) {
+            return Some(ending);
         }
-        let condition = Condition::NoKey(refusal.to_string());
-        if self.report.borrow().condition != condition {
+        let is_new = self.set_condition(Condition::NoKey(refusal.to_owned()));
+        if is_new {
             tracing::error!(
                 %refusal,
                 retry_s = KEY_RETRY.as_secs(),
                 "the API accepts no key: make a new one in the dashboard and configure it; deliveries go on"
             );
         }
-        self.set_condition(condition);
-        self.head.due = now + KEY_RETRY;
+        self.lanes.head.wait_until(now + KEY_RETRY);
         None
     }
 
-    /// A one-shot command does not wait for ever for a message that tells whose messages these are.
-    pub(super) fn gives_up_waiting(&self) -> Option<Ending> {
-        let Condition::Waiting(why) = self.report.borrow().condition.clone() else { return None };
-        let gives_up = self.mode == Mode::Once && self.head.unverified >= ONCE_PATIENCE;
-        gives_up.then_some(Ending::GaveUp(why))
-    }
-
-    /// There is no page. The lane waits; a walk that alone fails is set back.
+    /// A request of `limit` rows was answered with no page. Its lane waits; a walk that fails while the head does not is set
+    /// back.
     pub(super) async fn failed(
         &mut self,
         is_head: bool,
         ask: &Ask,
         limit: u32,
-        error: Error,
+        error: &Error,
         now: Instant,
     ) -> Result<Option<Ending>, Trouble> {
-        let too_large = matches!(error, Error::TooLarge { .. }) && limit > 1;
-        let refused = matches!(error, Error::Refused { .. });
+        let is_too_large = matches!(error, Error::TooLarge { .. }) && limit > 1;
         match ask {
-            Ask::Head { cursor: Some(_) } if refused => {
+            Ask::Head { cursor: Some(_) } if matches!(error, Error::Refused { .. }) => {
                 self.state.head_refused();
-                self.rest_head(now);
+                self.end_head_poll(now);
                 Ok(None)
             }
-            Ask::Head { .. } if too_large => {
+            Ask::Head { .. } if is_too_large => {
                 tracing::warn!(%error, "reading the newest messages one by one for a while");
-                self.head.small_until = Some((now + SMALL_PAGES, 1));
-                self.head.due = now;
+                self.lanes.head.use_small_pages(1, now + SMALL_PAGES);
+                self.lanes.head.wait_until(now);
                 Ok(None)
             }
             Ask::Head { .. } => {
-                let tries = self.head.failures + 1;
+                let tries = self.lanes.head.failures() + 1;
                 if matches!(error, Error::Garbled(_)) && tries >= WHOLE_TRIES {
                     if tries == WHOLE_TRIES {
                         tracing::warn!(%error, "reading the newest messages in smaller pages for a while");
                     }
-                    self.head.small_until = Some((now + SMALL_PAGES, smaller(limit)));
+                    self.lanes.head.use_small_pages(next_smaller(limit), now + SMALL_PAGES);
                 }
-                Ok(self.head_failed(&error, now))
+                Ok(self.head_failed(error, now))
             }
-            Ask::Walk { id, .. } if too_large => {
+            Ask::Walk { id, .. } if is_too_large => {
                 tracing::warn!(%error, "reading these older messages one by one");
                 if is_head {
-                    self.rest_head(now);
+                    self.end_head_poll(now);
                 }
-                self.background.small = Some(SmallPages { id: *id, limit: 1, left: 1 });
+                self.lanes.background.read_one_row(*id);
                 Ok(None)
             }
-            Ask::Walk { id, .. } => {
-                if is_head {
-                    self.rest_head(now);
-                } else {
-                    self.background.failures += 1;
-                    let wait = RETRY.jittered(self.background.failures, &self.jitter);
-                    self.background.due = Some(now + wait);
-                }
-                let tried = self.state.walks().find(|walk| walk.id == *id).map_or(0, |walk| walk.progress.failures);
-                if matches!(error, Error::Garbled(_)) && tried + 1 >= WHOLE_TRIES {
-                    self.background.small = Some(SmallPages { id: *id, limit: smaller(limit), left: PAGE_ROWS });
-                }
-                let (setback, anomaly) = match refused {
-                    true => (Setback::Refused, Anomaly::RefusedCursor),
-                    false => (Setback::Unreadable, Anomaly::UnreadablePage),
-                };
-                // While the head fails as well it is not this walk's trouble.
-                if self.head.failures > 0 {
-                    tracing::debug!(kind = error.kind(), %error, "{}", anomaly.sentence());
-                } else {
-                    tracing::warn!(kind = error.kind(), %error, "{}", anomaly.sentence());
-                    return self.set_back(*id, setback, now).await;
-                }
-                Ok(None)
-            }
+            Ask::Walk { id, .. } => self.walk_failed(is_head, *id, limit, error, now).await,
         }
     }
 
-    pub(super) async fn set_back(
+    /// A poll of the newest messages was answered with no page.
+    fn head_failed(&mut self, error: &Error, now: Instant) -> Option<Ending> {
+        let failures = self.lanes.head.count_failure();
+        let wait = self.backoff.wait(failures);
+        let kind = error.kind();
+        if self.set_condition(Condition::Failing(error.to_string())) {
+            tracing::warn!(kind, %error, "the API cannot be polled; trying again until it can");
+        } else {
+            tracing::debug!(kind, failures, wait_s = wait.as_secs_f64(), "still failing");
+        }
+        self.lanes.head.next_poll_from_head();
+        self.lanes.head.wait_until(now + wait);
+        self.once.gives_up(failures, error)
+    }
+
+    /// A page of a walk could not be read.
+    async fn walk_failed(
         &mut self,
+        is_head: bool,
         id: WalkId,
-        setback: Setback,
-        at: Instant,
+        limit: u32,
+        error: &Error,
+        now: Instant,
     ) -> Result<Option<Ending>, Trouble> {
+        if is_head {
+            self.end_head_poll(now);
+        } else {
+            let failures = self.lanes.background.count_failure();
+            self.lanes.background.wait_until(now + self.backoff.wait(failures));
+        }
+        let tried = self.state.walks().find(|walk| walk.id == id).map_or(0, |walk| walk.progress.failures);
+        if matches!(error, Error::Garbled(_)) && tried + 1 >= WHOLE_TRIES {
+            self.lanes.background.step_over(id, limit);
+        }
+        let (setback, anomaly) = match error {
+            Error::Refused { .. } => (Setback::Refused, Anomaly::RefusedCursor),
+            _ => (Setback::Unreadable, Anomaly::UnreadablePage),
+        };
+        // While polls of the newest messages fail as well, it is the API's trouble and not this walk's.
+        if self.lanes.head.failures() > 0 {
+            tracing::debug!(kind = error.kind(), %error, "{}", anomaly.sentence());
+            return Ok(None);
+        }
+        tracing::warn!(kind = error.kind(), %error, "{}", anomaly.sentence());
+        self.set_back(id, setback, now).await
+    }
+
+    async fn set_back(&mut self, id: WalkId, setback: Setback, at: Instant) -> Result<Option<Ending>, Trouble> {
         let now = self.estimated_now(at);
         let step = self.state.walk_setback(&self.rules, id, setback, now);
-        say_anomalies(&step.ops, None, false);
+        tell_anomalies(&step.ops, None, false);
         match self.commit(step, now.local).await {
             Ok(Next::Wait(id, failures)) => {
-                self.background.not_before.insert(id, at + RETRY.jittered(failures, &self.jitter));
-                // The walk waits by itself; others need not.
-                self.background.due = None;
+                self.lanes.background.hold_back(id, at + self.backoff.wait(failures));
+                // The walk waits by itself; the others need not.
+                self.lanes.background.wait_no_more();
                 Ok(None)
             }
             Ok(_) => Ok(None),
             Err(error) if error.is_passing() => Ok(self.commit_failed(false, &error, at)),
             Err(error) => Err(error.into()),
         }
-    }
-
-    pub(super) fn head_failed(&mut self, error: &Error, now: Instant) -> Option<Ending> {
-        self.head.failures += 1;
-        let wait = RETRY.jittered(self.head.failures, &self.jitter);
-        let condition = Condition::Failing(error.to_string());
-        if self.report.borrow().condition == condition {
-            tracing::debug!(
-                kind = error.kind(),
-                failures = self.head.failures,
-                wait_s = wait.as_secs_f64(),
-                "still failing"
-            );
-        } else {
-            tracing::warn!(kind = error.kind(), %error, "the API cannot be polled; trying again until it can");
-        }
-        self.set_condition(condition);
-        self.head.next = Ask::Head { cursor: None };
-        self.head.due = now + wait;
-        let gives_up = self.mode == Mode::Once && self.head.failures >= ONCE_PATIENCE;
-        gives_up.then(|| Ending::GaveUp(error.to_string()))
     }
 }

@@ -1,101 +1,109 @@
-//! SQLite's journal, which nobody can empty while another program reads the state and does not end.
+//! SQLite's journal. Nobody can empty the journal while another program reads the state and does not end.
 //!
-//! The relay cannot end that program. It goes on, counts no more of such a journal than an ordinary one has
-//! ([`crate::store::Space`]), and says what is going on. A disk that gets short is noticed as ever (`state.min_free`).
+//! The relay cannot end that program. It goes on, counts no more of such a journal than an ordinary journal has
+//! ([`crate::store::Space`]), and tells what is going on. A disk that gets short is noticed as ever (`state.min_free`).
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Poller, Trouble};
-use crate::ingest::feed::Feed;
-use crate::store::{JOURNAL_COUNTS, Space, Spool};
+use crate::store::{self, JOURNAL_COUNTS, Space, Spool, Store};
 use crate::time::Instant;
 
-/// A journal that is larger than usual is tried to be emptied this often.
+/// How often the relay tries to empty a journal that is larger than usual.
 const TRY: Duration = Duration::from_secs(10);
 
-/// A reader that is not done by then is told of: one of our own commands takes moments.
-const SAY_LARGE: Duration = Duration::from_secs(10);
-const SAY_TRACES: Duration = Duration::from_secs(60);
+/// After this long a reader that keeps the journal large is told of. A command of the relay takes moments.
+const TELL_LARGE: Duration = Duration::from_secs(10);
 
-/// Something that others keep from being done.
+/// After this long a reader that keeps erased texts in the journal is told of.
+const TELL_TRACES: Duration = Duration::from_secs(60);
+
+/// Work that other programs may block.
 #[derive(Debug, Default)]
-pub(super) struct Blocked {
-    since: Option<Instant>,
-    said: bool,
+struct Blockable {
+    blocked_since: Option<Instant>,
+    is_told: bool,
 }
 
-/// What is to be said about it.
+/// What is to be told of blocked work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// It cannot be done, and has not been for a while.
+enum BlockedNews {
+    /// The work has been blocked for a while.
     Blocked,
-    /// It was done again.
+    /// The work was done again, after it was told that it is blocked.
     Over,
 }
 
 /// What the poller knows of the journal.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// It cannot be emptied, though it is large.
-    large: Blocked,
-    /// It cannot be emptied, though it may hold texts that went.
-    traces: Blocked,
+    /// Emptying a journal that is large.
+    emptying: Blockable,
+    /// Emptying a journal that may hold erased texts.
+    erasing: Blockable,
     tried: Option<Instant>,
-    /// Its size, while it is held and that was said.
-    pub(super) held: Option<u64>,
+    /// The journal's size in bytes, while it is held and that was told.
+    held: Option<u64>,
 }
 
-impl Blocked {
-    /// Notes whether it was done this time. It is news once it was not for so long, and when it is over.
-    fn note(&mut self, done: bool, now: Instant, patience: Duration) -> Option<News> {
-        if done {
-            self.since = None;
-            return std::mem::take(&mut self.said).then_some(News::Over);
+impl Blockable {
+    /// Notes whether the work was done this time.
+    fn note(&mut self, is_done: bool, now: Instant, patience: Duration) -> Option<BlockedNews> {
+        if is_done {
+            self.blocked_since = None;
+            return std::mem::take(&mut self.is_told).then_some(BlockedNews::Over);
         }
-        let since = *self.since.get_or_insert(now);
-        let is_news = !self.said && now.saturating_duration_since(since) >= patience;
-        self.said |= is_news;
-        is_news.then_some(News::Blocked)
+        let since = *self.blocked_since.get_or_insert(now);
+        let is_news = !self.is_told && now.saturating_duration_since(since) >= patience;
+        self.is_told |= is_news;
+        is_news.then_some(BlockedNews::Blocked)
     }
 }
 
-impl<F: Feed> Poller<F> {
-    /// Empties a journal that is larger than it should be, and says if that cannot be done.
-    pub(super) async fn look_at_journal(&mut self, space: Space, now: Instant) -> Result<(), Trouble> {
+impl Journal {
+    /// The journal's size in bytes, while another program keeps it from being emptied and that was told.
+    pub(super) fn held(&self) -> Option<u64> {
+        self.held
+    }
+
+    /// Empties a journal that is larger than it should be, and tells if that cannot be done.
+    pub(super) async fn look(&mut self, store: &Store, space: Space, now: Instant) -> Result<(), store::Error> {
         let is_large = space.journal > JOURNAL_COUNTS;
-        let tried = self.journal.tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY);
-        if is_large && !tried {
-            self.journal.tried = Some(now);
-            let emptied = match self.store.write(|spool: &mut Spool| spool.empty_journal()).await {
-                Ok(emptied) => emptied,
+        let was_tried = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY);
+        let news = if !is_large {
+            self.emptying.note(true, now, TELL_LARGE)
+        } else if was_tried {
+            None
+        } else {
+            self.tried = Some(now);
+            match store.write(|spool: &mut Spool| spool.empty_journal()).await {
+                Ok(is_emptied) => self.emptying.note(is_emptied, now, TELL_LARGE),
                 // Whoever needs the disk will say so.
                 Err(error) if error.is_passing() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            let journal = ByteSize(space.journal);
-            match self.journal.large.note(emptied, now, SAY_LARGE) {
-                Some(News::Blocked) => tracing::warn!(
-                    %journal,
-                    hint = "end it: a sqlite3 shell in a transaction, a backup, a command of an earlier version; \
-                            `fuser -v state.db` in the state directory shows which",
-                    "another program holds the state open for reading: its journal grows until that ends; polling and \
-                     deliveries go on"
-                ),
-                Some(News::Over) => tracing::info!("nobody holds the state open any more: its journal was emptied"),
-                None => {}
+                Err(error) => return Err(error),
             }
-        } else if !is_large && self.journal.large.note(true, now, SAY_LARGE).is_some() {
-            tracing::info!("nobody holds the state open any more: its journal was emptied");
+        };
+        match news {
+            Some(BlockedNews::Blocked) => tracing::warn!(
+                journal = %ByteSize(space.journal),
+                hint = "end it: a sqlite3 shell in a transaction, a backup, a command of an earlier version; \
+                        `fuser -v state.db` in the state directory shows which",
+                "another program holds the state open for reading: its journal grows until that ends; polling and \
+                 deliveries go on"
+            ),
+            Some(BlockedNews::Over) => {
+                tracing::info!("nobody holds the state open any more: its journal was emptied");
+            }
+            None => {}
         }
-        self.journal.held = self.journal.large.said.then_some(space.journal);
+        self.held = self.emptying.is_told.then_some(space.journal);
         Ok(())
     }
 
-    /// Whether what went could be wiped out of the journal.
-    pub(super) fn note_wiped(&mut self, wiped: bool, now: Instant) {
-        if self.journal.traces.note(wiped, now, SAY_TRACES) == Some(News::Blocked) {
+    /// Notes whether erased texts could be removed from the journal.
+    pub(super) fn note_erased(&mut self, is_erased: bool, now: Instant) {
+        if self.erasing.note(is_erased, now, TELL_TRACES) == Some(BlockedNews::Blocked) {
             tracing::warn!(
                 hint = "end it: `fuser -v state.db` in the state directory shows which",
                 "another program holds the state open for reading: what was removed from it stays in its journal until \
@@ -114,12 +122,12 @@ mod tests {
     #[test]
     fn it_is_said_once_and_so_is_its_end() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut blocked = Blocked::default();
-        let mut note = |done, seconds| blocked.note(done, began + Duration::from_secs(seconds), SAY_LARGE);
+        let mut blocked = Blockable::default();
+        let mut note = |done, seconds| blocked.note(done, began + Duration::from_secs(seconds), TELL_LARGE);
         assert_eq!([note(false, 0), note(false, 9)], [None, None], "a command takes a moment");
         assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "it was another one");
-        assert_eq!([note(false, 21), note(false, 500)], [Some(News::Blocked), None]);
-        assert_eq!([note(true, 501), note(true, 502)], [Some(News::Over), None]);
-        assert_eq!([note(false, 600), note(false, 610)], [None, Some(News::Blocked)], "and again");
+        assert_eq!([note(false, 21), note(false, 500)], [Some(BlockedNews::Blocked), None]);
+        assert_eq!([note(true, 501), note(true, 502)], [Some(BlockedNews::Over), None]);
+        assert_eq!([note(false, 600), note(false, 610)], [None, Some(BlockedNews::Blocked)], "and again");
     }
 }

@@ -1,198 +1,262 @@
-//! Housekeeping: the watermark rises, and what nobody needs any more goes.
+//! When old messages and ids are removed, and how far that has come. Pure.
 //!
-//! It comes once a minute, in steps of one short transaction each. After a burst many steps are needed; they come with
-//! pauses, so that delivery has the store most of the time.
+//! Maintenance comes in rounds, once a minute. A round is made of steps, each a few short transactions. After a burst a
+//! round needs many steps; they come with pauses, so that delivery has the store most of the time.
 
 use std::time::Duration;
 
-use super::{Poller, Trouble};
-use crate::domain::{Seq, UnixMs, WalkId};
-use crate::ingest::feed::Feed;
-use crate::store::{self, Cutoffs, Place, Spool};
+use crate::domain::{Seq, UnixMs};
+use crate::store::{Cutoffs, Dropped, Forgotten, Keep, Options, Place};
 use crate::time::Instant;
 
-/// Watermark, forgetting and retention.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// From the beginning of one round to the next.
+const ROUND: Duration = Duration::from_secs(60);
 
-/// While room is short: whatever has been delivered meanwhile can go.
-const SHORT: Duration = Duration::from_secs(2);
+/// From the end of one round to the next while space is short: whatever was delivered meanwhile can go.
+const ROUND_WHILE_SHORT: Duration = Duration::from_secs(2);
 
-/// Between steps, each of which looks at 500 messages: a million is done in a few minutes.
+/// Between two steps, each of which looks at 500 messages: a million is done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A round goes on where the last one ended. Now and then it begins at the oldest message again, for what was settled late:
-/// after so many times what that takes, and in any case after this time.
-const WHOLE_ROUNDS_TAKE: u32 = 60;
-const FROM_THE_START: Duration = Duration::from_secs(3600);
+/// A round goes on where the last one ended. Now and then a round is *whole*: it begins at the oldest message again, for
+/// what was settled late. From one whole round to the next it takes this many times as long as a whole round takes …
+const WHOLE_ROUND_TAKES: u32 = 60;
 
-/// At the end of a one-shot command so many steps are made at most, without pauses.
-const STEPS_OF_ONCE: usize = 100;
+/// … and this long at most.
+const WHOLE_ROUND: Duration = Duration::from_secs(3600);
 
-/// What is done now and then, and how far it has come.
-pub(super) struct Housekeeping {
-    pub(super) due: Instant,
-    /// When the next round begins.
-    round: Instant,
-    from_the_start: Instant,
-    /// When the round began, if it began at the oldest message.
-    whole_since: Option<Instant>,
-    /// Where the round goes on; `None` = that part of it is done.
-    drop_after: Option<Seq>,
-    forget_after: Option<Place>,
-    /// Where the next round begins.
-    dropped_to: Seq,
-    forgotten_to: Place,
-    /// There is more to do at once.
-    pub(super) has_more: bool,
+/// What is due, and where it goes on.
+#[derive(Debug)]
+pub(super) struct Maintenance {
+    retention: Retention,
+    /// When the next step is due.
+    due: Instant,
+    rounds: Rounds,
+    removal: Position<Seq>,
+    forgetting: Position<Place>,
+    /// The round is not over.
+    has_more: bool,
 }
 
-impl Housekeeping {
-    /// The first round begins in a minute, or `at_once`.
-    pub(super) fn new(now: Instant, at_once: bool) -> Self {
-        let first = if at_once { now } else { now + HOUSEKEEPING };
+/// How long settled messages stay.
+#[derive(Clone, Copy, Debug)]
+struct Retention {
+    delivered: Keep,
+    dead: Keep,
+}
+
+/// When rounds begin.
+#[derive(Debug)]
+struct Rounds {
+    next: Instant,
+    next_whole: Instant,
+    /// When the round under way began, if it is a whole one.
+    whole_since: Option<Instant>,
+}
+
+/// How far one kind of work has come.
+#[derive(Debug)]
+struct Position<T> {
+    /// Where this round goes on; `None` = this work is done for this round.
+    now: Option<T>,
+    /// Where the next round begins.
+    next_round: T,
+}
+
+impl<T: Copy> Position<T> {
+    fn new(start: T) -> Self {
+        Self { now: None, next_round: start }
+    }
+
+    fn begin_round(&mut self) {
+        self.now = Some(self.next_round);
+    }
+
+    fn advance(&mut self, next: Option<T>) {
+        self.now = next;
+        self.next_round = next.unwrap_or(self.next_round);
+    }
+}
+
+impl Maintenance {
+    /// The first round begins in a minute, or at once where delivered messages are erased at once.
+    pub(super) fn new(state: &Options, erase_on_delivery: bool, now: Instant) -> Self {
+        let first = if erase_on_delivery { now } else { now + ROUND };
         Self {
+            retention: Retention { delivered: state.keep_delivered, dead: state.keep_dead },
             due: first,
-            round: first,
-            from_the_start: now,
-            whole_since: None,
-            drop_after: None,
-            forget_after: None,
-            dropped_to: Seq(0),
-            forgotten_to: Place::START,
+            rounds: Rounds { next: first, next_whole: now, whole_since: None },
+            removal: Position::new(Seq(0)),
+            forgetting: Position::new(Place::START),
             has_more: false,
         }
     }
 
-    /// A round from the oldest message on begins at once.
+    /// When the next step is due.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Whether the round is not over.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// A whole round begins at once.
     pub(super) fn begin_again(&mut self, now: Instant) {
-        self.begin_at(now);
+        self.begin_whole_round_at(now);
         self.has_more = true;
     }
 
-    fn begin_at(&mut self, at: Instant) {
-        (self.due, self.round, self.from_the_start) = (at, at, at);
+    fn begin_whole_round_at(&mut self, at: Instant) {
+        (self.due, self.rounds.next, self.rounds.next_whole) = (at, at, at);
     }
 
-    /// Begins a round, if it is time for one.
-    fn begin(&mut self, now: Instant) -> bool {
-        let begins = now >= self.round;
-        if begins {
-            self.round = now + HOUSEKEEPING;
-            if now >= self.from_the_start {
-                self.from_the_start = now + FROM_THE_START;
-                self.whole_since = Some(now);
-                (self.dropped_to, self.forgotten_to) = (Seq(0), Place::START);
+    /// A step begins. Returns whether it is the first of a round.
+    pub(super) fn begin_step(&mut self, now: Instant) -> bool {
+        let begins_round = now >= self.rounds.next;
+        if begins_round {
+            self.rounds.next = now + ROUND;
+            if now >= self.rounds.next_whole {
+                self.rounds.next_whole = now + WHOLE_ROUND;
+                self.rounds.whole_since = Some(now);
+                (self.removal, self.forgetting) = (Position::new(Seq(0)), Position::new(Place::START));
             }
-            (self.drop_after, self.forget_after) = (Some(self.dropped_to), Some(self.forgotten_to));
+            self.removal.begin_round();
+            self.forgetting.begin_round();
         }
-        begins
+        begins_round
     }
 
-    /// The round is over.
-    fn end(&mut self, now: Instant) {
-        if let Some(began) = self.whole_since.take() {
-            let took = now.saturating_duration_since(began);
-            let apart = took.saturating_mul(WHOLE_ROUNDS_TAKE).clamp(HOUSEKEEPING, FROM_THE_START);
-            self.from_the_start = self.from_the_start.min(began + apart);
+    /// What was settled before these instants goes. `now`: the relay's time, if it is known. `sheds`: delivered messages go
+    /// whatever their age.
+    pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> Cutoffs {
+        let Retention { delivered, dead } = self.retention;
+        let delivered = if sheds { Some(UnixMs::MAX) } else { delivered.cutoff(now) };
+        Cutoffs { delivered, dead: dead.cutoff(now) }
+    }
+
+    /// Behind which message settled ones are removed in this step, if they are.
+    pub(super) fn removes_after(&self) -> Option<Seq> {
+        self.removal.now
+    }
+
+    pub(super) fn note_removed(&mut self, dropped: &Dropped) {
+        self.removal.advance(dropped.next);
+    }
+
+    /// Behind which place ids are forgotten in this step, if they are.
+    pub(super) fn forgets_after(&self) -> Option<Place> {
+        self.forgetting.now
+    }
+
+    pub(super) fn note_forgotten(&mut self, forgotten: &Forgotten) {
+        self.forgetting.advance(forgotten.next);
+    }
+
+    /// No ids are forgotten in this round: there is no watermark yet.
+    pub(super) fn forget_nothing(&mut self) {
+        self.forgetting.now = None;
+    }
+
+    /// A step was made. `gives_back`: the file still has pages to give back to the file system.
+    pub(super) fn end_step(&mut self, gives_back: bool) {
+        self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
+    }
+
+    /// A step was made that began at `at`; it is `now`, and space is short or not. Chooses when the next step comes. Returns
+    /// whether the round is over.
+    pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_short: bool) -> bool {
+        if self.has_more {
+            self.due = at + PAUSE;
+            return false;
         }
+        if let Some(began) = self.rounds.whole_since.take() {
+            let took = now.saturating_duration_since(began);
+            let apart = took.saturating_mul(WHOLE_ROUND_TAKES).clamp(ROUND, WHOLE_ROUND);
+            self.rounds.next_whole = self.rounds.next_whole.min(began + apart);
+        }
+        if is_short {
+            self.begin_whole_round_at(at + ROUND_WHILE_SHORT);
+        } else {
+            self.due = self.rounds.next;
+        }
+        true
+    }
+
+    /// Nothing is done now; the next step comes in a minute.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        self.due = now + ROUND;
+    }
+
+    /// A step failed, and so the round is over.
+    pub(super) fn fail(&mut self, now: Instant) {
+        self.has_more = false;
+        self.postpone(now);
     }
 }
 
-impl<F: Feed> Poller<F> {
-    /// Makes the next step, if one is due.
-    pub(super) async fn keep_house(&mut self) -> Result<(), Trouble> {
-        let at = self.clock.monotonic();
-        if self.stale.is_some() {
-            self.housekeeping.due = at + HOUSEKEEPING;
-            return Ok(());
-        }
-        match self.tidy(at).await {
-            Ok(()) => {
-                if self.housekeeping.has_more {
-                    self.housekeeping.due = at + PAUSE;
-                    return Ok(());
-                }
-                self.housekeeping.end(self.clock.monotonic());
-                // What went in this round, and what was given back.
-                self.wipe_due = at;
-                if self.room.sheds || self.room.shortage.is_some() {
-                    self.housekeeping.begin_at(at + SHORT);
-                } else {
-                    self.housekeeping.due = self.housekeeping.round;
-                }
-                Ok(())
-            }
-            Err(error) if error.is_passing() => {
-                tracing::warn!(%error, "old messages could not be removed; trying again in a minute");
-                self.stale = Some(at);
-                self.housekeeping.has_more = false;
-                self.housekeeping.due = at + HOUSEKEEPING;
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::time::Clock;
+
+    fn options(keep_delivered: Keep) -> Options {
+        Options { dir: PathBuf::new(), keep_delivered, keep_dead: Keep::Forever, max_size: 1000, min_free: 0 }
     }
 
-    /// What a one-shot command does before it ends: it may never live for a minute.
-    pub(super) async fn keep_house_once(&mut self) -> Result<(), Trouble> {
-        self.housekeeping.begin_again(self.clock.monotonic());
-        for _ in 0..STEPS_OF_ONCE {
-            if !self.housekeeping.has_more {
-                break;
-            }
-            self.keep_house().await?;
-        }
-        Ok(())
+    #[tokio::test(start_paused = true)]
+    async fn a_round_goes_on_in_steps_and_the_next_one_where_it_ended() {
+        let began = Clock::starting_at(UnixMs(0)).monotonic();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut maintenance = Maintenance::new(&options(Keep::Forever), false, began);
+        assert_eq!(maintenance.due(), at(60));
+        assert!(maintenance.begin_step(at(60)), "the first one is whole");
+        assert_eq!(maintenance.removes_after(), Some(Seq(0)));
+        maintenance.note_removed(&Dropped { next: Some(Seq(500)), ..Dropped::default() });
+        maintenance.forget_nothing();
+        maintenance.end_step(false);
+        assert!(!maintenance.schedule_next(at(60), at(60), false) && maintenance.has_more());
+        assert_eq!(maintenance.due(), at(60) + PAUSE);
+        assert!(!maintenance.begin_step(at(61)), "the same round");
+        assert_eq!(maintenance.removes_after(), Some(Seq(500)));
+        maintenance.note_removed(&Dropped::default());
+        maintenance.end_step(false);
+        assert!(maintenance.schedule_next(at(61), at(61), false), "the round is over");
+        assert_eq!(maintenance.due(), at(120));
+        // A whole round that took a second comes again after a minute.
+        assert!(maintenance.begin_step(at(119) + Duration::from_secs(1)));
+        assert_eq!(maintenance.removes_after(), Some(Seq(0)), "for what was settled late");
     }
 
-    async fn tidy(&mut self, at: Instant) -> Result<(), store::Error> {
-        let begins = self.housekeeping.begin(at);
-        self.give_up_undecided().await?;
-        let now = self.estimated_now(at);
-        // Without an answer nobody knows the server's time.
-        if begins && self.head.last_poll.is_some() {
-            let step = self.state.raise_watermark(&self.rules, now);
-            self.commit(step, now.local).await?;
-            self.forget_closed_walks();
-        }
-        // As long as nobody knows what time it is, nothing goes because of its age.
-        let known = Some(now.local).filter(|_| self.clock.is_confirmed());
-        let cutoffs = Cutoffs {
-            delivered: if self.room.sheds { Some(UnixMs::MAX) } else { self.keep_delivered.cutoff(known) },
-            dead: self.keep_dead.cutoff(known),
-        };
-        if let Some(after) = self.housekeeping.drop_after {
-            let dropped = self.store.write(move |spool| spool.drop_settled(cutoffs, after)).await?;
-            if dropped.dead > 0 {
-                tracing::info!(dead_letters = dropped.dead, "dead letters went: state.keep_dead is over");
-            }
-            self.housekeeping.drop_after = dropped.next;
-            self.housekeeping.dropped_to = dropped.next.unwrap_or(self.housekeeping.dropped_to);
-        }
-        let watermark = self.state.coverage.as_ref().map(|coverage| coverage.marks.watermark);
-        if let (Some(watermark), Some(after)) = (watermark, self.housekeeping.forget_after) {
-            let keep = self.rules.keep_newest;
-            let forgotten = self.store.write(move |spool| spool.forget_ids(watermark, keep, after)).await?;
-            self.housekeeping.forget_after = forgotten.next;
-            self.housekeeping.forgotten_to = forgotten.next.unwrap_or(self.housekeeping.forgotten_to);
-        } else {
-            self.housekeeping.forget_after = None;
-        }
-        let short = self.room.shortage.is_some();
-        let gives_back = self.store.write(move |spool: &mut Spool| spool.give_back(short)).await?;
-        let Housekeeping { drop_after, forget_after, .. } = &self.housekeeping;
-        self.housekeeping.has_more = gives_back || drop_after.is_some() || forget_after.is_some();
-        if self.room.sheds || short {
-            self.room.stored = true;
-        }
-        Ok(())
+    #[tokio::test(start_paused = true)]
+    async fn while_space_is_short_whole_rounds_follow_each_other() {
+        let began = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut maintenance = Maintenance::new(&options(Keep::Forever), false, began);
+        maintenance.begin_again(began);
+        assert!(maintenance.due() == began && maintenance.has_more() && maintenance.begin_step(began));
+        maintenance.note_removed(&Dropped { next: Some(Seq(7)), ..Dropped::default() });
+        maintenance.note_removed(&Dropped::default());
+        maintenance.forget_nothing();
+        maintenance.end_step(false);
+        assert!(maintenance.schedule_next(began, began, true));
+        assert_eq!(maintenance.due(), began + ROUND_WHILE_SHORT);
+        assert!(maintenance.begin_step(began + ROUND_WHILE_SHORT));
+        assert_eq!(maintenance.removes_after(), Some(Seq(0)));
+        maintenance.fail(began);
+        assert!(!maintenance.has_more() && maintenance.due() == began + ROUND);
     }
 
-    fn forget_closed_walks(&mut self) {
-        let open = |id: &WalkId| self.walk_cursor(*id).is_some();
-        let closed: Vec<WalkId> = self.background.not_before.keys().copied().filter(|id| !open(id)).collect();
-        for id in closed {
-            self.background.not_before.remove(&id);
-        }
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_by_age_while_nobody_knows_what_time_it_is() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let keeps = Maintenance::new(&options(Keep::For(Duration::from_secs(5))), false, now);
+        assert_eq!(keeps.cutoffs(None, false).delivered, None);
+        assert_eq!(keeps.cutoffs(Some(UnixMs(9000)), false).delivered, Some(UnixMs(4000)));
+        assert_eq!(keeps.cutoffs(None, true).delivered, Some(UnixMs::MAX), "while space is short");
+        let erases = Maintenance::new(&options(Keep::For(Duration::ZERO)), true, now);
+        assert_eq!((erases.due(), erases.cutoffs(None, false).delivered), (now, Some(UnixMs::MAX)));
     }
 }

@@ -1,51 +1,62 @@
-//! The loop that keeps coverage moving: one head poll and one background request at a time.
+//! The loop that keeps coverage moving: one head poll, one page of a walk and one page of the list of numbers at a time.
+//!
+//! The poller is made of parts, each in a file, with private fields and tests of its own: [`ApiLink`], [`Disk`],
+//! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here, and
+//! the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers` and `storage`, move values between the parts.
 //!
 //! Invariants:
-//! - Pages are applied one after the other, each in one transaction; a failed commit throws the state away and loads it.
-//! - No failure is answered at once: every one makes the next request of its lane wait, longer each time.
+//! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded again.
+//! - No failure is answered at once: every failure makes the next request of its lane wait, longer each time.
 //! - Nothing ends the loop but the stop signal, a state that is damaged, or another account.
 
+mod account_check;
+mod anomaly_log;
+mod api_link;
+mod background_lane;
+mod backoff;
+mod disk;
 mod disk_space;
+mod erasure;
 mod failure;
+mod flight;
+mod head_lane;
 mod journal;
 mod lanes;
-mod log;
 mod maintenance;
+mod number_history;
 mod numbers;
+mod numbers_lane;
+mod once;
 mod progress;
+mod replays;
+mod reporter;
+mod requests;
 mod response;
-mod telling;
+mod start_log;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod timing;
-mod wiping;
-
-use std::collections::HashMap;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::disk_space::Room;
-use self::failure::ONCE_PATIENCE;
-use self::journal::Journal;
-use self::lanes::{Ask, BackgroundLane, Flight, HeadLane};
-use self::log::BudgetWait;
-use self::maintenance::Housekeeping;
-use self::numbers::NumberFlight;
+use self::account_check::AccountCheck;
+use self::api_link::ApiLink;
+use self::backoff::Backoff;
+use self::disk::Disk;
+use self::lanes::{Arrived, Lanes};
+use self::number_history::NumberHistories;
+use self::once::OncePolicy;
 use self::progress::CatchUpProgress;
-use self::telling::Newcomers;
+use self::replays::ReplayWatch;
+use self::reporter::PollReporter;
 use self::timing::Timing;
 use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
-use super::foreign::ForeignTold;
 use super::numbers::Numbers;
-use super::report::{ApiBudget, Condition, FeedReport, PollReport, StorageReport};
-use super::server_clock::ServerClock;
+use super::report::{Condition, FeedReport, PollReport, StorageReport};
 use crate::api::budget::Budget;
-use crate::api::{NumberPage, Response};
-use crate::domain::{Coverage, UnixMs, WalkId};
-use crate::store::{self, Keep, Replays, Spool, Store, WhichUndecided};
-use crate::time::backoff::{Jitter, Schedule};
+use crate::store::{self, Spool, Store};
 use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
 
 /// How long to poll.
@@ -70,7 +81,7 @@ pub enum Ending {
     NoKey(String),
 }
 
-/// What ends polling for good.
+/// What ends polling although nobody told it to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// The state is damaged, or not ours.
@@ -91,7 +102,7 @@ pub struct Parts<F> {
     pub store: Store,
     /// The time.
     pub clock: Clock,
-    /// What may be asked.
+    /// How many requests may leave.
     pub budget: Budget,
     /// How to tell what is new.
     pub rules: Rules,
@@ -99,127 +110,67 @@ pub struct Parts<F> {
     pub mode: Mode,
     /// Where the state is, how large it may be, and how long things stay in it.
     pub state: store::Options,
-    /// The operator says that another key or address belongs to the account of the state.
+    /// The operator says that a new key or address belongs to the account of the state.
     pub accept_account: bool,
     /// Whether any sink asks for details of numbers.
     pub numbers: bool,
-    /// Called after messages were released. It says nothing else: whoever hears it looks for itself.
+    /// Called after messages were released. The call carries nothing: whoever hears it looks into the state.
     pub released: Box<dyn Fn() + Send>,
     /// Told of every turn of the loop.
-    pub turns: Heartbeat,
-    /// Whether a long catch-up is told in the log, and not shown otherwise.
+    pub heartbeat: Heartbeat,
+    /// Whether a long catch-up is told in the log. It is not where it is shown otherwise.
     pub tells_progress: bool,
 }
 
-/// The loop and what it knows.
+/// The loop and its parts.
 pub struct Poller<F> {
-    feed: F,
-    store: Store,
     clock: Clock,
-    budget: Budget,
-    rules: Rules,
-    mode: Mode,
-    keep_delivered: Keep,
-    keep_dead: Keep,
-    lets_go_at_once: bool,
-    accept_account: bool,
+    heartbeat: Heartbeat,
     released: Box<dyn Fn() + Send>,
-    turns: Heartbeat,
-    report: watch::Sender<PollReport>,
-    jitter: Jitter,
+    backoff: Backoff,
+    link: ApiLink<F>,
+    disk: Disk,
+    account: AccountCheck,
+    rules: Rules,
+    /// What is read and what must still be read. After a failed commit it is ahead of the disk.
     state: CoverageState,
-    /// Where a commit has failed the state is ahead of the disk: before it was loaded again, not before this instant,
-    /// nothing is asked, decided or written.
-    stale: Option<Instant>,
-    server: ServerClock,
-    /// Address and key were found to belong to the state.
-    verified: bool,
-    /// How many keys were given up so far.
-    keys_tried: u64,
-    head: HeadLane,
-    background: BackgroundLane,
-    numbers: Numbers,
-    number_flight: Option<NumberFlight>,
-    /// Why the list of numbers cannot be read, and since when by the local clock.
-    numbers_trouble: Option<(String, UnixMs)>,
-    spoiled_numbers_said: bool,
-    /// What commands have left undecided so far, and when to look whether there is more.
-    replays: Replays,
-    look_for_replays: Instant,
-    housekeeping: Housekeeping,
-    journal: Journal,
+    lanes: Lanes,
+    replays: ReplayWatch,
+    once: OncePolicy,
     timing: Timing,
-    /// When what went is wiped next.
-    wipe_due: Instant,
-    room: Room,
+    report: PollReporter,
     progress: CatchUpProgress,
-    /// How many messages there are, by the API's word.
-    total: Option<u64>,
-    foreign_told: ForeignTold,
-    /// The windows of the API that were looked at for other programs.
-    foreign_windows: u64,
-    budget_wait: BudgetWait,
-    newcomers: Newcomers,
+    number_histories: NumberHistories,
 }
-
-/// After a failure: a second, then twice as long each time, up to a minute.
-const RETRY: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
 
 impl<F: Feed> Poller<F> {
     /// A poller on the state in the store, which it loads when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { numbers, released, turns, tells_progress, .. } = parts;
+        let Parts { numbers, released, heartbeat, tells_progress, .. } = parts;
         let now = clock.monotonic();
-        let seed = clock.relay_time().0.unsigned_abs();
-        let rules = match mode {
-            Mode::Run => rules,
-            // A sweep is part of one complete catch-up.
-            Mode::Once => Rules { sweep_interval: Duration::ZERO, ..rules },
-        };
+        let once = OncePolicy::new(mode);
         Self {
-            feed,
-            store,
-            clock,
-            budget,
-            rules,
-            mode,
-            keep_delivered: options.keep_delivered,
-            keep_dead: options.keep_dead,
-            lets_go_at_once: options.lets_go_at_once(),
-            accept_account,
+            heartbeat,
             released,
-            turns,
-            report: watch::Sender::new(PollReport::default()),
-            jitter: Jitter::seeded(seed),
+            backoff: Backoff::seeded(clock.relay_time().0.unsigned_abs()),
+            link: ApiLink::new(feed, budget),
+            disk: Disk::new(store, &options, now),
+            account: AccountCheck::new(accept_account),
+            rules: once.first_rules(rules),
             state: CoverageState::default(),
-            stale: None,
-            server: ServerClock::default(),
-            verified: false,
-            keys_tried: 0,
-            head: HeadLane::new(now),
-            background: BackgroundLane::default(),
-            numbers: Numbers::new(numbers, now),
-            number_flight: None,
-            numbers_trouble: None,
-            spoiled_numbers_said: false,
-            replays: Replays::default(),
-            look_for_replays: now,
-            housekeeping: Housekeeping::new(now, options.lets_go_at_once()),
-            journal: Journal::default(),
+            lanes: Lanes::new(Numbers::new(numbers, now), now),
+            replays: ReplayWatch::new(now),
+            once,
             timing: Timing::new(now),
-            wipe_due: now,
-            room: Room::new(&options, now),
+            report: PollReporter::new(),
             progress: CatchUpProgress::new(tells_progress),
-            total: None,
-            foreign_told: ForeignTold::default(),
-            foreign_windows: 0,
-            budget_wait: BudgetWait::default(),
-            newcomers: Newcomers::default(),
+            number_histories: NumberHistories::default(),
+            clock,
         }
     }
 
-    /// Snapshots of how it is going.
+    /// Snapshots of how polling goes.
     pub fn reports(&self) -> watch::Receiver<PollReport> {
         self.report.subscribe()
     }
@@ -229,34 +180,25 @@ impl<F: Feed> Poller<F> {
     /// # Errors
     /// [`Trouble`]: polling cannot go on at all.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, Trouble> {
-        self.load().await?;
-        self.foreign_told = ForeignTold::remembered(self.store.read(Spool::foreign_told).await?);
-        self.say_start().await?;
+        self.begin().await?;
         loop {
-            self.turns.turned();
+            self.heartbeat.turned();
             if *stop.borrow() {
                 return Ok(Ending::Stopped);
             }
-            if self.mode == Mode::Once {
-                if self.is_caught_up() {
-                    self.newcomers.say(self.clock.monotonic(), true);
-                    self.keep_house_once().await?;
-                    return Ok(Ending::CaughtUp);
-                }
-                if self.has_stalled_walk() {
-                    return Ok(Ending::GaveUp("older messages could not be read again and again".to_owned()));
-                }
+            if let Some(ending) = self.look_whether_done().await? {
+                return Ok(ending);
             }
             if let Some(ending) = self.reload().await? {
                 return Ok(ending);
             }
             self.look_for_replays().await?;
-            self.look_at_room().await?;
-            if let Some(ending) = self.gives_up_for_room() {
+            self.look_at_space().await?;
+            if let Some(ending) = self.disk.lasting_shortage().and_then(|shortage| self.once.gives_up_now(shortage)) {
                 return Ok(ending);
             }
-            let wake = match self.stale {
-                Some(again) => again.min(self.clock.monotonic() + AT_LEAST_EVERY),
+            let wake = match self.disk.reload_at() {
+                Some(at) => at.min(self.clock.monotonic() + AT_LEAST_EVERY),
                 None => {
                     let wake = self.start_requests();
                     self.start_numbers().await?.map_or(wake, |until| wake.min(until))
@@ -264,150 +206,81 @@ impl<F: Feed> Poller<F> {
             };
             let arrived = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => Arrived::Nothing,
-                response = flight(&mut self.head.flight) => Arrived::Messages { is_head: true, response },
-                response = flight(&mut self.background.flight) => Arrived::Messages { is_head: false, response },
-                response = number_flight(&mut self.number_flight) => Arrived::Numbers(response),
-                () = tokio::time::sleep_until(wake) => Arrived::Nothing,
+                _ = stop.wait_for(|stop| *stop) => None,
+                arrived = self.lanes.arrival() => Some(arrived),
+                () = tokio::time::sleep_until(wake) => None,
             };
             let ending = match arrived {
-                Arrived::Messages { is_head, response } => self.landed(is_head, response).await?,
-                Arrived::Numbers(response) => self.numbers_landed(response).await?,
-                Arrived::Nothing => None,
+                Some(Arrived::Messages { is_head, response }) => self.landed(is_head, response).await?,
+                Some(Arrived::Numbers(response)) => self.numbers_landed(response).await?,
+                None => None,
             };
             if let Some(ending) = ending {
                 return Ok(ending);
             }
             self.tell_the_time().await?;
-            if self.clock.monotonic() >= self.housekeeping.due {
-                self.keep_house().await?;
+            if self.disk.is_maintenance_due(self.clock.monotonic()) {
+                self.maintain().await?;
             }
-            self.wipe().await?;
-            self.measure().await;
-            self.newcomers.say(self.clock.monotonic(), false);
-            self.publish();
+            self.disk.erase(self.clock.monotonic()).await?;
+            self.tell_progress().await;
         }
     }
 
-    async fn load(&mut self) -> Result<(), store::Error> {
-        let (coverage, held) = self
-            .store
-            .write(|spool| {
-                spool.mend_holds()?;
-                let coverage = spool.load_coverage()?;
-                let walks = coverage.iter().flat_map(|coverage: &Coverage| &coverage.walks);
-                let held = walks.map(|walk| Ok((walk.id, spool.held(walk.id)?)));
-                let held = held.collect::<Result<HashMap<WalkId, u64>, store::Error>>()?;
-                Ok((coverage, held))
-            })
-            .await?;
-        self.state = CoverageState::load(coverage, held);
-        // Read first: what is left undecided meanwhile is looked at next time.
-        self.replays = self.store.read(Spool::replays).await?;
-        // What sinks ask of numbers may have changed since deliveries were left undecided.
-        self.decide(WhichUndecided::All).await?;
-        self.stale = None;
-        self.head.next = Ask::Head { cursor: None };
+    /// Loads the state, and says where polling begins.
+    async fn begin(&mut self) -> Result<(), Trouble> {
+        self.load().await?;
+        let told = self.disk.store().read(Spool::foreign_told).await?;
+        self.link.remember_other_programs(told);
+        let account = self.disk.store().read(Spool::account).await?;
+        start_log::tell_start(self.state.coverage.as_ref(), account.start.as_deref(), self.rules.start);
         Ok(())
     }
 
-    fn is_caught_up(&self) -> bool {
-        let Some(coverage) = &self.state.coverage else { return false };
-        let idle = self.head.flight.is_none() && self.background.flight.is_none();
-        let resting = matches!(self.head.next, Ask::Head { cursor: None }) && !self.numbers.awaited();
-        self.stale.is_none()
-            && idle
-            && resting
-            && coverage.walks.is_empty()
-            && self.is_swept()
-            && self.head.failures == 0
+    /// Whether a one-shot command has read everything, or cannot.
+    async fn look_whether_done(&mut self) -> Result<Option<Ending>, Trouble> {
+        let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale();
+        if self.once.is_caught_up(self.state.coverage.as_ref(), is_at_rest) {
+            self.number_histories.tell_all();
+            self.maintain_once().await?;
+            return Ok(Some(Ending::CaughtUp));
+        }
+        Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// Whether a sweep was begun in this process and completed.
-    fn is_swept(&self) -> bool {
-        let anchor = self.state.coverage.as_ref().map(|coverage| coverage.marks.anchor);
-        self.head.first_answer.is_some_and(|first| anchor >= Some(first))
-    }
-
-    /// What stalled in an earlier process was not tried in this one.
-    fn has_stalled_walk(&self) -> bool {
-        let mut walks = self.state.walks();
-        walks.any(|walk| {
-            walk.progress.failures >= self.rules.patience_failures && self.state.setbacks(walk.id) >= ONCE_PATIENCE
-        })
-    }
-
+    /// What time it is between answers. The server's time is the estimate; before the first answer it is the frontier, or
+    /// else the relay's time.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
-        Now { server: self.server.estimate(at).or(frontier).unwrap_or(local), local }
+        Now { server: self.link.server_time(at).or(frontier).unwrap_or(local), local }
     }
 
-    fn set_condition(&self, condition: Condition) {
-        let now = self.clock.relay_time();
-        self.report.send_if_modified(|report| {
-            let changed = report.condition != condition;
-            if changed {
-                report.since = Some(now);
-            }
-            report.condition = condition;
-            changed
-        });
+    /// Publishes how polling is going; returns whether that is new.
+    fn set_condition(&self, condition: Condition) -> bool {
+        self.report.set_condition(condition, self.clock.relay_time())
     }
 
-    fn publish(&mut self) {
+    /// Tells how the reading of older messages goes, and publishes a snapshot.
+    async fn tell_progress(&mut self) {
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
-        let found = self.budget.window().foreign_for_certain();
-        let (last_poll, foreign) = (self.head.last_poll, found.before.max(found.so_far));
-        let mut budget = ApiBudget { foreign, ..ApiBudget::default() };
-        if let Some((limit, remaining, left)) = self.budget.window().server(now) {
-            budget.server_limit = limit;
-            budget.server_remaining = Some(remaining);
-            budget.server_resets_at = Some(wall.after(left));
-        }
-        let feed = FeedReport {
-            server_ahead_ms: self.server.estimate(now).map(|server| server.0.saturating_sub(wall.0)),
-            total: self.total,
+        let (coverage, pace_limit) = (self.state.coverage.as_ref(), self.link.background_pace());
+        self.progress.measure(self.disk.store(), coverage, pace_limit, now).await;
+        self.number_histories.tell_complete(now);
+        let (numbers_why, numbers_since) = self.lanes.numbers.trouble().unzip();
+        let found = PollReport {
+            last_poll_at: self.lanes.head.last_poll(),
+            numbers_why,
+            numbers_since,
+            budget: self.link.api_budget(now, wall),
+            storage: StorageReport { journal_held_bytes: self.disk.journal_held() },
+            feed: FeedReport {
+                server_ahead_ms: self.link.server_time(now).map(|server| server.0.saturating_sub(wall.0)),
+                total: self.progress.total(),
+            },
+            catch_up: self.progress.catch_up(),
+            ..PollReport::default()
         };
-        let storage = StorageReport { journal_held_bytes: self.journal.held };
-        let catch_up = self.progress.catch_up();
-        let (numbers_why, numbers_since) = self.numbers_trouble.clone().filter(|_| self.numbers.awaited()).unzip();
-        let coverage = &self.state.coverage;
-        self.report.send_if_modified(|report| {
-            let changed =
-                report.last_poll_at != last_poll || report.coverage != *coverage || report.catch_up != catch_up;
-            report.last_poll_at = last_poll;
-            report.numbers_why = numbers_why;
-            report.numbers_since = numbers_since;
-            report.budget = budget;
-            report.storage = storage;
-            report.feed = feed;
-            report.catch_up = catch_up;
-            if report.coverage != *coverage {
-                report.coverage.clone_from(coverage);
-            }
-            changed
-        });
-    }
-}
-
-/// What woke the loop.
-enum Arrived {
-    Messages { is_head: bool, response: Response },
-    Numbers(Response<NumberPage>),
-    Nothing,
-}
-
-async fn number_flight(flight: &mut Option<NumberFlight>) -> Response<NumberPage> {
-    match flight {
-        Some(flight) => (&mut flight.answer).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn flight(flight: &mut Option<Flight>) -> Response {
-    match flight {
-        Some(flight) => (&mut flight.answer).await,
-        None => std::future::pending().await,
+        self.report.publish(found, coverage);
     }
 }

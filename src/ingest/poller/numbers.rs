@@ -1,125 +1,117 @@
-//! The third lane: the list of numbers, while a sink asks for details of them.
+//! The list of numbers: its pages are asked for and stored, and deliveries that waited for them are decided.
 
-use super::failure::ONCE_PATIENCE;
-use super::{Ending, Mode, Poller, RETRY, Trouble};
-use crate::api::budget::{Permission, RequestPurpose, Ticket};
+use super::{Ending, Poller, Trouble};
+use crate::api::budget::{Permission, RequestPurpose};
 use crate::api::{Error, NumberPage, Response};
-use crate::ingest::feed::{Feed, NumberAnswer};
+use crate::ingest::feed::Feed;
 use crate::ingest::numbers::{MOST_PAGES, NumbersTurn};
 use crate::store::{self, Spool, WhichUndecided};
-use crate::time::{AT_LEAST_EVERY, Instant};
-
-/// A request for numbers under way.
-pub(super) struct NumberFlight {
-    ticket: Ticket,
-    pub(super) answer: NumberAnswer,
-}
+use crate::time::Instant;
 
 fn unreadable(why: &str) -> String {
     format!("the list of numbers cannot be read: {why}")
 }
 
 impl<F: Feed> Poller<F> {
-    /// Sends what may leave now; returns when to look again, if not after an answer.
+    /// Asks for the next page of the list if it is due and may leave. Returns when to look again, if not after an answer.
     pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, Trouble> {
         let now = self.clock.monotonic();
-        let Some(due) = self.numbers.due().filter(|_| self.verified && self.number_flight.is_none()) else {
-            return Ok(None);
-        };
+        let is_free = self.account.is_verified() && !self.lanes.numbers.is_under_way();
+        let Some(due) = self.lanes.numbers.list().due().filter(|_| is_free) else { return Ok(None) };
         if due > now {
             return Ok(Some(due));
         }
-        let lane = self.numbers_lane();
-        match self.budget.window().admit(lane, now) {
+        let purpose = self.purpose_of_numbers();
+        match self.link.admit(purpose, now) {
             Permission::Go => {}
             Permission::WaitUntil(until) => return Ok(Some(until)),
             Permission::WaitForAnswer => return Ok(None),
         }
-        if self.numbers.begins() {
-            match self.store.read(Spool::newest_number).await {
-                Ok(newest) => self.numbers.begin(newest),
+        if self.lanes.numbers.list().begins() {
+            match self.disk.store().read(Spool::newest_number).await {
+                Ok(newest) => self.lanes.numbers.list_mut().begin(newest),
                 Err(error) => return self.numbers_unstored(error, now).map(|()| None),
             }
         }
-        let wall = self.clock.relay_time();
-        let ticket = self.budget.send(lane, now, wall);
-        let answer = self.feed.fetch_numbers(self.numbers.cursor(), wall);
-        self.number_flight = Some(NumberFlight { ticket, answer });
+        let cursor = self.lanes.numbers.list().cursor();
+        let request = self.link.fetch_numbers(purpose, cursor, now, self.clock.relay_time());
+        self.lanes.numbers.depart(request);
         Ok(None)
     }
 
-    /// What waits for a number is as urgent as a gap; refreshing what is known is not.
-    pub(super) fn numbers_lane(&self) -> RequestPurpose {
-        let urgent = self.numbers.awaited() && !self.numbers.is_long();
-        if urgent || self.mode == Mode::Once { RequestPurpose::Walk } else { RequestPurpose::Sweep }
+    /// What the next page of the list is asked for.
+    pub(super) fn purpose_of_numbers(&self) -> RequestPurpose {
+        let list = self.lanes.numbers.list();
+        self.once.purpose_of_numbers(list.awaited() && !list.is_long())
     }
 
-    /// A request for numbers is over.
+    /// A request for numbers was answered.
     pub(super) async fn numbers_landed(&mut self, response: Response<NumberPage>) -> Result<Option<Ending>, Trouble> {
-        let Some(NumberFlight { ticket, .. }) = self.number_flight.take() else { return Ok(None) };
-        let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
-        self.budget.answered(ticket, &response.rate, now, wall);
-        self.watch_foreign().await?;
+        let Some(request) = self.lanes.numbers.land() else { return Ok(None) };
+        let now = self.clock.monotonic();
+        self.link.answered(&request, &response.rate, now, self.clock.relay_time());
+        self.watch_other_programs().await?;
         self.hear_date(response.date, &response.page);
         let page = match response.page {
             Err(Error::RateLimited) => return Ok(self.rate_limited(&response.rate, now)),
             Err(error) => return Ok(self.numbers_failed(&error.to_string(), now)),
             Ok(page) => page,
         };
-        self.budget.window().not_refused();
-        let NumberPage { numbers, spoiled, more } = page;
-        if spoiled > 0 && !std::mem::replace(&mut self.spoiled_numbers_said, true) {
-            tracing::warn!(numbers = spoiled, "rows of the list of numbers are no valid JSON: they are passed over");
+        self.link.not_rate_limited();
+        match self.take_numbers(page, now).await {
+            Ok(ending) => Ok(ending),
+            Err(error) => self.numbers_unstored(error, now).map(|()| None),
         }
+    }
+
+    /// A page of the list came: stores it and decides what waited for it.
+    async fn take_numbers(&mut self, page: NumberPage, now: Instant) -> Result<Option<Ending>, store::Error> {
+        let wall = self.clock.relay_time();
+        let NumberPage { numbers, spoiled, more } = page;
+        self.lanes.numbers.note_spoiled_rows(spoiled);
         let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
-        let stored = self.store.write(move |spool| {
+        let stored = self.disk.store().write(move |spool| {
             spool.put_numbers(numbers.iter().map(|number| (number.id.as_str(), &*number.raw)), wall)
         });
-        if let Err(error) = stored.await {
-            return self.numbers_unstored(error, now).map(|()| None);
-        }
-        let failed_before = self.numbers.failures();
-        match self.numbers.page(ids, spoiled > 0, more, now) {
-            NumbersTurn::On if self.numbers.has_become_long() && self.numbers.awaited() => tracing::warn!(
+        stored.await?;
+        let list = self.lanes.numbers.list_mut();
+        let failed_before = list.failures();
+        match list.page(ids, spoiled > 0, more, now) {
+            NumbersTurn::On if list.has_become_long() && list.awaited() => tracing::warn!(
                 "the list of numbers is long: the rest of it gets a fifth of the budget at most; messages that need details \
                  of their number wait"
             ),
             NumbersTurn::On => {}
             NumbersTurn::Spoiled => {
-                if let Err(error) = self.decide(WhichUndecided::Known).await {
-                    return self.numbers_unstored(error, now).map(|()| None);
-                }
+                self.decide(WhichUndecided::Known).await?;
                 return Ok(self.numbers_failed("rows of it are no valid JSON", now));
             }
             NumbersTurn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
             NumbersTurn::Endless => {
                 let why = format!("it has more than {MOST_PAGES} pages");
                 let ending = self.numbers_failed(&why, now);
-                self.numbers.endless(now);
-                let gives_up = self.mode == Mode::Once && self.numbers.awaited();
-                return Ok(ending.or_else(|| gives_up.then(|| Ending::GaveUp(unreadable(&why)))));
+                self.lanes.numbers.list_mut().endless(now);
+                let is_awaited = self.lanes.numbers.list().awaited();
+                let gives_up = self.once.gives_up_now(unreadable(&why)).filter(|_| is_awaited);
+                return Ok(ending.or(gives_up));
             }
             NumbersTurn::Complete(newest) => {
-                self.numbers_trouble = None;
+                self.lanes.numbers.note_success();
                 if failed_before > 0 {
                     tracing::info!(failures = failed_before, "the list of numbers can be read again");
                 }
-                if let Err(error) = self.store.write(move |spool| spool.end_numbers(newest, wall)).await {
-                    return self.numbers_unstored(error, now).map(|()| None);
-                }
+                self.disk.store().write(move |spool| spool.end_numbers(newest, wall)).await?;
             }
         }
-        match self.decide(WhichUndecided::Known).await {
-            Ok(()) => Ok(None),
-            Err(error) => self.numbers_unstored(error, now).map(|()| None),
-        }
+        self.decide(WhichUndecided::Known).await?;
+        Ok(None)
     }
 
-    /// Decides what can be decided now, and takes note of what cannot.
+    /// Decides whether sinks want the messages that wait for a decision, as far as it can be decided now.
     pub(super) async fn decide(&mut self, which: WhichUndecided) -> Result<(), store::Error> {
         let mut after = None;
         loop {
-            let (made, next) = self.store.write(move |spool| spool.decide(after, which)).await?;
+            let (made, next) = self.disk.store().write(move |spool| spool.decide(after, which)).await?;
             if made > 0 {
                 (self.released)();
             }
@@ -131,19 +123,14 @@ impl<F: Feed> Poller<F> {
         self.look_for_undecided().await
     }
 
-    /// A command may have asked for messages that a sink never had: whether it wants them is decided here.
+    /// Looks whether a command has asked for messages that a sink never had, and decides on them.
     pub(super) async fn look_for_replays(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
-        if self.look_for_replays > now || self.stale.is_some() {
+        if self.replays.due() > now || self.disk.is_stale() {
             return Ok(());
         }
-        self.look_for_replays = now + AT_LEAST_EVERY;
-        let decided = match self.store.read(Spool::replays).await {
-            Ok(replays) if replays == self.replays => Ok(()),
-            Ok(replays) => self.decide(WhichUndecided::All).await.map(|()| self.replays = replays),
-            Err(error) => Err(error),
-        };
-        match decided {
+        self.replays.look(now);
+        match self.decide_replays().await {
             // It is tried again; whoever needs the disk will say so.
             Err(error) if error.is_passing() => {
                 tracing::debug!(%error, "what commands asked for could not be decided");
@@ -153,38 +140,45 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes note of whether a delivery waits for a number.
-    pub(super) async fn look_for_undecided(&mut self) -> Result<(), store::Error> {
-        if self.numbers.asked_for() {
-            let awaited = self.store.read(Spool::has_undecided).await?;
-            self.numbers.note_awaited(awaited, self.clock.monotonic());
+    async fn decide_replays(&mut self) -> Result<(), store::Error> {
+        let found = self.disk.store().read(Spool::replays).await?;
+        if self.replays.is_new(found) {
+            self.decide(WhichUndecided::All).await?;
+            self.replays.note_decided(found);
         }
         Ok(())
     }
 
+    /// Looks whether a delivery waits for details of a number.
+    pub(super) async fn look_for_undecided(&mut self) -> Result<(), store::Error> {
+        if self.lanes.numbers.list().asked_for() {
+            let is_awaited = self.disk.store().read(Spool::has_undecided).await?;
+            self.lanes.numbers.list_mut().note_awaited(is_awaited, self.clock.monotonic());
+        }
+        Ok(())
+    }
+
+    /// The list could not be read: it is begun again later.
     fn numbers_failed(&mut self, why: &str, now: Instant) -> Option<Ending> {
-        if self.numbers.failures() == 0 {
+        if self.lanes.numbers.list().failures() == 0 {
             tracing::warn!(
                 error = why,
                 "the list of numbers cannot be read; messages that need details of their number wait"
             );
         }
-        let jitter = &self.jitter;
-        self.numbers.failed(|failures| RETRY.jittered(failures, jitter), now);
-        let gives_up = self.mode == Mode::Once && self.numbers.awaited() && self.numbers.failures() >= ONCE_PATIENCE;
-        if self.numbers_trouble.is_none() {
-            self.numbers_trouble = Some((why.to_owned(), self.clock.relay_time()));
-        }
-        gives_up.then(|| Ending::GaveUp(unreadable(why)))
+        self.lanes.numbers.list_mut().failed(|failures| self.backoff.wait(failures), now);
+        self.lanes.numbers.note_trouble(why, self.clock.relay_time());
+        let list = self.lanes.numbers.list();
+        self.once.gives_up(list.failures(), unreadable(why)).filter(|_| list.awaited())
     }
 
-    /// What has waited long enough for a list that cannot be read becomes a dead letter: it is not sent to a sink that may
-    /// not want it, and not lost.
+    /// Messages that have waited long enough for a list that cannot be read become dead letters: they are not sent to a
+    /// sink that may not want them, and not lost.
     pub(super) async fn give_up_undecided(&mut self) -> Result<(), store::Error> {
         let Some(next) = self.state.coverage.as_ref().map(|coverage| coverage.marks.next_seq) else { return Ok(()) };
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
-        let Some(before) = self.numbers.given_up(next, now) else { return Ok(()) };
-        let dead = self.store.write(move |spool| spool.give_up_undecided(before, wall)).await?;
+        let Some(before) = self.lanes.numbers.list_mut().given_up(next, now) else { return Ok(()) };
+        let dead = self.disk.store().write(move |spool| spool.give_up_undecided(before, wall)).await?;
         if dead > 0 {
             tracing::error!(
                 dead_letters = dead,
@@ -195,7 +189,7 @@ impl<F: Feed> Poller<F> {
         self.look_for_undecided().await
     }
 
-    /// The disk did not take it.
+    /// The disk did not take what was read of the list.
     fn numbers_unstored(&mut self, error: store::Error, now: Instant) -> Result<(), Trouble> {
         if !error.is_passing() {
             return Err(error.into());

@@ -1,49 +1,67 @@
-//! How the reading of older messages goes: counted, measured and told. Nothing depends on it.
+//! How the reading of older messages goes: counted, measured and told. No decision depends on it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Poller;
 use crate::api::PAGE_ROWS;
-use crate::domain::{UnixMs, Walk, WalkId, WalkKind, pages};
-use crate::ingest::feed::Feed;
+use crate::domain::{Coverage, Marks, UnixMs, Walk, WalkKind, pages};
 use crate::ingest::report::CatchUp;
+use crate::store::Store;
 use crate::time::Instant;
 
-/// The store is asked for an estimate at most so often.
+/// From one estimate of what is left to the next.
 const MEASURE: Duration = Duration::from_secs(1);
 
-/// A long catch-up is told of so often, and for the first time after so long.
-const SAY: Duration = Duration::from_secs(10);
+/// From one line of the log about a long catch-up to the next, and from its beginning to the first line.
+const TELL: Duration = Duration::from_secs(10);
 
-/// The pace is that of this last while.
+/// The pace is measured over this last while.
 const LATELY: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// A catch-up and what is told of it. A catch-up reads gaps and seeds; sweeps read what is known, and do not count.
 pub(super) struct CatchUpProgress {
+    /// Whether a long catch-up is told in the log.
     tells: bool,
+    /// How many messages there are, by the API's word.
+    total: Option<u64>,
     under_way: Option<UnderWay>,
 }
 
 struct UnderWay {
     began: Instant,
     measured: Instant,
+    /// When it was told last; its beginning if it was not told yet.
     told: Instant,
-    was_told: bool,
     pages: u64,
     messages: u64,
-    /// When how many pages had been read; the oldest first.
+    /// How many pages had been read at which instant, the oldest first.
     samples: VecDeque<(Instant, u64)>,
     shown: CatchUp,
 }
 
 impl CatchUpProgress {
     pub(super) fn new(tells: bool) -> Self {
-        Self { tells, under_way: None }
+        Self { tells, total: None, under_way: None }
     }
 
+    /// The catch-up under way.
     pub(super) fn catch_up(&self) -> Option<CatchUp> {
         self.under_way.as_ref().map(|under_way| under_way.shown)
+    }
+
+    /// How many messages there are, by the API's word.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// A page said how many messages there are, or did not.
+    pub(super) fn note_total(&mut self, total: Option<u64>) {
+        self.total = total.or(self.total);
+    }
+
+    /// Whether pages of this walk belong to a catch-up.
+    pub(super) fn counts(walk: &Walk) -> bool {
+        walk.kind != WalkKind::Sweep
     }
 
     /// A page of a catch-up was read and committed.
@@ -53,6 +71,43 @@ impl CatchUpProgress {
             under_way.messages += u64::try_from(messages).unwrap_or(0);
         }
     }
+
+    /// Estimates what is left, once a second at most, and tells it. `pace_limit`: how many pages a minute the budget leaves
+    /// for this.
+    pub(super) async fn measure(&mut self, store: &Store, coverage: Option<&Coverage>, pace_limit: f64, now: Instant) {
+        let walks = coverage.iter().flat_map(|coverage| &coverage.walks);
+        let walks: Vec<Walk> = walks.filter(|walk| Self::counts(walk)).cloned().collect();
+        let (Some(marks), Some(reached)) =
+            (coverage.map(|coverage| coverage.marks), walks.iter().map(|walk| walk.lowest).min())
+        else {
+            if let Some(ended) = self.under_way.take() {
+                ended.tell_end(now);
+            }
+            return;
+        };
+        if self.under_way.as_ref().is_some_and(|under_way| now < under_way.measured + MEASURE) {
+            return;
+        }
+        let walk_count = walks.len();
+        let pages_left = pages_left(store, walks, marks, self.total).await;
+        let under_way = self.under_way.get_or_insert_with(|| UnderWay::begun(now));
+        under_way.note(now, walk_count, pages_left, reached, pace_limit);
+        if self.tells && under_way.shown.is_long() && now >= under_way.told + TELL {
+            under_way.told = now;
+            tell(&under_way.shown);
+        }
+    }
+}
+
+/// How many pages the walks have to read together; `None` if one of them cannot tell.
+async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option<u64>) -> Option<u64> {
+    let read = store.read(move |spool| {
+        let rows = walks.iter().map(|walk| Ok(spool.unread(walk, &marks, total)?.rows(walk)));
+        rows.collect::<Result<Option<Vec<u64>>, _>>()
+    });
+    // If the store cannot be read, that is told where it matters.
+    let rows = read.await.ok()??;
+    Some(rows.into_iter().map(|rows| pages(rows, PAGE_ROWS)).fold(0, u64::saturating_add))
 }
 
 /// Pages a minute between the oldest sample and now; 0 while they are too close to tell.
@@ -67,57 +122,6 @@ fn pace(samples: &VecDeque<(Instant, u64)>, now: Instant, pages: u64) -> f64 {
     read * 60.0 / seconds
 }
 
-impl<F: Feed> Poller<F> {
-    /// Whether a walk reads what is to be delivered or known first, and not only what is known already.
-    pub(super) fn catches_up(&self, id: WalkId) -> bool {
-        self.state.walks().any(|walk| walk.id == id && walk.kind != WalkKind::Sweep)
-    }
-
-    /// Takes stock of what is left, once a second at most, and tells it.
-    pub(super) async fn measure(&mut self) {
-        let now = self.clock.monotonic();
-        let walks: Vec<Walk> = self.state.walks().filter(|walk| walk.kind != WalkKind::Sweep).cloned().collect();
-        let Some(reached) = walks.iter().map(|walk| walk.lowest).min() else {
-            if let Some(ended) = self.progress.under_way.take().filter(|ended| ended.was_told) {
-                tracing::info!(
-                    messages = ended.messages,
-                    pages = ended.pages,
-                    seconds = (now - ended.began).as_secs(),
-                    "older messages were read to the end"
-                );
-            }
-            return;
-        };
-        if self.progress.under_way.as_ref().is_some_and(|under_way| now < under_way.measured + MEASURE) {
-            return;
-        }
-        let pages_left = self.pages_left(walks.clone()).await;
-        // It begins with what was left of the last minute, and cannot go on like that.
-        let at_most = self.budget.window().background();
-        let under_way = self.progress.under_way.get_or_insert_with(|| UnderWay::begun(now));
-        under_way.note(now, walks.len(), pages_left, reached, at_most);
-        if self.progress.tells && under_way.shown.is_long() && now >= under_way.told + SAY {
-            under_way.told = now;
-            under_way.was_told = true;
-            tell(&under_way.shown);
-        }
-    }
-
-    /// Of all walks together; nothing if one of them cannot tell.
-    async fn pages_left(&mut self, walks: Vec<Walk>) -> Option<u64> {
-        let (marks, total) = (self.state.coverage.as_ref()?.marks, self.total);
-        let rows = self
-            .store
-            .read(move |spool| {
-                let rows = walks.iter().map(|walk| Ok(spool.unread(walk, &marks, total)?.rows(walk)));
-                rows.collect::<Result<Option<Vec<u64>>, _>>()
-            })
-            .await;
-        // What could not be read is told where it matters.
-        Some(rows.ok()??.into_iter().map(|rows| pages(rows, PAGE_ROWS)).fold(0, u64::saturating_add))
-    }
-}
-
 impl UnderWay {
     fn begun(now: Instant) -> Self {
         let shown = CatchUp {
@@ -129,22 +133,36 @@ impl UnderWay {
             reached: UnixMs::MAX,
         };
         let samples = VecDeque::from([(now, 0)]);
-        Self { began: now, measured: now, told: now, was_told: false, pages: 0, messages: 0, samples, shown }
+        Self { began: now, measured: now, told: now, pages: 0, messages: 0, samples, shown }
     }
 
-    fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, at_most: f64) {
+    /// Takes an estimate in. The pace is not taken to be quicker than `pace_limit`: the first pages use what was left of the
+    /// last minute's budget, and that cannot go on.
+    fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, pace_limit: f64) {
         self.measured = now;
         self.shown = CatchUp {
             walks,
             pages_read: self.pages,
             messages_read: self.messages,
             pages_left,
-            pages_per_minute: pace(&self.samples, now, self.pages).min(at_most),
+            pages_per_minute: pace(&self.samples, now, self.pages).min(pace_limit),
             reached,
         };
         self.samples.push_back((now, self.pages));
         while self.samples.len() > 2 && self.samples.front().is_some_and(|(at, _)| *at + LATELY < now) {
             self.samples.pop_front();
+        }
+    }
+
+    /// Tells the end of a catch-up that was told before.
+    fn tell_end(&self, now: Instant) {
+        if self.told > self.began {
+            tracing::info!(
+                messages = self.messages,
+                pages = self.pages,
+                seconds = (now - self.began).as_secs(),
+                "older messages were read to the end"
+            );
         }
     }
 }

@@ -1,71 +1,59 @@
-//! A request is over: what came is looked up, decided on, and committed.
+//! A page of messages came: it is looked up, decided on, and committed.
 
-use std::time::Duration;
-
-use super::failure::ONCE_PATIENCE;
-use super::lanes::{Ask, Flight};
-use super::telling::say_anomalies;
-use super::{Ending, Mode, Poller, RETRY, Trouble};
-use crate::api::budget::RateHeaders;
+use super::account_check::UNVERIFIED;
+use super::anomaly_log::tell_anomalies;
+use super::flight::{Ask, Flight};
+use super::progress::CatchUpProgress;
+use super::start_log::tell_begun;
+use super::{Ending, Poller, Trouble};
 use crate::api::{self, Error, Response};
-use crate::domain::{Cursor, Row, StoreOp, UnixMs, Walk};
+use crate::domain::{Cursor, Row, Seq, UnixMs, Walk};
 use crate::ingest::account::{self, AccountVerdict, Evidence};
-use crate::ingest::coverage::{FeedPage, Next, Now, Step};
+use crate::ingest::coverage::{FeedPage, Now};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
 use crate::ingest::server_clock::OwnClocks;
-use crate::store;
+use crate::store::{self, Store};
 use crate::time::Instant;
 
-const UNVERIFIED: &str =
-    "the API key or address is new and shows no messages yet; waiting for one of a number that is known";
-
 impl<F: Feed> Poller<F> {
-    /// A request is over.
+    /// A request for messages was answered.
     pub(super) async fn landed(&mut self, is_head: bool, response: Response) -> Result<Option<Ending>, Trouble> {
-        let flight = if is_head { self.head.flight.take() } else { self.background.flight.take() };
-        let Some(Flight { ask, cursor, limit, ticket, key, .. }) = flight else { return Ok(None) };
-        let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
-        self.budget.answered(ticket, &response.rate, now, wall);
-        self.watch_foreign().await?;
+        let flight = if is_head { self.lanes.head.land() } else { self.lanes.background.land() };
+        let Some(Flight { ask, cursor, limit, request }) = flight else { return Ok(None) };
+        let now = self.clock.monotonic();
+        self.link.answered(&request, &response.rate, now, self.clock.relay_time());
+        self.watch_other_programs().await?;
         if !matches!(response.page, Err(Error::RateLimited)) {
-            self.budget.window().not_refused();
+            self.link.not_rate_limited();
         }
         let Response { date, rate, page } = response;
-        // First, so that what is handed on now is tried when it is known what time it is.
+        // This comes first, so that messages which are handed on now are tried when the time is known.
         self.hear_date(date, &page);
         self.tell_the_time().await?;
-        if self.stale.is_some() && !matches!(page, Err(Error::RateLimited)) {
-            // Asked for by a state that is no longer true.
+        if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
+            // A state that is no longer true has asked for this page.
             return Ok(None);
         }
         match page {
-            Ok(page) => match self.apply(is_head, &ask, cursor.as_ref(), page, date, now).await {
-                Ok(()) if std::mem::take(&mut self.head.stranger) => Ok(self.key_of_another_account(now)),
-                Ok(()) => Ok(self.gives_up_waiting()),
+            Ok(page) => match self.take_page(is_head, &ask, cursor.as_ref(), page, date, now).await {
+                Ok(AccountVerdict::Same) => Ok(None),
+                Ok(AccountVerdict::Open) => Ok(self.once.gives_up(self.account.undecided_polls(), UNVERIFIED)),
+                Ok(AccountVerdict::Other) => Ok(self.key_of_another_account(now)),
                 Err(Trouble::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
                 Err(trouble) => Err(trouble),
             },
             Err(Error::RateLimited) => Ok(self.rate_limited(&rate, now)),
-            // The other lane has seen to it already.
-            Err(Error::KeyRefused(_)) if key != self.keys_tried => Ok(None),
+            // The answer in the other lane has led to the next key already.
+            Err(Error::KeyRefused(_)) if !self.link.was_sent_with_key_in_use(&request) => Ok(None),
             Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
-            Err(error) => self.failed(is_head, &ask, limit, error, now).await,
+            Err(error) => self.failed(is_head, &ask, limit, &error, now).await,
         }
     }
 
-    /// 429: silence until the reset.
-    pub(super) fn rate_limited(&mut self, rate: &RateHeaders, now: Instant) -> Option<Ending> {
-        let jitter = &self.jitter;
-        let wait = self.budget.window().refused(rate, |times| RETRY.jittered(times, jitter), now);
-        let until = self.clock.relay_time().after(wait);
-        tracing::warn!(wait_s = wait.as_secs_f64(), %until, "over the API's rate limit; silent until it resets");
-        self.show_silence(now);
-        let gives_up = self.mode == Mode::Once && self.budget.window().refusals() >= ONCE_PATIENCE;
-        gives_up.then(|| Ending::GaveUp(Error::RateLimited.to_string()))
-    }
-
-    pub(super) async fn apply(
+    /// Takes a page in: one transaction. Returns whose page it is; nothing is taken of a page that is not known to be the
+    /// account's.
+    async fn take_page(
         &mut self,
         is_head: bool,
         ask: &Ask,
@@ -73,40 +61,28 @@ impl<F: Feed> Poller<F> {
         page: api::Page,
         date: Option<UnixMs>,
         at: Instant,
-    ) -> Result<(), Trouble> {
+    ) -> Result<AccountVerdict, Trouble> {
         let api::Page { rows, more, total } = page;
-        self.total = total.or(self.total);
-        let rows_read = rows.len();
-        let catches_up = matches!(ask, Ask::Walk { id, .. } if self.catches_up(*id));
+        self.progress.note_total(total);
+        let row_count = rows.len();
         let newest_ingested = rows.iter().filter_map(|row| row.ingested).max();
         let local = self.clock.relay_time();
         let own = OwnClocks { relay: local, machine: self.clock.machine_time(), at };
-        let now = Now { server: self.server.read(date, newest_ingested, own), local };
-        let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
-        // One that was sound when it came is known, whatever has become of it since.
-        let spoiled = |row: &Row| row.spoiled.as_ref().and_then(|spoiled| spoiled.id.clone());
-        let (places, sound): (Vec<usize>, Vec<String>) =
-            rows.iter().enumerate().filter_map(|(place, row)| Some((place, spoiled(row)?))).unzip();
-        ids.extend(sound);
-        // The writer keeps in memory what the rows are stored beside; what the reader keeps is void after each commit.
-        let mut known = self.store.write(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
-        for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {
-            known[place] = known[place].or(sound);
-        }
+        let now = Now { server: self.link.read_clock(date, newest_ingested, own), local };
+        let known = look_up(self.disk.store(), &rows).await?;
         let newest = rows.iter().map(|row| row.time).max();
         let arrived = rows.iter().zip(&known).filter(|(_, known)| known.is_none());
         let newly_ingested = arrived.filter_map(|(row, _)| row.ingested).max();
         let page = FeedPage::new(rows, known, more);
-        if is_head && !self.verified && !self.verify(&page).await? {
-            self.rest_head(at);
-            return Ok(());
+        if is_head && !self.account.is_verified() {
+            let verdict = self.verify(&page).await?;
+            if verdict != AccountVerdict::Same {
+                self.end_head_poll(at);
+                return Ok(verdict);
+            }
         }
-        let first = self.state.coverage.is_none();
         let marks = self.state.coverage.as_ref().map(|coverage| coverage.marks);
-        let walk: Option<Walk> = match ask {
-            Ask::Head { .. } => None,
-            Ask::Walk { id, .. } => self.state.walks().find(|walk| walk.id == *id).cloned(),
-        };
+        let walk: Option<Walk> = ask.walk().and_then(|id| self.state.walks().find(|walk| walk.id == id).cloned());
         let step = match ask {
             Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
@@ -118,38 +94,37 @@ impl<F: Feed> Poller<F> {
         if matches!(ask, Ask::Head { cursor: None }) {
             self.hear_arrivals(newly_ingested, at);
         }
-        self.note_newcomers(&step.ops, marks, walk.as_ref(), at).await?;
-        say_anomalies(&step.ops, cursor, !self.lets_go_at_once);
+        let (store, margin) = (self.disk.store(), self.rules.margin);
+        self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
+        tell_anomalies(&step.ops, cursor, self.disk.keeps_delivered());
         let next = self.commit(step, now.local).await?;
-        if catches_up {
-            self.progress.page_read(rows_read);
+        if walk.as_ref().is_some_and(CatchUpProgress::counts) {
+            self.progress.page_read(row_count);
         }
-        if is_head && matches!(ask, Ask::Head { .. }) {
-            self.polled(now, at);
+        if matches!(ask, Ask::Head { .. }) {
+            self.head_answered(now, at);
         }
-        if self.mode == Mode::Once && self.is_swept() {
-            // One sweep is enough: another poll must not begin the next.
-            self.rules.sweep_interval = Duration::MAX;
-        }
-        if first && self.state.coverage.is_some() {
-            self.say_begun(total);
+        self.once.limit_sweeps(&mut self.rules, self.state.coverage.as_ref());
+        if let (None, Some(coverage)) = (marks, &self.state.coverage) {
+            tell_begun(coverage, self.rules.start, total);
         }
         self.proceed(is_head, ask, next, at);
-        Ok(())
+        Ok(AccountVerdict::Same)
     }
 
-    /// Whether the page belongs to the account of the state.
-    pub(super) async fn verify(&mut self, page: &FeedPage) -> Result<bool, Trouble> {
-        let (url, fingerprint) = self.feed.identity();
+    /// Whether a page of the newest messages belongs to the account of the state.
+    ///
+    /// # Errors
+    /// [`Trouble::OtherAccount`] if it does not, and there is no other key.
+    async fn verify(&mut self, page: &FeedPage) -> Result<AccountVerdict, Trouble> {
+        let (url, fingerprint) = self.link.identity();
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
-        let (account, known_number, has_met_numbers) = self
-            .store
-            .read(move |spool| {
-                let known = spool.knows_number(numbers.iter().map(String::as_str))?;
-                Ok((spool.account()?, known, spool.has_met_numbers()?))
-            })
-            .await?;
-        let familiar = account::is_familiar(&account, &url, &fingerprint);
+        let read = self.disk.store().read(move |spool| {
+            let known = spool.knows_number(numbers.iter().map(String::as_str))?;
+            Ok((spool.account()?, known, spool.has_met_numbers()?))
+        });
+        let (known_account, known_number, has_met_numbers) = read.await?;
+        let familiar = account::is_familiar(&known_account, &url, &fingerprint);
         let verdict = account::judge(&Evidence {
             familiar,
             begun: self.state.coverage.is_some(),
@@ -157,62 +132,51 @@ impl<F: Feed> Poller<F> {
             page_has_rows: !page.is_empty(),
             known_message: page.has_known(),
             known_number,
-            accepted: self.accept_account,
+            accepted: self.account.is_accepted(),
         });
         match verdict {
-            AccountVerdict::Same => {
-                if !familiar {
-                    if account.api_url.is_some() {
-                        tracing::info!("the API key or address is new; its messages belong to the same account");
-                    }
-                    self.store.write(move |spool| spool.remember_account(&url, &fingerprint)).await?;
+            AccountVerdict::Same if !familiar => {
+                if known_account.api_url.is_some() {
+                    tracing::info!("the API key or address is new; its messages belong to the same account");
                 }
-                self.verified = true;
-                self.head.unverified = 0;
-                Ok(true)
+                self.disk.store().write(move |spool| spool.remember_account(&url, &fingerprint)).await?;
             }
+            AccountVerdict::Same => {}
             AccountVerdict::Open => {
-                if self.head.unverified == 0 {
-                    tracing::warn!("{UNVERIFIED}");
-                }
-                self.head.unverified = self.head.unverified.saturating_add(1);
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
-                Ok(false)
             }
             // Where there are several keys, another may be right; deliveries go on in any case.
-            AccountVerdict::Other if self.feed.keys() > 1 => {
-                self.head.stranger = true;
-                Ok(false)
-            }
-            AccountVerdict::Other => Err(Trouble::OtherAccount),
+            AccountVerdict::Other if self.link.has_several_keys() => {}
+            AccountVerdict::Other => return Err(Trouble::OtherAccount),
         }
+        self.account.note(verdict);
+        Ok(verdict)
     }
 
-    pub(super) fn polled(&mut self, now: Now, at: Instant) {
-        if self.head.failures > 0 {
-            tracing::info!(failures = self.head.failures, "the API can be polled again");
+    /// A head poll was answered with a page, and the page is stored.
+    fn head_answered(&mut self, now: Now, at: Instant) {
+        let failures = self.lanes.head.note_success(now.local, at);
+        if failures > 0 {
+            tracing::info!(failures, "the API can be polled again");
         }
-        self.head.failures = 0;
-        self.head.first_answer.get_or_insert(now.server);
-        self.head.last_poll = Some(now.local);
-        if self.head.small_until.is_some_and(|(until, _)| until <= at) {
-            self.head.small_until = None;
-        }
+        self.once.note_answer(now.server);
         self.set_condition(Condition::Polling);
     }
+}
 
-    pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<Next, store::Error> {
-        let Step { ops, next } = step;
-        if ops.is_empty() {
-            return Ok(next);
-        }
-        let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));
-        self.store.write(move |spool| spool.commit(&ops, now)).await?;
-        self.room.stored = true;
-        if releases {
-            (self.released)();
-            self.look_for_undecided().await?;
-        }
-        Ok(next)
+/// Under which number each row is stored, if it is. A row that is spoiled now, and was stored while it was sound, is known
+/// by its own id.
+async fn look_up(store: &Store, rows: &[Row]) -> Result<Vec<Option<Seq>>, store::Error> {
+    let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let sound_id = |row: &Row| row.spoiled.as_ref().and_then(|spoiled| spoiled.id.clone());
+    let (places, sound_ids): (Vec<usize>, Vec<String>) =
+        rows.iter().enumerate().filter_map(|(place, row)| Some((place, sound_id(row)?))).unzip();
+    ids.extend(sound_ids);
+    // The writer's connection keeps in memory what the rows are stored beside; the reader's cache is void after each
+    // commit.
+    let mut known = store.write(move |spool| spool.known(ids.iter().map(String::as_str))).await?;
+    for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {
+        known[place] = known[place].or(sound);
     }
+    Ok(known)
 }

@@ -105,7 +105,7 @@ impl World {
             accept_account: false,
             numbers: false,
             released: Box::new(|| ()),
-            turns: Heartbeat::new(&self.clock),
+            heartbeat: Heartbeat::new(&self.clock),
             tells_progress: true,
         })
     }

@@ -109,7 +109,8 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn tell_the_time(&mut self) -> Result<(), Trouble> {
         if let Some(rebase) = self.clock.consider(self.timing.heard.take()) {
             say(&rebase);
-            self.rebase_report(rebase.shift());
+            self.lanes.head.rebase(rebase.shift());
+            self.report.rebase(rebase.shift());
             self.timing.following = Some((rebase, FIRST));
         }
         if let Some(jump) = self.clock.machine_jump() {
@@ -137,16 +138,16 @@ impl<F: Feed> Poller<F> {
         };
         let clock = self.clock.clone();
         let needs_it =
-            rebase.shift() != 0 || self.store.read(move |spool| spool.is_ahead_of(clock.relay_time())).await?;
+            rebase.shift() != 0 || self.disk.store().read(move |spool| spool.is_ahead_of(clock.relay_time())).await?;
         while let Some((rebase, after)) = self.timing.following.filter(|_| needs_it) {
             let clock = self.clock.clone();
             let now = clock.relay_time();
-            let next = self.store.write(move |spool| spool.follow_rebase(rebase, now, after)).await?;
+            let next = self.disk.store().write(move |spool| spool.follow_rebase(rebase, now, after)).await?;
             if after == FIRST {
                 self.state.move_local_times(|at| rebase.moved(at, now));
             }
             self.timing.following = next.map(|next| (rebase, next));
-            self.turns.turned();
+            self.heartbeat.turned();
         }
         self.timing.following = None;
         self.clock.confirm();
@@ -158,16 +159,7 @@ impl<F: Feed> Poller<F> {
 
     async fn remember_clock(&mut self) -> Result<(), Trouble> {
         let memory = self.clock.memory();
-        Ok(self.store.write(move |spool| spool.remember_clock(&memory)).await?)
-    }
-
-    fn rebase_report(&mut self, shift: i64) {
-        let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
-        self.head.last_poll = self.head.last_poll.map(moved);
-        self.report.send_modify(|report| {
-            report.since = report.since.map(moved);
-            report.last_poll_at = report.last_poll_at.map(moved);
-        });
+        Ok(self.disk.store().write(move |spool| spool.remember_clock(&memory)).await?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What came to the sinks, and what a state says of itself.
+//! Records of a run: what came to the sinks, and what the state says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,16 +7,16 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::story::Stage;
-use crate::support::relay::id_of;
+use crate::support::relay::process::id_of;
 
-/// What the sinks got so far.
+/// What the sinks have got so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
     /// Requests that the receiver took: `webhook-id`, id in the body, body.
     pub(crate) taken: Vec<(String, String, String)>,
-    /// Lines of the file, the last one perhaps without its end.
+    /// The lines of the file; the last one may be unfinished.
     pub(crate) lines: Vec<String>,
-    /// Whether its last byte ends a line, and how many bytes it has.
+    /// Whether the last byte of the file ends a line, and the length of the file.
     pub(crate) whole: bool,
     pub(crate) bytes: usize,
 }
@@ -24,15 +24,15 @@ pub(crate) struct Records {
 /// What a copy of the state says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    /// Sink and message of each delivery that is not owed any more, and of each dead letter.
+    /// The sink and the message of each delivery that is done, and of each dead letter.
     pub(crate) delivered: BTreeSet<(String, String)>,
     pub(crate) dead: BTreeSet<(String, String)>,
-    /// Deliveries that were never attempted, and those to be tried again.
+    /// The numbers of deliveries that were never attempted, and of those to be retried.
     pub(crate) fresh: BTreeSet<(String, String)>,
     pub(crate) retried: BTreeSet<(String, String)>,
-    /// Messages that were handed to the sinks that there were.
+    /// The messages that were released to the sinks.
     pub(crate) released: BTreeSet<String>,
-    /// Messages that a gap holds.
+    /// The messages that a gap holds.
     pub(crate) held: usize,
 }
 
@@ -52,12 +52,12 @@ impl Records {
         }
     }
 
-    /// How many lines there are, without looking at them.
+    /// The number of lines, without reading them.
     pub(crate) fn count_lines(path: &Path) -> usize {
         fs::read(path).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// How often each message came to each sink. A line that is no JSON is none.
+    /// How often each message came to each sink. A line that is no JSON counts as no message.
     pub(crate) fn counts(&self) -> BTreeMap<(String, String), usize> {
         let mut counts = BTreeMap::new();
         for (_, id, _) in &self.taken {
@@ -75,13 +75,13 @@ pub(crate) fn is_json(line: &str) -> bool {
 }
 
 impl State {
-    /// What these sinks need not get any more: it was released, and they do not wait for it.
+    /// The messages that these sinks need not get any more: released ones that no delivery of theirs waits for.
     pub(crate) fn settled(&self, sinks: impl IntoIterator<Item = &'static str>) -> BTreeSet<(String, String)> {
         let all = sinks.into_iter().flat_map(|sink| self.released.iter().map(move |id| (sink.to_owned(), id.clone())));
         all.filter(|delivery| !self.fresh.contains(delivery) && !self.retried.contains(delivery)).collect()
     }
 
-    /// Looks at a copy, so that the next start finds what the last one left.
+    /// Reads a copy of the state, so that the next start finds it untouched.
     pub(crate) fn copy_of(dir: &Path) -> Self {
         let (state, copy) = (dir.join("state"), tempfile::tempdir().unwrap());
         if !state.join("state.db").exists() {

@@ -13,49 +13,50 @@ use nix::sys::wait::WaitStatus;
 
 use super::records::{Records, State};
 use super::tracer::{Ended, Plan, Traced};
-use crate::support::receiver::{Receiver, Reply};
-use crate::support::relay::{Setup, wait_within};
+use crate::support::relay::Setup;
 use crate::support::scene::Scene;
+use crate::support::servers::receiver::{Receiver, Reply};
+use crate::support::waiting::wait_within;
 
 /// The budget may have to be waited for, which takes a minute, and housekeeping another.
 const PATIENCE: Duration = Duration::from_secs(200);
 
-/// The sinks, and how many deliveries to each are under way at once.
+/// The sinks, and the number of concurrent deliveries to each.
 pub(crate) const SINKS: [(&str, usize); 2] = [("crm", 4), ("out", 8)];
 
-/// Comes once all else is there: it goes on.
+/// A message that comes once everything else is there, to show that the relay goes on.
 const AFTERWARDS: &str = "afterwards";
 
 /// A story in which the relay is killed somewhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Story {
-    /// As in docs/guarantees.md.
+    /// The name that docs/guarantees.md uses.
     pub(crate) name: &'static str,
     /// `api.requests_per_minute`.
     pub(crate) budget: usize,
-    /// The messages that there are in the end.
+    /// The number of messages in the end.
     pub(crate) messages: usize,
-    /// Those which the receiver never takes.
+    /// The messages that the receiver never takes.
     pub(crate) refused: &'static [&'static str],
-    /// Those which it takes the second time.
+    /// The messages that the receiver takes the second time.
     pub(crate) flaky: &'static [&'static str],
-    /// How long it takes to answer.
+    /// How long the receiver takes to answer.
     pub(crate) takes: Duration,
     /// Further settings.
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Rows on a page of the API.
     pub(crate) page: usize,
-    /// What there is before the relay is watched.
+    /// Prepares the stage before the relay is traced.
     pub(crate) before: fn(&Stage),
-    /// While it holds, calls count.
+    /// Calls count while this condition holds.
     pub(crate) counts: fn(&Stage) -> bool,
-    /// How the names of files and peers begin that count.
+    /// Only files and peers count whose names begin like one of these.
     pub(crate) targets: &'static [&'static str],
-    /// When SIGTERM is sent, if it lives until then.
+    /// When SIGTERM is sent, if the relay lives until then.
     pub(crate) stops: fn(&Stage) -> bool,
 }
 
-/// What is not said otherwise.
+/// The defaults of a story.
 pub(crate) const PLAIN: Story = Story {
     name: "",
     budget: 10_000,
@@ -71,35 +72,35 @@ pub(crate) const PLAIN: Story = Story {
     stops: |stage| stage.is_complete(stage.story.messages),
 };
 
-/// Where it plays.
+/// The API, the receiver and the files of a story.
 pub(crate) struct Stage {
     story: &'static Story,
     pub(crate) scene: Scene,
     pub(crate) receiver: Receiver,
-    /// What was settled before the relay was watched, and since when it is.
+    /// What was settled before the relay was traced, and since when it is traced.
     settled: BTreeSet<(String, String)>,
     began: Instant,
 }
 
-/// What was seen.
+/// What was seen of a story.
 pub(crate) struct Seen {
     pub(crate) story: &'static Story,
-    /// What was settled before it was watched, and what the state said.
+    /// What was settled before the relay was traced, and what the state said.
     pub(crate) settled: BTreeSet<(String, String)>,
     pub(crate) state_before: State,
-    /// The life that was watched, and its log.
+    /// The first life, which was traced, and its log.
     pub(crate) first: Ended,
     pub(crate) log: String,
-    /// When it ended: what had come until then, and what the state said.
+    /// What had come when the first life ended, and what the state said.
     pub(crate) at_death: Records,
     pub(crate) state_at_death: State,
-    /// Whether it had been told to stop.
+    /// Whether the relay had been told to stop.
     pub(crate) stopping: bool,
-    /// After the second life, and the log of that.
+    /// What had come after the second life, and its log.
     pub(crate) at_end: Records,
     pub(crate) state_at_end: State,
     pub(crate) second_log: String,
-    /// The API's messages: id and text.
+    /// The messages of the API: id and text.
     pub(crate) messages: BTreeMap<String, String>,
     /// The most API requests in any minute, and how many were refused.
     pub(crate) busiest_minute: usize,
@@ -143,7 +144,7 @@ impl Stage {
         setup
     }
 
-    /// Adds messages of so many days ago, a minute apart, oldest first, named after their place.
+    /// Adds messages of this many days ago, a minute apart, oldest first. Their ids are their places.
     pub(crate) fn add_past(&self, days: i64, name: &str, count: i64) {
         let then = self.scene.handle().now() - SignedDuration::from_hours(24 * days);
         let message = |place: i64| {
@@ -159,7 +160,7 @@ impl Stage {
         self.scene.handle().add_fault(Rule::once(Effect::Add(messages)).path("/v1/messages").from_nth(request));
     }
 
-    /// Lets a message appear with a later request to the API that was received so long before.
+    /// Lets a message appear with a later request to the API, dated this long before.
     pub(crate) fn add_late_at_request(&self, request: u64, ago: Duration) {
         self.scene.handle().add_fault(Rule::once(Effect::LateRow(ago)).path("/v1/messages").from_nth(request));
     }
@@ -191,19 +192,19 @@ impl Stage {
         }
     }
 
-    /// Lets a relay deliver so many messages in all, unwatched.
+    /// Lets a relay that is not traced deliver this many messages in all.
     pub(crate) fn deliver(&self, messages: usize) {
         let mut relay = self.setup().start_with_stdout(self.append());
         wait_within(PATIENCE, "what comes before", || self.is_complete(messages), || relay.log());
         assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
     }
 
-    /// How long the relay has been watched.
+    /// How long the relay has been traced.
     pub(crate) fn age(&self) -> Duration {
         now().saturating_duration_since(self.began)
     }
 
-    /// Where lines go.
+    /// The path of the file of lines.
     pub(crate) fn lines(&self) -> PathBuf {
         self.scene.dir().join("lines.jsonl")
     }
@@ -213,7 +214,7 @@ impl Stage {
         OpenOptions::new().create(true).append(true).open(self.lines()).unwrap()
     }
 
-    /// So many messages have come to where they shall, and that is on record.
+    /// Whether this many messages have come to their sinks, and the state says so.
     fn is_complete(&self, messages: usize) -> bool {
         let expected = 2 * messages - self.story.refused.len();
         let come = self.receiver.count() + Records::count_lines(&self.lines());
@@ -233,7 +234,7 @@ impl Stage {
 }
 
 impl Story {
-    /// Plays it, with a death at this point, or with none.
+    /// Plays the story, with a kill at this point, or without one.
     pub(crate) fn play(&'static self, point: Option<usize>) -> Seen {
         let mut stage = Stage::new(self);
         (self.before)(&stage);
@@ -267,7 +268,7 @@ impl Story {
 }
 
 impl Stage {
-    /// Watched, until it is killed or was stopped; its log, and whether it was told to stop.
+    /// Runs the relay traced until it is killed or stopped. Returns its log, and whether it was told to stop.
     fn first_life(&self, point: Option<usize>) -> (Ended, String, bool) {
         let counting = Arc::new(AtomicBool::new(false));
         let plan = Plan {
@@ -302,7 +303,7 @@ impl Stage {
         (first, log, stopping)
     }
 
-    /// Unwatched, until everything has come; its log.
+    /// Runs the relay, not traced, until everything has come. Returns its log.
     fn second_life(&self, first_log: &str) -> String {
         let mut relay = self.setup().start_with_stdout(self.append());
         let complete = |messages| {
@@ -312,7 +313,7 @@ impl Stage {
         complete(self.story.messages);
         self.scene.handle().add(NewMessage::new().id(AFTERWARDS));
         complete(self.story.messages + 1);
-        // It would ask at once if it believed that it may.
+        // The relay would send a request at once if it believed that the budget allows one.
         let more = |handle: &joltsms_simulator::Handle| handle.counters().requests > self.story.budget as u64;
         self.scene.handle().wait_until_blocking(Duration::from_millis(300), more).ok();
         assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());

@@ -1,9 +1,9 @@
-//! Runs a program, sees every call of it that changes a file of its own or talks to somebody, in the one order of all
-//! its threads, and kills it at one of them.
+//! Traces a program: sees every system call that changes a file of the program or talks to a peer, in one order over all
+//! threads, and kills the program at one of them.
 //!
 //! `strace -e inject=…:signal=SIGKILL:when=N` counts the calls of each thread by itself, and signals only before a call.
-//! The relay writes from half a dozen threads, so that "the N-th call" would leave most calls out. This is the same
-//! system call, `ptrace(2)`, with one count for the whole process and three ways to die.
+//! The relay writes from half a dozen threads, so "the N-th call" would leave out most calls. This tracer uses the same
+//! system call, `ptrace(2)`, with one count for the whole process and three ways to kill it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,58 +21,59 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::support::relay::{Setup, gather};
+use crate::support::relay::Setup;
+use crate::support::relay::process::gather;
 
-/// How to die at a call.
+/// A way to be killed at a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
-    /// The call is not made.
+    /// Before the call, which is then never made.
     Before,
-    /// Half of what was to be written to a file is.
+    /// After half of the bytes were written to the file.
     Half,
-    /// The call is made, and the program never hears of it.
+    /// After the call, before the program learns its result.
     After,
 }
 
-/// One call that counts.
+/// A system call that counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Call {
-    /// As in `man 2`.
+    /// The name of the call, as in `man 2`.
     pub(crate) name: &'static str,
-    /// A path below the watched directory, or who is at the other end of a connection.
+    /// A path below the watched directory, or the name of the peer at the other end of a connection.
     pub(crate) target: String,
 }
 
-/// What is watched, and where it ends.
+/// Which calls count, and at which of them the program is killed.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Calls on files below it count.
     pub(crate) directory: PathBuf,
     /// Calls on connections to these ports count, under these names.
     pub(crate) peers: Vec<(u16, &'static str)>,
-    /// Files and peers whose names begin like this.
+    /// Only files and peers count whose names begin like this.
     pub(crate) targets: &'static [&'static str],
-    /// Calls count only while it is set.
+    /// Calls count only while this flag is set.
     pub(crate) counting: Arc<AtomicBool>,
-    /// Where to die: every call has as many points as there are ways to die at it, and they are counted from 0. Without
-    /// one it only counts.
+    /// The point at which to kill the program, counted from 0. A call has a point for each way to be killed at it. Without a
+    /// point the calls are only counted.
     pub(crate) point: Option<usize>,
 }
 
-/// How it went.
+/// What the tracer saw.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// Every call that counted.
     pub(crate) calls: Vec<Call>,
-    /// The points that these have together.
+    /// The number of points that these calls have together.
     pub(crate) points: usize,
-    /// The last of them if it was killed there, and how.
+    /// The last call and the way of the kill, if the program was killed there.
     pub(crate) killed: Option<(Call, Moment)>,
     /// How the program ended.
     pub(crate) status: WaitStatus,
 }
 
-/// A program under watch; it ends with the test.
+/// A program that is traced. It is killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Traced {
     pid: Pid,
@@ -80,16 +81,16 @@ pub(crate) struct Traced {
     thread: Option<JoinHandle<Ended>>,
 }
 
-/// It waits to be watched before it becomes the program.
+/// A shell that waits until it is traced before it becomes the program.
 const WAITING: &str = r#"kill -STOP $$; exec "$0" "$@""#;
 
 impl Traced {
-    /// Starts it with this stdout.
+    /// Starts the program with this stdout.
     pub(crate) fn start(setup: &Setup, stdout: impl Into<Stdio>, plan: Plan) -> Self {
         let mut waiting = setup.behind(WAITING).into_command();
         waiting.stdout(stdout).stderr(Stdio::piped());
         let (sender, started) = channel();
-        // Whoever watches must be the thread that started it.
+        // Only the thread that started a process may trace it.
         #[expect(clippy::zombie_processes, reason = "`Watch::run` waits for it, and for its threads")]
         let thread = std::thread::spawn(move || {
             let mut child = waiting.spawn().unwrap();
@@ -104,23 +105,23 @@ impl Traced {
         Self { pid, log, thread: Some(thread) }
     }
 
-    /// Whether it has ended.
+    /// Whether the program has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        // It may just have died.
+        // The program may just have died.
         kill(self.pid, Signal::SIGTERM).ok();
     }
 
-    /// What it logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// How it went, once it has ended.
+    /// Waits for the end, and returns what was seen.
     pub(crate) fn join(mut self) -> Ended {
         self.thread.take().unwrap().join().unwrap()
     }
@@ -134,7 +135,7 @@ impl Drop for Traced {
     }
 }
 
-/// Why nothing can be watched here, if so.
+/// The reason why no program can be traced here, if there is one.
 pub(crate) fn is_refused() -> Option<String> {
     std::thread::spawn(|| {
         let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
@@ -148,19 +149,19 @@ pub(crate) fn is_refused() -> Option<String> {
     .unwrap()
 }
 
-/// What a call is about.
+/// How to find the file or the peer of a call.
 enum Subject {
     /// The descriptor in the first argument; whether it writes the number of bytes in the third.
     Descriptor { writes: bool },
     /// The path in this argument.
     Path(usize),
-    /// As `Path`, if it may make or cut the file.
+    /// Like `Path`, but only if the call may make or cut the file.
     Opening,
     /// The descriptor in the first argument, once something was read.
     Reading,
 }
 
-/// The calls that matter here, as `man 2` and the kernel name them.
+/// The calls that count, by the names in `man 2` and in the kernel.
 const CALLS: [(libc::c_long, &str, Subject); 20] = [
     (libc::SYS_write, "write", Subject::Descriptor { writes: true }),
     (libc::SYS_pwrite64, "pwrite64", Subject::Descriptor { writes: true }),
@@ -190,9 +191,9 @@ struct Watch {
     calls: Vec<Call>,
     points: usize,
     killed: Option<(Call, Moment)>,
-    /// Who is at the other end of a socket, by its inode.
+    /// The name of the peer of each socket, by its inode.
     peers: HashMap<String, String>,
-    /// Threads that are in a call, and whether they are to die at its end.
+    /// The threads that are in a call, and whether the program is to be killed at its end.
     inside: HashMap<Pid, Option<(Call, Moment)>>,
 }
 
@@ -202,7 +203,7 @@ impl Watch {
     }
 
     fn run(mut self) -> Ended {
-        // Other tests of this process have children too.
+        // Other tests of this process have children, too.
         let ours = WaitPidFlag::__WNOTHREAD | WaitPidFlag::__WALL;
         let stopped = waitpid(self.pid, Some(ours | WaitPidFlag::WUNTRACED)).unwrap();
         assert_eq!(stopped, WaitStatus::Stopped(self.pid, Signal::SIGSTOP));
@@ -210,7 +211,7 @@ impl Watch {
         ptrace::seize(self.pid, options).unwrap();
         kill(self.pid, Signal::SIGCONT).unwrap();
         loop {
-            // A thread that was just killed is not there any more to be let on.
+            // A thread that was just killed cannot be resumed.
             match waitpid(Pid::from_raw(-1), Some(ours)).unwrap() {
                 status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) if pid == self.pid => {
                     return Ended { calls: self.calls, points: self.points, killed: self.killed, status };
@@ -230,9 +231,9 @@ impl Watch {
         }
     }
 
-    /// A thread enters a call, or comes back from one.
+    /// Handles a thread that enters a call, or comes back from one.
     fn at_call(&mut self, thread: Pid) {
-        // It may have been killed meanwhile.
+        // The thread may have been killed meanwhile.
         let Ok(mut registers) = ptrace::getregs(thread) else { return };
         let arguments = [registers.rdi, registers.rsi, registers.rdx];
         let number = i64::try_from(registers.orig_rax).unwrap_or(-1);
@@ -271,7 +272,7 @@ impl Watch {
         self.killed = Some(here);
     }
 
-    /// Counts a call if it is one to be counted; says how to die if it is the one to die at.
+    /// Counts a call, if it is one that counts. Returns how to kill the program if this is the call to kill it at.
     fn counts(
         &mut self,
         thread: Pid,
@@ -338,11 +339,11 @@ impl Watch {
     }
 }
 
-/// The text in the memory of a program.
+/// A text in the memory of the program.
 fn path_at(thread: Pid, address: u64) -> Option<String> {
     let memory = fs::File::open(format!("/proc/{thread}/mem")).ok()?;
     let mut bytes = [0; 512];
-    // What lies behind the text may not be readable.
+    // The memory behind the text may not be readable.
     let read = (1..=bytes.len())
         .rev()
         .step_by(64)

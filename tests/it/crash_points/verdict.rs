@@ -1,4 +1,4 @@
-//! What must hold whatever point it was killed at, and the figures.
+//! Checks what must hold at whatever point the relay was killed, and counts the figures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,16 +20,16 @@ pub(crate) struct Figures {
     worst: usize,
     torn: usize,
     busiest_minute: usize,
-    /// Points by what was called on what.
+    /// The number of points for each call and file or peer.
     calls: BTreeMap<(String, &'static str), [usize; 3]>,
-    /// Points by what they were the middle of.
+    /// The number of points for each activity that the kill interrupted.
     moments: BTreeMap<&'static str, usize>,
 }
 
 type Delivery = (String, String);
 
 impl Seen {
-    /// Panics at whatever must not be, and counts the rest.
+    /// Panics where a promise is broken, and counts the rest.
     pub(crate) fn judge(&self, figures: &mut Figures) {
         let killed = self.first.killed.as_ref();
         match killed {
@@ -61,11 +61,11 @@ impl Seen {
         }
     }
 
-    /// What is neither at its sink nor a dead letter there.
+    /// The messages that are neither at their sink nor among its dead letters.
     fn lost(&self) -> Vec<Delivery> {
         let counts = self.at_end.counts();
         let is_there = |delivery: &Delivery| counts.contains_key(delivery) || self.state_at_end.dead.contains(delivery);
-        // What other sinks have, they still have.
+        // Other sinks still have their messages.
         let before = &self.state_before;
         assert!(before.dead.is_subset(&self.state_at_end.dead), "dead letters of another sink");
         let waits = |delivery: &&Delivery| !SINKS.iter().any(|(sink, _)| *sink == delivery.0);
@@ -76,7 +76,7 @@ impl Seen {
         due.filter(|delivery| !is_there(delivery) && !self.settled.contains(delivery)).collect()
     }
 
-    /// How many came again because they were in flight at the kill. Nothing else may.
+    /// How many messages came again because they were in flight at the kill. No other message may come again.
     fn repeated(&self) -> usize {
         let (before, after) = (self.at_death.counts(), self.at_end.counts());
         assert!(before.values().all(|count| *count == 1), "twice within one life: {before:?}");
@@ -101,11 +101,12 @@ impl Seen {
             assert_eq!(body, &self.messages[id]);
         }
         for line in self.at_end.lines.iter().filter(|line| is_json(line)) {
-            assert_eq!(line, &self.messages[&crate::support::relay::id_of(line)]);
+            assert_eq!(line, &self.messages[&crate::support::relay::process::id_of(line)]);
         }
     }
 
-    /// Lines that are no message: at most the one that was being written at the kill. None holds more than one message.
+    /// The number of lines that are no message: at most the one that was being written at the kill. Checks that no line
+    /// holds more than one message.
     fn torn_lines(&self, killed: Option<&(Call, Moment)>) -> usize {
         assert!(self.at_end.whole, "the last line has its end");
         let torn: Vec<&String> = self.at_end.lines.iter().filter(|line| !is_json(line)).collect();
@@ -115,14 +116,14 @@ impl Seen {
         }
         assert_eq!(torn.len(), usize::from(!self.at_death.whole), "{torn:?}");
         if let ([_], Some((call, moment))) = (&torn[..], killed) {
-            // Wherever it is killed, Linux may end a write that is under way beside it at the end of a page.
+            // At a kill, Linux may end a write of another thread at the end of a page.
             let halved = call.target == "lines.jsonl" && *moment == Moment::Half;
             assert!(halved || self.at_death.bytes.is_multiple_of(4096), "torn after {} bytes", self.at_death.bytes);
         }
         torn.len()
     }
 
-    /// What it was in the middle of.
+    /// The activity that the kill interrupted.
     fn moments(&self, call: &Call, moment: Moment) -> Vec<&'static str> {
         let begun = self.at_death.counts();
         let recorded = |delivery| self.state_at_death.delivered.contains(delivery) || self.settled.contains(delivery);
@@ -168,7 +169,7 @@ impl Call {
 }
 
 impl Figures {
-    /// For people.
+    /// The figures as a text for people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{} points: {} lost, {} repeated ({} at most after one kill), {} torn lines, at most {} requests a minute\n",

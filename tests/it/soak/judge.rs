@@ -1,4 +1,4 @@
-//! What must be true after a life.
+//! Checks what must be true after a life.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -7,10 +7,10 @@ use std::ops::AddAssign;
 use joltsms_simulator::Row;
 
 use super::life::{Life, WORKERS};
-use crate::support::receiver::{Received, Receiver};
-use crate::support::relay::id_of;
+use crate::support::relay::process::id_of;
+use crate::support::servers::receiver::{Received, Receiver};
 
-/// What there was in all lives.
+/// Counts over all lives.
 #[derive(Default)]
 pub(super) struct Figures {
     messages: usize,
@@ -76,19 +76,19 @@ pub(super) fn judge(life: &Life) -> Figures {
     Figures { messages: rows.len(), requests, repeats, kills, commands, faults }
 }
 
-/// The ids of what a receiver took, in the order in which it came.
+/// The ids of the messages that a receiver took, in the order in which they came.
 fn taken(received: &[Received]) -> Vec<&str> {
     received.iter().filter(|request| request.status == 200).map(Received::webhook_id).collect()
 }
 
-/// Each line of the file is a whole message; no more are there twice than a death explains.
+/// Checks that each line of the file is a whole message, and that no more are there twice than the kills explain.
 fn lines(life: &Life, rows: &BTreeMap<String, Row>) {
     let seed = life.seed;
     let text = std::fs::read_to_string(&life.lines).unwrap();
     let mut had = BTreeSet::new();
     let mut count = 0;
     for line in text.lines() {
-        // A death in the middle of a line leaves its beginning; the next life ends it before it goes on.
+        // A kill in the middle of a line leaves its beginning. The next process ends that line before it goes on.
         let Ok(serde_json::Value::Object(_)) = serde_json::from_str(line) else {
             assert!(rows.values().any(|row| row.json.starts_with(line)), "seed {seed}: a mixture: {line}");
             continue;
@@ -100,11 +100,11 @@ fn lines(life: &Life, rows: &BTreeMap<String, Row>) {
     }
     let wanted: BTreeSet<String> = rows.keys().cloned().collect();
     assert_eq!(had, wanted, "seed {seed}: the lines");
-    // A line is settled with those that were written with it.
+    // Lines that were written together are settled together.
     assert!(count - had.len() <= life.kills * 8, "seed {seed}: {} lines too many", count - had.len());
 }
 
-/// Of each number, a message is taken only after all that were handed on before it.
+/// Checks that, of each number, a message is taken only after all messages that were handed on before it.
 fn order(life: &Life, receiver: &Receiver) {
     let state = life.scene.state();
     let mut statement =

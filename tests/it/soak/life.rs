@@ -1,4 +1,4 @@
-//! One life of a relay, told by a seed.
+//! One life of a relay; a seed decides what happens in it.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt as _;
@@ -8,24 +8,26 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use joltsms_simulator::{BadRow, Effect, Ending, Malformed, NewMessage, NewNumber, Options, Place, Rule};
 
-use crate::support::receiver::{Receiver, Reply};
-use crate::support::relay::{Relay, Setup, wait_within};
+use crate::support::relay::{Relay, Setup};
 use crate::support::scene::Scene;
+use crate::support::servers::receiver::{Receiver, Reply};
+use crate::support::waiting::wait_within;
 
-/// Deliveries under way at once, of every sink.
+/// The number of concurrent deliveries of each sink.
 pub(super) const WORKERS: usize = 4;
 
-/// The waits between tries have grown by then, and there are many messages.
+/// The longest wait of a life: the waits between attempts have grown by then, and there are many messages.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Receivers: `crm` takes and refuses, and is asked again; `shop` keeps the order of each number; `codes` has a filter.
+/// A relay with three receivers: `crm` takes and refuses messages, and gets some of them again; `shop` keeps the order of
+/// each number; `codes` has a filter.
 pub(super) struct Life {
     pub(super) seed: u64,
     pub(super) scene: Scene,
     pub(super) crm: Receiver,
     pub(super) shop: Receiver,
     pub(super) codes: Receiver,
-    /// Where the fourth sink, stdout, leads.
+    /// The file that the fourth sink, stdout, writes to.
     pub(super) lines: PathBuf,
     pub(super) kills: usize,
     pub(super) commands: usize,
@@ -53,7 +55,7 @@ impl Random {
 }
 
 impl Life {
-    /// A first run with some messages there; it has polled once.
+    /// Starts a first run beside some messages, and waits until it has polled once.
     pub(super) fn begin(seed: u64) -> Self {
         let mut options = Options { numbers: 3, ..Options::default() };
         options.switches.limit = 100_000;
@@ -69,7 +71,7 @@ impl Life {
         Self { seed, scene, crm, shop, codes, lines, kills: 0, commands: 0, faults: 0, relay, random }
     }
 
-    /// Something happens.
+    /// Does one thing, chosen at random.
     pub(super) fn turn(&mut self) {
         match self.random.below(20) {
             0..=5 => self.messages_come(),
@@ -95,7 +97,7 @@ impl Life {
             let off = match self.random.below(8) {
                 0 => -SignedDuration::from_secs(i64::try_from(self.random.below(40)).unwrap()),
                 1 => SignedDuration::from_mins(90),
-                // The same millisecond as the others.
+                // A message of the same millisecond as others.
                 _ => SignedDuration::ZERO,
             };
             let number = &numbers[usize::try_from(self.random.below(3)).unwrap()];
@@ -142,7 +144,8 @@ impl Life {
         let status = self.random.pick(&[200, 200, 503, 429, 422, 410, 308]);
         match self.random.below(3) {
             0 => self.crm.answer_with(status),
-            // What these refuse for good would be missing, and only `crm` is asked to take it again.
+            // A message that these receivers refuse for good would be missing. Only `crm` is asked to take such
+            // messages again.
             1 => self.shop.answer_with(if status == 200 { 200 } else { 503 }),
             _ => {
                 let every = usize::try_from(1 + self.random.below(4)).unwrap();
@@ -154,7 +157,7 @@ impl Life {
         }
     }
 
-    /// SIGKILL, at whatever moment this is.
+    /// Sends SIGKILL, at a moment that nobody chose.
     fn dies(&mut self) {
         self.relay.kill();
         self.kills += 1;
@@ -166,7 +169,7 @@ impl Life {
 
     fn stops(&mut self) {
         let ended = self.relay.stop();
-        // Right after its start it does not listen to signals yet.
+        // A relay that has just been started does not listen to signals yet.
         let too_early = ended.signal() == Some(15);
         assert!(too_early || ended.code() == Some(0), "seed {}: {ended}: {}", self.seed, self.relay.log());
         self.relay = start(&self.scene, [&self.crm, &self.shop, &self.codes], &self.lines);
@@ -179,7 +182,7 @@ impl Life {
         match self.random.below(3) {
             0 => self.command(&["status", "--json"]),
             1 => self.command(&["state", "export", "--output", &copy.display().to_string()]),
-            // It may not have been read yet.
+            // The message may not have been read yet.
             _ => drop(Setup::bare(self.scene.dir()).args(&["trace", &row.id]).output()),
         }
     }
@@ -190,7 +193,7 @@ impl Life {
         assert_eq!(code, 0, "seed {}: {arguments:?}: {said}\n{log}", self.seed);
     }
 
-    /// Until the API was asked some more, or a while if it is not: waits may have grown.
+    /// Waits until the API got some more requests, or for a while if it gets none, since waits may have grown.
     fn time_passes(&mut self) {
         let asked = || self.scene.handle().requests().len();
         let until = asked() + 1 + usize::try_from(self.random.below(4)).unwrap();
@@ -202,7 +205,7 @@ impl Life {
         wait_within(PATIENCE, "a request", enough, || self.relay.log());
     }
 
-    /// Nothing fails any more; waits until all is done.
+    /// Ends all faults, and waits until everything is settled.
     pub(super) fn let_all_be_well(&mut self) {
         self.scene.handle().clear_faults();
         for receiver in [&self.crm, &self.shop, &self.codes] {
@@ -210,7 +213,7 @@ impl Life {
         }
         self.command(&["sinks", "resume", "crm", "shop", "codes", "lines"]);
         self.command(&["dead-letters", "retry", "--all"]);
-        // Waits for what failed may have become long; a start does not wait for receivers.
+        // The waits for failed messages may have become long, but a start tries them at once.
         self.stops();
         let waiting = "SELECT count(*) FROM delivery WHERE state NOT IN ('delivered')";
         let rows = self.scene.handle().rows().len();

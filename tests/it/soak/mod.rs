@@ -1,5 +1,5 @@
-//! Everything at once: messages that are late, tied or dated ahead, faults of the API and of receivers, kills, stops and
-//! commands, in random order. In the end every sink must have every message that it wants, and no more than was asked for.
+//! Everything at once, in random order: late, tied and future messages, faults of the API and of receivers, kills, stops and
+//! commands. In the end every sink must have every message that it wants, and no more than was asked for.
 //!
 //! `JOLTSMS_RELAY_SEEDS` says how many lives are led, one after the other; a failure names the seed.
 
@@ -8,10 +8,10 @@ mod life;
 
 use life::Life;
 
-/// With `cargo test`.
+/// The seeds that `cargo test` plays.
 const SEEDS: u64 = 1;
 
-/// Heartbeat of one life.
+/// The number of steps in a life.
 const TURNS: usize = 80;
 
 #[test]

@@ -122,7 +122,7 @@ impl<S: Store> Relay<S> {
     /// One head poll with the pages that follow at once. With `crashes` the process dies while it holds the answer.
     pub fn head_poll<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) {
         let now = feed.now();
-        let first_asked = self.state.memory.asked_in_vain().unwrap_or(UnixMs::MAX);
+        let first_asked = self.state.memory.first_empty_poll_at().unwrap_or(UnixMs::MAX);
         let mut cursor = self.state.head_cursor(&self.rules, now);
         for _ in 0..100 {
             let (rows, more) = match feed.ask(choices, Asker::Head, cursor.as_ref()) {

@@ -1,0 +1,86 @@
+//! The eight safeguards of coverage. Without any one of them rows would be lost, delivered twice, or overtaken.
+//!
+//! Each safeguard is one function here; the other files of coverage call it and know nothing of tests. The worlds test
+//! leaves out one safeguard at a time ([`Broken`]) and must notice that. This file is the only place that asks which
+//! one is left out.
+
+use std::time::Duration;
+
+use super::page::FeedPage;
+use super::rules::{Broken, Rules};
+use super::trouble::EMPTY_TRIES;
+use crate::domain::{Coverage, Lags, Marks, More, Seq, UnixMs, Walk, WalkKind, WalkProgress};
+
+impl Rules {
+    /// The highest time that the frontier may take: the server's now by the clock of the rows (`rows_now`). A frontier
+    /// beyond now would make the relay ignore every row until that time has come.
+    pub(super) fn frontier_cap(&self, rows_now: UnixMs) -> UnixMs {
+        if self.breaks(Broken::FrontierCap) { UnixMs::MAX } else { rows_now }
+    }
+
+    /// Whether a row dated `time` is settled for good: it lies below the watermark. The ids down there may have been
+    /// forgotten, so an unknown row may be one that was delivered long ago.
+    pub(super) fn is_settled(&self, time: UnixMs, marks: &Marks) -> bool {
+        time < marks.watermark && !self.breaks(Broken::Watermark)
+    }
+
+    /// Down to which time the next sweep must read: `A - L - m`, where `A` is put back by as much as the clock of the
+    /// rows was behind the server's when `A` was set, or is behind it now, whichever is more.
+    pub(super) fn sweep_depth(&self, coverage: &Coverage) -> UnixMs {
+        let Coverage { marks, lags, .. } = coverage;
+        let anchor_less = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
+        let by_rows = match lags.behind() {
+            _ if self.breaks(Broken::Anchor) => marks.frontier,
+            _ if self.breaks(Broken::Clocks) => marks.anchor,
+            Some(behind) => anchor_less(behind.max(lags.anchor())),
+            // No new row has come yet: the rows' clock may be as far behind as the newest row is old.
+            None => anchor_less(lags.anchor()).min(marks.frontier),
+        };
+        by_rows.before(self.lookback).before(self.margin)
+    }
+
+    /// Whether most new rows are dated ahead of the server's clock by more than the margin.
+    pub(super) fn rows_are_ahead(&self, lags: &Lags) -> bool {
+        let ahead = UnixMs(lags.ahead()).since(UnixMs(0));
+        ahead > self.margin && !self.breaks(Broken::Clocks)
+    }
+
+    /// Whether `page` shows that everything at or above `floor` was read: the feed ends with this page, or the page
+    /// itself is evidence ([`FeedPage::is_evidence_of`]). `opened` is the number that the next stored row had when the
+    /// reading began.
+    pub(super) fn has_arrived(&self, page: &FeedPage, floor: UnixMs, opened: Seq, now: UnixMs) -> bool {
+        if *page.more() == More::End {
+            return true;
+        }
+        if self.breaks(Broken::EndTest) {
+            return page.times().any(|time| time <= floor);
+        }
+        page.is_evidence_of(floor, opened, now)
+    }
+
+    /// A gap that is opened now. It holds its rows until it arrives, so that older rows are handed on before newer ones.
+    /// `sweep_floor`: down to where it goes on as a sweep afterwards.
+    pub(super) fn new_gap(&self, sweep_floor: Option<UnixMs>) -> WalkKind {
+        WalkKind::Gap { sweep_floor, streaming: self.breaks(Broken::Hold) }
+    }
+
+    /// Whether one more empty answer to a walk's cursor proves that nothing follows: a whole round of empty answers was
+    /// had on another way, from the head on.
+    pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
+        let answers = progress.empty_answers + 1;
+        let is_confirmed = progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES);
+        is_confirmed || self.breaks(Broken::EmptyPage)
+    }
+
+    /// The highest time that the watermark may take: the watermark stays below all that the next sweep or an open walk
+    /// still has to read.
+    pub(super) fn watermark_cap(&self, coverage: &Coverage) -> UnixMs {
+        if self.breaks(Broken::Forgetting) {
+            return UnixMs::MAX;
+        }
+        let depth: Duration = self.lookback.saturating_add(self.margin);
+        let floors = coverage.walks.iter().map(|walk| walk.floor.min(Walk::deepest_floor(walk))).min();
+        let below_frontier = coverage.marks.frontier.before(depth);
+        self.sweep_depth(coverage).min(below_frontier).min(floors.unwrap_or(UnixMs::MAX))
+    }
+}

@@ -1,0 +1,27 @@
+//! What gaps do while the state may not grow. A gap that holds its rows until it arrives would wait for ever, since
+//! nothing more is read; so it hands on what it holds.
+
+use super::rules::{Now, Rules};
+use super::{CoverageState, Draft, Next, Step};
+use crate::domain::{Walk, WalkId};
+
+impl CoverageState {
+    /// Whether an open gap holds the rows that it reads.
+    pub fn holds(&self) -> bool {
+        self.walks().any(Walk::holds)
+    }
+
+    /// Every gap hands on the rows that it holds, oldest first. From then on it hands rows on as it reads them.
+    pub fn stop_holding(&mut self, rules: &Rules, now: Now) -> Step {
+        let Some(coverage) = self.coverage.as_mut() else { return Step::NOTHING };
+        let before = Some(coverage.marks);
+        let walks = coverage.walks.iter().enumerate().filter(|(_, walk)| walk.holds());
+        let holding: Vec<(usize, WalkId)> = walks.map(|(place, walk)| (place, walk.id)).collect();
+        let mut draft = Draft::new(rules, now, coverage, &mut self.memory, before);
+        for (place, id) in holding {
+            draft.stream(id);
+            draft.put(place);
+        }
+        draft.finish(Next::Idle)
+    }
+}

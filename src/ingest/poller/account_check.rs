@@ -1,0 +1,74 @@
+//! Whether the messages that come belong to the account of the state, as found so far. The verdict on a page is
+//! [`account::judge`](crate::ingest::account::judge)'s.
+
+use crate::ingest::account::AccountVerdict;
+
+/// Why nothing is stored while the account is not known.
+pub(super) const UNVERIFIED: &str =
+    "the API key or address is new and shows no messages yet; waiting for one of a number that is known";
+
+/// What was found about the key in use.
+#[derive(Debug)]
+pub(super) struct AccountCheck {
+    /// The operator says that another key or address belongs to the account of the state.
+    is_accepted: bool,
+    /// Address and key were found to belong to the account of the state.
+    is_verified: bool,
+    /// Polls in a row that did not tell whose messages these are.
+    undecided_polls: u32,
+}
+
+impl AccountCheck {
+    pub(super) fn new(is_accepted: bool) -> Self {
+        Self { is_accepted, is_verified: false, undecided_polls: 0 }
+    }
+
+    pub(super) fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
+    pub(super) fn is_verified(&self) -> bool {
+        self.is_verified
+    }
+
+    pub(super) fn undecided_polls(&self) -> u32 {
+        self.undecided_polls
+    }
+
+    /// Another key is in use.
+    pub(super) fn key_changed(&mut self) {
+        self.is_verified = false;
+    }
+
+    /// The verdict on a page of the newest messages.
+    pub(super) fn note(&mut self, verdict: AccountVerdict) {
+        match verdict {
+            AccountVerdict::Same => (self.is_verified, self.undecided_polls) = (true, 0),
+            AccountVerdict::Open => {
+                if self.undecided_polls == 0 {
+                    tracing::warn!("{UNVERIFIED}");
+                }
+                self.undecided_polls = self.undecided_polls.saturating_add(1);
+            }
+            AccountVerdict::Other => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_is_verified_anew() {
+        let mut account = AccountCheck::new(false);
+        account.note(AccountVerdict::Open);
+        account.note(AccountVerdict::Open);
+        assert_eq!((account.is_verified(), account.undecided_polls()), (false, 2));
+        account.note(AccountVerdict::Same);
+        assert_eq!((account.is_verified(), account.undecided_polls()), (true, 0));
+        account.key_changed();
+        account.note(AccountVerdict::Other);
+        assert!(!account.is_verified());
+    }
+}

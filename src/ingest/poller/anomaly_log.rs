@@ -1,0 +1,66 @@
+//! What the log says of single messages of a page: those that are set aside, and those that are not delivered.
+
+use crate::domain::{Anomaly, Cursor, Insert, RowStanding, StoreOp};
+
+/// At most this many messages of one page are named, each in a line of its own.
+const NAMED: usize = 10;
+
+/// Tells what is out of the ordinary on a page: each kind of anomaly once, however often the page has it, and each message
+/// that is not delivered by name. `cursor` is where the page was read; `keeps` tells whether delivered messages are kept for
+/// a while.
+pub(super) fn tell_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, keeps: bool) {
+    let mut counts: Vec<(Anomaly, u64)> = Vec::new();
+    let mut named = 0;
+    for op in ops {
+        match op {
+            StoreOp::Insert(insert) if named < NAMED => named += usize::from(tell_undelivered(insert, cursor, keeps)),
+            StoreOp::Count(anomaly) => match counts.iter_mut().find(|(met, _)| met == anomaly) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((*anomaly, 1)),
+            },
+            _ => {}
+        }
+    }
+    for (anomaly, count) in counts {
+        let times = (count > 1).then_some(count);
+        match anomaly {
+            // These are told where they happen, with the reason.
+            Anomaly::UnreadablePage | Anomaly::RefusedCursor => {}
+            // These were told of each message.
+            Anomaly::SpoiledRow | Anomaly::BelowWatermark if count <= u64::try_from(NAMED).unwrap_or(0) => {}
+            _ => tracing::warn!(anomaly = anomaly.as_str(), times, "{}", anomaly.sentence()),
+        }
+    }
+}
+
+/// Names a message that is stored and not delivered. Returns whether this is such a message.
+fn tell_undelivered(insert: &Insert, cursor: Option<&Cursor>, keeps: bool) -> bool {
+    let Insert { row, standing, .. } = insert;
+    if let Some(spoiled) = &row.spoiled {
+        let anomaly = Anomaly::SpoiledRow;
+        tracing::warn!(
+            anomaly = anomaly.as_str(),
+            message.id = spoiled.id.as_deref(),
+            set_aside = row.id,
+            page = cursor.map_or("the newest", |cursor| &*cursor.0),
+            row = spoiled.place,
+            wrong = spoiled.wrong,
+            "{}",
+            anomaly.sentence()
+        );
+        true
+    } else if *standing == RowStanding::BelowWatermark {
+        let anomaly = Anomaly::BelowWatermark;
+        tracing::warn!(
+            anomaly = anomaly.as_str(),
+            message.id = row.id,
+            received = %row.time,
+            hint = keeps.then_some("it is kept: joltsms-relay replay --id ID delivers it"),
+            "{}",
+            anomaly.sentence()
+        );
+        true
+    } else {
+        false
+    }
+}

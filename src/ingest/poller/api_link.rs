@@ -1,0 +1,259 @@
+//! The link to the API: the feed with its keys, the request budget, and the server's clock.
+//!
+//! Invariant: a request leaves only through this file, and is written down in the budget before it leaves.
+
+use std::time::Duration;
+
+use crate::api::budget::{Budget, Demand, Permission, RateHeaders, RequestPurpose, Ticket};
+use crate::domain::{Cursor, UnixMs};
+use crate::ingest::feed::{Answer, Feed, NumberAnswer};
+use crate::ingest::foreign::{ForeignNews, ForeignTold};
+use crate::ingest::report::ApiBudget;
+use crate::ingest::server_clock::{OwnClocks, ServerClock};
+use crate::time::Instant;
+
+/// The feed, what may be asked of it, and what it has told of time and of other programs.
+pub(super) struct ApiLink<F> {
+    feed: F,
+    budget: Budget,
+    server_clock: ServerClock,
+    /// How many keys were given up so far. The number also names the key in use.
+    keys_given_up: u64,
+    other_programs: ForeignTold,
+}
+
+/// A request whose answer has not come yet.
+pub(super) struct RequestUnderWay<A> {
+    ticket: Ticket,
+    /// The key that it was sent with. A refusal says nothing about keys that came into use later.
+    key: u64,
+    answer: A,
+}
+
+impl<A> RequestUnderWay<A> {
+    /// The answer to come.
+    pub(super) fn answer(&mut self) -> &mut A {
+        &mut self.answer
+    }
+}
+
+impl<F: Feed> ApiLink<F> {
+    pub(super) fn new(feed: F, budget: Budget) -> Self {
+        let (server_clock, other_programs) = (ServerClock::default(), ForeignTold::default());
+        Self { feed, budget, server_clock, keys_given_up: 0, other_programs }
+    }
+
+    /// Whether a request may leave now.
+    pub(super) fn admit(&mut self, purpose: RequestPurpose, now: Instant) -> Permission {
+        self.budget.window().admit(purpose, now)
+    }
+
+    /// Asks for up to `limit` messages behind `cursor`, or for the newest. `wall` is the relay's time.
+    pub(super) fn fetch(
+        &mut self,
+        purpose: RequestPurpose,
+        cursor: Option<&Cursor>,
+        limit: u32,
+        now: Instant,
+        wall: UnixMs,
+    ) -> RequestUnderWay<Answer> {
+        let ticket = self.budget.send(purpose, now, wall);
+        RequestUnderWay { ticket, key: self.keys_given_up, answer: self.feed.fetch(cursor, limit, wall) }
+    }
+
+    /// Asks for the numbers behind `cursor`, or for the first ones.
+    pub(super) fn fetch_numbers(
+        &mut self,
+        purpose: RequestPurpose,
+        cursor: Option<&Cursor>,
+        now: Instant,
+        wall: UnixMs,
+    ) -> RequestUnderWay<NumberAnswer> {
+        let ticket = self.budget.send(purpose, now, wall);
+        RequestUnderWay { ticket, key: self.keys_given_up, answer: self.feed.fetch_numbers(cursor, wall) }
+    }
+
+    /// A request was answered, with these headers about the limit.
+    pub(super) fn answered<A>(
+        &mut self,
+        request: &RequestUnderWay<A>,
+        headers: &RateHeaders,
+        now: Instant,
+        wall: UnixMs,
+    ) {
+        self.budget.answered(request.ticket, headers, now, wall);
+    }
+
+    /// An answer was a 429: no request leaves for the time that is returned. `fallback` tells how long to wait after so
+    /// many 429s in a row if the API does not.
+    pub(super) fn rate_limited(
+        &mut self,
+        headers: &RateHeaders,
+        fallback: impl Fn(u32) -> Duration,
+        now: Instant,
+    ) -> Duration {
+        self.budget.window().refused(headers, fallback, now)
+    }
+
+    /// An answer was anything but a 429.
+    pub(super) fn not_rate_limited(&mut self) {
+        self.budget.window().not_refused();
+    }
+
+    /// How many 429s came in a row.
+    pub(super) fn rate_limits_in_a_row(&mut self) -> u32 {
+        self.budget.window().refusals()
+    }
+
+    /// Until when the API wants silence, if it does.
+    pub(super) fn silent_until(&mut self, now: Instant) -> Option<Instant> {
+        self.budget.window().silent_until(now)
+    }
+
+    /// How long after the beginning of a head poll that took so many `requests` the next one may begin.
+    pub(super) fn head_spacing(&mut self, demand: Demand, requests: u32, now: Instant) -> Duration {
+        self.budget.window().head_spacing(demand, requests, now)
+    }
+
+    /// How many requests a minute are left for what is read behind the head.
+    pub(super) fn background_pace(&mut self) -> f64 {
+        self.budget.window().background()
+    }
+
+    /// The API's limit by its headers, and the requests of other programs in its present window, or in the one before if
+    /// there were more. `wall` is the relay's time.
+    pub(super) fn api_budget(&mut self, now: Instant, wall: UnixMs) -> ApiBudget {
+        let found = self.budget.window().foreign_for_certain();
+        let (limit, rest) =
+            self.budget.window().server(now).map(|(limit, remaining, left)| (limit, (remaining, left))).unzip();
+        ApiBudget {
+            foreign: found.before.max(found.so_far),
+            server_limit: limit.flatten(),
+            server_remaining: rest.map(|(remaining, _)| remaining),
+            server_resets_at: rest.map(|(_, left)| wall.after(left)),
+        }
+    }
+
+    /// Which account this is, as far as address and key tell: a URL and a fingerprint.
+    pub(super) fn identity(&self) -> (String, String) {
+        self.feed.identity()
+    }
+
+    /// Whether there is another key than the one in use.
+    pub(super) fn has_several_keys(&self) -> bool {
+        self.feed.keys() > 1
+    }
+
+    /// Whether a request was sent with the key that is in use now.
+    pub(super) fn was_sent_with_key_in_use<A>(&self, request: &RequestUnderWay<A>) -> bool {
+        request.key == self.keys_given_up
+    }
+
+    /// Gives up the key in use and takes the next one; `false` = all were tried, and the first one is in use again.
+    pub(super) fn next_key(&mut self) -> bool {
+        self.keys_given_up += 1;
+        self.feed.next_key()
+    }
+
+    /// Reads the server's clock from a page of messages: its `Date`, or without one the latest time at which one of its
+    /// messages was ingested. `own` is what clocks of our own read when the page came.
+    pub(super) fn read_clock(
+        &mut self,
+        date: Option<UnixMs>,
+        newest_ingested: Option<UnixMs>,
+        own: OwnClocks,
+    ) -> UnixMs {
+        self.server_clock.read(date, newest_ingested, own)
+    }
+
+    /// The server's time; `None` before the first answer.
+    pub(super) fn server_time(&self, now: Instant) -> Option<UnixMs> {
+        self.server_clock.estimate(now)
+    }
+
+    /// What an earlier process has told about other programs: their requests a minute.
+    pub(super) fn remember_other_programs(&mut self, requests: u32) {
+        self.other_programs = ForeignTold::remembered(requests);
+    }
+
+    /// Looks whether other programs use the key, and tells of it. Returns what the next process must remember, if that has
+    /// changed.
+    pub(super) fn look_for_other_programs(&mut self) -> Option<u32> {
+        let found = self.budget.window().foreign_for_certain();
+        let before = self.other_programs.requests();
+        match self.other_programs.note(found) {
+            Some(ForeignNews::Nobody) => tracing::info!("no other program uses the API key any more"),
+            Some(ForeignNews::Others { requests }) => {
+                tracing::warn!(
+                    requests_a_minute = requests,
+                    "other programs use the same API key; leaving room for them"
+                );
+            }
+            None => {}
+        }
+        let told = self.other_programs.requests();
+        (told != before).then_some(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::budget::{BudgetLimits, WINDOW};
+    use crate::api::{Error, Page, Response};
+    use crate::domain::More;
+    use crate::time::Clock;
+
+    /// Two keys, and an API that answers with an empty page.
+    struct TwoKeys(usize);
+
+    impl Feed for TwoKeys {
+        fn fetch(&self, _: Option<&Cursor>, _: u32, _: UnixMs) -> Answer {
+            let page: Result<Page, Error> = Ok(Page { rows: Vec::new(), more: More::End, total: None });
+            Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
+        }
+
+        fn identity(&self) -> (String, String) {
+            ("https://api".to_owned(), self.0.to_string())
+        }
+
+        fn keys(&self) -> usize {
+            2
+        }
+
+        fn next_key(&mut self) -> bool {
+            self.0 = (self.0 + 1) % 2;
+            self.0 != 0
+        }
+    }
+
+    fn link(requests: u32) -> ApiLink<TwoKeys> {
+        let limits = BudgetLimits { requests, window: WINDOW, head_interval: Duration::from_secs(1) };
+        ApiLink::new(TwoKeys(0), Budget::in_memory(limits))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_in_the_budget_before_it_leaves() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut link = link(1);
+        assert_eq!(link.admit(RequestPurpose::Head, now), Permission::Go);
+        let mut request = link.fetch(RequestPurpose::Head, None, 10, now, UnixMs(0));
+        assert_ne!(link.admit(RequestPurpose::Head, now), Permission::Go, "the only slot is taken");
+        let response = request.answer().await;
+        link.answered(&request, &response.rate, now, UnixMs(0));
+        assert_eq!(link.admit(RequestPurpose::Head, now), Permission::WaitUntil(now + WINDOW));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_counts_for_the_key_that_was_refused() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut link = link(100);
+        let first = link.fetch(RequestPurpose::Head, None, 10, now, UnixMs(0));
+        let beside = link.fetch(RequestPurpose::Walk, None, 10, now, UnixMs(0));
+        assert!(link.was_sent_with_key_in_use(&first) && link.has_several_keys());
+        assert!(link.next_key(), "the second one");
+        assert!(!link.was_sent_with_key_in_use(&beside), "its refusal is not the second key's");
+        assert!(!link.next_key(), "the first one again");
+        assert!(!link.was_sent_with_key_in_use(&beside), "nor does it refuse the first one twice");
+    }
+}

@@ -1,0 +1,184 @@
+//! The background lane: pages of walks, one request at a time. A walk that fails waits by itself; the lane waits when the
+//! API fails.
+
+use std::collections::HashMap;
+
+use super::flight::{Flight, answer_of, next_smaller};
+use crate::api::{PAGE_ROWS, Response};
+use crate::domain::WalkId;
+use crate::time::Instant;
+
+/// Where the background lane stands.
+#[derive(Default)]
+pub(super) struct BackgroundLane {
+    flight: Option<Flight>,
+    /// How many requests have left: it decides whose turn it is.
+    turn: u64,
+    /// Until when walks wait that were set back.
+    waiting: HashMap<WalkId, Instant>,
+    /// Failures in a row.
+    failures: u32,
+    /// Not before then, if the lane waits.
+    due: Option<Instant>,
+    small_pages: Option<SmallWalkPages>,
+}
+
+/// A walk whose pages are too large, or cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SmallWalkPages {
+    id: WalkId,
+    /// How many rows are asked for.
+    limit: u32,
+    /// How many such pages are read before a whole one is tried again.
+    left: u32,
+}
+
+impl BackgroundLane {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Until when the lane waits, if it does.
+    pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.due.filter(|due| *due > now)
+    }
+
+    /// How many requests have left.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Whether a walk waits for nothing here.
+    pub(super) fn is_ready(&self, id: WalkId, now: Instant) -> bool {
+        self.waiting.get(&id).is_none_or(|until| *until <= now)
+    }
+
+    /// When the first of the walks that wait is ready.
+    pub(super) fn next_ready(&self, now: Instant) -> Option<Instant> {
+        self.waiting.values().filter(|until| **until > now).min().copied()
+    }
+
+    /// How many rows to ask for.
+    pub(super) fn limit(&self, id: WalkId) -> u32 {
+        self.small_pages.filter(|small| small.id == id).map_or(PAGE_ROWS, |small| small.limit)
+    }
+
+    /// A request has left.
+    pub(super) fn depart(&mut self, flight: Flight) {
+        self.turn += 1;
+        self.flight = Some(flight);
+    }
+
+    /// The answer to the request under way; without such a request it never comes.
+    pub(super) async fn answer(&mut self) -> Response {
+        answer_of(&mut self.flight).await
+    }
+
+    /// The request under way is over.
+    pub(super) fn land(&mut self) -> Option<Flight> {
+        self.flight.take()
+    }
+
+    /// A page was read and stored.
+    pub(super) fn note_success(&mut self) {
+        self.failures = 0;
+        self.due = None;
+        let small = self.small_pages.filter(|small| small.left > 1);
+        self.small_pages = small.map(|small| SmallWalkPages { left: small.left - 1, ..small });
+    }
+
+    /// Counts a failure; returns how many there were in a row.
+    pub(super) fn count_failure(&mut self) -> u32 {
+        self.failures = self.failures.saturating_add(1);
+        self.failures
+    }
+
+    /// The lane waits until then.
+    pub(super) fn wait_until(&mut self, at: Instant) {
+        self.due = Some(at);
+    }
+
+    /// The lane waits at least until then.
+    pub(super) fn wait_at_least_until(&mut self, at: Instant) {
+        self.due = self.due.max(Some(at));
+    }
+
+    /// A walk waits by itself; the others need not.
+    pub(super) fn hold_back(&mut self, id: WalkId, until: Instant) {
+        self.waiting.insert(id, until);
+    }
+
+    /// The lane waits no more.
+    pub(super) fn wait_no_more(&mut self) {
+        self.due = None;
+    }
+
+    /// The next page of a walk is read row by row: a whole one was too large.
+    pub(super) fn read_one_row(&mut self, id: WalkId) {
+        self.small_pages = Some(SmallWalkPages { id, limit: 1, left: 1 });
+    }
+
+    /// The next pages of a walk are small, since one of `limit` rows cannot be read.
+    pub(super) fn step_over(&mut self, id: WalkId, limit: u32) {
+        self.small_pages = Some(SmallWalkPages { id, limit: next_smaller(limit), left: PAGE_ROWS });
+    }
+
+    /// Forgets the waits of walks that are closed.
+    pub(super) fn forget_closed(&mut self, is_open: impl Fn(WalkId) -> bool) {
+        self.waiting.retain(|id, _| is_open(*id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_walk_waits_by_itself_and_is_forgotten_when_it_is_closed() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut lane = BackgroundLane::default();
+        lane.hold_back(WalkId(1), at(5));
+        lane.hold_back(WalkId(2), at(3));
+        assert!(!lane.is_ready(WalkId(1), at(4)) && lane.is_ready(WalkId(2), at(4)) && lane.is_ready(WalkId(3), now));
+        assert_eq!(
+            (lane.next_ready(now), lane.next_ready(at(3)), lane.next_ready(at(5))),
+            (Some(at(3)), Some(at(5)), None)
+        );
+        lane.forget_closed(|id| id != WalkId(1));
+        assert!(lane.is_ready(WalkId(1), now) && !lane.is_ready(WalkId(2), now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lane_waits_until_a_page_comes() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut lane = BackgroundLane::default();
+        assert_eq!(lane.waits_until(now), None);
+        lane.wait_until(at(9));
+        lane.wait_at_least_until(at(5));
+        assert_eq!((lane.waits_until(now), lane.waits_until(at(9))), (Some(at(9)), None));
+        assert_eq!([lane.count_failure(), lane.count_failure()], [1, 2]);
+        lane.note_success();
+        assert_eq!((lane.waits_until(now), lane.count_failure()), (None, 1));
+    }
+
+    #[test]
+    fn small_pages_are_read_ten_times_after_a_page_that_cannot_be_read() {
+        let mut lane = BackgroundLane::default();
+        lane.read_one_row(WalkId(1));
+        assert_eq!((lane.limit(WalkId(1)), lane.limit(WalkId(2))), (1, PAGE_ROWS));
+        lane.note_success();
+        assert_eq!(lane.limit(WalkId(1)), PAGE_ROWS);
+        lane.step_over(WalkId(1), 3);
+        for _ in 0..PAGE_ROWS {
+            assert_eq!(lane.limit(WalkId(1)), 4);
+            lane.note_success();
+        }
+        assert_eq!(lane.limit(WalkId(1)), PAGE_ROWS);
+    }
+}

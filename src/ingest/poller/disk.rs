@@ -1,0 +1,298 @@
+//! What the poller does with the disk: committing, measuring space, removing what is old, and erasing what was removed.
+//!
+//! Invariant: after a failed commit the state in memory is ahead of the disk. It is then *stale*: until it was loaded
+//! again, nothing is asked, decided or written.
+
+use std::collections::HashMap;
+
+use super::disk_space::{DiskSpace, Shortage};
+use super::erasure::Erasure;
+use super::journal::Journal;
+use super::maintenance::Maintenance;
+use crate::domain::{Coverage, StoreOp, UnixMs, WalkId};
+use crate::ingest::coverage::CoverageState;
+use crate::store::{self, Spool, Store};
+use crate::time::Instant;
+
+/// The store of the state, and when what is due on it.
+pub(super) struct Disk {
+    store: Store,
+    /// The state is stale, and is loaded again not before this instant.
+    stale_until: Option<Instant>,
+    space: DiskSpace,
+    journal: Journal,
+    maintenance: Maintenance,
+    erasure: Erasure,
+}
+
+/// What a look at the space for the state leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SpaceNews {
+    /// Nothing: space was not measured, or there is enough as before.
+    Nothing,
+    /// There is space again: polling goes on.
+    Again,
+    /// Space is short: polling stops.
+    Short(Shortage),
+}
+
+impl Disk {
+    pub(super) fn new(store: Store, state: &store::Options, now: Instant) -> Self {
+        let erase_on_delivery = state.lets_go_at_once();
+        Self {
+            store,
+            stale_until: None,
+            space: DiskSpace::new(state, now),
+            journal: Journal::default(),
+            maintenance: Maintenance::new(state, erase_on_delivery, now),
+            erasure: Erasure::new(erase_on_delivery, now),
+        }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// When something here is due at the latest.
+    pub(super) fn due(&self) -> Instant {
+        self.maintenance.due().min(self.space.due()).min(self.erasure.due())
+    }
+
+    /// Whether the state in memory is ahead of the disk.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale_until.is_some()
+    }
+
+    /// When a stale state is loaded again; `None` = it is not stale.
+    pub(super) fn reload_at(&self) -> Option<Instant> {
+        self.stale_until
+    }
+
+    /// The state in memory is ahead of the disk. It is loaded again not before `at`.
+    pub(super) fn mark_stale(&mut self, at: Instant) {
+        self.stale_until = Some(at);
+    }
+
+    /// The state was loaded, and what followed from it is stored.
+    pub(super) fn note_loaded(&mut self) {
+        self.stale_until = None;
+    }
+
+    /// Loads coverage. A row that is held by no open gap is released first.
+    pub(super) async fn load(&self) -> Result<CoverageState, store::Error> {
+        let load = |spool: &mut Spool| {
+            spool.mend_holds()?;
+            let coverage = spool.load_coverage()?;
+            let walks = coverage.iter().flat_map(|coverage: &Coverage| &coverage.walks);
+            let held = walks.map(|walk| Ok((walk.id, spool.held(walk.id)?)));
+            let held = held.collect::<Result<HashMap<WalkId, u64>, store::Error>>()?;
+            Ok((coverage, held))
+        };
+        let (coverage, held) = self.store.write(load).await?;
+        Ok(CoverageState::load(coverage, held))
+    }
+
+    /// Carries out the changes of a step, at `now` by the relay's time. Returns whether they release messages.
+    pub(super) async fn commit(&mut self, ops: Vec<StoreOp>, now: UnixMs) -> Result<bool, store::Error> {
+        if ops.is_empty() {
+            return Ok(false);
+        }
+        let releases = ops.iter().any(|op| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. }));
+        self.store.write(move |spool| spool.commit(&ops, now)).await?;
+        self.space.note_stored();
+        Ok(releases)
+    }
+
+    /// Whether delivered messages are kept for a while.
+    pub(super) fn keeps_delivered(&self) -> bool {
+        !self.erasure.is_on_delivery()
+    }
+
+    /// The journal's size in bytes, while another program keeps it from being emptied.
+    pub(super) fn journal_held(&self) -> Option<u64> {
+        self.journal.held()
+    }
+
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        self.space.shortage()
+    }
+
+    /// A shortage that maintenance cannot end at the moment: all that could go is gone.
+    pub(super) fn lasting_shortage(&self) -> Option<Shortage> {
+        self.space.shortage().filter(|_| !self.maintenance.has_more())
+    }
+
+    /// Measures space if it is time to, and begins to remove messages where space gets short.
+    pub(super) async fn look_at_space(&mut self, now: Instant) -> Result<SpaceNews, store::Error> {
+        if !self.space.is_due(now) {
+            return Ok(SpaceNews::Nothing);
+        }
+        self.space.begin_measuring(now);
+        let space = match self.store.read(Spool::space).await {
+            Ok(space) => space,
+            // Whoever needs the disk will say so.
+            Err(error) => {
+                tracing::debug!(%error, "the room for the state cannot be told");
+                return Ok(SpaceNews::Nothing);
+            }
+        };
+        self.journal.look(&self.store, space, now).await?;
+        let change = self.space.take(space, now);
+        if change.begins_shedding || change.begins_shortage {
+            self.maintenance.begin_again(now);
+        }
+        Ok(match self.space.shortage() {
+            Some(shortage) => SpaceNews::Short(shortage),
+            None if change.ends_shortage => SpaceNews::Again,
+            None => SpaceNews::Nothing,
+        })
+    }
+
+    /// Whether a step of maintenance is due.
+    pub(super) fn is_maintenance_due(&self, now: Instant) -> bool {
+        self.maintenance.due() <= now
+    }
+
+    /// Whether the round of maintenance is not over.
+    pub(super) fn has_more_maintenance(&self) -> bool {
+        self.maintenance.has_more()
+    }
+
+    /// A whole round of maintenance begins at once.
+    pub(super) fn begin_maintenance(&mut self, now: Instant) {
+        self.maintenance.begin_again(now);
+    }
+
+    /// A step of maintenance begins. Returns whether it is the first of a round.
+    pub(super) fn begin_maintenance_step(&mut self, now: Instant) -> bool {
+        self.maintenance.begin_step(now)
+    }
+
+    /// The state is stale: maintenance comes later.
+    pub(super) fn postpone_maintenance(&mut self, now: Instant) {
+        self.maintenance.postpone(now);
+    }
+
+    /// Removes what is old: settled messages, ids below the `watermark` but the newest `keep_newest`, and pages that the
+    /// state's file does not need. `now` is the relay's time, if it is known; without it nothing goes because of its age.
+    pub(super) async fn remove_old(
+        &mut self,
+        now: Option<UnixMs>,
+        watermark: Option<UnixMs>,
+        keep_newest: u32,
+    ) -> Result<(), store::Error> {
+        let cutoffs = self.maintenance.cutoffs(now, self.space.sheds());
+        if let Some(after) = self.maintenance.removes_after() {
+            let dropped = self.store.write(move |spool| spool.drop_settled(cutoffs, after)).await?;
+            if dropped.dead > 0 {
+                tracing::info!(dead_letters = dropped.dead, "dead letters went: state.keep_dead is over");
+            }
+            self.maintenance.note_removed(&dropped);
+        }
+        if let (Some(watermark), Some(after)) = (watermark, self.maintenance.forgets_after()) {
+            let forgotten = self.store.write(move |spool| spool.forget_ids(watermark, keep_newest, after)).await?;
+            self.maintenance.note_forgotten(&forgotten);
+        } else {
+            self.maintenance.forget_nothing();
+        }
+        let is_short = self.space.shortage().is_some();
+        let gives_back = self.store.write(move |spool: &mut Spool| spool.give_back(is_short)).await?;
+        self.maintenance.end_step(gives_back);
+        if self.space.sheds() || is_short {
+            self.space.note_stored();
+        }
+        Ok(())
+    }
+
+    /// A step of maintenance was made that began at `at`; it is `now`.
+    pub(super) fn end_maintenance_step(&mut self, at: Instant, now: Instant) {
+        let is_short = self.space.sheds() || self.space.shortage().is_some();
+        if self.maintenance.schedule_next(at, now, is_short) {
+            self.erasure.erase_at(at);
+        }
+    }
+
+    /// The disk did not take a step of maintenance that began at `at`.
+    pub(super) fn fail_maintenance(&mut self, at: Instant) {
+        self.mark_stale(at);
+        self.maintenance.fail(at);
+    }
+
+    /// Erases what was removed, if it is time to. The poller does this because it lives as long as the relay, and turns
+    /// whether there is anything to poll or not. Where nothing is kept it also looks whether a command has removed
+    /// something.
+    pub(super) async fn erase(&mut self, now: Instant) -> Result<(), store::Error> {
+        if self.erasure.due() > now {
+            return Ok(());
+        }
+        self.erasure.begin(now);
+        let erased = self.store.write(|spool| {
+            let others_wrote = spool.others_wrote()?;
+            Ok((others_wrote, spool.wipe()?))
+        });
+        match erased.await {
+            Ok((others_wrote, is_erased)) => {
+                if others_wrote && self.erasure.is_on_delivery() {
+                    self.maintenance.begin_again(now);
+                }
+                self.journal.note_erased(is_erased, now);
+                Ok(())
+            }
+            // Whoever needs the disk will say so.
+            Err(error) if error.is_passing() => {
+                tracing::debug!(%error, "what went cannot be wiped yet");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::Keep;
+    use crate::time::Clock;
+
+    fn disk(dir: &std::path::Path, max_size: u64, now: Instant) -> Disk {
+        let (keep_delivered, keep_dead) = (Keep::Forever, Keep::Forever);
+        let options = store::Options { dir: dir.to_owned(), keep_delivered, keep_dead, max_size, min_free: 0 };
+        Disk::new(Store::open(dir).unwrap(), &options, now)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stale_state_stays_stale_until_it_was_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut disk = disk(dir.path(), 1 << 40, now);
+        assert_eq!((disk.is_stale(), disk.reload_at()), (false, None));
+        disk.mark_stale(now);
+        assert_eq!((disk.is_stale(), disk.reload_at()), (true, Some(now)));
+        assert_eq!(disk.load().await.unwrap().coverage, None);
+        assert!(disk.is_stale(), "what follows from it is not stored yet");
+        disk.note_loaded();
+        assert!(!disk.is_stale());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_is_too_large_is_maintained_at_once_and_the_shortage_lasts_if_nothing_can_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut disk = disk(dir.path(), 1, now);
+        let news = disk.look_at_space(now).await.unwrap();
+        assert!(matches!(news, SpaceNews::Short(Shortage::Size { max_size: 1, .. })), "{news:?}");
+        assert!(disk.is_maintenance_due(now) && disk.has_more_maintenance());
+        assert_eq!(disk.lasting_shortage(), None, "maintenance may help");
+        while disk.has_more_maintenance() {
+            disk.begin_maintenance_step(now);
+            disk.remove_old(None, None, 200).await.unwrap();
+            disk.end_maintenance_step(now, now);
+        }
+        assert_eq!(disk.lasting_shortage(), disk.shortage());
+        assert_eq!(disk.look_at_space(now).await.unwrap(), SpaceNews::Nothing, "it was measured a moment ago");
+        let later = now + Duration::from_secs(5);
+        assert!(matches!(disk.look_at_space(later).await.unwrap(), SpaceNews::Short(_)));
+    }
+}

@@ -1,0 +1,66 @@
+//! When texts that were removed from the state are erased from the disk. Pure; the store erases.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+/// How often to erase where delivered messages are erased at once.
+const ON_DELIVERY: Duration = Duration::from_secs(2);
+
+/// How often to erase otherwise.
+const LATER: Duration = Duration::from_secs(60);
+
+/// When to erase next.
+#[derive(Debug)]
+pub(super) struct Erasure {
+    /// Nothing that was delivered is kept, not even for a moment (`state.keep_delivered = "0s"`).
+    on_delivery: bool,
+    due: Instant,
+}
+
+impl Erasure {
+    /// The first time is at once.
+    pub(super) fn new(on_delivery: bool, now: Instant) -> Self {
+        Self { on_delivery, due: now }
+    }
+
+    /// Whether delivered messages are erased at once.
+    pub(super) fn is_on_delivery(&self) -> bool {
+        self.on_delivery
+    }
+
+    /// When to erase next.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Something was removed: erase it at `at`.
+    pub(super) fn erase_at(&mut self, at: Instant) {
+        self.due = at;
+    }
+
+    /// The state is erased now, whether that works or not.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.due = now + if self.on_delivery { ON_DELIVERY } else { LATER };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn texts_are_erased_soon_where_nothing_is_kept() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        for (on_delivery, wait) in [(true, ON_DELIVERY), (false, LATER)] {
+            let mut erasure = Erasure::new(on_delivery, now);
+            assert_eq!((erasure.due(), erasure.is_on_delivery()), (now, on_delivery));
+            erasure.begin(now);
+            assert_eq!(erasure.due(), now + wait);
+            erasure.erase_at(now);
+            assert_eq!(erasure.due(), now);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! A request for messages that is under way: what it asks for, and with what it was sent.
+
+use super::api_link::RequestUnderWay;
+use crate::api::{PAGE_ROWS, Response};
+use crate::domain::{Cursor, WalkId};
+use crate::ingest::feed::Answer;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ask {
+    /// The newest messages (`None`), or what a head poll reads behind them.
+    Head { cursor: Option<Cursor> },
+    /// A page of a walk. `pages_left`: how many pages of the walk, this one included, the head lane may read at once.
+    Walk { id: WalkId, pages_left: u32 },
+}
+
+impl Ask {
+    /// The walk that this asks for.
+    pub(super) fn walk(&self) -> Option<WalkId> {
+        match self {
+            Self::Walk { id, .. } => Some(*id),
+            Self::Head { .. } => None,
+        }
+    }
+}
+
+/// A request for messages under way.
+pub(super) struct Flight {
+    pub(super) ask: Ask,
+    /// Where it reads; `None` = the newest page.
+    pub(super) cursor: Option<Cursor>,
+    /// How many rows it asks for.
+    pub(super) limit: u32,
+    pub(super) request: RequestUnderWay<Answer>,
+}
+
+/// The answer of a flight; without a flight there never is one.
+pub(super) async fn answer_of(flight: &mut Option<Flight>) -> Response {
+    match flight {
+        Some(flight) => flight.request.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How many rows are asked for after a page of `limit` rows could not be read: one, then more, since a cursor that is
+/// spoiled belongs to the last row of its page.
+pub(super) fn next_smaller(limit: u32) -> u32 {
+    if limit >= PAGE_ROWS { 1 } else { limit + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_stepped_over_with_pages_of_every_size() {
+        let sizes: Vec<u32> =
+            std::iter::successors(Some(PAGE_ROWS), |limit| Some(next_smaller(*limit))).take(12).collect();
+        assert_eq!(sizes, [10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1]);
+    }
+}

@@ -1,0 +1,218 @@
+//! The head lane: polls of the newest messages, one request at a time.
+//!
+//! A poll may take several requests: it follows a block of rows dated ahead, and reads the first pages of a gap that it
+//! opened. Each failure makes the next poll wait.
+
+use std::time::Duration;
+
+use super::flight::{Ask, Flight, answer_of};
+use crate::api::{PAGE_ROWS, Response};
+use crate::domain::{UnixMs, WalkId};
+use crate::ingest::coverage::Next;
+use crate::time::Instant;
+
+/// Where the head lane stands.
+pub(super) struct HeadLane {
+    /// What it asks for next.
+    next: Ask,
+    /// Not before then.
+    due: Instant,
+    flight: Option<Flight>,
+    poll: HeadPoll,
+    /// Failures in a row.
+    failures: u32,
+    small_pages: Option<SmallHeadPages>,
+    /// The relay's time of the last poll that was answered with a page.
+    last_poll: Option<UnixMs>,
+}
+
+/// The poll under way, or the last one.
+struct HeadPoll {
+    began: Instant,
+    requests: u32,
+}
+
+/// Pages stay small for a while after a whole one was too large, or could not be read.
+#[derive(Clone, Copy)]
+struct SmallHeadPages {
+    until: Instant,
+    limit: u32,
+}
+
+impl HeadLane {
+    /// The first poll is due now.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next: Ask::Head { cursor: None },
+            due: now,
+            flight: None,
+            poll: HeadPoll { began: now, requests: 0 },
+            failures: 0,
+            small_pages: None,
+            last_poll: None,
+        }
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// When its next request may leave, as far as this lane is concerned.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    pub(super) fn next(&self) -> &Ask {
+        &self.next
+    }
+
+    /// Whether a new poll comes next, and no part of the last one.
+    pub(super) fn begins_poll(&self) -> bool {
+        self.next == Ask::Head { cursor: None }
+    }
+
+    /// The walk that the request under way reads, or else the next request.
+    pub(super) fn walk(&self) -> Option<WalkId> {
+        self.flight.as_ref().map_or(&self.next, |flight| &flight.ask).walk()
+    }
+
+    /// A new poll begins.
+    pub(super) fn begin_poll(&mut self, now: Instant) {
+        self.poll = HeadPoll { began: now, requests: 0 };
+    }
+
+    /// How many rows to ask for.
+    pub(super) fn limit(&self, now: Instant) -> u32 {
+        self.small_pages.filter(|small| small.until > now).map_or(PAGE_ROWS, |small| small.limit)
+    }
+
+    /// A request has left.
+    pub(super) fn depart(&mut self, flight: Flight) {
+        self.poll.requests += 1;
+        self.flight = Some(flight);
+    }
+
+    /// The answer to the request under way; without such a request it never comes.
+    pub(super) async fn answer(&mut self) -> Response {
+        answer_of(&mut self.flight).await
+    }
+
+    /// The request under way is over.
+    pub(super) fn land(&mut self) -> Option<Flight> {
+        self.flight.take()
+    }
+
+    /// Requests of the poll under way so far.
+    pub(super) fn poll_requests(&self) -> u32 {
+        self.poll.requests
+    }
+
+    /// A page came in answer to `ask`, and `next` follows from it. Returns whether the poll goes on; `head_pages` is the
+    /// most that it reads of a new gap.
+    pub(super) fn goes_on(&mut self, ask: &Ask, next: Next, head_pages: u32) -> bool {
+        let pages_left = match ask {
+            Ask::Head { .. } => head_pages,
+            Ask::Walk { pages_left, .. } => pages_left.saturating_sub(1),
+        };
+        self.next = match next {
+            Next::Follow(cursor) => Ask::Head { cursor: Some(cursor) },
+            Next::FollowWalk(id) if pages_left > 0 => Ask::Walk { id, pages_left },
+            Next::FollowWalk(_) | Next::Idle | Next::AskAgain | Next::Wait(..) => return false,
+        };
+        true
+    }
+
+    /// The poll is over. The next one begins `spacing` after this one began, and not before `not_before`.
+    pub(super) fn end_poll(&mut self, spacing: Duration, not_before: Option<Instant>) {
+        self.next_poll_from_head();
+        let due = self.poll.began + spacing;
+        self.due = not_before.map_or(due, |not_before| due.max(not_before));
+    }
+
+    /// The next request begins a new poll, at the time that was due anyway.
+    pub(super) fn next_poll_from_head(&mut self) {
+        self.next = Ask::Head { cursor: None };
+    }
+
+    /// The next request leaves at `at`.
+    pub(super) fn wait_until(&mut self, at: Instant) {
+        self.due = at;
+    }
+
+    /// The next request leaves at `at` at the latest.
+    pub(super) fn bring_forward(&mut self, at: Instant) {
+        self.due = self.due.min(at);
+    }
+
+    /// Counts a failure; returns how many there were in a row.
+    pub(super) fn count_failure(&mut self) -> u32 {
+        self.failures = self.failures.saturating_add(1);
+        self.failures
+    }
+
+    /// Failures in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// A poll was answered with a page, at `local` by the relay's time. Returns how often it had failed before.
+    pub(super) fn note_success(&mut self, local: UnixMs, now: Instant) -> u32 {
+        self.last_poll = Some(local);
+        self.small_pages = self.small_pages.filter(|small| small.until > now);
+        std::mem::take(&mut self.failures)
+    }
+
+    /// Pages have `limit` rows until then.
+    pub(super) fn use_small_pages(&mut self, limit: u32, until: Instant) {
+        self.small_pages = Some(SmallHeadPages { until, limit });
+    }
+
+    /// The relay's time of the last poll that was answered with a page.
+    pub(super) fn last_poll(&self) -> Option<UnixMs> {
+        self.last_poll
+    }
+
+    /// The relay's time was put right by so many milliseconds.
+    pub(super) fn rebase(&mut self, shift: i64) {
+        self.last_poll = self.last_poll.map(|at| UnixMs(at.0.saturating_add(shift)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_reads_so_much_of_its_gap_and_then_rests_an_interval_from_its_beginning() {
+        let began = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut head = HeadLane::new(began);
+        head.begin_poll(began);
+        let mut ask = Ask::Head { cursor: None };
+        for pages_left in [2, 1] {
+            assert!(head.goes_on(&ask, Next::FollowWalk(WalkId(7)), 2));
+            ask = Ask::Walk { id: WalkId(7), pages_left };
+            assert_eq!((head.next(), head.walk(), head.begins_poll()), (&ask, Some(WalkId(7)), false));
+        }
+        assert!(!head.goes_on(&ask, Next::FollowWalk(WalkId(7)), 2), "the rest is the background lane's");
+        head.end_poll(Duration::from_secs(3), None);
+        assert!(head.begins_poll() && head.due() == began + Duration::from_secs(3));
+        head.end_poll(Duration::from_secs(3), Some(began + Duration::from_secs(5)));
+        assert_eq!(head.due(), began + Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_pages_are_over_after_a_while() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let later = now + Duration::from_secs(600);
+        let mut head = HeadLane::new(now);
+        assert_eq!(head.limit(now), PAGE_ROWS);
+        head.use_small_pages(1, later);
+        assert_eq!((head.limit(now), head.limit(later)), (1, PAGE_ROWS));
+        assert_eq!([head.count_failure(), head.count_failure()], [1, 2]);
+        assert_eq!(head.note_success(UnixMs(5), later), 2);
+        assert_eq!((head.failures(), head.limit(now), head.last_poll()), (0, PAGE_ROWS, Some(UnixMs(5))));
+        head.rebase(-3);
+        assert_eq!(head.last_poll(), Some(UnixMs(2)));
+    }
+}

@@ -1,0 +1,178 @@
+//! The older messages that a number brings along when it is new here: they are delivered like new ones, and the log says so.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::domain::{Marks, RowStanding, StoreOp, UnixMs, Walk, WalkKind};
+use crate::store::{self, Store};
+use crate::time::Instant;
+
+/// A number's history is complete when no more of it came for this long.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The fewest messages that make a history. A single one may simply have come late.
+const HISTORY: u64 = 2;
+
+/// The histories that are coming in, by the id of their number.
+#[derive(Default)]
+pub(super) struct NumberHistories(HashMap<String, NumberHistory>);
+
+struct NumberHistory {
+    messages: u64,
+    from: UnixMs,
+    to: UnixMs,
+    last: Instant,
+}
+
+impl NumberHistories {
+    /// Takes note of the older news among the changes of a step, before these changes are stored. `before`: the marks
+    /// before the step; `walk`: the walk whose page it was, as it was before the step.
+    pub(super) async fn note_page(
+        &mut self,
+        store: &Store,
+        ops: &[StoreOp],
+        before: Option<Marks>,
+        walk: Option<&Walk>,
+        margin: Duration,
+        at: Instant,
+    ) -> Result<(), store::Error> {
+        for (number, time) in older_news(ops, before, walk, margin) {
+            if !self.0.contains_key(&number) {
+                let id = number.clone();
+                if store.read(move |spool| spool.has_messages_of(&id)).await? {
+                    continue;
+                }
+            }
+            self.note(&number, time, at);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, number: &str, time: UnixMs, now: Instant) {
+        let begun = NumberHistory { messages: 0, from: time, to: time, last: now };
+        let history = self.0.entry(number.to_owned()).or_insert(begun);
+        history.messages += 1;
+        history.from = history.from.min(time);
+        history.to = history.to.max(time);
+        history.last = now;
+    }
+
+    /// Tells of the histories that are complete by now.
+    pub(super) fn tell_complete(&mut self, now: Instant) {
+        self.tell_and_forget(|history| history.last + QUIET <= now);
+    }
+
+    /// Tells of all histories: nothing more comes.
+    pub(super) fn tell_all(&mut self) {
+        self.tell_and_forget(|_| true);
+    }
+
+    fn tell_and_forget(&mut self, is_complete: impl Fn(&NumberHistory) -> bool) {
+        self.0.retain(|number, history| {
+            let is_complete = is_complete(history);
+            if is_complete && history.messages >= HISTORY {
+                tracing::info!(
+                    number.id = number,
+                    messages = history.messages,
+                    from = %history.from,
+                    to = %history.to,
+                    "a number that is new here brought older messages along: they are delivered like new ones"
+                );
+            }
+            !is_complete
+        });
+    }
+}
+
+/// The number and the time of each new message of a step that is older than what had been read before. What a gap has not
+/// read yet is old anyway, and no history.
+fn older_news(ops: &[StoreOp], before: Option<Marks>, walk: Option<&Walk>, margin: Duration) -> Vec<(String, UnixMs)> {
+    let Some(marks) = before else { return Vec::new() };
+    let read_down_to = match walk {
+        Some(Walk { kind: WalkKind::Seed, .. }) => UnixMs::MIN,
+        Some(walk @ Walk { kind: WalkKind::Gap { .. }, .. }) => walk.floor,
+        Some(Walk { kind: WalkKind::Sweep, .. }) | None => marks.frontier,
+    };
+    let news = ops.iter().filter_map(|op| match op {
+        StoreOp::Insert(insert) if insert.standing == RowStanding::News => Some(&insert.row),
+        _ => None,
+    });
+    let old = news.filter(|row| row.time < read_down_to.before(margin));
+    old.filter_map(|row| Some((row.number.clone()?, row.time))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Insert, Row, Seq, WalkId, WalkProgress};
+
+    fn news(number: Option<&str>, time: i64) -> StoreOp {
+        let row = Row {
+            id: format!("m{time}"),
+            readable: true,
+            spoiled: None,
+            time: UnixMs(time),
+            ingested: None,
+            number: number.map(str::to_owned),
+            raw: "{}".into(),
+        };
+        StoreOp::Insert(Box::new(Insert { seq: Seq(1), row, standing: RowStanding::News, held_by: None }))
+    }
+
+    #[test]
+    fn what_is_history() {
+        let marks = Marks {
+            frontier: UnixMs(1000),
+            watermark: UnixMs(0),
+            anchor: UnixMs(1000),
+            start_instant: UnixMs(0),
+            next_seq: Seq(1),
+            next_walk: WalkId(1),
+        };
+        let walk = |kind| Walk {
+            id: WalkId(1),
+            kind,
+            cursor: None,
+            trail: Vec::new(),
+            floor: UnixMs(600),
+            opened_seq: Seq(1),
+            opened_at: UnixMs(1000),
+            lowest: UnixMs(900),
+            progress: WalkProgress::default(),
+        };
+        let ops = [(Some("a"), 1100), (Some("a"), 950), (Some("b"), 800), (None, 10), (Some("b"), 500)];
+        let ops = ops.map(|(number, time)| news(number, time));
+        let times = |before: Option<Marks>, walk: Option<Walk>| -> Vec<i64> {
+            let found = older_news(&ops, before, walk.as_ref(), Duration::from_millis(100));
+            found.into_iter().map(|(_, time)| time.0).collect()
+        };
+        assert_eq!(times(Some(marks), None), [800, 500], "on the newest page");
+        assert_eq!(times(Some(marks), Some(walk(WalkKind::Sweep))), [800, 500], "in the lookback");
+        let gap = WalkKind::Gap { sweep_floor: None, streaming: false };
+        assert_eq!(times(Some(marks), Some(walk(gap))), Vec::<i64>::new(), "what was missed is no history");
+        assert_eq!(times(Some(marks), Some(walk(WalkKind::Seed))), Vec::<i64>::new());
+        assert_eq!(times(None, None), Vec::<i64>::new(), "a first run knows no number");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_history_of_a_number_is_told_once_it_is_complete() {
+        let now = crate::time::Clock::starting_at(UnixMs(0)).monotonic();
+        let mut histories = NumberHistories::default();
+        histories.note("a", UnixMs(5), now);
+        histories.note("a", UnixMs(3), now + Duration::from_secs(6));
+        histories.tell_complete(now + Duration::from_secs(12));
+        let NumberHistory { messages, from, to, .. } = histories.0.get("a").unwrap();
+        assert_eq!((*messages, *from, *to), (2, UnixMs(3), UnixMs(5)));
+        histories.tell_complete(now + Duration::from_secs(16));
+        assert!(histories.0.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_every_history_is_complete() {
+        let now = crate::time::Clock::starting_at(UnixMs(0)).monotonic();
+        let mut histories = NumberHistories::default();
+        histories.note("a", UnixMs(5), now);
+        histories.tell_all();
+        assert!(histories.0.is_empty());
+    }
+}

@@ -1,0 +1,96 @@
+//! The third lane: the list of numbers, one request at a time. When to read which page is decided by [`Numbers`].
+
+use super::api_link::RequestUnderWay;
+use crate::api::{NumberPage, Response};
+use crate::domain::UnixMs;
+use crate::ingest::feed::NumberAnswer;
+use crate::ingest::numbers::Numbers;
+
+/// Where the third lane stands.
+pub(super) struct NumbersLane {
+    /// What is known of the list.
+    list: Numbers,
+    flight: Option<RequestUnderWay<NumberAnswer>>,
+    /// Why the list cannot be read, and since when by the relay's time.
+    trouble: Option<(String, UnixMs)>,
+    told_of_spoiled_rows: bool,
+}
+
+impl NumbersLane {
+    pub(super) fn new(list: Numbers) -> Self {
+        Self { list, flight: None, trouble: None, told_of_spoiled_rows: false }
+    }
+
+    pub(super) fn list(&self) -> &Numbers {
+        &self.list
+    }
+
+    pub(super) fn list_mut(&mut self) -> &mut Numbers {
+        &mut self.list
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// A request has left.
+    pub(super) fn depart(&mut self, request: RequestUnderWay<NumberAnswer>) {
+        self.flight = Some(request);
+    }
+
+    /// The answer to the request under way; without such a request it never comes.
+    pub(super) async fn answer(&mut self) -> Response<NumberPage> {
+        match &mut self.flight {
+            Some(request) => request.answer().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The request under way is over.
+    pub(super) fn land(&mut self) -> Option<RequestUnderWay<NumberAnswer>> {
+        self.flight.take()
+    }
+
+    /// So many rows of a page are no valid JSON: that is told once.
+    pub(super) fn note_spoiled_rows(&mut self, rows: usize) {
+        if rows > 0 && !std::mem::replace(&mut self.told_of_spoiled_rows, true) {
+            tracing::warn!(numbers = rows, "rows of the list of numbers are no valid JSON: they are passed over");
+        }
+    }
+
+    /// The list could not be read, at `now` by the relay's time. The first reason counts.
+    pub(super) fn note_trouble(&mut self, why: &str, now: UnixMs) {
+        if self.trouble.is_none() {
+            self.trouble = Some((why.to_owned(), now));
+        }
+    }
+
+    /// The list was read to its end.
+    pub(super) fn note_success(&mut self) {
+        self.trouble = None;
+    }
+
+    /// Why the list cannot be read while a delivery waits for it, and since when by the relay's time.
+    pub(super) fn trouble(&self) -> Option<(String, UnixMs)> {
+        self.trouble.clone().filter(|_| self.list.awaited())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_counts_from_its_beginning_and_while_somebody_waits() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut lane = NumbersLane::new(Numbers::new(true, now));
+        lane.note_trouble("503", UnixMs(1));
+        lane.note_trouble("504", UnixMs(2));
+        assert_eq!(lane.trouble(), None, "no delivery waits");
+        lane.list_mut().note_awaited(true, now);
+        assert_eq!(lane.trouble(), Some(("503".to_owned(), UnixMs(1))));
+        lane.note_success();
+        assert_eq!(lane.trouble(), None);
+    }
+}

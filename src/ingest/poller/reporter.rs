@@ -1,0 +1,88 @@
+//! Snapshots of how polling goes, for the service manager and for people.
+
+use tokio::sync::watch;
+
+use crate::domain::{Coverage, UnixMs};
+use crate::ingest::report::{Condition, PollReport};
+
+/// Publishes snapshots. Watchers are woken when something has changed that they show.
+#[derive(Debug)]
+pub(super) struct PollReporter {
+    sender: watch::Sender<PollReport>,
+}
+
+impl PollReporter {
+    pub(super) fn new() -> Self {
+        Self { sender: watch::Sender::new(PollReport::default()) }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<PollReport> {
+        self.sender.subscribe()
+    }
+
+    /// How polling is going, as published.
+    pub(super) fn condition(&self) -> Condition {
+        self.sender.borrow().condition.clone()
+    }
+
+    /// Publishes how polling is going, since `now` by the relay's time if that is new. Returns whether it is.
+    pub(super) fn set_condition(&self, condition: Condition, now: UnixMs) -> bool {
+        self.sender.send_if_modified(|report| {
+            let is_new = report.condition != condition;
+            if is_new {
+                report.since = Some(now);
+            }
+            report.condition = condition;
+            is_new
+        })
+    }
+
+    /// Publishes what was `found`, but for its condition, since and coverage. The condition stays as it is, and coverage
+    /// becomes `coverage`.
+    pub(super) fn publish(&self, found: PollReport, coverage: Option<&Coverage>) {
+        self.sender.send_if_modified(|report| {
+            let covers_as_before = report.coverage.as_ref() == coverage;
+            let is_new =
+                !covers_as_before || report.last_poll_at != found.last_poll_at || report.catch_up != found.catch_up;
+            let (condition, since) = (std::mem::take(&mut report.condition), report.since);
+            let coverage = if covers_as_before { report.coverage.take() } else { coverage.cloned() };
+            *report = PollReport { condition, since, coverage, ..found };
+            is_new
+        });
+    }
+
+    /// The relay's time was put right by so many milliseconds.
+    pub(super) fn rebase(&self, shift: i64) {
+        let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
+        self.sender.send_modify(|report| {
+            report.since = report.since.map(moved);
+            report.last_poll_at = report.last_poll_at.map(moved);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::report::ApiBudget;
+
+    #[test]
+    fn watchers_are_woken_by_news_only() {
+        let reporter = PollReporter::new();
+        let mut watcher = reporter.subscribe();
+        assert!(reporter.set_condition(Condition::Polling, UnixMs(5)));
+        assert!(watcher.has_changed().unwrap());
+        assert_eq!(watcher.borrow_and_update().since, Some(UnixMs(5)));
+        assert!(!reporter.set_condition(Condition::Polling, UnixMs(9)), "since it began");
+        let budget = ApiBudget { foreign: 7, ..ApiBudget::default() };
+        reporter.publish(PollReport { budget, ..PollReport::default() }, None);
+        assert!(!watcher.has_changed().unwrap(), "nobody is woken for this");
+        assert_eq!((watcher.borrow().budget.foreign, watcher.borrow().since), (7, Some(UnixMs(5))));
+        reporter.publish(PollReport { last_poll_at: Some(UnixMs(9)), ..PollReport::default() }, None);
+        assert!(watcher.has_changed().unwrap());
+        assert_eq!(reporter.condition(), Condition::Polling);
+        reporter.rebase(-5);
+        let report = watcher.borrow().clone();
+        assert_eq!((report.since, report.last_poll_at), (Some(UnixMs(0)), Some(UnixMs(4))));
+    }
+}

@@ -1,0 +1,185 @@
+//! What may leave now: a poll of the newest messages, and a page of a walk.
+
+use std::time::Duration;
+
+use super::Poller;
+use super::flight::{Ask, Flight};
+use crate::api::budget::{Demand, Permission, RequestPurpose};
+use crate::domain::{Cursor, UnixMs, WalkId};
+use crate::ingest::coverage::Next;
+use crate::ingest::feed::Feed;
+use crate::ingest::report::Condition;
+use crate::store;
+use crate::time::{AT_LEAST_EVERY, Instant};
+
+/// A silence that is shorter is not worth showing.
+const LONG_SILENCE: Duration = Duration::from_secs(2);
+
+impl<F: Feed> Poller<F> {
+    /// Sends the requests for messages that may leave now. Returns when to look again.
+    pub(super) fn start_requests(&mut self) -> Instant {
+        let now = self.clock.monotonic();
+        let wake = (now + AT_LEAST_EVERY).min(self.replays.due()).min(self.disk.due());
+        if self.disk.shortage().is_some() {
+            return wake;
+        }
+        self.once.begin_requests();
+        let head = self.start_head(now);
+        let background = self.start_background(now);
+        self.once.explain_budget_wait(self.lanes.are_idle(), now);
+        [head, background].into_iter().flatten().fold(wake, Instant::min)
+    }
+
+    /// Sends the next request of the head lane if it is due and may leave. Returns when to look again, if not after an
+    /// answer.
+    fn start_head(&mut self, now: Instant) -> Option<Instant> {
+        if self.lanes.head.is_under_way() {
+            return None;
+        }
+        if self.lanes.head.due() > now {
+            return Some(self.lanes.head.due());
+        }
+        match self.link.admit(RequestPurpose::Head, now) {
+            Permission::Go => {
+                self.send_head(now);
+                None
+            }
+            Permission::WaitUntil(until) => {
+                self.once.note_budget_wait(until);
+                self.show_silence(now);
+                Some(until)
+            }
+            Permission::WaitForAnswer => None,
+        }
+    }
+
+    fn send_head(&mut self, now: Instant) {
+        let ask = match self.lanes.head.next().clone() {
+            Ask::Head { cursor: None } => {
+                self.lanes.head.begin_poll(now);
+                Ask::Head { cursor: self.state.head_cursor(&self.rules, self.estimated_now(now)) }
+            }
+            ask => ask,
+        };
+        let cursor = match &ask {
+            Ask::Head { cursor } => cursor.clone(),
+            Ask::Walk { id, .. } => match self.cursor_of_walk(*id) {
+                Some(cursor) => cursor,
+                // The walk was closed meanwhile.
+                None => return self.lanes.head.next_poll_from_head(),
+            },
+        };
+        let limit = self.lanes.head.limit(now);
+        let flight = self.send(RequestPurpose::Head, ask, cursor, limit, now);
+        self.lanes.head.depart(flight);
+    }
+
+    /// Sends the next request of the background lane if it is due and may leave. Returns when to look again, if not after
+    /// an answer.
+    fn start_background(&mut self, now: Instant) -> Option<Instant> {
+        if self.lanes.background.is_under_way() {
+            return None;
+        }
+        if let Some(due) = self.lanes.background.waits_until(now) {
+            return Some(due);
+        }
+        let turn = self.lanes.background.turn();
+        let mut again = self.lanes.background.next_ready(now);
+        // The walk whose turn it is. If the budget has nothing left for its purpose, another walk may go.
+        for turn in [turn, turn + 1] {
+            let Some((id, purpose)) = self.pick_walk(now, turn) else { continue };
+            match self.link.admit(purpose, now) {
+                Permission::Go => {
+                    let cursor = self.cursor_of_walk(id)?;
+                    let limit = self.lanes.background.limit(id);
+                    let flight = self.send(purpose, Ask::Walk { id, pages_left: 0 }, cursor, limit, now);
+                    self.lanes.background.depart(flight);
+                    return None;
+                }
+                Permission::WaitUntil(until) => {
+                    again = Some(again.map_or(until, |again| again.min(until)));
+                    self.once.note_budget_wait(until);
+                }
+                Permission::WaitForAnswer => {}
+            }
+        }
+        again
+    }
+
+    /// The walk that the background lane reads at this turn, and what its page is asked for.
+    fn pick_walk(&self, now: Instant, turn: u64) -> Option<(WalkId, RequestPurpose)> {
+        if !self.account.is_verified() {
+            return None;
+        }
+        let walk = self.state.background_walk(turn, |id| self.lanes.is_walk_ready(id, now))?;
+        Some((walk.id, self.once.purpose_of_walk(walk.kind)))
+    }
+
+    /// What waits behind the head.
+    fn demand(&self, now: Instant) -> Demand {
+        if self.account.is_verified() && self.lanes.numbers.list().due().is_some_and(|due| due <= now) {
+            return match self.purpose_of_numbers() {
+                RequestPurpose::Walk => Demand::Walks,
+                _ => Demand::Sweeps,
+            };
+        }
+        match (self.pick_walk(now, 1), self.pick_walk(now, 0)) {
+            (None, _) | (_, None) => Demand::Nothing,
+            (Some((_, RequestPurpose::Sweep)), Some((_, RequestPurpose::Sweep))) => Demand::Sweeps,
+            _ => Demand::Walks,
+        }
+    }
+
+    /// Where an open walk reads on: at its cursor, or from the head (`Some(None)`). `None` = the walk is closed.
+    fn cursor_of_walk(&self, id: WalkId) -> Option<Option<Cursor>> {
+        let mut walks = self.state.walks();
+        walks.find(|walk| walk.id == id).map(|walk| walk.cursor.clone())
+    }
+
+    fn send(&mut self, purpose: RequestPurpose, ask: Ask, cursor: Option<Cursor>, limit: u32, now: Instant) -> Flight {
+        let request = self.link.fetch(purpose, cursor.as_ref(), limit, now, self.clock.relay_time());
+        Flight { ask, cursor, limit, request }
+    }
+
+    /// A page came in answer to `ask` and is stored. Chooses what the lane does next.
+    pub(super) fn proceed(&mut self, is_head: bool, ask: &Ask, next: Next, now: Instant) {
+        if let Next::Wait(id, failures) = next {
+            self.lanes.background.hold_back(id, now + self.backoff.wait(failures));
+        }
+        if !is_head {
+            self.lanes.background.note_success();
+        } else if !self.lanes.head.goes_on(ask, next, self.rules.head_pages) {
+            self.end_head_poll(now);
+        }
+    }
+
+    /// The head poll is over. The next one comes an interval after this one began.
+    pub(super) fn end_head_poll(&mut self, now: Instant) {
+        let demand = self.demand(now);
+        let spacing = self.link.head_spacing(demand, self.lanes.head.poll_requests(), now);
+        self.lanes.head.end_poll(spacing, self.once.head_rests_until(demand, now));
+    }
+
+    /// Shows that the relay is silent because the API wants it, and until when.
+    pub(super) fn show_silence(&mut self, now: Instant) {
+        let Some(until) = self.link.silent_until(now) else { return };
+        let wait = until.saturating_duration_since(now);
+        // Any other condition is worse than a silence, and stays.
+        let may_be_replaced =
+            matches!(self.report.condition(), Condition::Limited(_) | Condition::Starting | Condition::Polling);
+        if wait >= LONG_SILENCE && may_be_replaced {
+            let until = self.clock.machine_time().after(wait).0 / 1000 * 1000;
+            self.set_condition(Condition::Limited(format!("rate limited until {}", UnixMs(until))));
+        }
+    }
+
+    /// Tells of other programs that use the API key, and writes down what was told.
+    pub(super) async fn watch_other_programs(&mut self) -> Result<(), store::Error> {
+        let Some(told) = self.link.look_for_other_programs() else { return Ok(()) };
+        match self.disk.store().write(move |spool| spool.remember_foreign_told(told)).await {
+            // The next start tells of it again; whoever needs the disk will say so.
+            Err(error) if error.is_passing() => Ok(()),
+            result => result,
+        }
+    }
+}

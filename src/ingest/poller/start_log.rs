@@ -1,0 +1,33 @@
+//! What the log says at the start: where polling begins.
+
+use crate::domain::{Coverage, Start};
+
+/// Says whether this is a first run, or where the state left off. `begun_with`: the `poll.start` of the first run.
+pub(super) fn tell_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
+    let configured = start.to_string();
+    let Some(coverage) = coverage else {
+        tracing::info!(poll.start = configured, "first run on this state");
+        return;
+    };
+    tracing::info!(
+        read_up_to = %coverage.marks.frontier,
+        unread_stretches = coverage.walks.len(),
+        "resuming where the state left off"
+    );
+    if begun_with.is_some_and(|begun_with| begun_with != configured) {
+        tracing::info!(poll.start = configured, "poll.start only counts on a first run and is ignored now");
+    }
+}
+
+/// Says from where on messages are relayed, after the first page of a first run. `total`: how many messages there are, by
+/// the API's word.
+pub(super) fn tell_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
+    match (start, total) {
+        (Start::Now, Some(total)) => tracing::info!(
+            older_messages = total,
+            "relaying what comes from now on; older messages are not relayed (poll.start = \"beginning\" would)"
+        ),
+        (Start::Now, None) => tracing::info!("relaying what comes from now on"),
+        _ => tracing::info!(from = %coverage.marks.watermark, "relaying messages received from then on"),
+    }
+}

@@ -1,0 +1,138 @@
+//! What the poller does on the disk beside storing pages: loading the state, running out of space, and maintenance.
+
+use super::disk::SpaceNews;
+use super::{Ending, Poller, Trouble};
+use crate::domain::UnixMs;
+use crate::ingest::coverage::{Next, Step};
+use crate::ingest::feed::Feed;
+use crate::ingest::report::Condition;
+use crate::store::{self, Spool, WhichUndecided};
+use crate::time::Instant;
+
+impl<F: Feed> Poller<F> {
+    /// Loads the state, and decides what earlier processes or a failed commit have left undecided.
+    pub(super) async fn load(&mut self) -> Result<(), store::Error> {
+        self.state = self.disk.load().await?;
+        // This is read before the decision: what commands ask for meanwhile is looked at next time.
+        let replays = self.disk.store().read(Spool::replays).await?;
+        self.replays.note_decided(replays);
+        // What sinks ask of numbers may have changed since deliveries were left undecided.
+        self.decide(WhichUndecided::All).await?;
+        self.disk.note_loaded();
+        self.lanes.head.next_poll_from_head();
+        Ok(())
+    }
+
+    /// Loads a stale state again, when its time has come.
+    pub(super) async fn reload(&mut self) -> Result<Option<Ending>, Trouble> {
+        let now = self.clock.monotonic();
+        if self.disk.reload_at().is_none_or(|at| at > now) {
+            return Ok(None);
+        }
+        match self.load().await {
+            Err(error) if error.is_passing() => {
+                let failures = self.lanes.head.count_failure();
+                self.disk.mark_stale(now + self.backoff.wait(failures));
+                tracing::debug!(%error, "the state cannot be read again yet");
+                Ok(self.once.gives_up(failures, error))
+            }
+            result => {
+                result?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Carries out the changes of a step, at `now` by the relay's time.
+    pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<Next, store::Error> {
+        if self.disk.commit(step.ops, now).await? {
+            (self.released)();
+            self.look_for_undecided().await?;
+        }
+        Ok(step.next)
+    }
+
+    /// Looks at the space for the state, if it is time to.
+    pub(super) async fn look_at_space(&mut self) -> Result<(), Trouble> {
+        let now = self.clock.monotonic();
+        match self.disk.look_at_space(now).await? {
+            SpaceNews::Nothing => Ok(()),
+            SpaceNews::Again => {
+                self.set_condition(Condition::Starting);
+                self.lanes.head.bring_forward(now);
+                Ok(())
+            }
+            SpaceNews::Short(shortage) => {
+                self.set_condition(Condition::NoRoom(shortage.to_string()));
+                self.stop_holding(now).await
+            }
+        }
+    }
+
+    /// Hands on what open gaps hold. They would not arrive before there is space, and there would be no space before what
+    /// they hold was handed on.
+    async fn stop_holding(&mut self, now: Instant) -> Result<(), Trouble> {
+        if !self.state.holds() || self.disk.is_stale() {
+            return Ok(());
+        }
+        let at = self.estimated_now(now);
+        let step = self.state.stop_holding(&self.rules, at);
+        match self.commit(step, at.local).await {
+            Err(error) if error.is_passing() => {
+                tracing::debug!(%error, "what a catch-up holds cannot be handed on yet");
+                self.disk.mark_stale(now);
+                Ok(())
+            }
+            result => Ok(result.map(drop)?),
+        }
+    }
+
+    /// Makes the next step of maintenance, due or not.
+    pub(super) async fn maintain(&mut self) -> Result<(), Trouble> {
+        let at = self.clock.monotonic();
+        if self.disk.is_stale() {
+            self.disk.postpone_maintenance(at);
+            return Ok(());
+        }
+        match self.maintenance_step(at).await {
+            Ok(()) => {
+                self.disk.end_maintenance_step(at, self.clock.monotonic());
+                Ok(())
+            }
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, "old messages could not be removed; trying again in a minute");
+                self.disk.fail_maintenance(at);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The maintenance of a one-shot command before it ends.
+    pub(super) async fn maintain_once(&mut self) -> Result<(), Trouble> {
+        self.disk.begin_maintenance(self.clock.monotonic());
+        for _ in 0..self.once.maintenance_steps() {
+            if !self.disk.has_more_maintenance() {
+                break;
+            }
+            self.maintain().await?;
+        }
+        Ok(())
+    }
+
+    async fn maintenance_step(&mut self, at: Instant) -> Result<(), store::Error> {
+        let begins_round = self.disk.begin_maintenance_step(at);
+        self.give_up_undecided().await?;
+        let now = self.estimated_now(at);
+        // Before the first answer nobody knows the server's time.
+        if begins_round && self.lanes.head.last_poll().is_some() {
+            let step = self.state.raise_watermark(&self.rules, now);
+            self.commit(step, now.local).await?;
+            let state = &self.state;
+            self.lanes.background.forget_closed(|id| state.walks().any(|walk| walk.id == id));
+        }
+        let watermark = self.state.coverage.as_ref().map(|coverage| coverage.marks.watermark);
+        let known_now = Some(now.local).filter(|_| self.clock.is_confirmed());
+        self.disk.remove_old(known_now, watermark, self.rules.keep_newest).await
+    }
+}

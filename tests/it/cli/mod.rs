@@ -1,0 +1,11 @@
+//! The commands.
+
+mod commands;
+mod dead_letters;
+mod exit_codes;
+mod init;
+mod preview;
+mod replay;
+mod sinks;
+mod status;
+mod trace;

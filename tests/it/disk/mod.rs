@@ -1,0 +1,7 @@
+//! The state on the disk.
+
+mod open_readers;
+mod state;
+mod state_files;
+mod state_size;
+mod storage;

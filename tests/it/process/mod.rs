@@ -1,0 +1,5 @@
+//! The relay as a process: clocks, the service manager, the log.
+
+mod clocks;
+mod service;
+mod unread_log;

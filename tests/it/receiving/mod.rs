@@ -1,0 +1,9 @@
+//! Deliveries: what receivers get, and what follows from their answers.
+
+mod filters;
+mod formats;
+mod interop;
+mod number_details;
+mod receivers;
+mod sink_options;
+mod stdout;

@@ -1,0 +1,30 @@
+//! What can be wrong with the machine below the relay.
+//!
+//! All of it needs root and programs of the system. Where they cannot be had, the test says so and ends; in CI it fails.
+
+pub(crate) mod disk;
+pub(crate) mod network_namespace;
+pub(crate) mod system_calls;
+
+use std::process::{Command, Stdio};
+
+use super::prerequisites::skip;
+
+/// Runs a command to its end. If it fails, says that `what` cannot be had.
+fn run_or_skip(command: &mut Command, what: &str) -> Option<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let why = match output {
+        Ok(output) if output.status.success() => return Some(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    skip(&format!("{what} cannot be had here: {why}"));
+    None
+}
+
+/// The words before a program that run it as another user; `None` if that cannot be.
+pub(crate) fn as_nobody() -> Option<Vec<String>> {
+    let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    run_or_skip(Command::new(words[0]).args(&words[1..]).arg("true"), "another user")?;
+    Some(words.map(str::to_owned).to_vec())
+}

@@ -1,0 +1,8 @@
+//! The real program as a child process.
+
+pub(crate) mod process;
+pub(crate) mod setup;
+pub(crate) mod terminal;
+
+pub(crate) use process::Relay;
+pub(crate) use setup::Setup;

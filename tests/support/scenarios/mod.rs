@@ -1,0 +1,4 @@
+//! Long runs that a test and a measurement share.
+
+pub(crate) mod fault_storm;
+pub(crate) mod isolated_relay;

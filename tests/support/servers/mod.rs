@@ -1,0 +1,8 @@
+//! Servers for the relay to talk to. Each listens on loopback, or on the address that it is given, until it is dropped.
+
+pub(crate) mod certificates;
+pub(crate) mod faulty_receiver;
+pub(crate) mod name_server;
+pub(crate) mod raw;
+pub(crate) mod receiver;
+pub(crate) mod reverse_proxy;

@@ -1,0 +1,32 @@
+//! Waiting for a condition, with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// Nothing in a test takes so long unless it hangs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until a condition holds. If it does not hold within [`DEADLINE`], the test fails and shows the log.
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool, log: impl Fn() -> String) {
+    wait_within(DEADLINE, what, condition, log);
+}
+
+/// Waits with a limit of its own, for conditions that take longer by their nature. Returns how long it took.
+pub(crate) fn wait_within(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+    log: impl Fn() -> String,
+) -> Duration {
+    let began = now();
+    let deadline = began + limit;
+    while !condition() {
+        assert!(now() < deadline, "{what} did not come; the log:\n{}", log());
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    now() - began
+}
+
+#[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
+fn now() -> Instant {
+    Instant::now()
+}
