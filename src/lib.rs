@@ -21,14 +21,13 @@
 //! | [`formats`] | message -> payload |
 //! | [`sinks`] | payload -> the world |
 //! | [`delivery`] | claim -> format -> send -> settle, for each sink |
-//! | [`admin`] | what is shown of a relay to those outside of it |
+//! | [`status`] | what `joltsms-relay status` shows |
 //! | [`config`] | as written -> resolved |
 //! | [`daemon`] | build, run, drain |
 //! | [`cli`] | the commands |
 //!
 //! ARCHITECTURE.md holds the import rules and the invariants.
 
-pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod config;
@@ -44,5 +43,6 @@ pub mod ingest;
 pub mod secret;
 pub mod settings;
 pub mod sinks;
+pub mod status;
 pub mod store;
 pub mod time;

@@ -1,4 +1,4 @@
-//! One request, one response.
+//! The client: sends one request and reads one response.
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION};
 use reqwest::{StatusCode, Url};
@@ -14,13 +14,13 @@ use crate::http::client::{self, ClientBuildError, ClientOptions, KEEP_IDLE};
 use crate::http::{Proxy, date, failure};
 use crate::secret::Secret;
 
-/// No page is read beyond this. A page of the API is a few kilobytes.
+/// The largest page that is read, in bytes. A page of the API has a few kilobytes.
 pub const PAGE_CAP: usize = 8 << 20;
 
-/// Of the body of an error, enough for its code.
+/// How much of the body of an error is read, in bytes: enough for its code.
 const ERROR_CAP: usize = 64 << 10;
 
-/// Asks the API for messages and numbers, with the first of its keys that is accepted.
+/// Asks the API for messages and numbers, with the first key that the API accepts.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -32,12 +32,12 @@ pub struct Client {
     current: usize,
 }
 
-/// A request that was over: what the headers said, if there were any, and what came.
+/// The result of a request: what its headers say, if it was answered, and the page.
 #[derive(Debug)]
 pub struct Response<P = Page> {
-    /// The server's clock.
+    /// The server's clock, by `Date`.
     pub date: Option<UnixMs>,
-    /// The rate limit.
+    /// The rate limit, by the headers.
     pub rate: RateHeaders,
     /// The page, or why there is none.
     pub page: Result<P, Error>,
@@ -69,7 +69,7 @@ impl Client {
         Ok(Self { http, client_options, proxy, messages, numbers, keys: options.keys.clone(), current: 0 })
     }
 
-    /// Where messages are asked for: names the account's API in the state.
+    /// The URL of the list of messages. It names the account's API in the state.
     pub fn address(&self) -> &str {
         self.messages.as_str()
     }
@@ -79,12 +79,12 @@ impl Client {
         self.keys.get(self.current)
     }
 
-    /// How many keys there are.
+    /// The number of configured keys.
     pub fn key_count(&self) -> usize {
         self.keys.len()
     }
 
-    /// Moves on to the next key. After the last one comes the first again, and `false` says so.
+    /// Moves on to the next key. After the last key it returns `false` and starts over with the first.
     pub fn next_key(&mut self) -> bool {
         self.current += 1;
         let another = self.current < self.keys.len();
@@ -94,8 +94,8 @@ impl Client {
         another
     }
 
-    /// Asks for up to `limit` messages behind `cursor`, or for the newest ones. `now` is our clock, for what the
-    /// response leaves out. The future holds no reference to the client.
+    /// Asks for up to `limit` messages behind `cursor`, or for the newest ones. `now` counts where the response has no
+    /// `Date`. The future holds no reference to the client.
     pub fn fetch(
         &self,
         cursor: Option<&Cursor>,
@@ -105,7 +105,7 @@ impl Client {
         self.get(&self.messages, cursor, limit, move |body, now| Page::read(body, limit, now), now)
     }
 
-    /// Asks for the numbers behind `cursor`, or for the first ones; otherwise as [`Client::fetch`].
+    /// Asks for the numbers behind `cursor`, or for the first ones; otherwise like [`Client::fetch`].
     pub fn fetch_numbers(
         &self,
         cursor: Option<&Cursor>,
@@ -176,7 +176,7 @@ async fn read<P>(
         Err(BodyError::Transport(error)) if status.is_success() => {
             Err(Error::Transport(failure::describe(&error, client_options)))
         }
-        // The status says enough, whatever becomes of the body.
+        // The status is enough if the body cannot be read.
         body => Err(refusal(status, json, &body.unwrap_or_default(), location.as_deref(), with_cursor)),
     };
     Response { date, rate, page }
@@ -197,7 +197,7 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
         (403, None) => Error::Blocked,
         (429, _) => Error::RateLimited,
         (300..=399, _) => Error::Redirected { status: number, location: host_of(location) },
-        // A 408 or 425 blames the moment, not the request.
+        // 408 and 425 blame the moment, not the request.
         (408 | 425 | 500.., _) => Error::Server(number),
         (_, code) => {
             let code = code.unwrap_or_else(meaning);
@@ -207,13 +207,13 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
     }
 }
 
-/// Codes are words; anything else is somebody's text and stays out of our logs.
+/// An error code, if it is one word. Any other text stays out of the log.
 fn word(code: &str) -> String {
     let is_word = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if is_word && !code.is_empty() { code.to_owned() } else { "an unreadable error code".to_owned() }
 }
 
-/// In the DNS none is longer.
+/// The longest host name of the DNS.
 const LONGEST_HOST: usize = 253;
 
 fn host_of(location: Option<&str>) -> String {

@@ -1,56 +1,57 @@
-//! What a request for a page can come to, if not to a page.
+//! The errors of a request for a page.
 
 use std::fmt;
 
-/// Why there is no page. The text is for people: no key, no URL, no message.
+/// Why there is no page. The text is for people, and holds no key, no URL and no message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// 401, or a 403 with a reason: this key will not do.
+    /// 401, or a 403 with an error code: the key is not accepted.
     #[error("the API does not accept the key: {0}")]
     KeyRefused(KeyRefusal),
-    /// A 403 that is not the API's: its CDN keeps us out.
+    /// A 403 without an error code: a server before the API, such as its CDN, blocks the relay.
     #[error("403 from the network in front of the API, not from the API")]
     Blocked,
-    /// 429.
+    /// 429: the rate limit was exceeded.
     #[error("429: over the rate limit")]
     RateLimited,
-    /// A 4xx that blames the request. With a cursor in it, it is the cursor.
+    /// Another 4xx: the request is refused. If the request had a cursor, the cursor is the reason.
     #[error("{status}: {code}")]
     Refused {
         /// The status.
         status: u16,
-        /// The API's code, or what the status means.
+        /// The API's error code, or the words for the status.
         code: String,
     },
-    /// 5xx.
+    /// 5xx: the server failed.
     #[error("{0} from the API")]
     Server(u16),
-    /// 3xx: redirects are not followed, they would hand the key to another host.
+    /// 3xx. Redirects are not followed: they would give the key to another host.
     #[error("{status} redirect to {location}, not followed; is api.url right?")]
     Redirected {
         /// The status.
         status: u16,
-        /// The host it points to.
+        /// The host of the redirect.
         location: String,
     },
-    /// No answer, or half of one.
+    /// No answer, or an incomplete one.
     #[error("{0}")]
     Transport(String),
-    /// An answer that is not a page.
+    /// The answer is not a page.
     #[error("the answer is not a page of messages: {0}")]
     Malformed(String),
-    /// A page that is no JSON, or is cut off, in its list of rows, so that these cannot be told apart. A smaller page may do.
+    /// The list of rows of a page is invalid JSON or cut off, so the rows cannot be told apart. A smaller page may be
+    /// readable.
     #[error("the answer is not a page of messages: {0}")]
     Garbled(String),
-    /// A page with more bytes than are read.
+    /// The page has more bytes than are read.
     #[error("the page has more than {cap} bytes")]
     TooLarge {
-        /// The most that is read.
+        /// The most bytes that are read.
         cap: usize,
     },
 }
 
-/// Which answer refused a key.
+/// The answer that refused a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRefusal {
     /// 401 or 403.
@@ -66,7 +67,7 @@ impl fmt::Display for KeyRefusal {
 }
 
 impl Error {
-    /// A short word for logs and counters.
+    /// The kind of error as a word, for logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::KeyRefused(_) => "key_refused",

@@ -1,7 +1,7 @@
 //! The JoltSMS client: pages, errors and the request budget.
 //!
-//! Invariants: a request is sent once; what came back is described by plain values, and never by a URL or a key; bodies
-//! are read up to a cap; cursors are opaque.
+//! Invariants: the client sends a request once. Results are plain values that hold no URL and no key. Bodies are read
+//! up to a cap. Cursors are opaque.
 
 pub mod budget;
 mod client;

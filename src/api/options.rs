@@ -1,4 +1,4 @@
-//! What the client needs to know.
+//! The options of the client.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::secret::Secret;
 /// The API's address, keys and limits: `[api]` of the configuration, resolved.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Base URL, without `/v1`.
+    /// The base URL, without `/v1`.
     pub url: Url,
-    /// At least one key; the first that the API accepts is used.
+    /// The keys, at least one. The first key that the API accepts is used.
     pub keys: Vec<Secret>,
-    /// Never more requests than this in any 60 seconds; at least 1.
+    /// The most requests in any 60 seconds; at least 1.
     pub requests_per_minute: u32,
-    /// For one whole request, body included.
+    /// The longest time for one whole request, its answer's body included.
     pub timeout: Duration,
-    /// For the TCP and TLS handshakes together.
+    /// The longest time for the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
     /// Through which proxy, and with which certificates.
     pub transport: Transport,

@@ -1,8 +1,8 @@
 //! Reading a page of messages (API documentation, "Pagination" and "List messages").
 //!
-//! Each row stays the text that came; only its place in the feed is read from it, field by field, so that a field of an
-//! unexpected type spoils nothing beside it. A row that is no JSON is set apart from those beside it (`spoiled`). What is not
-//! a page at all is an error: half a page would be a hole.
+//! Each row keeps the text that came. Only its place in the feed is read from it, field by field, so that a field of an
+//! unexpected type does no harm to other fields. A row that is invalid JSON is separated from its neighbours
+//! (`spoiled`). An answer that is no complete page is an error: half a page would be a hole in the feed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,23 +17,23 @@ use super::error::Error;
 use super::spoiled::{self, Piece};
 use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
 
-/// The most rows that the API gives an API key on a page.
+/// The most rows on a page, by the API's documentation for API keys.
 pub const PAGE_ROWS: u32 = 10;
 
-/// With more rows than this it is no page of messages, also of an API that does not keep to what it was asked for.
+/// A page with more rows than this is an error, also if the API gives more rows than were asked for.
 const MOST_ROWS: usize = 10_000;
 
-/// A longer cursor would not fit into a request. It counts as missing.
+/// The longest cursor, in bytes. A longer one would not fit into a request, and counts as missing.
 const LONGEST_CURSOR: usize = 8192;
 
-/// A page as it came: rows, newest first, and whether there are more.
+/// A page of messages: rows, newest first, and whether more follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The rows.
     pub rows: Vec<Row>,
-    /// What follows.
+    /// Whether more rows follow.
     pub more: More,
-    /// How many messages there are in all, where the API says so.
+    /// The total number of messages, if the API tells it.
     pub total: Option<u64>,
 }
 
@@ -55,7 +55,8 @@ struct Meta<'a> {
     total: Option<&'a RawValue>,
 }
 
-/// An object and nothing else: what serde derives takes a list of the fields as well, and `[[],{}]` would be an empty page.
+/// Accepts a JSON object only. The derived code of serde would also accept a list of the fields, so that `[[],{}]`
+/// would be an empty page.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -76,7 +77,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// What is read of a row.
+/// The fields of a row that are read.
 #[derive(Default)]
 struct RowFields<'a> {
     id: Option<&'a RawValue>,
@@ -85,8 +86,8 @@ struct RowFields<'a> {
     number_id: Option<&'a RawValue>,
 }
 
-/// Of a field that is there twice the last one counts, as in most readers of JSON; and no name of a field, however it is
-/// spelled, spoils those beside it.
+/// If a field occurs twice, the last one counts, as in most JSON parsers. A field name with invalid escapes does no
+/// harm to other fields.
 impl<'de: 'a, 'a> Deserialize<'de> for RowFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct RowMembers;
@@ -116,17 +117,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for RowFields<'a> {
     }
 }
 
-/// A JSON string's text. `None` for anything else, and for escapes that are no characters.
+/// The text of a JSON string. `None` for other values, and for escapes that are no characters.
 fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
 impl Page {
-    /// Reads the body of an answer to a request for up to `limit` rows. A row without a readable time gets its
-    /// neighbour's, and `fallback` if no row has one.
+    /// Reads the body of an answer to a request for up to `limit` rows. A row without a readable time gets the time of
+    /// its neighbour, or `fallback` if no row has a time.
     ///
     /// # Errors
-    /// [`Error::Malformed`] or [`Error::Garbled`], which say what is wrong and where, but quote nothing.
+    /// [`Error::Malformed`] or [`Error::Garbled`], which name the mistake and its place, and quote nothing.
     pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
         let error = match Wire::read(body) {
             Ok(wire) => {
@@ -140,7 +141,7 @@ impl Page {
             row.readable && has_time
         };
         let pieces = spoiled::pieces(body, is_envelope, is_row, "receivedAt");
-        // What cannot be told apart is one row, if one was asked for.
+        // Rows that cannot be told apart are one row, if one row was asked for.
         let only_row = || (limit == 1).then(|| spoiled::only_row(body, is_envelope, is_row)).flatten();
         let pieces = pieces.or_else(only_row).ok_or(error)?;
         let count = pieces.rows.len();
@@ -159,7 +160,7 @@ impl Page {
     }
 }
 
-/// Whether it is a page, and has no rows.
+/// Whether the body is a page without rows.
 fn is_envelope(page: &[u8]) -> bool {
     Wire::read(page).is_ok_and(|wire| wire.data.is_empty())
 }
@@ -181,7 +182,7 @@ impl<'a> Wire<'a> {
         Ok(wire)
     }
 
-    /// What follows a page that has `count` rows, and for which up to `limit` were asked.
+    /// Whether more rows follow a page of `count` rows, of which `limit` were asked for.
     fn more(&self, count: usize, limit: u32) -> More {
         let full = count >= usize::try_from(limit).unwrap_or(usize::MAX);
         let cursor = self.meta.0.next_cursor.as_deref().filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
@@ -198,9 +199,9 @@ impl<'a> Wire<'a> {
 /// A page of numbers (API documentation, "List numbers").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberPage {
-    /// Those with an id, as they came.
+    /// The numbers that have an id.
     pub numbers: Vec<Number>,
-    /// How many rows are no JSON and were passed over.
+    /// How many rows are invalid JSON and were left out.
     pub spoiled: usize,
     /// What follows.
     pub more: More,
@@ -209,7 +210,7 @@ pub struct NumberPage {
 /// A number that the account has, or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Number {
-    /// The API's id, as messages name it.
+    /// The API's id, which messages refer to.
     pub id: String,
     /// The JSON text of the row, byte for byte.
     pub raw: Box<str>,
@@ -247,7 +248,7 @@ pub fn read_number(raw: &RawValue) -> Option<Number> {
     Some(Number { id, raw: raw.get().into() })
 }
 
-/// The row of one message, and whether its time is its own.
+/// The row of one message, and whether it has a time of its own.
 pub fn read_message(raw: &RawValue) -> (Row, bool) {
     let fields: RowFields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let time = |field: Option<&RawValue>| field.and_then(text).and_then(|text| UnixMs::parse(&text));
@@ -274,7 +275,7 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
     let received = spoiled::only_text(bytes, "receivedAt").and_then(|text| UnixMs::parse(&text));
     let row = Row {
         readable: false,
-        // While the message has the same id it is the same row, whatever else becomes of it.
+        // A spoiled row with a readable id keeps its name, however the rest of it changes.
         id: set_aside_id(id.as_ref().map_or(bytes, |id| id.as_bytes())),
         time: received.unwrap_or_default(),
         ingested: None,
@@ -285,14 +286,13 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
     (row, received.is_some())
 }
 
-/// The id under which the state keeps a row that was set aside: made from the id that is still in it, or from the whole row.
+/// The id under which the state keeps a row that was set aside: made from the id that is still in it, or from the whole
+/// row.
 pub fn set_aside_id(raw: &[u8]) -> String {
-    let digest = Sha256::digest(raw);
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("unreadable:{hex}")
+    format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }
 
-/// A row without a time of its own takes that of the row above it, the first ones that of the row below.
+/// Gives each row without a time the time of the row above it; rows at the top get that of the first row that has one.
 fn lend_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
     let first = rows.iter().find(|(_, own)| *own).map_or(fallback, |(row, _)| row.time);
     let mut above = first;
@@ -305,7 +305,7 @@ fn lend_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
     }
 }
 
-/// Says what is wrong without quoting the body, which may hold messages.
+/// Describes the mistake without quoting the body, which may hold messages.
 fn what_is_wrong(body: &[u8], error: &serde_json::Error) -> String {
     let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
     match (start, error.classify()) {

@@ -1,4 +1,4 @@
-//! `[api]`: its keys, and whether what was written for them can be used.
+//! `[api]`: its keys, and the checks of their values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::secret::Secret;
 use crate::secret::tidy::unquoted;
 use crate::settings::{self, Origin, Reader, Texts, WrittenText, settings};
 
-/// The variable from which the key is taken if nothing else says where it is.
+/// The variable that holds the key unless the configuration names another place.
 pub const API_KEY: &str = "JOLTSMS_API_KEY";
 
-/// How every key begins, by the vendor's documentation.
+/// The beginning of every key, by the vendor's documentation.
 const PREFIX: &str = "jolt_sk_";
-/// How many hexadecimal characters follow.
+/// The number of hexadecimal characters after it.
 const DIGITS: usize = 32;
 
 settings! {
@@ -51,7 +51,7 @@ settings! {
 }
 
 impl Settings {
-    /// The options of the client, and the name of the account. What is wrong goes to the report.
+    /// The options of the client and the name of the account. Errors go to the report.
     pub fn resolve(self, at: &mut Reader<'_>) -> (Option<Options>, Arc<str>) {
         let account = account(at, self.account.as_ref());
         let url = self.url.and_then(|text| base_url(at, &text, self.allow_http));
@@ -75,7 +75,7 @@ fn account(at: &mut Reader<'_>, text: Option<&WrittenText>) -> Arc<str> {
     name.into()
 }
 
-/// The base that `/v1/…` is appended to. Its path always ends with `/`.
+/// The URL to which `/v1/…` is appended. Its path always ends with `/`.
 fn base_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let mut url = parse_url(at, "url", text, allow_http)?;
     let path = url.path().trim_end_matches('/').to_owned();
@@ -101,9 +101,9 @@ fn is_bare(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none() && url.query().is_none()
 }
 
-/// The keys, in the order in which they are tried; none only if that has been reported.
+/// The keys, in the order in which they are tried. If there is none, an error was reported.
 ///
-/// A text that comes from outside the file may hold several, with commas between.
+/// A text from outside the file may hold several keys, separated by commas.
 fn keys(at: &mut Reader<'_>, written: Option<Texts>) -> Vec<Secret> {
     let mut keys = Vec::new();
     match written {

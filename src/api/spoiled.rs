@@ -1,44 +1,46 @@
-//! Reading a page of which one row is no JSON: a raw control character, `NaN`, a bad escape, a byte that is no UTF-8, a row
-//! that is cut off. Without this, one such row at the top of the feed would hide every message below it.
+//! Reads a page with a row that is invalid JSON: a raw control character, `NaN`, a bad escape, a byte that is no UTF-8,
+//! or a row that is cut off. Without this module, one such row at the top of the feed would hide every message below
+//! it.
 //!
-//! Only rows are read leniently. What stands around the list of rows, the cursor above all, must be sound. Where a row
-//! ends is decided in this order:
+//! Only rows are read leniently. The rest of the page, above all the cursor, must be valid JSON. The end of a row is
+//! decided in this order:
 //!
-//! 1. The row is sound JSON, and a comma, the end of the list, or another sound row comes next. It is used byte for byte
-//!    as it came, whatever stands behind the comma.
-//! 2. The row has the form of JSON if any bytes may stand in its strings, any word may be a value, and commas may be
-//!    missing behind it or doubled. Its end is certain; the row is spoiled.
-//! 3. Otherwise the row is spoiled up to the next place from which the page can be read to its very end: a sound row with
-//!    an id and a time behind a comma, or the end of the list.
+//! 1. The row is valid JSON, and a comma, the end of the list, or another valid row follows. The row is used byte for
+//!    byte as it came, whatever follows the comma.
+//! 2. The row would be JSON if any bytes were allowed in strings, any word were a value, and commas might be missing or
+//!    doubled. Its end is certain; the row is spoiled.
+//! 3. Otherwise the row is spoiled up to the next place from which the page can be read to its end: the end of the
+//!    list, or a comma that is followed by a valid row with an id and a time.
 //!
-//! Invariant: no row is invented. A string cannot hold a row, because its quotes are escaped; what is nested in a row does
-//! not lead to the end of the page; and a row that lacks what stands behind it begins there (`is_tail`).
+//! Invariant: no row is invented. A string cannot hold a row, because its quotes are escaped. An object that is nested
+//! in a row does not lead to the end of the page. A row whose brace came too early is joined with its rest (`is_tail`).
 //!
-//! A page that was asked to have one row, and of which only that cannot be told, is read as that row ([`only_row`]).
+//! If one row was asked for, and everything around the list of rows is valid, the whole list is read as that row
+//! ([`only_row`]).
 
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-/// A longer page is not searched. A page of the API has a few kilobytes.
+/// The longest page that is searched, in bytes. A page of the API has a few kilobytes.
 const LONGEST: usize = 1 << 20;
 
-/// So many places are tried as the beginning of the next row, on one page.
+/// How many places of one page are tried as the beginning of a row.
 const MOST_TRIES: usize = 256;
 
-/// What is nested deeper than this is not followed.
+/// The deepest nesting that is followed.
 const DEEPEST: usize = 64;
 
 /// One row of a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Piece<'a> {
-    /// It is JSON.
+    /// Valid JSON.
     Sound(&'a RawValue),
-    /// It is not; its bytes as they came.
+    /// Invalid JSON: the bytes as they came.
     Spoiled(&'a [u8]),
 }
 
-/// The rows of a page, and the page without them.
+/// The rows of a page, and the page without its rows.
 #[derive(Debug)]
 pub(super) struct Pieces<'a> {
     pub(super) rows: Vec<Piece<'a>>,
@@ -46,9 +48,9 @@ pub(super) struct Pieces<'a> {
     pub(super) envelope: Vec<u8>,
 }
 
-/// Finds the rows of a page that is no JSON as a whole. `is_envelope` decides whether a page without rows is sound,
-/// `is_row` whether a sound row is surely one of the list; a row has the field `mark` once. `None`: something other than
-/// rows is spoiled, or it cannot be told where a row ends.
+/// Finds the rows of a page that is invalid JSON as a whole. `is_envelope` decides whether a page without its rows is
+/// valid, and `is_row` whether a valid object certainly is a row of the list; a row has the field `mark` exactly once.
+/// `None`: something other than rows is invalid, or the end of a row cannot be decided.
 pub(super) fn pieces<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
@@ -72,8 +74,8 @@ pub(super) fn pieces<'a>(
     Some(Pieces { rows, envelope: envelope(end) })
 }
 
-/// A page that was asked to have one row, read as if all of its list were that row, spoiled. `None`: what stands around the
-/// list is not sound, or a whole row can be seen in it, so that it may have several.
+/// Reads the whole list of a page as one spoiled row, for a request of one row. `None`: something around the list is
+/// invalid, or the list contains a complete row, so that it may have several.
 pub(super) fn only_row<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
@@ -90,12 +92,12 @@ pub(super) fn only_row<'a>(
     (!row.is_empty() && !shows_row).then(|| Pieces { rows: vec![Piece::Spoiled(row)], envelope })
 }
 
-/// Whether the page is sound up to where its list of rows begins.
+/// Whether the page is valid up to the beginning of its list of rows.
 pub(super) fn has_rows(body: &[u8]) -> bool {
     list_of_rows(body).is_some()
 }
 
-/// Where the list called `data` begins, behind its bracket. What stands before it must be sound.
+/// The place behind the opening bracket of the list `data`. Everything before it must be valid.
 fn list_of_rows(body: &[u8]) -> Option<usize> {
     let mut at = expect(body, 0, b'{')?;
     loop {
@@ -121,7 +123,7 @@ struct Search<'a, E, R> {
 }
 
 impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
-    /// The rows from `at` on, and where the bracket stands that ends their list.
+    /// The rows from `at` on, and the place of the bracket that ends the list.
     fn rows(&mut self, mut at: usize, depth: usize) -> Option<(Vec<Piece<'a>>, usize)> {
         let body = self.body;
         let mut rows = Vec::new();
@@ -154,7 +156,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
         }
     }
 
-    /// The sound row at a place. A comma or the end of the list ends it, or else the row that comes next.
+    /// The valid row at a place, if a comma, the end of the list or another row follows it.
     fn sound_row(&self, at: usize) -> Option<(&'a RawValue, usize)> {
         let (row, end) = sound(self.body, at)?;
         if ends_row(self.body, end) {
@@ -167,9 +169,8 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
         is_followed.then_some((row, end))
     }
 
-    /// Whether what was found behind `last` is the rest of it: its brace came too early. A sound row that has all that a
-    /// row has is whole: it is never spoiled by what follows. One with nothing but an id is whole unless what it lacks
-    /// follows.
+    /// Whether the bytes behind `last` are its rest, because its brace came too early. A valid row with all fields of a
+    /// row is complete, whatever follows. A row that has only an id is complete unless the fields that it lacks follow.
     fn is_tail(&self, last: Option<&Piece<'a>>, found: &[u8]) -> bool {
         match last {
             None => false,
@@ -181,7 +182,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
         }
     }
 
-    /// Where the spoiled row at `at` ends, and what follows it.
+    /// The end of the spoiled row at `at`, and the rows that follow it.
     fn resume(&mut self, at: usize, depth: usize) -> Option<(usize, (Vec<Piece<'a>>, usize))> {
         let body = self.body;
         let mut comma = None;
@@ -212,14 +213,14 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
     }
 }
 
-/// The sound value at a place, and where it ends.
+/// The valid JSON value at a place, and its end.
 fn sound(body: &[u8], at: usize) -> Option<(&RawValue, usize)> {
     let mut values = serde_json::Deserializer::from_slice(body.get(at..)?).into_iter::<&RawValue>();
     let value = values.next()?.ok()?;
     Some((value, at + values.byte_offset()))
 }
 
-/// Whether what ends here may be a row.
+/// Whether the value that ends here may be a row.
 fn ends_row(body: &[u8], end: usize) -> bool {
     matches!(body.get(space(body, end)), Some(b',' | b']'))
 }
@@ -232,13 +233,13 @@ fn space(body: &[u8], at: usize) -> usize {
     body.iter().skip(at).position(|byte| !is_space(*byte)).map_or(body.len(), |length| at + length)
 }
 
-/// The place behind `byte`, if that comes next.
+/// The place behind `byte`, if `byte` comes next.
 fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
     let at = space(body, at);
     (body.get(at) == Some(&byte)).then_some(at + 1)
 }
 
-/// Reads what has the form of JSON: any bytes in strings, any words as values, spare commas.
+/// Reads bytes that have the form of JSON: any bytes in strings, any words as values, spare commas.
 struct Loose<'a> {
     body: &'a [u8],
     at: usize,
@@ -265,7 +266,7 @@ impl<'a> Loose<'a> {
         }
     }
 
-    /// Hands each member on, its name and its value.
+    /// Calls a function with the name and the value of each member.
     fn object(&mut self, depth: usize, member: &mut dyn FnMut(&'a [u8], &'a [u8])) -> Option<()> {
         if depth > DEEPEST {
             return None;
@@ -350,8 +351,8 @@ impl<'a> Loose<'a> {
     }
 }
 
-/// The text of a member of a spoiled row, if it is the only one of its name and can be read. What follows the place at which
-/// the row has no form any more is not looked at.
+/// The text of a member of a spoiled row, if it is readable and the only member of its name. The row is read up to the
+/// place where it no longer has the form of JSON.
 pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     let read = |text: &[u8]| serde_json::from_slice::<String>(text).ok();
     let mut found = Vec::new();
@@ -359,7 +360,7 @@ pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     if loose.next()? != b'{' {
         return None;
     }
-    // What was found before the form ends counts.
+    // Members before the end of the form count.
     loose.object(0, &mut |key, value| {
         if read(key).as_deref() == Some(name) {
             found.push(value);
@@ -380,7 +381,7 @@ fn places<'a>(row: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a 
     (0..row.len()).filter(is_name).map(move |at| at + name.len() + 2)
 }
 
-/// The text behind the only place in a spoiled row where this name stands, wherever the row has no form.
+/// The text behind the only occurrence of `"name"` in a spoiled row, also where the row does not have the form of JSON.
 pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
     let mut places = places(row, name);
     let (Some(place), None) = (places.next(), places.next()) else { return None };
@@ -388,8 +389,8 @@ pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// The row as a text: as it came, or with each byte that is no UTF-8 as `\xNN` if there is one. Then a `\x` that came is
-/// `\x5cx`, so that the bytes can be had back.
+/// The row as text. If it is not UTF-8, each invalid byte is written as `\xNN`, and each `\x` of the row as `\x5cx`, so
+/// that the bytes can be restored.
 pub(super) fn text(row: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(row) {
         return text.to_owned();
@@ -402,7 +403,7 @@ pub(super) fn text(row: &[u8]) -> String {
     text
 }
 
-/// What is wrong with a spoiled row, without quoting it.
+/// The mistake in a spoiled row, without quoting it.
 pub(super) fn what_is_wrong(row: &[u8]) -> String {
     match serde_json::from_slice::<&RawValue>(row) {
         Err(error) if !error.is_data() => error.to_string(),

@@ -1,4 +1,4 @@
-//! `check`: is the configuration valid, and what does it come to?
+//! `check`: validates the configuration and shows a summary.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::http::RedactedUrl;
 
-/// With the file of a message: what its sinks would get of that.
+/// Validates the configuration and prints a summary; with a message, prints what each sink would get of it instead.
 pub(super) fn check(flags: &Flags, message: Option<&Path>, number: Option<&Path>) -> Exit {
     let config = match config::load(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
@@ -55,7 +55,7 @@ fn summary(config: &Config) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Through which proxy each end is reached, and which variable says so.
+/// The proxy for the API and for each sink, and the variable that names it.
 fn proxies(config: &Config) -> impl Iterator<Item = String> {
     let sinks = config.sinks.iter().filter_map(|sink| Some((sink.name.as_str(), sink.target.proxy()?)));
     let ends = std::iter::once(("the API", &config.api.transport.proxy)).chain(sinks);
@@ -65,7 +65,7 @@ fn proxies(config: &Config) -> impl Iterator<Item = String> {
     })
 }
 
-/// What it gets and how, beside what every sink has. Patterns are not shown: they may come from a secret.
+/// What a sink gets and how. Patterns are not shown, since they may come from a secret.
 fn treatment(sink: &ConfiguredSink) -> String {
     let delivery = &sink.delivery;
     let filter = match &sink.wants.filter {
@@ -84,7 +84,7 @@ fn treatment(sink: &ConfiguredSink) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The keys of a clause.
+/// The keys of a clause that are set.
 fn conditions(clause: &Clause) -> String {
     let Clause { to, from, body, has_code, service, tags, exclude } = clause;
     let keys = [

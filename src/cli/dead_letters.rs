@@ -5,18 +5,18 @@ use std::io::{IsTerminal as _, Write as _};
 use super::exit::Exit;
 use super::flags::{DeadLettersCommand, Flags, Which};
 use super::humanize::{count, harmless, span, table};
-use super::output::{answer, unwritten};
+use super::output::{answer, json_line, unwritten};
 use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use crate::admin::letter_json;
 use crate::domain::{Sanitized, UnixMs};
 use crate::store::{DeadLetter, DeadLetterSelection, DeadLetterVerdict, Error, ListedUpTo, SettledUpTo, Spool};
 
-/// So many rows are read in one go, and aligned with each other; beyond them the columns may shift, and memory does not grow.
+/// Rows that are read at once and aligned with each other. The next rows may have other column widths; memory stays
+/// bounded.
 const TABLE: usize = 500;
 
-/// The same for those whose texts are shown.
+/// Messages whose texts are read at once.
 const TEXTS: usize = 20;
 
 pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit {
@@ -30,7 +30,7 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
     done.unwrap_or_else(|exit| exit)
 }
 
-/// What is selected, if there is such a sink.
+/// The selection by the flags. Fails if there is no such sink.
 fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, CommandRefusal> {
     if let Some(name) = &which.sink
         && spool.sink_named(name)?.is_none()
@@ -40,7 +40,7 @@ fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, Comman
     Ok(DeadLetterSelection { sink: which.sink.clone(), id: which.id.clone() })
 }
 
-/// Nothing was selected: a message that was named is missed, an empty list is not.
+/// Says that nothing was selected. This is a failure only if a message was named.
 fn nothing(which: &Which) -> Exit {
     let of = which.sink.as_ref().map(|sink| format!(" of {sink}")).unwrap_or_default();
     match &which.id {
@@ -71,8 +71,9 @@ fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {
     vec![id, letter.sink.clone(), letter.reason.clone(), received, died, letter.attempts.to_string(), answer]
 }
 
-/// Writes the selected dead letters in portions of `at_once`, and says whether there were any. `read` reads what a letter
-/// needs while the state is open, and `write` says how a portion looks. While a portion is written the state is not open.
+/// Prints the selected dead letters in portions of `at_once`, and returns whether there were any. `read` reads what is
+/// needed of a letter while the state is open; `write` formats a portion. The state is closed while a portion is
+/// printed.
 fn each<T>(
     flags: &Flags,
     which: &Which,
@@ -110,14 +111,15 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
         |_, letter| Ok(letter),
         |letters| {
             letters.iter().fold(String::new(), |text, letter| {
-                text + std::mem::replace(&mut before, ",\n") + &Sanitized::line(&letter_json(letter)).to_string()
+                text + std::mem::replace(&mut before, ",\n") + &Sanitized::line(&json_line(letter)).to_string()
             })
         },
     )?;
     Ok(answer(if any { "\n]\n" } else { "[]\n" }))
 }
 
-/// The bodies hold codes: they are printed by this command alone, and only when asked for.
+/// Prints the texts of messages. They hold codes, so no other command of `dead-letters` prints them, and a selector is
+/// required.
 fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     if which.sink.is_none() && which.id.is_none() {
         return Err(complain(Exit::Usage, &"say which: --id ID, --sink NAME, or both"));

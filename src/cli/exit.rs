@@ -1,19 +1,19 @@
-//! Exit codes, as the README promises them.
+//! The exit codes that the README promises.
 
 use std::process::ExitCode;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, or stopped as asked.
+    /// The command is done, or the relay was stopped as asked.
     Done,
-    /// Something failed.
+    /// The command failed.
     Failure,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage,
-    /// The state is damaged, or written by a newer version.
+    /// The state is damaged, or was written by a newer version.
     Damaged,
-    /// It may work later: the state is in use, or work is left.
+    /// The command may succeed later: the state is in use, or work is left.
     Temporary,
     /// No API key is accepted.
     NoKey,
@@ -26,7 +26,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number, after `sysexits.h` where it has one.
+    /// The exit code; from `sysexits.h` where that has one for the case.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,

@@ -1,4 +1,4 @@
-//! `state export`: saves what a state holds, whatever became of it.
+//! `state export`: saves the messages of a state, even of a damaged one.
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IsTerminal as _, StdoutLock, Write as _};
@@ -22,8 +22,8 @@ use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::store::{Salvage, Saved, SavedDelivery, save};
 
-/// Writes one JSON object a line to `output`, `-` for stdout. A file that is there is left as it is; a new one is there once it
-/// is whole, and not before.
+/// Writes one JSON object a line to `output` (`-`: stdout). An existing file is never changed; a new file gets its name
+/// only when it is complete.
 pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     let dir = match directory(flags) {
         Ok(dir) => dir,
@@ -45,7 +45,7 @@ pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     };
     match saved {
         Ok(salvage) => tell(&salvage),
-        // Whoever reads has enough of it.
+        // The reader closed the pipe: it has read enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Failure,
         Err(error) if unwritten => complain(Exit::Failure, &unwritable(output, &error)),
         Err(error) => {
@@ -69,20 +69,22 @@ fn unwritable(output: &Path, error: &io::Error) -> String {
     format!("cannot write {}: {error}{hint}", named(output))
 }
 
-/// Where the lines go.
+/// The output of the lines.
 enum Output {
     Stdout {
         to: BufWriter<StdoutLock<'static>>,
         is_terminal: bool,
     },
-    /// A file with another name until it is whole: half of an export would be taken for one, and be in the way of the next.
+    /// A file that has a temporary name until it is complete: half an export would be taken for a whole one, and would
+    /// be in the way of the next export.
     File {
         to: BufWriter<NamedTempFile>,
         is_whole: IsWhole,
     },
 }
 
-/// Whether the file has its name. Whoever ends the process or names the file holds it, so that one of the two happens.
+/// Whether the file has its final name. The lock is held by the code that renames the file and by the code that ends
+/// the process, so that exactly one of the two happens.
 type IsWhole = Arc<Mutex<bool>>;
 
 impl Output {
@@ -96,7 +98,7 @@ impl Output {
             return Err(Errno::EXIST.into());
         }
         let dir = output.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // The texts of messages: such files are for their user only.
+        // The file holds texts of messages, so it is for its own user only.
         let draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
         let is_whole = IsWhole::default();
         remove_if_interrupted(draft.path().to_owned(), Arc::clone(&is_whole))?;
@@ -111,7 +113,7 @@ impl Output {
         }
     }
 
-    /// That was all. Without it nothing stays of a file.
+    /// Completes the output. Without this call a file is removed.
     fn end(self, output: &Path) -> io::Result<()> {
         match self {
             Self::Stdout { mut to, .. } => to.flush(),
@@ -127,11 +129,11 @@ impl Output {
     }
 }
 
-/// How the names of files begin that are not whole yet.
+/// The beginning of temporary names.
 const DRAFT: &str = ".joltsms-relay-export-";
 
-/// From now on a signal that ends this process removes the file first. One that comes when it is whole is too late: the
-/// command ends as if it had not come, and the next one ends it.
+/// From now on a signal that ends this process removes the file first. A signal that comes after the file was completed
+/// is ignored: the command ends as usual, and a second signal ends the process.
 fn remove_if_interrupted(file: PathBuf, is_whole: IsWhole) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
     std::thread::Builder::new().spawn(move || {
@@ -171,7 +173,8 @@ fn line(saved: &Saved) -> io::Result<String> {
     line["intact"] = json!(intact);
     line["deliveries"] = Value::Array(deliveries);
     let line = line.to_string();
-    // The text goes in as it came, numbers and all; one that is no JSON any more, as a text.
+    // A text that is valid JSON is written as it came, so that its numbers keep their precision; any other text is
+    // written as a JSON string.
     let raw = match RawValue::from_string(one_line(raw)) {
         Ok(message) => format!("\"message\":{message}"),
         Err(_) => format!("\"text\":{}", serde_json::to_string(raw)?),

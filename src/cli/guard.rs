@@ -1,10 +1,11 @@
-//! What a process that holds keys and codes does before anything else.
+//! Protects the process and its files before the process reads any key or code.
 //!
-//! - Whatever it writes, files of the log and of SQLite included, only its own user may read: umask 077.
-//! - No core file: it would hold the keys. `PR_SET_DUMPABLE` is left alone, since it would also take `/proc/PID/fd`,
-//!   `strace` and `gdb` from the operator, and whoever may use those on us may read the key where we read it.
-//! - A panic tells where it happened. Its text is told only where it was written in the source: one that was put together
-//!   may quote what could not be handled.
+//! - umask 077: only the process's own user may read the files that it makes, those of the log and of SQLite included.
+//! - No core files: a core file would hold the keys. `PR_SET_DUMPABLE` stays as it is, since changing it would also
+//!   take `/proc/PID/fd`, `strace` and `gdb` from the operator, and a user who may run these on the relay may also read
+//!   the key at its source.
+//! - A panic prints the place in the source. It prints its text only if the text is a constant of the source: a
+//!   formatted text may quote the value that could not be handled.
 
 use std::any::Any;
 use std::io::Write as _;
@@ -13,10 +14,10 @@ use std::panic::PanicHookInfo;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit, umask};
 
-/// Sets this up for the whole process.
+/// Sets all of this up for the whole process.
 pub(super) fn set_up() {
     umask(Mode::RWXG | Mode::RWXO);
-    // Lowering it is always allowed; where it were not, there would be nobody to tell yet.
+    // A process may always lower this limit. If that failed nevertheless, there is no log yet to say so.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).ok();
     std::panic::set_hook(Box::new(tell));
 }
@@ -27,12 +28,12 @@ fn tell(panic: &PanicHookInfo<'_>) {
     if tracing::dispatcher::has_been_set() {
         tracing::error!(place, what, "a part of the program failed in a way that it should not: please report it");
     } else {
-        // Nobody may be listening.
+        // stderr may be closed.
         drop(writeln!(std::io::stderr(), "joltsms-relay: internal error, please report it: {place}: {what}"));
     }
 }
 
-/// The text of a panic, if it stands in the source as it is.
+/// The text of a panic, if the text is a constant of the source.
 fn written_out(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }

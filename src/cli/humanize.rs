@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Numbers, sizes, spans and tables in a form for people.
 
 use std::time::Duration;
 
@@ -46,13 +46,12 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// Text from elsewhere for a terminal, with what would act on it spelled out.
+/// Text from outside for a terminal, with control characters spelled out.
 pub(super) fn harmless(text: &str) -> String {
     Sanitized::line(text).to_string()
 }
 
-/// Rows under a head, in columns. The first column stands on the left, and so does the last; numbers between them on the
-/// right.
+/// A table with a head. The first and the last column are aligned to the left, the columns between them to the right.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());

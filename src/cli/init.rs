@@ -1,4 +1,4 @@
-//! `init` and `schema`: a file to begin with, and what may stand in it.
+//! `init` and `schema`: the commented configuration, and its JSON Schema.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -11,7 +11,8 @@ use super::output::answer;
 use super::relay::complain;
 use crate::config::{self, EXAMPLE, Sources};
 
-/// Writes the commented configuration to `file`, `-` for stdout, or where the relay looks first. What is there stays.
+/// Writes the commented configuration to `file` (`-`: stdout), or else to the first place where the relay looks for it.
+/// An existing file is never changed.
 pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     if file == Some(Path::new("-")) {
         return answer(EXAMPLE);
@@ -21,12 +22,12 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     match write_new(file) {
         Ok(()) => {
             let shown = file.display();
-            // A place that a flag has named is not looked at without it.
+            // Without the same flag the relay does not look at the place that the flag named.
             let is_found = file == usual && flags.config.is_none();
             let named = if is_found { String::new() } else { format!(" --config {shown}") };
             answer(&format!("wrote {shown}; every setting in it is commented out\nnext: joltsms-relay check{named}\n"))
         }
-        // A directory that is a file is "there already" too.
+        // `create_dir_all` also fails with `AlreadyExists` if the directory is a file.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && file.symlink_metadata().is_ok() => {
             let hint = "`joltsms-relay init -` prints a new one";
             complain(Exit::Failure, &format_args!("{} is there already, and was left as it is; {hint}", file.display()))
@@ -35,7 +36,7 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     }
 }
 
-/// Secrets do not belong into it, and yet people put them there: for its user only.
+/// Makes the file for its own user only: secrets do not belong in it, and people write them there all the same.
 fn write_new(file: &Path) -> std::io::Result<()> {
     if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         fs::create_dir_all(directory)?;
@@ -43,7 +44,8 @@ fn write_new(file: &Path) -> std::io::Result<()> {
     let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     let written = new.write_all(EXAMPLE.as_bytes()).and_then(|()| new.sync_all());
     if written.is_err() {
-        // Half a file would be taken for a whole one. Why it could not be written matters more than why it stays.
+        // Half a file would be taken for a whole one. An error of this removal is dropped: the error of the writing
+        // matters more.
         drop(fs::remove_file(file));
     }
     written

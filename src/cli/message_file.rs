@@ -9,36 +9,36 @@ use serde_json::value::RawValue;
 use crate::api::{self, Number, PAGE_CAP, read_message};
 use crate::domain::{Row, UnixMs};
 
-/// A larger one never arrives.
+/// The largest file that is read, in bytes; the API's messages are never larger.
 const LARGEST: usize = PAGE_CAP;
 
-/// Where it is, for people, and what is wrong there. Nothing of the file is repeated.
+/// A file that cannot be used: its name, the place in it and the error, for people. Nothing of the content is repeated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unreadable(String);
 
-/// One message.
+/// The message of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MessageFile {
-    /// As the relay reads it.
+    /// The row that the relay reads from it.
     pub(super) row: Row,
-    /// When it was received, where it says so.
+    /// When the message was received, if it says so.
     pub(super) received: Option<UnixMs>,
 }
 
-/// Reads the message in a file, or on standard input where that is `-`.
+/// Reads the message in a file; `-` is standard input.
 pub(super) fn read(file: &Path) -> Result<MessageFile, Unreadable> {
     let (bytes, name) = bytes(file)?;
     parse(&bytes, &name)
 }
 
-/// The same for a number.
+/// Reads the number in a file; `-` is standard input.
 pub(super) fn read_number(file: &Path) -> Result<Number, Unreadable> {
     let (bytes, name) = bytes(file)?;
     parse_number(&bytes, &name)
 }
 
-/// What is in a file, and how to name it.
+/// Returns the content of a file, and its name for messages.
 fn bytes(file: &Path) -> Result<(Vec<u8>, String), Unreadable> {
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
@@ -53,7 +53,7 @@ fn bytes(file: &Path) -> Result<(Vec<u8>, String), Unreadable> {
     Ok((bytes, name))
 }
 
-/// A byte more than is allowed, if there are so many.
+/// Reads at most one byte more than is allowed, which shows that the input is too large.
 fn up_to_limit(from: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(u64::try_from(LARGEST).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
@@ -74,7 +74,7 @@ fn parse_number(bytes: &[u8], name: &str) -> Result<Number, Unreadable> {
     api::read_number(number).ok_or_else(|| wrong(bytes, name, number, "number", ""))
 }
 
-/// The JSON value that a file consists of; `what` it should be.
+/// Parses the file as one JSON value. `what` names the value that the file should hold.
 fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unreadable> {
     let text = str::from_utf8(bytes).map_err(|error| {
         let (line, column) = place(&bytes[..error.valid_up_to()]);
@@ -93,7 +93,7 @@ fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unr
     })
 }
 
-/// Why a value is not what it should be; `without_id` says what that means.
+/// Why a value is not a message or number; `without_id` is the sentence for a value without an id.
 fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &str) -> Unreadable {
     let wrong = if value.get().starts_with('[') {
         format!("this is a list and no {what}; take one out of it, such as with jq '.[0]'")
@@ -115,7 +115,7 @@ struct PageFile<'a> {
     _data: Vec<&'a RawValue>,
 }
 
-/// Line and column behind these bytes, from 1.
+/// The line and the column after these bytes, counted from 1.
 fn place(before: &[u8]) -> (usize, usize) {
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     (1 + before.iter().filter(|byte| **byte == b'\n').count(), 1 + before.len() - line_start)

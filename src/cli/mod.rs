@@ -26,13 +26,13 @@ use clap::{CommandFactory as _, Parser as _};
 pub use exit::Exit;
 use flags::{Command, Flags, StateCommand};
 
-/// Parses the command line, runs the command, and says how it ended. Everything for people goes to stderr.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     guard::set_up();
     let flags = match Flags::try_parse_from(arguments).and_then(check_flags) {
         Ok(flags) => flags,
         Err(error) => {
-            // Help and version are answers, not errors; clap knows where each belongs.
+            // Help and version are answers, not errors; clap prints each to the right stream.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             drop(error.print());
             return exit;
@@ -53,7 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
-/// What a command would not heed is not taken in silence.
+/// Refuses flags that the command would ignore.
 fn check_flags(flags: Flags) -> Result<Flags, clap::Error> {
     let relays = matches!(flags.command, None | Some(Command::Run | Command::Once | Command::Check { .. }));
     match flags.run.given() {

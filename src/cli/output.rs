@@ -1,21 +1,33 @@
-//! What a command answers, on stdout.
+//! Answers of commands: stdout holds the answer, stderr all else.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::exit::Exit;
 use super::humanize::harmless;
 use super::relay::complain;
 
-/// JSON as an answer: over several lines, and so that nothing in it acts on a terminal.
-pub(super) fn json(value: &serde_json::Value) -> String {
-    let json = format!("{value:#}\n");
+/// An answer as JSON over several lines. Control characters are spelled out on a terminal.
+pub(super) fn json(answer: &impl Serialize) -> String {
+    let json = format!("{:#}\n", sorted(answer));
     if std::io::stdout().is_terminal() { json.lines().map(|line| harmless(line) + "\n").collect() } else { json }
 }
 
-/// Writes an answer. A reader who has enough of it is no failure.
+/// An answer, or an element of one, as JSON in one line.
+pub(super) fn json_line(answer: &impl Serialize) -> String {
+    sorted(answer).to_string()
+}
+
+/// Objects are printed with their keys in alphabetic order.
+fn sorted(answer: &impl Serialize) -> Value {
+    serde_json::to_value(answer).unwrap_or_default()
+}
+
+/// Prints an answer. A reader that closes the pipe early is not a failure.
 pub(super) fn answer(text: &str) -> Exit {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -24,7 +36,7 @@ pub(super) fn answer(text: &str) -> Exit {
     }
 }
 
-/// What was to be written to stdout could not be.
+/// The exit code after a failed write to stdout, which is reported unless the reader closed the pipe.
 pub(super) fn unwritten(error: &std::io::Error) -> Exit {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Exit::Done,
@@ -32,14 +44,14 @@ pub(super) fn unwritten(error: &std::io::Error) -> Exit {
     }
 }
 
-/// Says on stderr how far a command has come. Where nobody reads, the command goes on in silence.
+/// Prints the progress of a command on stderr. If nobody reads stderr, nothing is printed and the command goes on.
 pub(super) fn progress(so_far: &impl std::fmt::Display) {
     if takes_a_line(&stderr()) {
         complain(Exit::Done, so_far);
     }
 }
 
-/// Whether a stream takes a short line at once.
+/// Whether a stream accepts a short line without blocking.
 fn takes_a_line(stream: &impl AsFd) -> bool {
     let mut streams = [PollFd::new(stream, PollFlags::OUT)];
     poll(&mut streams, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)

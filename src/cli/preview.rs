@@ -1,7 +1,7 @@
-//! `check --message FILE [--number FILE]`: which sinks would take a message, and what they would get of it, byte for byte.
+//! `check --message FILE [--number FILE]`: shows which sinks want a message, and the exact bytes that each would get.
 //!
-//! Invariants: nothing is sent and nothing is written; no secret is shown; a terminal gets nothing that would act on it,
-//! anything else gets the bytes as they are.
+//! Invariants: nothing is sent and nothing is stored; no secret is shown. On a terminal control characters are spelled
+//! out, anywhere else the bytes are printed unchanged.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -21,7 +21,7 @@ use crate::sinks::{Outgoing, Preview};
 use crate::store::{self, NumberDetails};
 use crate::time::Clock;
 
-/// Shows it on stdout. A sink whose template fails makes the exit code 1.
+/// Prints the preview on stdout. If the template of a sink fails, the exit code is 1.
 pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) -> Exit {
     let clock = Clock::system();
     let read = || -> Result<(MessageFile, Option<Number>), Unreadable> {
@@ -65,7 +65,7 @@ pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) 
     }
 }
 
-/// A number that is not that of the message would be no details of it.
+/// The details that were given with `--number`. Warns if they are of another number than the message's.
 fn given_number(message: &Row, given: Number) -> NumberDetails {
     match &message.number {
         None => {
@@ -85,7 +85,7 @@ fn given_number(message: &Row, given: Number) -> NumberDetails {
     }
 }
 
-/// What the state knows of the message's number, if a sink wants to know.
+/// What the state knows of the message's number, if a sink needs details of numbers.
 fn number(config: &Config, message: &Row) -> NumberDetails {
     let Some(id) = &message.number else { return NumberDetails::Absent };
     if !asks_for_numbers(config) {
@@ -106,7 +106,7 @@ fn asks_for_numbers(config: &Config) -> bool {
     config.sinks.iter().any(|sink| sink.wants.asks_for_numbers())
 }
 
-/// The message, and what is known when it is looked at.
+/// The message, and the circumstances in which it is previewed.
 #[derive(Clone, Copy)]
 struct Scene<'s> {
     message: &'s MessageFile,
@@ -135,7 +135,7 @@ impl Scene<'_> {
         head
     }
 
-    /// What goes on after the name of the sink; as an error where its template fails or the request cannot be made.
+    /// The text after the name of the sink; an error if its template fails or the request cannot be made.
     fn sink(self, sink: &ConfiguredSink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
         let notes = notes(sink, self.message.received, self.clock.relay_time());
@@ -159,7 +159,7 @@ impl Scene<'_> {
     }
 
     fn payload(self, sink: &ConfiguredSink) -> Result<Payload, String> {
-        // As deliveries have it: what a sink does not show is not looked up for it.
+        // As in a delivery, a sink that does not use details of numbers gets none.
         let number = match self.number {
             Details::Known(row) if sink.format.number_use() != NumberUse::Ignored => Some(row),
             _ => None,
@@ -172,20 +172,20 @@ impl Scene<'_> {
         })
     }
 
-    /// Exactly, or so that it can be told from what stands around it and does nothing on a terminal.
+    /// The payload: its exact bytes, or on a terminal each line behind a bar with control characters spelled out.
     fn body(self, body: &[u8]) -> String {
         let body = String::from_utf8_lossy(body);
         if self.for_people { quoted(&body) } else { body.into_owned() }
     }
 }
 
-/// Each line behind a bar, with what would act spelled out.
+/// Each line behind a bar, with control characters spelled out.
 fn quoted(body: &str) -> String {
     let lines: Vec<String> = body.split('\n').map(|line| format!("| {}", harmless(line))).collect();
     lines.join("\n")
 }
 
-/// What would keep the message from being sent, although the sink takes it.
+/// The reasons why the message would not be sent although the sink's filter accepts it.
 fn notes(sink: &ConfiguredSink, received: Option<UnixMs>, now: UnixMs) -> String {
     let mut notes = String::new();
     if !sink.delivery.enabled {

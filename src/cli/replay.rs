@@ -1,4 +1,4 @@
-//! `replay`: messages that are kept are delivered once more.
+//! `replay`: delivers stored messages once more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::domain::{PauseReason, UnixMs};
 use crate::store::{PastDelivery, ReplayPortion, ReplaySelection, SinkView, Spool, is_running};
 use crate::time::{Clock, Instant};
 
-/// With `--rate`: how often it says how far it has come.
+/// With `--rate`: the time between two reports of progress.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// One sink, and what is found for it.
+/// One sink, and the deliveries that were found for it.
 struct Tally {
     sink: SinkView,
     delivered: u64,
@@ -73,13 +73,13 @@ fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     Ok(answer(&shown))
 }
 
-/// How long it is until all are asked for.
+/// How long `--rate` spreads the deliveries.
 fn takes(all: u64, rate: u32) -> String {
     let deliveries = if all == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", grouped(all)) };
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
 }
 
-/// When the delivery after so many may be asked for.
+/// How long after the start the delivery behind the first `asked` ones may be requested.
 fn due(asked: u64, rate: u32) -> Duration {
     let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -120,7 +120,7 @@ fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     Ok(answer(&outcome(&tallies, found - changed, running)))
 }
 
-/// What was done, a line for each sink.
+/// The result, one line for each sink.
 fn outcome(tallies: &[Tally], left: usize, running: Option<bool>) -> String {
     let mut lines: Vec<String> =
         tallies.iter().filter(|tally| tally.found() + tally.waiting > 0).map(sentence).collect();
@@ -164,7 +164,7 @@ fn sentence(tally: &Tally) -> String {
     format!("{name}: {}{paused}", parts.join("; "))
 }
 
-/// What is meant, and for which sinks.
+/// The selection of messages, and the sinks that they are for.
 fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(ReplaySelection, Vec<Tally>), CommandRefusal> {
     let known = spool.sinks()?;
     let mut sinks = Vec::new();
@@ -185,7 +185,7 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(ReplaySelection, Vec<T
     let mut ids = which.ids.clone();
     ids.sort_unstable();
     ids.dedup();
-    // What is compared with it are the times of messages.
+    // `--since` and `--until` are compared with the times of messages, so the clock that dates messages counts.
     let now = relay_clock(spool)?.likely_message_time();
     let choice = ReplaySelection {
         sinks: sinks.iter().map(|sink| sink.id).collect(),
@@ -212,7 +212,7 @@ fn filter(which: &ReplayChoice) -> Result<Option<Filter>, CommandRefusal> {
     Ok(if clause.is_empty() { None } else { Some(Filter::any_of(vec![clause])) })
 }
 
-/// Goes through all that is meant.
+/// Goes through all selected deliveries.
 fn each(
     spool: &mut Spool,
     choice: &ReplaySelection,
@@ -245,13 +245,13 @@ fn note(tallies: &mut [Tally], portion: &ReplayPortion) {
     }
 }
 
-/// A message that was named is missed; that no other is there is no failure.
+/// Says that nothing was selected. This is a failure only if a message was named.
 fn nothing(which: &ReplayChoice) -> Exit {
     let said = "nothing selected: no message that is kept fits (state.keep_delivered says how long they are)";
     complain(if which.ids.is_empty() { Exit::Done } else { Exit::Failure }, &said)
 }
 
-/// `--rate`: the relay gets the deliveries bit by bit.
+/// `--rate`: requests the deliveries bit by bit.
 struct Paced<'d> {
     dir: &'d Path,
     rate: u32,
@@ -279,17 +279,17 @@ impl<'d> Paced<'d> {
         Ok(pace)
     }
 
-    /// So many are asked for in one go: about a second's worth.
+    /// The number of deliveries that are requested at once: about one second of the rate.
     fn at_once(&self) -> usize {
         usize::try_from(self.rate / 60).unwrap_or(1).max(1)
     }
 
-    /// When the delivery after so many may be asked for.
+    /// When the next delivery may be requested.
     fn due(&self, asked: usize) -> Duration {
         due(u64::try_from(asked).unwrap_or(u64::MAX), self.rate)
     }
 
-    /// Waits until the next ones may be asked for.
+    /// Waits until the next deliveries may be requested.
     fn wait(&mut self, asked: usize) -> Result<(), Exit> {
         loop {
             let now = self.clock.monotonic();
@@ -308,7 +308,7 @@ impl<'d> Paced<'d> {
         self.needs_a_relay(&format!("{} of {} were asked for", grouped(asked), grouped(self.all)))
     }
 
-    /// Without one everything would be sent at the next start at once.
+    /// Fails unless a relay runs: without one, the next start would send everything at once.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
         match is_running(self.dir) {
             Ok(Some(false)) => Err(complain(

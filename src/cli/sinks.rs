@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
 use super::humanize::{count, grouped, span, table};
-use super::output::answer;
+use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use crate::admin::{Live, LiveSink, sink_json};
+use crate::delivery::SinkStatus;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
+use crate::status::{ListedSink, Live, StoredSink};
 use crate::store::{Dropping, Error, MayDrop, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
@@ -29,28 +28,33 @@ fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
     let (sinks, now) = look(&dir, |spool| Ok((spool.sinks()?, relay_clock(spool)?.relay_time())))?;
     let live = running(&dir, now);
-    let live_sink = |sink: &SinkView| live.as_ref().and_then(|live| live.sink(&sink.name));
+    let live_sink = |sink: &SinkView| live.as_ref().and_then(|live| live.sinks.get(&sink.name));
     if as_json {
-        let list: Vec<Value> = sinks.iter().map(|sink| sink_json(sink, live_sink(sink), now)).collect();
-        return Ok(answer(&format!("{:#}\n", Value::Array(list))));
+        let pace = |sink: &SinkView| live_sink(sink).and_then(|live| live.learned_per_minute);
+        let list: Vec<ListedSink> = sinks
+            .into_iter()
+            .map(|sink| ListedSink { learned_requests_per_minute: pace(&sink), stored: StoredSink::at(now, sink) })
+            .collect();
+        return Ok(answer(&json(&list)));
     }
-    Ok(answer(&sinks_table(&sinks, now, |sink| live_sink(sink).and_then(learned_pace))))
+    let table = sinks_table(sinks.iter().map(|sink| (sink, live_sink(sink).and_then(learned_pace))), now);
+    Ok(answer(&table))
 }
 
-/// What a running relay says of itself.
+/// What a running relay reports of itself.
 fn running(dir: &Path, now: UnixMs) -> Option<Live> {
     Live::read(dir).filter(|live| live.is_recent(now))
 }
 
 /// The pace that a sink has learned from refusals, in words.
-pub(super) fn learned_pace(live: &LiveSink) -> Option<String> {
+pub(super) fn learned_pace(live: &SinkStatus) -> Option<String> {
     let requests = count(live.learned_per_minute?, "request");
     Some(format!("{requests} a minute, since its receiver refuses more"))
 }
 
-/// The sinks for people; `doing` says more of one than the state does.
-pub(super) fn sinks_table(sinks: &[SinkView], now: UnixMs, doing: impl Fn(&SinkView) -> Option<String>) -> String {
-    let row = |sink: &SinkView| {
+/// A table of sinks for people. Each sink comes with what it is doing, if that is known.
+pub(super) fn sinks_table<'a>(sinks: impl Iterator<Item = (&'a SinkView, Option<String>)>, now: UnixMs) -> String {
+    let row = |(sink, doing): (&SinkView, Option<String>)| {
         let mut state = match sink.pause {
             Some(pause) => {
                 let why = match pause.reason {
@@ -61,7 +65,7 @@ pub(super) fn sinks_table(sinks: &[SinkView], now: UnixMs, doing: impl Fn(&SinkV
                 };
                 format!("{why}, since {}", span(now.since(pause.since)))
             }
-            None => doing(sink).unwrap_or_default(),
+            None => doing.unwrap_or_default(),
         };
         if !sink.configured {
             state = ["not configured any more", state.as_str()].join(if state.is_empty() { "" } else { "; " });
@@ -69,14 +73,14 @@ pub(super) fn sinks_table(sinks: &[SinkView], now: UnixMs, doing: impl Fn(&SinkV
         let oldest = sink.oldest.map_or_else(|| "-".to_owned(), |oldest| span(now.since(oldest)));
         vec![sink.name.clone(), grouped(sink.waiting), grouped(sink.retrying), grouped(sink.dead), oldest, state]
     };
-    let rows: Vec<Vec<String>> = sinks.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = sinks.map(row).collect();
     table(&["SINK", "WAITING", "RETRYING", "DEAD", "OLDEST", "STATE"], &rows)
 }
 
-/// Changes a sink, of which a running relay may say something. Returns one sentence about what was done.
-type Change = fn(&mut Spool, SinkId, &str, Option<&LiveSink>, UnixMs) -> Result<String, Error>;
+/// Changes a sink, and returns one sentence about the change. A running relay may have reported the sink's status.
+type Change = fn(&mut Spool, SinkId, &str, Option<&SinkStatus>, UnixMs) -> Result<String, Error>;
 
-/// All names are looked up before anything is changed.
+/// Applies a change to the sinks of these names. Nothing is changed unless all names exist.
 fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let mut sinks = Vec::new();
@@ -87,7 +91,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
     let live = running(&directory(flags)?, now);
     let mut said = String::new();
     for (name, id) in sinks {
-        let live = live.as_ref().and_then(|live| live.sink(name));
+        let live = live.as_ref().and_then(|live| live.sinks.get(name));
         let sentence = change(spool, id, name, live, now).map_err(|error| fails(&error))?;
         said += &sentence;
         said.push('\n');
@@ -95,7 +99,7 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
     Ok(answer(&said))
 }
 
-fn pause(spool: &mut Spool, id: SinkId, name: &str, _: Option<&LiveSink>, now: UnixMs) -> Result<String, Error> {
+fn pause(spool: &mut Spool, id: SinkId, name: &str, _: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
     let before = spool.pause(id, PauseReason::Operator, now)?;
     Ok(match before.map(|pause| pause.reason) {
         Some(PauseReason::Operator) => format!("{name} is paused already"),
@@ -103,7 +107,7 @@ fn pause(spool: &mut Spool, id: SinkId, name: &str, _: Option<&LiveSink>, now: U
     })
 }
 
-fn resume(spool: &mut Spool, id: SinkId, name: &str, live: Option<&LiveSink>, now: UnixMs) -> Result<String, Error> {
+fn resume(spool: &mut Spool, id: SinkId, name: &str, live: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
     if let Some(Pause { reason: PauseReason::Disabled, .. }) = spool.pause_of(id)? {
         return Ok(format!(
             "{name} is switched off in the configuration: set enabled = true there and restart the relay"
@@ -150,8 +154,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
-    // As long as this is held no relay begins to send to it. What it has is looked at afterwards: one that ends now may have
-    // read more.
+    // While the role is held, no relay can start and send to the sink. Its messages are counted afterwards, since a
+    // relay that ends just now may have read more.
     let role = match RoleLock::take(&dir) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. }) => None,
@@ -173,7 +177,7 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
             dropping => break dropping,
         }
     };
-    // Whoever does not read what is said keeps no relay from starting.
+    // The role is released before printing: an output that nobody reads must not keep a relay from starting.
     drop(role);
     match dropping {
         Dropping::GoOn(_) | Dropping::Gone => {}
@@ -208,7 +212,7 @@ fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
     }
 }
 
-/// Says which there are.
+/// The refusal for an unknown sink, which names the known sinks.
 pub(super) fn no_such_sink(spool: &Spool, name: &str) -> CommandRefusal {
     let said = match spool.sink_names() {
         Ok(names) if names.is_empty() => format!("the state knows no sinks yet, so none named {name:?}"),

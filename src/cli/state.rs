@@ -1,4 +1,4 @@
-//! What the commands share that work on the state alone. No secret is read for them, and no relay need run.
+//! Shared by the commands that work on the state alone: they need neither a secret nor a running relay.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::config::{self, Sources};
 use crate::store::{self, Error, Spool};
 use crate::time::Clock;
 
-/// Where the state is, by the configuration.
+/// The state directory of the configuration.
 pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
     match config::load_state(&Sources::from_process(flags.overrides())) {
         Ok(state) => Ok(state.options.dir),
@@ -17,8 +17,8 @@ pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
     }
 }
 
-/// Looks at the state, for as long as `read` takes: whatever is to be said is said afterwards. A command that writes to
-/// somebody who does not read would otherwise keep SQLite's journal from being emptied, and a relay from starting.
+/// Opens the state for reading while `read` runs, and closes it before anything is printed. A command whose output
+/// nobody reads would otherwise keep SQLite's journal from being emptied, and a relay from starting.
 pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, CommandRefusal>) -> Result<T, Exit> {
     let done = match store::open_snapshot(dir) {
         Ok(Some(snapshot)) => read(&*snapshot.spool),
@@ -28,14 +28,14 @@ pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, Command
     done.map_err(CommandRefusal::say)
 }
 
-/// How a command ends that cannot do what it was told, and what it says then.
+/// A command that cannot be carried out: its exit code, and the message for stderr.
 pub(super) struct CommandRefusal {
     pub(super) exit: Exit,
     pub(super) said: String,
 }
 
 impl CommandRefusal {
-    /// Not while the state is open for reading.
+    /// Prints the message. Must not be called while the state is open for reading.
     pub(super) fn say(self) -> Exit {
         complain(self.exit, &self.said)
     }
@@ -47,7 +47,7 @@ impl From<Error> for CommandRefusal {
     }
 }
 
-/// The state, for small changes.
+/// Opens the state for small changes, also beside a running relay.
 pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
     let dir = directory(flags)?;
     match store::open_beside(&dir) {
@@ -57,7 +57,7 @@ pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
     }
 }
 
-/// Tells the relay's time, by what a relay left in the state. What this machine's clock says may be something else.
+/// A clock that tells the relay's time, which the state remembers. The machine's clock may differ from it.
 pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
     let (left, runs) = spool.clock_beside()?;
     let clock = Clock::system();
@@ -65,12 +65,12 @@ pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
     Ok(clock)
 }
 
-/// Says what the store says.
+/// Prints an error of the store.
 pub(super) fn fails(error: &Error) -> Exit {
     complain(store_exit(error), error)
 }
 
-/// No relay has run there.
+/// The message for a directory on which no relay has run.
 pub(super) struct Absent<'d>(pub(super) &'d Path);
 
 impl std::fmt::Display for Absent<'_> {

@@ -1,4 +1,4 @@
-//! `status`: what is going on, from the state on disk, whether a relay runs or not.
+//! `status`: shows how polling and the sinks are doing. It reads the state on disk, whether a relay runs or not.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -7,19 +7,21 @@ use std::time::Duration;
 use super::exit::Exit;
 use super::flags::{Flags, StatusFlags};
 use super::humanize::{bytes, count, grouped, harmless, span};
-use super::output::{answer, json, unwritten};
+use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
 use super::sinks::{learned_pace, sinks_table};
 use super::state::{Absent, directory};
-use crate::admin::{Live, Status, WalkView, problems, status_json};
-use crate::domain::{UnixMs, WalkKind, time_for};
-use crate::store::{self, SinkView};
+use crate::delivery::{Held, SinkStatus};
+use crate::domain::UnixMs;
+use crate::ingest::PollReport;
+use crate::status::{ReadingKind, Status, WalkStatus};
+use crate::store;
 use crate::time::Clock;
 
-/// How often `--watch` looks.
+/// The time between two readings with `--watch`.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The cursor to the upper left, and nothing below it.
+/// Moves the terminal's cursor to the upper left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
@@ -33,17 +35,16 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     }
     let status = match look(&dir, &clock) {
         Ok(status) => status,
-        // A health check knows two answers.
+        // A health check has two results only.
         Err((_, said)) if how.check => return answer_with(Exit::Failure, &format!("unhealthy: {said}\n")),
         Err((exit, said)) => return complain(exit, &said),
     };
-    let problems = problems(&status);
-    let exit = if how.check && !problems.is_empty() { Exit::Failure } else { Exit::Done };
+    let exit = if how.check && !status.healthy { Exit::Failure } else { Exit::Done };
     let text = match (how.json, how.check) {
-        (true, _) => json(&status_json(&status)),
+        (true, _) => json(&status),
         (false, false) => text(&status),
-        (false, true) if problems.is_empty() => "healthy\n".to_owned(),
-        (false, true) => format!("unhealthy: {}\n", harmless(&problems.join("; "))),
+        (false, true) if status.healthy => "healthy\n".to_owned(),
+        (false, true) => format!("unhealthy: {}\n", harmless(&status.problems.join("; "))),
     };
     answer_with(exit, &text)
 }
@@ -55,7 +56,7 @@ fn answer_with(exit: Exit, text: &str) -> Exit {
     }
 }
 
-/// The status, or how the command ends and why.
+/// Reads the status; fails with the exit code and the message for stderr.
 fn look(dir: &Path, clock: &Clock) -> Result<Status, (Exit, String)> {
     match Status::of(dir, clock) {
         Ok(Some(status)) => Ok(status),
@@ -74,14 +75,15 @@ fn explained(error: &store::Error) -> String {
     }
 }
 
-/// On a terminal in place; elsewhere one after the other. Ctrl-C ends it as it ends anything.
+/// `--watch`: prints the status every second; on a terminal each one replaces the one before. Ends when interrupted, or
+/// when nobody reads the output any more.
 fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
     let on_terminal = std::io::stdout().is_terminal();
     loop {
         let shown = match look(dir, clock) {
-            Ok(status) if how.json => format!("{}\n", status_json(&status)),
+            Ok(status) if how.json => format!("{}\n", json_line(&status)),
             Ok(status) => text(&status),
-            // It may come, or come back.
+            // The state may appear, or become free.
             Err((Exit::Failure | Exit::Temporary, said)) => format!("{said}\n"),
             Err((exit, said)) => return complain(exit, &said),
         };
@@ -98,46 +100,48 @@ fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
     }
 }
 
-/// For people.
+/// The status as text for people.
 fn text(status: &Status) -> String {
     let mut lines = vec![
         line("relay", &relay(status)),
-        line("state", &format!("{}, {}", harmless(&status.dir.display().to_string()), bytes(status.bytes))),
+        line("state", &format!("{}, {}", harmless(&status.state.dir), bytes(status.state.bytes))),
     ];
-    let held = status.live.as_ref().filter(|_| status.running).and_then(|live| live.journal_held);
-    if let Some(held) = held {
+    if let Some(held) = status.state.storage.journal_held_bytes {
         let why = "another program holds the state open for reading, and it grows until that ends (fuser -v state.db)";
         lines.push(line("journal", &format!("{}: {why}", bytes(held))));
     }
-    if let Some(live) = &status.live {
-        lines.push(line("polling", &polling(status, live)));
+    if let Some(report) = &status.polling.report {
+        lines.push(line("polling", &polling(status, report)));
     }
-    match &status.marks {
-        Some(marks) => {
-            let (frontier, anchor) =
-                (status.age_of_server_time(marks.frontier), status.age_of_server_time(marks.anchor));
-            let newest = format!("newest message {} ago ({})", span(frontier), marks.frontier);
-            lines.push(line("read", &format!("{newest}; late ones were looked for {} ago", span(anchor))));
+    match &status.coverage {
+        Some(coverage) => {
+            let newest =
+                format!("newest message {} ago ({})", span(coverage.frontier_age_seconds.0), coverage.frontier);
+            let sweep = span(coverage.last_sweep_age_seconds.0);
+            lines.push(line("read", &format!("{newest}; late ones were looked for {sweep} ago")));
+            lines.extend(coverage.walks.iter().map(|stretch| line("reading", &walk(stretch))));
         }
         None => lines.push(line("read", "nothing yet")),
     }
-    lines.extend(status.walks.iter().map(|view| line("reading", &walk(status, view))));
-    if let Some(budget) = status.budget {
-        let left = budget.limit.saturating_sub(budget.used);
-        let foreign = match status.live.as_ref().filter(|live| status.running && live.foreign > 0) {
-            Some(live) => format!("; other programs used {}", grouped(live.foreign.into())),
+    if let Some(budget) = status.budget.own {
+        let foreign = match status.budget.api.filter(|api| api.foreign > 0) {
+            Some(api) => format!("; other programs used {}", grouped(api.foreign.into())),
             None => String::new(),
         };
         lines.push(line(
             "budget",
-            &format!("{} of {} requests left this minute{foreign}", grouped(left), grouped(budget.limit)),
+            &format!("{} of {} requests left this minute{foreign}", grouped(budget.left), grouped(budget.limit)),
         ));
     }
-    lines.extend(problems(status).iter().map(|problem| line("problem", &harmless(problem))));
+    lines.extend(status.problems.iter().map(|problem| line("problem", &harmless(problem))));
     let mut text = lines.concat();
     if !status.sinks.is_empty() {
         text.push('\n');
-        text += &sinks_table(&status.sinks, status.now, |sink| doing(status, sink));
+        let sinks = status
+            .sinks
+            .iter()
+            .map(|sink| (&sink.stored.view, sink.live.as_ref().and_then(|live| doing(live, status.now))));
+        text += &sinks_table(sinks, status.now);
     }
     text
 }
@@ -147,83 +151,87 @@ fn line(name: &str, value: &str) -> String {
 }
 
 fn relay(status: &Status) -> String {
-    let ago = |at: i64| span(status.now.since(UnixMs(at)));
-    match &status.live {
-        None if status.running => "running".to_owned(),
+    let ago = |at: UnixMs| span(status.now.since(at));
+    match &status.relay.report {
+        None if status.relay.running => "running".to_owned(),
         None => "not running".to_owned(),
-        Some(live) if status.running => {
-            let version = harmless(&live.version);
-            format!("running for {} (version {version}, process {})", ago(live.started_at), live.pid)
+        Some(report) if status.relay.running => {
+            let (version, pid) = (harmless(&report.version), report.pid.unwrap_or_default());
+            format!("running for {} (version {version}, process {pid})", ago(report.started_at))
         }
-        Some(live) => match live.stopped_at {
+        Some(report) => match report.stopped_at {
             Some(at) => format!("not running; it was stopped {} ago", ago(at)),
             None => {
-                format!("not running; it was last heard of {} ago, and did not end as it should", ago(live.written_at))
+                let last_heard = ago(report.last_heard_at);
+                format!("not running; it was last heard of {last_heard} ago, and did not end as it should")
             }
         },
     }
 }
 
-fn polling(status: &Status, live: &Live) -> String {
-    let last = match live.last_poll {
-        Some(at) => format!("last answered {} ago", span(status.now.since(UnixMs(at)))),
+fn polling(status: &Status, report: &PollReport) -> String {
+    let last = match status.polling.last_poll_age_seconds {
+        Some(age) => format!("last answered {} ago", span(age.0)),
         None => "not answered yet".to_owned(),
     };
-    if !status.running {
+    if !status.relay.running {
         return last;
     }
-    let every = span(Duration::from_millis(live.interval_ms));
-    match live.why.as_deref() {
+    match report.condition.why() {
         Some(why) => {
-            let since = live.condition_since.map_or(Duration::ZERO, |at| status.now.since(UnixMs(at)));
+            let since = report.since.map_or(Duration::ZERO, |at| status.now.since(at));
             format!("{last}; for {}: {}", span(since), harmless(why))
         }
-        None => format!("every {every}, {last}"),
+        None => {
+            let interval = status.polling.interval_seconds.map_or(Duration::ZERO, |interval| interval.0);
+            format!("every {}, {last}", span(interval))
+        }
     }
 }
 
-fn walk(status: &Status, view: &WalkView) -> String {
-    let WalkView { walk, held, pages_left } = view;
+fn walk(walk: &WalkStatus) -> String {
     let what = match walk.kind {
-        WalkKind::Gap { .. } => "missed messages",
-        WalkKind::Sweep => "late messages, once more",
-        WalkKind::Seed => "what was there before",
+        ReadingKind::Gap => "missed messages",
+        ReadingKind::Sweep => "late messages, once more",
+        ReadingKind::Seed => "what was there before",
     };
-    let mut text = format!("{what}, back to {}", walk.lowest);
-    if let Some(pages) = pages_left {
-        text += &format!(", about {} left", count(*pages, "page"));
-        let pace = status.live.as_ref().filter(|_| status.running).and_then(|live| live.pages_per_minute);
-        if let Some(left) = pace.and_then(|pace| time_for(*pages, pace)) {
+    let mut text = format!("{what}, back to {}", walk.reached);
+    if let Some(pages) = walk.pages_left {
+        text += &format!(", about {} left", count(pages, "page"));
+        if let Some(left) = walk.seconds_left {
             text += &format!(" ({})", span(left));
         }
     }
-    if *held > 0 {
-        text += &format!("; {} wait until all are read", count(*held, "message"));
+    if walk.held_messages > 0 {
+        text += &format!("; {} wait until all are read", count(walk.held_messages, "message"));
     }
-    if walk.progress.failures > 0 {
-        text += &format!("; {} in a row", count(walk.progress.failures.into(), "failure"));
+    if walk.failures > 0 {
+        text += &format!("; {} in a row", count(walk.failures.into(), "failure"));
     }
     text
 }
 
-fn doing(status: &Status, sink: &SinkView) -> Option<String> {
-    let live = status.live_sink(&sink.name)?;
+/// What the running relay is doing with a sink; `None`: nothing worth telling.
+fn doing(sink: &SinkStatus, now: UnixMs) -> Option<String> {
     let mut parts = Vec::new();
-    if let Some(since) = live.failing_since {
+    if let Some(since) = sink.failing_since {
         // A receiver that sets the pace does not fail.
-        let what = if live.held.as_deref() == Some("busy") { "nothing taken" } else { "failing" };
-        parts.push(format!("{what} for {}", span(status.now.since(UnixMs(since)))));
+        let what = if matches!(sink.held, Some(Held::Busy { .. })) { "nothing taken" } else { "failing" };
+        parts.push(format!("{what} for {}", span(now.since(since))));
     }
-    let until =
-        live.held_until.map(|until| format!(" in {}", span(UnixMs(until).since(status.now)))).unwrap_or_default();
-    match live.held.as_deref() {
-        Some("busy") => parts.push(format!("the receiver wants silence, tried again{until}")),
-        Some("probing") => parts.push(format!("one message is tried{until}")),
+    let in_span = |until: UnixMs| format!(" in {}", span(until.since(now)));
+    match sink.held {
+        Some(Held::Busy { until }) => {
+            parts.push(format!("the receiver wants silence, tried again{}", in_span(until)));
+        }
+        Some(Held::Probing { next }) => {
+            parts.push(format!("one message is tried{}", next.map(in_span).unwrap_or_default()));
+        }
         _ => {}
     }
-    parts.extend(learned_pace(live));
-    if live.in_flight > 0 {
-        parts.push(format!("{} under way", live.in_flight));
+    parts.extend(learned_pace(sink));
+    if sink.in_flight > 0 {
+        parts.push(format!("{} under way", sink.in_flight));
     }
     Some(parts.join("; ")).filter(|text| !text.is_empty())
 }

@@ -6,7 +6,6 @@ use super::humanize::{bytes, harmless, span, table};
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{directory, look, relay_clock};
-use crate::admin::trace_json;
 use crate::api::set_aside_id;
 use crate::domain::{RowStanding, UnixMs};
 use crate::store::{DeliveryState, Fate, Trace};
@@ -33,12 +32,12 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
         ));
     };
     if as_json {
-        return Ok(answer(&json(&trace_json(&trace))));
+        return Ok(answer(&json(&trace)));
     }
     Ok(answer(&text(&trace, now)))
 }
 
-/// For people.
+/// The trace as text for people.
 fn text(trace: &Trace, now: UnixMs) -> String {
     let at = |time: UnixMs| format!("{time} ({} ago)", span(now.since(time)));
     let none = || "-".to_owned();

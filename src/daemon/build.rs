@@ -1,10 +1,11 @@
-//! Phase one: take the role, open everything, send nothing.
+//! Phase one of the daemon: takes the role and opens everything. No request is sent.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::permissions;
 use super::run::Daemon;
+use super::sentences::SINK_NOT_CONFIGURED;
 use super::status_writer::StatusWriter;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
@@ -17,38 +18,38 @@ use crate::sinks;
 use crate::store::{self, RoleLock, Spool, Store};
 use crate::time::{Clock, Heartbeat};
 
-/// A one-shot command that has to look once more does not wait as long as a daemon that rests.
+/// The longest poll interval of `once`: a command that polls again should not wait as long as an idle daemon.
 const ONCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the daemon is started for.
+/// The way in which the daemon is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
-    /// To go on, or to catch up once.
+    /// Whether to relay until stopped, or to catch up once.
     pub mode: Mode,
-    /// The operator says that another key or address belongs to the same account.
+    /// Whether the operator said that a new key or address belongs to the same account.
     pub accept_account: bool,
-    /// A long catch-up is shown by whoever started it, and need not be told in the log.
+    /// Whether the caller shows the progress of a long catch-up; otherwise the log tells it.
     pub shows_progress: bool,
 }
 
 /// Why the daemon could not be built. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The state: in use, damaged, of a newer version, or out of reach.
+    /// The state is in use, damaged, of a newer version, or cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// HTTPS cannot be set up.
+    /// HTTPS cannot be set up for the API.
     #[error(transparent)]
     Http(#[from] client::ClientBuildError),
-    /// The file with the request budget.
+    /// The file with the request budget cannot be opened.
     #[error("cannot write down the request budget in {path}: {source}")]
     Budget {
         /// The state directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// A sink.
+    /// A sink cannot be built.
     #[error(transparent)]
     Sink(#[from] sinks::SinkBuildError),
 }
@@ -62,7 +63,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
     permissions::close(dir, &["state.", "budget.", "relay."]);
-    // At once: what an earlier relay said of itself is not true any more.
+    // This comes early, because it clears what an earlier relay wrote about itself.
     let pulse = StatusWriter::new(dir, config, &clock);
     let store = Store::open(dir)?;
     let (before, newest) = store.read(|spool| Ok((spool.clock_memory()?, spool.newest_instant()?))).await?;
@@ -87,11 +88,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let setups = setups(config, &clock)?;
     let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
     for (sink, messages) in store.read(Spool::stranded).await? {
-        tracing::warn!(
-            sink.name = sink,
-            messages,
-            "messages wait for a sink that is not configured any more; they are kept for when one of that name is"
-        );
+        tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
     let turns = Heartbeat::new(&clock);
     let waker = delivery.waker();

@@ -9,6 +9,7 @@ pub mod logging;
 mod permissions;
 mod progress;
 mod run;
+pub mod sentences;
 mod service;
 mod signals;
 mod status_writer;

@@ -1,8 +1,8 @@
-//! Files that only the relay's own user may read.
+//! Closes files of the relay to other users.
 //!
-//! What the relay makes is made so (the umask of the whole process sees to files that libraries make). What was there
-//! before, copied or restored by somebody, is closed here, and a directory that others may write to is told of: whoever
-//! may write to it can put another state in the place of this one.
+//! The relay makes files for its own user only; the umask of the process does the same for files that libraries make.
+//! This module closes files that were there before, for example restored from a backup. It warns about a directory that
+//! other users may write to, since these users could replace the state.
 
 use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,16 +10,16 @@ use std::path::Path;
 
 use crate::files;
 
-/// Of the mode of a file, what others than its owner may do.
+/// The mode bits of a file for users other than its owner.
 const OTHERS: u32 = 0o077;
-/// Of the mode of a directory, what lets others replace what is in it.
+/// The mode bits of a directory that let other users replace its files.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Closes the files in `dir` whose names begin with one of `names`, and says what was open. What cannot be closed belongs
-/// to somebody else, which is said too; it is no reason not to run.
+/// Closes the files in `dir` whose names begin with one of `names`, and logs which ones were open. A file that cannot
+/// be closed belongs to another user; this is logged, and the relay runs all the same.
 pub(super) fn close(dir: &Path, names: &[&str]) {
     let mode_of = |found: Metadata| found.permissions().mode() & 0o7777;
-    // The directory itself may be reached through a link, which has no mode of its own.
+    // `dir` may be a symbolic link, which has no mode of its own; `metadata` follows it.
     match fs::metadata(dir).map(mode_of) {
         Ok(mode) if mode & OTHERS_WRITE != 0 => tracing::warn!(
             path = %dir.display(),

@@ -1,6 +1,7 @@
-//! A long catch-up as a bar on a terminal, below the lines of the log.
+//! The progress bar of a long catch-up, on a terminal, below the lines of the log.
 //!
-//! Invariant: a line of the log is never broken by the bar: it is taken away for the line, and drawn again below it.
+//! Invariant: the bar never breaks a line of the log. It is removed before the line is written, and drawn again below
+//! it.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
@@ -12,12 +13,13 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use crate::config::{Config, LogFormat};
 use crate::ingest::CatchUp;
 
-/// The bar, if there is one just now. Clones share it.
+/// The bar, while it is shown. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Bar(Arc<Mutex<Option<ProgressBar>>>);
 
 impl Bar {
-    /// A bar for this process: where people read the log on a terminal that shows nothing else.
+    /// A bar for this process. `None` unless the log goes to a terminal as text, and messages do not go to the same
+    /// terminal.
     pub fn for_terminal(config: &Config) -> Option<Self> {
         let log_is_there = config.log.dir.is_none() && config.log.format == LogFormat::Text;
         let is_told = config.log.level >= tracing::Level::INFO;
@@ -26,7 +28,8 @@ impl Bar {
         (log_is_there && is_told && !mixed && io::stderr().is_terminal()).then(Self::default)
     }
 
-    /// Shows how far it is; `None`: there is nothing to show. Waits for the terminal, perhaps for ever.
+    /// Draws the progress of a catch-up; `None` removes the bar. Blocks until the terminal accepts the output, which
+    /// may be never.
     pub fn show(&self, catch_up: Option<&CatchUp>) {
         let mut bar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match catch_up.filter(|catch_up| catch_up.is_long()) {
@@ -59,7 +62,8 @@ fn draw(bar: &ProgressBar, catch_up: &CatchUp) {
     bar.tick();
 }
 
-/// `1240 older messages, 320 pages to go, 3 minutes, back to 2026-11-25T08:00:00.000Z`; cut off where the terminal ends.
+/// `1240 older messages, 320 pages to go, 3 minutes, back to 2026-11-25T08:00:00.000Z`; cut off where the terminal
+/// ends.
 fn words(catch_up: &CatchUp) -> String {
     let mut words = format!("{} older messages", catch_up.messages_read);
     if let Some(pages) = catch_up.pages_left {
@@ -71,7 +75,7 @@ fn words(catch_up: &CatchUp) -> String {
     words + &format!(", back to {}", catch_up.reached)
 }
 
-/// Writes to stderr above the bar.
+/// Writes lines to stderr, above the bar.
 #[derive(Debug)]
 pub(super) struct AboveBar {
     pub(super) bar: Option<Bar>,

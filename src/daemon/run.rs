@@ -1,4 +1,4 @@
-//! Phase two: run, and drain.
+//! Phase two of the daemon: runs until told to stop, then drains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::sentences::{LOCK_MADE_AGAIN, STOPPED, STOPPED_AT_ONCE, STOPPING};
 use super::service::Service;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
@@ -15,13 +16,13 @@ use crate::ingest::{Ending, Mode, PollReport, Poller, Trouble};
 use crate::store::{self, Role, RoleLock};
 use crate::time::{Clock, Heartbeat};
 
-/// What is in flight when the relay is told to stop has so long to end.
+/// How long deliveries in flight may go on after the relay was told to stop.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// How often it looks whether it still has the role.
+/// The time between two checks that the role is still held.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// A relay that was built and not started yet.
+/// A relay that was built and does not poll yet.
 pub struct Daemon {
     pub(super) lock: RoleLock,
     pub(super) clock: Clock,
@@ -32,62 +33,62 @@ pub struct Daemon {
     pub(super) mode: Mode,
 }
 
-/// How a relay ended, all in order.
+/// How a relay ended, if nothing failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// A signal.
+    /// A signal stopped it.
     Stopped(StopSignal),
-    /// Nobody reads what it writes any more.
+    /// The only sink is stdout, and nobody reads it any more.
     Closed,
-    /// [`Mode::Once`]: everything was read; whether everything was delivered.
+    /// [`Mode::Once`]: all messages were read.
     CaughtUp {
-        /// Something waits for another attempt.
+        /// Whether deliveries wait for another attempt.
         work_left: bool,
     },
-    /// [`Mode::Once`]: the API could not be read; why.
+    /// [`Mode::Once`]: the API could not be read, for this reason.
     GaveUp(String),
-    /// [`Mode::Once`]: no key is accepted; the API's word.
+    /// [`Mode::Once`]: no key is accepted; the API's last answer.
     NoKey(String),
 }
 
-/// What ended a relay that was to go on.
+/// A failure that ended the relay.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Polling cannot go on at all.
+    /// Polling cannot go on.
     #[error(transparent)]
     Trouble(#[from] Trouble),
     /// The state could not be read.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The state is damaged where something waits to be delivered.
+    /// The state is damaged, so a waiting message cannot be read.
     #[error("{0}")]
     Damaged(Arc<store::Error>),
-    /// A part of the program failed in a way that it should not.
+    /// A task of the program panicked.
     #[error("internal error in {0}, please report it; nothing is lost, start it again")]
     Panicked(&'static str),
 }
 
-/// Why the running phase is over.
+/// Why the running phase ended.
 enum Over {
     Polling(Result<Ending, RunError>),
     Stop(StopSignal),
     Closed,
     Broken,
-    /// Another process may have the state.
+    /// The role was lost: another process may use the state.
     RoleLost(store::Error),
     Damaged(Arc<store::Error>),
 }
 
 impl Daemon {
-    /// Snapshots of how polling is going.
+    /// The poller's reports.
     pub fn reports(&self) -> watch::Receiver<PollReport> {
         self.poller.reports()
     }
 
-    /// Runs until `stop` asks for an end, or there is nothing left to do; then drains.
+    /// Runs until `stop` asks for the end, or until `once` has nothing left to do; then drains.
     ///
     /// # Errors
-    /// [`RunError`], after draining.
+    /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
         let Self { mut lock, clock, poller, delivery, turns, pulse: mut live, mode } = self;
         let reports = poller.reports();
@@ -108,7 +109,7 @@ impl Daemon {
                 tokio::select! {
                     ended = &mut polling => break Over::Polling(outcome(ended)),
                     stopped = stop.wait_for(|stop| *stop != Stop::No) => {
-                        // A sender that is gone was the last who could have asked.
+                        // A closed channel means that nobody can ask for a stop any more.
                         let signal = stopped.map_or(None, |stop| stop.signal());
                         break Over::Stop(signal.unwrap_or(StopSignal::Terminate));
                     }
@@ -130,7 +131,7 @@ impl Daemon {
         };
         let result = match over {
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
-            // Whatever became of the API, what was read from it earlier is delivered.
+            // Messages that were read earlier are delivered, also if the API failed now.
             Over::Polling(Ok(ending)) => match deliver_what_is_due(&delivery, &mut stop).await {
                 Ok(Ended::CaughtUp { work_left }) => Ok(match ending {
                     Ending::GaveUp(why) => Ended::GaveUp(why),
@@ -141,7 +142,7 @@ impl Daemon {
             },
             Over::Polling(Err(error)) => Err(error),
             Over::Stop(signal) => {
-                tracing::info!(grace_s = GRACE.as_secs(), "stopping; what is in flight may end");
+                tracing::info!(grace_s = GRACE.as_secs(), "{STOPPING}");
                 Ok(Ended::Stopped(signal))
             }
             Over::Damaged(error) => Err(RunError::Damaged(error)),
@@ -153,7 +154,7 @@ impl Daemon {
         live.write(&reports.borrow(), &delivery.status());
         stop_polling.send_replace(true);
         if !polling.is_finished() {
-            // A commit under way is waited for, a request is not.
+            // The poller ends a commit that is under way, but not a request.
             let at_once = stop.wait_for(|stop| matches!(stop, Stop::AtOnce(_)));
             tokio::select! {
                 _ = &mut polling => {}
@@ -167,18 +168,16 @@ impl Daemon {
     }
 }
 
-/// Whether the relay has lost its role, and why.
+/// Checks the role; returns why it was lost, if it was.
 fn lost(lock: &mut RoleLock) -> Option<store::Error> {
     match lock.look() {
         Ok(Role::Held) => None,
         Ok(Role::MadeAgain) => {
-            tracing::warn!(
-                "relay.lock was removed from the state directory; it is made again, and no other relay has begun"
-            );
+            tracing::warn!("{LOCK_MADE_AGAIN}");
             None
         }
         Err(error @ (store::Error::InUse { .. } | store::Error::Replaced { .. })) => Some(error),
-        // The directory is still locked.
+        // The lock on the directory is still held.
         Err(error) => {
             tracing::debug!(%error, "whether the role is still held cannot be told");
             None
@@ -193,7 +192,7 @@ fn outcome(ended: Result<Result<Ending, Trouble>, tokio::task::JoinError>) -> Re
     }
 }
 
-/// Everything was read: what is due now is delivered, what must wait is left.
+/// Delivers what is due now and leaves the rest, or stops when told to.
 async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
     tokio::select! {
         error = delivery.damaged() => Err(RunError::Damaged(error)),
@@ -216,7 +215,7 @@ async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clo
         drained = delivery.drain(GRACE) => {
             let seconds = ((clock.monotonic() - began).as_secs_f64() * 1e3).round() / 1e3;
             if drained.cut_off + drained.unrecorded == 0 {
-                tracing::info!(seconds, "stopped; nothing was in flight any more");
+                tracing::info!(seconds, "{STOPPED}");
             } else {
                 tracing::warn!(
                     seconds,
@@ -226,11 +225,11 @@ async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clo
                 );
             }
         }
-        () = at_once => tracing::warn!("stopped at once; what was in flight is delivered again after the next start"),
+        () = at_once => tracing::warn!("{STOPPED_AT_ONCE}"),
     }
 }
 
-/// One line for `systemctl status`.
+/// The line that `systemctl status` shows.
 fn status_line(report: &PollReport, sinks: &[SinkStatus]) -> String {
     let mut line = report.summary();
     for sink in sinks {

@@ -1,9 +1,10 @@
-//! What systemd is told (`sd_notify(3)`): READY, STATUS, WATCHDOG, STOPPING. Without `$NOTIFY_SOCKET` nothing is.
+//! Notifies systemd (`sd_notify(3)`): READY, STATUS, WATCHDOG, STOPPING. Without `$NOTIFY_SOCKET` nothing is sent.
 //!
-//! The watchdog is fed by progress: only while every loop has turned lately. A loop turns at least every 5 seconds, also
-//! while the API or a receiver is down, so a relay that stands still is restarted, and one that waits is not.
+//! The watchdog is fed only while every loop has turned lately. A loop turns at least every 5 seconds, also while the
+//! API or a receiver is down. So systemd restarts a relay that is stuck, but not one that waits.
 //!
-//! Nothing here waits for the service manager: what finds no room on its socket is said again at the next pulse.
+//! Invariant: nothing waits for the service manager. A notification that its socket does not accept is sent again at
+//! the next pulse.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -15,13 +16,13 @@ use sd_notify::NotifyState;
 use crate::domain::Sanitized;
 use crate::time::{Clock, Instant};
 
-/// A loop that did not turn for so long stands still.
+/// A loop that has not turned for this long is stuck.
 pub(super) const STANDSTILL: Duration = Duration::from_secs(20);
 
-/// How often systemd hears of us, unless it asks for more.
+/// The time between two pulses, unless the watchdog needs a shorter one.
 const PULSE: Duration = Duration::from_secs(5);
 
-/// A pulse that comes so much later than it was due was held back with the whole process.
+/// A pulse that is late by more than this shows that the whole process was suspended.
 const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// The connection to the service manager.
@@ -33,7 +34,7 @@ pub(super) struct Service {
     stood_still: bool,
     complained: bool,
     last_pulse: Instant,
-    /// The process ran without a break at least since then.
+    /// Since when the process is known to run without having been suspended.
     awake_since: Instant,
 }
 
@@ -51,28 +52,28 @@ impl Service {
         }
     }
 
-    /// How often [`Service::pulse`] wants to be called: a third of what the watchdog allows.
+    /// The time between two calls of [`Service::pulse`]: a third of what the watchdog allows.
     pub(super) fn interval() -> Duration {
         sd_notify::watchdog_enabled().map_or(PULSE, |limit| (limit / 3).min(PULSE)).max(Duration::from_millis(10))
     }
 
-    /// Everything is open and running.
+    /// Tells that the relay runs.
     pub(super) fn ready(&mut self) {
         self.ready_told = self.tell(&[NotifyState::Ready]);
     }
 
-    /// Says how it is going, if that changed, and feeds the watchdog while the slowest loop still turns.
+    /// Tells the status line, if it changed, and feeds the watchdog while the slowest loop still turns.
     pub(super) fn pulse(&mut self, status: &str, slowest_turn: Duration, now: Instant) {
         if !self.ready_told {
             self.ready();
         }
-        // A line break would begin another assignment.
+        // A line break would begin another assignment of the protocol.
         if self.last_status != status && self.tell(&[NotifyState::Status(&Sanitized::line(status).to_string())]) {
             status.clone_into(&mut self.last_status);
         }
         self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_pulse), now);
         self.last_pulse = now;
-        // While the process was suspended no loop could turn.
+        // No loop could turn while the process was suspended.
         let stands_still = slowest_turn.min(now.saturating_duration_since(self.awake_since)) > STANDSTILL;
         if stands_still && !self.stood_still {
             tracing::error!(seconds = slowest_turn.as_secs(), "a loop of the relay stands still; is the disk stuck?");
@@ -83,12 +84,12 @@ impl Service {
         }
     }
 
-    /// The end has begun.
+    /// Tells that the relay stops.
     pub(super) fn stopping(&mut self) {
         self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 
-    /// Whether it was said, or there is nobody to say it to.
+    /// Sends a notification; `true` if it was sent, or if there is no service manager.
     fn tell(&mut self, states: &[NotifyState<'_>]) -> bool {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return true };
         let text: String = states.iter().map(|state| format!("{state}\n")).collect();
@@ -104,13 +105,13 @@ impl Service {
     }
 }
 
-/// Since when the process runs without a break. One that was suspended (SIGSTOP, a frozen control group) had no pulse
-/// meanwhile, and `pulse` is the time since the last one.
+/// Since when the process runs without having been suspended (SIGSTOP, a frozen control group). `pulse` is the time
+/// since the last pulse: a suspended process has none.
 fn awake_since(before: Instant, pulse: Duration, now: Instant) -> Instant {
     if pulse > PULSE + SUSPENDED { now } else { before }
 }
 
-/// One datagram, without waiting for room.
+/// Sends one datagram, or fails if the socket has no room.
 fn send(name: &OsStr, text: &[u8]) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;

@@ -1,28 +1,25 @@
-//! What the running relay writes about itself for those outside of it; see [`crate::admin::LiveFile`].
+//! Writes what the running relay reports of itself to [`LiveFile`], which `joltsms-relay status` reads.
 //!
-//! It is written on a thread of its own: a disk that does not answer holds up nothing else.
+//! Invariant: the file is written on a thread of its own, so a disk that does not answer holds up nothing else.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::admin::{Live, LiveFile, LiveSink};
 use crate::config::Config;
-use crate::delivery::{Held, SinkStatus};
-use crate::ingest::{Condition, PollReport};
+use crate::delivery::SinkStatus;
+use crate::ingest::PollReport;
+use crate::status::{Live, LiveFile, RelayReport};
 use crate::time::{Clock, Instant};
 
-/// Answers of the API and of receivers are quoted up to this length.
-const QUOTED: usize = 200;
-
-/// At least so often something is written, so that a relay that stands still can be told from one that runs.
+/// The longest time between two writings of a relay that runs; one that writes less often stands still.
 const RAREST: Duration = Duration::from_secs(5);
 
-/// The end of the relay waits so long until its last words are written.
+/// How long the end of the relay waits until the last report is written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What was written last, and the thread that writes.
+/// Writes reports; it remembers the last one, and owns the thread that writes.
 #[derive(Debug)]
 pub(super) struct StatusWriter {
     mailbox: Arc<Mailbox>,
@@ -31,7 +28,7 @@ pub(super) struct StatusWriter {
     last: Live,
 }
 
-/// Holds the newest of what is to be written; an older one is not waited for.
+/// Holds the newest report that is to be written. A newer report replaces an older one that was not written yet.
 #[derive(Debug, Default)]
 struct Mailbox {
     content: Mutex<Content>,
@@ -42,7 +39,7 @@ struct Mailbox {
 struct Content {
     next: Option<Live>,
     writing: bool,
-    /// Nobody writes, or nobody puts anything in any more.
+    /// Whether the writing thread or the relay has ended.
     over: bool,
 }
 
@@ -56,7 +53,7 @@ impl Mailbox {
         self.changed.notify_all();
     }
 
-    /// Waits for something to write.
+    /// Waits for a report to write; `None`: there will be no more.
     fn take(&self) -> Option<Live> {
         let mut content = self.lock();
         content.writing = false;
@@ -67,7 +64,7 @@ impl Mailbox {
         content.next.take()
     }
 
-    /// Waits until everything is written, but not for ever.
+    /// Waits until everything is written, but [`PATIENCE`] at most.
     fn wait(&self) {
         let is_busy = |content: &mut Content| (content.next.is_some() || content.writing) && !content.over;
         drop(self.changed.wait_timeout_while(self.lock(), PATIENCE, is_busy));
@@ -86,7 +83,8 @@ impl Drop for StatusWriter {
 }
 
 impl StatusWriter {
-    /// Nothing depends on the file: without it the relay runs, and says so.
+    /// Opens the file in `dir` and starts the thread. Nothing depends on the file: if that fails, the relay runs
+    /// without it and logs why.
     pub(super) fn new(dir: &Path, config: &Config, clock: &Clock) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let inbox = Arc::clone(&mailbox);
@@ -102,82 +100,39 @@ impl StatusWriter {
             tracing::warn!(%error, "what `joltsms-relay status` shows of the running relay cannot be written");
             mailbox.end();
         }
-        let last = Live {
+        let relay = RelayReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            interval_ms: u64::try_from(config.poll.interval.as_millis()).unwrap_or(u64::MAX),
-            requests_per_minute: config.api.requests_per_minute,
-            ..Live::default()
+            pid: Some(std::process::id()),
+            ..RelayReport::default()
         };
+        let interval_ms = u64::try_from(config.poll.interval.as_millis()).unwrap_or(u64::MAX);
+        let last = Live { relay, interval_ms, ..Live::default() };
         Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last }
     }
 
-    /// How often to write: as often as there is something new, and once a second at most.
+    /// How often to write: once for each poll, but once a second at most, and at least every [`RAREST`].
     pub(super) fn interval(&self) -> Duration {
-        Duration::from_millis(self.last.interval_ms).clamp(Duration::from_secs(1), RAREST)
+        self.last.interval().clamp(Duration::from_secs(1), RAREST)
     }
 
     pub(super) fn write(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
         let now = self.clock.relay_time();
-        let (condition, why) = condition(&report.condition);
-        let live = Live {
-            // Counted back, since the relay's time may be put right after the start.
-            started_at: now.before(self.clock.monotonic() - self.began).0,
-            written_at: now.0,
-            condition: condition.to_owned(),
-            why: why.map(|why| why.chars().take(QUOTED).collect()),
-            condition_since: report.since.map(|at| at.0),
-            last_poll: report.last_poll.map(|at| at.0),
-            server_ahead_ms: report.server_ahead_ms,
-            total: report.total,
-            journal_held: report.journal_held,
-            pages_per_minute: report.catch_up.map(|catch_up| catch_up.pages_per_minute),
-            server_limit: report.server_limit.and_then(|server| server.limit),
-            server_remaining: report.server_limit.map(|server| server.remaining),
-            server_resets_at: report.server_limit.map(|server| server.resets.0),
-            foreign: report.foreign_requests,
-            numbers_why: report.numbers_trouble.as_ref().map(|(why, _)| why.chars().take(QUOTED).collect()),
-            numbers_since: report.numbers_trouble.as_ref().map(|(_, since)| since.0),
-            sinks: sinks.iter().map(sink).collect(),
-            ..self.last.clone()
-        };
-        self.last = live;
+        // Counted back, since the relay's time may be put right after the start.
+        self.last.relay.started_at = now.before(self.clock.monotonic() - self.began);
+        self.last.relay.last_heard_at = now;
+        self.last.polling = report.clone();
+        self.last.budget = report.budget;
+        self.last.storage = report.storage;
+        self.last.feed = report.feed;
+        self.last.catch_up = report.catch_up;
+        self.last.sinks = sinks.iter().map(|sink| (sink.name.clone(), sink.clone())).collect();
         self.mailbox.put(self.last.clone());
     }
 
-    /// It ended as it should.
+    /// Writes that the relay ended as it should.
     pub(super) fn stopped(&mut self) {
-        self.last.stopped_at = Some(self.clock.relay_time().0);
+        self.last.relay.stopped_at = Some(self.clock.relay_time());
         self.mailbox.put(self.last.clone());
         self.mailbox.wait();
-    }
-}
-
-fn condition(condition: &Condition) -> (&'static str, Option<&str>) {
-    match condition {
-        Condition::Starting => ("starting", None),
-        Condition::Polling => ("polling", None),
-        Condition::Limited(until) => ("limited", Some(until)),
-        Condition::Waiting(why) => ("waiting", Some(why)),
-        Condition::Failing(why) => ("failing", Some(why)),
-        Condition::NoRoom(why) => ("full", Some(why)),
-        Condition::NoKey(why) => ("no_key", Some(why)),
-    }
-}
-
-fn sink(status: &SinkStatus) -> LiveSink {
-    let (held, held_until) = match status.held {
-        Some(Held::Busy { until }) => (Some("busy"), Some(until)),
-        Some(Held::Probing { next }) => (Some("probing"), next),
-        // Pauses are in the state.
-        Some(Held::Operator | Held::Gone | Held::Closed | Held::Disabled) | None => (None, None),
-    };
-    LiveSink {
-        name: status.name.clone(),
-        in_flight: status.in_flight,
-        failing_since: status.failing_since.map(|at| at.0),
-        held: held.map(str::to_owned),
-        held_until: held_until.map(|at| at.0),
-        learned_per_minute: status.learned_per_minute,
     }
 }

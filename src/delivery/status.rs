@@ -1,22 +1,29 @@
 //! What a sink's loop shows of itself: to `status`, to commands that wait for it, and at the end.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::domain::{PauseReason, UnixMs};
 
-/// The state of one sink after its loop's last turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The state of one sink after its loop's last turn. The serialized fields are fields of `sinks` in `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SinkStatus {
     /// The name of the sink.
+    #[serde(skip)]
     pub name: String,
     /// Number of deliveries that were begun and are not recorded yet.
     pub in_flight: usize,
     /// Whether the last attempt failed.
+    #[serde(skip)]
     pub failing: bool,
     /// When the first failure or refusal ended that no success has followed, by the relay's time. Failures before this
     /// process started do not count.
     pub failing_since: Option<UnixMs>,
     /// Why nothing is sent; `None`: messages are sent.
+    #[serde(flatten, serialize_with = "write_held", deserialize_with = "read_held")]
     pub held: Option<Held>,
     /// How many attempts begin in a minute, where the receiver limits that by refusing others. `None`: no such limit is known.
+    #[serde(rename = "learned_requests_per_minute")]
     pub learned_per_minute: Option<u64>,
 }
 
@@ -53,6 +60,32 @@ impl Held {
             PauseReason::Disabled => Self::Disabled,
         }
     }
+}
+
+/// What `status` shows of [`Held`]. It shows pauses by what the state says of them.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct HeldFields {
+    held: Option<String>,
+    held_until: Option<UnixMs>,
+}
+
+fn write_held<S: Serializer>(held: &Option<Held>, serializer: S) -> Result<S::Ok, S::Error> {
+    let (word, held_until) = match *held {
+        Some(Held::Busy { until }) => (Some("busy"), Some(until)),
+        Some(Held::Probing { next }) => (Some("probing"), next),
+        Some(Held::Operator | Held::Gone | Held::Closed | Held::Disabled) | None => (None, None),
+    };
+    HeldFields { held: word.map(str::to_owned), held_until }.serialize(serializer)
+}
+
+fn read_held<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Held>, D::Error> {
+    let HeldFields { held, held_until } = HeldFields::deserialize(deserializer)?;
+    Ok(match (held.as_deref(), held_until) {
+        (Some("busy"), Some(until)) => Some(Held::Busy { until }),
+        (Some("probing"), next) => Some(Held::Probing { next }),
+        _ => None,
+    })
 }
 
 /// What a sink's loop publishes after each turn.

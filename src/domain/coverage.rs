@@ -3,6 +3,9 @@
 //! The rules that change this state are in `ingest::coverage`. The store only loads it and carries out [`StoreOp`]s:
 //! all those of one page in one transaction.
 
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr};
+
 use super::{Class, Row, Seq, UnixMs};
 
 /// An opaque cursor of the API. The page behind a cursor holds older rows than the page that gave it.
@@ -204,7 +207,9 @@ pub struct WalkProgress {
 }
 
 /// The standing of a stored row: whether the row is for the sinks, and if not, why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumString, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RowStanding {
     /// News: to be delivered.
     News,
@@ -219,28 +224,19 @@ pub enum RowStanding {
 impl RowStanding {
     /// The standing as a word, for the store and for `trace`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::News => "news",
-            Self::Seed => "seed",
-            Self::BelowWatermark => "below_watermark",
-            Self::Unreadable => "unreadable",
-        }
+        self.into()
     }
 
     /// The standing for a word of the store, which allows no other words.
     pub fn from_word(word: &str) -> Self {
-        match word {
-            "seed" => Self::Seed,
-            "below_watermark" => Self::BelowWatermark,
-            "unreadable" => Self::Unreadable,
-            _ => Self::News,
-        }
+        word.parse().unwrap_or(Self::News)
     }
 }
 
 /// Behaviour of the API that its documentation does not lead one to expect. Each case is counted, and logged once where
 /// it happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Anomaly {
     /// A row has no id that is a string.
     UnreadableRow,
@@ -265,17 +261,7 @@ pub enum Anomaly {
 impl Anomaly {
     /// The anomaly as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnreadableRow => "unreadable_row",
-            Self::SpoiledRow => "spoiled_row",
-            Self::BelowWatermark => "below_watermark",
-            Self::RefusedCursor => "refused_cursor",
-            Self::EmptyPage => "empty_page",
-            Self::NoProgress => "no_progress",
-            Self::UnreadablePage => "unreadable_page",
-            Self::Restarted => "restarted",
-            Self::Stalled => "stalled",
-        }
+        self.into()
     }
 
     /// The anomaly as a sentence for the log.

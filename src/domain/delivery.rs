@@ -1,5 +1,8 @@
 //! The fate of one message at one sink: its lane, how an attempt ended, pauses and dead letters.
 
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr};
+
 use super::UnixMs;
 
 /// The lane of a delivery that was not attempted yet. Live deliveries are claimed first.
@@ -52,7 +55,9 @@ pub enum NumberUse {
 }
 
 /// Why nothing is sent to a sink until an operator or the next start ends the pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, EnumString, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum PauseReason {
     /// An operator paused the sink.
     Operator,
@@ -67,27 +72,18 @@ pub enum PauseReason {
 impl PauseReason {
     /// The reason as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Gone => "gone",
-            Self::Closed => "closed",
-            Self::Disabled => "disabled",
-        }
+        self.into()
     }
 
     /// The reason for a word of the store, which allows no other words.
     pub fn from_word(word: &str) -> Self {
-        match word {
-            "gone" => Self::Gone,
-            "closed" => Self::Closed,
-            "disabled" => Self::Disabled,
-            _ => Self::Operator,
-        }
+        word.parse().unwrap_or(Self::Operator)
     }
 }
 
 /// Why a message is a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DeadReason {
     /// An attempt failed after `retry.give_up_after`.
     GaveUp,
@@ -102,11 +98,6 @@ pub enum DeadReason {
 impl DeadReason {
     /// The reason as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GaveUp => "gave_up",
-            Self::Template => "template",
-            Self::Expired => "expired",
-            Self::Rejected => "rejected",
-        }
+        self.into()
     }
 }

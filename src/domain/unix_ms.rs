@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// The feed's times have millisecond precision; finer ones are rounded down, which can only make two rows tie, and ties
@@ -57,6 +60,23 @@ impl fmt::Display for UnixMs {
     }
 }
 
+/// As text, as it is displayed.
+impl Serialize for UnixMs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Reads what [`UnixMs`] serializes to.
+impl<'de> Deserialize<'de> for UnixMs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bounds = [Self::MIN, Self::MAX];
+        let read = Self::parse(&text).or_else(|| bounds.into_iter().find(|bound| bound.to_string() == text));
+        read.ok_or_else(|| D::Error::custom("not an instant"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +94,15 @@ mod tests {
     fn shows_what_it_reads() {
         assert_eq!(UnixMs(1234).to_string(), "1970-01-01T00:00:01.234Z");
         assert_eq!(UnixMs::MIN.to_string(), "the beginning");
+    }
+
+    #[test]
+    fn is_text_in_json_and_read_back() {
+        for (instant, json) in [(UnixMs(1234), "\"1970-01-01T00:00:01.234Z\""), (UnixMs::MIN, "\"the beginning\"")] {
+            assert_eq!(serde_json::to_string(&instant).unwrap(), json);
+            assert_eq!(serde_json::from_str::<UnixMs>(json).unwrap(), instant);
+        }
+        assert!(serde_json::from_str::<UnixMs>("\"soon\"").is_err());
     }
 
     #[test]

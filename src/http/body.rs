@@ -1,4 +1,4 @@
-//! Reading bodies that somebody else wrote: never more than a cap, however long they are or claim to be.
+//! Reads bodies of answers up to a cap, however long they are or claim to be.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use tokio::time::timeout;
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It has more bytes than the cap.
+    /// The body has more bytes than the cap.
     #[error("the answer has more than {cap} bytes")]
     TooLarge {
-        /// The most that would have been taken.
+        /// The most bytes that are read.
         cap: usize,
     },
-    /// It broke off. The error names no URL; [`super::failure::describe`] words it.
+    /// The body broke off. The error holds no URL; [`super::failure::describe`] puts it into words.
     #[error("the answer broke off")]
     Transport(#[source] reqwest::Error),
 }
@@ -38,8 +38,9 @@ pub async fn read_capped(mut response: Response, cap: usize) -> Result<Vec<u8>, 
     Ok(body)
 }
 
-/// Reads a body that nobody wants, so that its connection can be used again: up to `cap` bytes, for as long as
-/// `deadline`. Beyond either, or on an error, the connection is dropped. Returns whether the end was reached.
+/// Reads a body that is not needed, so that its connection can be used again: up to `cap` bytes, and no longer than
+/// `deadline`. Otherwise, or after an error, the connection is dropped. Returns whether the end of the body was
+/// reached.
 pub async fn discard(mut response: Response, cap: usize, deadline: Duration) -> bool {
     let to_the_end = async {
         let mut left = cap;

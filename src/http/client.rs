@@ -1,4 +1,4 @@
-//! Building clients: one for the API, one for each receiver.
+//! Builds clients: one for the API, and one for each receiver.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use super::resolver::Resolver;
 use super::transport::Transport;
 use super::url::RedactedUrl;
 
-/// Servers close idle connections after 5 s (Node) or more. A request that meets the closing fails, and a POST may not
-/// simply be repeated: so we close first.
+/// How long an idle connection is kept. Servers close idle connections after 5 s (Node) or more. A request that meets
+/// the closing fails, and a POST may not simply be repeated, so the relay closes first.
 pub const KEEP_IDLE: Duration = Duration::from_secs(4);
 
-/// How every request names us.
+/// The `User-Agent` of every request.
 pub const USER_AGENT: &str = concat!("joltsms-relay/", env!("CARGO_PKG_VERSION"));
 
-/// A peer that is gone without a word is noticed after about a minute.
+/// With this interval, a peer that vanished is noticed after about a minute.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The same within HTTP/2, where all requests share one connection, and go on failing with it if it dies: a request that
-/// is given up does not end it. So the other side is pinged when nothing came for a while, and must answer in time, which
-/// a server does that is only slow.
+/// In HTTP/2 all requests share one connection, and a request that is given up does not end it. So all of them would
+/// fail if the connection is dead. The other side is therefore pinged when nothing came for a while, and must answer in
+/// time, which a slow server does, too.
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client cannot be built.
+/// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS for {url}: {why}")]
 pub struct ClientBuildError {
@@ -36,10 +36,10 @@ pub struct ClientBuildError {
     why: String,
 }
 
-/// What the TLS library says where it finds no CA certificates.
+/// The TLS library's error on a machine without CA certificates.
 const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
 
-/// What the operator has to know then.
+/// The sentence for the operator in this case.
 const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
                             package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
 
@@ -61,7 +61,8 @@ pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Resul
         .connect_timeout(options.connect_timeout)
         .redirect(Policy::none())
         .referer(false)
-        // By itself it repeats what a server refused before looking at it: unseen by the budget and by the back-off.
+        // By default the library repeats requests that a server refused unprocessed, unseen by the budget and the
+        // back-off.
         .retry(reqwest::retry::never())
         .gzip(options.gzip)
         .dns_resolver(Resolver::new(options.connect_timeout.min(options.timeout)))
@@ -70,7 +71,7 @@ pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Resul
         .http2_keep_alive_interval(HTTP2_PING_AFTER)
         .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
-        // An answer counts by its status, so its other lines are read as leniently as other clients read them.
+        // Only the status of an answer counts, so its headers are read as leniently as other clients do.
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)

@@ -4,7 +4,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::domain::UnixMs;
 
-/// Some servers get the weekday wrong; the rest of the date is what counts.
+/// Some servers get the weekday wrong, so it is ignored.
 static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
 
 /// Reads `Sun, 06 Nov 1994 08:49:37 GMT`. The two forms that were obsolete in 1999 are not understood.

@@ -1,4 +1,4 @@
-//! Why a request got no answer, in one line for people.
+//! Describes in one line, for people, why a request got no answer.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -9,10 +9,10 @@ use super::{http2_failure, tls_failure};
 
 const DEAD: &str = "the connection is dead: the other side does not even confirm what it gets";
 
-/// What went wrong, without any URL: "connection refused", "no answer within 20s", "invalid peer certificate: …".
+/// Describes an error without any URL: "connection refused", "no answer within 20s", "invalid peer certificate: …".
 ///
-/// Time-outs name the limit that was passed. TLS has words of its own, which say what to do. Otherwise the chain of
-/// causes is told from the outside in, without the layers that only say that there is a cause.
+/// A time-out names its limit. TLS errors have words of their own, with a remedy. Otherwise the chain of causes is told
+/// from the outside in, without layers that only say that there is a cause.
 pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     if is_dead(error) {
         return DEAD.to_owned();
@@ -51,8 +51,8 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
 }
 
-/// The same of a request that went through `proxy`, or directly. Where no connection came about, the words name the proxy: it may
-/// be the one that refuses.
+/// Like [`describe`], for a request through `proxy`. If there was no connection, the words name the proxy, since the
+/// proxy may be the side that refuses.
 pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientOptions) -> String {
     let words = describe(error, options);
     match proxy.host().filter(|_| error.is_connect()) {
@@ -61,7 +61,8 @@ pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientO
     }
 }
 
-/// What the client's libraries say in their own words; of an answer that cannot be read, which part that is.
+/// Puts phrases of the client's libraries into plain words. For an unreadable answer the words name the unreadable
+/// part.
 fn in_plain_words(jargon: &str) -> Option<String> {
     let unreadable = |part: &str| format!("the answer cannot be read: {part}");
     Some(match jargon {
@@ -83,7 +84,7 @@ fn in_plain_words(jargon: &str) -> Option<String> {
     })
 }
 
-/// Whether the connection was found dead: by the system, or by a ping. None of the client's own limits was passed then.
+/// Whether the system or a ping found that the connection is dead. This is no time-out of the client.
 fn is_dead(error: &reqwest::Error) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
@@ -96,7 +97,7 @@ fn is_dead(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Libraries wrap such errors in each other; as a source, the inner one is skipped.
+/// The innermost I/O error. Libraries wrap such errors in each other, and `source` skips the inner one.
 fn innermost(mut error: &io::Error) -> &io::Error {
     while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         error = inner;
@@ -104,7 +105,7 @@ fn innermost(mut error: &io::Error) -> &io::Error {
     error
 }
 
-/// Layers of the client that add nothing for a reader.
+/// Whether a cause is a layer of the client that tells a reader nothing.
 fn is_wrapping(text: &str) -> bool {
     [
         "client error (",
@@ -132,7 +133,7 @@ fn plain_word(kind: ErrorKind) -> Option<&'static str> {
     })
 }
 
-/// For an error without a cause. Its own text may name the URL, so it is not used.
+/// The words for an error without a cause. The error's own text may hold the URL, so it is not used.
 fn kind_of(error: &reqwest::Error) -> &'static str {
     if error.is_connect() {
         "no connection"

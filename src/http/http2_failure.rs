@@ -1,10 +1,10 @@
-//! What happened to a request or a connection of HTTP/2, for people: who ended it, and with which code.
+//! Describes errors of HTTP/2 for people: which side ended the request or the connection, and with which code.
 
 use std::error::Error;
 
 use h2::Reason;
 
-/// The words for this link in a chain of causes, if it is an error of HTTP/2 other than one of the connection below it.
+/// The words for one link in a chain of causes, if it is an error of HTTP/2 and not of the connection below it.
 pub(super) fn words(cause: &(dyn Error + 'static)) -> Option<String> {
     let error: &h2::Error = cause.downcast_ref()?;
     let code = error.reason()?;
@@ -17,7 +17,7 @@ pub(super) fn words(cause: &(dyn Error + 'static)) -> Option<String> {
     })
 }
 
-/// The code by its name in RFC 9113, and what it asks for where that can be said.
+/// The name of the code in RFC 9113, and its meaning if it can be told in a few words.
 fn code_words(code: Reason) -> String {
     let meaning = match code {
         Reason::NO_ERROR => ": no error",

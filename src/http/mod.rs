@@ -1,7 +1,7 @@
-//! What both ends of the relay, the API client and the HTTP sinks, share of HTTP.
+//! HTTP for both ends of the relay: the API client and the HTTP sinks.
 //!
-//! Invariants: no request is repeated or redirected behind its caller's back; no body is read without a cap; no text
-//! made here holds a URL that was not redacted.
+//! Invariants: a request is never repeated or redirected without its caller. No body is read without a cap. A URL is
+//! only shown redacted.
 
 pub mod body;
 pub mod client;

@@ -1,7 +1,7 @@
-//! Which proxy requests go through, as the usual variables or the configuration say.
+//! Chooses the proxy for requests, by the usual variables or the configuration.
 //!
-//! An end has one address, so this is decided once, when the configuration is read. Invariant: a variable that names a
-//! proxy and cannot be used is an error. Requests that silently went past it would leave by a way that nobody wanted.
+//! The API and each receiver have one address, so the proxy is chosen once, when the configuration is read. Invariant:
+//! an unusable proxy variable is an error. Otherwise requests would silently bypass the proxy, which nobody wants.
 
 use std::fmt;
 
@@ -10,64 +10,64 @@ use reqwest::Url;
 
 use super::RedactedUrl;
 
-/// The variables for addresses of each scheme, in the order in which they are looked at. Empty ones count as unset.
+/// The variables for addresses of each scheme, in the order in which they are read. Empty variables count as unset.
 const FOR_HTTPS: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const FOR_HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// The variables that name hosts which are reached without a proxy.
+/// The variables that name hosts which are reached without the proxy.
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// Whether requests go through a proxy; by default they do not. Displays as `direct` or as `through` with the redacted
 /// address, and names the variable that decided.
 #[derive(Clone, Default)]
 pub struct Proxy {
-    /// The proxy's address, which may hold a password; none if requests go directly.
+    /// The proxy's address, which may hold a password. `None`: requests go directly.
     pub address: Option<Url>,
-    /// The variable that says so, if it was one.
+    /// The variable that decided, if it was one.
     pub variable: Option<&'static str>,
 }
 
-/// Why something cannot be used as the address of a proxy. Displays as the end of a sentence that begins with its name, and
-/// repeats nothing of it.
+/// Why a text cannot be used as the address of a proxy. Displays as the end of a sentence that begins with the name of
+/// the variable or key, and repeats nothing of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableProxy {
-    /// Quotes that were meant for a shell.
+    /// The text is in quotes that were meant for a shell.
     #[error("is in quotes")]
     Quotes,
-    /// A carriage return at the end, as a rule.
+    /// The text holds white space, as a rule a carriage return at the end.
     #[error("holds white space or a control character")]
     WhiteSpace,
     /// `socks://`, as GNOME writes it.
     #[error("begins with socks://, which does not say what the proxy speaks")]
     Socks,
-    /// Another scheme.
+    /// The URL has another scheme.
     #[error("must begin with http://, https://, socks5:// or socks5h://")]
     Scheme,
-    /// Nothing that could be an address.
+    /// The text is no address.
     #[error("is not the URL of a proxy")]
     NoUrl,
-    /// More than an address.
+    /// The URL has more than an address.
     #[error("must be the bare address of a proxy, without a path")]
     Path,
-    /// As the settings of Windows have it.
+    /// The hosts are separated by `;`, as in the settings of Windows.
     #[error("separates its hosts with `;`")]
     Semicolon,
-    /// Bytes of another encoding.
+    /// The text is not UTF-8.
     #[error("is not UTF-8")]
     NotText,
 }
 
-/// A variable that decides about proxies and cannot be used.
+/// A proxy variable that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnusableVariable {
     /// Its name.
     pub name: &'static str,
-    /// What is wrong with it.
+    /// The mistake.
     pub wrong: UnusableProxy,
 }
 
 impl UnusableProxy {
-    /// What the operator can do about it.
+    /// The remedy.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Quotes => "leave out the quotes around it",
@@ -85,15 +85,16 @@ impl Proxy {
         Self::default()
     }
 
-    /// The one at this address.
+    /// The proxy at this address.
     pub fn at(address: Url) -> Self {
         Self { address: Some(address), variable: None }
     }
 
-    /// As the variables say for requests to `url`; `value` gives the value of a variable, or `None` if it is not UTF-8.
+    /// The proxy for requests to `url` by the variables. `value` returns the value of a variable; the inner `None`: it
+    /// is not UTF-8.
     ///
     /// # Errors
-    /// [`UnusableVariable`] if the variable that decides cannot be used.
+    /// [`UnusableVariable`], if the deciding variable cannot be used.
     pub fn from_variables<'v>(
         value: impl Fn(&'static str) -> Option<Option<&'v str>>,
         url: &Url,
@@ -110,7 +111,7 @@ impl Proxy {
             }
         }
         let written = written.ok_or(UnusableVariable { name, wrong: UnusableProxy::NotText })?;
-        // Where no scheme is written, all programs take it for http.
+        // All programs take an address without a scheme for http.
         let in_full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
         let address = parse_address(&in_full).map_err(|wrong| UnusableVariable {
             name,
@@ -126,7 +127,7 @@ impl Proxy {
         Some(format!("{}{}", address.host_str()?, port.map_or_else(String::new, |port| format!(":{port}"))))
     }
 
-    /// Whether requests tell it a user or a password in a header, which proxies of HTTP read.
+    /// Whether requests tell the proxy a user or a password in a header, as for HTTP proxies.
     pub fn has_credentials(&self) -> bool {
         let has = |url: &Url| !url.username().is_empty() || url.password().is_some();
         self.address.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && has(url))
@@ -179,9 +180,10 @@ fn is_quoted(written: &str) -> bool {
     written.contains(['"', '\''])
 }
 
-/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries stand between commas or white space. `*` is
-/// every host. A name is that host and all below it, with or without `.` or `*.` before it. Addresses and networks
-/// (`10.0.0.0/8`) count, too. With a port (`host:8080`, `[::1]:8080`) an entry is for this port only.
+/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries are separated by commas or white space.
+/// `*` names every host. A name, with or without `.` or `*.` before it, names that host and all hosts below it.
+/// Addresses and networks (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) names this
+/// port only.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);
@@ -203,7 +205,8 @@ fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     Ok(matcher.intercept(&target).is_none())
 }
 
-/// An entry of `NO_PROXY` without its port, and that port. An IPv6 address has several `:` and no port, unless it is in brackets.
+/// An entry of `NO_PROXY` without its port, and that port. An IPv6 address has several `:` and no port, unless it is in
+/// brackets.
 fn with_port(entry: &str) -> (&str, Option<u16>) {
     match entry.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
         Some((host, port)) if host.starts_with('[') && host.ends_with(']') => (&host[1..host.len() - 1], Some(port)),
@@ -232,12 +235,12 @@ mod tests {
         for (variables, url, expected) in [
             (vec![], HTTPS, "direct"),
             (vec![("HTTPS_PROXY", proxy)], HTTP, "direct"),
-            (vec![("HTTPS_PROXY", proxy)], HTTPS, "through http://***@p.example:3128/ (HTTPS_PROXY)"),
-            (vec![("https_proxy", proxy)], HTTPS, "through http://***@p.example:3128/ (https_proxy)"),
+            (vec![("HTTPS_PROXY", proxy)], HTTPS, "through http://…@p.example:3128/ (HTTPS_PROXY)"),
+            (vec![("https_proxy", proxy)], HTTPS, "through http://…@p.example:3128/ (https_proxy)"),
             (vec![("HTTP_PROXY", "p.example:1")], HTTP, "through http://p.example:1/ (HTTP_PROXY)"),
             (vec![("http_proxy", "p")], HTTP, "through http://p/ (http_proxy)"),
             (vec![("http_proxy", ""), ("all_proxy", "http://a")], HTTP, "through http://a/ (all_proxy)"),
-            (vec![("ALL_PROXY", "socks5h://u:hunter2@p:1080")], HTTPS, "through socks5h://***@p:1080/ (ALL_PROXY)"),
+            (vec![("ALL_PROXY", "socks5h://u:hunter2@p:1080")], HTTPS, "through socks5h://…@p:1080/ (ALL_PROXY)"),
             (vec![("ALL_PROXY", "socks5://p")], HTTP, "through socks5://p/ (ALL_PROXY)"),
             // Cannot be used.
             (vec![("http_proxy", "\"http://p:9\"")], HTTP, "http_proxy is in quotes"),

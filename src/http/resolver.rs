@@ -1,11 +1,11 @@
-//! Host names to addresses, by the system's resolver, for as long as that takes.
+//! Resolves host names with the system's resolver, however long that takes.
 //!
-//! A name server that does not answer costs the system's resolver many seconds before it asks the next one, more than an
-//! attempt to connect may take. So a lookup goes on when nobody waits for it any more, and what it finds late is kept
-//! for whoever asks next: a machine whose first name server is dead is slow, and not cut off for ever.
+//! If a name server does not answer, the system's resolver asks the next one after many seconds, longer than an attempt
+//! to connect may take. So a lookup goes on after its request has given up, and a late result is kept for the next
+//! request. A machine whose first name server is dead is therefore slow, but not cut off.
 //!
-//! Invariants: for each name one lookup at a time, however many ask; a failure is never kept; an answer is used once, or
-//! by those who waited for it together.
+//! Invariants: there is one lookup for a name at a time. A failure is never kept. A result is used once, or by all
+//! requests that waited for it together.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,38 +17,39 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// A lookup that takes longer will never end; another may be begun.
+/// The longest lookup. One that takes longer is taken to be stuck, and another may begin.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// An answer that nobody waited for is kept so long: longer than the longest wait between two attempts to connect that
-/// matter, shorter than most addresses live.
+/// How long a late result is kept: longer than the usual wait between two attempts to connect, and shorter than most
+/// addresses are valid.
 const KEPT: Duration = Duration::from_secs(90);
 
 type Found = Result<Vec<SocketAddr>, String>;
 
-/// Under way while there is nothing in it.
+/// A lookup; it is under way while it holds `None`.
 type Lookup = watch::Sender<Option<Found>>;
 
-/// See the module. Clones share their lookups.
+/// Resolves host names. Clones share their lookups.
 #[derive(Clone, Debug)]
 pub(super) struct Resolver {
     lookups: Arc<Mutex<HashMap<String, Arc<Lookup>>>>,
-    /// So long a request waits: a little less than for the connection, so that it is said what was waited for.
+    /// How long a request waits for a lookup: a little less than for the connection, so that the error names the
+    /// lookup.
     patience: Duration,
 }
 
-/// Why there is no address.
+/// Why a name has no address.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unresolved(String);
 
 impl Resolver {
-    /// For connections that must be made within this time.
+    /// A resolver for connections that must be made within `connect_timeout`.
     pub(super) fn new(connect_timeout: Duration) -> Self {
         Self { lookups: Arc::default(), patience: connect_timeout.mul_f64(0.95) }
     }
 
-    /// Joins the lookup of that name under way, takes what one found late, or begins one.
+    /// Joins the lookup of `name` that is under way, takes a late result, or begins a lookup.
     fn look_up(&self, name: &str) -> watch::Receiver<Option<Found>> {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get(name) {
@@ -90,7 +91,7 @@ impl Resolver {
     }
 }
 
-/// "failed to lookup address information: Name or service not known" without what our own words say already.
+/// The resolver's error without "failed to lookup address information", which the relay says in words of its own.
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()

@@ -15,7 +15,7 @@ use super::{Proxy, Tls, UnusableProxy, UnusableVariable, parse_proxy};
 use crate::secret::tidy;
 use crate::settings::{self, Declared, Origin, Reader, WrittenText, settings};
 
-/// The least and the most that a request may take.
+/// The bounds of time-outs.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 settings! {
@@ -57,7 +57,7 @@ pub fn tls() -> Declared<TlsSettings> {
     settings::table().lines(&["tls = { ca_file = \"ca.pem\", cert_file = \"me.pem\", key_file = \"me.key\" }"])
 }
 
-/// The URL that was written for `key`, if it is one that may be used. What is wrong goes to the report.
+/// The URL that was written for `key`, if it may be used. Errors go to the report.
 pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http: bool) -> Option<Url> {
     // What is refused is not shown: what should be its password or query may stand anywhere in it.
     let whole = "write it in full, such as \"https://crm.example.com/hooks/sms\"";
@@ -71,7 +71,7 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
         at.wrong(key, &text.origin, "holds white space", whole);
         return None;
     }
-    // It would be sent spelled out, to another address.
+    // An invisible character would be sent percent-encoded, to another address.
     if written.contains(tidy::is_invisible) {
         at.wrong(key, &text.origin, "holds an invisible character", whole);
         return None;
@@ -90,7 +90,7 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
     } else if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
         let host = url.host_str().filter(|_| at.may_show(text)).unwrap_or("another machine");
         let wrong = format!("goes to {host} in plain http, so everybody on the way could read what is sent");
-        // Where the URL stands in the file, so does this; beside a variable or a flag only a variable works.
+        // If the URL is in the file, the remedy is a key of the file. For a variable or a flag only a variable works.
         let setting = match &text.origin {
             Origin::File(_) | Origin::Default => format!("`{}` = true", at.name("allow_http")),
             Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable("allow_http")),
@@ -148,7 +148,7 @@ fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
 }
 
 impl TlsSettings {
-    /// Reads the files.
+    /// Reads the files. Errors go to the report.
     pub fn resolve(self, at: &mut Reader<'_>) -> Tls {
         let Self { ca_file, cert_file, key_file } = self;
         let authorities = file(at, "ca_file", ca_file, tls_files::read_authorities).unwrap_or_default();
@@ -186,7 +186,7 @@ fn file<T>(
     }
 }
 
-/// Loopback: what is sent there does not leave the machine.
+/// Whether the host is loopback, so that requests do not leave the machine.
 fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();

@@ -1,7 +1,7 @@
-//! Why there is no TLS, for whoever has to put it right: the reason, then what to do about it.
+//! Describes why TLS failed, for operators: the reason, then the remedy.
 //!
-//! Invariant: of what the other side sent, only the names in its certificate are shown, without control characters and
-//! not for ever.
+//! Invariant: of the data from the other side, only the names in its certificate are shown. Control characters are
+//! removed, and the names are cut.
 
 use std::error::Error;
 use std::io;
@@ -10,18 +10,18 @@ use rustls::{AlertDescription, CertificateError, Error as Tls, InvalidMessage};
 
 use crate::domain::UnixMs;
 
-/// More names say nothing more.
+/// The most names that are shown.
 const NAMES_SHOWN: usize = 3;
 
-/// A longer name is cut.
+/// The longest name, in characters.
 const NAME_LENGTH: usize = 100;
 
 const NOT_FOR_SERVERS: &str = "the server's certificate is not made for servers: it needs the use \"serverAuth\"";
 
-/// The words for this link in a chain of causes, if it is about TLS.
+/// The words for one link in a chain of causes, if it is an error of TLS.
 pub(super) fn words(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(io) = cause.downcast_ref::<io::Error>() {
-        // The client's own text for a connection that ends in the handshake.
+        // The library's text for a connection that ends during the handshake.
         if io.kind() == io::ErrorKind::UnexpectedEof && io.to_string() == "tls handshake eof" {
             return Some("the connection was closed during the TLS handshake".to_owned());
         }
@@ -89,7 +89,8 @@ fn instant(unix_seconds: u64) -> UnixMs {
     UnixMs(i64::try_from(unix_seconds).unwrap_or(i64::MAX).saturating_mul(1000))
 }
 
-/// `DnsName("a.example")` as `a.example`, `IpAddress(10.1.2.3)` as `10.1.2.3`; a few of them.
+/// Shows the first few names of a certificate: `DnsName("a.example")` as `a.example`, `IpAddress(10.1.2.3)` as
+/// `10.1.2.3`.
 fn names(presented: &[String]) -> String {
     let plain = |name: &String| -> String {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);

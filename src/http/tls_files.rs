@@ -1,4 +1,4 @@
-//! Certificates and keys in PEM files: read once, and what is wrong with one said in words that name it.
+//! Reads certificates and keys from PEM files. Errors name the mistake.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -16,25 +16,26 @@ use rustls::{InconsistentKeys, RootCertStore};
 
 use super::transport::Tls;
 
-/// No bundle of certificates is longer: that of a whole system has about 250 KiB.
+/// The longest file. The bundle of a whole system has about 250 KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What is wrong with a file, in words that go on after its name. Nothing of what it holds is repeated.
+/// The mistake in a file, as the end of a sentence that begins with the file's name. Nothing of the content is
+/// repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableTlsFile {
-    /// The system says no.
+    /// The system cannot read the file.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// Not a file of certificates, whatever it is.
+    /// The file is too long for certificates.
     #[error("is longer than 1 MiB, so it is not what is meant")]
     TooLong,
-    /// DER or PKCS #12.
+    /// The file is DER or PKCS #12.
     #[error("is binary (DER or PKCS #12); convert it to PEM, which is text")]
     Binary,
-    /// As some editors save text.
+    /// The file is UTF-16, as some editors save text.
     #[error("is UTF-16; save it as plain text (ASCII or UTF-8)")]
     Utf16,
-    /// PEM, but of something else, or no PEM.
+    /// The file has no certificate in PEM form.
     #[error("holds no certificate in PEM form")]
     NoCertificate,
     /// The two files are mixed up.
@@ -46,21 +47,21 @@ pub enum UnusableTlsFile {
     /// PEM, but of something else, or no PEM.
     #[error("holds no private key in PEM form")]
     NoKey,
-    /// It needs a passphrase.
+    /// The key needs a passphrase.
     #[error("holds a key that is locked with a passphrase; store it without one, readable by the relay's user only")]
     Locked,
-    /// Several keys.
+    /// The file has several keys.
     #[error("holds more than one private key")]
     SeveralKeys,
-    /// The PEM or what it holds is broken.
+    /// The PEM or its content is invalid.
     #[error("holds a certificate or key that cannot be read: {0}")]
     Broken(String),
-    /// They do not belong together.
+    /// The certificate and the key do not belong together.
     #[error("holds another key than that of the certificate")]
     OtherKey,
 }
 
-/// Who may vouch for the other side.
+/// Reads the authorities that may vouch for the other side.
 ///
 /// # Errors
 /// [`UnusableTlsFile`]
@@ -76,7 +77,7 @@ pub fn read_authorities(path: &Path) -> Result<Vec<Certificate>, UnusableTlsFile
         .collect()
 }
 
-/// A certificate of our own, perhaps with those that vouch for it.
+/// Reads the client certificate, perhaps with its intermediate certificates.
 ///
 /// # Errors
 /// [`UnusableTlsFile`]
@@ -88,10 +89,10 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableT
     Ok(chain)
 }
 
-/// The key of such a certificate.
+/// Reads the key of a client certificate.
 ///
 /// # Errors
-/// [`UnusableTlsFile`], also where it is the key of another one.
+/// [`UnusableTlsFile`], also if the key belongs to another certificate.
 pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<Identity, UnusableTlsFile> {
     let pem = read(path)?;
     if pem.windows(9).any(|part| part == b"ENCRYPTED") {
@@ -118,13 +119,13 @@ pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<I
         PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
         _ => "PRIVATE KEY",
     };
-    // Without whatever else stood in the files.
+    // Only the certificates and the key are passed on, not the rest of the files.
     let mut pem: String = chain.iter().map(|certificate| armored("CERTIFICATE", certificate)).collect();
     pem += &armored(label, key.secret_der());
     Identity::from_pem(pem.as_bytes()).map_err(|_| UnusableTlsFile::NoKey)
 }
 
-/// The parts together.
+/// Puts the parts together.
 pub fn tls(authorities: Vec<Certificate>, identity: Option<Identity>) -> Tls {
     Tls { authorities, identity }
 }
@@ -138,7 +139,7 @@ fn read(path: &Path) -> Result<Vec<u8>, UnusableTlsFile> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(UnusableTlsFile::Utf16);
     }
-    // Some editors put a byte order mark before the first line, which would not be found then.
+    // A byte order mark, which some editors write, would hide the first line.
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
     }
@@ -162,7 +163,7 @@ fn holds_certificate(pem: &[u8]) -> bool {
     pem.windows(11).any(|part| part == b"CERTIFICATE")
 }
 
-/// DER begins with a sequence and is no text.
+/// Whether the bytes are DER, which begins with a sequence and is no text.
 fn is_binary(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x30) && str::from_utf8(bytes).is_err()
 }

@@ -46,7 +46,7 @@ impl Transport {
 }
 
 impl Tls {
-    /// Whether we show a certificate of our own.
+    /// Whether there is a client certificate.
     pub fn has_identity(&self) -> bool {
         self.identity.is_some()
     }

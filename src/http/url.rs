@@ -1,23 +1,24 @@
 //! URLs as they may be shown.
 //!
-//! Invariant: no URL of this program is displayed or logged other than through [`RedactedUrl`]. Receivers put passwords
-//! into the user information and tokens into the path and the query; the scheme, host, port and the names of the query's
-//! parameters stay readable, since an operator must see which receiver is meant.
+//! Invariant: this program displays and logs a URL only through [`RedactedUrl`]. Receivers put passwords into the user
+//! information and tokens into the path, the query and its names; servers repeat in a `Location` what they were sent.
+//! The scheme, the host and the port stay readable, since an operator must see which receiver is meant.
 
 use std::fmt;
 
 use reqwest::Url;
 
-/// Stands for whatever is hidden.
-const HIDDEN: &str = "***";
+/// Stands for a part that is hidden.
+const HIDDEN: char = '…';
 
-/// Shows a URL without its user information, its path, the values of its query, and its fragment.
+/// Shows a URL's scheme, host and port. `…` stands for user information, path and query, where the URL has them. A
+/// fragment is left out: it is never sent.
 ///
 /// ```
 /// use joltsms_relay::http::RedactedUrl;
 ///
 /// let url = "https://ann:pw@crm.example.com/sms?team=ops".parse().expect("a URL");
-/// assert_eq!(RedactedUrl(&url).to_string(), "https://***@crm.example.com/***?team=***");
+/// assert_eq!(RedactedUrl(&url).to_string(), "https://…@crm.example.com/…?…");
 /// ```
 #[derive(Clone, Copy)]
 pub struct RedactedUrl<'a>(pub &'a Url);
@@ -25,29 +26,24 @@ pub struct RedactedUrl<'a>(pub &'a Url);
 impl fmt::Display for RedactedUrl<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.0;
-        if url.cannot_be_a_base() {
+        let Some(host) = url.host_str() else {
             // `user:secret` reads as a URL of the scheme `user`.
-            return out.write_str(HIDDEN);
-        }
+            return write!(out, "{HIDDEN}");
+        };
         write!(out, "{}://", url.scheme())?;
         if !url.username().is_empty() || url.password().is_some() {
             write!(out, "{HIDDEN}@")?;
         }
-        out.write_str(url.host_str().unwrap_or_default())?;
+        out.write_str(host)?;
         if let Some(port) = url.port() {
             write!(out, ":{port}")?;
         }
-        write!(out, "/{}", if url.path().len() > 1 { HIDDEN } else { "" })?;
-        for (index, parameter) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
-            out.write_str(if index == 0 { "?" } else { "&" })?;
-            // A parameter without `=` may be a bare token: it is a value, not a name.
-            if let Some((name, _)) = parameter.split_once('=') {
-                write!(out, "{name}=")?;
-            }
-            out.write_str(HIDDEN)?;
+        out.write_str("/")?;
+        if url.path().len() > 1 {
+            write!(out, "{HIDDEN}")?;
         }
-        if url.fragment().is_some() {
-            write!(out, "#{HIDDEN}")?;
+        if url.query().is_some() {
+            write!(out, "?{HIDDEN}")?;
         }
         Ok(())
     }
@@ -67,12 +63,14 @@ mod tests {
     fn hides_what_may_be_secret_and_nothing_else() {
         for (url, shown) in [
             ("https://api.joltsms.com", "https://api.joltsms.com/"),
-            ("http://[::1]:8080/a/b", "http://[::1]:8080/***"),
-            ("https://u@h/", "https://***@h/"),
-            ("https://:p@h/", "https://***@h/"),
-            ("https://u:p@h:444/x?a=s&b=&s&=s#s", "https://***@h:444/***?a=***&b=***&***&=***#***"),
-            ("https://h/?", "https://h/?***"),
-            ("user:s", "***"),
+            ("http://[::1]:8080/a/b", "http://[::1]:8080/…"),
+            ("https://u@h/", "https://…@h/"),
+            ("https://:p@h/", "https://…@h/"),
+            ("https://u:p@h:444/x?a=s&b=&s&=s#s", "https://…@h:444/…?…"),
+            ("https://h/?", "https://h/?…"),
+            ("https://h/#s", "https://h/"),
+            ("user:s", "…"),
+            ("file:///s", "…"),
         ] {
             let url = Url::parse(url).unwrap();
             assert_eq!(RedactedUrl(&url).to_string(), shown);

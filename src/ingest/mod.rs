@@ -17,4 +17,4 @@ mod server_clock;
 pub use feed::Feed;
 pub use options::Options;
 pub use poller::{Ending, Mode, Parts, Poller, Trouble};
-pub use report::{CatchUp, Condition, PollReport, ServerLimit};
+pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};

@@ -34,7 +34,7 @@ impl Secret {
     /// of an API key: a short password could be found by trying.
     pub fn fingerprint(&self) -> String {
         let hash = Sha256::new().chain_update(FINGERPRINT_DOMAIN).chain_update(self.expose()).finalize();
-        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&hash[..8])
     }
 }
 

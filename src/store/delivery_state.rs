@@ -2,8 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr};
+
 /// How far the delivery of one message to one sink is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, EnumString, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum DeliveryState {
     /// The sink's filter or format needs details of the number that are not known yet.
     Undecided,
@@ -28,19 +33,12 @@ impl DeliveryState {
 
     /// The word for the state on disk, in `trace` and in an export.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Undecided => "undecided",
-            Self::Fresh => "fresh",
-            Self::Retry => "retry",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-            Self::Dropped => "dropped",
-        }
+        self.into()
     }
 
     /// The state that this word stands for; `None` if it stands for no state.
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
+        word.parse().ok()
     }
 
     /// Whether no further attempt will be made, unless an operator asks for one.

@@ -6,6 +6,8 @@
 //! an operator gave up leaves a record. A sink that a relay may send to is not dropped; nor is one with messages,
 //! unless the operator says so.
 
+use serde::{Serialize, Serializer};
+
 use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
@@ -17,6 +19,21 @@ pub struct Pause {
     pub reason: PauseReason,
     /// Since when it is paused.
     pub since: UnixMs,
+}
+
+impl Pause {
+    /// Serializes the fields `paused` and `paused_at`; both are null without a pause.
+    pub(super) fn serialize_if_any<S: Serializer>(pause: &Option<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        let (paused, paused_at) = pause.map(|pause| (pause.reason, pause.since)).unzip();
+        PauseFields { paused, paused_at }.serialize(serializer)
+    }
+}
+
+/// [`Pause`] as `sinks list --json` shows it.
+#[derive(Serialize)]
+struct PauseFields {
+    paused: Option<PauseReason>,
+    paused_at: Option<UnixMs>,
 }
 
 /// What an operator ended by resuming a sink.

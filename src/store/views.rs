@@ -1,21 +1,25 @@
 //! What commands show of a state: sinks, dead letters, walks, and everything about one message.
 
+use serde::{Serialize, Serializer};
+
 use super::delivery_state::DeliveryState;
 use super::error::Error;
 use super::operator::{DeadLetterSelection, Pause};
 use super::sink_id::SinkId;
 use crate::domain::{Marks, RowStanding, Seq, UnixMs, Unread, Walk, WalkId};
 
-/// One sink, as the state has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the state knows of one sink: an element of `sinks list --json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SinkView {
     /// The sink's id.
+    #[serde(skip)]
     pub id: SinkId,
     /// The sink's name.
     pub name: String,
     /// Whether the sink was configured at the last start.
     pub configured: bool,
     /// Whether and why it is paused.
+    #[serde(flatten, serialize_with = "Pause::serialize_if_any")]
     pub pause: Option<Pause>,
     /// How many messages it does not have yet: undecided, never attempted, or failed.
     pub waiting: u64,
@@ -24,25 +28,30 @@ pub struct SinkView {
     /// How many dead letters it has.
     pub dead: u64,
     /// When the oldest of the waiting messages was read from the API.
+    #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
 }
 
-/// One dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One dead letter: an element of `dead-letters list --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
     /// The message's sequence number.
+    #[serde(skip)]
     pub seq: Seq,
     /// The name of the sink.
     pub sink: String,
     /// The API's id of the message.
     pub id: String,
     /// When the message was received, by the API's clock.
+    #[serde(rename = "received_at")]
     pub received: UnixMs,
     /// How many attempts were made.
     pub attempts: u32,
     /// When the first attempt was made.
+    #[serde(rename = "first_attempt_at")]
     pub first_attempt: Option<UnixMs>,
     /// When the relay gave up.
+    #[serde(rename = "died_at")]
     pub died: Option<UnixMs>,
     /// The HTTP status of the last answer.
     pub status: Option<u16>,
@@ -68,35 +77,47 @@ impl ListedUpTo {
     }
 }
 
-/// One message, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One message, and what became of it: `trace --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trace {
     /// The API's id of the message.
     pub id: String,
     /// When the message was received, by the API's clock.
+    #[serde(rename = "received_at")]
     pub received: UnixMs,
     /// When the API had the message, by the API's clock.
+    #[serde(rename = "ingested_at")]
     pub ingested: Option<UnixMs>,
     /// When the relay first read the message.
+    #[serde(rename = "first_read_at")]
     pub first_read: UnixMs,
     /// Whether the message is news, and if not, why.
     pub standing: RowStanding,
     /// The gap that has to end before the message is released.
+    #[serde(rename = "held", serialize_with = "is_some")]
     pub held_by: Option<WalkId>,
     /// The message's place in the order of release.
+    #[serde(rename = "release")]
     pub release_no: Option<i64>,
     /// How many bytes the message's text has; `None` if the text is not kept.
     pub bytes: Option<u64>,
     /// The API's id of the message's number.
+    #[serde(rename = "number_id")]
     pub number: Option<String>,
     /// What became of the message at each sink that there is a delivery for, in the order of names.
+    #[serde(rename = "sinks")]
     pub fates: Vec<Fate>,
     /// The names of configured sinks that there is no delivery for.
+    #[serde(rename = "not_for")]
     pub without: Vec<String>,
 }
 
+fn is_some<S: Serializer>(walk: &Option<WalkId>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(walk.is_some())
+}
+
 /// What became of a message at one sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fate {
     /// The name of the sink.
     pub sink: String,
@@ -109,10 +130,13 @@ pub struct Fate {
     /// How many attempts were made since the message was last asked for again.
     pub attempts: u32,
     /// When the first of these attempts was made.
+    #[serde(rename = "first_attempt_at")]
     pub first_attempt: Option<UnixMs>,
     /// When the last change of the state was recorded.
+    #[serde(rename = "settled_at")]
     pub settled: Option<UnixMs>,
     /// When the next attempt is due.
+    #[serde(rename = "due_at")]
     pub due: Option<UnixMs>,
     /// The HTTP status of the last answer.
     pub status: Option<u16>,

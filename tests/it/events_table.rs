@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use joltsms_relay::daemon;
 use joltsms_relay::delivery::log;
 
 fn root() -> &'static Path {
@@ -59,11 +60,11 @@ fn every_test_that_the_table_names_exists() {
     assert!(named.len() > 80, "only {} tests are named", named.len());
 }
 
-/// The log sentences of delivery stand in the table as the program writes them.
+/// The log sentences of delivery and of the daemon stand in the table as the program writes them.
 #[test]
-fn the_table_has_the_log_sentences_of_delivery() {
+fn the_table_has_the_log_sentences() {
     let text = fs::read_to_string(root().join("docs/events.md")).unwrap();
-    for sentence in [
+    let of_delivery = [
         log::SINK_FAILS,
         log::SINK_WORKS_AGAIN,
         log::NOTHING_GETS_THROUGH,
@@ -81,7 +82,8 @@ fn the_table_has_the_log_sentences_of_delivery() {
         log::CANNOT_BE_RECORDED,
         log::CAN_BE_RECORDED,
         log::PAUSED_SINK_HAS_MESSAGES,
-    ] {
+    ];
+    for sentence in of_delivery.into_iter().chain(daemon::sentences::ALL) {
         assert!(text.contains(sentence), "docs/events.md does not have {sentence:?}");
     }
 }

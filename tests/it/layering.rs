@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the lowest to the highest. A module imports from lower layers only.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["domain", "time", "files", "secret"],
     &["settings"],
     &["http"],
     &["api", "store", "formats", "sinks"],
-    &["ingest", "delivery", "admin"],
+    &["ingest", "delivery"],
+    &["status"],
     &["config"],
     &["daemon"],
     &["cli"],

@@ -1,10 +1,11 @@
-//! The request budget: never more than so many requests in any 60 seconds, restarts and kills included.
+//! The request budget: never more than the limit in any 60 seconds, restarts and kills included.
 //!
 //! Invariants:
 //! - A request is recorded in the [`ring`](Ring) before it leaves. Its slot is free again 60 seconds after its
-//!   *answer*: counted from the send, jitter on the way could put one too many into the server's minute.
-//! - What the server says can only tighten the budget, never widen it. The length of its windows is learned.
-//! - The head of the feed is never starved by what is read behind it, nor the other way round.
+//!   *answer*: if the time counted from the sending, jitter on the network could put one request too many into the
+//!   server's minute.
+//! - The server's headers can only tighten the budget, never widen it. The length of the server's windows is learned.
+//! - Polls of the newest page never starve the reading of older messages, nor the other way round.
 //!
 //! The decisions are pure, in [`Window`]; [`Budget`] adds the clock and the file.
 
@@ -37,7 +38,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The budget of `limits`, remembering the requests that an earlier process recorded in `dir`.
+    /// A budget within `limits`, which counts the requests that an earlier process recorded in `dir`.
     ///
     /// # Errors
     /// If the ring file cannot be read or made.
@@ -53,7 +54,7 @@ impl Budget {
         Ok(Self { window, ring: Some(ring) })
     }
 
-    /// A budget that forgets with the process.
+    /// A budget that is not recorded in a file.
     pub fn in_memory(limits: BudgetLimits) -> Self {
         Self { window: Window::new(limits), ring: None }
     }
@@ -67,7 +68,7 @@ impl Budget {
         ticket
     }
 
-    /// Records that a request was answered, or is known to be over.
+    /// Records that a request was answered, or that it ended without an answer.
     pub fn answered(&mut self, ticket: Ticket, headers: &RateHeaders, now: Instant, wall: UnixMs) {
         self.window.answered(ticket, headers, now);
         if let Some(ring) = &mut self.ring {
@@ -75,7 +76,7 @@ impl Budget {
         }
     }
 
-    /// The decisions.
+    /// The window, which decides.
     pub fn window(&mut self) -> &mut Window {
         &mut self.window
     }

@@ -1,9 +1,9 @@
-//! The requests of the last minute, where a kill cannot undo them.
+//! A file that keeps the requests of the last minute through a kill.
 //!
-//! Format: one slot of 8 bytes for each request that the limit allows; the slot of request `n` is `n` modulo their count.
-//! A slot holds milliseconds since the Unix epoch, big-endian: of the answer, or, negated, of a request that is under
-//! way; 0 = never used. Nothing is flushed: the page cache survives a SIGKILL, and after a power cut the server's
-//! headers bound the budget.
+//! Format: one slot of 8 bytes for each request that the limit allows; the slot of request `n` is `n` modulo their
+//! count. A slot holds milliseconds since the Unix epoch, big-endian: the time of the answer, or, negated, the time at
+//! which a request without an answer was sent; 0 = never used. The file is never flushed: the page cache survives a
+//! SIGKILL, and after a power cut the server's headers bound the budget.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -15,7 +15,7 @@ use super::window::Ticket;
 use crate::domain::UnixMs;
 use crate::files;
 
-/// The file, opened.
+/// The open file.
 #[derive(Debug)]
 pub struct Ring {
     file: File,
@@ -26,15 +26,15 @@ pub struct Ring {
 /// A request that an earlier process made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// It was answered then.
+    /// The request was answered at this time.
     Answered(UnixMs),
     /// The process ended before the answer came.
     UnderWay,
 }
 
 impl Recorded {
-    /// How long ago it was answered; `None` if nobody knows whether it was. What was answered in the future of a clock
-    /// that was set back may have been answered just now.
+    /// How long ago the request was answered; `None` if that is not known. A time in the future, after the clock was
+    /// set back, counts as now.
     pub fn age(self, now: UnixMs) -> Option<Duration> {
         match self {
             Self::Answered(at) => Some(now.since(at)),
@@ -44,7 +44,7 @@ impl Recorded {
 }
 
 impl Ring {
-    /// Opens or makes the file for `requests` slots; a file of another size is made anew with what it held.
+    /// Opens or makes the file with `requests` slots. A file of another size is made anew, and keeps its requests.
     ///
     /// # Errors
     /// Those of the file system.
@@ -62,7 +62,7 @@ impl Ring {
         if used.len() > slots {
             used.drain(..used.len() - slots);
         }
-        // The entries move to the front, oldest first: the tickets of this process start behind them.
+        // The entries move to the front, oldest first, so that the tickets of this process start behind them.
         let mut image = Vec::with_capacity(slots * 8);
         image.extend(used.iter().flat_map(|value| value.to_be_bytes()));
         image.resize(slots * 8, 0);
@@ -77,8 +77,8 @@ impl Ring {
         Ok((Self { file, slots: u64::from(requests), complained: false }, recorded.collect()))
     }
 
-    /// How many requests the limit allows, and how many of the last minute there are, without being the one who makes
-    /// them. One under way counts from when it was sent.
+    /// The limit, and the number of requests in the last minute, for other processes than the relay. A request without
+    /// an answer counts from its sending.
     ///
     /// # Errors
     /// Those of the file system.
@@ -90,12 +90,12 @@ impl Ring {
         Ok((limit, u64::try_from(slots.filter(recent).count()).unwrap_or(u64::MAX)))
     }
 
-    /// Writes down that request `ticket` leaves.
+    /// Records that request `ticket` leaves.
     pub fn sent(&mut self, ticket: Ticket, wall: UnixMs) {
         self.write(ticket, wall.0.saturating_neg());
     }
 
-    /// Writes down that request `ticket` is over.
+    /// Records that request `ticket` has ended.
     pub fn answered(&mut self, ticket: Ticket, wall: UnixMs) {
         self.write(ticket, wall.0);
     }

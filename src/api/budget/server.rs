@@ -1,63 +1,63 @@
-//! The API's own limit, as far as its headers tell: pure, the time passed in.
+//! The API's own limit, by its headers. Pure; the time is passed in.
 //!
 //! A limit is a number of requests in a window. The documented window is a minute, but the length is learned, so that
-//! "2 in a second" and "20 in 5 minutes" work too:
+//! "2 in a second" and "20 in 5 minutes" work, too:
 //! - the longest `X-RateLimit-Reset` of the present and the previous window is the length;
-//! - if `Remaining` jumps up before the reset was due, the reset is not what it says, and the time from the beginning of
-//!   one window to that of the next is the length;
-//! - without a reset the length is a minute until jumps of `Remaining` tell better.
+//! - if `Remaining` jumps up before the reset was due, the reset is wrong, and the time from the beginning of one
+//!   window to the beginning of the next is the length;
+//! - without a reset the length is a minute, until jumps of `Remaining` tell another one.
 //!
-//! Invariants, where the headers are honest and nobody else uses the key:
-//! - Within a window no more requests leave than `Remaining` allowed, less what was sent since.
-//! - After a window that was used up one request at a time leaves, until an answer tells what the next window allows.
+//! Invariants, if the headers are right and no other program uses the key:
+//! - In a window no more requests leave than the last `Remaining`, less the requests that were sent since.
+//! - After a window that was used up, one request at a time leaves, until an answer tells the next window's limit.
 
 use std::time::Duration;
 
 use super::headers::RateHeaders;
 use crate::time::Instant;
 
-/// No silence is longer without a request that asks whether it is over; no longer reset is believed at first sight.
+/// The longest silence before a request asks whether it is over, and the longest reset that is believed at first sight.
 pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 
-/// Timers may be early by this much, and what a process sent before it was killed may arrive this much later.
+/// Timers may be early by this much, and a request of a killed process may arrive this much later.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
 
-/// Resets are whole seconds, so two of them can differ by this much from what they mean.
+/// Resets are whole seconds, so the difference of two resets can be wrong by this much.
 const ROUNDING: Duration = Duration::from_millis(1500);
 
-/// Each 429 beside other programs leaves them this much more, up to a twentieth of the limit.
+/// How many more requests are left to other programs after each 429, up to a twentieth of the limit.
 const MARGIN: u32 = 3;
 
-/// Beside other programs so few requests may be gone before ours arrive: they are the head's.
+/// If no more requests than this are left beside other programs, they are kept for polls.
 const FEW: i64 = 2;
 
-/// A reset of more than [`LONGEST_SILENCE`] is believed once it has fallen with the time for this long.
+/// A reset of more than [`LONGEST_SILENCE`] is believed after it has counted down for this long.
 const PROOF: Duration = Duration::from_secs(5);
 
-/// What is known of the API's limit.
+/// The knowledge about the API's limit.
 #[derive(Debug)]
 pub(super) struct Server {
-    /// The documented length of a window, for as long as nothing tells better.
+    /// The documented length of a window, which counts until the length was learned.
     documented: Duration,
     window: Option<SeenWindow>,
-    /// The longest reset of the window before.
+    /// The longest reset of the previous window.
     before: Option<Duration>,
-    /// A window was over after this time, although its reset said otherwise.
+    /// The time after which a window was over although its reset was longer.
     at_most: Option<Duration>,
-    /// The length by the jumps of `Remaining`, where there is no reset.
+    /// The length by jumps of `Remaining`, if there is no reset.
     measured: Option<Duration>,
-    /// Resets are rounded down: windows end this much later.
+    /// How much later windows end than their resets say, because resets are rounded down.
     late: Duration,
-    /// The first sight of a reset that is too long to be believed at once.
+    /// When a reset that is too long to be believed at once was first seen, and its length.
     unproven: Option<(Instant, Duration)>,
     proven: bool,
     /// The longest reset of this limit.
     longest: Duration,
     previous_foreign: u32,
-    foreign_total: u64,
-    /// What is left to other programs beside what they used: grows when they took the last all the same.
+    /// How many requests are left to other programs beyond those that they used before. Grows when they use up the
+    /// window all the same.
     margin: u32,
-    /// How many windows that were seen from their beginning have ended.
+    /// The number of ended windows that were seen from their beginning.
     windows: u64,
 }
 
@@ -65,50 +65,50 @@ pub(super) struct Server {
 #[derive(Clone, Copy, Debug)]
 struct SeenWindow {
     limit: Option<u32>,
-    /// The lowest `Remaining`, less what was sent since.
+    /// The lowest `Remaining`, less the requests that were sent since.
     left: i64,
-    /// No later than this.
+    /// The latest possible end.
     ends: Instant,
-    /// Without a believable reset `ends` is a guess.
+    /// Whether `ends` is a guess, for lack of a believable reset.
     guessed: bool,
-    /// The first and the last answer that told of it.
+    /// The first and the last answer that told of this window.
     first: Instant,
     last: Instant,
-    /// It was seen to begin.
+    /// Whether the beginning of the window was seen.
     whole: bool,
     longest: Duration,
-    /// Requests whose answers told nothing: perhaps the API did not count them.
+    /// Requests whose answers had no headers; the API may not have counted them.
     untold: u32,
-    /// Requests in it that nobody can explain: this process may have forgotten them with an earlier one.
+    /// Requests in the window that may be of an earlier process of the relay, or of another program.
     unexplained: u32,
-    /// Requests in it that are not ours.
+    /// Requests in the window that are of other programs.
     foreign: u32,
 }
 
-/// An answer, and what was sent around it.
+/// An answer, and the requests of the relay around it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heard<'a> {
     pub(super) headers: &'a RateHeaders,
     /// When its request was sent.
     pub(super) sent: Instant,
-    /// Our other requests that were under way at the same time: answers overtake each other.
+    /// The relay's other requests that were in flight at the same time; answers overtake each other.
     pub(super) beside: u32,
-    /// Our requests that are under way now.
+    /// The relay's requests that are in flight now.
     pub(super) under_way: u32,
 }
 
-/// Requests of other programs, a minute.
+/// The requests of other programs, as requests a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Foreign {
-    /// How many windows of the API have ended.
+    /// The number of windows of the API that have ended.
     pub windows: u64,
-    /// In the last of them.
+    /// The requests in the last ended window.
     pub before: u32,
-    /// In the present one so far.
+    /// The requests in the present window so far.
     pub so_far: u32,
 }
 
-/// How many requests may leave in how long a time.
+/// A pace: requests in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) requests: usize,
@@ -116,7 +116,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// All that is configured.
+    /// The configured limit.
     pub(super) fn whole(configured: u32, window: Duration) -> Self {
         Self { requests: usize::try_from(configured.max(1)).unwrap_or(usize::MAX), window }
     }
@@ -135,20 +135,19 @@ impl Server {
             proven: false,
             longest: Duration::ZERO,
             previous_foreign: 0,
-            foreign_total: 0,
             margin: 0,
             windows: 0,
         }
     }
 
-    /// A request leaves.
+    /// Records that a request leaves.
     pub(super) fn sent(&mut self) {
         if let Some(window) = &mut self.window {
             window.left -= 1;
         }
     }
 
-    /// An answer came. `own_since` counts our requests that were sent since an instant.
+    /// Records an answer. `own_since` counts the relay's requests that were sent since an instant.
     pub(super) fn heard(&mut self, heard: Heard<'_>, now: Instant, own_since: impl Fn(Instant) -> u32) {
         let headers = heard.headers;
         let told = headers.remaining.filter(|_| headers.reset.is_some() || headers.limit.is_some());
@@ -159,7 +158,7 @@ impl Server {
             }
             return;
         };
-        // It was under way when the first answer of this window came, and is counted in what was left then.
+        // The request was in flight when the first answer of this window came, so that answer's `Remaining` counts it.
         if self.window.is_some_and(|window| heard.sent < window.first) {
             return;
         }
@@ -170,7 +169,7 @@ impl Server {
         let changed = self
             .window
             .is_some_and(|window| window.limit.zip(headers.limit).is_some_and(|(before, limit)| before != limit));
-        // Until its end it is the same one, unless more has come back than the rounding of its end explains.
+        // Until its end the window is the same one, unless more requests are left again than rounding explains.
         let is_over = |window: &SeenWindow| window.ends <= now || (turned && window.ends > now + ROUNDING);
         let goes_on = self.window.filter(|window| !is_over(window) && !changed);
         let window = match goes_on {
@@ -188,7 +187,7 @@ impl Server {
         self.count_foreign(remaining, &own_since);
     }
 
-    /// The same window as before: it can only have less left, and end earlier.
+    /// Updates the window: it can only have fewer requests left, and end earlier.
     fn merged(
         &mut self,
         window: SeenWindow,
@@ -216,7 +215,7 @@ impl Server {
         }
     }
 
-    /// Another window, or one that nobody knows to be the same.
+    /// Begins a window that is new, or may be new.
     fn opened(
         &mut self,
         headers: &RateHeaders,
@@ -226,11 +225,11 @@ impl Server {
         now: Instant,
     ) -> SeenWindow {
         let WindowTurn { jump, turned, changed } = turn;
-        // What others may have used of it since it began.
+        // The requests that other programs may have made since the window began.
         let limit = headers.limit.unwrap_or(u32::MAX);
         let remaining = headers.remaining.unwrap_or(0);
         let used = limit.saturating_sub(remaining);
-        // At the start, and where the limit is another one, nothing tells that a window has begun.
+        // At the start of the process, and after a change of the limit, the beginning of the window is not known.
         let by_others = if self.window.is_some() && !changed { limit / 10 } else { 0 };
         let is_fresh = turned && used <= 1 + beside + by_others;
         let mut continued = None;
@@ -246,7 +245,7 @@ impl Server {
                 if is_fresh && before.whole {
                     self.measured = Some(lasted.max(Duration::from_secs(1)));
                 } else if jump <= 0 {
-                    // The end that was guessed has passed, and nothing has come back.
+                    // The guessed end has passed, and no requests were left again.
                     self.measured = Some((2 * lasted).clamp(self.documented, LONGEST_SILENCE));
                     continued = Some(before);
                 }
@@ -266,7 +265,7 @@ impl Server {
         };
         SeenWindow {
             limit: headers.limit,
-            // What was answered since it was sent may have come after it as well as before.
+            // Requests that were answered since this one was sent may have reached the API before or after it.
             left: i64::from(remaining) - i64::from(beside),
             ends,
             guessed: reset.is_none(),
@@ -280,8 +279,9 @@ impl Server {
         }
     }
 
-    /// What a window counts that nobody can explain when it is first seen. If it was not seen to begin, an earlier process
-    /// of ours may have forgotten it (its record does not survive a power cut); otherwise it is another program's.
+    /// Takes the requests of a window that are unexplained when the window is first seen. If its beginning was not
+    /// seen, they may be of an earlier process of the relay, whose record does not survive a power cut. Otherwise they
+    /// are of another program.
     fn take_stock(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let unexplained = self.beyond_ours(remaining, own_since);
         if let Some(window) = self.window.as_mut().filter(|window| !window.whole) {
@@ -289,15 +289,11 @@ impl Server {
         }
     }
 
-    /// What the API counted in its window beyond what we sent in it.
+    /// Counts the requests in the API's window that the relay did not send.
     fn count_foreign(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let beyond = self.beyond_ours(remaining, own_since);
         let Some(window) = &mut self.window else { return };
-        let foreign = beyond.saturating_sub(window.unexplained);
-        if foreign > window.foreign {
-            self.foreign_total += u64::from(foreign - window.foreign);
-            window.foreign = foreign;
-        }
+        window.foreign = window.foreign.max(beyond.saturating_sub(window.unexplained));
     }
 
     fn beyond_ours(&self, remaining: u32, own_since: &impl Fn(Instant) -> u32) -> u32 {
@@ -313,19 +309,20 @@ impl Server {
         counted.saturating_sub(began.map_or(counted, own_since))
     }
 
-    /// The first window of a limit may have been open for any time when it was first seen, because its reset tells only the
-    /// rest. Until it is over, a request counts as ours although it was sent long before the window was seen.
+    /// The first window of a limit may have begun at any time before it was first seen, because its reset tells only
+    /// the rest. Until this window is over, the relay's requests count for it although they were sent long before it
+    /// was seen.
     fn age_is_known(&self, window: &SeenWindow) -> bool {
         window.whole || self.before.is_some()
     }
 
-    /// How far back a window may have begun. Where windows are short this counts too many requests as ours rather than as
-    /// another program's.
+    /// How long ago a window may have begun. For short windows this counts too many requests as the relay's, rather
+    /// than as another program's.
     fn counted_back(&self) -> Duration {
         self.longest.max(self.documented)
     }
 
-    /// How long our requests must be remembered, to tell them from those of others.
+    /// How long the relay's requests must be remembered, to tell them from those of other programs.
     pub(super) fn memory(&self) -> Duration {
         let windows = if self.window.is_some_and(|window| !self.age_is_known(&window)) { 2 } else { 1 };
         windows * self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK
@@ -350,19 +347,19 @@ impl Server {
         self.proven
     }
 
-    /// The length of the windows, as far as it was learned.
-    pub(super) fn length(&self) -> Option<Duration> {
+    /// The length of the windows, if it was learned.
+    fn length(&self) -> Option<Duration> {
         let longest = self.window?.longest.max(self.before.unwrap_or_default());
         Some(self.at_most.map_or(longest, |most| longest.min(most)))
     }
 
-    /// What is ours of the limit, as a pace: never more than `configured` in our own `window`, and otherwise what the
-    /// limit comes to, beside what other programs use. Never so little that we could not ask at all.
+    /// The relay's part of the limit, as a pace: at most `configured` in the relay's own `window`, and at most the
+    /// API's limit less the requests of other programs. At least one request, so that the relay can ask at all.
     pub(super) fn share(&self, configured: u32, window: Duration) -> Share {
         let whole = Share::whole(configured, window);
         let Some((limit, length)) = self.window.and_then(|seen| seen.limit).zip(self.length()) else { return whole };
         let length = length.max(Duration::from_secs(1));
-        // Who leaves room by a lower limit of their own does not leave it twice.
+        // A lower configured limit leaves room for other programs already, so no more is left to them.
         let share = self.beside_others(limit, configured);
         let in_ours = (f64::from(share) * window.as_secs_f64() / length.as_secs_f64()).ceil().max(1.0);
         if in_ours >= f64::from(configured) {
@@ -382,18 +379,19 @@ impl Server {
         limit.saturating_sub(others).max(limit.min(configured) / 10).max(1)
     }
 
-    /// Until when nothing may leave, because the window is used up.
+    /// The instant until which no request may leave, because the window is used up.
     pub(super) fn spent_until(&self, now: Instant) -> Option<Instant> {
         let window = self.window.filter(|window| window.left <= 0)?;
         Some(window.ends.min(window.last + LONGEST_SILENCE)).filter(|until| *until > now)
     }
 
-    /// Whether a window that was used up is over, and no answer has told yet what the next one allows.
+    /// Whether a window that was used up is over, and no answer has told the next window's limit yet.
     pub(super) fn is_unsure(&self, now: Instant) -> bool {
         self.window.is_some_and(|window| window.left <= 0 && window.ends <= now)
     }
 
-    /// An answer was a 429. Beside other programs more is left to them from then on. If it came when the window should have been over, resets are rounded down.
+    /// Records a 429. From then on more requests are left to other programs, if there are any. A 429 after the end of
+    /// the window shows that resets are rounded down.
     pub(super) fn refused(&mut self, headers: &RateHeaders, now: Instant) {
         if let Some(limit) = self.window.and_then(|window| window.limit).filter(|_| self.unavailable() > 0) {
             self.margin = (self.margin + MARGIN).min(limit / 20);
@@ -405,8 +403,8 @@ impl Server {
         }
     }
 
-    /// Until when what is read behind the head waits, so that the head finds what it needs until the window ends: a poll
-    /// in each of its intervals, at most half of the limit.
+    /// The instant until which reading of older messages waits, so that enough requests are left for polls until the
+    /// window ends: one for each poll interval, at most half of the limit.
     pub(super) fn kept_for_head_until(
         &self,
         head_interval: Duration,
@@ -421,7 +419,7 @@ impl Server {
         let half = |limit| self.length().unwrap_or(self.documented) * 2 / self.beside_others(limit, configured);
         let pace = window.limit.map_or(head_interval, half).max(head_interval);
         let left = f64::from(i32::try_from(window.left.max(0)).unwrap_or(i32::MAX));
-        // A poll that is due when the window is nearly over may as well wait for the next one.
+        // A poll that is due shortly before the end of the window can wait for the next window.
         let enough_for = Duration::try_from_secs_f64(pace.as_secs_f64() * (left + 0.1)).ok()?;
         let from_then_on = window.ends.checked_sub(enough_for)?;
         if last_poll.is_some_and(|last| last >= from_then_on) {
@@ -430,29 +428,29 @@ impl Server {
         Some((from_then_on + pace).min(window.ends)).filter(|until| *until > now)
     }
 
-    /// What is left until when, for a pace that lasts: without what other programs are going to use, as they used it in
-    /// the window before.
+    /// The end of the window and the requests that are left until then, less those that other programs will need, by
+    /// their use of the previous window.
     pub(super) fn lasts(&self, now: Instant) -> Option<(Instant, usize)> {
         let window = self.window.filter(|window| window.ends > now)?;
         let others = self.previous_foreign.saturating_sub(window.foreign);
         Some((window.ends, usize::try_from(window.left - i64::from(others)).unwrap_or(0)))
     }
 
-    /// The limit, what is left, and for how long.
+    /// The limit, the requests that are left, and the time until the end of the window.
     pub(super) fn shown(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
         let window = self.window.filter(|window| window.ends > now)?;
         let left = u32::try_from(window.left.max(0)).unwrap_or(u32::MAX);
         Some((window.limit, left, window.ends - now))
     }
 
-    /// Requests in the current or last window that we cannot have: other programs', and what nobody can explain.
+    /// The requests of the current or last window that the relay did not make: of other programs, or unexplained.
     pub(super) fn unavailable(&self) -> u32 {
         self.window.map_or(0, |window| window.foreign + window.unexplained).max(self.previous_foreign)
     }
 
-    /// Requests of other programs for certain.
+    /// The requests that are certainly of other programs.
     pub(super) fn foreign(&self) -> Foreign {
-        // A short window is not multiplied: one request that nobody can explain would become many.
+        // The count of a short window is not extrapolated: one unexplained request would become many.
         let length = self.counted_back();
         let a_minute = |requests: u32| {
             let requests = f64::from(requests) * self.documented.as_secs_f64() / length.as_secs_f64();
@@ -466,25 +464,22 @@ impl Server {
             so_far: a_minute(self.window.map_or(0, |window| window.foreign)),
         }
     }
-
-    pub(super) fn foreign_total(&self) -> u64 {
-        self.foreign_total
-    }
 }
 
-/// How an answer that opens a window relates to the one before.
+/// How a new window relates to the previous one.
 #[derive(Clone, Copy)]
 struct WindowTurn {
-    /// By how much more is left than the old window could have.
+    /// How many more requests are left than the old window could have.
     jump: i64,
-    /// So the old one is over.
+    /// Whether the old window is therefore over.
     turned: bool,
-    /// The limit is another one.
+    /// Whether the limit has changed.
     changed: bool,
 }
 
 impl SeenWindow {
-    /// The requests of others in all of the window: a silence that we kept in it hid some of them.
+    /// An estimate of the requests of other programs in the whole window, since a silence of the relay hid some of
+    /// them.
     fn foreign_in_all(&self) -> u32 {
         let (seen, length) = (self.last - self.first, self.longest);
         if 2 * seen < length || seen >= length {

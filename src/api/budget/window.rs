@@ -1,4 +1,4 @@
-//! The sliding window: pure decisions, the time passed in.
+//! The sliding window of the budget: pure decisions; the time is passed in.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,55 +8,55 @@ use super::server::{Foreign, Heard, LONGEST_SILENCE, SLACK, Server, Share};
 use crate::time::Instant;
 use crate::time::backoff::Schedule;
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestPurpose {
-    /// Asking what is new.
+    /// Polling the newest page.
     Head,
-    /// Reading a gap, or what was there before a first run.
+    /// Reading a gap, or messages from before the first run.
     Walk,
-    /// Reading the lookback again.
+    /// Reading the lookback once more.
     Sweep,
 }
 
-/// What waits behind the head.
+/// The work that waits beside the polls of the newest page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Nothing.
     Nothing,
     /// A sweep.
     Sweeps,
-    /// Gaps, or what was there before a first run.
+    /// Gaps, or messages from before the first run.
     Walks,
 }
 
-/// The numbers of the budget.
+/// The limits of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetLimits {
-    /// Requests in any [`BudgetLimits::window`]; at least 1.
+    /// The most requests in any [`BudgetLimits::window`]; at least 1.
     pub requests: u32,
     /// The length of the window: 60 s, except in tests.
     pub window: Duration,
-    /// How often the head wants to be asked: so much is left for it.
+    /// The poll interval. Requests are left over for polls at this interval.
     pub head_interval: Duration,
 }
 
-/// Names a request. Counts up from the requests that were remembered.
+/// Identifies a request. Tickets count up, beginning behind the requests of an earlier process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
 /// Whether a request may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// Now.
+    /// The request may leave now.
     Go,
-    /// Ask again then.
+    /// Ask again at this instant.
     WaitUntil(Instant),
-    /// Ask again when a request that is under way was answered.
+    /// Ask again when a request in flight was answered.
     WaitForAnswer,
 }
 
-/// The requests of the last minute, and what the server said of them.
+/// The requests of the last minute, and the limit that the server's headers tell.
 #[derive(Debug)]
 pub struct Window {
     limits: BudgetLimits,
@@ -65,7 +65,8 @@ pub struct Window {
     server: Server,
     silent_until: Option<Instant>,
     refused_in_a_row: u32,
-    /// Whether this process had an answer: until then it knows nothing, and one request at a time is enough.
+    /// Whether this process had an answer. Until then nothing is known of the server, and one request at a time is
+    /// sent.
     answered: bool,
     last_poll: Option<Instant>,
 }
@@ -75,12 +76,12 @@ struct Slot {
     ticket: Ticket,
     lane: RequestPurpose,
     sent: Instant,
-    /// `None` while it is under way.
+    /// When the request was answered; `None` while it is in flight.
     answered: Option<Instant>,
 }
 
 impl Slot {
-    /// When it counts no longer in a window of this length; `None` while nobody knows.
+    /// When the request no longer counts in a window of this length; `None` while it is in flight.
     fn free_at(&self, window: Duration) -> Option<Instant> {
         self.answered.map(|answered| answered + window)
     }
@@ -90,13 +91,13 @@ impl Slot {
     }
 }
 
-/// After a window that was used up one request leaves alone; but others do not wait for it longer than this.
+/// After a window that was used up, one request leaves alone. Other requests wait for its answer at most this long.
 const ALONE: Duration = Duration::from_secs(5);
 
-/// Where the API names a time that nobody can wait for, or that is no duration: when to ask whether it is over.
+/// When to ask again if the API tells a wait that is too long or no duration.
 const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
-/// Both instants of an age that was written down in whole milliseconds are rounded: it may be too long by as much.
+/// The error of an age that was computed from two instants in whole milliseconds.
 const ROUNDED: Duration = Duration::from_millis(1);
 
 impl Window {
@@ -114,19 +115,19 @@ impl Window {
         }
     }
 
-    /// A request of an earlier process that was answered `age` ago.
+    /// Adds a request of an earlier process that was answered `age` ago.
     pub fn remember(&mut self, age: Duration, now: Instant) {
         let at = now.checked_sub(age.saturating_sub(ROUNDED)).unwrap_or(now);
         self.remember_at(at, Some(at));
     }
 
-    /// A request that an earlier process sent, and whose answer it did not live to see: it may be on its way still.
+    /// Adds a request of an earlier process that ended before the answer: the request may still be on its way.
     pub fn remember_under_way(&mut self, now: Instant) {
         self.remember_at(now, Some(now + SLACK));
     }
 
-    /// Nobody knows what it was for. As one of the head's it counts in the limit, but does not hold up what is read behind
-    /// the head: what an earlier process polled is no reason to let a sweep wait.
+    /// The purpose of such a request is not known. It counts as a poll: so it counts in the limit, but does not delay
+    /// the reading of older messages.
     fn remember_at(&mut self, sent: Instant, answered: Option<Instant>) {
         let ticket = self.take_ticket();
         self.slots.push_back(Slot { ticket, lane: RequestPurpose::Head, sent, answered });
@@ -138,7 +139,7 @@ impl Window {
         ticket
     }
 
-    /// Whether a request may leave now.
+    /// Decides whether a request may leave now.
     pub fn admit(&mut self, lane: RequestPurpose, now: Instant) -> Permission {
         let share = self.share();
         let memory = share.window.max(self.server.memory());
@@ -176,7 +177,7 @@ impl Window {
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.silent_until.is_none_or(|until| until <= now)) {
-            // Whatever the API says of its limit: asking once in a while is the only way to learn more.
+            // Whatever the headers say of the limit, only another request can tell more.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
@@ -186,17 +187,17 @@ impl Window {
         }
     }
 
-    /// Until when the API wants silence: after a 429, or because its window is used up.
+    /// The instant until which no request may leave: after a 429, or because the API's window is used up.
     pub fn silent_until(&self, now: Instant) -> Option<Instant> {
         self.silent_until.filter(|until| *until > now).max(self.server.spent_until(now))
     }
 
-    /// What is left of the limit beside other programs on the same key.
+    /// The part of the limit that other programs on the same key leave to the relay.
     fn share(&self) -> Share {
         self.server.share(self.limits.requests, self.limits.window)
     }
 
-    /// What background work leaves to the head: what its interval needs, at most half.
+    /// The requests that other work leaves to polls: as many as the poll interval needs, at most half of the limit.
     fn head_share(&self, share: Share) -> usize {
         let wanted = share.window.as_secs_f64() / self.limits.head_interval.as_secs_f64().max(0.001);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
@@ -204,7 +205,8 @@ impl Window {
         wanted.min(share.requests / 2)
     }
 
-    /// What the head keeps to. While the API says what its window has left, that and our own limit; otherwise the pace.
+    /// The limit for polls. While the API tells what its window has left: that, and the configured limit. Otherwise:
+    /// the pace.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => Share::whole(self.limits.requests, self.limits.window),
@@ -224,12 +226,12 @@ impl Window {
         free.get(excess - 1).map_or(Below::AfterAnswer, |instant| Below::At(*instant))
     }
 
-    /// How long after a head poll that took so many `requests` the next may come.
+    /// The time from a poll that took `requests` requests to the next poll.
     ///
-    /// The head's interval at least. While something waits behind it, the head keeps to its share, as a pace: counting
-    /// the last minute instead would silence it for as long as it had polled quickly before. While nothing does, it is
-    /// slowed down just so much that the slots last evenly until others are free. What the API's own window has left
-    /// lasts evenly until its end.
+    /// The poll interval at least. While other work waits, polls keep to their share, as a pace: counting the polls of
+    /// the last minute instead would stop polls for as long as they had been quick before. While no other work waits,
+    /// polls are slowed down just enough that the free slots last until further ones are free. The requests that the
+    /// API's own window has left are spread evenly until its end.
     pub fn head_spacing(&self, demand: Demand, requests: u32, now: Instant) -> Duration {
         let share = self.share();
         let least = self.limits.head_interval;
@@ -239,14 +241,14 @@ impl Window {
             Demand::Sweeps => pace(share.window, share.requests - sweep_share(share.requests)) * requests,
             Demand::Walks => pace(share.window, share.requests / 2) * requests,
         };
-        // A limit that is tighter than ours is no reason for an endless silence.
+        // A server's limit that is tighter than the configured one must not cause an endless silence.
         if share.window > self.limits.window {
             pace = pace.min(LONGEST_SILENCE);
         }
         least.max(pace).max(lasting.min(LONGEST_SILENCE))
     }
 
-    /// Where slots are scarce, sweeps keep a pace, so that the head finds one whenever it wants to.
+    /// If slots are scarce, sweeps are spaced, so that a poll finds a slot whenever it is due.
     fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
         let sweeps = sweep_share(share.requests);
         let in_use = self.slots.iter().filter(|slot| slot.is_in_use(share.window, now));
@@ -278,7 +280,7 @@ impl Window {
         ticket
     }
 
-    /// Records that a request is over, and what its answer said of the limit, if there was one.
+    /// Records that a request has ended, and the headers of its answer, if there was one.
     pub fn answered(&mut self, ticket: Ticket, headers: &RateHeaders, now: Instant) {
         self.answered = true;
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.ticket == ticket) else { return };
@@ -293,9 +295,9 @@ impl Window {
         self.server.heard(Heard { headers, sent, beside, under_way }, now, own_since);
     }
 
-    /// A 429: silence until the reset, or for as long as `Retry-After` or else `fallback` says. Asking for the same
-    /// again and again makes it longer, whatever the server says. What is no duration, or more than a quarter of an hour,
-    /// is not obeyed: the API is asked after a minute, and then less often, whether it is over.
+    /// Records a 429. Silence follows until the reset, or for `Retry-After`, or for `fallback`. Repeated 429s lengthen
+    /// the silence, whatever the server says. A time that is no duration or more than 15 minutes is not obeyed: the API
+    /// is asked after a minute, and then less and less often.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
         self.server.refused(headers, now);
@@ -312,12 +314,12 @@ impl Window {
         wait
     }
 
-    /// An answer that was not a 429.
+    /// Records an answer that was not a 429.
     pub fn not_refused(&mut self) {
         self.refused_in_a_row = 0;
     }
 
-    /// How many 429s came in a row.
+    /// The number of 429s in a row.
     pub fn refusals(&self) -> u32 {
         self.refused_in_a_row
     }
@@ -328,40 +330,30 @@ impl Window {
         self.server.unavailable()
     }
 
-    /// Requests of other programs for certain, a minute.
+    /// The requests that are certainly of other programs, a minute.
     pub fn foreign_for_certain(&self) -> Foreign {
         self.server.foreign()
     }
 
-    /// How many requests a minute are left for what is read behind the head.
+    /// The requests a minute that are left for reading older messages.
     pub fn background(&self) -> f64 {
         let share = self.share();
         let left = u32::try_from(share.requests - self.head_share(share)).unwrap_or(u32::MAX);
         f64::from(left) * super::WINDOW.as_secs_f64() / share.window.as_secs_f64()
     }
 
-    /// What the server's headers say of its current window: the limit, what is left, and for how long.
+    /// The server's current window by its headers: the limit, the requests that are left, and the time until its end.
     pub fn server(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
         self.server.shown(now)
     }
-
-    /// The length of the server's windows, as far as it was learned.
-    pub fn server_window(&self) -> Option<Duration> {
-        self.server.length()
-    }
-
-    /// All of them since the start.
-    pub fn foreign_total(&self) -> u64 {
-        self.server.foreign_total()
-    }
 }
 
-/// How far apart so many requests are that last until then.
+/// The time between two requests if `requests` are spread evenly until `until`.
 fn evenly(until: Instant, requests: usize, now: Instant) -> Duration {
     until.saturating_duration_since(now) / u32::try_from(requests.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
-/// How far apart so many requests in a window are. One slot for two lanes: they take turns.
+/// The time between two requests if `requests` are spread evenly over a window. With one slot, both lanes take turns.
 fn pace(window: Duration, requests: usize) -> Duration {
     match u32::try_from(requests) {
         Ok(0) => window * 2,
@@ -369,7 +361,7 @@ fn pace(window: Duration, requests: usize) -> Duration {
     }
 }
 
-/// Sweeps are never urgent: nothing is lost while one takes its time.
+/// Sweeps are never urgent: a slow sweep loses nothing.
 fn sweep_share(allowed: usize) -> usize {
     (allowed / 5).max(1).min(allowed)
 }

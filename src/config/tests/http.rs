@@ -81,7 +81,7 @@ fn a_proxy_is_a_word_or_an_address() {
     let (Proxy { address: Some(url), variable: None }, 0) = proxy("proxy = { env = \"P\" }") else { panic!() };
     assert_eq!(url.as_str(), "http://u:hunter2@p.example:3128/");
     let in_the_file = shown("proxy = \"https://u:hunter2@p.example\"");
-    assert_eq!(in_the_file, ("through https://***@p.example/".to_owned(), 1), "a password in the file");
+    assert_eq!(in_the_file, ("through https://…@p.example/".to_owned(), 1), "a password in the file");
     assert_eq!(shown("proxy = \"socks5h://p.example:1080\"").0, "through socks5h://p.example:1080/");
 }
 
@@ -93,7 +93,7 @@ fn the_environment_s_proxy_is_decided_when_it_is_read() {
         (config.api.transport.proxy.to_string(), options(&config).transport.proxy.to_string())
     };
     let machine = Machine::with_file(HTTP).set("HTTPS_PROXY", "http://u:hunter2@p.example:3128");
-    let through = "through http://***@p.example:3128/ (HTTPS_PROXY)".to_owned();
+    let through = "through http://…@p.example:3128/ (HTTPS_PROXY)".to_owned();
     assert_eq!(ends(&machine), (through.clone(), through.clone()));
     let machine = machine.set("NO_PROXY", "joltsms.com");
     assert_eq!(ends(&machine), ("direct (NO_PROXY)".to_owned(), through));

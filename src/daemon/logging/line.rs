@@ -1,8 +1,7 @@
-//! How a line of the log looks.
+//! Formats an event as a line of the log.
 //!
-//! Invariants: an event is one line, whatever its values hold. What would act on a terminal or begin another line is
-//! spelled out. No value is longer than 1,000 characters: ids and answers come
-//! from outside, and may have megabytes.
+//! Invariants: an event is one line, whatever its values hold. Control characters are spelled out. No value is longer
+//! than 1,000 characters, since ids and answers come from outside and may have megabytes.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -16,16 +15,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::domain::Sanitized;
 
-/// In characters.
+/// The longest value, in characters.
 const LONGEST_VALUE: usize = 1000;
 
-/// For people: time, level, what happened, and `name=value`.
+/// A line for people: time, level, message, and `name=value` for each field.
 pub(super) struct TextLine {
     /// Whether the line begins with the time.
     pub(super) stamp: bool,
 }
 
-/// One object a line.
+/// A line that is one JSON object.
 pub(super) struct Json;
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -91,7 +90,7 @@ fn color(level: Level) -> &'static str {
     }
 }
 
-/// What an event says.
+/// The message and the fields of an event.
 #[derive(Default)]
 struct Said {
     message: String,
@@ -99,11 +98,11 @@ struct Said {
 }
 
 enum Told {
-    /// A text, which stands in quotes where there is no JSON around it.
+    /// A string. It is quoted in lines for people.
     Quoted(String),
-    /// Anything that shows itself.
+    /// A value that was formatted with `Display` or `Debug`.
     Plain(String),
-    /// A number, true or false.
+    /// A number or a boolean.
     Value(Value),
 }
 
@@ -115,7 +114,7 @@ impl Said {
     }
 
     fn add(&mut self, field: &Field, told: Told) {
-        // Beside what was logged, the bridge to the `log` crate tells where.
+        // The bridge to the `log` crate adds fields about the place in the source.
         if !field.name().starts_with("log.") {
             self.fields.push((field.name(), told));
         }
@@ -149,7 +148,7 @@ impl Visit for Said {
     }
 }
 
-/// The beginning of a text.
+/// The text, cut to the longest value.
 struct Cut {
     text: String,
     left: usize,

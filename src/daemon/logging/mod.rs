@@ -1,9 +1,10 @@
-//! The log: stderr, or a file a day. Never stdout, which belongs to messages.
+//! The log: on stderr, or in one file a day. Never on stdout, which belongs to messages.
 //!
 //! Invariants:
-//! - Only our own lines. The HTTP client's debug lines name URLs, so other crates may at most warn; what the verifier of
-//!   certificates says at every attempt, our own lines say once, with what to do. What a line may look like is [`line`]'s.
-//! - The relay never waits for the log: `writer` says how.
+//! - Other crates may log warnings and errors only, since the HTTP client's debug lines name URLs. The errors of the
+//!   certificate verifier are left out: the relay's own lines tell them once, with a remedy. [`line`] formats all
+//!   lines.
+//! - The relay never waits for the log (see `writer`).
 
 mod line;
 mod writer;
@@ -29,28 +30,30 @@ use crate::time::Clock;
 pub use writer::LogGuard;
 use writer::Notice;
 
-/// Its errors come with each attempt; its warnings, of authorities that cannot be read, stay.
+/// The certificate verifier logs an error at each attempt, which is left out. Its warnings about authorities that
+/// cannot be read stay.
 const VERIFIER: &str = "rustls_platform_verifier";
 
-/// How the names of log files begin.
+/// The beginning of the names of log files.
 const PREFIX: &str = "joltsms-relay";
 
-/// Starts the log of this process. On stderr its lines stand above `bar`, and have no time of their own where stderr is
-/// the journal, which stamps each line itself.
+/// Starts the log of this process. On stderr the lines are written above `bar`. They have no time if stderr is the
+/// journal, which adds the time itself.
 ///
 /// # Errors
 /// If the directory or its files cannot be made, or a log was started before.
 pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow::Result<LogGuard> {
     let Some(dir) = &log.dir else {
         let color = color && io::stderr().is_terminal();
-        // Our own copy: the lock of Rust's would be held for as long as a write takes.
+        // A copy of stderr: `std::io::Stderr` would hold its lock for as long as a write takes.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         append_only(&stderr);
         return init(log, color, !journal, AboveBar { bar, stderr });
     };
     let refused = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display());
     std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
-    // Made here so that it is made through no link, and for the directory's owner if root begins the day.
+    // The file is made here, so that no link is followed, and so that it belongs to the directory's owner if root
+    // starts the relay.
     let today = Clock::system().machine_time().to_string();
     let today = today.split_once('T').map_or("", |(date, _)| date);
     files::open_or_make(&dir.join(format!("{PREFIX}.{today}.log"))).map_err(|error| refused(&error))?;
@@ -72,7 +75,7 @@ fn init(log: &Log, color: bool, stamp: bool, stream: impl Write + Send + 'static
     Ok(guard)
 }
 
-/// Everything between an event and the bytes of its line.
+/// The layers between an event and the bytes of its line.
 fn dispatch<W>(log: &Log, color: bool, stamp: bool, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -80,7 +83,7 @@ where
     let ours = LevelFilter::from_level(log.level);
     let others = LevelFilter::from_level(log.level.min(Level::WARN));
     let targets = Targets::new().with_default(others).with_target("joltsms_relay", ours);
-    // What goes wrong with the log would be written to stderr, and wait for whoever reads that.
+    // Otherwise the library would write its own errors to stderr, and block if nobody reads that.
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).log_internal_errors(false);
     let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
     let registry = tracing_subscriber::registry().with(targets).with(once);
@@ -90,7 +93,7 @@ where
     }
 }
 
-/// The line that says how many lines are missing. It looks like all others, and passes the queue by.
+/// The line that tells how many lines are missing. It has the format of all lines, but does not pass the queue.
 fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
     let line = Arc::<Mutex<Vec<u8>>>::default();
     let dispatch = dispatch(log, color, stamp, OneLine(Arc::clone(&line)));
@@ -102,7 +105,7 @@ fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
     })
 }
 
-/// Keeps what is written to it.
+/// Keeps the bytes that are written to it.
 #[derive(Clone)]
 struct OneLine(Arc<Mutex<Vec<u8>>>);
 

@@ -1,8 +1,8 @@
-//! The log is written on a thread of its own.
+//! Writes the log on a thread of its own.
 //!
 //! Invariants:
-//! - Whoever logs never waits for whoever reads: a line that finds the buffer full is dropped and counted.
-//! - As soon as the stream takes lines again, a line says how many are missing, at the place where they are missing.
+//! - Code that logs never waits for the log's reader: a line for which the buffer has no room is dropped and counted.
+//! - When the stream accepts lines again, a line tells how many are missing, at the place where they are missing.
 //! - The end of the process waits for the log for [`PATIENCE`] at most.
 
 use std::io::{self, Write};
@@ -14,23 +14,23 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::files::write_rest;
 
-/// How many lines may wait to be written. They take about a quarter of a megabyte.
+/// How many lines may wait to be written; so many take about 250 KB.
 const BUFFERED_LINES: usize = 1024;
 
 /// How long the end of the process waits until all lines are written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Makes the line that says how many lines are missing; empty where the log's level leaves it out.
+/// Makes the line that tells how many lines are missing; empty if the log's level leaves warnings out.
 pub(super) type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
 
-/// Takes lines for the log. Clones share it.
+/// Accepts lines for the log. Clones share one queue.
 #[derive(Clone, Debug)]
 pub(super) struct LogLines {
     queue: NonBlocking,
     tally: Arc<LineTally>,
 }
 
-/// Waits for the last lines when it is dropped.
+/// Waits for the last lines when dropped.
 #[derive(Debug)]
 #[must_use = "without it the last lines of the log may be lost"]
 pub struct LogGuard(Arc<LineTally>);
@@ -43,20 +43,20 @@ struct LineTally {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Lines that the queue has taken so far.
+    /// Lines that the queue has accepted so far.
     taken: u64,
-    /// How many of these have left the queue again.
+    /// How many of the accepted lines have left the queue.
     handled: u64,
-    /// How many had left it when it was last empty and everything was told.
+    /// How many lines had left the queue when it was last empty and no loss was left to tell.
     settled: u64,
-    /// How many lines were lost and not told of yet.
+    /// How many lines were dropped and not told yet.
     lost: u64,
-    /// How many lines were taken before the first of the lost ones.
+    /// How many lines the queue had accepted before the first dropped one.
     lost_after: u64,
 }
 
 impl Counts {
-    /// A line is lost, and so many were taken before it.
+    /// Counts a dropped line; `after` lines were accepted before it.
     fn lose(&mut self, after: u64) {
         if self.lost == 0 {
             self.lost_after = after;
@@ -77,15 +77,17 @@ pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (Log
     let writer = Writer { stream, notice, tally: Arc::clone(&tally), torn: false };
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).thread_name("log");
     let (queue, guard) = builder.finish(writer);
-    // It would say on stdout, where the messages are, that the thread is stuck. Ours waits for the last lines instead.
+    // The library's guard would print to stdout, which belongs to messages, that its thread is stuck. `LogGuard` waits
+    // for the last lines instead.
     std::mem::forget(guard);
     (LogLines { queue, tally: Arc::clone(&tally) }, LogGuard(tally))
 }
 
 impl Write for LogLines {
-    /// One call is one line.
+    /// One call writes one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // Held while the line is queued, which never blocks: so it is known what became of this one.
+        // The lock is held while the line is queued, which never blocks. So the counters tell whether this line was
+        // accepted.
         let mut counts = self.tally.lock();
         let dropped = self.queue.error_counter().dropped_lines();
         self.queue.write_all(line)?;
@@ -114,17 +116,17 @@ impl MakeWriter<'_> for LogLines {
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let is_busy = |counts: &mut Counts| counts.settled < counts.taken;
-        // The process ends whether the thread came to an end or not.
+        // The process ends whether the thread has ended or not.
         drop(self.0.settled.wait_timeout_while(self.0.lock(), PATIENCE, is_busy));
     }
 }
 
-/// What the thread does with the lines. It never fails, since nobody could do anything about it.
+/// Writes lines on the thread. It never fails: nobody could handle the error.
 struct Writer<W> {
     stream: W,
     notice: Notice,
     tally: Arc<LineTally>,
-    /// The stream has taken a part of a line and refused the rest.
+    /// Whether the stream has accepted a part of a line and refused the rest.
     torn: bool,
 }
 
@@ -142,7 +144,7 @@ impl<W: Write> Write for Writer<W> {
         Ok(line.len())
     }
 
-    /// Called when the queue is empty.
+    /// Called when the queue is empty: tells how many lines are missing.
     fn flush(&mut self) -> io::Result<()> {
         self.tell_of_lost_ones();
         let mut counts = self.tally.lock();
@@ -153,7 +155,7 @@ impl<W: Write> Write for Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Says how many lines are missing, once all lines before the first of these have left the queue.
+    /// Tells how many lines are missing, as soon as all lines before the first missing one have left the queue.
     fn tell_of_lost_ones(&mut self) {
         let (lost, lost_after, handled) = {
             let counts = self.tally.lock();
@@ -169,7 +171,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes the whole line, however long that takes.
+    /// Writes the whole line, and waits as long as that takes.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_all(b"\n")?;
@@ -180,7 +182,7 @@ impl<W: Write> Writer<W> {
     fn put_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
         let done = write_rest(&mut self.stream, bytes, &mut written);
-        // Where nothing of the line has left, the stream ends as it did before.
+        // If no byte of the line was written, the stream ends as it did before.
         self.torn = done.is_err() && (self.torn || written > 0);
         done
     }

@@ -1,34 +1,35 @@
-//! What SIGHUP means: it is the order to reload, and what a terminal sends when it is closed.
+//! Decides what SIGHUP means. A service manager sends it to ask for a reload, and a terminal sends it when it is
+//! closed.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal as _, stderr, stdin, stdout};
 
-/// What is known when the relay starts and decides about SIGHUP.
+/// The circumstances at the start that decide what SIGHUP means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// There is a configuration file, which could be read again.
+    /// Whether there is a configuration file, which could be read again.
     pub has_file: bool,
-    /// Messages go to a terminal on stdout, and nowhere else.
+    /// Whether messages go to a terminal on stdout, and nowhere else.
     pub only_terminal: bool,
-    /// The process was started with SIGHUP ignored, as `nohup` does.
+    /// Whether the process was started with SIGHUP ignored, as `nohup` does.
     pub shielded: bool,
 }
 
-/// What SIGHUP is to do.
+/// What the relay does at SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// End the relay.
     End,
     /// Read the configuration again.
     Reload,
-    /// A terminal was closed that the relay can do without.
+    /// A terminal was closed, and the relay goes on without it.
     TerminalGone,
-    /// Nothing at all.
+    /// Do nothing.
     Nothing,
 }
 
 impl Surroundings {
-    /// `terminal_gone`: whether a terminal that was there at the start no longer is.
+    /// Decides. `terminal_gone` tells whether a terminal of the start is closed now.
     pub(super) fn hangup(self, terminal_gone: bool) -> Meaning {
         let Self { has_file, only_terminal, shielded } = self;
         match (terminal_gone, has_file, shielded) {
@@ -41,20 +42,21 @@ impl Surroundings {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored. Only Linux tells.
+/// Whether this process was started with SIGHUP ignored. Always `false` where there is no `/proc`.
 pub fn ignores_hangups() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores(&status, 1)
 }
 
-/// By `/proc/PID/status`: bit `signal - 1` of the hexadecimal number after `SigIgn:`.
+/// Whether `/proc/PID/status` says that `signal` is ignored: bit `signal - 1` of the hexadecimal number after
+/// `SigIgn:`.
 fn ignores(status: &str, signal: u32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Which terminals a process has.
+/// The terminals of this process at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terminals {
     /// Standard input, output and error, and the controlling terminal.
@@ -67,7 +69,7 @@ impl Terminals {
         Self { streams: [stdin().is_terminal(), stdout().is_terminal(), stderr().is_terminal(), controlling] }
     }
 
-    /// Whether one of these no longer is one. The kernel closes a terminal before it sends SIGHUP.
+    /// Whether one of these terminals is closed now. The kernel closes a terminal before it sends SIGHUP.
     pub(super) fn are_gone(self) -> bool {
         let now = Self::now();
         self.streams.into_iter().zip(now.streams).any(|(before, now)| before && !now)

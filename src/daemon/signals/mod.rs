@@ -1,6 +1,6 @@
-//! Signals: the first asks for a drain, the second for an end at once.
+//! Signals: the first one asks for a drain, the second one for an end at once.
 //!
-//! They are taken on a thread of their own, so that no other part of the relay can keep them from being heard.
+//! Invariant: a thread of its own receives the signals, so that no other part of the relay can delay them.
 
 mod hangup;
 
@@ -16,19 +16,19 @@ use crate::time::Clock;
 use hangup::{Meaning, Terminals};
 pub use hangup::{Surroundings, ignores_hangups};
 
-/// What was asked for so far. It only ever goes up, so it cannot be missed.
+/// The stop that was asked for so far. It only ever becomes more urgent, so a receiver that looks late misses nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// Nothing.
+    /// No stop was asked for.
     #[default]
     No,
-    /// Begin nothing more; let what is in flight end, for a while.
+    /// Begin nothing new, and give deliveries in flight some time to end.
     Drain(StopSignal),
-    /// End now.
+    /// End at once.
     AtOnce(StopSignal),
 }
 
-/// Which signal asked.
+/// The signal that asked for the stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopSignal {
     /// SIGINT, or Ctrl-C.
@@ -38,7 +38,7 @@ pub enum StopSignal {
 }
 
 impl Stop {
-    /// The signal, if there was one.
+    /// The signal that asked, if a stop was asked for.
     pub fn signal(self) -> Option<StopSignal> {
         match self {
             Self::No => None,
@@ -47,21 +47,22 @@ impl Stop {
     }
 }
 
-/// The same signal twice within this time is one wish: `timeout` sends it to a process and to its group.
+/// The same signal twice within this time counts once: `timeout` sends a signal to the process and to its group.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// What was told to end at once and did not for so long is stuck, on a disk that does not answer perhaps.
+/// A relay that has not ended so long after the order to end at once is stuck, for example on a disk that does not
+/// answer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Heartbeat the process's signals into [`Stop`]. What SIGHUP means depends on the surroundings.
+/// Turns the signals of the process into [`Stop`]. `surroundings` decide what SIGHUP means.
 ///
-/// `overdue` is called when the process should have ended at once and has not.
+/// `overdue` is called if the process has not ended although it was told to end at once.
 ///
-/// SIGXFSZ is taken over too: a write beyond the limit on file sizes (`ulimit -f`) is an error then, like a full disk,
-/// and not the end of the process.
+/// SIGXFSZ is caught, too: a write beyond the limit on file sizes (`ulimit -f`) is then an error, like a full disk, and
+/// does not end the process.
 ///
 /// # Errors
-/// If the signals cannot be taken over.
+/// If the signals cannot be caught.
 pub fn on_signals(
     surroundings: Surroundings,
     clock: Clock,
@@ -90,7 +91,7 @@ pub fn on_signals(
     Ok(receiver)
 }
 
-/// Passes on what is asked for, until that is an end at once.
+/// Passes stops on, until an end at once is asked for.
 fn listen(
     signals: impl Iterator<Item = StopSignal>,
     sender: &watch::Sender<Stop>,
@@ -109,7 +110,7 @@ fn listen(
 }
 
 impl Meaning {
-    /// Says what the signal does not do, and whether it ends the relay.
+    /// Logs a signal that does not end the relay, and returns whether the signal ends it.
     fn ends(self) -> bool {
         match self {
             Self::End => return true,
@@ -124,7 +125,7 @@ impl Meaning {
 }
 
 impl Stop {
-    /// What is asked for when this signal comes, too.
+    /// The stop that is asked for after this signal.
     fn and(self, signal: StopSignal, together: bool) -> Self {
         match self {
             Self::No => Self::Drain(signal),

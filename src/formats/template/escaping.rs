@@ -1,6 +1,9 @@
 //! How a value is escaped for the media type of a template.
 
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What is escaped in the value of a form's field: everything but letters, digits and `-._~`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The kind of text that a value is written into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +62,7 @@ impl Escaping {
                 }
                 escaped
             }),
-            Self::Form => text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
-                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                    escaped.push(char::from(byte));
-                } else {
-                    // Writing to a `String` does not fail.
-                    write!(escaped, "%{byte:02X}").ok();
-                }
-                escaped
-            }),
+            Self::Form => utf8_percent_encode(text, RESERVED).to_string(),
             Self::Line => text.replace("\r\n", " ").chars().map(on_one_line).collect(),
             Self::None => text.to_owned(),
         }

@@ -8,7 +8,7 @@ use crate::api::budget::{Budget, Demand, Permission, RateHeaders, RequestPurpose
 use crate::domain::{Cursor, UnixMs};
 use crate::ingest::feed::{Answer, Feed, NumberAnswer};
 use crate::ingest::foreign::{ForeignNews, ForeignTold};
-use crate::ingest::report::ServerLimit;
+use crate::ingest::report::ApiBudget;
 use crate::ingest::server_clock::{OwnClocks, ServerClock};
 use crate::time::Instant;
 
@@ -120,10 +120,18 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().background()
     }
 
-    /// What the server's headers say of the limit. `wall` is the relay's time.
-    pub(super) fn server_limit(&mut self, now: Instant, wall: UnixMs) -> Option<ServerLimit> {
-        let (limit, remaining, left) = self.budget.window().server(now)?;
-        Some(ServerLimit { limit, remaining, resets: wall.after(left) })
+    /// The API's limit by its headers, and the requests of other programs in its present window, or in the one before if
+    /// there were more. `wall` is the relay's time.
+    pub(super) fn api_budget(&mut self, now: Instant, wall: UnixMs) -> ApiBudget {
+        let found = self.budget.window().foreign_for_certain();
+        let (limit, rest) =
+            self.budget.window().server(now).map(|(limit, remaining, left)| (limit, (remaining, left))).unzip();
+        ApiBudget {
+            foreign: found.before.max(found.so_far),
+            server_limit: limit.flatten(),
+            server_remaining: rest.map(|(remaining, _)| remaining),
+            server_resets_at: rest.map(|(_, left)| wall.after(left)),
+        }
     }
 
     /// Which account this is, as far as address and key tell: a URL and a fingerprint.
@@ -166,12 +174,6 @@ impl<F: Feed> ApiLink<F> {
     /// What an earlier process has told about other programs: their requests a minute.
     pub(super) fn remember_other_programs(&mut self, requests: u32) {
         self.other_programs = ForeignTold::remembered(requests);
-    }
-
-    /// Requests of other programs in the present window of the API, or in the one before if there were more.
-    pub(super) fn foreign_requests(&mut self) -> u32 {
-        let found = self.budget.window().foreign_for_certain();
-        found.before.max(found.so_far)
     }
 
     /// Looks whether other programs use the key, and tells of it. Returns what the next process must remember, if that has

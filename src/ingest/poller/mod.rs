@@ -54,7 +54,7 @@ use self::timing::Timing;
 use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
 use super::numbers::Numbers;
-use super::report::{Condition, PollReport};
+use super::report::{Condition, FeedReport, PollReport, StorageReport};
 use crate::api::budget::Budget;
 use crate::store::{self, Spool, Store};
 use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
@@ -267,15 +267,18 @@ impl<F: Feed> Poller<F> {
         let (coverage, pace_limit) = (self.state.coverage.as_ref(), self.link.background_pace());
         self.progress.measure(self.disk.store(), coverage, pace_limit, now).await;
         self.number_histories.tell_complete(now);
+        let (numbers_why, numbers_since) = self.lanes.numbers.trouble().unzip();
         let found = PollReport {
-            last_poll: self.lanes.head.last_poll(),
-            foreign_requests: self.link.foreign_requests(),
-            server_limit: self.link.server_limit(now, wall),
-            server_ahead_ms: self.link.server_time(now).map(|server| server.0.saturating_sub(wall.0)),
-            total: self.progress.total(),
-            journal_held: self.disk.journal_held(),
+            last_poll_at: self.lanes.head.last_poll(),
+            numbers_why,
+            numbers_since,
+            budget: self.link.api_budget(now, wall),
+            storage: StorageReport { journal_held_bytes: self.disk.journal_held() },
+            feed: FeedReport {
+                server_ahead_ms: self.link.server_time(now).map(|server| server.0.saturating_sub(wall.0)),
+                total: self.progress.total(),
+            },
             catch_up: self.progress.catch_up(),
-            numbers_trouble: self.lanes.numbers.trouble(),
             ..PollReport::default()
         };
         self.report.publish(found, coverage);

@@ -42,7 +42,8 @@ impl PollReporter {
     pub(super) fn publish(&self, found: PollReport, coverage: Option<&Coverage>) {
         self.sender.send_if_modified(|report| {
             let covers_as_before = report.coverage.as_ref() == coverage;
-            let is_new = !covers_as_before || report.last_poll != found.last_poll || report.catch_up != found.catch_up;
+            let is_new =
+                !covers_as_before || report.last_poll_at != found.last_poll_at || report.catch_up != found.catch_up;
             let (condition, since) = (std::mem::take(&mut report.condition), report.since);
             let coverage = if covers_as_before { report.coverage.take() } else { coverage.cloned() };
             *report = PollReport { condition, since, coverage, ..found };
@@ -55,7 +56,7 @@ impl PollReporter {
         let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
         self.sender.send_modify(|report| {
             report.since = report.since.map(moved);
-            report.last_poll = report.last_poll.map(moved);
+            report.last_poll_at = report.last_poll_at.map(moved);
         });
     }
 }
@@ -63,6 +64,7 @@ impl PollReporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::report::ApiBudget;
 
     #[test]
     fn watchers_are_woken_by_news_only() {
@@ -72,14 +74,15 @@ mod tests {
         assert!(watcher.has_changed().unwrap());
         assert_eq!(watcher.borrow_and_update().since, Some(UnixMs(5)));
         assert!(!reporter.set_condition(Condition::Polling, UnixMs(9)), "since it began");
-        reporter.publish(PollReport { foreign_requests: 7, ..PollReport::default() }, None);
+        let budget = ApiBudget { foreign: 7, ..ApiBudget::default() };
+        reporter.publish(PollReport { budget, ..PollReport::default() }, None);
         assert!(!watcher.has_changed().unwrap(), "nobody is woken for this");
-        assert_eq!((watcher.borrow().foreign_requests, watcher.borrow().since), (7, Some(UnixMs(5))));
-        reporter.publish(PollReport { last_poll: Some(UnixMs(9)), ..PollReport::default() }, None);
+        assert_eq!((watcher.borrow().budget.foreign, watcher.borrow().since), (7, Some(UnixMs(5))));
+        reporter.publish(PollReport { last_poll_at: Some(UnixMs(9)), ..PollReport::default() }, None);
         assert!(watcher.has_changed().unwrap());
         assert_eq!(reporter.condition(), Condition::Polling);
         reporter.rebase(-5);
         let report = watcher.borrow().clone();
-        assert_eq!((report.since, report.last_poll), (Some(UnixMs(0)), Some(UnixMs(4))));
+        assert_eq!((report.since, report.last_poll_at), (Some(UnixMs(0)), Some(UnixMs(4))));
     }
 }

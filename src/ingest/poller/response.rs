@@ -143,7 +143,7 @@ impl<F: Feed> Poller<F> {
             }
             AccountVerdict::Same => {}
             AccountVerdict::Open => {
-                self.set_condition(Condition::Waiting(UNVERIFIED));
+                self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
             // Where there are several keys, another may be right; deliveries go on in any case.
             AccountVerdict::Other if self.link.has_several_keys() => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{StatusCode, Url};
 
 use crate::domain::UnixMs;
-use crate::http::{date, retry_after};
+use crate::http::{RedactedUrl, date, retry_after};
 use crate::sinks::Attempt;
 
 /// The parts of an answer's head that count. A header whose value is no text counts as missing.
@@ -64,17 +64,12 @@ fn words(head: Head<'_>, sent_to: &Url) -> String {
 /// A `Location` as it may be shown: without user, path, query and fragment. Addresses of receivers carry keys in all of
 /// these, and servers repeat the address that they were asked for.
 fn shown(location: &str, sent_to: &Url) -> String {
-    let Ok(target) = sent_to.join(location) else { return "an address that makes no sense".to_owned() };
-    let Some(host) = target.host_str() else { return short(format!("a {} address", target.scheme())) };
-    let mut text = format!("{}://{host}", target.scheme());
-    if let Some(port) = target.port() {
-        text.push_str(&format!(":{port}"));
+    let Ok(mut target) = sent_to.join(location) else { return "an address that makes no sense".to_owned() };
+    // A relative address would have the user information of `sent_to`. Only a URL without a host refuses to be without.
+    if target.set_username("").and(target.set_password(None)).is_err() {
+        return short(format!("a {} address", target.scheme()));
     }
-    text.push_str(if target.path().len() > 1 { "/…" } else { "/" });
-    if target.query().is_some() {
-        text.push_str("?…");
-    }
-    short(text)
+    short(RedactedUrl(&target).to_string())
 }
 
 /// Cuts a text of the server, so that the log line stays readable.

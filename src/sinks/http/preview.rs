@@ -3,12 +3,12 @@
 //! Invariant: no secret is shown. Of a URL only host and port are shown, and of headers only values that are not marked
 //! as sensitive.
 
-use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 
 use super::signing::Signing;
 use super::{HttpSink, Options, Outgoing, Preview, headers_on_the_wire};
 use crate::domain::Sanitized;
+use crate::http::RedactedUrl;
 use crate::time::Clock;
 
 /// Stands for a value that is not shown.
@@ -16,7 +16,7 @@ const REDACTED: &str = "[redacted]";
 
 /// The receiver of the messages, and the settings of its requests.
 pub(super) fn describe(options: &Options) -> String {
-    format!("{} {}{}", options.method, receiver(&options.url), extras(options))
+    format!("{} {}{}", options.method, RedactedUrl(&options.url), extras(options))
 }
 
 /// The request for a message, with all its headers.
@@ -25,7 +25,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
         .map_err(|error| format!("cannot be sent anything: {error}"))?
         .request(outgoing)
         .map_err(|error| format!("cannot be sent this: {}", error.without_url()))?;
-    let mut head = format!("{} {}\n", request.method(), receiver(request.url()));
+    let mut head = format!("{} {}\n", request.method(), RedactedUrl(request.url()));
     for (name, value) in &headers_on_the_wire(&request) {
         head += &format!("{name}: {}\n", header_value(name, value));
     }
@@ -53,12 +53,6 @@ fn extras(options: &Options) -> String {
     let own_proxy = options.transport.proxy.address.is_some() && options.transport.proxy.variable.is_none();
     let proxy = own_proxy.then(|| options.transport.proxy.to_string());
     [signed, authorized, certificate, proxy].into_iter().flatten().fold(String::new(), |all, part| all + ", " + &part)
-}
-
-/// Shows host and port only: receivers put tokens into their paths.
-fn receiver(url: &Url) -> String {
-    let path = if url.path().len() > 1 { "/…" } else { "/" };
-    url.origin().ascii_serialization() + path
 }
 
 fn header_value(name: &HeaderName, value: &HeaderValue) -> String {

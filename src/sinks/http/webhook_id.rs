@@ -13,8 +13,7 @@ pub(crate) fn webhook_id(id: &str) -> String {
     if !id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain) {
         return id.to_owned();
     }
-    let hash: String = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("msg_{hash}")
+    format!("msg_{}", hex::encode(Sha256::digest(id.as_bytes())))
 }
 
 #[cfg(test)]

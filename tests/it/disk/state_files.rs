@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use joltsms_relay::daemon::sentences::{LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED};
 use joltsms_simulator::{Effect, NewMessage, Rule};
 
 use crate::support::cases::side_by_side;
@@ -97,9 +98,9 @@ fn a_lock_that_is_removed_makes_no_second_relay() {
         let (code, stdout, log) = scene.setup().output();
         assert_eq!((code, stdout.as_str()), (75, ""), "{log}");
         assert!(log.contains("is in use by another joltsms-relay"), "{log}");
-        let said = "WARN relay.lock was removed from the state directory";
+        let said = format!("WARN {LOCK_MADE_AGAIN}");
         // The second relay may have made the file before the first one saw that it was gone.
-        relay.wait_for_log_times(said, times);
+        relay.wait_for_log_times(&said, times);
         assert_eq!(Setup::bare(scene.dir()).args(&["status", "--check"]).output().0, 0);
     }
     let id = scene.add();
@@ -254,7 +255,7 @@ fn the_start_tells_of_messages_that_wait_for_details_and_a_sink_that_is_gone() {
     wait_until("those that wait", || scene.count(undecided) == 5, || relay.log());
     assert!(relay.stop().success());
     let mut relay = setup().start();
-    relay.wait_for_log("WARN messages wait for a sink that is not configured any more");
+    relay.wait_for_log(&format!("WARN {SINK_NOT_CONFIGURED}"));
     relay.wait_for_log("sink.name=\"svc\" messages=5");
     assert!(relay.stop().success());
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 
+use joltsms_relay::daemon::sentences::STOPPED;
 use joltsms_simulator::NewMessage;
 
 use crate::support::cases::side_by_side;
@@ -133,7 +134,7 @@ fn a_status_file_on_a_disk_that_hangs_holds_up_neither_deliveries_nor_the_end() 
     scene.add();
     all_arrive_once(&scene, &receiver, &relay);
     relay.signal("TERM");
-    relay.wait_for_log("stopped; nothing was in flight any more");
+    relay.wait_for_log(STOPPED);
     // A thread that strace holds would keep the ended process from going away.
     faults.end();
     relay.wait();

@@ -88,7 +88,7 @@ fn check_says_how_requests_leave_and_shows_no_secret() {
     assert_eq!(code, 0, "{said}");
     for line in [
         "sink           crm: PUT https://a.example/…, signed (standard-webhooks, 2 secrets), authenticated, through \
-         http://***@p.example:3128/",
+         http://…@p.example:3128/",
         "sink           other: POST https://b.example/, signed (hmac-sha256 in x-sum)",
     ] {
         assert!(out.contains(line), "{out}");

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use joltsms_relay::daemon::sentences::{STOPPED, STOPPED_AT_ONCE, STOPPING};
+
 use crate::support::cases::side_by_side;
 use crate::support::machine::system_calls::Faults;
 use crate::support::relay::Relay;
@@ -152,11 +154,11 @@ fn a_stop_waits_for_the_line_that_is_being_written() {
     let scene = Scene::new();
     let (mut relay, reader) = stuck(&scene);
     relay.signal("TERM");
-    relay.wait_for_log("stopping; what is in flight may end");
+    relay.wait_for_log(STOPPING);
     let mut arrived = rest_of(reader);
     assert_eq!(relay.wait().code(), Some(0));
     assert!(!arrived.is_empty());
-    assert!(relay.log().contains("stopped; nothing was in flight any more"), "{}", relay.log());
+    assert!(relay.log().contains(STOPPED), "{}", relay.log());
     let relay = scene.setup().start();
     arrived.extend(relay.ids(40 - arrived.len()));
     assert_eq!(arrived, scene.ids(), "in order, each once");
@@ -168,10 +170,10 @@ fn a_second_signal_does_not_wait_for_a_reader_that_never_reads() {
     let scene = Scene::new();
     let (mut relay, reader) = stuck(&scene);
     relay.signal("TERM");
-    relay.wait_for_log("stopping; what is in flight may end");
+    relay.wait_for_log(STOPPING);
     relay.signal("INT");
     assert_eq!(relay.wait().code(), Some(0));
-    relay.wait_for_log("stopped at once; what was in flight is delivered again after the next start");
+    relay.wait_for_log(STOPPED_AT_ONCE);
     assert_eq!(rest_of(reader), Vec::<String>::new());
     let relay = scene.setup().start();
     assert_eq!(relay.ids(40), scene.ids());

@@ -69,9 +69,9 @@ fn check_shows_the_way_to_each_end() {
         .output();
     assert_eq!(code, 0, "{stderr}");
     for line in [
-        "proxy          the API: through http://***@proxy.example:3128/ (HTTPS_PROXY)",
+        "proxy          the API: through http://…@proxy.example:3128/ (HTTPS_PROXY)",
         "               crm: direct (NO_PROXY)",
-        "               other: through socks5h://***@socks.example:1080/",
+        "               other: through socks5h://…@socks.example:1080/",
         "               plain: direct",
     ] {
         assert!(stdout.lines().any(|shown| shown == line), "{line}\n{stdout}");

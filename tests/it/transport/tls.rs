@@ -236,7 +236,7 @@ fn no_certificates_are_needed_for_plain_http() {
     ends_with_nothing_more(relay);
     let (code, _, stderr) = bare(scene.setup_from_beginning().sink("https://crm.example/x")).output();
     assert_eq!(code, 1, "{stderr}");
-    let said = "cannot set up HTTPS for https://crm.example/***: this machine has no CA certificates to check the other \
+    let said = "cannot set up HTTPS for https://crm.example/…: this machine has no CA certificates to check the other \
                 side's certificate with; install the package ca-certificates, or name a file that has them in tls.ca_file or \
                 SSL_CERT_FILE";
     assert!(stderr.contains(said), "{stderr}");

@@ -146,7 +146,7 @@ impl Signing {
                     Signed::TimestampAndBody => key.sign([seconds.as_bytes(), b".", body]),
                 };
                 let signature = match encoding {
-                    Encoding::Hex => signature.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    Encoding::Hex => hex::encode(signature),
                     Encoding::Base64 => STANDARD.encode(signature),
                 };
                 let timestamp = (*signed == Signed::TimestampAndBody).then_some((WEBHOOK_TIMESTAMP, seconds));

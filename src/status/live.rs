@@ -1,91 +1,65 @@
-//! What a running relay says of itself: the file `relay.status` beside the state.
+//! The file `relay.status` beside the state, in which a running relay writes about itself.
 //!
-//! It holds what need not survive a power cut and would cost a flush for each poll in the state: when the API last
-//! answered, what is wrong, what the server said of the budget, what each sink is doing. It is written in place, at most
-//! once a second, and never flushed. Losing it loses nothing.
+//! The file holds what need not survive a power cut and would cost a flush for each poll in the state: when the API
+//! last answered, what is wrong, what the API tells of its limit, what each sink is doing. The relay writes it in
+//! place, at most once a second, and never flushes it. Losing the file loses nothing.
 //!
-//! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 1 LENGTH
-//! COUNT CHECK`: the format, the length of what follows in bytes, a number that counts up with each writing, and the first
-//! 16 hexadecimal digits of the SHA-256 of what follows. Then comes one JSON object; see [`Live`]. Of the slots that are
-//! whole the one with the higher number counts, so a reader never sees half of anything. Mode 0600.
+//! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
+//! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that counts up with each writing, and
+//! the first 16 hexadecimal digits of the SHA-256 of the content. The content follows, one JSON object, [`Live`]. Of
+//! the intact slots the one with the higher number counts, so a reader never sees half of a writing. Mode 0600.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::delivery::SinkStatus;
 use crate::domain::UnixMs;
 use crate::files;
+use crate::ingest::{ApiBudget, CatchUp, FeedReport, PollReport, StorageReport};
 
-/// Times are milliseconds since the Unix epoch, by the relay's time.
+/// What a running relay writes about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Live {
-    /// The version of the relay.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// When it started.
-    pub started_at: i64,
-    /// When this was written.
-    pub written_at: i64,
-    /// When it ended, if it ended as it should.
-    pub stopped_at: Option<i64>,
-    /// `poll.interval`.
+    /// The process.
+    pub relay: RelayReport,
+    /// `poll.interval`, in milliseconds.
     pub interval_ms: u64,
-    /// How polling is going, in one word.
-    pub condition: String,
-    /// Why, where something is wrong.
-    pub why: Option<String>,
-    /// Since when.
-    pub condition_since: Option<i64>,
-    /// When the newest page was last read.
-    pub last_poll: Option<i64>,
-    /// By how much the API's clock is ahead of the relay's time.
-    pub server_ahead_ms: Option<i64>,
-    /// How many messages there are, by the API's word.
-    pub total: Option<u64>,
-    /// The size of SQLite's journal, in bytes, while another program keeps it from being emptied.
-    pub journal_held: Option<u64>,
-    /// How quickly older messages are read, in pages a minute.
-    pub pages_per_minute: Option<f64>,
-    /// `api.requests_per_minute`.
-    pub requests_per_minute: u32,
-    /// What the API's headers say of the limit.
-    pub server_limit: Option<u32>,
-    /// Requests left, by those headers.
-    pub server_remaining: Option<u32>,
-    /// When that begins anew.
-    pub server_resets_at: Option<i64>,
-    /// Requests of other programs in the last window.
-    pub foreign: u32,
-    /// Why the list of numbers cannot be read while messages wait for it.
-    pub numbers_why: Option<String>,
-    /// Since when.
-    pub numbers_since: Option<i64>,
-    /// The sinks of the configuration.
-    pub sinks: Vec<LiveSink>,
+    /// How the API is polled.
+    pub polling: PollReport,
+    /// What the API tells of its request limit.
+    pub budget: ApiBudget,
+    /// The disk that the state lies on.
+    pub storage: StorageReport,
+    /// What the API tells of its feed.
+    pub feed: FeedReport,
+    /// How the reading of older messages goes, while there are any to read.
+    pub catch_up: Option<CatchUp>,
+    /// The sinks of the configuration, by name.
+    pub sinks: BTreeMap<String, SinkStatus>,
 }
 
-/// What one sink is doing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The process of a relay. Instants are by the relay's time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct LiveSink {
-    /// Its name.
-    pub name: String,
-    /// Deliveries under way.
-    pub in_flight: usize,
-    /// When the first of the failures was seen that no success followed.
-    pub failing_since: Option<i64>,
-    /// What holds it that passes by itself: `busy` or `probing`.
-    pub held: Option<String>,
-    /// When it is tried again, where that is known.
-    pub held_until: Option<i64>,
-    /// How many requests a minute are made, where the receiver limits that by refusing others.
-    pub learned_per_minute: Option<u64>,
+pub struct RelayReport {
+    /// The version of the relay.
+    pub version: String,
+    /// The id of the process, as long as it runs.
+    pub pid: Option<u32>,
+    /// When the relay started.
+    pub started_at: UnixMs,
+    /// When the relay last wrote about itself.
+    pub last_heard_at: UnixMs,
+    /// When the relay ended. `None` while it runs, and after a kill.
+    pub stopped_at: Option<UnixMs>,
 }
 
 /// The file, opened by the relay that writes it.
@@ -98,13 +72,13 @@ pub struct LiveFile {
 }
 
 const NAME: &str = "relay.status";
-const MAGIC: &str = "joltsms-relay status 1";
+const MAGIC: &str = "joltsms-relay status 2";
 
-/// More is not ours.
+/// A larger file was not written by a relay.
 const MAX_BYTES: u64 = 4 << 20;
 
 impl LiveFile {
-    /// Opens or makes the file in `dir`, with room for so many sinks. What an earlier relay wrote goes.
+    /// Opens or makes the file in `dir`, with room for `sinks` sinks. What an earlier relay wrote is removed.
     ///
     /// # Errors
     /// Those of the file system.
@@ -112,13 +86,13 @@ impl LiveFile {
         let slot = 4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(8));
         let file = files::open_or_make(&dir.join(NAME))?;
         file.set_len(0)?;
-        // All the room that it will ever need, so that a disk that fills up later does not matter.
+        // The file never grows, so a disk that fills up later does not matter.
         let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
         file.write_all_at(&empty, 0)?;
         Ok(Self { file, slot, count: 0, complained: false })
     }
 
-    /// Writes it down. What does not work is said once; nothing depends on it.
+    /// Writes `live` to the file. The first failure is logged, further ones are not; nothing depends on the file.
     pub fn write(&mut self, live: &Live) {
         self.count += 1;
         let written = slot(live, self.count, self.slot)
@@ -144,12 +118,12 @@ fn slot(live: &Live, count: u64, room: u64) -> io::Result<Vec<u8>> {
 }
 
 fn check(json: &[u8]) -> String {
-    Sha256::digest(json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(json)[..8])
 }
 
 impl Live {
-    /// What the relay on the state in `dir` last said of itself; nothing if it never did, or if this version does not
-    /// understand it.
+    /// Reads what the relay on the state in `dir` last wrote about itself. `None`: no relay wrote anything, or not in
+    /// the format of this version.
     pub fn read(dir: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
         files::open_to_read(&dir.join(NAME)).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
@@ -158,14 +132,14 @@ impl Live {
         Some(newest)
     }
 
-    /// What the relay says of a sink.
-    pub fn sink(&self, name: &str) -> Option<&LiveSink> {
-        self.sinks.iter().find(|sink| sink.name == name)
+    /// Whether the relay wrote in the last 15 seconds, which suggests that it runs.
+    pub fn is_recent(&self, now: UnixMs) -> bool {
+        self.relay.stopped_at.is_none() && now.0.saturating_sub(self.relay.last_heard_at.0) < 15_000
     }
 
-    /// Whether the relay wrote lately, so that it can be thought to run where nothing better is known.
-    pub fn is_recent(&self, now: UnixMs) -> bool {
-        self.stopped_at.is_none() && now.0.saturating_sub(self.written_at) < 15_000
+    /// `poll.interval`.
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
     }
 }
 
@@ -185,15 +159,15 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::delivery::Held;
+    use crate::ingest::Condition;
 
     fn live(pid: u32) -> Live {
-        let sink =
-            LiveSink { name: "crm".into(), held: Some("busy".into()), held_until: Some(7), ..Default::default() };
+        let sink = SinkStatus { held: Some(Held::Busy { until: UnixMs(7) }), in_flight: 3, ..SinkStatus::default() };
         Live {
-            version: "0.1.0".into(),
-            pid,
-            why: Some("502 from the API".into()),
-            sinks: vec![sink],
+            relay: RelayReport { version: "0.1.0".into(), pid: Some(pid), ..RelayReport::default() },
+            polling: PollReport { condition: Condition::Failing("502 from the API".into()), ..PollReport::default() },
+            sinks: BTreeMap::from([("crm".into(), sink)]),
             ..Live::default()
         }
     }
@@ -238,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        for bytes in ["", "x", "joltsms-relay status 2 2 1 44136fa355b3678a\n{}", &"\n".repeat(8192)] {
+        for bytes in ["", "x", "joltsms-relay status 3 2 1 44136fa355b3678a\n{}", &"\n".repeat(8192)] {
             fs::write(dir.path().join(NAME), bytes).unwrap();
             assert_eq!(Live::read(dir.path()), None, "{bytes:?}");
         }
@@ -247,17 +221,18 @@ mod tests {
     #[test]
     fn many_sinks_find_room() {
         let dir = tempfile::tempdir().unwrap();
-        let name = "a".repeat(64);
-        let sink = LiveSink {
-            name,
+        let instant = UnixMs(1_750_000_000_000);
+        let sink = SinkStatus {
             in_flight: 256,
-            failing_since: Some(1_750_000_000_000),
-            held: Some("probing".into()),
-            held_until: Some(1_750_000_000_000),
+            failing_since: Some(instant),
+            held: Some(Held::Probing { next: Some(instant) }),
             learned_per_minute: Some(60_000),
+            ..SinkStatus::default()
         };
         for count in [0, 1, 100, 1000] {
-            let live = Live { sinks: vec![sink.clone(); count], why: Some("x".repeat(1000)), ..live(1) };
+            let sinks = (0..count).map(|number| (format!("{number:064}"), sink.clone())).collect();
+            let mut live = Live { sinks, ..live(1) };
+            live.polling.condition = Condition::Failing("x".repeat(200));
             LiveFile::open(dir.path(), count).unwrap().write(&live);
             assert_eq!(Live::read(dir.path()), Some(live));
         }

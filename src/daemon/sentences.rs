@@ -1,0 +1,22 @@
+//! Sentences of the log on which tests and docs/events.md rely. Whoever changes one of them changes docs/events.md,
+//! too; a test compares the two.
+
+/// The relay was told to stop.
+pub const STOPPING: &str = "stopping; what is in flight may end";
+
+/// The relay has stopped, and nothing was cut off.
+pub const STOPPED: &str = "stopped; nothing was in flight any more";
+
+/// A second signal has ended the relay at once.
+pub const STOPPED_AT_ONCE: &str = "stopped at once; what was in flight is delivered again after the next start";
+
+/// Somebody has removed the file of the role.
+pub const LOCK_MADE_AGAIN: &str =
+    "relay.lock was removed from the state directory; it is made again, and no other relay has begun";
+
+/// Messages wait for a sink that the configuration does not name.
+pub const SINK_NOT_CONFIGURED: &str =
+    "messages wait for a sink that is not configured any more; they are kept for when one of that name is";
+
+/// All sentences of this module.
+pub const ALL: [&str; 5] = [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED];

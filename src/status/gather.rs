@@ -1,0 +1,143 @@
+//! Reads everything that `status` shows.
+
+use std::path::Path;
+
+use super::health::problems;
+use super::live::Live;
+use super::sections::{
+    BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
+    StateStatus, Status, StoredSink, WalkStatus,
+};
+use crate::api::PAGE_ROWS;
+use crate::api::budget::Ring;
+use crate::domain::{Marks, UnixMs, Walk, WalkKind, pages, time_for};
+use crate::ingest::StorageReport;
+use crate::store::{self, Error, Spool};
+use crate::time::Clock;
+
+impl Status {
+    /// Reads the state in `dir`; `None` if there is none. Afterwards `clock` goes by the relay's time, so that a jump
+    /// of this machine's clock is not mistaken for silence.
+    ///
+    /// # Errors
+    /// As for [`store::open_snapshot`].
+    pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
+        let Some(snapshot) = store::open_snapshot(dir)? else { return Ok(None) };
+        let (left, runs) = snapshot.spool.clock_beside()?;
+        clock.reckon(left, runs);
+        let now = clock.relay_time();
+        let live = Live::read(dir);
+        let running = snapshot.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
+        // What a relay wrote before it ended says nothing of the one that runs now.
+        let live = live.filter(|live| !running || live.relay.stopped_at.is_none());
+        let coverage = snapshot.spool.load_coverage()?;
+        let coverage = coverage
+            .map(|coverage| {
+                CoverageStatus::of(&coverage.marks, &coverage.walks, &*snapshot.spool, now, live.as_ref(), running)
+            })
+            .transpose()?;
+        let own = Ring::look(&dir.join("budget.ring"), now).ok().map(|(limit, used)| OwnBudget {
+            limit,
+            used,
+            left: limit.saturating_sub(used),
+        });
+        let mut status = Self::before_reports(now, dir, running);
+        status.state.bytes = store::size(dir);
+        status.coverage = coverage;
+        status.budget.own = own;
+        let sinks = snapshot.spool.sinks()?.into_iter();
+        status.sinks = sinks.map(|sink| SinkSection { stored: StoredSink::at(now, sink), live: None }).collect();
+        if let Some(live) = live {
+            status.add(live);
+        }
+        status.problems = problems(&status);
+        status.healthy = status.problems.is_empty();
+        Ok(Some(status))
+    }
+
+    /// The status of the state in `dir` while nothing more is known.
+    pub(super) fn before_reports(now: UnixMs, dir: &Path, running: bool) -> Self {
+        Self {
+            now,
+            version: env!("CARGO_PKG_VERSION"),
+            healthy: false,
+            problems: Vec::new(),
+            state: StateStatus { dir: dir.display().to_string(), bytes: 0, storage: StorageReport::default() },
+            relay: RelayStatus { running, report: None },
+            polling: PollingStatus { interval_seconds: None, last_poll_age_seconds: None, report: None },
+            coverage: None,
+            budget: BudgetStatus { own: None, api: None },
+            sinks: Vec::new(),
+        }
+    }
+
+    /// Adds what the relay that runs, or ran last, wrote about itself. Of a relay that does not run any more, what held
+    /// at its last moment only is left out.
+    pub(super) fn add(&mut self, mut live: Live) {
+        let running = self.relay.running;
+        self.polling.interval_seconds = Some(Seconds(live.interval()));
+        self.polling.last_poll_age_seconds = live.polling.last_poll_at.map(|at| Seconds(self.now.since(at)));
+        self.polling.report = Some(live.polling);
+        if running {
+            self.state.storage = live.storage;
+            self.budget.api = Some(live.budget);
+            for sink in &mut self.sinks {
+                sink.live = live.sinks.remove(&sink.stored.view.name);
+            }
+        } else {
+            live.relay.pid = None;
+        }
+        self.relay.report = Some(live.relay);
+    }
+}
+
+impl CoverageStatus {
+    fn of(
+        marks: &Marks,
+        walks: &[Walk],
+        spool: &Spool,
+        now: UnixMs,
+        live: Option<&Live>,
+        running: bool,
+    ) -> Result<Self, Error> {
+        let feed = live.map(|live| live.feed).unwrap_or_default();
+        // The API has a clock of its own.
+        let api_now = UnixMs(now.0.saturating_add(feed.server_ahead_ms.unwrap_or(0)));
+        let pages_per_minute =
+            live.filter(|_| running).and_then(|live| live.catch_up).map(|reading| reading.pages_per_minute);
+        let walks = walks.iter().map(|walk| {
+            let unread = spool.unread(walk, marks, feed.total)?;
+            let pages_left = unread.rows(walk).map(|rows| pages(rows, PAGE_ROWS));
+            Ok(WalkStatus::of(walk, spool.held(walk.id)?, pages_left, pages_per_minute))
+        });
+        Ok(Self {
+            start: spool.account()?.start,
+            frontier: marks.frontier,
+            frontier_age_seconds: Seconds(api_now.since(marks.frontier)),
+            last_sweep_at: marks.anchor,
+            last_sweep_age_seconds: Seconds(api_now.since(marks.anchor)),
+            walks: walks.collect::<Result<_, Error>>()?,
+        })
+    }
+}
+
+impl WalkStatus {
+    pub(super) fn of(walk: &Walk, held_messages: u64, pages_left: Option<u64>, pages_per_minute: Option<f64>) -> Self {
+        let (kind, streaming) = match walk.kind {
+            WalkKind::Gap { streaming, .. } => (ReadingKind::Gap, streaming),
+            WalkKind::Sweep => (ReadingKind::Sweep, false),
+            WalkKind::Seed => (ReadingKind::Seed, false),
+        };
+        Self {
+            kind,
+            opened_at: walk.opened_at,
+            reached: walk.lowest,
+            down_to: Some(walk.floor).filter(|floor| *floor > UnixMs::MIN),
+            held_messages,
+            streaming,
+            failures: walk.progress.failures,
+            pages_left,
+            seconds_left: pages_left.zip(pages_per_minute).and_then(|(pages, pace)| time_for(pages, pace)),
+        }
+    }
+}

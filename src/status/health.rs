@@ -1,0 +1,217 @@
+//! Decides what is unhealthy. Pure.
+//!
+//! A relay is healthy if it runs, reads the API, and each sink accepts messages or was paused by a person. Messages
+//! that have waited for a while, dead letters, and messages for a sink that is not configured any more are shown, but
+//! are not unhealthy.
+
+use std::time::Duration;
+
+use super::sections::Status;
+use crate::domain::PauseReason;
+use crate::ingest::Condition;
+
+/// How long the API may go without an answer; five poll intervals, if that is longer.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a sink, or the list of numbers, may fail.
+const MAX_FAILING: Duration = Duration::from_secs(15 * 60);
+
+/// How long a running relay may write nothing about itself. It writes every five seconds at least.
+const MAX_STANDSTILL: Duration = Duration::from_secs(30);
+
+/// What is wrong, one short sentence each; empty if the relay is healthy.
+pub fn problems(status: &Status) -> Vec<String> {
+    if !status.relay.running {
+        return vec!["no relay runs on this state".to_owned()];
+    }
+    let (Some(relay), Some(polling)) = (&status.relay.report, &status.polling.report) else {
+        // It has just begun, or is of a version that writes the file in another format.
+        return vec!["the relay has not said anything of itself yet".to_owned()];
+    };
+    let mut found = Vec::new();
+    let since = |at| status.now.since(at);
+    if since(relay.last_heard_at) > MAX_STANDSTILL {
+        found.push(format!(
+            "the relay stands still: nothing was heard of it for {} s",
+            since(relay.last_heard_at).as_secs()
+        ));
+    }
+    let silence = since(polling.last_poll_at.unwrap_or(relay.started_at));
+    let interval = status.polling.interval_seconds.map_or(Duration::ZERO, |interval| interval.0);
+    match &polling.condition {
+        Condition::NoKey(why) => found.push(format!("no API key is accepted: {why}")),
+        Condition::NoRoom(why) => found.push(format!("nothing new is read: {why}")),
+        condition if silence > MAX_SILENCE.max(5 * interval) => {
+            let why = condition.why().unwrap_or("no answer");
+            found.push(format!("the API was not read for {} s: {why}", silence.as_secs()));
+        }
+        _ => {}
+    }
+    if let Some(failing) = polling.numbers_since.map(since).filter(|failing| *failing > MAX_FAILING) {
+        let why = polling.numbers_why.as_deref().unwrap_or("no answer");
+        let minutes = failing.as_secs() / 60;
+        found.push(format!(
+            "messages wait for details of their number, and the list of numbers was not read for {minutes} min: {why}"
+        ));
+    }
+    for sink in &status.sinks {
+        let stored = &sink.stored.view;
+        match stored.pause.map(|pause| pause.reason) {
+            _ if !stored.configured => {}
+            Some(PauseReason::Gone) => found.push(format!("{} is paused: its receiver is gone (410)", stored.name)),
+            Some(PauseReason::Closed) => found.push(format!("{} is paused: nobody reads the output", stored.name)),
+            Some(PauseReason::Operator | PauseReason::Disabled) => {}
+            None => {
+                let failing = sink.live.as_ref().and_then(|live| live.failing_since).map(since);
+                if let Some(failing) = failing.filter(|failing| *failing > MAX_FAILING) {
+                    found.push(format!("{} has accepted nothing for {} min", stored.name, failing.as_secs() / 60));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::delivery::SinkStatus;
+    use crate::domain::UnixMs;
+    use crate::ingest::PollReport;
+    use crate::status::{Live, RelayReport, SinkSection, StoredSink};
+    use crate::store::{Pause, SinkView};
+
+    const NOW: UnixMs = UnixMs(1_750_000_000_000);
+
+    fn ago(seconds: i64) -> UnixMs {
+        UnixMs(NOW.0 - seconds * 1000)
+    }
+
+    /// What the state knows of a relay that is well, and what this relay wrote about itself.
+    fn healthy() -> (Status, Live) {
+        let sink = SinkView {
+            name: "crm".into(),
+            configured: true,
+            waiting: 3,
+            retrying: 1,
+            dead: 9,
+            oldest: Some(ago(5000)),
+            ..SinkView::default()
+        };
+        let polling = PollReport { condition: Condition::Polling, last_poll_at: Some(ago(2)), ..PollReport::default() };
+        let live = Live {
+            relay: RelayReport { started_at: ago(9000), last_heard_at: ago(2), ..RelayReport::default() },
+            interval_ms: 1000,
+            polling,
+            sinks: BTreeMap::from([("crm".into(), SinkStatus::default())]),
+            ..Live::default()
+        };
+        let mut status = Status::before_reports(NOW, Path::new("/state"), true);
+        status.sinks = vec![SinkSection { stored: StoredSink::at(NOW, sink), live: None }];
+        (status, live)
+    }
+
+    fn failing_since(live: &mut Live, at: UnixMs) {
+        live.sinks.get_mut("crm").unwrap().failing_since = Some(at);
+    }
+
+    fn paused(status: &mut Status, reason: PauseReason) {
+        status.sinks[0].stored.view.pause = Some(Pause { reason, since: NOW });
+    }
+
+    #[test]
+    fn what_is_healthy_and_what_is_not() {
+        type Change = fn(&mut Status, &mut Live);
+        let cases: [(&str, Change, Option<&str>); 19] = [
+            (
+                "the API wants silence",
+                |_, live| {
+                    live.polling.last_poll_at = Some(ago(75));
+                    live.polling.condition = Condition::Limited("rate limited until 2025-06-15T15:08:20.000Z".into());
+                },
+                Some("the API was not read for 75 s: rate limited until 2025-06-15T15:08:20.000Z"),
+            ),
+            ("well", |_, _| {}, None),
+            ("not running", |status, _| status.relay.running = false, Some("no relay runs on this state")),
+            (
+                "stuck",
+                |_, live| live.relay.last_heard_at = ago(31),
+                Some("the relay stands still: nothing was heard of it for 31 s"),
+            ),
+            ("a short silence", |_, live| live.polling.last_poll_at = Some(ago(60)), None),
+            (
+                "silence",
+                |_, live| live.polling.last_poll_at = Some(ago(61)),
+                Some("the API was not read for 61 s: no answer"),
+            ),
+            (
+                "silence, and why",
+                |_, live| {
+                    live.polling.last_poll_at = None;
+                    live.polling.condition = Condition::Failing("502 from the API".into());
+                },
+                Some("the API was not read for 9000 s: 502 from the API"),
+            ),
+            ("it has just begun", |_, live| (live.polling.last_poll_at, live.relay.started_at) = (None, ago(20)), None),
+            (
+                "polls are rare",
+                |_, live| (live.polling.last_poll_at, live.interval_ms) = (Some(ago(290)), 60_000),
+                None,
+            ),
+            (
+                "no key",
+                |_, live| live.polling.condition = Condition::NoKey("401 UNAUTHORIZED".into()),
+                Some("no API key is accepted: 401 UNAUTHORIZED"),
+            ),
+            (
+                "no room",
+                |_, live| live.polling.condition = Condition::NoRoom("1 GiB is reached".into()),
+                Some("nothing new is read: 1 GiB is reached"),
+            ),
+            ("numbers fail", |_, live| live.polling.numbers_since = Some(ago(900)), None),
+            (
+                "numbers fail for long",
+                |_, live| {
+                    live.polling.numbers_since = Some(ago(961));
+                    live.polling.numbers_why = Some("it is HTML".into());
+                },
+                Some(
+                    "messages wait for details of their number, and the list of numbers was not read for 16 min: it is HTML",
+                ),
+            ),
+            ("paused by a person", |status, _| paused(status, PauseReason::Operator), None),
+            ("switched off", |status, _| paused(status, PauseReason::Disabled), None),
+            ("gone", |status, _| paused(status, PauseReason::Gone), Some("crm is paused: its receiver is gone (410)")),
+            (
+                "gone, but not configured any more",
+                |status, _| {
+                    paused(status, PauseReason::Gone);
+                    status.sinks[0].stored.view.configured = false;
+                },
+                None,
+            ),
+            ("failing", |_, live| failing_since(live, ago(900)), None),
+            ("failing for long", |_, live| failing_since(live, ago(961)), Some("crm has accepted nothing for 16 min")),
+        ];
+        for (name, change, expected) in cases {
+            let (mut status, mut live) = healthy();
+            change(&mut status, &mut live);
+            status.add(live);
+            assert_eq!(problems(&status), expected.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told() {
+        let (mut status, mut live) = healthy();
+        paused(&mut status, PauseReason::Closed);
+        live.polling.last_poll_at = Some(ago(600));
+        status.add(live);
+        assert_eq!(problems(&status).len(), 2);
+        let (status, _) = healthy();
+        assert_eq!(problems(&status), ["the relay has not said anything of itself yet"]);
+    }
+}

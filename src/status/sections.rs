@@ -1,0 +1,220 @@
+//! The sections and fields of `status`: what `status --json` prints, and what `status` puts into sentences.
+//!
+//! Invariant: a field of these structs is a field of the JSON, under the same name. Only a field with `serde(skip)` is
+//! not.
+
+use std::time::Duration;
+
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::live::RelayReport;
+use crate::delivery::SinkStatus;
+use crate::domain::UnixMs;
+use crate::ingest::{ApiBudget, PollReport, StorageReport};
+use crate::store::SinkView;
+
+/// Everything that is known about a relay and its state at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// When the state was read, by the relay's time.
+    #[serde(skip)]
+    pub now: UnixMs,
+    /// The version of the program that answers, which may differ from that of the relay.
+    pub version: &'static str,
+    /// Whether `problems` is empty.
+    pub healthy: bool,
+    /// What is wrong, one short sentence each.
+    pub problems: Vec<String>,
+    /// The state directory.
+    pub state: StateStatus,
+    /// The process that runs, or ran last.
+    pub relay: RelayStatus,
+    /// How the API is polled.
+    pub polling: PollingStatus,
+    /// Which messages were read. `None` before the first page was read.
+    pub coverage: Option<CoverageStatus>,
+    /// The request budget.
+    pub budget: BudgetStatus,
+    /// Every sink that was ever configured, by name.
+    pub sinks: Vec<SinkSection>,
+}
+
+/// The state directory.
+#[derive(Clone, Debug, Serialize)]
+pub struct StateStatus {
+    /// Its path.
+    pub dir: String,
+    /// The size of the state on the disk in bytes, its journal included.
+    pub bytes: u64,
+    /// What the running relay reports of the state; empty if none runs.
+    #[serde(flatten)]
+    pub storage: StorageReport,
+}
+
+/// The process that runs, or ran last.
+#[derive(Clone, Debug, Serialize)]
+pub struct RelayStatus {
+    /// Whether a relay holds the role.
+    pub running: bool,
+    /// What the process wrote about itself.
+    #[serde(flatten, serialize_with = "fields_or_null")]
+    pub report: Option<RelayReport>,
+}
+
+/// How the API is polled.
+#[derive(Clone, Debug, Serialize)]
+pub struct PollingStatus {
+    /// `poll.interval`.
+    pub interval_seconds: Option<Seconds>,
+    /// The time since the newest page was last read.
+    pub last_poll_age_seconds: Option<Seconds>,
+    /// What the poller reports.
+    #[serde(flatten, serialize_with = "fields_or_null")]
+    pub report: Option<PollReport>,
+}
+
+/// Which messages were read.
+#[derive(Clone, Debug, Serialize)]
+pub struct CoverageStatus {
+    /// `poll.start` at the first run.
+    pub start: Option<String>,
+    /// The instant up to which all messages were read or lie in an open walk.
+    pub frontier: UnixMs,
+    /// The age of `frontier` by the API's clock.
+    pub frontier_age_seconds: Seconds,
+    /// When the last completed search for late messages began.
+    pub last_sweep_at: UnixMs,
+    /// The age of `last_sweep_at` by the API's clock.
+    pub last_sweep_age_seconds: Seconds,
+    /// The stretches of older messages that are being read.
+    pub walks: Vec<WalkStatus>,
+}
+
+/// A stretch of older messages that is being read.
+#[derive(Clone, Debug, Serialize)]
+pub struct WalkStatus {
+    /// What the stretch contains.
+    pub kind: ReadingKind,
+    /// When reading it began, by the API's clock.
+    pub opened_at: UnixMs,
+    /// The oldest instant that reading has reached.
+    pub reached: UnixMs,
+    /// The instant at which the stretch ends. `None`: it ends with the oldest message.
+    pub down_to: Option<UnixMs>,
+    /// Messages that are handed on when the stretch was read to its end, so that they go in order.
+    pub held_messages: u64,
+    /// Whether messages are handed on as soon as they are read.
+    pub streaming: bool,
+    /// Pages in a row that did not help.
+    pub failures: u32,
+    /// An estimate of the pages that are left.
+    pub pages_left: Option<u64>,
+    /// An estimate of the time that is left, by the pace of the last minute; whole seconds in the JSON.
+    #[serde(serialize_with = "whole_seconds")]
+    pub seconds_left: Option<Duration>,
+}
+
+/// What a stretch of older messages contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadingKind {
+    /// Messages that were missed.
+    Gap,
+    /// The lookback once more, for messages that came late.
+    Sweep,
+    /// What was there before the first run.
+    Seed,
+}
+
+/// The request budget.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetStatus {
+    /// The relay's own budget. `None` before the first start.
+    #[serde(flatten, serialize_with = "fields_or_null")]
+    pub own: Option<OwnBudget>,
+    /// What the running relay reports of the API's limit; `None` if none runs.
+    #[serde(flatten, serialize_with = "fields_or_null")]
+    pub api: Option<ApiBudget>,
+}
+
+/// The relay's own requests in the last 60 seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OwnBudget {
+    /// `api.requests_per_minute`.
+    pub limit: u64,
+    /// Requests that were made.
+    pub used: u64,
+    /// Requests that may still be made.
+    pub left: u64,
+}
+
+/// A sink as `status` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SinkSection {
+    /// What the state knows of the sink.
+    #[serde(flatten)]
+    pub stored: StoredSink,
+    /// What the running relay reports of the sink; `None` if none runs, or if it does not know the sink.
+    #[serde(flatten, serialize_with = "fields_or_null")]
+    pub live: Option<SinkStatus>,
+}
+
+/// A sink as `sinks list` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedSink {
+    /// What the state knows of the sink.
+    #[serde(flatten)]
+    pub stored: StoredSink,
+    /// The pace of [`SinkStatus`], if a relay runs.
+    pub learned_requests_per_minute: Option<u64>,
+}
+
+/// What the state knows of a sink.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoredSink {
+    /// The sink in the state.
+    #[serde(flatten)]
+    pub view: SinkView,
+    /// The age of its oldest waiting message.
+    pub oldest_waiting_age_seconds: Option<Seconds>,
+}
+
+impl StoredSink {
+    /// The sink with its ages at `now`.
+    pub fn at(now: UnixMs, view: SinkView) -> Self {
+        let oldest_waiting_age_seconds = view.oldest.map(|oldest| Seconds(now.since(oldest)));
+        Self { view, oldest_waiting_age_seconds }
+    }
+}
+
+/// A span that is seconds in the JSON, with a fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.as_secs_f64())
+    }
+}
+
+fn whole_seconds<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    span.map(|span| span.as_secs()).serialize(serializer)
+}
+
+/// Writes the fields of a report, each of them as `null` while there is no report.
+fn fields_or_null<T, S>(report: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: Serialize + Default,
+    S: Serializer,
+{
+    if let Some(report) = report {
+        return report.serialize(serializer);
+    }
+    let fields: Map<String, Value> = match serde_json::to_value(T::default()).map_err(S::Error::custom)? {
+        Value::Object(fields) => fields.into_iter().map(|(name, _)| (name, Value::Null)).collect(),
+        _ => Map::new(),
+    };
+    fields.serialize(serializer)
+}
