@@ -7,7 +7,7 @@
 //! each with its place; an unknown key is an error; no message, `Debug` or `Display` shows a secret.
 
 mod documentation;
-mod journal;
+mod systemd_journal;
 mod locate;
 mod log;
 mod sinks;
@@ -27,7 +27,7 @@ use crate::{api, delivery, ingest, settings, store};
 
 pub use crate::settings::{Errors, Problem, Warning, parse_duration, show_duration};
 pub use documentation::{example, reference};
-pub use journal::{FileId, is_journal};
+pub use systemd_journal::{FileId, is_journal};
 pub use log::{Log, LogFormat};
 pub use sources::{Overrides, Sources};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::decide::{Decision, Finding, Tried, decide, is_refusal, unrenderable};
+use super::retry::{Decision, Finding, Tried, decide, is_refusal, unrenderable};
 use super::health::{AttemptStart, HealthChange, SharedHealth};
 use super::moment::Moment;
 use super::options::Retry;

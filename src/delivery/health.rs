@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
-use super::decide::Finding;
+use super::retry::Finding;
 use super::moment::Moment;
 use super::options::INACCURATE;
 use super::refused_alone::RefusedAlone;

@@ -13,7 +13,7 @@
 mod attempt;
 mod breaker;
 mod context;
-mod decide;
+mod retry;
 mod failure_notice;
 pub mod filter;
 mod health;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::health::problems;
-use super::live::Live;
+use super::status_file::Live;
 use super::sections::{
     BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,

@@ -11,13 +11,13 @@
 
 mod gather;
 mod health;
-mod live;
+mod status_file;
 mod sections;
 #[cfg(test)]
 mod tests;
 
 pub use health::problems;
-pub use live::{Live, LiveFile, RelayReport};
+pub use status_file::{Live, LiveFile, RelayReport};
 pub use sections::{
     BudgetStatus, CoverageStatus, ListedSink, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,

@@ -9,7 +9,7 @@ use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::live::RelayReport;
+use super::status_file::RelayReport;
 use crate::delivery::SinkStatus;
 use crate::domain::UnixMs;
 use crate::ingest::{ApiBudget, PollReport, StorageReport};

@@ -57,7 +57,7 @@ const PURE: [&str; 14] = [
     "ingest/poller/erasure.rs",
     "ingest/poller/maintenance.rs",
     "api/budget/window.rs",
-    "delivery/decide.rs",
+    "delivery/retry.rs",
     "delivery/max_age.rs",
     "delivery/lanes.rs",
     "delivery/pace.rs",

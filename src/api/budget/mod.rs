@@ -11,7 +11,7 @@
 
 mod headers;
 mod ring;
-mod server;
+mod server_limit;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use headers::RateHeaders;
 pub use ring::Ring;
-pub use server::Foreign;
+pub use server_limit::Foreign;
 pub use window::{BudgetLimits, Demand, Permission, RequestPurpose, Ticket, Window};
 
 use crate::domain::UnixMs;

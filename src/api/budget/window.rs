@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::headers::RateHeaders;
-use super::server::{Foreign, Heard, LONGEST_SILENCE, SLACK, Server, Share};
+use super::server_limit::{Foreign, Heard, LONGEST_SILENCE, SLACK, Server, Share};
 use crate::time::Instant;
 use crate::time::backoff::Schedule;
 

@@ -220,7 +220,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::delivery::decide::Finding;
+    use crate::delivery::retry::Finding;
     use crate::delivery::tests::{ACCEPTED, Receiver, World, options};
     use crate::domain::Class;
     use crate::store::{ClaimLimits, Spool};

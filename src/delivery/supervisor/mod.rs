@@ -48,7 +48,7 @@ use self::wakeups::{LookReason, SLOW_POLL, Wakeups};
 use super::attempt::AttemptReport;
 use super::breaker::{Admission, LONGEST_WAIT};
 use super::context::{Identity, Shared, SinkContext};
-use super::decide::Finding;
+use super::retry::Finding;
 use super::health::{AttemptStart, SharedHealth, SinkHealth};
 use super::lanes::PerLane;
 use super::log;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::super::decide::{Decision, Finding, Tried, decide};
+use super::super::retry::{Decision, Finding, Tried, decide};
 use super::*;
 use crate::domain::Outcome;
 use crate::http::raw_server::{Conversation, RawServer};

@@ -20,7 +20,7 @@ mod erasure;
 mod failure;
 mod flight;
 mod head_lane;
-mod journal;
+mod database_journal;
 mod lanes;
 mod maintenance;
 mod number_history;
