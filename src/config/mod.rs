@@ -7,11 +7,11 @@
 //! each with its place; an unknown key is an error; no message, `Debug` or `Display` shows a secret.
 
 mod documentation;
-mod systemd_journal;
 mod locate;
 mod log;
 mod sinks;
 mod sources;
+mod systemd_journal;
 
 #[cfg(test)]
 mod tests;
@@ -27,9 +27,9 @@ use crate::{api, delivery, ingest, settings, store};
 
 pub use crate::settings::{Errors, Problem, Warning, parse_duration, show_duration};
 pub use documentation::{example, reference};
-pub use systemd_journal::{FileId, is_journal};
 pub use log::{Log, LogFormat};
 pub use sources::{Overrides, Sources};
+pub use systemd_journal::{FileId, is_journal};
 
 /// The commented configuration: every key with its default. A test holds it to [`example`].
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");

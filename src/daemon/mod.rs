@@ -5,6 +5,7 @@
 //! caller ([`Stop`]), so that a test stops a daemon as a signal does.
 
 mod build;
+mod drain;
 pub mod logging;
 mod permissions;
 mod progress;

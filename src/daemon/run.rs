@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::sentences::{LOCK_MADE_AGAIN, STOPPED, STOPPED_AT_ONCE, STOPPING};
+use super::drain::{GRACE, drain};
+use super::sentences::{LOCK_MADE_AGAIN, STOPPING};
 use super::service::Service;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
@@ -15,9 +16,6 @@ use crate::delivery::{Delivery, SinkStatus};
 use crate::ingest::{Ending, Mode, PollReport, Poller, Trouble};
 use crate::store::{self, Role, RoleLock};
 use crate::time::{Clock, Heartbeat};
-
-/// How long deliveries in flight may go on after the relay was told to stop.
-const GRACE: Duration = Duration::from_secs(8);
 
 /// The time between two checks that the role is still held.
 const WATCH: Duration = Duration::from_secs(1);
@@ -201,31 +199,6 @@ async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Sto
             let signal = stopped.map_or(None, |stop| stop.signal());
             Ok(Ended::Stopped(signal.unwrap_or(StopSignal::Terminate)))
         }
-    }
-}
-
-async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clock) {
-    let began = clock.monotonic();
-    let at_once = async {
-        if stop.wait_for(|stop| matches!(stop, Stop::AtOnce(_))).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        drained = delivery.drain(GRACE) => {
-            let seconds = ((clock.monotonic() - began).as_secs_f64() * 1e3).round() / 1e3;
-            if drained.cut_off + drained.unrecorded == 0 {
-                tracing::info!(seconds, "{STOPPED}");
-            } else {
-                tracing::warn!(
-                    seconds,
-                    cut_off = drained.cut_off,
-                    unrecorded = drained.unrecorded,
-                    "stopped; what was cut off or could not be recorded is delivered again after the next start"
-                );
-            }
-        }
-        () = at_once => tracing::warn!("{STOPPED_AT_ONCE}"),
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::retry::{Decision, Finding, Tried, decide, is_refusal, unrenderable};
 use super::health::{AttemptStart, HealthChange, SharedHealth};
 use super::moment::Moment;
 use super::options::Retry;
+use super::retry::{Decision, Finding, Tried, decide, is_refusal, unrenderable};
 use super::settler::{ExpectedSettlement, Settler, SettlerEnded};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;

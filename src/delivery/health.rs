@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
-use super::retry::Finding;
 use super::moment::Moment;
 use super::options::INACCURATE;
 use super::refused_alone::RefusedAlone;
+use super::retry::Finding;
 use super::status::Held;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
 use crate::domain::{Seq, UnixMs};

@@ -13,7 +13,6 @@
 mod attempt;
 mod breaker;
 mod context;
-mod retry;
 mod failure_notice;
 pub mod filter;
 mod health;
@@ -25,6 +24,7 @@ mod options;
 mod pace;
 mod queues;
 mod refused_alone;
+mod retry;
 mod running;
 mod settler;
 mod status;

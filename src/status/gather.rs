@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::health::problems;
-use super::status_file::Live;
 use super::sections::{
     BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,
 };
+use super::status_file::Live;
 use crate::api::PAGE_ROWS;
 use crate::api::budget::Ring;
 use crate::domain::{Marks, UnixMs, Walk, WalkKind, pages, time_for};

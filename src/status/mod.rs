@@ -11,14 +11,14 @@
 
 mod gather;
 mod health;
-mod status_file;
 mod sections;
+mod status_file;
 #[cfg(test)]
 mod tests;
 
 pub use health::problems;
-pub use status_file::{Live, LiveFile, RelayReport};
 pub use sections::{
     BudgetStatus, CoverageStatus, ListedSink, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,
 };
+pub use status_file::{Live, LiveFile, RelayReport};

@@ -47,7 +47,7 @@ const PLACES: [(&str, &[&str], &str); 15] = [
 ];
 
 /// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
-const PURE: [&str; 14] = [
+const PURE: [&str; 16] = [
     "domain/",
     "formats/",
     "ingest/coverage/",
@@ -56,6 +56,8 @@ const PURE: [&str; 14] = [
     "ingest/numbers.rs",
     "ingest/poller/erasure.rs",
     "ingest/poller/maintenance.rs",
+    "api/budget/rate_limited.rs",
+    "api/budget/server_limit.rs",
     "api/budget/window.rs",
     "delivery/retry.rs",
     "delivery/max_age.rs",

@@ -10,6 +10,7 @@
 //! The decisions are pure, in [`Window`]; [`Budget`] adds the clock and the file.
 
 mod headers;
+mod rate_limited;
 mod ring;
 mod server_limit;
 #[cfg(test)]

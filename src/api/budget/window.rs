@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::headers::RateHeaders;
+use super::rate_limited::RateLimited;
 use super::server_limit::{Foreign, Heard, LONGEST_SILENCE, SLACK, Server, Share};
 use crate::time::Instant;
-use crate::time::backoff::Schedule;
 
 /// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,8 +63,7 @@ pub struct Window {
     slots: VecDeque<Slot>,
     next_ticket: u64,
     server: Server,
-    silent_until: Option<Instant>,
-    refused_in_a_row: u32,
+    rate_limited: RateLimited,
     /// Whether this process had an answer. Until then nothing is known of the server, and one request at a time is
     /// sent.
     answered: bool,
@@ -94,9 +93,6 @@ impl Slot {
 /// After a window that was used up, one request leaves alone. Other requests wait for its answer at most this long.
 const ALONE: Duration = Duration::from_secs(5);
 
-/// When to ask again if the API tells a wait that is too long or no duration.
-const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
-
 /// The error of an age that was computed from two instants in whole milliseconds.
 const ROUNDED: Duration = Duration::from_millis(1);
 
@@ -108,8 +104,7 @@ impl Window {
             slots: VecDeque::new(),
             next_ticket: 0,
             server: Server::new(limits.window),
-            silent_until: None,
-            refused_in_a_row: 0,
+            rate_limited: RateLimited::default(),
             answered: false,
             last_poll: None,
         }
@@ -176,7 +171,7 @@ impl Window {
         }
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
-        } else if let Some(last) = self.last_poll.filter(|_| self.silent_until.is_none_or(|until| until <= now)) {
+        } else if let Some(last) = self.last_poll.filter(|_| self.rate_limited.silent_until(now).is_none()) {
             // Whatever the headers say of the limit, only another request can tell more.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
@@ -189,7 +184,7 @@ impl Window {
 
     /// The instant until which no request may leave: after a 429, or because the API's window is used up.
     pub fn silent_until(&self, now: Instant) -> Option<Instant> {
-        self.silent_until.filter(|until| *until > now).max(self.server.spent_until(now))
+        self.rate_limited.silent_until(now).max(self.server.spent_until(now))
     }
 
     /// The part of the limit that other programs on the same key leave to the relay.
@@ -295,33 +290,21 @@ impl Window {
         self.server.heard(Heard { headers, sent, beside, under_way }, now, own_since);
     }
 
-    /// Records a 429. Silence follows until the reset, or for `Retry-After`, or for `fallback`. Repeated 429s lengthen
-    /// the silence, whatever the server says. A time that is no duration or more than 15 minutes is not obeyed: the API
-    /// is asked after a minute, and then less and less often.
+    /// Records a 429, and returns the length of the silence that follows. `fallback` gives the silence where the API asks for
+    /// none, by the number of 429s in a row.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
-        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
         self.server.refused(headers, now);
-        let told = [headers.reset, headers.retry_after];
-        let asked = told.into_iter().flatten().find(|wait| *wait <= LONGEST_SILENCE);
-        let is_too_long = headers.reset_is_absurd || told.iter().any(Option::is_some);
-        let wait = match asked {
-            Some(asked) if self.refused_in_a_row == 1 => asked,
-            Some(asked) => asked.max(fallback(self.refused_in_a_row)),
-            None if is_too_long => PROBES.delay(self.refused_in_a_row),
-            None => fallback(self.refused_in_a_row),
-        };
-        self.silent_until = self.silent_until.max(Some(now + wait));
-        wait
+        self.rate_limited.refused(headers, fallback, now)
     }
 
     /// Records an answer that was not a 429.
     pub fn not_refused(&mut self) {
-        self.refused_in_a_row = 0;
+        self.rate_limited.not_refused();
     }
 
     /// The number of 429s in a row.
     pub fn refusals(&self) -> u32 {
-        self.refused_in_a_row
+        self.rate_limited.in_a_row()
     }
 
     /// Requests in the server's current or last window that are not ours to make: those of other programs, and at the

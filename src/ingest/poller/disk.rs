@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
+use super::database_journal::Journal;
 use super::disk_space::{DiskSpace, Shortage};
 use super::erasure::Erasure;
-use super::database_journal::Journal;
 use super::maintenance::Maintenance;
 use crate::domain::{Coverage, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::CoverageState;

@@ -1,0 +1,98 @@
+//! What a 429 of the API does: silence, and when it ends. Pure; the time is passed in.
+//!
+//! Invariants: each further 429 in a row lengthens the silence, whatever the API says; no silence that the API asks for is
+//! longer than [`LONGEST_SILENCE`] without a request that asks whether it is over.
+
+use std::time::Duration;
+
+use super::headers::RateHeaders;
+use super::server_limit::LONGEST_SILENCE;
+use crate::time::Instant;
+use crate::time::backoff::Schedule;
+
+/// The silences where the API names a time that nobody can wait for, or that is no duration. After each of them the API is
+/// asked once.
+const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
+
+/// The silence after 429s.
+#[derive(Debug, Default)]
+pub(super) struct RateLimited {
+    silent_until: Option<Instant>,
+    /// How many 429s came in a row.
+    in_a_row: u32,
+}
+
+impl RateLimited {
+    /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for
+    /// `fallback` of the number of 429s in a row. A time that is no duration or more than 15 minutes is not obeyed: the API
+    /// is asked after a minute, and then less and less often.
+    pub(super) fn refused(
+        &mut self,
+        headers: &RateHeaders,
+        fallback: impl Fn(u32) -> Duration,
+        now: Instant,
+    ) -> Duration {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let told = [headers.reset, headers.retry_after];
+        let asked = told.into_iter().flatten().find(|wait| *wait <= LONGEST_SILENCE);
+        let is_too_long = headers.reset_is_absurd || told.iter().any(Option::is_some);
+        let wait = match asked {
+            Some(asked) if self.in_a_row == 1 => asked,
+            Some(asked) => asked.max(fallback(self.in_a_row)),
+            None if is_too_long => PROBES.delay(self.in_a_row),
+            None => fallback(self.in_a_row),
+        };
+        self.silent_until = self.silent_until.max(Some(now + wait));
+        wait
+    }
+
+    /// Records an answer that was not a 429.
+    pub(super) fn not_refused(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// The number of 429s in a row.
+    pub(super) fn in_a_row(&self) -> u32 {
+        self.in_a_row
+    }
+
+    /// The end of the silence; `None` if there is none now.
+    pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
+        self.silent_until.filter(|until| *until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    #[test]
+    fn silence_lasts_as_long_as_the_api_asks_for_and_longer_each_time() {
+        let seconds = |told: Option<u64>| told.map(Duration::from_secs);
+        // The reset, `Retry-After`, whether the reset is no duration; the silences after one, two and three 429s.
+        let cases = [
+            (Some(30), None, false, [30, 30, 40]),
+            (None, Some(7), false, [7, 20, 40]),
+            (Some(30), Some(7), false, [30, 30, 40]),
+            (Some(5000), Some(7), false, [7, 20, 40]),
+            (Some(5000), None, false, [60, 120, 240]),
+            (None, None, true, [60, 120, 240]),
+            (None, None, false, [10, 20, 40]),
+        ];
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        for (reset, retry_after, reset_is_absurd, expected) in cases {
+            let (reset, retry_after) = (seconds(reset), seconds(retry_after));
+            let headers = RateHeaders { reset, retry_after, reset_is_absurd, ..RateHeaders::default() };
+            let mut limited = RateLimited::default();
+            let fallback = |in_a_row| Duration::from_secs(5) * 2_u32.pow(in_a_row);
+            let silences = expected.map(|_| limited.refused(&headers, fallback, now).as_secs());
+            assert_eq!(silences, expected, "{headers:?}");
+            assert_eq!(limited.silent_until(now), Some(now + Duration::from_secs(expected[2])));
+            assert_eq!(limited.silent_until(now + Duration::from_secs(expected[2])), None);
+            limited.not_refused();
+            assert_eq!(limited.refused(&headers, fallback, now).as_secs(), expected[0], "it begins anew");
+        }
+    }
+}
