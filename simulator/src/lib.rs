@@ -19,9 +19,9 @@
 //! Invariants: the simulator listens on 127.0.0.1 only. It knows nothing of the programs that talk to it. Everything
 //! that it makes up is drawn from [`Options::seed`].
 //!
-//! The modules, each of which imports only those before it: `http` (requests and answers as values), `feed` (messages
-//! and numbers), `faults`, `account` (the state, keys, the limit), `api` (the answers), `control` (the handle, and its
-//! methods over HTTP). `server` uses all of them.
+//! The modules: `http` (requests and answers as values), `feed` (messages and numbers), `faults`, `account` (the state,
+//! keys, the limit), `api` (the answers), `control` (the handle, and its methods over HTTP), `switches` (what can be
+//! changed), `clock`; `server` and `simulator` put them together. No files import each other in a circle.
 
 mod account;
 mod api;

@@ -1,14 +1,16 @@
 //! Delivery to each sink: claim a message -> format it -> send it -> settle it.
 //!
 //! Every sink has its own rows, workers, retry schedule and breaker, so that a dead sink holds back no other. Pure functions
-//! decide what happens to a message and to its sink: `decide`, `breaker`, `throttle`, `lanes`, `pace`, `max_age`, `health`.
+//! decide what happens to a message and to its sink: `retry`, `breaker`, `throttle`, `refused_alone`, `lanes`, `pace`,
+//! `max_age`, `health`.
 //! `supervisor` is the loop of one sink, which carries their decisions out. `settler` writes the results of all sinks to the
 //! store.
 //!
 //! Invariants:
-//! - A delivery is settled exactly when an attempt has ended. Its worker is free only when the settlement is on the disk.
-//! - Claims live in memory. Whatever happens to this process, the store is as the last settled attempts left it.
-//! - No loop turns without a reason, and no wait after a failure is shorter than 100 ms, whatever is configured.
+//! - When an attempt has ended, its outcome is recorded (settled). Its worker takes the next delivery only when the record
+//!   is on the disk.
+//! - Claims live in memory. If the process dies, the store holds what was settled, and every other delivery is due again.
+//! - A loop turns only after a wake-up or when something is due, and no wait after a failure is shorter than 100 ms, whatever is configured.
 
 mod attempt;
 mod breaker;

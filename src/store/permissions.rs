@@ -1,12 +1,12 @@
-//! Who owns a file: for the message that the file cannot be used.
+//! The hint about owner and mode in an error about a file that this user may not use.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The end of the sentence that something cannot be done with `path`: the user of this process, and the owner and mode
-/// of the file. Empty unless `why` is a missing permission.
+/// Returns the end of an error about `path`: the user whom this process runs as, and the owner and mode of the file. The
+/// text is empty unless `why` is a missing permission.
 pub(super) fn hint(path: &Path, why: ErrorKind) -> String {
     if why != ErrorKind::PermissionDenied {
         return String::new();

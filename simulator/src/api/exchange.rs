@@ -33,8 +33,9 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Conduct {
     Answer,
-    /// The answer arrives as far as this plan allows.
+    /// The answer is cut off or replaced, as the plan says.
     Spoil(Plan),
+    /// No answer comes, and the connection stays open.
     Hang,
 }
 
@@ -63,19 +64,19 @@ pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Outcome 
         Caller::Key(id) => limiter.spend(id, now.elapsed, switches),
         Caller::Session | Caller::Nobody => Verdict::untouched(switches),
     };
-    let page = request.is_list() && verdict.allowed && caller != Caller::Nobody;
-    let (fault, effects) = script.choose(request, &caller, page, keys, random).unzip();
+    let asks_for_page = request.is_list() && verdict.allowed && caller != Caller::Nobody;
+    let (fault, effects) = script.choose(request, &caller, asks_for_page, keys, random).unzip();
     let effects: Vec<Effect> = effects.unwrap_or_default();
 
     damage::before(&effects, state, now);
-    let said =
+    let answer =
         if verdict.allowed { answer(state, now, request, &caller) } else { rate_limited(&verdict, &state.switches) };
-    let said = damage::spoil(&effects, said, request, &verdict, &state.switches);
-    let rows = match &said.content {
+    let answer = damage::spoil(&effects, answer, request, &verdict, &state.switches);
+    let rows = match &answer.content {
         Content::Page(page) => page.rows.len(),
         _ => 0,
     };
-    let reply = reply(said, &effects, &verdict, now, &state.switches);
+    let reply = reply(answer, &effects, &verdict, now, &state.switches);
     let conduct = conduct(&effects);
     let answered = match &conduct {
         Conduct::Answer => true,

@@ -1,4 +1,4 @@
-//! The documented errors: their status, code and text.
+//! Error answers: their status, code and text. The codes of a 400 are made up here, the others are documented.
 
 use crate::account::limit::Verdict;
 use crate::http::answer::Answer;

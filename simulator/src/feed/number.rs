@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::switches::Missing;
 
-/// A number to rent. Missing parts are made up.
+/// A number to rent. A missing id or phone number is made up, and a missing date is now.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NewNumber {
-    /// The number's id. A number with the same id is replaced.
+    /// The number's id. A number with the same id or phone number is replaced.
     pub id: Option<String>,
     /// The phone number in the form of E.164.
     pub phone_number: Option<String>,
@@ -69,7 +69,7 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     list: Vec<Number>,
-    by_name: HashMap<String, usize>,
+    by_id_or_phone: HashMap<String, usize>,
 }
 
 impl Numbers {
@@ -82,8 +82,8 @@ impl Numbers {
     }
 
     /// Finds a number by id or phone number.
-    pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+    pub(crate) fn find(&self, id_or_phone: &str) -> Option<usize> {
+        self.by_id_or_phone.get(id_or_phone).copied()
     }
 
     /// Finds a number by id alone, as for `numberId`.
@@ -107,10 +107,10 @@ impl Numbers {
         };
         let index = existing.unwrap_or(self.list.len());
         if existing.is_some() {
-            self.by_name.retain(|_, known| *known != index);
+            self.by_id_or_phone.retain(|_, known| *known != index);
         }
-        self.by_name.insert(number.id.clone(), index);
-        self.by_name.insert(number.phone_number.clone(), index);
+        self.by_id_or_phone.insert(number.id.clone(), index);
+        self.by_id_or_phone.insert(number.phone_number.clone(), index);
         match self.list.get_mut(index) {
             Some(place) => *place = number,
             None => self.list.push(number),

@@ -61,7 +61,7 @@ fn pages_hold_ten_and_the_cursor_is_the_documented_one() {
 }
 
 #[test]
-fn a_session_may_have_a_hundred_rows_and_gets_twenty() {
+fn a_session_gets_twenty_rows_and_at_most_a_hundred() {
     let simulator = start();
     fill(&simulator.handle(), 150);
     assert_eq!(session(&simulator, "GET", "/v1/messages", "").ids().len(), 20);
@@ -72,7 +72,7 @@ fn a_session_may_have_a_hundred_rows_and_gets_twenty() {
 fn a_walk_shows_every_message_once_newest_first() {
     let simulator = with(unlimited());
     let handle = simulator.handle();
-    // Equal times all over, added in no order.
+    // Many messages share a time, and they are added in a mixed order.
     handle.add_many((0..137_i64).map(|n| NewMessage::new().received_at(at((n * 53 % 11) * 1000))));
     let rows = handle.rows();
     let expected: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
@@ -121,7 +121,7 @@ fn an_unknown_number_is_the_documented_404() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_a_400_and_not_a_page() {
+fn a_wrong_parameter_is_a_400_and_an_unknown_path_or_method_a_404() {
     let simulator = start();
     for target in ["limit=ten", "limit=0", "since=yesterday", "cursor=abc", "cursor="] {
         let response = get(&simulator, &format!("/v1/messages?{target}"));
@@ -180,7 +180,7 @@ fn the_handle_shows_the_very_bytes_that_are_served() {
 }
 
 #[test]
-fn an_extra_field_of_a_known_name_replaces_it() {
+fn an_extra_field_replaces_the_field_of_the_same_name() {
     let simulator = start();
     simulator.handle().add(NewMessage::new().extra("receivedAt", "\"soon\"").unwrap().extra("id", "17").unwrap());
     let row = get(&simulator, "/v1/messages").json()["data"][0].clone();
@@ -250,7 +250,7 @@ fn the_busiest_stretch_is_found() {
 fn a_host_that_is_down_refuses_connections_and_comes_back() {
     let simulator = start();
     let handle = simulator.handle();
-    // The switch is noticed by a task; connections before that are answered or closed.
+    // A task carries out `set_listening`. Connections made before it does are answered or closed.
     handle.set_listening(false);
     until(|| try_get(&simulator, "/v1/numbers") == Err(Broken::Refused));
     assert_eq!(try_get(&simulator, "/v1/numbers"), Err(Broken::Refused));
@@ -275,7 +275,7 @@ fn waiting_ends_with_the_condition() {
 }
 
 #[tokio::test]
-async fn it_runs_on_the_runtime_of_a_test_and_ends_with_all_connections() {
+async fn the_simulator_runs_on_the_runtime_of_a_test_and_its_end_closes_all_connections() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let (handle, url) = (simulator.handle(), simulator.url());
     let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();

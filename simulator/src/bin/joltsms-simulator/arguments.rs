@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "0..1")]
     equal: f64,
 
-    /// Remove one of the newest messages after this share of the messages
+    /// For this share of the messages, remove one of the newest messages once the message is added
     #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "0..1")]
     vanish: f64,
 

@@ -1,9 +1,9 @@
-//! What other versions left in a state, or will leave.
+//! States that earlier or later versions have written stay usable.
 
 use super::*;
 
 #[test]
-fn the_id_of_a_dropped_sink_never_means_another_also_if_no_ids_were_counted() {
+fn the_id_of_a_dropped_sink_is_not_used_again_even_without_the_counter_of_ids() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     let first = register(&mut spool, &["desk"])[0];
@@ -15,7 +15,7 @@ fn the_id_of_a_dropped_sink_never_means_another_also_if_no_ids_were_counted() {
 }
 
 #[test]
-fn what_a_later_version_leaves_about_the_time_says_nothing_and_stops_nothing() {
+fn a_memory_of_the_clock_that_cannot_be_read_is_ignored() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     spool.remember_clock(&crate::time::ClockMemory::default()).unwrap();
