@@ -1,4 +1,4 @@
-//! What other versions left in a state, or will leave.
+//! States that other versions left, or will leave.
 
 use super::*;
 
