@@ -1,41 +1,41 @@
-//! Whether the messages that come now belong to the account whose state this is.
+//! The check whether the messages that the API shows belong to the account of this state.
 //!
-//! The API does not say whose messages it lists. So when the address or the key is new to the state, a page must show
+//! The API does not say whose messages it lists. So if the address or the key is new to the state, a page must show
 //! something that the state knows: a message, or at least a number. Until then nothing is committed.
 
 use crate::store::Account;
 
-/// What is known of the account when a page comes.
+/// The evidence about whose messages a page shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
-    /// Address and key were used with this state before.
+    /// Whether both the address and the key were used with this state before.
     pub(super) familiar: bool,
-    /// The state has had a first page.
+    /// Whether the state has had a first page.
     pub(super) begun: bool,
-    /// The state knows numbers, so a page could show one of them.
+    /// Whether the state knows numbers, so that a page could show one of them.
     pub(super) has_met_numbers: bool,
-    /// The page has rows.
+    /// Whether the page has rows.
     pub(super) page_has_rows: bool,
-    /// One of the rows is stored.
+    /// Whether one of the rows is stored already.
     pub(super) known_message: bool,
-    /// One of the rows came to a number that the state knows.
+    /// Whether one of the rows came to a number that the state knows.
     pub(super) known_number: bool,
-    /// The operator says that the new address or key belongs to the account of the state.
+    /// Whether the operator says that the new address or key belongs to the account of the state.
     pub(super) accepted: bool,
 }
 
-/// Whose page it is.
+/// The verdict on whose messages a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccountVerdict {
-    /// It is the account's of the state.
+    /// The page belongs to the account of the state.
     Same,
-    /// It is another account's.
+    /// The page belongs to another account.
     Other,
-    /// The page is empty: a later one may tell.
+    /// The page is empty, so only a later page may tell.
     Open,
 }
 
-/// Whose page it is, by this evidence.
+/// Decides, by this evidence, whose messages a page shows.
 pub(super) fn judge(evidence: &Evidence) -> AccountVerdict {
     let Evidence { familiar, begun, has_met_numbers, page_has_rows, known_message, known_number, accepted } = *evidence;
     if familiar || !begun || accepted || known_message || known_number || !has_met_numbers {

@@ -1,4 +1,5 @@
-//! The edge to the API, as the poller sees it: HTTP in the real program, a double in memory in tests with paused time.
+//! The edge to the API, as the poller sees it. In the real program this edge is HTTP; in tests with paused time it is a
+//! double in memory.
 
 use std::pin::Pin;
 
@@ -6,28 +7,29 @@ use crate::api::budget::RateHeaders;
 use crate::api::{Client, NumberPage, Response};
 use crate::domain::{Cursor, More, UnixMs};
 
-/// The answer to a request for messages, to come.
+/// The future answer to a request for messages.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// The answer to a request for numbers, to come.
+/// The future answer to a request for numbers.
 pub(super) type NumberAnswer = Pin<Box<dyn Future<Output = Response<NumberPage>> + Send>>;
 
-/// Where pages come from.
+/// The source of pages.
 pub trait Feed: Send {
-    /// Asks for up to `limit` messages behind `cursor`, or for the newest. `now` is the relay's time.
+    /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `now` is the relay's time.
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer;
-    /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows no numbers answers with an empty list.
+    /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows no numbers answers with an empty
+    /// list.
     fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberAnswer {
         let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
     }
-    /// Which account this is, as far as address and key tell: a URL and a fingerprint.
+    /// Returns which account this is, as far as address and key tell: a URL and a fingerprint.
     fn identity(&self) -> (String, String);
-    /// How many keys there are.
+    /// Returns how many keys there are.
     fn keys(&self) -> usize {
         1
     }
-    /// Takes the next key; `false` = the last one was in use, and the first one is taken again.
+    /// Takes the next key. Returns `false` if the last key was in use; then the first key is in use again.
     fn next_key(&mut self) -> bool;
 }
 

@@ -1,47 +1,49 @@
-//! When to tell that other programs use the same API key. Pure.
+//! The decision when the log reports foreign requests: requests of other programs with the same API key. Pure.
 //!
-//! It is told once and remembered in the state, so that several relays on one key do not tell it at each start. It is told
-//! again when it has changed much: to twice as much or to half, in two windows of the API one after the other.
+//! Foreign requests are reported once, and the report is remembered in the state, so that several relays on one key do
+//! not report each other at each start. A new report follows when the number of foreign requests has changed much: to
+//! twice as much or to half, in two windows of the API one after the other.
 
 use crate::api::budget::Foreign;
 
-/// Fewer foreign requests a minute are not worth telling.
+/// The fewest foreign requests a minute that are worth a report.
 const HEAVY: u32 = 5;
 
-/// What was told of other programs.
+/// The last report about other programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ForeignTold {
-    /// Foreign requests a minute when it was last told; 0 = never.
+    /// How many foreign requests a minute were last reported; 0 if there was no report, or if the requests have ended
+    /// since.
     requests: u32,
-    /// It was told in mid-window. The first whole window corrects the number in silence.
+    /// Whether the report was made in mid-window. Then the first whole window corrects the number without a new report.
     told_in_mid_window: bool,
-    /// The whole window before had changed much already.
+    /// Whether the number had changed much already in the whole window before.
     has_changed: bool,
     /// How many windows of the API have ended.
     windows: u64,
 }
 
-/// What is to be told of other programs.
+/// A report about other programs that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ForeignNews {
-    /// They make so many requests a minute.
+    /// Other programs make this many requests a minute.
     Others { requests: u32 },
     /// No other program uses the key any more.
     Nobody,
 }
 
 impl ForeignTold {
-    /// What an earlier process has remembered: its number of foreign requests a minute.
+    /// Makes the report that an earlier process has remembered: its number of foreign requests a minute.
     pub(super) fn remembered(requests: u32) -> Self {
         Self { requests, ..Self::default() }
     }
 
-    /// Foreign requests a minute when it was last told; 0 = never.
+    /// Returns how many foreign requests a minute were last reported; 0 if there was no report.
     pub(super) fn requests(&self) -> u32 {
         self.requests
     }
 
-    /// Takes in what the budget has found, and says what is to be told.
+    /// Takes in what the budget has found. Returns the report that is due; `None` if no report is due.
     pub(super) fn note(&mut self, found: Foreign) -> Option<ForeignNews> {
         let mut requests = found.so_far;
         let mut tells = false;
@@ -58,7 +60,7 @@ impl ForeignTold {
         }
     }
 
-    /// Notes how many foreign requests a window has so far. Returns whether to tell of them.
+    /// Records how many foreign requests a window has so far. Returns whether to report them.
     fn note_open_window(&mut self, so_far: u32) -> bool {
         let is_first = self.requests == 0 && so_far >= HEAVY;
         if is_first {
@@ -67,7 +69,7 @@ impl ForeignTold {
         is_first
     }
 
-    /// Notes how many foreign requests a whole window had. Returns whether to tell of them.
+    /// Records how many foreign requests a whole window had. Returns whether to report them.
     fn note_whole_window(&mut self, requests: u32) -> bool {
         if self.requests == 0 {
             return self.note_open_window(requests);
@@ -81,7 +83,7 @@ impl ForeignTold {
         let tells = is_other && self.has_changed;
         self.has_changed = is_other && !tells;
         if tells {
-            // What has ended is new when it begins again.
+            // Foreign requests that have ended are news when they begin again.
             self.requests = if requests >= HEAVY { requests } else { 0 };
         }
         tells

@@ -1,8 +1,8 @@
-//! Ingest: reading the feed, deciding what on it is new, and storing that.
+//! Ingest: reading the feed, deciding which of its rows are new, and storing these rows.
 //!
-//! [`coverage`] and the other decisions are pure. [`Poller`] is the loop around them: it asks the API within the budget,
-//! looks ids up in the store, lets coverage decide, and commits. It knows no sink: after it released messages it gives a
-//! wake-up without content.
+//! [`coverage`] and the other decisions are pure. [`Poller`] is the loop around them: it asks the API within the
+//! budget, looks up ids in the store, lets coverage decide, and commits. The poller knows no sink: after it has
+//! released messages, it gives a wake-up without content.
 
 mod account;
 pub mod coverage;

@@ -1,10 +1,11 @@
-//! When to read the list of numbers, and how far: `GET /v1/numbers`, for the sinks that ask for details of numbers.
+//! The decision when to read the list of numbers (`GET /v1/numbers`), and how far. The list is read for the sinks that
+//! ask for details of numbers.
 //!
 //! Invariants:
 //! - A list counts as complete only if its last page said so and all of its rows could be read.
-//! - A list that a failure or an odd answer interrupts is begun again, later each time.
-//! - No list is read beyond [`MOST_PAGES`] pages, nor for ever in circles.
-//! - Without a sink that asks for details, nothing is read.
+//! - If a failure or an odd answer interrupts a list, the list is begun again, later each time.
+//! - No list is read beyond [`MOST_PAGES`] pages, and no list that goes round in a circle is read for ever.
+//! - Without a sink that asks for details, no list is read.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,36 +14,37 @@ use crate::domain::{Cursor, More, Seq};
 use crate::store::NumberKey;
 use crate::time::Instant;
 
-/// From one complete reading of the list to the next: people change services and tags.
+/// The time from one complete reading of the list to the next. The list is read again because people change services
+/// and tags.
 const REFRESH: Duration = Duration::from_secs(300);
 
-/// A list with more pages than this is taken to have no end: 5,000 numbers at ten a page.
+/// The most pages of a list: 5,000 numbers at ten a page. A list with more pages counts as a list without an end.
 pub(super) const MOST_PAGES: u32 = 500;
 
-/// The first pages, up to this many, are read as quickly as missed messages. The rest gets no more of the budget than a
+/// How many pages of a list are read as quickly as missed messages. Further pages get no more of the budget than a
 /// sweep.
 const QUICK_PAGES: u32 = 50;
 
-/// After this many pages in a row with nothing but numbers that were listed before, the list goes round in a circle.
+/// After this many pages in a row with nothing but numbers that were listed before, the list counts as a circle.
 const REPEATED_PAGES: u32 = 3;
 
-/// From the failure of a list without an end to the next attempt.
+/// The wait from the failure of a list without an end to the next attempt.
 const ENDLESS_RETRY: Duration = Duration::from_secs(60 * 60);
 
-/// How long a message waits at least for a list that cannot be read to its end.
+/// How long a message waits at least for a list that cannot be read to its end, before the message is given up.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How far the reading of the list has come.
+/// The progress of reading the list of numbers.
 #[derive(Debug)]
 pub(super) struct Numbers {
     /// Whether any sink asks for details of numbers.
     asked_for: bool,
-    /// Whether a delivery waits for such details.
+    /// Whether a delivery waits for details of its number.
     awaited: bool,
-    /// The next request may leave then.
+    /// The instant from which the next request may leave.
     due: Instant,
     listing: Option<Listing>,
-    /// Failures in a row.
+    /// How many failures there were in a row.
     failures: u32,
     stuck: Option<StuckDeliveries>,
 }
@@ -51,7 +53,7 @@ pub(super) struct Numbers {
 #[derive(Clone, Copy, Debug)]
 struct StuckDeliveries {
     since: Instant,
-    /// The number of the first message that was stored later.
+    /// The sequence number of the first message that was stored after `since`.
     before: Seq,
 }
 
@@ -64,22 +66,22 @@ struct Listing {
     /// The newest number that the state had met when the list was begun.
     newest: NumberKey,
     pages: u32,
-    /// The ids of the numbers on these pages.
+    /// The ids of the numbers on the pages that were read.
     ids: HashSet<String>,
-    /// Pages in a row without a number that was not listed before.
+    /// How many pages in a row had no number that was not listed before.
     repeated: u32,
-    /// Whether rows of the list could not be read. Any number may have been one of them.
+    /// Whether rows of the list could not be read. Any number may have been in one of these rows.
     spoiled: bool,
 }
 
-/// What a page of numbers leads to.
+/// The result of a page of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NumbersTurn {
-    /// The next page is read.
+    /// The next page of the list has to be read.
     On,
-    /// The list is complete. Of the numbers up to this one, those that the list did not have are absent.
+    /// The list is complete. Numbers up to this one that were not in the list are absent.
     Complete(NumberKey),
-    /// The list was read to its end, but some of its rows could not be read: no number is known to be absent.
+    /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
     Spoiled,
     /// The page leads nowhere.
     Lost,
@@ -105,7 +107,8 @@ impl Numbers {
         self.failures
     }
 
-    /// A delivery waits for details, or none does. If one waits, the list is read at once, unless it fails.
+    /// Records whether a delivery waits for details. If a delivery waits, the list is read at once, unless reading it
+    /// is failing.
     pub(super) fn note_awaited(&mut self, awaited: bool, now: Instant) {
         self.awaited = awaited;
         if awaited && self.failures == 0 {
@@ -113,17 +116,17 @@ impl Numbers {
         }
     }
 
-    /// When the next request may leave; `None` = never.
+    /// Returns when the next request may leave; `None` if no sink asks for details.
     pub(super) fn due(&self) -> Option<Instant> {
         self.asked_for.then_some(self.due)
     }
 
-    /// Whether the next request begins a list.
+    /// Returns whether the next request begins a list.
     pub(super) fn begins(&self) -> bool {
         self.listing.is_none()
     }
 
-    /// The list is begun. `newest` is the newest number that the state has met.
+    /// Begins the list. `newest` is the newest number that the state has met.
     pub(super) fn begin(&mut self, newest: NumberKey) {
         let (seen, ids) = (HashSet::new(), HashSet::new());
         self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0, spoiled: false });
@@ -133,17 +136,18 @@ impl Numbers {
         self.listing.as_ref()?.cursor.as_ref()
     }
 
-    /// Whether so many pages of the list were read that the rest must not delay messages.
+    /// Returns whether so many pages of the list were read that the remaining pages must not delay messages.
     pub(super) fn is_long(&self) -> bool {
         self.listing.as_ref().is_some_and(|listing| listing.pages >= QUICK_PAGES)
     }
 
-    /// Whether the list became long with its last page.
+    /// Returns whether the list became long with its last page.
     pub(super) fn has_become_long(&self) -> bool {
         self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
     }
 
-    /// A page came with these numbers, which are stored. `spoiled` says whether other rows of the page could not be read.
+    /// Takes in a page with these numbers, which are stored already. `spoiled` says whether other rows of the page
+    /// could not be read.
     pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumbersTurn {
         let Some(listing) = &mut self.listing else { return NumbersTurn::Lost };
         let listed = listing.ids.len();
@@ -172,13 +176,13 @@ impl Numbers {
         }
     }
 
-    /// The list has no end: it is begun again, as after a failure, but much later.
+    /// Gives up a list that has no end. The list is begun again, as after a failure, but much later.
     pub(super) fn endless(&mut self, now: Instant) {
         self.failed(|_| ENDLESS_RETRY, now);
     }
 
-    /// Before which message all deliveries have waited long enough for a list that cannot be read; `None` = before none.
-    /// `next` is the number that the next stored message gets.
+    /// Returns the message before which all deliveries have waited long enough for a list that cannot be read; `None`
+    /// if no delivery has. `next` is the sequence number that the next stored message gets.
     pub(super) fn given_up(&mut self, next: Seq, now: Instant) -> Option<Seq> {
         if !self.awaited || self.failures == 0 {
             self.stuck = None;
@@ -193,7 +197,8 @@ impl Numbers {
         Some(stuck.before)
     }
 
-    /// No page came, or one that leads nowhere. The list is begun again after `wait`, which is given the failures in a row.
+    /// Gives up a list because no page came, or a page that leads nowhere. The list is begun again after `wait`, which
+    /// receives the number of failures in a row.
     pub(super) fn failed(&mut self, wait: impl FnOnce(u32) -> Duration, now: Instant) {
         self.listing = None;
         self.failures = self.failures.saturating_add(1);
@@ -242,7 +247,7 @@ mod tests {
         assert_eq!(numbers.page(vec!["a".to_owned()], true, more("a"), now), NumbersTurn::On);
         assert_eq!(numbers.page(vec!["b".to_owned()], false, More::End, now), NumbersTurn::Spoiled);
         numbers.failed(|_| REFRESH, now);
-        // The next reading stands for itself.
+        // The failed reading does not affect the next reading of the list.
         numbers.begin(NumberKey::default());
         let turn = numbers.page(vec!["a".to_owned()], false, More::End, now);
         assert_eq!((turn, numbers.failures()), (NumbersTurn::Complete(NumberKey::default()), 0));
@@ -261,7 +266,7 @@ mod tests {
         numbers.endless(now);
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + ENDLESS_RETRY), "what waits for it does not begin it again");
-        // One page again and again, under a new cursor each time.
+        // The API sends one page again and again, with a new cursor each time.
         numbers.begin(NumberKey::default());
         let page = || vec!["a".to_owned(), "b".to_owned()];
         let turns: Vec<NumbersTurn> =

@@ -1,4 +1,4 @@
-//! What the poller reports of itself: to `status`, to the service manager and to the progress bar.
+//! The poller's reports on itself: to `status`, to the service manager and to the progress bar.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::domain::{Coverage, UnixMs, time_for};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "ConditionFields", into = "ConditionFields")]
 pub enum Condition {
-    /// No answer yet.
+    /// The API has not answered yet.
     #[default]
     Starting,
     /// The last head poll was answered.
     Polling,
-    /// The API wants silence, since its limit is used up; until when, in words for people.
+    /// The API wants silence, because its limit is used up. The text says until when, in words for people.
     Limited(String),
-    /// The API answers, but its pages cannot be used yet; why.
+    /// The API answers, but its pages cannot be used yet. The text says why.
     Waiting(String),
-    /// The API does not answer, or not with pages; why.
+    /// The API does not answer, or not with pages. The text says why.
     Failing(String),
-    /// The state cannot take more at the moment; why.
+    /// The state cannot take more at the moment. The text says why.
     NoRoom(String),
-    /// No key is accepted; the API's last word.
+    /// The API accepts no key. The text is the API's last refusal.
     NoKey(String),
 }
 
 impl Condition {
-    /// The condition in one word.
+    /// Returns the condition in one word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -41,7 +41,7 @@ impl Condition {
         }
     }
 
-    /// What is wrong, where something is.
+    /// Returns the reason of the condition, for every condition but [`Self::Starting`] and [`Self::Polling`].
     pub fn why(&self) -> Option<&str> {
         match self {
             Self::Starting | Self::Polling => None,
@@ -92,7 +92,7 @@ fn quoted_if_any<S: Serializer>(answer: &Option<String>, serializer: S) -> Resul
     answer.as_deref().map(quoted).serialize(serializer)
 }
 
-/// What the poller reports. The serialized fields are those of `polling` in `status`.
+/// The report of the poller. Its serialized fields are the fields of `polling` in `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PollReport {
@@ -108,19 +108,19 @@ pub struct PollReport {
     pub numbers_why: Option<String>,
     /// Since when the list of numbers cannot be read, by the relay's time.
     pub numbers_since: Option<UnixMs>,
-    /// What the API tells of its request limit.
+    /// The request limit, as the API's answers tell it.
     #[serde(skip)]
     pub budget: ApiBudget,
     /// The disk that the state lies on.
     #[serde(skip)]
     pub storage: StorageReport,
-    /// What the API tells of its feed.
+    /// The API's answers about its feed.
     #[serde(skip)]
     pub feed: FeedReport,
-    /// What is on disk of coverage.
+    /// Coverage as it is on disk.
     #[serde(skip)]
     pub coverage: Option<Coverage>,
-    /// How the reading of older messages goes, while there are any to read.
+    /// The progress of reading older messages, while there are any to read.
     #[serde(skip)]
     pub catch_up: Option<CatchUp>,
 }
@@ -129,13 +129,13 @@ pub struct PollReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApiBudget {
-    /// Requests of other programs in the API's last window, as requests a minute.
+    /// The requests of other programs in the API's last window, as requests a minute.
     pub foreign: u32,
-    /// The limit of a window by the API's headers.
+    /// The limit of a window, by the API's headers.
     pub server_limit: Option<u32>,
-    /// The requests that are left of the limit by the API's headers.
+    /// The requests that are left of the limit, by the API's headers.
     pub server_remaining: Option<u32>,
-    /// When the window ends by the API's headers, by the relay's time.
+    /// When the window ends by the API's headers, as an instant of the relay's time.
     pub server_resets_at: Option<UnixMs>,
 }
 
@@ -148,50 +148,50 @@ pub struct StorageReport {
     pub journal_held_bytes: Option<u64>,
 }
 
-/// What the API tells of its feed. `status` estimates by it, and does not show it.
+/// The API's answers about its feed. `status` uses them for estimates, and does not show them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FeedReport {
     /// By how many milliseconds the API's clock is ahead of the relay's time.
     pub server_ahead_ms: Option<i64>,
-    /// How many messages the API says that there are.
+    /// How many messages there are, by the API's answer.
     pub total: Option<u64>,
 }
 
-/// How far a catch-up has come.
+/// The progress of a catch-up.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatchUp {
-    /// Stretches of older messages that are being read.
+    /// How many stretches of older messages are being read.
     pub walks: usize,
-    /// Pages read since the catch-up began.
+    /// How many pages were read since the catch-up began.
     pub pages_read: u64,
-    /// Messages on these pages.
+    /// How many messages were on these pages.
     pub messages_read: u64,
     /// About how many pages are left; `None` if nothing tells.
     pub pages_left: Option<u64>,
-    /// Pages a minute, lately; 0 while the pace is not known.
+    /// How many pages were read a minute, lately; 0 while the pace is not known.
     pub pages_per_minute: f64,
-    /// Back to which time messages were read.
+    /// The time back to which messages were read.
     pub reached: UnixMs,
 }
 
 impl CatchUp {
-    /// How long the rest takes, if that can be told.
+    /// Returns how long the rest takes; `None` if nobody can tell.
     pub fn time_left(&self) -> Option<Duration> {
         time_for(self.pages_left?, self.pages_per_minute)
     }
 
-    /// Whether the catch-up is long enough to be told.
+    /// Returns whether the catch-up is long enough to be reported.
     pub fn is_long(&self) -> bool {
         self.pages_left.unwrap_or(u64::MAX).saturating_add(self.pages_read) >= LONG
     }
 }
 
-/// The fewest pages of a catch-up that is told.
+/// The fewest pages of a catch-up that is reported.
 const LONG: u64 = 20;
 
 impl PollReport {
-    /// The condition as one line for people.
+    /// Returns the condition as one line for people.
     pub fn summary(&self) -> String {
         let walks = self.coverage.as_ref().map_or(0, |coverage| coverage.walks.len());
         match &self.condition {

@@ -1,47 +1,51 @@
-//! What time it is by the server's clock.
+//! The present time by the server's clock.
 //!
-//! A `Date` has whole seconds, rounded down, and was written before it arrived: it is a lower bound. Carried on by our
-//! monotonic clock it stays one, and the highest of them is soon exact to a few milliseconds.
+//! A `Date` has whole seconds, rounded down, and was written before it arrived: it is a lower bound of the server's
+//! time. Carried on by our monotonic clock, the bound stays a lower bound, and the highest of these bounds is soon
+//! exact to a few milliseconds.
 //!
-//! Without a `Date`, the time when a row was ingested is such a bound as well. It too is carried on. Otherwise time would stand
-//! still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become ordinary.
+//! Without a `Date`, the time when a row was ingested is such a bound as well. This bound too is carried on. Otherwise
+//! time would stand still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become
+//! ordinary.
 //!
-//! The estimate is used for caps and floors only. Still, some seconds of answers with a wrong date must not move the anchor by
-//! years. So a date that disagrees with all before it is believed only after it was told for 15 minutes, or if another clock
-//! vouches for it ([`ClockDoubt`]): the relay's time, which counts while the machine is suspended; the machine's clock, which
-//! is right again after the machine was stopped; or, for a date that leads ahead, the time when a row was ingested.
+//! The estimate is used for caps and floors only. Still, some seconds of answers with a wrong `Date` must not move the
+//! anchor by years. So a `Date` that disagrees with all earlier ones is believed only after it was told for 15 minutes,
+//! or if another clock vouches for it ([`ClockDoubt`]). These clocks may vouch for it: the relay's time, which counts
+//! while the machine is suspended; the machine's clock, which is right again after the machine was stopped; and, for a
+//! `Date` that leads ahead, the time when a row was ingested.
 
 use std::time::Duration;
 
 use crate::domain::UnixMs;
 use crate::time::{ClockDoubt, Instant, agree, is_plausible};
 
-/// Estimates the server's now from what its answers say.
+/// Estimates the server's now from its answers.
 #[derive(Debug, Default)]
 pub(super) struct ServerClock {
     last: Option<(UnixMs, Instant)>,
-    /// Whether `last` goes back to a `Date`.
+    /// Whether `last` was derived from a `Date`.
     dated: bool,
     doubt: ClockDoubt,
 }
 
-/// What clocks of our own read when an answer came.
+/// The readings of our own clocks when an answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnClocks {
     /// The relay's time.
     pub(super) relay: UnixMs,
     /// The machine's clock.
     pub(super) machine: UnixMs,
-    /// Monotonic.
+    /// The monotonic clock.
     pub(super) at: Instant,
 }
 
-/// What rounding down takes away.
+/// The most that rounding down takes away from a `Date`.
 const SECOND: Duration = Duration::from_secs(1);
 
 impl ServerClock {
-    /// Takes in an answer: its `Date`, or without one the largest `ingestedAt` of its rows. Returns the server's now. If the
-    /// answer says nothing later, the last estimate is carried on; if there is none, the relay's time counts.
+    /// Takes in an answer: its `Date`, or without a `Date` the largest `ingestedAt` of its rows. Returns the server's
+    /// now. If the answer tells no later time, the last estimate is carried on; if there is no estimate, the relay's
+    /// time counts.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: OwnClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         if let Some(expected) = self.estimate(own.at).filter(|_| self.dated) {
@@ -60,7 +64,8 @@ impl ServerClock {
 
     fn read_undated(&mut self, newest_ingested: Option<UnixMs>, local: UnixMs, now: Instant) -> UnixMs {
         let carried = self.estimate(now);
-        // One row with a wrong ingestedAt must not move the clock by years, nor one at all where there are dates.
+        // One row with a wrong `ingestedAt` must not move the clock by years. Where there are dates, such a row must
+        // not move the clock at all.
         let is_believed =
             |at: &UnixMs| carried.is_none() || (!self.dated && (*at <= local || is_plausible(*at, local)));
         let best = carried.max(newest_ingested.filter(is_believed)).unwrap_or(local);
@@ -70,7 +75,7 @@ impl ServerClock {
         best
     }
 
-    /// The server's now, carried on since the last answer; `None` before the first one.
+    /// Returns the server's now, carried on since the last answer; `None` before the first answer.
     pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
         self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
     }
@@ -109,7 +114,7 @@ mod tests {
         let at = clock.monotonic();
         let (began, day) = (UnixMs(1_750_000_000_000), Duration::from_secs(86_400));
         let usual = OwnClocks { relay: began, machine: began, at };
-        // The machine slept, or was stopped, or the list says that a day has passed.
+        // The machine slept, or was stopped, or the list shows that a day has passed.
         let later = began.after(day);
         let quiet = Some(began.before(day));
         for (own, ingested, is_believed) in [
@@ -123,7 +128,7 @@ mod tests {
             assert_eq!(server.read(Some(began), quiet, usual), began);
             assert_eq!(server.read(Some(later), ingested, own), if is_believed { later } else { began });
         }
-        // An old message says nothing about a date that is behind.
+        // An old message tells nothing about a `Date` that is behind.
         let mut server = ServerClock::default();
         server.read(Some(began), quiet, usual);
         assert_eq!(server.read(Some(began.before(day)), quiet, usual), began);
@@ -150,7 +155,7 @@ mod tests {
         let mut server = ServerClock::default();
         let mut last = 0;
         for step in 0..40_i64 {
-            // The true time is 10,000 + 370 x step; what arrives is rounded down to a second.
+            // The true time is 10,000 + 370 x step; the `Date` that arrives is rounded down to a second.
             let truth = 10_000 + 370 * step;
             let read = server.read(Some(UnixMs(truth / 1000 * 1000)), None, own(UnixMs(0), &clock));
             assert!(read.0 <= truth, "{} is ahead of {truth}", read.0);
@@ -158,7 +163,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(370)).await;
         }
         assert!(last <= 30, "{last} ms behind");
-        // A clock that was set back by a few seconds is followed.
+        // If the clock is set back by a few seconds, the estimate follows it.
         assert_eq!(server.read(Some(UnixMs(20_000)), None, own(UnixMs(0), &clock)), UnixMs(20_000));
     }
 }

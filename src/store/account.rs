@@ -1,8 +1,9 @@
-//! Whose messages the state holds, and what else ingest remembers from one start to the next.
+//! The transactions about the account: whose messages the state holds, and how many foreign requests the log last
+//! reported.
 
 use super::error::Error;
 
-/// The account that the state belongs to, as far as it can be told.
+/// The account that the state belongs to, as far as the relay can tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The address of the API; `None` before the first page.
@@ -18,43 +19,43 @@ pub trait AccountTransactions {
     /// Reads which account the state belongs to.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn account(&self) -> Result<Account, Error>;
 
     /// Records that this address and this key belong to the account.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn remember_account(&mut self, api_url: &str, key_fingerprint: &str) -> Result<(), Error>;
 
-    /// Reads how many requests a minute other programs made with the key when the log last told of them; 0 if it never
-    /// did.
+    /// Reads how many foreign requests a minute (requests of other programs with the same key) the log last reported; 0
+    /// if the log never reported any.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn foreign_told(&self) -> Result<u32, Error>;
 
-    /// Records that the log told of this many requests a minute of other programs.
+    /// Records how many foreign requests a minute the log has reported.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn remember_foreign_told(&mut self, requests: u32) -> Result<(), Error>;
 
-    /// Returns whether any of these ids of numbers is known.
+    /// Returns whether the state knows any of these ids of numbers.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn knows_number(&self, ids: &[&str]) -> Result<bool, Error>;
 
     /// Returns whether the state knows a message of this number.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn has_messages_of(&self, number: &str) -> Result<bool, Error>;
 
     /// Returns whether the state knows any number.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn has_met_numbers(&self) -> Result<bool, Error>;
 }

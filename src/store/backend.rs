@@ -1,4 +1,4 @@
-//! The contract: what a database has to do for a relay, and what it promises.
+//! The contract of a backend: which transactions a database has to offer to a relay, and what they promise.
 //!
 //! Today one backend keeps the contract, [`super::sqlite`]. The tests in `store/tests` try the contract on every
 //! backend.
@@ -28,22 +28,22 @@ use super::views::ViewTransactions;
 /// - **Durable.** When a method has returned, its change survives a power cut.
 /// - **Up to date.** A method that takes `&self` writes nothing. It sees every change that was made before it was
 ///   called, also by another connection or another process.
-/// - **Not alone.** One relay at most works on a state ([`super::RoleLock`]), but commands in other processes read and
-///   write beside it. So what a caller has read may have changed before it writes, and a method checks the state again
-///   in its own transaction.
+/// - **Not alone.** At most one relay works on a state ([`super::RoleLock`]), but commands in other processes read and
+///   write the same state. So what a caller has read may have changed before the caller writes, and a method checks the
+///   state again in its own transaction.
 /// - **Short.** No transaction is open when a method returns, and none is open during a request over the network. A
 ///   method that could have much to do does one portion and returns where the next portion begins.
 /// - **Without a clock.** A backend reads no clock. It stores the instants that it is given, in milliseconds.
 /// - **Blocking.** A method blocks its thread until it is done. [`super::Store`] calls it from threads that may block;
 ///   a backend with an asynchronous client waits there for its answer.
 ///
-/// A backend on a server has to promise one thing more: a relay that has lost its role without noticing changes
-/// nothing. The backend checks the role in the transaction of each change, and returns an error if the role is lost.
+/// A backend on a server has to make one more promise: a relay that has lost its role without noticing changes nothing.
+/// The backend checks the role in the transaction of each change, and returns an error if the role is lost.
 ///
 /// # Errors
-/// [`Error::Damaged`](super::Error::Damaged): what is stored cannot be what a relay wrote.
+/// [`Error::Damaged`](super::Error::Damaged): the state holds something that no relay can have written.
 /// [`Error::Locked`](super::Error::Locked): another program holds a lock for too long.
-/// [`Error::Database`](super::Error::Database): everything that may pass, such as a full disk.
+/// [`Error::Database`](super::Error::Database): every failure that may pass, such as a full disk.
 pub trait Backend:
     AccountTransactions
     + CoverageTransactions

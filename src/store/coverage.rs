@@ -1,43 +1,44 @@
-//! The transactions of ingest: reading coverage, looking ids up, and storing what one page brought.
+//! The transactions of ingest: reading coverage, looking up ids, and storing the rows of one page.
 
 use super::error::Error;
 use crate::domain::{Coverage, Seq, StoreOp, UnixMs, WalkId};
 
-/// Transactions on coverage and on messages that were not released yet.
+/// Transactions on coverage and on messages that are not released yet.
 pub trait CoverageTransactions {
     /// Reads coverage; `None` before the first page.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn load_coverage(&self) -> Result<Option<Coverage>, Error>;
 
-    /// Looks ids of messages up. Returns, for each id, the sequence number of its message if the state knows it. All
-    /// are looked up at the same moment.
+    /// Looks up ids of messages, all at the same moment. Returns, for each id, the sequence number of its message;
+    /// `None` if the state does not know the id.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error>;
 
     /// Carries out the changes of one page in their order, all in one transaction. `now` is recorded as the instant at
-    /// which its messages were stored. Without changes there is no transaction.
+    /// which the messages of the page were stored. If `ops` is empty, there is no transaction.
     ///
-    /// A message that is released gets its place in the order of release (older messages first; of equal times the one
-    /// further down the page first) and a delivery for each registered sink that wants it.
+    /// A message that is released gets its place in the order of release, and a delivery for each registered sink that
+    /// wants the message. Older messages are released first; of messages with the same time, the one further down the
+    /// page is released first.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Result<(), Error>;
 
-    /// Releases messages that are held by a gap which is closed, or which streams: nothing else would ever release
-    /// them. Returns how many there were.
+    /// Releases messages that no gap will ever release: messages held by a gap that is closed or that streams. Returns
+    /// how many messages were released.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn mend_holds(&mut self) -> Result<usize, Error>;
 
     /// Counts the messages that a gap holds.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn held(&self, walk: WalkId) -> Result<u64, Error>;
 }

@@ -1,11 +1,11 @@
 //! The transactions of delivery: claiming messages that wait, and settling attempts.
 //!
-//! A claim lives in the memory of the only relay. Nothing is written when an attempt begins, so after a crash each
-//! delivery is where its last settled attempt left it.
+//! A claim exists only in the memory of the one relay. Nothing is written when an attempt begins, so after a crash each
+//! delivery is as its last settled attempt left it.
 //!
 //! A sink with `order = "number"` has one queue for each number, and only the first message of each queue is claimed.
-//! Messages that an operator asked for again have a second queue beside that of their number, so that a new message
-//! never waits for a replay. Messages keep their order within each queue.
+//! Messages that an operator sends again wait in a second queue for the same number, so that a new message never waits
+//! for a replay. Messages keep their order within each queue.
 
 use std::time::Duration;
 
@@ -20,27 +20,28 @@ pub struct Claim {
     pub seq: Seq,
     /// The message's place in the order of release: smaller numbers were released first.
     pub release_no: i64,
-    /// Whether the message is new or part of a catch-up.
+    /// Whether the delivery is live or backfill.
     pub class: Class,
     /// The API's id of the message.
     pub id: String,
     /// The JSON text of the message, byte for byte as the API sent it.
     pub raw: Box<str>,
-    /// How many attempts were made before.
+    /// How many attempts of this delivery were made so far.
     pub attempts: u32,
-    /// When the first attempt was made.
+    /// When the first attempt was made; `None` before the first attempt.
     pub first_attempt: Option<UnixMs>,
     /// How long the sink was paused since the first attempt.
     pub paused: Duration,
     /// When the message was received, by the API's clock.
     pub received: UnixMs,
-    /// How often an operator asked for the message to be sent again.
+    /// How often an operator sent the message again.
     pub replays: u32,
-    /// The queue of the message's number, if the sink keeps the order of each number.
+    /// The queue in which the message waits, if the sink keeps the order of each number.
     pub number: Option<i64>,
     /// The store's key of the message's number; `None` if the message names none.
     pub number_key: Option<i64>,
-    /// What the API says of the message's number, as JSON, if it was asked for ([`ClaimLimits::details`]) and is known.
+    /// The API's details of the message's number, as JSON; `None` if the details are not known or were not asked for
+    /// ([`ClaimLimits::details`]).
     pub details: Option<Box<str>>,
 }
 
@@ -51,42 +52,42 @@ impl Claim {
     }
 }
 
-/// How much is claimed at once.
+/// The limits of one call that claims deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimLimits {
-    /// The most claims.
+    /// The largest number of claims.
     pub rows: usize,
-    /// No further claim is read once the claims have this many bytes of text together.
+    /// No further claim is read once the claims hold this many bytes of text together.
     pub bytes: usize,
     /// Whether claims come with the details of their numbers.
     pub details: bool,
 }
 
-/// What may be sent next to a sink that keeps the order of each number.
+/// The deliveries that may be sent next to a sink that keeps the order of each number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FirstClaims {
-    /// At most one claim for each number's queue: its first message, if that is due. They come in three groups: live
-    /// messages that were never attempted, backfill messages that were never attempted, and retries. The limits hold
-    /// for each group, so that no group keeps another from its turn, however many numbers wait in it. The first two
-    /// groups are in the order of release. Retries begin with the longest overdue, so that a message which is refused
-    /// again and again does not keep other numbers waiting.
+    /// At most one claim for each queue of a number: the first message of the queue, if it is due. The claims form
+    /// three groups: live messages that were never attempted, backfill messages that were never attempted, and retries.
+    /// The limits hold for each group, so that no group keeps another group from its turn, however many numbers wait in
+    /// it. The first two groups are in the order of release. Retries begin with the longest overdue, so that a message
+    /// which is refused again and again does not keep other numbers waiting.
     pub claims: Vec<Claim>,
-    /// Whether more could have been claimed.
+    /// Whether more deliveries could have been claimed.
     pub more: bool,
-    /// When the next of the first messages falls due that are not due yet.
+    /// When the next of those first messages falls due that are not due yet; `None` if there is no such message.
     pub next_due: Option<UnixMs>,
 }
 
-/// How one attempt on a claimed delivery went.
+/// The result of one attempt on a claimed delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// The sink.
+    /// The sink of the delivery.
     pub sink: SinkId,
-    /// The message.
+    /// The message of the delivery.
     pub seq: Seq,
-    /// How many attempts were made so far, this one included.
+    /// How many attempts were made so far, including this attempt.
     pub attempts: u32,
-    /// When the first attempt was made. It is recorded only if no earlier attempt is on record.
+    /// When the first attempt was made. This instant is recorded only if no earlier attempt is on record.
     pub first_attempt: UnixMs,
     /// How the attempt ended.
     pub outcome: Outcome,
@@ -94,33 +95,34 @@ pub struct Settlement {
     pub health: Option<HealthRecord>,
 }
 
-/// What the next start has to know of a sink's health.
+/// The part of a sink's health that the next start has to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HealthRecord {
-    /// Until when the receiver asked for silence.
+    /// The end of the silence that the receiver asked for; `None` if the receiver did not ask for silence.
     pub busy_until: Option<UnixMs>,
-    /// How many attempts failed since the last one that succeeded.
+    /// How many attempts failed since the last successful attempt.
     pub failures: u32,
 }
 
-/// How many deliveries of one sink are in which state.
+/// Counts of the deliveries of one sink, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Not attempted yet.
+    /// How many deliveries were not attempted yet.
     pub fresh: u64,
-    /// To be tried again.
+    /// How many deliveries failed and wait for another attempt.
     pub retry: u64,
-    /// Dead letters.
+    /// How many deliveries are dead letters.
     pub dead: u64,
 }
 
 /// Transactions on deliveries that wait.
 pub trait DeliveryTransactions {
-    /// Claims deliveries of one class that were never attempted, in the order of release, without those that `skip`
-    /// names (they are in flight). It begins with the first that waits each time, so that none can be passed over.
+    /// Claims deliveries of one class that were never attempted, in the order of release. Leaves out messages for which
+    /// `skip` returns `true`: these are in flight. Each call begins with the first delivery that waits, so that no
+    /// delivery can be passed over.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn claim_fresh(
         &self,
         sink: SinkId,
@@ -129,10 +131,11 @@ pub trait DeliveryTransactions {
         skip: &dyn Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error>;
 
-    /// Claims failed deliveries that are due, longest overdue first, without those that `skip` names.
+    /// Claims failed deliveries that are due, longest overdue first. Leaves out messages for which `skip` returns
+    /// `true`.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn claim_retries(
         &self,
         sink: SinkId,
@@ -141,11 +144,11 @@ pub trait DeliveryTransactions {
         skip: &dyn Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error>;
 
-    /// Claims the first message of each queue of a number, if it is due. `skip` is asked with the queue and the
-    /// message.
+    /// Claims the first message of each queue of a number, if that message is due. Leaves out each message for which
+    /// `skip` returns `true`; `skip` receives the queue and the message.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn claim_first_of_each_number(
         &self,
         sink: SinkId,
@@ -154,31 +157,31 @@ pub trait DeliveryTransactions {
         skip: &dyn Fn(i64, Seq) -> bool,
     ) -> Result<FirstClaims, Error>;
 
-    /// Reads when the next failed delivery falls due that is not due at `now`.
+    /// Reads the earliest due time after `now` of the failed deliveries of a sink; `None` if there is none.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn next_due(&self, sink: SinkId, now: UnixMs) -> Result<Option<UnixMs>, Error>;
 
-    /// Makes failed deliveries of a sink due at `now` that were first attempted at `since` or later: an outage that
-    /// began then is over. It changes at most `at_most` of them, those that fall due first, and returns how many it
-    /// changed. If these are fewer than `at_most`, none is left.
+    /// Makes failed deliveries of a sink due at `now` if they were first attempted at `since` or later, because an
+    /// outage that began at `since` is over. Changes at most `at_most` deliveries, those that fall due first, and
+    /// returns how many were changed. If fewer than `at_most` were changed, no such delivery is left.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn bring_forward(&mut self, sink: SinkId, since: UnixMs, now: UnixMs, at_most: usize) -> Result<usize, Error>;
 
-    /// Records how attempts went, and the health of their sinks, all in one transaction. With `keep_delivered = "0s"`
-    /// ([`super::DiskUpkeep::erase_on_delivery`]) the text of a message goes in the transaction that settles its
-    /// last delivery.
+    /// Records how attempts ended, and the health of their sinks, all in one transaction. With `keep_delivered = "0s"`
+    /// ([`super::DiskUpkeep::erase_on_delivery`]) the text of a message is removed in the transaction that settles the
+    /// last delivery of the message.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn settle(&mut self, settlements: &[Settlement], now: UnixMs) -> Result<(), Error>;
 
     /// Counts the deliveries of a sink that wait, and its dead letters.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn waiting(&self, sink: SinkId) -> Result<Waiting, Error>;
 }

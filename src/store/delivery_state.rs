@@ -1,20 +1,20 @@
-//! The states of a delivery, and the words that files and `trace` have for them.
+//! The states of a delivery, and the words for them on disk and in `trace`.
 
 use std::fmt;
 
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr};
 
-/// How far the delivery of one message to one sink is.
+/// The state of the delivery of one message to one sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum DeliveryState {
     /// The sink's filter or format needs details of the number that are not known yet.
     Undecided,
-    /// Waits for its first attempt.
+    /// The delivery waits for its first attempt.
     Fresh,
-    /// The last attempt failed; waits for the next.
+    /// The last attempt failed, and the delivery waits for the next attempt.
     Retry,
     /// The sink has the message.
     Delivered,
@@ -28,20 +28,20 @@ impl DeliveryState {
     /// Every state, in the order of a delivery's life.
     pub const ALL: [Self; 6] = [Self::Undecided, Self::Fresh, Self::Retry, Self::Delivered, Self::Dead, Self::Dropped];
 
-    /// The states in which a delivery waits to be made. A dead letter waits for an operator and is not among them.
+    /// The states of a delivery that still waits. A dead letter waits for an operator only, and is not among them.
     pub const WAITING: [Self; 3] = [Self::Undecided, Self::Fresh, Self::Retry];
 
-    /// The word for the state on disk, in `trace` and in an export.
+    /// Returns the word for the state on disk, in `trace` and in an export.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The state that this word stands for; `None` if it stands for no state.
+    /// Returns the state that this word stands for; `None` if the word stands for no state.
     pub fn from_word(word: &str) -> Option<Self> {
         word.parse().ok()
     }
 
-    /// Whether no further attempt will be made, unless an operator asks for one.
+    /// Returns whether no further attempt will be made, unless an operator asks for one.
     pub fn is_over(self) -> bool {
         !Self::WAITING.contains(&self)
     }

@@ -1,63 +1,66 @@
-//! What the state takes on its disk, and what is left there of texts that went.
+//! The disk space that a state takes, and the erasure of removed texts.
 
 use super::error::Error;
 
-/// What a state takes on its disk, in bytes.
+/// The disk space that a state takes, in bytes.
 ///
-/// A backend whose disk is not the relay's own reports its size as `used`, the most that a number can hold as `free`,
-/// and nothing else.
+/// A backend whose disk is not the relay's own reports the size of the state as `used`, the largest `u64` as `free`,
+/// and 0 in the other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// What is in use. Of the journal no more than [`JOURNAL_COUNTS`] is counted.
+    /// The bytes in use. At most [`JOURNAL_COUNTS`] bytes of the journal are counted.
     pub used: u64,
-    /// What the file holds beside that for later use.
+    /// The bytes of the file that are free for later use.
     pub unused: u64,
-    /// What the file system has left.
+    /// The free bytes of the file system.
     pub free: u64,
-    /// The whole length of the journal, in which changes stand before they come into the file.
+    /// The whole length of the journal, in which changes stand before they are brought into the file.
     pub journal: u64,
 }
 
-/// How much of the journal, in bytes, counts as used at most: twice what SQLite leaves of an emptied one. What is
-/// beyond that is on its way into the file, or is kept by another program that reads; no message takes that room.
+/// How many bytes of the journal count as used at most: twice the length that SQLite leaves to an emptied journal.
+/// Bytes beyond that are on their way into the file, or are kept because another program reads; no message takes that
+/// room.
 pub const JOURNAL_COUNTS: u64 = 8 << 20;
 
-/// Work on the disk itself. It changes nothing that a transaction reads.
+/// Work on the disk itself. This work changes nothing that a transaction reads.
 pub trait DiskUpkeep {
-    /// Makes the text of a message go in the transaction that settles its last delivery, from now on. Until then the
-    /// text lies where it can be overwritten completely. For `keep_delivered = "0s"`.
+    /// Switches on `keep_delivered = "0s"`: from now on the text of a message is removed in the transaction that
+    /// settles the last delivery of the message. Until then the text is stored so that it can be overwritten
+    /// completely.
     fn erase_on_delivery(&mut self);
 
-    /// Overwrites what is left on disk of texts that went since the last time, also in the journal. The first call
-    /// after the opening always does. Returns `false` if a program that reads kept it from doing so: then it has to be
-    /// called again.
+    /// Overwrites the traces on disk, also in the journal, of texts that were removed since the last call. The first
+    /// call after the state was opened always does this work. Returns `false` if another program that reads the state
+    /// prevented it: then the method has to be called again.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn erase_traces(&mut self) -> Result<bool, Error>;
 
     /// Returns whether another process has changed the state since the last call.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn others_wrote(&mut self) -> Result<bool, Error>;
 
     /// Measures what the state takes on its disk.
     ///
     /// # Errors
-    /// As [`super::Backend`] says, and [`Error::Io`] if the file system does not answer.
+    /// Returns the errors that [`super::Backend`] lists, and [`Error::Io`] if the file system does not answer.
     fn space(&self) -> Result<Space, Error>;
 
-    /// Gives some unused room back to the file system: if there is much of it, or, with `short`, any. Returns whether
-    /// more could be given back.
+    /// Gives unused room of the file back to the file system. Without `short` this happens only if there is much unused
+    /// room; with `short` any unused room is given back. Returns whether more could be given back.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn give_back(&mut self, short: bool) -> Result<bool, Error>;
 
-    /// Brings the journal into the file and cuts it off. Returns `false` if a program that reads kept it from doing so.
+    /// Brings the changes of the journal into the file and cuts the journal off. Returns `false` if another program
+    /// that reads the state prevented this.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn empty_journal(&mut self) -> Result<bool, Error>;
 }

@@ -1,10 +1,10 @@
-//! What can be wrong with a state.
+//! The errors of the store: everything that can be wrong with a state.
 
 use std::path::PathBuf;
 
 use super::permissions;
 
-/// Why the store could not do what it was asked to do. Nothing was changed.
+/// Why the store failed to do what its caller asked for. The state was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process is the relay on this state.
@@ -37,7 +37,7 @@ pub enum Error {
         /// The format that this version writes.
         known: i64,
     },
-    /// An older version wrote the state. The next start of the relay brings it to the present format.
+    /// An older version wrote the state. The next start of the relay brings the state to the present format.
     #[error("{file} has the state format {found} of an older version; the next start of the relay makes {known} of it")]
     Older {
         /// The state file.
@@ -47,18 +47,18 @@ pub enum Error {
         /// The format that this version writes.
         known: i64,
     },
-    /// The state is not what a relay wrote. It is left as it is.
+    /// The state holds something that no relay wrote. The state is left as it is.
     #[error("{file} is damaged: {what}; it was left as it is (`joltsms-relay state export` saves what is readable)")]
     Damaged {
         /// The state file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The defect that was found.
         what: String,
     },
     /// The operating system refused to do something with a file.
     #[error("cannot {doing} {path}: {source}{}", permissions::hint(path, source.kind()))]
     Io {
-        /// What was tried, as a verb: "create", "open", "lock".
+        /// The action that failed, as a verb: "create", "open", "lock".
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -71,7 +71,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether waiting or making room may help. It does not help against damage, or against a state of another version.
+    /// Returns whether the error may pass by waiting or by making room. Damage and a state of another version do not
+    /// pass.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Database(_) | Self::Io { .. } | Self::InUse { .. } | Self::Locked)
     }

@@ -1,5 +1,5 @@
-//! The store as tasks use it: each call runs on one of tokio's blocking threads, so that no executor thread waits for a
-//! disk.
+//! The handle on the store for asynchronous tasks: each call runs on one of tokio's blocking threads, so that no
+//! executor thread waits for a disk.
 //!
 //! Reads have a connection of their own and do not wait for a write in progress.
 
@@ -10,7 +10,7 @@ use super::backend::Spool;
 use super::error::Error;
 use super::open::open_with_reader;
 
-/// A handle on an opened state; clones share it.
+/// A handle on an opened state. Clones of the handle share the opened state.
 #[derive(Clone, Debug)]
 pub struct Store {
     writer: Arc<Mutex<Box<Spool>>>,
@@ -21,16 +21,16 @@ impl Store {
     /// Opens the state in `dir` for the relay, or makes it if there is none.
     ///
     /// # Errors
-    /// Those of [`super::open`].
+    /// Returns the errors of [`super::open`].
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let (writer, reader) = open_with_reader(dir)?;
         Ok(Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
     }
 
-    /// Runs `work`, which may change the state. One `work` runs at a time.
+    /// Runs `work`, which may change the state. Only one such `work` runs at a time.
     ///
     /// # Errors
-    /// Those of `work`; [`Error::Database`] if the process is ending and runs nothing more.
+    /// Returns the errors of `work`, and [`Error::Database`] if the process is ending and runs nothing more.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Spool) -> Result<T, Error> + Send + 'static,
@@ -38,10 +38,10 @@ impl Store {
         on_blocking_thread(&self.writer, work).await
     }
 
-    /// Runs `work`, which only reads. It sees all that was written before the call.
+    /// Runs `work`, which only reads. `work` sees every change that was written before the call.
     ///
     /// # Errors
-    /// As for [`Store::write`].
+    /// Returns the errors of `work`, and [`Error::Database`] as [`Store::write`] does.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Spool) -> Result<T, Error> + Send + 'static,
@@ -56,7 +56,7 @@ async fn on_blocking_thread<T: Send + 'static>(
 ) -> Result<T, Error> {
     let spool = Arc::clone(spool);
     let run = tokio::task::spawn_blocking(move || {
-        // A panic in another call rolled that call's transaction back; the connection itself is whole.
+        // If another call has panicked, its transaction was rolled back, and the connection itself is whole.
         let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
         work(&mut **spool)
     });

@@ -1,17 +1,17 @@
 //! The state of a relay on disk: which messages were read, which sink is owed which message, and when.
 //!
-//! - The files of this folder hold the values, the states, the errors, and the contract: what each transaction does and
-//!   promises ([`Backend`]).
-//! - `sqlite/` keeps the contract with SQLite. It has every SQL statement of the project.
+//! - The files of this folder hold the values, the states, the errors, and the contract ([`Backend`]): what each
+//!   transaction does and promises.
+//! - `sqlite/` fulfils the contract with SQLite. This folder has every SQL statement of the project.
 //! - [`Store`] is the handle that tasks use. [`open`], [`open_beside`] and [`open_snapshot`] open a state.
 //!
 //! Invariants:
-//! - What a transaction wrote is on disk when it returns; a transaction that was interrupted never happened.
+//! - A change is on disk when its transaction returns; a transaction that was interrupted never happened.
 //! - One relay works on a state ([`RoleLock`]), and writes with one connection. Commands may write small transactions
-//!   beside it.
+//!   at the same time.
 //! - No transaction is open during a request over the network.
-//! - The store knows a sink by its name and by what it wants. It makes the sink's deliveries in the transaction that
-//!   releases a message.
+//! - The store knows a sink by its name and by which messages the sink wants. The store makes the deliveries of a
+//!   message for all sinks in the transaction that releases the message.
 
 mod account;
 mod backend;

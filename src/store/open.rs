@@ -1,4 +1,4 @@
-//! Opening a state: the one place that knows which backend keeps it.
+//! Opening a state. Only this file knows which backend keeps a state.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use super::error::Error;
 use super::snapshot::Snapshot;
 use super::sqlite::{self, SqliteBackend};
 
-/// Opens the state in `dir` for the relay, or makes it if there is none. A file of an earlier format is brought to the
-/// present one.
+/// Opens the state in `dir` for the relay. A missing state is made, and a file of an earlier format is brought to the
+/// present format.
 ///
 /// # Errors
 /// [`Error::Newer`] and [`Error::Damaged`] leave the file as it is; [`Error::Io`], [`Error::Locked`] and
@@ -27,7 +27,7 @@ pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), E
 /// Opens an existing state for the small transactions of a command; `None` if there is none.
 ///
 /// # Errors
-/// [`Error::Older`], and those of [`open`].
+/// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
 pub fn open_beside(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
     Ok(SqliteBackend::open_beside(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
 }
@@ -35,7 +35,7 @@ pub fn open_beside(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
 /// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.
 ///
 /// # Errors
-/// [`Error::Older`], and those of [`open`].
+/// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
 pub fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Error> {
     sqlite::open_snapshot(dir)
 }

@@ -1,10 +1,10 @@
 //! The transactions of operators: pausing, resuming, renaming and dropping sinks, and settling dead letters.
 //!
-//! Commands make them beside a relay that may be running. The relay notices them within seconds.
+//! Commands run these transactions, also while a relay is running. The relay notices the changes within seconds.
 //!
-//! Invariants: a paused sink loses nothing, and the pause does not count for `retry.give_up_after`. A dead letter that
-//! an operator gave up leaves a record. A sink that a relay may send to is not dropped; nor is one with messages,
-//! unless the operator says so.
+//! Invariants: a paused sink loses no message, and the time of the pause does not count for `retry.give_up_after`. A
+//! dead letter that an operator gave up leaves a record. A sink that a relay may send to is never dropped. A sink with
+//! messages is dropped only if the operator says so.
 
 use serde::{Serialize, Serializer};
 
@@ -17,7 +17,7 @@ use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
 pub struct Pause {
     /// Why the sink is paused.
     pub reason: PauseReason,
-    /// Since when it is paused.
+    /// When the pause began.
     pub since: UnixMs,
 }
 
@@ -36,71 +36,72 @@ struct PauseFields {
     paused_at: Option<UnixMs>,
 }
 
-/// What an operator ended by resuming a sink.
+/// What [`OperatorTransactions::resume`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
-    /// This pause.
+    /// The pause of the sink.
     Pause(Pause),
-    /// The silence that the receiver had asked for, and until when.
+    /// The silence that the receiver had asked for, with the instant at which the silence would have ended.
     Silence(UnixMs),
 }
 
-/// How often a sink was resumed. Only good for comparing with another.
+/// How often a sink was resumed. Compare this count only with an earlier count of the same sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resumes(pub(super) i64);
 
-/// Which dead letters are meant. Both conditions must hold; without any, all are meant.
+/// Which dead letters a command means. Both conditions must hold; a condition that is `None` holds for every dead
+/// letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterSelection {
-    /// Those of the sink with this name.
+    /// The name of the sink that the dead letters belong to.
     pub sink: Option<String>,
-    /// Those of the message with this id.
+    /// The API's id of the message that the dead letters belong to.
     pub id: Option<String>,
 }
 
-/// What becomes of dead letters.
+/// What an operator decided about dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadLetterVerdict {
-    /// They are sent again, as if for the first time.
+    /// The dead letters are sent again, as if for the first time.
     Retry,
-    /// They are given up. A record of them stays.
+    /// The dead letters are given up. A record of them stays.
     Drop,
 }
 
-/// The dead letter up to which others were settled: where [`OperatorTransactions::settle_dead`] goes on. The default is
-/// before all of them.
+/// The last dead letter that was looked at: [`OperatorTransactions::settle_dead`] goes on behind it. The default lies
+/// before all dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SettledUpTo {
     pub(super) sink: i64,
     pub(super) seq: i64,
 }
 
-/// What an operator allows to go with a sink.
+/// What an operator allows to be removed when a sink is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MayDrop {
-    /// The sink may go although it was configured at the last start: no relay runs, and none can begin.
+    /// The sink may be removed although it was configured at the last start, because no relay runs and none can begin.
     pub configured: bool,
-    /// Messages that wait for the sink, and its dead letters, may go.
+    /// Messages that wait for the sink, and its dead letters, may be removed.
     pub messages: bool,
 }
 
-/// What one step of dropping a sink did.
+/// The result of one step of dropping a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropping {
-    /// Deliveries up to that of this message are gone; there are more.
+    /// Deliveries up to the delivery of this message were removed, and there are more.
     GoOn(Seq),
-    /// The sink is gone.
+    /// The sink was removed.
     Gone,
-    /// Nothing: the sink is configured and may not go.
+    /// Nothing was removed, because the sink is configured and may not be removed.
     IsConfigured,
-    /// Nothing: the sink has messages, and these may not go.
+    /// Nothing was removed, because the sink has messages, and these may not be removed.
     HasMessages,
 }
 
 /// How many dead letters are settled in one transaction, so that the relay does not wait long for the writer.
 pub(super) const SETTLED_AT_ONCE: i64 = 1000;
 
-/// How many deliveries go with a sink in one transaction.
+/// How many deliveries of a dropped sink are removed in one transaction.
 pub(super) const DROPPED_AT_ONCE: usize = 2000;
 
 /// Transactions of operators on sinks and dead letters.
@@ -108,63 +109,65 @@ pub trait OperatorTransactions {
     /// Finds the sink with this name.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn sink_named(&self, name: &str) -> Result<Option<SinkId>, Error>;
 
     /// Reads the present name of a sink; `None` if it was dropped.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn sink_name(&self, sink: SinkId) -> Result<Option<String>, Error>;
 
-    /// Reads the names of all sinks, in their order. Sinks that are not configured any more are among them until they
-    /// are dropped.
+    /// Reads the names of all sinks, in the order of the names. Sinks that are no longer configured are included until
+    /// they are dropped.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn sink_names(&self) -> Result<Vec<String>, Error>;
 
     /// Reads whether and why a sink is paused.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn pause_of(&self, sink: SinkId) -> Result<Option<Pause>, Error>;
 
-    /// Pauses a sink and returns how it was paused before. A sink that is paused already stays so since that time. Its
-    /// reason changes only if `reason` is the operator: so a restart does not lift the pause.
+    /// Pauses a sink and returns the pause that it had before. If the sink is paused already, its pause keeps the time
+    /// at which it began. The reason of that pause changes only if `reason` is the operator; then a restart does not
+    /// lift the pause.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn pause(&mut self, sink: SinkId, reason: PauseReason, now: UnixMs) -> Result<Option<Pause>, Error>;
 
-    /// Ends pauses of `sinks` with the reason `closed`: after a start the output that nobody read is another one.
-    /// Returns how each of them is paused now.
+    /// Ends those pauses of `sinks` that have the reason `closed`: such a pause began because nobody read the output,
+    /// and after a start the output is another one. Returns the pause that each sink has now.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn lift_closed(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error>;
 
-    /// Ends the pause of a sink; if it is not paused, ends the silence that its receiver asked for. What failed is due
-    /// now, and the time of the pause does not count for it. Returns what was ended; `None` if there was neither. Then
-    /// nothing is changed but the count that tells a running relay to forget what it has learnt of the receiver.
+    /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
+    /// deliveries become due now, and the time of the pause does not count for them. Returns what was ended. If there
+    /// was neither a pause nor a silence, returns `None` and changes nothing but the count of
+    /// [`resumes`](Self::resumes), which tells a running relay to forget what it has learnt of the receiver.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn resume(&mut self, sink: SinkId, now: UnixMs) -> Result<Option<Resumed>, Error>;
 
     /// Counts how often the sink was resumed. If the count differs from an earlier one, an operator has resumed the
     /// sink meanwhile.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn resumes(&self, sink: SinkId) -> Result<Resumes, Error>;
 
-    /// Settles at most 1000 dead letters of a selection, those after `after`; the default begins. Each is met once,
-    /// even if it dies again meanwhile. Returns how many were settled, and where the next call goes on; `None` if that
-    /// was all.
+    /// Settles at most 1000 dead letters of a selection, those behind `after`; the default begins with the first. Each
+    /// dead letter is settled once, even if it becomes a dead letter again meanwhile. Returns how many dead letters
+    /// were settled, and where the next call goes on; `None` if there are no more.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn settle_dead(
         &mut self,
         selection: &DeadLetterSelection,
@@ -173,18 +176,19 @@ pub trait OperatorTransactions {
         now: UnixMs,
     ) -> Result<(usize, Option<SettledUpTo>), Error>;
 
-    /// Gives a sink another name. Its queue, its dead letters and its pause stay with it. Returns `false` and changes
-    /// nothing if another sink has that name.
+    /// Gives a sink another name. The queue, the dead letters and the pause of the sink stay with it. Returns `false`
+    /// and changes nothing if another sink has the name already.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn rename_sink(&mut self, sink: SinkId, name: &SinkName) -> Result<bool, Error>;
 
-    /// Removes deliveries of a sink, some of those after the message `after`, and with the last of them the sink
-    /// itself. Each of these transactions looks whether the sink may go: a relay may have started meanwhile, or a
-    /// command may have sent something again. The id of a dropped sink is never given to another.
+    /// Removes some deliveries of a sink, those behind the message `after`; the sink itself is removed together with
+    /// its last delivery. Each call checks whether the sink may be removed, because since the call before a relay may
+    /// have started, or a command may have sent a message again. The id of a dropped sink is never given to another
+    /// sink.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn drop_sink(&mut self, sink: SinkId, after: Seq, may: MayDrop) -> Result<Dropping, Error>;
 }

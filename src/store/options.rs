@@ -42,24 +42,24 @@ impl From<Option<Duration>> for Keep {
 }
 
 impl Options {
-    /// Whether the text of a message is erased as soon as every sink has it: `keep_delivered = "0s"`.
+    /// Returns whether the text of a message is erased as soon as every sink has the message: `keep_delivered = "0s"`.
     pub fn erase_on_delivery(&self) -> bool {
         self.keep_delivered == Keep::For(Duration::ZERO)
     }
 }
 
-/// How long something is kept.
+/// How long messages or dead letters are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// This long after the delivery, or after the relay gave up.
+    /// Kept for this long after the delivery, or after the relay gave up.
     For(Duration),
-    /// For ever.
+    /// Kept for ever.
     Forever,
 }
 
 impl Keep {
-    /// What was settled before this instant is not kept any more; `None`: everything is kept. As long as the time is
-    /// not known (`now` is `None`), only what is not to be kept at all goes.
+    /// Returns the instant before which settled deliveries are no longer kept; `None` if everything is kept. While the
+    /// time is not known (`now` is `None`), only deliveries that are to be kept for no time at all may be removed.
     pub fn cutoff(self, now: Option<UnixMs>) -> Option<UnixMs> {
         match self {
             Self::For(Duration::ZERO) => Some(UnixMs::MAX),

@@ -1,4 +1,4 @@
-//! The transactions of a start: which sinks there are, and what a new one begins with.
+//! The transactions at a start: recording which sinks there are, and giving stored messages to a new sink.
 
 use super::delivery::HealthRecord;
 use super::error::Error;
@@ -7,29 +7,29 @@ use super::sink_id::SinkId;
 use super::wants::Wants;
 use crate::domain::{Seq, Start, UnixMs};
 
-/// A sink of the configuration, as the store has to know it.
+/// What the store has to know of a configured sink.
 #[derive(Clone, Debug)]
 pub struct SinkSetup {
-    /// The name of the sink. By it the state knows the sink again at the next start.
+    /// The name of the sink. By this name the state recognizes the sink at the next start.
     pub name: String,
-    /// Which messages it wants.
+    /// Which messages the sink wants.
     pub wants: Wants,
-    /// Whether it keeps the order of each number.
+    /// Whether the sink keeps the order of each number.
     pub ordered: bool,
-    /// Which stored messages it receives if it is new and the state has messages already.
+    /// Which stored messages the sink receives if it is new and the state has messages already.
     pub start: Start,
-    /// If not, the sink is paused until a start at which it is enabled.
+    /// Whether the sink is enabled. A sink that is not enabled is paused until a start at which it is enabled.
     pub enabled: bool,
 }
 
 impl SinkSetup {
-    /// An enabled sink that wants every message from now on, in no order.
+    /// Returns an enabled sink that wants every message from now on, in no order.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), wants: Wants::default(), ordered: false, start: Start::Now, enabled: true }
     }
 
-    /// Stored messages that were received at this time or later belong to a new sink; `None`: none do. `now` is the
-    /// instant of the registration.
+    /// Returns the time at which stored messages must have been received, or later, to belong to a new sink; `None` if
+    /// no stored messages do. `now` is the instant of the registration.
     pub(super) fn wants_since(&self, now: UnixMs) -> Option<UnixMs> {
         match self.start {
             Start::Now => None,
@@ -53,12 +53,12 @@ pub struct Registered {
     pub is_added: bool,
     /// Whether [`RegistrationTransactions::number_rows`] has to run before the order of each number can be kept.
     pub lacks_numbers: bool,
-    /// Whether [`RegistrationTransactions::fill`] has to run: the sink begins with stored messages that it does not
-    /// have yet.
+    /// Whether [`RegistrationTransactions::fill`] has to run: the sink begins with stored messages of which it has no
+    /// deliveries yet.
     pub lacks_messages: bool,
 }
 
-/// What one step of [`RegistrationTransactions::fill`] did.
+/// The result of one call of [`RegistrationTransactions::fill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filled {
     /// How many deliveries were made.
@@ -67,19 +67,19 @@ pub struct Filled {
     pub more: bool,
 }
 
-/// Transactions of a start.
+/// Transactions at a start of the relay.
 pub trait RegistrationTransactions {
-    /// Names the sinks that the configuration has now. Messages that are released from now on go to those of them that
-    /// want them. Deliveries of other sinks stay as they are. A due time later than `latest_due` was written by a clock
-    /// that was ahead, and becomes `now`.
+    /// Records which sinks the configuration has now. Messages that are released from now on go to those of these sinks
+    /// that want them. Deliveries of other sinks stay as they are. A due time later than `latest_due` was written by a
+    /// clock that was ahead, and becomes `now`.
     ///
-    /// A name that is not known yet becomes a new sink. If the state has messages already, `start` says which of them
-    /// it receives; on a first run `poll.start` has said so for all sinks.
+    /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
+    /// receives. On a first run `poll.start` has decided this for all sinks.
     ///
-    /// Returns what is known of each sink, in the order of `setups`.
+    /// Returns the state's knowledge of each sink, in the order of `setups`.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn register_sinks(
         &mut self,
         setups: &[SinkSetup],
@@ -87,24 +87,25 @@ pub trait RegistrationTransactions {
         now: UnixMs,
     ) -> Result<Vec<Registered>, Error>;
 
-    /// Looks at about `at_most` of the stored messages that a new sink begins with, and makes a delivery of each that
-    /// it wants, as part of a catch-up.
+    /// Looks at about `at_most` of the stored messages that a new sink begins with, and makes a backfill delivery of
+    /// each message that the sink wants.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn fill(&mut self, sink: SinkId, at_most: usize) -> Result<Filled, Error>;
 
-    /// Gives deliveries of a sink that did not keep an order before their place in the queues of numbers: at most
-    /// `at_most` of those after the message `after`. Returns where the next call goes on; `None` if all have their
-    /// place.
+    /// Gives deliveries their place in the queues of numbers, for a sink that did not keep an order before. Changes at
+    /// most `at_most` deliveries, those behind the message `after`. Returns where the next call goes on; `None` if all
+    /// deliveries have their place.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn number_rows(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error>;
 
-    /// Reads which sinks are not configured any more although messages wait for them: name and number of messages.
+    /// Reads which sinks are no longer configured although messages wait for them: the name of each sink, and the
+    /// number of its messages.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn stranded(&self) -> Result<Vec<(String, u64)>, Error>;
 }

@@ -1,9 +1,10 @@
 //! The transactions of `replay`: finding stored messages, and sending them again.
 //!
-//! Invariants: only a message whose text is kept is sent again. One that came too late to be delivered is sent only if
-//! it is named. A delivery that waits stays as it is, so asking twice sends once. A message that a sink never had is
-//! decided by the sink's filter. The relay knows the filter and the command does not, so such a delivery is undecided
-//! until the relay notices ([`ReplayTransactions::replays`]).
+//! Invariants: only a message whose text is kept is sent again. A message that came too late to be delivered is sent
+//! only if the operator names its id. A delivery that waits already stays as it is, so a replay that is asked for twice
+//! sends once. If a sink never had a message, the filter of the sink decides. The relay knows the filter and the
+//! command does not, so such a delivery is undecided until the relay notices the replay
+//! ([`ReplayTransactions::replays`]).
 
 use super::delivery_state::DeliveryState;
 use super::error::Error;
@@ -11,34 +12,34 @@ use super::sink_id::SinkId;
 use crate::domain::filter::Filter;
 use crate::domain::{Seq, UnixMs};
 
-/// Which deliveries are to be repeated. All conditions must hold.
+/// Which deliveries a replay repeats. All conditions must hold.
 #[derive(Clone, Debug)]
 pub struct ReplaySelection {
-    /// To these sinks.
+    /// The sinks of the deliveries.
     pub sinks: Vec<SinkId>,
-    /// Also messages that a sink never had, if its filter wants them.
+    /// Whether messages that a sink never had are selected too, if the filter of the sink wants them.
     pub new: bool,
-    /// Of the messages with these ids; if empty, of all messages.
+    /// The ids of the messages; if empty, all messages.
     pub ids: Vec<String>,
-    /// Of messages received at this time or later.
+    /// Only messages received at this time or later.
     pub since: UnixMs,
-    /// Of messages received before this time.
+    /// Only messages received before this time.
     pub until: UnixMs,
-    /// Of messages that this filter wants. It needs no details of numbers.
+    /// Only messages that this filter wants. The filter needs no details of numbers.
     pub filter: Option<Filter>,
-    /// Only dead letters, also those that an operator gave up. Of deliveries that wait, only those that failed before
-    /// are counted.
+    /// Whether only dead letters are selected, including those that an operator gave up. Of the deliveries that wait,
+    /// only those that failed before are then counted.
     pub failed: bool,
 }
 
-/// What became of a delivery before.
+/// The result of a delivery before the replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PastDelivery {
-    /// The sink has the message.
+    /// The sink had received the message.
     Delivered,
-    /// It was a dead letter.
+    /// The delivery was a dead letter.
     Dead,
-    /// There was none.
+    /// There was no delivery.
     Never,
 }
 
@@ -51,46 +52,46 @@ pub struct Replayable {
     pub sink: SinkId,
     /// When the message was received.
     pub received: UnixMs,
-    /// What became of the delivery before.
+    /// The result of the delivery before the replay.
     pub before: PastDelivery,
 }
 
-/// What one portion of a search found.
+/// The result of one portion of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayPortion {
     /// Deliveries that can be repeated, in the order of release, or in the order of the ids that were asked for.
     pub found: Vec<Replayable>,
     /// The sinks of deliveries that were selected and wait already.
     pub waiting: Vec<SinkId>,
-    /// The place in the order of release where the search goes on; `None` if that was all.
+    /// The place in the order of release where the search goes on; `None` at the end of the search.
     pub next: Option<i64>,
 }
 
-/// How often a command left deliveries for filters to decide. Only good for comparing with another.
+/// How often a command left deliveries for filters to decide. Compare this count only with an earlier count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replays(pub(super) i64);
 
 /// How many messages are looked at in one portion.
 pub(super) const REPLAYED_AT_ONCE: i64 = 500;
 
-/// What a selection means for one delivery.
+/// How a selection applies to one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplayDecision {
-    /// It can be repeated.
+    /// The delivery can be repeated.
     Repeat(PastDelivery),
-    /// It waits already.
+    /// The delivery waits already.
     Waits,
-    /// It is not selected.
+    /// The delivery is not selected.
     No,
 }
 
 impl ReplaySelection {
-    /// Decides on one delivery of a message that fits. `state` is `None` if there is no delivery; `is_released` says
-    /// whether the message was ever released to the sinks.
+    /// Decides on one delivery of a message that meets the other conditions. `state` is `None` if there is no delivery.
+    /// `is_released` tells whether the message was ever released to the sinks.
     pub(super) fn select(&self, state: Option<DeliveryState>, is_released: bool) -> ReplayDecision {
         use DeliveryState::{Dead, Delivered, Dropped, Fresh, Retry, Undecided};
         match state {
-            // What the sink has, and what waits for its first attempt, has not failed.
+            // A delivery that succeeded, or that waits for its first attempt, has not failed.
             Some(Delivered | Fresh | Undecided) if self.failed => ReplayDecision::No,
             Some(Delivered) => ReplayDecision::Repeat(PastDelivery::Delivered),
             Some(Dead | Dropped) => ReplayDecision::Repeat(PastDelivery::Dead),
@@ -103,31 +104,32 @@ impl ReplaySelection {
 
 /// Transactions of `replay`.
 pub trait ReplayTransactions {
-    /// Reads the last place in the order of release. A replay ends there, so that it never meets what it has sent.
+    /// Reads the last place in the order of release. A replay ends at this place, so that it never meets deliveries
+    /// that it made itself.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn last_released(&self) -> Result<i64, Error>;
 
-    /// Finds deliveries that a selection means, of some hundred messages after the place `after` in the order of
-    /// release, up to the place `last`. 0 begins.
+    /// Finds deliveries that a selection means, among some hundred messages behind the place `after` in the order of
+    /// release, up to the place `last`. The first call has 0 as `after`.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn replayable(&self, selection: &ReplaySelection, after: i64, last: i64) -> Result<ReplayPortion, Error>;
 
-    /// Makes deliveries wait once more, if they are still as they were found. They wait behind new messages. Returns
-    /// how many were changed.
+    /// Makes deliveries wait once more, if they have not changed since they were found. They wait behind new messages.
+    /// Returns how many deliveries were changed.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn replay(&mut self, found: &[Replayable]) -> Result<usize, Error>;
 
     /// Counts how often a command left deliveries for filters to decide. If the count differs from an earlier one, the
     /// relay has to call [`super::NumberTransactions::decide`].
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn replays(&self) -> Result<Replays, Error>;
 }
 
@@ -157,7 +159,7 @@ mod tests {
             assert_eq!(select(false, false, Some(state), true), all, "{state}");
             assert_eq!(select(true, true, Some(state), true), failed, "{state}, only what failed");
         }
-        // A message that the sink never had.
+        // The sink never had the message.
         for (failed, new, is_released, decision) in [
             (false, false, true, No),
             (false, true, true, Repeat(Never)),

@@ -1,18 +1,18 @@
-//! The transactions that remove what is kept no longer: texts of messages that every sink has, old dead letters, and
-//! ids that cannot come again as new.
+//! The transactions that remove what is no longer kept: texts of messages that every sink has, old dead letters, and
+//! ids that cannot appear again as new.
 //!
-//! Invariants: nothing goes that waits for anything. An id goes only below the watermark and after its text; the newest
-//! ids by time stay, whatever their age.
+//! Invariants: nothing is removed that still waits. An id is removed only below the watermark and after its text; the
+//! ids that are newest by time stay, whatever their age.
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
 
-/// What was settled before these instants goes.
+/// The instants before which settled deliveries are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cutoffs {
-    /// For messages that every sink has; `None`: none go.
+    /// The instant for messages that every sink has; `None` if none of them are removed.
     pub delivered: Option<UnixMs>,
-    /// For dead letters, and rows that could not be read; `None`: none go.
+    /// The instant for dead letters and for rows that could not be read; `None` if none of them are removed.
     pub dead: Option<UnixMs>,
 }
 
@@ -21,23 +21,23 @@ pub struct Cutoffs {
 pub struct Dropped {
     /// How many messages lost their text.
     pub messages: usize,
-    /// How many dead letters are gone.
+    /// How many dead letters were removed.
     pub dead: usize,
-    /// The last message that was looked at; `None` if nothing further can go.
+    /// The last message that was looked at; `None` if nothing further can be removed.
     pub next: Option<Seq>,
 }
 
 /// What one portion of [`RetentionTransactions::forget_ids`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forgotten {
-    /// How many ids are gone.
+    /// How many ids were removed.
     pub ids: usize,
-    /// Where the next call goes on; `None` if nothing further can go.
+    /// Where the next call goes on; `None` if nothing further can be removed.
     pub next: Option<ForgottenUpTo>,
 }
 
-/// The message, in the order of times, up to which ids were looked at: where [`RetentionTransactions::forget_ids`] goes
-/// on.
+/// The last message, in the order of times, whose id was looked at: [`RetentionTransactions::forget_ids`] goes on
+/// behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForgottenUpTo {
     pub(super) time: UnixMs,
@@ -45,27 +45,27 @@ pub struct ForgottenUpTo {
 }
 
 impl ForgottenUpTo {
-    /// Before every message.
+    /// The place before every message.
     pub const START: Self = Self { time: UnixMs::MIN, seq: Seq(i64::MIN) };
 }
 
 /// How many messages are looked at in one transaction, so that delivery gets its turn in between.
 pub(super) const REMOVED_AT_ONCE: i64 = 500;
 
-/// Transactions that remove what is kept no longer.
+/// Transactions that remove what is no longer kept.
 pub trait RetentionTransactions {
-    /// Looks at some hundred messages after the message `after`, and removes what was settled before the cutoffs: the
-    /// text of a message together with its deliveries once every sink is done with it, and each dead letter by itself.
-    /// What waits stays.
+    /// Looks at some hundred messages behind the message `after`, and removes what was settled before the cutoffs. The
+    /// text of a message is removed together with the deliveries of the message once every sink is done with it. Each
+    /// dead letter is removed by itself. Deliveries that wait stay.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn drop_settled(&mut self, cutoffs: Cutoffs, after: Seq) -> Result<Dropped, Error>;
 
-    /// Looks at some hundred messages after `after`, in the order of times, and forgets the ids of those that were
-    /// received before `watermark` and whose text is gone. The `keep_newest` newest ids stay.
+    /// Looks at some hundred messages behind `after`, in the order of times, and forgets the ids of messages that were
+    /// received before `watermark` and whose text is removed already. The `keep_newest` newest ids stay.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn forget_ids(&mut self, watermark: UnixMs, keep_newest: u32, after: ForgottenUpTo) -> Result<Forgotten, Error>;
 }

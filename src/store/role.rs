@@ -1,11 +1,11 @@
-//! The role of the relay on a state directory: one process at most has it.
+//! The role of the relay on a state directory. At most one process has the role.
 //!
-//! The role consists of two locks, one on the file `relay.lock` and one on the directory itself. Any user may look at
-//! the file, and earlier versions know only the file. But a file can be removed, and a process that then makes another
-//! one would have the role a second time. The directory cannot be removed without the state. (systemd-tmpfiles leaves a
-//! locked directory alone.)
+//! The role consists of two locks: one on the file `relay.lock`, and one on the directory itself. The file is needed
+//! because any user may look at it, and because earlier versions know only the file. The directory is needed because a
+//! file can be removed: a process that then made the file again would have the role a second time. The directory cannot
+//! be removed without the state. (systemd-tmpfiles leaves a locked directory alone.)
 //!
-//! The operating system gives both locks up when the process ends, however it ends.
+//! The operating system releases both locks when the process ends, however it ends.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::error::Error;
 use crate::files;
 
-/// Proof that this process is the only relay on a state directory. The role is given up when this is dropped.
+/// Proof that this process is the only relay on a state directory. Dropping this value gives the role up.
 #[derive(Debug)]
 pub struct RoleLock {
     dir: PathBuf,
@@ -24,26 +24,27 @@ pub struct RoleLock {
     directory: File,
 }
 
-/// What became of a role since it was taken.
+/// What [`RoleLock::look`] found out about a role that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Nothing.
+    /// Nothing has changed: the role is held.
     Held,
-    /// `relay.lock` was removed. It was made again, and the role is still held.
+    /// `relay.lock` was removed and made again. The role is still held.
     MadeAgain,
 }
 
-/// While this is held no process can become the relay. Others may hold it at the same time.
+/// A shared lock: while any process holds it, no process can become the relay. Several processes may hold it at the
+/// same time.
 #[derive(Debug)]
 pub(super) struct SharedRole {
     _held: Vec<File>,
 }
 
-/// How often [`RoleLock::take`] tries while another relay has the role: that relay may be ending.
+/// How often [`RoleLock::take`] tries while another relay has the role, because that relay may be ending.
 const TRIES: u32 = 20;
 
-/// How often [`RoleLock::take`] tries while commands read the state. Most take a moment, but `state export` checks the
-/// whole state first.
+/// How often [`RoleLock::take`] tries while commands read the state. Most commands take a moment, but `state export`
+/// checks the whole state first.
 const TRIES_BESIDE_COMMANDS: u32 = 1200;
 
 /// The wait between two tries.
@@ -55,7 +56,7 @@ impl RoleLock {
     /// Takes the role of the relay on the state directory `dir`. A missing directory is made, with mode 0700.
     ///
     /// # Errors
-    /// [`Error::InUse`] while another process has it; [`Error::Io`] otherwise.
+    /// Returns [`Error::InUse`] while another process has the role, and [`Error::Io`] for every other failure.
     pub fn take(dir: &Path) -> Result<Self, Error> {
         make_state_dir(dir)?;
         let path = dir.join(NAME);
@@ -79,12 +80,12 @@ impl RoleLock {
         Err(Error::InUse { dir: dir.to_owned() })
     }
 
-    /// Checks that this process still has the role. A `relay.lock` that was removed is made again, so that other users
+    /// Checks that this process still has the role. If `relay.lock` was removed, it is made again, so that other users
     /// and earlier versions see that a relay runs.
     ///
     /// # Errors
-    /// The role is lost with [`Error::Replaced`] (another directory is in its place) and with [`Error::InUse`] (another
-    /// process made `relay.lock` again and locked it). Other errors may pass.
+    /// The role is lost with [`Error::Replaced`] (another directory is in the place of the state directory) and with
+    /// [`Error::InUse`] (another process made `relay.lock` again and locked it). Other errors may pass.
     pub fn look(&mut self) -> Result<Role, Error> {
         let path = self.dir.join(NAME);
         if !files::is_at(&self.directory, &self.dir).map_err(io("look at", &self.dir))? {
@@ -115,7 +116,7 @@ pub(super) fn make_state_dir(dir: &Path) -> Result<(), Error> {
     })
 }
 
-/// Returns whether a relay runs on the state in `dir`; `None` if this user may not know.
+/// Returns whether a relay runs on the state in `dir`; `None` if this user has no permission to find out.
 ///
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked.
@@ -123,7 +124,8 @@ pub fn is_running(dir: &Path) -> Result<Option<bool>, Error> {
     probe(dir).map(|(running, _)| running)
 }
 
-/// Returns whether a relay has the role. If none has, returns the shared role, too, which keeps it so.
+/// Returns whether a relay has the role. If no relay has the role, also returns the shared role, which keeps every
+/// relay from taking the role.
 pub(super) fn probe(dir: &Path) -> Result<(Option<bool>, Option<SharedRole>), Error> {
     let path = dir.join(NAME);
     let mut held = Vec::new();
@@ -205,7 +207,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("state");
         let mut first = RoleLock::take(&dir).unwrap();
-        // As an earlier version does it, which knows the file only.
+        // This part of the test locks the file only, as an earlier version does.
         fs::remove_file(dir.join(NAME)).unwrap();
         let other = File::create(dir.join(NAME)).unwrap();
         other.lock().unwrap();

@@ -1,4 +1,4 @@
-//! What an export saves of a state, whole or damaged.
+//! The values that an export saves of a state, whether the state is whole or damaged.
 
 use super::delivery_state::DeliveryState;
 use super::error::Error;
@@ -15,20 +15,20 @@ pub struct Saved {
     pub received: UnixMs,
     /// Whether the message is news, and if not, why.
     pub standing: RowStanding,
-    /// The text, byte for byte as the API sent it.
+    /// The text of the message, byte for byte as the API sent it.
     pub raw: String,
-    /// Whether the text is what was stored; `None` if it has no checksum.
+    /// Whether the text is as it was stored; `None` if there is no checksum to compare it with.
     pub intact: Option<bool>,
-    /// What became of the message at each sink.
+    /// The deliveries of the message.
     pub deliveries: Vec<SavedDelivery>,
 }
 
-/// What became of a message at one sink.
+/// The delivery of a saved message to one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedDelivery {
     /// The name of the sink; `None` if it could not be read.
     pub sink: Option<String>,
-    /// How far the delivery is.
+    /// The state of the delivery.
     pub state: DeliveryState,
     /// How many attempts were made.
     pub attempts: i64,
@@ -46,14 +46,14 @@ pub struct SavedDelivery {
     pub answer: Option<String>,
 }
 
-/// How an export went.
+/// The result of an export.
 #[derive(Debug, Default)]
 pub struct Salvage {
     /// How many messages were saved.
     pub messages: u64,
-    /// How many of them are not what was stored.
+    /// How many of the saved messages differ from what was stored.
     pub altered: u64,
-    /// How many rows could not be read.
+    /// How many rows of the state could not be read.
     pub unreadable: u64,
     /// What is wrong with the state; `None` if it is whole and everything was saved.
     pub wrong: Option<Error>,

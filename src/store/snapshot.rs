@@ -3,13 +3,14 @@
 use super::backend::Spool;
 use super::role::SharedRole;
 
-/// A state as it was at one moment. Everything that is read from it is of that moment, and nothing can be written.
+/// A state as it was at one moment. Everything that is read from the snapshot is of that moment, and nothing can be
+/// written.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// For the methods that read.
+    /// The opened state; only its methods that read can be used.
     pub spool: Box<Spool>,
-    /// Whether a relay runs on the state; `None` if this user may not know.
+    /// Whether a relay runs on the state; `None` if this user has no permission to find out.
     pub running: Option<bool>,
-    /// Keeps a relay from starting, where reading relies on that.
+    /// The shared role, if reading relies on it. It keeps a relay from starting.
     pub(super) _role: Option<SharedRole>,
 }

@@ -1,4 +1,4 @@
-//! What commands show of a state: sinks, dead letters, walks, and everything about one message.
+//! The data of a state that commands show: sinks, dead letters, walks, and everything about one message.
 
 use serde::{Serialize, Serializer};
 
@@ -8,7 +8,7 @@ use super::operator::{DeadLetterSelection, Pause};
 use super::sink_id::SinkId;
 use crate::domain::{Marks, RowStanding, Seq, UnixMs, Unread, Walk, WalkId};
 
-/// What the state knows of one sink: an element of `sinks list --json`.
+/// The state's knowledge of one sink: an element of `sinks list --json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SinkView {
     /// The sink's id.
@@ -18,16 +18,16 @@ pub struct SinkView {
     pub name: String,
     /// Whether the sink was configured at the last start.
     pub configured: bool,
-    /// Whether and why it is paused.
+    /// The pause of the sink; `None` if it is not paused.
     #[serde(flatten, serialize_with = "Pause::serialize_if_any")]
     pub pause: Option<Pause>,
-    /// How many messages it does not have yet: undecided, never attempted, or failed.
+    /// How many messages wait for the sink: undecided, never attempted, or failed.
     pub waiting: u64,
-    /// How many of them have failed before.
+    /// How many of the waiting messages have failed before.
     pub retrying: u64,
-    /// How many dead letters it has.
+    /// How many dead letters the sink has.
     pub dead: u64,
-    /// When the oldest of the waiting messages was read from the API.
+    /// When the oldest of the waiting messages was read from the API; `None` if no message waits.
     #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
 }
@@ -59,11 +59,11 @@ pub struct DeadLetter {
     pub reason: String,
     /// The last answer, in words.
     pub answer: String,
-    /// How often an operator asked for the message to be sent again.
+    /// How often an operator sent the message again.
     pub replays: u64,
 }
 
-/// The dead letter up to which others were listed: where [`ViewTransactions::dead_letters`] goes on.
+/// The last dead letter that was listed: [`ViewTransactions::dead_letters`] goes on behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedUpTo {
     pub(super) sink: String,
@@ -71,13 +71,13 @@ pub struct ListedUpTo {
 }
 
 impl ListedUpTo {
-    /// Up to this letter.
+    /// Returns the place of this dead letter in the list.
     pub fn letter(letter: &DeadLetter) -> Self {
         Self { sink: letter.sink.clone(), seq: letter.seq }
     }
 }
 
-/// One message, and what became of it: `trace --json`.
+/// One message, with its delivery to each sink: `trace --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trace {
     /// The API's id of the message.
@@ -104,10 +104,10 @@ pub struct Trace {
     /// The API's id of the message's number.
     #[serde(rename = "number_id")]
     pub number: Option<String>,
-    /// What became of the message at each sink that there is a delivery for, in the order of names.
+    /// The delivery of the message to each sink that has a delivery of it, in the order of names.
     #[serde(rename = "sinks")]
     pub fates: Vec<Fate>,
-    /// The names of configured sinks that there is no delivery for.
+    /// The names of configured sinks that have no delivery of the message.
     #[serde(rename = "not_for")]
     pub without: Vec<String>,
 }
@@ -116,7 +116,7 @@ fn is_some<S: Serializer>(walk: &Option<WalkId>, serializer: S) -> Result<S::Ok,
     serializer.serialize_bool(walk.is_some())
 }
 
-/// What became of a message at one sink.
+/// The delivery of a message to one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fate {
     /// The name of the sink.
@@ -125,9 +125,9 @@ pub struct Fate {
     pub configured: bool,
     /// Whether the sink is paused.
     pub paused: bool,
-    /// How far the delivery is.
+    /// The state of the delivery.
     pub state: DeliveryState,
-    /// How many attempts were made since the message was last asked for again.
+    /// How many attempts were made since an operator last sent the message again.
     pub attempts: u32,
     /// When the first of these attempts was made.
     #[serde(rename = "first_attempt_at")]
@@ -144,32 +144,32 @@ pub struct Fate {
     pub reason: Option<String>,
     /// The last answer, in words.
     pub answer: Option<String>,
-    /// How often an operator asked for the message to be sent again.
+    /// How often an operator sent the message again.
     pub replays: u32,
 }
 
-/// Transactions that show the state to operators. Nothing is changed.
+/// Transactions that show the state to operators. They change nothing.
 pub trait ViewTransactions {
     /// Reads every sink that was not dropped, in the order of names. The sinks are read one after the other, not at the
     /// same moment.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn sinks(&self) -> Result<Vec<SinkView>, Error>;
 
-    /// Reads what an estimate of a walk's remaining length needs; `total` is how many rows the feed has by the API's
-    /// word. The cost does not depend on the length of the walk, but grows with the rows that are known in what a sweep
-    /// has left to read.
+    /// Reads the values that an estimate of a walk's remaining length needs. `total` is the number of rows in the feed
+    /// that the API reports. The cost does not depend on the length of the walk, but grows with the known rows in the
+    /// part that a sweep has left to read.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error>;
 
-    /// Lists dead letters of a selection in the order of sinks' names, the oldest message of each sink first: at most
-    /// `at_most` of those after `after`; `None` begins.
+    /// Lists dead letters of a selection in the order of sinks' names, the oldest message of each sink first. Returns
+    /// at most `at_most` dead letters, those behind `after`; `None` begins with the first.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn dead_letters(
         &self,
         selection: &DeadLetterSelection,
@@ -180,12 +180,12 @@ pub trait ViewTransactions {
     /// Reads the JSON text of a message, byte for byte as the API sent it; `None` if the text is not kept.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
 
-    /// Reads everything that is known of the message with this id; `None` if the state does not know the id.
+    /// Reads everything that the state knows of the message with this id; `None` if the state does not know the id.
     ///
     /// # Errors
-    /// As [`super::Backend`] says.
+    /// Returns the errors that [`super::Backend`] lists.
     fn trace(&self, id: &str) -> Result<Option<Trace>, Error>;
 }

@@ -1,7 +1,8 @@
-//! Which messages a sink wants.
+//! The choice of messages that a sink wants.
 //!
-//! Invariant: a message that was released has, for each sink of the configuration, either a delivery or a filter that
-//! does not want it. Where that depends on details of the number that are not known yet, the delivery is undecided.
+//! Invariant: for a message that was released, each sink of the configuration has either a delivery or a filter that
+//! does not want the message. If the decision depends on details of the number that are not known yet, the delivery is
+//! undecided.
 
 use crate::domain::NumberUse;
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
@@ -11,17 +12,17 @@ use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 pub struct Wants {
     /// The filter that a message has to pass; `None` if there is none.
     pub filter: Option<Filter>,
-    /// What the sink's format shows of the number.
+    /// Whether the sink's format needs or shows details of the number.
     pub number: NumberUse,
 }
 
 impl Wants {
-    /// Whether the sink wants every message, whatever is known of its number.
+    /// Returns whether the sink wants every message, whatever is known of the message's number.
     pub(super) fn all(&self) -> bool {
         self.filter.is_none() && self.number != NumberUse::Needed
     }
 
-    /// Whether the sink needs the API's details of numbers.
+    /// Returns whether the sink needs the API's details of numbers.
     pub fn asks_for_numbers(&self) -> bool {
         self.number != NumberUse::Ignored || self.filter.as_ref().is_some_and(Filter::needs_details)
     }
@@ -43,7 +44,8 @@ impl Wants {
     }
 }
 
-/// What a filter may know of a number: whether the API was asked, and the JSON text of the row that it sent.
+/// Makes the details of a number that a filter may see, from whether the API was asked for the number, and from the
+/// JSON text of the row that the API sent.
 pub(super) fn details(asked: bool, row: Option<&str>) -> Details<'_> {
     match row {
         Some(row) => Details::Known(row),

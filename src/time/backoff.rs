@@ -1,7 +1,8 @@
-//! How long to wait before the next attempt: exponential, bounded, with jitter of our own.
+//! The waits before the next attempt: exponential, bounded, with jitter of our own.
 //!
-//! The `backoff` crate computes one delay from the count of failures; its own jitter draws from a global generator and
-//! goes past the maximum, so it is off, and its limit on the total time is off too: the caller decides when to give up.
+//! The `backoff` crate computes one delay from the count of failures. Its own jitter draws from a global generator and
+//! goes past the maximum, so it is switched off. Its limit on the total time is switched off too, because the caller
+//! decides when to give up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,17 +15,17 @@ use backoff::backoff::Backoff as _;
 pub struct Schedule {
     /// The wait after the first failure.
     pub initial: Duration,
-    /// Each wait is this many times the one before.
+    /// The factor by which each wait is longer than the wait before.
     pub factor: f64,
-    /// No wait is longer.
+    /// The longest wait.
     pub max: Duration,
 }
 
 impl Schedule {
-    /// The wait after `failures` failures in a row (1 = the first), without jitter.
+    /// Returns the wait after `failures` failures in a row (1 = the first), without jitter.
     pub fn delay(&self, failures: u32) -> Duration {
         let mut exponential = ExponentialBackoff {
-            // `initial_interval` only counts after a reset: the current interval is what the first wait is.
+            // `initial_interval` only counts after a reset; the first wait is `current_interval`.
             current_interval: self.initial.min(self.max),
             initial_interval: self.initial.min(self.max),
             randomization_factor: 0.0,
@@ -34,7 +35,8 @@ impl Schedule {
             ..ExponentialBackoff::default()
         };
         let mut delay = self.initial.min(self.max);
-        // A slow growth needs many steps, a flat one never arrives: a thousand failures are as good as more.
+        // A schedule that grows slowly needs many steps, and a flat schedule never reaches its maximum. So the steps
+        // are limited: the wait after a thousand failures counts for any more failures.
         for _ in 0..failures.clamp(1, 1000) {
             delay = exponential.next_backoff().unwrap_or(self.max).min(self.max);
             if delay == self.max {
@@ -44,7 +46,8 @@ impl Schedule {
         delay
     }
 
-    /// The same with jitter: up to a tenth more, but never more than [`Schedule::max`], where it is up to a tenth less.
+    /// Returns the wait of [`Schedule::delay`] with jitter: up to a tenth longer, but never longer than
+    /// [`Schedule::max`]. At the maximum the wait is up to a tenth shorter instead.
     pub fn jittered(&self, failures: u32, jitter: &Jitter) -> Duration {
         let fraction = jitter.fraction() / 10.0;
         let delay = self.delay(failures).mul_f64(1.0 + fraction);
@@ -52,17 +55,17 @@ impl Schedule {
     }
 }
 
-/// A seeded source of jitter, so that a test can repeat a schedule. Shared by reference between tasks.
+/// A seeded source of jitter, so that a test can repeat a schedule. Tasks share it by reference.
 #[derive(Debug)]
 pub struct Jitter(AtomicU64);
 
 impl Jitter {
-    /// The same seed gives the same sequence.
+    /// Makes a source of jitter. The same seed gives the same sequence.
     pub fn seeded(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
-    /// A number in `0.0..1.0` (SplitMix64).
+    /// Returns the next number in `0.0..1.0` (SplitMix64).
     pub fn fraction(&self) -> f64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut mixed = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);

@@ -1,15 +1,17 @@
-//! Which start of the machine this is: the time since then goes on from one process to the next.
+//! The name of the present start of the machine (the boot id). Within one start, the time since then goes on from one
+//! process to the next.
 //!
-//! The kernel says it. Where the kernel may not be asked, as in a service with `ProcSubset=pid`, the service manager may
-//! say it instead. Both spell the same 128 bits, with dashes or without.
+//! The kernel tells the name. If the process may not ask the kernel, as in a service with `ProcSubset=pid`, the service
+//! manager may tell the name instead. Both spell the same 128 bits, with dashes or without.
 
-/// The name of this start of the machine: by the kernel, else `told` by whoever started the process. `None`: nobody says it.
+/// Returns the name of this start of the machine: by the kernel, or else `told` by whoever started the process; `None`
+/// if neither tells a valid name.
 pub(super) fn boot_id(told: Option<String>) -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     first_valid([kernel, told])
 }
 
-/// Whether two names mean the same start of the machine. What is no name means none.
+/// Returns whether two names mean the same start of the machine. An invalid name means no start.
 pub(super) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
     let (one, other) = (one.and_then(digits), other.and_then(digits));
     one.is_some() && one == other
@@ -20,7 +22,7 @@ fn first_valid(names: [Option<String>; 2]) -> Option<String> {
     names.find(|name| digits(name).is_some())
 }
 
-/// The 32 hexadecimal digits of a name.
+/// Returns the 32 hexadecimal digits of a name; `None` if the name is invalid.
 fn digits(name: &str) -> Option<String> {
     let digits: String = name.chars().filter(|digit| *digit != '-').collect();
     let is_id = digits.len() == 32 && digits.chars().all(|digit| digit.is_ascii_hexdigit());

@@ -1,13 +1,13 @@
 //! Three readings of time behind one type, each with a name of its own.
 //!
-//! - [`Clock::monotonic`]: for waits.
-//! - [`Clock::machine_time`]: this machine's clock as it is at this moment, which goes back when the machine's does. Only for what
-//!   other machines compare with theirs: signatures and dates.
-//! - [`Clock::relay_time`]: the relay's time, for all that is stored and shown.
+//! - [`Clock::monotonic`] is for waits.
+//! - [`Clock::machine_time`] is this machine's clock as it is at this moment; it goes back when the machine's clock
+//!   does. It is only for times that other machines compare with theirs: signatures and dates.
+//! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
-//! Invariants: the relay's time passes as fast as time does, whatever is done to the machine's clock; a suspended machine's
-//! sleep counts. It is put right at most once in a process, by [`Clock::consider`]; until [`Clock::confirm`] nobody may end
-//! or remove anything because time has passed.
+//! Invariants: the relay's time passes as fast as time does, whatever is done to the machine's clock; the sleep of a
+//! suspended machine counts. The relay's time is put right at most once in a process, by [`Clock::consider`]. Until
+//! [`Clock::confirm`] was called, nobody may end or remove anything because time has passed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,12 +19,12 @@ use super::boot;
 use super::trust::{self, ClockDoubt, ClockVerdict, Steadiness, TRIFLE, Witnesses};
 use crate::domain::{UnixMs, whole_ms};
 
-/// Tells the time. Cheap to clone; clones agree.
+/// The source of all times. Clones are cheap and agree with each other.
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: TimeSource,
     origin: Instant,
-    /// Names this start of the machine, where that is known.
+    /// The name of this start of the machine; `None` if it is not known.
     boot: Option<Arc<str>>,
     relay: Arc<Mutex<RelayTime>>,
 }
@@ -32,35 +32,36 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum TimeSource {
     System,
-    /// Follows tokio's clock alone, so that paused time drives all readings.
+    /// Tokio's clock alone, so that paused time drives all readings.
     Tokio,
 }
 
-/// The relay's time, and what is known of it. Its instants are kept as what they were when elapsed time was 0.
+/// The relay's time, and the knowledge about it. Its instants are stored as the readings that they had when elapsed
+/// time was 0.
 #[derive(Debug)]
 struct RelayTime {
     base: i64,
-    /// When this process began, by the relay's time of then.
+    /// The instant at which this process began, by the relay's time as it was then.
     began: UnixMs,
     state: Trust,
-    /// By how many milliseconds it was put right.
+    /// By how many milliseconds the relay's time was put right in this process.
     rebased_by: i64,
-    /// Whether the API has said so.
+    /// Whether the API has confirmed the relay's time.
     by_api: bool,
     steadiness: Steadiness,
     newest: UnixMs,
     /// The newest instant that the state held from a process that knew the time from the API.
     proven: UnixMs,
-    /// What an earlier process knew.
+    /// The knowledge of an earlier process.
     before: ClockMemory,
     /// The API's clock, by the last `Date` that was believed.
     api: Option<i64>,
     api_doubt: ClockDoubt,
     /// The clock of the messages, once the API was heard in this process.
     messages: Option<i64>,
-    /// The least that it may be, where the API tells no time but that of its messages.
+    /// The earliest that the clock of the messages may read, if the API tells no time but the times of its messages.
     messages_least: Option<i64>,
-    /// What the API last said of the clock of the messages, where that is not believed.
+    /// The API's last reading of the clock of the messages, while this reading is not believed.
     doubted: Option<i64>,
     /// The machine's clock when its jumps were last looked for.
     machine_seen: i64,
@@ -71,24 +72,25 @@ struct RelayTime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
     Unconfirmed,
-    /// It was put right; what is stored is still to follow.
+    /// The relay's time was put right, and the stored times still have to follow.
     Rebased,
     Confirmed,
 }
 
-/// What a process leaves to others about the relay's time: to the next process, and to commands beside this one.
+/// The knowledge about the relay's time that a process leaves to the next process, and to commands that run beside it.
+/// Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClockMemory {
-    /// Names the time from one start of the machine to the next; `None` where that is not known.
+    /// The name of the machine's present start; `None` if it is not known.
     pub boot: Option<String>,
     /// The relay's time when the machine started.
     pub booted_at: i64,
-    /// The relay's time when this was written.
+    /// The relay's time when this memory was written.
     pub written_at: i64,
-    /// Whether the API had confirmed it.
+    /// Whether the API had confirmed the relay's time.
     pub confirmed: bool,
-    /// Where it had not: the newest relay's time that it had confirmed before.
+    /// If the API had not confirmed the relay's time: the newest relay's time that it had confirmed before.
     pub confirmed_at: Option<i64>,
     /// By how many milliseconds the machine's clock was ahead of the API's.
     pub machine_ahead_ms: Option<i64>,
@@ -96,42 +98,43 @@ pub struct ClockMemory {
     pub messages_ahead_ms: Option<i64>,
 }
 
-/// The relay's time was put right: what was stored by the old one is to follow.
+/// A correction of the relay's time. Times that were stored by the wrong relay's time have to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rebase {
-    /// The relay's time that it was.
+    /// The relay's time at the moment of the correction, as it was before.
     pub was: UnixMs,
-    /// The same moment by the relay's time that is right.
+    /// The right relay's time at the same moment.
     pub now: UnixMs,
-    /// What was stored from here on up to `was` moves by the difference. What lies later moves to now.
+    /// Stored instants from here on up to `was` move by the difference. Stored instants later than `was` become now.
     pub from: UnixMs,
-    /// By how much the machine's clock is ahead of the API's; `None`: the API was not heard.
+    /// By how many milliseconds the machine's clock is ahead of the API's clock; `None` if the API was not heard.
     pub machine_ahead_ms: Option<i64>,
 }
 
-/// The machine's clock has jumped.
+/// A jump of the machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineJump {
-    /// By how many milliseconds it was set ahead.
+    /// By how many milliseconds the machine's clock was set ahead.
     pub by_ms: i64,
-    /// By how many milliseconds it is ahead of the API's clock now; `None`: the API was not heard.
+    /// By how many milliseconds the machine's clock is ahead of the API's clock now; `None` if the API was not heard.
     pub ahead_ms: Option<i64>,
 }
 
 impl RelayTime {
-    /// The clock of the messages as the API told it and was believed; or, if the relay's time is confirmed, as an earlier
-    /// process left it.
+    /// Returns the clock of the messages as the API told it and was believed. If the API told nothing, and the relay's
+    /// time is confirmed, returns the clock as an earlier process left it.
     fn known_messages(&self) -> Option<i64> {
         let heard = self.messages.or(self.messages_least);
         heard.or_else(|| (self.state == Trust::Confirmed).then(|| self.remembered_messages()))
     }
 
-    /// The clock of the messages as an earlier process left it, beside the relay's time of this one.
+    /// Returns the clock of the messages as an earlier process left it, relative to the relay's time of this process.
     fn remembered_messages(&self) -> i64 {
         self.base.saturating_add(self.before.messages_ahead_ms.unwrap_or(0))
     }
 
-    /// The clock of the messages for their age. A doubted time of the API makes no message older. `None`: not known yet.
+    /// Returns the clock of the messages by which their age is judged; `None` if it is not known yet. A doubted time of
+    /// the API makes no message older.
     fn ageing_messages(&self) -> Option<i64> {
         let known = self.known_messages();
         let Some(doubted) = self.doubted else { return known };
@@ -145,12 +148,12 @@ impl RelayTime {
 }
 
 impl Rebase {
-    /// By how many milliseconds the relay's time was put ahead.
+    /// Returns by how many milliseconds the relay's time was put ahead.
     pub fn shift(&self) -> i64 {
         self.now.0.saturating_sub(self.was.0)
     }
 
-    /// What becomes of an instant that was written down; `now` is the relay's time now.
+    /// Returns the new value of a stored instant. `now` is the relay's time now.
     pub fn moved(&self, at: UnixMs, now: UnixMs) -> UnixMs {
         let shift = if self.from <= at && at <= self.was { self.shift() } else { 0 };
         now.min(UnixMs(at.0.saturating_add(shift)))
@@ -158,19 +161,20 @@ impl Rebase {
 }
 
 impl Clock {
-    /// The machine's clock. The relay's time begins with it and is not confirmed.
+    /// Makes a clock on the machine's clock. The relay's time begins with the machine's clock and is not confirmed.
     pub fn system() -> Self {
         Self::new(TimeSource::System, system_wall(), Trust::Unconfirmed)
     }
 
-    /// A clock that stands at `start` now and moves with tokio's time only: for paused time. It is right.
+    /// Makes a clock that stands at `start` now and moves with tokio's time only, for tests with paused time. Its time
+    /// is confirmed.
     pub fn starting_at(start: UnixMs) -> Self {
         let clock = Self::new(TimeSource::Tokio, start, Trust::Confirmed);
         clock.hear_messages(start);
         clock
     }
 
-    /// A clock of paused time as at the start of a process: nobody knows whether it is right.
+    /// Makes a clock of paused time as at the start of a process: nobody knows whether its time is right.
     #[cfg(test)]
     pub(crate) fn unconfirmed_at(start: UnixMs) -> Self {
         Self::new(TimeSource::Tokio, start, Trust::Unconfirmed)
@@ -217,20 +221,20 @@ impl Clock {
         clock
     }
 
-    /// Takes the name of this boot of the machine from whoever started the process, for the case that the kernel may not be
-    /// asked.
+    /// Takes the name of this start of the machine from whoever started the process. The name counts if the kernel may
+    /// not be asked.
     #[must_use]
     pub fn in_boot(mut self, told: Option<String>) -> Self {
         self.boot = boot::boot_id(told).map(Into::into);
         self
     }
 
-    /// Monotonic time: for waits and time-outs. It stands still while the machine is suspended.
+    /// Returns monotonic time, for waits and time-outs. Monotonic time stands still while the machine is suspended.
     pub fn monotonic(&self) -> Instant {
         monotonic()
     }
 
-    /// The machine's clock as it is now: for what other machines compare with theirs.
+    /// Returns the machine's clock as it is now, for times that other machines compare with theirs.
     pub fn machine_time(&self) -> UnixMs {
         match self.source {
             TimeSource::System => system_wall(),
@@ -242,44 +246,49 @@ impl Clock {
         UnixMs(self.elapsed())
     }
 
-    /// The relay's time: for what is stored and shown.
+    /// Returns the relay's time, for times that are stored and shown.
     pub fn relay_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         UnixMs(self.lock().base.saturating_add(elapsed))
     }
 
-    /// Whether the relay's time is known to be right, so that things may end and go because time has passed.
+    /// Returns whether the relay's time is known to be right, so that things may end and be removed because time has
+    /// passed.
     pub fn is_confirmed(&self) -> bool {
         self.lock().state == Trust::Confirmed
     }
 
-    /// By how many milliseconds the relay's time was put right in this process, so far.
+    /// Returns by how many milliseconds the relay's time was put right in this process so far.
     pub fn rebased_by(&self) -> i64 {
         self.lock().rebased_by
     }
 
-    /// What time it is by the clock that dates the messages; `None`: nobody knows yet. While the API says something that is
-    /// not believed, it is the earlier of both: what is too old is too old by either.
+    /// Returns the time by the clock that dates the messages; `None` if nobody knows it yet. While the API tells a time
+    /// that is not believed, this is the earlier of both times, so that a message is too old only if it is too old by
+    /// both.
     pub fn message_time(&self) -> Option<UnixMs> {
         let elapsed = self.elapsed();
         self.lock().ageing_messages().map(|base| UnixMs(base.saturating_add(elapsed)))
     }
 
-    /// [`Self::message_time`], or while nobody knows that time, the likely one by the memory of an earlier process.
+    /// Returns [`Self::message_time`] or, while nobody knows that time, the likely time by the memory of an earlier
+    /// process.
     pub fn likely_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
         UnixMs(relay.ageing_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// What the API is expected to tell of that clock now, by what it told before and was believed.
+    /// Returns the time that the API is expected to tell for the clock that dates the messages, by the times that it
+    /// told before and that were believed.
     pub fn expected_message_time(&self) -> UnixMs {
         let elapsed = self.elapsed();
         let relay = self.lock();
         UnixMs(relay.known_messages().unwrap_or_else(|| relay.remembered_messages()).saturating_add(elapsed))
     }
 
-    /// The latest time that it may be by that clock, while nobody knows: a message that is not too old then is not too old.
+    /// Returns the latest time that the clock that dates the messages may show while nobody knows that time: a message
+    /// that is not too old by this time is not too old.
     pub fn latest_message_time(&self) -> UnixMs {
         let (likely, elapsed) = (self.likely_message_time(), self.elapsed());
         let relay = self.lock();
@@ -287,13 +296,14 @@ impl Clock {
         doubted.map_or(likely, |base| likely.max(UnixMs(base.saturating_add(elapsed))))
     }
 
-    /// The API told that it is `now` by the clock that dates the messages, but that is not believed yet.
+    /// Takes in that the API told that it is `now` by the clock that dates the messages, but that this time is not
+    /// believed yet.
     pub fn doubt_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         self.lock().doubted = Some(now.0.saturating_sub(elapsed));
     }
 
-    /// The API told that it is `now` by the clock that dates the messages.
+    /// Takes in that the API told that it is `now` by the clock that dates the messages.
     pub fn hear_messages(&self, now: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -301,17 +311,18 @@ impl Clock {
         relay.doubted = None;
     }
 
-    /// The API was read and told no time: by the clock that dates the messages it is not before this. Carried on it stays
-    /// so, and it counts as what time it is until the API tells that. Other processes do not learn of it.
+    /// Takes in that the API was read and told no time, and that it is at least `least` by the clock that dates the
+    /// messages. Carried on, `least` stays a lower bound, and it counts as the time of that clock until the API tells
+    /// the time. Other processes do not learn of it.
     pub fn hear_messages_since(&self, least: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
         relay.messages_least = relay.messages_least.max(Some(least.0.saturating_sub(elapsed)));
     }
 
-    /// Begins where the process before this one was, by what it left and by the newest instant that is stored. Within one
-    /// start of the machine its time goes on exactly; otherwise the machine's clock counts, but never less than what is
-    /// stored.
+    /// Begins with the relay's time where the process before this one was, by the memory that it left and by the newest
+    /// instant that is stored. Within one start of the machine the time of that process goes on exactly. Otherwise the
+    /// machine's clock counts, but never a time before the newest stored instant.
     pub fn resume(&self, before: Option<ClockMemory>, newest: UnixMs) {
         self.go_on(before, newest, false);
     }
@@ -323,7 +334,7 @@ impl Clock {
         let is_left = before.is_some();
         let mut before = before.unwrap_or_default();
         if !same_boot && !before.confirmed {
-            // It was told beside a time that was only a guess.
+            // This difference was measured beside a relay's time that was only a guess.
             before.messages_ahead_ms = None;
         }
         let mut relay = self.lock();
@@ -343,20 +354,20 @@ impl Clock {
         relay.before = before;
     }
 
-    /// Whether `before` was written in this boot of the machine. If the machine now runs for less time than it did then, a
-    /// boot lies in between, whatever the names of the boots say.
+    /// Returns whether `before` was written in this start of the machine. If the machine has now been running for less
+    /// time than at the writing, another start lies in between, whatever the names of the starts say.
     fn is_of_this_boot(&self, before: &ClockMemory, elapsed: i64) -> bool {
         let then = before.written_at.saturating_sub(before.booted_at);
         boot::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
     }
 
-    /// The relay's time for a command, by what a relay left. One that runs has left it since the machine started, also
-    /// where nobody may ask which start of the machine that was.
+    /// Sets the relay's time for a command, by the memory that a relay left. If the relay runs (`runs`), it has left
+    /// the memory since the machine started, even if nobody may ask which start of the machine it was.
     pub fn reckon(&self, left: Option<ClockMemory>, runs: bool) {
         self.go_on(left, UnixMs::MIN, runs);
     }
 
-    /// What is to be left to others.
+    /// Returns the memory that is to be left to other processes.
     pub fn memory(&self) -> ClockMemory {
         let written_at = self.relay_time();
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
@@ -364,7 +375,7 @@ impl Clock {
         let heard = relay.messages.or_else(|| relay.doubted.and(relay.ageing_messages()));
         let messages_ahead = heard.map(|messages| messages.saturating_sub(relay.base));
         let confirmed = relay.state == Trust::Confirmed && relay.by_api;
-        // Only what was settled is something that the next process may rely on.
+        // The next process may rely only on a difference that was measured once the time was confirmed.
         let machine_ahead = relay.machine_ahead(elapsed, machine).filter(|_| confirmed);
         ClockMemory {
             boot: self.boot.as_deref().map(str::to_owned),
@@ -377,13 +388,13 @@ impl Clock {
         }
     }
 
-    /// Looks whether it can be told by now what time it is; `api` is the `Date` of an answer of the API. Returns what was
-    /// put right. Whoever gets that lets what is stored follow and then calls [`Clock::confirm`]. Nothing is ever returned
-    /// twice.
+    /// Checks whether the right time can be told by now. `api` is the `Date` of an answer of the API. Returns the
+    /// correction of the relay's time once the right time is known; the correction may be zero. The caller lets the
+    /// stored times follow and then calls [`Clock::confirm`]. No correction is returned twice.
     pub fn consider(&self, api: Option<UnixMs>) -> Option<Rebase> {
         let (elapsed, machine, at) = (self.elapsed(), self.machine_time(), self.monotonic());
         let mut relay = self.lock();
-        // Until the time is confirmed, a jump of the API's clock begins the watch again.
+        // Until the time is confirmed, a jump of the API's clock is not doubted but begins the watch again.
         let expected = relay.api.filter(|_| relay.state != Trust::Unconfirmed);
         let expected = expected.map(|base| UnixMs(base.saturating_add(elapsed)));
         let heard = api.filter(|api| {
@@ -414,14 +425,14 @@ impl Clock {
         relay.by_api = by_api;
         relay.rebased_by = now.0.saturating_sub(was.0);
         relay.base = relay.base.saturating_add(relay.rebased_by);
-        // Whoever tells of the rebase tells of this, too.
+        // The report of the rebase covers this jump of the machine's clock, too.
         relay.machine_seen = machine.0.saturating_sub(elapsed);
         let from = if uncounted { UnixMs::MIN } else { relay.began };
         Some(Rebase { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
     }
 
-    /// Returns how the machine's clock jumped, if that is by more than 5 minutes since the start, or since the last jump that
-    /// was returned. Returns each jump once.
+    /// Returns how the machine's clock jumped, if it jumped by more than 5 minutes since the start, or since the last
+    /// jump that was returned. Each jump is returned once.
     pub fn machine_jump(&self) -> Option<MachineJump> {
         let (elapsed, machine) = (self.elapsed(), self.machine_time());
         let mut relay = self.lock();
@@ -434,7 +445,7 @@ impl Clock {
         Some(MachineJump { by_ms, ahead_ms: relay.machine_ahead(elapsed, machine) })
     }
 
-    /// What is stored has followed.
+    /// Records that the stored times have followed a correction: the relay's time is confirmed.
     pub fn confirm(&self) {
         self.lock().state = Trust::Confirmed;
     }
@@ -443,7 +454,7 @@ impl Clock {
         self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds on a clock that never jumps.
+    /// Returns the milliseconds on a clock that never jumps.
     fn elapsed(&self) -> i64 {
         let since_origin = || whole_ms(monotonic().saturating_duration_since(self.origin));
         match self.source {
@@ -464,7 +475,7 @@ fn system_wall() -> UnixMs {
     UnixMs(whole_ms(since))
 }
 
-/// How long ago the machine started, the time during which it was suspended included.
+/// Returns how long ago the machine started, including the time during which it was suspended.
 #[cfg(target_os = "linux")]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is no such clock")]
 fn since_boot() -> Option<Duration> {
@@ -627,13 +638,13 @@ mod tests {
         let off = trust::apart(before.relay_time(), after.relay_time());
         assert!(off < HOUR / 120, "{off:?}: time goes on, whatever the machine's clock says");
         assert!(!after.is_confirmed(), "nobody had asked the API");
-        // After another start of the machine only the instant of the writing is known.
+        // After another start of the machine, only the instant at which the memory was written is known.
         let reboot = ClockMemory { boot: Some("another".to_owned()), ..memory.clone() };
         let after = Clock::system();
         after.resume(Some(reboot.clone()), UnixMs::MIN);
         assert!(after.relay_time() >= UnixMs(reboot.written_at), "the machine's clock is behind what is stored");
         assert!(!after.is_confirmed());
-        // What a process wrote by a clock that was ahead, and that nobody confirmed, proves nothing.
+        // Instants prove nothing if a process wrote them by a clock that was ahead and that nobody confirmed.
         let day = 86_400_000;
         let (proven, guess) = (memory.written_at - day, memory.written_at + 8 * day);
         let guessed = ClockMemory { boot: None, written_at: guess, confirmed_at: Some(proven), ..memory.clone() };
@@ -645,7 +656,8 @@ mod tests {
         assert_eq!(after.lock().proven, UnixMs(guess));
         after.resume(None, UnixMs(guess));
         assert_eq!(after.lock().proven, UnixMs(guess), "nobody left anything");
-        // A name of the start that was kept by mistake: the machine cannot have been running for less time than then.
+        // The name of the start was kept by mistake: the machine cannot have been running for less time than at the
+        // writing.
         let kept = ClockMemory { booted_at: memory.booted_at - 86_400_000, confirmed: true, ..memory };
         let after = Clock::system();
         after.resume(Some(kept), UnixMs::MIN);

@@ -1,4 +1,4 @@
-//! Whether the loops still turn: what the watchdog of systemd is fed with.
+//! The watch whether the loops still turn. The watchdog of systemd is fed by it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,40 +6,40 @@ use std::time::Duration;
 
 use super::{Clock, Instant};
 
-/// Each loop turns at least this often, also while there is nothing to do.
+/// The longest time between two turns of a loop, also while the loop has nothing to do.
 pub const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
-/// When one loop last turned. Clones share it.
+/// The time at which one loop last turned. Clones share this time.
 ///
-/// A loop that waits for the world (a receiver, a reader of stdout that does not read) goes on turning: that is
-/// back-pressure, not a hang. One that waits for the store stands still.
+/// A loop that waits for the outside (a receiver, or a reader of stdout that does not read) goes on turning, because
+/// such a wait is back-pressure and not a hang. A loop that waits for the store stands still.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     clock: Clock,
     start: Instant,
-    /// Milliseconds since `start`; [`RESTING`] while there is nothing that it could do.
+    /// The milliseconds from `start` to the last turn; [`RESTING`] while the loop has nothing that it could do.
     last: Arc<AtomicU64>,
 }
 
 const RESTING: u64 = u64::MAX;
 
 impl Heartbeat {
-    /// A loop that turns now for the first time.
+    /// Makes the heartbeat of a loop that turns now for the first time.
     pub fn new(clock: &Clock) -> Self {
         Self { clock: clock.clone(), start: clock.monotonic(), last: Arc::default() }
     }
 
-    /// The loop has turned.
+    /// Records that the loop has turned.
     pub fn turned(&self) {
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
-    /// The loop has nothing to do until it is given something.
+    /// Records that the loop has nothing to do until it is given something.
     pub fn rests(&self) {
         self.last.store(RESTING, Ordering::Relaxed);
     }
 
-    /// How long ago it last turned; zero while it rests.
+    /// Returns how long ago the loop last turned; zero while it rests.
     pub fn since(&self) -> Duration {
         match self.last.load(Ordering::Relaxed) {
             RESTING => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! The only reader of clocks, which clock is believed, and how long to back off.
+//! The only reader of clocks, the decision which clock is believed, and the waits of a back-off.
 
 pub mod backoff;
 mod boot;

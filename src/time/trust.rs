@@ -1,78 +1,83 @@
-//! Which clock is believed, at the start of a process and when a clock jumps. Pure.
+//! The decision which clock is believed, at the start of a process and when a clock jumps. Pure.
 //!
-//! The relay's time begins as the best guess of this machine: its clock may be days off until somebody sets it right. The
-//! answers of the API say what time it is elsewhere. Invariants:
+//! The relay's time begins as the best guess of this machine. The machine's clock may be days off until somebody sets
+//! it right. The answers of the API tell the time elsewhere. Invariants:
 //!
-//! - Where both agree, that is the time.
-//! - Where they differ, nothing is believed before they have differed by the same amount for a while: a clock that is about
-//!   to be set right is waited for. Then the API is believed, unless the state holds later instants than the API knows of,
-//!   from a process that had the time confirmed, and the machine's clock does not contradict them.
-//! - Time that only one of the two clocks saw pass is not counted against what is stored.
-//! - Where the API is not heard at all, the machine's clock is believed after it has run for a longer while without a jump.
-//! - A clock that suddenly reads something far from what was expected is not believed at once: see [`ClockDoubt`].
+//! - If both clocks agree, their time is right.
+//! - If they differ, neither is believed before they have differed by the same amount for a while, because the
+//!   machine's clock may be about to be set right. Then the API is believed, unless the state holds later instants than
+//!   the API knows of, from a process that had the time confirmed, and the machine's clock does not contradict these
+//!   instants.
+//! - Time that only one of the two clocks saw pass does not count for stored times.
+//! - If the API is not heard at all, the machine's clock is believed after it has run for a longer while without a
+//!   jump.
+//! - A clock that suddenly reads something far from the expected time is not believed at once ([`ClockDoubt`]).
 
 use std::time::Duration;
 
 use super::Instant;
 use crate::domain::{UnixMs, whole_ms};
 
-/// Clocks that differ by no more than this agree.
+/// The most by which two clocks differ that agree.
 pub(super) const AGREED: Duration = Duration::from_secs(5 * 60);
 
-/// A reading that is further than this from what was expected is doubted.
+/// The most by which a plausible reading differs from the expected time. A reading that differs by more is doubted.
 const PLAUSIBLE: Duration = Duration::from_secs(3600);
 
-/// Two clocks that differ by the same amount for this long are both running, and one of them is simply wrong.
+/// How long two clocks must differ by the same amount until the relay takes both for running clocks of which one is
+/// simply wrong.
 pub(super) const SETTLED: Duration = Duration::from_secs(15 * 60);
 
-/// The answers that say so must lie at least this far apart: what the API told for a moment is not the time.
+/// How far apart, at least, the first and the last answer of the API must lie that tell this difference. A time that
+/// the API told for a moment only is not believed.
 const TOLD: Duration = Duration::from_secs(5 * 60);
 
-/// Without the API, the machine's clock is believed after it has run this long without a jump.
+/// How long the machine's clock must run without a jump until it is believed without the API.
 pub(super) const ALONE: Duration = Duration::from_secs(3600);
 
-/// A correction that is smaller than this is not worth one.
+/// The smallest correction that is worth making.
 pub(super) const TRIFLE: Duration = Duration::from_secs(2);
 
-/// What the clocks say at one moment, and what is known of them.
+/// The readings of the clocks at one moment, and the knowledge about them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Witnesses {
     /// The relay's time so far.
     pub(super) relay: UnixMs,
     /// The machine's clock.
     pub(super) machine: UnixMs,
-    /// The API's clock; `None`: it was not heard in this process.
+    /// The API's clock; `None` if the API was not heard in this process.
     pub(super) api: Option<UnixMs>,
     /// The newest instant that the state held when this process began.
     pub(super) newest: UnixMs,
-    /// The newest of these from a process that knew the time from the API.
+    /// The newest stored instant from a process that knew the time from the API.
     pub(super) proven: UnixMs,
-    /// For how long neither of the clocks has jumped.
+    /// How long neither of the clocks has jumped.
     pub(super) steady: Duration,
-    /// How much time lies between the first and the last answer of the API since then.
+    /// How much time lies between the first and the last answer of the API since the last jump.
     pub(super) told: Duration,
     /// By how many milliseconds an earlier process found the machine's clock ahead of the API's.
     pub(super) known_apart: Option<i64>,
-    /// Whether that process knew the time from the API.
+    /// Whether that earlier process knew the time from the API.
     pub(super) known_confirmed: bool,
 }
 
-/// What time it is.
+/// The verdict on the present time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClockVerdict {
     /// The relay's time from now on.
     pub(super) now: UnixMs,
-    /// Whether a step ahead is to count for nothing that is stored: only one of the clocks saw that time pass.
+    /// Whether a step ahead of the relay's time is not to count for stored times, because only one of the clocks saw
+    /// that time pass.
     pub(super) uncounted: bool,
-    /// Whether the API has said so.
+    /// Whether the API was heard and took part in this verdict.
     pub(super) by_api: bool,
 }
 
-/// Decides; `None`: nobody knows yet.
+/// Decides what time it is; `None` if nobody knows yet.
 pub(super) fn judge(witnesses: &Witnesses) -> Option<ClockVerdict> {
     let Witnesses { relay, machine, api, newest, proven, steady, told, known_apart, known_confirmed } = *witnesses;
     let Some(api) = api else {
-        // A machine that counts from 1970, or from its last shutdown, knows less than the state.
+        // A machine whose clock counts from 1970, or from its last shutdown, knows less than the state.
         let now = if machine > newest { machine } else { relay };
         return (steady >= ALONE).then_some(ClockVerdict { now, uncounted: false, by_api: false });
     };
@@ -92,38 +97,39 @@ pub(super) fn judge(witnesses: &Witnesses) -> Option<ClockVerdict> {
     Some(ClockVerdict { now: api, uncounted, by_api: true })
 }
 
-/// How far two instants are from each other.
+/// Returns how far two instants are from each other.
 pub(super) fn apart(one: UnixMs, other: UnixMs) -> Duration {
     one.since(other).max(other.since(one))
 }
 
-/// Whether two clocks agree: they differ by 5 minutes at most.
+/// Returns whether two clocks agree: they differ by at most 5 minutes.
 pub fn agree(one: UnixMs, other: UnixMs) -> bool {
     apart(one, other) <= AGREED
 }
 
-/// Whether a clock reads about what was expected: they differ by an hour at most.
+/// Returns whether a clock reads about the expected time: the two differ by at most an hour.
 pub fn is_plausible(told: UnixMs, expected: UnixMs) -> bool {
     apart(told, expected) <= PLAUSIBLE
 }
 
-/// Whether a clock of the API is believed that reads something far from what was expected.
+/// The decision whether a clock of the API is believed when it reads something far from the expected time.
 ///
-/// One wrong answer may come again for some seconds. So a reading that is not plausible is believed only if another clock
-/// vouches for it, or if the same jump was told for 15 minutes without an answer in between that was as expected.
+/// A wrong answer may be repeated for some seconds. So a reading that is not plausible is believed only in two cases:
+/// another clock vouches for it, or the same jump was told for 15 minutes without an answer in between that told about
+/// the expected time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockDoubt(Option<ToldJump>);
 
 #[derive(Clone, Copy, Debug)]
 struct ToldJump {
-    /// How many milliseconds it leads ahead of what was expected.
+    /// By how many milliseconds the reading is ahead of the expected time.
     ahead: i64,
     since: Instant,
 }
 
 impl ClockDoubt {
-    /// Takes in that the clock read `told` at `at`, where `expected` was expected. `vouched` says that another clock, which
-    /// is independent of this one, reads the same. Returns whether `told` is believed.
+    /// Takes in that the clock read `told` at the instant `at`, where `expected` was the expected time. `vouched` says
+    /// that another clock, which is independent of this one, reads the same. Returns whether `told` is believed.
     pub fn believes(&mut self, told: UnixMs, expected: UnixMs, vouched: bool, at: Instant) -> bool {
         if vouched || is_plausible(told, expected) {
             self.0 = None;
@@ -140,34 +146,35 @@ impl ClockDoubt {
     }
 }
 
-/// For how long two clocks have run without a jump.
+/// The watch over how long two clocks have run without a jump.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Steadiness(Option<ClockPace>);
 
-/// How the clocks stood to elapsed time when the watch began.
+/// The difference of each clock from elapsed time when the watch began.
 #[derive(Clone, Copy, Debug)]
 struct ClockPace {
     machine: i64,
     api: Option<i64>,
     since: i64,
-    /// When the API was last heard.
+    /// When the API was last heard, in elapsed milliseconds.
     heard: i64,
 }
 
-/// A clock that is off by more than this from where it should be has jumped. A `Date` has whole seconds and may have been
-/// on its way for long.
+/// The most by which a clock may be off from its expected reading without having jumped. A `Date` has whole seconds and
+/// may have been on its way for long.
 const JUMP: Duration = Duration::from_secs(60);
 
 impl Steadiness {
-    /// Takes in what the clocks say at `elapsed` milliseconds of a clock that never jumps; returns for how long that was as
-    /// expected. `heard` says that the API has told it just now, while otherwise its clock is carried on.
+    /// Takes in the readings of the clocks at `elapsed` milliseconds of a clock that never jumps. Returns for how long
+    /// the readings have been as expected. `heard` says that the API has told its time just now; otherwise its clock is
+    /// carried on.
     pub(super) fn look(&mut self, elapsed: i64, machine: UnixMs, api: Option<UnixMs>, heard: bool) -> Duration {
         let offset = |clock: UnixMs| clock.0.saturating_sub(elapsed);
         let (machine, api) = (offset(machine), api.map(offset));
         let jump = whole_ms(JUMP);
         let pace = self.0.filter(|pace| {
             let same_api = pace.api.zip(api).is_none_or(|(was, is)| was.abs_diff(is) <= jump.unsigned_abs());
-            // The API that is heard for the first time begins the watch over both.
+            // When the API is heard for the first time, the watch over both clocks begins.
             same_api && pace.machine.abs_diff(machine) <= jump.unsigned_abs() && (pace.api.is_some() || api.is_none())
         });
         let mut pace = pace.unwrap_or(ClockPace { machine, api, since: elapsed, heard: elapsed });
@@ -178,7 +185,7 @@ impl Steadiness {
         span(pace.since, elapsed)
     }
 
-    /// How much time lies between the first and the last answer of the API since the last jump.
+    /// Returns how much time lies between the first and the last answer of the API since the last jump.
     pub(super) fn told(&self) -> Duration {
         self.0.map_or(Duration::ZERO, |pace| span(pace.since, pace.heard))
     }
@@ -222,12 +229,13 @@ mod tests {
     #[test]
     fn clocks_that_agree_are_believed_at_once() {
         assert_eq!(judge(&witnesses()), taken(TRUTH));
-        // It started eight days ahead and was set right since.
+        // The relay's time started eight days ahead, and the machine's clock was set right since.
         assert_eq!(judge(&Witnesses { relay: off(8 * DAY), ..witnesses() }), taken(TRUTH));
-        // It began at the time of its last shutdown and was set right since: the time that it was off has passed.
+        // The machine began at the time of its last shutdown and was set right since: the time during which it was off
+        // has passed.
         assert_eq!(judge(&Witnesses { relay: off(-10 * DAY), newest: off(-10 * DAY), ..witnesses() }), taken(TRUTH));
         assert_eq!(judge(&Witnesses { machine: off(299_000), ..witnesses() }), taken(off(299_000)));
-        // What an earlier process wrote while its clock was ahead does not matter.
+        // Instants that an earlier process wrote while its clock was ahead do not matter.
         assert_eq!(judge(&Witnesses { newest: off(9 * DAY), ..witnesses() }), taken(TRUTH));
     }
 
@@ -251,10 +259,10 @@ mod tests {
     fn an_api_that_contradicts_the_state_is_not_believed_over_a_machine_that_does_not() {
         let behind = Witnesses { api: Some(off(-3 * DAY)), steady: SETTLED, ..witnesses() };
         assert_eq!(judge(&behind), taken(TRUTH));
-        // Where both do, the state holds instants of a clock that was ahead.
+        // If the state contradicts both clocks, the state holds instants of a clock that was ahead.
         let both = Witnesses { machine: off(-2 * DAY), ..behind };
         assert_eq!(judge(&both), taken(off(-3 * DAY)));
-        // Instants that processes wrote before anybody confirmed the time contradict nobody.
+        // Instants that processes wrote before anybody confirmed the time contradict no clock.
         let ahead = Witnesses { machine: off(8 * DAY), newest: off(8 * DAY), steady: SETTLED, ..witnesses() };
         assert_eq!(judge(&ahead), taken(TRUTH));
     }
@@ -265,7 +273,7 @@ mod tests {
         assert_eq!(judge(&Witnesses { steady: ALONE - Duration::from_secs(1), ..alone }), None);
         let by_machine = |now| Some(ClockVerdict { now, uncounted: false, by_api: false });
         assert_eq!(judge(&Witnesses { steady: ALONE, ..alone }), by_machine(TRUTH));
-        // A clock without a battery: the state knows better.
+        // The machine's clock has no battery, so the state knows better.
         let dead = Witnesses { machine: UnixMs(3_600_000), relay: off(-DAY + 1), steady: ALONE, ..alone };
         assert_eq!(judge(&dead), by_machine(off(-DAY + 1)));
     }
@@ -313,8 +321,8 @@ mod tests {
     }
 
     proptest! {
-        /// One clock is right and the other is anywhere: the time that is taken is one of both, and never later than both;
-        /// if only one of them saw time pass, that is not counted.
+        /// One clock is right and the other is anywhere: the time that is taken is one of the two, and never later than
+        /// both. If only one of the clocks saw time pass, that time is not counted.
         #[test]
         fn no_verdict_counts_time_that_only_one_clock_saw(
             wrong in -400 * DAY..400 * DAY,

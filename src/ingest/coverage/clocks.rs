@@ -1,13 +1,13 @@
-//! How the clock that dates the rows stands to the server's clock.
+//! The comparison of the clock that dates the rows with the server's clock.
 //!
-//! `Date` and the times of rows come from different clocks of the API, and nobody promises that they agree: one may be off
-//! by minutes, or count in another time zone.
+//! `Date` and the times of rows come from different clocks of the API, and nobody promises that these clocks agree: one
+//! of them may be off by minutes, or count in another time zone.
 //!
-//! - Where the rows are *behind*, a sweep that reads back from the server's time would end too early and lose rows that
-//!   came late. So sweeps read deeper by as much as new rows usually are behind when they are met.
-//! - Where the rows are *ahead*, every new row would seem to be dated in the future, and the frontier would never pass it.
-//!   So the server's now is taken to be later, if several rows of a page say that they were ingested later. One such row
-//!   proves nothing.
+//! - If the rows' clock is *behind*, a sweep that reads back from the server's time would end too early and lose rows
+//!   that came late. So sweeps read deeper by as much as new rows usually are behind when they are met.
+//! - If the rows' clock is *ahead*, every new row would seem to be dated in the future, and the frontier would never
+//!   pass it. So the server's now is taken to be later if several rows of a page say that they were ingested later. A
+//!   single such row proves nothing.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use super::rules::{Now, Rules};
 use super::{CoverageState, Draft};
 use crate::domain::{Coverage, Lags, UnixMs, whole_ms};
 
-/// How many rows of one page must say that they were ingested after the server's now.
+/// How many rows of one page must say that they were ingested after the server's now, until the rows' clock counts as
+/// ahead.
 const CONVINCING: usize = 3;
 
 impl CoverageState {
@@ -30,14 +31,14 @@ impl CoverageState {
         now.server.after(self.memory.rows_ahead(rules, &lags))
     }
 
-    /// The server's now by the clock of the rows, as far as that clock is known.
+    /// Returns the server's now by the clock of the rows, as far as the relay knows that clock.
     pub(super) fn rows_now(&self, rules: &Rules, now: Now) -> UnixMs {
         let lags = self.coverage.as_ref().map(|coverage| &coverage.lags);
         now.server.after(lags.map_or(Duration::ZERO, |lags| self.memory.rows_ahead(rules, lags)))
     }
 
-    /// The time that a message of this moment would have: now by the clock that dates messages, as far as that clock is
-    /// known.
+    /// Returns the time that a message of this moment would have: now by the clock that dates messages, as far as the
+    /// relay knows that clock.
     pub fn messages_now(&self, rules: &Rules, now: Now) -> UnixMs {
         let behind = self.coverage.as_ref().and_then(|coverage| coverage.lags.behind()).unwrap_or(0);
         UnixMs(self.rows_now(rules, now).0.saturating_sub(behind))
@@ -52,30 +53,31 @@ impl CoverageState {
 }
 
 impl Draft<'_> {
-    /// The server's now by the clock of the rows. The frontier may rise up to here.
+    /// Returns the server's now by the clock of the rows. The frontier may rise up to this time.
     pub(super) fn rows_now(&self) -> UnixMs {
         self.now.server.after(self.memory.rows_ahead(self.rules, &self.coverage.lags))
     }
 
-    /// Whether the clock of the rows may be behind the server's. Then rows up to the server's now were not all met.
+    /// Returns whether the clock of the rows may be behind the server's clock. If it may be, the relay may not have met
+    /// all rows up to the server's now.
     pub(super) fn may_be_behind(&self) -> bool {
         self.coverage.lags.behind().is_none_or(|behind| behind > whole_ms(self.rules.margin))
     }
 
-    /// Notes how far the new rows of a head page are behind the server's clock. On the very first page no row is known to
-    /// be new.
+    /// Records how far the new rows of a head page are behind the server's clock. On the very first page no row is
+    /// known to be new.
     pub(super) fn note_lags(&mut self, page: &FeedPage) {
         let watermark = self.coverage.marks.watermark;
         let last_poll = self.marks_on_disk.map(|marks| self.memory.last_poll_at().unwrap_or(marks.anchor));
         self.coverage.lags.extend(seen_lags(self.rules, page, watermark, last_poll, self.now.server));
     }
 
-    /// A sweep is complete, and the anchor rises. The sweep vouches for the list as it was at `opened_at`, by the server's
-    /// clock.
+    /// Completes a sweep and raises the anchor. The sweep vouches for the list as it was at `opened_at`, by the
+    /// server's clock.
     ///
-    /// The anchor cannot rise where the server's clock was set back. Then the sweep still tells by how much less the rows
-    /// are behind the anchor. A sweep that was opened before the clock was set back tells nothing: nobody knows any more
-    /// when that was.
+    /// The anchor cannot rise if the server's clock was set back. Then the sweep still shows by how much less the rows
+    /// are behind the anchor. A sweep that was opened before the clock was set back shows nothing, because nobody knows
+    /// any more when it was opened.
     pub(super) fn complete_sweep(&mut self, opened_at: UnixMs) {
         if opened_at > self.now.server {
             return;
@@ -90,8 +92,8 @@ impl Draft<'_> {
     }
 }
 
-/// How far ahead of the server's now several rows of a page were ingested; zero if that is within the margin, or more
-/// than clocks can be apart.
+/// Returns how far ahead of the server's now several rows of a page were ingested; zero if that is within the margin,
+/// or more than clocks can be apart.
 fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     let mut ingested: Vec<UnixMs> = page.ingested().collect();
     ingested.sort_unstable_by(|left, right| right.cmp(left));
@@ -99,14 +101,14 @@ fn ingested_ahead(rules: &Rules, page: &FeedPage, server: UnixMs) -> Duration {
     if rules.margin < ahead && ahead <= rules.clocks_apart { ahead } else { Duration::ZERO }
 }
 
-/// How far the new rows of a page are behind the server's clock, in milliseconds, the newest row last. Less than zero:
-/// ahead of it.
+/// Returns how far the new rows of a page are behind the server's clock, in milliseconds, the newest row last. A
+/// negative number means that the row is ahead of the clock.
 ///
 /// - A row that the poll before (at `last_poll`) did not show, although its time is earlier by more than the margin, is
 ///   behind.
 /// - A row that is dated ahead of now by more than the margin is ahead.
 /// - A row that is dated now, within the margin, shows no skew: 0.
-/// - All other rows are ignored, and so is a time that is further off than clocks can be apart.
+/// - All other rows are ignored, and so is a row whose time is further off than clocks can be apart.
 fn seen_lags(rules: &Rules, page: &FeedPage, watermark: UnixMs, last_poll: Option<UnixMs>, server: UnixMs) -> Vec<i64> {
     let (margin, apart) = (whole_ms(rules.margin), whole_ms(rules.clocks_apart));
     let lag = |time: UnixMs| {

@@ -25,16 +25,17 @@ impl CoverageState {
     }
 }
 
-/// The marks of a first run. They come from the page and from the server's clock. The relay's own clock would lose or
-/// repeat rows wherever it differs from the server's.
+/// Makes the coverage with which a first run begins. Its marks come from the page and from the server's clock, because
+/// the relay's own clock would lose or repeat rows wherever it differs from the server's.
 fn begin(rules: &Rules, page: &FeedPage, now: Now, rows_now: UnixMs, first_empty_poll: UnixMs) -> Coverage {
     let frontier = page.newest_time(rows_now).unwrap_or(rows_now);
     let watermark = match rules.start {
-        // No row tells how far the order of the feed is off (at most the margin), nor which clock dates the rows.
+        // The page is empty, so no row tells how far the order of the feed is off (at most the margin), nor which clock
+        // dates the rows.
         Start::Now if page.is_empty() => {
             frontier.before(rules.lookback).before(rules.margin).before(rules.clocks_apart)
         }
-        // The newest row may be dated wrongly; the row in the middle of the page hardly is.
+        // The newest row may have a wrong date; the row in the middle of the page hardly has.
         Start::Now => frontier.min(first_empty_poll).min(page.middle_time()).before(rules.lookback),
         Start::Beginning => UnixMs::MIN,
         Start::At(instant) => instant,

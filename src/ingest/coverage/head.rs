@@ -1,15 +1,15 @@
-//! A head poll: what the newest page leads to.
+//! A head poll: the step that follows from the newest page.
 
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, Next, Step, gap_around, if_it_holds};
 use crate::domain::{Class, Cursor, More, Seq, UnixMs, WalkKind};
 
-/// An empty first page is believed when it came this often in a row.
+/// How many empty first pages in a row it takes until the relay believes that the feed is empty.
 const EMPTY_HEADS_BELIEVED: u32 = 3;
 
 impl CoverageState {
-    /// A head poll was answered with `page`.
+    /// Takes in the page with which a head poll was answered.
     pub fn head_page(&mut self, rules: &Rules, page: FeedPage, now: Now) -> Step {
         let is_empty = page.is_empty();
         if is_empty && self.memory.has_skip() {
@@ -31,7 +31,8 @@ impl CoverageState {
         let Some(mut coverage) = self.coverage.take() else {
             return self.first_page(rules, page, now, rows_now);
         };
-        // The frontier never passed the server's now: rows up to there are not dated ahead, even if that clock was set back.
+        // The frontier never passed the server's now. So rows up to the frontier are not dated ahead, even if the
+        // server's clock was set back since.
         let ordinary = rows_now.max(coverage.marks.frontier);
         let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(ordinary), page.more()) {
             let reads_on = self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now);
@@ -44,7 +45,7 @@ impl CoverageState {
         step
     }
 
-    /// The head poll goes on behind a page that tells nothing, unless it has passed over too many.
+    /// Lets the head poll go on behind a page that tells nothing, unless the poll has passed over too many pages.
     fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> Next {
         if self.memory.may_pass_over(rules) { Next::Follow(cursor) } else { Next::Idle }
     }
@@ -95,7 +96,7 @@ impl Draft<'_> {
             WalkKind::Sweep | WalkKind::Seed => true,
         });
         let (now, anchor) = (self.now.server, self.coverage.marks.anchor);
-        // A server's clock that was set back lies behind the anchor for a long time.
+        // If the server's clock was set back, it lies behind the anchor for a long time.
         !is_open && (now.since(anchor) >= self.rules.sweep_interval || anchor.since(now) > self.rules.margin)
     }
 }

@@ -1,4 +1,4 @@
-//! What helps coverage along while the process lives. Losing it costs requests, never rows.
+//! The memory that helps coverage along while the process lives. Losing this memory costs requests, never rows.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -7,27 +7,27 @@ use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 
-/// Helpful, but not needed.
+/// The part of the state that is helpful but not needed, and is therefore not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     skip: Option<Skip>,
-    /// Where the head poll under way began behind a block of rows dated ahead: since when rows above that block would not
-    /// have been seen, by the server's clock.
+    /// If the head poll under way began behind a block of rows dated ahead: the time, by the server's clock, since when
+    /// rows above that block would not have been seen.
     unseen_since: Option<UnixMs>,
-    /// When the block was met, if the head poll under way only looks whether something new stands above the block: it does
-    /// not read on behind a first page of the block, because the next poll begins there.
+    /// If the head poll under way only looks whether something new stands above the block: the time at which the block
+    /// was met. Such a poll does not read on behind a first page of the block, because the next poll begins there.
     peeks_since: Option<UnixMs>,
-    /// Up to when the head poll under way has seen everything new in the list, by the server's clock.
+    /// The time, by the server's clock, up to which the head poll under way has seen everything new in the list.
     this_poll_at: Option<UnixMs>,
-    /// Up to when the head poll before that one had.
+    /// The time up to which the head poll before the one under way had seen everything new in the list.
     last_poll_at: Option<UnixMs>,
-    /// Pages that the head poll under way has passed over.
+    /// How many pages the head poll under way has passed over.
     pages_passed_over: u32,
-    /// Rows dated ahead that stood in front of the first page of a first run.
+    /// The rows dated ahead that stood in front of the first page of a first run.
     future_rows: Vec<(Row, Option<Seq>)>,
-    /// Empty head pages in a row.
+    /// How many empty head pages came in a row.
     empty_heads: u32,
-    /// Before coverage begins: when the API first answered with an empty list, by the server's clock.
+    /// The time, by the server's clock, at which the API first answered with an empty list before coverage began.
     first_empty_poll_at: Option<UnixMs>,
     /// How far ahead of the server's clock several rows of the last head page were ingested.
     ingested_ahead: Duration,
@@ -37,22 +37,24 @@ pub struct Memory {
 /// A block of known rows dated ahead, which head polls need not read again.
 #[derive(Clone, Debug)]
 struct Skip {
-    /// Head polls read from here on.
+    /// The cursor at which head polls begin, behind the block.
     cursor: Cursor,
-    /// The time of the block's last row. When that time has come, the block is ordinary.
+    /// The time of the block's last row. Once that time has come, the block counts as ordinary rows.
     until: UnixMs,
-    /// When the block was met, from the head on and without a gap. Rows that came above it since then are not known.
+    /// The time at which the block was met by a reading from the head on and without a gap. The relay does not know
+    /// rows that came above the block since then.
     set_at: UnixMs,
-    /// Whether the last head poll began behind it.
+    /// Whether the last head poll began behind the block.
     was_passed: bool,
 }
 
-/// What is remembered of one walk since it was opened, restarted or loaded.
+/// The memory of one walk since it was opened, restarted or loaded. A *pass* is the reading of the walk since it last
+/// began at another place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalkMemory {
-    /// The cursors that this pass has been given.
+    /// The cursors that this pass has met.
     pub(super) seen: HashSet<Cursor>,
-    /// Pages in a row with nothing new and no older time.
+    /// How many pages in a row had nothing new and no older time.
     pub(super) idle_pages: u32,
     /// The oldest time that this pass has reached.
     pub(super) lowest_of_pass: Option<UnixMs>,
@@ -67,7 +69,7 @@ impl Memory {
         Self { walks, ..Self::default() }
     }
 
-    /// A head poll begins. Returns the cursor behind a block of rows dated ahead, or `None` for the head. `rows_now` is
+    /// Begins a head poll. Returns the cursor behind a block of rows dated ahead, or `None` for the head. `rows_now` is
     /// the server's now by the clock of the rows.
     pub(super) fn begin_poll(&mut self, rules: &Rules, now: Now, rows_now: UnixMs) -> Option<Cursor> {
         self.pages_passed_over = 0;
@@ -79,8 +81,8 @@ impl Memory {
             self.skip = None;
             return None;
         }
-        // If the server's clock is behind, new rows are dated ahead, too, and stand above the block. Every other poll looks
-        // there.
+        // If the server's clock is behind, new rows are dated ahead too, and stand above the block. So every other poll
+        // looks above the block.
         if skip.was_passed && skip.until.since(rows_now) <= rules.clocks_apart {
             skip.was_passed = false;
             self.peeks_since = Some(skip.set_at);
@@ -91,18 +93,19 @@ impl Memory {
         Some(skip.cursor.clone())
     }
 
-    /// Since when the list may have rows that the head poll under way does not see; `None` if that poll began at the head.
+    /// Returns since when the list may have rows that the head poll under way does not see; `None` if that poll began
+    /// at the head.
     pub(super) fn unseen_since(&self) -> Option<UnixMs> {
         self.unseen_since
     }
 
-    /// The head poll under way was answered.
+    /// Records that the head poll under way was answered.
     pub(super) fn note_answer(&mut self, now: Now) {
         self.this_poll_at = Some(self.unseen_since.or(self.peeks_since).unwrap_or(now.server));
     }
 
-    /// Up to when the head poll before the one under way had seen everything new in the list; `None` if there was no such
-    /// poll in this process.
+    /// Returns the time up to which the head poll before the one under way had seen everything new in the list; `None`
+    /// if there was no such poll in this process.
     pub(super) fn last_poll_at(&self) -> Option<UnixMs> {
         self.last_poll_at
     }
@@ -115,7 +118,8 @@ impl Memory {
         self.skip.is_some()
     }
 
-    /// The head poll under way met a page of known rows dated ahead. Returns whether it reads on behind that page.
+    /// Takes in that the head poll under way met a page of known rows dated ahead. Returns whether the poll reads on
+    /// behind that page.
     pub(super) fn skip_to(&mut self, cursor: Cursor, until: UnixMs, now: Now) -> bool {
         if self.peeks_since.is_some() && self.skip.is_some() {
             return false;
@@ -139,13 +143,13 @@ impl Memory {
         std::mem::take(&mut self.future_rows)
     }
 
-    /// Counts empty head pages in a row; returns how many there are by now.
+    /// Counts empty head pages in a row. Returns how many there are by now.
     pub(super) fn count_empty_heads(&mut self, is_empty: bool) -> u32 {
         self.empty_heads = if is_empty { self.empty_heads.saturating_add(1) } else { 0 };
         self.empty_heads
     }
 
-    /// Before coverage begins: the list was empty at `now`.
+    /// Records that the list was empty at `now`, before coverage begins.
     pub(super) fn note_empty_poll(&mut self, now: UnixMs) {
         self.first_empty_poll_at.get_or_insert(now);
     }
@@ -163,7 +167,8 @@ impl Memory {
         self.ingested_ahead = ahead;
     }
 
-    /// How far the clock of the rows is ahead of the server's: zero, unless most new rows are dated ahead as well.
+    /// Returns how far the clock of the rows is ahead of the server's clock: zero, unless most new rows are dated ahead
+    /// as well.
     pub(super) fn rows_ahead(&self, rules: &Rules, lags: &Lags) -> Duration {
         if rules.rows_are_ahead(lags) { self.ingested_ahead } else { Duration::ZERO }
     }
@@ -186,7 +191,7 @@ impl Memory {
 }
 
 impl WalkMemory {
-    /// The walk reads from another place: what this pass has seen no longer counts.
+    /// Begins a new pass, because the walk reads from another place. The memory of the pass before no longer counts.
     pub(super) fn begin_pass(&mut self) {
         self.seen.clear();
         self.idle_pages = 0;

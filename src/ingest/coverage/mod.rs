@@ -1,10 +1,12 @@
-//! What is new on a feed that is newest first, and how nothing of it is missed. Pure: no I/O, no clock.
+//! The rules by which the relay decides which rows of the feed are new, and by which it misses none of them. The feed
+//! is newest first. The rules are pure: no I/O, no clock.
 //!
-//! The feed only offers pages that walk into the past. Rows come late, share a time, are dated in the future and vanish;
-//! cursors are refused; the process can die between any two steps. So the relay remembers no "last message". Instead:
+//! The feed only offers pages that walk into the past. Rows come late, share a time, are dated in the future and
+//! vanish; cursors are refused; the process can die between any two steps. So the relay remembers no "last message".
+//! Instead:
 //!
-//! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news. If
-//!   not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
+//! - A **head poll** reads the first page. If the page reaches down to rows that are known, its unknown rows are news.
+//!   If not, the relay opens a **gap**: a walk from this page down to the old frontier. A gap holds its rows until it
 //!   arrives there.
 //! - A **sweep** reads the lookback again and again, since a row may show up behind newer ones. The **anchor** is the
 //!   time at which the last *completed* sweep was opened; the next one must reach `anchor - lookback - margin`.
@@ -48,36 +50,37 @@ use crate::domain::{
     WalkKind, WalkProgress,
 };
 
-/// Coverage as it stands on disk, and what helps for as long as the process lives.
+/// Coverage as it stands on disk, and the memory that helps for as long as the process lives.
 #[derive(Clone, Debug, Default)]
 pub struct CoverageState {
-    /// `None` before the first page.
+    /// Coverage as it stands on disk; `None` before the first page.
     pub coverage: Option<Coverage>,
-    /// May be lost.
+    /// The memory of the process. It may be lost.
     pub memory: Memory,
 }
 
-/// What a step changes, and what the poller does next.
+/// The result of one step: the changes to store, and the next action of the poller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The changes of one transaction. Empty = nothing to write.
+    /// The changes of one transaction. If there are none, nothing has to be written.
     pub ops: Vec<StoreOp>,
-    /// What follows.
+    /// The next action of the poller.
     pub next: Next,
 }
 
-/// What the poller does after a step.
+/// The action of the poller after a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// The request led to nothing that is to be read at once.
+    /// Nothing has to be read at once.
     Idle,
     /// The head poll goes on behind this cursor: it met a block of rows dated ahead, or an empty page that leads on.
     Follow(Cursor),
     /// The head page opened this gap; up to [`Rules::head_pages`] of it may be read at once in the head lane.
     FollowWalk(WalkId),
-    /// The answer is not believed yet: ask again.
+    /// The answer is not believed yet, so the poller asks again.
     AskAgain,
-    /// This walk waits before its next page. The number of failures in a row says how long.
+    /// This walk waits before its next page. The number is how many failures it had in a row; the length of the wait
+    /// depends on it.
     Wait(WalkId, u32),
 }
 
@@ -91,12 +94,12 @@ impl Step {
 }
 
 impl CoverageState {
-    /// The state as the store has it; `held` tells how many rows each open gap holds.
+    /// Makes the state from coverage as the store has it. `held` tells how many rows each open gap holds.
     pub fn load(coverage: Option<Coverage>, held: HashMap<WalkId, u64>) -> Self {
         Self { coverage, memory: Memory::with_held(held) }
     }
 
-    /// Where a head poll reads: at the head (`None`), or behind a block of known rows dated ahead.
+    /// Returns where a head poll reads: at the head (`None`), or behind a block of known rows dated ahead.
     pub fn head_cursor(&mut self, rules: &Rules, now: Now) -> Option<Cursor> {
         let rows_now = self.rows_now(rules, now);
         self.memory.begin_poll(rules, now, rows_now)
@@ -107,8 +110,9 @@ impl CoverageState {
         self.coverage.iter().flat_map(|coverage| &coverage.walks)
     }
 
-    /// Which walk the background lane reads next, of those that are `ready`: at two of three requests the newest gap,
-    /// else the oldest walk. `turn` counts background requests.
+    /// Chooses the walk that the background lane reads next, among the walks that are `ready`: at two of three requests
+    /// the newest gap, or else the oldest walk; at the third request the oldest walk. `turn` counts background
+    /// requests.
     pub fn background_walk(&self, turn: u64, ready: impl Fn(WalkId) -> bool) -> Option<&Walk> {
         let walks = &self.coverage.as_ref()?.walks;
         let open = || walks.iter().filter(|walk| ready(walk.id));
@@ -121,7 +125,7 @@ impl CoverageState {
         self.memory.setbacks(walk)
     }
 
-    /// The cursor of a head poll was refused: the next head poll reads from the head.
+    /// Takes in that the cursor of a head poll was refused. The next head poll reads from the head.
     pub fn head_refused(&mut self) {
         self.memory.forget_skip();
     }
@@ -152,7 +156,7 @@ impl<'a> Draft<'a> {
         Self { rules, now, coverage, memory, marks_on_disk, lags_on_disk, ops: Vec::new() }
     }
 
-    /// Adds the changes of frontier, watermark, anchor, counters and lags, if there are any.
+    /// Ends the step: adds the changes of frontier, watermark, anchor, counters and lags, if there are any.
     fn finish(mut self, next: Next) -> Step {
         if self.coverage.lags != self.lags_on_disk {
             self.ops.push(StoreOp::PutLags(self.coverage.lags.clone()));
@@ -163,7 +167,8 @@ impl<'a> Draft<'a> {
         Step { ops: self.ops, next }
     }
 
-    /// How deep the next sweep must read: `A - L - m` by the clock of the rows, or the watermark where that is higher.
+    /// Returns how deep the next sweep must read: `A - L - m` by the clock of the rows, or the watermark if that is
+    /// higher.
     fn sweep_floor(&self) -> UnixMs {
         self.rules.sweep_depth(self.coverage).max(self.coverage.marks.watermark)
     }
@@ -172,8 +177,8 @@ impl<'a> Draft<'a> {
         what_is_new::is_news(row, self.coverage, self.rules)
     }
 
-    /// Stores the unknown rows of a page. `holder` says which gap holds a new row, if any does. Returns the new rows that
-    /// no gap holds; the caller releases them.
+    /// Stores the unknown rows of a page. `holder` says which gap holds a new row, if any does. Returns the new rows
+    /// that no gap holds; the caller releases them.
     fn store(&mut self, page: FeedPage, mut holder: impl FnMut(&Row, &[Walk]) -> Option<WalkId>) -> Vec<Seq> {
         let mut free = Vec::new();
         for row in page.into_unknown() {
@@ -198,7 +203,7 @@ impl<'a> Draft<'a> {
         free
     }
 
-    /// Stores the unknown rows of the first page of a run that starts now. Returns the new ones; the caller releases
+    /// Stores the unknown rows of the first page of a run that starts now. Returns the new rows; the caller releases
     /// them.
     fn store_at_start(&mut self, page: FeedPage) -> Vec<Seq> {
         let mut free = Vec::new();
@@ -219,8 +224,8 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// Opens a walk from the end of `page` down to `floor`. The walk vouches for the list as it was at `opened_at`: then
-    /// all rows above the page were known.
+    /// Opens a walk from the end of `page` down to `floor`. The walk vouches for the list as it was at `opened_at`: at
+    /// that time all rows above the page were known.
     fn open(&mut self, kind: WalkKind, floor: UnixMs, opened_seq: Seq, opened_at: UnixMs, page: &FeedPage) -> WalkId {
         let id = self.coverage.marks.next_walk;
         self.coverage.marks.next_walk = WalkId(id.0 + 1);
@@ -236,27 +241,27 @@ impl<'a> Draft<'a> {
         id
     }
 
-    /// Hands rows that no gap holds to the sinks.
+    /// Releases rows that no gap holds.
     fn release(&mut self, rows: Vec<Seq>, class: Class) {
         if !rows.is_empty() {
             self.ops.push(StoreOp::Release { rows, class });
         }
     }
 
-    /// Writes down the walk at this place of the list of open walks.
+    /// Adds the change that stores the walk at this place of the list of open walks.
     fn put(&mut self, place: usize) {
         let walk = self.coverage.walks[place].clone();
         self.ops.push(StoreOp::PutWalk(Box::new(walk)));
     }
 
-    /// Hands on all rows that a gap holds.
+    /// Releases all rows that a gap holds.
     fn release_held(&mut self, walk: WalkId, class: Class) {
         self.memory.walk(walk).held = 0;
         self.ops.push(StoreOp::ReleaseHeld { walk, class });
     }
 
     /// Raises the frontier to the newest time of the page, but never past the server's now by the clock of the rows.
-    /// While that clock may be behind, rows that are dated ahead of now are left out altogether.
+    /// While that clock may be behind, rows that are dated ahead of now are ignored.
     fn raise_frontier(&mut self, page: &FeedPage) {
         let cap = self.rules.frontier_cap(self.rows_now());
         let newest = if self.may_be_behind() { page.newest_time(cap) } else { page.newest_time(UnixMs::MAX) };
@@ -266,12 +271,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// This gap, if it holds the rows that it reads.
+/// Returns this gap, if it holds the rows that it reads.
 fn if_it_holds(gap: WalkId, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.id == gap && walk.holds()).map(|walk| walk.id)
 }
 
-/// The gap whose unread part `row` lies in. The row came late, and the gap hands it on in its place.
+/// Returns the gap in whose unread part `row` lies. The row came late, and the gap releases it in its place.
 fn gap_around(row: &Row, walks: &[Walk]) -> Option<WalkId> {
     walks.iter().find(|walk| walk.holds() && walk.has_unread(row.time)).map(|walk| walk.id)
 }

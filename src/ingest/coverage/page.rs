@@ -1,10 +1,10 @@
-//! One page of the feed, with what the store knows of its rows.
+//! One page of the feed, together with which of its rows are stored.
 
 use std::collections::HashSet;
 
 use crate::domain::{More, Row, Seq, UnixMs};
 
-/// The rows of a page, newest first. A row that is stored comes with the number under which it is stored.
+/// The rows of a page, newest first. A row that is stored comes with its sequence number.
 #[derive(Clone, Debug)]
 pub struct FeedPage {
     rows: Vec<(Row, Option<Seq>)>,
@@ -12,7 +12,7 @@ pub struct FeedPage {
 }
 
 impl FeedPage {
-    /// A page of these rows; `known` has one entry for each row.
+    /// Makes a page of these rows. `known` has one entry for each row.
     pub fn new(rows: Vec<Row>, known: Vec<Option<Seq>>, more: More) -> Self {
         Self { rows: rows.into_iter().zip(known).collect(), more }
     }
@@ -22,7 +22,7 @@ impl FeedPage {
         self.rows.is_empty()
     }
 
-    /// What the API says of the next page.
+    /// Returns what follows the page, by the API's answer.
     pub fn more(&self) -> &More {
         &self.more
     }
@@ -32,12 +32,13 @@ impl FeedPage {
         self.rows.last().map(|(row, _)| row.time)
     }
 
-    /// The newest time of a row that is not after `now`. It need not be the first row's.
+    /// Returns the newest time of a row that is not after `now`. It need not be the time of the first row.
     pub(super) fn newest_time(&self, now: UnixMs) -> Option<UnixMs> {
         self.rows.iter().map(|(row, _)| row.time).filter(|time| *time <= now).max()
     }
 
-    /// The middle one of the rows' times, of two the earlier one; [`UnixMs::MAX`] if there is no row.
+    /// Returns the middle one of the rows' times; of two middle times the earlier one; [`UnixMs::MAX`] if there is no
+    /// row.
     pub(super) fn middle_time(&self) -> UnixMs {
         let mut times: Vec<UnixMs> = self.rows.iter().map(|(row, _)| row.time).collect();
         times.sort_unstable();
@@ -49,17 +50,17 @@ impl FeedPage {
         self.rows.iter().map(|(row, _)| row.time)
     }
 
-    /// The latest time at which a row was ingested; `None` if no row says when it was.
+    /// Returns the latest time at which a row was ingested; `None` if no row has such a time.
     pub fn newest_ingested(&self) -> Option<UnixMs> {
         self.ingested().max()
     }
 
-    /// When the rows were ingested, as far as they say so.
+    /// Returns the times at which the rows were ingested, for the rows that have such a time.
     pub(super) fn ingested(&self) -> impl Iterator<Item = UnixMs> {
         self.rows.iter().filter_map(|(row, _)| row.ingested)
     }
 
-    /// Whether a row is stored.
+    /// Whether at least one row is stored already.
     pub fn has_known(&self) -> bool {
         self.rows.iter().any(|(_, known)| known.is_some())
     }
@@ -74,9 +75,9 @@ impl FeedPage {
         self.rows.iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row)
     }
 
-    /// The rows that are not stored, each id once.
+    /// Returns the rows that are not stored, each id once.
     pub(super) fn into_unknown(self) -> Vec<Row> {
-        // A set, since a page may be as long as the API likes.
+        // This is a set because a page may be as long as the API likes.
         let mut met = HashSet::new();
         let unknown = self.rows.into_iter().filter(|(_, known)| known.is_none()).map(|(row, _)| row);
         unknown.filter(|row| met.insert(row.id.clone())).collect()
@@ -102,9 +103,9 @@ impl FeedPage {
         self.rows
     }
 
-    /// The last row that tells how far the page reaches. Stored rows dated after `now` at the page's end do not tell it:
-    /// without them the page is shorter and as good as any other. In a list that is not sorted by time such rows may stand
-    /// above older ones for years, and no page that ends with them would ever arrive.
+    /// Returns the last row that tells how far the page reaches. Stored rows dated after `now` at the end of the page
+    /// are left out: without them the page is shorter and as good as any other page. In a list that is not sorted by
+    /// time such rows may stand above older rows for years, and a page that ends with them would never arrive.
     fn reach(&self, now: UnixMs) -> Option<&(Row, Option<Seq>)> {
         self.rows.iter().rfind(|(row, known)| known.is_none() || row.time <= now)
     }
@@ -114,8 +115,9 @@ impl FeedPage {
         self.reach(now.max(floor)).is_some_and(|(last, _)| last.time <= floor)
     }
 
-    /// Whether the rows of the page show that everything at or above `floor` was read. They do in two cases: the last row
-    /// that tells how far the page reaches lies strictly below the floor and was stored before `opened`; or all rows lie
+    /// Whether the rows of the page show that everything at or above `floor` was read. There are two such cases: the
+    /// last row that tells how far the page reaches lies strictly below the floor and was stored before `opened`; or
+    /// all rows lie below the floor.
     /// below the floor.
     ///
     /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies

@@ -1,15 +1,15 @@
-//! The numbers that the rules of coverage work with.
+//! The settings and limits of the rules of coverage.
 
 use std::time::Duration;
 
 use crate::domain::{Start, UnixMs};
 
-/// What time it is, as plain values.
+/// The present time, as plain values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// By the server's clock. It caps marks and places floors; it never decides what is new.
+    /// The time by the server's clock. It caps marks and places floors; it never decides which rows are new.
     pub server: UnixMs,
-    /// By the relay's clock. It tells for how long a walk has been failing.
+    /// The time by the relay's clock. It tells for how long a walk has been failing.
     pub local: UnixMs,
 }
 
@@ -26,24 +26,24 @@ pub struct Rules {
     pub margin: Duration,
     /// The most by which the clocks of the API may differ. Larger differences are ignored as wrong times.
     pub clocks_apart: Duration,
-    /// Ids are remembered at least this long.
+    /// How long ids are remembered at least.
     pub remember_ids: Duration,
     /// How many of the newest ids are never forgotten, whatever their age. Otherwise the rows of a quiet account would
     /// be unknown again at every poll.
     pub keep_newest: u32,
-    /// The most rows that a gap holds. A gap with more hands them on and holds no further rows.
+    /// The most rows that a gap holds. A gap with more rows releases them and holds no further rows.
     pub hold_limit: u64,
     /// The most pages of rows dated ahead that one head poll passes over.
     pub pages_ahead: u32,
     /// The most pages of a new gap that are read at once behind its head page.
     pub head_pages: u32,
-    /// After this many pages in a row with nothing new and no older time a walk is standing still.
+    /// A walk stands still after this many pages in a row with nothing new and no older time.
     pub idle_pages: u32,
-    /// After this many failures in a row a walk is stalled.
+    /// A walk is stalled after this many failures in a row.
     pub patience_failures: u32,
-    /// After failing for this long a walk is stalled.
+    /// A walk is stalled after it has been failing for this long.
     pub patience: Duration,
-    /// Which safeguard a test leaves out, to see that it is needed.
+    /// The safeguard that a test leaves out, to see that the safeguard is needed.
     #[cfg(test)]
     pub(crate) broken: Option<Broken>,
 }
@@ -71,7 +71,7 @@ impl Rules {
         }
     }
 
-    /// Whether a test leaves out this safeguard; never outside of tests. Only `safeguards` asks.
+    /// Whether a test leaves out this safeguard; always false outside of tests. Only `safeguards` calls this function.
     #[cfg(test)]
     pub(super) fn breaks(&self, safeguard: Broken) -> bool {
         self.broken == Some(safeguard)
@@ -84,7 +84,8 @@ impl Rules {
     }
 }
 
-/// A safeguard that the worlds test leaves out to prove that it would notice.
+/// A safeguard that the worlds test leaves out, to prove that the test would notice. Each variant says what happens
+/// without the safeguard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// The frontier may pass the server's now.
@@ -97,7 +98,7 @@ pub(crate) enum Broken {
     Clocks,
     /// Any row at or below the floor ends a walk.
     EndTest,
-    /// News is handed on at once, and a late row in the unread part of a gap overtakes older ones.
+    /// News is released at once, and a late row in the unread part of a gap overtakes older rows.
     Hold,
     /// An empty page is believed at once.
     EmptyPage,

@@ -1,8 +1,8 @@
 //! The eight safeguards of coverage. Without any one of them rows would be lost, delivered twice, or overtaken.
 //!
 //! Each safeguard is one function here; the other files of coverage call it and know nothing of tests. The worlds test
-//! leaves out one safeguard at a time ([`Broken`]) and must notice that. This file is the only place that asks which
-//! one is left out.
+//! leaves out one safeguard at a time ([`Broken`]) and must notice that. Only this file asks which safeguard is left
+//! out.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use super::trouble::EMPTY_TRIES;
 use crate::domain::{Coverage, Lags, Marks, More, Seq, UnixMs, Walk, WalkKind, WalkProgress};
 
 impl Rules {
-    /// The highest time that the frontier may take: the server's now by the clock of the rows (`rows_now`). A frontier
-    /// beyond now would make the relay ignore every row until that time has come.
+    /// Returns the highest time that the frontier may take: the server's now by the clock of the rows (`rows_now`). A
+    /// frontier beyond now would make the relay ignore every row until that time has come.
     pub(super) fn frontier_cap(&self, rows_now: UnixMs) -> UnixMs {
         if self.breaks(Broken::FrontierCap) { UnixMs::MAX } else { rows_now }
     }
 
-    /// Whether a row dated `time` is settled for good: it lies below the watermark. The ids down there may have been
-    /// forgotten, so an unknown row may be one that was delivered long ago.
+    /// Whether a row dated `time` lies below the watermark and is therefore settled for good. Ids below the watermark
+    /// may have been forgotten, so an unknown row there may be a row that was delivered long ago.
     pub(super) fn is_settled(&self, time: UnixMs, marks: &Marks) -> bool {
         time < marks.watermark && !self.breaks(Broken::Watermark)
     }
 
-    /// Down to which time the next sweep must read: `A - L - m`, where `A` is put back by as much as the clock of the
-    /// rows was behind the server's when `A` was set, or is behind it now, whichever is more.
+    /// Returns the time down to which the next sweep must read: `A - L - m`. `A` is put back by as much as the clock of
+    /// the rows was behind the server's clock when `A` was set, or is behind it now, whichever is more.
     pub(super) fn sweep_depth(&self, coverage: &Coverage) -> UnixMs {
         let Coverage { marks, lags, .. } = coverage;
         let anchor_less = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
@@ -58,22 +58,22 @@ impl Rules {
         page.is_evidence_of(floor, opened, now)
     }
 
-    /// A gap that is opened now. It holds its rows until it arrives, so that older rows are handed on before newer ones.
-    /// `sweep_floor`: down to where it goes on as a sweep afterwards.
+    /// Makes the kind of a gap that is opened now. The gap holds its rows until it arrives, so that older rows are
+    /// released before newer ones. `sweep_floor` is the time down to which the gap goes on as a sweep afterwards.
     pub(super) fn new_gap(&self, sweep_floor: Option<UnixMs>) -> WalkKind {
         WalkKind::Gap { sweep_floor, streaming: self.breaks(Broken::Hold) }
     }
 
-    /// Whether one more empty answer to a walk's cursor proves that nothing follows: a whole round of empty answers was
-    /// had on another way, from the head on.
+    /// Whether one more empty answer to a walk's cursor proves that nothing follows. It does if a whole round of empty
+    /// answers came on another way, from the head on.
     pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
         let answers = progress.empty_answers + 1;
         let is_confirmed = progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES);
         is_confirmed || self.breaks(Broken::EmptyPage)
     }
 
-    /// The highest time that the watermark may take: the watermark stays below all that the next sweep or an open walk
-    /// still has to read.
+    /// Returns the highest time that the watermark may take: the watermark stays below all rows that the next sweep or
+    /// an open walk still has to read.
     pub(super) fn watermark_cap(&self, coverage: &Coverage) -> UnixMs {
         if self.breaks(Broken::Forgetting) {
             return UnixMs::MAX;

@@ -1,5 +1,5 @@
-//! What gaps do while the state may not grow. A gap that holds its rows until it arrives would wait for ever, since
-//! nothing more is read; so it hands on what it holds.
+//! The behaviour of gaps while the state may not grow. A gap that holds its rows until it arrives would wait for ever,
+//! because nothing more is read. So the gap releases the rows that it holds.
 
 use super::rules::{Now, Rules};
 use super::{CoverageState, Draft, Next, Step};
@@ -11,7 +11,8 @@ impl CoverageState {
         self.walks().any(Walk::holds)
     }
 
-    /// Every gap hands on the rows that it holds, oldest first. From then on it hands rows on as it reads them.
+    /// Makes every gap release the rows that it holds, oldest first. From then on each gap releases rows as it reads
+    /// them.
     pub fn stop_holding(&mut self, rules: &Rules, now: Now) -> Step {
         let Some(coverage) = self.coverage.as_mut() else { return Step::NOTHING };
         let before = Some(coverage.marks);

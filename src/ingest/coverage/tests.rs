@@ -1,4 +1,4 @@
-//! Single steps that the worlds meet too seldom to be told apart.
+//! Tests of single steps that are too rare in the worlds to be told apart there.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,15 +15,15 @@ fn now(tick: i64) -> Now {
     Now { server: UnixMs(tick), local: UnixMs(tick) }
 }
 
-/// A list that is sorted by arrival, and what of it is stored.
+/// A list that is sorted by arrival, and the rows of it that are stored.
 struct List {
-    /// Newest first: id and time.
+    /// The id and the time of each row, newest first.
     rows: Vec<(&'static str, i64)>,
     known: HashMap<String, Seq>,
 }
 
 impl List {
-    /// Four rows from `from` on.
+    /// Returns the page of four rows from `from` on.
     fn page(&self, from: usize) -> FeedPage {
         let shown: Vec<&(&str, i64)> = self.rows.iter().skip(from).take(4).collect();
         let rows = shown.iter().map(|(id, time)| Row {
@@ -48,7 +48,7 @@ impl List {
         }
     }
 
-    /// A head poll and all that follows from it.
+    /// Makes a head poll and all requests that follow from it.
     fn poll(&mut self, state: &mut CoverageState, tick: i64) {
         let step = state.head_page(&rules(), self.page(0), now(tick));
         self.take(&step.ops);
@@ -61,7 +61,7 @@ impl List {
     }
 }
 
-/// The first page ends in rows dated ahead, which more of them follow, and all of them are known.
+/// Makes a list whose rows are all known. Its first page ends in rows dated ahead, and more such rows follow.
 fn known_rows_ahead() -> (List, CoverageState) {
     let rows = vec![
         ("newest", 1002),
@@ -114,7 +114,7 @@ fn a_new_row_above_known_ones_dated_ahead_opens_a_gap_until_older_ones_are_met()
 fn what_a_page_of_fewer_rows_would_show_is_shown_by_one_that_ends_in_known_rows_dated_ahead() {
     let (mut list, mut state) = known_rows_ahead();
     list.rows.insert(0, ("news", 1006));
-    // As if `old` were above the block: it was stored before, and lies below the frontier.
+    // Moves `old` above the block. This row was stored before, and lies below the frontier.
     list.rows.retain(|(id, _)| *id != "old" && *id != "newest");
     list.rows.insert(1, ("old", 1000));
     let step = state.head_page(&rules(), list.page(0), now(1006));
@@ -132,18 +132,19 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     list.poll(&mut state, 1002);
     list.rows.splice(0..0, ahead);
     list.poll(&mut state, 1003);
-    // Everything is known, and from now on polls begin behind the block.
+    // All rows are known, and from now on polls begin behind the block.
     assert_eq!(state.head_cursor(&rules(), now(2000)), None);
     let step = state.head_page(&rules(), list.page(0), now(2000));
     assert_eq!(step.next, Next::Follow(Cursor("4".to_owned())));
     list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
-    // Above it something comes that these polls do not see; meanwhile a sweep falls due, and one page is all of it.
+    // A row appears above the block, where these polls do not see it. Meanwhile a sweep falls due, and one page
+    // completes it.
     list.rows.insert(0, ("unseen", 2002));
     assert_eq!(state.head_cursor(&rules(), now(2500)), Some(Cursor("4".to_owned())));
     list.take(&state.head_page(&rules(), list.page(5), now(2500)).ops);
     let anchor = |state: &CoverageState| state.coverage.as_ref().unwrap().marks.anchor;
     assert_eq!(anchor(&state), UnixMs(2000), "the last time that all above was known");
-    // It is looked at from the head again in time.
+    // When the time has come, a poll begins at the head again.
     assert_eq!(state.head_cursor(&rules(), now(3000)), None);
     let step = state.head_page(&rules(), list.page(0), now(3000));
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Insert(insert) if insert.row.id == "unseen")));
@@ -201,7 +202,7 @@ fn rows_up_to_the_frontier_are_no_block_dated_ahead_when_the_server_s_clock_is_s
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Release { .. })), "{:?}", step.ops);
 }
 
-/// Rows of one page, newest first, each with the times of its receipt and of its ingestion.
+/// Makes a page of rows, newest first, each with the times of its receipt and of its ingestion.
 fn timed(rows: &[(i64, i64)]) -> FeedPage {
     let row = |(place, (time, ingested)): (usize, &(i64, i64))| Row {
         id: format!("{place} of {time}"),
@@ -215,7 +216,7 @@ fn timed(rows: &[(i64, i64)]) -> FeedPage {
     FeedPage::new(rows.iter().enumerate().map(row).collect(), vec![None; rows.len()], More::End)
 }
 
-/// How far the frontier rises with a page of new rows, where the server says that it is 1000.
+/// Returns the frontier after a page of new rows, where the server says that the time is 1000.
 fn frontier_after(rows: &[(i64, i64)]) -> i64 {
     let rules = Rules { clocks_apart: Duration::from_millis(500), ..rules() };
     let mut state = CoverageState::default();
@@ -247,11 +248,11 @@ fn a_sweep_reads_deeper_by_as_much_as_most_new_rows_are_behind() {
         poll(timed(&[(700, 700)]), 1000);
         let rows: Vec<(i64, i64)> = times.iter().map(|time| (*time, *time)).collect();
         poll(timed(&rows), 1010);
-        // A page of known rows, on which a sweep falls due that has to read further.
+        // A sweep falls due on this page of known rows, and the sweep has to read further.
         let rows = timed(&[(2000, 2000), (1999, 1999)]).into_rows().into_iter().map(|(row, _)| row).collect();
         poll(FeedPage::new(rows, vec![Some(Seq(1)); 2], More::Cursor(Cursor("on".to_owned()))), 2000)
     };
-    // The anchor is 1000, the lookback 30, the margin 5; what was there before says nothing.
+    // The anchor is 1000, the lookback 30, and the margin 5. Rows that were there before tell nothing about the clocks.
     assert_eq!(floor_after(&[1009, 1008, 1007, 996]), Some(965), "all may have come since the poll before");
     assert_eq!(floor_after(&[810, 810, 810, 809]), Some(965 - 200), "a clock that is behind");
     assert_eq!(floor_after(&[1009, 1009, 1008, 800, 700]), Some(965), "a few that came late");

@@ -1,43 +1,44 @@
-//! Walks that do not get on. A walk in trouble is never given up: what it did not read is not covered.
+//! The handling of walks that make no progress. A walk in trouble is never given up, because rows that it did not read
+//! would not be covered.
 //!
 //! The walk tries the same cursor again, then the cursors that it came by, then begins again at the head. It keeps its
 //! floor and the rows that it holds. Each failure in a row makes the wait longer. After
 //! [`Rules::patience_failures`](super::Rules::patience_failures) failures, or after
-//! [`Rules::patience`](super::Rules::patience), the walk is *stalled*: it hands on the rows that it holds, and hands on
-//! further rows as it reads them, so that what was read does not wait for what cannot be.
+//! [`Rules::patience`](super::Rules::patience), the walk is *stalled*: it releases the rows that it holds, and releases
+//! further rows as it reads them, so that rows that were read do not wait for rows that cannot be read.
 
 use super::{Draft, Next};
 use crate::domain::{Anomaly, StoreOp};
 
-/// Why a walk did not get on.
+/// The reason why a walk made no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setback {
     /// The API refused the cursor.
     Refused,
-    /// The page could not be read, while the API answers otherwise.
+    /// The page could not be read, although the API answers other requests.
     Unreadable,
     /// The page was empty, whether or not it named a cursor.
     EmptyPage,
-    /// The page led to where this pass has been, or promised more without saying where.
+    /// The page led to a cursor where this pass has been already, or promised more rows without a cursor.
     NoProgress,
     /// Many pages had nothing new and no older time. The walk reads on, but slowly.
     StandingStill,
 }
 
-/// How often an empty page is asked for before another way is tried.
+/// How often an empty page is asked for before the walk tries another way.
 pub(super) const EMPTY_TRIES: u32 = 3;
 
-/// How often a page that cannot be read is asked for before another way is tried: the server's trouble may pass.
+/// How often a page that cannot be read is asked for before the walk tries another way. The server's trouble may pass.
 const UNREADABLE_TRIES: u32 = 4;
 
 impl Draft<'_> {
-    /// Only empty answers in a row count: a page with rows voids the round that was not finished.
+    /// Drops the unfinished round of empty answers, because a page with rows came: only empty answers in a row count.
     pub(super) fn end_round_of_empty_answers(&mut self, place: usize) {
         let progress = &mut self.coverage.walks[place].progress;
         progress.empty_answers -= progress.empty_answers % EMPTY_TRIES;
     }
 
-    /// Writes a setback down and chooses where the walk reads next.
+    /// Records a setback and chooses where the walk reads next.
     pub(super) fn set_back(&mut self, place: usize, setback: Setback) -> Next {
         let now = self.now.local;
         let walk = &mut self.coverage.walks[place];
@@ -75,7 +76,7 @@ impl Draft<'_> {
         Next::Wait(id, failures)
     }
 
-    /// Goes back to the cursor before, or to the head if there is none.
+    /// Sends the walk back to the cursor before, or to the head if there is none.
     fn step_back(&mut self, place: usize) {
         let walk = &mut self.coverage.walks[place];
         walk.cursor = walk.trail.pop();

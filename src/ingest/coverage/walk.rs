@@ -1,4 +1,4 @@
-//! One page of a walk.
+//! The step that follows from one page of a walk.
 
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
@@ -7,13 +7,13 @@ use super::{CoverageState, Draft, Next, Step, if_it_holds};
 use crate::domain::{Class, Cursor, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
 impl CoverageState {
-    /// A walk's request was answered with `page`. `at_once` says that the whole walk so far was read right behind the
-    /// head page that opened it. Its rows then count as live, not as backfill.
+    /// Takes in the page with which a walk's request was answered. `at_once` says that the whole walk so far was read
+    /// right behind the head page that opened it. The rows of such a walk count as live, not as backfill.
     pub fn walk_page(&mut self, rules: &Rules, walk: WalkId, page: FeedPage, at_once: bool, now: Now) -> Step {
         self.with_walk(rules, walk, now, |draft, place| draft.walk_page(place, page, at_once))
     }
 
-    /// A walk's request led nowhere.
+    /// Takes in that a walk's request led to no usable page.
     pub fn walk_setback(&mut self, rules: &Rules, walk: WalkId, setback: Setback, now: Now) -> Step {
         self.with_walk(rules, walk, now, |mut draft, place| {
             let next = draft.set_back(place, setback);
@@ -41,7 +41,8 @@ impl Draft<'_> {
         if !page.is_empty() {
             self.end_round_of_empty_answers(place);
         } else if *page.more() != More::Lost {
-            // This holds for an empty page that leads on, too: its cursor may lead past rows that belonged on it.
+            // This also holds for an empty page that leads on, because its cursor may lead past rows that belonged on
+            // the page.
             if !self.rules.believes_empty_answer(&self.coverage.walks[place].progress) {
                 let next = self.set_back(place, Setback::EmptyPage);
                 return self.finish(next);
@@ -82,8 +83,8 @@ impl Draft<'_> {
         self.finish(next)
     }
 
-    /// Stores the unknown rows of a walk's page. A gap holds its new rows; those of other walks are released like new
-    /// rows at the head.
+    /// Stores the unknown rows of a walk's page. A gap holds its new rows; the new rows of other walks are released
+    /// like new rows at the head.
     fn store_walk_page(&mut self, id: WalkId, page: FeedPage, class: Class) {
         let walk = self.coverage.walks.iter().find(|open| open.id == id);
         if walk.is_some_and(|walk| matches!(walk.kind, WalkKind::Gap { .. })) {
@@ -109,7 +110,8 @@ impl Draft<'_> {
         }
     }
 
-    /// A gap has arrived that carries a sweep: it hands on what it holds and reads on down to the sweep's floor.
+    /// Turns a gap that has arrived into the sweep that it carries: the gap releases the rows that it holds, and reads
+    /// on down to the sweep's floor.
     fn go_on_as_sweep(&mut self, place: usize, class: Class) {
         let walk = &mut self.coverage.walks[place];
         let (id, holds) = (walk.id, walk.holds());
@@ -120,7 +122,7 @@ impl Draft<'_> {
         }
     }
 
-    /// The cursor that the page leads to; `None` if there is none, or if this pass has been there already.
+    /// Returns the cursor that the page leads to; `None` if there is none, or if this pass has been there already.
     fn unseen_cursor(&mut self, id: WalkId, more: &More) -> Option<Cursor> {
         match more {
             More::Cursor(cursor) if !self.memory.walk(id).seen.contains(cursor) => Some(cursor.clone()),
@@ -128,8 +130,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Moves a walk on to `cursor`. `last` is the time of the page's last row. Returns whether the walk has been standing
-    /// still for too long.
+    /// Moves a walk on to `cursor`. `last` is the time of the page's last row. Returns whether the walk has been
+    /// standing still for too long.
     fn advance(
         &mut self,
         place: usize,
@@ -171,7 +173,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Hands on the rows that a gap holds, oldest first. From then on the gap hands its rows on as they are read.
+    /// Releases the rows that a gap holds, oldest first. From then on the gap releases its rows as they are read.
     pub(super) fn stream(&mut self, id: WalkId) {
         let Some(walk) = self.coverage.walks.iter_mut().find(|open| open.id == id && open.holds()) else { return };
         if let WalkKind::Gap { streaming, .. } = &mut walk.kind {

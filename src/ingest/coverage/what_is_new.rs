@@ -1,4 +1,4 @@
-//! What makes a message new, and what every other unknown row of a page is.
+//! The decision whether an unknown row of a page is new, and if not, what it is.
 //!
 //! A row is new if all of this is true:
 //! - its id is not stored (callers ask only about such rows),
@@ -16,7 +16,7 @@ pub(super) fn is_news(row: &Row, coverage: &Coverage, rules: &Rules) -> bool {
     row.readable && !was_there_before && !rules.is_settled(row.time, &coverage.marks)
 }
 
-/// What an unknown row is, on any page but the first of a first run that starts now.
+/// Returns the standing of an unknown row on any page, except on the first page of a first run that starts now.
 pub(super) fn standing(row: &Row, coverage: &Coverage, rules: &Rules) -> RowStanding {
     if row.spoiled.is_some() || !row.readable {
         RowStanding::Unreadable
@@ -29,8 +29,8 @@ pub(super) fn standing(row: &Row, coverage: &Coverage, rules: &Rules) -> RowStan
     }
 }
 
-/// What a row is on the first page of a first run that starts now. Only a row that was ingested after the start is new;
-/// the others were there before.
+/// Returns the standing of a row on the first page of a first run that starts now. Only a row that was ingested after
+/// the start is new; the other rows were there before.
 pub(super) fn standing_at_start(row: &Row, marks: &Marks) -> RowStanding {
     if !row.readable {
         RowStanding::Unreadable
@@ -63,7 +63,7 @@ mod tests {
         }
     }
 
-    /// Coverage with an open walk of this kind, if any.
+    /// Makes coverage with an open walk of this kind, if any.
     fn coverage(kind: Option<WalkKind>) -> Coverage {
         let marks = Marks {
             frontier: UnixMs(1000),
@@ -97,7 +97,7 @@ mod tests {
             (WATERMARK - 1, Some(START + 1), None, RowStanding::BelowWatermark),
             (WATERMARK - 1, Some(START), None, RowStanding::Seed),
             (WATERMARK - 1, None, None, RowStanding::Seed),
-            // While the seed is read, what was ingested before the start was there before.
+            // While the seed is read, a row that was ingested before the start counts as there before.
             (WATERMARK, Some(START), seed, RowStanding::Seed),
             (WATERMARK, Some(START + 1), seed, RowStanding::News),
             (WATERMARK, None, seed, RowStanding::News),

@@ -1,20 +1,20 @@
-//! Whether the messages that come belong to the account of the state, as found so far. The verdict on a page is
-//! [`account::judge`](crate::ingest::account::judge)'s.
+//! The findings so far on whether the messages belong to the account of the state. The verdict on a single page comes
+//! from [`account::judge`](crate::ingest::account::judge).
 
 use crate::ingest::account::AccountVerdict;
 
-/// Why nothing is stored while the account is not known.
+/// The reason why nothing is stored while the account is not known.
 pub(super) const UNVERIFIED: &str =
     "the API key or address is new and shows no messages yet; waiting for one of a number that is known";
 
-/// What was found about the key in use.
+/// The findings about the key in use.
 #[derive(Debug)]
 pub(super) struct AccountCheck {
-    /// The operator says that another key or address belongs to the account of the state.
+    /// Whether the operator says that another key or address belongs to the account of the state.
     is_accepted: bool,
-    /// Address and key were found to belong to the account of the state.
+    /// Whether the address and the key were found to belong to the account of the state.
     is_verified: bool,
-    /// Polls in a row that did not tell whose messages these are.
+    /// How many polls in a row did not tell whose messages the API shows.
     undecided_polls: u32,
 }
 
@@ -35,12 +35,12 @@ impl AccountCheck {
         self.undecided_polls
     }
 
-    /// Another key is in use.
+    /// Takes in that another key is in use.
     pub(super) fn key_changed(&mut self) {
         self.is_verified = false;
     }
 
-    /// The verdict on a page of the newest messages.
+    /// Takes in the verdict on a page of the newest messages.
     pub(super) fn note(&mut self, verdict: AccountVerdict) {
         match verdict {
             AccountVerdict::Same => (self.is_verified, self.undecided_polls) = (true, 0),

@@ -1,13 +1,13 @@
-//! What the log says of single messages of a page: those that are set aside, and those that are not delivered.
+//! Log lines about single messages of a page: messages that are set aside, and messages that are not delivered.
 
 use crate::domain::{Anomaly, Cursor, Insert, RowStanding, StoreOp};
 
-/// At most this many messages of one page are named, each in a line of its own.
+/// The most messages of one page that the log names, each in a line of its own.
 const NAMED: usize = 10;
 
-/// Tells what is out of the ordinary on a page: each kind of anomaly once, however often the page has it, and each message
-/// that is not delivered by name. `cursor` is where the page was read; `keeps` tells whether delivered messages are kept for
-/// a while.
+/// Logs everything out of the ordinary on a page: each kind of anomaly once, however often the page has it, and by name
+/// each message that is not delivered. `cursor` is where the page was read. `keeps` says whether delivered messages are
+/// kept for a while.
 pub(super) fn tell_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, keeps: bool) {
     let mut counts: Vec<(Anomaly, u64)> = Vec::new();
     let mut named = 0;
@@ -24,16 +24,16 @@ pub(super) fn tell_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, keeps: bo
     for (anomaly, count) in counts {
         let times = (count > 1).then_some(count);
         match anomaly {
-            // These are told where they happen, with the reason.
+            // These anomalies are logged where they happen, with the reason.
             Anomaly::UnreadablePage | Anomaly::RefusedCursor => {}
-            // These were told of each message.
+            // These anomalies were logged for each message.
             Anomaly::SpoiledRow | Anomaly::BelowWatermark if count <= u64::try_from(NAMED).unwrap_or(0) => {}
             _ => tracing::warn!(anomaly = anomaly.as_str(), times, "{}", anomaly.sentence()),
         }
     }
 }
 
-/// Names a message that is stored and not delivered. Returns whether this is such a message.
+/// Logs a message that is stored and not delivered. Returns whether `insert` is such a message.
 fn tell_undelivered(insert: &Insert, cursor: Option<&Cursor>, keeps: bool) -> bool {
     let Insert { row, standing, .. } = insert;
     if let Some(spoiled) = &row.spoiled {

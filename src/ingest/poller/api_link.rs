@@ -1,6 +1,6 @@
 //! The link to the API: the feed with its keys, the request budget, and the server's clock.
 //!
-//! Invariant: a request leaves only through this file, and is written down in the budget before it leaves.
+//! Invariant: a request leaves only through this file, and is recorded in the budget before it leaves.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::ingest::report::ApiBudget;
 use crate::ingest::server_clock::{OwnClocks, ServerClock};
 use crate::time::Instant;
 
-/// The feed, what may be asked of it, and what it has told of time and of other programs.
+/// The feed, the budget of requests to it, and what its answers have told about time and about other programs.
 pub(super) struct ApiLink<F> {
     feed: F,
     budget: Budget,
     server_clock: ServerClock,
-    /// How many keys were given up so far. The number also names the key in use.
+    /// How many keys were given up so far. The number also identifies the key in use.
     keys_given_up: u64,
     other_programs: ForeignTold,
 }
@@ -25,13 +25,14 @@ pub(super) struct ApiLink<F> {
 /// A request whose answer has not come yet.
 pub(super) struct RequestUnderWay<A> {
     ticket: Ticket,
-    /// The key that it was sent with. A refusal says nothing about keys that came into use later.
+    /// The key that the request was sent with, as the number of keys given up before. A refusal says nothing about keys
+    /// that came into use later.
     key: u64,
     answer: A,
 }
 
 impl<A> RequestUnderWay<A> {
-    /// The answer to come.
+    /// Returns the future answer.
     pub(super) fn answer(&mut self) -> &mut A {
         &mut self.answer
     }
@@ -43,12 +44,12 @@ impl<F: Feed> ApiLink<F> {
         Self { feed, budget, server_clock, keys_given_up: 0, other_programs }
     }
 
-    /// Whether a request may leave now.
+    /// Returns whether a request may leave now.
     pub(super) fn admit(&mut self, purpose: RequestPurpose, now: Instant) -> Permission {
         self.budget.window().admit(purpose, now)
     }
 
-    /// Asks for up to `limit` messages behind `cursor`, or for the newest. `wall` is the relay's time.
+    /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `wall` is the relay's time.
     pub(super) fn fetch(
         &mut self,
         purpose: RequestPurpose,
@@ -61,7 +62,7 @@ impl<F: Feed> ApiLink<F> {
         RequestUnderWay { ticket, key: self.keys_given_up, answer: self.feed.fetch(cursor, limit, wall) }
     }
 
-    /// Asks for the numbers behind `cursor`, or for the first ones.
+    /// Asks for the numbers behind `cursor`, or for the first numbers.
     pub(super) fn fetch_numbers(
         &mut self,
         purpose: RequestPurpose,
@@ -73,7 +74,7 @@ impl<F: Feed> ApiLink<F> {
         RequestUnderWay { ticket, key: self.keys_given_up, answer: self.feed.fetch_numbers(cursor, wall) }
     }
 
-    /// A request was answered, with these headers about the limit.
+    /// Takes in that a request was answered, with these headers about the limit.
     pub(super) fn answered<A>(
         &mut self,
         request: &RequestUnderWay<A>,
@@ -84,8 +85,8 @@ impl<F: Feed> ApiLink<F> {
         self.budget.answered(request.ticket, headers, now, wall);
     }
 
-    /// An answer was a 429: no request leaves for the time that is returned. `fallback` tells how long to wait after so
-    /// many 429s in a row if the API does not.
+    /// Takes in a 429 answer: no request leaves for the time that is returned. If the API does not say how long to
+    /// wait, `fallback` decides; it receives how many 429s came in a row.
     pub(super) fn rate_limited(
         &mut self,
         headers: &RateHeaders,
@@ -95,33 +96,34 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().refused(headers, fallback, now)
     }
 
-    /// An answer was anything but a 429.
+    /// Takes in an answer that was not a 429.
     pub(super) fn not_rate_limited(&mut self) {
         self.budget.window().not_refused();
     }
 
-    /// How many 429s came in a row.
+    /// Returns how many 429s came in a row.
     pub(super) fn rate_limits_in_a_row(&mut self) -> u32 {
         self.budget.window().refusals()
     }
 
-    /// Until when the API wants silence, if it does.
+    /// Returns until when the API wants silence; `None` if it wants none.
     pub(super) fn silent_until(&mut self, now: Instant) -> Option<Instant> {
         self.budget.window().silent_until(now)
     }
 
-    /// How long after the beginning of a head poll that took so many `requests` the next one may begin.
+    /// Returns how long after the beginning of a head poll the next head poll may begin. `requests` is how many
+    /// requests the poll took.
     pub(super) fn head_spacing(&mut self, demand: Demand, requests: u32, now: Instant) -> Duration {
         self.budget.window().head_spacing(demand, requests, now)
     }
 
-    /// How many requests a minute are left for what is read behind the head.
+    /// Returns how many requests a minute are left for reading behind the head.
     pub(super) fn background_pace(&mut self) -> f64 {
         self.budget.window().background()
     }
 
-    /// The API's limit by its headers, and the requests of other programs in its present window, or in the one before if
-    /// there were more. `wall` is the relay's time.
+    /// Returns the API's limit by its headers, and the number of foreign requests in the API's present window or in the
+    /// window before, whichever is greater. `wall` is the relay's time.
     pub(super) fn api_budget(&mut self, now: Instant, wall: UnixMs) -> ApiBudget {
         let found = self.budget.window().foreign_for_certain();
         let (limit, rest) =
@@ -134,29 +136,30 @@ impl<F: Feed> ApiLink<F> {
         }
     }
 
-    /// Which account this is, as far as address and key tell: a URL and a fingerprint.
+    /// Returns which account this is, as far as address and key tell: a URL and a fingerprint.
     pub(super) fn identity(&self) -> (String, String) {
         self.feed.identity()
     }
 
-    /// Whether there is another key than the one in use.
+    /// Returns whether there is another key than the key in use.
     pub(super) fn has_several_keys(&self) -> bool {
         self.feed.keys() > 1
     }
 
-    /// Whether a request was sent with the key that is in use now.
+    /// Returns whether a request was sent with the key that is in use now.
     pub(super) fn was_sent_with_key_in_use<A>(&self, request: &RequestUnderWay<A>) -> bool {
         request.key == self.keys_given_up
     }
 
-    /// Gives up the key in use and takes the next one; `false` = all were tried, and the first one is in use again.
+    /// Gives up the key in use and takes the next key. Returns `false` if all keys were tried; then the first key is in
+    /// use again.
     pub(super) fn next_key(&mut self) -> bool {
         self.keys_given_up += 1;
         self.feed.next_key()
     }
 
-    /// Reads the server's clock from a page of messages: its `Date`, or without one the latest time at which one of its
-    /// messages was ingested. `own` is what clocks of our own read when the page came.
+    /// Reads the server's clock from a page of messages: from its `Date`, or without a `Date` from the latest time at
+    /// which one of its messages was ingested. `own` holds the readings of our own clocks when the page came.
     pub(super) fn read_clock(
         &mut self,
         date: Option<UnixMs>,
@@ -166,18 +169,18 @@ impl<F: Feed> ApiLink<F> {
         self.server_clock.read(date, newest_ingested, own)
     }
 
-    /// The server's time; `None` before the first answer.
+    /// Returns the server's time; `None` before the first answer.
     pub(super) fn server_time(&self, now: Instant) -> Option<UnixMs> {
         self.server_clock.estimate(now)
     }
 
-    /// What an earlier process has told about other programs: their requests a minute.
+    /// Takes in how many requests a minute of other programs an earlier process has reported.
     pub(super) fn remember_other_programs(&mut self, requests: u32) {
         self.other_programs = ForeignTold::remembered(requests);
     }
 
-    /// Looks whether other programs use the key, and tells of it. Returns what the next process must remember, if that has
-    /// changed.
+    /// Checks whether other programs use the key, and logs what is new. Returns the number that the next process must
+    /// remember, if it has changed.
     pub(super) fn look_for_other_programs(&mut self) -> Option<u32> {
         let found = self.budget.window().foreign_for_certain();
         let before = self.other_programs.requests();
@@ -204,7 +207,7 @@ mod tests {
     use crate::domain::More;
     use crate::time::Clock;
 
-    /// Two keys, and an API that answers with an empty page.
+    /// A feed with two keys, whose API answers with an empty page.
     struct TwoKeys(usize);
 
     impl Feed for TwoKeys {

@@ -1,5 +1,5 @@
-//! The background lane: pages of walks, one request at a time. A walk that fails waits by itself; the lane waits when the
-//! API fails.
+//! The background lane: pages of walks, one request at a time. If a walk fails, only this walk waits; if the API fails,
+//! the whole lane waits.
 
 use std::collections::HashMap;
 
@@ -8,28 +8,28 @@ use crate::api::{PAGE_ROWS, Response};
 use crate::domain::WalkId;
 use crate::time::Instant;
 
-/// Where the background lane stands.
+/// The state of the background lane.
 #[derive(Default)]
 pub(super) struct BackgroundLane {
     flight: Option<Flight>,
-    /// How many requests have left: it decides whose turn it is.
+    /// How many requests have left. This number decides which walk has its turn.
     turn: u64,
-    /// Until when walks wait that were set back.
+    /// The instants until which walks wait that were set back.
     waiting: HashMap<WalkId, Instant>,
-    /// Failures in a row.
+    /// How many failures there were in a row.
     failures: u32,
-    /// Not before then, if the lane waits.
+    /// The instant until which the lane waits; `None` if it does not wait.
     due: Option<Instant>,
     small_pages: Option<SmallWalkPages>,
 }
 
-/// A walk whose pages are too large, or cannot be read.
+/// The small pages of a walk whose whole pages are too large, or cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SmallWalkPages {
     id: WalkId,
-    /// How many rows are asked for.
+    /// How many rows a request asks for.
     limit: u32,
-    /// How many such pages are read before a whole one is tried again.
+    /// How many small pages are still read before a whole page is tried again.
     left: u32,
 }
 
@@ -38,48 +38,48 @@ impl BackgroundLane {
         self.flight.is_some()
     }
 
-    /// Until when the lane waits, if it does.
+    /// Returns until when the lane waits; `None` if it does not wait.
     pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
         self.due.filter(|due| *due > now)
     }
 
-    /// How many requests have left.
+    /// Returns how many requests have left.
     pub(super) fn turn(&self) -> u64 {
         self.turn
     }
 
-    /// Whether a walk waits for nothing here.
+    /// Returns whether this walk does not have to wait.
     pub(super) fn is_ready(&self, id: WalkId, now: Instant) -> bool {
         self.waiting.get(&id).is_none_or(|until| *until <= now)
     }
 
-    /// When the first of the walks that wait is ready.
+    /// Returns when the first of the waiting walks becomes ready.
     pub(super) fn next_ready(&self, now: Instant) -> Option<Instant> {
         self.waiting.values().filter(|until| **until > now).min().copied()
     }
 
-    /// How many rows to ask for.
+    /// Returns how many rows a request for this walk asks for.
     pub(super) fn limit(&self, id: WalkId) -> u32 {
         self.small_pages.filter(|small| small.id == id).map_or(PAGE_ROWS, |small| small.limit)
     }
 
-    /// A request has left.
+    /// Records that a request has left.
     pub(super) fn depart(&mut self, flight: Flight) {
         self.turn += 1;
         self.flight = Some(flight);
     }
 
-    /// The answer to the request under way; without such a request it never comes.
+    /// Waits for the answer to the request under way. Without such a request this future never ends.
     pub(super) async fn answer(&mut self) -> Response {
         answer_of(&mut self.flight).await
     }
 
-    /// The request under way is over.
+    /// Ends the request under way and returns it.
     pub(super) fn land(&mut self) -> Option<Flight> {
         self.flight.take()
     }
 
-    /// A page was read and stored.
+    /// Records that a page was read and stored.
     pub(super) fn note_success(&mut self) {
         self.failures = 0;
         self.due = None;
@@ -87,38 +87,38 @@ impl BackgroundLane {
         self.small_pages = small.map(|small| SmallWalkPages { left: small.left - 1, ..small });
     }
 
-    /// Counts a failure; returns how many there were in a row.
+    /// Counts a failure. Returns how many failures there were in a row.
     pub(super) fn count_failure(&mut self) -> u32 {
         self.failures = self.failures.saturating_add(1);
         self.failures
     }
 
-    /// The lane waits until then.
+    /// Makes the lane wait until `at`.
     pub(super) fn wait_until(&mut self, at: Instant) {
         self.due = Some(at);
     }
 
-    /// The lane waits at least until then.
+    /// Makes the lane wait at least until `at`.
     pub(super) fn wait_at_least_until(&mut self, at: Instant) {
         self.due = self.due.max(Some(at));
     }
 
-    /// A walk waits by itself; the others need not.
+    /// Makes a single walk wait. The other walks go on.
     pub(super) fn hold_back(&mut self, id: WalkId, until: Instant) {
         self.waiting.insert(id, until);
     }
 
-    /// The lane waits no more.
+    /// Ends the wait of the lane.
     pub(super) fn wait_no_more(&mut self) {
         self.due = None;
     }
 
-    /// The next page of a walk is read row by row: a whole one was too large.
+    /// Makes the next page of a walk one row long, because a whole page was too large.
     pub(super) fn read_one_row(&mut self, id: WalkId) {
         self.small_pages = Some(SmallWalkPages { id, limit: 1, left: 1 });
     }
 
-    /// The next pages of a walk are small, since one of `limit` rows cannot be read.
+    /// Makes the next pages of a walk small, because a page of `limit` rows cannot be read.
     pub(super) fn step_over(&mut self, id: WalkId, limit: u32) {
         self.small_pages = Some(SmallWalkPages { id, limit: next_smaller(limit), left: PAGE_ROWS });
     }

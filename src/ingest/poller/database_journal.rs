@@ -1,7 +1,8 @@
-//! SQLite's journal. Nobody can empty the journal while another program reads the state and does not end.
+//! The handling of SQLite's journal. Nobody can empty the journal while another program reads the state and does not
+//! end.
 //!
 //! The relay cannot end that program. It goes on, counts no more of such a journal than an ordinary journal has
-//! ([`crate::store::Space`]), and tells what is going on. A disk that gets short is noticed as ever (`state.min_free`).
+//! ([`crate::store::Space`]), and logs what is going on. A disk that gets short is noticed as usual (`state.min_free`).
 
 use std::time::Duration;
 
@@ -13,42 +14,42 @@ use crate::time::Instant;
 /// How often the relay tries to empty a journal that is larger than usual.
 const TRY: Duration = Duration::from_secs(10);
 
-/// After this long a reader that keeps the journal large is told of. A command of the relay takes moments.
+/// After this time the log reports a reader that keeps the journal large. A command of the relay takes only moments.
 const TELL_LARGE: Duration = Duration::from_secs(10);
 
-/// After this long a reader that keeps erased texts in the journal is told of.
+/// After this time the log reports a reader that keeps erased texts in the journal.
 const TELL_TRACES: Duration = Duration::from_secs(60);
 
-/// Work that other programs may block.
+/// Work that other programs may block, and whether it is blocked.
 #[derive(Debug, Default)]
 struct Blockable {
     blocked_since: Option<Instant>,
     is_told: bool,
 }
 
-/// What is to be told of blocked work.
+/// A report about blocked work that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BlockedNews {
     /// The work has been blocked for a while.
     Blocked,
-    /// The work was done again, after it was told that it is blocked.
+    /// The work was done again, after a report that it was blocked.
     Over,
 }
 
-/// What the poller knows of the journal.
+/// The poller's knowledge of the journal.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// Emptying a journal that is large.
+    /// The work of emptying a journal that is large.
     emptying: Blockable,
-    /// Emptying a journal that may hold erased texts.
+    /// The work of emptying a journal that may hold erased texts.
     erasing: Blockable,
     tried: Option<Instant>,
-    /// The journal's size in bytes, while it is held and that was told.
+    /// The journal's size in bytes, while another program holds the journal and the log has reported this.
     held: Option<u64>,
 }
 
 impl Blockable {
-    /// Notes whether the work was done this time.
+    /// Records whether the work was done this time. Returns the report that is due; `None` if no report is due.
     fn note(&mut self, is_done: bool, now: Instant, patience: Duration) -> Option<BlockedNews> {
         if is_done {
             self.blocked_since = None;
@@ -62,12 +63,13 @@ impl Blockable {
 }
 
 impl Journal {
-    /// The journal's size in bytes, while another program keeps it from being emptied and that was told.
+    /// Returns the journal's size in bytes, while another program keeps the journal from being emptied and the log has
+    /// reported this.
     pub(super) fn held(&self) -> Option<u64> {
         self.held
     }
 
-    /// Empties a journal that is larger than it should be, and tells if that cannot be done.
+    /// Empties a journal that is larger than it should be, and logs if that cannot be done.
     pub(super) async fn look(&mut self, store: &Store, space: Space, now: Instant) -> Result<(), store::Error> {
         let is_large = space.journal > JOURNAL_COUNTS;
         let was_tried = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY);
@@ -79,7 +81,7 @@ impl Journal {
             self.tried = Some(now);
             match store.write(|spool: &mut Spool| spool.empty_journal()).await {
                 Ok(is_emptied) => self.emptying.note(is_emptied, now, TELL_LARGE),
-                // Whoever needs the disk will say so.
+                // The next work that needs the disk will report the failure.
                 Err(error) if error.is_passing() => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -101,7 +103,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Notes whether erased texts could be removed from the journal.
+    /// Records whether erased texts could be removed from the journal.
     pub(super) fn note_erased(&mut self, is_erased: bool, now: Instant) {
         if self.erasing.note(is_erased, now, TELL_TRACES) == Some(BlockedNews::Blocked) {
             tracing::warn!(

@@ -1,7 +1,7 @@
-//! What the poller does with the disk: committing, measuring space, removing what is old, and erasing what was removed.
+//! The poller's work on the disk: committing, measuring space, removing old data, and erasing removed texts.
 //!
-//! Invariant: after a failed commit the state in memory is ahead of the disk. It is then *stale*: until it was loaded
-//! again, nothing is asked, decided or written.
+//! Invariant: after a failed commit the state in memory is ahead of the disk. The state is then *stale*: until it was
+//! loaded again, the poller asks, decides and writes nothing.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ use crate::ingest::coverage::CoverageState;
 use crate::store::{self, Spool, Store};
 use crate::time::Instant;
 
-/// The store of the state, and when what is due on it.
+/// The store of the state, and the times at which work on it is due.
 pub(super) struct Disk {
     store: Store,
-    /// The state is stale, and is loaded again not before this instant.
+    /// If the state is stale: the instant from which it may be loaded again.
     stale_until: Option<Instant>,
     space: DiskSpace,
     journal: Journal,
@@ -25,10 +25,10 @@ pub(super) struct Disk {
     erasure: Erasure,
 }
 
-/// What a look at the space for the state leads to.
+/// The result of a look at the space for the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpaceNews {
-    /// Nothing: space was not measured, or there is enough as before.
+    /// Nothing has changed: space was not measured, or there is enough space as before.
     Nothing,
     /// There is space again: polling goes on.
     Again,
@@ -53,32 +53,32 @@ impl Disk {
         &self.store
     }
 
-    /// When something here is due at the latest.
+    /// Returns the instant at which the next work on the disk is due.
     pub(super) fn due(&self) -> Instant {
         self.maintenance.due().min(self.space.due()).min(self.erasure.due())
     }
 
-    /// Whether the state in memory is ahead of the disk.
+    /// Returns whether the state in memory is ahead of the disk.
     pub(super) fn is_stale(&self) -> bool {
         self.stale_until.is_some()
     }
 
-    /// When a stale state is loaded again; `None` = it is not stale.
+    /// Returns when a stale state is loaded again; `None` if the state is not stale.
     pub(super) fn reload_at(&self) -> Option<Instant> {
         self.stale_until
     }
 
-    /// The state in memory is ahead of the disk. It is loaded again not before `at`.
+    /// Marks the state in memory as stale: it is ahead of the disk. It is loaded again not before `at`.
     pub(super) fn mark_stale(&mut self, at: Instant) {
         self.stale_until = Some(at);
     }
 
-    /// The state was loaded, and what followed from it is stored.
+    /// Records that the state was loaded, and that the changes that followed from loading it are stored.
     pub(super) fn note_loaded(&mut self) {
         self.stale_until = None;
     }
 
-    /// Loads coverage. A row that is held by no open gap is released first.
+    /// Loads coverage. Rows that no open gap holds are released first.
     pub(super) async fn load(&self) -> Result<CoverageState, store::Error> {
         let load = |spool: &mut Spool| {
             spool.mend_holds()?;
@@ -92,7 +92,7 @@ impl Disk {
         Ok(CoverageState::load(coverage, held))
     }
 
-    /// Carries out the changes of a step, at `now` by the relay's time. Returns whether they release messages.
+    /// Carries out the changes of a step, at `now` by the relay's time. Returns whether the changes release messages.
     pub(super) async fn commit(&mut self, ops: Vec<StoreOp>, now: UnixMs) -> Result<bool, store::Error> {
         if ops.is_empty() {
             return Ok(false);
@@ -103,12 +103,12 @@ impl Disk {
         Ok(releases)
     }
 
-    /// Whether delivered messages are kept for a while.
+    /// Returns whether delivered messages are kept for a while.
     pub(super) fn keeps_delivered(&self) -> bool {
         !self.erasure.is_on_delivery()
     }
 
-    /// The journal's size in bytes, while another program keeps it from being emptied.
+    /// Returns the journal's size in bytes, while another program keeps the journal from being emptied.
     pub(super) fn journal_held(&self) -> Option<u64> {
         self.journal.held()
     }
@@ -117,12 +117,13 @@ impl Disk {
         self.space.shortage()
     }
 
-    /// A shortage that maintenance cannot end at the moment: all that could go is gone.
+    /// Returns a shortage that maintenance cannot end at the moment, because everything that may be removed has been
+    /// removed.
     pub(super) fn lasting_shortage(&self) -> Option<Shortage> {
         self.space.shortage().filter(|_| !self.maintenance.has_more())
     }
 
-    /// Measures space if it is time to, and begins to remove messages where space gets short.
+    /// Measures space if it is time to, and begins to remove messages if space gets short.
     pub(super) async fn look_at_space(&mut self, now: Instant) -> Result<SpaceNews, store::Error> {
         if !self.space.is_due(now) {
             return Ok(SpaceNews::Nothing);
@@ -130,7 +131,7 @@ impl Disk {
         self.space.begin_measuring(now);
         let space = match self.store.read(Spool::space).await {
             Ok(space) => space,
-            // Whoever needs the disk will say so.
+            // The next work that needs the disk will report the failure.
             Err(error) => {
                 tracing::debug!(%error, "the room for the state cannot be told");
                 return Ok(SpaceNews::Nothing);
@@ -148,33 +149,34 @@ impl Disk {
         })
     }
 
-    /// Whether a step of maintenance is due.
+    /// Returns whether a step of maintenance is due.
     pub(super) fn is_maintenance_due(&self, now: Instant) -> bool {
         self.maintenance.due() <= now
     }
 
-    /// Whether the round of maintenance is not over.
+    /// Returns whether the round of maintenance is not over.
     pub(super) fn has_more_maintenance(&self) -> bool {
         self.maintenance.has_more()
     }
 
-    /// A whole round of maintenance begins at once.
+    /// Begins a whole round of maintenance at once.
     pub(super) fn begin_maintenance(&mut self, now: Instant) {
         self.maintenance.begin_again(now);
     }
 
-    /// A step of maintenance begins. Returns whether it is the first of a round.
+    /// Begins a step of maintenance. Returns whether it is the first step of a round.
     pub(super) fn begin_maintenance_step(&mut self, now: Instant) -> bool {
         self.maintenance.begin_step(now)
     }
 
-    /// The state is stale: maintenance comes later.
+    /// Postpones maintenance, because the state is stale.
     pub(super) fn postpone_maintenance(&mut self, now: Instant) {
         self.maintenance.postpone(now);
     }
 
-    /// Removes what is old: settled messages, ids below the `watermark` but the newest `keep_newest`, and pages that the
-    /// state's file does not need. `now` is the relay's time, if it is known; without it nothing goes because of its age.
+    /// Removes old data: settled messages, ids below the `watermark` except the newest `keep_newest`, and pages that
+    /// the state's file does not need. `now` is the relay's time, if it is known; without it nothing is removed because
+    /// of its age.
     pub(super) async fn remove_old(
         &mut self,
         now: Option<UnixMs>,
@@ -204,7 +206,7 @@ impl Disk {
         Ok(())
     }
 
-    /// A step of maintenance was made that began at `at`; it is `now`.
+    /// Ends a step of maintenance that began at `at`. The time is `now`.
     pub(super) fn end_maintenance_step(&mut self, at: Instant, now: Instant) {
         let is_short = self.space.sheds() || self.space.shortage().is_some();
         if self.maintenance.schedule_next(at, now, is_short) {
@@ -212,15 +214,15 @@ impl Disk {
         }
     }
 
-    /// The disk did not take a step of maintenance that began at `at`.
+    /// Takes in that the disk did not take a step of maintenance that began at `at`.
     pub(super) fn fail_maintenance(&mut self, at: Instant) {
         self.mark_stale(at);
         self.maintenance.fail(at);
     }
 
-    /// Erases what was removed, if it is time to. The poller does this because it lives as long as the relay, and turns
-    /// whether there is anything to poll or not. Where nothing is kept it also looks whether a command has removed
-    /// something.
+    /// Erases removed texts, if it is time to. The poller does this because it lives as long as the relay, and because
+    /// its loop turns whether there is anything to poll or not. If nothing is kept, this function also checks whether a
+    /// command has removed something.
     pub(super) async fn erase(&mut self, now: Instant) -> Result<(), store::Error> {
         if self.erasure.due() > now {
             return Ok(());
@@ -238,7 +240,7 @@ impl Disk {
                 self.journal.note_erased(is_erased, now);
                 Ok(())
             }
-            // Whoever needs the disk will say so.
+            // The next work that needs the disk will report the failure.
             Err(error) if error.is_passing() => {
                 tracing::debug!(%error, "what went cannot be wiped yet");
                 Ok(())

@@ -1,5 +1,6 @@
-//! Whether there is space for what would be read. While there is not, polling stops; deliveries go on, and with them old
-//! messages go, so that the shortage ends by itself. The API keeps what is not read.
+//! The check whether there is space for further messages. While space is short, polling stops. Deliveries go on, and
+//! old messages are removed with them, so that the shortage ends by itself. The API keeps the messages that are not
+//! read.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,16 +11,16 @@ use bytesize::ByteSize;
 use crate::store::{self, Space};
 use crate::time::Instant;
 
-/// Space is measured this often while something is stored.
+/// How often space is measured while messages are stored.
 const MEASURE_WHILE_STORING: Duration = Duration::from_secs(1);
 
-/// Space is measured this often otherwise: other programs may fill the disk, and free it.
+/// How often space is measured otherwise. Other programs may fill the disk, and free it.
 const MEASURE: Duration = Duration::from_secs(5);
 
-/// That delivered messages go early is told this often.
+/// How often the log says that delivered messages are removed early.
 const TELL_SHEDDING: Duration = Duration::from_secs(86_400);
 
-/// What is allowed, in bytes.
+/// The limits of the space for the state, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SpaceLimits {
     /// `state.max_size`
@@ -28,7 +29,7 @@ struct SpaceLimits {
     min_free: u64,
 }
 
-/// What there is too little of, in bytes.
+/// The kind of space that is short, with amounts in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shortage {
     /// The state is as large as it may be.
@@ -37,42 +38,42 @@ pub(super) enum Shortage {
     Disk { free: u64, min_free: u64 },
 }
 
-/// What a measurement changed.
+/// The changes that a measurement brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SpaceChange {
-    /// From now on delivered messages go before their time.
+    /// Whether delivered messages are removed before their time from now on.
     pub(super) begins_shedding: bool,
-    /// From now on space is short.
+    /// Whether space is short from now on.
     pub(super) begins_shortage: bool,
-    /// Space is not short any more.
+    /// Whether space is no longer short.
     pub(super) ends_shortage: bool,
 }
 
-/// What is known of the space for the state.
+/// The poller's knowledge of the space for the state.
 #[derive(Debug)]
 pub(super) struct DiskSpace {
     limits: SpaceLimits,
     dir: PathBuf,
     measuring: Measuring,
     shortage: Option<Shortage>,
-    /// Delivered messages go before their time.
+    /// Whether delivered messages are removed before their time.
     sheds: bool,
     told_shedding: Option<Instant>,
 }
 
-/// When to measure.
+/// The times of measurements.
 #[derive(Debug)]
 struct Measuring {
     last: Instant,
-    /// At the latest then.
+    /// The latest instant for the next measurement.
     next: Instant,
-    /// Something was stored since the last time.
+    /// Whether something was stored since the last measurement.
     has_stored: bool,
 }
 
 impl SpaceLimits {
-    /// Whether space is short. A shortage lasts until there is a tenth more than needed, so that the answer does not change
-    /// at every page.
+    /// Decides whether space is short. A shortage lasts until there is a tenth more space than needed, so that the
+    /// answer does not change at every page.
     fn judge(self, space: Space, was: Option<Shortage>) -> Option<Shortage> {
         let Self { max_size, min_free } = self;
         let (most, least) = match was {
@@ -89,7 +90,8 @@ impl SpaceLimits {
         }
     }
 
-    /// Whether delivered messages go before their time: from nine tenths of the allowed size down to eight.
+    /// Whether delivered messages are removed before their time: this begins at nine tenths of the allowed size, and
+    /// ends at eight tenths.
     fn sheds(self, space: Space, does: bool) -> bool {
         let tenth = self.max_size / 10;
         space.used > self.max_size - if does { 2 * tenth } else { tenth }
@@ -110,7 +112,7 @@ impl fmt::Display for Shortage {
 }
 
 impl DiskSpace {
-    /// Space is measured for the first time at once.
+    /// Makes a check whose first measurement is due at once.
     pub(super) fn new(state: &store::Options, now: Instant) -> Self {
         Self {
             limits: SpaceLimits { max_size: state.max_size, min_free: state.min_free },
@@ -126,34 +128,34 @@ impl DiskSpace {
         self.shortage
     }
 
-    /// Whether delivered messages go before their time.
+    /// Returns whether delivered messages are removed before their time.
     pub(super) fn sheds(&self) -> bool {
         self.sheds
     }
 
-    /// Something was stored or removed.
+    /// Records that something was stored or removed.
     pub(super) fn note_stored(&mut self) {
         self.measuring.has_stored = true;
     }
 
-    /// When space is measured at the latest.
+    /// Returns the latest instant for the next measurement.
     pub(super) fn due(&self) -> Instant {
         self.measuring.next
     }
 
-    /// Whether it is time to measure.
+    /// Returns whether it is time to measure.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let Measuring { last, next, has_stored } = self.measuring;
         let due = if has_stored { next.min(last + MEASURE_WHILE_STORING) } else { next };
         due <= now
     }
 
-    /// Space is measured now, whether that works or not.
+    /// Records that space is measured now, whether the measurement works or not.
     pub(super) fn begin_measuring(&mut self, now: Instant) {
         self.measuring = Measuring { last: now, next: now + MEASURE, has_stored: false };
     }
 
-    /// Takes a measurement in and tells what it changed.
+    /// Takes in a measurement. Returns the changes that it brought.
     pub(super) fn take(&mut self, space: Space, now: Instant) -> SpaceChange {
         let sheds = self.limits.sheds(space, self.sheds);
         let shortage = self.limits.judge(space, self.shortage);
@@ -245,7 +247,7 @@ mod tests {
             (900, 500, size(1001), None),
             (900, 109, disk(99), disk(109)),
             (900, 110, disk(99), None),
-            // From one to the other.
+            // One kind of shortage follows the other.
             (950, 99, size(1001), disk(99)),
             (1001, 110, disk(99), size(1001)),
         ] {

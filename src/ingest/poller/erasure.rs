@@ -1,45 +1,45 @@
-//! When texts that were removed from the state are erased from the disk. Pure; the store erases.
+//! The schedule by which texts that were removed from the state are erased from the disk. Pure; the store erases.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// How often to erase where delivered messages are erased at once.
+/// The time between two erasures if delivered messages are erased at once.
 const ON_DELIVERY: Duration = Duration::from_secs(2);
 
-/// How often to erase otherwise.
+/// The time between two erasures otherwise.
 const LATER: Duration = Duration::from_secs(60);
 
-/// When to erase next.
+/// The schedule of erasing.
 #[derive(Debug)]
 pub(super) struct Erasure {
-    /// Nothing that was delivered is kept, not even for a moment (`state.keep_delivered = "0s"`).
+    /// Whether nothing that was delivered is kept, not even for a moment (`state.keep_delivered = "0s"`).
     on_delivery: bool,
     due: Instant,
 }
 
 impl Erasure {
-    /// The first time is at once.
+    /// Makes a schedule whose first erasure is due at once.
     pub(super) fn new(on_delivery: bool, now: Instant) -> Self {
         Self { on_delivery, due: now }
     }
 
-    /// Whether delivered messages are erased at once.
+    /// Returns whether delivered messages are erased at once.
     pub(super) fn is_on_delivery(&self) -> bool {
         self.on_delivery
     }
 
-    /// When to erase next.
+    /// Returns when the next erasure is due.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Something was removed: erase it at `at`.
+    /// Sets the next erasure to `at`, because something was removed.
     pub(super) fn erase_at(&mut self, at: Instant) {
         self.due = at;
     }
 
-    /// The state is erased now, whether that works or not.
+    /// Records that removed texts are erased now, whether that works or not.
     pub(super) fn begin(&mut self, now: Instant) {
         self.due = now + if self.on_delivery { ON_DELIVERY } else { LATER };
     }

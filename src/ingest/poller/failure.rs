@@ -1,4 +1,4 @@
-//! What is done when there is no page, or when the disk does not take one. Every failure makes its lane wait.
+//! The handling of answers without a page, and of pages that the disk did not take. Every failure makes its lane wait.
 
 use std::time::Duration;
 
@@ -14,17 +14,18 @@ use crate::ingest::report::Condition;
 use crate::store;
 use crate::time::Instant;
 
-/// When keys that were all refused are tried again: one may have been put right since.
+/// The wait before keys that were all refused are tried again. One of them may have been put right since.
 const KEY_RETRY: Duration = Duration::from_secs(60);
 
-/// How long pages stay small after one was too large, or could not be read.
+/// How long pages stay small after a page was too large, or could not be read.
 const SMALL_PAGES: Duration = Duration::from_secs(600);
 
-/// How often a whole page that cannot be read is asked for before smaller ones are tried: the server's trouble may pass.
+/// How often a whole page that cannot be read is asked for before smaller pages are tried. The server's trouble may
+/// pass.
 const WHOLE_TRIES: u32 = 3;
 
 impl<F: Feed> Poller<F> {
-    /// The disk did not take a page: the state in memory is ahead of the disk.
+    /// Handles a page that the disk did not take: the state in memory is ahead of the disk.
     pub(super) fn commit_failed(&mut self, is_head: bool, error: &store::Error, now: Instant) -> Option<Ending> {
         let lanes = &mut self.lanes;
         let failures = if is_head { lanes.head.count_failure() } else { lanes.background.count_failure() };
@@ -42,7 +43,7 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(failures, error)
     }
 
-    /// The answer was a 429: no request leaves until the limit resets.
+    /// Handles a 429 answer: no request leaves until the limit resets.
     pub(super) fn rate_limited(&mut self, headers: &RateHeaders, now: Instant) -> Option<Ending> {
         let wait = self.link.rate_limited(headers, |times| self.backoff.wait(times), now);
         let until = self.clock.relay_time().after(wait);
@@ -51,12 +52,12 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(self.link.rate_limits_in_a_row(), Error::RateLimited)
     }
 
-    /// The API does not accept the key in use.
+    /// Handles an answer by which the API does not accept the key in use.
     pub(super) fn key_refused(&mut self, refusal: &api::KeyRefusal, now: Instant) -> Option<Ending> {
         self.give_up_key(&refusal.to_string(), "the API does not accept the key; trying the next one", now)
     }
 
-    /// The key in use shows messages of another account. None of them is taken.
+    /// Handles a key in use that shows messages of another account. None of these messages is taken.
     pub(super) fn key_of_another_account(&mut self, now: Instant) -> Option<Ending> {
         self.give_up_key(
             "the key belongs to another account than the state and is not used",
@@ -92,8 +93,8 @@ impl<F: Feed> Poller<F> {
         None
     }
 
-    /// A request of `limit` rows was answered with no page. Its lane waits; a walk that fails while the head does not is set
-    /// back.
+    /// Handles a request of `limit` rows that was answered with no page. The lane of the request waits. If a walk fails
+    /// while the head does not, the walk is set back.
     pub(super) async fn failed(
         &mut self,
         is_head: bool,
@@ -137,7 +138,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A poll of the newest messages was answered with no page.
+    /// Handles a poll of the newest messages that was answered with no page.
     fn head_failed(&mut self, error: &Error, now: Instant) -> Option<Ending> {
         let failures = self.lanes.head.count_failure();
         let wait = self.backoff.wait(failures);
@@ -152,7 +153,7 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(failures, error)
     }
 
-    /// A page of a walk could not be read.
+    /// Handles a page of a walk that could not be read.
     async fn walk_failed(
         &mut self,
         is_head: bool,
@@ -175,7 +176,7 @@ impl<F: Feed> Poller<F> {
             Error::Refused { .. } => (Setback::Refused, Anomaly::RefusedCursor),
             _ => (Setback::Unreadable, Anomaly::UnreadablePage),
         };
-        // While polls of the newest messages fail as well, it is the API's trouble and not this walk's.
+        // While polls of the newest messages fail as well, the trouble lies with the API and not with this walk.
         if self.lanes.head.failures() > 0 {
             tracing::debug!(kind = error.kind(), %error, "{}", anomaly.sentence());
             return Ok(None);
@@ -191,7 +192,7 @@ impl<F: Feed> Poller<F> {
         match self.commit(step, now.local).await {
             Ok(Next::Wait(id, failures)) => {
                 self.lanes.background.hold_back(id, at + self.backoff.wait(failures));
-                // The walk waits by itself; the others need not.
+                // Only this walk waits; the other walks need not.
                 self.lanes.background.wait_no_more();
                 Ok(None)
             }

@@ -1,21 +1,22 @@
-//! A request for messages that is under way: what it asks for, and with what it was sent.
+//! A request for messages that is under way: what it asks for, and the values with which it was sent.
 
 use super::api_link::RequestUnderWay;
 use crate::api::{PAGE_ROWS, Response};
 use crate::domain::{Cursor, WalkId};
 use crate::ingest::feed::Answer;
 
-/// What a request asks for.
+/// The kind of page that a request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ask {
-    /// The newest messages (`None`), or what a head poll reads behind them.
+    /// A page of a head poll: the newest messages (`None`), or the page behind a cursor that the head poll follows.
     Head { cursor: Option<Cursor> },
-    /// A page of a walk. `pages_left`: how many pages of the walk, this one included, the head lane may read at once.
+    /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may read at
+    /// once.
     Walk { id: WalkId, pages_left: u32 },
 }
 
 impl Ask {
-    /// The walk that this asks for.
+    /// Returns the walk whose page is asked for; `None` for a head poll.
     pub(super) fn walk(&self) -> Option<WalkId> {
         match self {
             Self::Walk { id, .. } => Some(*id),
@@ -27,14 +28,14 @@ impl Ask {
 /// A request for messages under way.
 pub(super) struct Flight {
     pub(super) ask: Ask,
-    /// Where it reads; `None` = the newest page.
+    /// The cursor at which the request reads; `None` for the newest page.
     pub(super) cursor: Option<Cursor>,
-    /// How many rows it asks for.
+    /// How many rows the request asks for.
     pub(super) limit: u32,
     pub(super) request: RequestUnderWay<Answer>,
 }
 
-/// The answer of a flight; without a flight there never is one.
+/// Waits for the answer of a flight. Without a flight this future never ends.
 pub(super) async fn answer_of(flight: &mut Option<Flight>) -> Response {
     match flight {
         Some(flight) => flight.request.answer().await,
@@ -42,8 +43,8 @@ pub(super) async fn answer_of(flight: &mut Option<Flight>) -> Response {
     }
 }
 
-/// How many rows are asked for after a page of `limit` rows could not be read: one, then more, since a cursor that is
-/// spoiled belongs to the last row of its page.
+/// Returns how many rows are asked for after a page of `limit` rows could not be read: one row, then more, since a
+/// cursor that is spoiled belongs to the last row of its page.
 pub(super) fn next_smaller(limit: u32) -> u32 {
     if limit >= PAGE_ROWS { 1 } else { limit + 1 }
 }

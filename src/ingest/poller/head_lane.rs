@@ -11,28 +11,28 @@ use crate::domain::{UnixMs, WalkId};
 use crate::ingest::coverage::Next;
 use crate::time::Instant;
 
-/// Where the head lane stands.
+/// The state of the head lane.
 pub(super) struct HeadLane {
-    /// What it asks for next.
+    /// What the next request asks for.
     next: Ask,
-    /// Not before then.
+    /// The instant before which the next request must not leave.
     due: Instant,
     flight: Option<Flight>,
     poll: HeadPoll,
-    /// Failures in a row.
+    /// How many failures there were in a row.
     failures: u32,
     small_pages: Option<SmallHeadPages>,
     /// The relay's time of the last poll that was answered with a page.
     last_poll: Option<UnixMs>,
 }
 
-/// The poll under way, or the last one.
+/// The poll under way, or else the last poll.
 struct HeadPoll {
     began: Instant,
     requests: u32,
 }
 
-/// Pages stay small for a while after a whole one was too large, or could not be read.
+/// The size of pages for a while after a whole page was too large, or could not be read.
 #[derive(Clone, Copy)]
 struct SmallHeadPages {
     until: Instant,
@@ -40,7 +40,7 @@ struct SmallHeadPages {
 }
 
 impl HeadLane {
-    /// The first poll is due now.
+    /// Makes a lane whose first poll is due now.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             next: Ask::Head { cursor: None },
@@ -57,7 +57,7 @@ impl HeadLane {
         self.flight.is_some()
     }
 
-    /// When its next request may leave, as far as this lane is concerned.
+    /// Returns when the next request of this lane may leave, as far as the lane itself is concerned.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
@@ -66,49 +66,49 @@ impl HeadLane {
         &self.next
     }
 
-    /// Whether a new poll comes next, and no part of the last one.
+    /// Returns whether the next request begins a new poll, instead of going on with the last poll.
     pub(super) fn begins_poll(&self) -> bool {
         self.next == Ask::Head { cursor: None }
     }
 
-    /// The walk that the request under way reads, or else the next request.
+    /// Returns the walk that the request under way reads; without such a request, the walk that the next request reads.
     pub(super) fn walk(&self) -> Option<WalkId> {
         self.flight.as_ref().map_or(&self.next, |flight| &flight.ask).walk()
     }
 
-    /// A new poll begins.
+    /// Begins a new poll.
     pub(super) fn begin_poll(&mut self, now: Instant) {
         self.poll = HeadPoll { began: now, requests: 0 };
     }
 
-    /// How many rows to ask for.
+    /// Returns how many rows a request asks for.
     pub(super) fn limit(&self, now: Instant) -> u32 {
         self.small_pages.filter(|small| small.until > now).map_or(PAGE_ROWS, |small| small.limit)
     }
 
-    /// A request has left.
+    /// Records that a request has left.
     pub(super) fn depart(&mut self, flight: Flight) {
         self.poll.requests += 1;
         self.flight = Some(flight);
     }
 
-    /// The answer to the request under way; without such a request it never comes.
+    /// Waits for the answer to the request under way. Without such a request this future never ends.
     pub(super) async fn answer(&mut self) -> Response {
         answer_of(&mut self.flight).await
     }
 
-    /// The request under way is over.
+    /// Ends the request under way and returns it.
     pub(super) fn land(&mut self) -> Option<Flight> {
         self.flight.take()
     }
 
-    /// Requests of the poll under way so far.
+    /// Returns how many requests the poll under way has made so far.
     pub(super) fn poll_requests(&self) -> u32 {
         self.poll.requests
     }
 
-    /// A page came in answer to `ask`, and `next` follows from it. Returns whether the poll goes on; `head_pages` is the
-    /// most that it reads of a new gap.
+    /// Takes in that a page came in answer to `ask`, and that `next` follows from it. Returns whether the poll goes on.
+    /// `head_pages` is the most pages that the poll reads of a new gap.
     pub(super) fn goes_on(&mut self, ask: &Ask, next: Next, head_pages: u32) -> bool {
         let pages_left = match ask {
             Ask::Head { .. } => head_pages,
@@ -122,57 +122,58 @@ impl HeadLane {
         true
     }
 
-    /// The poll is over. The next one begins `spacing` after this one began, and not before `not_before`.
+    /// Ends the poll. The next poll begins `spacing` after this poll began, and not before `not_before`.
     pub(super) fn end_poll(&mut self, spacing: Duration, not_before: Option<Instant>) {
         self.next_poll_from_head();
         let due = self.poll.began + spacing;
         self.due = not_before.map_or(due, |not_before| due.max(not_before));
     }
 
-    /// The next request begins a new poll, at the time that was due anyway.
+    /// Makes the next request begin a new poll, at the time that was due anyway.
     pub(super) fn next_poll_from_head(&mut self) {
         self.next = Ask::Head { cursor: None };
     }
 
-    /// The next request leaves at `at`.
+    /// Makes the next request leave at `at`.
     pub(super) fn wait_until(&mut self, at: Instant) {
         self.due = at;
     }
 
-    /// The next request leaves at `at` at the latest.
+    /// Makes the next request leave at `at` at the latest.
     pub(super) fn bring_forward(&mut self, at: Instant) {
         self.due = self.due.min(at);
     }
 
-    /// Counts a failure; returns how many there were in a row.
+    /// Counts a failure. Returns how many failures there were in a row.
     pub(super) fn count_failure(&mut self) -> u32 {
         self.failures = self.failures.saturating_add(1);
         self.failures
     }
 
-    /// Failures in a row.
+    /// Returns how many failures there were in a row.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// A poll was answered with a page, at `local` by the relay's time. Returns how often it had failed before.
+    /// Records that a poll was answered with a page, at `local` by the relay's time. Returns how many failures in a row
+    /// came before.
     pub(super) fn note_success(&mut self, local: UnixMs, now: Instant) -> u32 {
         self.last_poll = Some(local);
         self.small_pages = self.small_pages.filter(|small| small.until > now);
         std::mem::take(&mut self.failures)
     }
 
-    /// Pages have `limit` rows until then.
+    /// Makes pages have `limit` rows until the instant `until`.
     pub(super) fn use_small_pages(&mut self, limit: u32, until: Instant) {
         self.small_pages = Some(SmallHeadPages { until, limit });
     }
 
-    /// The relay's time of the last poll that was answered with a page.
+    /// Returns the relay's time of the last poll that was answered with a page.
     pub(super) fn last_poll(&self) -> Option<UnixMs> {
         self.last_poll
     }
 
-    /// The relay's time was put right by so many milliseconds.
+    /// Takes in that the relay's time was put right by `shift` milliseconds.
     pub(super) fn rebase(&mut self, shift: i64) {
         self.last_poll = self.last_poll.map(|at| UnixMs(at.0.saturating_add(shift)));
     }

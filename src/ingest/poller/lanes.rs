@@ -1,5 +1,5 @@
-//! The three lanes, each with at most one request under way: polls of the newest messages, pages of walks, and the list of
-//! numbers.
+//! The three lanes, each with at most one request under way: polls of the newest messages, pages of walks, and the list
+//! of numbers.
 
 use super::background_lane::BackgroundLane;
 use super::head_lane::HeadLane;
@@ -9,16 +9,16 @@ use crate::domain::WalkId;
 use crate::ingest::numbers::Numbers;
 use crate::time::Instant;
 
-/// The lanes. Each is a part of its own; here is what concerns several of them.
+/// The lanes. Each lane is a part of its own; the functions here concern several lanes.
 pub(super) struct Lanes {
     pub(super) head: HeadLane,
     pub(super) background: BackgroundLane,
     pub(super) numbers: NumbersLane,
 }
 
-/// An answer that came.
+/// An answer that has come.
 pub(super) enum Arrived {
-    /// In the head lane (`is_head`) or in the background lane.
+    /// An answer about messages, in the head lane (`is_head`) or in the background lane.
     Messages {
         is_head: bool,
         response: Response,
@@ -31,7 +31,8 @@ impl Lanes {
         Self { head: HeadLane::new(now), background: BackgroundLane::default(), numbers: NumbersLane::new(numbers) }
     }
 
-    /// The next answer; with no request under way there never is one. Dropping the future loses nothing.
+    /// Waits for the next answer. With no request under way this future never ends. Dropping the future loses no
+    /// answer.
     pub(super) async fn arrival(&mut self) -> Arrived {
         tokio::select! {
             biased;
@@ -41,18 +42,20 @@ impl Lanes {
         }
     }
 
-    /// Whether no request is under way.
+    /// Returns whether no request is under way.
     pub(super) fn are_idle(&self) -> bool {
         !self.head.is_under_way() && !self.background.is_under_way() && !self.numbers.is_under_way()
     }
 
-    /// Whether no message is being read or follows at once, and no delivery waits for a number.
+    /// Returns whether no request for messages is under way or follows at once, the last head poll did not fail, and no
+    /// delivery waits for details of a number.
     pub(super) fn are_at_rest(&self) -> bool {
         let messages_are_idle = !self.head.is_under_way() && !self.background.is_under_way();
         messages_are_idle && self.head.begins_poll() && self.head.failures() == 0 && !self.numbers.list().awaited()
     }
 
-    /// Whether the background lane may read this walk: the head lane does not, and the walk waits for nothing.
+    /// Returns whether the background lane may read this walk: the head lane does not read it, and the walk does not
+    /// have to wait.
     pub(super) fn is_walk_ready(&self, id: WalkId, now: Instant) -> bool {
         self.head.walk() != Some(id) && self.background.is_ready(id, now)
     }

@@ -1,7 +1,8 @@
-//! When old messages and ids are removed, and how far that has come. Pure.
+//! The schedule by which old messages and ids are removed, and how far the removal has come. Pure.
 //!
-//! Maintenance comes in rounds, once a minute. A round is made of steps, each a few short transactions. After a burst a
-//! round needs many steps; they come with pauses, so that delivery has the store most of the time.
+//! Maintenance comes in rounds, once a minute. A round is made of steps, and each step is a few short transactions.
+//! After a burst of messages a round needs many steps; there are pauses between the steps, so that delivery has the
+//! store most of the time.
 
 use std::time::Duration;
 
@@ -9,23 +10,27 @@ use crate::domain::{Seq, UnixMs};
 use crate::store::{Cutoffs, Dropped, Forgotten, ForgottenUpTo, Keep, Options};
 use crate::time::Instant;
 
-/// From the beginning of one round to the next.
+/// The time from the beginning of one round to the beginning of the next.
 const ROUND: Duration = Duration::from_secs(60);
 
-/// From the end of one round to the next while space is short: whatever was delivered meanwhile can go.
+/// The time from the end of one round to the next while space is short: all messages that were delivered meanwhile can
+/// be removed.
 const ROUND_WHILE_SHORT: Duration = Duration::from_secs(2);
 
-/// Between two steps, each of which looks at 500 messages: a million is done in a few minutes.
+/// The pause between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A round goes on where the last one ended. Now and then a round is *whole*: it begins at the oldest message again, for
-/// what was settled late. From one whole round to the next it takes this many times as long as a whole round takes …
+/// The time from one whole round to the next, as a multiple of the time that a whole round takes. The product is raised
+/// to [`ROUND`] or lowered to [`WHOLE_ROUND`] where it lies outside of these bounds.
+///
+/// An ordinary round goes on where the last round ended. Now and then a round is *whole*: it begins at the oldest
+/// message again, to find messages that were settled late.
 const WHOLE_ROUND_TAKES: u32 = 60;
 
-/// … and this long at most.
+/// The longest time from one whole round to the next.
 const WHOLE_ROUND: Duration = Duration::from_secs(3600);
 
-/// What is due, and where it goes on.
+/// The work that is due, and where it goes on.
 #[derive(Debug)]
 pub(super) struct Maintenance {
     retention: Retention,
@@ -34,30 +39,30 @@ pub(super) struct Maintenance {
     rounds: Rounds,
     removal: Position<Seq>,
     forgetting: Position<ForgottenUpTo>,
-    /// The round is not over.
+    /// Whether the round is not over.
     has_more: bool,
 }
 
-/// How long settled messages stay.
+/// How long settled messages are kept.
 #[derive(Clone, Copy, Debug)]
 struct Retention {
     delivered: Keep,
     dead: Keep,
 }
 
-/// When rounds begin.
+/// The times at which rounds begin.
 #[derive(Debug)]
 struct Rounds {
     next: Instant,
     next_whole: Instant,
-    /// When the round under way began, if it is a whole one.
+    /// When the round under way began, if it is a whole round.
     whole_since: Option<Instant>,
 }
 
 /// How far one kind of work has come.
 #[derive(Debug)]
 struct Position<T> {
-    /// Where this round goes on; `None` = this work is done for this round.
+    /// Where this round goes on; `None` if this kind of work is done for this round.
     now: Option<T>,
     /// Where the next round begins.
     next_round: T,
@@ -79,7 +84,7 @@ impl<T: Copy> Position<T> {
 }
 
 impl Maintenance {
-    /// The first round begins in a minute, or at once where delivered messages are erased at once.
+    /// Makes a schedule whose first round begins in a minute, or at once if delivered messages are erased at once.
     pub(super) fn new(state: &Options, erase_on_delivery: bool, now: Instant) -> Self {
         let first = if erase_on_delivery { now } else { now + ROUND };
         Self {
@@ -92,17 +97,17 @@ impl Maintenance {
         }
     }
 
-    /// When the next step is due.
+    /// Returns when the next step is due.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Whether the round is not over.
+    /// Returns whether the round is not over.
     pub(super) fn has_more(&self) -> bool {
         self.has_more
     }
 
-    /// A whole round begins at once.
+    /// Begins a whole round at once.
     pub(super) fn begin_again(&mut self, now: Instant) {
         self.begin_whole_round_at(now);
         self.has_more = true;
@@ -112,7 +117,7 @@ impl Maintenance {
         (self.due, self.rounds.next, self.rounds.next_whole) = (at, at, at);
     }
 
-    /// A step begins. Returns whether it is the first of a round.
+    /// Begins a step. Returns whether it is the first step of a round.
     pub(super) fn begin_step(&mut self, now: Instant) -> bool {
         let begins_round = now >= self.rounds.next;
         if begins_round {
@@ -128,15 +133,15 @@ impl Maintenance {
         begins_round
     }
 
-    /// What was settled before these instants goes. `now`: the relay's time, if it is known. `sheds`: delivered messages go
-    /// whatever their age.
+    /// Returns the instants before which settled deliveries are removed. `now` is the relay's time, if it is known.
+    /// With `sheds`, delivered messages are removed whatever their age.
     pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> Cutoffs {
         let Retention { delivered, dead } = self.retention;
         let delivered = if sheds { Some(UnixMs::MAX) } else { delivered.cutoff(now) };
         Cutoffs { delivered, dead: dead.cutoff(now) }
     }
 
-    /// Behind which message settled ones are removed in this step, if they are.
+    /// Returns the message behind which this step removes settled messages; `None` if it removes none.
     pub(super) fn removes_after(&self) -> Option<Seq> {
         self.removal.now
     }
@@ -145,7 +150,7 @@ impl Maintenance {
         self.removal.advance(dropped.next);
     }
 
-    /// Behind which place ids are forgotten in this step, if they are.
+    /// Returns the place behind which this step forgets ids; `None` if it forgets none.
     pub(super) fn forgets_after(&self) -> Option<ForgottenUpTo> {
         self.forgetting.now
     }
@@ -154,18 +159,18 @@ impl Maintenance {
         self.forgetting.advance(forgotten.next);
     }
 
-    /// No ids are forgotten in this round: there is no watermark yet.
+    /// Makes this round forget no ids, because there is no watermark yet.
     pub(super) fn forget_nothing(&mut self) {
         self.forgetting.now = None;
     }
 
-    /// A step was made. `gives_back`: the file still has pages to give back to the file system.
+    /// Ends a step. `gives_back` says that the file still has pages to give back to the file system.
     pub(super) fn end_step(&mut self, gives_back: bool) {
         self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
     }
 
-    /// A step was made that began at `at`; it is `now`, and space is short or not. Chooses when the next step comes. Returns
-    /// whether the round is over.
+    /// Chooses when the next step comes, after a step that began at `at`. The time is `now`; `is_short` says whether
+    /// space is short. Returns whether the round is over.
     pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_short: bool) -> bool {
         if self.has_more {
             self.due = at + PAUSE;
@@ -184,12 +189,12 @@ impl Maintenance {
         true
     }
 
-    /// Nothing is done now; the next step comes in a minute.
+    /// Postpones the next step by a minute.
     pub(super) fn postpone(&mut self, now: Instant) {
         self.due = now + ROUND;
     }
 
-    /// A step failed, and so the round is over.
+    /// Ends the round, because a step failed.
     pub(super) fn fail(&mut self, now: Instant) {
         self.has_more = false;
         self.postpone(now);

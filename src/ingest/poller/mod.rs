@@ -1,13 +1,17 @@
-//! The loop that keeps coverage moving: one head poll, one page of a walk and one page of the list of numbers at a time.
+//! The loop that keeps coverage moving. At any time it has at most one head poll, one page of a walk and one page of
+//! the list of numbers under way.
 //!
-//! The poller is made of parts, each in a file, with private fields and tests of its own: [`ApiLink`], [`Disk`],
-//! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here, and
-//! the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers` and `storage`, move values between the parts.
+//! The poller is made of parts, each in a file of its own, with private fields and tests: [`ApiLink`], [`Disk`],
+//! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here,
+//! and the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers` and `storage`, move values between the
+//! parts.
 //!
 //! Invariants:
 //! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded again.
-//! - No failure is answered at once: every failure makes the next request of its lane wait, longer each time.
-//! - Nothing ends the loop but the stop signal, a state that is damaged, or another account.
+//! - No request is repeated at once after a failure: every failure makes the next request of its lane wait, longer each
+//!   time.
+//! - Only these end the loop: the stop signal, a state that is damaged, another account, and for [`Mode::Once`] the
+//!   policy of `once`.
 
 mod account_check;
 mod anomaly_log;
@@ -62,29 +66,29 @@ use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
 /// How long to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Until stopped.
+    /// Polls until it is stopped.
     Run,
-    /// Until all that the API shows was read, a sweep included.
+    /// Polls until everything that the API shows was read, a sweep included.
     Once,
 }
 
 /// How polling ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It was told to stop.
+    /// The poller was told to stop.
     Stopped,
-    /// [`Mode::Once`]: everything was read.
+    /// Everything was read. This ending occurs only with [`Mode::Once`].
     CaughtUp,
-    /// [`Mode::Once`]: the API could not be read; why.
+    /// The API could not be read, for the reason in the text. This ending occurs only with [`Mode::Once`].
     GaveUp(String),
-    /// [`Mode::Once`]: no key is accepted; the API's last word.
+    /// The API accepts no key; the text is the API's last refusal. This ending occurs only with [`Mode::Once`].
     NoKey(String),
 }
 
-/// What ends polling although nobody told it to stop.
+/// The trouble that ends polling although nobody told the poller to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// The state is damaged, or not ours.
+    /// The state is damaged, or no longer the state that this process may use.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// Another account's messages came for this state.
@@ -94,31 +98,31 @@ pub enum Trouble {
     OtherAccount,
 }
 
-/// What a poller is made of.
+/// The parts that a poller is made of.
 pub struct Parts<F> {
-    /// Where pages come from.
+    /// The source of pages.
     pub feed: F,
-    /// The state.
+    /// The store of the state.
     pub store: Store,
-    /// The time.
+    /// The clock of the process.
     pub clock: Clock,
-    /// How many requests may leave.
+    /// The budget of requests.
     pub budget: Budget,
-    /// How to tell what is new.
+    /// The rules that decide which rows are new.
     pub rules: Rules,
     /// How long to poll.
     pub mode: Mode,
-    /// Where the state is, how large it may be, and how long things stay in it.
+    /// Where the state is, how large it may be, and how long messages stay in it.
     pub state: store::Options,
-    /// The operator says that a new key or address belongs to the account of the state.
+    /// Whether the operator says that a new key or address belongs to the account of the state.
     pub accept_account: bool,
     /// Whether any sink asks for details of numbers.
     pub numbers: bool,
-    /// Called after messages were released. The call carries nothing: whoever hears it looks into the state.
+    /// Called after messages were released. The call carries no data: the receiver of the call looks into the state.
     pub released: Box<dyn Fn() + Send>,
-    /// Told of every turn of the loop.
+    /// The heartbeat that is told of every turn of the loop.
     pub heartbeat: Heartbeat,
-    /// Whether a long catch-up is told in the log. It is not where it is shown otherwise.
+    /// Whether the log reports a long catch-up. The log does not report it where the catch-up is shown in another way.
     pub tells_progress: bool,
 }
 
@@ -132,7 +136,7 @@ pub struct Poller<F> {
     disk: Disk,
     account: AccountCheck,
     rules: Rules,
-    /// What is read and what must still be read. After a failed commit it is ahead of the disk.
+    /// Coverage: which rows were read, and which must still be read. After a failed commit it is ahead of the disk.
     state: CoverageState,
     lanes: Lanes,
     replays: ReplayWatch,
@@ -144,7 +148,7 @@ pub struct Poller<F> {
 }
 
 impl<F: Feed> Poller<F> {
-    /// A poller on the state in the store, which it loads when it runs.
+    /// Makes a poller on the state in the store. The poller loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
         let Parts { numbers, released, heartbeat, tells_progress, .. } = parts;
@@ -170,15 +174,16 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Snapshots of how polling goes.
+    /// Returns snapshots of how polling is going.
     pub fn reports(&self) -> watch::Receiver<PollReport> {
         self.report.subscribe()
     }
 
-    /// Polls until `stop` is true, or as [`Mode`] says. A request under way is given up; what was read is committed.
+    /// Polls until `stop` is true, or as [`Mode`] says. A request under way is given up; pages that were read are
+    /// committed.
     ///
     /// # Errors
-    /// [`Trouble`]: polling cannot go on at all.
+    /// Returns [`Trouble`] if polling cannot go on at all.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, Trouble> {
         self.begin().await?;
         loop {
@@ -227,7 +232,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Loads the state, and says where polling begins.
+    /// Loads the state, and logs where polling begins.
     async fn begin(&mut self) -> Result<(), Trouble> {
         self.load().await?;
         let told = self.disk.store().read(Spool::foreign_told).await?;
@@ -237,7 +242,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    /// Whether a one-shot command has read everything, or cannot.
+    /// Returns an ending if a one-shot command has read everything, or cannot read it.
     async fn look_whether_done(&mut self) -> Result<Option<Ending>, Trouble> {
         let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale();
         if self.once.is_caught_up(self.state.coverage.as_ref(), is_at_rest) {
@@ -248,20 +253,20 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// What time it is between answers. The server's time is the estimate; before the first answer it is the frontier, or
-    /// else the relay's time.
+    /// Returns the present time between two answers. The server's time is the estimate; before the first answer it is
+    /// the frontier, or else the relay's time.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
         Now { server: self.link.server_time(at).or(frontier).unwrap_or(local), local }
     }
 
-    /// Publishes how polling is going; returns whether that is new.
+    /// Publishes how polling is going. Returns whether the condition is new.
     fn set_condition(&self, condition: Condition) -> bool {
         self.report.set_condition(condition, self.clock.relay_time())
     }
 
-    /// Tells how the reading of older messages goes, and publishes a snapshot.
+    /// Reports how the reading of older messages is going, and publishes a snapshot.
     async fn tell_progress(&mut self) {
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         let (coverage, pace_limit) = (self.state.coverage.as_ref(), self.link.background_pace());

@@ -1,4 +1,5 @@
-//! The older messages that a number brings along when it is new here: they are delivered like new ones, and the log says so.
+//! The older messages that come with a number that is new to the account: they are delivered like new messages, and the
+//! log reports them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use crate::domain::{Marks, RowStanding, StoreOp, UnixMs, Walk, WalkKind};
 use crate::store::{self, Store};
 use crate::time::Instant;
 
-/// A number's history is complete when no more of it came for this long.
+/// How long no further message of a number's history must come until the history counts as complete.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The fewest messages that make a history. A single one may simply have come late.
+/// The fewest messages that make a history. A single older message may simply have come late.
 const HISTORY: u64 = 2;
 
 /// The histories that are coming in, by the id of their number.
@@ -25,8 +26,8 @@ struct NumberHistory {
 }
 
 impl NumberHistories {
-    /// Takes note of the older news among the changes of a step, before these changes are stored. `before`: the marks
-    /// before the step; `walk`: the walk whose page it was, as it was before the step.
+    /// Records the older news among the changes of a step, before these changes are stored. `before` holds the marks
+    /// before the step. `walk` is the walk whose page it was, as the walk was before the step.
     pub(super) async fn note_page(
         &mut self,
         store: &Store,
@@ -57,12 +58,12 @@ impl NumberHistories {
         history.last = now;
     }
 
-    /// Tells of the histories that are complete by now.
+    /// Logs the histories that are complete by now.
     pub(super) fn tell_complete(&mut self, now: Instant) {
         self.tell_and_forget(|history| history.last + QUIET <= now);
     }
 
-    /// Tells of all histories: nothing more comes.
+    /// Logs all histories, because no further messages come.
     pub(super) fn tell_all(&mut self) {
         self.tell_and_forget(|_| true);
     }
@@ -84,8 +85,8 @@ impl NumberHistories {
     }
 }
 
-/// The number and the time of each new message of a step that is older than what had been read before. What a gap has not
-/// read yet is old anyway, and no history.
+/// Returns the number and the time of each new message of a step that is older than the part of the feed that had been
+/// read before. Messages that lie in the unread part of a gap are expected to be old, and are no history.
 fn older_news(ops: &[StoreOp], before: Option<Marks>, walk: Option<&Walk>, margin: Duration) -> Vec<(String, UnixMs)> {
     let Some(marks) = before else { return Vec::new() };
     let read_down_to = match walk {

@@ -1,4 +1,4 @@
-//! The list of numbers: its pages are asked for and stored, and deliveries that waited for them are decided.
+//! The list of numbers: asking for its pages, storing them, and deciding deliveries that waited for them.
 
 use super::{Ending, Poller, Trouble};
 use crate::api::budget::{Permission, RequestPurpose};
@@ -13,7 +13,8 @@ fn unreadable(why: &str) -> String {
 }
 
 impl<F: Feed> Poller<F> {
-    /// Asks for the next page of the list if it is due and may leave. Returns when to look again, if not after an answer.
+    /// Asks for the next page of the list if it is due and may leave. Returns when to look again, unless an answer
+    /// comes first.
     pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, Trouble> {
         let now = self.clock.monotonic();
         let is_free = self.account.is_verified() && !self.lanes.numbers.is_under_way();
@@ -39,13 +40,13 @@ impl<F: Feed> Poller<F> {
         Ok(None)
     }
 
-    /// What the next page of the list is asked for.
+    /// Returns the purpose for which the next page of the list is asked for.
     pub(super) fn purpose_of_numbers(&self) -> RequestPurpose {
         let list = self.lanes.numbers.list();
         self.once.purpose_of_numbers(list.awaited() && !list.is_long())
     }
 
-    /// A request for numbers was answered.
+    /// Handles the answer to a request for numbers.
     pub(super) async fn numbers_landed(&mut self, response: Response<NumberPage>) -> Result<Option<Ending>, Trouble> {
         let Some(request) = self.lanes.numbers.land() else { return Ok(None) };
         let now = self.clock.monotonic();
@@ -64,7 +65,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// A page of the list came: stores it and decides what waited for it.
+    /// Takes in a page of the list: stores it, and decides the deliveries that waited for it.
     async fn take_numbers(&mut self, page: NumberPage, now: Instant) -> Result<Option<Ending>, store::Error> {
         let wall = self.clock.relay_time();
         let NumberPage { numbers, spoiled, more } = page;
@@ -108,7 +109,7 @@ impl<F: Feed> Poller<F> {
         Ok(None)
     }
 
-    /// Decides whether sinks want the messages that wait for a decision, as far as it can be decided now.
+    /// Decides whether sinks want the messages that wait for a decision, as far as this can be decided now.
     pub(super) async fn decide(&mut self, which: WhichUndecided) -> Result<(), store::Error> {
         let mut after = None;
         loop {
@@ -132,7 +133,7 @@ impl<F: Feed> Poller<F> {
         }
         self.replays.look(now);
         match self.decide_replays().await {
-            // It is tried again; whoever needs the disk will say so.
+            // The decision is tried again, and the next work that needs the disk will report the failure.
             Err(error) if error.is_passing() => {
                 tracing::debug!(%error, "what commands asked for could not be decided");
                 Ok(())
@@ -159,7 +160,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    /// The list could not be read: it is begun again later.
+    /// Handles a list that could not be read: the list is begun again later.
     fn numbers_failed(&mut self, why: &str, now: Instant) -> Option<Ending> {
         if self.lanes.numbers.list().failures() == 0 {
             tracing::warn!(
@@ -173,8 +174,8 @@ impl<F: Feed> Poller<F> {
         self.once.gives_up(list.failures(), unreadable(why)).filter(|_| list.awaited())
     }
 
-    /// Messages that have waited long enough for a list that cannot be read become dead letters: they are not sent to a
-    /// sink that may not want them, and not lost.
+    /// Makes dead letters of messages that have waited long enough for a list that cannot be read. So they are not sent
+    /// to a sink that may not want them, and they are not lost.
     pub(super) async fn give_up_undecided(&mut self) -> Result<(), store::Error> {
         let Some(next) = self.state.coverage.as_ref().map(|coverage| coverage.marks.next_seq) else { return Ok(()) };
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
@@ -190,7 +191,7 @@ impl<F: Feed> Poller<F> {
         self.look_for_undecided().await
     }
 
-    /// The disk did not take what was read of the list.
+    /// Handles a failure of the disk to take a part of the list that was read.
     fn numbers_unstored(&mut self, error: store::Error, now: Instant) -> Result<(), Trouble> {
         if !error.is_passing() {
             return Err(error.into());

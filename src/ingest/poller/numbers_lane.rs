@@ -1,4 +1,4 @@
-//! The third lane: the list of numbers, one request at a time. When to read which page is decided by [`Numbers`].
+//! The third lane: the list of numbers, one request at a time. [`Numbers`] decides when which page is read.
 
 use super::api_link::RequestUnderWay;
 use crate::api::{NumberPage, Response};
@@ -6,12 +6,12 @@ use crate::domain::UnixMs;
 use crate::ingest::feed::NumberAnswer;
 use crate::ingest::numbers::Numbers;
 
-/// Where the third lane stands.
+/// The state of the third lane.
 pub(super) struct NumbersLane {
-    /// What is known of the list.
+    /// The progress of reading the list.
     list: Numbers,
     flight: Option<RequestUnderWay<NumberAnswer>>,
-    /// Why the list cannot be read, and since when by the relay's time.
+    /// Why the list cannot be read, and since when, by the relay's time.
     trouble: Option<(String, UnixMs)>,
     told_of_spoiled_rows: bool,
 }
@@ -33,12 +33,12 @@ impl NumbersLane {
         self.flight.is_some()
     }
 
-    /// A request has left.
+    /// Records that a request has left.
     pub(super) fn depart(&mut self, request: RequestUnderWay<NumberAnswer>) {
         self.flight = Some(request);
     }
 
-    /// The answer to the request under way; without such a request it never comes.
+    /// Waits for the answer to the request under way. Without such a request this future never ends.
     pub(super) async fn answer(&mut self) -> Response<NumberPage> {
         match &mut self.flight {
             Some(request) => request.answer().await,
@@ -46,31 +46,31 @@ impl NumbersLane {
         }
     }
 
-    /// The request under way is over.
+    /// Ends the request under way and returns it.
     pub(super) fn land(&mut self) -> Option<RequestUnderWay<NumberAnswer>> {
         self.flight.take()
     }
 
-    /// So many rows of a page are no valid JSON: that is told once.
+    /// Logs once that rows of the list are no valid JSON. `rows` is how many there are on a page.
     pub(super) fn note_spoiled_rows(&mut self, rows: usize) {
         if rows > 0 && !std::mem::replace(&mut self.told_of_spoiled_rows, true) {
             tracing::warn!(numbers = rows, "rows of the list of numbers are no valid JSON: they are passed over");
         }
     }
 
-    /// The list could not be read, at `now` by the relay's time. The first reason counts.
+    /// Records that the list could not be read, at `now` by the relay's time. The first reason is kept.
     pub(super) fn note_trouble(&mut self, why: &str, now: UnixMs) {
         if self.trouble.is_none() {
             self.trouble = Some((why.to_owned(), now));
         }
     }
 
-    /// The list was read to its end.
+    /// Records that the list was read to its end.
     pub(super) fn note_success(&mut self) {
         self.trouble = None;
     }
 
-    /// Why the list cannot be read while a delivery waits for it, and since when by the relay's time.
+    /// Returns why the list cannot be read while a delivery waits for it, and since when, by the relay's time.
     pub(super) fn trouble(&self) -> Option<(String, UnixMs)> {
         self.trouble.clone().filter(|_| self.list.awaited())
     }

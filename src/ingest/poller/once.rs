@@ -1,13 +1,14 @@
-//! The policy of `once`: everything in which a one-shot command polls differently from a relay that runs.
+//! The policy of `once`: all differences between the polling of a one-shot command and that of a relay that runs.
 //!
-//! - A sweep is part of one complete catch-up, so a sweep is due at once. One sweep is enough.
-//! - Polling ends when everything was read. It gives up after a few failures in a row, where a relay that runs would wait.
-//! - What the command waits for lies behind the head: walks and numbers get the larger share of the budget, and the head
-//!   rests meanwhile.
+//! - A complete catch-up includes a sweep, so a sweep is due at once. One sweep is enough.
+//! - Polling ends when everything was read. A one-shot command gives up after a few failures in a row, where a relay
+//!   that runs would wait.
+//! - The command waits for rows and numbers behind the head. So walks and numbers get the larger share of the budget,
+//!   and the head rests meanwhile.
 //! - A long wait for the request budget is explained, because somebody watches the command.
-//! - Maintenance runs at the end: the command may never live for a minute.
+//! - Maintenance runs at the end, because the command may live for less than a minute.
 //!
-//! For a relay that runs ([`Mode::Run`]) each function here answers that nothing is different.
+//! For a relay that runs ([`Mode::Run`]) each function here returns the value that changes nothing.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,25 +19,25 @@ use crate::domain::{Coverage, UnixMs, WalkKind};
 use crate::ingest::coverage::{CoverageState, Rules};
 use crate::time::Instant;
 
-/// A one-shot command gives up after this many failures in a row: after about a quarter of a minute.
+/// How many failures in a row make a one-shot command give up. This takes about a quarter of a minute.
 const PATIENCE: u32 = 5;
 
-/// How long a one-shot command leaves the head alone while there is something to read behind it.
+/// How long a one-shot command leaves the head alone while there are pages to read behind it.
 const HEAD_REST: Duration = Duration::from_secs(5);
 
 /// The most steps of maintenance that a one-shot command makes before it ends, without pauses.
 const MAINTENANCE_STEPS: usize = 100;
 
-/// A wait for the budget that is shorter needs no explanation.
+/// The shortest wait for the budget that is explained.
 const LONG_WAIT: Duration = Duration::from_secs(2);
 
-/// A wait of this length looks as if the command hung, also to somebody who asked for warnings only.
+/// The shortest wait that looks as if the command hung, also to somebody who asked for warnings only.
 const VERY_LONG_WAIT: Duration = Duration::from_secs(30);
 
 const BUDGET_WAIT: &str =
     "waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
 
-/// What is different for a one-shot command, and what has to be remembered for that.
+/// The policy of a one-shot command, and the values that it has to remember.
 #[derive(Debug)]
 pub(super) struct OncePolicy {
     mode: Mode,
@@ -45,15 +46,15 @@ pub(super) struct OncePolicy {
     budget_wait: BudgetWait,
 }
 
-/// What the budget holds up.
+/// The wait for the budget, and how it was reported.
 #[derive(Debug, Default)]
 struct BudgetWait {
-    /// The next request may leave then, as found when requests were last started.
+    /// When the budget lets the next request leave, as found when requests were last started.
     until: Option<Instant>,
     told: Option<WaitNotice>,
 }
 
-/// How a wait for the budget is told.
+/// The kinds of reports about a wait for the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitNotice {
     Long,
@@ -69,37 +70,37 @@ impl OncePolicy {
         self.mode == Mode::Once
     }
 
-    /// The rules to begin with.
+    /// Returns the rules to begin with.
     pub(super) fn first_rules(&self, rules: Rules) -> Rules {
         if self.is_once() { Rules { sweep_interval: Duration::ZERO, ..rules } } else { rules }
     }
 
-    /// Once a sweep was completed, another poll must not begin the next one.
+    /// Makes further polls begin no second sweep, once a sweep was completed.
     pub(super) fn limit_sweeps(&self, rules: &mut Rules, coverage: Option<&Coverage>) {
         if self.is_once() && coverage.is_some_and(|coverage| self.is_swept(coverage)) {
             rules.sweep_interval = Duration::MAX;
         }
     }
 
-    /// A head poll was answered when the server's clock said `server_now`.
+    /// Records that a head poll was answered when the server's clock said `server_now`.
     pub(super) fn note_answer(&mut self, server_now: UnixMs) {
         self.first_answer.get_or_insert(server_now);
     }
 
-    /// Whether a sweep was both opened and completed in this process.
+    /// Returns whether a sweep was both opened and completed in this process.
     fn is_swept(&self, coverage: &Coverage) -> bool {
         self.first_answer.is_some_and(|first| coverage.marks.anchor >= first)
     }
 
-    /// Whether everything was read. `is_at_rest` says that no request is under way or follows at once, nothing waits for
-    /// the list of numbers, and nothing failed.
+    /// Returns whether everything was read. `is_at_rest` says that no request is under way or follows at once, no
+    /// delivery waits for the list of numbers, and nothing failed.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)
     }
 
-    /// Gives up if a walk is stalled that failed in this process, too. A walk that stalled in an earlier process is tried
-    /// again first.
+    /// Gives up if a walk is stalled that has failed in this process, too. A walk that stalled in an earlier process is
+    /// tried again first.
     pub(super) fn gives_up_stalled_walk(&self, state: &CoverageState, rules: &Rules) -> Option<Ending> {
         let is_stalled = state
             .walks()
@@ -113,49 +114,51 @@ impl OncePolicy {
         if failures >= PATIENCE { self.gives_up_now(why) } else { None }
     }
 
-    /// Gives up on what another attempt would not change.
+    /// Gives up at once, because another attempt would not change the failure.
     pub(super) fn gives_up_now(&self, why: impl fmt::Display) -> Option<Ending> {
         self.is_once().then(|| Ending::GaveUp(why.to_string()))
     }
 
-    /// Ends when the API accepts no key.
+    /// Ends polling when the API accepts no key.
     pub(super) fn ends_without_key(&self, refusal: &str) -> Option<Ending> {
         self.is_once().then(|| Ending::NoKey(refusal.to_owned()))
     }
 
-    /// What a page of this kind of walk is asked for.
+    /// Returns the purpose for which a page of this kind of walk is asked for.
     pub(super) fn purpose_of_walk(&self, kind: WalkKind) -> RequestPurpose {
         let can_wait = kind == WalkKind::Sweep && !self.is_once();
         if can_wait { RequestPurpose::Sweep } else { RequestPurpose::Walk }
     }
 
-    /// What a page of the list of numbers is asked for. What waits for a number is as urgent as a gap; to refresh what is
-    /// known is not.
+    /// Returns the purpose for which a page of the list of numbers is asked for. A page is as urgent as a page of a gap
+    /// if a delivery waits for a number; refreshing known details is not urgent.
     pub(super) fn purpose_of_numbers(&self, is_urgent: bool) -> RequestPurpose {
         if is_urgent || self.is_once() { RequestPurpose::Walk } else { RequestPurpose::Sweep }
     }
 
-    /// Before when the next head poll must not leave, since its requests would be missing behind the head.
+    /// Returns the instant before which the next head poll must not leave, because its requests would be missing behind
+    /// the head.
     pub(super) fn head_rests_until(&self, demand: Demand, now: Instant) -> Option<Instant> {
         (self.is_once() && demand != Demand::Nothing).then(|| now + HEAD_REST)
     }
 
-    /// How many steps of maintenance are made at the end.
+    /// Returns how many steps of maintenance are made at the end.
     pub(super) fn maintenance_steps(&self) -> usize {
         if self.is_once() { MAINTENANCE_STEPS } else { 0 }
     }
 
-    /// Requests are about to be started: what the budget held up before counts no more.
+    /// Prepares for starting requests: an earlier wait for the budget no longer counts.
     pub(super) fn begin_requests(&mut self) {
         self.budget_wait.until = None;
     }
 
-    /// The budget lets a request leave at `until`, not now.
+    /// Records that the budget lets a request leave at `until`, and not now.
     pub(super) fn note_budget_wait(&mut self, until: Instant) {
         self.budget_wait.until = Some(self.budget_wait.until.map_or(until, |before| before.min(until)));
     }
 
-    /// Explains a wait for the budget once, and once more if it is very long. `is_idle` says that no request is under way.
+    /// Explains a wait for the budget once, and once more if it is very long. `is_idle` says that no request is under
+    /// way.
     pub(super) fn explain_budget_wait(&mut self, is_idle: bool, now: Instant) {
         let Some(until) = self.budget_wait.until.filter(|_| self.is_once() && is_idle) else { return };
         let wait = until.saturating_duration_since(now);
@@ -169,7 +172,7 @@ impl OncePolicy {
 }
 
 impl BudgetWait {
-    /// How to tell of this wait, unless that was told before.
+    /// Returns how to report this wait; `None` if it is too short, or if it was reported in this way before.
     fn notice(&mut self, wait: Duration) -> Option<WaitNotice> {
         if wait < LONG_WAIT {
             return None;

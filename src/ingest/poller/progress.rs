@@ -1,4 +1,4 @@
-//! How the reading of older messages goes: counted, measured and told. No decision depends on it.
+//! The progress of reading older messages: counted, measured and reported. No decision depends on it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,20 +9,21 @@ use crate::ingest::report::CatchUp;
 use crate::store::Store;
 use crate::time::Instant;
 
-/// From one estimate of what is left to the next.
+/// The time from one estimate of the remaining pages to the next.
 const MEASURE: Duration = Duration::from_secs(1);
 
-/// From one line of the log about a long catch-up to the next, and from its beginning to the first line.
+/// The time from one log line about a long catch-up to the next, and from the beginning of the catch-up to the first
+/// line.
 const TELL: Duration = Duration::from_secs(10);
 
-/// The pace is measured over this last while.
+/// The length of the time over which the pace is measured.
 const LATELY: Duration = Duration::from_secs(60);
 
-/// A catch-up and what is told of it. A catch-up reads gaps and seeds; sweeps read what is known, and do not count.
+/// A catch-up and the reports about it. A catch-up reads gaps and seeds. Sweeps read known rows, and do not count.
 pub(super) struct CatchUpProgress {
-    /// Whether a long catch-up is told in the log.
+    /// Whether the log reports a long catch-up.
     tells: bool,
-    /// How many messages there are, by the API's word.
+    /// How many messages there are, by the API's answer.
     total: Option<u64>,
     under_way: Option<UnderWay>,
 }
@@ -30,11 +31,11 @@ pub(super) struct CatchUpProgress {
 struct UnderWay {
     began: Instant,
     measured: Instant,
-    /// When it was told last; its beginning if it was not told yet.
+    /// When the catch-up was last reported; its beginning if it was not reported yet.
     told: Instant,
     pages: u64,
     messages: u64,
-    /// How many pages had been read at which instant, the oldest first.
+    /// Samples of how many pages had been read at which instant, oldest first.
     samples: VecDeque<(Instant, u64)>,
     shown: CatchUp,
 }
@@ -44,17 +45,17 @@ impl CatchUpProgress {
         Self { tells, total: None, under_way: None }
     }
 
-    /// The catch-up under way.
+    /// Returns the catch-up under way; `None` if there is none.
     pub(super) fn catch_up(&self) -> Option<CatchUp> {
         self.under_way.as_ref().map(|under_way| under_way.shown)
     }
 
-    /// How many messages there are, by the API's word.
+    /// Returns how many messages there are, by the API's answer.
     pub(super) fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// A page said how many messages there are, or did not.
+    /// Records how many messages a page says that there are. A page that does not say it changes nothing.
     pub(super) fn note_total(&mut self, total: Option<u64>) {
         self.total = total.or(self.total);
     }
@@ -64,7 +65,7 @@ impl CatchUpProgress {
         walk.kind != WalkKind::Sweep
     }
 
-    /// A page of a catch-up was read and committed.
+    /// Records that a page of a catch-up was read and committed.
     pub(super) fn page_read(&mut self, messages: usize) {
         if let Some(under_way) = &mut self.under_way {
             under_way.pages += 1;
@@ -72,8 +73,8 @@ impl CatchUpProgress {
         }
     }
 
-    /// Estimates what is left, once a second at most, and tells it. `pace_limit`: how many pages a minute the budget leaves
-    /// for this.
+    /// Estimates how many pages are left, at most once a second, and reports it. `pace_limit` is how many pages a
+    /// minute the budget leaves for the catch-up.
     pub(super) async fn measure(&mut self, store: &Store, coverage: Option<&Coverage>, pace_limit: f64, now: Instant) {
         let walks = coverage.iter().flat_map(|coverage| &coverage.walks);
         let walks: Vec<Walk> = walks.filter(|walk| Self::counts(walk)).cloned().collect();
@@ -99,18 +100,18 @@ impl CatchUpProgress {
     }
 }
 
-/// How many pages the walks have to read together; `None` if one of them cannot tell.
+/// Returns how many pages the walks have to read together; `None` if this cannot be told for one of them.
 async fn pages_left(store: &Store, walks: Vec<Walk>, marks: Marks, total: Option<u64>) -> Option<u64> {
     let read = store.read(move |spool| {
         let rows = walks.iter().map(|walk| Ok(spool.unread(walk, &marks, total)?.rows(walk)));
         rows.collect::<Result<Option<Vec<u64>>, _>>()
     });
-    // If the store cannot be read, that is told where it matters.
+    // If the store cannot be read, the failure is reported where the data is needed.
     let rows = read.await.ok()??;
     Some(rows.into_iter().map(|rows| pages(rows, PAGE_ROWS)).fold(0, u64::saturating_add))
 }
 
-/// Pages a minute between the oldest sample and now; 0 while they are too close to tell.
+/// Returns the pages a minute between the oldest sample and now; 0 while the two are too close to tell.
 fn pace(samples: &VecDeque<(Instant, u64)>, now: Instant, pages: u64) -> f64 {
     let Some((since, before)) = samples.front() else { return 0.0 };
     let seconds = now.saturating_duration_since(*since).as_secs_f64();
@@ -136,8 +137,8 @@ impl UnderWay {
         Self { began: now, measured: now, told: now, pages: 0, messages: 0, samples, shown }
     }
 
-    /// Takes an estimate in. The pace is not taken to be quicker than `pace_limit`: the first pages use what was left of the
-    /// last minute's budget, and that cannot go on.
+    /// Takes in an estimate. The pace does not count as quicker than `pace_limit`: the first pages use the rest of the
+    /// last minute's budget, so their pace cannot go on.
     fn note(&mut self, now: Instant, walks: usize, pages_left: Option<u64>, reached: UnixMs, pace_limit: f64) {
         self.measured = now;
         self.shown = CatchUp {
@@ -154,7 +155,7 @@ impl UnderWay {
         }
     }
 
-    /// Tells the end of a catch-up that was told before.
+    /// Logs the end of a catch-up that was reported before.
     fn tell_end(&self, now: Instant) {
         if self.told > self.began {
             tracing::info!(
@@ -200,7 +201,7 @@ mod tests {
         assert!((55.0..=60.0).contains(&under_way.shown.pages_per_minute), "{:?}", under_way.shown);
         let left = under_way.shown.time_left().unwrap();
         assert!((840..=916).contains(&left.as_secs()), "{left:?}");
-        // It becomes slower, and after a minute only that counts.
+        // The catch-up becomes slower, and after a minute only the slower pace counts.
         for second in 61..=200 {
             under_way.pages += u64::from(second % 10 == 0);
             under_way.note(at(second), 1, Some(500), UnixMs(5), f64::MAX);

@@ -1,10 +1,10 @@
-//! Whether a command has asked for messages that a sink never had. Whether the sink wants them is for the poller to decide,
-//! since the answer may need details of numbers.
+//! The watch for commands that asked for messages that a sink never had. The poller decides whether the sink wants
+//! them, because the decision may need details of numbers.
 
 use crate::store::Replays;
 use crate::time::{AT_LEAST_EVERY, Instant};
 
-/// What commands had asked for when the poller looked last.
+/// The replays that the poller has decided, and when it looks for new ones.
 pub(super) struct ReplayWatch {
     decided: Replays,
     due: Instant,
@@ -15,22 +15,22 @@ impl ReplayWatch {
         Self { decided: Replays::default(), due: now }
     }
 
-    /// When to look next.
+    /// Returns when to look next.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Looks: the next look is due in a few seconds.
+    /// Records that the poller looks now. The next look is due in a few seconds.
     pub(super) fn look(&mut self, now: Instant) {
         self.due = now + AT_LEAST_EVERY;
     }
 
-    /// Whether commands have asked for more since the last decision.
+    /// Returns whether commands have asked for more since the last decision.
     pub(super) fn is_new(&self, found: Replays) -> bool {
         found != self.decided
     }
 
-    /// All that commands had asked for was decided.
+    /// Records that everything that commands had asked for was decided.
     pub(super) fn note_decided(&mut self, found: Replays) {
         self.decided = found;
     }

@@ -1,11 +1,11 @@
-//! Snapshots of how polling goes, for the service manager and for people.
+//! Snapshots of how polling is going, for the service manager and for people.
 
 use tokio::sync::watch;
 
 use crate::domain::{Coverage, UnixMs};
 use crate::ingest::report::{Condition, PollReport};
 
-/// Publishes snapshots. Watchers are woken when something has changed that they show.
+/// The publisher of snapshots. Watchers are woken when a part of the snapshot that they show has changed.
 #[derive(Debug)]
 pub(super) struct PollReporter {
     sender: watch::Sender<PollReport>,
@@ -20,12 +20,13 @@ impl PollReporter {
         self.sender.subscribe()
     }
 
-    /// How polling is going, as published.
+    /// Returns how polling is going, as published.
     pub(super) fn condition(&self) -> Condition {
         self.sender.borrow().condition.clone()
     }
 
-    /// Publishes how polling is going, since `now` by the relay's time if that is new. Returns whether it is.
+    /// Publishes how polling is going. If the condition is new, it holds since `now` by the relay's time. Returns
+    /// whether the condition is new.
     pub(super) fn set_condition(&self, condition: Condition, now: UnixMs) -> bool {
         self.sender.send_if_modified(|report| {
             let is_new = report.condition != condition;
@@ -37,8 +38,8 @@ impl PollReporter {
         })
     }
 
-    /// Publishes what was `found`, but for its condition, since and coverage. The condition stays as it is, and coverage
-    /// becomes `coverage`.
+    /// Publishes the fields of `found`, except `condition`, `since` and `coverage`. The published condition and its
+    /// `since` stay as they are, and the published coverage becomes `coverage`.
     pub(super) fn publish(&self, found: PollReport, coverage: Option<&Coverage>) {
         self.sender.send_if_modified(|report| {
             let covers_as_before = report.coverage.as_ref() == coverage;
@@ -51,7 +52,7 @@ impl PollReporter {
         });
     }
 
-    /// The relay's time was put right by so many milliseconds.
+    /// Takes in that the relay's time was put right by `shift` milliseconds.
     pub(super) fn rebase(&self, shift: i64) {
         let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
         self.sender.send_modify(|report| {

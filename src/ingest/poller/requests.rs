@@ -1,4 +1,4 @@
-//! What may leave now: a poll of the newest messages, and a page of a walk.
+//! The choice of requests that may leave now: a poll of the newest messages, and a page of a walk.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::ingest::report::Condition;
 use crate::store;
 use crate::time::{AT_LEAST_EVERY, Instant};
 
-/// A silence that is shorter is not worth showing.
+/// The shortest silence that is shown.
 const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 impl<F: Feed> Poller<F> {
@@ -30,8 +30,8 @@ impl<F: Feed> Poller<F> {
         [head, background].into_iter().flatten().fold(wake, Instant::min)
     }
 
-    /// Sends the next request of the head lane if it is due and may leave. Returns when to look again, if not after an
-    /// answer.
+    /// Sends the next request of the head lane if it is due and may leave. Returns when to look again, unless an answer
+    /// comes first.
     fn start_head(&mut self, now: Instant) -> Option<Instant> {
         if self.lanes.head.is_under_way() {
             return None;
@@ -74,8 +74,8 @@ impl<F: Feed> Poller<F> {
         self.lanes.head.depart(flight);
     }
 
-    /// Sends the next request of the background lane if it is due and may leave. Returns when to look again, if not after
-    /// an answer.
+    /// Sends the next request of the background lane if it is due and may leave. Returns when to look again, unless an
+    /// answer comes first.
     fn start_background(&mut self, now: Instant) -> Option<Instant> {
         if self.lanes.background.is_under_way() {
             return None;
@@ -85,7 +85,8 @@ impl<F: Feed> Poller<F> {
         }
         let turn = self.lanes.background.turn();
         let mut again = self.lanes.background.next_ready(now);
-        // The walk whose turn it is. If the budget has nothing left for its purpose, another walk may go.
+        // The walk whose turn it is comes first. If the budget has nothing left for the purpose of this walk, another
+        // walk may go.
         for turn in [turn, turn + 1] {
             let Some((id, purpose)) = self.pick_walk(now, turn) else { continue };
             match self.link.admit(purpose, now) {
@@ -106,7 +107,7 @@ impl<F: Feed> Poller<F> {
         again
     }
 
-    /// The walk that the background lane reads at this turn, and what its page is asked for.
+    /// Returns the walk that the background lane reads at this turn, and the purpose for which its page is asked for.
     fn pick_walk(&self, now: Instant, turn: u64) -> Option<(WalkId, RequestPurpose)> {
         if !self.account.is_verified() {
             return None;
@@ -115,7 +116,7 @@ impl<F: Feed> Poller<F> {
         Some((walk.id, self.once.purpose_of_walk(walk.kind)))
     }
 
-    /// What waits behind the head.
+    /// Returns the demand for requests behind the head.
     fn demand(&self, now: Instant) -> Demand {
         if self.account.is_verified() && self.lanes.numbers.list().due().is_some_and(|due| due <= now) {
             return match self.purpose_of_numbers() {
@@ -130,7 +131,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Where an open walk reads on: at its cursor, or from the head (`Some(None)`). `None` = the walk is closed.
+    /// Returns where an open walk reads on: at its cursor, or from the head (`Some(None)`); `None` if the walk is
+    /// closed.
     fn cursor_of_walk(&self, id: WalkId) -> Option<Option<Cursor>> {
         let mut walks = self.state.walks();
         walks.find(|walk| walk.id == id).map(|walk| walk.cursor.clone())
@@ -141,7 +143,7 @@ impl<F: Feed> Poller<F> {
         Flight { ask, cursor, limit, request }
     }
 
-    /// A page came in answer to `ask` and is stored. Chooses what the lane does next.
+    /// Chooses what the lane does next, after a page came in answer to `ask` and was stored.
     pub(super) fn proceed(&mut self, is_head: bool, ask: &Ask, next: Next, now: Instant) {
         if let Next::Wait(id, failures) = next {
             self.lanes.background.hold_back(id, now + self.backoff.wait(failures));
@@ -153,14 +155,14 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// The head poll is over. The next one comes an interval after this one began.
+    /// Ends the head poll. The next head poll comes an interval after this poll began.
     pub(super) fn end_head_poll(&mut self, now: Instant) {
         let demand = self.demand(now);
         let spacing = self.link.head_spacing(demand, self.lanes.head.poll_requests(), now);
         self.lanes.head.end_poll(spacing, self.once.head_rests_until(demand, now));
     }
 
-    /// Shows that the relay is silent because the API wants it, and until when.
+    /// Shows that the relay is silent because the API wants silence, and until when.
     pub(super) fn show_silence(&mut self, now: Instant) {
         let Some(until) = self.link.silent_until(now) else { return };
         let wait = until.saturating_duration_since(now);
@@ -173,11 +175,12 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Tells of other programs that use the API key, and writes down what was told.
+    /// Logs other programs that use the API key, and stores what was logged.
     pub(super) async fn watch_other_programs(&mut self) -> Result<(), store::Error> {
         let Some(told) = self.link.look_for_other_programs() else { return Ok(()) };
         match self.disk.store().write(move |spool| spool.remember_foreign_told(told)).await {
-            // The next start tells of it again; whoever needs the disk will say so.
+            // The next start reports the other programs again, and the next work that needs the disk will report the
+            // failure.
             Err(error) if error.is_passing() => Ok(()),
             result => result,
         }

@@ -1,4 +1,4 @@
-//! A page of messages came: it is looked up, decided on, and committed.
+//! The handling of a page of messages: its rows are looked up, decided on, and committed.
 
 use super::account_check::UNVERIFIED;
 use super::anomaly_log::tell_anomalies;
@@ -17,7 +17,7 @@ use crate::store::{self, Store};
 use crate::time::Instant;
 
 impl<F: Feed> Poller<F> {
-    /// A request for messages was answered.
+    /// Handles the answer to a request for messages.
     pub(super) async fn landed(&mut self, is_head: bool, response: Response) -> Result<Option<Ending>, Trouble> {
         let flight = if is_head { self.lanes.head.land() } else { self.lanes.background.land() };
         let Some(Flight { ask, cursor, limit, request }) = flight else { return Ok(None) };
@@ -28,11 +28,11 @@ impl<F: Feed> Poller<F> {
             self.link.not_rate_limited();
         }
         let Response { date, rate, page } = response;
-        // This comes first, so that messages which are handed on now are tried when the time is known.
+        // The time comes first, so that messages which are released now are attempted when the time is known.
         self.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
-            // A state that is no longer true has asked for this page.
+            // The state in memory that has asked for this page is ahead of the disk, so the page is dropped.
             return Ok(None);
         }
         match page {
@@ -51,8 +51,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes a page in: one transaction. Returns whose page it is; nothing is taken of a page that is not known to be the
-    /// account's.
+    /// Takes in a page, in one transaction. Returns whose page it is. If the page is not known to be the account's,
+    /// nothing of it is stored.
     async fn take_page(
         &mut self,
         is_head: bool,
@@ -112,10 +112,10 @@ impl<F: Feed> Poller<F> {
         Ok(AccountVerdict::Same)
     }
 
-    /// Whether a page of the newest messages belongs to the account of the state.
+    /// Checks whether a page of the newest messages belongs to the account of the state.
     ///
     /// # Errors
-    /// [`Trouble::OtherAccount`] if it does not, and there is no other key.
+    /// Returns [`Trouble::OtherAccount`] if the page does not belong to it, and there is no other key.
     async fn verify(&mut self, page: &FeedPage) -> Result<AccountVerdict, Trouble> {
         let (url, fingerprint) = self.link.identity();
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
@@ -145,7 +145,7 @@ impl<F: Feed> Poller<F> {
             AccountVerdict::Open => {
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
-            // Where there are several keys, another may be right; deliveries go on in any case.
+            // If there are several keys, another key may be right. Deliveries go on in any case.
             AccountVerdict::Other if self.link.has_several_keys() => {}
             AccountVerdict::Other => return Err(Trouble::OtherAccount),
         }
@@ -153,7 +153,7 @@ impl<F: Feed> Poller<F> {
         Ok(verdict)
     }
 
-    /// A head poll was answered with a page, and the page is stored.
+    /// Records that a head poll was answered with a page, and that the page is stored.
     fn head_answered(&mut self, now: Now, at: Instant) {
         let failures = self.lanes.head.note_success(now.local, at);
         if failures > 0 {
@@ -164,16 +164,16 @@ impl<F: Feed> Poller<F> {
     }
 }
 
-/// Under which number each row is stored, if it is. A row that is spoiled now, and was stored while it was sound, is known
-/// by its own id.
+/// Returns the sequence number under which each row is stored; `None` for a row that is not stored. A row that was
+/// stored while it was sound and is spoiled now is known by its own id.
 async fn look_up(store: &Store, rows: &[Row]) -> Result<Vec<Option<Seq>>, store::Error> {
     let mut ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let sound_id = |row: &Row| row.spoiled.as_ref().and_then(|spoiled| spoiled.id.clone());
     let (places, sound_ids): (Vec<usize>, Vec<String>) =
         rows.iter().enumerate().filter_map(|(place, row)| Some((place, sound_id(row)?))).unzip();
     ids.extend(sound_ids);
-    // The writer's connection keeps in memory what the rows are stored beside; the reader's cache is void after each
-    // commit.
+    // The rows are looked up on the writer's connection, because it keeps in memory the pages beside which the rows
+    // will be stored. The reader's cache is void after each commit.
     let look = move |spool: &mut store::Spool| spool.known(&ids.iter().map(String::as_str).collect::<Vec<_>>());
     let mut known = store.write(look).await?;
     for (place, sound) in places.into_iter().zip(known.split_off(rows.len())) {

@@ -1,8 +1,9 @@
-//! What the log says at the start: where polling begins.
+//! The log lines at the start, which say where polling begins.
 
 use crate::domain::{Coverage, Start};
 
-/// Says whether this is a first run, or where the state left off. `begun_with`: the `poll.start` of the first run.
+/// Logs whether this is a first run, or else where the state left off. `begun_with` is the `poll.start` of the first
+/// run.
 pub(super) fn tell_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
     let configured = start.to_string();
     let Some(coverage) = coverage else {
@@ -19,8 +20,8 @@ pub(super) fn tell_start(coverage: Option<&Coverage>, begun_with: Option<&str>, 
     }
 }
 
-/// Says from where on messages are relayed, after the first page of a first run. `total`: how many messages there are, by
-/// the API's word.
+/// Logs from which time on messages are relayed, after the first page of a first run. `total` is how many messages
+/// there are, by the API's answer.
 pub(super) fn tell_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
     match (start, total) {
         (Start::Now, Some(total)) => tracing::info!(

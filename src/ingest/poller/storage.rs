@@ -1,4 +1,4 @@
-//! What the poller does on the disk beside storing pages: loading the state, running out of space, and maintenance.
+//! The poller's work on the disk besides storing pages: loading the state, running out of space, and maintenance.
 
 use super::disk::SpaceNews;
 use super::{Ending, Poller, Trouble};
@@ -10,13 +10,14 @@ use crate::store::{self, Spool, WhichUndecided};
 use crate::time::Instant;
 
 impl<F: Feed> Poller<F> {
-    /// Loads the state, and decides what earlier processes or a failed commit have left undecided.
+    /// Loads the state, and decides the deliveries that earlier processes or a failed commit have left undecided.
     pub(super) async fn load(&mut self) -> Result<(), store::Error> {
         self.state = self.disk.load().await?;
-        // This is read before the decision: what commands ask for meanwhile is looked at next time.
+        // The count is read before the decision, so that a replay that a command asks for meanwhile is looked at next
+        // time.
         let replays = self.disk.store().read(Spool::replays).await?;
         self.replays.note_decided(replays);
-        // What sinks ask of numbers may have changed since deliveries were left undecided.
+        // The details of numbers that sinks ask for may have changed since deliveries were left undecided.
         self.decide(WhichUndecided::All).await?;
         self.disk.note_loaded();
         self.lanes.head.next_poll_from_head();
@@ -69,8 +70,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Hands on what open gaps hold. They would not arrive before there is space, and there would be no space before what
-    /// they hold was handed on.
+    /// Releases the rows that open gaps hold. The gaps would not arrive before there is space, and there would be no
+    /// space before these rows were delivered.
     async fn stop_holding(&mut self, now: Instant) -> Result<(), Trouble> {
         if !self.state.holds() || self.disk.is_stale() {
             return Ok(());
@@ -87,7 +88,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Makes the next step of maintenance, due or not.
+    /// Makes the next step of maintenance, whether it is due or not.
     pub(super) async fn maintain(&mut self) -> Result<(), Trouble> {
         let at = self.clock.monotonic();
         if self.disk.is_stale() {
@@ -108,7 +109,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// The maintenance of a one-shot command before it ends.
+    /// Does the maintenance of a one-shot command before the command ends.
     pub(super) async fn maintain_once(&mut self) -> Result<(), Trouble> {
         self.disk.begin_maintenance(self.clock.monotonic());
         for _ in 0..self.once.maintenance_steps() {

@@ -1,4 +1,4 @@
-//! The loop on a feed in memory, with paused time: how often it asks when things go wrong.
+//! Tests of the loop on a feed in memory, with paused time: how often the loop asks when things go wrong.
 
 mod clocks;
 mod outage;
@@ -21,7 +21,7 @@ use crate::time::{Clock, Heartbeat, Instant};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
 
-/// Answers each request, 50 ms later, as its script says.
+/// A feed that answers each request, 50 ms later, as its script says.
 #[derive(Clone)]
 struct Double {
     clock: Clock,
@@ -29,7 +29,7 @@ struct Double {
     asked: Arc<Mutex<Vec<Instant>>>,
     keys: usize,
     key: usize,
-    /// So many answers, the first ones, have no `Date`.
+    /// How many answers, from the first one on, have no `Date`.
     undated: usize,
     /// How many milliseconds the `Date` of answers is ahead of the double's clock.
     date_ahead_ms: Arc<AtomicI64>,
@@ -110,7 +110,7 @@ impl World {
         })
     }
 
-    /// Runs for so long; how many requests there were.
+    /// Runs a poller for this long. Returns how many requests there were.
     async fn run_for(&self, length: Duration) -> Result<usize, Trouble> {
         let (stop, stops) = watch::channel(false);
         let running = tokio::spawn(self.poller(Mode::Run).run(stops));
@@ -124,7 +124,7 @@ impl World {
         self.double.asked.lock().unwrap().len()
     }
 
-    /// The ids that were released, in order.
+    /// Returns the ids of the messages that were released, in order.
     async fn released(&self) -> Vec<String> {
         let all = ClaimLimits { rows: 1_000_000, bytes: usize::MAX, details: false };
         let read = self.store.read(move |spool| {
@@ -152,7 +152,7 @@ fn row(number: i64) -> Row {
     }
 }
 
-/// Rows `count` down to 1, ten a page; the cursor is the number of the last row seen.
+/// Makes a page of the rows `count` down to 1, ten a page. The cursor is the number of the last row of the page before.
 fn page(count: i64, cursor: Option<&Cursor>) -> Page {
     let from = cursor.map_or(count, |cursor| cursor.0.parse::<i64>().unwrap() - 1);
     let to = (from - 9).max(1);
@@ -195,7 +195,7 @@ async fn a_walk_that_goes_in_circles_is_no_hot_loop_and_live_messages_pass() {
     .await;
     let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
     let polls = 3600;
-    // For the gap, and for sweeps, which come to the same page.
+    // The further requests read the gap, and sweeps, which come to the same page.
     assert!(asked < polls + 400, "{} requests beside the polls in an hour", asked - polls);
     let released = world.released().await;
     assert!(released.contains(&"m36".to_owned()), "a live message waits for a walk in trouble");
@@ -224,7 +224,8 @@ async fn what_was_read_above_a_row_that_can_never_be_read_is_handed_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_cannot_be_read_is_stepped_over_with_smaller_ones() {
-    // Nothing that ends in message 22 can be read, as if it spoiled its own cursor; nor any larger page that has it.
+    // A page that ends in message 22 cannot be read, as if that message spoiled its own cursor; nor can any larger page
+    // that contains it.
     let world = World::new(|_, cursor, limit| {
         let mut page = page(35, cursor);
         page.rows.truncate(usize::try_from(limit).unwrap());
@@ -277,7 +278,7 @@ fn spoiled(number: i64, id: Option<&str>) -> Row {
 
 #[tokio::test(start_paused = true)]
 async fn a_row_that_is_spoiled_is_set_aside_once_and_delivered_when_it_is_mended() {
-    // Message 30 is spoiled for a minute; 29 is spoiled after it was sound.
+    // Message 30 is spoiled for a minute; message 29 is spoiled after it was sound.
     let world = World::new(|number, cursor, _| {
         let mut page = page(35, cursor);
         for row in &mut page.rows {
@@ -357,7 +358,8 @@ async fn another_account_ends_it_before_anything_is_stored() {
     assert_eq!(world.released().await.len(), 6, "a known message tells that it is the same account");
 }
 
-/// A connection beside the relay's own: what it does to the tables the relay's next statements run into.
+/// Changes tables through a connection beside the relay's own, so that the relay's next statements run into the
+/// changes.
 fn tamper(dir: &std::path::Path, sql: &str) {
     let connection = rusqlite::Connection::open(dir.join("state.db")).unwrap();
     connection.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -409,7 +411,7 @@ async fn a_disk_that_takes_nothing_is_tried_less_and_less_often() {
     assert_eq!(world.released().await.len(), 35);
 }
 
-/// The state can neither be written nor read again for a while: what was decided meanwhile never happened.
+/// The state can neither be written nor read again for a while. Decisions of this time must have no effect.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_was_not_stored_is_read_again_also_if_the_state_cannot_be_loaded_at_once() {
     let world = World::new(|_, _, _| Err(Error::Server(500))).await;
@@ -473,8 +475,8 @@ async fn what_comes_while_an_empty_list_is_not_believed_yet_is_handed_on() {
     assert_eq!(world.released().await, ["m1"], "the other one was there before");
 }
 
-/// Whenever somebody asks for messages that a sink never had, that is decided within five seconds, also while nothing else
-/// happens and the API is down.
+/// When somebody asks for messages that a sink never had, the poller decides on them within five seconds, also while
+/// nothing else happens and the API is down.
 #[tokio::test(start_paused = true)]
 async fn a_replay_is_heard_within_five_seconds_whenever_it_comes() {
     let world = World::new(|_, cursor, _| Ok(page(20, cursor))).await;

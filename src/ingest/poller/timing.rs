@@ -1,5 +1,5 @@
-//! The poller hears the API's clock, lets the state follow when the relay's time is put right, and logs jumps of the machine's
-//! clock.
+//! The poller's part in keeping time: it hears the API's clock, lets the state follow when the relay's time is put
+//! right, and logs jumps of the machine's clock.
 
 use std::time::Duration;
 
@@ -10,30 +10,32 @@ use crate::ingest::coverage::Now;
 use crate::ingest::feed::Feed;
 use crate::time::{ClockDoubt, Instant, MachineJump, Rebase, agree, is_plausible};
 
-/// The clock memory for other processes is written this often, and when the relay's time or the messages' clock changes.
+/// How often the clock memory for other processes is stored. It is also stored when the relay's time or the messages'
+/// clock changes.
 const REMEMBER: Duration = Duration::from_secs(3600);
 
-/// A difference between clocks that is greater than this is logged.
+/// The greatest difference between clocks that is not logged.
 const APART: Duration = Duration::from_secs(5 * 60);
 
-/// The state begins to follow behind this message: at the first one.
+/// The place where the state begins to follow: before the first message.
 const FIRST: Seq = Seq(i64::MIN);
 
-/// A message that a poll did not show this long ago was ingested at about the time that it tells.
+/// If the poll before lies no longer back than this, a message that it did not show was ingested at about the time that
+/// the message tells.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 
-/// What the poller has heard of the time.
+/// The poller's knowledge of the time.
 pub(super) struct Timing {
-    /// The last time that the API told, until it is considered.
+    /// The last time that the API told, until `Clock::consider` takes it.
     heard: Option<UnixMs>,
     /// Whether the API has told a `Date` in this process.
     dated: bool,
-    /// When the newest messages were read last.
+    /// When the newest messages were last read.
     looked_at: Option<Instant>,
     messages_doubt: ClockDoubt,
-    /// By how many milliseconds the clock of the messages was ahead when that was last written down.
+    /// By how many milliseconds the clock of the messages was ahead when this difference was last stored.
     messages_told: Option<i64>,
-    /// A rebase that the state still has to follow, for the messages behind this one.
+    /// A rebase that the state still has to follow, with the message behind which this work goes on.
     following: Option<(Rebase, Seq)>,
     remember_at: Instant,
 }
@@ -53,7 +55,7 @@ impl Timing {
 }
 
 impl<F: Feed> Poller<F> {
-    /// Takes in the `Date` of an answer. The `Date` of a proxy's error does not count, and an answer without a `Date` tells
+    /// Takes in the `Date` of an answer. The `Date` of a proxy's error does not count. An answer without a `Date` tells
     /// nothing.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
@@ -62,8 +64,8 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes in when the latest message was ingested of those that the poll before did not show. If the API has never told a
-    /// `Date`, that is the API's time. Older messages say nothing, since an account may be quiet.
+    /// Takes in the latest ingestion time of the messages that the poll before did not show. If the API has never told
+    /// a `Date`, this time counts as the API's time. Older messages tell nothing, since an account may be quiet.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
         let before = self.timing.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
@@ -72,9 +74,9 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes in the time of the newest message on a page without a `Date`: by the clock of the messages it is not earlier than
-    /// that. The time counts only up to the machine's clock or the relay's time, since one message with a wrong time must not
-    /// make all others old. So a message whose age nobody can tell is not too old.
+    /// Takes in the time of the newest message on a page without a `Date`: by the clock of the messages it is at least
+    /// that time now. The time counts only up to the machine's clock or the relay's time, since one message with a
+    /// wrong time must not make all other messages old. So a message whose age nobody can tell is not too old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
         if let Some(newest) = newest.filter(|_| !self.timing.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
@@ -82,11 +84,12 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes in a page with this `Date`, which tells the clock that dates the messages. Some seconds of answers with a wrong
-    /// `Date` must not make messages old. So a `Date` far from the expected one is doubted until it was told for 15 minutes,
-    /// unless the machine's clock agrees with it, or it leads ahead and the newest message was ingested at about that time.
+    /// Takes in a page with this `Date`, which tells the clock that dates the messages. Some seconds of answers with a
+    /// wrong `Date` must not make messages old. So a `Date` far from the expected one is doubted until it was told for
+    /// 15 minutes. It is believed at once if the machine's clock agrees with it, or if it leads ahead and the newest
+    /// message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, now: Now, date: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
-        // Coverage knows the time more exactly than a `Date`, unless coverage doubts this one.
+        // Coverage knows the time more exactly than a `Date` does, unless coverage doubts this `Date`.
         let server = if is_plausible(date, now.server) { now.server } else { date };
         let told = self.state.messages_now(&self.rules, Now { server, ..now });
         let expected = self.clock.expected_message_time();
@@ -119,7 +122,8 @@ impl<F: Feed> Poller<F> {
         match self.follow().await {
             Ok(()) => Ok(()),
             Err(Trouble::Store(error)) if error.is_passing() => {
-                // Whoever needs the disk will say so; nothing ends or goes by time until this is done.
+                // The next work that needs the disk will report the failure. Nothing ends or is removed by time until
+                // the state has followed.
                 tracing::debug!(%error, "the state cannot follow the clock yet");
                 Ok(())
             }
@@ -151,7 +155,7 @@ impl<F: Feed> Poller<F> {
         }
         self.timing.following = None;
         self.clock.confirm();
-        // Deliveries look at what they have claimed again.
+        // This call makes deliveries look again at the messages that they have claimed.
         (self.released)();
         self.remember_clock().await?;
         Ok(())

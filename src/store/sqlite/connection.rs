@@ -1,5 +1,5 @@
-//! An opened state file, and the two ways to use it: reading, and one write transaction. Here SQLite's errors become
-//! the store's.
+//! An opened state file, and the two ways to use it: reading, and one write transaction. This file also turns SQLite's
+//! errors into the store's errors.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::store::error::Error;
 use crate::store::sink_id::SinkId;
 use crate::store::wants::Wants;
 
-/// A sink that receives what is released.
+/// A sink that receives the messages that are released.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Recipient {
     pub(super) id: SinkId,
@@ -25,20 +25,20 @@ pub(in crate::store) struct Recipient {
 pub(in crate::store) struct SqliteBackend {
     pub(super) connection: Connection,
     pub(super) file: PathBuf,
-    /// The sinks that receive what is released.
+    /// The sinks that receive the messages that are released.
     pub(super) recipients: Arc<[Recipient]>,
-    /// Where write transactions are counted; `None` for a connection that only reads.
+    /// The file in which write transactions are counted; `None` for a connection that only reads.
     pub(super) commit_counter: Option<CommitCounter>,
-    /// Whether a text goes in the transaction that settles its last delivery.
+    /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
-    /// Whether the journal may hold texts that went, or keeps the file longer than it has to be.
+    /// Whether the journal may hold removed texts, or keeps the file from becoming shorter.
     pub(super) may_hold_traces: bool,
-    /// SQLite's `data_version` when [`others_wrote`](crate::store::DiskUpkeep::others_wrote) was last asked.
+    /// SQLite's `data_version` at the last call of [`others_wrote`](crate::store::DiskUpkeep::others_wrote).
     pub(super) data_version: Option<i64>,
 }
 
 impl SqliteBackend {
-    /// An opened file of which nothing is known yet.
+    /// Makes a backend of an opened file of which nothing is known yet.
     pub(super) fn on(connection: Connection, file: PathBuf) -> Self {
         Self {
             connection,
@@ -51,7 +51,7 @@ impl SqliteBackend {
         }
     }
 
-    /// Reads.
+    /// Runs `work`, which only reads, and turns its error into an error of the store.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         work(&self.connection).map_err(|error| explain(&self.file, error))
     }
@@ -78,28 +78,28 @@ impl SqliteBackend {
         Ok(value)
     }
 
-    /// Reads one of SQLite's settings that is a number.
+    /// Reads a setting of SQLite (a pragma) whose value is a number.
     pub(super) fn pragma(&self, name: &str) -> Result<i64, Error> {
         self.read(|connection| connection.pragma_query_value(None, name, |row| row.get(0)))
     }
 
-    /// The state directory.
+    /// Returns the state directory.
     pub(super) fn dir(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
     }
 
-    /// The path of SQLite's journal.
+    /// Returns the path of SQLite's journal.
     pub(super) fn journal(&self) -> PathBuf {
         self.dir().join("state.db-wal")
     }
 }
 
-/// Makes the store's error of SQLite's: damage and locks are told from what may pass.
+/// Turns an error of SQLite into an error of the store, and tells damage and locks from failures that may pass.
 pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     if says_damaged(&error) {
         let what = match error {
             rusqlite::Error::FromSqlConversionFailure(_, _, what) => what.to_string(),
-            // SQLite's own words may have several lines.
+            // SQLite's error message may have several lines.
             error => error.to_string().replace('\n', " "),
         };
         Error::Damaged { file: file.to_owned(), what }
@@ -110,13 +110,13 @@ pub(super) fn explain(file: &Path, error: rusqlite::Error) -> Error {
     }
 }
 
-/// Whether SQLite says that another program has locked the file.
+/// Returns whether SQLite says that another program has locked the file.
 fn says_locked(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
-/// Whether SQLite says that the file itself is wrong.
+/// Returns whether SQLite says that the file itself is wrong.
 fn says_damaged(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
@@ -124,10 +124,10 @@ fn says_damaged(error: &rusqlite::Error) -> bool {
             error,
             rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
-                // A name in the schema that was changed on the disk.
+                // SQLite misses a column if its name in the schema was changed on the disk.
                 | rusqlite::Error::InvalidColumnName(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
-                // The relay writes valid texts only.
+                // The relay writes valid texts only, so an invalid text was changed on the disk.
                 | rusqlite::Error::Utf8Error(..)
         )
 }

@@ -1,10 +1,10 @@
-//! The backend that keeps the state in a SQLite file: the only place of the project that knows SQL.
+//! The backend that keeps the state in a SQLite file. No other module of the project knows SQL.
 //!
-//! - `connection` is the opened file, with the two ways to use it: reading, and one write transaction.
-//! - `file/` is about the file itself: opening, format, damage, erasing, room on the disk.
-//! - `transactions/` keeps the contract: for each file of `store/` that declares transactions, the file of the same
-//!   name.
-//! - `salvage/` saves what a file holds, however damaged it is.
+//! - `connection` holds the opened file, and the two ways to use it: reading, and one write transaction.
+//! - `file/` deals with the file itself: opening, format, damage, erasure, room on the disk.
+//! - `transactions/` implements the contract. For each file of `store/` that declares transactions, it has a file of
+//!   the same name.
+//! - `salvage/` saves the messages that a file holds, however damaged the file is.
 
 mod connection;
 mod file;

@@ -1,6 +1,7 @@
-//! The contract, tried on every backend; and what tests of a single backend build their states of.
+//! Tests of the contract on every backend, and the helpers with which tests of a single backend build their states.
 //!
-//! A test of the contract takes a [`Scratch`], uses nothing but [`Spool`], and stands in an [`on_every_backend`] list.
+//! A test of the contract takes a [`Scratch`], uses nothing but [`Spool`], and is named in an [`on_every_backend`]
+//! list.
 
 mod numbers;
 mod operator;
@@ -19,7 +20,7 @@ use crate::domain::{
 
 /// A state for one test, on one backend.
 pub(super) trait Scratch {
-    /// Opens the state, which is made at the first time. It may be open several times at once.
+    /// Opens the state. The first call makes it. The state may be open several times at once.
     fn open(&self) -> Box<Spool>;
 }
 
@@ -38,7 +39,7 @@ impl Scratch for SqliteScratch {
     }
 }
 
-/// Makes a test on each backend of each of these functions, which take a [`Scratch`].
+/// Makes a test on each backend of each of these functions. The functions take a [`Scratch`].
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
         mod on_sqlite {
@@ -51,13 +52,13 @@ macro_rules! on_every_backend {
 }
 pub(super) use on_every_backend;
 
-/// A directory whose flushes cost nothing, if this machine has one.
+/// Makes a directory for a test: in memory, where flushes cost nothing, if this machine has `/dev/shm`.
 pub(super) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-/// The message `m{seq}`, received at `seq` seconds.
+/// Makes the operation that stores the message `m{seq}`, received at `seq` seconds.
 pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Option<WalkId>) -> StoreOp {
     let time = UnixMs(seq * 1000);
     let row = Row {
@@ -72,7 +73,7 @@ pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Optio
     StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing, held_by }))
 }
 
-/// Releases these messages.
+/// Makes the operation that releases these messages.
 pub(super) fn release(seqs: &[i64]) -> StoreOp {
     StoreOp::Release { rows: seqs.iter().map(|&seq| Seq(seq)).collect(), class: Class::Live }
 }
@@ -103,12 +104,12 @@ pub(super) fn gap(id: i64) -> Walk {
     }
 }
 
-/// The first attempt, made at `seq` milliseconds.
+/// Makes the settlement of a first attempt, made at `seq` milliseconds.
 pub(super) fn settled(sink: SinkId, seq: i64, outcome: Outcome) -> Settlement {
     Settlement { sink, seq: Seq(seq), attempts: 1, first_attempt: UnixMs(seq), outcome, health: None }
 }
 
-/// Registers sinks that want everything.
+/// Registers sinks that want every message.
 pub(super) fn register(spool: &mut Spool, names: &[&str]) -> Vec<SinkId> {
     let setups: Vec<SinkSetup> = names.iter().map(|&name| SinkSetup::new(name)).collect();
     let registered = spool.register_sinks(&setups, UnixMs::MAX, UnixMs(0)).unwrap();
@@ -125,21 +126,21 @@ pub(super) fn retry(due: i64) -> Outcome {
 
 pub(super) const DELIVERED: Outcome = Outcome::Delivered { status: Some(200) };
 
-/// Everything that can be claimed at once.
+/// Limits that allow to claim everything at once.
 pub(super) const ALL: ClaimLimits = ClaimLimits { rows: usize::MAX, bytes: usize::MAX, details: false };
 
-/// The messages of these numbers whose text is kept.
+/// Returns those of these messages whose text is kept.
 fn texts(spool: &Spool, seqs: impl IntoIterator<Item = i64>) -> Vec<i64> {
     seqs.into_iter().filter(|seq| spool.raw(Seq(*seq)).unwrap().is_some()).collect()
 }
 
-/// The deliveries of the message `m{seq}`: names of sinks, and states.
+/// Returns the deliveries of the message `m{seq}`: the name of each sink, and the state.
 fn fates(spool: &Spool, seq: i64) -> Vec<(String, DeliveryState)> {
     let trace = spool.trace(&format!("m{seq}")).unwrap();
     trace.into_iter().flat_map(|trace| trace.fates).map(|fate| (fate.sink, fate.state)).collect()
 }
 
-/// The deliveries of all these messages, sink by sink, such as `crm m1 fresh`.
+/// Returns the deliveries of all these messages as a text, sink by sink, such as `crm m1 fresh`.
 fn states(spool: &Spool, seqs: impl IntoIterator<Item = i64>) -> String {
     let mut all = Vec::new();
     for seq in seqs {

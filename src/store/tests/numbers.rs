@@ -1,11 +1,11 @@
-//! Deliveries that depend on what the API says of a number.
+//! Tests of deliveries that depend on the API's details of a number.
 
 use super::*;
 use crate::domain::NumberUse;
 use crate::domain::filter::{Clause, Filter, Globs};
 
-/// A state with three sinks: `all` wants everything, `pay` asks for a detail of the number in its filter, and `told`
-/// shows details of the number.
+/// Makes a state with three sinks: `all` wants every message, the filter of `pay` asks for a detail of the number, and
+/// `told` shows details of the number.
 fn with_sinks(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
     let mut spool = scratch.open();
     let globs = Globs::new(["PayPal"]).unwrap();

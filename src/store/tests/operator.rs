@@ -1,4 +1,4 @@
-//! Dropping a sink: each step looks whether the sink may go.
+//! Tests of dropping a sink: each step checks whether the sink may be removed.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn a_sink_is_dropped_only_with_what_may_go(scratch: &dyn Scratch) {
     refused(&mut *spool, may(false, true), Dropping::IsConfigured);
 
     assert_eq!(spool.drop_sink(crm, begin, may(true, true)).unwrap(), Dropping::GoOn(Seq(3)));
-    // A relay has begun with it in between.
+    // Between two steps a relay has begun with the sink.
     assert_eq!(spool.drop_sink(crm, Seq(3), may(false, true)).unwrap(), Dropping::IsConfigured);
     assert_eq!(spool.drop_sink(crm, Seq(3), may(true, true)).unwrap(), Dropping::Gone);
     assert_eq!(spool.sink_names().unwrap(), ["ops"]);

@@ -1,4 +1,5 @@
-//! What every method promises: all or nothing, on disk when it returns, and seen by whoever looks next.
+//! Tests of the promises of every method: it changes all or nothing, the change is on disk when it returns, and every
+//! later reader sees the change.
 
 use super::*;
 use crate::domain::{Coverage, Lags};
@@ -50,7 +51,7 @@ fn a_transaction_that_fails_changes_nothing(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     register(&mut *spool, &["crm"]);
     let mut ops = page();
-    // A second message under the same number.
+    // This second message has a sequence number that is taken already, so the commit fails.
     ops.push(insert(1, "again", RowStanding::News, None));
     assert!(spool.commit(&ops, UnixMs(9)).is_err());
     assert_eq!(spool.load_coverage().unwrap(), None);
@@ -92,7 +93,7 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     assert_eq!(due(&*spool, 90), [(Seq(2), Some(UnixMs(2))), (Seq(1), Some(UnixMs(1)))], "longest overdue first");
     assert_eq!(spool.bring_forward(sink, UnixMs(2), UnixMs(60), 10).unwrap(), 1, "the first failed before the outage");
     assert_eq!(due(&*spool, 60), [(Seq(2), Some(UnixMs(2)))]);
-    // A later settlement does not move the first attempt.
+    // A later settlement does not change the recorded time of the first attempt.
     let later = Settlement { attempts: 2, first_attempt: UnixMs(60), ..settled(sink, 2, dead()) };
     spool.settle(&[later, settled(sink, 1, DELIVERED)], UnixMs(61)).unwrap();
     assert_eq!(spool.waiting(sink).unwrap(), Waiting { fresh: 0, retry: 0, dead: 1 });

@@ -1,4 +1,4 @@
-//! Stored instants follow when the relay's time is put right.
+//! Tests that stored instants follow when the relay's time is put right.
 
 use super::*;
 use crate::domain::PauseReason;
@@ -7,10 +7,10 @@ use crate::time::{ClockMemory, Rebase};
 const DAY: i64 = 86_400_000;
 const NOW: i64 = 1_750_000_000_000;
 
-/// When a message was stored, first attempted and settled, and when it is due.
+/// The instants of a message with one delivery: when it was stored, first attempted and settled, and when it is due.
 type Instants = (UnixMs, Option<UnixMs>, Option<UnixMs>, Option<UnixMs>);
 
-/// What becomes of the instants of a message with a failed delivery.
+/// Stores a message with a failed delivery and moves its instants as `rebase` says. Returns the instants afterwards.
 fn followed(scratch: &dyn Scratch, seq: i64, [stored, first, settled, due]: [i64; 4], rebase: Rebase) -> Instants {
     let mut spool = scratch.open();
     let sink = register(&mut *spool, &["a"])[0];
@@ -35,7 +35,7 @@ fn instants([stored, first, settled, due]: [i64; 4]) -> Instants {
 }
 
 fn what_a_process_wrote_moves_with_its_clock_that_was_ahead(scratch: &dyn Scratch) {
-    // Eight days ahead, for 10 s.
+    // The clock was eight days ahead, for 10 s.
     let (was, from) = (NOW + 8 * DAY, NOW + 8 * DAY - 10_000);
     let written = [was - 9_000, was - 8_000, was - 7_000, was + 60_000];
     assert_eq!(
@@ -45,7 +45,7 @@ fn what_a_process_wrote_moves_with_its_clock_that_was_ahead(scratch: &dyn Scratc
 }
 
 fn what_a_process_wrote_moves_with_its_clock_that_was_behind(scratch: &dyn Scratch) {
-    // Ten days behind. What another process wrote stays as old as it is.
+    // The clock was ten days behind. Instants that another process wrote stay as old as they are.
     let (was, from) = (NOW - 10 * DAY, NOW - 10 * DAY - 10_000);
     let older = NOW - 11 * DAY;
     let before = [older, older, older, older + 5];
@@ -73,7 +73,7 @@ fn what_lies_ahead_of_now_is_taken_for_now_and_waits_as_long_as_it_was_to_wait(s
         followed(scratch, 1, [later, later, later + 1_000, later + 61_000], same),
         instants([NOW, NOW, NOW, NOW + 60_000])
     );
-    // A wait that is right stays.
+    // A wait that was written with the right time stays.
     let right = [NOW - 9, NOW - 8, NOW - 7, NOW + DAY / 2];
     assert_eq!(followed(scratch, 2, right, same), instants(right));
 }

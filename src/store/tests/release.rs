@@ -1,4 +1,4 @@
-//! Where messages get their place in the order of release.
+//! Tests of the places that messages get in the order of release.
 
 use super::*;
 
@@ -8,14 +8,14 @@ fn news(seq: i64, held_by: Option<WalkId>) -> StoreOp {
     insert(seq, "hello", RowStanding::News, held_by)
 }
 
-/// News of the same time as another message: further down the page.
+/// Makes news with the time of another message, further down the page.
 fn at_the_time_of(other: i64, seq: i64) -> StoreOp {
     let StoreOp::Insert(mut inserted) = news(seq, None) else { unreachable!() };
     inserted.row.time = UnixMs(other * 1000);
     StoreOp::Insert(inserted)
 }
 
-/// The messages in the order of release.
+/// Returns the messages in the order of release.
 fn order(spool: &Spool, sink: SinkId) -> Vec<i64> {
     spool.claim_fresh(sink, Class::Live, ALL, &|_| false).unwrap().iter().map(|claim| claim.seq.0).collect()
 }
@@ -93,7 +93,7 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) 
     assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
     assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "asking twice sends once");
 
-    // Its text goes like that of a message that every sink has.
+    // The text of the late message is removed like the text of a message that every sink has.
     let ops = [insert(4, "late", RowStanding::BelowWatermark, None)];
     spool.commit(&ops, UnixMs(20)).unwrap();
     let cutoffs = |at| Cutoffs { delivered: Some(UnixMs(at)), dead: None };

@@ -1,8 +1,8 @@
-//! What goes, when, and what stays.
+//! Tests of retention: which rows are removed, when, and which stay.
 
 use super::*;
 
-/// A state with sinks `a` and `b`.
+/// Makes a state with sinks `a` and `b`.
 fn fresh(scratch: &dyn Scratch) -> (Box<Spool>, [SinkId; 2]) {
     let mut spool = scratch.open();
     let sinks = register(&mut *spool, &["a", "b"]);
@@ -19,7 +19,7 @@ fn release_all(spool: &mut Spool, from: i64, to: i64) {
     }
 }
 
-/// How many of the messages `m1` to `m{to}` are known.
+/// Counts how many of the messages `m1` to `m{to}` are known.
 fn known(spool: &Spool, to: i64) -> usize {
     let ids: Vec<String> = (1..=to).map(|seq| format!("m{seq}")).collect();
     let known = spool.known(&ids.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
@@ -32,7 +32,8 @@ fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes(scratch: &dyn Scra
     spool
         .settle(
             &[
-                // 1: both have it. 2: one has it, the other waits. 3: one is to be tried again. 4: both dead.
+                // 1: both sinks have it. 2: one has it, and it waits for the other. 3: one has it, and the other tries
+                // again. 4: it is dead for both.
                 settled(a, 1, DELIVERED),
                 settled(b, 1, DELIVERED),
                 settled(a, 2, DELIVERED),
@@ -40,14 +41,14 @@ fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes(scratch: &dyn Scra
                 settled(b, 3, retry(9)),
                 settled(a, 4, dead()),
                 settled(b, 4, dead()),
-                // 5: one has it, one is dead.
+                // 5: one sink has it, and it is dead for the other.
                 settled(a, 5, DELIVERED),
                 settled(b, 5, dead()),
             ],
             UnixMs(100),
         )
         .unwrap();
-    // 6: both have it since later on. 7 and 8 wait.
+    // 6: both sinks have it, since a later time. 7 and 8 wait.
     spool.settle(&[settled(a, 6, DELIVERED), settled(b, 6, DELIVERED)], UnixMs(200)).unwrap();
     let cutoffs = |delivered, dead| Cutoffs { delivered: Some(UnixMs(delivered)), dead: Some(UnixMs(dead)) };
 
@@ -83,7 +84,7 @@ fn ids_go_below_the_watermark_after_their_messages_save_the_newest(scratch: &dyn
     release_all(&mut *spool, 1, 1200);
     let all: Vec<Settlement> =
         (1..=1200).flat_map(|seq| [settled(a, seq, DELIVERED), settled(b, seq, DELIVERED)]).collect();
-    // The first one is not settled anywhere.
+    // The first message is not settled for any sink.
     spool.settle(&all[2..], UnixMs(2000)).unwrap();
     let steps = |spool: &mut Spool, watermark: i64, keep: u32| {
         let (mut place, mut forgotten, mut steps) = (Some(ForgottenUpTo::START), 0, 0);

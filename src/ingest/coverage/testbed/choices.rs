@@ -1,6 +1,6 @@
 //! The source of the choices of a run.
 
-/// A source of choices: the same seed or the same bytes always make the same ones.
+/// A source of choices. The same seed or the same bytes always make the same choices.
 pub trait Choices {
     /// A number below `end`.
     fn below(&mut self, end: u64) -> u64;

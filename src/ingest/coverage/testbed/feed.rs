@@ -10,7 +10,7 @@ pub enum Answer {
     Page(Vec<Row>, More),
     /// The cursor was refused.
     Refused,
-    /// There was no page, or none that can be read.
+    /// There was no page, or the page cannot be read.
     Failed,
 }
 
@@ -34,7 +34,7 @@ pub trait Feed {
     /// Whether the feed has no more troubles, so that no walk has to wait after a failure.
     fn is_calm(&self) -> bool;
 
-    /// How many messages the list has had so far.
+    /// Returns how many messages the list has had so far.
     fn messages(&self) -> usize;
 
     /// Answers a request for the page behind `cursor`, or for the first page.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::feed::Answer;
 use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
 
-/// Rows on a page.
+/// How many rows a page has.
 const PAGE: usize = 5;
 
 /// The order of the list, newest first.
@@ -23,11 +23,11 @@ pub enum Sort {
 /// The order of two messages with the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tie {
-    /// The one with the higher id.
+    /// The message with the higher id comes first.
     HigherId,
-    /// The one with the lower id.
+    /// The message with the lower id comes first.
     LowerId,
-    /// The one that was added later.
+    /// The message that was added later comes first.
     LaterStored,
 }
 
@@ -57,12 +57,12 @@ pub struct Entry {
     pub gone: bool,
     /// Whether the row has an id.
     pub readable: bool,
-    /// Before this tick the row is no JSON.
+    /// The tick before which the row is no JSON.
     pub spoiled_until: i64,
 }
 
 impl Entry {
-    /// The id by which the relay stores it.
+    /// Returns the id by which the relay stores the message.
     pub fn id(&self) -> String {
         let kind = if self.readable { "m" } else { UNREADABLE };
         format!("{kind}{}", self.number)
@@ -98,7 +98,7 @@ impl List {
         Self { sort, tie, cursors, has_ingested, now: 1000, entries: Vec::new(), places: HashMap::new() }
     }
 
-    /// Adds a message that the list gets now. Its number must be a new one.
+    /// Adds a message that the list gets now. Its number must be new.
     pub fn add(&mut self, number: i64, time: i64, readable: bool, spoiled_until: i64) {
         let before = self.places.insert(number, self.entries.len());
         assert!(before.is_none(), "the number {number} is taken");
@@ -116,7 +116,7 @@ impl List {
         self.entry(number).time
     }
 
-    /// The newest messages disappear.
+    /// Makes the newest messages disappear.
     pub fn vanish(&mut self, count: usize) {
         let mut order: Vec<usize> = (0..self.entries.len()).filter(|place| !self.entries[*place].gone).collect();
         order.sort_unstable_by_key(|place| Reverse(self.key(&self.entries[*place])));
@@ -130,7 +130,7 @@ impl List {
         self.entries.iter().filter(|entry| !entry.gone).count().div_ceil(PAGE)
     }
 
-    /// The answer to a cursor that no longer works.
+    /// Returns the answer to a cursor that no longer works; `None` if the cursor works.
     pub fn answer_to_dead_cursor(&self, cursor: &Cursor) -> Option<Answer> {
         let (key, made) = read_cursor(cursor);
         let gone = self.entry(key.2).gone;
@@ -142,7 +142,7 @@ impl List {
         }
     }
 
-    /// The rows of the page behind a cursor, and the cursor to the page after it, if there is one.
+    /// Returns the rows of the page behind a cursor, and the cursor to the next page, if there is one.
     pub fn page(&self, after: Option<&Cursor>) -> (Vec<Row>, Option<Cursor>) {
         let mut keys: Vec<Key> = self.entries.iter().filter(|entry| !entry.gone).map(|entry| self.key(entry)).collect();
         if let Some(after) = after {
@@ -152,7 +152,8 @@ impl List {
         keys.sort_unstable_by_key(|key| Reverse(*key));
         let next = keys.get(PAGE).map(|_| self.write_cursor(keys[PAGE - 1]));
         let mut rows: Vec<Row> = keys.iter().take(PAGE).map(|key| self.row(self.entry(key.2))).collect();
-        // A spoiled row gets the time of the row above it; where none is above, that of the first row that is read.
+        // A spoiled row gets the time of the row above it. If there is no row above, it gets the time of the first row
+        // that is not spoiled.
         let first = rows.iter().find(|row| row.spoiled.is_none()).map(|row| row.time);
         let mut above = first.unwrap_or(UnixMs(self.now));
         for row in &mut rows {
@@ -164,7 +165,7 @@ impl List {
         (rows, next)
     }
 
-    /// The first part of a key of the list, where the page behind this cursor begins.
+    /// Returns the first part of the key at which the page behind this cursor begins.
     pub fn place_of(cursor: &Cursor) -> i64 {
         read_cursor(cursor).0.0
     }

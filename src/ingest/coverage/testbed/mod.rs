@@ -1,8 +1,8 @@
-//! A bed for tests of coverage: one relay, on any feed and any store.
+//! A test bed for coverage: one relay, on any feed and any store.
 //!
 //! Two tests use it. The property test in [`super::worlds`] runs the relay on a real SQLite file and draws every choice
-//! from a seed. The fuzz target `coverage` (`src/fuzzing/coverage/`) runs the relay on a store in memory and reads every
-//! choice from the bytes of its input.
+//! from a seed. The fuzz target `coverage` (`src/fuzzing/coverage/`) runs the relay on a store in memory and reads
+//! every choice from the bytes of its input.
 //!
 //! Time passes in ticks of one millisecond, and every limit of the rules is shortened to match.
 

@@ -10,10 +10,11 @@ use crate::ingest::coverage::{CoverageState, FeedPage, Next, Now, Rules, Setback
 
 /// The part of the relay that outlives the process.
 pub trait Store {
-    /// For each row, the number by which it is stored, if it is.
+    /// Returns, for each row, the sequence number under which it is stored; `None` if it is not stored.
     fn known(&mut self, rows: &[Row]) -> Vec<Option<Seq>>;
 
-    /// Carries out one transaction. Returns the ids of the messages that it hands on: a list for each queue, in order.
+    /// Carries out one transaction. Returns the ids of the messages that the transaction releases: a list for each
+    /// queue, in order.
     fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>>;
 
     /// The stored coverage.
@@ -22,10 +23,11 @@ pub trait Store {
     /// How many rows a gap holds.
     fn held(&mut self, walk: WalkId) -> u64;
 
-    /// Takes the store to the condition in which the next process finds it after a death.
+    /// Brings the store to the condition in which the next process finds it after the death of this process.
     fn restart<C: Choices>(&mut self, choices: &mut C);
 
-    /// Forgets the bodies delivered before `delivered_before`, then ids below the watermark, but for the newest ones.
+    /// Forgets the texts of messages delivered before `delivered_before`, then the ids below the watermark, except the
+    /// newest ids.
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32);
 }
 
@@ -40,18 +42,19 @@ pub struct Beginning {
     pub tick: i64,
     /// How many messages the list had had when the first page came.
     pub messages: usize,
-    /// The first request, if its answer was an empty list: later messages were not there before. Else the end of time.
+    /// The time of the first request, if its answer was an empty list: messages that came later were not there before.
+    /// Otherwise the end of time.
     pub first_asked: UnixMs,
 }
 
 impl Beginning {
-    /// Whether the message at this place of the list was there before the relay.
+    /// Whether the message at this place of the list was there before the relay began.
     pub fn found(&self, place: usize, entry: &Entry, list: &List) -> bool {
         place < self.messages && (!list.has_ingested || UnixMs(entry.ingested) <= self.first_asked)
     }
 }
 
-/// The messages that one transaction handed on to the sinks.
+/// The messages that one transaction released to the sinks.
 #[derive(Debug)]
 pub struct Release {
     /// The ids of the messages: a list for each queue, in order.
@@ -65,7 +68,7 @@ pub struct Release {
 /// A relay with a store of its own.
 pub struct Relay<S> {
     rules: Rules,
-    /// Whether the invariants must hold. They need not where a test has left out a rule.
+    /// Whether the invariants must hold. They need not hold if a test has left out a safeguard.
     is_sound: bool,
     store: S,
     state: CoverageState,
@@ -94,7 +97,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// The first page, once it was read.
+    /// Returns what is known of the first page, once it was read.
     pub fn beginning(&self) -> Option<Beginning> {
         self.beginning
     }
@@ -109,7 +112,7 @@ impl<S: Store> Relay<S> {
         std::mem::take(&mut self.releases)
     }
 
-    /// The process dies and is started again: all memory is lost.
+    /// Makes the process die and start again: all memory is lost.
     pub fn crash<C: Choices>(&mut self, choices: &mut C) {
         self.store.restart(choices);
         let coverage = self.store.coverage();
@@ -119,7 +122,8 @@ impl<S: Store> Relay<S> {
         self.waits.clear();
     }
 
-    /// One head poll with the pages that follow at once. With `crashes` the process dies while it holds the answer.
+    /// Makes one head poll, with the pages that follow at once. With `crashes` the process dies while it holds the
+    /// answer.
     pub fn head_poll<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) {
         let now = feed.now();
         let first_asked = self.state.memory.first_empty_poll_at().unwrap_or(UnixMs::MAX);
@@ -155,7 +159,7 @@ impl<S: Store> Relay<S> {
         let before = self.gap_floor();
         let step = self.state.head_page(&self.rules, page, now);
         if nothing_unknown && matches!(step.next, Next::FollowWalk(_)) && self.is_sound {
-            // Otherwise a list in which nothing comes any more would have another gap at every poll.
+            // Without this rule, a list in which nothing new comes would open another gap at every poll.
             let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
             assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
         }
@@ -177,7 +181,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// One background request. Returns false if no walk was ready. With `crashes` the process dies instead.
+    /// Makes one background request. Returns `false` if no walk was ready. With `crashes` the process dies instead.
     pub fn background<F: Feed, C: Choices>(&mut self, feed: &mut F, choices: &mut C, crashes: bool) -> bool {
         self.background_requests += 1;
         let tick = feed.now().local.0;

@@ -1,4 +1,4 @@
-//! All worlds: each is one reading of the API, one kind of trouble, or several at once.
+//! All worlds. A world is one interpretation of the API, one kind of trouble, or several of them at once.
 
 use super::feed::World;
 use crate::domain::{Start, UnixMs};
@@ -51,7 +51,7 @@ const ALL: World = World {
     ..PLAIN
 };
 
-/// Every world.
+/// Returns every world.
 pub(super) fn worlds() -> Vec<World> {
     let row_else_empty = World { cursors: CursorKind::RowElseEmpty, background: 1, vanish: 0.1, ..PLAIN };
     vec![

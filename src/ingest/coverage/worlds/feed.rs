@@ -1,4 +1,4 @@
-//! A world: one reading of the API with the troubles that belong to it, and its feed.
+//! A world and its feed. A world is one interpretation of the API with the troubles that belong to it.
 
 use crate::domain::{Cursor, More, Start, UnixMs};
 use crate::ingest::coverage::Now;
@@ -24,17 +24,17 @@ pub(super) struct World {
     pub(super) lost_cursor: f64,
     /// A page behind a cursor gives out the same cursor again.
     pub(super) same_cursor: f64,
-    /// For 60 ticks at a time, no cursor leads past some of the pages.
+    /// Whether, for 60 ticks at a time, no cursor leads past some of the pages.
     pub(super) blocked: bool,
     pub(super) unreadable_row: f64,
     /// A row is no JSON when it appears, and is mended some ticks later.
     pub(super) spoiled_row: f64,
     pub(super) no_ingested: bool,
-    /// This many messages were there before the relay, dated far ahead.
+    /// How many messages, dated far ahead, were there before the relay.
     pub(super) ahead_before: usize,
-    /// At least this many messages were there before the relay.
+    /// How many messages at least were there before the relay.
     pub(super) before: usize,
-    /// Five ticks share one time of receipt.
+    /// Whether five ticks share one time of receipt.
     pub(super) ties: bool,
     /// A message appears behind newer ones.
     pub(super) late: f64,
@@ -46,13 +46,13 @@ pub(super) struct World {
     pub(super) vanish: f64,
     /// The process dies.
     pub(super) crash: f64,
-    /// The process is down a third of the time.
+    /// Whether the process is down a third of the time.
     pub(super) down: bool,
-    /// At most this many background requests a tick.
+    /// The most background requests of a tick.
     pub(super) background: u64,
-    /// Only one tick in this many has background requests.
+    /// Background requests are made in one of this many ticks only.
     pub(super) starve: u64,
-    /// Old ids are forgotten.
+    /// Whether old ids are forgotten.
     pub(super) forget: bool,
     /// How far the server's clock is ahead of that of the rows.
     pub(super) skew: i64,
@@ -67,8 +67,8 @@ impl World {
         self.jump.filter(|(from, _)| *from <= tick).map_or(self.skew, |(_, skew)| skew)
     }
 
-    /// Whether messages appear in the order of their times, so that no sweep has to find one, and no gap is so long that
-    /// it streams.
+    /// Whether messages appear in the order of their times, so that no sweep has to find one, and no gap is so long
+    /// that it streams.
     pub(super) fn is_punctual(&self) -> bool {
         self.sort == Sort::Received && self.late == 0.0 && self.hold_limit > 1000
     }
@@ -78,7 +78,7 @@ impl World {
 pub(super) struct WorldFeed {
     pub(super) world: World,
     pub(super) list: List,
-    /// All is well from here on: the end of a run.
+    /// Whether the feed has no more troubles, at the end of a run.
     pub(super) calm: bool,
 }
 
@@ -96,7 +96,7 @@ impl WorldFeed {
         }
         let readable = !choices.chance(self.world.unreadable_row);
         let spoiled = choices.chance(self.world.spoiled_row);
-        // A row that was mended later than the lookback would be lost, like any other row that is as late.
+        // If a row were mended later than the lookback, it would be lost, like any other row that is as late.
         let latest = time.min(self.list.now) + i64::from(LOOKBACK) - 1;
         let spoiled_until = if spoiled { latest.min(self.list.now + choices.between(1, 15)) } else { 0 };
         self.list.add(number, time, readable, spoiled_until);

@@ -1,8 +1,10 @@
 //! The property test of coverage: the real rules on a real SQLite file, in random worlds. All memory is lost at random
 //! moments between two steps.
 //!
-//! A failure prints world and seed. To replay one: `JOLTSMS_RELAY_WORLD='late, down' JOLTSMS_RELAY_SEED=17 cargo test --lib worlds`.
-//! To run many more: `JOLTSMS_RELAY_SEEDS=200 cargo test --release --lib worlds`.
+//! A failure prints the world and the seed. These commands replay one failure, and run many more seeds:
+//!
+//! - `JOLTSMS_RELAY_WORLD='late, down' JOLTSMS_RELAY_SEED=17 cargo test --lib worlds`
+//! - `JOLTSMS_RELAY_SEEDS=200 cargo test --release --lib worlds`
 
 mod catalogue;
 mod feed;
@@ -22,17 +24,17 @@ use store::SqliteStore;
 
 use crate::domain::{Start, UnixMs};
 
-/// For so many ticks messages appear.
+/// For how many ticks messages appear.
 const STEPS: i64 = 260;
 
-/// How a run ended. If all numbers but `rows` are zero, it ended well.
+/// The result of a run. The run ended well if everything but `rows` is zero or false.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Verdict {
     lost: usize,
     old: usize,
     doubled: usize,
     disordered: usize,
-    /// Counted only in worlds where nothing comes late.
+    /// How many messages were overtaken. They are counted only in worlds where no message comes late.
     overtaken: usize,
     stuck: bool,
     rows: usize,
@@ -59,19 +61,19 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The messages that the sink got, in order.
+/// The messages that the sink got, with counts of what went wrong.
 #[derive(Default)]
 struct Sink {
     ids: HashSet<String>,
     doubled: usize,
-    /// Queues of one transaction whose messages did not come oldest first.
+    /// How many queues of one transaction had messages that did not come oldest first.
     disordered: usize,
-    /// Messages that were overtaken by a newer one, although they had no other gap to wait for.
+    /// How many messages were overtaken by a newer message, although they had no other gap to wait for.
     overtaken: usize,
 }
 
 impl Sink {
-    /// Takes what the relay has handed on since the last call; the feed must stand as it stood then.
+    /// Takes the messages that the relay has released since the last call. The feed must stand as it stood then.
     fn take(&mut self, relay: &mut Relay<SqliteStore>, feed: &WorldFeed) {
         for release in relay.take_releases() {
             let mut newest = None;
@@ -89,7 +91,8 @@ impl Sink {
         }
     }
 
-    /// Whether an older row that the feed shows still waits, though it lies in no gap but the one that just released.
+    /// Returns whether an older row that the feed shows still waits, although it lies in no gap but the gap that just
+    /// released its rows.
     fn is_overtaken(
         &self,
         entry: &Entry,
@@ -108,7 +111,7 @@ impl Sink {
     }
 }
 
-/// One run: messages appear for a while, then the feed calms down; a relay reads it all the time.
+/// Makes one run: messages appear for a while, then the feed calms down. A relay reads the feed all the time.
 fn run(world: &World, seed: u64, broken: Option<Broken>) -> Verdict {
     let choices = &mut Seeded::new(seed);
     let feed = &mut WorldFeed::new(world.clone());
@@ -212,7 +215,8 @@ fn judge(feed: &WorldFeed, beginning: Option<Beginning>, sink: &Sink, stuck: boo
         if wanted && !released && !entry.gone && entry.readable {
             verdict.lost += 1;
         }
-        // Without ingestedAt a first run that starts now cannot tell what was there: it repeats rather than loses.
+        // Without `ingestedAt`, a first run that starts now cannot tell which messages were there before. It repeats
+        // messages rather than losing any.
         if !wanted && released && !world.no_ingested {
             verdict.old += 1;
         }
@@ -247,7 +251,7 @@ fn check_worlds(part: usize, of: usize) {
                         failures.push(format!("{name}: {verdict}"));
                     }
                 }
-                // The panic has printed what is wrong.
+                // The panic has printed which invariant was broken.
                 Err(_) => failures.push(format!("{name}: an invariant was broken")),
             }
         }
@@ -266,7 +270,7 @@ fn nothing_is_lost_doubled_or_disordered_in_the_other_half() {
     check_worlds(1, 2);
 }
 
-/// For each rule, a world and a seed that fail when the rule is left out.
+/// For each safeguard, a world and a seed with which a run fails when the safeguard is left out.
 const NEEDED: [(Broken, &str, u64); 8] = [
     (Broken::FrontierCap, "a few ahead", 0),
     (Broken::Watermark, "a duration back", 0),

@@ -1,4 +1,4 @@
-//! The store of a world: the real one, on a real SQLite file, with one sink that takes everything at once.
+//! The store of a world: the real store on a real SQLite file, with one sink that takes every message at once.
 
 use crate::domain::{Class, Coverage, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
@@ -6,7 +6,7 @@ use crate::store::{self, ClaimLimits, Cutoffs, ForgottenUpTo, Settlement, SinkId
 
 pub(super) struct SqliteStore {
     dir: tempfile::TempDir,
-    /// Open but for a moment of a restart.
+    /// The opened state; `None` only for a moment during a restart.
     spool: Option<Box<Spool>>,
     sink: SinkId,
 }
@@ -23,7 +23,7 @@ impl SqliteStore {
         &mut **self.spool.as_mut().unwrap()
     }
 
-    /// The sink takes all that waits in a queue. Returns the ids in the order in which it got them.
+    /// Lets the sink take all messages that wait in a queue. Returns their ids in the order in which the sink got them.
     fn deliver(&mut self, class: Class, now: UnixMs) -> Vec<String> {
         let sink = self.sink;
         let all = ClaimLimits { rows: usize::MAX, bytes: usize::MAX, details: false };
@@ -66,7 +66,7 @@ impl Store for SqliteStore {
         self.spool().held(walk).unwrap()
     }
 
-    /// One time in ten the file is closed and opened as well.
+    /// In one of ten restarts the file is closed and opened as well.
     fn restart<C: Choices>(&mut self, choices: &mut C) {
         if choices.chance(0.1) {
             drop(self.spool.take());
@@ -91,7 +91,7 @@ fn register_sink(spool: &mut Spool) -> SinkId {
     spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0)).unwrap()[0].id
 }
 
-/// A directory in memory where there is one: there, a flush costs nothing.
+/// Makes a directory for a run: in memory, where flushes cost nothing, if this machine has `/dev/shm`.
 fn scratch() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }

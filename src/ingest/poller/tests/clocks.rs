@@ -1,4 +1,5 @@
-//! The machine's clock is wrong at the start: nothing is removed, and the state follows once it is right.
+//! Tests of a machine's clock that is wrong at the start: nothing is removed, and the state follows once the clock is
+//! right.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +10,7 @@ use crate::store::Settlement;
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl World {
-    /// A message that was delivered at `BEGAN`.
+    /// Stores a message that was delivered at `BEGAN`.
     async fn deliver_one(&self) {
         let insert = Insert { seq: Seq(1), row: row(1), standing: RowStanding::News, held_by: None };
         let ops = [StoreOp::Insert(Box::new(insert)), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
@@ -45,7 +46,7 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
     let mut world = World::new(move |_, _, _| Ok(empty())).await;
     world.deliver_one().await;
     world.options.keep_delivered = Keep::For(2 * DAY);
-    // The double goes on telling the right time by the clock that it has.
+    // The double goes on telling the right time, by its own clock.
     world.clock = Clock::unconfirmed_at(BEGAN.after(8 * DAY));
     let (stop, stops) = watch::channel(false);
     let running = tokio::spawn(world.poller(Mode::Run).run(stops));
@@ -104,7 +105,8 @@ async fn an_answer_without_a_date_confirms_nothing() {
     }
 }
 
-/// An account whose messages come every ten seconds from the second minute on, `off` by their own clock.
+/// Makes an account whose messages come every ten seconds from the second minute on. The clock of the messages is ahead
+/// by `off`.
 async fn arrivals(off: Duration) -> World {
     let clock = Clock::starting_at(BEGAN);
     let mut world = World::new(move |_, cursor, _| {
@@ -167,12 +169,12 @@ impl World {
         self.double.date_ahead_ms.store(ahead, Ordering::Relaxed);
     }
 
-    /// How many milliseconds the clock of the messages is ahead of what is right.
+    /// Returns how many milliseconds the clock of the messages is ahead of the right time.
     fn messages_ahead(&self) -> i64 {
         self.clock.message_time().unwrap().0 - self.double.clock.relay_time().0
     }
 
-    /// How many milliseconds the instant of the last completed sweep is ahead of now.
+    /// Returns how many milliseconds the anchor, the instant of the last completed sweep, is ahead of now.
     async fn anchor_ahead(&self) -> i64 {
         let coverage = self.store.read(Spool::load_coverage).await.unwrap().unwrap();
         coverage.marks.anchor.0 - self.double.clock.relay_time().0
@@ -228,7 +230,8 @@ async fn a_date_that_stays_far_off_is_believed_after_a_quarter_of_an_hour() {
 #[tokio::test(start_paused = true)]
 async fn a_new_message_does_not_wait_for_a_date_that_is_behind() {
     const EVERY: u64 = 20;
-    // The list has 25 messages of the last minutes; after three minutes one comes every 20 s, with the right time.
+    // The list has 25 messages of the last minutes. After three minutes a message comes every 20 s, with the right
+    // time.
     let right = Clock::starting_at(BEGAN);
     let came = move |now: UnixMs| i64::try_from((now.since(BEGAN).as_secs() / EVERY).saturating_sub(9)).unwrap();
     let clock = right.clone();
@@ -249,7 +252,7 @@ async fn a_new_message_does_not_wait_for_a_date_that_is_behind() {
     let (stop, stops) = watch::channel(false);
     let running = tokio::spawn(world.poller(Mode::Run).run(stops));
     tokio::time::sleep(150 * SECOND).await;
-    // For an hour: at first nobody believes it, later it is what the API says.
+    // The wrong `Date` lasts for an hour: at first the relay does not believe it, later it counts as the API's time.
     world.set_date_ahead(-3 * HOUR_MS);
     let mut latest = Duration::ZERO;
     let mut waits = 0_u32;

@@ -1,11 +1,12 @@
-//! The API is away for hours while messages come.
+//! Tests of an API that is away for hours while messages come.
 
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const AWAY: std::ops::Range<Duration> = HOUR..Duration::from_secs(9 * 3600);
 
-/// A message a minute since the beginning, ten a page; the cursor is the number of the last row seen.
+/// Makes a page of a list with one message a minute since the beginning, ten a page. The cursor is the number of the
+/// last row of the page before.
 fn page_at(now: UnixMs, cursor: Option<&Cursor>) -> Page {
     let minutes = i64::try_from(now.since(BEGAN).as_secs() / 60).unwrap();
     let mut page = page(minutes, cursor);
@@ -62,7 +63,7 @@ async fn after_eight_hours_without_the_api_everything_comes_in_order_within_minu
     assert!((480..560).contains(&during), "{during} requests in 8 h: one a minute, and the first few");
     assert!(first <= Duration::from_secs(60), "asked again after {first:?}");
     assert!(caught_up <= Duration::from_secs(120), "49 pages took {caught_up:?}");
-    // The catch-up, oldest first; `released` tells what was live after it.
+    // The messages of the catch-up come first, oldest first; `released` lists the live messages behind them.
     let (before, missed) = expected.split_at(59);
     assert_eq!(released[..missed.len()], *missed, "in order, once, and complete");
     assert_eq!(released[missed.len()..][..before.len()], *before);

@@ -1,5 +1,5 @@
-//! Checksums of what must not change unnoticed. SQLite notices that a page has lost its structure, but not that a bit
-//! of a text or of a number has changed.
+//! Checksums of the stored values that must not change unnoticed. SQLite notices that a page has lost its structure,
+//! but not that a bit of a text or of a number has changed.
 //!
 //! The checksum is FNV-1a with 64 bits. It notices every change within one byte, and every other change but one in
 //! 2^64. It guards against faults of a disk, not against people.
@@ -8,7 +8,7 @@ use rusqlite::types::Type;
 
 use crate::domain::{Marks, UnixMs, Walk, WalkKind};
 
-/// A checksum under way.
+/// A checksum that is being computed.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store::sqlite) struct Checksum(u64);
 
@@ -17,19 +17,19 @@ impl Checksum {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// The checksum of a message.
+    /// Returns the checksum of a message.
     pub(in crate::store::sqlite) fn of_message(id: &str, time: i64, raw: &str) -> i64 {
         Self::new().text(id).number(time).text(raw).finish()
     }
 
-    /// The checksum of the marks.
+    /// Returns the checksum of the marks of coverage.
     pub(in crate::store::sqlite) fn of_marks(marks: &Marks) -> i64 {
         let Marks { frontier, watermark, anchor, start_instant, next_seq, next_walk } = marks;
         let numbers = [frontier.0, watermark.0, anchor.0, start_instant.0, next_seq.0, next_walk.0];
         numbers.into_iter().fold(Self::new(), Self::number).finish()
     }
 
-    /// The checksum of an open walk.
+    /// Returns the checksum of an open walk.
     pub(in crate::store::sqlite) fn of_walk(walk: &Walk) -> i64 {
         let kind = match walk.kind {
             WalkKind::Gap { sweep_floor, streaming } => {
@@ -44,7 +44,7 @@ impl Checksum {
         numbers.into_iter().fold(places, Self::number).finish()
     }
 
-    /// Adds a text and its length, so that no two texts have the checksum of two others which are the same when joined.
+    /// Adds a text and its length. Because of the length, "ab" and "c" have another checksum than "a" and "bc".
     fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes()).number(i64::try_from(text.len()).unwrap_or(i64::MAX))
     }
@@ -61,19 +61,19 @@ impl Checksum {
         Self(bytes.iter().fold(self.0, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)))
     }
 
-    /// The checksum as SQLite keeps it.
+    /// Returns the checksum as SQLite keeps it.
     const fn finish(self) -> i64 {
         self.0.cast_signed()
     }
 }
 
-/// The error that something is not what was stored.
+/// The error that a value differs from what was stored; its field names the value.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not what was stored")]
 struct Altered(String);
 
-/// Compares the checksum of what was read with the one that was `stored` beside it. There is none for what was stored
-/// in format 1.
+/// Compares the checksum of what was read (`found`) with the checksum that was stored beside it (`stored`). Rows that
+/// were stored in format 1 have no checksum, and pass.
 pub(in crate::store::sqlite) fn verify(
     stored: Option<i64>,
     found: i64,

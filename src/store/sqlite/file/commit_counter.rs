@@ -1,12 +1,12 @@
-//! How many transactions the state has, written down outside of it.
+//! Counts the transactions of a state in a file beside the database.
 //!
-//! If the end of a journal was cut off, SQLite takes it for an end that was never written, and says nothing:
-//! transactions that it had acknowledged would be gone unnoticed. So every transaction counts itself in the state, and
-//! after the transaction the count is written to a file of its own. A state with fewer transactions than were counted
-//! has lost some.
+//! If the end of a journal was cut off, SQLite takes the cut for an end that was never written, and reports nothing:
+//! acknowledged transactions would be lost unnoticed. So every transaction counts itself in the state, and after the
+//! transaction the count is written to the file. A state with fewer transactions than the file says has lost some.
 //!
-//! Format of the file: 8 bytes, big-endian. They are written after the transaction is on disk, so the count is never
-//! ahead of the state. They are never flushed, so after a power cut the count may be behind; then less is noticed.
+//! Format of the file: 8 bytes, big-endian. They are written after the transaction is on disk, so the count in the file
+//! is never ahead of the state. They are never flushed, so after a power cut the count may be behind; then a loss may
+//! go unnoticed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,7 +17,7 @@ use rusqlite::Connection;
 
 use crate::files;
 
-/// The name of the file.
+/// The name of the file with the count.
 pub(super) const NAME: &str = "state.mark";
 
 /// The file with the count, opened for writing.
@@ -28,7 +28,7 @@ pub(in crate::store::sqlite) struct CommitCounter {
 }
 
 impl CommitCounter {
-    /// Reads the count for the state in `dir`; 0 if there is none.
+    /// Reads the count for the state in `dir`; 0 if there is no count.
     pub(super) fn read(dir: &Path) -> io::Result<i64> {
         match files::read(&path(dir)) {
             Ok(bytes) => Ok(bytes.first_chunk().map_or(0, |count| i64::from_be_bytes(*count))),
@@ -37,12 +37,12 @@ impl CommitCounter {
         }
     }
 
-    /// Opens the file, or makes it.
+    /// Opens the file with the count. A missing file is made.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         Ok(Self { file: files::open_or_make(&path(dir))?, complained: false })
     }
 
-    /// Removes the file before a new state is made: the count belongs to the state before.
+    /// Removes the file before a new state is made, because its count belongs to the state before.
     pub(super) fn remove(dir: &Path) -> io::Result<()> {
         files::remove(&path(dir))
     }
@@ -61,8 +61,8 @@ fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
 }
 
-/// Counts the transaction under way, and returns how many the state has with it. The row of the count lies beside
-/// others that change often, so that it costs little.
+/// Counts the transaction under way, and returns the number of transactions including this one. The row of the count
+/// lies beside other rows that change often, so that counting costs little.
 pub(in crate::store::sqlite) fn count(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(

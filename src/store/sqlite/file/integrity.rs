@@ -1,9 +1,9 @@
-//! Whether a state file is whole. The checks run before anything is changed; a file that fails stays byte for byte as
-//! it was.
+//! The checks that a state file is whole. The checks run before anything is changed; a file that fails a check stays
+//! byte for byte as it was.
 //!
-//! Every start finds: a header that is not the relay's, a newer format, missing transactions that were acknowledged
-//! ([`super::commit_counter`]), and altered marks and walks ([`super::checksum`]). Altered pages, indexes and messages
-//! are found at every start in a small file; in a large file they are found when they are read.
+//! Every start finds these defects: a header that is not the relay's, a newer format, missing transactions that were
+//! acknowledged ([`super::commit_counter`]), and altered marks and walks ([`super::checksum`]). Altered pages, indexes
+//! and messages are found at every start if the file is small. In a large file they are found when they are read.
 
 use std::fs;
 
@@ -17,13 +17,13 @@ use crate::store::coverage::CoverageTransactions as _;
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// A file of up to this many bytes (some ten thousand messages) is checked completely at every start. With a larger one
-/// a start would take too long.
+/// The size in bytes up to which a file is checked completely at every start (some ten thousand messages). With a
+/// larger file a start would take too long.
 const FULL_CHECK_BYTES: u64 = 4 << 20;
 
 impl SqliteBackend {
-    /// Checks everything that can be checked quickly; see the module. The state must have at least `counted`
-    /// transactions. Returns the format of the file.
+    /// Runs all checks that are quick; the beginning of this file lists what they find. The state must have at least
+    /// `counted` transactions. Returns the format of the file.
     pub(super) fn check(&self, counted: i64) -> Result<i64, Error> {
         let version = self.check_format()?;
         self.check_count(counted)?;
@@ -41,7 +41,7 @@ impl SqliteBackend {
         Ok(version)
     }
 
-    /// Checks everything, however long that takes. The state must have at least `counted` transactions.
+    /// Runs all checks, however long they take. The state must have at least `counted` transactions.
     pub(in crate::store::sqlite) fn check_whole(&self, counted: i64) -> Result<(), Error> {
         let version = self.check_format()?;
         self.check_count(counted)?;
@@ -52,7 +52,7 @@ impl SqliteBackend {
         Ok(())
     }
 
-    /// Checks that the file has the present format. This is cheap.
+    /// Checks that the file has the present format. This check is cheap.
     pub(super) fn check_current(&self) -> Result<(), Error> {
         match self.check_format()? {
             schema::VERSION => Ok(()),
@@ -75,8 +75,8 @@ impl SqliteBackend {
         Ok(version)
     }
 
-    /// Runs `check` without changing the file. If `check` refuses the file, closing it leaves its journal beside it;
-    /// otherwise SQLite would bring the journal into the file.
+    /// Runs `check` without changing the file. If `check` refuses the file, closing the file leaves its journal beside
+    /// it. Otherwise SQLite would bring the journal into the file.
     pub(in crate::store::sqlite) fn untouched<T>(
         &self,
         check: impl FnOnce(&Self) -> Result<T, Error>,
@@ -91,7 +91,7 @@ impl SqliteBackend {
         Ok(found)
     }
 
-    /// Checks that the state has all transactions that were counted.
+    /// Checks that the state has all transactions that were counted outside of the database.
     pub(super) fn check_count(&self, counted: i64) -> Result<(), Error> {
         let found = self.read(commits)?;
         if found < counted {

@@ -1,18 +1,18 @@
-//! How state files of earlier formats become files of the present one.
+//! The migrations: they bring state files of earlier formats to the present format.
 //!
-//! A migration is one transaction. If it is interrupted, it never happened, and the earlier version can still read the
-//! file. Once it is finished, no earlier version opens the file any more.
+//! A migration is one transaction. If a migration is interrupted, it never happened, and the earlier version can still
+//! read the file. Once the migration is finished, no earlier version opens the file any more.
 
 use super::schema;
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// The statements that make format `n + 1` of format `n`; the first ones begin with format 1.
+/// The migrations in their order: the first one makes format 2 of format 1, and each further one makes the next format.
 const MIGRATIONS: [&str; 1] = [FROM_1];
 
-/// To format 2. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can be undecided,
-/// dropped, replayed, and kept in the order of their numbers. Rows have checksums; rows that are there already get
-/// theirs when they are next written.
+/// Makes format 2 of format 1. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can be
+/// undecided, dropped, replayed, and kept in the order of their numbers. Rows have checksums; a row that exists already
+/// gets its checksum when it is next written.
 const FROM_1: &str = "
 CREATE TABLE number_2 (
     key        INTEGER PRIMARY KEY,
@@ -77,7 +77,8 @@ CREATE INDEX delivery_number ON delivery (sink, number, release_no)
 ";
 
 impl SqliteBackend {
-    /// Brings a file of the format `found` to the present one. Only the relay may do so, while no other process writes.
+    /// Brings a file of the format `found` to the present format. Only the relay may do this, while no other process
+    /// writes.
     pub(super) fn migrate(&mut self, found: i64) -> Result<(), Error> {
         let done = usize::try_from(found).unwrap_or(0).saturating_sub(1);
         let steps = MIGRATIONS.get(done..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The state file itself: opening, its format, damage, erasing, and the room that it takes.
+//! The state file itself: opening, format, damage, erasure, and the room that the file takes on disk.
 
 pub(super) mod checksum;
 pub(super) mod commit_counter;

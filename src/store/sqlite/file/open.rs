@@ -1,9 +1,9 @@
-//! Opening a state file. It is checked before it is touched.
+//! Opening a state file. A file is checked before it is changed.
 //!
-//! Recovery: the file is SQLite's in WAL mode with `synchronous = FULL`. So a committed transaction survives a power
-//! cut, and an interrupted one never happened. A new file is made under another name and renamed when it is whole.
-//! Therefore no relay leaves a `state.db` that is empty, cut off or of another format, and such a file is refused
-//! untouched.
+//! Recovery: SQLite keeps the file in WAL mode with `synchronous = FULL`. So a committed transaction survives a power
+//! cut, and an interrupted transaction never happened. A new file is made under another name and renamed when it is
+//! whole. Therefore no relay leaves a `state.db` that is empty, cut off or of another format, and such a file is
+//! refused and not changed.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -19,11 +19,11 @@ use crate::store::error::Error;
 use crate::store::role::make_state_dir;
 use crate::store::sqlite::connection::{SqliteBackend, explain};
 
-/// How long SQLite waits for a command that writes beside the relay, or for the relay beside a command.
+/// How long SQLite waits while another process writes: the relay waits for a command, and a command for the relay.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl SqliteBackend {
-    /// See [`crate::store::open`].
+    /// Does the work of [`crate::store::open`].
     pub(in crate::store) fn open(dir: &Path) -> Result<Self, Error> {
         make_state_dir(dir)?;
         Self::open_in(dir).map_err(|error| state_files::explain_full_disk(dir, error))
@@ -39,9 +39,11 @@ impl SqliteBackend {
             }
             Err(source) => return Err(Error::Io { doing: "look at", path: file, source }),
         }
-        // Read before the state: another process may be writing, and the state has at least what was counted before.
+        // The count is read before the state: another process may be writing, and the state has at least as many
+        // transactions as were counted before.
         let counted = state_files::counted(dir)?;
-        // Checked before any setting is made: some settings are kept in the file, which may belong to another program.
+        // The file is checked before any setting is made: some settings are kept in the file, which may belong to
+        // another program.
         let mut spool = Self::on(connect_to_write(&file)?, file);
         let format = spool.untouched(|spool| spool.check(counted))?;
         spool.configure()?;
@@ -57,7 +59,7 @@ impl SqliteBackend {
         Ok(spool)
     }
 
-    /// See [`crate::store::open_beside`].
+    /// Does the work of [`crate::store::open_beside`].
     pub(in crate::store) fn open_beside(dir: &Path) -> Result<Option<Self>, Error> {
         Self::open_existing(dir).map_err(|error| state_files::explain_full_disk(dir, error))
     }
@@ -122,8 +124,8 @@ fn connect_to_write(file: &Path) -> Result<Connection, Error> {
     connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, Path::to_owned)
 }
 
-/// Opens `file` under the name that `target` makes of its path. SQLite follows no link in place of the file, the
-/// journal, or the journal's index.
+/// Opens `file` under the name that `target` makes of its path. If a link stands in the place of the file, the journal,
+/// or the journal's index, SQLite does not follow the link.
 pub(super) fn connect(file: &Path, flags: OpenFlags, target: fn(&Path) -> PathBuf) -> Result<Connection, Error> {
     let sqlite = |error| explain(file, error);
     let real = files::without_links_above(file);

@@ -1,9 +1,9 @@
-//! Opening a state for a command that only reads, beside a running relay or without one.
+//! Opening a state for a command that only reads, whether a relay is running or not.
 //!
 //! Invariants: nothing is written. Everything that is read is of one moment. If no relay runs and there is no journal,
-//! the file is opened as immutable, so that no permission to write is needed and nothing is left behind. Then the
-//! shared role is held, so that no relay starts to write meanwhile. If there is a journal, the file is read with it as
-//! usual.
+//! the file is opened as immutable, so that no permission to write is needed and nothing is left behind. While the file
+//! is open in this way, the shared role is held, so that no relay starts to write. If there is a journal, SQLite reads
+//! the file and the journal as usual.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,7 +26,7 @@ pub(in crate::store::sqlite) struct SqliteSnapshot {
     role: Option<SharedRole>,
 }
 
-/// See [`crate::store::open_snapshot`].
+/// Does the work of [`crate::store::open_snapshot`].
 pub(in crate::store) fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Error> {
     let open = || {
         let Some(SqliteSnapshot { spool, running, role }) = begin(dir)? else { return Ok(None) };
@@ -36,7 +36,7 @@ pub(in crate::store) fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Er
     open().map_err(|error| state_files::explain_full_disk(dir, error))
 }
 
-/// Opens the state in `dir`, whatever its format, and begins to read; `None` if there is none.
+/// Opens the state in `dir`, whatever its format, and begins the reading transaction; `None` if there is no state.
 pub(in crate::store::sqlite) fn begin(dir: &Path) -> Result<Option<SqliteSnapshot>, Error> {
     let file = dir.join("state.db");
     if !state_files::is_there(&file, false)? {
@@ -50,7 +50,7 @@ pub(in crate::store::sqlite) fn begin(dir: &Path) -> Result<Option<SqliteSnapsho
         false => connect(&file, flags, Path::to_owned)?,
     };
     let spool = SqliteBackend::on(connection, file);
-    // One transaction for all that will be read.
+    // All reads happen in one transaction, so that they see one moment.
     spool.read(|connection| connection.execute_batch("PRAGMA temp_store = MEMORY; BEGIN"))?;
     Ok(Some(SqliteSnapshot { spool, running, role: role.filter(|_| immutable) }))
 }

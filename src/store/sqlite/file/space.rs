@@ -1,4 +1,4 @@
-//! How much room the state takes, how much is left, and giving back what is not needed.
+//! The room that the state takes, the room that is left on the disk, and giving back room that is not needed.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +12,17 @@ use crate::store::sqlite::connection::SqliteBackend;
 /// How many pages are given back in one transaction.
 const PAGES_AT_ONCE: u64 = 500;
 
-/// Unused pages of up to this many bytes together are always kept for later. More are kept if they are less than a
-/// quarter of the file.
+/// The most bytes of unused pages that are always kept for later. More unused pages are kept too if they are less than
+/// a quarter of the file.
 const SPARE: u64 = 4 << 20;
 
 /// A journal that is longer than this, in bytes, is emptied when room is short.
 const LONG_JOURNAL: u64 = 1 << 20;
 
-/// How long emptying the journal waits for whoever reads. Everybody else waits meanwhile.
+/// How long emptying the journal waits for other programs that read. Every other user of the state waits meanwhile.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Returns how many bytes the state in `dir` takes on disk, its journal included; 0 if there is none.
+/// Returns how many bytes the state in `dir` takes on disk, its journal included; 0 if there is no state.
 pub fn size(dir: &Path) -> u64 {
     let files = ["state.db", "state.db-wal", "state.db-shm"];
     files.iter().filter_map(|file| fs::metadata(dir.join(file)).ok()).map(|found| found.len()).sum()
@@ -70,7 +70,7 @@ impl DiskUpkeep for SqliteBackend {
                 while steps.next()?.is_some() {}
                 Ok(())
             })?;
-            // The file becomes shorter when the journal is brought into it.
+            // The file becomes shorter only when the journal is brought into it.
             self.may_hold_traces = true;
         }
         let left = self.pragma("freelist_count")? > 0;

@@ -1,5 +1,5 @@
-//! The files of a state before SQLite opens them: whether they can belong to a state, and how many transactions were
-//! counted beside the database.
+//! The files of a state before SQLite opens them. The functions check whether a file can belong to a state, and read
+//! how many transactions were counted beside the database.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
@@ -9,8 +9,8 @@ use super::commit_counter::{self, CommitCounter};
 use crate::files;
 use crate::store::error::Error;
 
-/// Checks that a file can be a state. SQLite takes an empty file for a new database, and would begin anew where a state
-/// was lost; such a file is refused. So is a file that can only be read although it is `to_write`.
+/// Checks that a file can be a state. An empty file is refused: SQLite would take it for a new database, and the relay
+/// would begin anew although a state was lost. If `to_write`, a file that can only be read is refused too.
 pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
     let mut header = [0_u8; 16];
     let io = |doing| move |source| Error::Io { doing, path: file.to_owned(), source };
@@ -31,7 +31,7 @@ pub(super) fn check_header(file: &Path, to_write: bool) -> Result<(), Error> {
     }
 }
 
-/// Returns whether there is a state file. One that is there is checked as by [`check_header`].
+/// Returns whether there is a state file. If there is one, it is checked with [`check_header`].
 pub(super) fn is_there(file: &Path, to_write: bool) -> Result<bool, Error> {
     match fs::symlink_metadata(file) {
         Ok(_) => check_header(file, to_write).map(|()| true),
@@ -40,8 +40,8 @@ pub(super) fn is_there(file: &Path, to_write: bool) -> Result<bool, Error> {
     }
 }
 
-/// Checks that a state without a file has no journal either. Such a journal belongs to a state that was lost, and
-/// SQLite would play it into the new one.
+/// Checks that a state without a database file has no journal either. Such a journal belongs to a state that was lost,
+/// and SQLite would play the journal into the new state.
 pub(super) fn check_absence(file: &Path, journal: &Path) -> Result<(), Error> {
     match fs::metadata(journal) {
         Ok(found) if found.len() > 0 => Err(damaged(
@@ -57,21 +57,21 @@ pub(in crate::store::sqlite) fn counted(dir: &Path) -> Result<i64, Error> {
     CommitCounter::read(dir).map_err(|source| Error::Io { doing: "read", path: dir.join(commit_counter::NAME), source })
 }
 
-/// Opens the file in which transactions are counted.
+/// Opens the file in which transactions are counted. A missing file is made.
 pub(super) fn open_counter(dir: &Path) -> Result<CommitCounter, Error> {
     CommitCounter::open(dir).map_err(|source| Error::Io { doing: "open", path: dir.join(commit_counter::NAME), source })
 }
 
-/// The error that a file is not what a relay wrote.
+/// Makes the error that a file holds something that no relay wrote.
 pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Error {
     Error::Damaged { file: file.to_owned(), what: what.into() }
 }
 
-/// How many bytes have to be free to open a state: for its journal, and for the journal's index.
+/// How many free bytes opening a state needs, for its journal and for the journal's index.
 const TO_OPEN: u64 = 128 << 10;
 
-/// Names the full disk in an error of opening: if the first files do not fit, SQLite only says that input or output
-/// failed.
+/// Turns an error of opening into one that names the full disk, if the disk is full. If the first files do not fit on
+/// the disk, SQLite itself only says that input or output failed.
 pub(super) fn explain_full_disk(dir: &Path, error: Error) -> Error {
     let is_full = || rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < TO_OPEN);
     match error {

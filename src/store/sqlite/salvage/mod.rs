@@ -1,7 +1,7 @@
-//! Saving what a state file holds, also if the file is damaged or of another version.
+//! Saving the messages of a state file, even if the file is damaged or of another version.
 //!
-//! A state that is whole is read with SQLite. The pages of any other state are read one by one without SQLite. No page
-//! is needed to find another, so everything that is not damaged itself is found, even if the beginning of the file is
+//! If the state is whole, SQLite reads it. The pages of any other state are read one by one without SQLite. No page is
+//! needed to find another page, so everything that is not damaged itself is found, even if the beginning of the file is
 //! gone. Messages that were removed lately may be found again.
 //!
 //! Invariant: nothing is written, not even into the journal.
@@ -28,17 +28,16 @@ use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
 use crate::store::salvage::{Salvage, Saved, SavedDelivery};
 
-/// Passes every message of the state in `dir` that can be read to `each`; `None` if there is no state. Messages whose
-/// text is not kept any more are left out.
+/// Passes every message of the state in `dir` that can be read to `each`. Returns `None` if there is no state. Messages
+/// whose text is no longer kept are left out.
 ///
-/// A state that is whole is read in portions, in the order in which messages were stored. It is not open while `each`
-/// works: `each` may take long, and an open state would keep SQLite's journal from being emptied. So each message is as
-/// it was when its portion was read. Messages that are stored after the beginning are left out, and so are texts that
-/// go before their turn.
+/// A state that is whole is read in portions, in the order in which messages were stored. The state is not open while
+/// `each` works: `each` may take long, and an open state would keep SQLite's journal from being emptied. So each
+/// message is saved as it was when its portion was read. Two kinds of messages are left out: messages that are stored
+/// after the beginning of the call, and messages whose text is removed before their turn.
 ///
-/// # Errors
-/// Those of `each`, and errors of reading: the files cannot be opened at all, or a whole state cannot be read to its
-/// end.
+/// Returns the errors of `each`, and errors of reading: the files cannot be opened at all, or a whole state cannot be
+/// read to its end.
 pub fn save(dir: &Path, mut each: impl FnMut(&Saved) -> io::Result<()>) -> io::Result<Option<Salvage>> {
     let wrong = match whole(dir) {
         Ok(None) => return Ok(None),
@@ -54,10 +53,10 @@ pub fn save(dir: &Path, mut each: impl FnMut(&Saved) -> io::Result<()>) -> io::R
     Ok(Some(salvage))
 }
 
-/// How many messages a portion has at most.
+/// The most messages of a portion.
 const SAVED_AT_ONCE: i64 = 100;
 
-/// A portion ends with the message with which its texts reach this many bytes.
+/// The size of a portion in bytes: the portion ends with the message with which its texts reach this size.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Checks the whole state and returns the sequence number of its last message; `None` if there is no state.
@@ -69,8 +68,8 @@ fn whole(dir: &Path) -> Result<Option<i64>, Error> {
     snapshot.spool.read(|connection| connection.query_row(last, [], |row| row.get(0))).map(Some)
 }
 
-/// Saves a state that is whole, up to the message `last`. The inner result is an error if the state turns out not to be
-/// whole before anything was saved.
+/// Saves a state that is whole, up to the message `last`. The inner result is an error if the state turns out to be
+/// damaged before anything was saved.
 fn save_whole(
     dir: &Path,
     last: i64,
@@ -98,7 +97,7 @@ fn read_portion(dir: &Path, after: i64, last: i64) -> Result<Vec<Saved>, Error> 
     snapshot.spool.read(|connection| saved(connection, after, last))
 }
 
-/// The next messages after `after`, up to `last`.
+/// Reads the next portion of messages behind `after`, up to `last`.
 fn saved(connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Vec<Saved>> {
     let mut statement = connection.prepare(
         "SELECT seq, id, time, standing, raw FROM message WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL
@@ -145,7 +144,7 @@ fn deliveries_of(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Save
     rows.collect()
 }
 
-/// Reads each page by itself: first the deliveries, then the messages.
+/// Saves a state page by page without SQLite: first reads the deliveries, then passes the messages to `each`.
 fn carve(pages: &Pages, each: &mut impl FnMut(&Saved) -> io::Result<()>) -> io::Result<Salvage> {
     let mut salvage = Salvage::default();
     let mut sinks = HashMap::new();
@@ -155,7 +154,7 @@ fn carve(pages: &Pages, each: &mut impl FnMut(&Saved) -> io::Result<()>) -> io::
             if let Some((sink, name)) = as_sink(&row) {
                 sinks.insert(sink, name);
             } else if let Some((seq, sink, delivery)) = as_delivery(&row) {
-                // Of several copies, the one that was written last is right.
+                // Of several copies of a delivery, the copy that was written last is right.
                 match deliveries.entry(seq).or_default().entry(sink) {
                     Entry::Vacant(place) => drop(place.insert(delivery)),
                     Entry::Occupied(mut known) if delivery.settled_at >= known.get().settled_at => {
@@ -207,8 +206,8 @@ fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<SalvagedRow>
     rows
 }
 
-/// A message, if the row has the columns of one: seq, id, time, ingested, standing, held_by, release_no, stored_at,
-/// raw, number, sum.
+/// Returns the message, if the row has the columns of a message: seq, id, time, ingested, standing, held_by,
+/// release_no, stored_at, raw, number, sum.
 fn as_message(row: &SalvagedRow) -> Option<Saved> {
     use RowStanding::{BelowWatermark, News, Unreadable};
     let standings = [News, Unreadable, BelowWatermark];
@@ -225,8 +224,8 @@ fn as_message(row: &SalvagedRow) -> Option<Saved> {
     })
 }
 
-/// A delivery with its message and its sink, if the row has the columns of one: seq, sink, class, release_no, state,
-/// attempts, first_attempt, due, settled_at, status, reason, answer, …
+/// Returns the delivery with its message and its sink, if the row has the columns of a delivery: seq, sink, class,
+/// release_no, state, attempts, first_attempt, due, settled_at, status, reason, answer, …
 fn as_delivery(row: &SalvagedRow) -> Option<(i64, i64, SavedDelivery)> {
     let state = row.text(4).filter(|_| row.rowid.is_none()).and_then(DeliveryState::from_word)?;
     let time = |column| row.int(column).map(UnixMs);
@@ -244,7 +243,7 @@ fn as_delivery(row: &SalvagedRow) -> Option<(i64, i64, SavedDelivery)> {
     Some((row.int(0)?, row.int(1)?, delivery))
 }
 
-/// The id and the name of a sink, if the row has the columns of one: id, name, active, …
+/// Returns the id and the name of a sink, if the row has the columns of a sink: id, name, active, …
 fn as_sink(row: &SalvagedRow) -> Option<(i64, String)> {
     let is_sink = row.int(2).is_some_and(|active| active == 0 || active == 1) && row.text(4).is_none();
     Some((row.rowid.filter(|_| is_sink)?, row.text(1)?.to_owned()))

@@ -1,4 +1,4 @@
-//! The pages of a state file with its journal, read as bytes.
+//! The pages of a state file and of its journal, read as bytes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,17 +9,17 @@ use std::path::Path;
 use super::record::{PAGE, number};
 use crate::files;
 
-/// How many bytes stand before each page in a journal.
+/// The size in bytes of the header before each page in a journal.
 const FRAME_HEADER: usize = 24;
 
-/// How many bytes stand at the beginning of a journal.
+/// The size in bytes of the header at the beginning of a journal.
 const JOURNAL_HEADER: u64 = 32;
 
 /// The state file and its journal, opened.
 pub(super) struct Pages {
     file: File,
     journal: Option<File>,
-    /// Where in the journal the newest copy of a page is.
+    /// The position in the journal of the newest copy of a page, by the number of the page.
     newer: HashMap<u32, u64>,
     count: u32,
 }
@@ -39,12 +39,13 @@ impl Pages {
         Ok(pages)
     }
 
-    /// The numbers of all pages.
+    /// Returns the numbers of all pages.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
         1..=self.count
     }
 
-    /// Reads a page, from the journal if that has it. If the file ends within the page, the rest is zeros.
+    /// Reads a page, from the journal if the journal has a copy. If the file ends within the page, the missing bytes
+    /// are zeros.
     pub(super) fn read(&self, page: u32) -> Option<Vec<u8>> {
         let size = u64::try_from(PAGE).ok()?;
         match (&self.journal, self.newer.get(&page)) {
@@ -53,8 +54,9 @@ impl Pages {
         }
     }
 
-    /// Finds the pages in the journal. All pages of the present generation have the same salts; those with other salts
-    /// are left from before. SQLite's checksums are not checked: messages have checksums of their own.
+    /// Finds the pages in the journal. All pages of the journal's present generation have the same salts; pages with
+    /// other salts are left over from an earlier generation. SQLite's checksums are not checked, because messages have
+    /// checksums of their own.
     fn read_journal(&mut self) {
         let Some(journal) = &self.journal else { return };
         let frame = u64::try_from(FRAME_HEADER + PAGE).unwrap_or(u64::MAX);
@@ -80,7 +82,7 @@ fn read(file: &File, at: u64, length: usize) -> Option<Vec<u8>> {
             Ok(0) => break,
             Ok(more) => read += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A bad place on the disk. Other places may be good.
+            // This place on the disk is bad. Other places may be good.
             Err(_) => return None,
         }
     }

@@ -1,15 +1,15 @@
-//! Reading single rows of SQLite's file format: pure functions from bytes to values. The names are those of
-//! <https://www.sqlite.org/fileformat2.html>.
+//! Reading single rows of SQLite's file format, with pure functions from bytes to values. The functions use the names
+//! of <https://www.sqlite.org/fileformat2.html>.
 //!
-//! Invariant: no bytes make a function panic, or a row longer than a message may be.
+//! Invariant: whatever the bytes are, no function panics or makes a row longer than a message may be.
 
 /// The size of a page in bytes, in every state file.
 pub(super) const PAGE: usize = 4096;
 
-/// How many bytes a row has at most, which is how many an answer of the API may have. A longer row is damaged.
+/// The most bytes of a row, which are also the most bytes of an answer of the API. A longer row is damaged.
 const LONGEST: usize = 16 << 20;
 
-/// How many bytes the header of the file takes at the beginning of the first page.
+/// The size in bytes of the header of the file, at the beginning of the first page.
 const FILE_HEADER: usize = 100;
 
 /// The kinds of pages that hold rows.
@@ -26,11 +26,11 @@ pub(super) enum Value {
     Null,
     Int(i64),
     Text(String),
-    /// Real numbers and blobs, of which the relay stores none.
+    /// A real number or a blob. The relay stores neither.
     Other,
 }
 
-/// A row. In a table the column of the primary key is NULL, and `rowid` has its value.
+/// A row of a table or of an index. In a table the column of the primary key is NULL, and `rowid` has its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SalvagedRow {
     pub(super) rowid: Option<i64>,
@@ -38,18 +38,19 @@ pub(super) struct SalvagedRow {
 }
 
 impl SalvagedRow {
-    /// The column as a number.
+    /// Returns the value of the column if it is a number.
     pub(super) fn int(&self, column: usize) -> Option<i64> {
         if let Value::Int(number) = self.values.get(column)? { Some(*number) } else { None }
     }
 
-    /// The column as a text.
+    /// Returns the value of the column if it is a text.
     pub(super) fn text(&self, column: usize) -> Option<&str> {
         if let Value::Text(text) = self.values.get(column)? { Some(text) } else { None }
     }
 }
 
-/// Reads the rows of a page. Returns them, and how many cannot be read. `follow` reads a page of an overflow chain.
+/// Reads the rows of a page. Returns the rows, and how many rows cannot be read. `follow` reads a page of an overflow
+/// chain.
 pub(super) fn rows(
     page: &[u8],
     is_first: bool,
@@ -132,7 +133,7 @@ fn record(payload: &[u8]) -> Option<Vec<Value>> {
     Some(values)
 }
 
-/// A big-endian number without a sign.
+/// Reads a big-endian number without a sign.
 pub(super) fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(length)?)?;
     Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn reads_a_record() {
-        // Lengths, then NULL, 1, -2, 300, "ab".
+        // The payload holds the lengths first, then NULL, 1, -2, 300 and "ab".
         let payload = [6, 0, 9, 1, 2, 17, 0xfe, 1, 44, b'a', b'b'];
         let expected =
             [Value::Null, Value::Int(1), Value::Int(-2), Value::Int(300), Value::Text("ab".to_owned())].to_vec();

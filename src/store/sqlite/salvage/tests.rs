@@ -1,4 +1,4 @@
-//! What is saved of states that were damaged on purpose.
+//! Tests of saving states that were damaged on purpose.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn what_single_pages_hold_is_what_the_state_holds() {
                 (found.unwrap().unreadable, carved.iter().filter(|saved| saved.intact != Some(true)).count()),
                 (0, 0)
             );
-            // What was removed lately may be there again.
+            // Messages that were removed lately may be found again.
             carved.retain(|saved| whole.iter().any(|known| known.seq == saved.seq));
             carved.sort_unstable_by_key(|saved| saved.seq);
             assert!(carved == whole);
@@ -61,7 +61,7 @@ fn whatever_is_left_is_saved() {
         }
         found.len()
     };
-    // The beginning is gone, and with it all that SQLite needs to find anything.
+    // The beginning of the file is gone, and with it everything that SQLite needs to find rows.
     let mut headless = bytes.clone();
     headless[..4096].fill(0);
     assert!(damage(&headless) >= whole.len());
@@ -73,7 +73,7 @@ fn whatever_is_left_is_saved() {
     torn.chunks_mut(4096).skip(1).step_by(2).for_each(|page| page.fill_with(|| random.next().to_le_bytes()[0]));
     damage(&torn);
     assert_eq!(damage(b""), 0);
-    // One text changed: it is saved, and said to be another.
+    // One text was changed: it is saved, and reported as altered.
     let mut changed = bytes.clone();
     let at = bytes.windows(8).rposition(|part| part == b"\"body\":\"").unwrap() + 9;
     changed[at] ^= 1;

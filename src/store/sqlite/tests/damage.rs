@@ -1,8 +1,8 @@
-//! Files that were cut, zeroed or changed at random: either everything that was acknowledged is there, or the file is
-//! refused and stays as it is.
+//! Tests of files that were cut, zeroed or changed at random: either everything that was acknowledged is there, or the
+//! file is refused and stays as it is.
 //!
-//! `JOLTSMS_RELAY_SEEDS` says how many states are made. Each is damaged in every way several times. A failure prints
-//! which one it was.
+//! The variable `JOLTSMS_RELAY_SEEDS` says how many states are made. Each state is damaged several times in every way.
+//! A failure prints which state and which damage it was.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// How many states are made. Each is tried in two copies: as a kill leaves it, and as an orderly end leaves it.
+/// How many states are made. Each state is tried in two copies: one as a kill leaves it, and one as an orderly end
+/// leaves it.
 const STATES: u64 = 4;
 
 /// How often each copy is damaged in each way.
@@ -53,7 +54,8 @@ fn dump(dir: &Path) -> String {
     .join("\n\n")
 }
 
-/// Makes a state with some of everything, and copies it to `killed` before it is closed. Returns what is in it.
+/// Makes a state with some of everything, and copies the state to `killed` before it is closed. Returns the content of
+/// the state as [`dump`] reads it.
 pub(in crate::store::sqlite) fn make(random: &mut Random, dir: &Path, killed: &Path) -> String {
     let mut spool = SqliteBackend::open(dir).unwrap();
     let sinks = register(&mut spool, &["crm", "archive"]);
@@ -62,7 +64,7 @@ pub(in crate::store::sqlite) fn make(random: &mut Random, dir: &Path, killed: &P
         let count = i64::try_from(1 + random.below(10)).unwrap();
         let rows = seq + 1..=seq + count;
         seq += count;
-        // Long texts lie on pages of their own.
+        // A long text lies on pages of its own.
         let body = "x".repeat(if random.below(8) == 0 { random.below(20_000) } else { random.below(300) });
         let walk = WalkId(i64::try_from(step).unwrap());
         let held = random.below(4) == 0;
@@ -222,7 +224,7 @@ fn the_journal_cut_at_each_of_its_last_bytes_is_noticed() {
         let refused = SqliteBackend::open(killed.path());
         assert!(matches!(&refused, Err(Error::Damaged { what, .. }) if what.contains("are missing")), "{refused:?}");
     }
-    // An operator who knows what is lost may go on without it.
+    // An operator who knows which transactions are lost may go on without them.
     fs::remove_file(killed.path().join("state.mark")).unwrap();
     SqliteBackend::open(killed.path()).unwrap();
 }
@@ -251,12 +253,12 @@ fn a_journal_without_its_file_is_not_played_into_a_new_one() {
     let before = contents(killed.path());
     assert!(matches!(SqliteBackend::open(killed.path()), Err(Error::Damaged { .. })));
     assert!(contents(killed.path()) == before);
-    // If both are gone this is a first run, and the count of the state before means nothing.
+    // If both files are gone, this is a first run, and the count of the earlier state means nothing.
     fs::remove_file(killed.path().join("state.db-wal")).unwrap();
     assert!(SqliteBackend::open(killed.path()).unwrap().load_coverage().unwrap().is_none());
 }
 
-/// A file too large to be read at every start is checked where it is read.
+/// A file that is too large to be checked completely at every start is checked where it is read.
 #[test]
 fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     let dir = scratch();
@@ -281,7 +283,8 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     assert_eq!(spool.claim_fresh(sink, Class::Live, one, &|seq| seq < Seq(8)).unwrap()[0].id, "m8");
 }
 
-/// Outside of a transaction, the oldest message of a sink may be gone when its age is read.
+/// Counting messages and reading their age happen outside of a transaction, so the oldest message of a sink may be gone
+/// when its age is read.
 #[test]
 fn a_message_that_went_while_it_was_looked_for_is_no_failure() {
     let dir = scratch();

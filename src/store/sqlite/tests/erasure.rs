@@ -1,4 +1,4 @@
-//! Nothing is left on the disk of texts that went.
+//! Tests that no trace of a removed text is left on the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use super::damage::Random;
 use super::*;
 
-/// Every text consists of a mark of its own, over and over, so that parts of a text are found as well.
+/// Returns the mark of a message. The text of the message repeats this mark, so that parts of a text are found as well.
 fn mark(seq: i64) -> String {
     format!("<mark {seq:06}>")
 }
 
-/// How often each message's mark is in the files of the state.
+/// Counts how often the mark of each message is in the files of the state.
 fn marks_in(dir: &Path) -> BTreeMap<i64, usize> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -45,7 +45,7 @@ impl World {
         Self { dir, spool, sinks, random: Random(seed), seq: 0, lengths, waiting, held }
     }
 
-    /// Stores some messages. Most are short, some fill several pages of the file. A gap may hold them.
+    /// Stores some messages. Most messages are short; some fill several pages of the file. A gap may hold the messages.
     fn add(&mut self) {
         let holds = self.random.below(4) == 0;
         let gap = WalkId(1);
@@ -93,7 +93,7 @@ impl World {
         self.spool.settle(&settlements, UnixMs(self.seq)).unwrap();
     }
 
-    /// Does the maintenance of a relay.
+    /// Does the maintenance that a relay does.
     fn maintain(&mut self) {
         let cutoffs = Cutoffs { delivered: Some(UnixMs::MAX), dead: None };
         let mut after = Some(Seq(0));
@@ -110,7 +110,8 @@ impl World {
         }
     }
 
-    /// Counts the marks on disk of texts that went, and those of texts that stay beyond what these hold.
+    /// Returns two counts of marks on disk: marks of texts that were removed, and surplus marks of texts that are kept
+    /// (more marks than the text has).
     fn traces(&mut self) -> (usize, usize) {
         assert!(self.spool.erase_traces().unwrap());
         let mut statement = self.spool.connection.prepare("SELECT seq FROM message WHERE raw IS NOT NULL").unwrap();
@@ -120,7 +121,7 @@ impl World {
         for (seq, length) in &self.lengths {
             let times = found.get(seq).copied().unwrap_or_default();
             if kept.contains(seq) {
-                // Where a text goes on on another page, a mark is cut in two.
+                // Where a text continues on another page, a mark is cut in two.
                 assert!(times + length.div_ceil(300) + 2 > *length, "{seq}: {times} of {length}");
                 too_many += times.saturating_sub(*length);
             } else {

@@ -1,4 +1,4 @@
-//! What is particular to SQLite: its file, its plans, and what earlier versions left.
+//! Tests of everything that is particular to SQLite: its file, its query plans, and states of earlier versions.
 
 mod damage;
 mod earlier_versions;

@@ -1,11 +1,11 @@
-//! What it costs to keep the order of each number.
+//! Tests of the cost of keeping the order of each number.
 
 use rusqlite::StatementStatus;
 
 use super::*;
 use crate::store::sqlite::transactions::FIRSTS;
 
-/// A sink that keeps the order of 50 numbers, for which this many messages wait.
+/// Makes a sink that keeps the order of 50 numbers, and for which this many messages wait.
 fn waiting(messages: i64) -> (tempfile::TempDir, SqliteBackend, SinkId) {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
@@ -21,7 +21,7 @@ fn waiting(messages: i64) -> (tempfile::TempDir, SqliteBackend, SinkId) {
     (dir, spool, sink)
 }
 
-/// How many steps SQLite's machine takes to find the first message of each number.
+/// Counts the steps that SQLite's virtual machine takes to find the first message of each number.
 fn steps(spool: &SqliteBackend, sink: SinkId) -> i32 {
     let mut statement = spool.connection.prepare(FIRSTS).unwrap();
     let found = statement.query_map([sink.0], |row| row.get::<_, i64>(1)).unwrap().count();
@@ -53,14 +53,14 @@ fn claimed(spool: &mut SqliteBackend, sink: SinkId) -> Vec<(i64, i64)> {
     }
 }
 
-/// It does not matter how the messages were replayed, and when the order was switched on.
+/// The result must not depend on how the messages were replayed, nor on when the order was switched on.
 #[test]
 fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
     let setup = |ordered| [SinkSetup { ordered, ..SinkSetup::new("crm") }];
     let sink = spool.register_sinks(&setup(true), UnixMs::MAX, UnixMs(0)).unwrap()[0].id;
-    // All of one number, which is `n1`.
+    // All messages belong to one number, `n1`.
     let release_all = |spool: &mut SqliteBackend, seqs: &[i64]| {
         for &seq in seqs {
             spool.commit(&[insert(seq, "text", RowStanding::News, None), release(&[seq])], UnixMs(1)).unwrap();
@@ -84,7 +84,8 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
         queues
     };
     assert_eq!(queues(&mut spool), (vec![22, 29], vec![1, 8, 15]));
-    // Replayed once more; a dead letter that is sent again; and what the sink never had.
+    // Three kinds of replay: message 1 once more, message 22 as a dead letter that is sent again, and message 8, which
+    // the sink never had.
     replay(&mut spool, &[1], PastDelivery::Delivered);
     spool.connection.execute("UPDATE delivery SET state = 'dead', settled_at = 0 WHERE seq = 22", []).unwrap();
     let all = DeadLetterSelection::default();
@@ -94,7 +95,7 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
     spool.decide(None, WhichUndecided::All).unwrap();
     release_all(&mut spool, &[36]);
     assert_eq!(queues(&mut spool), (vec![36], vec![1, 8, 22]));
-    // Replayed while no order was kept.
+    // Messages are replayed while the sink keeps no order.
     spool.connection.execute("UPDATE delivery SET number = NULL", []).unwrap();
     spool.register_sinks(&setup(false), UnixMs::MAX, UnixMs(0)).unwrap();
     spool.connection.execute("UPDATE delivery SET replays = 0", []).unwrap();

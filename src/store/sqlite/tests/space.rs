@@ -1,8 +1,8 @@
-//! The room that a state takes.
+//! Tests of the room that a state takes on disk.
 
 use super::*;
 
-/// A state with sinks `a` and `b`.
+/// Makes a state with sinks `a` and `b`.
 fn fresh() -> (tempfile::TempDir, SqliteBackend, [SinkId; 2]) {
     let dir = scratch();
     let mut spool = SqliteBackend::open(dir.path()).unwrap();
@@ -56,8 +56,9 @@ fn what_is_not_used_any_more_is_given_back() {
     assert!(known.iter().all(Option::is_some), "ids are still known");
 }
 
-/// A message a minute, delivered at once, with the housekeeping of each minute. Three days, of which a quarter of one
-/// is kept and ids for one; `JOLTSMS_RELAY_DAYS` makes it longer, with the limits that the relay has.
+/// Simulates one message a minute, which is delivered at once, with the maintenance of each minute. The test lasts
+/// three days; delivered messages are kept for a quarter of a day, and ids for one day. `JOLTSMS_RELAY_DAYS` sets
+/// another number of days, with the limits that the relay really has.
 #[test]
 fn at_a_message_a_minute_the_state_does_not_grow() {
     const MINUTE: i64 = 60_000;
@@ -105,7 +106,8 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
             sizes.push(used);
         }
     }
-    // Ids are forgotten after the first month of twelve: by then it is as full as it gets.
+    // The sizes count only after the first third of the time: by then ids are forgotten, and the state is as full as it
+    // gets.
     let settled = &sizes[sizes.len() / 3 + 1..];
     let (least, most) = (settled.iter().min().unwrap(), settled.iter().max().unwrap());
     assert!(most - least <= most / 20, "it grows: {sizes:?}");

@@ -1,4 +1,4 @@
-//! What statements cost, and that the schema says what the code says.
+//! Tests of the cost of statements, and of the agreement between the schema and the code.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Reading claims: the query that reads them, and a row of it as a [`Claim`].
+//! Reading claims: the query that reads them, and the function that makes a [`Claim`] of a row.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::store::delivery::{Claim, ClaimLimits};
 use crate::store::sqlite::file::checksum::{self, Checksum};
 use crate::store::sqlite::file::erasure::text_of;
 
-/// The query that reads claims, up to its `WHERE`. With `details` it reads the details of numbers too.
+/// Returns the query that reads claims, up to its `WHERE`. With `details` the query reads the details of numbers too.
 pub(super) fn claims(details: bool) -> String {
     let (details, number) = match details {
         true => ("n.details", " LEFT JOIN number AS n ON n.key = m.number"),
@@ -23,7 +23,7 @@ pub(super) fn claims(details: bool) -> String {
     )
 }
 
-/// Reads claims up to the limits, without the messages that `skip` names.
+/// Reads claims up to the limits. Leaves out messages for which `skip` returns `true`.
 pub(super) fn take(
     mut rows: rusqlite::Rows<'_>,
     limits: ClaimLimits,
@@ -42,7 +42,7 @@ pub(super) fn take(
     Ok(claims)
 }
 
-/// A row of [`claims`]. A message that is not what was stored is damage.
+/// Makes a claim of a row of [`claims`]. A message that differs from what was stored is reported as damage.
 pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
     let (id, raw) = (row.get::<_, String>(3)?, row.get_ref(4)?.as_str()?);
     checksum::verify(row.get(9)?, Checksum::of_message(&id, row.get(8)?, raw), || format!("message {id:?}"))?;

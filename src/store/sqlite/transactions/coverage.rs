@@ -1,4 +1,4 @@
-//! Transactions of ingest: reading coverage, looking ids up, and storing what one page brought.
+//! Transactions of ingest: reading coverage, looking up ids, and storing the rows of one page.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl CoverageTransactions for SqliteBackend {
 
     fn known(&self, ids: &[&str]) -> Result<Vec<Option<Seq>>, Error> {
         self.read(|connection| {
-            // One transaction for all: each query by itself would take and give back the lock of a reader.
+            // All queries run in one transaction. Otherwise each query would take and give back the lock of a reader.
             let transaction = connection.unchecked_transaction()?;
             let mut statement = transaction.prepare_cached("SELECT seq FROM message WHERE id = ?1")?;
             ids.iter().map(|id| statement.query_row([id], |row| row.get(0).map(Seq)).optional()).collect()
@@ -42,7 +42,7 @@ impl CoverageTransactions for SqliteBackend {
             let places = releasing.places(ops)?;
             ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
         })?;
-        // Texts that a gap held are on disk, and it may be that no sink wants them.
+        // Texts that a gap held are on disk, and perhaps no sink wants them.
         self.may_hold_traces |= erase_unwanted && ops.iter().any(|op| matches!(op, StoreOp::ReleaseHeld { .. }));
         Ok(())
     }
@@ -145,13 +145,13 @@ fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -
     }
 }
 
-/// Stores one row of a page: with its place in the order of release if that is known already, and with its text on
-/// pages of its own if texts are erased.
+/// Stores one row of a page. If the row's place in the order of release is known already, the row is stored with it. If
+/// texts are erased, the text of the row is stored on pages of its own.
 fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
     let Releasing { transaction, erase_unwanted: on_pages_of_its_own, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
-    // A message that was there before the first run is known by its id only. The text of one that came too late is kept
-    // for a replay, unless texts are erased.
+    // The text of a message that was there before the first run is not stored. The text of a message that came too late
+    // is kept for a replay, unless texts are erased.
     let raw = match standing {
         RowStanding::News | RowStanding::Unreadable if on_pages_of_its_own => {
             Some(Cow::Owned(erasure::pad(&row.id, &row.raw)))
@@ -182,7 +182,7 @@ fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>,
         .map(drop)
 }
 
-/// The key of a number. A number that was not met before gets one.
+/// Returns the key of a number. A number that was not met before gets a new key.
 fn number_key(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<i64> {
     let known = transaction
         .prepare_cached("SELECT key FROM number WHERE id = ?1")?
@@ -257,7 +257,8 @@ fn walk(row: &SqlRow<'_>) -> rusqlite::Result<Walk> {
     Ok(walk)
 }
 
-/// The lags as they are stored: first how far the rows were behind the anchor, then what was seen.
+/// Reads the lags in the order in which they are stored: first how far the rows were behind when the anchor was set,
+/// then the lags that were measured.
 fn read_lags(mut lags: Vec<i64>) -> Lags {
     let seen = lags.split_off(1.min(lags.len()));
     Lags::new(seen, lags.first().copied().unwrap_or(0))

@@ -1,9 +1,9 @@
-//! The contract, kept with SQL: each file implements the transactions that the file of the same name in `store/`
-//! declares.
+//! The implementation of the contract with SQL: each file implements the transactions that the file of the same name in
+//! `store/` declares.
 //!
-//! Several of them share these parts: `claims` and `order` (reading what waits, also in the queues of numbers),
-//! `release` (giving messages to sinks), `portions` (where a portion of a table ends) and `values` (values of the
-//! domain as columns).
+//! Several of these files share further parts: `claims` and `order` (reading deliveries that wait, also in the queues
+//! of numbers), `release` (giving messages to sinks), `portions` (where a portion of a table ends) and `values` (values
+//! of the domain as columns).
 
 mod account;
 mod claims;

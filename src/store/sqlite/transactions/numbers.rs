@@ -17,11 +17,12 @@ use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::store::wants::details;
 
-/// An undecided delivery, and what decides it.
+/// An undecided delivery, with the values that decide it.
 struct UndecidedRow {
     seq: i64,
     raw: String,
-    /// Whether the API was asked for the message's number, or the message names none.
+    /// Whether the details are as complete as they can be: the API was asked for the message's number, or the message
+    /// names no number.
     asked: bool,
     details: Option<String>,
 }
@@ -145,7 +146,7 @@ impl SqliteBackend {
         })
     }
 
-    /// Records which undecided deliveries the sink wants. Returns how many these are.
+    /// Records which undecided deliveries the sink wants. Returns how many deliveries the sink wants.
     fn put_decided(&mut self, sink: SinkId, decided: &[(i64, bool)]) -> Result<usize, Error> {
         if decided.is_empty() {
             return Ok(0);
@@ -173,14 +174,14 @@ impl SqliteBackend {
     }
 }
 
-/// Makes deliveries undecided that wait for a sink which needs the details of their number, if these are not known: the
-/// sink may not have needed them when the message came.
+/// Makes waiting deliveries undecided if the sink needs the details of their number and these are not known. This can
+/// happen because the sink did not need the details when the message came.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
-    // Usually every number is known, and no delivery has to be searched.
+    // Usually the details of every number are known, and no delivery has to be searched.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
         return Ok(());
     }
-    // One state at a time, since each has an index of its own.
+    // The loop searches one state at a time, because each state has an index of its own.
     for state in [DeliveryState::Fresh, DeliveryState::Retry] {
         transaction.execute(
             &format!(

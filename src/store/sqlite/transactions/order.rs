@@ -1,12 +1,12 @@
-//! The queues of numbers, for sinks with `order = "number"`: the first waiting message of each, and places in them for
-//! deliveries that have none.
+//! The queues of numbers, for sinks with `order = "number"`: finding the first waiting message of each queue, and
+//! giving deliveries a place in the queues if they have none.
 //!
-//! Every delivery of such a sink has `delivery.number`, and the index `delivery_number` holds those that wait. The
-//! first message of each queue is found by going from number to number in that index. So a search costs as much as
-//! there are numbers, however many messages wait behind the first of each.
+//! Every delivery of such a sink has a value in `delivery.number`, and the index `delivery_number` holds the deliveries
+//! that wait. A search finds the first message of each queue by going from number to number in that index. So the cost
+//! of a search grows with the number of queues, however many messages wait behind the first message of each.
 //!
-//! What an operator asked for again is a second queue beside that of its number: where the key of the number is `n`,
-//! such deliveries have `-1 - n`. So a message that comes now never waits for a replay.
+//! Messages that an operator sends again wait in a second queue beside the queue of their number: where the key of the
+//! number is `n`, such deliveries have `-1 - n`. So a new message never waits for a replay.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
@@ -17,7 +17,8 @@ use crate::domain::{Class, Seq, UnixMs};
 use crate::store::delivery::{ClaimLimits, FirstClaims};
 use crate::store::sink_id::SinkId;
 
-/// The first waiting delivery of each queue: number, message, place in the order of release, due time, class.
+/// Finds the first waiting delivery of each queue. The columns are the number, the message, the place in the order of
+/// release, the due time, and the class.
 pub(in crate::store::sqlite) const FIRSTS: &str = "
 WITH RECURSIVE waiting (number) AS (
     SELECT min(number) FROM delivery INDEXED BY delivery_number
@@ -33,7 +34,7 @@ WHERE first.sink = ?1 AND first.number = waiting.number AND first.state IN ('fre
   AND first.release_no = (SELECT min(release_no) FROM delivery INDEXED BY delivery_number
                           WHERE sink = ?1 AND number = waiting.number AND state IN ('fresh', 'retry'))";
 
-/// See
+/// Does the work of
 /// [`DeliveryTransactions::claim_first_of_each_number`](crate::store::DeliveryTransactions::claim_first_of_each_number).
 pub(super) fn claim_firsts(
     connection: &Connection,
@@ -83,7 +84,7 @@ pub(super) fn claim_firsts(
     Ok(firsts)
 }
 
-/// See [`RegistrationTransactions::number_rows`](crate::store::RegistrationTransactions::number_rows).
+/// Does the work of [`RegistrationTransactions::number_rows`](crate::store::RegistrationTransactions::number_rows).
 pub(super) fn number_rows(
     transaction: &Transaction<'_>,
     sink: SinkId,

@@ -1,4 +1,4 @@
-//! Pausing and resuming within a transaction: for operators, and for a start.
+//! Pausing and resuming within a transaction. Transactions of operators and of a start use these functions.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
@@ -6,7 +6,7 @@ use crate::domain::{PauseReason, UnixMs};
 use crate::store::operator::{Pause, Resumes};
 use crate::store::sink_id::SinkId;
 
-/// See [`OperatorTransactions::pause_of`](crate::store::OperatorTransactions::pause_of).
+/// Does the work of [`OperatorTransactions::pause_of`](crate::store::OperatorTransactions::pause_of).
 pub(super) fn pause_of(connection: &Connection, sink: SinkId) -> rusqlite::Result<Option<Pause>> {
     let found = connection
         .prepare_cached("SELECT paused, paused_at FROM sink WHERE id = ?1")?
@@ -16,7 +16,7 @@ pub(super) fn pause_of(connection: &Connection, sink: SinkId) -> rusqlite::Resul
     Ok(Some(Pause { reason: PauseReason::from_word(&reason), since: UnixMs(since.unwrap_or(0)) }))
 }
 
-/// See [`OperatorTransactions::resumes`](crate::store::OperatorTransactions::resumes).
+/// Does the work of [`OperatorTransactions::resumes`](crate::store::OperatorTransactions::resumes).
 pub(super) fn resumes(connection: &Connection, sink: SinkId) -> rusqlite::Result<Resumes> {
     connection
         .prepare_cached("SELECT value FROM counter WHERE name = 'resumes.' || ?1")?
@@ -25,7 +25,7 @@ pub(super) fn resumes(connection: &Connection, sink: SinkId) -> rusqlite::Result
         .map(|count| Resumes(count.unwrap_or(0)))
 }
 
-/// See [`OperatorTransactions::pause`](crate::store::OperatorTransactions::pause).
+/// Does the work of [`OperatorTransactions::pause`](crate::store::OperatorTransactions::pause).
 pub(super) fn pause(
     transaction: &Transaction<'_>,
     sink: SinkId,
@@ -41,7 +41,8 @@ pub(super) fn pause(
     Ok(before)
 }
 
-/// Ends the pause of a sink; its time does not count for what has failed before. Returns the pause.
+/// Ends the pause of a sink and returns that pause. The time of the pause does not count for deliveries that failed
+/// before.
 pub(super) fn end_pause(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs) -> rusqlite::Result<Option<Pause>> {
     let Some(pause) = pause_of(transaction, sink)? else { return Ok(None) };
     transaction
@@ -56,7 +57,8 @@ pub(super) fn end_pause(transaction: &Transaction<'_>, sink: SinkId, now: UnixMs
     Ok(Some(pause))
 }
 
-/// Ends the silence that the receiver of a sink asked for, if it is not over. Returns until when it was to last.
+/// Ends the silence that the receiver of a sink asked for, if it is not over. Returns the instant at which the silence
+/// would have ended.
 pub(super) fn end_silence(
     transaction: &Transaction<'_>,
     sink: SinkId,
@@ -72,7 +74,7 @@ pub(super) fn end_silence(
     Ok(Some(until))
 }
 
-/// Forgets what was learnt of the receiver: an operator who resumes the sink expects it to work.
+/// Forgets what was learnt of the receiver, because an operator who resumes the sink expects the receiver to work.
 fn forget_health(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE sink SET busy_until = NULL, failures = 0 WHERE id = ?1")?

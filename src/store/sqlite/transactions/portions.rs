@@ -1,4 +1,4 @@
-//! Where a portion of a table ends, for work that is done in portions.
+//! Finding the end of a portion of a table, for work that is done in portions.
 
 use rusqlite::{Transaction, params};
 
@@ -6,7 +6,7 @@ use super::values::limit;
 use crate::domain::Seq;
 use crate::store::sink_id::SinkId;
 
-/// The last of the next `at_most` messages after `after`; `None` if there are no more.
+/// Returns the last of the next `at_most` messages behind `after`; `None` if there are no more.
 pub(super) fn last_of_next_messages(
     transaction: &Transaction<'_>,
     after: Seq,
@@ -17,7 +17,8 @@ pub(super) fn last_of_next_messages(
         .query_row(params![after.0, limit(at_most)], |row| row.get(0))
 }
 
-/// The last of the next `at_most` messages after `after` that the sink has a delivery of; `None` if there are no more.
+/// Returns the last of the next `at_most` messages behind `after` that the sink has a delivery of; `None` if there are
+/// no more.
 pub(super) fn last_of_next_deliveries(
     transaction: &Transaction<'_>,
     sink: SinkId,

@@ -1,4 +1,4 @@
-//! Transactions of a start: which sinks there are, and what a new one begins with.
+//! Transactions at a start: recording which sinks there are, and giving stored messages to a new sink.
 
 use std::sync::Arc;
 
@@ -143,7 +143,8 @@ fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite
     Ok(has_messages)
 }
 
-/// An id that no sink has or had. The ids that were given are counted beside the sinks, since a sink can be dropped.
+/// Returns an id that no sink has or had. The ids that were given are counted beside the sinks, because a dropped sink
+/// leaves no row.
 fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     count_ids(transaction)?;
     transaction
@@ -151,8 +152,8 @@ fn next_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Counts the ids of all present sinks as given. Earlier versions do not count them, so this is done before a sink is
-/// added and before one is dropped.
+/// Counts the ids of all present sinks as given. Earlier versions do not count ids, so this function runs before a sink
+/// is added and before a sink is dropped.
 pub(super) fn count_ids(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(

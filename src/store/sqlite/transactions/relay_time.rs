@@ -13,8 +13,8 @@ use crate::time::{ClockMemory, Rebase};
 /// How many messages are moved in one transaction, so that nobody waits long for the writer.
 const MOVED_AT_ONCE: usize = 2000;
 
-/// The SQL expression of the instant that a stored one becomes: ?1 is now, and instants between ?3 and ?4 are shifted
-/// by ?2.
+/// The SQL expression for the new value of a stored instant. ?1 is now; instants between ?3 and ?4 are shifted by ?2,
+/// and no instant stays later than now.
 macro_rules! moved {
     ($instant:literal) => {
         concat!("min(?1, ", $instant, " + CASE WHEN ", $instant, " BETWEEN ?3 AND ?4 THEN ?2 ELSE 0 END)")
@@ -54,7 +54,7 @@ const SINKS: &str = concat!(
 /// Moves the instants at which walks began to fail.
 const WALKS: &str = concat!("UPDATE walk SET since = ", moved!("since"), " WHERE since IS NOT ", moved!("since"));
 
-/// Whether an instant later than ?1 is stored that only a clock which was ahead can have written.
+/// Returns whether an instant later than ?1 is stored that only a clock that was ahead can have written.
 const AHEAD: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE settled_at > ?1 OR first_attempt > ?1)
     OR EXISTS (SELECT 1 FROM sink WHERE paused_at > ?1)
     OR EXISTS (SELECT 1 FROM walk WHERE since > ?1)

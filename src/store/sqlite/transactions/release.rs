@@ -1,4 +1,4 @@
-//! Releasing messages: each gets its place in the order of release, and a delivery for each sink that wants it.
+//! Releasing messages: each message gets its place in the order of release, and a delivery for each sink that wants it.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,7 +12,8 @@ use crate::store::delivery_state::DeliveryState;
 use crate::store::sqlite::connection::Recipient;
 use crate::store::wants::details;
 
-/// Messages between two places in the order of release (the first one excluded) that were received at `since` or later.
+/// The messages between two places in the order of release (`after` is excluded) that were received at `since` or
+/// later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) after: i64,
@@ -20,7 +21,7 @@ pub(super) struct Span {
     pub(super) since: UnixMs,
 }
 
-/// What releasing needs: its transaction, the sinks, and whether a text that no sink wants is erased.
+/// The values that a release needs: its transaction, the sinks, and whether a text that no sink wants is erased.
 #[derive(Clone, Copy)]
 pub(super) struct Releasing<'t> {
     pub(super) transaction: &'t Transaction<'t>,
@@ -28,20 +29,21 @@ pub(super) struct Releasing<'t> {
     pub(super) erase_unwanted: bool,
 }
 
-/// The order in which messages are released: by time; of equal times the one further down the page came first.
+/// The order in which messages are released: oldest first; of messages with the same time, the message further down the
+/// page first.
 const OLDEST_FIRST: &str = "ORDER BY time, seq DESC";
 
-/// Removes texts that were released after a place and that no sink wants.
+/// Removes the texts of messages that were released after a place and that no sink wants.
 const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE release_no > ?1 AND raw IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = message.seq)";
 
-/// The places in the order of release that messages of one commit will get. Messages with a known place are stored with
-/// it, so that each is written once.
+/// The places in the order of release that messages of one commit will get. A message whose place is known is stored
+/// together with the place, so that its row is written once.
 #[derive(Debug, Default)]
 pub(super) struct Places(HashMap<Seq, i64>);
 
 impl Places {
-    /// The place of a message that is about to be stored, if it is known.
+    /// Returns the place of a message that is about to be stored, if the place is known.
     pub(super) fn of(&self, seq: Seq) -> Option<i64> {
         self.0.get(&seq).copied()
     }
@@ -67,7 +69,7 @@ impl Releasing<'_> {
         Ok(Places(placed(timed, base).collect()))
     }
 
-    /// Releases these messages, oldest first. Those without a place get theirs.
+    /// Releases these messages, oldest first. Messages without a place get their place.
     pub(super) fn rows(self, rows: &[Seq], places: &Places, class: Class) -> rusqlite::Result<()> {
         let base = last_release(self.transaction)?;
         if rows.iter().any(|seq| places.of(*seq).is_none()) {
@@ -125,13 +127,14 @@ impl Releasing<'_> {
     }
 }
 
-/// The places after `base` of messages that are released together, in the order of [`OLDEST_FIRST`].
+/// Returns the places behind `base` of messages that are released together, in the order of [`OLDEST_FIRST`].
 fn placed(mut rows: Vec<(i64, Reverse<i64>)>, base: i64) -> impl Iterator<Item = (Seq, i64)> {
     rows.sort_unstable();
     rows.into_iter().map(|(_, Reverse(seq))| Seq(seq)).zip(base + 1..)
 }
 
-/// The place of the message that was released last. It is stored apart from the messages, since these may be forgotten.
+/// Reads the place of the message that was released last. The place is stored apart from the messages, because messages
+/// may be forgotten.
 pub(super) fn last_release(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("SELECT value FROM counter WHERE name = 'released'")?
@@ -140,7 +143,7 @@ pub(super) fn last_release(connection: &Connection) -> rusqlite::Result<i64> {
         .map(|count| count.unwrap_or(0))
 }
 
-/// Records which place was given last.
+/// Records the place that was given last.
 pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -151,7 +154,8 @@ pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite:
         .map(drop)
 }
 
-/// Makes a delivery of each message of a span that the sink wants and has no delivery of. Returns how many were made.
+/// Makes a delivery of each message of a span that the sink wants and has no delivery of yet. Returns how many
+/// deliveries were made.
 pub(super) fn deliver(
     transaction: &Transaction<'_>,
     recipient: &Recipient,
@@ -172,7 +176,7 @@ pub(super) fn deliver(
         .map(|made| u64::try_from(made).unwrap_or(0))
 }
 
-/// Does what [`deliver`] does for a sink that has to look at each message.
+/// Does the work of [`deliver`] for a sink that has to look at each message.
 fn deliver_wanted(
     transaction: &Transaction<'_>,
     recipient: &Recipient,

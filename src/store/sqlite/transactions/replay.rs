@@ -13,15 +13,15 @@ use crate::store::replay::{
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Makes a delivery that is over one that was never attempted. It waits behind new messages, also behind those of its
-/// number; see [`super::order`].
+/// Turns a delivery that is over into a delivery that was never attempted. It waits behind new messages, also behind
+/// new messages of its number ([`super::order`]).
 pub(super) const SEND_AGAIN: &str =
     "UPDATE delivery SET state = 'fresh', class = 1, attempts = 0, first_attempt = NULL, due = NULL, settled_at = NULL,
                          status = NULL, reason = NULL, answer = NULL, paused_ms = 0, replays = replays + 1,
                          number = CASE WHEN number >= 0 THEN -1 - number ELSE number END
      WHERE seq = ?1 AND sink = ?2";
 
-/// Messages whose text is kept, received between two times.
+/// Finds messages whose text is kept and that were received between two times.
 const KEPT: &str = "SELECT seq, release_no, time, CASE WHEN ?1 THEN raw END FROM message
     WHERE raw IS NOT NULL AND time >= ?2 AND time < ?3";
 

@@ -1,4 +1,4 @@
-//! Transactions that remove what is kept no longer.
+//! Transactions that remove what is no longer kept.
 
 use rusqlite::{Transaction, params};
 
@@ -7,9 +7,9 @@ use crate::store::error::Error;
 use crate::store::retention::{Cutoffs, Dropped, Forgotten, ForgottenUpTo, REMOVED_AT_ONCE, RetentionTransactions};
 use crate::store::sqlite::connection::SqliteBackend;
 
-/// Removes texts that nobody needs: no delivery of the message waits or is kept, or there never was one. `seq = seq`
-/// makes SQLite take the row out and put it in again. A row that only became shorter would leave its page nearly empty
-/// for as long as its id is kept.
+/// Removes texts that nobody needs: no delivery of the message waits or is kept, or there never was a delivery. `seq =
+/// seq` makes SQLite take the row out and put it in again. Otherwise the shortened row would leave its page nearly
+/// empty for as long as the id is kept.
 const DROP_TEXTS: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL AND CASE
         WHEN standing = 'unreadable' THEN stored_at < ?4
@@ -27,8 +27,8 @@ const DROP_TEXT: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
     WHERE seq = ?1 AND raw IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.seq = ?1 AND d.state NOT IN ('delivered', 'dropped'))";
 
-/// Removes the text of a released message together with its deliveries, unless the message waits for a sink or is a
-/// dead letter. Returns whether it was removed.
+/// Removes the text of a released message together with the deliveries of the message, unless the message waits for a
+/// sink or is a dead letter. Returns whether the text was removed.
 pub(super) fn erase_if_done(transaction: &Transaction<'_>, seq: Seq) -> rusqlite::Result<bool> {
     let erased = transaction.prepare_cached(DROP_TEXT)?.execute([seq.0])? > 0;
     if erased {
@@ -46,7 +46,7 @@ impl RetentionTransactions for SqliteBackend {
                 .prepare_cached(look)?
                 .query_map(params![after.0, REMOVED_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
-            // Nothing is settled before it is stored, so messages that were stored later need not be looked at.
+            // No message is settled before it is stored, so messages that were stored later need not be looked at.
             let horizon = delivered.max(dead).0;
             let Some((last, stored_at)) = found.last().copied().filter(|_| found.iter().any(|row| row.1 < horizon))
             else {

@@ -1,4 +1,4 @@
-//! Values of the domain as columns, and back.
+//! Conversion of values of the domain to columns, and back.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 
@@ -17,12 +17,12 @@ impl ToSql for DeliveryState {
     }
 }
 
-/// An instant in a column that may be NULL.
+/// Converts a column that may be NULL to an instant.
 pub(super) fn instant(column: Option<i64>) -> Option<UnixMs> {
     column.map(UnixMs)
 }
 
-/// A class as a column holds it.
+/// Returns the number that a column holds for a class.
 pub(super) fn class_number(class: Class) -> i64 {
     match class {
         Class::Live => 0,
@@ -30,17 +30,17 @@ pub(super) fn class_number(class: Class) -> i64 {
     }
 }
 
-/// A limit of rows as SQLite takes it.
+/// Converts a limit of rows to the type that SQLite takes.
 pub(super) fn limit(at_most: usize) -> i64 {
     i64::try_from(at_most).unwrap_or(i64::MAX)
 }
 
-/// A list as a column holds it, in JSON.
+/// Converts a list to JSON, as a column holds it.
 pub(super) fn to_json<T: serde::Serialize>(list: &[T]) -> rusqlite::Result<String> {
     serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// The list in a column that [`to_json`] made; anything else is damage.
+/// Reads the list in a column that [`to_json`] made. Any other text is damage.
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<Vec<T>> {
     let read = serde_json::from_str(text);
     read.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))

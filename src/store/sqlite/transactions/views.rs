@@ -1,4 +1,4 @@
-//! Transactions that show the state to operators.
+//! Transactions that show the state to operators. They change nothing.
 
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
@@ -12,10 +12,10 @@ use crate::store::sqlite::connection::SqliteBackend;
 use crate::store::sqlite::file::erasure::text_of;
 use crate::store::views::{DeadLetter, Fate, ListedUpTo, SinkView, Trace, ViewTransactions};
 
-/// How many messages tell how dense the feed is.
+/// How many messages are looked at to estimate how dense the feed is.
 const SAMPLE: i64 = 200;
 
-/// Up to how many known messages are counted in what a sweep has left to read.
+/// The most known messages that are counted in the part that a sweep has left to read.
 const MOST_COUNTED: i64 = 100_000;
 
 impl ViewTransactions for SqliteBackend {
@@ -34,7 +34,7 @@ impl ViewTransactions for SqliteBackend {
     }
 
     fn unread(&self, walk: &Walk, marks: &Marks, total: Option<u64>) -> Result<Unread, Error> {
-        // A gap that goes on as a sweep knows rows below its floor only.
+        // A gap that goes on as a sweep knows only the rows below its floor.
         let top = if matches!(walk.kind, WalkKind::Gap { .. }) { walk.floor } else { walk.lowest };
         self.read(|connection| {
             let (sample_rows, sample_ms) = connection
@@ -105,7 +105,7 @@ impl ViewTransactions for SqliteBackend {
     }
 }
 
-/// What waits for a sink.
+/// The counts of the deliveries that wait for a sink.
 struct Queue {
     waiting: u64,
     retrying: u64,
@@ -113,7 +113,8 @@ struct Queue {
     oldest: Option<UnixMs>,
 }
 
-/// Counts what waits for a sink. Each state has an index of its own, so the cost does not grow with what is over.
+/// Counts the deliveries that wait for a sink, and its dead letters. Each state has an index of its own, so the cost
+/// does not grow with the deliveries that are over.
 fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     let count = |state: DeliveryState| {
         connection
@@ -126,7 +127,7 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
     let (dead, _) = count(DeliveryState::Dead)?;
     let oldest = match [first, second, third].into_iter().flatten().min() {
         None => None,
-        // Beside a relay the message may have been delivered, and may be gone, since it was counted.
+        // While a relay runs, the message may have been delivered and removed since it was counted.
         Some(seq) => connection
             .prepare_cached("SELECT stored_at FROM message WHERE seq = ?1")?
             .query_row([seq], |row| row.get(0).map(UnixMs))
