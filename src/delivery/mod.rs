@@ -1,9 +1,9 @@
-//! Delivery to each sink: claim a message -> format it -> send it -> settle it.
+//! Delivery to each sink: a message is claimed, formatted, sent and settled.
 //!
-//! Every sink has its own rows, workers, retry schedule and breaker, so that a dead sink holds back no other. Pure functions
-//! decide what happens to a message and to its sink: `decide`, `breaker`, `throttle`, `lanes`, `pace`, `max_age`, `health`.
-//! `supervisor` is the loop of one sink, which carries their decisions out. `settler` writes the results of all sinks to the
-//! store.
+//! Every sink has its own rows, workers, retry schedule and breaker, so that a dead sink holds back no other. Pure
+//! functions decide what happens to a message and to its sink: `decide`, `breaker`, `throttle`, `lanes`, `pace`,
+//! `max_age`, `health`. `supervisor` is the loop of one sink, which carries out these decisions. `settler` writes the
+//! results of all sinks to the store.
 //!
 //! Invariants:
 //! - A delivery is settled exactly when an attempt has ended. Its worker is free only when the settlement is on the disk.
