@@ -1,4 +1,4 @@
-//! The sliding window of the budget: pure decisions; the time is passed in.
+//! The sliding window of the budget: pure decisions. The time is passed in.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,29 +11,29 @@ use crate::time::backoff::Schedule;
 /// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestPurpose {
-    /// Polling the newest page.
+    /// A poll of the newest page.
     Head,
-    /// Reading a gap, or messages from before the first run.
+    /// The reading of a gap, or of messages from before the first run.
     Walk,
-    /// Reading the lookback once more.
+    /// Another reading of the lookback.
     Sweep,
 }
 
 /// The work that waits beside the polls of the newest page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Nothing.
+    /// No work waits.
     Nothing,
-    /// A sweep.
+    /// A sweep waits.
     Sweeps,
-    /// Gaps, or messages from before the first run.
+    /// Gaps wait, or messages from before the first run.
     Walks,
 }
 
 /// The limits of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetLimits {
-    /// The most requests in any [`BudgetLimits::window`]; at least 1.
+    /// The most requests in any window of the length `window`; at least 1.
     pub requests: u32,
     /// The length of the window: 60 s, except in tests.
     pub window: Duration,
@@ -50,13 +50,13 @@ pub struct Ticket(pub u64);
 pub enum Permission {
     /// The request may leave now.
     Go,
-    /// Ask again at this instant.
+    /// The request has to wait; ask again at this instant.
     WaitUntil(Instant),
-    /// Ask again when a request in flight was answered.
+    /// The request has to wait; ask again when a request in flight was answered.
     WaitForAnswer,
 }
 
-/// The requests of the last minute, and the limit that the server's headers tell.
+/// The requests of the last minute, and the limit as the server's headers tell it.
 #[derive(Debug)]
 pub struct Window {
     limits: BudgetLimits,
@@ -65,8 +65,8 @@ pub struct Window {
     server: Server,
     silent_until: Option<Instant>,
     refused_in_a_row: u32,
-    /// Whether this process had an answer. Until then nothing is known of the server, and one request at a time is
-    /// sent.
+    /// Whether this process has received an answer. Until then nothing is known of the server, and one request at a
+    /// time is sent.
     answered: bool,
     last_poll: Option<Instant>,
 }
@@ -76,12 +76,13 @@ struct Slot {
     ticket: Ticket,
     lane: RequestPurpose,
     sent: Instant,
-    /// When the request was answered; `None` while it is in flight.
+    /// When the request was answered; `None` while the request is in flight.
     answered: Option<Instant>,
 }
 
 impl Slot {
-    /// When the request no longer counts in a window of this length; `None` while it is in flight.
+    /// Returns the instant from which on the request no longer counts in a window of this length; `None` while the
+    /// request is in flight.
     fn free_at(&self, window: Duration) -> Option<Instant> {
         self.answered.map(|answered| answered + window)
     }
@@ -91,17 +92,18 @@ impl Slot {
     }
 }
 
-/// After a window that was used up, one request leaves alone. Other requests wait for its answer at most this long.
+/// The longest time for which other requests wait for the answer of the one request that leaves alone after a window
+/// that was used up.
 const ALONE: Duration = Duration::from_secs(5);
 
-/// When to ask again if the API tells a wait that is too long or no duration.
+/// When to ask again if the API tells a wait that is too long, or a value that is no duration.
 const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
-/// The error of an age that was computed from two instants in whole milliseconds.
+/// The largest error of an age that was computed from two instants in whole milliseconds.
 const ROUNDED: Duration = Duration::from_millis(1);
 
 impl Window {
-    /// An empty window.
+    /// Makes a window without requests.
     pub fn new(limits: BudgetLimits) -> Self {
         Self {
             limits,
@@ -121,13 +123,13 @@ impl Window {
         self.remember_at(at, Some(at));
     }
 
-    /// Adds a request of an earlier process that ended before the answer: the request may still be on its way.
+    /// Adds a request of an earlier process that ended before the answer. The request may still be on its way.
     pub fn remember_under_way(&mut self, now: Instant) {
         self.remember_at(now, Some(now + SLACK));
     }
 
-    /// The purpose of such a request is not known. It counts as a poll: so it counts in the limit, but does not delay
-    /// the reading of older messages.
+    /// Adds a request of an earlier process. Its purpose is not known, so the request counts as a poll: it counts in
+    /// the limit, but does not delay the reading of older messages.
     fn remember_at(&mut self, sent: Instant, answered: Option<Instant>) {
         let ticket = self.take_ticket();
         self.slots.push_back(Slot { ticket, lane: RequestPurpose::Head, sent, answered });
@@ -177,7 +179,7 @@ impl Window {
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.silent_until.is_none_or(|until| until <= now)) {
-            // Whatever the headers say of the limit, only another request can tell more.
+            // Whatever limit the headers tell, only another request can find out more.
             wait = wait.map(|until| until.min(last + LONGEST_SILENCE)).filter(|until| *until > now);
         }
         match wait {
@@ -187,17 +189,18 @@ impl Window {
         }
     }
 
-    /// The instant until which no request may leave: after a 429, or because the API's window is used up.
+    /// Returns the instant until which no request may leave, after a 429 or because the API's window is used up.
     pub fn silent_until(&self, now: Instant) -> Option<Instant> {
         self.silent_until.filter(|until| *until > now).max(self.server.spent_until(now))
     }
 
-    /// The part of the limit that other programs on the same key leave to the relay.
+    /// Returns the part of the limit that other programs with the same key leave to the relay.
     fn share(&self) -> Share {
         self.server.share(self.limits.requests, self.limits.window)
     }
 
-    /// The requests that other work leaves to polls: as many as the poll interval needs, at most half of the limit.
+    /// Returns the number of requests that other work leaves to polls: as many as the poll interval needs, at most half
+    /// of the limit.
     fn head_share(&self, share: Share) -> usize {
         let wanted = share.window.as_secs_f64() / self.limits.head_interval.as_secs_f64().max(0.001);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
@@ -205,8 +208,9 @@ impl Window {
         wanted.min(share.requests / 2)
     }
 
-    /// The limit for polls. While the API tells what its window has left: that, and the configured limit. Otherwise:
-    /// the pace.
+    /// Returns the limit for polls. While the API tells how many requests are left in its window and no other program
+    /// uses the key, this is the configured limit; the requests left in the window limit polls as well. Otherwise the
+    /// limit is the pace.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => Share::whole(self.limits.requests, self.limits.window),
@@ -226,12 +230,12 @@ impl Window {
         free.get(excess - 1).map_or(Below::AfterAnswer, |instant| Below::At(*instant))
     }
 
-    /// The time from a poll that took `requests` requests to the next poll.
+    /// Returns the time from a poll that took `requests` requests to the next poll.
     ///
-    /// The poll interval at least. While other work waits, polls keep to their share, as a pace: counting the polls of
-    /// the last minute instead would stop polls for as long as they had been quick before. While no other work waits,
-    /// polls are slowed down just enough that the free slots last until further ones are free. The requests that the
-    /// API's own window has left are spread evenly until its end.
+    /// This time is at least the poll interval. While other work waits, polls keep to their share, as a pace. Counting
+    /// the polls of the last minute instead would stop polls for as long as they had been quick before. While no other
+    /// work waits, polls are slowed down just enough that the free slots last until further slots are free. The
+    /// requests that are left in the API's own window are spread evenly until the end of the window.
     pub fn head_spacing(&self, demand: Demand, requests: u32, now: Instant) -> Duration {
         let share = self.share();
         let least = self.limits.head_interval;
@@ -241,14 +245,15 @@ impl Window {
             Demand::Sweeps => pace(share.window, share.requests - sweep_share(share.requests)) * requests,
             Demand::Walks => pace(share.window, share.requests / 2) * requests,
         };
-        // A server's limit that is tighter than the configured one must not cause an endless silence.
+        // A server's limit that is lower than the configured limit must not cause an endless silence.
         if share.window > self.limits.window {
             pace = pace.min(LONGEST_SILENCE);
         }
         least.max(pace).max(lasting.min(LONGEST_SILENCE))
     }
 
-    /// If slots are scarce, sweeps are spaced, so that a poll finds a slot whenever it is due.
+    /// Returns the instant of the next sweep request if slots are scarce. Sweep requests are then spaced out, so that a
+    /// poll finds a slot whenever it is due.
     fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
         let sweeps = sweep_share(share.requests);
         let in_use = self.slots.iter().filter(|slot| slot.is_in_use(share.window, now));
@@ -280,7 +285,7 @@ impl Window {
         ticket
     }
 
-    /// Records that a request has ended, and the headers of its answer, if there was one.
+    /// Records that a request has ended, and the headers of the answer, if there was one.
     pub fn answered(&mut self, ticket: Ticket, headers: &RateHeaders, now: Instant) {
         self.answered = true;
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.ticket == ticket) else { return };
@@ -295,9 +300,10 @@ impl Window {
         self.server.heard(Heard { headers, sent, beside, under_way }, now, own_since);
     }
 
-    /// Records a 429. Silence follows until the reset, or for `Retry-After`, or for `fallback`. Repeated 429s lengthen
-    /// the silence, whatever the server says. A time that is no duration or more than 15 minutes is not obeyed: the API
-    /// is asked after a minute, and then less and less often.
+    /// Records a 429 and begins a silence, whose length is returned. The silence lasts until the reset, or for
+    /// `Retry-After`, or for `fallback`. Repeated 429s lengthen the silence, whatever the server says. A value that is
+    /// no duration, or is more than 15 minutes, is not obeyed: the API is asked after a minute, and then less and less
+    /// often.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
         self.server.refused(headers, now);
@@ -319,41 +325,43 @@ impl Window {
         self.refused_in_a_row = 0;
     }
 
-    /// The number of 429s in a row.
+    /// Returns the number of 429s in a row.
     pub fn refusals(&self) -> u32 {
         self.refused_in_a_row
     }
 
-    /// Requests in the server's current or last window that are not ours to make: those of other programs, and at the
-    /// start what an earlier process may have forgotten.
+    /// Returns the number of requests in the server's current or last window that the relay cannot make: requests of
+    /// other programs, and after the start also requests that an earlier process may have made and not recorded.
     pub fn foreign(&self) -> u32 {
         self.server.unavailable()
     }
 
-    /// The requests that are certainly of other programs, a minute.
+    /// Returns the requests that are certainly of other programs, as requests a minute.
     pub fn foreign_for_certain(&self) -> Foreign {
         self.server.foreign()
     }
 
-    /// The requests a minute that are left for reading older messages.
+    /// Returns the number of requests a minute that are left for reading older messages.
     pub fn background(&self) -> f64 {
         let share = self.share();
         let left = u32::try_from(share.requests - self.head_share(share)).unwrap_or(u32::MAX);
         f64::from(left) * super::WINDOW.as_secs_f64() / share.window.as_secs_f64()
     }
 
-    /// The server's current window by its headers: the limit, the requests that are left, and the time until its end.
+    /// Returns the server's current window by its headers: the limit, the requests that are left, and the time until
+    /// the end.
     pub fn server(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
         self.server.shown(now)
     }
 }
 
-/// The time between two requests if `requests` are spread evenly until `until`.
+/// Returns the time between two requests if `requests` are spread evenly until `until`.
 fn evenly(until: Instant, requests: usize, now: Instant) -> Duration {
     until.saturating_duration_since(now) / u32::try_from(requests.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
-/// The time between two requests if `requests` are spread evenly over a window. With one slot, both lanes take turns.
+/// Returns the time between two requests if `requests` are spread evenly over a window. With a single slot, both lanes
+/// take turns.
 fn pace(window: Duration, requests: usize) -> Duration {
     match u32::try_from(requests) {
         Ok(0) => window * 2,
@@ -361,7 +369,7 @@ fn pace(window: Duration, requests: usize) -> Duration {
     }
 }
 
-/// Sweeps are never urgent: a slow sweep loses nothing.
+/// Returns the number of requests for sweeps. Sweeps are never urgent: a slow sweep loses nothing.
 fn sweep_share(allowed: usize) -> usize {
     (allowed / 5).max(1).min(allowed)
 }
