@@ -1,4 +1,4 @@
-//! Phase two of the daemon: runs until told to stop, then drains.
+//! Runs the daemon, which is phase two: runs until told to stop, then drains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,18 +36,18 @@ pub struct Daemon {
 /// How a relay ended, if nothing failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// A signal stopped it.
+    /// A signal stopped the relay.
     Stopped(StopSignal),
-    /// The only sink is stdout, and nobody reads it any more.
+    /// The only sink is stdout, and its reader has closed it.
     Closed,
-    /// [`Mode::Once`]: all messages were read.
+    /// All messages were read. This happens in [`Mode::Once`] only.
     CaughtUp {
         /// Whether deliveries wait for another attempt.
         work_left: bool,
     },
-    /// [`Mode::Once`]: the API could not be read, for this reason.
+    /// The API could not be read, for this reason. This happens in [`Mode::Once`] only.
     GaveUp(String),
-    /// [`Mode::Once`]: no key is accepted; the API's last answer.
+    /// No key is accepted; the text is the API's last answer. This happens in [`Mode::Once`] only.
     NoKey(String),
 }
 
@@ -74,21 +74,21 @@ enum Over {
     Stop(StopSignal),
     Closed,
     Broken,
-    /// The role was lost: another process may use the state.
+    /// The role was lost, so another process may use the state.
     RoleLost(store::Error),
     Damaged(Arc<store::Error>),
 }
 
 impl Daemon {
-    /// The poller's reports.
+    /// Returns the channel of the poller's reports.
     pub fn reports(&self) -> watch::Receiver<PollReport> {
         self.poller.reports()
     }
 
-    /// Runs until `stop` asks for the end, or until `once` has nothing left to do; then drains.
+    /// Runs until `stop` asks for the end, or until `once` has nothing left to do. Then drains.
     ///
     /// # Errors
-    /// [`RunError`], after the drain.
+    /// [`RunError`] after the drain, if a failure ended the relay.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
         let Self { mut lock, clock, poller, delivery, turns, pulse: mut live, mode } = self;
         let reports = poller.reports();
@@ -131,7 +131,7 @@ impl Daemon {
         };
         let result = match over {
             Over::Polling(Ok(Ending::Stopped)) => Ok(Ended::Stopped(StopSignal::Terminate)),
-            // Messages that were read earlier are delivered, also if the API failed now.
+            // Messages that were read earlier are delivered, even if the API failed now.
             Over::Polling(Ok(ending)) => match deliver_what_is_due(&delivery, &mut stop).await {
                 Ok(Ended::CaughtUp { work_left }) => Ok(match ending {
                     Ending::GaveUp(why) => Ended::GaveUp(why),
@@ -168,7 +168,7 @@ impl Daemon {
     }
 }
 
-/// Checks the role; returns why it was lost, if it was.
+/// Checks the role. Returns why the role was lost; `None`: the role is still held.
 fn lost(lock: &mut RoleLock) -> Option<store::Error> {
     match lock.look() {
         Ok(Role::Held) => None,
@@ -177,7 +177,7 @@ fn lost(lock: &mut RoleLock) -> Option<store::Error> {
             None
         }
         Err(error @ (store::Error::InUse { .. } | store::Error::Replaced { .. })) => Some(error),
-        // The lock on the directory is still held.
+        // Another lock, on the directory, still protects the state.
         Err(error) => {
             tracing::debug!(%error, "whether the role is still held cannot be told");
             None
@@ -192,7 +192,7 @@ fn outcome(ended: Result<Result<Ending, Trouble>, tokio::task::JoinError>) -> Re
     }
 }
 
-/// Delivers what is due now and leaves the rest, or stops when told to.
+/// Delivers the messages that are due now and leaves the others, or stops when told to.
 async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
     tokio::select! {
         error = delivery.damaged() => Err(RunError::Damaged(error)),
@@ -229,7 +229,7 @@ async fn drain(delivery: Delivery, stop: &mut watch::Receiver<Stop>, clock: &Clo
     }
 }
 
-/// The line that `systemctl status` shows.
+/// Returns the line that `systemctl status` shows.
 fn status_line(report: &PollReport, sinks: &[SinkStatus]) -> String {
     let mut line = report.summary();
     for sink in sinks {
