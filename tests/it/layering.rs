@@ -1,6 +1,7 @@
-//! The rules of ARCHITECTURE.md about who may import whom, and about what is in one place only.
+//! Checks the rules of ARCHITECTURE.md about which module may import which other module, and about what may stand in
+//! one place only.
 //!
-//! Sources are read as text. Comments and code for tests do not count.
+//! Sources are read as text. Comments and code for tests are left out.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,11 +20,12 @@ const LAYERS: [&[&str]; 9] = [
     &["cli"],
 ];
 
-/// Imports that the layers do not allow, each with its reason: who, whom, why.
+/// The imports that are allowed although the layers do not allow them, each with the importing module, the imported
+/// module, and the reason.
 const EXCEPTIONS: [(&str, &str, &str); 1] =
     [("time", "domain", "an instant is a value of the domain, and clocks tell instants")];
 
-/// Words that may stand in some places only: the word, the places, the reason.
+/// Words that may stand in some places only, each with the places and the reason.
 const PLACES: [(&str, &[&str], &str); 15] = [
     ("SystemTime::now", &["time/clock.rs"], "one file reads clocks"),
     ("Instant::now", &["time/clock.rs"], "one file reads clocks"),
@@ -46,7 +48,7 @@ const PLACES: [(&str, &[&str], &str); 15] = [
     ("unsafe ", &[], "there is none"),
 ];
 
-/// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
+/// Files and folders that only make decisions, so they have no I/O, no clock and no tasks.
 const PURE: [&str; 14] = [
     "domain/",
     "formats/",
@@ -64,11 +66,11 @@ const PURE: [&str; 14] = [
     "delivery/health.rs",
 ];
 
-/// Words that may not occur in files of decisions.
+/// Words that may not occur in the files of [`PURE`].
 const IMPURE: [&str; 8] =
     ["tokio::", "reqwest::", "rusqlite", "std::fs", "std::net", "std::io", "async fn", "tracing::"];
 
-/// How SQL begins.
+/// The beginnings of SQL statements.
 const SQL: [&str; 8] =
     ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE FROM ", "\"PRAGMA ", "\"CREATE ", "BEGIN IMMEDIATE", "\"COMMIT"];
 
@@ -170,26 +172,26 @@ fn the_reader_of_sources_sees_what_it_should() {
     assert!(holds_word("x println!(", "println!") && !holds_word("eprintln!(", "println!"));
 }
 
-/// A file of src, without comments and what is for tests only.
+/// A file of src, without comments and without code that is for tests only.
 pub(super) struct Source {
-    /// Below src.
+    /// The path of the file below src.
     pub(super) name: String,
     pub(super) code: String,
 }
 
 impl Source {
-    /// The module of the crate's root that it belongs to.
+    /// Returns the module of the crate's root to which the file belongs.
     fn module(&self) -> String {
         self.name.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
     }
 
-    /// How many `super` lead to the root of the crate.
+    /// Returns how many `super` lead from the file to the root of the crate.
     fn depth(&self) -> usize {
         let parts = self.name.split('/').count();
         if self.name.ends_with("mod.rs") { parts - 1 } else { parts }
     }
 
-    /// The modules of the crate's root that it names.
+    /// Returns the modules of the crate's root that the file names.
     fn imports(&self) -> Vec<String> {
         let to_root = "super::".repeat(self.depth());
         let mut found = Vec::new();
@@ -206,7 +208,7 @@ impl Source {
     }
 }
 
-/// The first names of a path: one, or all in a group.
+/// Returns the first names of a path: one name, or all names of a group.
 fn heads(rest: &str) -> Vec<String> {
     let name = |text: &str| text.chars().take_while(|next| next.is_alphanumeric() || *next == '_').collect::<String>();
     let Some(group) = rest.strip_prefix('{') else { return vec![name(rest)] };
@@ -233,7 +235,7 @@ fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// Whether it stands there as a word of its own.
+/// Whether `code` contains `word` as a word of its own.
 fn holds_word(code: &str, word: &str) -> bool {
     let part_of_a_word = |before: &str| before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
     let needs_start = word.starts_with(char::is_alphanumeric);
@@ -244,7 +246,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file of src that is not for tests only.
+/// Returns every file of src that is not for tests only.
 pub(super) fn sources() -> Vec<Source> {
     let src = root().join("src");
     let (mut files, mut for_tests) = (Vec::new(), Vec::new());
@@ -271,7 +273,7 @@ pub(super) fn sources() -> Vec<Source> {
     sources
 }
 
-/// Where the modules lie that a file declares for tests only, without `.rs`.
+/// Returns the places of the modules that a file declares for tests only, without `.rs`.
 fn modules_for_tests(path: &Path, code: &str) -> Vec<PathBuf> {
     let folder = match path.file_stem().unwrap().to_str().unwrap() {
         "mod" | "lib" | "main" => path.parent().unwrap().to_owned(),
@@ -283,18 +285,18 @@ fn modules_for_tests(path: &Path, code: &str) -> Vec<PathBuf> {
     pairs.filter_map(|pair| Some(folder.join(module(pair[1])?))).collect()
 }
 
-/// Comments begin with `//` and take lines of their own, as rustfmt and our style have it.
+/// Removes comments. A comment begins with `//` and takes lines of its own, as rustfmt and our style have it.
 fn without_comments(code: &str) -> String {
     code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// What is compiled for tests only, or for them and the fuzz targets.
+/// Whether a line says that the next item is compiled for tests only, or for tests and the fuzz targets.
 fn is_for_tests(line: &str) -> bool {
     matches!(line.trim(), "#[cfg(test)]" | "#[cfg(any(test, fuzzing))]")
 }
 
-/// Leaves out each item for tests only. An item ends with the first line of its own indentation that closes it,
-/// as rustfmt writes it.
+/// Removes each item that is for tests only. An item ends with the first line of its own indentation that closes the
+/// item, as rustfmt writes it.
 fn without_tests(code: &str) -> String {
     let mut kept = String::new();
     let mut lines = code.lines();
