@@ -1,5 +1,5 @@
-//! A JoltSMS API on loopback: stateful, over real HTTP, as documented. It has a switch for everything that the
-//! documentation leaves open, and a fault for everything that can go wrong.
+//! A simulated JoltSMS API on loopback: stateful, over real HTTP, as documented. The simulator has a switch for
+//! everything that the documentation leaves open, and a fault for everything that can go wrong.
 //!
 //! ```
 //! use joltsms_simulator::{NewMessage, Options, Simulator};
@@ -16,12 +16,12 @@
 //! # }
 //! ```
 //!
-//! Invariants: the simulator listens on 127.0.0.1 only. It knows nothing of the programs that talk to it. Everything
-//! that it makes up is drawn from [`Options::seed`].
+//! Invariants: the simulator listens on 127.0.0.1 only. The simulator knows nothing of the programs that talk to it.
+//! Everything that the simulator makes up is drawn from [`Options::seed`].
 //!
-//! The modules, each of which imports only those before it: `http` (requests and answers as values), `feed` (messages
-//! and numbers), `faults`, `account` (the state, keys, the limit), `api` (the answers), `control` (the handle, and its
-//! methods over HTTP). `server` uses all of them.
+//! The modules, each of which imports only modules that stand before it in this list: `http` (requests and answers as
+//! values), `feed` (messages and numbers), `faults`, `account` (the state, keys, the limit), `api` (the answers),
+//! `control` (the handle, and its methods over HTTP). `server` uses all of these modules.
 
 mod account;
 mod api;

@@ -1,4 +1,5 @@
-//! The lists as documented: rows, pages, cursors, filters, errors, and that the handle tells the truth about them.
+//! Tests of the lists as documented: rows, pages, cursors, filters, errors. The tests also check that the handle shows
+//! the same as the lists.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use crate::client::{Broken, DEADLINE, Request, after, at, fill, get, session, start, try_get, until, walk, with};
 
-/// Switches under which a test may ask as often as it likes.
+/// Returns switches with which a test may send as many requests as it likes.
 fn unlimited() -> Switches {
     Switches { limit: 1_000_000, ..Switches::default() }
 }
@@ -72,7 +73,7 @@ fn a_session_may_have_a_hundred_rows_and_gets_twenty() {
 fn a_walk_shows_every_message_once_newest_first() {
     let simulator = with(unlimited());
     let handle = simulator.handle();
-    // Equal times all over, added in no order.
+    // Many messages have the same time, and they are added in no particular order.
     handle.add_many((0..137_i64).map(|n| NewMessage::new().received_at(at((n * 53 % 11) * 1000))));
     let rows = handle.rows();
     let expected: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
@@ -250,7 +251,7 @@ fn the_busiest_stretch_is_found() {
 fn a_host_that_is_down_refuses_connections_and_comes_back() {
     let simulator = start();
     let handle = simulator.handle();
-    // The switch is noticed by a task; connections before that are answered or closed.
+    // A task notices the change. Connections that are made before that are answered or closed.
     handle.set_listening(false);
     until(|| try_get(&simulator, "/v1/numbers") == Err(Broken::Refused));
     assert_eq!(try_get(&simulator, "/v1/numbers"), Err(Broken::Refused));
