@@ -1,4 +1,4 @@
-//! The real limit, in real time.
+//! Measures the relay at the real limit, in real time.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a message costs: beside the least that could do it, without and with writing it down, and with how many messages
-//! lie in the state already.
+//! Measures what a message costs: compared with the smallest programs that could do the work, without and with
+//! recording it on disk, and depending on how many messages the state already contains.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use crate::support::servers::receiver::Receiver;
 use crate::system_calls::{self, Calls};
 use crate::{ledger, minimal};
 
-/// Messages that come at once, after an hour in which nobody looked.
+/// The number of messages that come at once, after an hour in which no relay polled.
 const NEW: usize = 20_000;
 
 const CONCURRENCY: usize = 16;
 
-/// How the two yardsticks are called in the tables.
+/// The names of the two yardsticks in the tables.
 const MINIMAL: &str = "minimal";
 const DURABLE: &str = "minimal durable";
 
 const STARTS: usize = 11;
 
-/// Messages stored before: `JOLTSMS_RELAY_BENCH_SIZES`.
+/// The default of `JOLTSMS_RELAY_BENCH_SIZES`: the numbers of messages stored before.
 const SIZES: &str = "10000,100000,1000000";
 
-/// How often everything is done: `JOLTSMS_RELAY_BENCH_ROUNDS`.
+/// The default of `JOLTSMS_RELAY_BENCH_ROUNDS`: how often each measurement is made.
 const ROUNDS: &str = "5";
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -123,7 +123,7 @@ fn settings(setup: Setup, receiver: &str) -> Setup {
         .set("POLL__START", "beginning")
 }
 
-/// The news of the last hour, which begins where the states end.
+/// Adds the messages of the last hour. This hour begins where the prepared states end.
 fn add_news(handle: &Handle) {
     let from = handle.now() - SignedDuration::from_mins(59);
     let gap = SignedDuration::from_mins(59) / i32::try_from(NEW).unwrap();
@@ -135,7 +135,7 @@ fn add_news(handle: &Handle) {
     }));
 }
 
-/// One process that handed on all the news.
+/// The measurements of one process that delivered all the new messages.
 struct Run {
     count: u32,
     first: Duration,
@@ -155,7 +155,7 @@ impl Run {
     }
 }
 
-/// What becomes of a process, from its start (just now) to the last message at the receiver.
+/// Measures a process from its start, which was just now, to the last message at the receiver.
 async fn run(id: u32, receiver: &Receiver) -> Run {
     let (began, before) = (now(), receiver.count());
     receiver.wait_for(before + 1, LIMIT).await;
@@ -166,11 +166,11 @@ async fn run(id: u32, receiver: &Receiver) -> Run {
     Run { count, first, all, processor: processor(id), written: written(id), peak: memory(id, "VmHWM") }
 }
 
-/// The files of the minimal durable program: one that is kept, and the copy that a run uses.
+/// The files of the minimal durable program: one file that is kept, and the copy that a run uses.
 struct Ledgers(tempfile::TempDir);
 
 impl Ledgers {
-    /// With as many messages as the smallest state has.
+    /// Makes a file with this many stored messages.
     async fn prepare(stored: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let rows: Vec<ledger::Row> =
@@ -221,7 +221,7 @@ async fn traced(simulator: &Simulator, receiver: &Receiver, state: &mut Prepared
     system_calls::read(&file)
 }
 
-/// The signal is for the relay, which is the tracer's child.
+/// Stops a traced relay. The signal must go to the relay, which is the tracer's child.
 fn stop_traced(relay: &mut Relay) {
     let tracer = relay.id();
     let children = std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap();
@@ -236,7 +236,7 @@ fn per(number: u64, count: usize) -> f64 {
     number / count
 }
 
-/// Start-up, and what an idle relay takes.
+/// Measures the start, and the resources that an idle relay takes.
 async fn resting(simulator: &Simulator, state: &mut Prepared) {
     let handle = simulator.handle();
     let setup = state.fresh();

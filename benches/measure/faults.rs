@@ -1,4 +1,4 @@
-//! Ten thousand faults: descriptors and memory.
+//! Measures descriptors and memory over ten thousand faults.
 
 use crate::support::scenarios::fault_storm;
 

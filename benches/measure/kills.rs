@@ -1,4 +1,5 @@
-//! SIGKILL at random moments: nothing lost, hardly anything repeated, hardly anything read twice.
+//! Kills the relay with SIGKILL at random moments: nothing is lost, hardly any message is repeated, and hardly any page
+//! is read twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(crate) async fn measure() {
     let simulator = Simulator::start(Options { log_capacity: 1_000_000, ..Options::default() }).await.unwrap();
     let handle = simulator.handle();
     handle.set_switches(|switches| switches.limit = 1_000_000);
-    // Most are there before the start, the others come between the kills.
+    // Most messages are there before the start; the others come between the kills.
     let later = 15;
     handle.add_history(MESSAGES - KILLS * later, Duration::from_secs(30 * 86_400));
     let receiver = Receiver::start().await;
@@ -44,9 +45,9 @@ pub(crate) async fn measure() {
         tokio::time::sleep(life).await;
         relay.kill();
         drop(relay);
-        // Requests under way when it died may still arrive.
+        // Requests that were under way when the relay died may still arrive.
         tokio::time::sleep(Duration::from_millis(5)).await;
-        // The walk through the history is the long one; gaps behind the head overlap by design.
+        // Only the long walk through the history counts. Gaps behind the head overlap by design.
         let in_history = |cursor: &String| time_of(cursor) < began;
         let cursors = |after: u64, to: u64| -> Vec<String> {
             let requests = handle.requests_after(after);
@@ -98,7 +99,7 @@ pub(crate) async fn measure() {
     assert_eq!(lost, 0);
 }
 
-/// The time in a documented cursor, base64 of `time|id`.
+/// Returns the time in a documented cursor, which is the base64 of `time|id`.
 fn time_of(cursor: &str) -> String {
     let decoded = base64::engine::general_purpose::STANDARD.decode(cursor).unwrap_or_default();
     String::from_utf8_lossy(&decoded).split('|').next().unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! From a message's appearing to its arrival.
+//! Measures the time from a message's appearance to its arrival at the receiver.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub(crate) async fn measure() {
     tokio::join!(quick, plain, during_backfill());
 }
 
-/// Adds messages one by one at random times; when each appeared.
+/// Adds messages one by one at random times. Returns when each message appeared.
 async fn trickle(handle: &Handle, count: usize, mean: Duration, seed: u64) -> HashMap<String, Instant> {
     let mut random = seed;
     let mut appeared = HashMap::new();

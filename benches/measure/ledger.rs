@@ -1,8 +1,9 @@
-//! What the minimal durable program writes down: an SQLite file with the relay's settings (WAL, `synchronous = FULL`).
+//! The records that the minimal durable program keeps: an SQLite file with the relay's settings (WAL, `synchronous =
+//! FULL`).
 //!
-//! A page of messages is one transaction. Accepted messages are recorded in batches: whatever was accepted while the last
-//! batch was written is the next one. Nobody waits for a batch, so a crash could repeat more messages than were in flight:
-//! that is cheaper than what the relay promises.
+//! A page of messages is one transaction. Accepted messages are recorded in batches: the messages that were accepted
+//! while the last batch was written are the next batch. The program does not wait for a batch, so a crash could repeat
+//! more messages than were in flight. This is cheaper than what the relay promises.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -11,13 +12,13 @@ use rusqlite::{Connection, params};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// At most so many accepted messages are recorded in one transaction.
+/// The most accepted messages that are recorded in one transaction.
 const BATCH: usize = 500;
 
-/// A message: its id, and its text as it came.
+/// A message: its id, and its JSON text as it came.
 pub(crate) type Row = (String, Vec<u8>);
 
-/// The file, opened.
+/// The open file.
 pub(crate) struct Ledger {
     file: Arc<Mutex<Connection>>,
     accepted: UnboundedSender<String>,
@@ -33,25 +34,25 @@ impl Ledger {
         Self { file, accepted, recorder }
     }
 
-    /// Writes a page down; it is on the disk when this returns.
+    /// Records a page. The page is on the disk when this function returns.
     pub(crate) async fn store(&self, page: Vec<Row>) {
         let file = Arc::clone(&self.file);
         spawn_blocking(move || insert(&mut file.lock().unwrap(), &page)).await.unwrap();
     }
 
-    /// Where the ids of accepted messages go.
+    /// Returns the channel for the ids of accepted messages.
     pub(crate) fn accepted(&self) -> UnboundedSender<String> {
         self.accepted.clone()
     }
 
-    /// Returns when all that was accepted is on the disk.
+    /// Waits until all accepted messages are recorded on the disk.
     pub(crate) async fn close(self) {
         drop(self.accepted);
         self.recorder.await.unwrap();
     }
 }
 
-/// Makes a file in which these messages are stored and accepted: what a program finds that has run for a while.
+/// Makes a file in which these messages are stored and accepted, as a program finds it that has run for a while.
 pub(crate) fn prepare(path: &Path, rows: &[Row]) {
     let mut file = connect(path);
     for rows in rows.chunks(BATCH) {

@@ -1,6 +1,8 @@
-//! Measurements of the real binary on a simulated API: `cargo bench --bench measure -- NAME…`, see [`USAGE`].
+//! Measurements of the real binary on a simulated API: `cargo bench --bench measure -- NAME…`. [`USAGE`] lists the
+//! names.
 //!
-//! They print figures and assert only what must never happen: a loss, a 429 on our own account.
+//! The measurements print figures. They assert only that what must never happen did not happen: a loss, or a 429 that
+//! the relay itself caused.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails has nothing to say but why")]
 

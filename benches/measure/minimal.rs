@@ -1,11 +1,13 @@
-//! Two programs that do the relay's work with as little as possible: the yardsticks of [`crate::cost`].
+//! Two programs that do the relay's work with as little as possible. They are the yardsticks of [`crate::cost`].
 //!
-//! The *minimal* program asks for the same pages, makes the same POSTs, and keeps nothing. The *minimal durable* program
-//! also writes down what a relay must not lose ([`crate::ledger`]): each page before its messages leave, and each accepted
-//! message. What the relay takes beyond the second one is the price of everything else: late rows, retries, lanes, health.
+//! The *minimal* program requests the same pages, makes the same POSTs, and keeps nothing. The *minimal durable*
+//! program also records what a relay must not lose ([`crate::ledger`]): each page before its messages leave, and each
+//! accepted message. The difference between the relay and the minimal durable program is the price of everything else:
+//! late rows, retries, lanes, health.
 //!
-//! Both use the relay's own clients, so that all three make the same requests with the same settings, on as many threads.
-//! Both read first and post then, and look only at what the next request needs: the cursor, the rows and their ids.
+//! Both programs use the relay's own clients, so that all three make the same requests with the same settings, on as
+//! many threads. Both first read and then post, and look only at what the next request needs: the cursor, the rows and
+//! their ids.
 
 use std::borrow::Cow;
 use std::io::Read as _;
@@ -25,12 +27,12 @@ use serde_json::value::RawValue;
 
 use crate::ledger::{Ledger, Row};
 
-/// The first argument that makes this program one of the two.
+/// The first argument that makes this program one of the two yardsticks.
 pub(crate) const NAME: &str = "minimal";
 
-/// Starts one of the two as a process of its own: `count` messages of the simulator to `receiver`. With a `ledger` it is
-/// the durable one, which writes to that file. Its processor time can be read when the receiver has all messages; the
-/// process ends when its stdin is closed.
+/// Starts one of the two programs as a process of its own: it delivers `count` messages of the simulator to `receiver`.
+/// With a `ledger` it is the durable program, which records to that file. The processor time of the process can be read
+/// when the receiver has all messages; the process ends when its stdin is closed.
 pub(crate) fn start(
     simulator: &Simulator,
     receiver: &str,
@@ -47,7 +49,7 @@ pub(crate) fn start(
         .unwrap()
 }
 
-/// What [`start`] starts.
+/// Runs the program that [`start`] starts.
 pub(crate) fn run(arguments: &[String]) {
     let [url, key, receiver, count, concurrency, ledger @ ..] = arguments else {
         panic!("{NAME} URL KEY RECEIVER COUNT CONCURRENCY [LEDGER]")
@@ -124,7 +126,7 @@ async fn read(url: &str, key: &str, count: usize, ledger: Option<&Ledger>) -> Ve
     rows
 }
 
-/// Oldest first, so many at once.
+/// Posts messages, oldest first, `concurrency` of them at once.
 async fn post(rows: Vec<Row>, receiver: &str, concurrency: usize, ledger: Option<&Ledger>) {
     let client = client(false);
     let receiver: Url = receiver.parse().unwrap();

@@ -1,4 +1,5 @@
-//! A network that fails, with the settings that users have: what is noticed when, and when it is over.
+//! Measures a network that fails, with the settings that users have: when the relay notices the fault, and when it
+//! notices the end of the fault.
 
 use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::support::waiting::wait_within;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// So long the network is away.
+/// How long the network is away.
 const AWAY: Duration = Duration::from_secs(180);
 
 const API: &str = "the API cannot be polled; trying again until it can";
@@ -19,7 +20,7 @@ pub(crate) fn measure() {
     away();
 }
 
-/// One kept connection is swallowed, and only that one.
+/// Measures one kept connection whose packets are swallowed, while new connections work.
 fn dead_connections() {
     for (protocol, network) in [("HTTP/1.1", Network::new as fn() -> _), ("HTTP/2", Network::with_http2)] {
         for (end, said) in [(End::Api, API), (End::Receiver, SINK_FAILS)] {
@@ -42,7 +43,7 @@ fn dead_connections() {
     }
 }
 
-/// Everything is swallowed for minutes, while messages come.
+/// Measures a network that swallows all packets for minutes, while messages come.
 fn away() {
     let Some(network) = Network::new() else { return };
     let mut relay = as_users_have_it(&network).start();
@@ -81,7 +82,8 @@ fn away() {
     relay.stop();
 }
 
-/// The defaults, but for the first retry: it is as long as it is by default.
+/// Returns a relay with the poll interval and the retry schedule that users have by default, instead of the tests' short
+/// ones.
 fn as_users_have_it(network: &Network) -> crate::support::relay::Setup {
     network
         .setup()

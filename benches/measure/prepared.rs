@@ -1,7 +1,8 @@
-//! States with many messages in them, as a relay leaves them that has delivered every one.
+//! Prepares states with many messages, as a relay leaves them when it has delivered every message.
 //!
-//! They are written through the store's own functions: a relay would need minutes for a million. The real relay then
-//! catches up on each once, and a copy is kept, so that every measurement begins with the same file.
+//! The states are written through the store's own functions, because a relay would need minutes for a million messages.
+//! The real relay then catches up on each state once, and a copy is kept, so that every measurement begins with the
+//! same file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,24 +16,24 @@ use joltsms_simulator::{NewMessage, Options, Simulator};
 
 use crate::support::relay::Setup;
 
-/// The newest of the stored messages that the API still shows: more than any sweep reads.
+/// How many of the newest stored messages the API still shows: more than any sweep reads.
 const SHOWN: usize = 5000;
 
-/// A month of messages, however many they are.
+/// The time over which the messages are spread, a month, however many messages there are.
 const LENGTH: Duration = Duration::from_secs(30 * 86_400);
 
-/// So many in one transaction; the relay has ten.
+/// The number of messages in one transaction. A relay has ten.
 const AT_ONCE: usize = 1000;
 
 /// A state with `stored` messages, and the relay that goes on with it.
 pub(crate) struct Prepared {
-    /// How many.
+    /// The number of stored messages.
     pub(crate) stored: usize,
     dir: tempfile::TempDir,
     setup: Setup,
 }
 
-/// An API that shows the newest messages of every state, and the states.
+/// Makes the states, and an API that shows the newest messages of every state.
 pub(crate) async fn prepare(sizes: &[usize], settings: impl Fn(Setup) -> Setup) -> (Simulator, Vec<Prepared>) {
     let simulator = Simulator::start(Options { numbers: 0, ..Options::default() }).await.unwrap();
     simulator.handle().set_switches(|switches| switches.limit = 1_000_000_000);
@@ -56,24 +57,24 @@ pub(crate) async fn prepare(sizes: &[usize], settings: impl Fn(Setup) -> Setup) 
 }
 
 impl Prepared {
-    /// The relay on the state as it was prepared.
+    /// Returns the relay on a fresh copy of the prepared state.
     pub(crate) fn fresh(&mut self) -> &mut Setup {
         fs::remove_dir_all(self.setup.state()).unwrap();
         copy(&self.kept(), self.setup.state());
         &mut self.setup
     }
 
-    /// The relay on the state as it is.
+    /// Returns the relay on the state as it is now.
     pub(crate) fn setup(&mut self) -> &mut Setup {
         &mut self.setup
     }
 
-    /// The size of the state file.
+    /// Returns the size of the state file, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         fs::metadata(self.kept().join("state.db")).unwrap().len()
     }
 
-    /// Where the state lies, as `state`.
+    /// Returns the directory in which the state lies, as `state`.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -83,7 +84,7 @@ impl Prepared {
     }
 }
 
-/// Believable messages of the last month but for the last hour, oldest first.
+/// Makes believable messages of a month that ended an hour ago, oldest first.
 pub(crate) async fn invent(count: usize) -> Vec<joltsms_simulator::Row> {
     let simulator = Simulator::start(Options { numbers: 3, seed: 1, ..Options::default() }).await.unwrap();
     simulator.handle().add_history(count, LENGTH);
@@ -144,13 +145,14 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
     }
 }
 
-/// All files of a state, on the disk when this returns: nobody's writing is to meet the copy's.
+/// Copies all files of a state. The copy is on the disk when this function returns, so that its writing does not
+/// disturb a measurement.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        // What was asked while it was prepared must not count.
+        // The requests that were made during the preparation must not count in the budget.
         if entry.file_name() != "budget.ring" {
             fs::copy(entry.path(), &target).unwrap();
             fs::File::open(&target).unwrap().sync_all().unwrap();

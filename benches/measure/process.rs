@@ -1,20 +1,20 @@
-//! What Linux says of a process.
+//! Reads what Linux tells of a process.
 
 use std::time::{Duration, Instant};
 
-/// Clock ticks a second; Linux has had 100 on every platform for decades.
+/// The number of clock ticks a second; Linux has had 100 on every platform for decades.
 const TICKS: u64 = 100;
 
-/// Processor time so far, user and system.
+/// Returns the processor time of a process so far, in user and system mode.
 pub(crate) fn processor(id: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    // The name may hold spaces; behind it the fields are plain, and the 12th and 13th are the times.
+    // The name may contain spaces. Behind the name the fields are plain, and the 12th and 13th are the times.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
     Duration::from_millis((ticks(11) + ticks(12)) * 1000 / TICKS)
 }
 
-/// `VmRSS` or `VmHWM` in MiB.
+/// Returns `VmRSS` or `VmHWM` in MiB.
 pub(crate) fn memory(id: u32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -22,20 +22,20 @@ pub(crate) fn memory(id: u32, field: &str) -> f64 {
     kib.unwrap_or(0.0) / 1024.0
 }
 
-/// Bytes that it made Linux write to a disk.
+/// Returns the number of bytes that a process made Linux write to a disk.
 pub(crate) fn written(id: u32) -> f64 {
     let io = std::fs::read_to_string(format!("/proc/{id}/io")).unwrap_or_default();
     let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0.0)
 }
 
-/// The machine's load of the last minute: what else it was busy with.
+/// Returns the machine's load of the last minute, which shows whether it was busy with other work.
 pub(crate) fn load() -> String {
     let loads = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     loads.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// The one in the middle.
+/// Returns the median.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -47,7 +47,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Median and worst, in seconds.
+/// Formats median and maximum, in seconds.
 pub(crate) fn summary(mut seconds: Vec<f64>) -> String {
     seconds.sort_by(f64::total_cmp);
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]

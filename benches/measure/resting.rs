@@ -1,4 +1,4 @@
-//! What an idle relay costs, and how soon a started one asks.
+//! Measures what an idle relay costs, and how soon a started relay makes its first request.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) async fn measure() {
         handle.wait_until(Duration::from_secs(10), |handle| handle.requests().len() > asked).await.unwrap();
         starts.push(began.elapsed());
         assert!(relay.stop().success());
-        // The window of the limit must not fill up.
+        // The window of the limit must not fill up, because requests would have to wait then.
         handle.reset_limits();
         std::fs::remove_file(setup.state().join("budget.ring")).unwrap();
     }

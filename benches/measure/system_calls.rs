@@ -1,20 +1,20 @@
-//! How often a relay flushes and how much it writes, as strace sees it.
+//! Counts how often a relay flushes and how much it writes, with strace.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What was counted.
+/// The counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Calls {
-    /// `fsync` and `fdatasync`.
+    /// The number of calls of `fsync` and `fdatasync`.
     pub(crate) flushes: u64,
-    /// Bytes written to SQLite's write-ahead log.
+    /// The number of bytes written to SQLite's write-ahead log.
     pub(crate) log_bytes: u64,
-    /// Bytes written to the database itself, by checkpoints.
+    /// The number of bytes written to the database itself, by checkpoints.
     pub(crate) database_bytes: u64,
 }
 
-/// strace, if it is here and may trace.
+/// Checks that strace is installed and may trace. Returns the reason if it cannot be used.
 pub(crate) fn available() -> Result<(), String> {
     let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     match tried {
@@ -24,7 +24,7 @@ pub(crate) fn available() -> Result<(), String> {
     }
 }
 
-/// The command that runs `program` and writes its calls to `file`.
+/// Returns the command that runs `program` and writes its calls to `file`.
 pub(crate) fn tracing(file: &Path, program: &str) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "--seccomp-bpf", "-y", "-s", "0", "-e", "signal=none", "-e", "trace=fsync,fdatasync,pwrite64"]);
@@ -32,7 +32,7 @@ pub(crate) fn tracing(file: &Path, program: &str) -> Command {
     command
 }
 
-/// Counts what [`tracing`] wrote to `file`.
+/// Counts the calls that the command of [`tracing`] wrote to `file`.
 pub(crate) fn read(file: &Path) -> Calls {
     let mut calls = Calls::default();
     for line in std::fs::read_to_string(file).unwrap().lines() {

@@ -1,4 +1,4 @@
-//! Without a limit on requests: how fast, at what cost.
+//! Measures how fast the relay is without a limit on requests, and at what cost.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Many messages wait for a receiver that is down: what they cost meanwhile.
+//! Measures what many messages cost that wait for a receiver that is down.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How long a page takes out of a million messages, over HTTP on one kept connection.
+//! Measures how long a page takes out of a million messages, over HTTP on one connection that is kept open.
 //!
 //! `cargo bench -p joltsms-simulator`, with another count: `cargo bench -p joltsms-simulator -- 100000`
 
@@ -44,7 +44,7 @@ fn measure(client: &mut Client, handle: &Handle, title: &str) -> io::Result<()> 
     println!("{title}:");
     let rows = handle.rows();
     let places = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|tenth| &rows[rows.len() / 10 * tenth]);
-    // A cursor into the middle is what the page above it ends with.
+    // A cursor into the middle of the list is the cursor at the end of the page above.
     let cursors: Vec<String> = places.iter().map(|row| cursor(&row.received_at.to_string(), &row.id)).collect();
     let numbers: Vec<_> = handle.numbers().into_iter().take(5).collect();
     let of_number: Vec<String> = numbers.iter().map(|number| format!("/v1/messages?numberId={}", number.id)).collect();
@@ -76,7 +76,7 @@ fn encode(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// One connection, kept.
+/// A client with one connection that is kept open.
 struct Client {
     stream: BufReader<TcpStream>,
     key: String,

@@ -1,8 +1,8 @@
 //! The only reader of clocks: elapsed time for windows and caches, wall time for rows and headers.
 //!
 //! Invariants: elapsed time never goes back. One call reads elapsed and wall time together, so a row and the window
-//! that counted it never disagree about "now". A manual clock stands still until it is advanced, and that wakes
-//! everybody who sleeps on it.
+//! that counted its request never disagree about "now". A manual clock stands still until it is advanced. Advancing the
+//! clock wakes every task that sleeps on it.
 
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,9 @@ pub enum Clock {
 /// One reading of the clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
-    /// Since the simulator's start.
+    /// The time since the simulator's start.
     pub(crate) elapsed: Duration,
-    /// The date, as rows and the `Date` header tell it.
+    /// The date, as rows and the `Date` header show it.
     pub(crate) wall: Timestamp,
 }
 
@@ -52,20 +52,20 @@ impl Timer {
         }
     }
 
-    /// A function that returns how much is left of this much real time.
+    /// Returns a function that returns how much is left of `limit`, in real time.
     #[expect(clippy::disallowed_methods, reason = "this module is the simulator's reader of clocks")]
     pub(crate) fn deadline(limit: Duration) -> impl Fn() -> Duration {
         let start = Instant::now();
         move || limit.saturating_sub(start.elapsed())
     }
 
-    /// Moves the clock ahead, and wakes everybody whose waiting time is over.
+    /// Moves the clock ahead, and wakes every task whose waiting time is over.
     pub(crate) fn advance(&self, by: Duration) {
         self.advanced.send_modify(|advanced| *advanced = advanced.saturating_add(by).min(FARTHEST));
     }
 
-    /// Waits for a moment on this clock. A duration would begin only when the waiting task gets to run, and a manual
-    /// clock may have been advanced by then.
+    /// Waits until a moment on this clock. The argument is a moment and not a duration, because a duration would begin
+    /// only when the waiting task gets to run, and a manual clock may have been advanced by then.
     pub(crate) async fn sleep_until(&self, until: Duration) {
         let mut advanced = self.advanced.subscribe();
         loop {
@@ -82,10 +82,11 @@ impl Timer {
     }
 }
 
-/// Later than every date, and so short that sums of times do not overflow.
+/// A time that is later than every date, but so short that sums of times do not overflow.
 const FARTHEST: Duration = Duration::from_secs(1 << 40);
 
-/// The date `by` later. It does not overflow: the ends of the calendar stay where they are.
+/// Returns the date `by` later. The result does not overflow: a date beyond the end of the calendar becomes the end of
+/// the calendar.
 pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.saturating_add(by).unwrap_or(time)
 }
@@ -93,7 +94,7 @@ pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
 /// Reads a duration as people write it: `90s`, `1m 30s`, `2d`; a day has 24 hours.
 ///
 /// # Errors
-/// If it is no duration, or a negative one.
+/// An error if the text is no duration, or is a negative duration.
 pub fn parse_duration(text: &str) -> Result<Duration, jiff::Error> {
     let span: jiff::Span = text.parse()?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())?;

@@ -1,7 +1,7 @@
-//! HTTP on loopback: accepts connections, reads requests, and sends the answers that were decided.
+//! The HTTP server on loopback: accepts connections, reads requests, and sends the answers that were decided.
 //!
-//! Invariants: nothing listens beyond 127.0.0.1. All tasks end with the one that accepts connections, so aborting that
-//! one ends everything. The lock of the state is never held across a wait.
+//! Invariants: nothing listens beyond 127.0.0.1. All tasks end with the task that accepts connections, so aborting that
+//! task ends everything. The lock of the state is never held across a wait.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,19 +26,19 @@ use crate::faults::wire::{Planner, Wire};
 use crate::http::body::ReplyBody;
 use crate::http::request::Request;
 
-/// The longest body of a request: enough for a few hundred thousand messages to the control API.
+/// The longest body of a request, in bytes: enough for a few hundred thousand messages to the control API.
 const LONGEST_REQUEST: usize = 256 << 20;
 
 pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
 }
 
-/// The port. It is kept during an outage too, so that no other program can get it and answer instead.
+/// The port. The port is kept during an outage too, so that no other program can take it and answer instead.
 enum Door {
     Open(TcpListener),
     /// The port is bound but not listening: connections are refused.
     Shut(TcpSocket),
-    /// The port was lost while it changed between the two.
+    /// The port was lost while it changed between open and shut.
     Lost,
 }
 
@@ -72,7 +72,7 @@ impl Door {
     }
 }
 
-/// Serves until it is dropped. During an outage connections are refused, and open ones are closed.
+/// Serves until the future is dropped. During an outage connections are refused, and open connections are closed.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let Ok(address) = listener.local_addr() else { return };
     let mut door = Door::Open(listener);
@@ -107,7 +107,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 const RETRY: Duration = Duration::from_millis(20);
 
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
-    // Small answers must not wait for each other. Where this cannot be set, they are only slower.
+    // Small answers must not wait for each other. If this option cannot be set, answers are only slower.
     drop(stream.set_nodelay(true));
     let planner = Planner::default();
     let wire = Wire::new(stream, planner.clone());
@@ -117,7 +117,7 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.auto_date_header(false).max_buf_size(1 << 20);
-    // Many tests are about connections that end in an error. There is nobody to report the error to.
+    // Many tests are about connections that end in an error. Nobody needs a report of the error.
     drop(http.serve_connection(TokioIo::new(wire), service).await);
 }
 
@@ -173,7 +173,8 @@ fn plain(code: u16, text: impl Into<bytes::Bytes>) -> hyper::Response<ReplyBody>
     response
 }
 
-/// The status of an answer. A script may ask for one that HTTP does not have, or that is no answer.
+/// Returns the status of an answer. A script may ask for a status that HTTP does not have, or for an informational one;
+/// these become 500.
 fn status(code: u16) -> StatusCode {
     let status = StatusCode::from_u16(code).ok().filter(|status| !status.is_informational());
     status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

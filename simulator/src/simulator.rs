@@ -1,7 +1,7 @@
 //! Starts and stops a simulator.
 //!
-//! Invariants: when `start` returns, connections are accepted; when `shutdown` returns, the port is free; a dropped
-//! simulator stops soon after.
+//! Invariants: when `start` returns, connections are accepted; when `shutdown` returns, the port is free. A simulator
+//! that is dropped stops soon after.
 
 use std::io;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::switches::Switches;
 /// The options with which a simulator starts.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The port on 127.0.0.1; 0 takes a free one.
+    /// The port on 127.0.0.1; 0 takes a free port.
     pub port: u16,
-    /// The seed of keys, ids and messages: the same seed gives the same ones.
+    /// The seed of keys, ids and messages: the same seed gives the same keys, ids and messages.
     pub seed: u64,
     /// The simulator's clock.
     pub clock: Clock,
@@ -32,9 +32,9 @@ pub struct Options {
     pub switches: Switches,
     /// How many numbers are rented.
     pub numbers: usize,
-    /// How many believable messages of the past there are.
+    /// How many believable messages of the past the account has at the start.
     pub messages: usize,
-    /// How far back these messages go.
+    /// How far back the messages of the past go.
     pub history: Duration,
     /// The messages that come by themselves.
     pub traffic: Traffic,
@@ -58,7 +58,7 @@ impl Default for Options {
     }
 }
 
-/// A JoltSMS API on loopback. It stops when it is dropped.
+/// A simulated JoltSMS API on loopback. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Simulator {
     url: String,
@@ -70,10 +70,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts on the present tokio runtime.
+    /// Starts a simulator on the present tokio runtime.
     ///
     /// # Errors
-    /// If the port cannot be had.
+    /// An error if the port is not available.
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = server::bind(options.port).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -95,10 +95,10 @@ impl Simulator {
         Ok(Self { url, key: key.secret, session, handle: Handle::new(shared), task, runtime: None })
     }
 
-    /// Starts on a thread of its own, for programs and tests that are not asynchronous.
+    /// Starts a simulator on a thread of its own, for programs and tests that are not asynchronous.
     ///
     /// # Errors
-    /// If the port or the thread cannot be had.
+    /// An error if the port or the thread is not available.
     pub fn start_in_background(options: Options) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let mut simulator = runtime.block_on(Self::start(options))?;
@@ -106,30 +106,30 @@ impl Simulator {
         Ok(simulator)
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// Returns the URL of the API: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// The secret of the key that was made at the start.
+    /// Returns the secret of the key that was made at the start.
     pub fn key(&self) -> String {
         self.key.clone()
     }
 
-    /// The token of a browser session: as a bearer token, or as the cookie `session`.
+    /// Returns the token of a browser session. It is sent as a bearer token, or as the cookie `session`.
     pub fn session(&self) -> String {
         self.session.clone()
     }
 
-    /// A handle that changes and observes the simulator.
+    /// Returns a handle that changes and observes the simulator.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Closes all connections and frees the port. Returns when both is done.
+    /// Closes all connections and frees the port. Returns when both are done.
     pub async fn shutdown(mut self) {
         self.task.abort();
-        // The only possible error is that the task was aborted, and it was.
+        // The only possible error is that the task was aborted, and it was aborted on purpose.
         drop((&mut self.task).await);
     }
 }

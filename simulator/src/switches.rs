@@ -1,4 +1,5 @@
-//! Switches: every point that the API's documentation leaves open, and every number that it fixes.
+//! Switches for every point that the API's documentation leaves open, and for every number that the documentation
+//! fixes.
 //!
 //! Invariant: [`Switches::default`] is the documented API, with the likeliest reading where nothing is documented.
 //! Switches may be changed at any time; a change holds from the next request on.
@@ -17,19 +18,19 @@ pub struct Switches {
     pub sort_by: SortBy,
     /// The order of two messages with the same time.
     pub ties: Ties,
-    /// The list is sorted by times that are wrong by up to this much, differently for each message.
+    /// How far the times by which the list is sorted are wrong at most, differently for each message.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     pub disorder: Duration,
     /// The time that `since` is compared with.
     pub since: Since,
-    /// Whether `since` includes a message of that very instant.
+    /// Whether `since` includes a message of exactly that instant.
     pub since_inclusive: bool,
     /// The answer to a `numberId` of a number that does not exist.
     pub unknown_number: UnknownNumber,
 
     /// The fate of a cursor when the row from which it was made vanishes.
     pub cursor: CursorKind,
-    /// How long after it was given out a cursor is refused.
+    /// How long after it was given out a cursor is refused; `None`: never.
     #[serde(with = "unsigned_duration::friendly::compact::optional")]
     pub cursor_lifetime: Option<Duration>,
     /// The spelling of a cursor.
@@ -74,7 +75,7 @@ pub struct Switches {
 
     /// Whether answers carry `Date`.
     pub date: bool,
-    /// How far the `Date` header is ahead of the clock that stamps the rows.
+    /// How far the `Date` header is ahead of the clock that dates the rows.
     #[serde(serialize_with = "duration::friendly::compact::required")]
     pub date_skew: SignedDuration,
 }
@@ -145,9 +146,9 @@ pub enum Since {
     ReceivedAt,
     /// `ingestedAt`.
     IngestedAt,
-    /// None: the parameter is ignored.
+    /// No time: the parameter is ignored.
     Ignored,
-    /// None: a request with the parameter finds no message at all.
+    /// No time: a request with the parameter finds no message at all.
     MatchesNothing,
 }
 
@@ -155,9 +156,9 @@ pub enum Since {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum UnknownNumber {
-    /// The documented 404.
+    /// The answer is the documented 404.
     NotFound,
-    /// An empty list.
+    /// The answer is an empty list.
     EmptyList,
 }
 
@@ -165,7 +166,7 @@ pub enum UnknownNumber {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CursorKind {
-    /// The cursor works: it is a place in the order, not a row.
+    /// The cursor still works, because it is a place in the order and not a row.
     Kept,
     /// The cursor is refused.
     RefusedWithoutRow,
@@ -177,9 +178,9 @@ pub enum CursorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CursorText {
-    /// base64 of `time|id`.
+    /// The cursor is the base64 of `time|id`.
     Documented,
-    /// A text full of characters that have a meaning in a URL. It survives only percent-encoding.
+    /// The cursor is a text full of characters that have a meaning in a URL, so it survives only percent-encoding.
     Awkward,
 }
 
@@ -197,11 +198,11 @@ pub enum Missing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ids {
-    /// `5f0c0a52-…`
+    /// Ids are UUIDs, such as `5f0c0a52-…`.
     Uuid,
-    /// `msg_…`
+    /// Ids have a prefix, such as `msg_…`.
     Prefixed,
-    /// Some like the first, some like the second.
+    /// Some ids are UUIDs, and some have a prefix.
     Mixed,
 }
 
@@ -211,7 +212,7 @@ pub enum Ids {
 pub enum WindowKind {
     /// A window begins with the first request after the last window.
     FirstRequest,
-    /// Windows follow each other from the simulator's start, used or not.
+    /// Windows follow each other from the simulator's start, whether requests are made in them or not.
     Calendar,
     /// There are no fixed windows: each request is forgotten one window's length after it was made.
     Sliding,
@@ -221,9 +222,9 @@ pub enum WindowKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LimitScope {
-    /// Those of one key.
+    /// The requests of one key share a window.
     Key,
-    /// Those of all keys of the account.
+    /// The requests of all keys of the account share a window.
     Account,
 }
 
@@ -231,9 +232,9 @@ pub enum LimitScope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ResetRounding {
-    /// Up: waiting that long is enough.
+    /// The time is rounded up, so waiting that long is enough.
     Up,
-    /// Down: waiting that long can be up to a second too short.
+    /// The time is rounded down, so waiting that long can be up to a second too short.
     Down,
 }
 
@@ -241,8 +242,8 @@ pub enum ResetRounding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LimitText {
-    /// `retry in 42 seconds`
+    /// In seconds: `retry in 42 seconds`.
     Seconds,
-    /// `retry in 1 minute`
+    /// In minutes: `retry in 1 minute`.
     Minutes,
 }

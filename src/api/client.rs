@@ -14,10 +14,10 @@ use crate::http::client::{self, ClientBuildError, ClientOptions, KEEP_IDLE};
 use crate::http::{Proxy, date, failure};
 use crate::secret::Secret;
 
-/// The largest page that is read, in bytes. A page of the API has a few kilobytes.
+/// The largest page that is read, in bytes. A usual page has a few kilobytes.
 pub const PAGE_CAP: usize = 8 << 20;
 
-/// How much of the body of an error is read, in bytes: enough for its code.
+/// The part of an error's body that is read, in bytes: enough for the error code.
 const ERROR_CAP: usize = 64 << 10;
 
 /// Asks the API for messages and numbers, with the first key that the API accepts.
@@ -32,22 +32,22 @@ pub struct Client {
     current: usize,
 }
 
-/// The result of a request: what its headers say, if it was answered, and the page.
+/// The result of a request: what the headers of the answer say, and the page.
 #[derive(Debug)]
 pub struct Response<P = Page> {
-    /// The server's clock, by `Date`.
+    /// The time by the server's clock, from the header `Date`.
     pub date: Option<UnixMs>,
-    /// The rate limit, by the headers.
+    /// The rate limit, from the headers.
     pub rate: RateHeaders,
-    /// The page, or why there is none.
+    /// The page, or the reason why there is none.
     pub page: Result<P, Error>,
 }
 
 impl Client {
-    /// A client that has sent nothing yet.
+    /// Builds a client that has sent nothing yet.
     ///
     /// # Errors
-    /// If the machine cannot do HTTPS.
+    /// An error if the machine cannot do HTTPS.
     pub fn build(options: &Options) -> Result<Self, ClientBuildError> {
         let client_options = ClientOptions {
             timeout: options.timeout,
@@ -69,22 +69,22 @@ impl Client {
         Ok(Self { http, client_options, proxy, messages, numbers, keys: options.keys.clone(), current: 0 })
     }
 
-    /// The URL of the list of messages. It names the account's API in the state.
+    /// Returns the URL of the list of messages. This URL names the account's API in the state.
     pub fn address(&self) -> &str {
         self.messages.as_str()
     }
 
-    /// The key in use.
+    /// Returns the key in use.
     pub fn key(&self) -> Option<&Secret> {
         self.keys.get(self.current)
     }
 
-    /// The number of configured keys.
+    /// Returns the number of configured keys.
     pub fn key_count(&self) -> usize {
         self.keys.len()
     }
 
-    /// Moves on to the next key. After the last key it returns `false` and starts over with the first.
+    /// Moves on to the next key. After the last key the method returns `false` and starts over with the first key.
     pub fn next_key(&mut self) -> bool {
         self.current += 1;
         let another = self.current < self.keys.len();
@@ -94,8 +94,8 @@ impl Client {
         another
     }
 
-    /// Asks for up to `limit` messages behind `cursor`, or for the newest ones. `now` counts where the response has no
-    /// `Date`. The future holds no reference to the client.
+    /// Requests up to `limit` messages behind `cursor`, or the newest messages if there is no cursor. `now` counts as
+    /// the time where the response has no `Date`. The future holds no reference to the client.
     pub fn fetch(
         &self,
         cursor: Option<&Cursor>,
@@ -105,7 +105,8 @@ impl Client {
         self.get(&self.messages, cursor, limit, move |body, now| Page::read(body, limit, now), now)
     }
 
-    /// Asks for the numbers behind `cursor`, or for the first ones; otherwise like [`Client::fetch`].
+    /// Requests the numbers behind `cursor`, or the first numbers if there is no cursor. Everything else is as in
+    /// [`Client::fetch`].
     pub fn fetch_numbers(
         &self,
         cursor: Option<&Cursor>,
@@ -176,7 +177,7 @@ async fn read<P>(
         Err(BodyError::Transport(error)) if status.is_success() => {
             Err(Error::Transport(failure::describe(&error, client_options)))
         }
-        // The status is enough if the body cannot be read.
+        // The status alone is enough if the body cannot be read.
         body => Err(refusal(status, json, &body.unwrap_or_default(), location.as_deref(), with_cursor)),
     };
     Response { date, rate, page }
@@ -197,7 +198,7 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
         (403, None) => Error::Blocked,
         (429, _) => Error::RateLimited,
         (300..=399, _) => Error::Redirected { status: number, location: host_of(location) },
-        // 408 and 425 blame the moment, not the request.
+        // 408 and 425 say that the moment was wrong, and not the request.
         (408 | 425 | 500.., _) => Error::Server(number),
         (_, code) => {
             let code = code.unwrap_or_else(meaning);
@@ -207,7 +208,7 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
     }
 }
 
-/// An error code, if it is one word. Any other text stays out of the log.
+/// Returns an error code if it is one word. Any other text stays out of the log.
 fn word(code: &str) -> String {
     let is_word = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if is_word && !code.is_empty() { code.to_owned() } else { "an unreadable error code".to_owned() }

@@ -2,38 +2,38 @@
 
 use std::fmt;
 
-/// Why there is no page. The text is for people, and holds no key, no URL and no message.
+/// Why there is no page. The text is for people, and contains no key, no URL and no message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// 401, or a 403 with an error code: the key is not accepted.
     #[error("the API does not accept the key: {0}")]
     KeyRefused(KeyRefusal),
-    /// A 403 without an error code: a server before the API, such as its CDN, blocks the relay.
+    /// A 403 without an error code: a server in front of the API, such as a CDN, blocks the relay.
     #[error("403 from the network in front of the API, not from the API")]
     Blocked,
     /// 429: the rate limit was exceeded.
     #[error("429: over the rate limit")]
     RateLimited,
-    /// Another 4xx: the request is refused. If the request had a cursor, the cursor is the reason.
+    /// Another 4xx: the API refuses the request. If the request had a cursor, the cursor is the reason.
     #[error("{status}: {code}")]
     Refused {
-        /// The status.
+        /// The status of the answer.
         status: u16,
-        /// The API's error code, or the words for the status.
+        /// The API's error code, or the standard words for the status.
         code: String,
     },
     /// 5xx: the server failed.
     #[error("{0} from the API")]
     Server(u16),
-    /// 3xx. Redirects are not followed: they would give the key to another host.
+    /// 3xx. Redirects are not followed, because they would give the key to another host.
     #[error("{status} redirect to {location}, not followed; is api.url right?")]
     Redirected {
-        /// The status.
+        /// The status of the answer.
         status: u16,
-        /// The host of the redirect.
+        /// The host to which the redirect leads.
         location: String,
     },
-    /// No answer, or an incomplete one.
+    /// There was no answer, or the answer was incomplete.
     #[error("{0}")]
     Transport(String),
     /// The answer is not a page.
@@ -43,10 +43,10 @@ pub enum Error {
     /// readable.
     #[error("the answer is not a page of messages: {0}")]
     Garbled(String),
-    /// The page has more bytes than are read.
+    /// The page has more bytes than the relay reads.
     #[error("the page has more than {cap} bytes")]
     TooLarge {
-        /// The most bytes that are read.
+        /// The most bytes that the relay reads.
         cap: usize,
     },
 }
@@ -54,7 +54,7 @@ pub enum Error {
 /// The answer that refused a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRefusal {
-    /// 401 or 403.
+    /// The status, 401 or 403.
     pub status: u16,
     /// The API's code, such as `UNAUTHORIZED`.
     pub code: String,
@@ -67,7 +67,7 @@ impl fmt::Display for KeyRefusal {
 }
 
 impl Error {
-    /// The kind of error as a word, for logs and metrics.
+    /// Returns the kind of error as a word, for logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::KeyRefused(_) => "key_refused",

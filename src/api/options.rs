@@ -16,10 +16,10 @@ pub struct Options {
     pub keys: Vec<Secret>,
     /// The most requests in any 60 seconds; at least 1.
     pub requests_per_minute: u32,
-    /// The longest time for one whole request, its answer's body included.
+    /// The longest time for one whole request, including the body of the answer.
     pub timeout: Duration,
     /// The longest time for the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
-    /// Through which proxy, and with which certificates.
+    /// The proxy through which requests go, and the certificates for them.
     pub transport: Transport,
 }

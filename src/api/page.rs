@@ -1,8 +1,9 @@
 //! Reading a page of messages (API documentation, "Pagination" and "List messages").
 //!
-//! Each row keeps the text that came. Only its place in the feed is read from it, field by field, so that a field of an
-//! unexpected type does no harm to other fields. A row that is invalid JSON is separated from its neighbours
-//! (`spoiled`). An answer that is no complete page is an error: half a page would be a hole in the feed.
+//! Each row keeps the text that came. Only the row's place in the feed is read from the text, field by field, so that a
+//! field of an unexpected type does no harm to other fields. A row that is invalid JSON is separated from its
+//! neighbours (`spoiled`). An answer that is no complete page is an error, because half a page would leave a hole in
+//! the feed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,16 +18,17 @@ use super::error::Error;
 use super::spoiled::{self, Piece};
 use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
 
-/// The most rows on a page, by the API's documentation for API keys.
+/// The most rows on a page, according to the API's documentation for API keys.
 pub const PAGE_ROWS: u32 = 10;
 
-/// A page with more rows than this is an error, also if the API gives more rows than were asked for.
+/// The most rows that a page may have. A page with more rows is an error, even if the API gives more rows than were
+/// asked for.
 const MOST_ROWS: usize = 10_000;
 
-/// The longest cursor, in bytes. A longer one would not fit into a request, and counts as missing.
+/// The longest cursor, in bytes. A longer cursor would not fit into a request, and counts as missing.
 const LONGEST_CURSOR: usize = 8192;
 
-/// A page of messages: rows, newest first, and whether more follow.
+/// A page of messages: the rows, newest first, and whether more rows follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The rows.
@@ -55,8 +57,8 @@ struct Meta<'a> {
     total: Option<&'a RawValue>,
 }
 
-/// Accepts a JSON object only. The derived code of serde would also accept a list of the fields, so that `[[],{}]`
-/// would be an empty page.
+/// A wrapper that accepts a JSON object only. The code that serde derives would also accept a list of the fields, so
+/// that `[[],{}]` would be an empty page.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -77,7 +79,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// The fields of a row that are read.
+/// The fields that are read from a row.
 #[derive(Default)]
 struct RowFields<'a> {
     id: Option<&'a RawValue>,
@@ -86,8 +88,8 @@ struct RowFields<'a> {
     number_id: Option<&'a RawValue>,
 }
 
-/// If a field occurs twice, the last one counts, as in most JSON parsers. A field name with invalid escapes does no
-/// harm to other fields.
+/// If a field occurs twice, the last occurrence counts, as in most JSON parsers. A field name with invalid escapes does
+/// no harm to other fields.
 impl<'de: 'a, 'a> Deserialize<'de> for RowFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct RowMembers;
@@ -117,17 +119,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for RowFields<'a> {
     }
 }
 
-/// The text of a JSON string. `None` for other values, and for escapes that are no characters.
+/// Returns the text of a JSON string. `None` for other values, and for strings with escapes that are no characters.
 fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
 impl Page {
     /// Reads the body of an answer to a request for up to `limit` rows. A row without a readable time gets the time of
-    /// its neighbour, or `fallback` if no row has a time.
+    /// its neighbour. If no row has a time, all rows get `fallback`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] or [`Error::Garbled`], which name the mistake and its place, and quote nothing.
+    /// [`Error::Malformed`] or [`Error::Garbled`]. Both name the mistake and its place, and quote nothing of the body.
     pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
         let error = match Wire::read(body) {
             Ok(wire) => {
@@ -141,7 +143,7 @@ impl Page {
             row.readable && has_time
         };
         let pieces = spoiled::pieces(body, is_envelope, is_row, "receivedAt");
-        // Rows that cannot be told apart are one row, if one row was asked for.
+        // If one row was asked for, rows that cannot be told apart are one row.
         let only_row = || (limit == 1).then(|| spoiled::only_row(body, is_envelope, is_row)).flatten();
         let pieces = pieces.or_else(only_row).ok_or(error)?;
         let count = pieces.rows.len();
@@ -201,9 +203,9 @@ impl<'a> Wire<'a> {
 pub struct NumberPage {
     /// The numbers that have an id.
     pub numbers: Vec<Number>,
-    /// How many rows are invalid JSON and were left out.
+    /// The number of rows that are invalid JSON and were left out.
     pub spoiled: usize,
-    /// What follows.
+    /// Whether more numbers follow.
     pub more: More,
 }
 
@@ -220,7 +222,7 @@ impl NumberPage {
     /// Reads the body of an answer to a request for up to `limit` numbers.
     ///
     /// # Errors
-    /// As for [`Page::read`].
+    /// The errors of [`Page::read`].
     pub fn read(body: &[u8], limit: u32) -> Result<Self, Error> {
         let error = match Wire::read(body) {
             Ok(wire) => {
@@ -241,14 +243,14 @@ impl NumberPage {
     }
 }
 
-/// The row of one number; `None` if it has no id.
+/// Reads the row of one number; `None` if the row has no id.
 pub fn read_number(raw: &RawValue) -> Option<Number> {
     let fields = serde_json::from_str::<RowFields<'_>>(raw.get()).ok()?;
     let id = serde_json::from_str::<String>(fields.id?.get()).ok()?;
     Some(Number { id, raw: raw.get().into() })
 }
 
-/// The row of one message, and whether it has a time of its own.
+/// Reads the row of one message. Returns the row, and whether it has a time of its own.
 pub fn read_message(raw: &RawValue) -> (Row, bool) {
     let fields: RowFields<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let time = |field: Option<&RawValue>| field.and_then(text).and_then(|text| UnixMs::parse(&text));
@@ -275,7 +277,7 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
     let received = spoiled::only_text(bytes, "receivedAt").and_then(|text| UnixMs::parse(&text));
     let row = Row {
         readable: false,
-        // A spoiled row with a readable id keeps its name, however the rest of it changes.
+        // A spoiled row with a readable id keeps its name, however the rest of the row changes.
         id: set_aside_id(id.as_ref().map_or(bytes, |id| id.as_bytes())),
         time: received.unwrap_or_default(),
         ingested: None,
@@ -286,13 +288,14 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
     (row, received.is_some())
 }
 
-/// The id under which the state keeps a row that was set aside: made from the id that is still in it, or from the whole
-/// row.
+/// Returns the id under which the state keeps a row that was set aside. The id is made from the readable id of the row,
+/// or else from the whole row.
 pub fn set_aside_id(raw: &[u8]) -> String {
     format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }
 
-/// Gives each row without a time the time of the row above it; rows at the top get that of the first row that has one.
+/// Gives each row without a time the time of the row above it. Rows at the top get the time of the first row that has
+/// one.
 fn lend_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
     let first = rows.iter().find(|(_, own)| *own).map_or(fallback, |(row, _)| row.time);
     let mut above = first;
@@ -305,7 +308,7 @@ fn lend_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
     }
 }
 
-/// Describes the mistake without quoting the body, which may hold messages.
+/// Describes the mistake in a body without quoting the body, which may hold messages.
 fn what_is_wrong(body: &[u8], error: &serde_json::Error) -> String {
     let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
     match (start, error.classify()) {
@@ -419,7 +422,7 @@ mod tests {
         )
     }
 
-    /// A page with this row in its middle.
+    /// A page with `row` in the middle.
     fn around(row: &[u8]) -> Vec<u8> {
         let (above, below) = (sound_row("above", "},{"), sound_row("below", "]}"));
         [format!(r#"{{"data":[{above},"#).as_bytes(), row, format!(r#",{below}],{META}}}"#).as_bytes()].concat()
@@ -467,7 +470,7 @@ mod tests {
             assert_eq!(said.id, id, "{name}");
             assert!(bad.id.starts_with("unreadable:") && bad.time == UnixMs(5000), "{name}: {bad:?}");
             assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())), "{name}");
-            // Alone on its page, or several of them.
+            // The row is alone on its page, or there are several such rows.
             let page = |rows: &[&[u8]]| {
                 let body =
                     [br#"{"data":["#, rows.join(&b","[..]).as_slice(), format!("],{META}}}").as_bytes()].concat();
@@ -489,7 +492,7 @@ mod tests {
         assert_eq!((ids, page.spoiled, page.more), (vec!["a", "c"], 1, More::End));
     }
 
-    /// A page with these rows, each as it came, and a comma between them.
+    /// A page with these rows, each as it came, with a comma between them.
     fn page_of(rows: &[&[u8]], limit: u32) -> Result<Page, Error> {
         let body = [br#"{"data":["#, rows.join(&b","[..]).as_slice(), format!("],{META}}}").as_bytes()].concat();
         Page::read(&body, limit, UnixMs(77))
@@ -568,7 +571,7 @@ mod tests {
             assert_eq!(only.id, page_of(&[row.as_bytes()], 1).unwrap().rows[0].id, "the same row has the same name");
             assert_eq!(page.more, More::Cursor(Cursor("c".to_owned())));
         }
-        // An API that gives more than was asked for: no row is set aside with another.
+        // The API gives more rows than were asked for: no row is set aside together with another row.
         let row = table[1].as_bytes();
         assert!(page_of(&[row, sound_row("y", "hello").as_bytes()], 1).is_err());
         assert!(page_of(&[sound_row("y", "hello").as_bytes(), row], 1).is_err());
@@ -577,7 +580,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// One byte of one row is another, is missing, or is one too many.
+        /// In one row, one byte is changed, is missing, or is inserted.
         #[test]
         fn whatever_becomes_of_one_row_the_others_are_found(
             bodies in proptest::collection::vec(r#"[ -~é}{\]\[,"\\]{0,12}"#, 1..6),

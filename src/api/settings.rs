@@ -1,4 +1,4 @@
-//! `[api]`: its keys, and the checks of their values.
+//! The keys of `[api]`, and the checks of their values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::secret::Secret;
 use crate::secret::tidy::unquoted;
 use crate::settings::{self, Origin, Reader, Texts, WrittenText, settings};
 
-/// The variable that holds the key unless the configuration names another place.
+/// The variable that holds the API key unless the configuration names another place.
 pub const API_KEY: &str = "JOLTSMS_API_KEY";
 
-/// The beginning of every key, by the vendor's documentation.
+/// The beginning of every API key, according to the vendor's documentation.
 const PREFIX: &str = "jolt_sk_";
-/// The number of hexadecimal characters after it.
+/// The number of hexadecimal characters after [`PREFIX`].
 const DIGITS: usize = 32;
 
 settings! {
@@ -51,7 +51,7 @@ settings! {
 }
 
 impl Settings {
-    /// The options of the client and the name of the account. Errors go to the report.
+    /// Returns the options of the client and the name of the account. Errors are added to the report.
     pub fn resolve(self, at: &mut Reader<'_>) -> (Option<Options>, Arc<str>) {
         let account = account(at, self.account.as_ref());
         let url = self.url.and_then(|text| base_url(at, &text, self.allow_http));
@@ -75,7 +75,7 @@ fn account(at: &mut Reader<'_>, text: Option<&WrittenText>) -> Arc<str> {
     name.into()
 }
 
-/// The URL to which `/v1/…` is appended. Its path always ends with `/`.
+/// Reads the URL to which `/v1/…` is appended. The path of this URL always ends with `/`.
 fn base_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let mut url = parse_url(at, "url", text, allow_http)?;
     let path = url.path().trim_end_matches('/').to_owned();
@@ -101,7 +101,7 @@ fn is_bare(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none() && url.query().is_none()
 }
 
-/// The keys, in the order in which they are tried. If there is none, an error was reported.
+/// Returns the keys, in the order in which they are tried. If there is no key, an error was reported.
 ///
 /// A text from outside the file may hold several keys, separated by commas.
 fn keys(at: &mut Reader<'_>, written: Option<Texts>) -> Vec<Secret> {
@@ -141,7 +141,7 @@ fn looks_like_a_key(at: &mut Reader<'_>, name: &str, text: &WrittenText, part: &
     let Some(rest) = part.strip_prefix(PREFIX) else {
         let message = format!("`{name}` does not begin with `{PREFIX}`, so it may be another secret: it is not sent");
         let quoted = part.starts_with(['"', '\'']);
-        // A line of an environment file: the name of a variable before the key.
+        // The text is a line of an environment file: the name of a variable, and then the key.
         let is_assignment = part.split_once('=').is_some_and(|(name, value)| {
             unquoted(value.trim()).starts_with(PREFIX) && name.bytes().all(|byte| byte.is_ascii_graphic())
         });

@@ -1,19 +1,20 @@
 //! Reads a page with a row that is invalid JSON: a raw control character, `NaN`, a bad escape, a byte that is no UTF-8,
 //! or a row that is cut off. Without this module, one such row at the top of the feed would hide every message below
-//! it.
+//! the row.
 //!
 //! Only rows are read leniently. The rest of the page, above all the cursor, must be valid JSON. The end of a row is
 //! decided in this order:
 //!
 //! 1. The row is valid JSON, and a comma, the end of the list, or another valid row follows. The row is used byte for
 //!    byte as it came, whatever follows the comma.
-//! 2. The row would be JSON if any bytes were allowed in strings, any word were a value, and commas might be missing or
-//!    doubled. Its end is certain; the row is spoiled.
+//! 2. The row would be JSON if any bytes were allowed in strings, if any word were a value, and if commas might be
+//!    missing or doubled. The end of the row is certain; the row is spoiled.
 //! 3. Otherwise the row is spoiled up to the next place from which the page can be read to its end: the end of the
 //!    list, or a comma that is followed by a valid row with an id and a time.
 //!
-//! Invariant: no row is invented. A string cannot hold a row, because its quotes are escaped. An object that is nested
-//! in a row does not lead to the end of the page. A row whose brace came too early is joined with its rest (`is_tail`).
+//! Invariant: no row is invented. A string cannot contain a row, because the quotes in a string are escaped. From an
+//! object that is nested in a row, the page cannot be read to its end. A row whose brace came too early is joined with
+//! its rest (`is_tail`).
 //!
 //! If one row was asked for, and everything around the list of rows is valid, the whole list is read as that row
 //! ([`only_row`]).
@@ -25,18 +26,18 @@ use serde_json::value::RawValue;
 /// The longest page that is searched, in bytes. A page of the API has a few kilobytes.
 const LONGEST: usize = 1 << 20;
 
-/// How many places of one page are tried as the beginning of a row.
+/// The number of places of one page that are tried as the beginning of a row.
 const MOST_TRIES: usize = 256;
 
 /// The deepest nesting that is followed.
 const DEEPEST: usize = 64;
 
-/// One row of a page.
+/// One row of a page, as it was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Piece<'a> {
-    /// Valid JSON.
+    /// A row that is valid JSON.
     Sound(&'a RawValue),
-    /// Invalid JSON: the bytes as they came.
+    /// A row that is invalid JSON: its bytes as they came.
     Spoiled(&'a [u8]),
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Pieces<'a> {
 }
 
 /// Finds the rows of a page that is invalid JSON as a whole. `is_envelope` decides whether a page without its rows is
-/// valid, and `is_row` whether a valid object certainly is a row of the list; a row has the field `mark` exactly once.
+/// valid, and `is_row` whether a valid object certainly is a row of the list. A row has the field `mark` exactly once.
 /// `None`: something other than rows is invalid, or the end of a row cannot be decided.
 pub(super) fn pieces<'a>(
     body: &'a [u8],
@@ -75,7 +76,7 @@ pub(super) fn pieces<'a>(
 }
 
 /// Reads the whole list of a page as one spoiled row, for a request of one row. `None`: something around the list is
-/// invalid, or the list contains a complete row, so that it may have several.
+/// invalid, or the list contains a complete row, so that the list may have several rows.
 pub(super) fn only_row<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
@@ -97,7 +98,7 @@ pub(super) fn has_rows(body: &[u8]) -> bool {
     list_of_rows(body).is_some()
 }
 
-/// The place behind the opening bracket of the list `data`. Everything before it must be valid.
+/// Returns the place behind the opening bracket of the list `data`. Everything before that place must be valid.
 fn list_of_rows(body: &[u8]) -> Option<usize> {
     let mut at = expect(body, 0, b'{')?;
     loop {
@@ -118,12 +119,12 @@ struct Search<'a, E, R> {
     is_row: R,
     mark: &'static str,
     tries: usize,
-    /// Places from which the end of the page cannot be reached.
+    /// The places from which the end of the page cannot be reached.
     dead_ends: HashSet<usize>,
 }
 
 impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
-    /// The rows from `at` on, and the place of the bracket that ends the list.
+    /// Returns the rows from `at` on, and the place of the bracket that ends the list.
     fn rows(&mut self, mut at: usize, depth: usize) -> Option<(Vec<Piece<'a>>, usize)> {
         let body = self.body;
         let mut rows = Vec::new();
@@ -156,7 +157,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
         }
     }
 
-    /// The valid row at a place, if a comma, the end of the list or another row follows it.
+    /// Returns the valid row at a place, if a comma, the end of the list or another row follows the row.
     fn sound_row(&self, at: usize) -> Option<(&'a RawValue, usize)> {
         let (row, end) = sound(self.body, at)?;
         if ends_row(self.body, end) {
@@ -169,8 +170,9 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
         is_followed.then_some((row, end))
     }
 
-    /// Whether the bytes behind `last` are its rest, because its brace came too early. A valid row with all fields of a
-    /// row is complete, whatever follows. A row that has only an id is complete unless the fields that it lacks follow.
+    /// Whether the bytes behind the row `last` are the rest of that row, because its brace came too early. A valid row
+    /// that has all fields of a row is complete, whatever follows. A row that has only an id is complete unless the
+    /// missing fields follow.
     fn is_tail(&self, last: Option<&Piece<'a>>, found: &[u8]) -> bool {
         match last {
             None => false,
@@ -182,7 +184,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
         }
     }
 
-    /// The end of the spoiled row at `at`, and the rows that follow it.
+    /// Returns the end of the spoiled row at `at`, and the rows that follow it.
     fn resume(&mut self, at: usize, depth: usize) -> Option<(usize, (Vec<Piece<'a>>, usize))> {
         let body = self.body;
         let mut comma = None;
@@ -213,14 +215,14 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
     }
 }
 
-/// The valid JSON value at a place, and its end.
+/// Returns the valid JSON value at a place, and the end of the value.
 fn sound(body: &[u8], at: usize) -> Option<(&RawValue, usize)> {
     let mut values = serde_json::Deserializer::from_slice(body.get(at..)?).into_iter::<&RawValue>();
     let value = values.next()?.ok()?;
     Some((value, at + values.byte_offset()))
 }
 
-/// Whether the value that ends here may be a row.
+/// Whether the value that ends at `end` may be a row.
 fn ends_row(body: &[u8], end: usize) -> bool {
     matches!(body.get(space(body, end)), Some(b',' | b']'))
 }
@@ -233,13 +235,13 @@ fn space(body: &[u8], at: usize) -> usize {
     body.iter().skip(at).position(|byte| !is_space(*byte)).map_or(body.len(), |length| at + length)
 }
 
-/// The place behind `byte`, if `byte` comes next.
+/// Returns the place behind `byte`, if `byte` comes next.
 fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
     let at = space(body, at);
     (body.get(at) == Some(&byte)).then_some(at + 1)
 }
 
-/// Reads bytes that have the form of JSON: any bytes in strings, any words as values, spare commas.
+/// A reader of bytes that have only the form of JSON: any bytes in strings, any words as values, spare commas.
 struct Loose<'a> {
     body: &'a [u8],
     at: usize,
@@ -351,8 +353,8 @@ impl<'a> Loose<'a> {
     }
 }
 
-/// The text of a member of a spoiled row, if it is readable and the only member of its name. The row is read up to the
-/// place where it no longer has the form of JSON.
+/// Returns the text of a member of a spoiled row, if the text is readable and no other member has the same name. The
+/// row is read up to the place where it no longer has the form of JSON.
 pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     let read = |text: &[u8]| serde_json::from_slice::<String>(text).ok();
     let mut found = Vec::new();
@@ -360,7 +362,7 @@ pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     if loose.next()? != b'{' {
         return None;
     }
-    // Members before the end of the form count.
+    // Members before the place where the form of JSON ends count.
     loose.object(0, &mut |key, value| {
         if read(key).as_deref() == Some(name) {
             found.push(value);
@@ -372,7 +374,7 @@ pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     }
 }
 
-/// The places behind each `"name"` in a row.
+/// Returns the places behind each `"name"` in a row.
 fn places<'a>(row: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a {
     let is_name = move |at: &usize| {
         let inside = row[*at..].strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(name.as_bytes()));
@@ -381,7 +383,8 @@ fn places<'a>(row: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a 
     (0..row.len()).filter(is_name).map(move |at| at + name.len() + 2)
 }
 
-/// The text behind the only occurrence of `"name"` in a spoiled row, also where the row does not have the form of JSON.
+/// Returns the text behind the only occurrence of `"name"` in a spoiled row, even where the row does not have the form
+/// of JSON.
 pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
     let mut places = places(row, name);
     let (Some(place), None) = (places.next(), places.next()) else { return None };
@@ -389,8 +392,8 @@ pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// The row as text. If it is not UTF-8, each invalid byte is written as `\xNN`, and each `\x` of the row as `\x5cx`, so
-/// that the bytes can be restored.
+/// Returns the row as text. If the row is not UTF-8, each invalid byte is written as `\xNN`, and each `\x` of the row
+/// as `\x5cx`, so that the bytes can be restored.
 pub(super) fn text(row: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(row) {
         return text.to_owned();
@@ -403,7 +406,7 @@ pub(super) fn text(row: &[u8]) -> String {
     text
 }
 
-/// The mistake in a spoiled row, without quoting it.
+/// Describes the mistake in a spoiled row, without quoting the row.
 pub(super) fn what_is_wrong(row: &[u8]) -> String {
     match serde_json::from_slice::<&RawValue>(row) {
         Err(error) if !error.is_data() => error.to_string(),

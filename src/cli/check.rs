@@ -12,7 +12,8 @@ use crate::delivery::Order;
 use crate::domain::filter::Clause;
 use crate::http::RedactedUrl;
 
-/// Validates the configuration and prints a summary; with a message, prints what each sink would get of it instead.
+/// Validates the configuration and prints a summary. With a message, prints instead what each sink would get for the
+/// message.
 pub(super) fn check(flags: &Flags, message: Option<&Path>, number: Option<&Path>) -> Exit {
     let config = match config::load(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
@@ -55,7 +56,7 @@ fn summary(config: &Config) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The proxy for the API and for each sink, and the variable that names it.
+/// Describes the proxy for the API and for each sink, and the variable that names it.
 fn proxies(config: &Config) -> impl Iterator<Item = String> {
     let sinks = config.sinks.iter().filter_map(|sink| Some((sink.name.as_str(), sink.target.proxy()?)));
     let ends = std::iter::once(("the API", &config.api.transport.proxy)).chain(sinks);
@@ -65,7 +66,7 @@ fn proxies(config: &Config) -> impl Iterator<Item = String> {
     })
 }
 
-/// What a sink gets and how. Patterns are not shown, since they may come from a secret.
+/// Describes which messages a sink gets, and how. Patterns are not shown, since a pattern may come from a secret.
 fn treatment(sink: &ConfiguredSink) -> String {
     let delivery = &sink.delivery;
     let filter = match &sink.wants.filter {
@@ -84,7 +85,7 @@ fn treatment(sink: &ConfiguredSink) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The keys of a clause that are set.
+/// Lists the keys of a clause that are set.
 fn conditions(clause: &Clause) -> String {
     let Clause { to, from, body, has_code, service, tags, exclude } = clause;
     let keys = [

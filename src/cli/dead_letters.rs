@@ -1,4 +1,4 @@
-//! `dead-letters list | show | retry | drop`.
+//! The commands `dead-letters list | show | retry | drop`.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -12,11 +12,11 @@ use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::domain::{Sanitized, UnixMs};
 use crate::store::{DeadLetter, DeadLetterSelection, DeadLetterVerdict, Error, ListedUpTo, SettledUpTo, Spool};
 
-/// Rows that are read at once and aligned with each other. The next rows may have other column widths; memory stays
-/// bounded.
+/// The number of rows that are read at once and aligned with each other, so that memory stays bounded. The columns of
+/// the next rows may have other widths.
 const TABLE: usize = 500;
 
-/// Messages whose texts are read at once.
+/// The number of messages whose texts are read at once.
 const TEXTS: usize = 20;
 
 pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit {
@@ -30,7 +30,7 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
     done.unwrap_or_else(|exit| exit)
 }
 
-/// The selection by the flags. Fails if there is no such sink.
+/// Returns the selection that the flags describe. Fails if there is no such sink.
 fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, CommandRefusal> {
     if let Some(name) = &which.sink
         && spool.sink_named(name)?.is_none()
@@ -40,7 +40,7 @@ fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, Comman
     Ok(DeadLetterSelection { sink: which.sink.clone(), id: which.id.clone() })
 }
 
-/// Says that nothing was selected. This is a failure only if a message was named.
+/// Says that nothing was selected. This is a failure only if the command named a message.
 fn nothing(which: &Which) -> Exit {
     let of = which.sink.as_ref().map(|sink| format!(" of {sink}")).unwrap_or_default();
     match &which.id {
@@ -71,8 +71,8 @@ fn row(letter: &DeadLetter, now: UnixMs) -> Vec<String> {
     vec![id, letter.sink.clone(), letter.reason.clone(), received, died, letter.attempts.to_string(), answer]
 }
 
-/// Prints the selected dead letters in portions of `at_once`, and returns whether there were any. `read` reads what is
-/// needed of a letter while the state is open; `write` formats a portion. The state is closed while a portion is
+/// Prints the selected dead letters in portions of `at_once`, and returns whether there were any. `read` reads the
+/// needed values of a letter while the state is open; `write` formats a portion. The state is closed while a portion is
 /// printed.
 fn each<T>(
     flags: &Flags,
@@ -118,8 +118,8 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     Ok(answer(if any { "\n]\n" } else { "[]\n" }))
 }
 
-/// Prints the texts of messages. They hold codes, so no other command of `dead-letters` prints them, and a selector is
-/// required.
+/// Prints the texts of messages. The texts contain codes, so no other command of `dead-letters` prints them, and a
+/// selector is required.
 fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     if which.sink.is_none() && which.id.is_none() {
         return Err(complain(Exit::Usage, &"say which: --id ID, --sink NAME, or both"));

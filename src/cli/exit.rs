@@ -26,7 +26,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The exit code; from `sysexits.h` where that has one for the case.
+    /// Returns the exit code. The code is from `sysexits.h` if that header has one for the case.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,

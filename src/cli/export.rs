@@ -1,4 +1,4 @@
-//! `state export`: saves the messages of a state, even of a damaged one.
+//! The command `state export`: saves the messages of a state, even of a damaged one.
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IsTerminal as _, StdoutLock, Write as _};
@@ -22,8 +22,8 @@ use crate::domain::UnixMs;
 use crate::formats::one_line;
 use crate::store::{Salvage, Saved, SavedDelivery, save};
 
-/// Writes one JSON object a line to `output` (`-`: stdout). An existing file is never changed; a new file gets its name
-/// only when it is complete.
+/// Writes the messages as one JSON object a line to `output` (`-`: stdout). An existing file is never changed. A new
+/// file gets its name only when it is complete.
 pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     let dir = match directory(flags) {
         Ok(dir) => dir,
@@ -45,7 +45,7 @@ pub(super) fn export(flags: &Flags, output: &Path) -> Exit {
     };
     match saved {
         Ok(salvage) => tell(&salvage),
-        // The reader closed the pipe: it has read enough.
+        // The reader closed the pipe because it has read enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Failure,
         Err(error) if unwritten => complain(Exit::Failure, &unwritable(output, &error)),
         Err(error) => {
@@ -69,22 +69,22 @@ fn unwritable(output: &Path, error: &io::Error) -> String {
     format!("cannot write {}: {error}{hint}", named(output))
 }
 
-/// The output of the lines.
+/// The place to which the lines are written.
 enum Output {
     Stdout {
         to: BufWriter<StdoutLock<'static>>,
         is_terminal: bool,
     },
-    /// A file that has a temporary name until it is complete: half an export would be taken for a whole one, and would
-    /// be in the way of the next export.
+    /// A file that has a temporary name until it is complete. Otherwise half an export would be taken for a whole
+    /// export, and would be in the way of the next export.
     File {
         to: BufWriter<NamedTempFile>,
         is_whole: IsWhole,
     },
 }
 
-/// Whether the file has its final name. The lock is held by the code that renames the file and by the code that ends
-/// the process, so that exactly one of the two happens.
+/// Whether the file has its final name. The code that renames the file and the code that ends the process hold the
+/// lock, so that exactly one of the two happens.
 type IsWhole = Arc<Mutex<bool>>;
 
 impl Output {
@@ -98,7 +98,7 @@ impl Output {
             return Err(Errno::EXIST.into());
         }
         let dir = output.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // The file holds texts of messages, so it is for its own user only.
+        // The file contains texts of messages, so only its own user may read it.
         let draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
         let is_whole = IsWhole::default();
         remove_if_interrupted(draft.path().to_owned(), Arc::clone(&is_whole))?;
@@ -113,7 +113,7 @@ impl Output {
         }
     }
 
-    /// Completes the output. Without this call a file is removed.
+    /// Completes the output. If this method is not called, the file is removed.
     fn end(self, output: &Path) -> io::Result<()> {
         match self {
             Self::Stdout { mut to, .. } => to.flush(),
@@ -129,11 +129,11 @@ impl Output {
     }
 }
 
-/// The beginning of temporary names.
+/// The beginning of the names of temporary files.
 const DRAFT: &str = ".joltsms-relay-export-";
 
-/// From now on a signal that ends this process removes the file first. A signal that comes after the file was completed
-/// is ignored: the command ends as usual, and a second signal ends the process.
+/// Makes a signal that ends this process remove the file first. A signal that comes after the file was completed is
+/// ignored: the command ends as usual, and a second signal ends the process.
 fn remove_if_interrupted(file: PathBuf, is_whole: IsWhole) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
     std::thread::Builder::new().spawn(move || {

@@ -317,7 +317,7 @@ pub(super) struct RunFlags {
 }
 
 impl RunFlags {
-    /// The first of these flags that is given.
+    /// Returns the first of these flags that is given.
     pub(super) fn given(&self) -> Option<&'static str> {
         let all = [
             ("--forward-to", self.forward_to.is_some()),
@@ -343,7 +343,7 @@ impl Flags {
         }
     }
 
-    /// Whether to use colours: not with `--no-color`, nor with `$NO_COLOR`.
+    /// Whether to use colours: neither with `--no-color` nor with `$NO_COLOR`.
     pub(super) fn color(&self) -> bool {
         !self.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }

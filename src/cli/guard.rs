@@ -1,11 +1,12 @@
 //! Protects the process and its files before the process reads any key or code.
 //!
-//! - umask 077: only the process's own user may read the files that it makes, those of the log and of SQLite included.
-//! - No core files: a core file would hold the keys. `PR_SET_DUMPABLE` stays as it is, since changing it would also
-//!   take `/proc/PID/fd`, `strace` and `gdb` from the operator, and a user who may run these on the relay may also read
-//!   the key at its source.
-//! - A panic prints the place in the source. It prints its text only if the text is a constant of the source: a
-//!   formatted text may quote the value that could not be handled.
+//! - The umask is 077: only the process's own user may read the files that the process makes, including the files of
+//!   the log and of SQLite.
+//! - There are no core files, because a core file would contain the keys. `PR_SET_DUMPABLE` stays as it is: changing it
+//!   would also take `/proc/PID/fd`, `strace` and `gdb` from the operator, and a user who may use these on the relay
+//!   may also read the key at its source.
+//! - A panic prints its place in the source. The text of a panic is printed only if it is a constant of the source,
+//!   because a formatted text may quote the value that could not be handled.
 
 use std::any::Any;
 use std::io::Write as _;
@@ -14,10 +15,10 @@ use std::panic::PanicHookInfo;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit, umask};
 
-/// Sets all of this up for the whole process.
+/// Sets up the protection for the whole process.
 pub(super) fn set_up() {
     umask(Mode::RWXG | Mode::RWXO);
-    // A process may always lower this limit. If that failed nevertheless, there is no log yet to say so.
+    // A process may always lower this limit. If lowering it failed nevertheless, there is no log yet to say so.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).ok();
     std::panic::set_hook(Box::new(tell));
 }
@@ -28,12 +29,12 @@ fn tell(panic: &PanicHookInfo<'_>) {
     if tracing::dispatcher::has_been_set() {
         tracing::error!(place, what, "a part of the program failed in a way that it should not: please report it");
     } else {
-        // stderr may be closed.
+        // stderr may be closed, so an error of this write is ignored.
         drop(writeln!(std::io::stderr(), "joltsms-relay: internal error, please report it: {place}: {what}"));
     }
 }
 
-/// The text of a panic, if the text is a constant of the source.
+/// Returns the text of a panic if the text is a constant of the source.
 fn written_out(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }

@@ -1,4 +1,4 @@
-//! `init` and `schema`: the commented configuration, and its JSON Schema.
+//! The commands `init` and `schema`: the commented configuration, and its JSON Schema.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -11,8 +11,8 @@ use super::output::answer;
 use super::relay::complain;
 use crate::config::{self, EXAMPLE, Sources};
 
-/// Writes the commented configuration to `file` (`-`: stdout), or else to the first place where the relay looks for it.
-/// An existing file is never changed.
+/// Writes the commented configuration to `file` (`-`: stdout). Without `file`, writes it to the first place where the
+/// relay looks for a configuration. An existing file is never changed.
 pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     if file == Some(Path::new("-")) {
         return answer(EXAMPLE);
@@ -22,7 +22,7 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     match write_new(file) {
         Ok(()) => {
             let shown = file.display();
-            // Without the same flag the relay does not look at the place that the flag named.
+            // The relay does not look at a place that `--config` named, unless it gets the same flag.
             let is_found = file == usual && flags.config.is_none();
             let named = if is_found { String::new() } else { format!(" --config {shown}") };
             answer(&format!("wrote {shown}; every setting in it is commented out\nnext: joltsms-relay check{named}\n"))
@@ -36,7 +36,8 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
     }
 }
 
-/// Makes the file for its own user only: secrets do not belong in it, and people write them there all the same.
+/// Makes the file so that only its own user may read it. Secrets do not belong in the file, but people write them there
+/// nevertheless.
 fn write_new(file: &Path) -> std::io::Result<()> {
     if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         fs::create_dir_all(directory)?;
@@ -44,8 +45,8 @@ fn write_new(file: &Path) -> std::io::Result<()> {
     let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     let written = new.write_all(EXAMPLE.as_bytes()).and_then(|()| new.sync_all());
     if written.is_err() {
-        // Half a file would be taken for a whole one. An error of this removal is dropped: the error of the writing
-        // matters more.
+        // Half a file would be taken for a whole one, so it is removed. An error of the removal is ignored, because the
+        // error of the writing matters more.
         drop(fs::remove_file(file));
     }
     written

@@ -1,4 +1,4 @@
-//! Files that hold one message, or one number, as the API shows them.
+//! Reads files that contain one message, or one number, as the API shows them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,20 +9,21 @@ use serde_json::value::RawValue;
 use crate::api::{self, Number, PAGE_CAP, read_message};
 use crate::domain::{Row, UnixMs};
 
-/// The largest file that is read, in bytes; the API's messages are never larger.
+/// The largest file that is read, in bytes. The API's messages are never larger.
 const LARGEST: usize = PAGE_CAP;
 
-/// A file that cannot be used: its name, the place in it and the error, for people. Nothing of the content is repeated.
+/// Why a file cannot be used: its name, the place of the error and the error, for people. Nothing of the content is
+/// repeated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unreadable(String);
 
-/// The message of a file.
+/// The message that a file contains.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MessageFile {
-    /// The row that the relay reads from it.
+    /// The row that the relay reads from the message.
     pub(super) row: Row,
-    /// When the message was received, if it says so.
+    /// When the message was received; `None` if the message does not say so.
     pub(super) received: Option<UnixMs>,
 }
 
@@ -38,7 +39,7 @@ pub(super) fn read_number(file: &Path) -> Result<Number, Unreadable> {
     parse_number(&bytes, &name)
 }
 
-/// Returns the content of a file, and its name for messages.
+/// Returns the content of a file, and the file's name for error messages.
 fn bytes(file: &Path) -> Result<(Vec<u8>, String), Unreadable> {
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
@@ -53,7 +54,7 @@ fn bytes(file: &Path) -> Result<(Vec<u8>, String), Unreadable> {
     Ok((bytes, name))
 }
 
-/// Reads at most one byte more than is allowed, which shows that the input is too large.
+/// Reads at most one byte more than is allowed. If that byte exists, the input is too large.
 fn up_to_limit(from: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(u64::try_from(LARGEST).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
@@ -74,7 +75,7 @@ fn parse_number(bytes: &[u8], name: &str) -> Result<Number, Unreadable> {
     api::read_number(number).ok_or_else(|| wrong(bytes, name, number, "number", ""))
 }
 
-/// Parses the file as one JSON value. `what` names the value that the file should hold.
+/// Parses the file as one JSON value. `what` names the value that the file should contain.
 fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unreadable> {
     let text = str::from_utf8(bytes).map_err(|error| {
         let (line, column) = place(&bytes[..error.valid_up_to()]);
@@ -93,7 +94,7 @@ fn json<'b>(bytes: &'b [u8], name: &str, what: &str) -> Result<&'b RawValue, Unr
     })
 }
 
-/// Why a value is not a message or number; `without_id` is the sentence for a value without an id.
+/// Describes why a value is no message or number. `without_id` is the sentence for a value without an id.
 fn wrong(bytes: &[u8], name: &str, value: &RawValue, what: &str, without_id: &str) -> Unreadable {
     let wrong = if value.get().starts_with('[') {
         format!("this is a list and no {what}; take one out of it, such as with jq '.[0]'")
@@ -115,7 +116,7 @@ struct PageFile<'a> {
     _data: Vec<&'a RawValue>,
 }
 
-/// The line and the column after these bytes, counted from 1.
+/// Returns the line and the column of the place after these bytes, counted from 1.
 fn place(before: &[u8]) -> (usize, usize) {
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     (1 + before.iter().filter(|byte| **byte == b'\n').count(), 1 + before.len() - line_start)

@@ -1,4 +1,4 @@
-//! The commands. Each is a file; each ends in an [`Exit`].
+//! The commands of the program. Each command has its own file, and ends in an [`Exit`].
 
 mod check;
 mod dead_letters;
@@ -26,13 +26,13 @@ use clap::{CommandFactory as _, Parser as _};
 pub use exit::Exit;
 use flags::{Command, Flags, StateCommand};
 
-/// Parses the command line, runs the command and returns its exit code.
+/// Parses the command line, runs the command and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     guard::set_up();
     let flags = match Flags::try_parse_from(arguments).and_then(check_flags) {
         Ok(flags) => flags,
         Err(error) => {
-            // Help and version are answers, not errors; clap prints each to the right stream.
+            // Help and version are answers and not errors. clap prints each to the right stream.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             drop(error.print());
             return exit;

@@ -1,4 +1,4 @@
-//! Answers of commands: stdout holds the answer, stderr all else.
+//! Prints the answers of commands. stdout gets the answer, stderr gets everything else.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::os::fd::AsFd;
@@ -11,18 +11,18 @@ use super::exit::Exit;
 use super::humanize::harmless;
 use super::relay::complain;
 
-/// An answer as JSON over several lines. Control characters are spelled out on a terminal.
+/// Formats an answer as JSON over several lines. Control characters are spelled out on a terminal.
 pub(super) fn json(answer: &impl Serialize) -> String {
     let json = format!("{:#}\n", sorted(answer));
     if std::io::stdout().is_terminal() { json.lines().map(|line| harmless(line) + "\n").collect() } else { json }
 }
 
-/// An answer, or an element of one, as JSON in one line.
+/// Formats an answer, or an element of an answer, as JSON in one line.
 pub(super) fn json_line(answer: &impl Serialize) -> String {
     sorted(answer).to_string()
 }
 
-/// Objects are printed with their keys in alphabetic order.
+/// Converts an answer to a JSON value whose objects are printed with their keys in alphabetic order.
 fn sorted(answer: &impl Serialize) -> Value {
     serde_json::to_value(answer).unwrap_or_default()
 }
@@ -36,7 +36,7 @@ pub(super) fn answer(text: &str) -> Exit {
     }
 }
 
-/// The exit code after a failed write to stdout, which is reported unless the reader closed the pipe.
+/// Returns the exit code after a failed write to stdout. The error is reported unless the reader closed the pipe.
 pub(super) fn unwritten(error: &std::io::Error) -> Exit {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Exit::Done,

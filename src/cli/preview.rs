@@ -1,7 +1,8 @@
-//! `check --message FILE [--number FILE]`: shows which sinks want a message, and the exact bytes that each would get.
+//! `check --message FILE [--number FILE]`: shows which sinks want a message, and the exact bytes that each sink would
+//! get.
 //!
 //! Invariants: nothing is sent and nothing is stored; no secret is shown. On a terminal control characters are spelled
-//! out, anywhere else the bytes are printed unchanged.
+//! out; on any other output the bytes are printed unchanged.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -65,7 +66,7 @@ pub(super) fn preview(config: &Config, file: &Path, number_file: Option<&Path>) 
     }
 }
 
-/// The details that were given with `--number`. Warns if they are of another number than the message's.
+/// Returns the details that were given with `--number`. Warns if they belong to another number than the message's.
 fn given_number(message: &Row, given: Number) -> NumberDetails {
     match &message.number {
         None => {
@@ -85,7 +86,7 @@ fn given_number(message: &Row, given: Number) -> NumberDetails {
     }
 }
 
-/// What the state knows of the message's number, if a sink needs details of numbers.
+/// Returns what the state knows of the message's number, if a sink needs details of numbers.
 fn number(config: &Config, message: &Row) -> NumberDetails {
     let Some(id) = &message.number else { return NumberDetails::Absent };
     if !asks_for_numbers(config) {
@@ -106,7 +107,7 @@ fn asks_for_numbers(config: &Config) -> bool {
     config.sinks.iter().any(|sink| sink.wants.asks_for_numbers())
 }
 
-/// The message, and the circumstances in which it is previewed.
+/// The message, and the circumstances of its preview.
 #[derive(Clone, Copy)]
 struct Scene<'s> {
     message: &'s MessageFile,
@@ -135,7 +136,8 @@ impl Scene<'_> {
         head
     }
 
-    /// The text after the name of the sink; an error if its template fails or the request cannot be made.
+    /// Returns the text that is printed after the name of the sink. Returns an error if the sink's template fails or
+    /// the request cannot be made.
     fn sink(self, sink: &ConfiguredSink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
         let notes = notes(sink, self.message.received, self.clock.relay_time());
@@ -172,20 +174,21 @@ impl Scene<'_> {
         })
     }
 
-    /// The payload: its exact bytes, or on a terminal each line behind a bar with control characters spelled out.
+    /// Returns the payload: the exact bytes, or for a terminal each line behind a bar with control characters spelled
+    /// out.
     fn body(self, body: &[u8]) -> String {
         let body = String::from_utf8_lossy(body);
         if self.for_people { quoted(&body) } else { body.into_owned() }
     }
 }
 
-/// Each line behind a bar, with control characters spelled out.
+/// Puts each line behind a bar, with control characters spelled out.
 fn quoted(body: &str) -> String {
     let lines: Vec<String> = body.split('\n').map(|line| format!("| {}", harmless(line))).collect();
     lines.join("\n")
 }
 
-/// The reasons why the message would not be sent although the sink's filter accepts it.
+/// Lists the reasons why the message would not be sent although the sink's filter accepts it.
 fn notes(sink: &ConfiguredSink, received: Option<UnixMs>, now: UnixMs) -> String {
     let mut notes = String::new();
     if !sink.delivery.enabled {
@@ -201,7 +204,7 @@ fn notes(sink: &ConfiguredSink, received: Option<UnixMs>, now: UnixMs) -> String
     notes
 }
 
-/// The keys that keep the message out, one of each table of the filter.
+/// Lists the keys that keep the message out: one key for each table of the filter.
 fn deciding_keys(filter: Option<&Filter>, facts: &Facts<'_>) -> String {
     let verdicts = filter.map(|filter| filter.decide_each(facts)).unwrap_or_default();
     let alone = verdicts.len() == 1;

@@ -1,4 +1,4 @@
-//! `run` and `once`: the commands that relay.
+//! The commands that relay messages: `run` and `once`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
@@ -22,13 +22,13 @@ use crate::ingest::{Mode, PollReport, Trouble};
 use crate::store;
 use crate::time::Clock;
 
-/// Threads of the runtime. Two are enough, since the tasks wait nearly all of the time.
+/// The number of threads of the runtime. Two are enough, since the tasks wait nearly all of the time.
 const WORKERS: usize = 2;
 
-/// Where the service manager says which start of the machine this is: systemd's `%b`.
+/// The variable by which the service manager identifies the present boot of the machine (systemd's `%b`).
 const BOOT_VARIABLE: &str = "JOLTSMS_BOOT_ID";
 
-/// How long the end of the process waits until the progress bar is removed.
+/// The longest time that the end of the process waits until the progress bar is removed.
 const LAST_DRAWING: Duration = Duration::from_millis(500);
 
 pub(super) fn run(flags: &Flags) -> Exit {
@@ -66,7 +66,7 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     };
     let shows_progress = bar.is_some();
     let purpose = Purpose { mode, accept_account: flags.run.accept_account_change, shows_progress };
-    // The relay runs on a thread of its own, so that the process can end whatever that thread hangs on.
+    // The relay runs on a thread of its own, so that the process can end even if that thread hangs.
     let work = move || {
         let exit = catch_unwind(AssertUnwindSafe(|| work(&config, purpose, stop, bar)));
         end.send(exit.unwrap_or(Exit::Failure)).ok();
@@ -77,7 +77,7 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     ended.recv().unwrap_or(Exit::Failure)
 }
 
-/// The circumstances of this process that decide what SIGHUP means.
+/// Returns the circumstances of this process that decide what SIGHUP means.
 fn surroundings(config: &Config) -> Surroundings {
     let prints_only = config.sinks.iter().all(|sink| sink.target.is_stdout());
     Surroundings {
@@ -107,7 +107,7 @@ async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, b
     let drawing = bar.map(|bar| tokio::spawn(draw(bar, daemon.reports())));
     let ended = daemon.run(stop).await;
     if let Some(drawing) = drawing {
-        // This task ends with the last report and then removes the bar, if the terminal accepts output.
+        // The drawing task ends with the last report and then removes the bar, if the terminal accepts output.
         drop(timeout(LAST_DRAWING, drawing).await);
     }
     match ended {
@@ -127,8 +127,8 @@ async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, b
     }
 }
 
-/// Draws the progress of a long catch-up until there are no more reports. A terminal that accepts no output delays the
-/// bar only.
+/// Draws the progress of a long catch-up until there are no more reports. A terminal that accepts no output delays only
+/// the bar.
 async fn draw(bar: Bar, mut reports: watch::Receiver<PollReport>) {
     loop {
         let ended = reports.changed().await.is_err();
@@ -208,9 +208,9 @@ fn file_id(stream: &impl AsFd) -> Option<FileId> {
     Some(FileId { device: found.dev(), inode: found.ino() })
 }
 
-/// Prints an error on stderr, for the time before the log exists and for commands without one. Returns `exit`.
+/// Prints an error on stderr, for the time before the log exists and for commands without a log. Returns `exit`.
 pub(super) fn complain(exit: Exit, error: &impl std::fmt::Display) -> Exit {
-    // stderr may be closed; the exit code tells the failure as well.
+    // stderr may be closed. The exit code reports the failure as well.
     drop(writeln!(std::io::stderr(), "joltsms-relay: {}", Sanitized::lines(error)));
     exit
 }

@@ -1,4 +1,4 @@
-//! `replay`: delivers stored messages once more.
+//! The command `replay`: delivers stored messages once more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::domain::{PauseReason, UnixMs};
 use crate::store::{PastDelivery, ReplayPortion, ReplaySelection, SinkView, Spool, is_running};
 use crate::time::{Clock, Instant};
 
-/// With `--rate`: the time between two reports of progress.
+/// The time between two reports of progress with `--rate`.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// One sink, and the deliveries that were found for it.
@@ -73,13 +73,13 @@ fn dry_run(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     Ok(answer(&shown))
 }
 
-/// How long `--rate` spreads the deliveries.
+/// Describes over how long a time `--rate` spreads the deliveries.
 fn takes(all: u64, rate: u32) -> String {
     let deliveries = if all == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", grouped(all)) };
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
 }
 
-/// How long after the start the delivery behind the first `asked` ones may be requested.
+/// Returns how long after the start the next delivery after the first `asked` ones may be requested.
 fn due(asked: u64, rate: u32) -> Duration {
     let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -120,7 +120,7 @@ fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
     Ok(answer(&outcome(&tallies, found - changed, running)))
 }
 
-/// The result, one line for each sink.
+/// Describes the result, with one line for each sink.
 fn outcome(tallies: &[Tally], left: usize, running: Option<bool>) -> String {
     let mut lines: Vec<String> =
         tallies.iter().filter(|tally| tally.found() + tally.waiting > 0).map(sentence).collect();
@@ -164,7 +164,7 @@ fn sentence(tally: &Tally) -> String {
     format!("{name}: {}{paused}", parts.join("; "))
 }
 
-/// The selection of messages, and the sinks that they are for.
+/// Returns the selection of messages, and the sinks for which they are.
 fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(ReplaySelection, Vec<Tally>), CommandRefusal> {
     let known = spool.sinks()?;
     let mut sinks = Vec::new();
@@ -185,7 +185,8 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(ReplaySelection, Vec<T
     let mut ids = which.ids.clone();
     ids.sort_unstable();
     ids.dedup();
-    // `--since` and `--until` are compared with the times of messages, so the clock that dates messages counts.
+    // `--since` and `--until` are compared with the times of messages, so `now` is the time by the clock that dates
+    // messages.
     let now = relay_clock(spool)?.likely_message_time();
     let choice = ReplaySelection {
         sinks: sinks.iter().map(|sink| sink.id).collect(),
@@ -212,7 +213,7 @@ fn filter(which: &ReplayChoice) -> Result<Option<Filter>, CommandRefusal> {
     Ok(if clause.is_empty() { None } else { Some(Filter::any_of(vec![clause])) })
 }
 
-/// Goes through all selected deliveries.
+/// Handles all selected deliveries one after the other.
 fn each(
     spool: &mut Spool,
     choice: &ReplaySelection,
@@ -245,13 +246,13 @@ fn note(tallies: &mut [Tally], portion: &ReplayPortion) {
     }
 }
 
-/// Says that nothing was selected. This is a failure only if a message was named.
+/// Says that nothing was selected. This is a failure only if the command named a message.
 fn nothing(which: &ReplayChoice) -> Exit {
     let said = "nothing selected: no message that is kept fits (state.keep_delivered says how long they are)";
     complain(if which.ids.is_empty() { Exit::Done } else { Exit::Failure }, &said)
 }
 
-/// `--rate`: requests the deliveries bit by bit.
+/// A replay with `--rate`, which requests the deliveries bit by bit.
 struct Paced<'d> {
     dir: &'d Path,
     rate: u32,
@@ -279,12 +280,12 @@ impl<'d> Paced<'d> {
         Ok(pace)
     }
 
-    /// The number of deliveries that are requested at once: about one second of the rate.
+    /// Returns the number of deliveries that are requested at once: about one second of the rate.
     fn at_once(&self) -> usize {
         usize::try_from(self.rate / 60).unwrap_or(1).max(1)
     }
 
-    /// When the next delivery may be requested.
+    /// Returns when the next delivery may be requested.
     fn due(&self, asked: usize) -> Duration {
         due(u64::try_from(asked).unwrap_or(u64::MAX), self.rate)
     }
@@ -308,7 +309,7 @@ impl<'d> Paced<'d> {
         self.needs_a_relay(&format!("{} of {} were asked for", grouped(asked), grouped(self.all)))
     }
 
-    /// Fails unless a relay runs: without one, the next start would send everything at once.
+    /// Fails unless a relay runs. If none runs, the next start would send all deliveries at once.
     fn needs_a_relay(&self, so_far: &str) -> Result<(), Exit> {
         match is_running(self.dir) {
             Ok(Some(false)) => Err(complain(

@@ -1,4 +1,4 @@
-//! `sinks list | pause | resume | rename | drop`.
+//! The commands `sinks list | pause | resume | rename | drop`.
 
 use std::path::Path;
 
@@ -41,18 +41,18 @@ fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
     Ok(answer(&table))
 }
 
-/// What a running relay reports of itself.
+/// Returns the report of the running relay about itself; `None` if no relay runs.
 fn running(dir: &Path, now: UnixMs) -> Option<Live> {
     Live::read(dir).filter(|live| live.is_recent(now))
 }
 
-/// The pace that a sink has learned from refusals, in words.
+/// Describes the pace that a sink has learned from refusals; `None` if the sink has learned no pace.
 pub(super) fn learned_pace(live: &SinkStatus) -> Option<String> {
     let requests = count(live.learned_per_minute?, "request");
     Some(format!("{requests} a minute, since its receiver refuses more"))
 }
 
-/// A table of sinks for people. Each sink comes with what it is doing, if that is known.
+/// Formats a table of sinks for people. Each sink comes with a description of what it is doing, if that is known.
 pub(super) fn sinks_table<'a>(sinks: impl Iterator<Item = (&'a SinkView, Option<String>)>, now: UnixMs) -> String {
     let row = |(sink, doing): (&SinkView, Option<String>)| {
         let mut state = match sink.pause {
@@ -77,10 +77,11 @@ pub(super) fn sinks_table<'a>(sinks: impl Iterator<Item = (&'a SinkView, Option<
     table(&["SINK", "WAITING", "RETRYING", "DEAD", "OLDEST", "STATE"], &rows)
 }
 
-/// Changes a sink, and returns one sentence about the change. A running relay may have reported the sink's status.
+/// A function that changes a sink and returns one sentence about the change. It gets the sink's status if a running
+/// relay has reported one.
 type Change = fn(&mut Spool, SinkId, &str, Option<&SinkStatus>, UnixMs) -> Result<String, Error>;
 
-/// Applies a change to the sinks of these names. Nothing is changed unless all names exist.
+/// Applies a change to the sinks with these names. Nothing is changed unless all names exist.
 fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let mut sinks = Vec::new();
@@ -154,8 +155,8 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let dir = directory(flags)?;
     let spool = &mut *open(flags)?;
     let sink = named(spool, name)?;
-    // While the role is held, no relay can start and send to the sink. Its messages are counted afterwards, since a
-    // relay that ends just now may have read more.
+    // While this process holds the role, no relay can start and send to the sink. The sink's messages are counted after
+    // the role was taken, since a relay that is just ending may have read more.
     let role = match RoleLock::take(&dir) {
         Ok(lock) => Some(lock),
         Err(Error::InUse { .. }) => None,
@@ -177,7 +178,7 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
             dropping => break dropping,
         }
     };
-    // The role is released before printing: an output that nobody reads must not keep a relay from starting.
+    // The role is released before printing. Otherwise an output that nobody reads would keep a relay from starting.
     drop(role);
     match dropping {
         Dropping::GoOn(_) | Dropping::Gone => {}
@@ -212,7 +213,7 @@ fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
     }
 }
 
-/// The refusal for an unknown sink, which names the known sinks.
+/// Makes the refusal for an unknown sink, which names the known sinks.
 pub(super) fn no_such_sink(spool: &Spool, name: &str) -> CommandRefusal {
     let said = match spool.sink_names() {
         Ok(names) if names.is_empty() => format!("the state knows no sinks yet, so none named {name:?}"),

@@ -1,4 +1,5 @@
-//! Shared by the commands that work on the state alone: they need neither a secret nor a running relay.
+//! Functions that are shared by the commands that work on the state alone. These commands need neither a secret nor a
+//! running relay.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::config::{self, Sources};
 use crate::store::{self, Error, Spool};
 use crate::time::Clock;
 
-/// The state directory of the configuration.
+/// Returns the state directory of the configuration.
 pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
     match config::load_state(&Sources::from_process(flags.overrides())) {
         Ok(state) => Ok(state.options.dir),
@@ -17,8 +18,8 @@ pub(super) fn directory(flags: &Flags) -> Result<PathBuf, Exit> {
     }
 }
 
-/// Opens the state for reading while `read` runs, and closes it before anything is printed. A command whose output
-/// nobody reads would otherwise keep SQLite's journal from being emptied, and a relay from starting.
+/// Opens the state for reading while `read` runs, and closes it before anything is printed. Otherwise a command whose
+/// output nobody reads would keep SQLite's journal from being emptied, and a relay from starting.
 pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, CommandRefusal>) -> Result<T, Exit> {
     let done = match store::open_snapshot(dir) {
         Ok(Some(snapshot)) => read(&*snapshot.spool),
@@ -28,14 +29,14 @@ pub(super) fn look<T>(dir: &Path, read: impl FnOnce(&Spool) -> Result<T, Command
     done.map_err(CommandRefusal::say)
 }
 
-/// A command that cannot be carried out: its exit code, and the message for stderr.
+/// The refusal of a command that cannot be carried out: the exit code, and the message for stderr.
 pub(super) struct CommandRefusal {
     pub(super) exit: Exit,
     pub(super) said: String,
 }
 
 impl CommandRefusal {
-    /// Prints the message. Must not be called while the state is open for reading.
+    /// Prints the message and returns the exit code. Must not be called while the state is open for reading.
     pub(super) fn say(self) -> Exit {
         complain(self.exit, &self.said)
     }
@@ -57,7 +58,8 @@ pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
     }
 }
 
-/// A clock that tells the relay's time, which the state remembers. The machine's clock may differ from it.
+/// Returns a clock that tells the relay's time, which the state remembers. The machine's clock may differ from this
+/// time.
 pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
     let (left, runs) = spool.clock_beside()?;
     let clock = Clock::system();
@@ -65,12 +67,12 @@ pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
     Ok(clock)
 }
 
-/// Prints an error of the store.
+/// Prints an error of the store, and returns the exit code for the error.
 pub(super) fn fails(error: &Error) -> Exit {
     complain(store_exit(error), error)
 }
 
-/// The message for a directory on which no relay has run.
+/// Displays as the message for a directory on which no relay has run.
 pub(super) struct Absent<'d>(pub(super) &'d Path);
 
 impl std::fmt::Display for Absent<'_> {

@@ -1,4 +1,5 @@
-//! `status`: shows how polling and the sinks are doing. It reads the state on disk, whether a relay runs or not.
+//! The command `status`: shows how polling and the sinks are doing. The command reads the state on disk, whether a
+//! relay runs or not.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -18,10 +19,10 @@ use crate::status::{ReadingKind, Status, WalkStatus};
 use crate::store;
 use crate::time::Clock;
 
-/// The time between two readings with `--watch`.
+/// The time between two readings of the status with `--watch`.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Moves the terminal's cursor to the upper left and clears the screen.
+/// The text that moves the terminal's cursor to the upper left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
@@ -35,7 +36,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     }
     let status = match look(&dir, &clock) {
         Ok(status) => status,
-        // A health check has two results only.
+        // A health check has only two results, healthy and unhealthy.
         Err((_, said)) if how.check => return answer_with(Exit::Failure, &format!("unhealthy: {said}\n")),
         Err((exit, said)) => return complain(exit, &said),
     };
@@ -56,7 +57,7 @@ fn answer_with(exit: Exit, text: &str) -> Exit {
     }
 }
 
-/// Reads the status; fails with the exit code and the message for stderr.
+/// Reads the status. Fails with the exit code and the message for stderr.
 fn look(dir: &Path, clock: &Clock) -> Result<Status, (Exit, String)> {
     match Status::of(dir, clock) {
         Ok(Some(status)) => Ok(status),
@@ -75,15 +76,15 @@ fn explained(error: &store::Error) -> String {
     }
 }
 
-/// `--watch`: prints the status every second; on a terminal each one replaces the one before. Ends when interrupted, or
-/// when nobody reads the output any more.
+/// Does the work of `--watch`: prints the status every second. On a terminal each status replaces the status before.
+/// The function ends when it is interrupted, or when nobody reads the output any more.
 fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
     let on_terminal = std::io::stdout().is_terminal();
     loop {
         let shown = match look(dir, clock) {
             Ok(status) if how.json => format!("{}\n", json_line(&status)),
             Ok(status) => text(&status),
-            // The state may appear, or become free.
+            // The state may appear later, or become free.
             Err((Exit::Failure | Exit::Temporary, said)) => format!("{said}\n"),
             Err((exit, said)) => return complain(exit, &said),
         };
@@ -100,7 +101,7 @@ fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
     }
 }
 
-/// The status as text for people.
+/// Formats the status as text for people.
 fn text(status: &Status) -> String {
     let mut lines = vec![
         line("relay", &relay(status)),
@@ -211,11 +212,11 @@ fn walk(walk: &WalkStatus) -> String {
     text
 }
 
-/// What the running relay is doing with a sink; `None`: nothing worth telling.
+/// Describes what the running relay is doing with a sink; `None`: there is nothing worth telling.
 fn doing(sink: &SinkStatus, now: UnixMs) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(since) = sink.failing_since {
-        // A receiver that sets the pace does not fail.
+        // Refusals by a receiver that sets the pace are no failures.
         let what = if matches!(sink.held, Some(Held::Busy { .. })) { "nothing taken" } else { "failing" };
         parts.push(format!("{what} for {}", span(now.since(since))));
     }

@@ -1,4 +1,5 @@
-//! `trace`: everything that happened to one message, as far as the state knows. Its text is not shown: it holds codes.
+//! The command `trace`: shows everything that happened to one message, as far as the state knows. The text of the
+//! message is not shown, because it contains codes.
 
 use super::exit::Exit;
 use super::flags::Flags;
@@ -16,7 +17,7 @@ pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
 
 fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
     let read = look(&directory(flags)?, |spool| {
-        // A row that was spoiled when it was read is kept under another id.
+        // A row that was spoiled when the relay read it is kept under another id.
         let trace = match spool.trace(id)? {
             None => spool.trace(&set_aside_id(id.as_bytes()))?,
             found => found,
@@ -37,7 +38,7 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
     Ok(answer(&text(&trace, now)))
 }
 
-/// The trace as text for people.
+/// Formats the trace as text for people.
 fn text(trace: &Trace, now: UnixMs) -> String {
     let at = |time: UnixMs| format!("{time} ({} ago)", span(now.since(time)));
     let none = || "-".to_owned();

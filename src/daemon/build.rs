@@ -1,4 +1,4 @@
-//! Phase one of the daemon: takes the role and opens everything. No request is sent.
+//! Builds the daemon, which is phase one: takes the role and opens everything. No request is sent to the API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::sinks;
 use crate::store::{self, RoleLock, Spool, Store};
 use crate::time::{Clock, Heartbeat};
 
-/// The longest poll interval of `once`: a command that polls again should not wait as long as an idle daemon.
+/// The longest poll interval of `once`. A command that polls again should not wait as long as an idle daemon.
 const ONCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The way in which the daemon is started.
+/// How the daemon is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
     /// Whether to relay until stopped, or to catch up once.
     pub mode: Mode,
     /// Whether the operator said that a new key or address belongs to the same account.
     pub accept_account: bool,
-    /// Whether the caller shows the progress of a long catch-up; otherwise the log tells it.
+    /// Whether the caller shows the progress of a long catch-up. If not, the log reports the progress.
     pub shows_progress: bool,
 }
 
@@ -58,12 +58,12 @@ pub enum BuildError {
 /// [`Daemon::run`].
 ///
 /// # Errors
-/// [`BuildError`]
+/// [`BuildError`] says why the daemon could not be built.
 pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Daemon, BuildError> {
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
     permissions::close(dir, &["state.", "budget.", "relay."]);
-    // This comes early, because it clears what an earlier relay wrote about itself.
+    // The status writer is made early, because it clears the report that an earlier relay wrote about itself.
     let pulse = StatusWriter::new(dir, config, &clock);
     let store = Store::open(dir)?;
     let (before, newest) = store.read(|spool| Ok((spool.clock_memory()?, spool.newest_instant()?))).await?;

@@ -1,8 +1,8 @@
-//! From a valid configuration to a running relay, and back.
+//! Turns a valid configuration into a running relay, and ends the relay in good order.
 //!
-//! Two phases: [`build`] takes the role lock and opens everything; [`Daemon::run`] runs. Stop order: ingest, then
-//! delivery, which gives what is in flight a grace and settles it, then the store. The stop signal belongs to the
-//! caller ([`Stop`]), so that a test stops a daemon as a signal does.
+//! There are two phases: [`build`] takes the role lock and opens everything; [`Daemon::run`] runs the relay. The stop
+//! has an order: first ingest ends, then delivery, which gives deliveries in flight a grace and settles them, then the
+//! store. The stop signal belongs to the caller ([`Stop`]), so that a test stops a daemon as a signal does.
 
 mod build;
 mod drain;

@@ -1,8 +1,8 @@
-//! Closes files of the relay to other users.
+//! Closes the relay's files to other users.
 //!
-//! The relay makes files for its own user only; the umask of the process does the same for files that libraries make.
-//! This module closes files that were there before, for example restored from a backup. It warns about a directory that
-//! other users may write to, since these users could replace the state.
+//! The relay makes files for its own user only, and the umask of the process does the same for files that libraries
+//! make. This module closes files that existed before, for example files restored from a backup. The module warns about
+//! a directory to which other users may write, since these users could replace the state.
 
 use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,11 +15,11 @@ const OTHERS: u32 = 0o077;
 /// The mode bits of a directory that let other users replace its files.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Closes the files in `dir` whose names begin with one of `names`, and logs which ones were open. A file that cannot
-/// be closed belongs to another user; this is logged, and the relay runs all the same.
+/// Closes the files in `dir` whose names begin with one of `names` to other users, and logs which files were open. A
+/// file that cannot be closed belongs to another user. This is logged, and the relay runs nevertheless.
 pub(super) fn close(dir: &Path, names: &[&str]) {
     let mode_of = |found: Metadata| found.permissions().mode() & 0o7777;
-    // `dir` may be a symbolic link, which has no mode of its own; `metadata` follows it.
+    // `dir` may be a symbolic link, which has no mode of its own; `metadata` follows the link.
     match fs::metadata(dir).map(mode_of) {
         Ok(mode) if mode & OTHERS_WRITE != 0 => tracing::warn!(
             path = %dir.display(),

@@ -1,7 +1,7 @@
 //! The progress bar of a long catch-up, on a terminal, below the lines of the log.
 //!
-//! Invariant: the bar never breaks a line of the log. It is removed before the line is written, and drawn again below
-//! it.
+//! Invariant: the bar never breaks a line of the log. The bar is removed before a line is written, and drawn again
+//! below the line.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
@@ -13,13 +13,13 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use crate::config::{Config, LogFormat};
 use crate::ingest::CatchUp;
 
-/// The bar, while it is shown. Clones share it.
+/// The progress bar, while it is shown. Clones share one bar.
 #[derive(Clone, Debug, Default)]
 pub struct Bar(Arc<Mutex<Option<ProgressBar>>>);
 
 impl Bar {
-    /// A bar for this process. `None` unless the log goes to a terminal as text, and messages do not go to the same
-    /// terminal.
+    /// Makes a bar for this process. `None` unless the log goes to a terminal as text, and messages do not go to the
+    /// same terminal.
     pub fn for_terminal(config: &Config) -> Option<Self> {
         let log_is_there = config.log.dir.is_none() && config.log.format == LogFormat::Text;
         let is_told = config.log.level >= tracing::Level::INFO;
@@ -28,8 +28,8 @@ impl Bar {
         (log_is_there && is_told && !mixed && io::stderr().is_terminal()).then(Self::default)
     }
 
-    /// Draws the progress of a catch-up; `None` removes the bar. Blocks until the terminal accepts the output, which
-    /// may be never.
+    /// Draws the progress of a catch-up; `None` removes the bar. Blocks until the terminal accepts the output. If the
+    /// terminal never accepts output, this blocks for ever.
     pub fn show(&self, catch_up: Option<&CatchUp>) {
         let mut bar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match catch_up.filter(|catch_up| catch_up.is_long()) {
@@ -62,8 +62,8 @@ fn draw(bar: &ProgressBar, catch_up: &CatchUp) {
     bar.tick();
 }
 
-/// `1240 older messages, 320 pages to go, 3 minutes, back to 2026-11-25T08:00:00.000Z`; cut off where the terminal
-/// ends.
+/// Describes a catch-up: `1240 older messages, 320 pages to go, 3 minutes, back to 2026-11-25T08:00:00.000Z`. The text
+/// is cut off at the end of the terminal's line.
 fn words(catch_up: &CatchUp) -> String {
     let mut words = format!("{} older messages", catch_up.messages_read);
     if let Some(pages) = catch_up.pages_left {
@@ -75,7 +75,7 @@ fn words(catch_up: &CatchUp) -> String {
     words + &format!(", back to {}", catch_up.reached)
 }
 
-/// Writes lines to stderr, above the bar.
+/// A writer that writes lines to stderr, above the bar.
 #[derive(Debug)]
 pub(super) struct AboveBar {
     pub(super) bar: Option<Bar>,

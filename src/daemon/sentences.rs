@@ -1,5 +1,5 @@
-//! Sentences of the log on which tests and docs/events.md rely. Whoever changes one of them changes docs/events.md,
-//! too; a test compares the two.
+//! Sentences of the log on which tests and docs/events.md rely. Whoever changes a sentence also changes docs/events.md;
+//! a test compares the two.
 
 /// The relay was told to stop.
 pub const STOPPING: &str = "stopping; what is in flight may end";
@@ -10,7 +10,7 @@ pub const STOPPED: &str = "stopped; nothing was in flight any more";
 /// A second signal has ended the relay at once.
 pub const STOPPED_AT_ONCE: &str = "stopped at once; what was in flight is delivered again after the next start";
 
-/// Somebody has removed the file of the role.
+/// Somebody has removed the lock file of the role.
 pub const LOCK_MADE_AGAIN: &str =
     "relay.lock was removed from the state directory; it is made again, and no other relay has begun";
 

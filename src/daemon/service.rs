@@ -1,10 +1,10 @@
 //! Notifies systemd (`sd_notify(3)`): READY, STATUS, WATCHDOG, STOPPING. Without `$NOTIFY_SOCKET` nothing is sent.
 //!
 //! The watchdog is fed only while every loop has turned lately. A loop turns at least every 5 seconds, also while the
-//! API or a receiver is down. So systemd restarts a relay that is stuck, but not one that waits.
+//! API or a receiver is down. So systemd restarts a relay that is stuck, but not a relay that waits.
 //!
-//! Invariant: nothing waits for the service manager. A notification that its socket does not accept is sent again at
-//! the next pulse.
+//! Invariant: nothing waits for the service manager. A notification that the service manager's socket does not accept
+//! is sent again at the next pulse.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -16,13 +16,13 @@ use sd_notify::NotifyState;
 use crate::domain::Sanitized;
 use crate::time::{Clock, Instant};
 
-/// A loop that has not turned for this long is stuck.
+/// The time without a turn after which a loop counts as stuck.
 pub(super) const STANDSTILL: Duration = Duration::from_secs(20);
 
 /// The time between two pulses, unless the watchdog needs a shorter one.
 const PULSE: Duration = Duration::from_secs(5);
 
-/// A pulse that is late by more than this shows that the whole process was suspended.
+/// The delay of a pulse above which the whole process counts as having been suspended.
 const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// The connection to the service manager.
@@ -34,7 +34,7 @@ pub(super) struct Service {
     stood_still: bool,
     complained: bool,
     last_pulse: Instant,
-    /// Since when the process is known to run without having been suspended.
+    /// The time since which the process is known to run without having been suspended.
     awake_since: Instant,
 }
 
@@ -52,22 +52,22 @@ impl Service {
         }
     }
 
-    /// The time between two calls of [`Service::pulse`]: a third of what the watchdog allows.
+    /// Returns the time between two calls of [`Service::pulse`]: a third of the time that the watchdog allows.
     pub(super) fn interval() -> Duration {
         sd_notify::watchdog_enabled().map_or(PULSE, |limit| (limit / 3).min(PULSE)).max(Duration::from_millis(10))
     }
 
-    /// Tells that the relay runs.
+    /// Tells the service manager that the relay runs.
     pub(super) fn ready(&mut self) {
         self.ready_told = self.tell(&[NotifyState::Ready]);
     }
 
-    /// Tells the status line, if it changed, and feeds the watchdog while the slowest loop still turns.
+    /// Sends the status line if it changed, and feeds the watchdog while the slowest loop still turns.
     pub(super) fn pulse(&mut self, status: &str, slowest_turn: Duration, now: Instant) {
         if !self.ready_told {
             self.ready();
         }
-        // A line break would begin another assignment of the protocol.
+        // A line break would begin another assignment of the protocol, so the status is put on one line.
         if self.last_status != status && self.tell(&[NotifyState::Status(&Sanitized::line(status).to_string())]) {
             status.clone_into(&mut self.last_status);
         }
@@ -84,12 +84,12 @@ impl Service {
         }
     }
 
-    /// Tells that the relay stops.
+    /// Tells the service manager that the relay stops.
     pub(super) fn stopping(&mut self) {
         self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 
-    /// Sends a notification; `true` if it was sent, or if there is no service manager.
+    /// Sends a notification. Returns `true` if the notification was sent, or if there is no service manager.
     fn tell(&mut self, states: &[NotifyState<'_>]) -> bool {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return true };
         let text: String = states.iter().map(|state| format!("{state}\n")).collect();
@@ -105,8 +105,8 @@ impl Service {
     }
 }
 
-/// Since when the process runs without having been suspended (SIGSTOP, a frozen control group). `pulse` is the time
-/// since the last pulse: a suspended process has none.
+/// Returns since when the process runs without having been suspended (SIGSTOP, a frozen control group). `pulse` is the
+/// time since the last pulse: a suspended process makes no pulses.
 fn awake_since(before: Instant, pulse: Duration, now: Instant) -> Instant {
     if pulse > PULSE + SUSPENDED { now } else { before }
 }
@@ -119,7 +119,7 @@ fn send(name: &OsStr, text: &[u8]) -> io::Result<()> {
     socket.send(text).map(drop)
 }
 
-/// The name of an abstract socket begins with `@`.
+/// Connects to the socket `name`. The name of an abstract socket begins with `@`.
 #[cfg(target_os = "linux")]
 fn connect(socket: &UnixDatagram, name: &OsStr) -> io::Result<()> {
     use std::os::linux::net::SocketAddrExt as _;
@@ -144,7 +144,8 @@ mod tests {
 
     const TURN: Duration = Duration::from_secs(5);
 
-    /// Pulses after these waits, each with how long ago the slowest loop turned; which of them saw a standstill.
+    /// Makes pulses, each after the given wait and with the given time since the slowest loop turned. Returns which
+    /// pulses saw a standstill.
     fn standstills(pulses: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut service = Service::new(&Clock::starting_at(UnixMs(0)));
@@ -167,7 +168,7 @@ mod tests {
         let minute = Duration::from_secs(60);
         let slept = [(minute, minute), (Duration::ZERO, minute), (TURN, Duration::ZERO), (minute, minute + TURN)];
         assert_eq!(standstills(&slept), [false; 4]);
-        // A loop that does not turn afterwards does.
+        // A loop that does not turn after the suspension stands still.
         let pulses: Vec<_> =
             (0..=5).map(|count| (if count == 0 { minute } else { TURN }, minute + TURN * count)).collect();
         assert_eq!(standstills(&pulses), [false, false, false, false, false, true]);

@@ -1,4 +1,4 @@
-//! Writes what the running relay reports of itself to [`LiveFile`], which `joltsms-relay status` reads.
+//! Writes the report of the running relay about itself to [`LiveFile`], which `joltsms-relay status` reads.
 //!
 //! Invariant: the file is written on a thread of its own, so a disk that does not answer holds up nothing else.
 
@@ -13,13 +13,13 @@ use crate::ingest::PollReport;
 use crate::status::{Live, LiveFile, RelayReport};
 use crate::time::{Clock, Instant};
 
-/// The longest time between two writings of a relay that runs; one that writes less often stands still.
+/// The longest time between two writings of a running relay. A relay that writes less often stands still.
 const RAREST: Duration = Duration::from_secs(5);
 
-/// How long the end of the relay waits until the last report is written.
+/// The longest time that the end of the relay waits until the last report is written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes reports; it remembers the last one, and owns the thread that writes.
+/// A writer of reports. It remembers the last report, and owns the thread that writes.
 #[derive(Debug)]
 pub(super) struct StatusWriter {
     mailbox: Arc<Mailbox>,
@@ -28,7 +28,8 @@ pub(super) struct StatusWriter {
     last: Live,
 }
 
-/// Holds the newest report that is to be written. A newer report replaces an older one that was not written yet.
+/// A mailbox with the newest report that is to be written. A newer report replaces an older report that was not written
+/// yet.
 #[derive(Debug, Default)]
 struct Mailbox {
     content: Mutex<Content>,
@@ -53,7 +54,7 @@ impl Mailbox {
         self.changed.notify_all();
     }
 
-    /// Waits for a report to write; `None`: there will be no more.
+    /// Waits for a report to write; `None`: there will be no more reports.
     fn take(&self) -> Option<Live> {
         let mut content = self.lock();
         content.writing = false;
@@ -64,7 +65,7 @@ impl Mailbox {
         content.next.take()
     }
 
-    /// Waits until everything is written, but [`PATIENCE`] at most.
+    /// Waits until the last report is written, but [`PATIENCE`] at most.
     fn wait(&self) {
         let is_busy = |content: &mut Content| (content.next.is_some() || content.writing) && !content.over;
         drop(self.changed.wait_timeout_while(self.lock(), PATIENCE, is_busy));
@@ -83,8 +84,8 @@ impl Drop for StatusWriter {
 }
 
 impl StatusWriter {
-    /// Opens the file in `dir` and starts the thread. Nothing depends on the file: if that fails, the relay runs
-    /// without it and logs why.
+    /// Opens the file in `dir` and starts the thread. Nothing depends on the file: if opening it fails, the relay runs
+    /// without the file and logs the reason.
     pub(super) fn new(dir: &Path, config: &Config, clock: &Clock) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let inbox = Arc::clone(&mailbox);
@@ -110,14 +111,15 @@ impl StatusWriter {
         Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last }
     }
 
-    /// How often to write: once for each poll, but once a second at most, and at least every [`RAREST`].
+    /// Returns the time between two writings: one writing for each poll, but at most one in a second, and at least one
+    /// every [`RAREST`].
     pub(super) fn interval(&self) -> Duration {
         self.last.interval().clamp(Duration::from_secs(1), RAREST)
     }
 
     pub(super) fn write(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
         let now = self.clock.relay_time();
-        // Counted back, since the relay's time may be put right after the start.
+        // The start is counted back from now, since the relay's time may be put right after the start.
         self.last.relay.started_at = now.before(self.clock.monotonic() - self.began);
         self.last.relay.last_heard_at = now;
         self.last.polling = report.clone();
@@ -129,7 +131,7 @@ impl StatusWriter {
         self.mailbox.put(self.last.clone());
     }
 
-    /// Writes that the relay ended as it should.
+    /// Writes that the relay ended in good order.
     pub(super) fn stopped(&mut self) {
         self.last.relay.stopped_at = Some(self.clock.relay_time());
         self.mailbox.put(self.last.clone());

@@ -1,5 +1,5 @@
-//! One attempt of a delivery: it is sent, its end is decided, and the result is recorded. Each attempt is a task of its
-//! own.
+//! One attempt of a delivery. An attempt is a task of its own: it sends the message, decides how the attempt ended, and
+//! records the result.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::store::{Settlement, SinkId};
 use crate::time::Clock;
 use crate::time::backoff::Jitter;
 
-/// The answer that is recorded for a message over which the relay itself panicked.
+/// The answer that is recorded as the reason of the failure when the relay itself panicked while it handled a message.
 pub(super) const OWN_FAILURE: &str = "the relay itself failed over this message: please report it";
 
-/// What one attempt needs. All times are the relay's.
+/// Everything that the task of one attempt needs. All times are the relay's.
 pub(super) struct AttemptTask {
     pub(super) sink: SinkId,
     pub(super) seq: Seq,
@@ -34,7 +34,7 @@ pub(super) struct AttemptTask {
     pub(super) attempts_before: u32,
     /// When the first attempt for this message began.
     pub(super) first_attempt: UnixMs,
-    /// How long the sink was paused since then.
+    /// How long the sink was paused since the first attempt.
     pub(super) paused: Duration,
     /// When the message becomes too old to be sent again; `None`: never.
     pub(super) expires: Option<UnixMs>,
@@ -45,11 +45,11 @@ pub(super) struct AttemptTask {
     pub(super) clock: Clock,
     pub(super) settler: Settler,
     pub(super) health: SharedHealth,
-    /// Set once the receiver has answered, so that only the recording is left.
+    /// This flag is set once the receiver has answered, so that only the recording is left.
     pub(super) answered: Arc<AtomicBool>,
 }
 
-/// How an attempt went. This is on the disk by now.
+/// How an attempt went. An attempt has a report only once its result is on the disk.
 #[derive(Debug)]
 pub(super) struct AttemptReport {
     pub(super) id: String,
@@ -62,7 +62,7 @@ pub(super) struct AttemptReport {
 }
 
 impl AttemptReport {
-    /// What went wrong, for people; empty after a success.
+    /// A description of the failure for people; empty after a success.
     pub(super) fn failure(&self) -> &str {
         match &self.outcome {
             Some(Outcome::Retry { answer, .. } | Outcome::Dead { answer, .. }) => answer,
@@ -72,8 +72,8 @@ impl AttemptReport {
 }
 
 impl AttemptTask {
-    /// Runs from the begun attempt to the committed settlement. `begun` is an error where there is nothing to send; then
-    /// no attempt is counted.
+    /// Runs the attempt from its begun request to the committed settlement. `begun` is an error if there is nothing to
+    /// send; then no attempt is counted.
     pub(super) async fn run(
         self,
         begun: Result<Attempting, Unrenderable>,
@@ -87,7 +87,8 @@ impl AttemptTask {
         };
         let took = self.clock.monotonic() - self.start.at;
         self.answered.store(true, Ordering::Relaxed);
-        // Dropped before the settlement is handed over, so that the settler does not wait for what it already has.
+        // The expectation is dropped before the settlement is handed over. Otherwise the settler would wait for this
+        // settlement although it already has it.
         drop(expected);
         let attempts = self.attempts_before.saturating_add(u32::from(attempt.is_ok()));
         let tried = Tried {
@@ -103,7 +104,7 @@ impl AttemptTask {
             Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),
             Err(reason) => unrenderable(reason),
         };
-        // A refusal that is about the receiver as a whole does not lengthen the schedule of this message.
+        // A refusal that concerns the receiver as a whole does not lengthen the retry schedule of this message.
         let is_refused = matches!((finding, &outcome), (Finding::Busy(_), Some(Outcome::Retry { .. })));
         let attempts = if is_refused { self.attempts_before } else { attempts };
         let (change, written) = self.settle(attempts, outcome.as_ref(), finding);

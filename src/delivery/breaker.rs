@@ -1,39 +1,39 @@
-//! The breaker of one sink: while no message gets through, it lets one probe begin after each wait, instead of one attempt
-//! for each message. Pure: the time is passed in.
+//! The breaker of one sink. While no message gets through, the breaker lets one probe begin after each wait, instead of
+//! one attempt for each message. Pure: the time is passed in.
 //!
-//! A probe is whichever message is next in the normal order. So a message that the receiver can never take does not keep
-//! the breaker open. Any success closes it.
+//! A probe sends the message that is next in the normal order. So a message that the receiver can never accept does not
+//! keep the breaker open. Any success closes the breaker.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 use crate::time::backoff::{Jitter, Schedule};
 
-/// This many failures in a row open the breaker.
+/// The number of failures in a row that opens the breaker.
 pub(super) const STRAIGHT_FAILURES: u32 = 10;
 
 /// The longest wait between two probes, so that a receiver that is back is noticed soon.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What may begin.
+/// Which attempts the breaker allows to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// As many attempts as there are free workers.
+    /// As many attempts may begin as there are free workers.
     All,
-    /// One message, as a probe.
+    /// One attempt may begin, as a probe.
     Probe,
-    /// Nothing before this instant.
+    /// No attempt may begin before this instant.
     NotBefore(Instant),
-    /// Nothing before the probe that is under way has ended.
+    /// No attempt may begin before the probe that is under way has ended.
     Probing,
 }
 
 /// The state of one sink's breaker.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Breaker {
-    /// Everything may be sent. `failures` in a row were counted so far.
+    /// Every attempt may begin. `failures` is the number of failures in a row so far.
     Closed { failures: u32 },
-    /// One probe at a time may be sent, the next one not before `next`.
+    /// One probe at a time may begin, the next probe not before `next`.
     Open { failed_probes: u32, next: Instant, probing: bool },
 }
 
@@ -42,8 +42,8 @@ impl Breaker {
         Self::Closed { failures: 0 }
     }
 
-    /// The breaker that an earlier process has left, from its [`Breaker::failures`]. After a start a probe may begin at once,
-    /// since whoever started the relay may have repaired something.
+    /// Restores the breaker that an earlier process has left, from its [`Breaker::failures`]. A probe may begin at once
+    /// after a start, since whoever started the relay may have repaired something.
     pub(super) fn restored(failures: u32, now: Instant) -> Self {
         match failures.checked_sub(STRAIGHT_FAILURES) {
             None => Self::Closed { failures },
@@ -51,7 +51,7 @@ impl Breaker {
         }
     }
 
-    /// Failures in a row so far. Beyond [`STRAIGHT_FAILURES`] only failed probes count.
+    /// The number of failures in a row so far. Once [`STRAIGHT_FAILURES`] is reached, only failed probes are counted.
     pub(super) fn failures(&self) -> u32 {
         match *self {
             Self::Closed { failures } => failures,
@@ -68,7 +68,7 @@ impl Breaker {
         matches!(self, Self::Closed { .. })
     }
 
-    /// What may begin now.
+    /// Which attempts may begin now.
     pub(super) fn admission(&self, now: Instant) -> Admission {
         match *self {
             Self::Closed { .. } => Admission::All,
@@ -78,21 +78,21 @@ impl Breaker {
         }
     }
 
-    /// A probe begins.
+    /// Notes that a probe begins.
     pub(super) fn probe_began(&mut self) {
         if let Self::Open { probing, .. } = self {
             *probing = true;
         }
     }
 
-    /// A probe ended and says nothing about the receiver. Another one may begin.
+    /// Notes that a probe ended without saying anything about the receiver. Another probe may begin.
     pub(super) fn probe_vanished(&mut self) {
         if let Self::Open { probing, .. } = self {
             *probing = false;
         }
     }
 
-    /// An attempt failed. Returns whether this failure opened the breaker.
+    /// Notes that an attempt failed. Returns whether this failure opened the breaker.
     pub(super) fn failed(&mut self, was_probe: bool, now: Instant, retry: &Schedule, jitter: &Jitter) -> bool {
         let schedule = Schedule { max: retry.max.min(LONGEST_WAIT), ..*retry };
         match self {
@@ -106,7 +106,7 @@ impl Breaker {
                 true
             }
             Self::Open { failed_probes, next, probing, .. } => {
-                // Attempts that began before the breaker opened tell nothing new.
+                // A failure of an attempt that began before the breaker opened tells nothing new.
                 if was_probe {
                     *failed_probes = failed_probes.saturating_add(1);
                     *next = now + schedule.jittered(failed_probes.saturating_add(1), jitter);
@@ -117,7 +117,7 @@ impl Breaker {
         }
     }
 
-    /// An attempt succeeded. Returns whether this success closed the breaker.
+    /// Notes that an attempt succeeded. Returns whether this success closed the breaker.
     pub(super) fn worked(&mut self) -> bool {
         let was_open = !self.is_closed();
         *self = Self::new();
@@ -192,7 +192,7 @@ mod tests {
         let planned = next(&breaker, start);
         assert!(!breaker.failed(false, start + Duration::from_secs(3), &RETRY, &jitter));
         assert_eq!(next(&breaker, start + Duration::from_secs(3)), planned);
-        // One that fails beside the probe does not end the probe either.
+        // An attempt that fails beside the probe does not end the probe either.
         breaker.probe_began();
         assert!(!breaker.failed(false, planned, &RETRY, &jitter));
         assert_eq!(breaker.admission(planned), Admission::Probing);

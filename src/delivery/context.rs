@@ -1,4 +1,5 @@
-//! What the loop of one sink works with: the sink itself, its health, and what the loops of all sinks share.
+//! The values that the loop of one sink works with: the sink itself, its health, and the values that the loops of all
+//! sinks share.
 
 use std::sync::Arc;
 
@@ -14,30 +15,31 @@ use crate::store::{Error, Registered, SinkId, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant};
 
-/// What the loops of all sinks share.
+/// The values that the loops of all sinks share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) jitter: Arc<Jitter>,
     pub(super) settler: Settler,
-    /// Counts the wake-ups: it changes when the store may hold new messages.
+    /// The number of wake-ups so far. The number changes when the store may hold new messages.
     pub(super) wake: watch::Receiver<u64>,
-    /// `None` until the daemon stops; then the instant by which deliveries must have ended.
+    /// `None` until the daemon stops; from then on the instant by which deliveries must have ended.
     pub(super) stopping: watch::Receiver<Option<Instant>>,
-    /// Receives the error when the state turns out to be damaged.
+    /// The channel that receives the error when the state turns out to be damaged.
     pub(super) damage: watch::Sender<Option<Arc<Error>>>,
 }
 
-/// One sink: its name, its configuration, and what the store knew of it at the start.
+/// One sink: its name, its configuration, and what the store knew of the sink at the start.
 pub(super) struct Identity {
     pub(super) registered: Registered,
-    /// The name in the configuration, until somebody renames the sink in the store.
+    /// The name of the sink in the configuration, or the new name once somebody has renamed the sink in the store.
     pub(super) name: String,
     pub(super) options: Options,
     pub(super) format: Format,
     pub(super) sink: Arc<dyn Sink>,
-    /// Whether this is the only sink. When its stream is closed, the relay has nothing left to do and ends.
+    /// Whether this is the only sink. When the output stream of an only sink is closed, the relay has nothing left to
+    /// do and ends.
     pub(super) alone: bool,
 }
 
@@ -65,7 +67,7 @@ impl SinkContext {
         Moment::now(&self.shared.clock)
     }
 
-    /// Whether the sink gets the messages of each number one after the other.
+    /// Whether the sink gets the messages of each receiving number one after the other.
     pub(super) fn is_ordered(&self) -> bool {
         self.identity.options.order == Order::Number
     }

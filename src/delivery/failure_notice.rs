@@ -1,5 +1,5 @@
-//! When the log says that a sink fails, and that it works again: once for each outage, and not for every message of a
-//! receiver that takes some messages and refuses others. Pure: the time is passed in.
+//! Decides when the log says that a sink fails, and when the log says that the sink works again: once for each outage,
+//! and not for every message of a receiver that accepts some messages and refuses others. Pure: the time is passed in.
 //!
 //! Invariant: a sink that goes on failing is reported at once, or a minute after the last report.
 
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// The shortest time between two reports of failures, where failures and successes alternate.
+/// The shortest time between two reports of failures of a sink whose failures and successes alternate.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// What the log has said about one sink.
+/// What the log has said about the failures of one sink.
 #[derive(Debug, Default)]
 pub(super) struct FailureNotice {
     state: NoticeState,
@@ -23,14 +23,14 @@ enum NoticeState {
     /// The last attempt succeeded.
     #[default]
     Working,
-    /// The last attempt failed with this reason, and it is too early to say so.
+    /// The last attempt failed with this reason, and it is too early to report the failure.
     Untold(String),
-    /// The sink fails, and the log has said so.
+    /// The sink fails, and the log has reported the failure.
     Told,
 }
 
 impl FailureNotice {
-    /// An attempt failed. Returns the reason to report, if the failure is to be reported now.
+    /// Notes that an attempt failed. Returns the reason if the failure is to be reported now.
     pub(super) fn failed(&mut self, reason: &str, now: Instant) -> Option<String> {
         if matches!(self.state, NoticeState::Told) {
             return None;
@@ -39,7 +39,7 @@ impl FailureNotice {
         self.overdue(now)
     }
 
-    /// The reason of a failure that goes on, was not reported yet, and is to be reported now.
+    /// Returns the reason of the failure if the failure goes on, was not reported yet, and is to be reported now.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
         if self.tell_at().is_some_and(|at| at > now) {
             return None;
@@ -50,7 +50,7 @@ impl FailureNotice {
         Some(reason)
     }
 
-    /// When a failure is to be reported that goes on and was too early to be reported at once.
+    /// The instant at which a failure is to be reported that goes on and came too early to be reported at once.
     pub(super) fn tell_at(&self) -> Option<Instant> {
         match self.state {
             NoticeState::Untold(_) => self.told_at.map(|told| told + QUIET),
@@ -58,7 +58,7 @@ impl FailureNotice {
         }
     }
 
-    /// An attempt succeeded. Returns whether to report that the sink works again.
+    /// Notes that an attempt succeeded. Returns whether to report that the sink works again.
     pub(super) fn worked(&mut self) -> bool {
         matches!(std::mem::take(&mut self.state), NoticeState::Told)
     }
@@ -94,7 +94,8 @@ mod tests {
         assert!(!notice.worked(), "said already");
         assert!(failed(&mut notice, at(3601)));
         assert!(notice.worked());
-        // It flaps: silence for a minute, then once more, also in the middle of a failure.
+        // The sink fails and works by turns: the log says nothing for a minute, then reports once more, also in the
+        // middle of a failure.
         for second in 3602..3660 {
             assert!(!failed(&mut notice, at(second)));
             assert!(!notice.worked());

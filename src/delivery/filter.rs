@@ -1,4 +1,4 @@
-//! The keys of `[sinks.NAME.filter]`, which is one filter or an array of filters, and how they are read.
+//! The keys of `[sinks.NAME.filter]`, which is one filter or an array of filters, and how these keys are read.
 //!
 //! Each pattern is compiled by itself here, so that an invalid pattern is a configuration error, reported with its line.
 
@@ -47,7 +47,7 @@ impl Settings for Written {
     }
 }
 
-/// The key `filter` of a sink: which messages the sink wants. `None`: all.
+/// Declares the key `filter` of a sink, which says which messages the sink wants. `None`: all messages.
 pub fn filter() -> Declared<Option<Filter>> {
     settings::tables::<Written, _>(read).lines(&[
         r#"filter = { to = ["+1650*"], from = "+1800*", body = "(?i)code", has_code = true, service = "PayPal", tags = ["prod"] }"#,
@@ -116,7 +116,7 @@ fn regexes(at: &mut Reader<'_>, key: &str, written: Option<Texts>) -> Option<Reg
     }
 }
 
-/// The patterns that were written for a key, if all of them are valid. Invalid ones are reported.
+/// Returns the patterns that were written for a key, if all of them are valid. Invalid patterns are reported.
 fn patterns(
     at: &mut Reader<'_>,
     key: &str,

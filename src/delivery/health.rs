@@ -1,8 +1,8 @@
 //! The health of one sink: its breaker, the silence that its receiver asked for, and the pace that the receiver sets. Pure:
 //! the time is passed in.
 //!
-//! The sink's loop and its attempts share one value. What an attempt changes is written in the transaction that settles the
-//! attempt, and a restart goes on from there.
+//! The sink's loop and its attempts share one value. A change that an attempt makes is written in the transaction that
+//! settles the attempt, and after a restart the health goes on from what was written.
 //!
 //! Invariants: only changes are written, so a sink that works costs nothing; changes reach the disk in the order in which
 //! they were made.
@@ -32,7 +32,7 @@ impl SharedHealth {
         Self(Arc::new(Mutex::new(health)))
     }
 
-    /// Takes the lock. It is held for a moment only: nothing is waited for under it.
+    /// Takes the lock. Holders keep the lock for a moment only, and wait for nothing while they hold it.
     pub(super) fn lock(&self) -> MutexGuard<'_, SinkHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -45,18 +45,18 @@ pub(super) struct SinkHealth {
     busy: Option<Busy>,
     throttle: Throttle,
     refused_alone: RefusedAlone,
-    /// What the store has, or will have once all changes so far are written.
+    /// The record that the store has, or will have once all changes so far are written.
     recorded: store::HealthRecord,
 }
 
-/// Until when nothing is sent, by both clocks.
+/// The end of the silence, during which nothing is sent, by both clocks.
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     until: Instant,
     wall: UnixMs,
 }
 
-/// How an attempt began.
+/// How an attempt began: when, and whether as a probe.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptStart {
     pub(super) at: Instant,
@@ -64,22 +64,23 @@ pub(super) struct AttemptStart {
     pub(super) is_probe: bool,
 }
 
-/// What an attempt's end changed about its sink.
+/// What the end of an attempt changed about its sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HealthChange {
     /// The attempt opened the breaker.
     pub(super) opened: bool,
     /// The attempt closed the breaker.
     pub(super) closed: bool,
-    /// The receiver begins to set the pace; this is the silence that it wants first.
+    /// The silence that the receiver wants first, if the receiver begins to set the pace with this answer.
     pub(super) throttled: Option<Duration>,
-    /// What is to be written to the store, if anything is.
+    /// The record to write to the store; `None`: nothing is to be written.
     pub(super) record: Option<store::HealthRecord>,
 }
 
 impl SinkHealth {
-    /// The health that an earlier process has written. A silence that ends later than any silence can was written while the
-    /// clock was ahead, so it counts as over. A silence that ended lately shows that the receiver sets the pace.
+    /// Restores the health that an earlier process has written. A silence that ends later than any silence can end was
+    /// written while the clock was ahead, so such a silence counts as over. A silence that ended lately shows that the
+    /// receiver sets the pace.
     pub(super) fn restored(recorded: store::HealthRecord, now: Moment) -> Self {
         let latest = now.wall.after(retry_after::CAP).after(INACCURATE);
         let until = recorded.busy_until.map(|until| if until > latest { now.wall } else { until });
@@ -96,7 +97,8 @@ impl SinkHealth {
         }
     }
 
-    /// The relay's time was corrected. The silence still ends at the same instant, which is another time now.
+    /// Follows a correction of the relay's time. The silence still ends at the same instant, but that instant has
+    /// another relay's time now.
     pub(super) fn follow_rebase(&mut self, now: Moment) {
         if let Some(busy) = &mut self.busy {
             busy.wall = now.wall.after(busy.until.saturating_duration_since(now.monotonic));
@@ -104,17 +106,17 @@ impl SinkHealth {
         }
     }
 
-    /// Until when the receiver wants silence; `None`: it wants none.
+    /// The end of the silence that the receiver wants; `None`: the receiver wants none.
     pub(super) fn busy_until(&self, now: Instant) -> Option<Instant> {
         self.busy.map(|busy| busy.until).filter(|until| *until > now)
     }
 
-    /// When the last silence ends or has ended, as long as the receiver has accepted nothing since.
+    /// When the last silence ends or has ended; `None`: the receiver has accepted a message since.
     pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
         self.busy_until(now).or_else(|| self.throttle.silent_until(now))
     }
 
-    /// What the breaker lets begin.
+    /// Which attempts the breaker allows to begin.
     pub(super) fn admission(&self, now: Instant) -> Admission {
         self.breaker.admission(now)
     }
@@ -144,18 +146,18 @@ impl SinkHealth {
         self.throttle.learned_per_minute(now)
     }
 
-    /// The receiver refused this message. Returns whether it accepts others meanwhile, so that the refusal is about the message
-    /// or about its number, and not about the receiver.
+    /// Notes that the receiver refused this message. Returns whether the receiver accepts other messages meanwhile, so
+    /// that the refusal concerns the message or its number, and not the receiver as a whole.
     pub(super) fn is_refused_alone(&mut self, seq: Seq, number_key: Option<i64>) -> bool {
         self.refused_alone.refused(seq, number_key)
     }
 
-    /// The receiver accepted this message.
+    /// Notes that the receiver accepted this message.
     pub(super) fn accepted(&mut self, seq: Seq, number_key: Option<i64>) {
         self.refused_alone.accepted(seq, number_key);
     }
 
-    /// An attempt begins.
+    /// Notes that an attempt begins.
     pub(super) fn began(&mut self, start: AttemptStart) {
         if start.is_probe {
             self.breaker.probe_began();
@@ -163,7 +165,7 @@ impl SinkHealth {
         self.throttle.began(start.at);
     }
 
-    /// An attempt ended and says nothing about the receiver.
+    /// Notes that an attempt ended without saying anything about the receiver.
     pub(super) fn vanished(&mut self, start: AttemptStart) {
         if start.is_probe {
             self.breaker.probe_vanished();
@@ -171,8 +173,8 @@ impl SinkHealth {
         self.throttle.ended(start.at);
     }
 
-    /// Sends nothing for this long. A silence that ends later stays as it is. The store hears of the silence with the next
-    /// attempt that ends.
+    /// Begins a silence of length `wait`, during which nothing is sent. A silence that ends later stays as it is. The
+    /// silence is written to the store with the next attempt that ends.
     pub(super) fn be_silent(&mut self, now: Moment, wait: Duration) {
         let asked = Busy { until: now.monotonic + wait, wall: now.wall.after(wait) };
         if self.busy.is_none_or(|busy| busy.until < asked.until) {
@@ -180,7 +182,8 @@ impl SinkHealth {
         }
     }
 
-    /// Why nothing is sent, or one message at a time, until the receiver accepts something.
+    /// Why the sink sends nothing, or one message at a time, until the receiver accepts a message; `None`: nothing
+    /// holds the sink.
     pub(super) fn held(&self, now: Moment) -> Option<Held> {
         if let Some(until) = self.silent_until(now.monotonic) {
             return Some(Held::Busy { until: now.wall_at(until) });
@@ -194,7 +197,7 @@ impl SinkHealth {
         Some(Held::Probing { next })
     }
 
-    /// Learns from the end of an attempt.
+    /// Applies what the end of an attempt says about the sink. Returns what changed.
     pub(super) fn learn(
         &mut self,
         finding: Finding,
@@ -213,7 +216,8 @@ impl SinkHealth {
                 change.opened = self.breaker.failed(start.is_probe, now.monotonic, retry, jitter);
                 self.throttle.ended(start.at);
             }
-            // The receiver answers and says nothing about the message: neither a failure nor a success.
+            // The receiver answers but says nothing about the message, so the answer is neither a failure nor a
+            // success.
             Finding::Busy(refusal) => {
                 self.vanished(start);
                 let was_free = !self.is_throttled(now.monotonic);
@@ -227,7 +231,7 @@ impl SinkHealth {
             busy_until: self.busy.map(|busy| busy.wall).filter(|until| *until > now.wall),
             failures: self.breaker.failures(),
         };
-        // A silence that is over means the same as none.
+        // A silence that is over means the same as no silence.
         let passed = self.recorded.busy_until.is_none_or(|until| until <= now.wall) && record.busy_until.is_none();
         let same_silence = passed || record.busy_until == self.recorded.busy_until;
         if !same_silence || record.failures != self.recorded.failures {
@@ -282,7 +286,7 @@ mod tests {
         assert_eq!(learn(&mut health, Finding::Works, now), None);
         let silent = store::HealthRecord { busy_until: Some(now.wall.after(MINUTE)), failures: 0 };
         assert_eq!(learn(&mut health, busy(MINUTE), now), Some(silent), "a silence is no failure");
-        // A shorter one beside it changes nothing; one that is over needs no writing.
+        // A shorter silence beside the longer one changes nothing. A silence that is over needs no writing.
         assert_eq!(learn(&mut health, busy(MINUTE / 2), now), None);
         assert_eq!(learn(&mut health, Finding::Works, now), None);
         assert_eq!(learn(&mut health, Finding::Works, later(now, MINUTE)), None);
@@ -349,7 +353,7 @@ mod tests {
         let recorded = store::HealthRecord { busy_until: UnixMs::parse("2099-01-01T00:00:00Z"), failures: 0 };
         let health = SinkHealth::restored(recorded, now);
         assert_eq!(health.busy_until(now.monotonic), None);
-        // The longest that a receiver can ask for is obeyed.
+        // The longest silence that a receiver can ask for is obeyed.
         let recorded = store::HealthRecord { busy_until: Some(now.wall.after(retry_after::CAP)), failures: 0 };
         let health = SinkHealth::restored(recorded, now);
         assert_eq!(health.busy_until(now.monotonic), Some(now.monotonic + retry_after::CAP));

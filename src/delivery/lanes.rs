@@ -1,9 +1,9 @@
-//! Which lane's turn it is when a worker is free. Pure.
+//! Decides which lane gets the next free worker. Pure.
 //!
 //! Invariants: with two workers or more, live messages wait neither for a backfill nor for retries; a lane in which messages
 //! wait never starves, however busy the other lanes are.
 
-/// The three queues of a sink, in the order in which they are served.
+/// The three lanes of a sink, in the order in which they are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     /// Live messages that were never attempted.
@@ -32,17 +32,17 @@ impl<T> PerLane<T> {
     }
 }
 
-/// Which lanes got workers last.
+/// Which lanes got the last workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LastServed {
-    /// The last worker went to the live lane.
+    /// Whether the last worker went to the live lane.
     is_live: bool,
-    /// Of the other two lanes, retries got a worker last.
+    /// Whether, of the other two lanes, the retry lane got a worker last.
     is_retry: bool,
 }
 
 impl LastServed {
-    /// A worker was given to this lane.
+    /// Notes that a worker was given to `lane`.
     pub(super) fn note(&mut self, lane: Lane) {
         self.is_live = lane == Lane::Live;
         if lane != Lane::Live {
@@ -51,11 +51,12 @@ impl LastServed {
     }
 }
 
-/// The lane that gets the next worker; `None`: no lane gets one now. Live messages go first, then retries, then the
-/// backfill, with these exceptions:
+/// Returns the lane that gets the next worker; `None`: no lane gets a worker now. Live messages go first, then retries,
+/// then the backfill, with these exceptions:
 /// - With one worker, live messages take turns with the other two lanes.
 /// - With two workers, one is reserved for live messages and the other for the other two lanes.
-/// - With more workers, one is reserved for each lane; for retries and for the backfill only while messages wait there.
+/// - With more workers, one is reserved for each lane; the retry and backfill lanes have their worker reserved only
+///   while messages wait there.
 ///
 /// Where one or two workers leave one worker to the other two lanes, retries and the backfill take turns.
 pub(super) fn next(
@@ -102,9 +103,9 @@ pub(super) fn next(
     }
 }
 
-/// The lane that gets the next worker where the receiver limits how many attempts begin. Workers are always free there, so
-/// they do not divide the attempts among the lanes. Instead all lanes in which messages wait take turns, as with one
-/// worker; workers stay reserved as in [`next`].
+/// Returns the lane that gets the next worker where the receiver limits how many attempts begin. Workers are always
+/// free there, so the workers do not divide the attempts among the lanes. Instead all lanes in which messages wait take
+/// turns, as with one worker. Workers stay reserved as in [`next`].
 pub(super) fn next_in_turn(
     waiting: PerLane<bool>,
     under_way: PerLane<usize>,
@@ -186,15 +187,15 @@ mod tests {
         }
         let last = LastServed { is_live: true, is_retry: false };
         assert_eq!(next_in_turn(PerLane { live: true, ..PerLane::default() }, IDLE, 8, last), Some(Lane::Live));
-        // The worker that is kept for live stays free.
+        // The worker that is reserved for live messages stays free.
         let full = PerLane { live: 0, retry: 0, backfill: 7 };
         let waiting = PerLane { live: false, retry: false, backfill: true };
         assert_eq!(next_in_turn(waiting, full, 8, last), None);
     }
 
     proptest! {
-        /// Deliveries end in any order, and lanes fill and empty at will. A lane in which something waits all the time is
-        /// served again and again.
+        /// Deliveries end in any order, and lanes fill and empty at random. A lane in which a message waits all the
+        /// time is served again and again.
         #[test]
         fn nobody_starves(
             workers in 1_usize..6,

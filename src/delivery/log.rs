@@ -1,22 +1,22 @@
-//! What delivery writes into the log about sinks and messages.
+//! The sentences that delivery writes into the log about sinks and messages.
 //!
-//! Each sentence that users, documents and tests rely on is a constant. `docs/events.md` says what each of them means.
+//! Each sentence that users, documents and tests rely on is a constant. `docs/events.md` says what each sentence means.
 
 use std::time::Duration;
 
 use super::breaker::STRAIGHT_FAILURES;
 use crate::domain::{DeadReason, Outcome, PauseReason, UnixMs};
 
-/// Warning: attempts fail. Written once for each outage, with the reason of the first failure.
+/// Warning: attempts fail. This is written once for each outage, with the reason of the first failure.
 pub const SINK_FAILS: &str = "the sink fails: its messages are kept and tried again";
 
-/// Information: an attempt succeeded after [`SINK_FAILS`]. Has the number of messages that wait.
+/// Information: an attempt succeeded after [`SINK_FAILS`]. The log line has the number of messages that wait.
 pub const SINK_WORKS_AGAIN: &str = "the sink works again";
 
 /// Information: ten attempts in a row have failed, so the breaker is open.
 pub const NOTHING_GETS_THROUGH: &str = "nothing gets through: one message at a time is tried until one does";
 
-/// Warning: the receiver refuses requests because there are too many, or because it is busy.
+/// Warning: the receiver refuses requests because there are too many, or because the receiver is busy.
 pub const RECEIVER_WANTS_SILENCE: &str =
     "the receiver wants silence for now; after it, messages go as fast as the receiver takes them";
 
@@ -24,7 +24,7 @@ pub const RECEIVER_WANTS_SILENCE: &str =
 pub const RECEIVER_IS_GONE: &str = "the receiver is gone (410): the sink is paused and keeps its messages; change its \
                                     URL or remove it, or resume it if it is back";
 
-/// Error: the reader of the output closed it while the relay has other sinks.
+/// Error: the reader of a sink's output closed the output while the relay has other sinks.
 pub const OUTPUT_IS_CLOSED: &str = "nobody reads the output any more: the sink is paused and keeps its messages until \
                                     the relay is started again";
 
@@ -47,13 +47,14 @@ pub const SINK_WAS_RENAMED: &str = "the sink was renamed: the configuration must
 pub const SINK_IS_NEW: &str =
     "the sink is new: it gets what comes from now on, and of what came before what its start asks for";
 
-/// Information: the messages that a new sink begins with are in its queue.
+/// Information: the messages with which a new sink begins are in the sink's queue.
 pub const NEW_SINK_IS_FILLED: &str = "the new sink has got the retained messages that it begins with";
 
 /// Error: a message is given up.
 pub const MESSAGE_IS_DEAD: &str = "the message is a dead letter now";
 
-/// Error: the store does not answer, so the sink's loop cannot go on. Written once until the store answers again.
+/// Error: the store does not answer, so the sink's loop cannot go on. This is written once until the store answers
+/// again.
 pub const STORE_CANNOT_BE_READ: &str = "waiting messages cannot be read";
 
 /// Information: the store answers again after [`STORE_CANNOT_BE_READ`].
@@ -98,7 +99,7 @@ pub(super) fn output_is_closed(sink: &str) {
     tracing::error!(sink.name = sink, "{OUTPUT_IS_CLOSED}");
 }
 
-/// The only output of the relay is closed, so the relay ends.
+/// Logs that the relay's only output is closed, so that the relay ends.
 pub(super) fn last_output_is_closed(sink: &str) {
     tracing::debug!(sink.name = sink, "nobody reads the output any more");
 }
@@ -124,7 +125,7 @@ pub(super) fn sink_was_renamed(sink: &str, was: &str) {
     tracing::info!(sink.name = sink, was, "{SINK_WAS_RENAMED}");
 }
 
-/// One line for each attempt, for whoever follows one message.
+/// Logs one attempt, for readers who follow one message.
 pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outcome: &Outcome) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match outcome {
@@ -158,7 +159,7 @@ pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outco
     }
 }
 
-/// A waiting message is given up because of its age, without another attempt.
+/// Logs that a waiting message is given up because of its age, without another attempt.
 pub(super) fn message_expired(sink: &str, id: &str, attempts: u32, answer: &str) {
     tracing::error!(
         message.id = id,

@@ -1,9 +1,9 @@
 //! `max_age` of one sink: when a message is too old to be sent, and when to check the store for such messages. Pure: the
 //! time is passed in.
 //!
-//! A message grows older whatever its sink does: while the receiver is down, the breaker is open or the sink is paused. So
-//! old messages are found in two ways: before each attempt, and by regular checks of the store. A check reads only messages
-//! whose age passed the limit since the check before, so it costs little however many messages wait.
+//! A message grows older whatever its sink does: while the receiver is down, the breaker is open or the sink is paused.
+//! So old messages are found in two ways: before each attempt, and by regular checks of the store. A check reads only
+//! messages whose age passed the limit since the check before. So a check costs little, however many messages wait.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::time::Instant;
 /// The shortest time between two checks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// When a message that was received at `received` becomes too old, by the clock that dates messages; `None`: never. A
-/// message that somebody asked for again (`replays`) does not become too old.
+/// Returns the time at which a message that was received at `received` becomes too old, by the clock that dates
+/// messages; `None`: never. A message that somebody asked for again (`replays` is not 0) does not become too old.
 pub(super) fn expires(max_age: Option<Duration>, received: UnixMs, replays: u32) -> Option<UnixMs> {
     max_age.filter(|_| replays == 0).map(|age| received.after(age))
 }
@@ -25,47 +25,49 @@ pub(super) fn expires(max_age: Option<Duration>, received: UnixMs, replays: u32)
 pub(super) struct AgeChecks {
     max_age: Duration,
     next: Instant,
-    /// Where the last complete check ended, and so where the next one begins.
+    /// Where the last complete check ended, which is where the next check begins.
     scan: ExpiryScan,
     is_unfinished: bool,
 }
 
 impl AgeChecks {
-    /// The first check takes in everything that waits.
+    /// Plans the checks for `max_age`. The first check covers every waiting message.
     pub(super) fn new(max_age: Duration, now: Instant) -> Self {
         Self { max_age, next: now, scan: ExpiryScan::everything(), is_unfinished: false }
     }
 
-    /// When a message becomes too old; see [`expires`].
+    /// Returns the time at which a message becomes too old, as [`expires`] does.
     pub(super) fn expires(&self, received: UnixMs, replays: u32) -> Option<UnixMs> {
         expires(Some(self.max_age), received, replays)
     }
 
-    /// What to check now; `None`: it is too early. `messages_now` is the time by the clock that dates messages.
+    /// Returns the check to make now; `None`: it is too early. `messages_now` is the time by the clock that dates
+    /// messages.
     pub(super) fn due(&self, now: Instant, messages_now: UnixMs) -> Option<ExpiryScan> {
         let cutoff = messages_now.before(self.max_age);
         (self.next <= now).then_some(ExpiryScan { cutoff, ..self.scan })
     }
 
-    /// Every message that this check could find is a dead letter now. `released`: messages up to this place in the order of
-    /// release had been released before the check.
+    /// Notes that a check is complete: every message that it could find is a dead letter now. Messages up to the place
+    /// `released` in the order of release had been released before the check.
     pub(super) fn checked(&mut self, scan: ExpiryScan, released: i64, now: Instant) {
         self.scan = ExpiryScan { since: scan.cutoff.max(scan.since), released, retries: false, ..scan };
         self.next = now + EVERY;
         self.is_unfinished = false;
     }
 
-    /// The same check may find more.
+    /// Notes that the check stopped early, so that the same check may find more messages.
     pub(super) fn found_more(&mut self) {
         self.is_unfinished = true;
     }
 
-    /// Whether the next check should come at once.
+    /// Whether the next check should be made at once.
     pub(super) fn is_unfinished(&self) -> bool {
         self.is_unfinished
     }
 
-    /// Messages that were released long ago have come to wait: the next check takes in everything again.
+    /// Makes the next check cover every waiting message again, because messages that were released long ago have joined
+    /// the waiting ones.
     pub(super) fn check_everything(&mut self) {
         self.scan = ExpiryScan::everything();
     }

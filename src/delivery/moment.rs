@@ -3,7 +3,7 @@
 use crate::domain::UnixMs;
 use crate::time::{Clock, Instant};
 
-/// One moment by the clock that waits are measured with, and by the clock that the store goes by.
+/// One moment by the clock that measures waits, and by the clock that dates what the store holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) monotonic: Instant,
@@ -16,7 +16,7 @@ impl Moment {
         Self { monotonic: clock.monotonic(), wall: clock.relay_time() }
     }
 
-    /// What the relay's time will be at a later instant; this moment's time for an earlier one.
+    /// Returns the relay's time at a later instant. For an earlier instant, returns this moment's time.
     pub(super) fn wall_at(self, at: Instant) -> UnixMs {
         self.wall.after(at.saturating_duration_since(self.monotonic))
     }

@@ -7,7 +7,7 @@ use crate::domain::{Start, UnixMs};
 use crate::settings::{self, LONGEST, Reader, WordChoice, settings, show_duration};
 use crate::time::backoff::Schedule;
 
-/// How much the machine's clock may gain or lose from one start to the next.
+/// The time that the machine's clock may gain or lose from one start to the next.
 pub(super) const INACCURATE: Duration = Duration::from_secs(60);
 
 /// The shortest wait that may be configured; with shorter ones a failing receiver would be tried in a hot loop.
@@ -41,8 +41,8 @@ settings! {
     }
 }
 
-/// The default of `concurrency`. For standard output it is the number of lines that are written before they are recorded in
-/// one transaction; the lines keep their order.
+/// The default of `concurrency`. For standard output the concurrency is the number of lines that are written before
+/// they are recorded in one transaction; the lines keep their order.
 const CONCURRENCY: usize = 8;
 
 impl WordChoice for Order {
@@ -50,7 +50,7 @@ impl WordChoice for Order {
 }
 
 impl Options {
-    /// Options with this concurrency and retry schedule, and the defaults for everything else.
+    /// Makes options with this concurrency and retry schedule, and the defaults for everything else.
     pub fn new(concurrency: usize, retry: Retry) -> Self {
         Self {
             concurrency,
@@ -63,7 +63,7 @@ impl Options {
         }
     }
 
-    /// When a message that was received at `received` becomes too old to be sent; `None`: never.
+    /// Returns the time at which a message that was received at `received` becomes too old to be sent; `None`: never.
     pub fn expires(&self, received: UnixMs) -> Option<UnixMs> {
         max_age::expires(self.max_age, received, 0)
     }
@@ -112,17 +112,18 @@ impl Retry {
         at.error(origin, message, "");
     }
 
-    /// This schedule with waits of at most `longest`.
+    /// Returns this schedule with waits of at most `longest`.
     pub(super) fn no_longer_than(&self, longest: Duration) -> Self {
         Self { initial: self.initial.min(longest), max: self.max.min(longest), ..self.clone() }
     }
 
-    /// This schedule without an end: no message is given up because of its age.
+    /// Returns this schedule without a deadline, so that no message is given up because of the time since its first
+    /// attempt.
     pub(super) fn without_end(&self) -> Self {
         Self { give_up_after: None, ..self.clone() }
     }
 
-    /// The waits between attempts.
+    /// The schedule of the waits between attempts.
     pub(super) fn schedule(&self) -> Schedule {
         Schedule {
             initial: self.initial.max(SHORTEST_WAIT),

@@ -1,9 +1,11 @@
 //! `requests_per_minute` of one sink: when the next attempt may begin. Pure: the time is passed in.
 //!
-//! Invariants: in any 60 seconds there are no more attempts than the limit, whichever worker makes them and whatever comes
-//! of them. They are evenly spread: after a quiet hour the first goes at once, and the others do not come in a burst. A
-//! start begins with one wait, as if the process before it had begun an attempt at that moment; so a restart, or a crash
-//! loop, does not exceed the limit, and nothing has to be kept for it.
+//! Invariants:
+//! - In any 60 seconds no more attempts begin than the limit allows, whichever worker makes them and however they end.
+//! - Attempts are evenly spread: after a quiet hour the first attempt begins at once, and the others do not follow in a
+//!   burst.
+//! - A process begins with one wait, as if the process before it had begun an attempt at that moment. So a restart, or
+//!   a crash loop, does not exceed the limit, and nothing has to be kept on disk for this.
 
 use std::time::Duration;
 
@@ -11,11 +13,12 @@ use crate::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A turn that comes late by no more than this does not slow down those that follow: timers are coarse, and at a high
-/// limit several attempts share a tick. The waits are longer by as much in a minute, so that the limit holds all the same.
+/// An attempt that begins late by no more than this does not delay the attempts after it. Timers are coarse, and at a
+/// high limit several attempts share a tick of the timer. The gaps between attempts are lengthened by this much in a
+/// minute, so that the limit holds nevertheless.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
-/// See the module.
+/// The pace of one sink: the time between two attempts, and when the next attempt may begin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     gap: Duration,
@@ -23,19 +26,20 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// `None`: there is no limit.
+    /// Returns the pace of a sink with this limit; `None`: there is no limit (0).
     pub(super) fn new(requests_per_minute: u32, now: Instant) -> Option<Self> {
-        // Rounded up: a nanosecond too many is as good as none, one too few would be one attempt too many.
+        // The gap is rounded up. A gap that is a nanosecond too long does no harm; a gap that is a nanosecond too short
+        // would let one attempt too many begin.
         let gap = (MINUTE + TOLERANCE).checked_div(requests_per_minute)? + Duration::from_nanos(1);
         Some(Self { gap, next: now + gap })
     }
 
-    /// Until when no attempt may begin; `None`: one may now.
+    /// Returns the instant until which no attempt may begin; `None`: an attempt may begin now.
     pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
         Some(self.next).filter(|next| *next > now)
     }
 
-    /// An attempt begins.
+    /// Notes that an attempt begins.
     pub(super) fn began(&mut self, now: Instant) {
         let planned = now.checked_sub(TOLERANCE).map_or(self.next, |earliest| self.next.max(earliest));
         self.next = planned + self.gap;
@@ -54,7 +58,8 @@ mod tests {
         Clock::starting_at(UnixMs(0)).monotonic() + Duration::from_secs(3600)
     }
 
-    /// Begins attempts as soon as they may, with timers of whole milliseconds. Returns when, in milliseconds.
+    /// Begins attempts as soon as they may begin, with timers of whole milliseconds. Returns the beginnings in
+    /// milliseconds.
     fn begun(pace: &mut Pace, start: Instant, from: u64, until: u64) -> Vec<u64> {
         let mut begun = Vec::new();
         for millisecond in from..until {
@@ -115,7 +120,7 @@ mod tests {
     }
 
     proptest! {
-        /// Attempts come at any time, and the process is started again at any time.
+        /// Attempts begin at any time, and the process is restarted at any time.
         #[test]
         fn no_60_seconds_have_more(
             limit in 1_u32..200,

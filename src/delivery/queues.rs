@@ -1,13 +1,14 @@
-//! The messages that one sink has claimed and not begun to send, and where more may be found.
+//! The messages that one sink has claimed and not begun to send, and the lanes in which the store may hold more
+//! messages.
 //!
 //! Invariants:
-//! - Claims are read from the store and never written. If they are dropped, the store is as before, and they are found
-//!   again.
-//! - The store is asked for more of a lane only after something may have put messages there (a wake-up, a due time, the
-//!   slow poll), or while the store's last answer was not empty.
-//! - Where the order of each number is kept, there is at most one claim for a number: the first message that waits. While a
-//!   message of the number is under way there is none. Messages that somebody asked for again form a queue of their own for
-//!   each number, so that live messages do not wait for them.
+//! - Claims are read from the store and never written to it. If claims are dropped, the store is as before, and the
+//!   same messages can be claimed again.
+//! - The store is asked for more messages of a lane only after something may have put messages there (a wake-up, a due
+//!   time, the slow poll), or while the store's last answer for the lane was not empty.
+//! - Where the order of each number is kept, there is at most one claim for a number: the first message that waits.
+//!   While a message of the number is under way there is no claim for the number. Messages that somebody asked for
+//!   again form a queue of their own for each number, so that live messages do not wait for them.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -16,33 +17,34 @@ use super::options::Order;
 use crate::domain::{Class, Seq, UnixMs};
 use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 
-/// How much is claimed at once for each lane. No more than this waits in memory.
+/// How many messages, and how many bytes, are claimed at once for each lane. No more messages than these wait in
+/// memory.
 pub(super) const CLAIMED_AT_ONCE: ClaimLimits = ClaimLimits { rows: 500, bytes: 1 << 20, details: false };
 
-/// A probe needs one message of each lane.
+/// The claim limits while only a probe may begin: a probe needs one message of each lane.
 pub(super) const ONE_CLAIM: ClaimLimits = ClaimLimits { rows: 1, bytes: 1, details: false };
 
-/// The claims of one sink, a queue for each lane.
+/// The claims of one sink, with a queue for each lane.
 #[derive(Debug)]
 pub(super) struct Queues {
     order: Order,
     claims: PerLane<VecDeque<Claim>>,
-    /// Whether the store may hold more for the lane.
+    /// Whether the store may hold more messages for the lane.
     look: PerLane<bool>,
-    /// When the next retry falls due that the store will not tell before it is asked again.
+    /// When the next retry falls due of which the store's last answers did not tell.
     next_due: Option<UnixMs>,
 }
 
-/// What must not be claimed now.
+/// The messages and numbers that must not be claimed now.
 #[derive(Debug, Default)]
 pub(super) struct Excluded {
-    /// Messages that are under way, or set aside as too old.
+    /// Messages that are under way, or that were set aside because they are too old.
     pub(super) seqs: HashSet<Seq>,
-    /// Queues of numbers with a delivery under way, where the order of each number is kept.
+    /// Queues of numbers that have a delivery under way. This set is used where the order of each number is kept.
     pub(super) numbers: HashSet<i64>,
 }
 
-/// What the store holds of the lanes that were asked for.
+/// The messages that the store returned for the lanes that were asked for.
 #[derive(Default)]
 struct Found {
     claims: PerLane<Vec<Claim>>,
@@ -50,24 +52,24 @@ struct Found {
 }
 
 impl Queues {
-    /// Queues that know nothing of the store yet.
+    /// Makes empty queues. The store is asked for every lane first.
     pub(super) fn new(order: Order) -> Self {
         let mut queues = Self { order, claims: PerLane::default(), look: PerLane::default(), next_due: None };
         queues.look_everywhere();
         queues
     }
 
-    /// The store may hold more for every lane.
+    /// Notes that the store may hold more messages for every lane.
     pub(super) fn look_everywhere(&mut self) {
         self.look = PerLane { live: true, retry: true, backfill: true };
     }
 
-    /// A delivery is to be tried again at `due`.
+    /// Notes that a delivery is to be tried again at `due`.
     pub(super) fn expect_retry(&mut self, due: UnixMs) {
         self.next_due = Some(self.next_due.map_or(due, |earlier| earlier.min(due)));
     }
 
-    /// Has the store asked for retries if one is due by now.
+    /// Notes that the time is `now`, so that the store is asked for retries if a retry is due.
     pub(super) fn note_time(&mut self, now: UnixMs) {
         if self.next_due.is_some_and(|due| due <= now) {
             self.next_due = None;
@@ -75,24 +77,24 @@ impl Queues {
         }
     }
 
-    /// When the next retry falls due; `None`: none is known of.
+    /// Returns when the next retry falls due; `None`: no retry is known.
     pub(super) fn next_due(&self) -> Option<UnixMs> {
         self.next_due
     }
 
-    /// Drops all claims; the store will be asked for them again.
+    /// Drops all claims. The store will be asked for the messages again.
     pub(super) fn give_back(&mut self) {
         for lane in [Lane::Live, Lane::Retry, Lane::Backfill] {
             let claims = self.claims.get_mut(lane);
             if !claims.is_empty() {
-                // The memory is freed, too: an outage may be long.
+                // The memory is freed, too, because an outage may be long.
                 *claims = VecDeque::new();
                 *self.look.get_mut(lane) = true;
             }
         }
     }
 
-    /// Which lanes have a claim that may begin.
+    /// Returns for each lane whether it has a claim whose delivery may begin.
     pub(super) fn waiting(&self) -> PerLane<bool> {
         PerLane {
             live: !self.claims.live.is_empty(),
@@ -101,7 +103,7 @@ impl Queues {
         }
     }
 
-    /// Whether there is a lane without claims for which the store may hold some.
+    /// Whether there is a lane without claims for which the store may hold messages.
     pub(super) fn must_look(&self) -> bool {
         let lanes = self.lanes_to_look_at();
         lanes.live || lanes.retry || lanes.backfill
@@ -116,12 +118,12 @@ impl Queues {
         }
     }
 
-    /// Takes the next claim of a lane out of its queue.
+    /// Takes the next claim of a lane out of the lane's queue.
     pub(super) fn take(&mut self, lane: Lane) -> Option<Claim> {
         self.claims.get_mut(lane).pop_front()
     }
 
-    /// Asks the store for messages of the lanes that ran empty. On an error nothing changes here.
+    /// Asks the store for messages of the lanes that ran empty. On an error the queues stay as they are.
     pub(super) async fn look(
         &mut self,
         store: &Store,
@@ -178,7 +180,8 @@ impl Queues {
         Ok(())
     }
 
-    /// Asks for all lanes at once, since the first waiting message of a number decides in which lane the number waits.
+    /// Asks the store for all lanes at once, since the first waiting message of a number decides in which lane the
+    /// number waits.
     async fn look_for_first_of_each(
         &mut self,
         store: &Store,
@@ -199,7 +202,7 @@ impl Queues {
         self.next_due = firsts.next_due;
         for claim in firsts.claims {
             let lane = match claim.class {
-                // This covers refused messages, too: a refusal does not count as an attempt.
+                // This arm covers refused messages, too: a refusal does not count as an attempt.
                 _ if claim.first_attempt.is_some() => Lane::Retry,
                 Class::Live => Lane::Live,
                 Class::Backfill => Lane::Backfill,

@@ -1,27 +1,31 @@
-//! Messages, and receiving numbers, that a receiver refuses again and again while it accepts others. Pure.
+//! Finds messages, and receiving numbers, that a receiver refuses again and again while it accepts others. Pure.
 //!
-//! "Too many requests" and "later, please" usually speak of the receiver as a whole. But a receiver may also answer so to one
-//! message for ever: because of its length, or a mistake. Or to all messages of one number: because that number is over a
-//! limit of its own. Such a refusal is a failure of the message, and must not set the pace for all others.
+//! "Too many requests" and "later, please" usually concern the receiver as a whole. But a receiver may also answer so
+//! to one message for ever, because of the message's length or by mistake, or to all messages of one number, because
+//! that number is over a limit of its own. Such a refusal is a failure of the message, and must not set the pace for
+//! all other messages.
 //!
-//! Invariants: while nothing is accepted, nothing is learned; whatever was blamed is blamed no more once it is accepted; no
-//! more than [`MOST`] messages and [`MOST`] numbers are remembered.
+//! Invariants:
+//! - While the receiver accepts nothing, nothing is learned.
+//! - A message or number that was blamed for its refusals is no longer blamed once it is accepted.
+//! - No more than [`MOST`] messages and [`MOST`] numbers are remembered.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::domain::Seq;
 
-/// Fewer refusals of a message or a number never show that they are its own fault.
+/// The least number of refusals of a message or a number that can show that the refusals are its own fault.
 const LEAST: i32 = 3;
 
-/// A message or a number is blamed for its refusals if chance alone would explain them more rarely than this.
+/// The highest probability of chance at which a message or a number is blamed for its refusals.
 const BY_CHANCE: f64 = 1e-4;
 
-/// How many messages, and how many numbers, are remembered at most.
+/// The most messages, and the most numbers, that are remembered.
 const MOST: usize = 4096;
 
-/// What was refused since it was last accepted, and how often others were accepted in between.
+/// The messages and numbers that were refused since they were last accepted, and the answers of the receiver in that
+/// time.
 #[derive(Debug, Default)]
 pub(super) struct RefusedAlone {
     totals: Totals,
@@ -29,7 +33,7 @@ pub(super) struct RefusedAlone {
     numbers: Refusals<i64>,
 }
 
-/// All answers of the receiver so far.
+/// The number of all answers of the receiver so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     accepted: u64,
@@ -42,18 +46,19 @@ struct Refusals<K>(HashMap<K, Count>);
 /// The refusals of one message or one number since it was last accepted.
 #[derive(Clone, Copy, Debug)]
 struct Count {
-    /// All of them.
+    /// The number of all refusals.
     refused: u64,
-    /// Those that count: refusals between which nothing was accepted count as one.
+    /// The number of refusals that count as independent: refusals between which nothing was accepted count as one.
     times: i32,
-    /// How many messages had been accepted at the last refusal that counted.
+    /// The number of messages that had been accepted at the last refusal that counted.
     accepted: u64,
-    /// The totals before the first of them.
+    /// The totals before the first refusal.
     since: Totals,
 }
 
 impl RefusedAlone {
-    /// A message was accepted. `number` is the store's key of its receiving number, where the message has one.
+    /// Notes that a message was accepted. `number` is the store's key of the message's receiving number, where the
+    /// message has one.
     pub(super) fn accepted(&mut self, seq: Seq, number: Option<i64>) {
         self.totals.accepted += 1;
         self.messages.0.remove(&seq);
@@ -62,8 +67,8 @@ impl RefusedAlone {
         }
     }
 
-    /// A message was refused. Returns whether the refusal says something about the message or about its number, and nothing
-    /// about the receiver as a whole.
+    /// Notes that a message was refused. Returns whether the refusal concerns the message or its number, and not the
+    /// receiver as a whole.
     pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>) -> bool {
         let before = self.totals;
         self.totals.refused += 1;
@@ -74,7 +79,7 @@ impl RefusedAlone {
 }
 
 impl<K: Eq + Hash> Refusals<K> {
-    /// Counts a refusal; `before` are the totals without it.
+    /// Counts a refusal of `key`. `before` are the totals without this refusal.
     fn count(&mut self, key: K, before: Totals) -> Count {
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
             self.0.clear();
@@ -91,12 +96,13 @@ impl<K: Eq + Hash> Refusals<K> {
 }
 
 impl Count {
-    /// Whether the refusals cannot be chance, given how many of the others the receiver refused in the same time. Where it
-    /// refuses one of five, six refusals are no chance; where it refuses four of five, it takes 42.
+    /// Whether the refusals cannot be chance, given how many of the other messages the receiver refused in the same
+    /// time. Where the receiver refuses one of five, six refusals are no chance; where it refuses four of five, it
+    /// takes 42 refusals.
     fn is_own_fault(&self, now: Totals) -> bool {
         let others_refused = as_f64((now.refused - self.since.refused).saturating_sub(self.refused));
         let others_accepted = as_f64(now.accepted - self.since.accepted);
-        // Before anything is known, a receiver is taken to refuse one of ten.
+        // Before any other answer is known, a receiver is assumed to refuse one message of ten.
         let share = (others_refused + 0.1) / (others_refused + others_accepted + 1.0);
         self.times >= LEAST && share.powi(self.times) < BY_CHANCE
     }
@@ -155,7 +161,7 @@ mod tests {
         }
     }
 
-    /// The receiver refuses `refused` of the others for each `accepted` ones.
+    /// The receiver refuses `refused` of the other messages for each `accepted` ones.
     #[test]
     fn where_many_are_refused_it_takes_more_to_blame_one() {
         for (refused, accepted, expected) in [(0, 1, 3), (0, 10, 3), (1, 9, 5), (3, 7, 8), (1, 1, 13), (4, 1, 41)] {

@@ -1,8 +1,11 @@
-//! What an attempt's end means: for the message, and for the sink as a whole. Pure.
+//! Decides what follows from the end of an attempt, for the message and for the sink as a whole. Pure.
 //!
-//! Invariants: a message is given up only after an attempt that failed at or past its deadline; a due time is never past the
-//! deadline, so that this last attempt is made; what the receiver asks for lengthens a wait and never shortens one. What it
-//! refuses for a reason of its own is no failure of the message.
+//! Invariants:
+//! - A message is given up only after an attempt that failed at or past the message's deadline.
+//! - A due time is never past the deadline, so that this last attempt is made.
+//! - The wait that the receiver asks for lengthens the scheduled wait and never shortens it.
+//! - A refusal for a reason of the receiver's own (too many requests, or a request for silence) is no failure of the
+//!   message.
 
 use std::time::Duration;
 
@@ -13,50 +16,51 @@ use crate::formats::Unrenderable;
 use crate::sinks::Attempt;
 use crate::time::backoff::Jitter;
 
-/// What is known about the delivery when its attempt has ended.
+/// The facts about a delivery at the end of one of its attempts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tried {
-    /// How many attempts there were, this one included.
+    /// How many attempts of the delivery were made, including the attempt that just ended.
     pub(super) attempts: u32,
-    /// When the first of them began.
+    /// When the first attempt began.
     pub(super) first_attempt: UnixMs,
-    /// When this one ended.
+    /// When the last attempt, the one to decide about, ended.
     pub(super) ended: UnixMs,
-    /// How long the sink was paused in between: that does not count.
+    /// How long the sink was paused between the first attempt and the end of the last one. The paused time does not
+    /// count towards the deadline.
     pub(super) paused: Duration,
-    /// From when on it is too old to be sent again.
+    /// The time from which on the message is too old to be sent again; `None`: never.
     pub(super) expires: Option<UnixMs>,
-    /// The receiver refuses this one while it takes others: that is a failure of the message.
+    /// Whether the receiver refuses this message while it accepts others. Such a refusal is a failure of the message.
     pub(super) refused_alone: bool,
 }
 
-/// What follows from an attempt.
+/// What follows from the end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
-    /// What to write down; `None`: nothing was attempted, the delivery waits as it did before.
+    /// The outcome to record; `None`: nothing was attempted, and the delivery waits as it did before.
     pub(super) outcome: Option<Outcome>,
-    /// What it says about the sink.
+    /// What the attempt says about the sink.
     pub(super) finding: Finding,
 }
 
-/// What an attempt says about its sink.
+/// What the end of an attempt says about the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// It takes messages.
+    /// The receiver accepts messages, or has answered that it never wants this message.
     Works,
-    /// It did not take this one.
+    /// The receiver did not accept this message.
     Fails,
-    /// It refused this one for a reason of its own, as it would have refused any other.
+    /// The receiver refused this message for a reason of its own, and would have refused any other message as well.
     Busy(Refusal),
-    /// It will take no more until somebody looks into it.
+    /// The receiver will accept no message until somebody looks into the matter.
     Gone,
-    /// Nobody reads any more.
+    /// The reader of the output has closed it.
     Closed,
-    /// Nothing: it was not asked.
+    /// The attempt says nothing about the sink, because the receiver was not asked.
     Nothing,
 }
 
-/// Decides.
+/// Decides what follows from `attempt`. The waits before the next attempt come from `retry` and `jitter`.
 pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jitter) -> Decision {
     match attempt {
         Attempt::Accepted { status } => {
@@ -64,7 +68,8 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
         }
         Attempt::Failed { status, retry_after, answer } => {
             let (finding, wait) = match refusal(status, retry_after).filter(|_| !tried.refused_alone) {
-                // The sink keeps silent for as long; the message has not failed, so its own schedule stays where it is.
+                // The sink keeps silent for as long as the delivery waits. The message has not failed, so its place in
+                // the retry schedule does not change.
                 Some(refusal) => {
                     (Finding::Busy(refusal), refusal.asked.unwrap_or(FIRST_SILENCE.min(retry.schedule().max)))
                 }
@@ -72,12 +77,12 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
             };
             Decision { outcome: Some(again_after(wait, status, answer, tried, retry)), finding }
         }
-        // It answered, as it was expected to: that says nothing against it.
+        // The receiver answered the request, so the answer says nothing against the receiver.
         Attempt::Rejected { status, answer } => {
             let outcome = Outcome::Dead { reason: DeadReason::Rejected, status: Some(status), answer };
             Decision { outcome: Some(outcome), finding: Finding::Works }
         }
-        // The sink pauses for all its messages; this one must not die of that.
+        // The sink pauses for all its messages, so this message must not become a dead letter because of the 410.
         Attempt::Gone { answer } => {
             let patient = Retry { give_up_after: None, ..retry.clone() };
             let wait = failure_wait(None, tried, retry, jitter);
@@ -88,23 +93,26 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
     }
 }
 
-/// Whether an attempt ended with what a receiver says of itself.
+/// Whether an attempt ended with a refusal that concerns the receiver as a whole.
 pub(super) fn is_refusal(attempt: &Attempt) -> bool {
     matches!(attempt, Attempt::Failed { status, retry_after, .. } if refusal(*status, *retry_after).is_some())
 }
 
-/// Decides about a message that the sink's template can make nothing of: trying again would make nothing else of it.
+/// Decides about a message of which the sink's template can make no payload. Another try would have the same result, so
+/// the message becomes a dead letter.
 pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
     let outcome = Outcome::Dead { reason: DeadReason::Template, status: None, answer: reason.0 };
     Decision { outcome: Some(outcome), finding: Finding::Nothing }
 }
 
-/// What a receiver says of itself, and not of a message: that it gets too many requests, or wants silence.
+/// Returns the refusal by which the receiver says something about itself and not about the message: it gets too many
+/// requests, or wants silence. `None`: the answer is no such refusal.
 fn refusal(status: Option<u16>, retry_after: Option<Duration>) -> Option<Refusal> {
     let asked = retry_after.filter(|asked| !asked.is_zero());
     match status {
         Some(429) => Some(Refusal { asked, too_many: true }),
-        // These say that the receiver as a whole is not up to it; others may be about the one message.
+        // 502, 503 and 504 with a wait say that the receiver as a whole is overloaded or down. Other statuses may
+        // concern only the one message.
         Some(502..=504) if asked.is_some() => Some(Refusal { asked, too_many: false }),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Delivery to all sinks: how it is started, woken up, asked and ended.
+//! Delivery to all sinks: how delivery is started, woken up, asked for its status, and ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::store::{Error, SinkId, SinkSetup, Store, Wants};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Heartbeat, Instant};
 
-/// One sink, as delivery needs it.
+/// One sink, with everything that delivery needs to know of it.
 pub struct Setup {
     /// The sink's name in the configuration. The store knows the sink by this name.
     pub name: String,
@@ -29,9 +29,9 @@ pub struct Setup {
     pub wants: Wants,
     /// When, how often and how many messages are sent.
     pub options: Options,
-    /// What is sent for a message.
+    /// The format that makes the payload of a message.
     pub format: Format,
-    /// Where it is sent to.
+    /// The sink to which the payload is sent.
     pub sink: Arc<dyn Sink>,
 }
 
@@ -63,13 +63,14 @@ struct RunningSink {
 pub struct Waker(watch::Sender<u64>);
 
 impl Waker {
-    /// To be called after messages were released. A wake-up carries nothing, costs next to nothing and is never missed.
+    /// Wakes delivery up; to be called after messages were released. A wake-up carries no data, costs next to nothing
+    /// and is never missed.
     pub fn wake(&self) {
         self.0.send_modify(|count| *count += 1);
     }
 }
 
-/// What the store needs to know of a sink. `now` is the time by the clock that dates messages.
+/// Returns what the store needs to know of a sink. `now` is the time by the clock that dates messages.
 fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
     SinkSetup {
         name: setup.name.clone(),
@@ -88,7 +89,7 @@ impl Delivery {
     /// now on go to these sinks.
     ///
     /// # Errors
-    /// Those of the store. Nothing was started then.
+    /// Errors of the store. In this case nothing was started.
     pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
         let messages_now = clock.likely_message_time();
         let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
@@ -138,32 +139,32 @@ impl Delivery {
         Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_heartbeat, damaged })
     }
 
-    /// The handle with which ingest wakes delivery up.
+    /// Returns the handle with which ingest wakes delivery up.
     pub fn waker(&self) -> Waker {
         self.wake.clone()
     }
 
-    /// The state of each sink, in the order of the configuration.
+    /// Returns the state of each sink, in the order of the configuration.
     pub fn status(&self) -> Vec<SinkStatus> {
         self.sinks.iter().map(|sink| sink.published.borrow().status.clone()).collect()
     }
 
-    /// How long ago the slowest of the loops last turned, for the watchdog. Each loop turns every 5 s at least, also while
-    /// receivers hang and readers do not read.
+    /// Returns, for the watchdog, how long ago the slowest of the loops last turned. Each loop turns every 5 s at
+    /// least, also while receivers hang and readers do not read.
     pub fn slowest_turn(&self) -> Duration {
         let loops = self.sinks.iter().map(|sink| sink.heartbeat.since());
         loops.chain([self.settler_heartbeat.since()]).max().unwrap_or_default()
     }
 
-    /// Resolves when every sink is a stream whose reader has closed it, so that there is nothing left to relay to. Without
-    /// sinks it never resolves.
+    /// Resolves when every sink is a stream that its reader has closed, so that no receiver is left. Without sinks the
+    /// future never resolves.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
             for sink in &mut published {
                 let closed = sink.wait_for(|published| published.status.held == Some(Held::Closed)).await.is_ok();
                 if !closed {
-                    // The sink's loop has ended for another reason, which `broken` reports.
+                    // This sink's loop has ended for another reason, which `broken` reports.
                     std::future::pending::<()>().await;
                 }
             }
@@ -173,8 +174,9 @@ impl Delivery {
         }
     }
 
-    /// Resolves if the loop of a sink has ended although nobody asked it to. That is a bug of the relay (a panic, which was
-    /// reported where it happened). The process should end with an error then, so that it is started again.
+    /// Resolves if the loop of a sink has ended although nobody asked it to end. Such an end is a bug of the relay: a
+    /// panic, which was reported where it happened. The process should then end with an error, so that the service
+    /// manager starts it again.
     pub fn broken(&self) -> impl Future<Output = ()> + Send + 'static {
         let published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
@@ -204,19 +206,19 @@ impl Delivery {
         }
     }
 
-    /// Resolves when nothing is in flight and nothing may begin now: messages that still wait, if any do, wait for a time to
-    /// come or for a sink that is held. Returns whether messages wait that another run may deliver. Messages of a sink that
-    /// somebody paused or switched off do not count; the log names a paused one.
+    /// Resolves when nothing is in flight and no delivery may begin now: the messages that still wait, if there are
+    /// any, wait for a time to come or for a sink that is held. Returns whether messages wait that another run may
+    /// deliver. Messages of a sink that somebody paused or switched off do not count; the log names each paused sink.
     ///
     /// # Errors
-    /// Those of the store, while the messages are counted.
+    /// Errors of the store while the messages are counted.
     pub async fn idle(&self) -> Result<bool, Error> {
         self.wake.wake();
         let asked = *self.wake.0.borrow();
         let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= asked);
         loop {
             for sink in &self.sinks {
-                // An error means that the sink's loop has ended: it will not do more.
+                // An error means that the sink's loop has ended, so this sink will do no more.
                 drop(sink.published.clone().wait_for(is_idle).await);
             }
             let all = |sink: &RunningSink| sink.published.has_changed().is_err() || is_idle(&sink.published.borrow());
@@ -225,14 +227,14 @@ impl Delivery {
             }
         }
         let mut is_left = false;
-        // Messages of a sink that is switched off wait for whoever switches it on.
+        // Messages of a sink that is switched off wait until somebody switches the sink on.
         for sink in self.sinks.iter().filter(|sink| sink.enabled) {
             let id = sink.id;
             let (waiting, pause) = self.store.read(move |spool| Ok((spool.waiting(id)?, spool.pause_of(id)?))).await?;
             let messages = waiting.fresh + waiting.retry;
             match pause.map(|pause| pause.reason) {
                 _ if messages == 0 => {}
-                // Messages of a sink that somebody paused wait for whoever resumes it.
+                // Messages of a sink that somebody paused wait until somebody resumes the sink.
                 Some(PauseReason::Operator) => {
                     let name = sink.published.borrow().status.name.clone();
                     let hint = how_to_resume(&name);
@@ -244,7 +246,7 @@ impl Delivery {
         Ok(is_left)
     }
 
-    /// Begins no more deliveries, gives those under way `grace` to end, records them, and ends.
+    /// Begins no more deliveries, gives the deliveries under way `grace` to end, records them, and ends.
     pub async fn drain(self, grace: Duration) -> Drained {
         let Self { stop, clock, mut loops, sinks, settler, store, wake, .. } = self;
         stop.send_replace(Some(clock.monotonic() + grace));
@@ -255,8 +257,8 @@ impl Delivery {
             drained.unrecorded += ended.unrecorded;
         }
         drop((sinks, store, wake));
-        // Nobody can hand settlements to the settler any more. If it still cannot write, those that it holds were counted
-        // above.
+        // Nobody can hand settlements to the settler any more. If the settler still cannot write, the settlements that
+        // it holds were counted above.
         settler.abort();
         drop(settler.await);
         drained

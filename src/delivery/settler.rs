@@ -19,10 +19,10 @@ use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
 use crate::time::{Clock, Heartbeat};
 
-/// The most settlements in one transaction. There are never more than the workers of all sinks together.
+/// The most settlements in one transaction. There are never more settlements than all sinks have workers together.
 const AT_ONCE: usize = 1000;
 
-/// Maximum batching delay of a settlement. Attempts that already outlasted one delay are not waited for again.
+/// The maximum batching delay of a settlement. Attempts that already outlasted one delay are not waited for again.
 const BATCHING_DELAY: Duration = Duration::from_millis(1);
 
 /// The waits after errors of the store.
@@ -39,7 +39,8 @@ pub(super) struct Settler {
     clock: Clock,
 }
 
-/// An attempt under way, for whose settlement the task may wait. Dropped when the attempt has ended in any way.
+/// A mark for one attempt under way, for whose settlement the task may wait. The mark is dropped when the attempt has
+/// ended in any way.
 #[derive(Debug)]
 pub(super) struct ExpectedSettlement(Arc<AtomicUsize>);
 
@@ -57,13 +58,13 @@ struct Job {
     committed: oneshot::Sender<()>,
 }
 
-/// Nobody writes settlements any more, because the daemon is about to end.
+/// The error of a settlement that nobody can write any more, because the daemon is about to end.
 #[derive(Debug)]
 pub(super) struct SettlerEnded;
 
 impl Settler {
-    /// Returns the handle and the work of the task. `stopping` holds an instant once the daemon stops. `damage` receives the
-    /// error when the state turns out to be damaged.
+    /// Returns the handle and the future that does the work of the task. `stopping` holds an instant once the daemon
+    /// stops. `damage` receives the error when the state turns out to be damaged.
     pub(super) fn new(
         store: Store,
         clock: Clock,
@@ -72,7 +73,7 @@ impl Settler {
         heartbeat: Heartbeat,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        // The channel is bounded by the workers, each of which waits for its settlement.
+        // The number of workers bounds the channel, because each worker waits for its settlement.
         let (jobs, inbox) = mpsc::unbounded_channel();
         let expected = Arc::new(AtomicUsize::new(0));
         let writer = SettlementWriter {
@@ -88,14 +89,14 @@ impl Settler {
         (Self { jobs, expected, clock }, writer.run(inbox))
     }
 
-    /// An attempt begins, so a settlement will come.
+    /// Notes that an attempt begins, so that a settlement will come.
     pub(super) fn expect_settlement(&self) -> ExpectedSettlement {
         self.expected.fetch_add(1, Ordering::Relaxed);
         ExpectedSettlement(Arc::clone(&self.expected))
     }
 
-    /// Takes the settlement at once: settlements are written in the order of these calls. The returned future waits until
-    /// the settlement is on the disk, however long that takes.
+    /// Takes the settlement at once: settlements are written in the order of these calls. The returned future waits
+    /// until the settlement is on the disk, however long that takes.
     pub(super) fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), SettlerEnded>> + use<> {
         let (committed, done) = oneshot::channel();
         let taken = self
@@ -119,14 +120,14 @@ struct SettlementWriter {
     damage: watch::Sender<Option<Arc<Error>>>,
     /// How many attempts are under way.
     expected: Arc<AtomicUsize>,
-    /// How many of them outlasted a batching delay, and are not waited for again.
+    /// How many of these attempts outlasted a batching delay, and so are not waited for again.
     stragglers: usize,
 }
 
-/// The settlements of the next transaction, and who waits for them.
+/// The settlements of the next transaction, and the channels of the attempts that wait for them.
 #[derive(Default)]
 struct Batch {
-    /// Each with the [`Clock::rebased_by`] of when it was made.
+    /// Each settlement with the value that [`Clock::rebased_by`] had when the settlement was made.
     settlements: Vec<(Settlement, i64)>,
     waiting: Vec<oneshot::Sender<()>>,
 }
@@ -178,7 +179,7 @@ impl SettlementWriter {
                     failures = 0;
                     settlements.clear();
                     for committed in waiting.drain(..) {
-                        // A delivery that was cut off meanwhile does not wait any more.
+                        // The task of a delivery that was cut off meanwhile does not wait any more.
                         committed.send(()).ok();
                     }
                 }
@@ -202,9 +203,9 @@ impl SettlementWriter {
         }
     }
 
-    /// Takes the settlements that have arrived, and waits up to [`BATCHING_DELAY`] for those of attempts under way. So the
-    /// answers of a receiver that answers at once are all in one transaction. Attempts that outlasted a delay before are not
-    /// waited for.
+    /// Takes the settlements that have arrived, and waits up to [`BATCHING_DELAY`] for the settlements of attempts
+    /// under way. So if a receiver answers at once, all its answers are in one transaction. Attempts that outlasted an
+    /// earlier delay are not waited for.
     async fn gather(&mut self, inbox: &mut mpsc::UnboundedReceiver<Job>, batch: &mut Batch) {
         let end = self.clock.monotonic() + BATCHING_DELAY;
         loop {
@@ -229,18 +230,19 @@ impl SettlementWriter {
         }
     }
 
-    /// Waits after this many failures in a row.
+    /// Waits before the next try to write, after `failures` failures in a row.
     async fn wait_after(&mut self, failures: u32) {
         if self.stopping.borrow().is_some() {
             tokio::time::sleep(WAIT_AT_STOP).await;
             return;
         }
-        // A stop of the daemon ends the wait.
+        // A stop of the daemon ends the wait early.
         drop(timeout(WAITS.jittered(failures, &self.jitter), self.stopping.changed()).await);
     }
 }
 
-/// The settlement by a relay's time that was corrected by `by` milliseconds since it was made.
+/// Returns the settlement with its times moved by `by` milliseconds, by which the relay's time was corrected since the
+/// settlement was made.
 fn moved(settlement: Settlement, by: i64) -> Settlement {
     let later = |at: UnixMs| UnixMs(at.0.saturating_add(by));
     let outcome = match settlement.outcome {

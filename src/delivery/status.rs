@@ -1,4 +1,5 @@
-//! What a sink's loop shows of itself: to `status`, to commands that wait for it, and at the end.
+//! The state that a sink's loop publishes: for `status`, for commands that wait for the loop, and at the end of
+//! delivery.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,25 +17,27 @@ pub struct SinkStatus {
     /// Whether the last attempt failed.
     #[serde(skip)]
     pub failing: bool,
-    /// When the first failure or refusal ended that no success has followed, by the relay's time. Failures before this
-    /// process started do not count.
+    /// When the first failure or refusal since the last success ended, by the relay's time. Failures before this process
+    /// started do not count.
     pub failing_since: Option<UnixMs>,
     /// Why nothing is sent; `None`: messages are sent.
     #[serde(flatten, serialize_with = "write_held", deserialize_with = "read_held")]
     pub held: Option<Held>,
-    /// How many attempts begin in a minute, where the receiver limits that by refusing others. `None`: no such limit is known.
+    /// How many attempts begin in a minute, where the receiver limits the number by refusing attempts. `None`: no such
+    /// limit is known.
     #[serde(rename = "learned_requests_per_minute")]
     pub learned_per_minute: Option<u64>,
 }
 
-/// Why nothing is sent to a sink, or one message at a time. Its messages wait.
+/// Why a sink sends nothing, or one message at a time. The sink's messages wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// The reader of the output closed it.
+    /// The reader of the output closed the output.
     Closed,
-    /// The receiver answered 410: it wants nothing more. This lasts until somebody resumes the sink.
+    /// The receiver answered 410, which says that it wants no more messages. The hold lasts until somebody resumes the
+    /// sink.
     Gone,
-    /// Somebody paused the sink. This lasts until somebody resumes it.
+    /// Somebody paused the sink. The hold lasts until somebody resumes the sink.
     Operator,
     /// The configuration switches the sink off: `enabled = false`.
     Disabled,
@@ -45,13 +48,13 @@ pub enum Held {
     },
     /// The last attempts all failed, so one message at a time is tried.
     Probing {
-        /// When the next message is tried, by the relay's time; `None` while one is being tried.
+        /// When the next message is tried, by the relay's time; `None` while a message is being tried.
         next: Option<UnixMs>,
     },
 }
 
 impl Held {
-    /// A pause, which does not pass by itself.
+    /// Returns the hold of a pause, which does not pass by itself.
     pub(super) fn paused(reason: PauseReason) -> Self {
         match reason {
             PauseReason::Operator => Self::Operator,
@@ -62,7 +65,7 @@ impl Held {
     }
 }
 
-/// What `status` shows of [`Held`]. It shows pauses by what the state says of them.
+/// The fields by which `status` shows [`Held`]. Pauses are named here as in the state.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct HeldFields {
@@ -88,16 +91,17 @@ fn read_held<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Held>,
     })
 }
 
-/// What a sink's loop publishes after each turn.
+/// The values that a sink's loop publishes after each turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Published {
     pub(super) status: SinkStatus,
-    /// The sink was idle after this wake-up: nothing was in flight, and nothing was found that may begin now.
+    /// The number of the wake-up after which the sink was idle: nothing was in flight, and no delivery was found that
+    /// may begin now.
     pub(super) idle_after: Option<u64>,
 }
 
 impl Published {
-    /// What is shown before the first turn of a sink's loop.
+    /// The values that are shown before the first turn of a sink's loop.
     pub(super) fn at_start(name: &str) -> Self {
         let status = SinkStatus {
             name: name.to_owned(),
@@ -114,8 +118,8 @@ impl Published {
 /// How the end of delivery went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Deliveries that were cut off before the receiver had answered. They are made again at the next start.
+    /// Deliveries that were cut off before the receiver had answered. The next start makes them again.
     pub cut_off: usize,
-    /// Deliveries that were answered but could not be recorded. They are made again at the next start, too.
+    /// Deliveries that were answered but could not be recorded. The next start makes them again, too.
     pub unrecorded: usize,
 }

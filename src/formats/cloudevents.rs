@@ -1,4 +1,5 @@
-//! CloudEvents 1.0 in structured mode: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
+//! The format CloudEvents 1.0 in structured mode:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
 
 use super::Known;
 use super::fields::{Fields, quoted};
@@ -13,8 +14,8 @@ pub(super) static FORMAT: Known = Known {
     write: |message| write(&message.raw, message.account),
 };
 
-/// The event of a message. Its data is the API's object exactly as it came. Source and id together name the message,
-/// and are the same at every attempt.
+/// Makes the event of a message. The event's data is the API's object exactly as it came. Source and id together name
+/// the message, and are the same at every attempt.
 fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
     let mut event = format!(
@@ -22,7 +23,7 @@ fn write(raw: &str, account: &str) -> String {
         quoted(&message.id()),
         quoted(&format!("/joltsms/{account}")),
     );
-    // An optional attribute must be valid or absent, whatever the message holds.
+    // An optional attribute must be valid or absent, whatever the message contains.
     if let Some(time) = message.text("receivedAt").filter(|time| UnixMs::parse(time).is_some()) {
         event += &format!(r#","time":{}"#, quoted(&time));
     }

@@ -1,7 +1,7 @@
-//! The payload for Discord's webhooks.
+//! The format for Discord's webhooks.
 //!
 //! Nobody is mentioned, whatever the text says (`allowed_mentions`). Every character that could begin markup, a
-//! mention, an emoji or a link has a backslash before it, which Discord does not show. Links are therefore plain text:
+//! mention, an emoji or a link gets a backslash before it, which Discord does not show. Links are therefore plain text:
 //! an address that a sender writes is neither fetched nor clicked by accident.
 
 use super::fields::quoted;
@@ -9,11 +9,11 @@ use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
-/// The longest content that Discord takes; longer texts are cut, with `…` at the end. Counted in units of UTF-16, of
-/// which a text never has fewer than Discord counts.
+/// The longest content that Discord accepts, in units of UTF-16. A text never has fewer of these units than Discord
+/// counts. Longer texts are cut, with `…` at the end.
 const LONGEST: usize = 2_000;
 
-/// `SUPPRESS_EMBEDS`
+/// The flag `SUPPRESS_EMBEDS` of Discord, which suppresses previews.
 const FLAGS: u32 = 1 << 2;
 
 pub(super) static FORMAT: Known = Known {

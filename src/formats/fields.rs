@@ -1,4 +1,4 @@
-//! The fields of a JSON object, each as it was spelled.
+//! Reads the fields of a JSON object, each as it was spelled.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,27 +7,28 @@ use serde_json::value::RawValue;
 
 use super::surrogates;
 
-/// The members of a JSON object. Of a repeated member the last one counts; a value that is no object has no members.
+/// The members of a JSON object. If a member is repeated, the last one counts. A value that is no object has no
+/// members.
 pub(super) struct Fields<'j>(BTreeMap<String, Cow<'j, RawValue>>);
 
 impl<'j> Fields<'j> {
-    /// Reads the object. Of its values only the end of each is looked for.
+    /// Reads the object. Its values are not parsed further; only the end of each value is looked for.
     pub(super) fn of(json: &'j str) -> Self {
         if let Ok(members) = serde_json::from_str::<BTreeMap<String, &'j RawValue>>(json) {
             return Self(members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect());
         }
-        // The name of a field may hold half a character, too.
+        // The name of a field may contain half a character, too.
         let mended = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&surrogates::mended(json));
         Self(mended.unwrap_or_default().into_iter().map(|(name, value)| (name, Cow::Owned(value))).collect())
     }
 
-    /// The JSON text of a field; `null` if the object does not have the field.
+    /// Returns the JSON text of a field; `null` if the object does not have the field.
     pub(super) fn json(&self, name: &str) -> &str {
         self.0.get(name).map_or("null", |value| value.get())
     }
 
-    /// A field as text for people: `None` if it is missing, null or empty. A value that is no text is shown as it is
-    /// spelled.
+    /// Returns a field as text for people; `None` if the field is missing, null or empty. A value that is no text is
+    /// returned as it is spelled.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let json = self.json(name);
         let text = match json {
@@ -38,7 +39,7 @@ impl<'j> Fields<'j> {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// The id of a message. The store holds no message without an id.
+    /// Returns the id of a message. The store holds no message without an id.
     pub(super) fn id(&self) -> String {
         self.text("id").unwrap_or_default()
     }
@@ -48,7 +49,7 @@ fn read_text(json: &str) -> Option<String> {
     serde_json::from_str(json).or_else(|_| serde_json::from_str(&surrogates::mended(json))).ok()
 }
 
-/// A text as JSON, with quotes.
+/// Returns a text as a JSON string, with quotes.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,4 +1,4 @@
-//! The payload of the vendor's own webhooks, "Jolt Events v1", for receivers that were written for them.
+//! The format of the vendor's own webhooks, "Jolt Events v1", for receivers that were written for these webhooks.
 
 use super::fields::{Fields, quoted};
 use super::{JSON, Known};
@@ -11,9 +11,9 @@ pub(super) static FORMAT: Known = Known {
     write: |message| write(&message.raw, message.account),
 };
 
-/// The event of a message. Its id is `evt_sms_` and the message's id, so it is the same at every attempt and differs
-/// between messages. `createdAt` is when the API had the message; `otp` is the code that the vendor found in it. A
-/// field that the message does not have is null.
+/// Makes the event of a message. The event's id is `evt_sms_` and the message's id, so it is the same at every attempt
+/// and differs between messages. `createdAt` is when the API had the message; `otp` is the code that the vendor found
+/// in the message. A field that the message does not have is null.
 fn write(raw: &str, account: &str) -> String {
     let message = Fields::of(raw);
     let created = match message.json("ingestedAt") {

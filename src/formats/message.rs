@@ -1,4 +1,4 @@
-//! The API's message object exactly as it came.
+//! The format `message`: the API's message object exactly as it came.
 
 use super::{Format, JSON, Known};
 use crate::domain::NumberUse;

@@ -4,9 +4,9 @@
 //!
 //! - The same message with the same details of its number always makes the same payload, so all attempts have the same
 //!   body.
-//! - A message with strange fields (missing, of another type, half a character) still makes a payload. Only a template
-//!   may fail, and says why.
-//! - A text of a sender never becomes markup, a mention or a line of its own.
+//! - A message with strange fields (missing, of another type, with half a character) still makes a payload. Only a
+//!   template may fail, and it says why.
+//! - A text from a sender never becomes markup, a mention or a line of its own.
 
 mod cloudevents;
 mod discord;
@@ -30,7 +30,7 @@ pub use template::{Mistake, Template};
 
 use crate::domain::NumberUse;
 
-/// The built-in formats. A new one is a file beside this one and a line here.
+/// The built-in formats. A new format needs a file beside this file and a line here.
 static KNOWN: [&Known; 5] =
     [&message::FORMAT, &jolt_event::FORMAT, &cloudevents::FORMAT, &slack::FORMAT, &discord::FORMAT];
 
@@ -48,7 +48,7 @@ pub enum Format {
 pub struct Known {
     /// The word for the format in the configuration.
     name: &'static str,
-    /// The media type of its payloads.
+    /// The media type of the format's payloads.
     content_type: &'static str,
     /// How the format uses details of the number that received a message.
     number_use: NumberUse,
@@ -66,7 +66,7 @@ struct PayloadInput<'m> {
     number: Option<&'m str>,
 }
 
-/// Compares the words: no two formats have the same one.
+/// Formats are equal if their words are equal, because no two formats have the same word.
 impl PartialEq for Known {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -78,11 +78,11 @@ impl PartialEq for Known {
 pub struct Payload {
     /// The media type of the body.
     pub content_type: Cow<'static, str>,
-    /// The bytes.
+    /// The bytes of the body.
     pub body: Vec<u8>,
 }
 
-/// The reason why a template failed on a message: for people, without anything of the message.
+/// The reason why a template failed on a message. The text is for people, and contains nothing of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unrenderable(pub String);
@@ -90,12 +90,12 @@ pub struct Unrenderable(pub String);
 const JSON: &str = "application/json";
 
 impl Format {
-    /// The built-in format with this word, if there is one.
+    /// Returns the built-in format with this word, if there is one.
     pub fn named(name: &str, account: Arc<str>) -> Option<Self> {
         KNOWN.iter().find(|known| known.name == name).map(|known| Self::Known(known, account))
     }
 
-    /// The word for the format in the configuration.
+    /// Returns the word for the format in the configuration.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Known(known, _) => known.name,
@@ -103,7 +103,7 @@ impl Format {
         }
     }
 
-    /// How the format uses details of the number that received a message.
+    /// Returns how the format uses details of the number that received a message.
     pub fn number_use(&self) -> NumberUse {
         match self {
             Self::Known(known, _) => known.number_use,
@@ -112,8 +112,8 @@ impl Format {
         }
     }
 
-    /// The payload for a message, from its JSON text as the API sent it, and from the row of its number in the API's
-    /// list of numbers if that is known.
+    /// Makes the payload for a message, from the message's JSON text as the API sent it, and from the row of the
+    /// message's number in the API's list of numbers, if that row is known.
     ///
     /// # Errors
     /// [`Unrenderable`], from templates only.
@@ -129,11 +129,11 @@ impl Format {
         Ok(Payload { content_type, body: body.into_bytes() })
     }
 
-    /// The payload for a message on a stream of lines, without the line's end. It is one line; only a template may
-    /// write several.
+    /// Makes the payload for a message on a stream of lines, without the line's end. The payload is one line; only a
+    /// template may write several lines.
     ///
     /// # Errors
-    /// As for [`Format::payload`].
+    /// The errors of [`Format::payload`].
     pub fn line(&self, raw: Box<str>, number: Option<&str>) -> Result<Payload, Unrenderable> {
         let mut payload = self.payload(raw, number)?;
         if !matches!(self, Self::Template(template) if !template.makes_json())

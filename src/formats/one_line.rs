@@ -1,10 +1,11 @@
-//! JSON on one line, with every token spelled as it was.
+//! Puts JSON on one line, with every token spelled as it was.
 
 /// Removes the white space between the tokens of a JSON text. Nothing else changes: numbers keep their digits, strings
-/// their escapes, objects their order and repeated keys. To parse the text and write it again would not keep all that.
+/// keep their escapes, objects keep their order and repeated keys. Parsing the text and writing it again would not keep
+/// all of this.
 ///
-/// In valid JSON a line break can stand between tokens only. In an invalid text, line breaks inside of strings are
-/// removed too, so that the result is always one line.
+/// In valid JSON a line break can stand only between tokens. In an invalid text, line breaks inside strings are removed
+/// too, so that the result is always one line.
 pub fn one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     let mut in_string = false;
@@ -21,7 +22,7 @@ pub fn one_line(json: &str) -> String {
             }
             b'\\' => {
                 line.push('\\');
-                // An escaped quote or backslash is no quote and no backslash.
+                // A quote or backslash that is escaped is skipped together with its escape.
                 if let Some(escaped @ ('"' | '\\')) = rest[taken..].chars().next() {
                     line.push(escaped);
                     taken += 1;
@@ -69,7 +70,7 @@ mod tests {
         }
     }
 
-    /// JSON text with white space wherever JSON allows it, and with spellings that a parser would not keep.
+    /// Makes JSON text with white space wherever JSON allows it, and with spellings that a parser would not keep.
     fn json() -> impl Strategy<Value = String> {
         let space = "[ \t\r\n]{0,3}";
         let scalar = prop_oneof![
@@ -104,7 +105,8 @@ mod tests {
         prop::collection::vec(piece, 0..6).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
     }
 
-    /// The tokens of a JSON text, as `serde_json` finds them: containers opened, scalars as spelled.
+    /// Collects the tokens of a JSON text, as `serde_json` finds them: the containers that are opened, and the scalars
+    /// as spelled.
     fn tokens(json: &RawValue, found: &mut Vec<String>) {
         let text = json.get();
         match text.as_bytes()[0] {
@@ -127,7 +129,7 @@ mod tests {
         }
     }
 
-    /// An object's members as spelled, repeated keys included.
+    /// The members of an object as spelled, including repeated keys.
     struct Members(Vec<(Box<RawValue>, Box<RawValue>)>);
 
     impl<'de> serde::Deserialize<'de> for Members {
@@ -163,7 +165,7 @@ mod tests {
             prop_assert_eq!(&before, &after);
             let spelled: usize = before.iter().map(String::len).sum();
             let separators = line.len() - spelled;
-            // Beside the tokens only commas and colons are left: no white space.
+            // Besides the tokens only commas and colons are left, and no white space.
             prop_assert!(separators <= before.len());
             prop_assert_eq!(one_line(&line), line);
         }

@@ -11,7 +11,7 @@ const JSON: &str = "application/json";
 /// The default media type of a template for a stream.
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The word for templates.
+/// The word for templates in the configuration.
 pub(super) const TEMPLATE: &str = "template";
 
 /// The keys that only a template has.
@@ -38,13 +38,13 @@ settings! {
     }
 }
 
-/// Each word of `format` with its format. The word for templates has none.
+/// Returns each word of `format` with its format. The word for templates has no built-in format.
 fn names() -> Vec<(&'static str, Option<&'static Known>)> {
     KNOWN.iter().map(|known| (known.name, Some(*known))).chain([(TEMPLATE, None)]).collect()
 }
 
 impl Settings {
-    /// The format; `None` if the keys have an error. `as_line`: the sink is a stream of lines.
+    /// Returns the format; `None` if the keys have an error. `as_line`: the sink is a stream of lines.
     pub fn resolve(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Format> {
         let format = match at.written("format") {
             Some(_) => self.format?,
@@ -78,7 +78,7 @@ impl Settings {
     }
 }
 
-/// The text of the template, and the key that holds it.
+/// Returns the text of the template, and the key that contains the text.
 fn template_text(
     at: &mut Reader<'_>,
     template: Option<WrittenText>,

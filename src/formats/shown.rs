@@ -1,10 +1,10 @@
-//! A message as a chat shows it to people.
+//! Prepares a message for chats that show it to people.
 
 use super::fields::Fields;
 
 /// The parts of a message that a chat shows: plain text, not escaped yet.
 pub(super) struct ShownMessage {
-    /// The receiving number, the sender, and the code.
+    /// The heading: the receiving number, the sender, and the code.
     pub(super) heading: String,
     /// The text of the SMS.
     pub(super) body: String,
@@ -23,14 +23,14 @@ impl ShownMessage {
         if let Some(code) = text("parsedCode") {
             heading += &format!(", code {code}");
         }
-        // A heading is one line, whatever its parts hold.
+        // A heading is one line, whatever its parts contain.
         let heading = heading.replace(|next: char| next.is_control(), " ");
         Self { heading, body: text("body").unwrap_or_default() }
     }
 }
 
 /// Escapes a text piece by piece until the sizes of the pieces, by `size`, use up `room`. If the text does not fit, the
-/// result ends with `…`. No piece is cut in two.
+/// result ends with `…`. No piece is cut into parts.
 pub(super) fn escaped_within(
     text: &str,
     room: usize,
@@ -39,7 +39,7 @@ pub(super) fn escaped_within(
 ) -> String {
     const END: &str = "…";
     let (mut escaped, mut used) = (String::new(), 0);
-    // How much of the result is kept if the rest does not fit.
+    // The part of the result, in bytes, that is kept if the rest does not fit.
     let mut fits_with_end = 0;
     let mut piece = String::new();
     for (at, next) in text.char_indices() {
@@ -68,5 +68,5 @@ pub(super) fn mentions_all(after_at: &str) -> bool {
     ["channel", "here", "everyone", "all", "group", "team"].contains(&word.to_ascii_lowercase().as_str())
 }
 
-/// A character without width: put between an `@` and its word, it prevents the mention and is not seen.
+/// A character without width. Between an `@` and its word the character prevents the mention and is not seen.
 pub(super) const NOTHING: char = '\u{200b}';

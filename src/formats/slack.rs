@@ -1,15 +1,17 @@
-//! The payload for Slack's incoming webhooks, and for programs that take the same (Mattermost, Rocket.Chat).
+//! The format for Slack's incoming webhooks, and for programs that accept the same payload (Mattermost, Rocket.Chat).
 //!
-//! Slack always interprets `&`, `<` and `>`, so these are escaped. All other markup is switched off (`mrkdwn`), and so
-//! are mentions by name and previews of links, which would fetch an address that a sender names. Other programs may not
-//! know these switches: for them, a character without width breaks `@channel` and similar mentions.
+//! Slack always interprets `&`, `<` and `>`, so these characters are escaped. All other markup is switched off
+//! (`mrkdwn`), and so are mentions by name and previews of links, which would fetch an address that a sender names.
+//! Other programs may not know these switches. For such programs, a character without width breaks `@channel` and
+//! similar mentions.
 
 use super::fields::quoted;
 use super::shown::{NOTHING, ShownMessage, escaped_within, mentions_all};
 use super::{JSON, Known};
 use crate::domain::NumberUse;
 
-/// Slack advises 4,000 characters at most. Longer texts are cut, with `…` at the end.
+/// The longest text, in characters, because Slack advises 4,000 characters at most. Longer texts are cut, with `…` at
+/// the end.
 const LONGEST: usize = 4_000;
 
 pub(super) static FORMAT: Known = Known {

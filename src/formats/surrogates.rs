@@ -1,6 +1,7 @@
-//! Repairs half characters: `\ud83d` without its other half is valid in JSON, but in no text of another language.
+//! Repairs half characters. `\ud83d` without its other half is valid in JSON, but cannot be part of a text in most
+//! languages, such as Rust.
 
-/// The JSON text with U+FFFD in the place of each half character. Everything else stays as it is spelled.
+/// Returns the JSON text with U+FFFD in the place of each half character. Everything else stays as it is spelled.
 pub(super) fn mended(json: &str) -> String {
     let mut whole = String::with_capacity(json.len());
     let mut rest = json;
@@ -16,7 +17,7 @@ pub(super) fn mended(json: &str) -> String {
                 continue;
             }
             Some(_) => 6,
-            // The backslash and the character that it escapes.
+            // The escape consists of the backslash and the character that it escapes.
             None => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
         };
         let (escape, after) = escape.split_at(length);
@@ -26,10 +27,10 @@ pub(super) fn mended(json: &str) -> String {
     whole + rest
 }
 
-/// The code of an escape such as `\u00e9` at the beginning of a text.
+/// Returns the code of an escape such as `\u00e9` at the beginning of a text.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
-    // The parser would accept a `+`, too.
+    // The parser alone would accept a `+`, too.
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 

@@ -1,4 +1,4 @@
-//! The payloads of each format, for ordinary, strange and hostile messages.
+//! Tests of the payloads of each format, for ordinary, strange and hostile messages.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::*;
 const AS_IT_CAME: &str =
     "{ \"id\" : \"m1\",\n\t\"n\": 12345678901234567890.10, \"x\":\"\\u0000 \u{1f600}\",\r\n \"new\": [ 1 ] }";
 
-/// The message of the API's documentation.
+/// The message in the API's documentation.
 const DOCUMENTED: &str = r#"{"id":"msg_def789","numberId":"num_abc456","number":{"id":"num_abc456","phoneNumber":"+16505551234"},"from":"+18005559876","to":"+16505551234","body":"Your verification code is 847291","parsedCode":"847291","encrypted":false,"isRead":false,"receivedAt":"2026-01-31T08:00:00.000Z","ingestedAt":"2026-01-31T08:00:00.412Z"}"#;
 
 fn account() -> Arc<str> {
@@ -55,7 +55,7 @@ fn a_line_differs_between_tokens_only() {
     assert_eq!(String::from_utf8(line.body).unwrap(), expected);
 }
 
-/// The payload in the vendor's documentation, with the times that it leaves out.
+/// The payload is that of the vendor's documentation, with the times that the documentation leaves out.
 #[test]
 fn a_jolt_event_is_what_the_vendor_documents() {
     let expected = r#"{"id":"evt_sms_msg_def789","type":"sms.received","createdAt":"2026-01-31T08:00:00.412Z","accountId":"user_xyz789","numberId":"num_abc456","data":{"messageId":"msg_def789","from":"+18005559876","to":"+16505551234","body":"Your verification code is 847291","otp":"847291","receivedAt":"2026-01-31T08:00:00.000Z"}}"#;
@@ -208,8 +208,8 @@ fn long_texts_are_cut_at_what_the_chat_takes() {
     }
 }
 
-/// Templates, with the purpose of each, and its output for the documented message or the error with which it is
-/// refused.
+/// A table of templates: the purpose of each template, and its output for the documented message or the error with
+/// which the template is refused.
 #[test]
 fn templates_and_what_they_make() {
     for (content_type, source, made) in [
@@ -337,7 +337,7 @@ fn templates_are_told_apart_by_all_that_counts() {
     }
 }
 
-/// Messages with fields that no honest sender uses.
+/// The messages have fields that no honest sender uses.
 #[test]
 fn strange_messages_have_a_payload_in_every_format() {
     let deep = format!(r#"{{"id":"m","x":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
@@ -350,7 +350,7 @@ fn strange_messages_have_a_payload_in_every_format() {
     ] {
         for format in all() {
             if let (Format::Template(_), true) = (&format, raw.len() > 1_000) {
-                // The message is nested more deeply than the reader allows: an error, not a crash.
+                // The message is nested more deeply than the reader allows. This makes an error and not a crash.
                 assert!(format.payload(raw.into(), None).is_err());
                 continue;
             }
@@ -382,7 +382,8 @@ proptest! {
                     prop_assert!(!text.contains(['<', '>']));
                 }
                 "discord" => {
-                    // An odd number of backslashes stands before every character of markup, so that it begins nothing.
+                    // An odd number of backslashes stands before every character of markup, so that the character
+                    // begins no markup.
                     let content = made["content"].as_str().unwrap();
                     for mark in ['*', '_', '~', '`', '|', '<', '>', '[', ']', '(', ')', ':', '@'] {
                         for (at, _) in content.match_indices(mark) {

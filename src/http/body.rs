@@ -1,4 +1,4 @@
-//! Reads bodies of answers up to a cap, however long they are or claim to be.
+//! Reads the bodies of answers up to a cap, however long the bodies are or claim to be.
 
 use std::time::Duration;
 
@@ -11,18 +11,19 @@ pub enum BodyError {
     /// The body has more bytes than the cap.
     #[error("the answer has more than {cap} bytes")]
     TooLarge {
-        /// The most bytes that are read.
+        /// The most bytes that the caller accepts.
         cap: usize,
     },
-    /// The body broke off. The error holds no URL; [`super::failure::describe`] puts it into words.
+    /// The body broke off. The error contains no URL; [`super::failure::describe`] puts the error into words.
     #[error("the answer broke off")]
     Transport(#[source] reqwest::Error),
 }
 
-/// Reads the whole body, unless it has more than `cap` bytes.
+/// Reads the whole body, unless the body has more than `cap` bytes.
 ///
 /// # Errors
-/// [`BodyError::TooLarge`] as soon as that is known, [`BodyError::Transport`] if the body does not arrive whole.
+/// [`BodyError::TooLarge`] as soon as the body is known to be too long, [`BodyError::Transport`] if the body does not
+/// arrive whole.
 pub async fn read_capped(mut response: Response, cap: usize) -> Result<Vec<u8>, BodyError> {
     let announced = response.content_length().unwrap_or(0);
     if usize::try_from(announced).map_or(true, |length| length > cap) {
@@ -38,9 +39,9 @@ pub async fn read_capped(mut response: Response, cap: usize) -> Result<Vec<u8>, 
     Ok(body)
 }
 
-/// Reads a body that is not needed, so that its connection can be used again: up to `cap` bytes, and no longer than
-/// `deadline`. Otherwise, or after an error, the connection is dropped. Returns whether the end of the body was
-/// reached.
+/// Reads a body that is not needed, so that its connection can be used again. At most `cap` bytes are read, and no
+/// longer than `deadline`. If the body does not end within these limits, or after an error, the connection is dropped.
+/// Returns whether the end of the body was reached.
 pub async fn discard(mut response: Response, cap: usize, deadline: Duration) -> bool {
     let to_the_end = async {
         let mut left = cap;

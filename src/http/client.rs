@@ -1,4 +1,4 @@
-//! Builds clients: one for the API, and one for each receiver.
+//! Builds HTTP clients: one client for the API, and one client for each receiver.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ use super::resolver::Resolver;
 use super::transport::Transport;
 use super::url::RedactedUrl;
 
-/// How long an idle connection is kept. Servers close idle connections after 5 s (Node) or more. A request that meets
-/// the closing fails, and a POST may not simply be repeated, so the relay closes first.
+/// How long an idle connection is kept. Servers close idle connections after 5 s (Node) or more. A request that is sent
+/// while the server closes the connection fails, and a POST may not simply be repeated, so the relay closes the
+/// connection first.
 pub const KEEP_IDLE: Duration = Duration::from_secs(4);
 
 /// The `User-Agent` of every request.
 pub const USER_AGENT: &str = concat!("joltsms-relay/", env!("CARGO_PKG_VERSION"));
 
-/// With this interval, a peer that vanished is noticed after about a minute.
+/// The interval of TCP keepalives. With this interval, a peer that vanished is noticed after about a minute.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// In HTTP/2 all requests share one connection, and a request that is given up does not end it. So all of them would
-/// fail if the connection is dead. The other side is therefore pinged when nothing came for a while, and must answer in
-/// time, which a slow server does, too.
+/// The time without data from the other side after which it is pinged. In HTTP/2 all requests share one connection, and
+/// a request that is given up does not end the connection. So all requests would fail if the connection is dead.
+/// Therefore the other side is pinged, and must answer in time, which a slow server does, too.
 const HTTP2_PING_AFTER: Duration = Duration::from_secs(3);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,7 +32,7 @@ const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS for {url}: {why}")]
 pub struct ClientBuildError {
-    /// The address that the client was meant for, redacted.
+    /// The redacted address of the requests for which the client was meant.
     url: String,
     why: String,
 }
@@ -39,14 +40,14 @@ pub struct ClientBuildError {
 /// The TLS library's error on a machine without CA certificates.
 const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
 
-/// The sentence for the operator in this case.
+/// The sentence that tells the operator what to do if the machine has no CA certificates.
 const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
                             package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
 
-/// A client for requests to `url` over `transport`. It sends each request once and follows no redirects.
+/// Builds a client for requests to `url` over `transport`. The client sends each request once and follows no redirects.
 ///
 /// # Errors
-/// [`ClientBuildError`] where TLS is needed and cannot be set up.
+/// [`ClientBuildError`] if TLS is needed and cannot be set up.
 pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Result<reqwest::Client, ClientBuildError> {
     let explain = |error| {
         let why = match super::failure::describe(&error, options) {
@@ -61,8 +62,8 @@ pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Resul
         .connect_timeout(options.connect_timeout)
         .redirect(Policy::none())
         .referer(false)
-        // By default the library repeats requests that a server refused unprocessed, unseen by the budget and the
-        // back-off.
+        // By default the library repeats requests that a server refused unprocessed. The budget and the back-off would
+        // not see these repeated requests.
         .retry(reqwest::retry::never())
         .gzip(options.gzip)
         .dns_resolver(Resolver::new(options.connect_timeout.min(options.timeout)))
@@ -71,7 +72,7 @@ pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Resul
         .http2_keep_alive_interval(HTTP2_PING_AFTER)
         .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
-        // Only the status of an answer counts, so its headers are read as leniently as other clients do.
+        // Only the status of an answer counts, so the headers are read as leniently as other clients read them.
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)

@@ -5,11 +5,11 @@ use std::time::Duration;
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// The longest time for one whole request, the answer's body included.
+    /// The longest time for one whole request, including the body of the answer.
     pub timeout: Duration,
     /// The longest time for resolving the host's name and for the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
-    /// How long an idle connection is kept; see [`KEEP_IDLE`](super::client::KEEP_IDLE).
+    /// How long an idle connection is kept, as for [`KEEP_IDLE`](super::client::KEEP_IDLE).
     pub keep_idle: Duration,
     /// Whether answers may be compressed. Caps count unpacked bytes.
     pub gzip: bool,

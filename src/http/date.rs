@@ -1,10 +1,10 @@
-//! Dates as HTTP writes them.
+//! Reads dates as HTTP writes them.
 
 use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::domain::UnixMs;
 
-/// Some servers get the weekday wrong, so it is ignored.
+/// The parser of dates. It ignores the weekday, because some servers get the weekday wrong.
 static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
 
 /// Reads `Sun, 06 Nov 1994 08:49:37 GMT`. The two forms that were obsolete in 1999 are not understood.

@@ -1,4 +1,4 @@
-//! Describes in one line, for people, why a request got no answer.
+//! Describes in one line, for operators, why a request got no answer.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -11,8 +11,8 @@ const DEAD: &str = "the connection is dead: the other side does not even confirm
 
 /// Describes an error without any URL: "connection refused", "no answer within 20s", "invalid peer certificate: …".
 ///
-/// A time-out names its limit. TLS errors have words of their own, with a remedy. Otherwise the chain of causes is told
-/// from the outside in, without layers that only say that there is a cause.
+/// A time-out names its limit. TLS errors have words of their own, with a remedy. For other errors the description
+/// lists the chain of causes from the outside in, and leaves out layers that only say that there is a cause.
 pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     if is_dead(error) {
         return DEAD.to_owned();
@@ -51,8 +51,8 @@ pub fn describe(error: &reqwest::Error, options: &ClientOptions) -> String {
     if words.is_empty() { kind_of(error).to_owned() } else { words.join(": ").replace(['\r', '\n'], " ") }
 }
 
-/// Like [`describe`], for a request through `proxy`. If there was no connection, the words name the proxy, since the
-/// proxy may be the side that refuses.
+/// Describes an error as [`describe`] does, for a request through `proxy`. If there was no connection, the words name
+/// the proxy, since the proxy may be the side that refuses.
 pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientOptions) -> String {
     let words = describe(error, options);
     match proxy.host().filter(|_| error.is_connect()) {
@@ -61,8 +61,8 @@ pub fn describe_through(proxy: &Proxy, error: &reqwest::Error, options: &ClientO
     }
 }
 
-/// Puts phrases of the client's libraries into plain words. For an unreadable answer the words name the unreadable
-/// part.
+/// Puts phrases of the client's libraries into plain words. For an unreadable answer the words name the part that
+/// cannot be read.
 fn in_plain_words(jargon: &str) -> Option<String> {
     let unreadable = |part: &str| format!("the answer cannot be read: {part}");
     Some(match jargon {
@@ -84,7 +84,8 @@ fn in_plain_words(jargon: &str) -> Option<String> {
     })
 }
 
-/// Whether the system or a ping found that the connection is dead. This is no time-out of the client.
+/// Whether the operating system or a ping found that the connection is dead. A dead connection is no time-out of the
+/// client.
 fn is_dead(error: &reqwest::Error) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
@@ -97,7 +98,7 @@ fn is_dead(error: &reqwest::Error) -> bool {
     false
 }
 
-/// The innermost I/O error. Libraries wrap such errors in each other, and `source` skips the inner one.
+/// Returns the innermost I/O error. Libraries wrap such errors in each other, and `source` skips the inner error.
 fn innermost(mut error: &io::Error) -> &io::Error {
     while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         error = inner;
@@ -105,7 +106,7 @@ fn innermost(mut error: &io::Error) -> &io::Error {
     error
 }
 
-/// Whether a cause is a layer of the client that tells a reader nothing.
+/// Whether a cause is a layer of the client whose text tells a reader nothing.
 fn is_wrapping(text: &str) -> bool {
     [
         "client error (",
@@ -133,7 +134,7 @@ fn plain_word(kind: ErrorKind) -> Option<&'static str> {
     })
 }
 
-/// The words for an error without a cause. The error's own text may hold the URL, so it is not used.
+/// Returns the words for an error without a cause. The error's own text may contain the URL, so that text is not used.
 fn kind_of(error: &reqwest::Error) -> &'static str {
     if error.is_connect() {
         "no connection"

@@ -1,10 +1,11 @@
-//! Describes errors of HTTP/2 for people: which side ended the request or the connection, and with which code.
+//! Describes errors of HTTP/2 for operators: which side ended the request or the connection, and with which code.
 
 use std::error::Error;
 
 use h2::Reason;
 
-/// The words for one link in a chain of causes, if it is an error of HTTP/2 and not of the connection below it.
+/// Returns the words for one link in a chain of causes, if the link is an error of HTTP/2 and not of the connection
+/// below it.
 pub(super) fn words(cause: &(dyn Error + 'static)) -> Option<String> {
     let error: &h2::Error = cause.downcast_ref()?;
     let code = error.reason()?;
@@ -17,7 +18,7 @@ pub(super) fn words(cause: &(dyn Error + 'static)) -> Option<String> {
     })
 }
 
-/// The name of the code in RFC 9113, and its meaning if it can be told in a few words.
+/// Returns the name of the code in RFC 9113, and its meaning if a few words can tell the meaning.
 fn code_words(code: Reason) -> String {
     let meaning = match code {
         Reason::NO_ERROR => ": no error",

@@ -1,7 +1,7 @@
-//! HTTP for both ends of the relay: the API client and the HTTP sinks.
+//! HTTP for both ends of the relay: for the API client and for the HTTP sinks.
 //!
-//! Invariants: a request is never repeated or redirected without its caller. No body is read without a cap. A URL is
-//! only shown redacted.
+//! Invariants: a request is never repeated or redirected unless its caller does so. No body is read without a cap. A
+//! URL is only shown redacted.
 
 pub mod body;
 pub mod client;

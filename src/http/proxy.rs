@@ -1,7 +1,8 @@
-//! Chooses the proxy for requests, by the usual variables or the configuration.
+//! Chooses the proxy for requests, by the usual environment variables or by the configuration.
 //!
 //! The API and each receiver have one address, so the proxy is chosen once, when the configuration is read. Invariant:
-//! an unusable proxy variable is an error. Otherwise requests would silently bypass the proxy, which nobody wants.
+//! an unusable proxy variable is an error. Otherwise requests would silently bypass the proxy, and no operator wants
+//! that.
 
 use std::fmt;
 
@@ -10,11 +11,12 @@ use reqwest::Url;
 
 use super::RedactedUrl;
 
-/// The variables for addresses of each scheme, in the order in which they are read. Empty variables count as unset.
+/// The variables that name the proxy for the addresses of each scheme, in the order in which they are read. Empty
+/// variables count as unset.
 const FOR_HTTPS: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const FOR_HTTP: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// The variables that name hosts which are reached without the proxy.
+/// The variables that name the hosts that are reached without the proxy.
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// Whether requests go through a proxy; by default they do not. Displays as `direct` or as `through` with the redacted
@@ -23,7 +25,7 @@ const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 pub struct Proxy {
     /// The proxy's address, which may hold a password. `None`: requests go directly.
     pub address: Option<Url>,
-    /// The variable that decided, if it was one.
+    /// The variable that decided; `None`: no variable did.
     pub variable: Option<&'static str>,
 }
 
@@ -34,10 +36,10 @@ pub enum UnusableProxy {
     /// The text is in quotes that were meant for a shell.
     #[error("is in quotes")]
     Quotes,
-    /// The text holds white space, as a rule a carriage return at the end.
+    /// The text contains white space, usually a carriage return at the end.
     #[error("holds white space or a control character")]
     WhiteSpace,
-    /// `socks://`, as GNOME writes it.
+    /// The URL begins with `socks://`, as GNOME writes it.
     #[error("begins with socks://, which does not say what the proxy speaks")]
     Socks,
     /// The URL has another scheme.
@@ -46,7 +48,7 @@ pub enum UnusableProxy {
     /// The text is no address.
     #[error("is not the URL of a proxy")]
     NoUrl,
-    /// The URL has more than an address.
+    /// The URL has further parts beside an address.
     #[error("must be the bare address of a proxy, without a path")]
     Path,
     /// The hosts are separated by `;`, as in the settings of Windows.
@@ -60,14 +62,14 @@ pub enum UnusableProxy {
 /// A proxy variable that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnusableVariable {
-    /// Its name.
+    /// The name of the variable.
     pub name: &'static str,
-    /// The mistake.
+    /// The mistake in the value.
     pub wrong: UnusableProxy,
 }
 
 impl UnusableProxy {
-    /// The remedy.
+    /// Returns the remedy for the mistake.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Quotes => "leave out the quotes around it",
@@ -80,18 +82,18 @@ impl UnusableProxy {
 }
 
 impl Proxy {
-    /// No proxy.
+    /// Makes a value for requests that go directly, without a proxy.
     pub fn direct() -> Self {
         Self::default()
     }
 
-    /// The proxy at this address.
+    /// Makes a value for requests through the proxy at `address`.
     pub fn at(address: Url) -> Self {
         Self { address: Some(address), variable: None }
     }
 
-    /// The proxy for requests to `url` by the variables. `value` returns the value of a variable; the inner `None`: it
-    /// is not UTF-8.
+    /// Chooses the proxy for requests to `url` by the variables. `value` returns the value of a variable; an inner
+    /// `None` means that the value is not UTF-8.
     ///
     /// # Errors
     /// [`UnusableVariable`], if the deciding variable cannot be used.
@@ -111,7 +113,7 @@ impl Proxy {
             }
         }
         let written = written.ok_or(UnusableVariable { name, wrong: UnusableProxy::NotText })?;
-        // All programs take an address without a scheme for http.
+        // All programs read an address without a scheme as an http address.
         let in_full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
         let address = parse_address(&in_full).map_err(|wrong| UnusableVariable {
             name,
@@ -120,14 +122,14 @@ impl Proxy {
         Ok(Self { address: Some(address), variable: Some(name) })
     }
 
-    /// The host and port of the proxy, and nothing else of its address; `None` if requests go directly.
+    /// Returns the host and port of the proxy, and no other part of its address; `None` if requests go directly.
     pub fn host(&self) -> Option<String> {
         let address = self.address.as_ref()?;
         let port = address.port_or_known_default().or_else(|| address.scheme().starts_with("socks").then_some(1080));
         Some(format!("{}{}", address.host_str()?, port.map_or_else(String::new, |port| format!(":{port}"))))
     }
 
-    /// Whether requests tell the proxy a user or a password in a header, as for HTTP proxies.
+    /// Whether requests send a user or a password to the proxy in a header, as is done for HTTP proxies.
     pub fn has_credentials(&self) -> bool {
         let has = |url: &Url| !url.username().is_empty() || url.password().is_some();
         self.address.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && has(url))
@@ -153,7 +155,7 @@ impl fmt::Debug for Proxy {
 /// Reads the address of a proxy.
 ///
 /// # Errors
-/// [`UnusableProxy`]
+/// [`UnusableProxy`] says why the text cannot be used.
 pub fn parse_address(written: &str) -> Result<Url, UnusableProxy> {
     if is_quoted(written) {
         return Err(UnusableProxy::Quotes);
@@ -182,8 +184,8 @@ fn is_quoted(written: &str) -> bool {
 
 /// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries are separated by commas or white space.
 /// `*` names every host. A name, with or without `.` or `*.` before it, names that host and all hosts below it.
-/// Addresses and networks (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) names this
-/// port only.
+/// Addresses and networks (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) covers
+/// only that port.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);
@@ -205,8 +207,8 @@ fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     Ok(matcher.intercept(&target).is_none())
 }
 
-/// An entry of `NO_PROXY` without its port, and that port. An IPv6 address has several `:` and no port, unless it is in
-/// brackets.
+/// Splits an entry of `NO_PROXY` into the entry without its port, and the port. An IPv6 address has several `:` and no
+/// port, unless it is in brackets.
 fn with_port(entry: &str) -> (&str, Option<u16>) {
     match entry.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
         Some((host, port)) if host.starts_with('[') && host.ends_with(']') => (&host[1..host.len() - 1], Some(port)),
@@ -242,7 +244,7 @@ mod tests {
             (vec![("http_proxy", ""), ("all_proxy", "http://a")], HTTP, "through http://a/ (all_proxy)"),
             (vec![("ALL_PROXY", "socks5h://u:hunter2@p:1080")], HTTPS, "through socks5h://…@p:1080/ (ALL_PROXY)"),
             (vec![("ALL_PROXY", "socks5://p")], HTTP, "through socks5://p/ (ALL_PROXY)"),
-            // Cannot be used.
+            // These values cannot be used.
             (vec![("http_proxy", "\"http://p:9\"")], HTTP, "http_proxy is in quotes"),
             (vec![("http_proxy", "'p:9'")], HTTP, "http_proxy is in quotes"),
             (vec![("http_proxy", "http://p:9\r")], HTTP, "http_proxy holds white space or a control character"),
@@ -263,7 +265,7 @@ mod tests {
                 HTTP,
                 "http_proxy must be the bare address of a proxy, without a path",
             ),
-            // What does not decide may be anything.
+            // A variable that does not decide may have any value.
             (vec![("http_proxy", "::::")], HTTPS, "direct"),
             (vec![("http_proxy", "::::"), ("no_proxy", "*")], HTTP, "direct (no_proxy)"),
         ] {

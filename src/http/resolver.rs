@@ -1,4 +1,4 @@
-//! Resolves host names with the system's resolver, however long that takes.
+//! Resolves host names with the system's resolver, however long a lookup takes.
 //!
 //! If a name server does not answer, the system's resolver asks the next one after many seconds, longer than an attempt
 //! to connect may take. So a lookup goes on after its request has given up, and a late result is kept for the next
@@ -17,24 +17,25 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// The longest lookup. One that takes longer is taken to be stuck, and another may begin.
+/// The longest lookup. A lookup that takes longer is assumed to be stuck, and another lookup of the same name may
+/// begin.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// How long a late result is kept: longer than the usual wait between two attempts to connect, and shorter than most
-/// addresses are valid.
+/// How long a late result is kept. This is longer than the usual wait between two attempts to connect, and shorter than
+/// the time for which most addresses are valid.
 const KEPT: Duration = Duration::from_secs(90);
 
 type Found = Result<Vec<SocketAddr>, String>;
 
-/// A lookup; it is under way while it holds `None`.
+/// A lookup. The lookup is under way while the value is `None`.
 type Lookup = watch::Sender<Option<Found>>;
 
 /// Resolves host names. Clones share their lookups.
 #[derive(Clone, Debug)]
 pub(super) struct Resolver {
     lookups: Arc<Mutex<HashMap<String, Arc<Lookup>>>>,
-    /// How long a request waits for a lookup: a little less than for the connection, so that the error names the
-    /// lookup.
+    /// How long a request waits for a lookup: a little less than for the connection, so that the error names the lookup
+    /// as the cause.
     patience: Duration,
 }
 
@@ -44,12 +45,12 @@ pub(super) struct Resolver {
 struct Unresolved(String);
 
 impl Resolver {
-    /// A resolver for connections that must be made within `connect_timeout`.
+    /// Makes a resolver for connections that must be made within `connect_timeout`.
     pub(super) fn new(connect_timeout: Duration) -> Self {
         Self { lookups: Arc::default(), patience: connect_timeout.mul_f64(0.95) }
     }
 
-    /// Joins the lookup of `name` that is under way, takes a late result, or begins a lookup.
+    /// Joins the lookup of `name` that is under way. If there is none, takes a late result, or else begins a lookup.
     fn look_up(&self, name: &str) -> watch::Receiver<Option<Found>> {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get(name) {
@@ -91,7 +92,8 @@ impl Resolver {
     }
 }
 
-/// The resolver's error without "failed to lookup address information", which the relay says in words of its own.
+/// Returns the resolver's error without "failed to lookup address information", because the relay says this in words of
+/// its own.
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()

@@ -1,18 +1,18 @@
-//! `Retry-After`: how long the other side asks the relay to wait.
+//! Reads `Retry-After`, by which the other side says how long the relay should wait.
 
 use std::time::Duration;
 
 use super::date;
 use crate::domain::UnixMs;
 
-/// The longest wait. A mistyped date must not silence a receiver for years.
+/// The longest wait that is obeyed. A mistyped date must not silence a receiver for years.
 pub const CAP: Duration = Duration::from_secs(24 * 3600);
 
-/// Reads a number of seconds, whole or with a fraction, or an HTTP date, which is taken relative to `now`; a date that
-/// has passed is a wait of zero. At most [`CAP`].
+/// Reads a number of seconds, whole or with a fraction, or an HTTP date. A date is taken relative to `now`; a date that
+/// has passed is a wait of zero. The result is at most [`CAP`].
 ///
-/// `now` should be the answer's own `Date`, if it has one, so that clocks that disagree do no harm.
-/// Returns `None` for invalid values, negative numbers included.
+/// `now` should be the answer's own `Date`, if the answer has one, so that clocks that disagree do no harm. Returns
+/// `None` for invalid values, including negative numbers.
 pub fn parse(text: &str, now: UnixMs) -> Option<Duration> {
     let text = text.trim();
     let wait = if text.starts_with(|first: char| first.is_ascii_digit()) && !text.contains(' ') {
@@ -23,7 +23,8 @@ pub fn parse(text: &str, now: UnixMs) -> Option<Duration> {
     Some(wait.min(CAP))
 }
 
-/// Reads digits with at most one dot. `f64` would also read "1e9", "inf" and "NaN", which are invalid here.
+/// Reads digits with at most one dot. A parser of `f64` would also accept "1e9", "inf" and "NaN", which are invalid
+/// here.
 fn seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());

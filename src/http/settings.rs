@@ -1,7 +1,7 @@
-//! The keys that all have who talk HTTP: addresses, timeouts, proxies, certificates.
+//! The keys that everything that uses HTTP has: addresses, timeouts, proxies, certificates.
 //!
-//! Plain http would carry codes and keys in the clear, so beyond this machine it must be asked for. Messages never
-//! show a URL: at most its host, and that only if it was written out.
+//! Plain http would send codes and keys unencrypted, so the configuration must ask for it unless the requests stay on
+//! this machine. Messages never show a URL: at most the host of the URL, and the host only if the URL was written out.
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
@@ -15,7 +15,7 @@ use super::{Proxy, Tls, UnusableProxy, UnusableVariable, parse_proxy};
 use crate::secret::tidy;
 use crate::settings::{self, Declared, Origin, Reader, WrittenText, settings};
 
-/// The bounds of time-outs.
+/// The shortest and the longest time-out that may be configured.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 settings! {
@@ -31,47 +31,47 @@ settings! {
     }
 }
 
-/// The address of a server.
+/// Declares a key that holds the address of a server.
 pub fn url() -> Declared<Option<WrittenText>> {
     settings::text("URL", "a URL in quotes", Some("^[Hh][Tt][Tt][Pp][Ss]?:"))
 }
 
-/// How long a request may take.
+/// Declares a key that says how long a request may take.
 pub fn timeout(default: Duration) -> Declared<Duration> {
     settings::duration(default, TIMEOUTS)
 }
 
-/// How long the TCP and TLS handshakes may take.
+/// Declares a key that says how long the TCP and TLS handshakes may take.
 pub fn connect_timeout() -> Declared<Duration> {
     settings::duration(Duration::from_secs(5), TIMEOUTS)
 }
 
-/// Through which proxy.
+/// Declares a key that names the proxy.
 pub fn proxy() -> Declared<Option<WrittenText>> {
     let pattern = "^[Ee][Nn][Vv]$|^[Oo][Ff][Ff]$|^[Hh][Tt][Tt][Pp][Ss]?:|^[Ss][Oo][Cc][Kk][Ss]5[Hh]?:";
     settings::text("env, off or URL", "\"env\", \"off\" or a URL in quotes", Some(pattern)).or("env")
 }
 
-/// Which certificates.
+/// Declares the keys that name the certificates.
 pub fn tls() -> Declared<TlsSettings> {
     settings::table().lines(&["tls = { ca_file = \"ca.pem\", cert_file = \"me.pem\", key_file = \"me.key\" }"])
 }
 
-/// The URL that was written for `key`, if it may be used. Errors go to the report.
+/// Reads the URL that was written for `key`. Returns the URL if it may be used. Errors are added to the report.
 pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http: bool) -> Option<Url> {
-    // What is refused is not shown: what should be its password or query may stand anywhere in it.
+    // A refused text is not shown, because its password or its query may stand anywhere in it.
     let whole = "write it in full, such as \"https://crm.example.com/hooks/sms\"";
     let written = text.bare();
     if written.is_empty() {
         at.wrong(key, &text.origin, "is empty", whole);
         return None;
     }
-    // The URL standard drops line breaks and tabs silently.
+    // The URL standard drops line breaks and tabs silently, so they are refused here.
     if written.contains(|next: char| next.is_whitespace() || next.is_control()) {
         at.wrong(key, &text.origin, "holds white space", whole);
         return None;
     }
-    // An invisible character would be sent percent-encoded, to another address.
+    // An invisible character would be sent percent-encoded, so the request would go to another address.
     if written.contains(tidy::is_invisible) {
         at.wrong(key, &text.origin, "holds an invisible character", whole);
         return None;
@@ -90,7 +90,8 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
     } else if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
         let host = url.host_str().filter(|_| at.may_show(text)).unwrap_or("another machine");
         let wrong = format!("goes to {host} in plain http, so everybody on the way could read what is sent");
-        // If the URL is in the file, the remedy is a key of the file. For a variable or a flag only a variable works.
+        // If the URL is in the file, the remedy is a key of the file. For a URL from a variable or a flag, only a
+        // variable works.
         let setting = match &text.origin {
             Origin::File(_) | Origin::Default => format!("`{}` = true", at.name("allow_http")),
             Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable("allow_http")),
@@ -103,7 +104,7 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
     None
 }
 
-/// The proxy that was written for `key`, for requests to `url` if that is known.
+/// Reads the proxy that was written for `key`, for requests to `url` if that URL is known.
 pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: Option<&Url>) -> Proxy {
     let Some(text) = text else { return proxy_of_environment(at, url) };
     let wrong = match text.bare() {
@@ -127,7 +128,7 @@ pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: 
     Proxy::default()
 }
 
-/// As the usual variables say for requests to `url`, if that is known.
+/// Chooses the proxy by the usual variables, for requests to `url` if that URL is known.
 fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
     let environment = at.environment();
     let value = |name: &'static str| environment.get(OsStr::new(name)).map(|value| value.to_str());
@@ -136,7 +137,7 @@ fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
         Some(Ok(proxy)) => proxy,
         Some(Err(UnusableVariable { name, wrong })) => {
             let message = format!("cannot be used to choose a proxy: it {wrong}");
-            // It is said once, and concerns the API and every http sink.
+            // The error is reported once, and concerns the API and every http sink.
             let help = format!(
                 "{}; without a proxy, unset it, or set `proxy` = \"off\" in [api] and in each [sinks.NAME]",
                 wrong.hint()
@@ -148,7 +149,7 @@ fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
 }
 
 impl TlsSettings {
-    /// Reads the files. Errors go to the report.
+    /// Reads the certificate files. Errors are added to the report.
     pub fn resolve(self, at: &mut Reader<'_>) -> Tls {
         let Self { ca_file, cert_file, key_file } = self;
         let authorities = file(at, "ca_file", ca_file, tls_files::read_authorities).unwrap_or_default();
@@ -186,7 +187,7 @@ fn file<T>(
     }
 }
 
-/// Whether the host is loopback, so that requests do not leave the machine.
+/// Whether the host is a loopback host, so that requests do not leave the machine.
 fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();

@@ -1,4 +1,4 @@
-//! The shared client against real sockets.
+//! Tests of the shared client with real sockets.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ async fn words(url: Url) -> String {
     describe(&get(url).await.unwrap_err(), &OPTIONS)
 }
 
-/// An address that refuses connections: it was bound a moment ago.
+/// Returns an address that refuses connections: the port was bound a moment ago and is free again.
 async fn refusing() -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap()
@@ -64,7 +64,7 @@ async fn what_people_read_when_there_is_no_answer() {
     let not_tls = RawServer::answering("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let mut https = not_tls.url("/");
     https.set_scheme("https").unwrap();
-    // It waits for a blank line, which a TLS greeting does not have.
+    // The server waits for a blank line, which a TLS greeting does not have.
     assert_eq!(words(https).await, "no connection within 1s");
 }
 
@@ -92,7 +92,7 @@ async fn no_words_hold_any_part_of_the_url() {
 
 #[tokio::test]
 async fn a_failed_handshake_is_named() {
-    // A TLS alert, as a server sends it that shares no cipher with us.
+    // The server sends the TLS alert that a server sends if it shares no cipher with the client.
     let answers = RawServer::start(|mut conversation| async move {
         conversation.say(b"\x15\x03\x03\x00\x02\x02\x28").await;
         conversation.hang().await;
@@ -103,7 +103,7 @@ async fn a_failed_handshake_is_named() {
     assert_eq!(words(url).await, "the other side refuses the TLS handshake: HandshakeFailure");
 }
 
-/// What the proxy says is heard; its address, with the password, is not repeated.
+/// The error contains the proxy's answer, and does not repeat the proxy's address with its password.
 #[tokio::test]
 async fn a_proxy_that_says_no_is_named() {
     let answers = ["407 Proxy Authentication Required", "403 Forbidden"];
@@ -184,7 +184,7 @@ async fn a_body_that_never_ends_or_breaks_off_is_an_error() {
 
 #[tokio::test]
 async fn a_packed_body_counts_as_what_it_unpacks_to() {
-    // 1 MiB of zeros, packed by gzip to about a kilobyte.
+    // The bytes are 1 MiB of zeros, which gzip packs to about a kilobyte.
     const BOMB: &[u8] = include_bytes!("../../tests/fixtures/zeros-1MiB.gz");
     let mut answer =
         format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", BOMB.len()).into_bytes();
@@ -212,7 +212,7 @@ async fn each_request_is_sent_once_and_no_redirect_is_followed() {
     assert_eq!((closes.connections(), closes.requests().len()), (1, 1));
 }
 
-/// Answers with heads as other clients take them, too: name, what stands before the body `ok`.
+/// Returns heads of answers that other clients accept, too: a name, and the bytes before the body `ok`.
 fn odd_heads() -> Vec<(&'static str, Vec<u8>)> {
     let line = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 2\r\n\r\n").into_bytes();
     let many = |count: usize| (0..count).map(|number| format!("x-{number}: v")).collect::<Vec<_>>().join("\r\n");
@@ -252,7 +252,7 @@ fn odd_heads() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A server that says this to a request and ends the connection.
+/// Starts a server that answers a request with these bytes and ends the connection.
 async fn saying_once(bytes: impl Into<Vec<u8>>) -> RawServer {
     let bytes = bytes.into();
     RawServer::start(move |mut conversation| {
@@ -280,7 +280,7 @@ async fn an_answer_that_other_clients_take_is_an_answer() {
     assert_eq!(response.headers()["retry-after"], "7", "what counts is read through it");
 }
 
-/// What nobody can read is said by the part that it is about.
+/// For an answer that cannot be read, the error names the part that cannot be read.
 #[tokio::test]
 async fn of_an_answer_that_cannot_be_read_the_part_is_named() {
     let head = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n");
@@ -306,7 +306,7 @@ async fn of_an_answer_that_cannot_be_read_the_part_is_named() {
     }
 }
 
-/// However the connection ends after the status: the status counts.
+/// The status counts, however the connection ends after the status.
 #[tokio::test]
 async fn a_reset_after_the_answer_changes_nothing() {
     for length in ["content-length: 2\r\n", "content-length: 3\r\n", ""] {
@@ -325,8 +325,8 @@ async fn a_reset_after_the_answer_changes_nothing() {
     }
 }
 
-/// A receiver that has heard enough answers before it has read the message, and closes: what it did not read makes that a
-/// reset.
+/// A receiver answers before it has read the whole message, and closes the connection. The bytes that it did not read
+/// turn the close into a reset.
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_request_counts() {
     for size in [10, 10_000] {
@@ -344,7 +344,7 @@ async fn an_answer_before_the_end_of_the_request_counts() {
     }
 }
 
-/// Over HTTP/2 as over HTTP/1.1.
+/// A large head is an answer over HTTP/2 as it is over HTTP/1.1.
 #[tokio::test]
 async fn a_large_head_is_an_answer_over_http2_too() {
     let rcgen::CertifiedKey { cert, signing_key } =
@@ -379,7 +379,7 @@ async fn a_large_head_is_an_answer_over_http2_too() {
     assert_eq!(response.headers().len(), 30);
 }
 
-/// Bytes that nobody asked for belong to no other request.
+/// Bytes behind an answer that belong to no request do not become the answer to the next request.
 #[tokio::test]
 async fn what_follows_an_answer_is_not_the_next_one() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -395,7 +395,8 @@ async fn what_follows_an_answer_is_not_the_next_one() {
     }
 }
 
-/// A frame of HTTP/2 that ends the request (3) or, without having looked at it, the connection (7).
+/// Returns a frame of HTTP/2 that ends the request (kind 3), or that ends the connection without having looked at the
+/// request (kind 7).
 fn http2_frame(kind: u8, code: u32) -> Vec<u8> {
     let (stream, content) = match kind {
         3 => (1_u32, code.to_be_bytes().to_vec()),
@@ -405,7 +406,7 @@ fn http2_frame(kind: u8, code: u32) -> Vec<u8> {
     [&[0, 0, length, kind, 0], stream.to_be_bytes().as_slice(), &content].concat()
 }
 
-/// A server of HTTP/2 that says this to the first request and hangs, or ends the connection.
+/// Starts a server of HTTP/2 that sends `says` after the first request and hangs, or that ends the connection.
 async fn http2_server(says: Option<Vec<u8>>) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -413,7 +414,7 @@ async fn http2_server(says: Option<Vec<u8>>) -> Url {
         let (mut socket, _) = listener.accept().await.unwrap();
         let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
         socket.write_all(&settings).await.unwrap();
-        // The greeting, the settings, the window, and the request, which is the only frame of type 1.
+        // The client sends the greeting, the settings, the window, and the request, which is the only frame of type 1.
         let mut heard = vec![0; 24];
         socket.read_exact(&mut heard).await.unwrap();
         while heard.get(3) != Some(&1) {
@@ -445,7 +446,7 @@ async fn of_a_failure_of_http2_it_is_said_what_happened() {
         (reset(0xabc), "the other side ended the request over HTTP/2 (RST_STREAM with code 2748)"),
         (go_away(11), "the other side ended the HTTP/2 connection (GOAWAY with ENHANCE_YOUR_CALM: it gets too much)"),
         (go_away(0), "the other side ended the HTTP/2 connection (GOAWAY with NO_ERROR: no error)"),
-        // A frame that is too short.
+        // The frame is too short.
         (
             Some(vec![0, 0, 1, 3, 0, 0, 0, 0, 1, 0]),
             "the other side broke the rules of HTTP/2, so the connection was ended (PROTOCOL_ERROR)",

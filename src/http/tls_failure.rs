@@ -1,7 +1,7 @@
-//! Describes why TLS failed, for operators: the reason, then the remedy.
+//! Describes for operators why TLS failed: first the reason, then the remedy.
 //!
-//! Invariant: of the data from the other side, only the names in its certificate are shown. Control characters are
-//! removed, and the names are cut.
+//! Invariant: the only data from the other side that is shown is the names in its certificate. Control characters are
+//! removed from these names, and long names are cut.
 
 use std::error::Error;
 use std::io;
@@ -10,18 +10,18 @@ use rustls::{AlertDescription, CertificateError, Error as Tls, InvalidMessage};
 
 use crate::domain::UnixMs;
 
-/// The most names that are shown.
+/// The most names of a certificate that are shown.
 const NAMES_SHOWN: usize = 3;
 
-/// The longest name, in characters.
+/// The longest name that is shown in full, in characters.
 const NAME_LENGTH: usize = 100;
 
 const NOT_FOR_SERVERS: &str = "the server's certificate is not made for servers: it needs the use \"serverAuth\"";
 
-/// The words for one link in a chain of causes, if it is an error of TLS.
+/// Returns the words for one link in a chain of causes, if the link is an error of TLS.
 pub(super) fn words(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(io) = cause.downcast_ref::<io::Error>() {
-        // The library's text for a connection that ends during the handshake.
+        // This is the library's text for a connection that ends during the handshake.
         if io.kind() == io::ErrorKind::UnexpectedEof && io.to_string() == "tls handshake eof" {
             return Some("the connection was closed during the TLS handshake".to_owned());
         }
@@ -89,8 +89,8 @@ fn instant(unix_seconds: u64) -> UnixMs {
     UnixMs(i64::try_from(unix_seconds).unwrap_or(i64::MAX).saturating_mul(1000))
 }
 
-/// Shows the first few names of a certificate: `DnsName("a.example")` as `a.example`, `IpAddress(10.1.2.3)` as
-/// `10.1.2.3`.
+/// Lists the first few names of a certificate, with `DnsName("a.example")` shown as `a.example`, and
+/// `IpAddress(10.1.2.3)` as `10.1.2.3`.
 fn names(presented: &[String]) -> String {
     let plain = |name: &String| -> String {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);

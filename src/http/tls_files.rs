@@ -16,11 +16,11 @@ use rustls::{InconsistentKeys, RootCertStore};
 
 use super::transport::Tls;
 
-/// The longest file. The bundle of a whole system has about 250 KiB.
+/// The longest file that is read, in bytes. The certificate bundle of a whole system has about 250 KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The mistake in a file, as the end of a sentence that begins with the file's name. Nothing of the content is
-/// repeated.
+/// The mistake in a file. Displays as the end of a sentence that begins with the file's name, and repeats nothing of
+/// the content.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableTlsFile {
     /// The system cannot read the file.
@@ -38,13 +38,13 @@ pub enum UnusableTlsFile {
     /// The file has no certificate in PEM form.
     #[error("holds no certificate in PEM form")]
     NoCertificate,
-    /// The two files are mixed up.
+    /// The two files are mixed up: this file should hold the certificate.
     #[error("holds a private key and no certificate")]
     KeyInstead,
-    /// The two files are mixed up.
+    /// The two files are mixed up: this file should hold the key.
     #[error("holds a certificate and no private key")]
     CertificateInstead,
-    /// PEM, but of something else, or no PEM.
+    /// The file is PEM with something else than a key, or is not PEM.
     #[error("holds no private key in PEM form")]
     NoKey,
     /// The key needs a passphrase.
@@ -64,7 +64,7 @@ pub enum UnusableTlsFile {
 /// Reads the authorities that may vouch for the other side.
 ///
 /// # Errors
-/// [`UnusableTlsFile`]
+/// [`UnusableTlsFile`] if the file cannot be used.
 pub fn read_authorities(path: &Path) -> Result<Vec<Certificate>, UnusableTlsFile> {
     let found = certificates(&read(path)?)?;
     let mut store = RootCertStore::empty();
@@ -77,10 +77,10 @@ pub fn read_authorities(path: &Path) -> Result<Vec<Certificate>, UnusableTlsFile
         .collect()
 }
 
-/// Reads the client certificate, perhaps with its intermediate certificates.
+/// Reads the client certificate, and its intermediate certificates if the file has any.
 ///
 /// # Errors
-/// [`UnusableTlsFile`]
+/// [`UnusableTlsFile`] if the file cannot be used.
 pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableTlsFile> {
     let chain = certificates(&read(path)?)?;
     if let Some(own) = chain.first() {
@@ -92,7 +92,7 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableT
 /// Reads the key of a client certificate.
 ///
 /// # Errors
-/// [`UnusableTlsFile`], also if the key belongs to another certificate.
+/// [`UnusableTlsFile`] if the file cannot be used, also if the key belongs to another certificate.
 pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<Identity, UnusableTlsFile> {
     let pem = read(path)?;
     if pem.windows(9).any(|part| part == b"ENCRYPTED") {
@@ -119,13 +119,13 @@ pub fn read_identity(chain: &[CertificateDer<'static>], path: &Path) -> Result<I
         PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
         _ => "PRIVATE KEY",
     };
-    // Only the certificates and the key are passed on, not the rest of the files.
+    // Only the certificates and the key are passed on, not other parts of the files.
     let mut pem: String = chain.iter().map(|certificate| armored("CERTIFICATE", certificate)).collect();
     pem += &armored(label, key.secret_der());
     Identity::from_pem(pem.as_bytes()).map_err(|_| UnusableTlsFile::NoKey)
 }
 
-/// Puts the parts together.
+/// Makes a [`Tls`] from its parts.
 pub fn tls(authorities: Vec<Certificate>, identity: Option<Identity>) -> Tls {
     Tls { authorities, identity }
 }

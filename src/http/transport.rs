@@ -11,30 +11,32 @@ use super::Proxy;
 pub struct Transport {
     /// The proxy that connections go through, if they go through one.
     pub proxy: Proxy,
-    /// Which certificates are trusted, and which one is shown.
+    /// The certificates that are trusted, and the certificate that is shown to the other side.
     pub tls: Tls,
 }
 
-/// Certificates, read from their files; see [`super::tls_files`].
+/// Certificates that [`super::tls_files`] has read from their files.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// The only authorities that are trusted; if there are none, those of the system are.
+    /// The only authorities that are trusted; if the list is empty, the system's authorities are trusted.
     pub(super) authorities: Vec<Certificate>,
-    /// The certificate that is shown when the other side asks for one.
+    /// The client certificate that is shown when the other side asks for a certificate.
     pub(super) identity: Option<Identity>,
 }
 
 impl Transport {
-    /// Sets up a client that sends to `url` for this transport.
+    /// Configures `builder` to make a client that sends to `url` over this transport.
     pub(super) fn apply(&self, builder: ClientBuilder, url: &Url) -> reqwest::Result<ClientBuilder> {
-        // The environment's proxy variables were considered when the configuration was read.
+        // The environment's proxy variables were read together with the configuration, so the client must not read them
+        // again.
         let builder = match &self.proxy.address {
             None => builder.no_proxy(),
             Some(address) => builder.proxy(reqwest::Proxy::all(address.clone())?),
         };
         let is_tls = |url: &Url| url.scheme() == "https";
         let builder = match self.tls.authorities.as_slice() {
-            // The system's certificates are loaded only where a certificate has to be checked: a bare machine has none.
+            // The system's certificates are loaded only where a certificate has to be checked, because a bare machine
+            // has no certificates.
             [] if is_tls(url) || self.proxy.address.as_ref().is_some_and(is_tls) => builder,
             authorities => builder.tls_certs_only(authorities.iter().cloned()),
         };
@@ -46,7 +48,7 @@ impl Transport {
 }
 
 impl Tls {
-    /// Whether there is a client certificate.
+    /// Whether there is a client certificate to show.
     pub fn has_identity(&self) -> bool {
         self.identity.is_some()
     }

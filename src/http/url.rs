@@ -1,18 +1,19 @@
-//! URLs as they may be shown.
+//! Shows URLs without their secrets.
 //!
 //! Invariant: this program displays and logs a URL only through [`RedactedUrl`]. Receivers put passwords into the user
-//! information and tokens into the path, the query and its names; servers repeat in a `Location` what they were sent.
-//! The scheme, the host and the port stay readable, since an operator must see which receiver is meant.
+//! information, and tokens into the path and into the names and values of the query. Servers repeat in a `Location`
+//! what they were sent. The scheme, the host and the port stay readable, since an operator must see which receiver is
+//! meant.
 
 use std::fmt;
 
 use reqwest::Url;
 
-/// Stands for a part that is hidden.
+/// The character that stands for a hidden part.
 const HIDDEN: char = '…';
 
-/// Shows a URL's scheme, host and port. `…` stands for user information, path and query, where the URL has them. A
-/// fragment is left out: it is never sent.
+/// Shows a URL's scheme, host and port. `…` stands for user information, path and query, if the URL has them. A
+/// fragment is left out, because a fragment is never sent.
 ///
 /// ```
 /// use joltsms_relay::http::RedactedUrl;
@@ -27,7 +28,7 @@ impl fmt::Display for RedactedUrl<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.0;
         let Some(host) = url.host_str() else {
-            // `user:secret` reads as a URL of the scheme `user`.
+            // The URL parser reads `user:secret` as a URL with the scheme `user`.
             return write!(out, "{HIDDEN}");
         };
         write!(out, "{}://", url.scheme())?;

@@ -1,8 +1,8 @@
-//! Sends payloads to the world.
+//! Sends payloads to receivers.
 //!
 //! Invariants: an attempt is made once; trying again is delivery's task. How an attempt ended is a value. The words for
-//! people in it hold no secret and nothing of the message, not even in an answer of the receiver, which may repeat the
-//! message.
+//! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
+//! the answer may repeat the message.
 
 pub mod http;
 pub mod stdout;
@@ -24,20 +24,20 @@ use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
-/// All types of sinks. A new type is a folder beside this file and a line here.
+/// All types of sinks. A new type needs a folder beside this file and a line here.
 pub static TYPES: [&dyn SinkType; 2] = [&http::Http, &stdout::Stdout];
 
-/// A type of sinks: a word that `type` of `[sinks.NAME]` may have.
+/// A type of sinks, which the key `type` of `[sinks.NAME]` names.
 pub trait SinkType: Debug + Sync {
-    /// The word for the type in the configuration.
+    /// Returns the word for the type in the configuration.
     fn name(&self) -> &'static str;
 
-    /// The keys that only this type has.
+    /// Returns the keys that only this type has.
     fn keys(&self) -> Vec<DeclaredKey> {
         Vec::new()
     }
 
-    /// The keys of delivery that this type does not have.
+    /// Returns the names of the keys of delivery that this type does not have.
     fn lacks(&self) -> &'static [&'static str] {
         &[]
     }
@@ -47,12 +47,12 @@ pub trait SinkType: Debug + Sync {
         false
     }
 
-    /// Reads the keys of the type. Errors go to the report. `is_meant` is false if the type of the sink is unknown;
-    /// then a missing key is no error.
+    /// Reads the keys of the type. Errors are added to the report. `is_meant` is false if the type of the sink is
+    /// unknown; then a missing key is no error.
     fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>>;
 }
 
-/// The place where the messages of one sink go, as configured.
+/// The place to which the messages of one sink go, as configured.
 pub trait Target: Any + Debug + Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;
@@ -62,24 +62,24 @@ pub trait Target: Any + Debug + Send + Sync {
         false
     }
 
-    /// The proxy, if the target is reached over a network.
+    /// Returns the proxy, if the target is reached over a network.
     fn proxy(&self) -> Option<&Proxy> {
         None
     }
 
-    /// A description of the target for people. Holds no secret.
+    /// Describes the target for people. The description contains no secret.
     fn describe(&self) -> String;
 
-    /// The bytes that would leave for a message. Nothing is sent.
+    /// Returns the bytes that would leave for a message. Nothing is sent.
     ///
     /// # Errors
-    /// Where nothing could be sent, in words that go on after the name of the sink.
+    /// An error if nothing could be sent, in words that follow the name of the sink.
     fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String>;
 
     /// Opens the sink. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`SinkBuildError`] where that fails.
+    /// [`SinkBuildError`] if the sink cannot be opened.
     fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError>;
 }
 
@@ -88,7 +88,7 @@ pub trait Target: Any + Debug + Send + Sync {
 pub struct Preview {
     /// The lines before the body, safe to show.
     pub head: String,
-    /// The body as it would leave, without the end of a line.
+    /// The body as it would leave, without the line's end.
     pub body: Vec<u8>,
 }
 
@@ -106,11 +106,11 @@ pub enum SinkBuildError {
 /// A message on its way to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// The message's id: the same at every attempt.
+    /// The message's id, which is the same at every attempt.
     pub id: String,
     /// The body's media type.
     pub content_type: Cow<'static, str>,
-    /// The body; for a sink of lines one line, without its end.
+    /// The body. For a sink of lines the body is one line, without the line's end.
     pub body: Vec<u8>,
 }
 
@@ -119,35 +119,35 @@ pub struct Outgoing {
 pub enum Attempt {
     /// The receiver has the message.
     Accepted {
-        /// The HTTP status, where there is one.
+        /// The HTTP status, if the sink uses HTTP.
         status: Option<u16>,
     },
-    /// The receiver does not have the message, or nobody knows whether it has.
+    /// The receiver does not have the message, or it is not known whether the receiver has the message.
     Failed {
-        /// The HTTP status, where there was one.
+        /// The HTTP status, if there was an answer.
         status: Option<u16>,
         /// How long the receiver asks the relay to wait.
         retry_after: Option<Duration>,
-        /// The failure in words for people.
+        /// A description of the failure for people.
         answer: String,
     },
-    /// The receiver does not take the message, and never will.
+    /// The receiver does not accept the message, and never will.
     Rejected {
         /// The HTTP status.
         status: u16,
-        /// The receiver's answer in words for people.
+        /// A description of the receiver's answer for people.
         answer: String,
     },
     /// The receiver says that it is gone for good (410).
     Gone {
-        /// The receiver's answer in words for people.
+        /// A description of the receiver's answer for people.
         answer: String,
     },
-    /// The reader is gone for good. Nothing was attempted.
+    /// The reader of the output is gone for good. Nothing was attempted.
     Closed,
 }
 
-/// An attempt under way. To drop it is to give it up; the receiver may still get the message.
+/// An attempt under way. Dropping the future gives the attempt up; the receiver may still get the message.
 pub type Attempting = Pin<Box<dyn Future<Output = Attempt> + Send>>;
 
 /// A place to which messages are sent.
@@ -155,6 +155,7 @@ pub trait Sink: Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;
 
-    /// Begins an attempt. Where the order matters (a stream), it is the order of these calls, not of the polls.
+    /// Begins an attempt. If the order matters, as in a stream, it is the order of these calls and not of the polls of
+    /// the futures.
     fn begin(&self, outgoing: Outgoing) -> Attempting;
 }

@@ -1,23 +1,25 @@
-//! Standard output, or any other stream of lines.
+//! Sends messages to standard output, or to any other stream of lines.
 //!
 //! Invariants:
 //!
-//! - Lines leave whole and in the order in which they were begun, each in one write where the system takes it in one.
-//! - A line is delivered when its write has returned and, on a file, when it was flushed to the disk. One flush serves
-//!   all lines that were written since the last one. The sink waits for a slow reader; it drops nothing.
-//! - On a terminal, characters that would act on it are escaped: a message is JSON, which can write every character as
-//!   `\u001b`. Anything but a terminal gets the bytes as they are.
-//! - A line of which only a part has left (the disk is full) is completed before anything else is written, so that the
-//!   stream never holds a broken line.
-//! - Part of a line that an earlier process left at the end of a file gets an end first. It is then a line of its own,
-//!   which is no JSON, and no new line is glued to it. Its message comes again, whole. The rest of the file is left
-//!   alone, since it may be shared.
-//! - Where standard output was closed when the process began, nothing is written and every message is kept: the device
-//!   in its place swallows everything.
-//! - A terminal that is gone is a reader that is gone.
+//! - Lines leave whole and in the order in which they were begun. Each line leaves in one write if the system accepts
+//!   it in one.
+//! - A line is delivered when its write has returned and, if the stream is a file, the line was flushed to the disk.
+//!   One flush serves all lines that were written since the last flush. The sink waits for a slow reader; it drops
+//!   nothing.
+//! - On a terminal, characters that would act on the terminal are escaped: a message is JSON, which can write every
+//!   character as `\u001b`. Any other output gets the bytes unchanged.
+//! - A line of which only a part has left (because the disk is full) is completed before anything else is written, so
+//!   that the stream never contains a broken line.
+//! - If an earlier process left a part of a line at the end of a file, this part gets a line break first. The part is
+//!   then a line of its own, which is no JSON, and no new line is glued to it. The message of the part comes again,
+//!   whole. The rest of the file is left alone, since the file may be shared.
+//! - If standard output was closed when the process began, nothing is written and every message is kept, because the
+//!   device in its place swallows everything.
+//! - A terminal that is gone counts as a reader that is gone.
 //!
-//! Writes happen on a thread of their own: they block for as long as the reader pleases. A runtime that shuts down
-//! waits for its own blocking threads, but not for this one.
+//! Writes happen on a thread of their own, because they block for as long as the reader does not read. A runtime that
+//! shuts down waits for its own blocking threads, but not for this thread.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
@@ -37,7 +39,7 @@ use crate::files;
 use crate::settings::Reader;
 use crate::time::Clock;
 
-/// `type = "stdout"`. The type has no keys of its own.
+/// The type `stdout`. The type has no keys of its own.
 #[derive(Debug)]
 pub struct Stdout;
 
@@ -95,10 +97,11 @@ struct Line {
 }
 
 impl LineSink {
-    /// Standard output. Rust's own buffer is not used: it would hold lines back and flush parts of lines.
+    /// Makes a sink for standard output. Rust's own buffer is not used, because it would hold lines back and flush
+    /// parts of lines.
     ///
     /// # Errors
-    /// Where the process can open no further file or start no thread.
+    /// An error if the process can open no further file or start no thread.
     pub fn stdout() -> io::Result<Self> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         append_only(&file);
@@ -120,23 +123,24 @@ impl LineSink {
         let is_file = file.metadata().is_ok_and(|found| found.is_file());
         let directory = if is_file { directory_of(&file) } else { None };
         let stream = StandardOutput { file, is_terminal, is_flushed: is_file, directory };
-        // Where the file cannot be read, an empty line does less harm than a mixture of two messages.
+        // If the file cannot be read, it counts as unfinished: an empty line does less harm than a mixture of two
+        // messages.
         let writer = LineWriter { closed, unfinished: unfinished.unwrap_or(true), ..LineWriter::new(stream, is_file) };
         Self::start(writer, is_terminal)
     }
 
-    /// Any unbuffered stream. It is flushed after each line.
+    /// Makes a sink for any unbuffered stream. The stream is flushed after each line.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// An error if no thread can be started.
     pub fn new(stream: impl Write + Send + 'static) -> io::Result<Self> {
         Self::start(LineWriter::new(stream, false), false)
     }
 
-    /// A stream that is flushed once for all lines that are waiting.
+    /// Makes a sink for a stream that is flushed once for all waiting lines.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// An error if no thread can be started.
     #[cfg(test)]
     pub(super) fn flushed_together(stream: impl Write + Send + 'static) -> io::Result<Self> {
         Self::start(LineWriter::new(stream, true), false)
@@ -154,9 +158,10 @@ struct StandardOutput {
     file: File,
     /// Whether standard output was a terminal at the start.
     is_terminal: bool,
-    /// Whether standard output is a file on a file system that can flush it.
+    /// Whether standard output is a file on a file system that can flush files.
     is_flushed: bool,
-    /// The directory of the file, until it was flushed once: without that, a power cut can take a new file.
+    /// The directory of the file, until the directory was flushed once. Without this flush, a power cut can remove a
+    /// new file.
     directory: Option<File>,
 }
 
@@ -180,7 +185,7 @@ impl Write for StandardOutput {
             flushed => flushed?,
         }
         if let Some(directory) = self.directory.take() {
-            // Not every file system can flush a directory, and most do not need it.
+            // Not every file system can flush a directory, and most file systems need no such flush.
             directory.sync_all().ok();
         }
         Ok(())
@@ -193,7 +198,7 @@ fn cannot_flush(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| unknown.contains(&errno))
 }
 
-/// The directory of an open file, where the system can tell it.
+/// Returns the directory of an open file, if the system can tell it.
 fn directory_of(file: &File) -> Option<File> {
     let path = fs::read_link(format!("/dev/fd/{}", file.as_raw_fd())).ok()?;
     File::open(path.parent()?).ok()
@@ -201,18 +206,18 @@ fn directory_of(file: &File) -> Option<File> {
 
 /// Makes a stream append to its file. Without this, a file that was opened with `>` and is then cut off by somebody, as
 /// logrotate's `copytruncate` does, would get a hole as long as its old content. Only the status flag of the open file
-/// changes. Other processes that share it write at its end as well, as they did before.
+/// changes. Other processes that share the open file also write at the end of the file, as they did before.
 pub fn append_only(stream: &File) {
     if stream.metadata().is_ok_and(|found| found.is_file())
         && let Ok(flags) = fcntl_getfl(stream)
     {
-        // Where the flag cannot be changed, the stream is used as it is.
+        // If the flag cannot be changed, the stream is used as it is.
         fcntl_setfl(stream, flags | OFlags::APPEND).ok();
     }
 }
 
-/// Whether the stream is the null device that Rust opens where a process began without a standard stream. It is open
-/// for reading and writing, which is rare for a null device that a user chose.
+/// Whether the stream is the null device that Rust opens if a process began without a standard stream. This device is
+/// open for reading and writing, which is rare for a null device that a user chose.
 fn stands_in_for_a_closed_one(stream: &File) -> bool {
     let is_null = || {
         let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);
@@ -221,8 +226,8 @@ fn stands_in_for_a_closed_one(stream: &File) -> bool {
     fcntl_getfl(stream).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR) && is_null() == Some(true)
 }
 
-/// Whether a file ends in the middle of a line; `None` if it cannot be read. An empty file, or something that is no
-/// file, does not.
+/// Whether a file ends in the middle of a line; `None` if the file cannot be read. The result is `false` for an empty
+/// file, and for a stream that is no file.
 fn ends_within_a_line(stream: &File) -> Option<bool> {
     let found = stream.metadata().ok()?;
     if !found.is_file() || found.len() == 0 {
@@ -255,7 +260,7 @@ impl Sink for LineSink {
     }
 }
 
-/// Escapes characters that act on a terminal as JSON does. In a message they stand within strings only.
+/// Escapes characters that act on a terminal, as JSON does. In a message such characters stand only within strings.
 fn for_terminal(line: &[u8]) -> Vec<u8> {
     Sanitized::line(&String::from_utf8_lossy(line)).to_string().into_bytes()
 }
@@ -266,7 +271,7 @@ fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {
         let others = if writer.together { usize::MAX } else { 0 };
         let mut ended = Vec::new();
         for Line { bytes, done } in std::iter::once(first).chain(inbox.try_iter().take(others)) {
-            // An attempt that was given up before its turn will be made again.
+            // An attempt that was given up before its turn will be made again, so its line is not written.
             if !done.is_closed() {
                 ended.push((writer.deliver(bytes), done));
             }
@@ -277,7 +282,8 @@ fn write_all(mut writer: LineWriter<impl Write>, inbox: &Receiver<Line>) {
                 Err(error) if matches!(attempt, Attempt::Accepted { .. }) => failed("flush the file", error),
                 _ => attempt,
             };
-            // An attempt that was given up while its line was written will be made again.
+            // An attempt that was given up while its line was written will be made again, so an error of this send is
+            // ignored.
             drop(done.send(attempt));
         }
     }
@@ -289,13 +295,13 @@ fn failed(what: &str, error: &io::Error) -> Attempt {
 
 struct LineWriter<W> {
     stream: W,
-    /// Whether several lines are written before one flush serves them all.
+    /// Whether several lines are written before one flush serves all of them.
     together: bool,
     /// Whether the stream ends in the middle of a line of an earlier process.
     unfinished: bool,
     torn: Option<Torn>,
-    /// Torn lines whose attempts failed, and which were completed since, so that another line could follow. Their next
-    /// attempts find them written.
+    /// Torn lines whose attempts failed, and which were completed later, so that another line could follow. The next
+    /// attempts of these lines find the lines written.
     completed: Vec<Vec<u8>>,
     closed: bool,
 }
@@ -326,8 +332,8 @@ impl<W: Write> LineWriter<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // After a failed flush nobody knows which of the last lines are on the disk. All are written again, also torn
-        // ones.
+        // After a failed flush it is not known which of the last lines are on the disk. All these lines are written
+        // again, including torn lines.
         self.stream.flush().inspect_err(|_| self.completed.clear())
     }
 

@@ -16,11 +16,11 @@ use crate::store::{self, Error, Spool};
 use crate::time::Clock;
 
 impl Status {
-    /// Reads the state in `dir`; `None` if there is none. Afterwards `clock` goes by the relay's time, so that a jump
-    /// of this machine's clock is not mistaken for silence.
+    /// Reads the status of the state in `dir`; `None` if there is no state. Afterwards `clock` goes by the relay's
+    /// time, so that a jump of this machine's clock is not mistaken for a relay that writes nothing.
     ///
     /// # Errors
-    /// As for [`store::open_snapshot`].
+    /// The errors of [`store::open_snapshot`].
     pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
         let Some(snapshot) = store::open_snapshot(dir)? else { return Ok(None) };
         let (left, runs) = snapshot.spool.clock_beside()?;
@@ -28,7 +28,8 @@ impl Status {
         let now = clock.relay_time();
         let live = Live::read(dir);
         let running = snapshot.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));
-        // What a relay wrote before it ended says nothing of the one that runs now.
+        // A relay that runs now has not written a stop. So a file with a stop was written by a relay that ended before,
+        // and says nothing of the present relay.
         let live = live.filter(|live| !running || live.relay.stopped_at.is_none());
         let coverage = snapshot.spool.load_coverage()?;
         let coverage = coverage
@@ -55,7 +56,7 @@ impl Status {
         Ok(Some(status))
     }
 
-    /// The status of the state in `dir` while nothing more is known.
+    /// The status of the state in `dir` before any report was added.
     pub(super) fn before_reports(now: UnixMs, dir: &Path, running: bool) -> Self {
         Self {
             now,
@@ -71,8 +72,8 @@ impl Status {
         }
     }
 
-    /// Adds what the relay that runs, or ran last, wrote about itself. Of a relay that does not run any more, what held
-    /// at its last moment only is left out.
+    /// Adds the report that the relay that runs, or ran last, wrote about itself. If that relay does not run any more,
+    /// values that were true only at its last moment are left out.
     pub(super) fn add(&mut self, mut live: Live) {
         let running = self.relay.running;
         self.polling.interval_seconds = Some(Seconds(live.interval()));
@@ -101,7 +102,7 @@ impl CoverageStatus {
         running: bool,
     ) -> Result<Self, Error> {
         let feed = live.map(|live| live.feed).unwrap_or_default();
-        // The API has a clock of its own.
+        // The API's clock may differ from the relay's time.
         let api_now = UnixMs(now.0.saturating_add(feed.server_ahead_ms.unwrap_or(0)));
         let pages_per_minute =
             live.filter(|_| running).and_then(|live| live.catch_up).map(|reading| reading.pages_per_minute);

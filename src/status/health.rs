@@ -1,4 +1,4 @@
-//! Decides what is unhealthy. Pure.
+//! Decides which conditions are unhealthy. Pure.
 //!
 //! A relay is healthy if it runs, reads the API, and each sink accepts messages or was paused by a person. Messages
 //! that have waited for a while, dead letters, and messages for a sink that is not configured any more are shown, but
@@ -10,22 +10,23 @@ use super::sections::Status;
 use crate::domain::PauseReason;
 use crate::ingest::Condition;
 
-/// How long the API may go without an answer; five poll intervals, if that is longer.
+/// How long the API may give no answer before this is a problem, unless five poll intervals are longer.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
-/// How long a sink, or the list of numbers, may fail.
+/// How long a sink, or the list of numbers, may fail before this is a problem.
 const MAX_FAILING: Duration = Duration::from_secs(15 * 60);
 
-/// How long a running relay may write nothing about itself. It writes every five seconds at least.
+/// How long a running relay may write nothing about itself before this is a problem. A relay writes every five seconds
+/// at least.
 const MAX_STANDSTILL: Duration = Duration::from_secs(30);
 
-/// What is wrong, one short sentence each; empty if the relay is healthy.
+/// Returns what is wrong, as one short sentence for each problem; empty if the relay is healthy.
 pub fn problems(status: &Status) -> Vec<String> {
     if !status.relay.running {
         return vec!["no relay runs on this state".to_owned()];
     }
     let (Some(relay), Some(polling)) = (&status.relay.report, &status.polling.report) else {
-        // It has just begun, or is of a version that writes the file in another format.
+        // The relay has just begun, or it is of a version that writes the file in another format.
         return vec!["the relay has not said anything of itself yet".to_owned()];
     };
     let mut found = Vec::new();
@@ -90,7 +91,7 @@ mod tests {
         UnixMs(NOW.0 - seconds * 1000)
     }
 
-    /// What the state knows of a relay that is well, and what this relay wrote about itself.
+    /// The state of a healthy relay, and the report that this relay wrote about itself.
     fn healthy() -> (Status, Live) {
         let sink = SinkView {
             name: "crm".into(),

@@ -1,10 +1,11 @@
-//! What a relay shows of itself: the content of `joltsms-relay status`.
+//! The status of a relay: the content of `joltsms-relay status`.
 //!
-//! [`Status`] is the whole content. Each of its fields is one field of `status --json`, and docs/status.md describes
-//! it. A number that only the running relay knows is a field of the struct in which its owner reports it
-//! ([`PollReport`] and the structs beside it, [`SinkStatus`]); the relay writes these structs to a file ([`LiveFile`]),
-//! and [`Status`] contains them as they are. [`Status::of`] reads state, budget, role lock and that file; it works
-//! without a running relay, too. [`problems`] decides what is unhealthy. Nothing in this module changes the state.
+//! [`Status`] is the whole content. Each field of [`Status`] is one field of `status --json`, and docs/status.md
+//! describes that field. A number that only the running relay knows is a field of the struct in which its owner reports
+//! it ([`PollReport`] and the structs beside it, [`SinkStatus`]); the relay writes these structs to a file
+//! ([`LiveFile`]), and [`Status`] contains them as they are. [`Status::of`] reads state, budget, role lock and that
+//! file, and works without a running relay, too. [`problems`] decides what is unhealthy. Nothing in this module changes
+//! the state.
 //!
 //! [`PollReport`]: crate::ingest::PollReport
 //! [`SinkStatus`]: crate::delivery::SinkStatus

@@ -1,7 +1,7 @@
 //! The sections and fields of `status`: what `status --json` prints, and what `status` puts into sentences.
 //!
-//! Invariant: a field of these structs is a field of the JSON, under the same name. Only a field with `serde(skip)` is
-//! not.
+//! Invariant: each field of these structs is a field of the JSON, under the same name. The only exceptions are fields
+//! with `serde(skip)`.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ pub struct Status {
     /// When the state was read, by the relay's time.
     #[serde(skip)]
     pub now: UnixMs,
-    /// The version of the program that answers, which may differ from that of the relay.
+    /// The version of the program that answers, which may differ from the version of the relay.
     pub version: &'static str,
     /// Whether `problems` is empty.
     pub healthy: bool,
-    /// What is wrong, one short sentence each.
+    /// The problems, each as one short sentence.
     pub problems: Vec<String>,
     /// The state directory.
     pub state: StateStatus,
-    /// The process that runs, or ran last.
+    /// The relay process that runs, or ran last.
     pub relay: RelayStatus,
     /// How the API is polled.
     pub polling: PollingStatus,
@@ -44,21 +44,21 @@ pub struct Status {
 /// The state directory.
 #[derive(Clone, Debug, Serialize)]
 pub struct StateStatus {
-    /// Its path.
+    /// The path of the directory.
     pub dir: String,
     /// The size of the state on the disk in bytes, its journal included.
     pub bytes: u64,
-    /// What the running relay reports of the state; empty if none runs.
+    /// The report of the running relay about the state; empty if no relay runs.
     #[serde(flatten)]
     pub storage: StorageReport,
 }
 
-/// The process that runs, or ran last.
+/// The relay process that runs, or ran last.
 #[derive(Clone, Debug, Serialize)]
 pub struct RelayStatus {
     /// Whether a relay holds the role.
     pub running: bool,
-    /// What the process wrote about itself.
+    /// The report that the process wrote about itself.
     #[serde(flatten, serialize_with = "fields_or_null")]
     pub report: Option<RelayReport>,
 }
@@ -70,7 +70,7 @@ pub struct PollingStatus {
     pub interval_seconds: Option<Seconds>,
     /// The time since the newest page was last read.
     pub last_poll_age_seconds: Option<Seconds>,
-    /// What the poller reports.
+    /// The report of the poller.
     #[serde(flatten, serialize_with = "fields_or_null")]
     pub report: Option<PollReport>,
 }
@@ -95,19 +95,19 @@ pub struct CoverageStatus {
 /// A stretch of older messages that is being read.
 #[derive(Clone, Debug, Serialize)]
 pub struct WalkStatus {
-    /// What the stretch contains.
+    /// The kind of messages in the stretch.
     pub kind: ReadingKind,
-    /// When reading it began, by the API's clock.
+    /// When reading of the stretch began, by the API's clock.
     pub opened_at: UnixMs,
-    /// The oldest instant that reading has reached.
+    /// The oldest instant that has been reached.
     pub reached: UnixMs,
-    /// The instant at which the stretch ends. `None`: it ends with the oldest message.
+    /// The instant at which the stretch ends. `None`: the stretch ends with the oldest message.
     pub down_to: Option<UnixMs>,
-    /// Messages that are handed on when the stretch was read to its end, so that they go in order.
+    /// The number of messages that are held until the stretch was read to its end, so that they are handed on in order.
     pub held_messages: u64,
     /// Whether messages are handed on as soon as they are read.
     pub streaming: bool,
-    /// Pages in a row that did not help.
+    /// The number of pages in a row that brought the reading no further.
     pub failures: u32,
     /// An estimate of the pages that are left.
     pub pages_left: Option<u64>,
@@ -116,7 +116,7 @@ pub struct WalkStatus {
     pub seconds_left: Option<Duration>,
 }
 
-/// What a stretch of older messages contains.
+/// The kind of messages in a stretch of older messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadingKind {
@@ -124,7 +124,7 @@ pub enum ReadingKind {
     Gap,
     /// The lookback once more, for messages that came late.
     Sweep,
-    /// What was there before the first run.
+    /// The messages that were there before the first run.
     Seed,
 }
 
@@ -134,7 +134,7 @@ pub struct BudgetStatus {
     /// The relay's own budget. `None` before the first start.
     #[serde(flatten, serialize_with = "fields_or_null")]
     pub own: Option<OwnBudget>,
-    /// What the running relay reports of the API's limit; `None` if none runs.
+    /// The report of the running relay about the API's limit; `None` if no relay runs.
     #[serde(flatten, serialize_with = "fields_or_null")]
     pub api: Option<ApiBudget>,
 }
@@ -144,19 +144,20 @@ pub struct BudgetStatus {
 pub struct OwnBudget {
     /// `api.requests_per_minute`.
     pub limit: u64,
-    /// Requests that were made.
+    /// The number of requests that were made.
     pub used: u64,
-    /// Requests that may still be made.
+    /// The number of requests that may still be made.
     pub left: u64,
 }
 
 /// A sink as `status` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SinkSection {
-    /// What the state knows of the sink.
+    /// The values that the state has of the sink.
     #[serde(flatten)]
     pub stored: StoredSink,
-    /// What the running relay reports of the sink; `None` if none runs, or if it does not know the sink.
+    /// The report of the running relay about the sink; `None` if no relay runs, or if the running relay does not know
+    /// the sink.
     #[serde(flatten, serialize_with = "fields_or_null")]
     pub live: Option<SinkStatus>,
 }
@@ -164,32 +165,32 @@ pub struct SinkSection {
 /// A sink as `sinks list` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedSink {
-    /// What the state knows of the sink.
+    /// The values that the state has of the sink.
     #[serde(flatten)]
     pub stored: StoredSink,
-    /// The pace of [`SinkStatus`], if a relay runs.
+    /// The learned pace of [`SinkStatus`]; `None` if no relay runs or no pace was learned.
     pub learned_requests_per_minute: Option<u64>,
 }
 
-/// What the state knows of a sink.
+/// The values that the state has of a sink.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSink {
-    /// The sink in the state.
+    /// The sink as the state shows it.
     #[serde(flatten)]
     pub view: SinkView,
-    /// The age of its oldest waiting message.
+    /// The age of the oldest waiting message of the sink.
     pub oldest_waiting_age_seconds: Option<Seconds>,
 }
 
 impl StoredSink {
-    /// The sink with its ages at `now`.
+    /// Adds the age at `now` of the oldest waiting message to a sink.
     pub fn at(now: UnixMs, view: SinkView) -> Self {
         let oldest_waiting_age_seconds = view.oldest.map(|oldest| Seconds(now.since(oldest)));
         Self { view, oldest_waiting_age_seconds }
     }
 }
 
-/// A span that is seconds in the JSON, with a fraction.
+/// A time span, written to the JSON as seconds with a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
 
@@ -203,7 +204,7 @@ fn whole_seconds<S: Serializer>(span: &Option<Duration>, serializer: S) -> Resul
     span.map(|span| span.as_secs()).serialize(serializer)
 }
 
-/// Writes the fields of a report, each of them as `null` while there is no report.
+/// Writes the fields of a report. While there is no report, each field is written as `null`.
 fn fields_or_null<T, S>(report: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Serialize + Default,

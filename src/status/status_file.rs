@@ -1,8 +1,8 @@
 //! The file `relay.status` beside the state, in which a running relay writes about itself.
 //!
-//! The file holds what need not survive a power cut and would cost a flush for each poll in the state: when the API
-//! last answered, what is wrong, what the API tells of its limit, what each sink is doing. The relay writes it in
-//! place, at most once a second, and never flushes it. Losing the file loses nothing.
+//! The file holds values that need not survive a power cut, and that would cost a flush for each poll if they were in
+//! the state: when the API last answered, what is wrong, what the API tells of its limit, what each sink is doing. The
+//! relay writes the file in place, at most once a second, and never flushes it. Nothing is lost if the file is lost.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
 //! LENGTH COUNT CHECK`: the format, the length of the content in bytes, a number that counts up with each writing, and
@@ -24,7 +24,7 @@ use crate::domain::UnixMs;
 use crate::files;
 use crate::ingest::{ApiBudget, CatchUp, FeedReport, PollReport, StorageReport};
 
-/// What a running relay writes about itself.
+/// The report that a running relay writes about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Live {
@@ -34,13 +34,13 @@ pub struct Live {
     pub interval_ms: u64,
     /// How the API is polled.
     pub polling: PollReport,
-    /// What the API tells of its request limit.
+    /// The values that the API tells of its request limit.
     pub budget: ApiBudget,
-    /// The disk that the state lies on.
+    /// The disk on which the state lies.
     pub storage: StorageReport,
-    /// What the API tells of its feed.
+    /// The values that the API tells of its feed.
     pub feed: FeedReport,
-    /// How the reading of older messages goes, while there are any to read.
+    /// How the reading of older messages goes; `None` while there are no older messages to read.
     pub catch_up: Option<CatchUp>,
     /// The sinks of the configuration, by name.
     pub sinks: BTreeMap<String, SinkStatus>,
@@ -62,7 +62,7 @@ pub struct RelayReport {
     pub stopped_at: Option<UnixMs>,
 }
 
-/// The file, opened by the relay that writes it.
+/// The open file `relay.status`, as the relay that writes it holds it.
 #[derive(Debug)]
 pub struct LiveFile {
     file: File,
@@ -74,25 +74,26 @@ pub struct LiveFile {
 const NAME: &str = "relay.status";
 const MAGIC: &str = "joltsms-relay status 2";
 
-/// A larger file was not written by a relay.
+/// The largest file that a reader accepts, in bytes. No relay writes a larger file.
 const MAX_BYTES: u64 = 4 << 20;
 
 impl LiveFile {
-    /// Opens or makes the file in `dir`, with room for `sinks` sinks. What an earlier relay wrote is removed.
+    /// Opens or makes the file in `dir`, with room for `sinks` sinks. The content that an earlier relay wrote is
+    /// removed.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn open(dir: &Path, sinks: usize) -> io::Result<Self> {
         let slot = 4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(8));
         let file = files::open_or_make(&dir.join(NAME))?;
         file.set_len(0)?;
-        // The file never grows, so a disk that fills up later does not matter.
+        // The file never grows, so a disk that fills up later does not prevent writing.
         let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
         file.write_all_at(&empty, 0)?;
         Ok(Self { file, slot, count: 0, complained: false })
     }
 
-    /// Writes `live` to the file. The first failure is logged, further ones are not; nothing depends on the file.
+    /// Writes `live` to the file. The first failure is logged, further failures are not; nothing depends on the file.
     pub fn write(&mut self, live: &Live) {
         self.count += 1;
         let written = slot(live, self.count, self.slot)
@@ -122,8 +123,8 @@ fn check(json: &[u8]) -> String {
 }
 
 impl Live {
-    /// Reads what the relay on the state in `dir` last wrote about itself. `None`: no relay wrote anything, or not in
-    /// the format of this version.
+    /// Reads the report that the relay on the state in `dir` last wrote about itself. `None`: no relay wrote a report,
+    /// or the report is not in the format of this version.
     pub fn read(dir: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
         files::open_to_read(&dir.join(NAME)).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
@@ -137,7 +138,7 @@ impl Live {
         self.relay.stopped_at.is_none() && now.0.saturating_sub(self.relay.last_heard_at.0) < 15_000
     }
 
-    /// `poll.interval`.
+    /// Returns `poll.interval`.
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
     }
@@ -197,7 +198,7 @@ mod tests {
         let after = fs::read(&path).unwrap();
         assert_eq!(before.len(), after.len());
         let changed: Vec<usize> = (0..after.len()).filter(|&at| before[at] != after[at]).collect();
-        // Cut off anywhere, and with any part of it missing.
+        // The writing is cut off at every changed byte, and every changed byte is damaged in turn.
         for &cut in &changed {
             let torn = [&after[..cut], &before[cut..]].concat();
             fs::write(&path, torn).unwrap();

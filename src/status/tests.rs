@@ -1,5 +1,5 @@
-//! Holds the JSON of `status` and of the commands beside it to `tests/fixtures/status.json`, which scripts rely on, and
-//! docs/status.md to the JSON.
+//! Compares the JSON of `status`, and of the commands beside it, with `tests/fixtures/status.json`, on which scripts
+//! rely, and docs/status.md with the JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -50,7 +50,7 @@ fn walk(kind: WalkKind, floor: UnixMs, held: u64, pages_left: Option<u64>, pace:
     WalkStatus::of(&walk, held, pages_left, pace)
 }
 
-/// A state on which a relay runs, or has run, that knows everything.
+/// The status of a state on which a relay runs, or has run, with a value in every field.
 fn everything(running: bool) -> Status {
     let pace = Some(30.0).filter(|_| running);
     let gap = WalkKind::Gap { sweep_floor: None, streaming: true };
@@ -110,7 +110,7 @@ fn everything(running: bool) -> Status {
     judged(status)
 }
 
-/// A state on which no relay has run yet.
+/// The status of a state on which no relay has run yet.
 fn nothing() -> Status {
     let mut status = Status::before_reports(NOW, Path::new("/var/lib/relay"), false);
     status.state.bytes = 123_456;
@@ -183,7 +183,7 @@ fn the_json_is_what_scripts_rely_on() {
     contains(&shown, &relied_on, "");
 }
 
-/// Asserts that `shown` has every field of `relied_on`, with the same value. It may have further fields.
+/// Asserts that `shown` has every field of `relied_on`, with the same value. `shown` may have further fields.
 fn contains(shown: &Value, relied_on: &Value, path: &str) {
     match (shown, relied_on) {
         (Value::Object(shown), Value::Object(relied_on)) => {
@@ -203,7 +203,7 @@ fn contains(shown: &Value, relied_on: &Value, path: &str) {
     }
 }
 
-/// The fields of an object and of the objects in it, under the names of docs/status.md, each with its values.
+/// Collects the fields of an object and of the objects in it, under the names of docs/status.md, each with its values.
 fn fields<'v>(value: &'v Value, path: &str, found: &mut BTreeMap<String, Vec<&'v Value>>) {
     match value {
         Value::Object(object) => {
@@ -221,7 +221,7 @@ fn fields<'v>(value: &'v Value, path: &str, found: &mut BTreeMap<String, Vec<&'v
     }
 }
 
-/// Whether a value has a type of docs/status.md.
+/// Whether a value has a type that docs/status.md names.
 fn is_of(value: &Value, types: &str) -> bool {
     types.split(" or ").any(|kind| match kind {
         "text" => value.is_string(),

@@ -1,10 +1,10 @@
-//! The documents name only files, folders and chapters that exist.
+//! Checks that the documents name only files, folders and chapters that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How a code span begins that is a path in this repository.
+/// The beginnings of code spans that are paths in this repository.
 const ROOTS: [&str; 10] =
     ["src/", "tests/", "docs/", "benches/", "examples/", "fuzz/", "simulator/", "systemd/", ".ci/", ".cargo/"];
 
@@ -51,7 +51,7 @@ fn the_readers_of_documents_see_what_they_should() {
     assert_eq!(chapters(text), BTreeSet::from(["a-chapter-with-code-2".to_owned()]));
 }
 
-/// The documents for users and developers.
+/// Returns the paths of the documents for users and developers.
 fn documents() -> Vec<PathBuf> {
     let names = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "simulator/README.md"];
     let mut all: Vec<PathBuf> = names.iter().map(|name| root().join(name)).collect();
@@ -60,8 +60,8 @@ fn documents() -> Vec<PathBuf> {
     all
 }
 
-/// The code spans that are paths, without a test's name or a command's arguments behind them, and up to a part in
-/// capitals, which stands for any name.
+/// Returns the code spans that are paths. The name of a test or the arguments of a command behind a path are left out.
+/// A path ends before a part in capitals, which stands for any name.
 fn paths(text: &str) -> impl Iterator<Item = String> {
     let spans = text.split('`').skip(1).step_by(2).filter_map(|span| span.split([' ', ':']).next());
     let is_path = |path: &&str| ROOTS.iter().any(|root| path.starts_with(root)) && !path.contains(['…', '*', '\n']);
@@ -72,12 +72,12 @@ fn paths(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The targets of links.
+/// Returns the targets of the links in a text.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
 }
 
-/// The headings, as links name them.
+/// Returns the headings of a text, in the form in which links name them.
 fn chapters(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let is_kept = |next: &char| next.is_alphanumeric() || matches!(next, ' ' | '-' | '_');

@@ -1,5 +1,5 @@
-//! `docs/events.md` says what happens and which test shows it. The tests here check that those tests exist, and that a
-//! test uses each fault and each switch of the simulator.
+//! Checks `docs/events.md`, which says what happens and which test shows it: the named tests exist, and a test uses
+//! each fault and each switch of the simulator.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The source of a module of `tests/it`, in whichever folder it lies.
+/// Returns the source of a module of `tests/it`, in whichever folder the module lies.
 fn source(module: &str) -> String {
     let folders = fs::read_dir(root().join("tests/it")).unwrap().map(|entry| entry.unwrap().path());
     let mut places = folders
@@ -22,13 +22,13 @@ fn source(module: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The text between the first two of these marks, and the text after them.
+/// Returns the text between the first two of these marks, and the text after the second mark.
 fn between(text: &str, mark: char) -> Option<(&str, &str)> {
     let (_, after) = text.split_once(mark)?;
     after.split_once(mark)
 }
 
-/// The last cell of each row names tests as `module::test`, and cases of them as "case".
+/// The last cell of each row names tests as `module::test`, and cases of these tests as "case".
 #[test]
 fn every_test_that_the_table_names_exists() {
     let text = fs::read_to_string(root().join("docs/events.md")).unwrap();
@@ -60,7 +60,7 @@ fn every_test_that_the_table_names_exists() {
     assert!(named.len() > 80, "only {} tests are named", named.len());
 }
 
-/// The log sentences of delivery and of the daemon stand in the table as the program writes them.
+/// The table contains the log sentences of delivery and of the daemon, as the program writes them.
 #[test]
 fn the_table_has_the_log_sentences() {
     let text = fs::read_to_string(root().join("docs/events.md")).unwrap();
@@ -88,7 +88,7 @@ fn the_table_has_the_log_sentences() {
     }
 }
 
-/// The variants of each public enum in a file: `Enum::Variant`.
+/// Returns the variants of each public enum in a file, each as the enum's name and the variant's name.
 fn variants(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut name = None;
@@ -111,7 +111,7 @@ fn variants(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The functions that make an effect, by its variant.
+/// Returns the functions that make an effect, given the name of the effect's variant.
 fn short_forms(variant: &str) -> &'static [&'static str] {
     match variant {
         "Status" => &["Effect::status(", "Effect::html("],
@@ -130,11 +130,11 @@ fn every_fault_and_every_reading_of_the_api_is_tried() {
     for file in ["faults/effect", "switches"] {
         let text = fs::read_to_string(root().join(format!("simulator/src/{file}.rs"))).unwrap();
         for (name, variant) in variants(&text) {
-            // `Empty` is tried on purpose only; the other bodies come with the statuses.
+            // Only `Empty` has tests of its own; the other bodies are tried together with the statuses.
             if name == "ErrorBody" && variant != "Empty" {
                 continue;
             }
-            // The documented readings are the defaults, which all other tests try.
+            // The documented behaviour is the default, so all other tests try it.
             let default =
                 file == "switches" && format!("{:?}", joltsms_simulator::Switches::default()).contains(&variant);
             let used = all.contains(&format!("{name}::{variant}"))

@@ -1,13 +1,14 @@
-//! The house rules of the sources: no circle of imports between files, and each type name only once.
+//! Checks the house rules of the sources: there is no circle of imports between files, and each type name occurs only
+//! once.
 //!
-//! A file may use the `mod.rs` of its folder, and that uses the files of the folder: Rust's modules are built like this, and
-//! it counts as no circle. Sources are read as text, as in [`super::layering`].
+//! A file may use the `mod.rs` of its folder, and the `mod.rs` uses the files of the folder. Rust's modules are built
+//! like this, so this counts as no circle. Sources are read as text, as in [`super::layering`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::layering::{Source, sources};
 
-/// Names that may stand in several modules, because the module says which one is meant.
+/// The names that several modules may use, because the module says which type is meant.
 const SHARED_NAMES: [&str; 3] = ["Options", "Error", "Settings"];
 
 #[test]
@@ -53,7 +54,8 @@ fn the_reader_of_imports_sees_what_it_should() {
     assert_eq!(types("pub(super) struct A<T>;\n    enum B {\nstruct_like!();\npub trait C {"), ["A", "B", "C"]);
 }
 
-/// The files of src that a file names in its paths, without itself and the `mod.rs` of the folders that it lies in.
+/// Returns the files of src that a file names in its paths, without the file itself and without the `mod.rs` of the
+/// folders in which the file lies.
 fn imported_files<'n>(source: &Source, names: &BTreeSet<&'n str>) -> BTreeSet<&'n str> {
     let own: Vec<&str> = module_path(&source.name);
     let mut found = BTreeSet::new();
@@ -77,7 +79,7 @@ fn imported_files<'n>(source: &Source, names: &BTreeSet<&'n str>) -> BTreeSet<&'
     found
 }
 
-/// `a/b.rs` and `a/b/mod.rs` are the module a::b.
+/// Returns the path of the module in a file: `a/b.rs` and `a/b/mod.rs` are the module a::b.
 fn module_path(name: &str) -> Vec<&str> {
     let mut parts: Vec<&str> = name.trim_end_matches(".rs").split('/').collect();
     if parts.last() == Some(&"mod") {
@@ -86,7 +88,7 @@ fn module_path(name: &str) -> Vec<&str> {
     parts
 }
 
-/// The file of the innermost module that a path leads to.
+/// Returns the file of the innermost module to which a path leads.
 fn file_of<'n>(segments: &[&str], names: &BTreeSet<&'n str>) -> Option<&'n str> {
     (1..=segments.len()).rev().find_map(|length| {
         let module = segments[..length].join("/");
@@ -94,7 +96,7 @@ fn file_of<'n>(segments: &[&str], names: &BTreeSet<&'n str>) -> Option<&'n str> 
     })
 }
 
-/// Every path that begins with `crate` or `super`, the groups in it taken apart.
+/// Returns every path that begins with `crate` or `super`. Groups in a path are expanded.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for start in ["crate::", "super::"] {
@@ -108,7 +110,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Takes one path, or a group of them, from the beginning of `rest`; returns what follows it.
+/// Takes one path, or a group of paths, from the beginning of `rest`. Returns the text that follows.
 fn expand<'c>(rest: &'c str, before: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> &'c str {
     let rest = rest.trim_start();
     let end = rest.find(|next: char| !(next.is_alphanumeric() || next == '_')).unwrap_or(rest.len());
@@ -134,7 +136,7 @@ fn expand<'c>(rest: &'c str, before: &mut Vec<String>, found: &mut Vec<Vec<Strin
     after
 }
 
-/// Sets of files, each of which leads to all others of its set.
+/// Returns the circles of imports: sets of files in which each file leads to all others of its set.
 fn circles(imports: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
     let reachable = |from: &str| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
@@ -162,7 +164,7 @@ fn circles(imports: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
     found
 }
 
-/// The names of the types and traits that are declared in a file, aliases of a trait's own excepted.
+/// Returns the names of the types and traits that are declared in a file, but not the associated types of traits.
 fn types(code: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in code.lines() {

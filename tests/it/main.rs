@@ -1,7 +1,7 @@
-//! The whole program: the real binary against a simulated API, over real HTTP, with real files and real kills. Beside them
-//! stand tests of the repository itself: import rules, documents, packaging.
+//! Tests of the whole program: the real binary reads a simulated API over real HTTP, with real files and real kills.
+//! There are also tests of the repository itself: import rules, documents, packaging.
 //!
-//! The name of a module is enough to run it: `cargo test --test it receivers::`.
+//! To run one module, give its name: `cargo test --test it receivers::`.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

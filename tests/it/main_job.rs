@@ -1,4 +1,4 @@
-//! Messages from the API reach stdout and HTTP receivers.
+//! Tests that messages from the API reach stdout and HTTP receivers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! README, gates, service units and container agree with the code.
+//! Tests that README, gates, service units and container agree with the code.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -78,11 +78,11 @@ fn the_readme_names_commands_that_there_are() {
     let dir = tempfile::tempdir().unwrap();
     let help = expect_success(relay(dir.path(), &[]).arg("--help"));
     for command in commands(&read("README.md")) {
-        // Behind a pipe stands another program.
+        // Another program stands behind a pipe.
         let command = command.split(" | ").next().unwrap();
         let mut words = command.split_whitespace().skip_while(|word| *word != "joltsms-relay").skip(1);
         let verb = words.next().filter(|verb| verb.starts_with(char::is_alphabetic));
-        // The name of a container or a unit is no program.
+        // The first word may also be the name of a container or a unit, and not a program.
         if let Some(verb) = verb.filter(|_| command.starts_with("joltsms-relay")) {
             assert!(help.lines().any(|line| line.starts_with(&format!("  {verb} "))), "{command}");
         }
@@ -131,9 +131,9 @@ fn the_units_say_what_the_program_needs() {
         }
         assert!(value(&unit, "LoadCredential").starts_with("joltsms-api-key:/etc/joltsms-relay/"), "{name}");
         let seconds = |key| value(&unit, key).strip_suffix('s').unwrap().parse::<u32>().unwrap();
-        // daemon::run gives what is in flight 8 seconds, and the last results 2 more.
+        // `daemon::run` gives deliveries in flight 8 seconds, and the last results 2 more.
         assert!(seconds("TimeoutStopSec") >= 20, "{name}");
-        // daemon::service stops feeding after a standstill of 20 seconds.
+        // `daemon::service` stops feeding the watchdog after a standstill of 20 seconds.
         assert!(seconds("WatchdogSec") > 20, "{name}");
         assert!(seconds("RestartSec") >= 5, "{name}");
     }
@@ -169,7 +169,7 @@ fn systemd_accepts_the_units() {
             Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
         let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
         assert!(status.success() && said.is_empty(), "{name}: {said}");
-        // In tenths: an exposure of at most 2.0.
+        // The threshold is given in tenths: an exposure of at most 2.0.
         let mut security = Command::new("systemd-analyze");
         expect_success(security.args(["security", "--no-pager", "--offline=true", "--threshold=20"]).arg(&copy));
     }
@@ -193,7 +193,7 @@ fn the_image_runs_without_root_on_a_volume_that_it_owns() {
     let volume = argument("VOLUME").strip_prefix("[\"").unwrap().strip_suffix("\"]").unwrap();
     let owned = format!("RUN install -d -m 0700 -o {uid} -g {gid} {volume}");
     let position = |line: &str| last_stage.iter().position(|found| *found == line).unwrap_or_else(|| panic!("{line}"));
-    // A change of a volume after its declaration is lost.
+    // A change of a volume after the volume's declaration is lost.
     assert!(position(&owned) < position(&format!("VOLUME [\"{volume}\"]")));
 
     let settings =
@@ -233,7 +233,7 @@ fn the_image_is_built_from_what_is_there() {
             assert!(root().join(source).exists() && sent.contains(source), "COPY {source}");
         }
     }
-    // Cargo looks for every target of the manifest that has no path, but these folders are not sent.
+    // Cargo looks for every target of the manifest that has no path, but these folders are not sent to the build.
     let manifest = read("Cargo.toml");
     for target in manifest
         .split("\n[")
@@ -241,7 +241,7 @@ fn the_image_is_built_from_what_is_there() {
     {
         assert!(target.contains("\npath = "), "{target}");
     }
-    // Files that the sources include at build time must be there as well.
+    // Files that the sources include at build time must be sent to the build as well.
     let config = read("src/config/mod.rs");
     assert!(config.contains("include_str!(\"../../config.example.toml\")") && sent.contains(&"config.example.toml"));
 }
@@ -260,14 +260,14 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The relay without this machine's environment and configuration.
+/// Returns a command that starts the relay without this machine's environment and configuration.
 fn relay(home: &Path, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear().env("HOME", home).envs(environment.iter().copied()).current_dir(home);
     command
 }
 
-/// The output of the command, on both streams.
+/// Runs a command that must succeed. Returns the command's output on both streams.
 fn expect_success(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let said = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
@@ -275,12 +275,12 @@ fn expect_success(command: &mut Command) -> String {
     said
 }
 
-/// The one value of a key in a unit.
+/// Returns the only value of a key in a unit.
 fn value<'u>(unit: &'u str, key: &str) -> &'u str {
     unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("no {key}"))
 }
 
-/// Fenced blocks of a language.
+/// Returns the fenced blocks of a language.
 fn blocks(markdown: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}");
     let (mut found, mut block) = (Vec::new(), None);
@@ -298,7 +298,8 @@ fn blocks(markdown: &str, language: &str) -> Vec<String> {
     found
 }
 
-/// The commands of a document, without their comments and variables before them; continued lines are joined.
+/// Returns the commands of a document, without their comments and without the variables before them. Continued lines
+/// are joined.
 fn commands(markdown: &str) -> Vec<String> {
     let text = blocks(markdown, "sh").concat().replace("\\\n", " ");
     let lines = text.lines().map(|line| line.split(" #").next().unwrap_or(line).trim());

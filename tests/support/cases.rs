@@ -1,15 +1,15 @@
-//! Many cases of one test, side by side: a relay mostly waits, so twenty take hardly longer than one.
+//! Runs many cases of one test side by side. A relay mostly waits, so twenty cases take hardly longer than one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// No more cases than this run at once, or a small machine is too busy to meet any deadline.
+/// The most cases that run at once. With more cases, a small machine would be too busy to meet the deadlines.
 const AT_ONCE: usize = 12;
 
 /// Runs the test for every case, and fails with the names of all cases that failed.
 pub(crate) fn side_by_side<C: Sync>(cases: &[(&str, C)], test: impl Fn(&C) + Sync) {
-    // A skipped case is told under the name of the test.
+    // A skipped case is reported under the name of the test.
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What the tests of the whole program and the measurements share.
+//! Helpers that the tests of the whole program and the measurements share.
 //!
 //! | room | what it has |
 //! |---|---|

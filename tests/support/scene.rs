@@ -1,4 +1,4 @@
-//! Where most tests begin: a simulated API, and a relay that polls it often.
+//! The scene with which most tests begin: a simulated API, and a relay that polls the API often.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,12 +21,12 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A scene whose API has a limit that no test reaches.
+    /// Makes a scene whose API has a limit that no test reaches.
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    /// A scene with that limit, and other switches.
+    /// Makes a scene with a limit that no test reaches, and with changed switches.
     pub(crate) fn with(change: impl FnOnce(&mut Switches)) -> Self {
         let mut options = Options::default();
         options.switches.limit = 100_000;
@@ -34,40 +34,40 @@ impl Scene {
         Self::of(options)
     }
 
-    /// A scene with any simulator.
+    /// Makes a scene with any simulator.
     pub(crate) fn of(options: Options) -> Self {
         let simulator = Simulator::start_in_background(options).unwrap();
         Self { simulator, dir: tempfile::tempdir().unwrap(), last: AtomicI64::new(0) }
     }
 
-    /// The handle that changes and observes the API.
+    /// Returns the handle that changes and observes the API.
     pub(crate) fn handle(&self) -> Handle {
         self.simulator.handle()
     }
 
-    /// The API.
+    /// Returns the simulated API.
     pub(crate) fn simulator(&self) -> &Simulator {
         &self.simulator
     }
 
-    /// A directory of the test's own; the state lies below it.
+    /// Returns the directory of this test. The state lies below it.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A relay to stdout that polls often, with a budget that no test reaches.
+    /// Returns a relay to stdout that polls often, with a budget that no test reaches.
     pub(crate) fn setup(&self) -> Setup {
         Setup::new(&self.simulator, self.dir.path())
             .set("POLL__INTERVAL", "150ms")
             .set("API__REQUESTS_PER_MINUTE", "10000")
     }
 
-    /// Such a relay, from the beginning of the account.
+    /// Returns the relay of [`Scene::setup`], which begins with the oldest message of the account.
     pub(crate) fn setup_from_beginning(&self) -> Setup {
         self.setup().set("POLL__START", "beginning")
     }
 
-    /// Writes a configuration file; returns its path.
+    /// Writes a configuration file. Returns its path.
     pub(crate) fn file(&self, text: &str) -> String {
         let path = self.dir.path().join("config.toml");
         std::fs::write(&path, text).unwrap();
@@ -81,7 +81,7 @@ impl Scene {
         self.handle().add_many(times.map(|time| NewMessage::new().received_at(time).ingested_at(time)));
     }
 
-    /// Adds a message that arrives now. No other message has its time. Returns its id.
+    /// Adds a message that arrives now. No other message has the same time. Returns the message's id.
     pub(crate) fn add(&self) -> String {
         let now = self.handle().now().as_millisecond();
         let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
@@ -89,7 +89,7 @@ impl Scene {
         self.handle().add(NewMessage::new().received_at(time))
     }
 
-    /// The ids of all messages in the list, oldest first.
+    /// Returns the ids of all messages in the list, oldest first.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.handle().rows().into_iter().rev().map(|row| row.id).collect()
     }
@@ -112,7 +112,7 @@ impl Scene {
         self.wait_until(acted);
     }
 
-    /// Opens the state for reading; a relay may be running.
+    /// Opens the state for reading. A relay may be running.
     pub(crate) fn state(&self) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(self.dir.path().join("state/state.db"), flags).unwrap();
@@ -120,7 +120,7 @@ impl Scene {
         connection
     }
 
-    /// The number that a query of the state returns.
+    /// Returns the number that a query of the state returns.
     pub(crate) fn count(&self, sql: &str) -> i64 {
         self.state().query_row(sql, [], |row| row.get(0)).unwrap()
     }

@@ -1,8 +1,8 @@
-//! Waiting for a condition, with a deadline.
+//! Waits for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
-/// Nothing in a test takes so long unless it hangs.
+/// The longest wait of a test. No step takes this long unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until a condition holds. If it does not hold within [`DEADLINE`], the test fails and shows the log.
@@ -10,7 +10,7 @@ pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool, log: impl 
     wait_within(DEADLINE, what, condition, log);
 }
 
-/// Waits with a limit of its own, for conditions that take longer by their nature. Returns how long it took.
+/// Waits with a limit of its own, for conditions that take longer by their nature. Returns how long the wait took.
 pub(crate) fn wait_within(
     limit: Duration,
     what: &str,

@@ -1,8 +1,8 @@
-//! Random names: ids, keys, tokens. They are drawn from the seed, so the same seed gives the same names.
+//! Makes random names: ids, keys, tokens. The names are drawn from the seed, so the same seed gives the same names.
 
 use crate::switches::Ids;
 
-/// The id of a message.
+/// Makes the id of a message.
 pub(crate) fn message_id(random: &mut fastrand::Rng, style: Ids) -> String {
     let prefixed = match style {
         Ids::Uuid => false,
@@ -12,24 +12,24 @@ pub(crate) fn message_id(random: &mut fastrand::Rng, style: Ids) -> String {
     if prefixed { format!("msg_{}", letters(random, 20)) } else { uuid(random) }
 }
 
-/// A version 4 UUID.
+/// Makes a version 4 UUID.
 pub(crate) fn uuid(random: &mut fastrand::Rng) -> String {
     let bits = random.u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// An API key's secret: `jolt_sk_` and 32 hexadecimal characters.
+/// Makes the secret of an API key: `jolt_sk_` and 32 hexadecimal characters.
 pub(crate) fn secret(random: &mut fastrand::Rng) -> String {
     format!("jolt_sk_{:032x}", random.u128(..))
 }
 
-/// The token of a browser session.
+/// Makes the token of a browser session.
 pub(crate) fn session(random: &mut fastrand::Rng) -> String {
     format!("jolt_session_{:032x}", random.u128(..))
 }
 
-/// Letters and digits.
+/// Makes a text of `count` letters and digits.
 pub(crate) fn letters(random: &mut fastrand::Rng, count: usize) -> String {
     (0..count).map(|_| random.alphanumeric()).collect()
 }

@@ -1,7 +1,8 @@
-//! API keys: made, listed, revoked and expired. A key is accepted a little longer than it should be.
+//! The API keys of the account, which are made, listed, revoked and expire. A key is accepted a little longer than it
+//! should be.
 //!
-//! Invariants: a secret is shown once, when its key is made, and only compared afterwards. An accepted key is accepted
-//! without another check until its cache time is over, so a revocation takes effect late, never early.
+//! Invariants: a secret is shown once, when its key is made, and is only compared afterwards. An accepted key is
+//! accepted without another check until its cache time is over, so a revocation takes effect late, never early.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::switches::Switches;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     Nobody,
-    /// An API key, by its id.
+    /// An API key, named by its id.
     Key(String),
     Session,
 }
@@ -25,27 +26,27 @@ pub(crate) enum Caller {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
-    /// The id.
+    /// The id of the key.
     pub id: String,
-    /// The key's name.
+    /// The name of the key.
     pub name: String,
     /// The first characters of the key's secret.
     pub prefix: String,
-    /// When it was made.
+    /// When the key was made.
     #[serde(serialize_with = "milliseconds")]
     pub created_at: Timestamp,
-    /// When it stops being accepted.
+    /// When the key stops being accepted; `None`: never.
     #[serde(serialize_with = "optional_milliseconds")]
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// When the key was revoked; `None`: it was not revoked.
     #[serde(serialize_with = "optional_milliseconds")]
     pub revoked_at: Option<Timestamp>,
-    /// When it was last accepted.
+    /// When the key was last accepted.
     #[serde(serialize_with = "optional_milliseconds")]
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Writes a time as the API does.
+/// Writes a time as the API writes it.
 fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
 }
@@ -62,11 +63,11 @@ fn optional_milliseconds<S: Serializer>(time: &Option<Timestamp>, serializer: S)
 pub struct CreatedKey {
     /// The key's id.
     pub id: String,
-    /// The secret; this is the only time that it is shown.
+    /// The secret. The secret is shown only here.
     pub secret: String,
 }
 
-/// The error for an account that has all active keys that it may have.
+/// The error for an account that already has as many active keys as it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyKeys {
     /// How many active keys the account may have.
@@ -91,7 +92,7 @@ pub(crate) struct Keys {
 struct Held {
     key: Key,
     secret: String,
-    /// Until this time the key is accepted without another check.
+    /// The time until which the key is accepted without another check.
     cached_until: Option<Duration>,
 }
 
@@ -133,7 +134,7 @@ impl Keys {
         Ok(created)
     }
 
-    /// The id of the key with this secret, if it is accepted now.
+    /// Returns the id of the key with this secret, if the key is accepted now.
     pub(crate) fn accept(&mut self, secret: &str, now: Now, switches: &Switches) -> Option<&str> {
         let held = self.list.iter_mut().find(|held| held.secret == secret)?;
         let cached = held.cached_until.is_some_and(|until| now.elapsed < until);
@@ -147,12 +148,12 @@ impl Keys {
         Some(&held.key.id)
     }
 
-    /// The key with this id, secret or name.
+    /// Returns the key with this id, secret or name.
     pub(crate) fn find(&self, name: &str) -> Option<&Key> {
         self.list.iter().find(|held| held.is_called(name)).map(|held| &held.key)
     }
 
-    /// Revokes a key, given by id, secret or name; says whether there is one that was not revoked yet.
+    /// Revokes a key, given by id, secret or name. Returns whether there is such a key that was not revoked yet.
     pub(crate) fn revoke(&mut self, name: &str, now: Now) -> bool {
         let Some(held) = self.list.iter_mut().find(|held| held.is_called(name) && held.key.revoked_at.is_none()) else {
             return false;
@@ -161,7 +162,7 @@ impl Keys {
         true
     }
 
-    /// Sets or lifts the expiry of a key, given by id, secret or name; says whether there is one.
+    /// Sets or removes the expiry of a key, given by id, secret or name. Returns whether there is such a key.
     pub(crate) fn set_expiry(&mut self, name: &str, expires_at: Option<Timestamp>) -> bool {
         let Some(held) = self.list.iter_mut().find(|held| held.is_called(name)) else { return false };
         held.key.expires_at = expires_at;

@@ -1,7 +1,7 @@
-//! The rate limit: its windows, and another program that spends from them, too.
+//! The rate limit: its windows, and another program whose requests count in the same windows.
 //!
-//! Invariants: a window never counts more than the limit. Requests of the other program are counted at the time they
-//! are due, before anything that happens later, whether or not anybody asked in between.
+//! Invariants: a window never counts more than the limit. Requests of the other program are counted at the time when
+//! they are due, before anything that happens later, whether or not another request came in between.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// The answer for a caller whose requests are not counted.
+    /// Returns the decision for a caller whose requests are not counted.
     pub(crate) fn untouched(switches: &Switches) -> Self {
         Self { allowed: true, limit: switches.limit, remaining: switches.limit, reset: switches.window }
     }
@@ -32,14 +32,14 @@ impl Verdict {
     }
 }
 
-/// All windows.
+/// The windows of all keys, and the other programs.
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
     windows: HashMap<String, Window>,
     foreign: HashMap<String, Foreign>,
 }
 
-/// Another program with the same key, at a steady pace.
+/// Another program that uses the same key at a steady pace.
 #[derive(Debug)]
 struct Foreign {
     every: Duration,
@@ -47,10 +47,10 @@ struct Foreign {
 }
 
 /// The shortest pause between requests of the other program. A thousand requests a second are more than any limit; more
-/// would only take longer to count.
+/// requests would only take longer to count.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The times of the requests in the present window, oldest first.
+/// A window, with the times of the requests in it, oldest first.
 #[derive(Debug, Default)]
 struct Window {
     opened: Duration,
@@ -133,12 +133,12 @@ impl Limiter {
         }
     }
 
-    /// The keys that the other program uses, each with its requests a minute.
+    /// Returns the keys that other programs use, each with the requests a minute.
     pub(crate) fn foreign(&self) -> impl Iterator<Item = (&str, f64)> {
         self.foreign.iter().map(|(key, foreign)| (key.as_str(), 60.0 / foreign.every.as_secs_f64()))
     }
 
-    /// Opens all windows anew.
+    /// Begins all windows anew.
     pub(crate) fn clear(&mut self) {
         self.windows.clear();
     }
@@ -154,7 +154,7 @@ impl Limiter {
     fn catch_up(&mut self, now: Duration, switches: &Switches) {
         let mut due: Vec<(Duration, String)> = Vec::new();
         for (key, foreign) in &mut self.foreign {
-            // Requests further back than two windows matter at most for the time when the present window began.
+            // Requests from more than two windows before matter only for the time when the present window began.
             let oldest = now.saturating_sub(switches.window * 2);
             if foreign.next < oldest {
                 let skipped = (oldest - foreign.next).as_nanos() / foreign.every.as_nanos();
@@ -211,7 +211,8 @@ mod tests {
         let switches = Switches::default();
         let mut limiter = Limiter::default();
         limiter.set_foreign("key", 30.0, Duration::ZERO, &switches);
-        // The other program's first request, at 2 s, opens the window; by 41 s it has made twenty.
+        // The other program's first request, at 2 s, opens the window. By 41 s the other program has made twenty
+        // requests.
         let verdict = limiter.spend("key", Duration::from_secs(41), &switches);
         assert_eq!((verdict.remaining, verdict.reset), (99, Duration::from_secs(21)));
         limiter.set_foreign("key", 0.0, Duration::from_secs(41), &switches);

@@ -1,8 +1,8 @@
-//! Times in which the API cannot be reached at all.
+//! Outages: times in which the API cannot be reached at all.
 
 use std::time::Duration;
 
-/// A time in which nothing listens, on the simulator's clock.
+/// An outage, during which nothing listens. Its times are on the simulator's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outage {
     pub(crate) from: Duration,
@@ -12,7 +12,7 @@ pub(crate) struct Outage {
 impl Outage {
     pub(crate) const NONE: Self = Self { from: Duration::MAX, until: Duration::MAX };
 
-    /// Whether there is an outage now, and the time until that changes.
+    /// Returns whether there is an outage now, and the time at which that changes.
     pub(crate) fn at(self, now: Duration) -> (bool, Duration) {
         match now {
             now if now < self.from => (false, self.from),

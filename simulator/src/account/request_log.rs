@@ -1,8 +1,8 @@
-//! The log of requests and answers, for tests to look at afterwards.
+//! The log of requests and answers, which tests read afterwards.
 //!
 //! Invariants: every request to the API is logged when it arrives, in the order of arrival, before any part of its
-//! answer is sent. Requests to the control API are not logged. No entry holds a secret. The log keeps the newest
-//! entries; its counters count everything.
+//! answer is sent. Requests to the control API are not logged. No entry contains a secret. The log keeps only the
+//! newest entries; its counters count all requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct LoggedRequest {
     pub at: Duration,
     /// The date at which the request arrived.
     pub wall: Timestamp,
-    /// `GET`, …
+    /// The method, such as `GET`.
     pub method: String,
     /// The path without the query.
     pub path: String,
@@ -48,19 +48,19 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
-/// Totals since the start or the last `clear`.
+/// Totals of the requests since the start or since the last `clear`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
-    /// Requests to the API.
+    /// The number of requests to the API.
     pub requests: u64,
-    /// Answers by status; 0 stands for no answer.
+    /// The number of answers by status; 0 stands for no answer.
     pub by_status: BTreeMap<u16, u64>,
-    /// Requests on which a fault rule acted.
+    /// The number of requests on which a fault rule acted.
     pub faults: u64,
-    /// Rows on all pages.
+    /// The number of rows on all pages.
     pub rows: u64,
-    /// Bytes of all bodies.
+    /// The number of bytes in all bodies.
     pub bytes: u64,
 }
 
@@ -91,7 +91,7 @@ impl RequestLog {
         self.entries.push_back(entry);
     }
 
-    /// Entries with a number above `after`.
+    /// Returns the entries with a number above `after`.
     pub(crate) fn after(&self, after: u64) -> impl Iterator<Item = &LoggedRequest> {
         self.entries.iter().skip(self.entries.partition_point(|entry| entry.number <= after))
     }
@@ -101,8 +101,8 @@ impl RequestLog {
         self.counters = Counters::default();
     }
 
-    /// The most requests that arrived within any stretch of this length. The end of a stretch does not belong to it: of
-    /// two requests exactly one window apart, the second is in another window.
+    /// Returns the most requests that arrived within any stretch of this length. The end of a stretch does not belong
+    /// to the stretch: if two requests are exactly one window apart, the second is in another window.
     pub(crate) fn most_within(&self, length: Duration) -> usize {
         let mut oldest = 0;
         let mut most = 0;

@@ -1,8 +1,8 @@
 //! The fault script: decides which rule acts on a request.
 //!
-//! Invariants: every rule counts every request that it matches, whichever rule acts. A rule whose effects need a page
-//! neither acts on nor counts a request that gets no page. A rule that has acted as often as it should never acts
-//! again.
+//! Invariants: every rule counts every request that the rule matches, whichever rule acts. If a rule's effects need a
+//! page, a request that gets no page neither triggers the rule nor counts for it. A rule that has acted as often as it
+//! should never acts again.
 
 use crate::account::keys::{Caller, Keys};
 use crate::faults::effect::Effect;
@@ -25,14 +25,14 @@ struct Running {
 }
 
 impl Script {
-    /// Puts a rule behind the others and returns its number.
+    /// Adds a rule behind the others. Returns the number of the rule.
     pub(crate) fn push(&mut self, rule: Rule) -> u64 {
         self.added += 1;
         self.rules.push(Running { number: self.added, rule, seen: 0, acted: 0 });
         self.added
     }
 
-    /// Removes a rule; returns whether it was there.
+    /// Removes a rule. Returns whether the rule was there.
     pub(crate) fn remove(&mut self, number: u64) -> bool {
         let before = self.rules.len();
         self.rules.retain(|running| running.number != number);
@@ -43,12 +43,13 @@ impl Script {
         self.rules.clear();
     }
 
-    /// Each rule with its number and how often it has acted.
+    /// Returns each rule with its number and how often it has acted.
     pub(crate) fn rules(&self) -> impl Iterator<Item = (u64, &Rule, u64)> {
         self.rules.iter().map(|running| (running.number, &running.rule, running.acted))
     }
 
-    /// The number and the effects of the rule that acts. `page`: authentication and limit allow this request a page.
+    /// Returns the number and the effects of the rule that acts. `page`: authentication and limit allow the request to
+    /// get a page.
     pub(crate) fn choose(
         &mut self,
         request: &Request,

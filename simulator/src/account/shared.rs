@@ -1,7 +1,7 @@
-//! The state under its lock, its clock, and the wake-ups after changes.
+//! The state under its lock, with its clock and the wake-ups after changes.
 //!
-//! Invariants: the clock is read under the lock, so requests are decided in the order of their times. Nobody sees a
-//! state that is not up to date. Nobody who waits can miss a change.
+//! Invariants: the clock is read under the lock, so requests are decided in the order of their times. No caller sees a
+//! state that is not up to date. No task that waits can miss a change.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ pub(crate) struct Shared {
     pub(crate) changed: Condvar,
     pub(crate) version: watch::Sender<u64>,
     pub(crate) outage: watch::Sender<Outage>,
-    /// The id of the key made at the start, which the other program uses too.
+    /// The id of the key that was made at the start. The other program uses this key, too.
     pub(crate) key: String,
 }
 
@@ -35,7 +35,7 @@ impl Shared {
         }
     }
 
-    /// Changes the present state, and wakes everybody who waits for a change.
+    /// Changes the present state, and wakes every task that waits for a change.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Now) -> T) -> T {
         let (mut state, now) = self.lock();
         let result = work(&mut state, now);
@@ -57,7 +57,7 @@ impl Shared {
         (state, now)
     }
 
-    /// Wakes everybody who waits. The lock must be held, so that nobody can be between looking and waiting.
+    /// Wakes every task that waits. The lock must be held, so that no task can be between looking and waiting.
     fn wake(&self, _: &MutexGuard<'_, State>) {
         self.version.send_modify(|version| *version += 1);
         self.changed.notify_all();

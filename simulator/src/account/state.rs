@@ -1,7 +1,7 @@
 //! The whole state of the simulated account at one moment.
 //!
-//! Invariant: whoever holds the state has brought it up to date first (`catch_up`): a message of the stream that was
-//! due before is there before anything else happens.
+//! Invariant: every caller that gets the state has brought it up to date first (`catch_up`). So a message of the stream
+//! that was due earlier is in the list before anything else happens.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ impl State {
         self.add(messages, now);
     }
 
-    /// The JSON of a message, as a page would hold it.
+    /// Returns the JSON of a message, as a page contains it.
     pub(crate) fn message_json(&self, slot: u32) -> String {
         let message = self.feed.entries.message(slot);
         message.json(self.numbers.get(message.number), &self.switches)

@@ -1,7 +1,7 @@
-//! Carries out effects: on the feed before the answer, on the answer, on its headers.
+//! Carries out the effects of faults: on the feed before the answer, on the answer, and on its headers.
 //!
-//! Invariant: each effect acts at one of these steps only, so the order in which effects are written down does not
-//! matter between the steps. Within a step effects act in their order.
+//! Invariant: each effect acts at only one of these steps, so the order in which effects are written down does not
+//! matter between the steps. Within a step, effects act in the order in which they are written down.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ pub(crate) fn before(effects: &[Effect], state: &mut State, now: Now) {
     }
 }
 
-/// Replaces or spoils an answer.
+/// Replaces an answer, or spoils it.
 pub(crate) fn spoil(
     effects: &[Effect],
     mut answer: Answer,
@@ -73,7 +73,7 @@ pub(crate) fn spoil(
             }
         }
     }
-    // This comes last: a page with wrong types is no page any more.
+    // This step comes last, because a page with wrong types is no page any more.
     for effect in effects {
         if let (Effect::WrongType(wrong), Content::Page(page)) = (effect, &answer.content) {
             answer.content = Content::Json(wrong_type(*wrong, page, switches).to_string());
@@ -142,10 +142,11 @@ fn spoil_page(effect: &Effect, page: &mut Page, request: &Request) {
     }
 }
 
-/// Stands for a byte that is no UTF-8 until the page becomes bytes. Nothing else uses this character.
+/// The character that stands for a byte that is no UTF-8, until the page becomes bytes. The simulator uses this
+/// character for nothing else.
 const BAD_BYTE: &str = "\u{10fff0}";
 
-/// A row that is no JSON, or no text; `None` for other kinds of bad rows.
+/// Makes a row that is no JSON, or no text, from a row; `None` for other kinds of bad rows.
 fn spoiled_row(kind: BadRow, row: &str) -> Option<String> {
     let in_body = |text: &str| {
         let name = row.find("\"body\"").map_or(0, |at| at + "\"body\"".len());
@@ -168,7 +169,7 @@ fn spoiled_row(kind: BadRow, row: &str) -> Option<String> {
     })
 }
 
-/// Puts bytes that no text can hold into a body.
+/// Puts bytes into a body that no text can contain.
 fn put_bad_bytes(effects: &[Effect], body: &mut Vec<u8>) {
     if !effects.iter().any(|effect| matches!(effect, Effect::BadRow { kind: BadRow::BadByte, .. })) {
         return;
@@ -196,7 +197,7 @@ fn bad_row(kind: BadRow, row: &str) -> String {
         BadRow::Text => row = json!("not an object"),
         BadRow::Null => row = Value::Null,
         BadRow::List => row = json!([row]),
-        // Rows of these kinds are no JSON: see `spoiled_row`.
+        // Rows of these kinds are no JSON. `spoiled_row` makes them.
         BadRow::RawControl
         | BadRow::BadByte
         | BadRow::BadEscape
@@ -244,7 +245,7 @@ pub(crate) fn malform(effects: &[Effect], body: &mut Vec<u8>) {
             Effect::Malformed(Malformed::Half) => body.truncate(body.len() / 2),
             Effect::Malformed(Malformed::Trailing) => body.extend_from_slice(b"}<!-- served in 12 ms -->"),
             Effect::Malformed(Malformed::NotUtf8) => {
-                // The bytes go inside the last text, so that only the encoding is wrong.
+                // The bytes are put inside the last text of the body, so that only the encoding is wrong.
                 let place = body.iter().rposition(|&byte| byte == b'"').unwrap_or(body.len());
                 body.splice(place..place, [0xff, 0xfe]);
             }
@@ -254,7 +255,7 @@ pub(crate) fn malform(effects: &[Effect], body: &mut Vec<u8>) {
     }
 }
 
-/// Changes headers, whose names are in lower case.
+/// Changes headers. Their names are in lower case.
 pub(crate) fn change_headers(effects: &[Effect], headers: &mut Vec<(String, String)>, now: Now) {
     let mut set = |name: &str, value: Option<String>| {
         headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));

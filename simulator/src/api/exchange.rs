@@ -1,7 +1,8 @@
 //! Decides everything about a request: the caller, the limit, the answer, the faults.
 //!
-//! Invariants: a request is decided in one piece, under one lock, at one reading of the clock. The order is
-//! authentication (401), limit (429), then the rest. A request with a valid key is counted, whatever the answer is.
+//! Invariants: a request is decided in one piece, under one lock, with one reading of the clock. The order is
+//! authentication (401), limit (429), then the other checks. A request with a valid key is counted, whatever the answer
+//! is.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) conduct: Conduct,
 }
 
-/// Whether the answer arrives.
+/// Whether and how the answer arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Conduct {
     Answer,
@@ -39,7 +40,7 @@ pub(crate) enum Conduct {
     Hang,
 }
 
-/// An answer on its way out.
+/// An answer that is about to be sent.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -48,7 +49,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// An answer that does not come from the API: it is not counted, and has no faults.
+    /// Makes an answer that does not come from the API. Such an answer is not counted, and has no faults.
     pub(crate) fn plain(answer: Answer) -> Self {
         let (kind, body) = answer.content.text(&Switches::default());
         let headers = vec![("content-type".to_owned(), kind.to_owned())];
@@ -151,7 +152,7 @@ fn reply(answer: Answer, effects: &[Effect], verdict: &Verdict, now: Now, switch
     Reply { status: answer.status, headers, body }
 }
 
-/// The `Date` header: the clock's date, changed by the skew in the switches.
+/// Returns the `Date` header: the clock's date, moved by the skew in the switches.
 fn date(now: Now, switches: &Switches) -> Option<String> {
     let time = now.wall.saturating_add(switches.date_skew).ok().filter(|_| switches.date)?;
     jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()

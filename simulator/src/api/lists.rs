@@ -1,6 +1,6 @@
-//! The two lists: reads parameters, finds rows, gives out cursors.
+//! Answers requests for the two lists: reads parameters, finds rows, gives out cursors.
 //!
-//! Invariant: a parameter that is not understood is refused; none is ignored, except those that the switches ignore.
+//! Invariant: a parameter that is not understood is refused. No parameter is ignored, except where a switch says so.
 
 use jiff::Timestamp;
 
@@ -14,7 +14,7 @@ use crate::http::page::{Meta, Page};
 use crate::http::request::Request;
 use crate::switches::{CursorKind, Switches, UnknownNumber};
 
-/// `/v1/messages`.
+/// Answers a request for `/v1/messages`.
 pub(crate) fn messages(state: &mut State, now: Now, request: &Request, cap: usize) -> Result<Answer, Refusal> {
     let limit = limit(request, cap, &state.switches)?;
     let switches = &state.switches;
@@ -56,7 +56,7 @@ pub(crate) fn messages(state: &mut State, now: Now, request: &Request, cap: usiz
     Ok(Answer::page(Page { rows, meta: Meta { has_more: found.more, next_cursor, total: found.total, limit } }))
 }
 
-/// `/v1/numbers`.
+/// Answers a request for `/v1/numbers`.
 pub(crate) fn numbers(state: &mut State, now: Now, request: &Request, cap: usize) -> Result<Answer, Refusal> {
     let limit = limit(request, cap, &state.switches)?;
     let shared = match request.parameter("scope").as_deref() {
@@ -88,7 +88,7 @@ pub(crate) fn numbers(state: &mut State, now: Now, request: &Request, cap: usize
     Ok(Answer::page(Page { rows, meta: Meta { has_more: more, next_cursor, total, limit } }))
 }
 
-/// The row of a number.
+/// Returns the JSON of the row of a number.
 pub(crate) fn number_json(state: &State, index: usize) -> String {
     let Switches { empty_fields, pretty, .. } = state.switches;
     state.numbers.get(index).json(state.feed.counts(index), empty_fields, pretty)

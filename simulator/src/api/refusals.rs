@@ -4,12 +4,12 @@ use crate::account::limit::Verdict;
 use crate::http::answer::Answer;
 use crate::switches::{LimitText, Switches};
 
-/// The documented 401.
+/// Makes the documented 401.
 pub(crate) fn unauthorized(pretty: bool) -> Answer {
     Answer::error(401, "UNAUTHORIZED", "Authentication required", pretty)
 }
 
-/// The documented 403.
+/// Makes the documented 403.
 pub(crate) fn session_required(pretty: bool) -> Answer {
     let message = "This endpoint requires browser session authentication. API keys cannot be used for this operation.";
     Answer::error(403, "SESSION_REQUIRED", message, pretty)
@@ -35,7 +35,7 @@ impl Refusal {
     }
 }
 
-/// The documented 429.
+/// Makes the documented 429.
 pub(crate) fn rate_limited(verdict: &Verdict, switches: &Switches) -> Answer {
     let seconds = verdict.reset_seconds(switches.reset);
     let time = match switches.limit_text {

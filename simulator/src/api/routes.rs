@@ -1,7 +1,7 @@
 //! The API itself: the answer for each path, with the documented errors, cursors and page sizes.
 //!
-//! Invariant: nothing here knows of faults, and nothing here counts requests. An answer depends on the state, the
-//! clock, the request and the caller.
+//! Invariant: this module knows no faults and counts no requests. An answer depends only on the state, the clock, the
+//! request and the caller.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -33,7 +33,7 @@ pub(crate) fn identify(state: &mut State, now: Now, request: &Request) -> Caller
     }
 }
 
-/// The API's answer to a request that is within the limit.
+/// Returns the API's answer to a request that is within the limit.
 pub(crate) fn answer(state: &mut State, now: Now, request: &Request, caller: &Caller) -> Answer {
     let pretty = state.switches.pretty;
     let path = request.path.as_str();

@@ -1,4 +1,5 @@
-//! The handle of a test: changes the simulated account from any thread. (`observe` has the methods that only look.)
+//! The handle of a test, which changes the simulated account from any thread. (`observe` has the methods that only
+//! look.)
 //!
 //! Invariant: every call sees the state of the present moment, and its change is complete when the call returns.
 
@@ -17,7 +18,8 @@ use crate::feed::number::{NewNumber, Number};
 use crate::feed::traffic::Traffic;
 use crate::switches::Switches;
 
-/// Changes and observes a running [`Simulator`](crate::Simulator), from any thread, also after others have ended.
+/// Changes and observes a running [`Simulator`](crate::Simulator) from any thread. A handle works even after other
+/// handles were dropped.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
@@ -29,12 +31,12 @@ impl Handle {
         Self { shared }
     }
 
-    /// Adds a message and returns its id.
+    /// Adds a message. Returns the message's id.
     pub fn add(&self, message: NewMessage) -> String {
         self.add_many([message]).pop().unwrap_or_default()
     }
 
-    /// Adds messages at once, in the order in which they arrive, and returns their ids.
+    /// Adds messages at once, in the order in which they arrive. Returns the messages' ids.
     pub fn add_many(&self, messages: impl IntoIterator<Item = NewMessage>) -> Vec<String> {
         let messages = messages.into_iter().collect();
         self.shared.with(|state, now| state.add(messages, now))
@@ -45,17 +47,18 @@ impl Handle {
         self.shared.with(|state, now| state.add_history(count, length, now));
     }
 
-    /// Removes a message from the list; returns whether it was there.
+    /// Removes a message from the list. Returns whether the message was there.
     pub fn vanish(&self, id: &str) -> bool {
         self.shared.with(|state, _| state.feed.vanish(id))
     }
 
-    /// Puts a vanished message back; returns whether it had vanished.
+    /// Puts a vanished message back. Returns whether the message had vanished.
     pub fn restore(&self, id: &str) -> bool {
         self.shared.with(|state, _| state.feed.restore(id))
     }
 
-    /// Lists a message as if it had this time, whatever time it shows; returns whether it is there.
+    /// Lists a message as if it had the time `to`, whatever time the message shows. Returns whether the message is
+    /// there.
     pub fn relocate(&self, id: &str, to: Timestamp) -> bool {
         self.shared.with(|state, _| state.feed.relocate(id, to.as_millisecond()))
     }
@@ -65,27 +68,27 @@ impl Handle {
         self.shared.with(|state, _| state.feed.clear(&state.switches));
     }
 
-    /// The first `count` messages of the list.
+    /// Returns the first `count` messages of the list.
     pub fn newest_rows(&self, count: usize) -> Vec<Row> {
         self.shared.look(|state, _| state.feed.order.iter().take(count).map(|slot| state.row(slot)).collect())
     }
 
-    /// How many messages are in the list.
+    /// Returns how many messages are in the list.
     pub fn message_count(&self) -> usize {
         self.shared.look(|state, _| state.feed.len())
     }
 
-    /// All messages in the list, in its order.
+    /// Returns all messages in the list, in the order of the list.
     pub fn rows(&self) -> Vec<Row> {
         self.shared.look(|state, _| state.feed.order.iter().map(|slot| state.row(slot)).collect())
     }
 
-    /// All messages that there ever were, vanished ones too, in the order in which they were added.
+    /// Returns all messages that were ever added, including vanished ones, in the order in which they were added.
     pub fn all_rows(&self) -> Vec<Row> {
         self.shared.look(|state, _| state.feed.slots().map(|slot| state.row(slot)).collect())
     }
 
-    /// One message.
+    /// Returns the message with this id.
     pub fn row(&self, id: &str) -> Option<Row> {
         self.shared.look(|state, _| state.feed.find(id).map(|slot| state.row(slot)))
     }
@@ -95,7 +98,7 @@ impl Handle {
         self.shared.with(|state, now| state.stream.set(traffic, now));
     }
 
-    /// The settings of the messages that come by themselves.
+    /// Returns the settings of the messages that come by themselves.
     pub fn traffic(&self) -> Traffic {
         self.shared.look(|state, _| state.stream.traffic())
     }
@@ -103,7 +106,7 @@ impl Handle {
 
 /// # The account
 impl Handle {
-    /// Rents a number, or changes the one with that id or phone number.
+    /// Rents a number, or changes the number with the same id or phone number.
     pub fn add_number(&self, number: NewNumber) -> Number {
         self.shared.with(|state, now| {
             let index = state.rent(number, now);
@@ -111,7 +114,7 @@ impl Handle {
         })
     }
 
-    /// All numbers, in the order in which they were rented.
+    /// Returns all numbers, in the order in which they were rented.
     pub fn numbers(&self) -> Vec<Number> {
         self.shared.look(|state, _| state.numbers.all().to_vec())
     }
@@ -119,7 +122,7 @@ impl Handle {
     /// Makes an API key.
     ///
     /// # Errors
-    /// If the account has as many active keys as it may have.
+    /// An error if the account has as many active keys as it may have.
     pub fn create_key(&self, name: &str, expires_at: Option<Timestamp>) -> Result<CreatedKey, TooManyKeys> {
         self.shared.with(|state, now| {
             let State { keys, switches, random, .. } = state;
@@ -127,7 +130,7 @@ impl Handle {
         })
     }
 
-    /// All keys, revoked ones too.
+    /// Returns all keys, including revoked ones.
     pub fn keys(&self) -> Vec<Key> {
         self.shared.look(|state, _| state.keys.all().cloned().collect())
     }
@@ -138,7 +141,7 @@ impl Handle {
         self.shared.with(|state, now| state.keys.revoke(key, now))
     }
 
-    /// Sets or removes the expiry of a key, given by id, secret or name; returns whether there is one.
+    /// Sets or removes the expiry of a key, given by id, secret or name. Returns whether there is such a key.
     pub fn expire_key(&self, key: &str, at: Option<Timestamp>) -> bool {
         self.shared.with(|state, _| state.keys.set_expiry(key, at))
     }
@@ -151,7 +154,7 @@ impl Handle {
 
 /// # How the API behaves
 impl Handle {
-    /// The switches of the moment.
+    /// Returns the present switches.
     pub fn switches(&self) -> Switches {
         self.shared.look(|state, _| state.switches.clone())
     }
@@ -165,7 +168,7 @@ impl Handle {
         });
     }
 
-    /// Adds a rule at the end of the fault script and returns its number.
+    /// Adds a rule at the end of the fault script. Returns the number of the rule.
     pub fn add_fault(&self, rule: Rule) -> u64 {
         self.shared.with(|state, _| state.script.push(rule))
     }
@@ -180,18 +183,18 @@ impl Handle {
         });
     }
 
-    /// The rules of the fault script: number, rule, and how often it has acted.
+    /// Returns the rules of the fault script, each with its number and how often it has acted.
     pub fn faults(&self) -> Vec<(u64, Rule, u64)> {
         let copy = |(number, rule, acted): (u64, &Rule, u64)| (number, rule.clone(), acted);
         self.shared.look(|state, _| state.script.rules().map(copy).collect())
     }
 
-    /// Removes a rule from the fault script; returns whether it was there.
+    /// Removes a rule from the fault script. Returns whether the rule was there.
     pub fn remove_fault(&self, number: u64) -> bool {
         self.shared.with(|state, _| state.script.remove(number))
     }
 
-    /// Empties the fault script. Requests that hang already still hang.
+    /// Empties the fault script. Requests that already hang go on hanging.
     pub fn clear_faults(&self) {
         self.shared.with(|state, _| state.script.clear());
     }
@@ -201,7 +204,8 @@ impl Handle {
         self.spend_with(&self.shared.key, requests);
     }
 
-    /// Like [`Handle::spend`], with another key, given by id, secret or name. An unknown key spends nothing.
+    /// Makes another program send this many requests now, as [`Handle::spend`] does, but with another key, given by id,
+    /// secret or name. With an unknown key no request is made.
     pub fn spend_with(&self, key: &str, requests: u32) {
         self.shared.with(|state, now| {
             let State { keys, limiter, switches, .. } = state;
@@ -211,14 +215,14 @@ impl Handle {
         });
     }
 
-    /// Makes another program send this many requests a minute from now on, with the key that was made at the start;
-    /// zero ends them.
+    /// Makes another program send this many requests a minute from now on, with the key that was made at the start.
+    /// Zero ends these requests.
     pub fn set_foreign_client(&self, per_minute: f64) {
         self.set_foreign_client_with(&self.shared.key, per_minute);
     }
 
-    /// Like [`Handle::set_foreign_client`], with another key, given by id, secret or name. An unknown key spends
-    /// nothing.
+    /// Makes another program send requests, as [`Handle::set_foreign_client`] does, but with another key, given by id,
+    /// secret or name. With an unknown key no request is made.
     pub fn set_foreign_client_with(&self, key: &str, per_minute: f64) {
         self.shared.with(|state, now| {
             let State { keys, limiter, switches, .. } = state;
@@ -228,25 +232,25 @@ impl Handle {
         });
     }
 
-    /// The other programs: the id of each one's key, and its requests a minute.
+    /// Returns the other programs: the id of each program's key, and its requests a minute.
     pub fn foreign_clients(&self) -> Vec<(String, f64)> {
         let copy = |(key, per_minute): (&str, f64)| (key.to_owned(), per_minute);
         self.shared.look(|state, _| state.limiter.foreign().map(copy).collect())
     }
 
-    /// Opens all windows of the rate limit anew.
+    /// Begins all windows of the rate limit anew.
     pub fn reset_limits(&self) {
         self.shared.with(|state, _| state.limiter.clear());
     }
 
     /// Stops or starts listening. While the simulator does not listen, connections are refused, as when the API's host
-    /// is down, and open ones are closed. The port stays the same.
+    /// is down, and open connections are closed. The port stays the same.
     pub fn set_listening(&self, listening: bool) {
         let outage = Outage { from: Duration::ZERO, until: Duration::MAX };
         self.shared.outage.send_replace(if listening { Outage::NONE } else { outage });
     }
 
-    /// Plans an outage that begins after a pause, by the simulator's clock.
+    /// Plans an outage that begins after a pause. Both times are on the simulator's clock.
     pub fn plan_outage(&self, after: Duration, duration: Duration) {
         let from = self.elapsed().saturating_add(after);
         self.shared.outage.send_replace(Outage { from, until: from.saturating_add(duration) });
@@ -255,16 +259,16 @@ impl Handle {
     /// Moves the clock ahead.
     pub fn advance(&self, by: Duration) {
         self.shared.timer.advance(by);
-        // Everything that has become due happens before this returns.
+        // Everything that has become due happens before this method returns.
         self.shared.with(|_, _| ());
     }
 
-    /// The date on the simulator's clock, without the skew of the `Date` header.
+    /// Returns the date on the simulator's clock, without the skew of the `Date` header.
     pub fn now(&self) -> Timestamp {
         self.shared.look(|_, now| now.wall)
     }
 
-    /// The time since the simulator's start, on its clock.
+    /// Returns the time since the simulator's start, on the simulator's clock.
     pub fn elapsed(&self) -> Duration {
         self.shared.look(|_, now| now.elapsed)
     }

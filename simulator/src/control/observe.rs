@@ -1,4 +1,4 @@
-//! The observations of a test: the log of requests, its totals, and waiting for a condition.
+//! The observations of a test: the log of requests, the totals of the log, and waiting for a condition.
 //!
 //! Invariant: a waiting call checks its condition after every request and every change, and always has a time limit.
 
@@ -24,23 +24,23 @@ impl std::error::Error for TimedOut {}
 
 /// # Observations
 impl Handle {
-    /// All logged requests.
+    /// Returns all logged requests.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.requests_after(0)
     }
 
-    /// The logged requests with a number above this one.
+    /// Returns the logged requests with a number above this one.
     pub fn requests_after(&self, number: u64) -> Vec<LoggedRequest> {
         self.shared.look(|state, _| state.log.after(number).cloned().collect())
     }
 
-    /// Totals.
+    /// Returns the totals.
     pub fn counters(&self) -> Counters {
         self.shared.look(|state, _| state.log.counters.clone())
     }
 
-    /// The most logged requests that arrived within any stretch of this length. The end of a stretch does not belong to
-    /// it: of two requests exactly one window apart, the second is in another window.
+    /// Returns the most logged requests that arrived within any stretch of this length. The end of a stretch does not
+    /// belong to the stretch: if two requests are exactly one window apart, the second is in another window.
     pub fn max_requests_in_any(&self, length: Duration) -> usize {
         self.shared.look(|state, _| state.log.most_within(length))
     }
@@ -50,10 +50,10 @@ impl Handle {
         self.shared.with(|state, _| state.log.clear());
     }
 
-    /// Waits until a condition holds, checking it after every request and every change.
+    /// Waits until a condition holds. The condition is checked after every request and every change.
     ///
     /// # Errors
-    /// If it does not hold within the time limit, which is real time.
+    /// An error if the condition does not hold within the time limit, which is real time.
     pub async fn wait_until(&self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> Result<(), TimedOut> {
         let mut version = self.shared.version.subscribe();
         let wait = async {
@@ -66,10 +66,10 @@ impl Handle {
         tokio::time::timeout(limit, wait).await.map_err(|_| TimedOut)
     }
 
-    /// [`Handle::wait_until`] for code that is not asynchronous.
+    /// Waits as [`Handle::wait_until`] does, for code that is not asynchronous.
     ///
     /// # Errors
-    /// If the condition does not hold within the time limit, which is real time.
+    /// An error if the condition does not hold within the time limit, which is real time.
     pub fn wait_until_blocking(
         &self,
         limit: Duration,
@@ -86,7 +86,7 @@ impl Handle {
             if left.is_zero() {
                 return Err(TimedOut);
             }
-            // A change between the check and the lock has raised the version.
+            // A change between the check and the lock has raised the version, so the wait ends at once.
             let unchanged = |_: &mut State| *self.shared.version.borrow() == seen;
             let waited = self.shared.changed.wait_timeout_while(state, left, unchanged);
             drop(waited.unwrap_or_else(PoisonError::into_inner));

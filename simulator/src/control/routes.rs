@@ -2,7 +2,7 @@
 //! examples.
 //!
 //! Invariants: control requests are not counted, not logged, and have no faults, whatever the switches and the script
-//! say. A request that is not understood changes nothing, and its answer says what is wrong.
+//! say. A request that is not understood changes nothing, and the answer to it describes the mistake.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::http::answer::{Answer, Content};
 use crate::http::request::Request;
 use crate::switches::Switches;
 
-/// The rest of the path behind `/_simulator`, if this is a control request.
+/// Returns the part of the path behind `/_simulator`, if this is a control request.
 pub(crate) fn route(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/_simulator")?;
     (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_matches('/'))
@@ -40,15 +40,15 @@ pub(crate) fn answer(handle: &Handle, request: &Request, route: &str) -> Answer 
 
 /// Why a control request was refused.
 enum Problem {
-    /// There is no such key, message, or other thing; the text names its kind.
+    /// There is no such key, message or other thing. The text names the kind of thing.
     Unknown(&'static str),
-    /// The body or the query is not understood.
+    /// The body or the query is not understood. The text describes the mistake.
     Wrong(String),
     /// The path is not understood.
     Route,
 }
 
-/// All routes, for the answer to `GET /_simulator`.
+/// All routes, which are the answer to `GET /_simulator`.
 const ROUTES: &[&str] = &[
     "GET /_simulator/state",
     "GET|PATCH /_simulator/switches",
@@ -257,8 +257,8 @@ fn state(handle: &Handle) -> Value {
 
 fn change_switches(handle: &Handle, body: &[u8]) -> Result<Switches, Problem> {
     let changes: serde_json::Map<String, Value> = read(body)?;
-    // The changes are checked before anything changes, and merged again under the lock, so that two changes at once
-    // both hold.
+    // The changes are checked before anything changes, and merged again under the lock, so that two simultaneous
+    // requests both take effect.
     merged(&handle.switches(), &changes)?;
     handle.set_switches(|switches| {
         if let Ok(merged) = merged(switches, &changes) {
@@ -276,7 +276,7 @@ fn merged(switches: &Switches, changes: &serde_json::Map<String, Value>) -> Resu
     serde_json::from_value(fields).map_err(wrong)
 }
 
-/// A message, with its bytes as they are served.
+/// Returns the JSON of a message, with its bytes as they are served.
 fn row(row: &Row) -> Result<Box<RawValue>, Problem> {
     #[derive(serde::Serialize)]
     struct Shown {
@@ -304,12 +304,12 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(wrong)
 }
 
-/// Reads a list, or a single value as a list of one.
+/// Reads a list. A single value is read as a list with one element.
 fn one_or_many<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, Problem> {
     if body.trim_ascii_start().starts_with(b"[") { read(body) } else { Ok(vec![read(body)?]) }
 }
 
-/// Reads a duration that may have days.
+/// Reads a duration whose text may have days.
 fn long<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
@@ -334,7 +334,7 @@ fn wrong(error: serde_json::Error) -> Problem {
     Problem::Wrong(error.to_string())
 }
 
-/// Decodes a segment of a path. Unlike in a query, `+` stays a plus.
+/// Decodes a segment of a path. Unlike in a query, a `+` stays a plus.
 fn decode(segment: &str) -> String {
     let pair = format!("={}", segment.replace('+', "%2B").replace('&', "%26"));
     form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()

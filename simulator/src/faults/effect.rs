@@ -1,4 +1,4 @@
-//! Effects: all that can go wrong, as a test or a person writes it down.
+//! Effects: everything that can go wrong, in the form in which a test or a person writes it down.
 //!
 //! In JSON an effect is its name in camelCase, with its values: `"hang"`, `{"latency": "2s"}`, `{"status": {"status":
 //! 503}}`.
@@ -14,7 +14,7 @@ use crate::feed::message::NewMessage;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Effect {
-    /// An answer with this status (200 to 599) instead of the usual one.
+    /// The answer has this status (200 to 599) instead of the usual status.
     #[serde(rename_all = "camelCase")]
     Status {
         /// The status.
@@ -23,18 +23,18 @@ pub enum Effect {
         #[serde(default)]
         body: ErrorBody,
     },
-    /// No answer, ever; the connection stays open.
+    /// No answer is ever sent; the connection stays open.
     Hang,
-    /// The answer stops, and the connection ends.
+    /// The answer stops in the middle, and the connection ends.
     Break {
-        /// The place in the answer.
+        /// The place in the answer at which it stops.
         at: Place,
-        /// The end of the connection.
+        /// How the connection ends.
         ending: Ending,
     },
-    /// Something that is not HTTP comes instead of the answer.
+    /// Bytes that are not HTTP come instead of the answer.
     NotHttp,
-    /// The answer comes later, by the simulator's clock.
+    /// The answer comes this much later, by the simulator's clock.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     Latency(Duration),
 
@@ -46,7 +46,7 @@ pub enum Effect {
     WrongType(WrongType),
     /// One row of a page is bad.
     BadRow {
-        /// Which row, counted from 0; the last one if there are fewer.
+        /// The row, counted from 0. If the page has fewer rows, the last row is bad.
         #[serde(default)]
         row: usize,
         /// The fault of the row.
@@ -54,9 +54,9 @@ pub enum Effect {
     },
     /// The rows of the page are in reverse order.
     ReverseRows,
-    /// A page without rows: the last one, or one that says there is more.
+    /// The page has no rows. The page is the last page, or says that more rows follow.
     EmptyPage {
-        /// Whether the page says that there is more, with a cursor if the page has one.
+        /// Whether the page says that more rows follow, with a cursor if the page has a cursor.
         #[serde(default)]
         more: bool,
     },
@@ -77,7 +77,7 @@ pub enum Effect {
     Header {
         /// The header's name.
         name: String,
-        /// The header's value; none removes the header.
+        /// The header's value; `None` removes the header.
         value: Option<String>,
     },
 
@@ -89,44 +89,44 @@ pub enum Effect {
     /// Before the request is answered, a message appears that is dated this far ahead.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     FutureRow(Duration),
-    /// Before the request is answered, a message appears with the very time of the newest.
+    /// Before the request is answered, a message appears with the same time as the newest message.
     EqualRow,
     /// Before the request is answered, these messages vanish.
     Vanish(Vec<String>),
     /// Before the request is answered, this many of the first messages of the list vanish.
     VanishNewest(usize),
-    /// Before the request is answered, the first of this many messages at the head of the list becomes the last of
-    /// them, for good.
+    /// Before the request is answered, of this many messages at the head of the list the first one becomes the last
+    /// one, permanently.
     Reorder(usize),
 }
 
 impl Effect {
-    /// A status with its documented JSON.
+    /// Makes the effect of a status with its documented JSON.
     pub fn status(status: u16) -> Self {
         Self::Status { status, body: ErrorBody::Json }
     }
 
-    /// A status with a page of HTML, as the CDN in front answers.
+    /// Makes the effect of a status with a page of HTML, as the CDN in front of the API answers.
     pub fn html(status: u16) -> Self {
         Self::Status { status, body: ErrorBody::Html }
     }
 
-    /// The connection is reset before the first byte of the answer.
+    /// Makes the effect of a connection that is reset before the first byte of the answer.
     pub fn reset() -> Self {
         Self::Break { at: Place::Answer(0), ending: Ending::Reset }
     }
 
-    /// The connection is closed after this many bytes of the body.
+    /// Makes the effect of a connection that is closed after this many bytes of the body.
     pub fn cut(body: u64) -> Self {
         Self::Break { at: Place::Body(body), ending: Ending::Close }
     }
 
-    /// A bad row at the top of the page.
+    /// Makes the effect of a bad row at the top of the page.
     pub fn bad_row(kind: BadRow) -> Self {
         Self::BadRow { row: 0, kind }
     }
 
-    /// Whether the effect has a meaning on a page only. Its rule then waits for a page.
+    /// Whether the effect has a meaning only on a page. A rule with such an effect waits for a page.
     pub(crate) fn needs_page(&self) -> bool {
         matches!(
             self,
@@ -151,12 +151,12 @@ impl Effect {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorBody {
-    /// The API's JSON, with the documented text where there is one.
+    /// The body is the API's JSON, with the documented text if there is one.
     #[default]
     Json,
-    /// A page of HTML.
+    /// The body is a page of HTML.
     Html,
-    /// An empty body.
+    /// The body is empty.
     Empty,
 }
 
@@ -164,7 +164,7 @@ pub enum ErrorBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Place {
-    /// After this many bytes of the answer, its head included.
+    /// After this many bytes of the answer, including its head.
     Answer(u64),
     /// After this many bytes of the body.
     Body(u64),
@@ -186,11 +186,11 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Malformed {
-    /// The second half is missing.
+    /// The second half of the body is missing.
     Half,
     /// More text follows the JSON.
     Trailing,
-    /// The body holds bytes that are no UTF-8.
+    /// The body contains bytes that are no UTF-8.
     NotUtf8,
     /// The body is empty.
     Empty,
@@ -232,11 +232,11 @@ pub enum BadRow {
     NumericId,
     /// The `id` is an empty text.
     EmptyId,
-    /// The row has neither time.
+    /// The row has neither of the two times.
     WithoutTime,
     /// Both times are null.
     NullTime,
-    /// Both times are a text that is no time.
+    /// Both times are texts that are no times.
     UnreadableTime,
     /// Both times are numbers.
     NumericTime,
@@ -248,13 +248,13 @@ pub enum BadRow {
     Null,
     /// The row is a list.
     List,
-    /// The row is no JSON: `body` holds a raw control character.
+    /// The row is no JSON: `body` contains a raw control character.
     RawControl,
-    /// The row is no JSON: `body` holds a byte that is no UTF-8.
+    /// The row is no JSON: `body` contains a byte that is no UTF-8.
     BadByte,
-    /// The row is no JSON: `body` holds an escape that does not exist.
+    /// The row is no JSON: `body` contains an escape that does not exist.
     BadEscape,
-    /// `body` holds the escape of half a character, which is valid JSON and no text.
+    /// `body` contains the escape of half a character, which is valid JSON and no text.
     HalfCharacter,
     /// The row is no JSON: a field `score` is `NaN`.
     NotANumber,
@@ -262,7 +262,7 @@ pub enum BadRow {
     LeadingZero,
     /// The row is no JSON: a comma follows the last field.
     TrailingComma,
-    /// The row is no JSON: `body` holds a quote that is not escaped.
+    /// The row is no JSON: `body` contains a quote that is not escaped.
     OpenQuote,
     /// The row is no JSON: it is cut off in the middle.
     CutOff,
@@ -282,7 +282,7 @@ pub enum RateHeaders {
     Zero,
     /// The headers are negative.
     Negative,
-    /// `X-RateLimit-Reset` is the time of day in seconds of the epoch.
+    /// `X-RateLimit-Reset` is the present time in seconds of the Unix epoch.
     Epoch,
     /// The headers are larger than any counter.
     Enormous,

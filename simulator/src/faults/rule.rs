@@ -1,4 +1,4 @@
-//! The rules of a fault script: which requests, which effects, how often.
+//! The rules of a fault script: on which requests a rule acts, with which effects, and how often.
 //!
 //! A script is an ordered list of rules; an [`Effect`] is what a rule does.
 
@@ -15,7 +15,7 @@ pub struct Rule {
     pub when: When,
     /// The effects. Several may act together, such as a latency, a status and a header.
     pub effects: Vec<Effect>,
-    /// How often the rule acts; `None` (`null`): without end. In JSON the default is once.
+    /// How often the rule acts; `None` (`null` in JSON): without end. In JSON the default is once.
     #[serde(default = "once")]
     pub times: Option<u64>,
 }
@@ -25,12 +25,12 @@ fn once() -> Option<u64> {
 }
 
 impl Rule {
-    /// A rule with this effect, once, on the next request.
+    /// Makes a rule with this effect that acts once, on the next request.
     pub fn once(effect: Effect) -> Self {
         Self { when: When::default(), effects: vec![effect], times: Some(1) }
     }
 
-    /// A rule with this effect on every request.
+    /// Makes a rule with this effect that acts on every request.
     pub fn always(effect: Effect) -> Self {
         Self { times: None, ..Self::once(effect) }
     }
@@ -81,15 +81,15 @@ impl Rule {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct When {
-    /// Only this method.
+    /// The rule is ready only for requests with this method.
     pub method: Option<String>,
-    /// Only this path. A path that ends in `*` is a prefix.
+    /// The rule is ready only for requests with this path. A path that ends in `*` is a prefix.
     pub path: Option<String>,
-    /// Only requests with a cursor (true), or only requests without one (false).
+    /// The rule is ready only for requests with a cursor (true), or only for requests without a cursor (false).
     pub cursor: Option<bool>,
-    /// Only with this key, given by id, secret or name.
+    /// The rule is ready only for requests with this key, given by id, secret or name.
     pub key: Option<String>,
-    /// How many matching requests pass before the rule acts.
+    /// The number of matching requests that pass before the rule acts.
     pub skip: u64,
     /// The share of the matching requests on which the rule acts, from 0 to 1.
     pub share: f64,

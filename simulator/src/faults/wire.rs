@@ -1,4 +1,4 @@
-//! Writes an answer to the connection, and stops where the fault says.
+//! Writes an answer to the connection, and stops at the place that the fault names.
 //!
 //! Invariants: without a plan every byte goes out untouched. With a plan, no byte beyond the planned place goes out,
 //! and the planned ending follows. A plan is for one answer: if the answer was shorter than the planned place, the next
@@ -19,7 +19,7 @@ use crate::faults::effect::{Ending, Place};
 pub(crate) enum Plan {
     /// The answer stops at a place.
     Stop { place: Place, ending: Ending },
-    /// These bytes come instead of the answer, then the connection is closed.
+    /// These bytes come instead of the answer. Then the connection is closed.
     Replace(Vec<u8>),
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Planner(Arc<Mutex<Option<Progress>>>);
 #[derive(Debug)]
 struct Progress {
     plan: Plan,
-    /// How many bytes of the answer, or of the replacement, are out.
+    /// How many bytes of the answer, or of the replacement, were sent.
     written: u64,
     head: Head,
 }
@@ -70,7 +70,7 @@ impl Head {
 }
 
 impl Progress {
-    /// How many of these bytes may still go out.
+    /// Returns how many of these bytes may still be sent.
     fn allowed(&self, bytes: &[u8], place: Place) -> usize {
         let end = match place {
             Place::Answer(end) => end,
@@ -110,7 +110,7 @@ impl Wire {
             Ending::Reset => self.stream.set_zero_linger()?,
             Ending::Close => {}
         }
-        // hyper drops the connection after an error, and that closes or resets it.
+        // hyper drops the connection after an error. The drop closes or resets the connection.
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }

@@ -1,7 +1,7 @@
 //! Cursors: places in the order of the list, written as the API writes them.
 //!
-//! Invariant: a cursor names the row behind which a page begins, and its text alone decides. The simulator remembers
-//! the cursors that it gave out only if they have a lifetime.
+//! Invariant: a cursor names the row behind which a page begins, and only the text of the cursor decides which row that
+//! is. The simulator remembers the cursors that it gave out only if cursors have a lifetime.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -41,7 +41,8 @@ impl Cursor {
     }
 }
 
-/// Texts that change, or are cut off, in a query that is not percent-encoded.
+/// The beginning of an awkward cursor. These characters change, or cut the text off, in a query that is not
+/// percent-encoded.
 const AWKWARD_START: &str = "+/ %41#";
 const AWKWARD_END: &str = "&cursor=?;é";
 
@@ -58,7 +59,8 @@ impl Issued {
         }
     }
 
-    /// Whether a cursor has outlived its lifetime, if one is set. A cursor from before the lifetime was set has.
+    /// Whether a cursor has outlived its lifetime, if a lifetime is set. A cursor from before the lifetime was set
+    /// counts as expired.
     pub(crate) fn expired(&self, cursor: &str, now: Duration, switches: &Switches) -> bool {
         switches
             .cursor_lifetime

@@ -1,8 +1,8 @@
 //! All messages, and the orders in which they can be read.
 //!
 //! Invariants: a message keeps its slot for ever, even after it has vanished. Every message that has not vanished is
-//! exactly once in `order`, in `recent`, in its number's order and in its sender's order, at the place that the
-//! switches give it. When a switch that decides about places changes, all orders are built again.
+//! exactly once in `order`, in `recent`, in the order of its number and in the order of its sender, at the place that
+//! the switches give to the message. When a switch that decides about places changes, all orders are built again.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
@@ -16,9 +16,9 @@ use crate::switches::{Since, SortBy, Switches, Ties};
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) entries: Entries,
-    /// Newest first, as the list shows them.
+    /// The messages in the order of the list, newest first.
     pub(crate) order: Ranked,
-    /// Newest first by the time that `since` is compared with.
+    /// The messages by the time that `since` is compared with, newest first.
     pub(crate) recent: Ranked,
     pub(crate) of_number: Vec<Ranked>,
     pub(crate) of_sender: HashMap<Box<str>, Ranked>,
@@ -41,7 +41,7 @@ struct Entry {
     message: Message,
     /// The time by which the list is sorted.
     sort_ms: i64,
-    /// A time that was set by hand: the message is listed as if it had this time.
+    /// The time under which the message is listed, if a test has moved the message.
     moved_ms: Option<i64>,
     arrival: u64,
     vanished: bool,
@@ -74,7 +74,7 @@ impl Rules {
         if self.disorder_ms == 0 {
             return ms;
         }
-        // The id alone decides, so that a message stays in its place between two pages.
+        // Only the id decides, so that a message stays in its place from one page to the next.
         let seed = message.id.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
         ms.saturating_add(fastrand::Rng::with_seed(seed).i64(-self.disorder_ms..=self.disorder_ms))
     }
@@ -89,19 +89,19 @@ impl Entries {
         self.entry(slot).vanished
     }
 
-    /// The time that a cursor behind this message holds.
+    /// Returns the time that a cursor behind this message contains.
     pub(crate) fn sort_ms(&self, slot: u32) -> i64 {
         self.entry(slot).sort_ms
     }
 
-    /// The time that `since` is compared with.
+    /// Returns the time that `since` is compared with.
     pub(crate) fn since_ms(&self, slot: u32) -> i64 {
         let message = self.message(slot);
         if self.rules.since == Since::IngestedAt { message.ingested_ms } else { message.received_ms }
     }
 
-    /// Whether the list is sorted by the time that `since` is compared with. Then all rows behind one that is too old
-    /// are too old.
+    /// Whether the list is sorted by the time that `since` is compared with. In such a list, all rows behind a row that
+    /// is too old are too old.
     pub(crate) fn sorted_by_since(&self) -> bool {
         let same = matches!(
             (self.rules.sort_by, self.rules.since),
@@ -110,7 +110,7 @@ impl Entries {
         same && self.rules.disorder_ms == 0 && !self.moved
     }
 
-    /// The order of the list, newest first.
+    /// Compares two messages by the order of the list, newest first.
     pub(crate) fn compare(&self, left: u32, right: u32) -> Ordering {
         let (one, two) = (self.entry(left), self.entry(right));
         two.sort_ms.cmp(&one.sort_ms).then_with(|| match self.rules.ties {
@@ -128,7 +128,8 @@ impl Entries {
         let tie = match self.rules.ties {
             Ties::IdDescending => cursor.id.as_str().cmp(&entry.message.id),
             Ties::IdAscending => entry.message.id.as_ref().cmp(&cursor.id),
-            // An unknown id has no arrival: messages with the same time are shown again rather than skipped.
+            // The arrival of an unknown id is not known. Messages with the same time are then shown again rather than
+            // skipped.
             Ties::NewestFirst => arrival.map_or(Ordering::Greater, |arrival| arrival.cmp(&entry.arrival)),
             Ties::OldestFirst => arrival.map_or(Ordering::Greater, |arrival| entry.arrival.cmp(&arrival)),
         };
@@ -158,12 +159,12 @@ impl Feed {
         }
     }
 
-    /// Messages that are in the list.
+    /// Returns the number of messages in the list.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// All slots, vanished messages too, in the order in which they were first added.
+    /// Returns all slots, including slots of vanished messages, in the order in which the messages were first added.
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + use<> {
         // `add` adds no more messages than a slot can count.
         0..u32::try_from(self.entries.list.len()).unwrap_or(u32::MAX)
@@ -182,9 +183,9 @@ impl Feed {
         }
     }
 
-    /// Adds messages; one whose id exists already replaces that message.
+    /// Adds messages. A message whose id exists already replaces the existing message.
     pub(crate) fn add(&mut self, messages: Vec<Message>) {
-        // To build all orders costs as much as to insert about a quarter of the messages.
+        // Building all orders costs as much as inserting about a quarter of the messages.
         let rebuild = messages.len() > 1000 && messages.len() > self.len() / 4;
         for message in messages {
             self.arrivals += 1;
@@ -214,7 +215,7 @@ impl Feed {
         }
     }
 
-    /// Removes a message from the list; returns whether it was there.
+    /// Removes a message from the list. Returns whether the message was there.
     pub(crate) fn vanish(&mut self, id: &str) -> bool {
         let Some(slot) = self.find(id).filter(|&slot| !self.entries.vanished(slot)) else { return false };
         self.take_out(slot);
@@ -222,7 +223,7 @@ impl Feed {
         true
     }
 
-    /// Puts a vanished message back; returns whether it had vanished.
+    /// Puts a vanished message back. Returns whether the message had vanished.
     pub(crate) fn restore(&mut self, id: &str) -> bool {
         let Some(slot) = self.find(id).filter(|&slot| self.entries.vanished(slot)) else { return false };
         self.entries.list[slot as usize].vanished = false;
@@ -230,7 +231,7 @@ impl Feed {
         true
     }
 
-    /// Lists a message as if it had this time, whatever time it shows; returns whether it is there.
+    /// Lists a message as if it had this time, whatever time the message shows. Returns whether the message is there.
     pub(crate) fn relocate(&mut self, id: &str, ms: i64) -> bool {
         let Some(slot) = self.find(id).filter(|&slot| !self.entries.vanished(slot)) else { return false };
         self.take_out(slot);
@@ -246,7 +247,7 @@ impl Feed {
         *self = Self::new(switches);
     }
 
-    /// Takes new switches into account.
+    /// Applies new switches.
     pub(crate) fn obey(&mut self, switches: &Switches) {
         let rules = Rules::of(switches);
         if rules != self.entries.rules {
@@ -307,7 +308,7 @@ impl Feed {
     }
 }
 
-/// The element at an index of a list, which grows if it is too short.
+/// Returns the element at an index of a list. A list that is too short grows.
 fn grow<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
     if list.len() <= index {
         list.resize_with(index + 1, T::default);

@@ -1,6 +1,6 @@
 //! A message in its three forms: as a test asks for it, as it is kept, and as it is served.
 //!
-//! Invariant: the served text depends on the message and the switches alone. So the text of [`Row::json`] is, byte for
+//! Invariant: the served text depends only on the message and the switches. So the text of [`Row::json`] is, byte for
 //! byte, the text between the brackets of `data`.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub struct NewMessage {
     /// The message's id. A message with the same id is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The receiving number, by id or phone number. A number that does not exist is made.
+    /// The receiving number, by id or phone number. If there is no such number, it is rented.
     #[serde(alias = "to", alias = "numberId", skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
     /// The sender.
@@ -30,7 +30,7 @@ pub struct NewMessage {
     /// The text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The one-time code that the vendor found in it.
+    /// The one-time code that the vendor found in the text.
     #[serde(alias = "parsedCode", skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// When the message was sent to the number; cut to milliseconds.
@@ -43,14 +43,14 @@ pub struct NewMessage {
     pub encrypted: bool,
     /// The field `isRead` of the API.
     pub is_read: bool,
-    /// Further fields, with their JSON exactly as it is served. A name that the API itself uses replaces that field: so
-    /// a message can have, for instance, a time that nobody can read.
+    /// Further fields, with their JSON exactly as it is served. A name that the API itself uses replaces the API's
+    /// field. So a message can have, for instance, a time that nobody can read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, Box<RawValue>>,
 }
 
 impl NewMessage {
-    /// A message of which all parts are made up.
+    /// Makes a message all of whose parts are made up.
     pub fn new() -> Self {
         Self::default()
     }
@@ -80,20 +80,20 @@ impl NewMessage {
         Self { code: Some(code.into()), ..self }
     }
 
-    /// Sets when it was received.
+    /// Sets when the message was received.
     pub fn received_at(self, time: Timestamp) -> Self {
         Self { received_at: Some(time), ..self }
     }
 
-    /// Sets when it appeared.
+    /// Sets when the message appeared.
     pub fn ingested_at(self, time: Timestamp) -> Self {
         Self { ingested_at: Some(time), ..self }
     }
 
-    /// Adds a field, or replaces one, with this JSON exactly as it is written.
+    /// Adds a field, or replaces a field, with this JSON exactly as it is written.
     ///
     /// # Errors
-    /// If `json` is not JSON.
+    /// An error if `json` is not JSON.
     pub fn extra(mut self, name: impl Into<String>, json: &str) -> Result<Self, serde_json::Error> {
         self.extra.insert(name.into(), RawValue::from_string(json.to_owned())?);
         Ok(self)
@@ -103,13 +103,13 @@ impl NewMessage {
 /// A message as the simulator knows it.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The id.
+    /// The id of the message.
     pub id: String,
-    /// The id of the number that received it.
+    /// The id of the number that received the message.
     pub number_id: String,
     /// The sender.
     pub from: String,
-    /// The phone number that received it.
+    /// The phone number that received the message.
     pub to: String,
     /// The text.
     pub body: String,
@@ -121,11 +121,11 @@ pub struct Row {
     pub ingested_at: Timestamp,
     /// Whether the message was removed from the list.
     pub vanished: bool,
-    /// The bytes that a page holds for the message.
+    /// The JSON of the message, with the bytes that a page contains.
     pub json: String,
 }
 
-/// A message as it is kept. A million of them take about half a gigabyte, orders included.
+/// A message as the simulator keeps it. A million messages take about half a gigabyte, including the orders.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) id: Box<str>,
@@ -141,7 +141,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The text between the brackets of `data`.
+    /// Returns the text of the message between the brackets of `data`.
     pub(crate) fn json(&self, number: &Number, switches: &Switches) -> String {
         let served = Served { message: self, number, empty: switches.empty_fields };
         row_text(&served, switches.pretty)
@@ -197,8 +197,8 @@ impl Serialize for Served<'_> {
     }
 }
 
-/// Writes the API's own fields, each replaced by an extra field of the same name, and the other extra fields at the
-/// end.
+/// Writes the API's own fields, each replaced by an extra field of the same name if there is one, and then the other
+/// extra fields.
 struct Fields<'a, M> {
     map: M,
     extra: &'a BTreeMap<String, Box<RawValue>>,

@@ -1,4 +1,4 @@
-//! The rented numbers and the list of them.
+//! The rented numbers, and the list of these numbers.
 //!
 //! Invariant: a number keeps its index for ever, and messages refer to it by the index. The counts of a row
 //! (`messageCount`, `lastMessageAt`, …) are read from the feed when the row is served, and stored nowhere else.
@@ -28,7 +28,7 @@ pub struct NewNumber {
     pub tags: Vec<String>,
     /// Remarks.
     pub notes: Option<String>,
-    /// Whether somebody else has the number and shares it with this account: `scope=shared`.
+    /// Whether somebody else has the number and shares it with this account (`scope=shared`).
     pub shared: bool,
     /// When the number was rented.
     pub created_at: Option<Timestamp>,
@@ -45,15 +45,15 @@ pub struct NewNumber {
 /// A rented number.
 #[derive(Clone, Debug)]
 pub struct Number {
-    /// The id.
+    /// The id of the number.
     pub id: String,
     /// The phone number in the form of E.164.
     pub phone_number: String,
-    /// `ACTIVE`, `EXPIRED`, …
+    /// The status, such as `ACTIVE` or `EXPIRED`.
     pub status: String,
     /// Everything else about the number.
     pub details: NewNumber,
-    /// When the number was rented, in milliseconds of the epoch.
+    /// When the number was rented, in milliseconds of the Unix epoch.
     pub(crate) created_ms: i64,
 }
 
@@ -91,7 +91,7 @@ impl Numbers {
         self.find(id).filter(|&index| self.list[index].id == id)
     }
 
-    /// Rents a number, or changes the one with that id or phone number; returns its index.
+    /// Rents a number, or changes the number with the same id or phone number. Returns the number's index.
     pub(crate) fn add(&mut self, new: NewNumber, now: Timestamp, random: &mut fastrand::Rng) -> usize {
         let existing = new.id.iter().chain(&new.phone_number).find_map(|name| self.find(name));
         let old = existing.map(|index| &self.list[index]);
@@ -130,7 +130,7 @@ impl Numbers {
 }
 
 impl Number {
-    /// The row of `/v1/numbers`.
+    /// Returns the JSON of the number's row in `/v1/numbers`.
     pub(crate) fn json(&self, counts: Counts, empty: Missing, pretty: bool) -> String {
         let details = &self.details;
         let text = |value: &Option<String>| Some(value.clone());

@@ -1,14 +1,14 @@
 //! A sorted sequence of slots that knows how many slots lie before a place, so that `total` needs no counting.
 //!
-//! A tree of the standard library finds a place as fast, but does not know its rank. Invariants: no block is empty, and
-//! none is longer than [`BLOCK`]. The order is the caller's, given as a predicate ("lies before the place") that is
-//! true for a prefix of the sequence and false for the rest.
+//! A tree of the standard library finds a place as fast, but does not know the rank of the place. Invariants: no block
+//! is empty, and no block is longer than [`BLOCK`]. The caller defines the order and passes it as a predicate ("lies
+//! before the place") that is true for a prefix of the sequence and false for the rest.
 
-/// The longest block: so long that a million slots are a thousand blocks, so short that an insertion moves a few
-/// kilobytes.
+/// The longest block. It is so long that a million slots are a thousand blocks, and so short that an insertion moves a
+/// few kilobytes.
 const BLOCK: usize = 1024;
 
-/// Slots in an order that the caller knows.
+/// Slots in an order that the caller defines.
 #[derive(Debug, Default)]
 pub(crate) struct Ranked {
     blocks: Vec<Vec<u32>>,
@@ -25,7 +25,7 @@ pub(crate) struct Place {
 impl Ranked {
     pub(crate) const EMPTY: Self = Self { blocks: Vec::new(), length: 0 };
 
-    /// A sequence from slots that are in order already.
+    /// Makes a sequence from slots that are already in order.
     pub(crate) fn from_sorted(slots: &[u32]) -> Self {
         // Blocks begin half full, so that the next insertions need not split them.
         Self { blocks: slots.chunks(BLOCK / 2).map(<[u32]>::to_vec).collect(), length: slots.len() }
@@ -35,19 +35,19 @@ impl Ranked {
         self.length
     }
 
-    /// The place behind all slots for which `before` holds.
+    /// Returns the place behind all slots for which `before` holds.
     pub(crate) fn place(&self, before: impl Fn(u32) -> bool) -> Place {
         let block = self.blocks.partition_point(|block| block.last().is_some_and(|&slot| before(slot)));
         let offset = self.blocks.get(block).map_or(0, |block| block.partition_point(|&slot| before(slot)));
         Place { block, offset }
     }
 
-    /// How many slots lie before `place`.
+    /// Returns how many slots lie before `place`.
     pub(crate) fn rank(&self, place: Place) -> usize {
         self.blocks[..place.block].iter().map(Vec::len).sum::<usize>() + place.offset
     }
 
-    /// The slots from `place` to the end.
+    /// Returns the slots from `place` to the end.
     pub(crate) fn from(&self, place: Place) -> impl Iterator<Item = u32> {
         let (first, rest) = match self.blocks.get(place.block..) {
             Some([first, rest @ ..]) => (&first[place.offset..], rest),
@@ -56,12 +56,12 @@ impl Ranked {
         first.iter().chain(rest.iter().flatten()).copied()
     }
 
-    /// All slots.
+    /// Returns all slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
         self.blocks.iter().flatten().copied()
     }
 
-    /// Inserts a slot behind those for which `before` holds.
+    /// Inserts a slot behind the slots for which `before` holds.
     pub(crate) fn insert(&mut self, slot: u32, before: impl Fn(u32) -> bool) {
         self.length += 1;
         let Some(last) = self.blocks.len().checked_sub(1) else {
@@ -80,7 +80,7 @@ impl Ranked {
         }
     }
 
-    /// Removes the slot right behind those for which `before` holds; returns whether it was there.
+    /// Removes the slot if it lies right behind the slots for which `before` holds. Returns whether it lay there.
     pub(crate) fn remove(&mut self, slot: u32, before: impl Fn(u32) -> bool) -> bool {
         let place = self.place(before);
         let Some(block) = self.blocks.get_mut(place.block) else { return false };
@@ -100,8 +100,8 @@ impl Ranked {
 mod tests {
     use super::*;
 
-    /// A plain sorted vector gives the same results for the same operations, with inserts and removals that split and
-    /// empty blocks.
+    /// A plain sorted vector gives the same results for the same operations. The operations include insertions that
+    /// split blocks and removals that empty blocks.
     #[test]
     fn agrees_with_a_sorted_vector() {
         let mut random = fastrand::Rng::with_seed(3);

@@ -1,8 +1,9 @@
-//! One page of messages: its rows, whether there are more, and how many there are in all.
+//! Finds one page of messages: its rows, whether more rows follow, and the total number of rows.
 //!
-//! Invariant: for a page with one filter or none, about as many messages are read as it shows, however many there are.
-//! Only two cases may read more: several filters at once (they read the shortest order that serves), and the end of a
-//! large range of `since` in a list that is sorted by another time (they read the range, or the rest of the list).
+//! Invariant: for a page with at most one filter, about as many messages are read as the page shows, however many
+//! messages there are. Only two cases may read more: a search with several filters at once reads the shortest order
+//! that contains all wanted messages; the end of a large range of `since`, in a list that is sorted by another time,
+//! reads the range or the rest of the list.
 
 use crate::feed::cursor::Cursor;
 use crate::feed::list::Feed;
@@ -49,9 +50,9 @@ impl Feed {
         found(slots, search.limit, total)
     }
 
-    /// Walks two ways at once, one step each, until the first arrives: down the list, skipping messages that are too
-    /// old; and down the messages that are recent enough. The second is short where few messages are recent, the first
-    /// where most are.
+    /// Walks along two orders at once, one step each, until the first walk has found the page. One walk goes down the
+    /// list and skips messages that are too old. The other goes down the messages that are recent enough. The second
+    /// walk is short if few messages are recent; the first is short if most messages are recent.
     fn search_since(&self, search: &Search, least: i64) -> Found {
         let recent = |slot: u32| self.entries.since_ms(slot) >= least;
         let base = self.base(search);
@@ -90,7 +91,7 @@ impl Feed {
         }
     }
 
-    /// The shortest order that holds all wanted messages.
+    /// Returns the shortest order that contains all wanted messages.
     fn base(&self, search: &Search) -> &Ranked {
         static EMPTY: Ranked = Ranked::EMPTY;
         let of_number = search.number.map(|number| self.of_number.get(number).unwrap_or(&EMPTY));

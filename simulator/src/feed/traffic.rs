@@ -1,8 +1,8 @@
-//! Believable messages: the texts of services, and an endless stream of messages.
+//! Makes believable messages: the texts of services, and an endless stream of messages.
 //!
 //! Invariants: everything is drawn from the seed, so the same seed gives the same stream. No task makes the messages:
-//! each has a time at which it is due, and whoever reads the feed first adds those that are due. So a manual clock
-//! governs the stream, too.
+//! each message has a time at which it is due, and the first reader of the feed after that time adds the messages that
+//! are due. So a manual clock governs the stream, too.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::feed::message::NewMessage;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Traffic {
-    /// Messages a minute, on average; zero is silence.
+    /// The number of messages a minute, on average; zero means no messages.
     pub per_minute: f64,
     /// The share of messages, from 0 to 1, that show up late, behind newer ones.
     pub late: f64,
-    /// The longest delay of late messages; five minutes if it is missing.
+    /// The longest delay of late messages; `None` means five minutes.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     pub late_by: Option<Duration>,
     /// The share of messages that carry a time in the future.
     pub future: f64,
-    /// The share of messages that carry the same time as the one before.
+    /// The share of messages that carry the same time as the message before.
     pub equal: f64,
-    /// The share of messages after each of which one of the ten newest vanishes.
+    /// The share of messages after which one of the ten newest messages vanishes.
     pub vanish: f64,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(crate) message: NewMessage,
-    /// Whether one of the newest messages vanishes afterwards.
+    /// Whether one of the newest messages vanishes after this message.
     pub(crate) vanish: bool,
 }
 
@@ -65,7 +65,7 @@ impl Stream {
         self.next = self.pause().map(|pause| now.elapsed.saturating_add(pause));
     }
 
-    /// The next message that is due by now.
+    /// Returns the next message that is due by now.
     pub(crate) fn due(&mut self, now: Now) -> Option<Due> {
         let time = self.next.filter(|&next| next <= now.elapsed)?;
         self.next = self.pause().map(|pause| time.saturating_add(pause));
@@ -86,17 +86,17 @@ impl Stream {
         Some(Due { message, vanish: self.random.f64() < traffic.vanish })
     }
 
-    /// The time to the next message. Messages come independently of each other, so pauses are distributed
+    /// Returns the time to the next message. Messages come independently of each other, so the pauses are distributed
     /// exponentially.
     fn pause(&mut self) -> Option<Duration> {
         let seconds = 60.0 / self.traffic.per_minute * -(1.0 - self.random.f64()).ln();
-        // A pause is never zero: the stream must get past every moment.
+        // A pause is never zero, because the stream must get past every moment.
         let pause = Duration::try_from_secs_f64(seconds).ok().map(|pause| pause.max(Duration::from_micros(1)));
         pause.filter(|_| self.traffic.per_minute > 0.0)
     }
 }
 
-/// Messages of the past, oldest first, as a history of this length ending now.
+/// Makes messages of the past, oldest first, as a history of this length that ends now.
 pub(crate) fn history(count: usize, length: Duration, now: Timestamp, random: &mut fastrand::Rng) -> Vec<NewMessage> {
     let mut ages: Vec<f64> = (0..count).map(|_| random.f64()).collect();
     ages.sort_unstable_by(|left, right| right.total_cmp(left));
@@ -113,7 +113,7 @@ fn earlier(time: Timestamp, by: Duration) -> Timestamp {
     time.saturating_sub(by).unwrap_or(time)
 }
 
-/// A sender and its texts; `{code}` becomes a one-time code of that many digits.
+/// A service: a sender and its texts. In a text, `{code}` becomes a one-time code of the given number of digits.
 struct Service {
     name: &'static str,
     from: &'static str,
@@ -121,7 +121,7 @@ struct Service {
     texts: &'static [&'static str],
 }
 
-/// All of these are made up: nobody must take a log of the simulator for somebody's life.
+/// The services. All of them are made up, so that nobody takes a log of the simulator for a real person's messages.
 const SERVICES: &[Service] = &[
     Service {
         name: "Northgate Bank",
@@ -184,7 +184,7 @@ const SERVICES: &[Service] = &[
     },
 ];
 
-/// A believable message: sender, text, code.
+/// Makes a believable message: sender, text, code.
 pub(crate) fn invent(random: &mut fastrand::Rng) -> NewMessage {
     let service = &SERVICES[random.usize(..SERVICES.len())];
     let text = service.texts[random.usize(..service.texts.len())];
@@ -196,7 +196,7 @@ pub(crate) fn invent(random: &mut fastrand::Rng) -> NewMessage {
     message.body(text.replace("{code}", &code)).code(code)
 }
 
-/// The name of a service that a number may have been rented for.
+/// Makes the name of a service for which a number may have been rented.
 pub(crate) fn service_name(random: &mut fastrand::Rng) -> String {
     SERVICES[random.usize(..SERVICES.len())].name.to_owned()
 }

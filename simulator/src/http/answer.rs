@@ -5,7 +5,7 @@ use serde_json::json;
 use super::page::Page;
 use crate::switches::Switches;
 
-/// The answer before any fault.
+/// The answer before any fault changes it.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -21,7 +21,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// The media type, if the answer has a body, and the body.
+    /// Returns the media type and the body as text. The media type is empty if the answer has no body.
     pub(crate) fn text(self, switches: &Switches) -> (&'static str, String) {
         match self {
             Self::Page(page) => (JSON, page.text(switches)),

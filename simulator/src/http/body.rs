@@ -1,4 +1,5 @@
-//! Bodies of answers: a text, or one as large as a fault wants, which is never held in memory.
+//! Bodies of answers. A body is a text, or is as large as a fault wants; such a large body is never held in memory as a
+//! whole.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// An answer's body: some text, padding, some more text.
+/// The body of an answer: some text, padding, some more text.
 #[derive(Debug, Default)]
 pub(crate) struct ReplyBody {
     before: Bytes,
@@ -15,7 +16,7 @@ pub(crate) struct ReplyBody {
     after: Bytes,
 }
 
-/// The padding; its bytes may stand inside a JSON string.
+/// A piece of the padding. Its bytes may stand inside a JSON string.
 static PADDING: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
 impl ReplyBody {
@@ -23,7 +24,7 @@ impl ReplyBody {
         Self { before: text.into(), ..Self::default() }
     }
 
-    /// A JSON object with an additional field that makes the whole at least this long.
+    /// Makes a JSON object with an additional field that makes the whole body at least this long.
     pub(crate) fn padded(object: &str, length: u64) -> Self {
         let Some(fields) = object.trim_start().strip_prefix('{') else { return Self::text(object.to_owned()) };
         let separator = if fields.trim_start().starts_with('}') { "" } else { "," };

@@ -1,11 +1,11 @@
-//! A page before it becomes text; faults change its rows and cursors.
+//! A page before it becomes text. Faults change its rows and cursors.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::switches::{Missing, Switches};
 
-/// The rows as they are served, and the fields beside them.
+/// The rows as they are served, and the other fields of the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) rows: Vec<String>,
@@ -21,7 +21,7 @@ pub(crate) struct Meta {
 }
 
 impl Page {
-    /// The answer's body: `{"data": [...], "meta": {...}}`.
+    /// Returns the body of the answer: `{"data": [...], "meta": {...}}`.
     pub(crate) fn text(&self, switches: &Switches) -> String {
         let length = self.rows.iter().map(|row| row.len() + 8).sum::<usize>() + 256;
         let mut text = String::with_capacity(length);
@@ -43,7 +43,7 @@ impl Page {
         text
     }
 
-    /// The page as JSON values, for faults that give parts of it other types.
+    /// Returns the page as JSON values, for faults that give parts of the page other types.
     pub(crate) fn fields(&self, switches: &Switches) -> Map<String, Value> {
         match serde_json::from_str(&self.text(switches)) {
             Ok(Value::Object(fields)) => fields,

@@ -1,6 +1,6 @@
 //! A request as the API sees it.
 
-/// A request, read to its end.
+/// A request that was read to its end.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -12,7 +12,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A parameter of the query. It is decoded as servers do: `+` is a space.
+    /// Returns a parameter of the query. The parameter is decoded as servers do it: `+` is a space.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let mut pairs = form_urlencoded::parse(self.query.as_bytes());
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())

@@ -1,4 +1,4 @@
-//! A client that sees everything: the bytes as they came, and how the connection ended.
+//! A client that shows everything: the bytes as they came, and how the connection ended.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use joltsms_simulator::{Clock, Handle, NewMessage, Options, Simulator, Switches};
 use serde_json::Value;
 
-/// Long enough for a loaded machine; nothing that succeeds ever waits for it.
+/// The longest wait for a byte. It is long enough for a loaded machine, and no successful request waits that long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Where the manual clock of the tests begins.
+/// The start of the tests' manual clock.
 pub(crate) const START: &str = "2025-06-15T12:00:00.000Z";
 
 pub(crate) fn start() -> Simulator {
@@ -23,12 +23,12 @@ pub(crate) fn with(switches: Switches) -> Simulator {
     Simulator::start_in_background(Options { switches, clock, ..Options::default() }).unwrap()
 }
 
-/// A time so many milliseconds after the start of the tests' clock.
+/// Returns the time this many milliseconds after the start of the tests' clock.
 pub(crate) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(START.parse::<Timestamp>().unwrap().as_millisecond() + ms).unwrap()
 }
 
-/// Adds messages `m0` … received a second apart, the highest the newest.
+/// Adds messages `m0`, `m1` and so on, received a second apart. The message with the highest number is the newest.
 pub(crate) fn fill(handle: &Handle, count: usize) {
     handle.add_many((0..count).map(|index| {
         let time = at(i64::try_from(index).unwrap() * 1000);
@@ -56,7 +56,7 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The ids on a page.
+    /// Returns the ids on a page.
     pub(crate) fn ids(&self) -> Vec<String> {
         assert_eq!(self.status, 200, "{}", self.text());
         let page = self.json();
@@ -68,18 +68,18 @@ impl Response {
     }
 }
 
-/// How an exchange went wrong, with the bytes that came before.
+/// How an exchange failed, with the bytes that came before the failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// The connection was closed before the answer was complete.
     Cut(Vec<u8>),
-    /// It was reset.
+    /// The connection was reset.
     Reset(Vec<u8>),
-    /// Nothing more came.
+    /// No further byte came.
     Silent(Vec<u8>),
-    /// It was not HTTP.
+    /// The answer was not HTTP.
     NotHttp(Vec<u8>),
-    /// Nobody listens.
+    /// Nothing listens at the address.
     Refused,
 }
 
@@ -109,12 +109,12 @@ impl<'a> Request<'a> {
         Self { body, ..self }
     }
 
-    /// How long it waits for each byte.
+    /// Sets how long the client waits for each byte.
     pub(crate) fn patience(self, ms: u64) -> Self {
         Self { patience: Duration::from_millis(ms), ..self }
     }
 
-    /// Sends it on a connection of its own.
+    /// Sends the request on a connection of its own.
     pub(crate) fn try_send(&self, simulator: &Simulator) -> Result<Response, Broken> {
         let address = simulator.url().strip_prefix("http://").unwrap().to_owned();
         let mut stream = match TcpStream::connect(&address) {
@@ -166,17 +166,18 @@ fn parse(received: Vec<u8>) -> Result<Response, Broken> {
     if response.body.len() < announced { Err(Broken::Cut(received)) } else { Ok(response) }
 }
 
-/// A request with the key that was made at the start.
+/// Sends a GET request with the key that was made at the start. The request must succeed.
 pub(crate) fn get(simulator: &Simulator, target: &str) -> Response {
     Request::new("GET", target).bearer(simulator.key()).send(simulator)
 }
 
-/// The same, where it may fail.
+/// Sends a GET request as [`get`] does, but the request may fail.
 pub(crate) fn try_get(simulator: &Simulator, target: &str) -> Result<Response, Broken> {
     Request::new("GET", target).bearer(simulator.key()).try_send(simulator)
 }
 
-/// Tries again until it is true; what is waited for here happens in a task that nobody else can observe.
+/// Checks a condition again and again until it is true, for changes that a task makes and that cannot be observed
+/// otherwise.
 #[expect(clippy::disallowed_methods, reason = "a wait needs a deadline")]
 pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -185,19 +186,19 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A request of a browser session.
+/// Sends a request of a browser session.
 pub(crate) fn session(simulator: &Simulator, method: &str, target: &str, body: &str) -> Response {
     Request::new(method, target).bearer(simulator.session()).body(body).send(simulator)
 }
 
-/// The target with a percent-encoded cursor.
+/// Returns the target with a percent-encoded cursor.
 pub(crate) fn after(target: &str, cursor: &str) -> String {
     let cursor: String = cursor.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let separator = if target.contains('?') { '&' } else { '?' };
     format!("{target}{separator}cursor={cursor}")
 }
 
-/// The ids of all pages from the first, following the cursors.
+/// Returns the ids of all pages from the first, following the cursors.
 pub(crate) fn walk(simulator: &Simulator, target: &str) -> Vec<String> {
     let mut ids = Vec::new();
     let mut page = get(simulator, target);

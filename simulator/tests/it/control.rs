@@ -1,4 +1,4 @@
-//! The control API: what the handle does, over HTTP.
+//! Tests of the control API: the functions of the handle over HTTP.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn control(simulator: &Simulator, method: &str, path: &str, body: &str) -> (u16,
     (response.status, response.json())
 }
 
-/// The same, where it must succeed.
+/// Sends a control request that must succeed. Returns the answer.
 fn done(simulator: &Simulator, method: &str, path: &str, body: &str) -> Value {
     let (status, value) = control(simulator, method, path, body);
     assert_eq!(status, 200, "{method} {path}: {value}");
@@ -182,7 +182,7 @@ fn an_outage_begins_after_its_answer_and_ends() {
     done(&simulator, "POST", "outage", r#"{"length": "30s"}"#);
     assert_eq!(get(&simulator, "/v1/messages").status, 200);
     handle.advance(Duration::from_millis(100));
-    // A task notices; connections before that are answered or closed.
+    // A task notices the change. Connections that are made before that are answered or closed.
     until(|| try_get(&simulator, "/v1/messages") == Err(Broken::Refused));
     handle.advance(Duration::from_millis(29_999));
     assert_eq!(try_get(&simulator, "/v1/messages").unwrap_err(), Broken::Refused);

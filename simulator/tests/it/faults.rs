@@ -1,4 +1,4 @@
-//! Every fault, and the rules that decide whom it hits.
+//! Tests of every fault, and of the rules that decide on which request a fault acts.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::client::{Broken, DEADLINE, Request, Response, after, at, fill, get, s
 
 const MESSAGES: &str = "/v1/messages";
 
-/// Three messages, and this effect on the next request.
+/// Returns a simulator with three messages, and with this effect on the next request.
 fn facing(effect: Effect) -> Simulator {
     let simulator = start();
     fill(&simulator.handle(), 3);
@@ -23,7 +23,8 @@ fn facing(effect: Effect) -> Simulator {
     simulator
 }
 
-/// What the effect makes of the first page; the second request must be as if nothing had been.
+/// Returns the first page as the effect changes it. Checks that the second request is answered as if there had been no
+/// effect.
 fn page_with(effect: Effect) -> Response {
     let simulator = facing(effect);
     let page = get(&simulator, MESSAGES);
@@ -38,7 +39,7 @@ fn broken_by(effect: Effect) -> Broken {
     broken
 }
 
-/// What an unspoiled answer is on the wire.
+/// Returns the bytes of an unspoiled answer on the connection.
 fn whole() -> Vec<u8> {
     let simulator = start();
     fill(&simulator.handle(), 3);
@@ -126,7 +127,7 @@ fn reset_in_the_body() {
     let Broken::Reset(received) = broken_by(Effect::Break { at: Place::Body(10), ending: Ending::Reset }) else {
         panic!("not reset");
     };
-    // A reset may overtake what was sent before it, but nothing beyond is ever sent.
+    // A reset may overtake bytes that were sent before it, but no byte beyond the planned place is ever sent.
     assert!(whole().starts_with(&received) && received.len() < whole().len());
 }
 
@@ -177,7 +178,7 @@ fn latency() {
         handle.advance(Duration::from_secs(7));
         assert_eq!(answer.join().unwrap().ids().len(), 3);
     });
-    // By a real clock, in real time.
+    // This part of the test uses a real clock, in real time.
     let simulator = Simulator::start_in_background(joltsms_simulator::Options::default()).unwrap();
     simulator.handle().add_fault(Rule::once(Effect::Latency(Duration::from_millis(60))));
     #[expect(clippy::disallowed_methods, reason = "a real delay is measured")]
@@ -337,7 +338,7 @@ fn cursor_faults() {
     assert_eq!(with(Effect::NextCursor("elsewhere".into())).next_cursor().as_deref(), Some("elsewhere"));
     let refused = with(Effect::RefuseCursor);
     assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("INVALID_CURSOR")));
-    // Where there is no cursor there is none to repeat or refuse: the rule waits.
+    // A request without a cursor has no cursor to repeat or to refuse, so the rule waits.
     handle.add_fault(Rule::once(Effect::RefuseCursor));
     assert_eq!(get(&simulator, MESSAGES).status, 200);
     assert_eq!(get(&simulator, &target).status, 400);
@@ -415,7 +416,7 @@ fn effects_join() {
     assert_eq!(response.header("x-ratelimit-limit"), None);
 }
 
-/// The statuses of so many requests, where the rules answer with theirs.
+/// Returns the statuses of this many requests. A rule that acts answers with a status of its own.
 fn statuses(simulator: &Simulator, count: usize) -> Vec<u16> {
     (0..count).map(|_| get(simulator, MESSAGES).status).collect()
 }

@@ -1,4 +1,5 @@
-//! Keys: made once, shown without their secret, expiring, revoked, and believed a little too long.
+//! Tests of keys, which are made once, shown without their secret, expire, are revoked, and are accepted a little too
+//! long.
 
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ fn five_keys_may_be_active_and_no_more() {
     assert_eq!(session(&simulator, "DELETE", &format!("/v1/api-keys/{}", ids[0]), "").status, 404);
     assert_eq!(create(&simulator, r#"{"name": "sixth"}"#).status, 201);
     assert_eq!(simulator.handle().create_key("seventh", None).unwrap_err().allowed, 5);
-    // An expired key is not active.
+    // An expired key does not count as active.
     assert!(simulator.handle().expire_key(&ids[1], Some(at(0))));
     assert!(simulator.handle().create_key("seventh", None).is_ok());
     simulator.handle().set_switches(|switches| switches.max_keys = 6);

@@ -1,4 +1,4 @@
-//! The rate limit: the documented window, headers and 429, and other programs that spend from it.
+//! Tests of the rate limit: the documented window, headers and 429, and other programs whose requests count.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::client::{Request, Response, get, session, start, with};
 
-/// `X-RateLimit-Limit`, `-Remaining`, `-Reset`.
+/// Returns the values of `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
 fn told(response: &Response) -> [i64; 3] {
     ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]
         .map(|name| response.header(name).unwrap_or_else(|| panic!("{name}: {response:?}")).parse().unwrap())

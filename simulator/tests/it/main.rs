@@ -1,4 +1,4 @@
-//! The simulator over real HTTP: every documented behaviour, every switch, every fault.
+//! Tests of the simulator over real HTTP: every documented behaviour, every switch, every fault.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 

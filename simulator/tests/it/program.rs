@@ -1,4 +1,4 @@
-//! The program: what it prints, what it takes, how it ends.
+//! Tests of the program: its output, its arguments, and how it ends.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::client::until;
 
-/// A running program and the one line that it printed.
+/// A running program, and the one line that the program printed.
 struct Program {
     child: Child,
     url: String,
@@ -32,7 +32,7 @@ fn start(arguments: &[&str]) -> Program {
 }
 
 impl Program {
-    /// Asks it over a plain connection.
+    /// Sends a GET request to the program over a plain connection. Returns the status and the body.
     fn get(&self, target: &str, token: &str) -> (u16, Value) {
         use std::io::Write;
         let address = self.url.strip_prefix("http://").unwrap();
@@ -47,7 +47,7 @@ impl Program {
         (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
     }
 
-    /// Ends it with a signal, by its own id, and returns what it wrote to stderr.
+    /// Ends the program with a signal to its process id. Returns the exit status, and what the program wrote to stderr.
     fn end(mut self, signal: &str) -> (ExitStatus, String) {
         let killed = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
@@ -59,7 +59,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Only where a test has failed before it ended the program.
+        // The program still runs only if a test has failed before it ended the program.
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             drop(self.child.kill());
             drop(self.child.wait());

@@ -1,4 +1,4 @@
-//! The README names everything that there is.
+//! Tests that the README names every switch, effect and route.
 
 use joltsms_simulator::{
     BadRow, CursorKind, CursorText, Effect, Ending, ErrorBody, Ids, LimitScope, LimitText, Malformed, Missing,
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Request, start};
 
-/// What serde lists as possible when it is asked for what does not exist.
+/// Returns the possible values of a type. serde lists them in its error for a value that does not exist.
 fn values<T: DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
     let problem = serde_json::from_str::<T>("\"no such thing\"");
     let text = problem.unwrap_err().to_string();

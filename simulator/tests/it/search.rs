@@ -1,4 +1,4 @@
-//! Every order, filter and place in a list, against a plain reading of the same messages.
+//! Tests of every order, filter and place in a list, compared with a plain search through the same messages.
 
 use joltsms_simulator::{NewMessage, Row, Since, SortBy, Switches, Ties};
 

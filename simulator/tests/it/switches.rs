@@ -1,4 +1,5 @@
-//! Every switch, each way it can be set. (Those of keys and of the rate limit are beside their subjects.)
+//! Tests of every switch with each of its values. (The switches for keys and for the rate limit are tested in `keys`
+//! and `limit`.)
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use serde_json::json;
 
 use crate::client::{START, after, at, fill, get, session, start, walk, with};
 
-/// `early` was received first and appeared last; `mid` and `late` came in time.
+/// Returns a simulator with three messages: `early` was received first and appeared last; `mid` and `late` came in
+/// time.
 fn with_a_late_message(switches: Switches) -> Simulator {
     let simulator = with(switches);
     simulator.handle().add_many([
@@ -27,7 +29,7 @@ fn sort_by() {
     {
         let simulator = with_a_late_message(Switches { sort_by, ..Switches::default() });
         assert_eq!(walk(&simulator, "/v1/messages?limit=1"), expected);
-        // The same when it is switched while messages are there.
+        // The result is the same if the switch is changed while messages are there.
         let other = with_a_late_message(Switches::default());
         other.handle().set_switches(|switches| switches.sort_by = sort_by);
         assert_eq!(walk(&other, "/v1/messages?limit=1"), expected);
@@ -149,7 +151,7 @@ fn cursor_text() {
     fill(&simulator.handle(), 15);
     assert_eq!(walk(&simulator, "/v1/messages?limit=4").len(), 15);
     let text = get(&simulator, "/v1/messages").next_cursor().unwrap();
-    // What a client without percent-encoding would send, as far as it fits into a request line.
+    // This is what a client without percent-encoding would send, as far as it fits into a request line.
     let careless =
         format!("/v1/messages?cursor={}", text.replace(' ', "%20").replace('é', "%C3%A9").replace('#', "%23"));
     assert_eq!(get(&simulator, &careless).status, 400);
@@ -204,7 +206,8 @@ fn pretty() {
     for (plain, pretty) in plain.iter().zip(&pretty) {
         assert_eq!(plain.json(), pretty.json());
         assert!(!plain.text().contains('\n'));
-        // Indented exactly as the usual printer does it, rows and all; it keeps no order of fields, so lines are sorted.
+        // The text is indented exactly as serde's printer does it, including the rows. The printer does not keep the
+        // order of fields, so the lines are sorted.
         let lines = |text: &str| {
             let mut lines: Vec<String> = text.lines().map(|line| line.trim_end_matches(',').to_owned()).collect();
             lines.sort_unstable();

@@ -1,4 +1,4 @@
-//! Messages that come by themselves, and how believable they are.
+//! Tests of messages that come by themselves, and of how believable these messages are.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use joltsms_simulator::{Clock, NewMessage, Options, Row, Simulator, Traffic};
 
 use crate::client::{START, at, get};
 
-/// Ten minutes of this traffic, in order of arrival.
+/// Returns a simulator that has run for ten minutes with this traffic, and the messages in order of arrival.
 fn ten_minutes(seed: u64, traffic: Traffic) -> (Simulator, Vec<Row>) {
     let clock = Clock::Manual(START.parse().unwrap());
     let options = Options { seed, clock, traffic, numbers: 3, ..Options::default() };

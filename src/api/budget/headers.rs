@@ -7,27 +7,27 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use crate::domain::UnixMs;
 use crate::http::retry_after;
 
-/// The three documented headers and `Retry-After`. A header with an implausible value is left out.
+/// The values of the three documented headers and of `Retry-After`. An implausible value is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateHeaders {
-    /// `X-RateLimit-Limit`: the requests of a window.
+    /// `X-RateLimit-Limit`: the number of requests in a window.
     pub limit: Option<u32>,
-    /// `X-RateLimit-Remaining`: the requests that are left in the window.
+    /// `X-RateLimit-Remaining`: the number of requests that are left in the window.
     pub remaining: Option<u32>,
-    /// `X-RateLimit-Reset`: the time until the window ends; at least a second, at most a day.
+    /// `X-RateLimit-Reset`: the time until the window ends, at least a second and at most a day.
     pub reset: Option<Duration>,
-    /// Whether `X-RateLimit-Reset` was more than a day, that is, an epoch or milliseconds. Then the end of the window
-    /// is not known, but the relay has to wait for it.
+    /// Whether `X-RateLimit-Reset` was more than a day, because it was an epoch or milliseconds. Then the end of the
+    /// window is not known, but the relay has to wait for the end.
     pub reset_is_absurd: bool,
-    /// `Retry-After`: the time that the API asks to wait.
+    /// `Retry-After`: the time that the API asks the relay to wait.
     pub retry_after: Option<Duration>,
 }
 
-/// The longest plausible window. A longer one is a mistake, or an epoch.
+/// The longest plausible window, in seconds. A longer window is a mistake, or an epoch.
 const LONGEST_RESET: f64 = 86_400.0;
 
 impl RateHeaders {
-    /// Reads the headers. A `Retry-After` date is relative to `now`.
+    /// Reads the headers. A date in `Retry-After` is taken relative to `now`.
     pub fn read(headers: &HeaderMap, now: UnixMs) -> Self {
         let number = |name: &str| -> Option<f64> {
             let value: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
@@ -38,7 +38,7 @@ impl RateHeaders {
         Self {
             limit: number("x-ratelimit-limit").map(whole).filter(|limit| *limit > 0),
             remaining: number("x-ratelimit-remaining").map(whole),
-            // Zero seconds may be half a second, rounded down.
+            // Zero seconds may be half a second that was rounded down.
             reset: reset.map(|seconds| Duration::from_secs_f64(seconds.max(1.0))),
             reset_is_absurd: told.is_some() && reset.is_none(),
             retry_after: headers

@@ -1,13 +1,13 @@
 //! The request budget: never more than the limit in any 60 seconds, restarts and kills included.
 //!
 //! Invariants:
-//! - A request is recorded in the [`ring`](Ring) before it leaves. Its slot is free again 60 seconds after its
-//!   *answer*: if the time counted from the sending, jitter on the network could put one request too many into the
-//!   server's minute.
+//! - A request is recorded in the [`ring`](Ring) before it leaves. The slot of the request is free again 60 seconds
+//!   after the *answer*. If the 60 seconds counted from the sending, jitter on the network could put one request too
+//!   many into the server's minute.
 //! - The server's headers can only tighten the budget, never widen it. The length of the server's windows is learned.
-//! - Polls of the newest page never starve the reading of older messages, nor the other way round.
+//! - Polls of the newest page never starve the reading of older messages, and the reading never starves the polls.
 //!
-//! The decisions are pure, in [`Window`]; [`Budget`] adds the clock and the file.
+//! The decisions are pure, in [`Window`]. [`Budget`] adds the clock and the file.
 
 mod headers;
 mod rate_limited;
@@ -28,10 +28,10 @@ pub use window::{BudgetLimits, Demand, Permission, RequestPurpose, Ticket, Windo
 use crate::domain::UnixMs;
 use crate::time::Instant;
 
-/// The window of the documented limit.
+/// The length of the window of the documented limit.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// A [`Window`] that outlives the process.
+/// A [`Window`] whose requests outlive the process.
 #[derive(Debug)]
 pub struct Budget {
     window: Window,
@@ -39,10 +39,10 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget within `limits`, which counts the requests that an earlier process recorded in `dir`.
+    /// Opens a budget within `limits`. The budget counts the requests that an earlier process recorded in `dir`.
     ///
     /// # Errors
-    /// If the ring file cannot be read or made.
+    /// An error if the ring file cannot be read or made.
     pub fn open(limits: BudgetLimits, dir: &Path, now: Instant, wall: UnixMs) -> std::io::Result<Self> {
         let (ring, recorded) = Ring::open(&dir.join("budget.ring"), limits.requests)?;
         let mut window = Window::new(limits);
@@ -55,7 +55,7 @@ impl Budget {
         Ok(Self { window, ring: Some(ring) })
     }
 
-    /// A budget that is not recorded in a file.
+    /// Makes a budget that is not recorded in a file.
     pub fn in_memory(limits: BudgetLimits) -> Self {
         Self { window: Window::new(limits), ring: None }
     }
@@ -69,7 +69,7 @@ impl Budget {
         ticket
     }
 
-    /// Records that a request was answered, or that it ended without an answer.
+    /// Records that a request was answered, or that the request ended without an answer.
     pub fn answered(&mut self, ticket: Ticket, headers: &RateHeaders, now: Instant, wall: UnixMs) {
         self.window.answered(ticket, headers, now);
         if let Some(ring) = &mut self.ring {
@@ -77,7 +77,7 @@ impl Budget {
         }
     }
 
-    /// The window, which decides.
+    /// Returns the window, which makes the decisions.
     pub fn window(&mut self) -> &mut Window {
         &mut self.window
     }

@@ -1,8 +1,8 @@
-//! A file that keeps the requests of the last minute through a kill.
+//! The ring: a file that keeps the requests of the last minute through a kill.
 //!
-//! Format: one slot of 8 bytes for each request that the limit allows; the slot of request `n` is `n` modulo their
-//! count. A slot holds milliseconds since the Unix epoch, big-endian: the time of the answer, or, negated, the time at
-//! which a request without an answer was sent; 0 = never used. The file is never flushed: the page cache survives a
+//! Format: one slot of 8 bytes for each request that the limit allows. The slot of request `n` is `n` modulo the number
+//! of slots. A slot holds milliseconds since the Unix epoch, big-endian: the time of the answer, or, negated, the time
+//! at which a request without an answer was sent; 0 = never used. The file is never flushed: the page cache survives a
 //! SIGKILL, and after a power cut the server's headers bound the budget.
 
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use super::window::Ticket;
 use crate::domain::UnixMs;
 use crate::files;
 
-/// The open file.
+/// The open ring file.
 #[derive(Debug)]
 pub struct Ring {
     file: File,
@@ -33,8 +33,8 @@ pub enum Recorded {
 }
 
 impl Recorded {
-    /// How long ago the request was answered; `None` if that is not known. A time in the future, after the clock was
-    /// set back, counts as now.
+    /// Returns how long ago the request was answered; `None` if that is not known. A time in the future, which was
+    /// written before the clock was set back, counts as now.
     pub fn age(self, now: UnixMs) -> Option<Duration> {
         match self {
             Self::Answered(at) => Some(now.since(at)),
@@ -47,7 +47,7 @@ impl Ring {
     /// Opens or makes the file with `requests` slots. A file of another size is made anew, and keeps its requests.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn open(path: &Path, requests: u32) -> io::Result<(Self, Vec<Recorded>)> {
         let bytes = match files::read(path) {
             Ok(bytes) => bytes,
@@ -62,7 +62,7 @@ impl Ring {
         if used.len() > slots {
             used.drain(..used.len() - slots);
         }
-        // The entries move to the front, oldest first, so that the tickets of this process start behind them.
+        // The entries move to the front, oldest first, so that the tickets of this process start behind the entries.
         let mut image = Vec::with_capacity(slots * 8);
         image.extend(used.iter().flat_map(|value| value.to_be_bytes()));
         image.resize(slots * 8, 0);
@@ -77,11 +77,11 @@ impl Ring {
         Ok((Self { file, slots: u64::from(requests), complained: false }, recorded.collect()))
     }
 
-    /// The limit, and the number of requests in the last minute, for other processes than the relay. A request without
-    /// an answer counts from its sending.
+    /// Returns the limit and the number of requests in the last minute, for processes other than the relay. A request
+    /// without an answer counts from its sending.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn look(path: &Path, now: UnixMs) -> io::Result<(u64, u64)> {
         let bytes = files::read(path)?;
         let slots = bytes.chunks_exact(8).filter_map(|slot| slot.try_into().ok().map(i64::from_be_bytes));

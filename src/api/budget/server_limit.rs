@@ -1,11 +1,11 @@
-//! The API's own limit, by its headers. Pure; the time is passed in.
+//! The API's own limit, as its headers tell it. Pure: the time is passed in.
 //!
 //! A limit is a number of requests in a window. The documented window is a minute, but the length is learned, so that
 //! "2 in a second" and "20 in 5 minutes" work, too:
-//! - the longest `X-RateLimit-Reset` of the present and the previous window is the length;
-//! - if `Remaining` jumps up before the reset was due, the reset is wrong, and the time from the beginning of one
-//!   window to the beginning of the next is the length;
-//! - without a reset the length is a minute, until jumps of `Remaining` tell another one.
+//! - The length is the longest `X-RateLimit-Reset` of the present and the previous window.
+//! - If `Remaining` jumps up before the reset was due, the reset is wrong. Then the length is the time from the
+//!   beginning of one window to the beginning of the next.
+//! - Without a reset the length is a minute, until jumps of `Remaining` tell another length.
 //!
 //! Invariants, if the headers are right and no other program uses the key:
 //! - In a window no more requests leave than the last `Remaining`, less the requests that were sent since.
@@ -16,25 +16,26 @@ use std::time::Duration;
 use super::headers::RateHeaders;
 use crate::time::Instant;
 
-/// The longest silence before a request asks whether it is over, and the longest reset that is believed at first sight.
+/// The longest silence, after which a request asks whether the silence is over, and the longest reset that is believed
+/// at first sight.
 pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 
-/// Timers may be early by this much, and a request of a killed process may arrive this much later.
+/// The time by which timers may be early, and by which a request of a killed process may arrive late.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
 
-/// Resets are whole seconds, so the difference of two resets can be wrong by this much.
+/// The most by which the difference of two resets can be wrong, because resets are whole seconds.
 const ROUNDING: Duration = Duration::from_millis(1500);
 
-/// How many more requests are left to other programs after each 429, up to a twentieth of the limit.
+/// The number of further requests that are left to other programs after each 429, up to a twentieth of the limit.
 const MARGIN: u32 = 3;
 
-/// If no more requests than this are left beside other programs, they are kept for polls.
+/// The number of requests, left beside other programs, up to which all are kept for polls.
 const FEW: i64 = 2;
 
-/// A reset of more than [`LONGEST_SILENCE`] is believed after it has counted down for this long.
+/// How long a reset of more than [`LONGEST_SILENCE`] must have counted down before it is believed.
 const PROOF: Duration = Duration::from_secs(5);
 
-/// The knowledge about the API's limit.
+/// What is known about the API's limit.
 #[derive(Debug)]
 pub(super) struct Server {
     /// The documented length of a window, which counts until the length was learned.
@@ -42,20 +43,20 @@ pub(super) struct Server {
     window: Option<SeenWindow>,
     /// The longest reset of the previous window.
     before: Option<Duration>,
-    /// The time after which a window was over although its reset was longer.
+    /// The time after which a window was over although its reset was longer; `None`: no reset was too long.
     at_most: Option<Duration>,
-    /// The length by jumps of `Remaining`, if there is no reset.
+    /// The length that jumps of `Remaining` show, if there is no reset.
     measured: Option<Duration>,
     /// How much later windows end than their resets say, because resets are rounded down.
     late: Duration,
-    /// When a reset that is too long to be believed at once was first seen, and its length.
+    /// When a reset that is too long to be believed at once was first seen, and the length of that reset.
     unproven: Option<(Instant, Duration)>,
     proven: bool,
     /// The longest reset of this limit.
     longest: Duration,
     previous_foreign: u32,
-    /// How many requests are left to other programs beyond those that they used before. Grows when they use up the
-    /// window all the same.
+    /// How many requests are left to other programs beyond the requests that they used before. The number grows when
+    /// the other programs use up the window nevertheless.
     margin: u32,
     /// The number of ended windows that were seen from their beginning.
     windows: u64,
@@ -65,50 +66,51 @@ pub(super) struct Server {
 #[derive(Clone, Copy, Debug)]
 struct SeenWindow {
     limit: Option<u32>,
-    /// The lowest `Remaining`, less the requests that were sent since.
+    /// The lowest `Remaining`, less the requests that the relay sent since.
     left: i64,
-    /// The latest possible end.
+    /// The latest possible end of the window.
     ends: Instant,
     /// Whether `ends` is a guess, for lack of a believable reset.
     guessed: bool,
-    /// The first and the last answer that told of this window.
+    /// When the first answer came that told of this window, and, in `last`, when the last one came.
     first: Instant,
     last: Instant,
     /// Whether the beginning of the window was seen.
     whole: bool,
     longest: Duration,
-    /// Requests whose answers had no headers; the API may not have counted them.
+    /// The number of answers without headers; the API may not have counted their requests.
     untold: u32,
-    /// Requests in the window that may be of an earlier process of the relay, or of another program.
+    /// The number of requests in the window that may be of an earlier process of the relay, or of another program.
     unexplained: u32,
-    /// Requests in the window that are of other programs.
+    /// The number of requests in the window that are of other programs.
     foreign: u32,
 }
 
-/// An answer, and the requests of the relay around it.
+/// An answer, and the requests of the relay at the time of the answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heard<'a> {
     pub(super) headers: &'a RateHeaders,
-    /// When its request was sent.
+    /// When the answered request was sent.
     pub(super) sent: Instant,
-    /// The relay's other requests that were in flight at the same time; answers overtake each other.
+    /// The number of the relay's other requests that were in flight at the same time as the answered one; answers
+    /// overtake each other.
     pub(super) beside: u32,
-    /// The relay's requests that are in flight now.
+    /// The number of the relay's requests that are in flight now.
     pub(super) under_way: u32,
 }
 
-/// The requests of other programs, as requests a minute.
+/// The number of requests by other programs, as requests a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Foreign {
     /// The number of windows of the API that have ended.
     pub windows: u64,
-    /// The requests in the last ended window.
+    /// The requests in the last window that ended.
     pub before: u32,
     /// The requests in the present window so far.
     pub so_far: u32,
 }
 
-/// A pace: requests in a time.
+/// A pace: a number of requests in a window of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) requests: usize,
@@ -140,14 +142,14 @@ impl Server {
         }
     }
 
-    /// Records that a request leaves.
+    /// Records that a request leaves, so that one request less is left in the window.
     pub(super) fn sent(&mut self) {
         if let Some(window) = &mut self.window {
             window.left -= 1;
         }
     }
 
-    /// Records an answer. `own_since` counts the relay's requests that were sent since an instant.
+    /// Records an answer. `own_since` returns the number of the relay's requests that were sent since an instant.
     pub(super) fn heard(&mut self, heard: Heard<'_>, now: Instant, own_since: impl Fn(Instant) -> u32) {
         let headers = heard.headers;
         let told = headers.remaining.filter(|_| headers.reset.is_some() || headers.limit.is_some());
@@ -169,7 +171,7 @@ impl Server {
         let changed = self
             .window
             .is_some_and(|window| window.limit.zip(headers.limit).is_some_and(|(before, limit)| before != limit));
-        // Until its end the window is the same one, unless more requests are left again than rounding explains.
+        // Until its end the window is the same window, unless more requests are left again than rounding explains.
         let is_over = |window: &SeenWindow| window.ends <= now || (turned && window.ends > now + ROUNDING);
         let goes_on = self.window.filter(|window| !is_over(window) && !changed);
         let window = match goes_on {
@@ -187,7 +189,7 @@ impl Server {
         self.count_foreign(remaining, &own_since);
     }
 
-    /// Updates the window: it can only have fewer requests left, and end earlier.
+    /// Updates a window that goes on: the window can only have fewer requests left, and end earlier.
     fn merged(
         &mut self,
         window: SeenWindow,
@@ -225,7 +227,8 @@ impl Server {
         now: Instant,
     ) -> SeenWindow {
         let WindowTurn { jump, turned, changed } = turn;
-        // The requests that other programs may have made since the window began.
+        // The window counts as seen from its beginning if hardly more requests are used than the relay has sent. A tenth
+        // of the limit is allowed for requests that other programs may have made since the window began.
         let limit = headers.limit.unwrap_or(u32::MAX);
         let remaining = headers.remaining.unwrap_or(0);
         let used = limit.saturating_sub(remaining);
@@ -265,7 +268,8 @@ impl Server {
         };
         SeenWindow {
             limit: headers.limit,
-            // Requests that were answered since this one was sent may have reached the API before or after it.
+            // Requests that were answered since the answered request was sent may have reached the API before or after
+            // that request.
             left: i64::from(remaining) - i64::from(beside),
             ends,
             guessed: reset.is_none(),
@@ -279,9 +283,9 @@ impl Server {
         }
     }
 
-    /// Takes the requests of a window that are unexplained when the window is first seen. If its beginning was not
-    /// seen, they may be of an earlier process of the relay, whose record does not survive a power cut. Otherwise they
-    /// are of another program.
+    /// Counts the requests of a window that are unexplained when the window is first seen. If the beginning of the
+    /// window was not seen, these requests may be of an earlier process of the relay, whose record does not survive a
+    /// power cut. Otherwise they are of another program.
     fn take_stock(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let unexplained = self.beyond_ours(remaining, own_since);
         if let Some(window) = self.window.as_mut().filter(|window| !window.whole) {
@@ -309,20 +313,20 @@ impl Server {
         counted.saturating_sub(began.map_or(counted, own_since))
     }
 
-    /// The first window of a limit may have begun at any time before it was first seen, because its reset tells only
-    /// the rest. Until this window is over, the relay's requests count for it although they were sent long before it
-    /// was seen.
+    /// Whether it is known when the window began. The first window of a limit may have begun at any time before it was
+    /// first seen, because its reset tells only how much of the window is left. Until this window is over, the relay's
+    /// requests count for the window although they were sent long before the window was seen.
     fn age_is_known(&self, window: &SeenWindow) -> bool {
         window.whole || self.before.is_some()
     }
 
-    /// How long ago a window may have begun. For short windows this counts too many requests as the relay's, rather
-    /// than as another program's.
+    /// Returns how long ago a window may have begun. For short windows this time is too long, so that too many requests
+    /// count as the relay's, rather than as another program's.
     fn counted_back(&self) -> Duration {
         self.longest.max(self.documented)
     }
 
-    /// How long the relay's requests must be remembered, to tell them from those of other programs.
+    /// Returns how long the relay's requests must be remembered, to tell them from the requests of other programs.
     pub(super) fn memory(&self) -> Duration {
         let windows = if self.window.is_some_and(|window| !self.age_is_known(&window)) { 2 } else { 1 };
         windows * self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK
@@ -347,19 +351,20 @@ impl Server {
         self.proven
     }
 
-    /// The length of the windows, if it was learned.
+    /// Returns the length of the windows, if it was learned.
     fn length(&self) -> Option<Duration> {
         let longest = self.window?.longest.max(self.before.unwrap_or_default());
         Some(self.at_most.map_or(longest, |most| longest.min(most)))
     }
 
-    /// The relay's part of the limit, as a pace: at most `configured` in the relay's own `window`, and at most the
-    /// API's limit less the requests of other programs. At least one request, so that the relay can ask at all.
+    /// Returns the relay's part of the limit, as a pace: at most `configured` requests in the relay's own `window`, and
+    /// at most the API's limit less the requests of other programs. The part is at least one request, so that the relay
+    /// can ask at all.
     pub(super) fn share(&self, configured: u32, window: Duration) -> Share {
         let whole = Share::whole(configured, window);
         let Some((limit, length)) = self.window.and_then(|seen| seen.limit).zip(self.length()) else { return whole };
         let length = length.max(Duration::from_secs(1));
-        // A lower configured limit leaves room for other programs already, so no more is left to them.
+        // A lower configured limit already leaves room for other programs, so no more requests are left to them.
         let share = self.beside_others(limit, configured);
         let in_ours = (f64::from(share) * window.as_secs_f64() / length.as_secs_f64()).ceil().max(1.0);
         if in_ours >= f64::from(configured) {
@@ -379,13 +384,13 @@ impl Server {
         limit.saturating_sub(others).max(limit.min(configured) / 10).max(1)
     }
 
-    /// The instant until which no request may leave, because the window is used up.
+    /// Returns the instant until which no request may leave, because the window is used up.
     pub(super) fn spent_until(&self, now: Instant) -> Option<Instant> {
         let window = self.window.filter(|window| window.left <= 0)?;
         Some(window.ends.min(window.last + LONGEST_SILENCE)).filter(|until| *until > now)
     }
 
-    /// Whether a window that was used up is over, and no answer has told the next window's limit yet.
+    /// Whether a window that was used up is over, while no answer has told the next window's limit yet.
     pub(super) fn is_unsure(&self, now: Instant) -> bool {
         self.window.is_some_and(|window| window.left <= 0 && window.ends <= now)
     }
@@ -403,8 +408,8 @@ impl Server {
         }
     }
 
-    /// The instant until which reading of older messages waits, so that enough requests are left for polls until the
-    /// window ends: one for each poll interval, at most half of the limit.
+    /// Returns the instant until which the reading of older messages waits, so that enough requests are left for polls
+    /// until the window ends: one request for each poll interval, at most half of the limit.
     pub(super) fn kept_for_head_until(
         &self,
         head_interval: Duration,
@@ -428,27 +433,28 @@ impl Server {
         Some((from_then_on + pace).min(window.ends)).filter(|until| *until > now)
     }
 
-    /// The end of the window and the requests that are left until then, less those that other programs will need, by
-    /// their use of the previous window.
+    /// Returns the end of the window, and the requests that are left until then, less the requests that other programs
+    /// will need if they use as many as in the previous window.
     pub(super) fn lasts(&self, now: Instant) -> Option<(Instant, usize)> {
         let window = self.window.filter(|window| window.ends > now)?;
         let others = self.previous_foreign.saturating_sub(window.foreign);
         Some((window.ends, usize::try_from(window.left - i64::from(others)).unwrap_or(0)))
     }
 
-    /// The limit, the requests that are left, and the time until the end of the window.
+    /// Returns the limit, the requests that are left, and the time until the end of the window.
     pub(super) fn shown(&self, now: Instant) -> Option<(Option<u32>, u32, Duration)> {
         let window = self.window.filter(|window| window.ends > now)?;
         let left = u32::try_from(window.left.max(0)).unwrap_or(u32::MAX);
         Some((window.limit, left, window.ends - now))
     }
 
-    /// The requests of the current or last window that the relay did not make: of other programs, or unexplained.
+    /// Returns the number of requests in the current or last window that the relay did not make: requests of other
+    /// programs, or unexplained requests.
     pub(super) fn unavailable(&self) -> u32 {
         self.window.map_or(0, |window| window.foreign + window.unexplained).max(self.previous_foreign)
     }
 
-    /// The requests that are certainly of other programs.
+    /// Returns the number of requests that are certainly of other programs.
     pub(super) fn foreign(&self) -> Foreign {
         // The count of a short window is not extrapolated: one unexplained request would become many.
         let length = self.counted_back();
@@ -469,17 +475,17 @@ impl Server {
 /// How a new window relates to the previous one.
 #[derive(Clone, Copy)]
 struct WindowTurn {
-    /// How many more requests are left than the old window could have.
+    /// How many more requests are left than the old window could have left.
     jump: i64,
-    /// Whether the old window is therefore over.
+    /// Whether the old window is over, as the jump shows.
     turned: bool,
     /// Whether the limit has changed.
     changed: bool,
 }
 
 impl SeenWindow {
-    /// An estimate of the requests of other programs in the whole window, since a silence of the relay hid some of
-    /// them.
+    /// Returns an estimate of the requests of other programs in the whole window. The answers show only a part of the
+    /// window if the relay was silent for a while.
     fn foreign_in_all(&self) -> u32 {
         let (seen, length) = (self.last - self.first, self.longest);
         if 2 * seen < length || seen >= length {

@@ -1,5 +1,5 @@
-//! The budget against a server with a fixed window, on a network with random delays: whatever happens, never one
-//! request too many, and hardly one too few.
+//! Tests of the budget against a server with a fixed window, on a network with random delays: the relay never sends one
+//! request too many, and hardly ever one too few.
 
 mod model;
 mod windows;
@@ -21,7 +21,8 @@ fn origin() -> Instant {
     Clock::starting_at(UnixMs(0)).monotonic()
 }
 
-/// One head request and one background request at a time, as the poller has it, for so many seconds, on the documented API.
+/// Runs the model on the documented API for this many seconds, with one head request and one background request at a
+/// time, as the poller sends them.
 fn run(
     seed: u64,
     interval_ms: u64,
@@ -102,7 +103,8 @@ fn another_program_on_the_key_is_yielded_to() {
     }
 }
 
-/// What is left for us is our own limit, or what another program leaves of the server's, whichever is less.
+/// The number of requests left for the relay is the relay's own limit, or the part of the server's limit that another
+/// program leaves, whichever is less.
 #[test]
 fn room_is_left_once() {
     let now = origin();

@@ -1,7 +1,7 @@
 //! Formats an event as a line of the log.
 //!
-//! Invariants: an event is one line, whatever its values hold. Control characters are spelled out. No value is longer
-//! than 1,000 characters, since ids and answers come from outside and may have megabytes.
+//! Invariants: an event is one line, whatever its values contain. Control characters are spelled out. No value is
+//! longer than 1,000 characters, since ids and answers come from outside and may have megabytes.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -15,16 +15,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::domain::Sanitized;
 
-/// The longest value, in characters.
+/// The longest value of a field, in characters.
 const LONGEST_VALUE: usize = 1000;
 
-/// A line for people: time, level, message, and `name=value` for each field.
+/// The format of a line for people: time, level, message, and `name=value` for each field.
 pub(super) struct TextLine {
     /// Whether the line begins with the time.
     pub(super) stamp: bool,
 }
 
-/// A line that is one JSON object.
+/// The format of a line that is one JSON object.
 pub(super) struct Json;
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -90,7 +90,7 @@ fn color(level: Level) -> &'static str {
     }
 }
 
-/// The message and the fields of an event.
+/// The message and the fields of an event, as they were recorded.
 #[derive(Default)]
 struct Said {
     message: String,
@@ -98,7 +98,7 @@ struct Said {
 }
 
 enum Told {
-    /// A string. It is quoted in lines for people.
+    /// A string. The string is put in quotes in lines for people.
     Quoted(String),
     /// A value that was formatted with `Display` or `Debug`.
     Plain(String),
@@ -148,7 +148,7 @@ impl Visit for Said {
     }
 }
 
-/// The text, cut to the longest value.
+/// The visitor's text, cut to the longest value.
 struct Cut {
     text: String,
     left: usize,
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// The same events in text, in text for a terminal, and in JSON.
+    /// Writes the same events as text, as text for a terminal, and as JSON. Returns the three logs.
     fn lines(events: impl Fn()) -> [String; 3] {
         let [text, terminal, json] = std::array::from_fn(|_| Lines::default());
         let layer = || tracing_subscriber::fmt::layer().with_ansi(false);
@@ -258,7 +258,7 @@ mod tests {
         for line in [&text, &json] {
             assert!(!line.trim_end_matches('\n').contains(acts), "{line:?}");
         }
-        // Of its own there is color, and nothing else.
+        // The relay's own escape sequences set colors. No other escape sequence may remain.
         let own = ["\u{1b}[2m", "\u{1b}[0m", "\u{1b}[31m"].iter().fold(terminal, |line, own| line.replace(own, ""));
         assert!(!own.trim_end_matches('\n').contains(acts), "{own:?}");
         let read: Value = serde_json::from_str(&json).unwrap();

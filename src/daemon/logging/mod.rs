@@ -1,10 +1,11 @@
-//! The log: on stderr, or in one file a day. Never on stdout, which belongs to messages.
+//! The log, which is written to stderr or to one file a day. The log never goes to stdout, because stdout belongs to
+//! messages.
 //!
 //! Invariants:
 //! - Other crates may log warnings and errors only, since the HTTP client's debug lines name URLs. The errors of the
-//!   certificate verifier are left out: the relay's own lines tell them once, with a remedy. [`line`] formats all
-//!   lines.
-//! - The relay never waits for the log (see `writer`).
+//!   certificate verifier are left out, because the relay's own lines report them once, with a remedy. [`line`] formats
+//!   all lines.
+//! - The relay never waits for the log; `writer` sees to that.
 
 mod line;
 mod writer;
@@ -30,29 +31,29 @@ use crate::time::Clock;
 pub use writer::LogGuard;
 use writer::Notice;
 
-/// The certificate verifier logs an error at each attempt, which is left out. Its warnings about authorities that
-/// cannot be read stay.
+/// The log target of the certificate verifier. Its errors, which it logs at each attempt, are left out. Its warnings
+/// about authorities that cannot be read stay.
 const VERIFIER: &str = "rustls_platform_verifier";
 
 /// The beginning of the names of log files.
 const PREFIX: &str = "joltsms-relay";
 
-/// Starts the log of this process. On stderr the lines are written above `bar`. They have no time if stderr is the
-/// journal, which adds the time itself.
+/// Starts the log of this process. On stderr the lines are written above `bar`. If stderr is the journal, the lines
+/// have no time, because the journal adds the time itself.
 ///
 /// # Errors
-/// If the directory or its files cannot be made, or a log was started before.
+/// An error if the directory or its files cannot be made, or if a log was started before.
 pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow::Result<LogGuard> {
     let Some(dir) = &log.dir else {
         let color = color && io::stderr().is_terminal();
-        // A copy of stderr: `std::io::Stderr` would hold its lock for as long as a write takes.
+        // This is a copy of stderr, because `std::io::Stderr` would hold its lock for as long as a write takes.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         append_only(&stderr);
         return init(log, color, !journal, AboveBar { bar, stderr });
     };
     let refused = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display());
     std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
-    // The file is made here, so that no link is followed, and so that it belongs to the directory's owner if root
+    // The file is made here, so that no link is followed, and so that the file belongs to the directory's owner if root
     // starts the relay.
     let today = Clock::system().machine_time().to_string();
     let today = today.split_once('T').map_or("", |(date, _)| date);
@@ -75,7 +76,7 @@ fn init(log: &Log, color: bool, stamp: bool, stream: impl Write + Send + 'static
     Ok(guard)
 }
 
-/// The layers between an event and the bytes of its line.
+/// Builds the layers between an event and the bytes of its line.
 fn dispatch<W>(log: &Log, color: bool, stamp: bool, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -83,7 +84,7 @@ where
     let ours = LevelFilter::from_level(log.level);
     let others = LevelFilter::from_level(log.level.min(Level::WARN));
     let targets = Targets::new().with_default(others).with_target("joltsms_relay", ours);
-    // Otherwise the library would write its own errors to stderr, and block if nobody reads that.
+    // Otherwise the library would write its own errors to stderr, and block if nobody reads stderr.
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).log_internal_errors(false);
     let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
     let registry = tracing_subscriber::registry().with(targets).with(once);
@@ -93,7 +94,8 @@ where
     }
 }
 
-/// The line that tells how many lines are missing. It has the format of all lines, but does not pass the queue.
+/// Makes the line that tells how many lines are missing. The line has the same format as all lines, but does not pass
+/// through the queue.
 fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
     let line = Arc::<Mutex<Vec<u8>>>::default();
     let dispatch = dispatch(log, color, stamp, OneLine(Arc::clone(&line)));
@@ -105,7 +107,7 @@ fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
     })
 }
 
-/// Keeps the bytes that are written to it.
+/// A writer that keeps the bytes that are written to it.
 #[derive(Clone)]
 struct OneLine(Arc<Mutex<Vec<u8>>>);
 

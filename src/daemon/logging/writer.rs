@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Code that logs never waits for the log's reader: a line for which the buffer has no room is dropped and counted.
-//! - When the stream accepts lines again, a line tells how many are missing, at the place where they are missing.
+//! - When the stream accepts lines again, a line tells how many lines are missing, at the place where they are missing.
 //! - The end of the process waits for the log for [`PATIENCE`] at most.
 
 use std::io::{self, Write};
@@ -14,13 +14,13 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::files::write_rest;
 
-/// How many lines may wait to be written; so many take about 250 KB.
+/// The number of lines that may wait to be written. This many lines take about 250 KB.
 const BUFFERED_LINES: usize = 1024;
 
-/// How long the end of the process waits until all lines are written.
+/// The longest time that the end of the process waits until all lines are written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Makes the line that tells how many lines are missing; empty if the log's level leaves warnings out.
+/// Makes the line that tells how many lines are missing. The line is empty if the log's level leaves warnings out.
 pub(super) type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send>;
 
 /// Accepts lines for the log. Clones share one queue.
@@ -30,7 +30,7 @@ pub(super) struct LogLines {
     tally: Arc<LineTally>,
 }
 
-/// Waits for the last lines when dropped.
+/// A guard that waits for the last lines when it is dropped.
 #[derive(Debug)]
 #[must_use = "without it the last lines of the log may be lost"]
 pub struct LogGuard(Arc<LineTally>);
@@ -43,20 +43,20 @@ struct LineTally {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Lines that the queue has accepted so far.
+    /// How many lines the queue has accepted so far.
     taken: u64,
     /// How many of the accepted lines have left the queue.
     handled: u64,
-    /// How many lines had left the queue when it was last empty and no loss was left to tell.
+    /// How many lines had left the queue when it was last empty and there was no loss left to report.
     settled: u64,
-    /// How many lines were dropped and not told yet.
+    /// How many lines were dropped and not reported yet.
     lost: u64,
-    /// How many lines the queue had accepted before the first dropped one.
+    /// How many lines the queue had accepted before the first dropped line.
     lost_after: u64,
 }
 
 impl Counts {
-    /// Counts a dropped line; `after` lines were accepted before it.
+    /// Counts a dropped line. `after` is the number of lines that were accepted before it.
     fn lose(&mut self, after: u64) {
         if self.lost == 0 {
             self.lost_after = after;
@@ -77,14 +77,14 @@ pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (Log
     let writer = Writer { stream, notice, tally: Arc::clone(&tally), torn: false };
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).thread_name("log");
     let (queue, guard) = builder.finish(writer);
-    // The library's guard would print to stdout, which belongs to messages, that its thread is stuck. `LogGuard` waits
-    // for the last lines instead.
+    // The library's guard would print to stdout that its thread is stuck, and stdout belongs to messages. `LogGuard`
+    // waits for the last lines instead.
     std::mem::forget(guard);
     (LogLines { queue, tally: Arc::clone(&tally) }, LogGuard(tally))
 }
 
 impl Write for LogLines {
-    /// One call writes one line.
+    /// Queues one line; each call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // The lock is held while the line is queued, which never blocks. So the counters tell whether this line was
         // accepted.
@@ -116,12 +116,12 @@ impl MakeWriter<'_> for LogLines {
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let is_busy = |counts: &mut Counts| counts.settled < counts.taken;
-        // The process ends whether the thread has ended or not.
+        // The process ends, whether the thread has ended or not.
         drop(self.0.settled.wait_timeout_while(self.0.lock(), PATIENCE, is_busy));
     }
 }
 
-/// Writes lines on the thread. It never fails: nobody could handle the error.
+/// Writes lines on the thread. Writing never returns an error, because nobody could handle the error.
 struct Writer<W> {
     stream: W,
     notice: Notice,
@@ -131,7 +131,7 @@ struct Writer<W> {
 }
 
 impl<W: Write> Write for Writer<W> {
-    /// One call is one line.
+    /// Writes one line; each call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.tell_of_lost_ones();
         let written = self.put(line).is_ok();
@@ -144,7 +144,7 @@ impl<W: Write> Write for Writer<W> {
         Ok(line.len())
     }
 
-    /// Called when the queue is empty: tells how many lines are missing.
+    /// Called by the library when the queue is empty: writes how many lines are missing.
     fn flush(&mut self) -> io::Result<()> {
         self.tell_of_lost_ones();
         let mut counts = self.tally.lock();
@@ -155,7 +155,7 @@ impl<W: Write> Write for Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Tells how many lines are missing, as soon as all lines before the first missing one have left the queue.
+    /// Writes how many lines are missing, as soon as all lines before the first missing line have left the queue.
     fn tell_of_lost_ones(&mut self) {
         let (lost, lost_after, handled) = {
             let counts = self.tally.lock();
@@ -171,7 +171,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes the whole line, and waits as long as that takes.
+    /// Writes the whole line, however long that takes.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_all(b"\n")?;
@@ -195,11 +195,11 @@ mod tests {
 
     use super::*;
 
-    /// A stream that takes, or refuses, what it gets when it is told to.
+    /// A stream that waits at each write until the test tells it to accept or refuse the bytes.
     struct Slow {
-        /// The error, or how many bytes are taken at most.
+        /// The answer to each write: an error, or the most bytes that are accepted.
         answers: Receiver<Result<usize, ErrorKind>>,
-        /// Hears of each write that begins.
+        /// Receives a value at the beginning of each write.
         began: Sender<()>,
         taken: Arc<Mutex<Vec<u8>>>,
     }
@@ -207,7 +207,7 @@ mod tests {
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.began.send(()).ok();
-            // Nobody is left who would answer: everything is taken.
+            // If the test sends no more answers, all bytes are accepted.
             let count = self.answers.recv().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
             self.taken.lock().unwrap().extend_from_slice(&bytes[..count]);
             Ok(count)
@@ -242,7 +242,7 @@ mod tests {
             }
         }
 
-        /// Everything is taken from now on; returns the lines.
+        /// Makes the stream accept all bytes from now on. Returns the lines.
         fn ends(self) -> Vec<String> {
             drop(self.answers);
             let LineTally { counts, settled } = &*self.guard.0;
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_where_it_is_missing() {
         let mut scene = Scene::new();
-        // The thread has the first one, and the queue takes as many as it may.
+        // The thread has the first line, and the queue accepts as many lines as it can hold.
         scene.log(0..1);
         scene.began.recv().unwrap();
         scene.log(1..2 * BUFFERED_LINES);
@@ -282,10 +282,10 @@ mod tests {
         let mut scene = Scene::new();
         scene.log(1000..1003);
         for answer in [
-            // Of the first line two bytes fit, then there is no more room.
+            // Two bytes of the first line fit, then there is no more room.
             Ok(2),
             Err(ErrorKind::StorageFull),
-            // The end of that line is tried for the notice, and for the second line.
+            // The end of the first line is tried again before the notice, and before the second line.
             Err(ErrorKind::StorageFull),
             Err(ErrorKind::StorageFull),
         ] {

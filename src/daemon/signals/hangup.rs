@@ -1,5 +1,5 @@
-//! Decides what SIGHUP means. A service manager sends it to ask for a reload, and a terminal sends it when it is
-//! closed.
+//! Decides what SIGHUP means. A service manager sends SIGHUP to ask for a reload, and a terminal sends it when the
+//! terminal is closed.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal as _, stderr, stdin, stdout};
@@ -18,18 +18,18 @@ pub struct Surroundings {
 /// What the relay does at SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// End the relay.
+    /// The relay ends.
     End,
-    /// Read the configuration again.
+    /// The relay should read the configuration again.
     Reload,
-    /// A terminal was closed, and the relay goes on without it.
+    /// A terminal was closed, and the relay goes on without the terminal.
     TerminalGone,
-    /// Do nothing.
+    /// The relay does nothing.
     Nothing,
 }
 
 impl Surroundings {
-    /// Decides. `terminal_gone` tells whether a terminal of the start is closed now.
+    /// Decides what SIGHUP means. `terminal_gone` tells whether a terminal of the start is closed now.
     pub(super) fn hangup(self, terminal_gone: bool) -> Meaning {
         let Self { has_file, only_terminal, shielded } = self;
         match (terminal_gone, has_file, shielded) {
@@ -42,7 +42,7 @@ impl Surroundings {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored. Always `false` where there is no `/proc`.
+/// Whether this process was started with SIGHUP ignored. The result is always `false` where there is no `/proc`.
 pub fn ignores_hangups() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores(&status, 1)
@@ -56,10 +56,10 @@ fn ignores(status: &str, signal: u32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// The terminals of this process at the start.
+/// Which streams of this process were terminals at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terminals {
-    /// Standard input, output and error, and the controlling terminal.
+    /// Whether standard input, output and error, and the controlling terminal, were terminals.
     streams: [bool; 4],
 }
 
@@ -69,7 +69,7 @@ impl Terminals {
         Self { streams: [stdin().is_terminal(), stdout().is_terminal(), stderr().is_terminal(), controlling] }
     }
 
-    /// Whether one of these terminals is closed now. The kernel closes a terminal before it sends SIGHUP.
+    /// Whether a terminal of the start is closed now. The kernel closes a terminal before it sends SIGHUP.
     pub(super) fn are_gone(self) -> bool {
         let now = Self::now();
         self.streams.into_iter().zip(now.streams).any(|(before, now)| before && !now)

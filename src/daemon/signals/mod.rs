@@ -1,4 +1,4 @@
-//! Signals: the first one asks for a drain, the second one for an end at once.
+//! Handles signals: the first signal asks for a drain, the second signal for an end at once.
 //!
 //! Invariant: a thread of its own receives the signals, so that no other part of the relay can delay them.
 
@@ -16,15 +16,16 @@ use crate::time::Clock;
 use hangup::{Meaning, Terminals};
 pub use hangup::{Surroundings, ignores_hangups};
 
-/// The stop that was asked for so far. It only ever becomes more urgent, so a receiver that looks late misses nothing.
+/// The stop that was asked for so far. The value only ever becomes more urgent, so a receiver that looks late misses
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// No stop was asked for.
     #[default]
     No,
-    /// Begin nothing new, and give deliveries in flight some time to end.
+    /// The relay begins nothing new, and gives deliveries in flight some time to end.
     Drain(StopSignal),
-    /// End at once.
+    /// The relay ends at once.
     AtOnce(StopSignal),
 }
 
@@ -38,7 +39,7 @@ pub enum StopSignal {
 }
 
 impl Stop {
-    /// The signal that asked, if a stop was asked for.
+    /// Returns the signal that asked for the stop; `None`: no stop was asked for.
     pub fn signal(self) -> Option<StopSignal> {
         match self {
             Self::No => None,
@@ -47,22 +48,23 @@ impl Stop {
     }
 }
 
-/// The same signal twice within this time counts once: `timeout` sends a signal to the process and to its group.
+/// The time within which the same signal twice counts once, because `timeout` sends a signal to the process and to its
+/// group.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// A relay that has not ended so long after the order to end at once is stuck, for example on a disk that does not
-/// answer.
+/// The time after the order to end at once after which a relay that has not ended counts as stuck, for example on a
+/// disk that does not answer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Turns the signals of the process into [`Stop`]. `surroundings` decide what SIGHUP means.
+/// Starts a thread that turns the signals of the process into [`Stop`]. `surroundings` decide what SIGHUP means.
 ///
 /// `overdue` is called if the process has not ended although it was told to end at once.
 ///
-/// SIGXFSZ is caught, too: a write beyond the limit on file sizes (`ulimit -f`) is then an error, like a full disk, and
+/// SIGXFSZ is caught, too. So a write beyond the limit on file sizes (`ulimit -f`) is an error, as on a full disk, and
 /// does not end the process.
 ///
 /// # Errors
-/// If the signals cannot be caught.
+/// An error if the signals cannot be caught.
 pub fn on_signals(
     surroundings: Surroundings,
     clock: Clock,
@@ -125,7 +127,7 @@ impl Meaning {
 }
 
 impl Stop {
-    /// The stop that is asked for after this signal.
+    /// Returns the stop that is asked for after this signal.
     fn and(self, signal: StopSignal, together: bool) -> Self {
         match self {
             Self::No => Self::Drain(signal),
@@ -149,7 +151,7 @@ mod tests {
             let at_once = listen(signals.iter().copied(), &sender, &clock);
             (*receiver.borrow(), at_once)
         };
-        // Time stands still, so the same signal twice is one wish.
+        // Time stands still, so the same signal twice counts once.
         for (signals, stop, at_once) in [
             (vec![], Stop::No, None),
             (vec![Terminate], Stop::Drain(Terminate), None),

@@ -1,7 +1,8 @@
-//! Work that the store has left before the sink is as the configuration wants it: rows of a sink that keeps an order get
-//! the queue of their number, and a new sink gets the stored messages that it begins with.
+//! The work that is left in the store before the sink is as the configuration wants it: the rows of a sink that keeps
+//! an order are put into the queues of their numbers, and a new sink gets the stored messages that it begins with.
 //!
-//! Each step is one small transaction beside everything else. The store keeps what is left, so a restart goes on with it.
+//! Each step is one small transaction beside everything else. The store records which work is left, so a restart goes
+//! on with it.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -9,15 +10,15 @@ use crate::delivery::log::NEW_SINK_IS_FILLED;
 use crate::domain::Seq;
 use crate::store::{Filled, Registered, Spool};
 
-/// This many rows are handled in one transaction, so that nobody waits long for the writer.
+/// The number of rows that one transaction handles. It is small enough that nobody waits long for the writer.
 const AT_ONCE: usize = 2000;
 
-/// The work that is left.
+/// The work that is left for one sink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backfill {
-    /// Rows up to this one have their number; `None`: all rows have.
+    /// All rows up to this one are in the queues of their numbers; `None`: all rows are.
     numbered_to: Option<Seq>,
-    /// The new sink has got this many messages so far; `None`: it has got them all.
+    /// How many messages the new sink has got so far; `None`: the sink has got all of them.
     filled: Option<u64>,
 }
 
@@ -26,7 +27,7 @@ pub(super) struct Backfill {
 pub(super) enum BackfillStep {
     /// One portion is done, and more messages may be claimed than before.
     PortionDone,
-    /// The new sink has got the last of the messages that it begins with.
+    /// The new sink has got the last of the messages with which it begins.
     Filled,
 }
 
@@ -42,7 +43,7 @@ impl Backfill {
         self.numbered_to.is_some() || self.filled.is_some()
     }
 
-    /// Does a portion of the work. `None`: no work is left, or the store did not take it.
+    /// Does one portion of the work. `None`: no work is left, or the store did not write the portion.
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> Option<BackfillStep> {
         let sink = context.id();
         if let Some(after) = self.numbered_to {

@@ -1,24 +1,24 @@
-//! Which retries are made due at once when a receiver takes messages again.
+//! Decides which retries are made due at once when a receiver accepts messages again.
 //!
 //! A message whose attempts all failed during one outage need not wait for its own schedule once the outage is over. A
-//! message that failed before the outage, when the receiver took others, keeps its schedule: a receiver that never takes
-//! this message, but takes others, would get it again after each of them.
+//! message that failed before the outage, when the receiver accepted other messages, keeps its schedule. Otherwise a
+//! receiver that never accepts this message, but accepts others, would get this message again after each of the others.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
 use crate::domain::UnixMs;
 use crate::store::Spool;
 
-/// This many retries are made due in one transaction, so that nobody waits long for the writer.
+/// The number of retries that one transaction makes due. It is small enough that nobody waits long for the writer.
 const AT_ONCE: usize = 1000;
 
-/// When the outage began, and which retries of an earlier one are still to be made due. All times are the relay's.
+/// When the outage began, and which retries of an earlier outage are still to be made due. All times are the relay's.
 #[derive(Debug)]
 pub(super) struct BringForward {
-    /// When the earliest failed attempt began that no success has followed. [`UnixMs::MIN`] where that is unknown: after a
-    /// start, and after the relay's time was corrected.
+    /// When the earliest failed attempt since the last success began; [`UnixMs::MIN`] where this is unknown, as after a
+    /// start and after the relay's time was corrected.
     outage_from: Option<UnixMs>,
-    /// Retries first attempted at this time or later are to be made due.
+    /// Retries whose first attempt was at this time or later are to be made due.
     pending_from: Option<UnixMs>,
 }
 
@@ -27,12 +27,12 @@ impl BringForward {
         Self { outage_from: Some(UnixMs::MIN), pending_from: None }
     }
 
-    /// An attempt that began at `began` failed.
+    /// Notes that an attempt that began at `began` failed.
     pub(super) fn attempt_failed(&mut self, began: UnixMs) {
         self.outage_from = Some(self.outage_from.map_or(began, |earlier| earlier.min(began)));
     }
 
-    /// An attempt succeeded, and perhaps closed the breaker with that.
+    /// Notes that an attempt succeeded, and whether the success closed the breaker.
     pub(super) fn attempt_succeeded(&mut self, closed_breaker: bool) {
         let outage_from = self.outage_from.take();
         if closed_breaker {
@@ -40,26 +40,27 @@ impl BringForward {
         }
     }
 
-    /// Somebody resumed the sink: every retry is to be made due.
+    /// Notes that somebody resumed the sink, so that every retry is to be made due.
     pub(super) fn resumed(&mut self) {
         self.pending_from = Some(UnixMs::MIN);
     }
 
-    /// The relay's time was corrected, so that the times here cannot be compared with those in the store any more.
+    /// Notes that the relay's time was corrected, so that the times here cannot be compared with the times in the store
+    /// any more.
     pub(super) fn time_corrected(&mut self) {
         for from in [&mut self.outage_from, &mut self.pending_from] {
             *from = from.map(|_| UnixMs::MIN);
         }
     }
 
-    /// Retries that were first attempted at this time or later are to be made due now. `None`: no retries are, or the breaker
-    /// is not closed.
+    /// Returns the time `t` if retries whose first attempt was at `t` or later are to be made due now. `None`: no
+    /// retries are to be made due, or the breaker is not closed.
     pub(super) fn pending(&self, context: &SinkContext) -> Option<UnixMs> {
         self.pending_from.filter(|_| context.health.lock().is_closed())
     }
 
-    /// Makes one portion of the retries due. Returns the time at which they are due; `None`: there was nothing to do, or the
-    /// store did not take it.
+    /// Makes one portion of the retries due. Returns the time at which they are due; `None`: there was nothing to do,
+    /// or the store did not write the change.
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> Option<UnixMs> {
         let from = self.pending(context)?;
         let (sink, now) = (context.id(), context.now().wall);

@@ -1,4 +1,4 @@
-//! The workers of one sink: which delivery begins next, which are under way, and how each ends.
+//! The workers of one sink: which delivery begins next, which deliveries are under way, and how each delivery ends.
 //!
 //! Invariants: there are never more deliveries under way than workers; a worker is free again only when the result of its
 //! delivery is on the disk.
@@ -31,30 +31,30 @@ pub(super) struct Dispatch {
     tasks: JoinSet<AttemptReport>,
     in_flight: HashMap<Id, InFlight>,
     last_served: LastServed,
-    /// `requests_per_minute`; `None`: there is no limit.
+    /// The limit `requests_per_minute`; `None`: there is no limit.
     pace: Option<Pace>,
 }
 
 /// A delivery that was begun and whose result is not on the disk yet.
 struct InFlight {
     seq: Seq,
-    /// The queue of its number, where the sink keeps the order of each number.
+    /// The store's key of the number in whose queue the message is, where the sink keeps the order of each number.
     number: Option<i64>,
     lane: Lane,
     start: AttemptStart,
-    /// Set once the receiver has answered, so that only the recording is left.
+    /// This flag is set once the receiver has answered, so that only the recording is left.
     answered: Arc<AtomicBool>,
     abort: AbortHandle,
 }
 
-/// How a delivery ended. Its worker is free.
+/// How a delivery ended. The delivery's worker is free.
 #[derive(Debug)]
 pub(super) enum DeliveryEnd {
-    /// Its result is on the disk.
+    /// The result of the delivery is on the disk.
     Recorded(AttemptReport),
-    /// Its task was cut off.
+    /// The task of the delivery was cut off.
     CutOff(AttemptStart),
-    /// Its task ended in a panic, and nothing is recorded.
+    /// The task of the delivery ended in a panic, and nothing is recorded.
     Panicked(AttemptStart),
 }
 
@@ -82,7 +82,7 @@ impl Dispatch {
         self.in_flight.values().any(|delivery| delivery.seq == seq)
     }
 
-    /// The messages, and the queues of numbers, of which a delivery is under way.
+    /// Returns the messages that are under way, and the queues of numbers in which a delivery is under way.
     pub(super) fn excluded(&self) -> Excluded {
         let mut excluded = Excluded::default();
         for delivery in self.in_flight.values() {
@@ -92,13 +92,14 @@ impl Dispatch {
         excluded
     }
 
-    /// Until when `requests_per_minute` lets no attempt begin.
+    /// Returns the instant until which `requests_per_minute` lets no attempt begin; `None`: an attempt may begin.
     pub(super) fn paced_until(&self, now: Instant) -> Option<Instant> {
         self.pace.as_ref().and_then(|pace| pace.wait_until(now))
     }
 
-    /// The lane whose turn it is, of those that have something `waiting`. `in_turn`: the receiver limits how many attempts
-    /// begin, so all lanes take turns. A probe is the only delivery, so it is chosen as if there were one worker.
+    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. `in_turn`: the receiver
+    /// limits how many attempts begin, so all lanes take turns. A probe is the only delivery under way, so its lane is
+    /// chosen as if there were one worker.
     pub(super) fn next_lane(&self, waiting: PerLane<bool>, is_probe: bool, in_turn: bool) -> Option<Lane> {
         let (under_way, workers) = match is_probe {
             true => (PerLane::default(), 1),
@@ -133,19 +134,20 @@ impl Dispatch {
         let (seq, number) = (claim.seq, claim.number);
         let answered = Arc::new(AtomicBool::new(false));
         let (task, outgoing) = prepare(context, claim, start, may_end, Arc::clone(&answered));
-        // The attempt is begun here and not in its task, so that attempts begin in the order of these calls.
+        // The attempt begins here and not in its task, so that attempts begin in the order of these calls.
         let begun = outgoing.map(|outgoing| context.identity.sink.begin(outgoing));
         let abort = self.tasks.spawn(task.run(begun, context.shared.settler.expect_settlement()));
         self.in_flight.insert(abort.id(), InFlight { seq, number, lane, start, answered, abort });
     }
 
-    /// Waits until a delivery ends. `None`: no delivery is under way. No end is lost if the future is dropped.
+    /// Waits until a delivery ends. `None`: no delivery is under way. If the future is dropped, no end of a delivery is
+    /// lost.
     pub(super) async fn next_end(&mut self) -> Option<DeliveryEnd> {
         let joined = self.tasks.join_next_with_id().await?;
         self.end(joined)
     }
 
-    /// The end of a delivery that has ended already; `None`: none has.
+    /// Returns the end of a delivery that has already ended; `None`: no delivery has ended.
     pub(super) fn ended(&mut self) -> Option<DeliveryEnd> {
         let joined = self.tasks.try_join_next_with_id()?;
         self.end(joined)
@@ -161,14 +163,15 @@ impl Dispatch {
         })
     }
 
-    /// Cuts off deliveries that no receiver has answered yet. Returns how many.
+    /// Cuts off the deliveries that no receiver has answered yet. Returns how many there were.
     pub(super) fn cut_off_unanswered(&self) -> usize {
         let unanswered = self.in_flight.values().filter(|delivery| !delivery.answered.load(Ordering::Relaxed));
         unanswered.map(|delivery| delivery.abort.abort()).count()
     }
 }
 
-/// The task of an attempt, and what it sends. Where the format can make nothing of the message there is nothing to send.
+/// Makes the task of an attempt, and the payload to send. If the format cannot make a payload of the message, there is
+/// nothing to send.
 fn prepare(
     context: &SinkContext,
     claim: Claim,
@@ -180,7 +183,8 @@ fn prepare(
     let Identity { registered, options, format, sink, .. } = &context.identity;
     let clock = &context.shared.clock;
     let now = clock.relay_time();
-    // A message of an ordered sink holds up those behind it. So while nothing gets through it is tried as often as a probe.
+    // A message of an ordered sink holds up the messages behind it. So while nothing gets through, the message is tried
+    // as often as a probe.
     let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
     let retry = if as_probe { options.retry.no_longer_than(LONGEST_WAIT) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays)
@@ -208,8 +212,8 @@ fn prepare(
     (task, outgoing)
 }
 
-/// What is sent for a message. A template is code that the operator wrote and runs on the sink's own loop, so a panic of
-/// it must cost no more than this message.
+/// Makes the payload of a message. A template is code that the operator wrote, and it runs on the sink's own loop, so a
+/// panic in the template must cost no more than this message.
 fn payload(format: &Format, raw: Box<str>, number: Option<&str>, as_line: bool) -> Result<Payload, Unrenderable> {
     let make = || if as_line { format.line(raw, number) } else { format.payload(raw, number) };
     catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())))
@@ -227,7 +231,7 @@ mod tests {
 
     const ALL: PerLane<bool> = PerLane { live: true, retry: true, backfill: true };
 
-    /// Two messages for a receiver that takes so long to accept one.
+    /// A world with two messages, and a receiver that takes `takes` to accept a message.
     async fn world(takes: Duration) -> (World, SinkContext, Dispatch, Vec<Claim>) {
         let world = World::new();
         let receiver = Receiver::new(&world, move |_| (takes, ACCEPTED));

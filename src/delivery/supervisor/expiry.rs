@@ -1,7 +1,7 @@
-//! Messages that are too old become dead letters, whatever the receiver does.
+//! Turns messages that are too old into dead letters, whatever the receiver does.
 //!
-//! Invariants: a message that looks too old is not sent. It is given up only once it is known how old messages are. Until
-//! then such messages are set aside in memory, no more than [`AT_ONCE`] of them.
+//! Invariants: a message that looks too old is not sent. The message is given up only once it is known how old messages
+//! are. Until then such messages are set aside in memory, no more than [`AT_ONCE`] of them.
 
 use super::known_time::KnownTime;
 use super::store_retry::StoreRetry;
@@ -12,13 +12,13 @@ use crate::domain::{Seq, UnixMs};
 use crate::store::{Claim, Expired, Spool};
 use crate::time::Instant;
 
-/// This many messages are looked at, and written, in one transaction. It is more than there are workers.
+/// The number of messages that one transaction looks at, or writes. The number is greater than the number of workers.
 const AT_ONCE: usize = 500;
 
-/// The age limit of one sink, and the claimed messages that are above it.
+/// The age limit of one sink, and the claimed messages whose age exceeds the limit.
 #[derive(Debug)]
 pub(super) struct Expiry {
-    /// `None`: the sink has no limit.
+    /// The checks of the store; `None`: the sink has no age limit.
     checks: Option<AgeChecks>,
     /// Messages that were claimed and found to be too old, and that are to become dead letters.
     set_aside: Vec<Seq>,
@@ -31,8 +31,8 @@ impl Expiry {
         Self { checks, set_aside: Vec::new() }
     }
 
-    /// Sets a claim aside if its message is too old at `message_time`, by the clock that dates messages. Returns whether the
-    /// message is too old.
+    /// Sets a claim aside if its message is too old at `message_time`, the time by the clock that dates messages.
+    /// Returns whether the message is too old.
     pub(super) fn sets_aside(&mut self, claim: &Claim, message_time: UnixMs) -> bool {
         let expires = self.checks.as_ref().and_then(|checks| checks.expires(claim.received, claim.replays));
         let is_too_old = expires.is_some_and(|expires| expires <= message_time);
@@ -42,17 +42,18 @@ impl Expiry {
         is_too_old
     }
 
-    /// The messages that are set aside: they are not to be claimed again.
+    /// Returns the messages that are set aside. They must not be claimed again.
     pub(super) fn set_aside(&self) -> &[Seq] {
         &self.set_aside
     }
 
-    /// More is known of the time: messages that were set aside may not be too old after all.
+    /// Notes that more is known of the time, so that messages that were set aside may not be too old after all.
     pub(super) fn time_learned(&mut self) {
         self.set_aside.clear();
     }
 
-    /// Messages that were released long ago have come to wait: the next check takes them in.
+    /// Makes the next check cover every waiting message, because messages that were released long ago have joined the
+    /// waiting ones.
     pub(super) fn check_everything(&mut self) {
         if let Some(checks) = &mut self.checks {
             checks.check_everything();
@@ -74,9 +75,10 @@ impl Expiry {
         !time.message_ages() && self.set_aside.len() >= AT_ONCE
     }
 
-    /// Makes the messages that are set aside dead letters, and looks for more of them in the store. `is_under_way` tells
-    /// which messages are being sent: those end as their attempt ends, and are not tried again after a failure. Returns
-    /// whether messages were given up, so that others may be the first of their queue.
+    /// Makes dead letters of the messages that are set aside, and looks for more messages in the store that are too
+    /// old. `is_under_way` tells which messages are being sent: such a message ends as its attempt ends, and is not
+    /// tried again after a failure. Returns whether messages were given up, so that other messages may now be the first
+    /// of their queue.
     pub(super) async fn step(
         &mut self,
         store: &mut StoreRetry,
@@ -95,7 +97,7 @@ impl Expiry {
         self.check(store, context, is_under_way).await || any
     }
 
-    /// Looks in the store for messages that have become too old. Returns whether any were given up.
+    /// Looks in the store for messages that have become too old. Returns whether any message was given up.
     async fn check(
         &mut self,
         store: &mut StoreRetry,
@@ -124,7 +126,7 @@ impl Expiry {
     }
 }
 
-/// Makes messages dead letters. Returns whether this is on the disk.
+/// Makes dead letters of messages. Returns whether the change is on the disk.
 async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -> bool {
     let (sink, now) = (context.id(), context.now().wall);
     let written = store.write(context, move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
@@ -163,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Two states: nothing is known of the time, and everything is.
+    /// Returns the two extremes: nothing is known of the time, and everything is known.
     fn times() -> [KnownTime; 2] {
         let confirmed = Clock::starting_at(UnixMs(0));
         [KnownTime::default(), KnownTime::by(&confirmed)]

@@ -1,18 +1,18 @@
-//! What a sink's loop knows of the time, and when it learns more.
+//! What a sink's loop knows of the time, and when the loop learns more.
 //!
 //! Invariants: while the time is not known, no message becomes a dead letter because time has passed, and a message that
 //! looks too old is neither sent nor given up. When more becomes known, all claims are looked at again.
 
 use crate::time::Clock;
 
-/// What is known of the time; by default nothing.
+/// What is known of the time. By default nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct KnownTime {
     relay_time: bool,
     message_ages: bool,
 }
 
-/// More is known of the time than before.
+/// The news that more is known of the time than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeLearned {
     /// By how many milliseconds the relay's time was corrected; 0: it was not corrected.
@@ -24,7 +24,7 @@ impl KnownTime {
         Self { relay_time: clock.is_confirmed(), message_ages: clock.message_time().is_some() }
     }
 
-    /// Takes over what is known by now. Returns what that adds, if it adds anything. `rebased_by` is [`Clock::rebased_by`].
+    /// Replaces the knowledge by `known`. Returns what changed, if anything did. `rebased_by` is [`Clock::rebased_by`].
     pub(super) fn update(&mut self, known: Self, rebased_by: i64) -> Option<TimeLearned> {
         let before = std::mem::replace(self, known);
         let is_confirmed_now = known.relay_time && !before.relay_time;

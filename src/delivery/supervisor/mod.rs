@@ -1,7 +1,7 @@
-//! The loop of one sink: it begins deliveries in the order of their claims, as many at once as there are workers.
+//! The loop of one sink. The loop begins deliveries in the order of their claims, as many at once as there are workers.
 //!
-//! The loop asks its parts what is to be done and passes values between them. Each part decides one thing and keeps what
-//! it needs for that:
+//! The loop asks its parts what is to be done and passes values between them. Each part decides one thing and keeps the
+//! values that it needs for the decision:
 //!
 //! | part | what it decides |
 //! |---|---|
@@ -18,8 +18,8 @@
 //! Invariants:
 //! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages are
 //!   sent twice than there are workers.
-//! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No reason
-//!   puts off another: the slow poll comes every five seconds however often the others do.
+//! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No
+//!   reason puts off another: the slow poll comes every five seconds, however often the other reasons come.
 
 mod backfill;
 mod bring_forward;
@@ -60,7 +60,8 @@ use crate::domain::{NumberUse, Outcome, PauseReason, UnixMs};
 use crate::store::{ClaimLimits, HealthRecord, Pause};
 use crate::time::{Heartbeat, Instant};
 
-/// When the grace of a stop is over, results that a receiver has sent but that are not on the disk get this much longer.
+/// After the grace of a stop is over, results that a receiver has sent but that are not on the disk get this much more
+/// time to be recorded.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
 
 /// The loop of one sink, with its parts.
@@ -81,7 +82,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// `pause` is what the store says of the sink at the start. The receiver shows what the loop publishes after each turn.
+    /// Makes the loop. `pause` is the pause that the store holds at the start. The receiver shows the values that the
+    /// loop publishes after each turn.
     pub(super) fn new(
         shared: Shared,
         identity: Identity,
@@ -137,9 +139,9 @@ impl Supervisor {
         }
     }
 
-    /// Notices what has changed since the last turn: wake-ups, the time, and failures that are to be told by now.
+    /// Notices what has changed since the last turn: wake-ups, the time, and failures that are to be logged by now.
     fn notice_changes(&mut self) {
-        // The wake-up is registered before the store is asked, so that none is missed in between.
+        // The wake-up is noted before the store is asked, so that no wake-up is missed in between.
         let wake = *self.context.shared.wake.borrow_and_update();
         let now = self.context.now();
         let look = self.wakeups.notice(wake, now.monotonic);
@@ -169,7 +171,7 @@ impl Supervisor {
         self.queues.look_everywhere();
     }
 
-    /// Does the parts' work on the store. Claims are made elsewhere, since they need a free worker.
+    /// Does the work of the parts on the store. Claims are made elsewhere, since a claim needs a free worker.
     async fn work_on_store(&mut self) {
         let Self { context, store, queues, expiry, dispatch, .. } = self;
         let requests = self.pauses.step(store, context).await;
@@ -178,8 +180,9 @@ impl Supervisor {
             log::sink_was_renamed(context.name(), &was);
         }
         if requests.is_resumed {
-            // Whoever resumes the sink expects it to work. So what was learned of the receiver is forgotten, and messages that
-            // failed are due now. Claims from before the pause are given back: they do not know how long it was.
+            // Whoever resumes the sink expects the sink to work. So everything learned of the receiver is forgotten,
+            // and messages that failed are due now. Claims from before the pause are given back, because they do not
+            // hold the length of the pause.
             *context.health.lock() = SinkHealth::restored(HealthRecord::default(), context.now());
             self.outage.resumed();
             self.bring_forward.resumed();
@@ -234,9 +237,10 @@ impl Supervisor {
         }
     }
 
-    /// What may begin now; `None`: nothing until somebody resumes the sink, or until the store has all its rows.
+    /// Returns which attempts may begin now; `None`: none until somebody resumes the sink, or until the store has all
+    /// rows of the sink.
     fn admission(&self) -> Option<Admission> {
-        // Where the order of each number is kept, no message may overtake one whose row has no number yet.
+        // Where the order of each number is kept, no message may overtake a message whose row has no number yet.
         let is_incomplete = self.context.is_ordered() && self.backfill.is_under_way();
         if self.pauses.held().is_some() || is_incomplete {
             return None;
@@ -260,7 +264,7 @@ impl Supervisor {
         store.note_read(context, looked).is_some()
     }
 
-    /// Begins the delivery whose turn it is, if one may begin now. Returns whether one did.
+    /// Begins the delivery whose turn it is, if a delivery may begin now. Returns whether a delivery began.
     fn begin_next(&mut self, is_probe: bool) -> bool {
         if self.gate() != Gate::Open || self.expiry.is_full(self.time) {
             return false;
@@ -280,7 +284,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether the pace that the receiver sets, and `requests_per_minute`, let an attempt begin.
+    /// Whether the pace that the receiver sets, and `requests_per_minute`, allow an attempt to begin.
     fn gate(&self) -> Gate {
         let now = self.context.monotonic();
         match (self.context.health.lock().gate(now), self.dispatch.paced_until(now)) {
@@ -290,7 +294,7 @@ impl Supervisor {
         }
     }
 
-    /// A delivery has ended, and its worker is free.
+    /// Handles the end of a delivery, whose worker is free now.
     fn delivery_ended(&mut self, end: &DeliveryEnd) {
         if self.context.is_ordered() {
             // The next message of the same number may go now.
@@ -309,7 +313,7 @@ impl Supervisor {
         }
     }
 
-    /// Passes on what an attempt showed to the parts that need to know.
+    /// Passes what an attempt showed to the parts that need to know.
     fn learn(&mut self, report: &AttemptReport) {
         let name = self.context.name();
         if let Some(outcome) = &report.outcome {
@@ -364,7 +368,7 @@ impl Supervisor {
         }
     }
 
-    /// When the loop turns next, if nothing else happens.
+    /// When the loop turns next, if nothing else happens before.
     fn next_turn(&self) -> Instant {
         let Moment { monotonic: now, wall } = self.context.now();
         let next = self.wakeups.poll_at();
@@ -390,14 +394,14 @@ impl Supervisor {
         }
     }
 
-    /// Whether there is work on the store that waits for nothing but the store.
+    /// Whether there is work on the store that only has to wait until the store may be asked.
     fn has_store_work(&self) -> bool {
         self.bring_forward.pending(&self.context).is_some()
             || self.expiry.has_dead_letters(self.time)
             || self.backfill.is_under_way()
     }
 
-    /// Shows how the sink stands after this turn.
+    /// Publishes the state of the sink after this turn.
     fn publish(&self) {
         let now = self.context.now();
         let paused = self.pauses.held();
@@ -409,7 +413,7 @@ impl Supervisor {
         let may_begin_more = matches!(self.admission(), Some(Admission::All | Admission::Probe))
             && !self.expiry.is_full(self.time)
             && (self.queues.must_look() || self.queues.waiting() != PerLane::default());
-        // A command that delivers what is due and then ends waits for a short silence, too.
+        // A command that delivers the due messages and then ends waits for a short silence, too.
         let is_silent_for_a_moment =
             paused.is_none() && busy_until.is_some_and(|until| until <= now.monotonic + SLOW_POLL);
         let is_idle =
@@ -430,8 +434,8 @@ impl Supervisor {
         });
     }
 
-    /// Lets deliveries end until the deadline, and cuts off those that have no answer by then. What was answered gets a
-    /// while longer to be recorded.
+    /// Lets deliveries end until the deadline, and then cuts off the deliveries that have no answer. Deliveries that
+    /// were answered get more time to be recorded.
     async fn finish(mut self) -> Drained {
         let deadline = (*self.context.shared.stopping.borrow()).unwrap_or_else(|| self.context.monotonic());
         self.queues.give_back();

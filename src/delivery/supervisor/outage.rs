@@ -1,4 +1,4 @@
-//! What people are told of a sink's failures: whether the sink fails, since when, and when the log says so.
+//! Decides what operators are told of a sink's failures: whether the sink fails, since when, and when the log says so.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -13,27 +13,28 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     notice: FailureNotice,
-    /// When the first failure or refusal ended that no success has followed, by the relay's time.
+    /// When the first failure or refusal since the last success ended, by the relay's time.
     failing_since: Option<UnixMs>,
-    /// The log has yet to say that the sink works again.
+    /// Whether the log has yet to say that the sink works again.
     is_recovery_untold: bool,
     /// When the log last said that the receiver wants silence.
     silence_told_at: Option<Instant>,
 }
 
 impl Outage {
-    /// An attempt failed, with `reason`, and ended at `ended`. Returns the reason if it is to be told now.
+    /// Notes that an attempt failed with `reason` at `ended`. Returns the reason if the failure is to be logged now.
     pub(super) fn attempt_failed(&mut self, reason: &str, ended: UnixMs, now: Instant) -> Option<String> {
         self.failing_since.get_or_insert(ended);
         self.notice.failed(reason, now)
     }
 
-    /// A receiver that limits the pace refused an attempt, which is no failure.
+    /// Notes that a receiver that limits the pace refused an attempt, which is no failure.
     pub(super) fn attempt_refused(&mut self, ended: UnixMs) {
         self.failing_since.get_or_insert(ended);
     }
 
-    /// The receiver begins to limit the pace. Returns whether to say so: not again within ten minutes.
+    /// Notes that the receiver begins to limit the pace. Returns whether to log this, which is done once in ten minutes
+    /// at most.
     pub(super) fn tells_silence(&mut self, now: Instant) -> bool {
         let tells = self.silence_told_at.is_none_or(|told| now >= told + FORGOTTEN_AFTER);
         if tells {
@@ -42,28 +43,29 @@ impl Outage {
         tells
     }
 
-    /// An attempt succeeded.
+    /// Notes that an attempt succeeded.
     pub(super) fn attempt_succeeded(&mut self) {
         self.failing_since = None;
         self.is_recovery_untold |= self.notice.worked();
     }
 
-    /// Somebody resumed the sink: failures before that do not count any more.
+    /// Notes that somebody resumed the sink: failures before that do not count any more.
     pub(super) fn resumed(&mut self) {
         self.failing_since = None;
     }
 
-    /// The relay's time was corrected by this many milliseconds.
+    /// Notes that the relay's time was corrected by this many milliseconds.
     pub(super) fn time_corrected(&mut self, by: i64) {
         self.failing_since = self.failing_since.map(|since| UnixMs(since.0.saturating_add(by)));
     }
 
-    /// The reason of a failure that goes on and is to be told now, because it was too early to tell it before.
+    /// Returns the reason of a failure that goes on and is to be logged now, because it came too early to be logged at
+    /// once.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
         self.notice.overdue(now)
     }
 
-    /// When a failure that goes on is to be told.
+    /// The instant at which a failure that goes on is to be logged.
     pub(super) fn tell_at(&self) -> Option<Instant> {
         self.notice.tell_at()
     }
@@ -81,7 +83,7 @@ impl Outage {
         self.is_recovery_untold
     }
 
-    /// Says in the log that the sink works again, and how many messages wait in the store, if that is to be said.
+    /// Logs that the sink works again and how many messages wait in the store, if the log has not said so yet.
     pub(super) async fn tell_recovery(&mut self, store: &mut StoreRetry, context: &SinkContext) {
         if !self.is_recovery_untold {
             return;

@@ -1,11 +1,11 @@
-//! Pauses of a sink: those that the sink begins by itself, and those that people begin and end in the store. Its name,
-//! which people may change there, is read with them.
+//! Pauses of a sink: pauses that the sink begins by itself, and pauses that operators begin and end in the store. The
+//! name of the sink, which operators may change in the store, is read together with the pauses.
 //!
 //! Invariants:
 //! - The store is asked at each slow poll, so a command takes effect within seconds.
-//! - A pause that began here holds at once and is written to the store as soon as the disk takes it. Until then the
-//!   store's word does not end it.
-//! - A sink that the configuration switches off stays off, whatever people do with pauses.
+//! - A pause that began in this process holds at once, and is written to the store as soon as the disk can be written.
+//!   Until then the state of the store does not end the pause.
+//! - A sink that the configuration switches off stays off, however operators pause and resume it.
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
@@ -20,35 +20,36 @@ pub(super) struct Pauses {
     /// Whether the configuration lets the sink run.
     enabled: bool,
     pause: Option<PauseReason>,
-    /// A pause that began here and is not in the store yet.
+    /// A pause that began in this process and is not in the store yet.
     unwritten: Option<PauseReason>,
-    /// The store is to be asked at the next step.
+    /// Whether the store is to be asked at the next step.
     asks: bool,
-    /// How often somebody had resumed the sink when the store was asked last.
+    /// How often operators had resumed the sink when the store was asked last.
     resumes: Resumes,
 }
 
-/// What the store knew that this process did not.
+/// The changes by operators that the store knew of and this process did not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct OperatorRequests {
     /// The new name of the sink.
     pub(super) renamed: Option<String>,
-    /// Somebody resumed the sink, and nothing holds it any more.
+    /// Whether somebody resumed the sink, and nothing holds the sink any more.
     pub(super) is_resumed: bool,
 }
 
-/// What follows from the store's word.
+/// What follows from the state of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PauseChange {
     Unchanged,
     Paused,
     Resumed,
-    /// Somebody resumed a sink that is switched off: it stays so, and the store is to know.
+    /// Somebody resumed a sink that is switched off. The sink stays switched off, and this is to be written to the
+    /// store.
     StaysSwitchedOff,
 }
 
 impl Pauses {
-    /// `pause` and `resumes` are what the store knows at the start. Logs a pause.
+    /// Makes the value from `pause` and the number of resumes, which the store holds at the start. Logs the pause.
     pub(super) fn at_start(context: &SinkContext, pause: Option<Pause>) -> Self {
         match pause {
             Some(Pause { reason: PauseReason::Disabled, .. }) => log::sink_is_switched_off(context.name()),
@@ -63,13 +64,13 @@ impl Pauses {
         Self { enabled, pause, unwritten: None, asks: false, resumes }
     }
 
-    /// Why nothing is sent until somebody changes that.
+    /// Why nothing is sent until somebody changes that; `None`: the sink is not paused.
     pub(super) fn held(&self) -> Option<Held> {
         let pause = if self.enabled { self.pause } else { Some(PauseReason::Disabled) };
         pause.map(Held::paused)
     }
 
-    /// The sink has a reason of its own to stop sending. Returns whether nothing held it before.
+    /// Notes that the sink has a reason of its own to stop sending. Returns whether nothing held the sink before.
     pub(super) fn begin(&mut self, reason: PauseReason) -> bool {
         let is_new = self.pause.is_none();
         if is_new {
@@ -79,17 +80,18 @@ impl Pauses {
         is_new
     }
 
-    /// The relay's only output is closed. The relay ends with that, so nothing is written. Returns whether this is new.
+    /// Notes that the relay's only output is closed. The relay ends with that, so nothing is written. Returns whether
+    /// this is new.
     pub(super) fn output_closed(&mut self) -> bool {
         self.pause.replace(PauseReason::Closed) != Some(PauseReason::Closed)
     }
 
-    /// The store is to be asked at the next step.
+    /// Makes the next step ask the store.
     pub(super) fn ask_again(&mut self) {
         self.asks = true;
     }
 
-    /// Writes a pause that began here, or else asks the store for what people have done.
+    /// Writes a pause that began in this process. If there is none, asks the store for the changes that operators made.
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> OperatorRequests {
         let mut requests = OperatorRequests::default();
         let sink = context.id();
@@ -118,11 +120,13 @@ impl Pauses {
         requests
     }
 
-    /// Takes over what the store says. `was_resumed`: somebody resumed the sink since the store was asked last. That may have
-    /// ended a silence of the receiver, or a pause that began since then and was never noticed here.
+    /// Follows the state of the store. `was_resumed`: somebody resumed the sink since the store was asked last. The
+    /// resume may have ended a silence of the receiver, or a pause that began since then and that this process never
+    /// noticed.
     fn follow(&mut self, pause: Option<PauseReason>, was_resumed: bool) -> PauseChange {
         if !self.enabled {
-            // A sink that a person paused stays paused when it is switched on. The end of such a pause begins nothing.
+            // A sink that an operator paused stays paused when the sink is switched on. The end of such a pause begins
+            // nothing.
             if pause.is_some() || self.pause.is_none() {
                 return PauseChange::Unchanged;
             }

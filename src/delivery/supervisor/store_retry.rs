@@ -1,7 +1,8 @@
-//! How a sink's loop asks the store, and for how long it leaves the store alone after an error.
+//! Asks the store for a sink's loop, and leaves the store alone for a while after an error.
 //!
-//! Invariants: after an error the store is asked nothing until the wait is over; the waits grow with each error in a row.
-//! After a failed write only a write ends the row: where the disk is full, reading goes on to work.
+//! Invariants: after an error the store is not asked anything until the wait is over; the waits grow with each error in
+//! a row. After a failed write only a successful write ends the row of errors, because reads go on to work where the
+//! disk is full.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +16,16 @@ use crate::time::backoff::{Jitter, Schedule};
 /// The waits after errors of the store.
 const WAITS: Schedule = Schedule { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(60) };
 
-/// The errors of the store in a row, and the end of the wait that follows from them.
+/// The number of errors of the store in a row, and the end of the wait that follows from them.
 #[derive(Debug, Default)]
 pub(super) struct StoreRetry {
     failures: u32,
-    /// Whether a write is among the failures.
+    /// Whether a write is among the failures in the row.
     writes_fail: bool,
     again_at: Option<Instant>,
 }
 
-/// What the store was asked to do.
+/// The kind of work that the store was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Read,
@@ -32,12 +33,12 @@ enum Access {
 }
 
 impl StoreRetry {
-    /// Until when the store is left alone; `None`: it may be asked now.
+    /// Returns the instant until which the store is left alone; `None`: the store may be asked now.
     pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
         self.again_at.filter(|at| *at > now)
     }
 
-    /// Runs a function that reads the store. `None`: the store failed, or is left alone.
+    /// Runs a function that reads the store. `None`: the store failed, or is left alone for now.
     pub(super) async fn read<T: Send + 'static>(
         &mut self,
         context: &SinkContext,
@@ -50,7 +51,7 @@ impl StoreRetry {
         self.note(context, Access::Read, result)
     }
 
-    /// Runs a function that writes to the store. `None`: the store failed, or is left alone.
+    /// Runs a function that writes to the store. `None`: the store failed, or is left alone for now.
     pub(super) async fn write<T: Send + 'static>(
         &mut self,
         context: &SinkContext,
@@ -63,13 +64,13 @@ impl StoreRetry {
         self.note(context, Access::Write, result)
     }
 
-    /// Takes note of what the store answered to a read that was made elsewhere.
+    /// Notes the result of a read of the store that was made elsewhere.
     pub(super) fn note_read<T>(&mut self, context: &SinkContext, result: Result<T, Error>) -> Option<T> {
         self.note(context, Access::Read, result)
     }
 
-    /// Takes note of what the store answered, and logs the first error and the first answer after errors. Damage is
-    /// reported to whoever runs all sinks.
+    /// Notes the result of an access to the store, and logs the first error and the first success after errors. Damage
+    /// is reported to the owner of all sinks.
     fn note<T>(&mut self, context: &SinkContext, access: Access, result: Result<T, Error>) -> Option<T> {
         let (now, name) = (context.monotonic(), context.name());
         match result {
@@ -93,7 +94,7 @@ impl StoreRetry {
         }
     }
 
-    /// The store answered. Returns whether this ends a row of failures.
+    /// Notes that the store answered. Returns whether the answer ends a row of failures.
     fn worked(&mut self, access: Access) -> bool {
         if self.writes_fail && access == Access::Read {
             return false;
@@ -102,7 +103,7 @@ impl StoreRetry {
         std::mem::take(&mut self.failures) > 0
     }
 
-    /// The store failed. Returns whether this is the first failure in a row.
+    /// Notes that the store failed. Returns whether this is the first failure in a row.
     fn failed(&mut self, access: Access, now: Instant, jitter: &Jitter) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.writes_fail |= access == Access::Write;
@@ -110,7 +111,7 @@ impl StoreRetry {
         self.failures == 1
     }
 
-    /// The state is damaged. The process is about to end, and until then the store is left alone.
+    /// Notes that the state is damaged. The process is about to end, and until then the store is left alone.
     fn damaged(&mut self, now: Instant) {
         self.again_at = Some(now + WAITS.max);
     }

@@ -1,6 +1,8 @@
-//! When a sink's loop looks into the store: after each wake-up, and every five seconds in case a wake-up was lost.
+//! Decides when a sink's loop looks into the store: after each wake-up, and every five seconds in case a wake-up was
+//! lost.
 //!
-//! Invariant: wake-ups never put off the slow poll, which alone notices what commands have changed in the store.
+//! Invariant: wake-ups never put off the slow poll, because only the slow poll notices what commands have changed in
+//! the store.
 
 use std::time::Duration;
 
@@ -16,12 +18,12 @@ pub(super) struct Wakeups {
     seen: u64,
 }
 
-/// Why the store may hold something new.
+/// Why the loop looks into the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LookReason {
-    /// Somebody sent a wake-up.
+    /// A wake-up came.
     WokenUp,
-    /// It is time for the slow poll, with or without a wake-up.
+    /// The slow poll is due, with or without a wake-up.
     SlowPoll,
 }
 
@@ -30,7 +32,7 @@ impl Wakeups {
         Self { poll_at: now + SLOW_POLL, seen: 0 }
     }
 
-    /// Takes note of the number of wake-ups so far. Returns why to look into the store, if there is a reason.
+    /// Takes the number of wake-ups so far. Returns why to look into the store, if there is a reason.
     pub(super) fn notice(&mut self, wake: u64, now: Instant) -> Option<LookReason> {
         let woken = std::mem::replace(&mut self.seen, wake) != wake;
         if now >= self.poll_at {

@@ -1,10 +1,10 @@
-//! A sink that is added when there are messages already, and the messages that it begins with.
+//! A sink that is added while the state already has messages, and the messages that this sink begins with.
 
 use super::*;
 
 impl World {
-    /// Messages of each of the last `count` hours, the oldest first, delivered to a sink that was there from the start; the
-    /// bodies of the two oldest are gone.
+    /// A world with one message for each of the last `count` hours, the oldest first, all delivered to a sink that was
+    /// there from the start. The bodies of the two oldest messages are gone.
     async fn with_history(count: u32) -> Self {
         let world = Self::new();
         world.begin().await;
@@ -76,7 +76,7 @@ async fn on_a_first_run_it_says_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
     let world = World::with_history(10).await;
-    // More messages than one step handles; two of three are forgotten.
+    // There are more messages than one step handles, and two of three are forgotten.
     for _ in 0..7 {
         world.release(1_000, Class::Backfill).await;
     }

@@ -1,11 +1,12 @@
-//! A machine's clock that jumps, or is wrong at the start: no message is given up because of it, and none waits long.
+//! Tests of a machine's clock that jumps, or is wrong at the start: no message is given up because of the clock, and no
+//! message waits long.
 
 use super::*;
 
 const WRONG: UnixMs = UnixMs(START.0 + 8 * 86_400_000);
 
 impl World {
-    /// At the start of a process, while the machine's clock is eight days ahead.
+    /// A world at the start of a process, while the machine's clock is eight days ahead.
     fn eight_days_ahead() -> Self {
         Self { clock: Clock::unconfirmed_at(WRONG), ..Self::new() }
     }
@@ -106,7 +107,7 @@ async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_
     assert_eq!(receiver.ids_begun(), ["m3"]);
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 2, retry: 0, dead: 0 });
     assert!(delivery.idle().await.unwrap(), "they wait, and nothing may be begun");
-    // The API is read and dates messages by the present time.
+    // The API is polled, and dates messages by the present time.
     world.clock.hear_messages(START.after(MINUTE));
     delivery.waker().wake();
     until("settled", MINUTE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 1 }).await;

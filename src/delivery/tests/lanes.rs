@@ -1,4 +1,4 @@
-//! Which messages are sent first, and that no lane and no sink waits for another.
+//! Tests of which messages are sent first, and that no lane and no sink waits for another.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn live_does_not_wait_for_a_backfill() {
         delivery.waker().wake();
         until("live is served", MINUTE, async || ids.iter().all(|id| receiver.ids_begun().contains(id))).await;
         let first_live = receiver.begun().into_iter().find(|(id, _)| *id == ids[0]).unwrap().1;
-        // With one worker a live message waits for the delivery that is under way; with more workers it waits for nothing.
+        // With one worker a live message waits for the delivery that is under way. With more workers it does not wait.
         let allowed = if concurrency == 1 { Duration::from_secs(1) } else { Duration::from_millis(50) };
         assert!(first_live.since(released) <= allowed, "{concurrency}: {:?}", first_live.since(released));
     }
@@ -45,7 +45,7 @@ async fn a_backfill_goes_on_while_live_never_ends() {
 async fn retries_that_hang_do_not_hold_up_what_is_new() {
     let world = World::new();
     world.register(&["crm"]).await;
-    // So few messages that the breaker stays closed.
+    // These messages are so few that the breaker stays closed.
     let hanging = world.release(5, Class::Live).await;
     let receiver = Receiver::new(&world, move |asked| {
         if hanging.iter().any(|id| id == asked.id) {
@@ -55,7 +55,7 @@ async fn retries_that_hang_do_not_hold_up_what_is_new() {
         }
     });
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
-    // The first attempts were live ones themselves; they are over by now.
+    // The first attempts were attempts of live messages. They are over by now.
     until("they have become retries", 10 * MINUTE, async || world.waiting("crm").await.fresh == 0).await;
     for _ in 0..200 {
         let done = receiver.accepted();

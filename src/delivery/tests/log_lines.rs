@@ -1,4 +1,4 @@
-//! Which lines delivery writes into the log, and what no line ever holds.
+//! Tests which lines delivery writes into the log, and which contents no line ever has.
 
 use std::io;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use super::super::log::{
 };
 use super::*;
 
-/// Collects the log of this thread, which is where all tasks of a test run.
+/// Collects the log of this thread. All tasks of a test run on this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -42,8 +42,9 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// While there is only one subscriber, tracing asks the thread that meets a log statement first whether anybody wants
-/// it, and tests on other threads do not. With a second one that lives for ever it asks all of them.
+/// A second subscriber that lives for ever. While there is only one subscriber, tracing asks only the thread that first
+/// meets a log statement whether anybody wants the line, and the threads of other tests do not want it. With a second
+/// subscriber, tracing asks all subscribers.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(subscriber(Log::default())));
 
 fn subscriber(log: Log) -> impl tracing::Subscriber + Send + Sync {
@@ -172,7 +173,7 @@ async fn that_a_receiver_sets_the_pace_is_said_once() {
     assert_eq!(log.lines("INFO"), Vec::<String>::new(), "it never failed, so it does not work again");
 }
 
-/// Messages grow too old on a disk that takes no writes, while reading goes on.
+/// Messages grow too old on a disk that cannot be written, while reads still work.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_takes_no_writes_is_said_once_and_so_is_its_end() {
     let (log, _guard) = listen();

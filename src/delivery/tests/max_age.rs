@@ -1,4 +1,5 @@
-//! `max_age`: a message that is too old is not sent. It becomes a dead letter also while nothing can be sent.
+//! Tests of `max_age`: a message that is too old is not sent. The message becomes a dead letter even while nothing can
+//! be sent.
 
 use super::super::Held;
 use super::*;

@@ -1,4 +1,4 @@
-//! Delivery from the outside: a real store, paused time, and a receiver in memory.
+//! Tests of delivery from the outside: a real store, paused time, and a receiver in memory.
 
 mod added_sink;
 mod clocks;
@@ -58,17 +58,18 @@ impl World {
         Self { dir, store, clock: Clock::starting_at(START), next_seq: AtomicI64::new(1), sinks: Mutex::default() }
     }
 
-    /// Releases messages, oldest first, for the sinks that are registered by now. Returns their ids: `m1`, `m2`, …
+    /// Releases messages, oldest first, for the sinks that are registered by now. Returns the ids of the messages:
+    /// `m1`, `m2`, …
     pub(super) async fn release(&self, count: i64, class: Class) -> Vec<String> {
         self.release_rows((0..count).map(|_| (None, None)).collect(), class).await
     }
 
-    /// Releases one message for each of these numbers, oldest first. Returns their ids.
+    /// Releases one message for each of these numbers, oldest first. Returns the ids of the messages.
     async fn release_of(&self, numbers: &[Option<String>], class: Class) -> Vec<String> {
         self.release_rows(numbers.iter().map(|number| (None, number.clone())).collect(), class).await
     }
 
-    /// Releases one message for each of these times, at which it was received. Returns their ids.
+    /// Releases one message for each of these times of receipt. Returns the ids of the messages.
     async fn release_received(&self, times: &[UnixMs], class: Class) -> Vec<String> {
         self.release_rows(times.iter().map(|time| (Some(*time), None)).collect(), class).await
     }
@@ -85,13 +86,14 @@ impl World {
             StoreOp::Insert(Box::new(Insert { seq: Seq(seq), row, standing: RowStanding::News, held_by: None }))
         });
         let mut ops: Vec<StoreOp> = inserts.collect();
-        // One release for each message, so that the order is that of this call, whatever the times of the messages are.
+        // Each message has a release of its own, so that the messages are released in the order of this call, whatever
+        // their times are.
         ops.extend((first..first + count).map(|seq| StoreOp::Release { rows: vec![Seq(seq)], class }));
         self.store.write(move |spool| spool.commit(&ops, now)).await.unwrap();
         (first..first + count).map(|seq| format!("m{seq}")).collect()
     }
 
-    /// Brings the state to where the poller has it after the first page.
+    /// Brings the state to where the poller brings it with the first page.
     async fn begin(&self) {
         let (now, begun) = (self.clock.relay_time(), UnixMs(0));
         let marks = Marks {
@@ -126,7 +128,7 @@ impl World {
         Delivery::start(self.store.clone(), self.clock.clone(), 1, setups).await.unwrap()
     }
 
-    /// Registers the sinks, so that messages can be released for them before anything runs.
+    /// Registers the sinks, so that messages can be released for them before delivery runs.
     pub(super) async fn register(&self, names: &[&str]) {
         self.register_as(names.iter().map(|&name| SinkSetup::new(name)).collect()).await;
     }
@@ -138,7 +140,7 @@ impl World {
         self.sinks.lock().unwrap().extend(names.into_iter().map(|sink| sink.name).zip(ids));
     }
 
-    /// The sink `crm` as its loop has it, with a settler at work.
+    /// Makes the context of the sink `crm` as the sink's loop has it, with a running settler.
     pub(super) async fn context(&self, options: Options, sink: Arc<dyn Sink>) -> SinkContext {
         let setups = [SinkSetup { ordered: options.order == Order::Number, ..SinkSetup::new("crm") }];
         let now = Moment::now(&self.clock);
@@ -167,8 +169,8 @@ impl World {
         self.store.read(move |spool| spool.waiting(id)).await.unwrap()
     }
 
-    /// Does what the command `replay` does: every message that is settled for the sink waits once more. Returns how many those
-    /// are.
+    /// Does what the command `replay` does: every message that is settled for the sink waits once more. Returns the
+    /// number of these messages.
     async fn replay_settled(&self, name: &str) -> usize {
         let id = self.sinks.lock().unwrap()[name];
         let choice = ReplaySelection {
@@ -209,7 +211,7 @@ impl World {
         self.store.read(move |spool| spool.pause_of(id)).await.unwrap().map(|pause| pause.reason)
     }
 
-    /// A connection as a command beside the daemon has it.
+    /// Opens a connection as a command beside the daemon does.
     fn second_connection(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.dir.path().join("state.db")).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -227,7 +229,7 @@ pub(super) fn options(concurrency: usize) -> Options {
     Options::new(concurrency, retry)
 }
 
-/// Waits in virtual time until a condition holds; fails if it does not hold within that time.
+/// Waits in virtual time until a condition holds. Fails if the condition does not hold within `within`.
 async fn until(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let step = Duration::from_millis(20).max(within / 10_000);
     let mut waited = Duration::ZERO;
@@ -238,19 +240,19 @@ async fn until(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> boo
     }
 }
 
-/// What the receiver does with an attempt, and how long it takes over it.
+/// Decides how the receiver answers an attempt, and how long the answer takes.
 type Respond = dyn Fn(Asked<'_>) -> (Duration, Attempt) + Send + Sync;
 
 /// One attempt as the receiver sees it.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     id: &'a str,
-    /// How many attempts for this message came before.
+    /// The number of earlier attempts for this message.
     before: usize,
     at: UnixMs,
 }
 
-/// A receiver in memory. It remembers the attempts that were begun, in their order.
+/// A receiver in memory. The receiver remembers the attempts that were begun, in their order.
 pub(super) struct Receiver {
     clock: Clock,
     respond: Box<Respond>,

@@ -1,4 +1,5 @@
-//! Commands take effect within seconds, however much traffic there is: wake-ups do not put off the slow poll.
+//! Tests that commands take effect within seconds, however much traffic there is: wake-ups do not put off the slow
+//! poll.
 
 use super::super::Held;
 use super::*;
@@ -8,7 +9,7 @@ use crate::store::{DeadLetterSelection, DeadLetterVerdict, PastDelivery, Replaya
 /// The time within which commands promise to take effect, and a moment more.
 const PROMISED: Duration = Duration::from_millis(5_500);
 
-/// Several messages a second, each with its wake-up, until `heard` is over.
+/// Releases several messages a second, each with its wake-up, until the future `heard` is over.
 async fn under_traffic(world: &World, delivery: &Delivery, heard: impl Future<Output = ()>) {
     let traffic = async {
         loop {
@@ -23,7 +24,7 @@ async fn under_traffic(world: &World, delivery: &Delivery, heard: impl Future<Ou
     }
 }
 
-/// A world with a healthy receiver, to which messages have come all the time.
+/// A world with a healthy receiver, in which messages have come without a break.
 async fn busy_world() -> (World, Arc<Receiver>, Delivery) {
     let world = World::new();
     let receiver = Receiver::healthy(&world);
@@ -100,7 +101,8 @@ async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_si
     assert_eq!(again, None, "there is nothing more to end");
 }
 
-/// The sink is paused and resumed between two slow polls. The loop never saw the pause, and yet its end ends the silence.
+/// The sink is paused and resumed between two slow polls. The loop never saw the pause, but the end of the pause ends
+/// the silence nevertheless.
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_nobody_saw_ends_a_silence_too() {
     let world = World::new();
@@ -116,7 +118,8 @@ async fn a_pause_that_nobody_saw_ends_a_silence_too() {
     until("it is sent to", 2 * PROMISED, async || receiver.accepted() == 1).await;
 }
 
-/// Somebody resumes the sink while no relay runs. The next relay sends at once what was refused, or has failed, before.
+/// Somebody resumes the sink while no relay runs. The next relay sends at once the messages that were refused or failed
+/// before.
 #[tokio::test(start_paused = true)]
 async fn a_resume_while_no_relay_runs_makes_retries_due() {
     for (answer, pauses) in [(failed(429, Some(HOUR)), false), (failed(500, None), true)] {

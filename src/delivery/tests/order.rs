@@ -1,4 +1,4 @@
-//! `order = "number"`: for each receiving number, one message after the other.
+//! Tests of `order = "number"`: the messages of each receiving number are delivered one after the other.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ fn ordered(concurrency: usize) -> Options {
     options
 }
 
-/// A receiver that checks in the store at each attempt that no other message of the number is under way, and that no earlier
-/// one waits.
+/// A receiver that checks in the store at each attempt that no other message of the same number is under way, and that
+/// no earlier message of the number waits.
 struct Strict {
     receiver: Arc<Receiver>,
     connection: Mutex<rusqlite::Connection>,
@@ -61,7 +61,7 @@ impl Drop for Left {
     }
 }
 
-/// SplitMix64: the same seed gives the same world.
+/// A SplitMix64 generator: the same seed gives the same world.
 struct Random(u64);
 
 impl Random {
@@ -74,8 +74,8 @@ impl Random {
     }
 }
 
-/// Whatever the traffic, the answers and the restarts are: attempts for one number never overlap and never overtake each
-/// other, and every message is settled.
+/// Whatever the traffic, the answers and the restarts are, attempts for one number never overlap and never overtake
+/// each other, and every message is settled.
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_no_attempt_overtakes() {
     for seed in 0..12 {
@@ -132,7 +132,8 @@ async fn whatever_happens_no_attempt_overtakes() {
 async fn a_busy_number_holds_back_no_other() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
-    // The first message of one number fails for an hour. More messages wait behind it than are ever claimed at once.
+    // The first message of one number fails for an hour. More messages wait behind this message than are ever claimed
+    // at once.
     world.release_of(&vec![Some("bad".to_owned()); 1_200], Class::Live).await;
     let good: Vec<Option<String>> = (0..100).map(|place| Some(format!("good{}", place % 5))).collect();
     let expected = world.release_of(&good, Class::Live).await;
@@ -147,7 +148,7 @@ async fn a_busy_number_holds_back_no_other() {
     accepted.sort_by_key(|id| expected.iter().position(|known| known == id));
     assert_eq!(accepted, expected);
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 1_199, retry: 1, dead: 0 });
-    // A message that comes meanwhile goes at once.
+    // A message that arrives meanwhile is sent at once.
     let live = world.release_of(&[Some("good1".to_owned())], Class::Live).await;
     delivery.waker().wake();
     until("at once", Duration::from_millis(200), async || receiver.ids_begun().contains(&live[0])).await;
@@ -190,7 +191,7 @@ async fn a_backfill_of_a_number_goes_before_what_was_released_later() {
     assert_eq!(ids[1..], ["m1", "m2", "m3", "m4", "m5", "m6"]);
 }
 
-/// This holds however many messages wait, and however slow the receiver is.
+/// Live messages are not delayed, however many messages wait and however slow the receiver is.
 #[tokio::test(start_paused = true)]
 async fn a_replay_never_delays_live_messages_of_its_number() {
     for concurrency in [1, 2, 8] {
@@ -219,7 +220,8 @@ async fn a_replay_never_delays_live_messages_of_its_number() {
                 begun.is_some()
             })
             .await;
-            // With one worker a live message waits for the delivery that is under way; with more workers it waits for nothing.
+            // With one worker a live message waits for the delivery that is under way. With more workers it does not
+            // wait.
             let allowed = if concurrency == 1 { Duration::from_millis(2_050) } else { Duration::from_millis(50) };
             let waited = begun.unwrap().1.since(released);
             assert!(waited <= allowed, "{concurrency} workers, round {round}: {waited:?}");
@@ -256,7 +258,8 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     let unnumbered = "SELECT count(*) FROM delivery WHERE number IS NULL";
     let count = |sql: &str| world.second_connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (0, 2));
-    // The order is switched off again: new rows get no number. They get one when the order is switched on once more.
+    // The order is switched off again: new rows get no number. These rows get their number when the order is switched
+    // on once more.
     let delivery = world.start(vec![("crm", Options { enabled: false, ..options(4) }, receiver.clone())]).await;
     world.release_of(&[Some("num_1".to_owned())], Class::Live).await;
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (1, 0));
@@ -289,8 +292,8 @@ async fn after_an_outage_a_number_does_not_wait_out_a_long_back_off() {
     }
 }
 
-/// One sink is down for a day beside a healthy one, which must not be slowed down. Afterwards all messages are delivered, in
-/// the order of each number.
+/// One sink is down for a day beside a healthy sink, which must not be slowed down. Afterwards all messages are
+/// delivered, in the order of each number.
 #[tokio::test(start_paused = true)]
 async fn a_day_without_one_receiver() {
     const NUMBERS: usize = 10;
@@ -348,8 +351,8 @@ async fn a_day_without_one_receiver() {
     }
 }
 
-/// While nothing gets through, one message at a time is tried: numbers that were never attempted and those that failed take
-/// turns, however many new ones come.
+/// While nothing gets through, one message at a time is tried: numbers that were never attempted and numbers that
+/// failed take turns, however many new numbers come.
 #[tokio::test(start_paused = true)]
 async fn a_probe_is_as_often_a_retry_as_it_is_new() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! A receiver is away for hours while messages come.
+//! Tests of a receiver that is down for hours while messages arrive.
 
 use super::*;
 

@@ -21,7 +21,7 @@ async fn attempt(url: Url, statuses: Statuses) -> Attempt {
     sink.begin(Outgoing { id: "m1".into(), content_type: "application/json".into(), body }).await
 }
 
-/// One row of a table: what the receiver does, what follows from it, and the words that people see.
+/// Makes one row of a table: what the receiver does, what follows from that, and the words that operators see.
 fn row(told: &str, attempt: Attempt) -> String {
     let tried = Tried {
         attempts: 1,
@@ -60,7 +60,7 @@ async fn answered(told: &str, head: &str, statuses: Statuses) -> String {
     row(told, attempt(server.url("/hooks/SECRETKEY?token=SECRET"), statuses).await)
 }
 
-/// The table under a heading of the page.
+/// Returns the table under a heading of the page.
 fn table(heading: &str) -> String {
     let (_, section) = PAGE.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
     let section = section.split("\n#").next().unwrap();
@@ -172,7 +172,7 @@ async fn what_accept_status_and_reject_status_change() {
     is_on_the_page("## `accept_status` and `reject_status`", &rows);
 }
 
-/// A server that answers as the test wants once it has read the request.
+/// Starts a server that reads the request and then answers as the test wants.
 async fn server<F: Future<Output = ()> + Send + 'static>(
     speak: impl Fn(Conversation) -> F + Send + Sync + 'static,
 ) -> RawServer {
@@ -189,7 +189,7 @@ async fn every_way_not_to_answer() {
     add("nobody listens", attempt(Url::parse(&refused).unwrap(), Statuses::default()).await);
     let unknown = attempt(Url::parse("http://crm.invalid/").unwrap(), Statuses::default()).await;
     let Attempt::Failed { status, retry_after, answer } = unknown else { panic!("{unknown:?}") };
-    // After these words come those of the system, which differ from machine to machine.
+    // After these words come the words of the operating system, which differ from machine to machine.
     assert!(answer.starts_with("cannot resolve the host name"), "{answer}");
     add(
         "the host name is unknown",

@@ -1,4 +1,5 @@
-//! Pauses, failure counts and limits of a sink: each holds messages back, and a restart changes nothing about that.
+//! Tests of pauses, failure counts and limits of a sink: each of them holds messages back, and a restart does not
+//! change that.
 
 use super::super::Held;
 use super::super::breaker::STRAIGHT_FAILURES;
@@ -95,7 +96,7 @@ async fn a_sink_that_works_writes_nothing_about_itself() {
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     until("all delivered", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
     delivery.drain(Duration::ZERO).await;
-    // The trigger does forbid it.
+    // This release shows that the trigger does forbid the write.
     world.release(1, Class::Live).await;
     let fails = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", options(4), fails.clone())]).await;
@@ -112,7 +113,7 @@ async fn a_limit_on_requests_holds_across_workers_retries_and_restarts() {
         world.register(&["crm"]).await;
         world.release(i64::from(limit) * 2, Class::Live).await;
         let receiver = Receiver::new(&world, |asked| {
-            // Some fail, all take longer than the gap between two.
+            // Some attempts fail, and all attempts take longer than the gap between two attempts.
             let fails = asked.before == 0 && asked.id.ends_with('3');
             (Duration::from_secs(11), if fails { failed(500, None) } else { ACCEPTED })
         });
@@ -176,7 +177,7 @@ async fn never_giving_up_means_never() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(1, Class::Live).await;
-    // Tried for years by now.
+    // The message has been tried for years by now.
     let years_ago = world.clock.relay_time().before(3_000 * DAY);
     world
         .second_connection()

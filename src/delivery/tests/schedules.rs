@@ -1,4 +1,4 @@
-//! When attempts are made: retries, giving up, `Retry-After`, the breaker.
+//! Tests of when attempts are made: retries, giving up, `Retry-After`, the breaker.
 
 use super::*;
 
@@ -130,7 +130,7 @@ async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() 
     let delivery = world.start(vec![("crm", options(16), receiver.clone())]).await;
     sleep(DAY - Duration::from_secs(1)).await;
     let attempts = receiver.attempts();
-    // 1440 minutes, waits of 54 to 60 s, and the beginning.
+    // A day has 1440 minutes, and the waits are 54 to 60 s long. The attempts before the breaker opened come on top.
     assert!((1_400..1_700).contains(&attempts), "{attempts} attempts in a day");
     let distinct = receiver.seen.lock().unwrap().counts.len();
     assert!(distinct > 700, "every other probe is the next message in order, not one message again: {distinct}");
@@ -199,7 +199,7 @@ async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off(
 async fn messages_that_are_never_taken_do_not_keep_the_others() {
     let world = World::new();
     world.register(&["crm"]).await;
-    // More bad messages than it takes to open the breaker, all of them before the good ones.
+    // There are more bad messages than it takes to open the breaker, all of them before the good messages.
     world.release(30, Class::Live).await;
     let poison: std::collections::HashSet<String> = (1..=30).map(|number| format!("m{number}")).collect();
     let receiver = Receiver::new(&world, move |asked| {

@@ -1,4 +1,4 @@
-//! Which settlements share a transaction, and that no settlement waits long.
+//! Tests of which settlements share a transaction, and that no settlement waits long.
 
 use tokio::task::yield_now;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::Outcome;
 use crate::store::Settlement;
 
-/// A settler at work, and 20 messages to be settled.
+/// Starts a settler, with 20 messages to be settled.
 async fn settler(world: &World) -> Settler {
     world.register(&["crm"]).await;
     world.release(20, Class::Live).await;
@@ -31,7 +31,7 @@ async fn answers_that_come_together_share_a_transaction() {
     let under_way = settler.expect_settlement();
     let first = settler.settle(settlement(&world, 1));
     for _ in 0..100 {
-        // Enough turns for a writer that does not wait to write; a writer that waits sees no time pass.
+        // These turns are enough for a writer that does not wait to write. A writer that waits sees no time pass.
         yield_now().await;
     }
     drop(under_way);
@@ -65,7 +65,7 @@ async fn what_hangs_is_waited_for_once() {
         settler.settle(settlement(&world, seq)).await.unwrap();
     }
     assert_eq!(world.clock.monotonic() - began, once);
-    // Once they are over, they are forgotten: what begins then is waited for again.
+    // Once the straggling attempts are over, they are forgotten: attempts that begin after that are waited for again.
     drop(hangs);
     settler.settle(settlement(&world, 19)).await.unwrap();
     let _another = settler.expect_settlement();

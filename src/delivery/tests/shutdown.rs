@@ -1,4 +1,4 @@
-//! How delivery ends: draining, closed streams, and commands that deliver what is due and end.
+//! Tests of how delivery ends: draining, closed streams, and commands that deliver the due messages and end.
 
 use futures_util::FutureExt as _;
 

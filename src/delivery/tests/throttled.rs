@@ -1,9 +1,10 @@
-//! A receiver that sets the pace: a refusal is no failure of a message, and messages go as fast as the receiver takes them.
+//! Tests of a receiver that sets the pace: a refusal is no failure of a message, and messages are sent as fast as the
+//! receiver accepts them.
 
 use super::super::Held;
 use super::*;
 
-/// A receiver that takes one message in each second, and answers 429 to all others.
+/// Makes a receiver that accepts one message in each second, and answers 429 to all others.
 fn one_a_second(world: &World) -> Arc<Receiver> {
     let last = AtomicI64::new(i64::MIN);
     Receiver::new(world, move |asked| {
@@ -55,7 +56,7 @@ async fn messages_go_as_fast_as_the_receiver_takes_them() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The place of an id among `m1`, `m2`, …, counted from 0.
+/// Returns the place of an id among `m1`, `m2`, …, counted from 0.
 fn place(id: &str) -> usize {
     id[1..].parse::<usize>().unwrap() - 1
 }
@@ -80,8 +81,8 @@ async fn a_restart_does_not_begin_with_a_burst() {
     assert!(receiver.attempts() < 60 + 8 + 25, "{}", receiver.attempts());
 }
 
-/// Ten refusals in a row open no breaker; the first failure after them is followed by the first wait of the schedule, also
-/// where the process was started again meanwhile.
+/// Ten refusals in a row do not open the breaker. The first failure after the refusals is followed by the first wait of
+/// the schedule, also where the process was restarted meanwhile.
 #[tokio::test(start_paused = true)]
 async fn refusals_are_no_steps_of_the_schedule() {
     for restarts in [false, true] {
@@ -132,8 +133,8 @@ async fn give_up_after_counts_while_a_receiver_refuses_everything() {
     assert_eq!(attempts_of(&world), [(1, 3)], "the last attempt counts");
 }
 
-/// A command that delivers what is due and ends waits for the short silences of a receiver that sets the pace, and not for
-/// long ones.
+/// A command that delivers the due messages and ends waits for the short silences of a receiver that sets the pace, and
+/// does not wait for long silences.
 #[tokio::test(start_paused = true)]
 async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     let world = World::new();
@@ -154,7 +155,7 @@ async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     assert!(took < MINUTE, "{took:?}");
 }
 
-/// Where the receiver sets the pace there are always free workers, and yet no lane keeps another from its turn.
+/// Where the receiver sets the pace there are always free workers, but no lane keeps another lane from its turn.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     let world = World::new();
@@ -172,7 +173,7 @@ async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     assert!((1..=8).all(|place| accepted.contains(&format!("m{place}"))), "what was refused first: {accepted:?}");
 }
 
-/// One message that is refused for ever costs a few silences, and then only itself.
+/// One message that is refused for ever costs a few silences at first. After that it holds up only itself.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
     for (status, asked) in [(429, None), (429, Some(SECOND)), (503, Some(SECOND))] {
@@ -221,7 +222,7 @@ async fn a_number_that_is_always_refused_holds_back_no_other() {
     }
 }
 
-/// All messages have been refused once. The one that was refused last goes last.
+/// All messages have been refused once. The message that was refused last goes last.
 #[tokio::test(start_paused = true)]
 async fn numbers_that_were_refused_take_turns() {
     let world = World::new();
@@ -237,7 +238,8 @@ async fn numbers_that_were_refused_take_turns() {
     until("the others", 2 * MINUTE, async || receiver.accepted() == 2).await;
 }
 
-/// A receiver with a limit for each receiving number: every message of one number is refused, and there are many.
+/// The receiver has a limit for each receiving number. Every message of one number is refused, and that number has many
+/// messages.
 #[tokio::test(start_paused = true)]
 async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() {
     for (order, concurrency) in [(Order::None, 1), (Order::None, 8), (Order::Number, 8)] {
@@ -256,7 +258,7 @@ async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() 
     }
 }
 
-/// One in four messages is refused whatever the pace: the others are not slowed down.
+/// One in four messages is refused whatever the pace is: the other messages are not slowed down.
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
     let world = World::new();
@@ -273,7 +275,7 @@ async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
     assert_eq!(delivery.status()[0].held, None, "nothing is held back");
 }
 
-/// The pace is shown, and whoever resumes the sink makes the relay forget it.
+/// The learned pace is shown, and the relay forgets the pace when somebody resumes the sink.
 #[tokio::test(start_paused = true)]
 async fn whoever_resumes_a_sink_ends_the_pace_that_it_has_learned() {
     let world = World::new();

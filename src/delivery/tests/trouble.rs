@@ -1,4 +1,4 @@
-//! Trouble: the store fails, a receiver is gone or closed, or the relay itself panics.
+//! Tests of trouble: the store fails, a receiver is gone or closed, or the relay itself panics.
 
 use super::super::Held;
 use super::*;
@@ -9,7 +9,7 @@ async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
     world.register(&["crm"]).await;
     world.release(10, Class::Live).await;
     let receiver = Receiver::healthy(&world);
-    // A trigger fails exactly the transaction that settles, as a full disk would; reading goes on.
+    // A trigger fails only the transaction that settles, as a full disk would. Reads go on to work.
     world
         .second_connection()
         .execute_batch(

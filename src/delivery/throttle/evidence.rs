@@ -1,53 +1,57 @@
-//! Whether the refusals of a receiver have anything to do with the pace at which messages are sent.
+//! Decides whether the refusals of a receiver have anything to do with the pace at which messages are sent.
 //!
-//! A receiver that limits the pace accepts whatever comes clearly more slowly than it has accepted messages before. A
-//! receiver that refuses at any pace (one of four servers is out of order, say) refuses these messages too: slowing down for
-//! it costs time and gains nothing. [`PaceEvidence`] tells the second kind by refusals at a slow pace; [`Excess`] watches
-//! whether most messages are still accepted afterwards.
+//! A receiver that limits the pace accepts every message that comes clearly more slowly than it has accepted messages
+//! before. A receiver that refuses at any pace (one of four servers is out of order, say) refuses such messages too:
+//! slowing down for this receiver costs time and gains nothing. [`PaceEvidence`] recognises a receiver that refuses at
+//! any pace by refusals at a slow pace. [`Excess`] watches whether such a receiver still accepts most messages
+//! afterwards.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::FIRST_SILENCE;
 
-/// How many sustained paces are remembered.
+/// The number of sustained paces that are remembered.
 const REMEMBERED: usize = 48;
 
-/// A pace is slow below this share of the pace that the receiver has sustained.
+/// A pace counts as slow below this share of the pace that the receiver has sustained.
 const SLOW: f64 = 0.7;
 
-/// How many refusals at a slow pace show that the pace does not matter. Twice as many after each time that this was wrong.
+/// The number of refusals at a slow pace that shows that the pace does not matter. The number doubles each time this
+/// conclusion turns out to be wrong.
 const ENOUGH: u32 = 3;
 
-/// How many attempts there are in the time of a silence where each comes twice as late as it was asked for.
+/// The number of attempts in the time of one silence at which each attempt comes after twice the silence that the
+/// receiver asked for.
 const AS_ASKED: f64 = 0.5;
 
-/// How many silences are remembered, to tell how long one must be.
+/// The number of silences that are remembered, to tell how long a silence must be.
 const SILENCES: usize = 4;
 
-/// So many messages accepted between two refusals show that the pace does matter.
+/// The number of messages accepted between two refusals that shows that the pace does matter.
 const ACCEPTED_AT_A_PACE: u32 = 48;
 
-/// How many more refusals than acceptances show that the receiver refuses most of what it gets.
+/// The number by which refusals must exceed acceptances to show that the receiver refuses most messages.
 const MOST_ARE_REFUSED: u32 = 16;
 
-/// Collects what speaks against a limit on the pace.
+/// Collects the evidence that the receiver does not limit the pace.
 #[derive(Debug)]
 pub(super) struct PaceEvidence {
-    /// What the receiver has accepted from one silence to the end of the next, in messages a second: the newest.
+    /// The newest rates at which the receiver accepted messages from the end of one silence to the end of the next, in
+    /// messages a second.
     sustained: VecDeque<f64>,
     /// The longest silence that the receiver has asked for.
     longest_asked: Duration,
-    /// How long the last silences were when the receiver accepted a message again.
+    /// The lengths of the last silences, each up to the moment when the receiver accepted a message again.
     silences: VecDeque<Duration>,
     refused_though_slow: u32,
     enough: u32,
 }
 
-/// A refusal at a pace.
+/// A refusal of an attempt that was made at a learned pace.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PacedRefusal {
-    /// Attempts a second.
+    /// The pace in attempts a second.
     pub(super) pace: f64,
     /// The silence that the receiver asks for.
     pub(super) asked: Option<Duration>,
@@ -68,12 +72,12 @@ impl Default for PaceEvidence {
 }
 
 impl PaceEvidence {
-    /// The receiver asked for a silence.
+    /// Notes that the receiver asked for a silence.
     pub(super) fn asked(&mut self, silence: Duration) {
         self.longest_asked = self.longest_asked.max(silence);
     }
 
-    /// The receiver accepted a message again after a silence of this length.
+    /// Notes that the receiver accepted a message again after a silence of this length.
     pub(super) fn was_silent(&mut self, silence: Duration) {
         if self.silences.len() == SILENCES {
             self.silences.pop_front();
@@ -81,15 +85,15 @@ impl PaceEvidence {
         self.silences.push_back(silence);
     }
 
-    /// How long a silence must be at least: the shortest of the last ones, if that is longer than what the receiver asks for.
-    /// A receiver that refuses a share of all messages accepts one soon after the end of some silence; a receiver that limits
-    /// the pace, and asks for less time than it needs, never does.
+    /// Returns how long a silence must be at least: the shortest of the last [`SILENCES`] silences, or zero before so
+    /// many are known. A receiver that refuses a share of all messages accepts a message soon after the end of some
+    /// silence. A receiver that limits the pace, and asks for less time than it needs, never does.
     fn least_silence(&self) -> Duration {
         let known = self.silences.len() == SILENCES;
         self.silences.iter().min().filter(|_| known).copied().unwrap_or_default()
     }
 
-    /// From the end of one silence to the end of the next the receiver accepted `pace` messages a second.
+    /// Notes that the receiver accepted `pace` messages a second from the end of one silence to the end of the next.
     pub(super) fn sustained(&mut self, pace: f64) {
         if self.sustained.len() == REMEMBERED {
             self.sustained.pop_front();
@@ -97,13 +101,15 @@ impl PaceEvidence {
         self.sustained.push_back(pace);
     }
 
-    /// The receiver refused a message. Returns whether refusals have nothing to do with the pace.
+    /// Notes that the receiver refused a message. Returns whether refusals have nothing to do with the pace.
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
         let PacedRefusal { pace, asked, accepted } = refusal;
-        // Each attempt came twice as long after the one before as the receiver has ever asked for. A receiver that tells the
-        // time until the next message exactly asks for very little at times.
+        // The refusal counts if each attempt began after twice the longest silence that the receiver has ever asked
+        // for. The longest one is taken because a receiver that states the time until the next message exactly asks for
+        // very little at times.
         let asks_for = self.longest_asked.max(FIRST_SILENCE);
-        // The time until the answer is part of a silence, so only a much longer one says something else.
+        // A measured silence includes the time until the answer, so only a silence that is much longer than the
+        // receiver asks for tells something else.
         let long_enough = Some(self.least_silence()).filter(|least| *least > 2 * asks_for).unwrap_or(asks_for);
         let is_as_asked = asked.is_some() && pace * long_enough.as_secs_f64() <= AS_ASKED;
         if accepted >= ACCEPTED_AT_A_PACE {
@@ -114,19 +120,20 @@ impl PaceEvidence {
         self.refused_though_slow >= self.enough
     }
 
-    /// What was found out is over, or was wrong.
+    /// Forgets the evidence, because it no longer holds or was wrong.
     pub(super) fn begin_anew(&mut self) {
         self.sustained.clear();
         self.refused_though_slow = 0;
     }
 
-    /// The receiver does limit the pace.
+    /// Notes that the receiver does limit the pace, so that the conclusion was wrong.
     pub(super) fn was_wrong(&mut self) {
         self.begin_anew();
         self.enough = self.enough.saturating_mul(2);
     }
 
-    /// A pace that the receiver has surely sustained: the second highest, since a quiet hour may have saved up for the highest.
+    /// Returns a pace that the receiver has surely sustained: the second highest pace, since unused capacity of a quiet
+    /// hour may have made the highest possible.
     fn proven(&self) -> f64 {
         let (_, second) = self.sustained.iter().fold((0.0_f64, 0.0_f64), |(highest, second), pace| match *pace {
             pace if pace > highest => (pace, highest),
@@ -136,7 +143,8 @@ impl PaceEvidence {
     }
 }
 
-/// By how much refusals outnumber acceptances (a CUSUM test): it stays near 0 while most messages are accepted.
+/// The number by which refusals exceed acceptances (a CUSUM test). The number stays near 0 while most messages are
+/// accepted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Excess(u32);
 
@@ -145,12 +153,12 @@ impl Excess {
         self.0 = self.0.saturating_sub(1);
     }
 
-    /// The same after one more refusal.
+    /// Returns the excess after one more refusal.
     pub(super) fn with_refusal(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// Whether the receiver refuses most of what it gets.
+    /// Whether the receiver refuses most messages.
     pub(super) fn is_most(self) -> bool {
         self.0 >= MOST_ARE_REFUSED
     }
@@ -160,7 +168,7 @@ impl Excess {
 mod tests {
     use super::*;
 
-    /// A refusal at `pace` after so many accepted messages.
+    /// A refusal at `pace` after `accepted` accepted messages.
     const fn at(pace: f64, accepted: u32) -> PacedRefusal {
         PacedRefusal { pace, asked: None, accepted }
     }
@@ -173,19 +181,19 @@ mod tests {
         let cases: [(&[f64], &[PacedRefusal], bool); 12] = [
             (&[3.0, 2.9], &[SLOW; 3], true),
             (&[3.0, 2.9], &[SLOW; 2], false),
-            // One high pace may have been saved up for.
+            // One high pace may have come from capacity that was saved up.
             (&[15.0, 0.5, 0.5], &[SLOW; 20], false),
-            // Not clearly more slowly.
+            // The refused pace is not clearly slower.
             (&[1.2, 1.1], &[SLOW; 20], false),
-            // A receiver that refuses the second message has a limit that became lower.
+            // A receiver that refuses the second message has a limit that was lowered.
             (&[50.0, 48.0], &[at(1.0, 1); 20], false),
-            // A receiver that accepts so many is content with the pace.
+            // A receiver that accepts 48 messages is content with the pace.
             (&[3.0, 2.9], &[SLOW, SLOW, at(1.0, 48), SLOW, SLOW], false),
             (&[3.0, 2.9], &[SLOW, at(2.5, 9), SLOW, at(0.5, 2)], true),
             (&[], &[SLOW; 20], false),
             (&[], &[AS_ASKED; 3], true),
             (&[], &[LONGER; 20], false),
-            // A receiver that now and then asks for longer means the longer one.
+            // The longer silence counts if a receiver asks for a longer silence now and then.
             (&[], &[LONGER, AS_ASKED, AS_ASKED, AS_ASKED], false),
             (&[], &[AS_ASKED, AS_ASKED, at(1.0, 48), AS_ASKED, AS_ASKED], false),
         ];

@@ -1,56 +1,57 @@
-//! The pace of attempts after a silence, and how it grows while the receiver refuses nothing.
+//! The pace of attempts after a silence, and how this pace grows while the receiver refuses nothing.
 //!
-//! The pace begins below a ceiling and grows as CUBIC does it for TCP: quickly at first, slowly near the ceiling, and then
-//! ever more quickly. Where there is no ceiling, each accepted message raises it by the same factor.
+//! The pace begins below a ceiling and grows as CUBIC does it for TCP: quickly at first, slowly near the ceiling, and
+//! then more and more quickly. Where there is no ceiling, each accepted message raises the pace by the same factor.
 
 use std::time::Duration;
 
 use super::FORGOTTEN_AFTER;
 use crate::time::Instant;
 
-/// The pace where nothing tells what the receiver accepts, in attempts a second.
+/// The first pace if nothing tells which pace the receiver accepts, in attempts a second.
 const UNKNOWN: f64 = 1.0;
 
-/// From this pace on, in attempts a second, nothing is limited.
+/// The pace, in attempts a second, above which nothing is limited any more.
 const UNLIMITED: f64 = 1000.0;
 
-/// The ceiling lies below the pace that was refused by this factor at least.
+/// The highest ceiling, as a share of the pace that was refused.
 const BELOW_REFUSED: f64 = 0.97;
 
-/// The pace begins below the ceiling by this factor.
+/// The first pace after a silence, as a share of the ceiling.
 const BELOW_CEILING: f64 = 0.85;
 
-/// How many attempts are made in the time of one silence at least. With one attempt, a receiver that says exactly how long
-/// to wait would be asked at its limit, and so refuse again and again.
+/// The least number of attempts in the time of one silence that the receiver asks for. With one attempt in that time, a
+/// receiver that states exactly how long to wait would be asked right at its limit, and would refuse again and again.
 const AT_LEAST: f64 = 0.5;
 
-/// While it is not known what the receiver accepts, each accepted message raises the pace by this factor.
+/// The factor by which each accepted message raises the pace while it is not known which pace the receiver accepts.
 const EXPLORING: f64 = 1.19;
 
-/// After how many messages, or how many times the silence, whichever is longer, the pace is back at the ceiling: where a
-/// refusal cost much of the time since the one before (so the ceiling is a guess), and where it cost little.
+/// How long it takes until the pace is back at the ceiling, in multiples of the silence or of the time between two
+/// attempts, whichever is longer. `UNSURE` applies where a refusal cost much of the time since the refusal before (so
+/// the ceiling is a guess), `SURE` where a refusal cost little.
 const UNSURE: f64 = 4.0;
 const SURE: f64 = 12.0;
 
-/// A refusal that cost more than this share of the time cost much.
+/// The share of the time above which a refusal counts as costing much.
 const COSTS_MUCH: f64 = 0.3;
 
-/// For the growth a silence counts as this long at most, in seconds.
+/// The longest time that a silence counts for in the growth of the pace, in seconds.
 const COUNTED_SILENCE: f64 = 15.0;
 
-/// An attempt that begins late by this much at most does not slow down those that follow: timers are coarse.
+/// The most by which an attempt may begin late without delaying the attempts after it, because timers are coarse.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
-/// A pace that was found out by refusals, in attempts a second.
+/// A pace that was learned from refusals, in attempts a second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LearnedPace {
     rate: f64,
     ceiling: Option<f64>,
-    /// The pace is never slower than this.
+    /// The slowest pace, in attempts a second.
     least: f64,
-    /// After so many seconds the pace is back at the ceiling.
+    /// The number of seconds after which the pace is back at the ceiling.
     span: f64,
-    /// How many of these have passed; idle time does not count.
+    /// How many of the seconds of `span` have passed. Idle time does not count.
     used: f64,
     grown_at: Instant,
     next: Instant,
@@ -59,15 +60,15 @@ pub(super) struct LearnedPace {
 /// What is known of a receiver at the end of a silence, in messages a second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PaceBounds {
-    /// What the receiver accepted, over the time until the end of the silence.
+    /// The rate at which the receiver accepted messages, over the time until the end of the silence.
     pub(super) taken: f64,
-    /// The pace that it refused.
+    /// The pace that the receiver refused.
     pub(super) refused: f64,
 }
 
 impl LearnedPace {
-    /// The pace after a silence of `silence`, of which the receiver had asked for `asked`. `began` is when the first accepted
-    /// attempt began, `now` when it ended.
+    /// Returns the pace after a silence of length `silence`, of which the receiver had asked for `asked`. `began` is
+    /// when the first accepted attempt began, `now` is when that attempt ended.
     pub(super) fn after(
         bounds: Option<PaceBounds>,
         silence: Duration,
@@ -80,7 +81,7 @@ impl LearnedPace {
             None => (None, UNKNOWN, UNSURE),
             Some(PaceBounds { taken, refused }) => {
                 let taken = taken.min(refused);
-                // What was accepted is less than the receiver would accept, and what it refused is more.
+                // The accepted rate is below the receiver's limit, and the refused pace is above it.
                 let ceiling = (taken * refused).sqrt().min(BELOW_REFUSED * refused);
                 let span = if 1.0 - taken / refused > COSTS_MUCH { UNSURE } else { SURE };
                 (Some(ceiling.max(least)), BELOW_CEILING * ceiling, span)
@@ -91,14 +92,14 @@ impl LearnedPace {
         Self { rate, ceiling, least, span, used: 0.0, grown_at: now, next: began + gap(rate) }
     }
 
-    /// In attempts a second.
+    /// The pace in attempts a second.
     pub(super) fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// In attempts a minute, at least 1.
+    /// The pace in attempts a minute, at least 1.
     pub(super) fn per_minute(&self) -> u64 {
-        // A minute of times between attempts: no pace is so quick that this is 0.
+        // The gaps that fit into a minute are counted. No pace is so quick that the gap is 0 microseconds.
         let gap = gap(self.rate).as_micros().max(1);
         u64::try_from(Duration::from_secs(60).as_micros() / gap).unwrap_or(u64::MAX).max(1)
     }
@@ -112,14 +113,14 @@ impl LearnedPace {
         self.rate > UNLIMITED
     }
 
-    /// An attempt begins.
+    /// Notes that an attempt begins.
     pub(super) fn began(&mut self, now: Instant) {
         let gap = gap(self.rate);
         let planned = now.checked_sub(TOLERANCE.min(gap / 10)).map_or(self.next, |earliest| self.next.max(earliest));
         self.next = planned + gap;
     }
 
-    /// A message was accepted.
+    /// Notes that a message was accepted, and raises the pace.
     pub(super) fn grow(&mut self, now: Instant) {
         self.used += now.saturating_duration_since(self.grown_at).as_secs_f64().min(2.0 / self.rate);
         self.grown_at = now;
@@ -135,7 +136,7 @@ impl LearnedPace {
     }
 }
 
-/// The time between two attempts.
+/// Returns the time between two attempts at the pace `rate`.
 fn gap(rate: f64) -> Duration {
     Duration::try_from_secs_f64(1.0 / rate).unwrap_or(FORGOTTEN_AFTER).min(FORGOTTEN_AFTER)
 }

@@ -1,21 +1,25 @@
 //! The pace that a receiver sets by refusing requests ("429 Too Many Requests", or an answer that asks for silence). Pure: the
 //! time is passed in.
 //!
-//! Until a receiver refuses something, nothing is limited, and nothing is remembered but when the last attempts began. After a
-//! refusal there is silence. Then one attempt at a time is made until one is accepted. From then on attempts are spaced out:
-//! - The pace that the receiver accepts lies between two known paces: what it accepted from one silence to the end of the
-//!   next, over all of that time, and the pace that it refused. The ceiling is their geometric mean, so a wrong first guess is
-//!   corrected in a few refusals, and a good guess changes little. See [`LearnedPace`].
-//! - The dearer refusals are (the longer the silence), the more rarely one is provoked.
-//! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is enough.
-//! - A pace clearly above the ceiling that is not refused says that the limit is gone. From there on the pace doubles every
-//!   few messages, until it limits nothing.
-//! - A receiver that keeps refusing although messages come much more slowly than it has accepted them does not limit the pace:
-//!   it refuses a share of all messages, at any pace. From there on nothing is limited, and each refused message waits for
-//!   itself, until the receiver refuses most messages. See [`PaceEvidence`].
+//! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last attempts are remembered.
+//! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. From then on
+//! attempts are spaced out:
+//! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
+//!   end of one silence to the end of the next, and the pace that it refused. The ceiling is the geometric mean of
+//!   both, so a wrong first guess is corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has
+//!   the details.
+//! - The dearer refusals are (the longer the silence), the more rarely a refusal is provoked.
+//! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is
+//!   enough.
+//! - If a pace clearly above the ceiling is not refused, the limit is gone. From there on the pace doubles every few
+//!   messages, until it limits nothing.
+//! - A receiver that keeps refusing although messages come much more slowly than it has accepted them does not limit
+//!   the pace: the receiver refuses a share of all messages, at any pace. From there on nothing is limited, and each
+//!   refused message waits by itself, until the receiver refuses most messages. [`PaceEvidence`] has the details.
 //!
-//! Invariants: a refusal of an attempt that began before the silence teaches nothing new; while nothing is accepted, silences
-//! grow to a minute, or to what is asked for; after ten minutes without a refusal everything is forgotten.
+//! Invariants: a refusal of an attempt that began before the silence teaches nothing new; while nothing is accepted,
+//! silences grow to a minute, or to the silence that the receiver asks for; after ten minutes without a refusal
+//! everything is forgotten.
 
 mod evidence;
 mod learned_pace;
@@ -31,41 +35,42 @@ use self::evidence::{Excess, PaceEvidence, PacedRefusal};
 use self::learned_pace::{LearnedPace, PaceBounds};
 use crate::time::Instant;
 
-/// The silence after a refusal that asks for none. It doubles while nothing is accepted.
+/// The first silence after a refusal that asks for none. The silence doubles while nothing is accepted.
 pub(super) const FIRST_SILENCE: Duration = Duration::from_secs(1);
 
-/// A silence grows no longer than this, so that a receiver that is back is noticed soon.
+/// The longest silence that the doubling leads to, so that a receiver that is back is noticed soon.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
-/// Whatever is asked for, there is no hot loop.
+/// The shortest silence, however little the receiver asks for, so that there is no hot loop.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(100);
 
-/// After so long without a refusal the receiver counts as one that never refused.
+/// The time without a refusal after which the receiver counts as a receiver that never refused.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
-/// How many accepted attempts are remembered.
+/// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
-/// The first refusal does not tell at which pace attempts were made: it is taken to be this many a second.
+/// The pace, in attempts a second, that the first refusal is assumed to have refused, because that refusal does not
+/// tell at which pace attempts were made.
 const FIRST_GUESS: f64 = 50.0;
 
-/// Whether an attempt may begin, as far as the receiver's pace is concerned.
+/// Whether the receiver's pace allows an attempt to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// One may.
+    /// An attempt may begin.
     Open,
-    /// Not before this instant.
+    /// No attempt may begin before this instant.
     At(Instant),
-    /// Not before the attempt has ended that tries whether the silence was long enough.
+    /// No attempt may begin before the attempt has ended that tries whether the silence was long enough.
     AfterTrial,
 }
 
-/// Why an attempt was refused, as far as it matters here.
+/// What a refusal says about the receiver's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// The silence that the receiver asks for.
     pub(super) asked: Option<Duration>,
-    /// The receiver says that there were too many requests, and not that it is down for a while.
+    /// Whether the receiver says that there were too many requests, and not that it is down for a while.
     pub(super) too_many: bool,
 }
 
@@ -93,13 +98,13 @@ enum Phase {
 
 #[derive(Clone, Copy, Debug)]
 struct Trying {
-    /// Attempts that began before this do not know of the silence.
+    /// Attempts that began before this instant began before the silence.
     since: Instant,
     /// When the silence is over.
     until: Instant,
     refusals: u32,
     is_under_way: bool,
-    /// The pace that was refused, in attempts a second, where there was one.
+    /// The pace that was refused, in attempts a second, if attempts were paced.
     pace: Option<f64>,
     too_many: bool,
 }
@@ -107,17 +112,18 @@ struct Trying {
 /// The attempts that were accepted since the last silence.
 #[derive(Debug, Default)]
 struct Accepted {
-    /// When the newest of them began.
+    /// When the newest of these attempts began.
     newest: VecDeque<Instant>,
-    /// How many there were.
+    /// The number of these attempts.
     count: u32,
-    /// When the first of them began; before the first silence nobody counts.
+    /// When the first of these attempts began. `None` before the first silence, when attempts are not counted.
     since: Option<Instant>,
 }
 
 impl Throttle {
-    /// The throttle of a receiver that has refused nothing yet. If it refused something lately, to the process before this one,
-    /// `silent_until` is the end of the silence that is left, or an instant that has passed if the silence is over.
+    /// Returns the throttle of a receiver that has refused nothing yet. If the receiver lately refused a message of an
+    /// earlier process, `silent_until` is the end of the remaining silence, or an instant that has passed if the
+    /// silence is over.
     pub(super) fn new(silent_until: Option<Instant>, now: Instant) -> Self {
         let trying = |until| Trying {
             since: now,
@@ -144,7 +150,7 @@ impl Throttle {
         self.forgotten_at.is_none_or(|at| at <= now)
     }
 
-    /// When the silence is over, or was, of a receiver that has accepted nothing since.
+    /// Returns when the silence ends or ended; `None`: the receiver has accepted a message since.
     pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Trying(Trying { until, refusals: 1.., .. }) if !self.is_free(now) => Some(until),
@@ -160,7 +166,7 @@ impl Throttle {
         }
     }
 
-    /// Whether an attempt may begin. The caller sees to it that silences are kept.
+    /// Whether an attempt may begin. The caller makes sure that silences are kept.
     pub(super) fn gate(&self, now: Instant) -> Gate {
         match self.phase {
             _ if self.is_free(now) => Gate::Open,
@@ -170,7 +176,7 @@ impl Throttle {
         }
     }
 
-    /// An attempt begins.
+    /// Notes that an attempt begins.
     pub(super) fn began(&mut self, now: Instant) {
         if self.is_forgotten(now) {
             self.phase = Phase::Free;
@@ -183,7 +189,7 @@ impl Throttle {
         }
     }
 
-    /// An attempt that began at `began` was refused. Returns for how long the sink is to be silent.
+    /// Notes that an attempt that began at `began` was refused. Returns how long the sink is to be silent.
     pub(super) fn refused(&mut self, refusal: Refusal, began: Instant, now: Instant) -> Duration {
         let asked = refusal.asked.filter(|asked| !asked.is_zero());
         self.evidence.asked(asked.unwrap_or_default());
@@ -223,12 +229,12 @@ impl Throttle {
         silence
     }
 
-    /// The first refusal since the last silence. Returns the silence.
+    /// Begins a silence after the first refusal since the last silence. Returns the length of the silence.
     fn try_after(&mut self, silence: Duration, too_many: bool, now: Instant) -> Duration {
         let pace = match self.phase {
             Phase::Paced(pace) => Some(pace.rate()),
             Phase::Trying(_) | Phase::Unpaced(_) | Phase::Free => {
-                // What came long before says nothing about the limit.
+                // Attempts that were accepted long before say nothing about the limit.
                 self.accepted.keep_newer_than(silence.max(FIRST_SILENCE), now);
                 match self.phase {
                     Phase::Unpaced(_) => self.evidence.was_wrong(),
@@ -242,7 +248,7 @@ impl Throttle {
         silence
     }
 
-    /// An attempt that began at `began` was accepted.
+    /// Notes that an attempt that began at `began` was accepted.
     pub(super) fn accepted(&mut self, began: Instant, now: Instant) {
         match &mut self.phase {
             &mut Phase::Trying(trying) if began >= trying.since => {
@@ -261,7 +267,7 @@ impl Throttle {
         self.accepted.note(began);
     }
 
-    /// An attempt that began at `began` has ended, and says nothing about the pace.
+    /// Notes that an attempt that began at `began` has ended without saying anything about the pace.
     pub(super) fn ended(&mut self, began: Instant) {
         if let Phase::Trying(trying) = &mut self.phase
             && began >= trying.since
@@ -270,7 +276,7 @@ impl Throttle {
         }
     }
 
-    /// The pace after a silence; `began` is when the attempt began that ended it.
+    /// Returns the pace after a silence. `began` is when the attempt began that ended the silence.
     fn pace_after(&mut self, trying: Trying, began: Instant, now: Instant) -> LearnedPace {
         let taken = self.accepted.pace_until(began).filter(|_| trying.pace.is_some() || trying.too_many);
         let bounds =
@@ -284,7 +290,7 @@ impl Throttle {
 }
 
 impl Accepted {
-    /// An attempt that began at `began` was accepted.
+    /// Notes an accepted attempt that began at `began`.
     fn note(&mut self, began: Instant) {
         if self.newest.len() == REMEMBERED {
             self.newest.pop_front();
@@ -298,20 +304,22 @@ impl Accepted {
         self.since = None;
     }
 
-    /// How many messages a second the receiver accepted until `until`, when the last silence had ended. Any part of the time
-    /// is as good as the whole, since there may have been nothing to send: the highest counts.
+    /// Returns how many messages a second the receiver accepted until `until`, the end of the last silence. The rate
+    /// over a part of the time is as good as the rate over all of it, since there may have been nothing to send. So the
+    /// highest of these rates counts.
     fn pace_until(&self, until: Instant) -> Option<f64> {
         let newest = (1..).zip(self.newest.iter().rev()).map(|(count, from)| pace(count, *from, until));
         newest.chain(self.sustained_until(until)).reduce(f64::max)
     }
 
-    /// How many messages a second the receiver accepted over the whole time until `until`, if it accepted several.
+    /// Returns how many messages a second the receiver accepted over the whole time until `until`, if it accepted
+    /// several.
     fn sustained_until(&self, until: Instant) -> Option<f64> {
         self.since.filter(|_| self.count > 1).map(|since| pace(self.count, since, until))
     }
 }
 
-/// `count` messages over a time, in messages a second.
+/// Returns the rate of `count` messages over a time, in messages a second.
 fn pace(count: u32, from: Instant, until: Instant) -> f64 {
     f64::from(count) / until.saturating_duration_since(from).as_secs_f64().max(0.001)
 }

@@ -16,16 +16,16 @@ use crate::time::backoff::Jitter;
 /// A request as it reaches the receiver.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
-    /// When, in seconds since the start.
+    /// When the request arrives, in seconds since the start.
     pub(super) at: f64,
-    /// The place of its message, counted from 0.
+    /// The place of the request's message, counted from 0.
     pub(super) message: usize,
 }
 
-/// What a receiver answers to a request; `None`: it accepts.
+/// A receiver: a function that returns the refusal of a request; `None`: the receiver accepts the request.
 pub(super) type Receiver = Box<dyn FnMut(Request) -> Option<Refusal>>;
 
-/// How exactly a receiver says how long to wait.
+/// How exactly a receiver states how long to wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Says {
     Exactly,
@@ -44,7 +44,7 @@ impl Says {
     }
 }
 
-/// Accepts no two requests closer together than `gap` seconds.
+/// A receiver that accepts no two requests closer together than `gap` seconds.
 pub(super) fn apart(gap: f64, says: Says) -> Receiver {
     let mut last = f64::NEG_INFINITY;
     Box::new(move |Request { at, .. }| {
@@ -56,7 +56,7 @@ pub(super) fn apart(gap: f64, says: Says) -> Receiver {
     })
 }
 
-/// A bucket of `size` requests that fills up in `per` seconds.
+/// A receiver with a bucket of `size` requests that fills up in `per` seconds.
 pub(super) fn bucket(size: f64, per: f64, says: Says) -> Receiver {
     let (mut left, mut then) = (size, 0.0);
     Box::new(move |Request { at, .. }| {
@@ -70,7 +70,7 @@ pub(super) fn bucket(size: f64, per: f64, says: Says) -> Receiver {
     })
 }
 
-/// Accepts `size` requests in each window of `per` seconds.
+/// A receiver that accepts `size` requests in each window of `per` seconds.
 pub(super) fn window(size: u32, per: f64, says: Says) -> Receiver {
     let (mut used, mut number) = (0, f64::NEG_INFINITY);
     Box::new(move |Request { at, .. }| {
@@ -85,59 +85,60 @@ pub(super) fn window(size: u32, per: f64, says: Says) -> Receiver {
     })
 }
 
-/// Refuses this share of all requests at random, at whatever pace they come, and says to wait `wait` seconds.
+/// A receiver that refuses this share of all requests at random, whatever the pace, and says to wait `wait` seconds.
 pub(super) fn at_random(share: f64, wait: f64, seed: u64, says: Says) -> Receiver {
     let random = Jitter::seeded(seed);
     Box::new(move |_| if random.fraction() < share { says.refuse(wait) } else { None })
 }
 
-/// Refuses certain messages for ever, and accepts all others.
+/// A receiver that refuses certain messages for ever, and accepts all others.
 pub(super) fn refusing(is_refused: fn(usize) -> bool, says: Says) -> Receiver {
     Box::new(move |Request { message, .. }| if is_refused(message) { says.refuse(1.0) } else { None })
 }
 
-/// One behaviour before `changes_at`, in seconds, and another from then on.
+/// A receiver that behaves as `before` until `changes_at`, in seconds, and as `after` from then on.
 pub(super) fn changing(changes_at: f64, mut before: Receiver, mut after: Receiver) -> Receiver {
     Box::new(move |request| if request.at < changes_at { before(request) } else { after(request) })
 }
 
-/// Refuses nothing.
+/// A receiver that refuses nothing.
 pub(super) fn unlimited() -> Receiver {
     Box::new(|_| None)
 }
 
-/// What there is to deliver, and by whom.
+/// The messages to deliver, and the workers that deliver them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) messages: usize,
     pub(super) workers: usize,
-    /// An answer takes between a half of this and one and a half times as long, in seconds.
+    /// The mean time until an answer, in seconds. Each answer takes between a half of this time and one and a half
+    /// times this time.
     pub(super) latency: f64,
-    /// The simulation ends when so many messages were accepted.
+    /// The number of accepted messages at which the simulation ends.
     pub(super) until_accepted: usize,
-    /// The receiving number of a message, by its place.
+    /// Returns the receiving number of a message, given the message's place.
     pub(super) number: fn(usize) -> i64,
 }
 
 impl Load {
-    /// Messages of one number, until all are accepted.
+    /// A load of messages of one number, until all messages are accepted.
     pub(super) fn new(messages: usize, workers: usize, latency: f64) -> Self {
         Self { messages, workers, latency, until_accepted: messages, number: |_| 0 }
     }
 }
 
-/// What happened.
+/// The results of a simulation.
 #[derive(Debug, Default)]
 pub(super) struct Run {
     /// When each accepted request was answered, in seconds.
     pub(super) accepted: Vec<f64>,
     pub(super) refused: usize,
-    /// The most requests at once after the first silence.
+    /// The greatest number of requests at the same time after the first silence.
     pub(super) most_after_silence: usize,
 }
 
 impl Run {
-    /// How long all of it took, in seconds.
+    /// Returns how long the whole delivery took, in seconds.
     pub(super) fn took(&self) -> f64 {
         self.accepted.last().copied().unwrap_or_default()
     }
@@ -156,7 +157,7 @@ struct UnderWay {
     refusal: Option<Refusal>,
 }
 
-/// Delivers with timers of whole milliseconds.
+/// Runs the delivery, with timers of whole milliseconds.
 pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
     let start = Clock::starting_at(UnixMs(0)).monotonic();
     let instant = |at: f64| start + Duration::from_secs_f64(at);
@@ -166,11 +167,11 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
     let (mut throttle, mut refused_alone) = (Throttle::new(None, start), RefusedAlone::default());
     let (mut now, mut silent, mut run) = (0.0_f64, 0.0_f64, Run::default());
     let mut fresh: VecDeque<usize> = (0..load.messages).collect();
-    // Refused messages: when they are due, in nanoseconds.
+    // The refused messages, each with the time when it is due, in nanoseconds.
     let mut refused: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut failures: HashMap<usize, i32> = HashMap::new();
     let mut was_refused = false;
-    // When something happens: in nanoseconds, whether it is the answer, and to which request.
+    // The events: the time in nanoseconds, whether the event is the answer, and the request that it belongs to.
     let mut events: BinaryHeap<Reverse<(u64, bool, u64)>> = BinaryHeap::new();
     let mut under_way: HashMap<u64, UnderWay> = HashMap::new();
     let mut number = 0_u64;
@@ -180,7 +181,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         let is_due = next_due.is_some_and(|due| due <= now + 1e-9);
         let has_work = under_way.len() < load.workers && (is_due || !fresh.is_empty());
         if has_work && now >= silent && throttle.gate(instant(now)) == Gate::Open {
-            // What was refused and what is new take turns.
+            // Refused messages and new messages take turns.
             was_refused = is_due && (!was_refused || fresh.is_empty());
             let refused = if was_refused { refused.pop().map(|Reverse((_, message))| message) } else { None };
             let message = refused.or_else(|| fresh.pop_front()).unwrap();
@@ -201,7 +202,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
             Gate::At(at) => Some((at - start).as_secs_f64()),
             Gate::Open | Gate::AfterTrial => None,
         };
-        // A timer that has passed by less than a float can tell fires a millisecond later.
+        // A timer that has passed by less than a float can express fires a millisecond later.
         let timer = timer.map(|at| ((at * 1000.0 - 1e-6).ceil() / 1000.0).max(now + 0.001));
         let event = events.peek().map(|Reverse((at, ..))| seconds(*at));
         if let Some(timer) = timer.filter(|timer| event.is_none_or(|event| *timer < event)) {

@@ -1,4 +1,4 @@
-//! The throttle against receivers of every kind, and step by step.
+//! Tests of the throttle with receivers of every kind, and step by step.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::UnixMs;
 use crate::time::Clock;
 
-/// A receiver that limits the pace: its name, how many messages a second it accepts, and how it is made.
+/// A receiver that limits the pace: its name, how many messages a second it accepts, and the function that makes it.
 type Kind = (&'static str, f64, fn() -> Receiver);
 
 const KINDS: [Kind; 14] = [
@@ -39,9 +39,10 @@ fn messages_take_as_long_as_the_receiver_makes_them() {
                     let case = format!("{name}: {messages} messages, {workers} workers, {latency} s");
                     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
                     let needed = messages as f64 / rate;
-                    // One silence of a second is a fourth of what a fast receiver needs for all.
+                    // A fast receiver needs four seconds for all messages, so one silence of a second is a fourth of
+                    // that.
                     assert!(run.took() <= 1.3 * needed + 1.0, "{case}: {} s instead of {needed}", run.took());
-                    // Those that were under way at the first refusal could not know of it.
+                    // Requests that were under way at the first refusal could not know of the refusal.
                     let wasted = run.refused.saturating_sub(workers);
                     assert!(wasted * 5 <= messages + run.refused, "{case}: {wasted} requests were wasted");
                 }
@@ -77,7 +78,8 @@ fn a_limit_that_changes_is_learnt_anew() {
     assert!(later >= 1_050, "{later} of 1500");
 }
 
-/// A quota that is used up until the next day: little is asked meanwhile, and the next day goes on.
+/// A receiver with a quota that is used up until the next day gets few requests meanwhile, and delivery goes on the
+/// next day.
 #[test]
 fn a_daily_quota_is_used_up_each_day() {
     const DAY: f64 = 86_400.0;
@@ -91,7 +93,7 @@ fn a_daily_quota_is_used_up_each_day() {
     }
 }
 
-/// Whoever believed the receiver would ask ten times for each message.
+/// A sink that believed this receiver would ask ten times for each message.
 #[test]
 fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     let asks_for_a_second = |gap: f64| -> Receiver {
@@ -112,11 +114,12 @@ fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     }
 }
 
-/// At first some silences are kept, until it is known that the pace does not matter. From then on nothing is held back.
+/// At first some silences are kept, until it is known that the pace does not matter. From then on no message is held
+/// back.
 #[test]
 fn a_receiver_that_refuses_a_share_at_random_is_not_slowed_down_for() {
     for (share, wait, most) in [(0.2, 1.0, 300.0), (0.25, 1.0, 300.0), (0.3, 1.0, 300.0), (0.25, 5.0, 1_200.0)] {
-        // A receiver that says nothing has not said how long is long enough: it takes longer to find out.
+        // A receiver that states no time has not said how long a wait is long enough, so the conclusion takes longer.
         for (says, most) in [(Says::Nothing, 3.0 * most), (Says::Exactly, most)] {
             for workers in [1_u32, 8] {
                 for seed in 0..5 {
@@ -142,7 +145,8 @@ fn a_receiver_that_refuses_at_random_and_then_sets_a_pace_is_noticed() {
     }
 }
 
-/// Every 51st or every 11th message is of a number whose messages are all refused, or is refused for its own sake.
+/// Every 51st or every 11th message belongs to a number whose messages are all refused, or is refused for a reason of
+/// its own.
 #[test]
 fn what_is_always_refused_holds_back_no_other() {
     let of_one_number = |message: usize| if message % 11 == 10 { 1 } else { 2 + i64::from(message.is_multiple_of(2)) };
@@ -196,7 +200,7 @@ async fn after_a_silence_one_at_a_time_is_tried() {
         throttle.began(start);
     }
     assert_eq!(throttle.refused(asked, start, at(1)), Duration::from_secs(5));
-    // Those that began before say nothing new.
+    // Attempts that began before the silence say nothing new.
     throttle.accepted(start, at(2));
     assert_eq!(throttle.refused(asked, start, at(2)), Duration::from_secs(5));
     assert_eq!(throttle.silent_until(at(2)), Some(at(7)));
@@ -227,7 +231,7 @@ async fn a_silence_before_the_start_is_one() {
     assert_eq!(throttle.gate(until), Gate::AfterTrial);
     throttle.accepted(until, until);
     assert!(matches!(throttle.gate(until), Gate::At(_)));
-    // One that is over holds nothing back, but it begins slowly.
+    // A silence that is over holds nothing back, but the pace begins slowly.
     let mut throttle = Throttle::new(Some(start), start);
     assert_eq!((throttle.silent_until(start), throttle.gate(start)), (None, Gate::Open));
     throttle.began(start);
@@ -237,7 +241,7 @@ async fn a_silence_before_the_start_is_one() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever the receiver takes, however it says so, and however long its answers take.
+    /// The throttle meets any limit, however the receiver states it, and however long its answers take.
     #[test]
     fn any_limit_is_met(
         rate in 0.2_f64..40.0,
@@ -252,7 +256,8 @@ proptest! {
         let receiver = if kind == 0 { bucket(f64::from(burst), per, says) } else { window(burst, per, says) };
         let messages = 400;
         let run = deliver(receiver, Load::new(messages, workers, latency), seed);
-        // What says nothing, or too much, costs a silence each time; it is never many times as long.
+        // A receiver that states no time, or too long a time, costs a silence each time, but the whole never takes many
+        // times as long.
         let needed = 400.0 / rate;
         prop_assert!(run.took() <= 1.6 * needed + 60.0, "{} s instead of {needed}", run.took());
         let wasted = run.refused.saturating_sub(workers);
@@ -264,7 +269,7 @@ proptest! {
         }
     }
 
-    /// Attempts in any order of beginning and ending: what is open opens, and no silence is without an end.
+    /// Attempts begin and end in any order: an open gate lets attempts begin, and every silence has an end.
     #[test]
     fn no_history_shuts_the_gate_for_good(
         steps in prop::collection::vec((0_u8..5, 0_u64..20_000, 0_usize..8), 1..200),

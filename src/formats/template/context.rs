@@ -1,4 +1,4 @@
-//! The names that a template can use: `message`, `number`, `account`.
+//! Makes the values of the names that a template can use: `message`, `number`, `account`.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use minijinja::{Value, context};
 
 use crate::formats::surrogates;
 
-/// Fields that `message` always has in a template, as none if the message lacks them. Other fields exist only where
-/// they came.
+/// The fields that `message` always has in a template. A field that the message lacks is none. Other fields exist only
+/// if the message has them.
 const MESSAGE: [&str; 10] =
     ["id", "numberId", "from", "to", "body", "parsedCode", "encrypted", "isRead", "receivedAt", "ingestedAt"];
 
-/// Fields that `number` always has in a template: the fields of a row of the API's list of numbers.
+/// The fields that `number` always has in a template: the fields of a row of the API's list of numbers.
 const NUMBER: [&str; 16] = [
     "id",
     "phoneNumber",
@@ -31,11 +31,12 @@ const NUMBER: [&str; 16] = [
     "autoRenewEnabled",
 ];
 
-/// Fields of a number that a message has, too: the name in the number and the name in the message.
+/// The fields of a number that a message has, too: each with its name in the number and its name in the message.
 const OF_THE_MESSAGE: [(&str, &str); 2] = [("id", "numberId"), ("phoneNumber", "to")];
 
-/// The samples with which every template is tried: description, message, number. The code begins with a zero, which
-/// JSON does not take as a number. The text holds characters that break out of careless places.
+/// The samples with which every template is tried, each with a description, a message and a number. The code begins
+/// with a zero, which JSON does not accept as a number. The text contains characters that break out of places where the
+/// template does not escape values.
 pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     (
         "a message that has everything",
@@ -47,12 +48,12 @@ pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     ("a message that has no more than an id", r#"{"id":"msg_1"}"#, None),
 ];
 
-/// The names and their values; `None` if the message cannot be read.
+/// Makes the names and their values; `None` if the message cannot be read.
 pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value> {
     let mut message = object(raw)?;
     let mut details = match number.and_then(object) {
         Some(details) => details,
-        // Until the list of numbers was read, only the message itself describes the number.
+        // Until the list of numbers was read, only the message itself describes its number.
         None => {
             let own = message.get("number").map(own_number).unwrap_or_default();
             let known =
@@ -70,12 +71,12 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value
     if tags.is_none() {
         *tags = Value::from(Vec::<Value>::new());
     }
-    // An undefined value means that there was nothing to copy.
+    // An undefined value means that the message had no such field to copy.
     details.values_mut().filter(|value| value.is_undefined()).for_each(|value| *value = none());
     Some(context! { message => Value::from(message), number => Value::from(details), account })
 }
 
-/// Whether a variable of a template, such as `number.tags`, is more than a message itself says about its number.
+/// Whether a variable of a template, such as `number.tags`, is more than the message itself says about its number.
 pub(super) fn is_detail(variable: &str) -> bool {
     let (name, field) = variable.split_once('.').unwrap_or((variable, ""));
     let field = field.split('.').next().unwrap_or_default();

@@ -1,24 +1,24 @@
-//! How a value is escaped for the media type of a template.
+//! Escapes a value for the media type of a template.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What is escaped in the value of a form's field: everything but letters, digits and `-._~`.
+/// The characters that are escaped in the value of a form's field: all but letters, digits and `-._~`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The kind of text that a value is written into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escaping {
-    /// The inside of a JSON string.
+    /// The value is inside a JSON string.
     Json,
-    /// The inside of a JSON string, in a text of several JSON values, each on a line or behind a separator.
+    /// The value is inside a JSON string, in a text of several JSON values, each on a line or behind a separator.
     JsonLines,
-    /// HTML or XML.
+    /// The value is in HTML or XML.
     Markup,
-    /// The value of a form's field.
+    /// The value is the value of a form's field.
     Form,
-    /// One line for people: a value must stay on its line, and no terminal may obey it.
+    /// The value is in one line for people: it must stay on its line, and must not control a terminal.
     Line,
-    /// A text that no program takes apart: nothing is escaped.
+    /// The value is in a text that no program takes apart: nothing is escaped.
     None,
 }
 
@@ -69,13 +69,13 @@ impl Escaping {
     }
 }
 
-/// Whether XML 1.0 cannot hold the character. A document with such a character is refused as a whole.
+/// Whether XML 1.0 cannot contain the character. A document with such a character is refused as a whole.
 fn is_forbidden_in_xml(next: char) -> bool {
     !matches!(next, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Makes line breaks spaces. Characters that a terminal would obey, or that turn the direction of writing, become
-/// U+FFFD.
+/// Turns line breaks into spaces, so that a text stays on one line. Characters that a terminal would obey, or that turn
+/// the direction of writing, become U+FFFD.
 fn on_one_line(next: char) -> char {
     match next {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',

@@ -1,11 +1,11 @@
-//! `format = "template"`: a text with placeholders such as `{{ message.body }}`, in the language of Jinja.
+//! The format `template`: a text with placeholders such as `{{ message.body }}`, in the language of Jinja.
 //!
 //! Invariants:
 //!
 //! - A name that does not exist is a mistake, not an empty text.
-//! - Values are escaped for the media type, so that a message cannot leave the place that the template gives it.
+//! - Values are escaped for the media type, so that a message cannot leave the place in the template where it stands.
 //! - The work and the memory of one rendering are bounded (fuel).
-//! - No error repeats anything of a message.
+//! - No error repeats any part of a message.
 
 mod context;
 mod escaping;
@@ -20,11 +20,11 @@ use serde::de::IgnoredAny;
 use self::escaping::Escaping;
 use super::Unrenderable;
 
-/// The most steps of one rendering, roughly; a rendering takes at most 64 times as many bytes. Templates for people
-/// take a few hundred steps.
+/// The most steps of one rendering, roughly. A rendering takes at most 64 times as many bytes. Ordinary templates take
+/// a few hundred steps.
 const FUEL: u64 = 250_000;
 
-/// The name of the template in its environment.
+/// The name of the template in its minijinja environment.
 const NAME: &str = "template";
 
 /// A template that can be rendered.
@@ -37,12 +37,12 @@ pub struct Template {
     needs_number: bool,
 }
 
-/// A mistake in a template, and its line if that is known.
+/// A mistake in a template, and the line of the mistake if that is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Mistake {
     /// The line, counted from 1.
     pub line: Option<usize>,
-    /// The mistake, in words that go on after the name of the key.
+    /// The mistake, in words that follow the name of the key.
     pub wrong: String,
 }
 
@@ -51,14 +51,15 @@ impl Template {
     /// plain text get no line breaks or other control characters.
     ///
     /// # Errors
-    /// A mistake in the syntax, or in the output for one of two sample messages: one that has everything, and one that
-    /// has as little as a message may have.
+    /// A mistake in the syntax, or in the output for one of two sample messages: a message that has everything, and a
+    /// message that has as little as a message may have.
     pub fn new(source: &str, content_type: &str, account: Arc<str>, as_line: bool) -> Result<Self, Mistake> {
         let escaping = Escaping::of(content_type, as_line);
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
-        // The name "by media type" has no meaning. It only marks the output of blocks and macros as escaped already.
+        // The name "by media type" has no meaning. The name only marks the output of blocks and macros as already
+        // escaped.
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("by media type".into()));
         environment.set_formatter(move |out, _, value| {
             if value.is_undefined() || value.is_none() {
@@ -83,7 +84,7 @@ impl Template {
         Ok(template)
     }
 
-    /// The media type of the output.
+    /// Returns the media type of the output.
     pub fn content_type(&self) -> &str {
         &self.content_type
     }
@@ -98,20 +99,20 @@ impl Template {
         self.needs_number
     }
 
-    /// Whether details of the number stand anywhere in the template, whatever its conditions decide. `number` as a
-    /// whole counts as details.
+    /// Whether details of the number stand anywhere in the template, whatever the template's conditions decide. The
+    /// name `number` as a whole counts as details.
     fn names_details(&self) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(true).iter().any(|name| context::is_detail(name)))
     }
 
-    /// Whether details make a difference to the output. This finds them even behind a variable of the template's own
-    /// that is called `number`.
+    /// Whether details make a difference to the output. This finds details even behind the template's own variable that
+    /// is called `number`.
     fn shows_details(&self) -> bool {
         context::SAMPLES.iter().any(|(_, raw, number)| self.try_render(raw, *number) != self.try_render(raw, None))
     }
 
-    /// The output for a message.
+    /// Makes the output for a message.
     pub(super) fn render(&self, raw: &str, number: Option<&str>) -> Result<String, Unrenderable> {
         self.try_render(raw, number).map_err(|Mistake { line, wrong }| {
             Unrenderable(match line {
@@ -142,11 +143,11 @@ impl Template {
 }
 
 impl Template {
-    /// Whether the output is valid JSON, if it should be JSON.
+    /// Checks that the output is valid JSON, if the output should be JSON.
     fn check_json(&self, made: &str) -> Result<(), serde_json::Error> {
         match self.escaping {
             Escaping::Json => serde_json::from_str::<IgnoredAny>(made).map(drop),
-            // The values follow each other, each perhaps behind the separator of `json-seq`.
+            // The values follow each other. The separator of `json-seq` may stand before each value.
             Escaping::JsonLines => {
                 let values = made.replace('\u{1e}', " ");
                 serde_json::Deserializer::from_str(&values)
@@ -160,7 +161,7 @@ impl Template {
 
 impl From<&Error> for Mistake {
     fn from(error: &Error) -> Self {
-        // The details of other errors may hold a value that the template was given.
+        // The details of other errors may contain a value that the template was given.
         let told = match error.kind() {
             ErrorKind::UndefinedError
             | ErrorKind::SyntaxError
@@ -190,7 +191,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Hides the text, since a template may hold a token of the receiver's.
+/// Hides the text, since a template may contain a token of the receiver.
 impl fmt::Debug for Template {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Template({} characters, {})", self.source.chars().count(), self.content_type)

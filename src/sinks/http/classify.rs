@@ -1,4 +1,4 @@
-//! The meaning of an answer's status line and headers, and the words for it. Pure.
+//! Decides what an answer's status line and headers mean, and describes the answer in words. Pure.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::domain::UnixMs;
 use crate::http::{RedactedUrl, date, retry_after};
 use crate::sinks::Attempt;
 
-/// The parts of an answer's head that count. A header whose value is no text counts as missing.
+/// The parts of an answer's head that matter for the decision. A header whose value is no text counts as missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Head<'a> {
     pub(crate) status: StatusCode,
@@ -20,15 +20,15 @@ pub(crate) struct Head<'a> {
 /// Statuses with a special meaning for this receiver: `accept_status` and `reject_status`. No status is in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statuses {
-    /// Statuses that count as accepted, beside every 2xx.
+    /// Statuses that count as accepted, besides every 2xx.
     pub accept: Vec<u16>,
     /// Statuses after which another attempt would be useless.
     pub reject: Vec<u16>,
 }
 
 /// Decides what an answer means. Every 2xx and every status in `statuses.accept` is accepted. A status in
-/// `statuses.reject` is rejected, whatever the headers say. `sent_to` is the URL of the request. `now` is used where
-/// the answer has no `Date`.
+/// `statuses.reject` is rejected, whatever the headers say. `sent_to` is the URL of the request. `now` counts as the
+/// time if the answer has no `Date`.
 pub(crate) fn classify(head: Head<'_>, statuses: &Statuses, sent_to: &Url, now: UnixMs) -> Attempt {
     let code = head.status.as_u16();
     if head.status.is_success() || statuses.accept.contains(&code) {
@@ -61,11 +61,12 @@ fn words(head: Head<'_>, sent_to: &Url) -> String {
     }
 }
 
-/// A `Location` as it may be shown: without user, path, query and fragment. Addresses of receivers carry keys in all of
-/// these, and servers repeat the address that they were asked for.
+/// Returns a `Location` that is safe to show: without user, path, query and fragment. Addresses of receivers contain
+/// keys in all of these parts, and servers repeat the address of the request.
 fn shown(location: &str, sent_to: &Url) -> String {
     let Ok(mut target) = sent_to.join(location) else { return "an address that makes no sense".to_owned() };
-    // A relative address would have the user information of `sent_to`. Only a URL without a host refuses to be without.
+    // A relative address would take over the user information of `sent_to`, so the user information is removed. The
+    // removal fails only for a URL without a host.
     if target.set_username("").and(target.set_password(None)).is_err() {
         return short(format!("a {} address", target.scheme()));
     }

@@ -6,7 +6,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, Invalid
 use crate::secret::tidy::SecretKind;
 use crate::settings::{self, Member, Origin, Reader, WrittenText, settings};
 
-/// Headers that belong to the connection and not to the message.
+/// Headers that belong to the connection and not to the message, so that the operator cannot set them.
 const OF_THE_CONNECTION: [&str; 11] = [
     "connection",
     "content-length",
@@ -21,10 +21,10 @@ const OF_THE_CONNECTION: [&str; 11] = [
     "host",
 ];
 
-/// Words in the name of a header whose value is probably a secret.
+/// Words that show that a header with such a word in its name probably has a secret value.
 const SECRET_WORDS: [&str; 5] = ["key", "token", "secret", "password", "signature"];
 
-/// Headers whose value must not be written out in the file.
+/// Headers whose value must not be written out in the configuration file.
 pub(super) const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 settings! {
@@ -47,7 +47,7 @@ settings! {
     }
 }
 
-/// All headers that the operator adds, `auth` included.
+/// Returns all headers that the operator adds, including those of `auth`.
 pub(super) fn headers(at: &mut Reader<'_>, members: Vec<Member>, auth: Auth, url: Option<&Url>) -> HeaderMap {
     let mut headers = own_headers(at, members);
     if let Some((value, origin)) = auth.resolve(at) {
@@ -89,7 +89,7 @@ fn own_headers(at: &mut Reader<'_>, members: Vec<Member>) -> HeaderMap {
     headers
 }
 
-/// Checks the name of a header that the operator wants to set.
+/// Checks the name of a header that the operator wants to set; `None`: an error was reported.
 pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &Origin) -> Option<HeaderName> {
     let parsed: Result<HeaderName, InvalidHeaderName> = name.parse();
     let Ok(parsed) = parsed else {
@@ -111,7 +111,7 @@ pub(super) fn header_name(at: &mut Reader<'_>, key: &str, name: &str, origin: &O
     None
 }
 
-/// Checks a value that is treated as a secret, and marks it as sensitive.
+/// Checks a value that is treated as a secret, and marks the value as sensitive.
 fn header_value(at: &mut Reader<'_>, path: &str, text: &WrittenText, value: &str) -> Option<HeaderValue> {
     match HeaderValue::from_str(value) {
         Ok(mut value) => {
@@ -127,7 +127,7 @@ fn header_value(at: &mut Reader<'_>, path: &str, text: &WrittenText, value: &str
 }
 
 impl Auth {
-    /// The value of the Authorization header, and its place.
+    /// Returns the value of the Authorization header, and the place where it was written.
     fn resolve(self, at: &mut Reader<'_>) -> Option<(HeaderValue, Origin)> {
         let Self { bearer, basic: Basic { user, password } } = self;
         let written = ["auth.bearer", "auth.basic.user", "auth.basic.password"].map(|key| at.origin(key));
@@ -173,7 +173,7 @@ fn secret_text(at: &mut Reader<'_>, key: &str, text: &WrittenText, kind: SecretK
     Some(text)
 }
 
-/// The value of an Authorization header.
+/// Returns the value of an Authorization header for basic authentication.
 fn basic(user: &str, password: &str) -> String {
     use base64::Engine as _;
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))

@@ -24,21 +24,21 @@ use crate::http::{Proxy, RedactedUrl, Transport, body, failure};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
 
-/// `type = "http"`
+/// The type `http`.
 #[derive(Debug)]
 pub struct Http;
 
-/// The keys of `[sinks.NAME]` that say where and how the sink sends.
+/// The settings that say where and how a sink sends.
 #[derive(Clone)]
 pub struct Options {
-    /// The URL to which messages are sent. It may hold credentials, so it is shown only redacted.
+    /// The URL to which messages are sent. The URL may contain credentials, so it is shown only redacted.
     pub url: Url,
-    /// POST, PUT or PATCH.
+    /// The method of requests: POST, PUT or PATCH.
     pub method: Method,
-    /// The headers that the operator adds, authentication included; none that the relay sets itself. Values that may be
-    /// secrets are marked as sensitive.
+    /// The headers that the operator adds, including authentication, and no header that the relay sets itself. Values
+    /// that may be secrets are marked as sensitive.
     pub headers: HeaderMap,
-    /// The longest time for one whole request, the answer included.
+    /// The longest time for one whole request, including the answer.
     pub timeout: Duration,
     /// The longest time for the TCP and TLS handshakes together.
     pub connect_timeout: Duration,
@@ -88,7 +88,7 @@ impl Target for Options {
 
 #[cfg(test)]
 impl Options {
-    /// Options with defaults for everything but the URL and the timeout.
+    /// Makes options with defaults for everything but the URL and the timeout.
     pub(crate) fn plain(url: Url, timeout: Duration) -> Self {
         Self {
             url,
@@ -103,7 +103,7 @@ impl Options {
     }
 }
 
-/// Hides the URL, which may hold a password.
+/// Hides the URL, which may contain a password.
 impl fmt::Debug for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, method, headers, timeout, connect_timeout, transport, signing, statuses } = self;
@@ -120,15 +120,15 @@ impl fmt::Debug for Options {
     }
 }
 
-/// The header with the id of the message: the same on every attempt, so that a receiver can drop repeats.
+/// The header with the id of the message. The id is the same on every attempt, so that a receiver can drop repeats.
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
-/// The most bytes of an answer's body that are read, so that the connection can be used again. Their content is
-/// ignored.
+/// The most bytes of an answer's body that are read, so that the connection can be used again. The content of the body
+/// is ignored.
 const ANSWER_CAP: usize = 64 << 10;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// One receiver.
+/// A sink for one HTTP receiver.
 #[derive(Debug)]
 pub struct HttpSink {
     client: Client,
@@ -143,10 +143,10 @@ pub struct HttpSink {
 }
 
 impl HttpSink {
-    /// A sink without a connection yet.
+    /// Makes a sink that has no connection yet.
     ///
     /// # Errors
-    /// [`ClientBuildError`] where TLS cannot be set up.
+    /// [`ClientBuildError`] if TLS cannot be set up.
     pub fn new(options: &Options, clock: Clock) -> Result<Self, ClientBuildError> {
         let client_options = ClientOptions {
             timeout: options.timeout,
@@ -160,11 +160,11 @@ impl HttpSink {
         Ok(Self { client, client_options, proxy, url, method, headers, signing, statuses: Arc::new(statuses), clock })
     }
 
-    /// The request for a message as it would leave now, without the headers that the client adds: see
-    /// [`headers_on_the_wire`].
+    /// Returns the request for a message as it would leave now, without the headers that the client adds
+    /// ([`headers_on_the_wire`] has these, too).
     ///
     /// # Errors
-    /// Where a part of the request cannot be sent.
+    /// An error if a part of the request cannot be sent.
     pub fn request(&self, outgoing: Outgoing) -> reqwest::Result<Request> {
         let id = webhook_id(&outgoing.id);
         let mut request = self
@@ -172,7 +172,7 @@ impl HttpSink {
             .request(self.method.clone(), self.url.clone())
             .headers(self.headers.clone())
             .header(header::CONTENT_TYPE, &*outgoing.content_type)
-            // The client leaves this header out for an empty body.
+            // The client would leave this header out if the body is empty.
             .header(header::CONTENT_LENGTH, outgoing.body.len());
         if let Some(signing) = &self.signing {
             for (name, value) in signing.headers(&id, self.clock.machine_time(), &outgoing.body) {
@@ -183,8 +183,8 @@ impl HttpSink {
     }
 }
 
-/// The headers of a request as they leave, including those that the client adds, but without those that only a proxy
-/// reads. With HTTP/2 the host is not a header.
+/// Returns the headers of a request as they leave. The result includes the headers that the client adds, but not the
+/// headers that only a proxy reads. With HTTP/2 the host is not a header.
 pub fn headers_on_the_wire(request: &Request) -> HeaderMap {
     let mut headers = request.headers().clone();
     let mut add = |name: HeaderName, value: HeaderValue| {
@@ -224,7 +224,7 @@ impl Sink for HttpSink {
             };
             let attempt =
                 classify(head(response.status(), response.headers()), &statuses, &sent_to, clock.machine_time());
-            // The outcome is decided; nothing that happens to the body changes it.
+            // The outcome is decided, and nothing that happens to the body changes it.
             body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
             attempt
         })

@@ -1,7 +1,7 @@
 //! The description and the preview of an HTTP sink, for people.
 //!
-//! Invariant: no secret is shown. Of a URL only host and port are shown, and of headers only values that are not marked
-//! as sensitive.
+//! Invariant: no secret is shown. Only host and port of a URL are shown, and only header values that are not marked as
+//! sensitive.
 
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 
@@ -11,15 +11,15 @@ use crate::domain::Sanitized;
 use crate::http::RedactedUrl;
 use crate::time::Clock;
 
-/// Stands for a value that is not shown.
+/// The text that stands for a value that is not shown.
 const REDACTED: &str = "[redacted]";
 
-/// The receiver of the messages, and the settings of its requests.
+/// Describes the receiver of the messages, and the settings of the requests to it.
 pub(super) fn describe(options: &Options) -> String {
     format!("{} {}{}", options.method, RedactedUrl(&options.url), extras(options))
 }
 
-/// The request for a message, with all its headers.
+/// Returns the request for a message, with all its headers.
 pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
     let request = HttpSink::new(options, clock.clone())
         .map_err(|error| format!("cannot be sent anything: {error}"))?
@@ -37,7 +37,7 @@ pub(super) fn preview(options: &Options, outgoing: Outgoing, clock: &Clock) -> R
     Ok(Preview { head: head + "\n", body })
 }
 
-/// The settings of a request and its way that differ from those of every sink.
+/// Describes the settings of the requests and of their transport that differ from the defaults of every sink.
 fn extras(options: &Options) -> String {
     let signed = match &options.signing {
         Some(Signing::StandardWebhooks(keys)) if keys.len() > 1 => {

@@ -1,4 +1,4 @@
-//! The keys of `[sinks.NAME]` with `type = "http"`: where messages go, and how.
+//! The keys of `[sinks.NAME]` with `type = "http"`: where messages are sent, and how.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
-/// Statuses that `accept_status` may hold. 1xx are not answers. Every 2xx is accepted anyway, and may be listed.
+/// The statuses that `accept_status` may contain. 1xx are no answers. Every 2xx is accepted anyway, and may be listed.
 const ACCEPTABLE: RangeInclusive<u16> = 200..=599;
-/// Statuses that `reject_status` may hold: none that says that the receiver has the message.
+/// The statuses that `reject_status` may contain. No status that says that the receiver has the message is among them.
 const REJECTABLE: RangeInclusive<u16> = 300..=599;
 
 settings! {
@@ -64,8 +64,8 @@ impl WordChoice for Method {
 }
 
 impl Settings {
-    /// The options of the sink; `None` if a needed key is missing or wrong. Errors go to the report. `is_meant`: the
-    /// sink is of this type.
+    /// Returns the options of the sink; `None` if a required key is missing or wrong. Errors are added to the report.
+    /// `is_meant`: the sink is of this type.
     pub fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<Options> {
         let Self { method, timeout, connect_timeout, allow_http, .. } = self;
         let statuses = statuses(at, self.accept_status, self.reject_status);
@@ -82,7 +82,7 @@ impl Settings {
     }
 }
 
-/// The URL to which messages are posted.
+/// Returns the URL to which messages are posted; `None`: an error was reported.
 fn receiver_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let url = parse_url(at, "url", text, allow_http)?;
     if text.is_in_file() && url.password().is_some() {

@@ -1,13 +1,14 @@
-//! The `webhook-id` of a message.
+//! Makes the `webhook-id` of a message.
 
 use sha2::{Digest as _, Sha256};
 
-/// The longest id in characters: receivers keep ids in columns. A longer id is hashed.
+/// The longest id, in characters, that is used unchanged, because receivers keep ids in database columns. A longer id
+/// is hashed.
 const LONGEST: usize = 128;
 
-/// The message's own id, or a hash of it. An id that is empty, longer than 128 characters, or has characters other than
-/// letters, digits, `_` and `-` becomes `msg_` and its SHA-256 in hexadecimal. (A `.` would make the signed text of
-/// Standard Webhooks ambiguous.)
+/// Returns the message's own id, or a hash of it. An id that is empty, longer than 128 characters, or has characters
+/// other than letters, digits, `_` and `-` becomes `msg_` and its SHA-256 in hexadecimal. (A `.` would make the signed
+/// text of Standard Webhooks ambiguous.)
 pub(crate) fn webhook_id(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if !id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain) {

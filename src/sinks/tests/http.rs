@@ -1,4 +1,4 @@
-//! The requests that receivers get from an http sink, and the meaning of their answers.
+//! Tests of the requests that receivers get from an http sink, and of the meaning of the receivers' answers.
 
 use std::time::Duration;
 
@@ -82,7 +82,8 @@ async fn there_is_one_of_each_header_and_nothing_else() {
         assert_eq!(request.header(name), [value], "{name}");
     }
     assert_eq!(request.header("host").len(), 1);
-    // The request line, seven headers, and the blank line. No chunks: some servers lose such bodies.
+    // The head has the request line, seven headers, and the blank line. There are no chunks, because some servers lose
+    // chunked bodies.
     assert_eq!(request.head.lines().count(), 9, "{}", request.head);
 }
 
@@ -134,7 +135,7 @@ async fn what_is_signed_is_what_is_sent() {
     assert!(request.header("webhook-timestamp").is_empty());
 }
 
-/// The table of outcomes, with the words that users see.
+/// The table of outcomes, with the words that users see for them.
 #[tokio::test]
 async fn answers_and_their_words() {
     for (answer, expected) in [
@@ -216,7 +217,7 @@ async fn no_answer_and_its_words() {
     assert_eq!(attempt(slow_head.url("/")).await, failed(None, "no answer within 800ms"));
 }
 
-/// Once the status is there the body does not count, whatever happens to it (complaint 16).
+/// Once the status has arrived the body does not matter, whatever happens to it (complaint 16).
 #[tokio::test]
 async fn accepted_is_accepted_whatever_the_body_does() {
     let accepted = Attempt::Accepted { status: Some(200) };
@@ -281,8 +282,8 @@ async fn a_receiver_that_closes_idle_connections_costs_nothing() {
     let sink = sink(server.url("/"));
     for number in 1..=20 {
         assert_eq!(sink.begin(message("m", "{}")).await, Attempt::Accepted { status: Some(200) }, "{number}");
-        // The close has arrived once the next turn of the runtime has seen it. Messages are an hour apart, so there is
-        // no race.
+        // The close has arrived once the runtime has seen it in its next turn. Real messages are an hour apart, so
+        // there is no race.
         tokio::time::timeout(Duration::from_secs(5), async {
             while server.connections() < number {
                 tokio::task::yield_now().await;

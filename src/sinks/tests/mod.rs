@@ -1,4 +1,4 @@
-//! The sinks against real sockets and real pipes.
+//! Tests of the sinks with real sockets and real pipes.
 
 mod http;
 mod stdout;

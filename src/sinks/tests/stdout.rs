@@ -1,4 +1,4 @@
-//! Lines on real pipes, and on streams that misbehave.
+//! Tests of lines on real pipes, and on streams that misbehave.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -51,11 +51,12 @@ async fn a_closed_pipe_is_closed_for_good() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_is_waited_for() {
     let (mut reader, sink) = pipe();
-    // The line is longer than a pipe holds.
+    // The line is longer than the buffer of a pipe.
     let long = "x".repeat(1 << 20);
     let mut first = sink.begin(message("m1", &long));
     let mut second = sink.begin(message("m2", "2"));
-    // Nobody reads, so neither attempt may end. Neither can end later until somebody reads, so a short look is enough.
+    // Nobody reads, so neither attempt may end. Neither attempt can end before somebody reads, so a short wait is
+    // enough for the test.
     assert!(timeout(Duration::from_millis(200), &mut first).await.is_err());
     assert_eq!((&mut second).now_or_never(), None);
     let reading = tokio::task::spawn_blocking(move || {
@@ -85,7 +86,7 @@ async fn a_line_that_was_given_up_before_its_turn_is_not_written() {
     assert!(!reading.await.unwrap().contains("given up"));
 }
 
-/// A stream that takes or refuses each write as the test says, and takes everything afterwards.
+/// A stream that accepts or refuses each write as the test says, and accepts everything afterwards.
 #[derive(Clone, Default)]
 struct Moody {
     moods: Arc<Mutex<VecDeque<Result<usize, ErrorKind>>>>,
@@ -141,18 +142,18 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
         retry_after: None,
         answer: format!("cannot write the line: {}", io::Error::from(StorageFull)),
     };
-    // The stream refuses the line, then takes a part of it; the message that comes next is another one.
+    // The stream refuses the line, then accepts a part of it. The next message is another message.
     let stream = Moody::new([Err(StorageFull), Ok(4), Err(StorageFull), Err(StorageFull)]);
     let sink = LineSink::new(stream.clone()).unwrap();
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
     assert_eq!(stream.taken(), "");
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
     assert_eq!(stream.taken(), "firs");
-    // The stream is still full: the rest of the first line goes before everything else.
+    // The stream is still full. The rest of the first line is written before everything else.
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, full);
     assert_eq!(ended(sink.begin(message("m2", "second"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
-    // The first message's next attempt finds its line written.
+    // The first message's next attempt finds the line already written.
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\nsecond\n");
 }
@@ -173,7 +174,7 @@ async fn a_stream_that_takes_nothing_is_a_failure_and_not_a_loop() {
     assert!(matches!(ended(sink.begin(message("m1", "x"))).await, Attempt::Failed { .. }));
 }
 
-/// A file on a disk: it records writes and flushes. The test decides how each flush ends.
+/// A file on a disk, which records writes and flushes. The test decides how each flush ends.
 struct Disk {
     happened: Arc<Mutex<Vec<String>>>,
     flushes: std::sync::mpsc::Receiver<io::Result<()>>,

@@ -1,4 +1,5 @@
-//! The state belongs to one account. Another key or address of that account is accepted; another account is refused.
+//! Tests that the state belongs to one account. Another key or address of that account is accepted; another account is
+//! refused.
 
 use joltsms_simulator::{Options, Switches};
 
@@ -10,7 +11,7 @@ const SAME: &str = "the API key or address is new; its messages belong to the sa
 const OTHER: &str = "the API key or address belongs to another account than the state: none of its messages or numbers \
                      is known here";
 
-/// Everything that the state says about messages and their account.
+/// Returns everything that the state records about messages and their account.
 fn contents(scene: &Scene) -> Vec<i64> {
     let tables = ["message", "delivery", "walk", "number", "meta", "coverage"];
     let mut counts: Vec<i64> =
@@ -19,7 +20,7 @@ fn contents(scene: &Scene) -> Vec<i64> {
     counts
 }
 
-/// Lets a relay run, so that the state belongs to the account.
+/// Runs a relay once, so that the state belongs to the account.
 fn used(scene: &Scene) {
     scene.add_past(15);
     let relay = scene.setup_from_beginning().start();
@@ -27,13 +28,13 @@ fn used(scene: &Scene) {
     ends_with_nothing_more(relay);
 }
 
-/// A simulator of another account, with another key and other numbers.
+/// Returns a simulator of another account, with another key and other numbers.
 fn other() -> Scene {
     let switches = Switches { limit: 100_000, ..Switches::default() };
     Scene::of(Options { seed: 99, switches, ..Options::default() })
 }
 
-/// A relay on the other account with the state of the first.
+/// Returns a relay that reads the other account, with the state of the first account.
 fn on_the_state_of(scene: &Scene, other: &Scene) -> Setup {
     other.setup_from_beginning().set("STATE__DIR", &scene.dir().join("state").display().to_string())
 }
@@ -88,7 +89,7 @@ fn another_account_is_refused_and_nothing_of_it_is_kept() {
         assert_eq!((code, stdout.as_str()), (78, ""), "{log}");
         assert!(log.contains(OTHER) && log.contains("--accept-account-change"), "{log}");
         assert_eq!(contents(&scene), before);
-        // The account of the state goes on as if nothing had happened.
+        // The account to which the state belongs goes on as if nothing had happened.
         let id = scene.add();
         let relay = scene.setup().start();
         assert_eq!(relay.ids(1), [id]);

@@ -1,4 +1,5 @@
-//! The API fails in every way that it can. The log says so, nothing is lost, and nothing comes twice.
+//! Tests in which the API fails in every way that it can. The log reports the failure, nothing is lost, and nothing
+//! comes twice.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use joltsms_simulator::{Effect, Ending, ErrorBody, Malformed, NewMessage, Place,
 use crate::support::cases::side_by_side;
 use crate::support::scene::{Scene, ends_with_nothing_more};
 
-/// A fault that acts once in the middle of a catch-up and once on a poll for new messages, and what the log says of it.
+/// A fault that acts once in the middle of a catch-up and once on a poll for new messages, and the text with which the
+/// log reports the fault.
 struct Case {
     effects: Vec<Effect>,
     said: &'static str,
@@ -23,12 +25,12 @@ fn rule(effects: &[Effect], cursor: bool) -> Rule {
     rule
 }
 
-/// Lets a page of the catch-up fail, and later a poll.
+/// Lets a page of the catch-up fail, and later a poll. Checks that the relay goes on.
 fn is_survived(case: &Case) {
     let scene = Scene::new();
     scene.add_past(35);
     scene.handle().add_fault(rule(&case.effects, true));
-    // The short timeout is set only where it is the subject, since a busy machine may be late by itself.
+    // The short timeout is set only where it is the subject of the test, since a busy machine may be late by itself.
     let timeout = if case.said.contains("within 1s") { "1s" } else { "30s" };
     let relay = scene.setup_from_beginning().set("API__TIMEOUT", timeout).start();
     assert_eq!(relay.ids(35), scene.ids(), "complete and in order; the log:\n{}", relay.log());
@@ -152,7 +154,7 @@ fn answers_that_are_no_page() {
     side_by_side(&cases, is_survived);
 }
 
-/// One 429, and for how long the relay sends no request after it.
+/// One 429, and how long the relay sends no request after it.
 struct Refusal {
     effects: Vec<Effect>,
     waits: Duration,
@@ -229,7 +231,8 @@ fn fractions_in_rate_headers_are_understood() {
     scene.handle().add_fault(Rule::once(fractional).and(Effect::Add(vec![NewMessage::new().id("a")])).from_nth(2));
     let relay = scene.setup_from_beginning().start();
     assert_eq!(relay.ids(1), ["a"]);
-    // Seven requests are left for 41 seconds; the relay must believe neither that none is left nor that thousands are.
+    // Seven requests are left for 41 seconds. The relay must believe neither that none is left nor that thousands are
+    // left.
     scene.wait_until(|handle| handle.requests().len() >= 3);
     let requests = scene.handle().requests();
     let pause = requests[2].at - requests[1].at;

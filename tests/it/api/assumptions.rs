@@ -1,5 +1,6 @@
-//! Points that the documentation of the API leaves open. Whichever way the API behaves, each message arrives once, and in
-//! order where there is one: in a catch-up over several pages, with ties, with new messages, and with a late one.
+//! Tests of the points that the documentation of the API leaves open. Whichever way the API behaves, each message
+//! arrives once, and in order where there is an order: in a catch-up over several pages, with ties, with new messages,
+//! and with a late message.
 
 use std::time::Duration;
 
@@ -19,12 +20,12 @@ fn sorted(mut ids: Vec<String>) -> Vec<String> {
     ids
 }
 
-/// Runs a relay through its whole life on an API that `change` has changed.
+/// Runs a relay through its whole life on an API whose behaviour `change` has changed.
 fn everything_arrives_once(change: Change) {
     let scene = Scene::with(change);
     let handle = scene.handle();
     scene.add_past(20);
-    // A dozen messages of one time lie across the border of two pages.
+    // A dozen messages with the same time lie across the border of two pages.
     let time = handle.now() - SignedDuration::from_secs(45);
     handle.add_many((0..12).map(|_| NewMessage::new().received_at(time).ingested_at(time)));
     let before = handle.rows().into_iter().map(|row| (row.received_at, row.id)).collect::<Vec<_>>();
@@ -41,7 +42,7 @@ fn everything_arrives_once(change: Change) {
     let late = handle.add(NewMessage::new().received_at(time));
     assert_eq!(relay.ids(1), [late], "{}", relay.log());
 
-    // More than a page of messages comes while the relay is down.
+    // More messages than a page holds come while the relay is down.
     assert!(relay.stop().success());
     let missed: Vec<String> = (0..14).map(|_| scene.add()).collect();
     let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "400ms").start();
@@ -108,14 +109,14 @@ fn clocks() {
     ]);
 }
 
-/// Each new message seems to lie in the future, and so do all that came in the hours before.
+/// Each new message is dated in the future, and so are all messages of the hours before.
 #[test]
 fn new_messages_do_not_wait_for_all_that_is_dated_after_the_server_s_now() {
     let scene = Scene::with(|switches| switches.date_skew = SignedDuration::from_hours(-3));
     scene.add_past(600);
     let relay = scene.setup().start();
     let is_head = |request: &LoggedRequest| !request.query.contains("cursor");
-    // The relay has read what was there before, page by page, and now reads the first page only.
+    // The relay has read the earlier messages page by page, and now reads the first page only.
     scene.wait_until(|handle| {
         let requests = handle.requests();
         requests.len() > 60 && requests.iter().rev().take(5).all(is_head)
@@ -165,7 +166,7 @@ fn the_rate_limit() {
     ]);
 }
 
-/// Another program has used up the window, so the relay gets a 429 of each kind.
+/// Another program has used up the window, so the relay gets each kind of 429.
 #[test]
 fn a_429_of_each_kind_is_waited_for() {
     let cases: [(&str, Change); 5] = [

@@ -1,5 +1,5 @@
-//! The feed behaves in ways that no documentation rules out: cursors lead nowhere, pages are empty, rows are late, tied,
-//! dated ahead, gone, moved or unreadable.
+//! Tests of a feed that behaves in ways that no documentation rules out: cursors lead nowhere, pages are empty, rows
+//! are late, tied, dated ahead, gone, moved or unreadable.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::relay::Relay;
 use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::waiting::wait_until;
 
-/// Faults during a catch-up, and what the log says of them.
+/// Faults during a catch-up, and the text with which the log reports them.
 struct CatchUp {
     faults: Vec<Rule>,
     said: &'static str,
@@ -99,7 +99,7 @@ fn a_catch_up_outlives_its_cursors() {
     scene.wait_for_fault(hangs, 1);
     relay.kill();
     scene.handle().clear_faults();
-    // From now on, cursors from before are refused as too old, and new messages move the borders of the pages.
+    // From now on, earlier cursors are refused as too old, and new messages move the borders of the pages.
     scene.handle().set_switches(|switches| switches.cursor_lifetime = Some(Duration::from_secs(60)));
     let live: Vec<String> = (0..7).map(|_| scene.add()).collect();
     let relay = scene.setup_from_beginning().start();
@@ -110,7 +110,8 @@ fn a_catch_up_outlives_its_cursors() {
     ends_with_nothing_more(relay);
 }
 
-/// Stops a catch-up in its middle, removes all messages that it has not read yet but `left` of them, and lets it go on.
+/// Stops a catch-up in its middle, removes all messages that the catch-up has not read yet except `left` of them, and
+/// lets the catch-up go on.
 fn rows_vanish_under_a_catch_up(kind: CursorKind, left: usize) {
     let scene = Scene::with(|switches| switches.cursor = kind);
     scene.add_past(45);
@@ -120,7 +121,7 @@ fn rows_vanish_under_a_catch_up(kind: CursorKind, left: usize) {
     let mut relay = scene.setup_from_beginning().start();
     scene.wait_for_fault(wait, 1);
     relay.kill();
-    // Twenty messages were read, and the cursor was made from the oldest of them.
+    // Twenty messages were read, and the cursor was made from the oldest of these.
     for id in &before[left..26] {
         assert!(handle.vanish(id));
     }
@@ -239,7 +240,7 @@ fn rows_with_one_time_across_pages_all_arrive() {
     scene.handle().add_many((0..35).map(|_| tied()));
     let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
     let mut arrived = relay.ids(35);
-    // Another message with that very time, somewhere among them.
+    // Two more messages get that same time, one by the fault and one by the test. They stand somewhere among the others.
     scene.handle().add_fault(Rule::once(Effect::EqualRow));
     let another = scene.handle().add(tied());
     arrived.extend(relay.ids(2));
@@ -255,7 +256,7 @@ fn in_2099() -> Timestamp {
     "2099-12-31T23:59:59Z".parse().unwrap()
 }
 
-/// The messages come one after the other, so that each must be noticed by itself.
+/// Adds messages one after the other, so that the relay must notice each message by itself.
 fn live_messages_arrive_promptly(scene: &Scene, relay: &Relay) {
     for _ in 0..5 {
         let id = scene.add();
@@ -282,7 +283,7 @@ fn rows_from_the_future_make_nobody_deaf() {
         assert_eq!(arrived, expected);
         live_messages_arrive_promptly(&scene, &relay);
         assert!(relay.stop().success());
-        // Another message on top is news as well, also to a relay that has to find the block again after a start.
+        // Another message on top is news as well, also for a relay that has to find the block again after a start.
         let id = scene.handle().add(NewMessage::new().received_at(in_2099() + SignedDuration::from_secs(1)));
         let relay = scene.setup_from_beginning().start();
         assert_eq!(relay.ids(1), [id]);
@@ -297,8 +298,8 @@ fn without_a_date_time_goes_on_all_the_same() {
     scene.add_past(40);
     let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
     assert_eq!(relay.ids(40), scene.ids());
-    // A page of messages dated a moment after their arrival, and then nothing. They must become ordinary when that
-    // moment has come.
+    // A page is full of messages dated a moment after their arrival, and then no message comes. These messages must
+    // become ordinary when that moment has come.
     let now = scene.handle().now();
     let ahead = (1..=12).map(|step| now + SignedDuration::from_millis(250 + step));
     let ids = scene.handle().add_many(ahead.map(|time| NewMessage::new().received_at(time).ingested_at(now)));
@@ -372,7 +373,7 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         let bad = Rule::always(Effect::BadRow { row: 4, kind: *kind }).cursor(true);
         scene.handle().add_fault(bad.times(1));
         let relay = scene.setup_from_beginning().start();
-        // One row of the catch-up is bad, and is good again when the sweep passes it.
+        // One row of the catch-up is bad. The row is good again when the sweep passes it.
         let mut expected = scene.ids();
         let bad = expected.remove(25 - 10 - 1 - 4);
         assert_eq!(relay.ids(24), expected, "{}", relay.log());
@@ -385,7 +386,7 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         // The newest row is bad for as long as it is the newest.
         let always = scene.handle().add_fault(Rule::always(Effect::bad_row(*kind)).cursor(false));
         let id = scene.add();
-        // Rows that nothing tells apart count as one row.
+        // Rows that cannot be told apart count as one row.
         let kept = if matches!(kind, BadRow::Text | BadRow::Null) { 1 } else { 2 };
         scene.wait_for_fault(always, 3);
         wait_until("the second bad row", || scene.count(SET_ASIDE) == kept, || relay.log());
@@ -414,7 +415,7 @@ fn one_row_that_is_no_json_hides_none_of_the_others() {
         let bad = Rule::always(Effect::BadRow { row: 4, kind: *kind }).cursor(true);
         scene.handle().add_fault(bad.times(1));
         let relay = scene.setup_from_beginning().start();
-        // One row of the catch-up is spoiled, and is mended when the sweep passes it.
+        // One row of the catch-up is spoiled. The row is repaired when the sweep passes it.
         let mut expected = scene.ids();
         let bad = expected.remove(25 - 10 - 1 - 4);
         assert_eq!(relay.ids(24), expected, "{}", relay.log());

@@ -1,5 +1,5 @@
-//! Keys that the API refuses: the relay takes the next one. When none is left, deliveries go on, and the log says what
-//! to do.
+//! Tests of keys that the API refuses: the relay takes the next key. When no key is left, deliveries go on, and the log
+//! says what to do.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ const NEXT: &str = "the API does not accept the key; trying the next one refusal
 const NONE_LEFT: &str =
     "the API accepts no key: make a new one in the dashboard and configure it; deliveries go on refusal=";
 
-/// An API that notices a revoked key at once.
+/// Returns a scene with an API that notices a revoked key at once.
 fn scene() -> Scene {
     Scene::with(|switches| switches.key_cache = Duration::ZERO)
 }
 
-/// A second key beside the first one. Returns both, and the id of the second.
+/// Makes a second key beside the first key. Returns a relay with both keys, and the id of the second key.
 fn two_keys(scene: &Scene) -> (Setup, String) {
     let second = scene.handle().create_key("second", None).unwrap();
     let file = scene.file("[api]\nkey = [{ env = \"JOLTSMS_API_KEY\" }, { env = \"SECOND_KEY\" }]\n");
@@ -48,7 +48,7 @@ fn a_key_that_is_refused_for_two_requests_at_once_is_given_up_once() {
     let scene = scene();
     scene.add_past(60);
     let (setup, second) = two_keys(&scene);
-    // A poll is refused after a delay. Meanwhile the catch-up reads on, and is refused at once.
+    // A poll is refused after a delay. Meanwhile the catch-up goes on, and is refused at once.
     let slow = |milliseconds| Rule::always(Effect::Latency(Duration::from_millis(milliseconds))).key("start");
     let refused = Effect::status(401);
     scene.handle().add_fault(slow(800).and(refused.clone()).cursor(false).from_nth(2));
@@ -92,7 +92,7 @@ fn without_any_key_deliveries_go_on() {
     assert_eq!(relay.stop().code(), Some(0));
 }
 
-/// The second key belongs to another account. It is accepted by the API, but the state must not be mixed with that
+/// The second key belongs to another account. The API accepts the key, but the state must not be mixed with that
 /// account.
 #[test]
 fn a_key_of_another_account_stops_no_deliveries() {

@@ -1,4 +1,5 @@
-//! Limits in windows other than a minute. The relay uses them, keeps them, and learns them anew when they change.
+//! Tests of limits in windows other than a minute. The relay uses these limits, keeps them, and learns them anew when
+//! they change.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use joltsms_simulator::Switches;
 use crate::support::cases::side_by_side;
 use crate::support::scene::Scene;
 
-/// A limit of this many requests in a window.
+/// A limit: a number of requests, and the window for which it holds.
 type Limit = (u32, Duration);
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! How the API behaves, and how the relay reacts.
+//! Tests of the behaviour of the API, and of the relay's reaction.
 
 mod account;
 mod api_faults;

@@ -1,4 +1,4 @@
-//! The commands as a shell sees them: exit codes, signals, files, and what no output may show.
+//! Tests of the commands as a shell sees them: exit codes, signals, files, and contents that no output may show.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -52,7 +52,8 @@ fn once_catches_up_completely_and_ends() {
     scene.add_past(35);
     let (code, stdout, log) = scene.setup_from_beginning().args(&["once"]).output();
     assert_eq!((code, ids_of(&stdout)), (0, scene.ids()), "{log}");
-    // A new message, and a late one far behind those that are known. `once` finds both, since a sweep is part of it.
+    // There is a new message, and a late message far behind messages that are known. `once` finds both, since `once`
+    // includes a sweep.
     let new = scene.add();
     let time = scene.handle().now() - SignedDuration::from_mins(20);
     let late = scene.handle().add(NewMessage::new().received_at(time));
@@ -69,7 +70,7 @@ fn once_catches_up_completely_and_ends() {
 fn once_ends_also_on_a_slow_api() {
     let scene = Scene::new();
     scene.add_past(35);
-    // The API is slower than the pause between two polls, so one is always under way.
+    // The API is slower than the pause between two polls, so a poll is always under way.
     scene.handle().add_fault(Rule::always(Effect::Latency(Duration::from_millis(300))).cursor(false));
     let mut setup = scene.setup_from_beginning().set("POLL__INTERVAL", "100ms").args(&["once"]);
     let (code, stdout, log) = setup.output();
@@ -156,7 +157,7 @@ fn once_can_be_interrupted() {
 fn run_ends_with_0_on_a_signal() {
     let cases = ["INT", "TERM", "HUP"].map(|signal| (signal, signal));
     side_by_side(&cases, |signal| {
-        // Where the tests were started with `nohup`, the relay would ignore a hangup.
+        // If the tests were started with `nohup`, the relay would ignore a hangup.
         if *signal == "HUP" && joltsms_relay::daemon::ignores_hangups() {
             return;
         }

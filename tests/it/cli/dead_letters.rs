@@ -1,4 +1,4 @@
-//! `dead-letters list | show | retry | drop`, beside a running relay and without one.
+//! Tests of `dead-letters list | show | retry | drop`, beside a running relay and without a relay.
 
 use serde_json::Value;
 
@@ -12,14 +12,14 @@ fn command(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
     Setup::bare(scene.dir()).args(&["dead-letters"]).args(arguments).output()
 }
 
-/// A relay to `crm` and `ops` that gives up after the first attempt.
+/// Returns a relay to `crm` and `ops` that gives up after the first attempt.
 fn impatient(scene: &Scene, crm: &Receiver, ops: &Receiver) -> Setup {
     let setup = scene.setup_from_beginning().sink(&crm.url()).set("SINKS__CRM__RETRY__GIVE_UP_AFTER", "0s");
     let setup = setup.set("SINKS__OPS__TYPE", "http").set("SINKS__OPS__URL", &ops.url());
     setup.set("SINKS__OPS__RETRY__GIVE_UP_AFTER", "0s")
 }
 
-/// Leaves three messages that are dead letters at both sinks, and stops the relay.
+/// Makes three messages dead letters at both sinks, and stops the relay.
 fn three_dead(scene: &Scene, crm: &Receiver, ops: &Receiver) {
     scene.add_past(3);
     crm.answer_with(422);

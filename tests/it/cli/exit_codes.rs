@@ -1,4 +1,4 @@
-//! Exit codes of `once` and of a refused start where something else goes wrong as well.
+//! Tests of the exit codes of `once` and of a refused start if something else goes wrong as well.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `init` and `schema`: the commands that a new user begins with.
+//! Tests of `init` and `schema`, the commands with which a new user begins.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -76,7 +76,7 @@ fn init_never_writes_over_anything() {
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert!(!dir.path().join("elsewhere.toml").exists(), "not through a link either");
-    // Nobody can make a file there, root included.
+    // No user, not even root, can make a file there.
     let (code, _, log) = init(dir.path()).args(&["/dev/null/config.toml"]).output();
     assert_eq!(code, 1);
     assert!(log.contains("joltsms-relay: cannot write /dev/null/config.toml: "), "{log}");

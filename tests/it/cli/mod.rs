@@ -1,4 +1,4 @@
-//! The commands.
+//! Tests of the commands.
 
 mod commands;
 mod dead_letters;

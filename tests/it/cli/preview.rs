@@ -1,4 +1,4 @@
-//! `check --message` shows exactly what receivers get.
+//! Tests that `check --message` shows exactly what receivers get.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,7 +16,8 @@ use crate::support::servers::receiver::Receiver;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Sinks of every format, with everything that a request can carry. `NAME` stands for the address of each.
+/// The configuration of sinks of every format, with everything that a request can carry. `NAME` stands for the address
+/// of each sink.
 const EVERYTHING: &str = r#"
 [sinks.out]
 type = "stdout"
@@ -61,7 +62,7 @@ fn check(setup: Setup, file: &str) -> Output {
     setup.args(&["check", "--message", file]).into_command().output().unwrap()
 }
 
-/// The part of the output about each sink, by its name.
+/// Returns the part of the output about each sink, by the name of the sink.
 fn sinks(stdout: &[u8]) -> BTreeMap<String, String> {
     let text = str::from_utf8(stdout).unwrap();
     let parts = text.split("\nsink ").skip(1);
@@ -69,7 +70,7 @@ fn sinks(stdout: &[u8]) -> BTreeMap<String, String> {
     named.map(|(name, said)| (name.to_owned(), said.strip_suffix('\n').unwrap().to_owned())).collect()
 }
 
-/// The signature of a body at the time that the headers say.
+/// Returns the signature headers of a body for the time that the headers contain.
 fn signatures(sink: &str, headers: &BTreeMap<String, String>, body: &str) -> Vec<(String, String)> {
     let signing = match sink {
         "message" => Signing::StandardWebhooks(vec![Key::standard(SECRET).unwrap()]),
@@ -86,7 +87,7 @@ fn signatures(sink: &str, headers: &BTreeMap<String, String>, body: &str) -> Vec
     made.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
 }
 
-/// Waits until the list of numbers was read.
+/// Waits until the relay has read the list of numbers.
 fn wait_for_details(scene: &Scene) {
     scene.wait_until(|handle| handle.requests().iter().any(|request| request.path.starts_with("/v1/numbers")));
     scene.wait_until(|_| scene.count("SELECT count(*) FROM number WHERE id = 'n-1' AND details IS NOT NULL") == 1);
@@ -167,7 +168,7 @@ fn what_is_shown_is_what_receivers_get() {
     }
 }
 
-/// Sinks with different filters.
+/// The configuration of sinks with different filters.
 const WANTS: &str = r#"
 [sinks.all]
 type = "http"
@@ -229,7 +230,7 @@ fn it_says_which_sinks_take_a_message_and_why_others_do_not() {
     ] {
         assert_eq!(first(name), expected, "{name}");
     }
-    // They can be given,
+    // The details of the number can be given with `--number`.
     let number = scene.dir().join("n.json");
     fs::write(&number, r#"{"id":"n-1","serviceName":"PayPal","tags":[]}"#).unwrap();
     let given = || {
@@ -249,7 +250,7 @@ fn it_says_which_sinks_take_a_message_and_why_others_do_not() {
     assert_eq!(sinks(&output.stdout)["pay"], "filtered out by filter.service");
     fs::write(&number, "[]").unwrap();
     assert_eq!(given().status.code(), Some(1));
-    // or the list of numbers is read by a relay; from then on the state knows.
+    // Or a relay reads the list of numbers; from then on the state knows the details.
     let service_name = Some("PayPal".to_owned());
     scene.handle().add_number(NewNumber { id: Some("n-1".to_owned()), service_name, ..NewNumber::default() });
     let mut relay = setup().start();

@@ -1,4 +1,4 @@
-//! `replay` delivers kept messages once more, beside a running relay and without one.
+//! Tests of `replay`, which delivers kept messages once more, beside a running relay and without a relay.
 
 use joltsms_relay::delivery::log::SINK_WAS_PAUSED;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn replay(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
     Setup::bare(scene.dir()).args(&["replay"]).args(arguments).output()
 }
 
-/// A relay to `crm` and `ops` that gives up after the first attempt.
+/// Returns a relay to `crm` and `ops` that gives up after the first attempt.
 fn to(scene: &Scene, crm: &Receiver, ops: &Receiver) -> Setup {
     let setup = scene.setup_from_beginning().sink(&crm.url()).set("SINKS__CRM__RETRY__GIVE_UP_AFTER", "0s");
     setup.set("SINKS__OPS__TYPE", "http").set("SINKS__OPS__URL", &ops.url())
@@ -32,7 +32,7 @@ fn settles(scene: &Scene, relay: &Relay, delivered: i64) {
     wait_until("the settlements", || count(scene, "state = 'delivered'") == delivered, || relay.log());
 }
 
-/// Lets a relay deliver this many messages of the last minutes to both sinks.
+/// Runs a relay that delivers this many messages of the last minutes to both sinks.
 fn delivered(scene: &Scene, crm: &Receiver, ops: &Receiver, messages: i64) -> Relay {
     scene.add_past(messages);
     let relay = to(scene, crm, ops).start();
@@ -106,7 +106,7 @@ fn dead_letters_and_those_that_were_given_up_go_again() {
     crm.wait(6, &relay);
     settles(&scene, &relay, 6);
     assert_eq!(ops.count(), 3, "there nothing had failed");
-    // A message that waits for its first attempt has not failed.
+    // A message that waits for its first attempt has not failed, so `--failed` does not select it.
     assert_eq!(Setup::bare(scene.dir()).args(&["sinks", "pause", "ops"]).output().0, 0);
     relay.wait_for_log(SINK_WAS_PAUSED);
     scene.add_past(2);
@@ -151,7 +151,7 @@ fn a_named_sink_gets_what_it_never_had_through_its_filter() {
     sent.sort_unstable();
     assert_eq!(sent, ["a", "c"]);
     assert_eq!(count(&scene, "state <> 'delivered'"), 0, "the other is not its business");
-    // Without a running relay, the filter of the next start counts.
+    // If no relay runs, the filter of the next start counts.
     assert!(relay.stop().success());
     assert_eq!(replay(&scene, &["--sink", "ops", "--id", "b"]).0, 0);
     let relay = to(&scene, &crm, &ops).start();
@@ -194,7 +194,7 @@ fn a_dry_run_tells_and_changes_nothing() {
     }
     assert_eq!((count(&scene, "replays > 0"), crm.count()), (0, 3), "nothing was changed");
     assert!(relay.stop().success());
-    // Nothing is handed on, so no relay needs to run.
+    // A dry run delivers nothing, so no relay needs to run.
     let (code, said, log) = replay(&scene, &["--since", "1h", "--rate", "2", "--dry-run"]);
     assert_eq!((code, log.as_str()), (0, ""));
     assert_eq!(said.lines().last(), Some("3 deliveries, 2 a minute: about 90 s"));
@@ -221,7 +221,8 @@ fn a_rate_is_kept_by_giving_the_relay_little_at_a_time() {
     let scene = Scene::new();
     let (crm, ops) = receivers();
     let mut relay = delivered(&scene, &crm, &ops, 25);
-    // The rate allows 10 at once and then 10 a second, so the last of 25 is asked for after two seconds.
+    // The rate allows 10 deliveries at once and then 10 a second, so the last of 25 deliveries is requested after two
+    // seconds.
     let began = scene.handle().now();
     let (code, said, log) = replay(&scene, &["--sink", "crm", "--since", "1h", "--rate", "600"]);
     assert!(scene.handle().now().duration_since(began) >= jiff::SignedDuration::from_secs(2), "too fast");
@@ -259,7 +260,7 @@ fn order_and_age_of_what_is_sent_again() {
     ends_with_nothing_more(relay);
 }
 
-/// This holds also where the order of each number is kept and all messages are of one number.
+/// The live message is not delayed even if the order of each number is kept and all messages belong to one number.
 #[test]
 fn a_replay_to_a_slow_receiver_delays_no_live_message_of_the_same_number() {
     let scene = Scene::new();
@@ -285,7 +286,7 @@ fn a_replay_to_a_slow_receiver_delays_no_live_message_of_the_same_number() {
         assert!(meanwhile < Some(20), "{meanwhile:?} others were sent before it");
     }
     assert!(count(&scene, "replays = 1 AND state = 'fresh'") > 50, "the replay goes on for long");
-    // `replay` does not wait for the rest.
+    // `replay` does not wait until the remaining messages are delivered.
     crm.answer_with(200);
     settles(&scene, &relay, 205);
     let replayed: Vec<String> = crm.webhook_ids().split_off(200);

@@ -1,4 +1,4 @@
-//! `sinks list | pause | resume | rename | drop`, beside a running relay and without one.
+//! Tests of `sinks list | pause | resume | rename | drop`, beside a running relay and without a relay.
 
 use joltsms_relay::delivery::log::{
     PAUSED_SINK_HAS_MESSAGES, SINK_IS_PAUSED, SINK_WAS_PAUSED, SINK_WAS_RENAMED, SINK_WAS_RESUMED,
@@ -17,12 +17,13 @@ fn to(scene: &Scene, receiver: &Receiver) -> Setup {
     scene.setup_from_beginning().sink(&receiver.url())
 }
 
-/// A command as an operator types it, without a key or a sink in its configuration.
+/// Runs a command as an operator types it, without a key or a sink in its configuration. Returns exit code, stdout,
+/// stderr.
 fn command(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
     Setup::bare(scene.dir()).args(arguments).output()
 }
 
-/// The part of `status --json` about a sink.
+/// Returns the part of `status --json` about a sink.
 fn status_of(scene: &Scene, name: &str) -> Value {
     let (_, said, _) = command(scene, &["status", "--json"]);
     let status: Value = serde_json::from_str(&said).unwrap();
@@ -56,7 +57,7 @@ fn a_running_relay_hears_of_a_pause_and_of_its_end() {
     let said: Vec<&str> = said.lines().collect();
     assert!(said[0].starts_with("crm goes on after ") && said[1] == "out is not paused", "{said:?}");
     receiver.wait(4, &relay);
-    // Either of two workers may be first.
+    // The first message may come from either of the two workers.
     let mut sent = receiver.webhook_ids().split_off(2);
     sent.sort_by_key(|id| ids.iter().position(|known| known == id));
     assert_eq!(sent, ids);
@@ -97,7 +98,7 @@ fn commands_are_heard_while_messages_come_all_the_time() {
     ends_with_nothing_more(relay);
 }
 
-/// Ends the traffic when it is dropped, also where an assertion fails.
+/// Ends the traffic when it is dropped, also if an assertion fails.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -164,7 +165,7 @@ fn once_ends_well_when_all_that_is_left_waits_for_a_sink_that_somebody_paused() 
         format!("INFO {PAUSED_SINK_HAS_MESSAGES} sink.name=\"crm\" messages=3 hint=\"joltsms-relay sinks resume crm\"");
     assert!(log.contains(&said), "{log}");
     assert!(receiver.count() == 0 && !log.contains("run it again"), "{log}");
-    // A receiver that answers 410 is another case.
+    // A receiver that answers 410 is a case of its own.
     assert_eq!(command(&scene, &["sinks", "resume", "crm"]).0, 0);
     receiver.answer_with(410);
     let (code, _, log) = to(&scene, &receiver).args(&["once"]).output();
@@ -232,7 +233,7 @@ fn a_renamed_sink_keeps_what_waits_for_it() {
     receiver.wait(3, &relay);
     let failed = || scene.count("SELECT count(*) FROM delivery WHERE state = 'retry'") == 3;
     wait_until("the failures", failed, || relay.log());
-    // A running relay goes on under the old name, and says so. The next start has the new name.
+    // A running relay goes on under the old name, and says so. The next start uses the new name.
     let (code, said, log) = command(&scene, &["sinks", "rename", "crm", "desk"]);
     assert_eq!((code, log.as_str()), (0, ""));
     assert_eq!(
@@ -246,7 +247,7 @@ fn a_renamed_sink_keeps_what_waits_for_it() {
     assert!(relay.stop().success());
     receiver.answer_with(200);
     let mut setup = scene.setup().set("SINKS__DESK__TYPE", "http").set("SINKS__DESK__URL", &receiver.url());
-    // The messages are due in an hour; the end of a pause makes them due at once.
+    // The messages are due in an hour. The end of a pause makes the messages due at once.
     assert_eq!(command(&scene, &["sinks", "pause", "desk"]).0, 0);
     let relay = setup.start();
     relay.wait_for_log(&format!("WARN {SINK_IS_PAUSED}"));

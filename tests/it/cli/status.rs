@@ -1,4 +1,4 @@
-//! `status`, beside a running relay and without one.
+//! Tests of `status`, beside a running relay and without a relay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,8 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// A command as an operator types it, without a key or a sink in its configuration.
+/// Runs a command as an operator types it, without a key or a sink in its configuration. Returns exit code, stdout,
+/// stderr.
 fn command(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
     Setup::bare(scene.dir()).args(&["status"]).args(arguments).output()
 }
@@ -40,7 +41,7 @@ fn check(scene: &Scene) -> (i32, String) {
     (code, text)
 }
 
-/// Waits until the relay has written its status file.
+/// Waits until the relay has written a status that fulfils the condition. Returns that status.
 fn wait_for(scene: &Scene, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
     let mut found = Value::Null;
     wait_until(
@@ -55,10 +56,10 @@ fn wait_for(scene: &Scene, what: &str, mut is_so: impl FnMut(&Value) -> bool) ->
     found
 }
 
-/// A relay on a scene, and what `status` must say of it.
+/// Runs a relay on a scene, and checks the answer of `status`.
 type Case = fn(&Scene);
 
-/// Every file of the state with its content.
+/// Returns every file of the state with its content.
 fn files(scene: &Scene) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(scene.dir().join("state")).unwrap();
     let read = |path: &Path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap());
@@ -130,7 +131,7 @@ fn a_relay_that_was_stopped_and_one_that_was_killed() {
     ends_with_nothing_more(relay);
 }
 
-/// The threads of a test end with it, also if it fails.
+/// Ends the threads of a test when it is dropped, also if the test fails.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -348,7 +349,7 @@ fn a_state_that_cannot_be_shown_is_said() {
     });
 }
 
-/// Collects every field below a value, by the names of docs/status.md.
+/// Collects every field below a value, under the names of docs/status.md.
 pub(crate) fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
@@ -366,7 +367,7 @@ pub(crate) fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The fields that a section of docs/status.md lists.
+/// Returns the fields that a section of docs/status.md lists.
 pub(crate) fn documented(section: &str) -> BTreeSet<String> {
     let (_, table) = include_str!("../../../docs/status.md").split_once(section).unwrap();
     let table = table.split_once("\n## ").map_or(table, |(table, _)| table);

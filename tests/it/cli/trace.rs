@@ -1,4 +1,4 @@
-//! `trace`: what the state knows of one message.
+//! Tests of `trace`, which shows what the state knows of one message.
 
 use std::collections::BTreeSet;
 
@@ -76,7 +76,7 @@ fn what_was_not_handed_on_has_its_reason() {
     let crm = Receiver::in_background();
     scene.add_past(2);
     let old = scene.ids()[0].clone();
-    // With `start = "now"`, the messages that are there become known, but are not delivered.
+    // With `start = "now"`, the messages that exist already become known, but are not delivered.
     let mut relay = scene.setup().sink(&crm.url()).start();
     scene.wait_for_polls(2);
     let (code, told, log) = trace(&scene, &[&old]);

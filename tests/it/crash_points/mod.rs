@@ -1,6 +1,6 @@
-//! The real binary is killed at each of its system calls in turn, and started again.
+//! Tests in which the real binary is killed at each of its system calls in turn, and started again.
 //!
-//! `cargo test` plays some of the points; `just crash-points` plays all. The results are in docs/guarantees.md.
+//! `cargo test` plays some of the points; `just crash-points` plays all points. The results are in docs/guarantees.md.
 
 #![expect(clippy::print_stdout, reason = "the figures are for docs/guarantees.md, and what is skipped is said")]
 
@@ -19,11 +19,11 @@ use verdict::Figures;
 
 use crate::support::prerequisites::skip;
 
-/// The variable that says which points are played: `all`, or a number N for every N-th.
+/// The variable that says which points are played: `all`, or a number N, which means every N-th point.
 const POINTS: &str = "JOLTSMS_RELAY_CRASH_POINTS";
 
-/// A first run with a catch-up over several pages. Meanwhile messages come, one of them late. The receiver fails, for some
-/// messages for good; a file of lines is the other sink; at the end the relay is stopped.
+/// A first run with a catch-up over several pages. Meanwhile messages come, one of them late. The receiver fails, for
+/// some messages for good. The other sink is a file of lines. At the end the relay is stopped.
 static WORK: Story = Story {
     name: "a day's work",
     budget: 120,
@@ -42,7 +42,7 @@ static WORK: Story = Story {
     ..PLAIN
 };
 
-/// The end of a gap of more than 500 rows: the last pages, the release of all at once, the first deliveries.
+/// The end of a gap of more than 500 rows: the last pages, the release of all rows at once, the first deliveries.
 static GAP: Story = Story {
     name: "the release of a long gap",
     messages: 621,
@@ -76,7 +76,7 @@ static FORMAT: Story = Story {
     ..PLAIN
 };
 
-/// The maintenance of each minute: it removes bodies that nobody needs, and ids that cannot be news any more.
+/// The maintenance of each minute, which removes bodies that nobody needs, and ids that cannot be news any more.
 static HOUSE: Story = Story {
     name: "housekeeping",
     messages: 215,
@@ -91,7 +91,7 @@ static HOUSE: Story = Story {
     ..PLAIN
 };
 
-/// A budget that is used up at once; its minute goes on over the kill.
+/// A budget that is used up at once. The minute of the budget goes on over the kill.
 static BUDGET: Story = Story {
     name: "a budget that is used up",
     budget: 12,
@@ -136,8 +136,8 @@ fn the_budget_holds_wherever_it_is_killed() {
     play(&BUDGET, None, 40);
 }
 
-/// Plays every `step`-th point of a story, or all points where no step is given. Many are played at once, since they
-/// mostly wait.
+/// Plays every `step`-th point of a story, or all points if no step is given. Many points are played at the same time,
+/// since a relay mostly waits.
 fn play(story: &'static Story, step: Option<usize>, at_once: usize) {
     if let Some(why) = tracer::is_refused() {
         skip(&format!("{}: this system lets no process watch another ({why})", story.name));
@@ -161,8 +161,8 @@ fn play(story: &'static Story, step: Option<usize>, at_once: usize) {
     std::thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
-                // The number of calls differs between runs. So points beyond it are played until the relay survives a
-                // few times.
+                // The number of calls differs between runs. So points beyond the counted number are played until the
+                // relay survives a few times.
                 while survived.load(Ordering::Relaxed) < 3 && failed.lock().unwrap().len() < 10 {
                     let point = next.fetch_add(1, Ordering::Relaxed) * step;
                     let played = catch_unwind(AssertUnwindSafe(|| {

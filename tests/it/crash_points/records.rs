@@ -1,4 +1,4 @@
-//! Records of a run: what came to the sinks, and what the state says.
+//! Records of a run: the messages that reached the sinks, and the content of the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,30 +9,31 @@ use rusqlite::{Connection, OpenFlags};
 use super::story::Stage;
 use crate::support::relay::process::id_of;
 
-/// What the sinks have got so far.
+/// The messages that the sinks have got so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
-    /// Requests that the receiver took: `webhook-id`, id in the body, body.
+    /// Requests that the receiver accepted: `webhook-id`, id in the body, body.
     pub(crate) taken: Vec<(String, String, String)>,
-    /// The lines of the file; the last one may be unfinished.
+    /// The lines of the file. The last line may be unfinished.
     pub(crate) lines: Vec<String>,
-    /// Whether the last byte of the file ends a line, and the length of the file.
+    /// `whole`: whether the last byte of the file ends a line. `bytes`: the length of the file.
     pub(crate) whole: bool,
     pub(crate) bytes: usize,
 }
 
-/// What a copy of the state says.
+/// The content of a copy of the state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    /// The sink and the message of each delivery that is done, and of each dead letter.
+    /// The deliveries that are done, and, in `dead`, the dead letters: each with its sink and its message.
     pub(crate) delivered: BTreeSet<(String, String)>,
     pub(crate) dead: BTreeSet<(String, String)>,
-    /// The numbers of deliveries that were never attempted, and of those to be retried.
+    /// The deliveries that were never attempted, and, in `retried`, the deliveries that are to be retried: each with
+    /// its sink and its message.
     pub(crate) fresh: BTreeSet<(String, String)>,
     pub(crate) retried: BTreeSet<(String, String)>,
     /// The messages that were released to the sinks.
     pub(crate) released: BTreeSet<String>,
-    /// The messages that a gap holds.
+    /// The number of messages that a gap holds.
     pub(crate) held: usize,
 }
 
@@ -52,12 +53,12 @@ impl Records {
         }
     }
 
-    /// The number of lines, without reading them.
+    /// Counts the lines of a file, without parsing them.
     pub(crate) fn count_lines(path: &Path) -> usize {
         fs::read(path).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// How often each message came to each sink. A line that is no JSON counts as no message.
+    /// Returns how often each message reached each sink. A line that is no JSON counts as no message.
     pub(crate) fn counts(&self) -> BTreeMap<(String, String), usize> {
         let mut counts = BTreeMap::new();
         for (_, id, _) in &self.taken {
@@ -75,13 +76,14 @@ pub(crate) fn is_json(line: &str) -> bool {
 }
 
 impl State {
-    /// The messages that these sinks need not get any more: released ones that no delivery of theirs waits for.
+    /// Returns the deliveries to these sinks that need not be made any more, each with its sink and message: the message
+    /// was released, and no delivery of it to the sink waits.
     pub(crate) fn settled(&self, sinks: impl IntoIterator<Item = &'static str>) -> BTreeSet<(String, String)> {
         let all = sinks.into_iter().flat_map(|sink| self.released.iter().map(move |id| (sink.to_owned(), id.clone())));
         all.filter(|delivery| !self.fresh.contains(delivery) && !self.retried.contains(delivery)).collect()
     }
 
-    /// Reads a copy of the state, so that the next start finds it untouched.
+    /// Reads a copy of the state, so that the next start finds the state untouched.
     pub(crate) fn copy_of(dir: &Path) -> Self {
         let (state, copy) = (dir.join("state"), tempfile::tempdir().unwrap());
         if !state.join("state.db").exists() {

@@ -1,4 +1,4 @@
-//! What happens to a relay until it is killed, and after it was started again.
+//! A story: what happens to a relay until it is killed, and after it was started again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -18,45 +18,45 @@ use crate::support::scene::Scene;
 use crate::support::servers::receiver::{Receiver, Reply};
 use crate::support::waiting::wait_within;
 
-/// The budget may have to be waited for, which takes a minute, and housekeeping another.
+/// The longest wait of a story. The relay may have to wait a minute for the budget, and another minute for maintenance.
 const PATIENCE: Duration = Duration::from_secs(200);
 
-/// The sinks, and the number of concurrent deliveries to each.
+/// The sinks, each with the number of concurrent deliveries to it.
 pub(crate) const SINKS: [(&str, usize); 2] = [("crm", 4), ("out", 8)];
 
-/// A message that comes once everything else is there, to show that the relay goes on.
+/// The id of a message that is added once every other message has arrived, to show that the relay goes on.
 const AFTERWARDS: &str = "afterwards";
 
-/// A story in which the relay is killed somewhere.
+/// A story in which the relay is killed at some point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Story {
     /// The name that docs/guarantees.md uses.
     pub(crate) name: &'static str,
     /// `api.requests_per_minute`.
     pub(crate) budget: usize,
-    /// The number of messages in the end.
+    /// The number of messages at the end of the story.
     pub(crate) messages: usize,
-    /// The messages that the receiver never takes.
+    /// The ids of the messages that the receiver never accepts.
     pub(crate) refused: &'static [&'static str],
-    /// The messages that the receiver takes the second time.
+    /// The ids of the messages that the receiver accepts at the second attempt.
     pub(crate) flaky: &'static [&'static str],
     /// How long the receiver takes to answer.
     pub(crate) takes: Duration,
-    /// Further settings.
+    /// Further settings of the relay, each with its name and value.
     pub(crate) settings: &'static [(&'static str, &'static str)],
-    /// Rows on a page of the API.
+    /// The number of rows on a page of the API.
     pub(crate) page: usize,
     /// Prepares the stage before the relay is traced.
     pub(crate) before: fn(&Stage),
-    /// Calls count while this condition holds.
+    /// Whether calls count now.
     pub(crate) counts: fn(&Stage) -> bool,
-    /// Only files and peers count whose names begin like one of these.
+    /// Only calls on files and peers count whose names begin with one of these texts.
     pub(crate) targets: &'static [&'static str],
-    /// When SIGTERM is sent, if the relay lives until then.
+    /// Whether SIGTERM is to be sent now, if the relay lives until then.
     pub(crate) stops: fn(&Stage) -> bool,
 }
 
-/// The defaults of a story.
+/// The default values of a story.
 pub(crate) const PLAIN: Story = Story {
     name: "",
     budget: 10_000,
@@ -77,32 +77,32 @@ pub(crate) struct Stage {
     story: &'static Story,
     pub(crate) scene: Scene,
     pub(crate) receiver: Receiver,
-    /// What was settled before the relay was traced, and since when it is traced.
+    /// The deliveries that were settled before the relay was traced. `began` is when the tracing began.
     settled: BTreeSet<(String, String)>,
     began: Instant,
 }
 
-/// What was seen of a story.
+/// The observations of one run of a story.
 pub(crate) struct Seen {
     pub(crate) story: &'static Story,
-    /// What was settled before the relay was traced, and what the state said.
+    /// The deliveries that were settled before the relay was traced, and the state at that time.
     pub(crate) settled: BTreeSet<(String, String)>,
     pub(crate) state_before: State,
-    /// The first life, which was traced, and its log.
+    /// The end of the first life, which was traced, and its log.
     pub(crate) first: Ended,
     pub(crate) log: String,
-    /// What had come when the first life ended, and what the state said.
+    /// The messages that had arrived when the first life ended, and the state at that time.
     pub(crate) at_death: Records,
     pub(crate) state_at_death: State,
     /// Whether the relay had been told to stop.
     pub(crate) stopping: bool,
-    /// What had come after the second life, and its log.
+    /// The messages that had arrived after the second life, the state at that time, and the log of the second life.
     pub(crate) at_end: Records,
     pub(crate) state_at_end: State,
     pub(crate) second_log: String,
-    /// The messages of the API: id and text.
+    /// The messages of the API: id and JSON text.
     pub(crate) messages: BTreeMap<String, String>,
-    /// The most API requests in any minute, and how many were refused.
+    /// The most API requests in any minute. `too_many` is the number of requests that were refused.
     pub(crate) busiest_minute: usize,
     pub(crate) too_many: u64,
 }
@@ -124,7 +124,7 @@ impl Stage {
         Self { story, scene: Scene::of(options), receiver, settled: BTreeSet::new(), began: now() }
     }
 
-    /// The relay of this story.
+    /// Returns the relay of this story.
     fn setup(&self) -> Setup {
         let mut setup = self
             .scene
@@ -144,7 +144,8 @@ impl Stage {
         setup
     }
 
-    /// Adds messages of this many days ago, a minute apart, oldest first. Their ids are their places.
+    /// Adds messages that were received this many days ago, a minute apart, oldest first. The ids of the messages
+    /// contain their places.
     pub(crate) fn add_past(&self, days: i64, name: &str, count: i64) {
         let then = self.scene.handle().now() - SignedDuration::from_hours(24 * days);
         let message = |place: i64| {
@@ -154,18 +155,18 @@ impl Stage {
         self.scene.handle().add_many((0..count).map(message));
     }
 
-    /// Lets messages appear with a later request to the API.
+    /// Makes messages appear with a later request to the API.
     pub(crate) fn add_at_request(&self, request: u64, name: &str, count: usize) {
         let messages = (0..count).map(|place| NewMessage::new().id(format!("{name}-{place:02}"))).collect();
         self.scene.handle().add_fault(Rule::once(Effect::Add(messages)).path("/v1/messages").from_nth(request));
     }
 
-    /// Lets a message appear with a later request to the API, dated this long before.
+    /// Makes a message appear with a later request to the API, dated this long before that request.
     pub(crate) fn add_late_at_request(&self, request: u64, ago: Duration) {
         self.scene.handle().add_fault(Rule::once(Effect::LateRow(ago)).path("/v1/messages").from_nth(request));
     }
 
-    /// Takes a state file of an earlier version, and lets the API show its messages.
+    /// Uses a state file of an earlier version, and makes the API show the messages of that state.
     pub(crate) fn take_over(&self, file: &str) {
         let state = self.scene.dir().join("state");
         fs::create_dir(&state).unwrap();
@@ -192,29 +193,29 @@ impl Stage {
         }
     }
 
-    /// Lets a relay that is not traced deliver this many messages in all.
+    /// Runs a relay that is not traced until it has delivered this many messages in all.
     pub(crate) fn deliver(&self, messages: usize) {
         let mut relay = self.setup().start_with_stdout(self.append());
         wait_within(PATIENCE, "what comes before", || self.is_complete(messages), || relay.log());
         assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
     }
 
-    /// How long the relay has been traced.
+    /// Returns how long the relay has been traced.
     pub(crate) fn age(&self) -> Duration {
         now().saturating_duration_since(self.began)
     }
 
-    /// The path of the file of lines.
+    /// Returns the path of the file of lines.
     pub(crate) fn lines(&self) -> PathBuf {
         self.scene.dir().join("lines.jsonl")
     }
 
-    /// The file of lines, as `>>` opens it.
+    /// Opens the file of lines as `>>` does.
     fn append(&self) -> File {
         OpenOptions::new().create(true).append(true).open(self.lines()).unwrap()
     }
 
-    /// Whether this many messages have come to their sinks, and the state says so.
+    /// Whether this many messages have reached their sinks, and the state records that.
     fn is_complete(&self, messages: usize) -> bool {
         let expected = 2 * messages - self.story.refused.len();
         let come = self.receiver.count() + Records::count_lines(&self.lines());
@@ -234,7 +235,7 @@ impl Stage {
 }
 
 impl Story {
-    /// Plays the story, with a kill at this point, or without one.
+    /// Plays the story. The relay is killed at `point`; without a point it is not killed.
     pub(crate) fn play(&'static self, point: Option<usize>) -> Seen {
         let mut stage = Stage::new(self);
         (self.before)(&stage);
@@ -268,7 +269,8 @@ impl Story {
 }
 
 impl Stage {
-    /// Runs the relay traced until it is killed or stopped. Returns its log, and whether it was told to stop.
+    /// Runs the relay traced until it is killed or stopped. Returns how it ended, its log, and whether it was told to
+    /// stop.
     fn first_life(&self, point: Option<usize>) -> (Ended, String, bool) {
         let counting = Arc::new(AtomicBool::new(false));
         let plan = Plan {
@@ -303,7 +305,7 @@ impl Stage {
         (first, log, stopping)
     }
 
-    /// Runs the relay, not traced, until everything has come. Returns its log.
+    /// Runs the relay without a tracer until every message has arrived. Returns its log.
     fn second_life(&self, first_log: &str) -> String {
         let mut relay = self.setup().start_with_stdout(self.append());
         let complete = |messages| {
@@ -313,7 +315,7 @@ impl Stage {
         complete(self.story.messages);
         self.scene.handle().add(NewMessage::new().id(AFTERWARDS));
         complete(self.story.messages + 1);
-        // The relay would send a request at once if it believed that the budget allows one.
+        // The relay would send a request at once if it wrongly believed that the budget allows a request.
         let more = |handle: &joltsms_simulator::Handle| handle.counters().requests > self.story.budget as u64;
         self.scene.handle().wait_until_blocking(Duration::from_millis(300), more).ok();
         assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());

@@ -1,9 +1,9 @@
-//! Traces a program: sees every system call that changes a file of the program or talks to a peer, in one order over all
-//! threads, and kills the program at one of them.
+//! Traces a program: the tracer sees every system call that changes a file of the program or talks to a peer, in one
+//! order over all threads, and kills the program at one of these calls.
 //!
-//! `strace -e inject=…:signal=SIGKILL:when=N` counts the calls of each thread by itself, and signals only before a call.
-//! The relay writes from half a dozen threads, so "the N-th call" would leave out most calls. This tracer uses the same
-//! system call, `ptrace(2)`, with one count for the whole process and three ways to kill it.
+//! `strace -e inject=…:signal=SIGKILL:when=N` counts the calls of each thread separately, and signals only before a
+//! call. The relay writes from half a dozen threads, so "the N-th call" would leave out most calls. This tracer uses
+//! the same system call, `ptrace(2)`, with one count for the whole process and three ways to kill the process.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,14 +24,14 @@ use nix::unistd::Pid;
 use crate::support::relay::Setup;
 use crate::support::relay::process::gather;
 
-/// A way to be killed at a call.
+/// The moment of a call at which the program is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
-    /// Before the call, which is then never made.
+    /// The program is killed before the call, so the call is never made.
     Before,
-    /// After half of the bytes were written to the file.
+    /// The program is killed after half of the bytes were written to the file.
     Half,
-    /// After the call, before the program learns its result.
+    /// The program is killed after the call, before it learns the result.
     After,
 }
 
@@ -40,40 +40,40 @@ pub(crate) enum Moment {
 pub(crate) struct Call {
     /// The name of the call, as in `man 2`.
     pub(crate) name: &'static str,
-    /// A path below the watched directory, or the name of the peer at the other end of a connection.
+    /// The path of a file below the watched directory, or the name of the peer at the other end of a connection.
     pub(crate) target: String,
 }
 
-/// Which calls count, and at which of them the program is killed.
+/// The plan of a trace: which calls count, and at which call the program is killed.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Calls on files below it count.
+    /// Calls on files below this directory count.
     pub(crate) directory: PathBuf,
-    /// Calls on connections to these ports count, under these names.
+    /// Calls on connections to these ports count. Each port has the name under which its calls are listed.
     pub(crate) peers: Vec<(u16, &'static str)>,
-    /// Only files and peers count whose names begin like this.
+    /// Only calls on files and peers count whose names begin with one of these texts.
     pub(crate) targets: &'static [&'static str],
     /// Calls count only while this flag is set.
     pub(crate) counting: Arc<AtomicBool>,
-    /// The point at which to kill the program, counted from 0. A call has a point for each way to be killed at it. Without a
-    /// point the calls are only counted.
+    /// The point at which to kill the program, counted from 0. A call has one point for each moment at which the
+    /// program can be killed. Without a point the calls are only counted.
     pub(crate) point: Option<usize>,
 }
 
-/// What the tracer saw.
+/// The observations of the tracer.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// Every call that counted.
     pub(crate) calls: Vec<Call>,
     /// The number of points that these calls have together.
     pub(crate) points: usize,
-    /// The last call and the way of the kill, if the program was killed there.
+    /// The call and the moment of the kill, if the program was killed.
     pub(crate) killed: Option<(Call, Moment)>,
     /// How the program ended.
     pub(crate) status: WaitStatus,
 }
 
-/// A program that is traced. It is killed when it is dropped.
+/// A program that is traced. The program is killed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Traced {
     pid: Pid,
@@ -81,7 +81,7 @@ pub(crate) struct Traced {
     thread: Option<JoinHandle<Ended>>,
 }
 
-/// A shell that waits until it is traced before it becomes the program.
+/// A shell script that waits until it is traced, and then becomes the program.
 const WAITING: &str = r#"kill -STOP $$; exec "$0" "$@""#;
 
 impl Traced {
@@ -112,16 +112,16 @@ impl Traced {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        // The program may just have died.
+        // The program may have just died, so an error is ignored.
         kill(self.pid, Signal::SIGTERM).ok();
     }
 
-    /// The log so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits for the end, and returns what was seen.
+    /// Waits for the end of the program. Returns the observations.
     pub(crate) fn join(mut self) -> Ended {
         self.thread.take().unwrap().join().unwrap()
     }
@@ -135,7 +135,7 @@ impl Drop for Traced {
     }
 }
 
-/// The reason why no program can be traced here, if there is one.
+/// Returns the reason why no program can be traced here, if there is one.
 pub(crate) fn is_refused() -> Option<String> {
     std::thread::spawn(|| {
         let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
@@ -151,17 +151,17 @@ pub(crate) fn is_refused() -> Option<String> {
 
 /// How to find the file or the peer of a call.
 enum Subject {
-    /// The descriptor in the first argument; whether it writes the number of bytes in the third.
+    /// The first argument is the descriptor. `writes`: the third argument is the number of bytes to write.
     Descriptor { writes: bool },
-    /// The path in this argument.
+    /// The argument at this index is the path.
     Path(usize),
-    /// Like `Path`, but only if the call may make or cut the file.
+    /// The second argument is the path. The call counts only if it may make or cut the file.
     Opening,
-    /// The descriptor in the first argument, once something was read.
+    /// The first argument is the descriptor. The call counts once it has read something.
     Reading,
 }
 
-/// The calls that count, by the names in `man 2` and in the kernel.
+/// The calls that count, each with its number in the kernel and its name in `man 2`.
 const CALLS: [(libc::c_long, &str, Subject); 20] = [
     (libc::SYS_write, "write", Subject::Descriptor { writes: true }),
     (libc::SYS_pwrite64, "pwrite64", Subject::Descriptor { writes: true }),
@@ -191,9 +191,9 @@ struct Watch {
     calls: Vec<Call>,
     points: usize,
     killed: Option<(Call, Moment)>,
-    /// The name of the peer of each socket, by its inode.
+    /// The name of the peer of each socket, by the inode of the socket.
     peers: HashMap<String, String>,
-    /// The threads that are in a call, and whether the program is to be killed at its end.
+    /// The threads that are in a call. A value says how the program is to be killed at the end of the call.
     inside: HashMap<Pid, Option<(Call, Moment)>>,
 }
 
@@ -203,7 +203,7 @@ impl Watch {
     }
 
     fn run(mut self) -> Ended {
-        // Other tests of this process have children, too.
+        // Other tests of this process have child processes, too, so only this thread's children are waited for.
         let ours = WaitPidFlag::__WNOTHREAD | WaitPidFlag::__WALL;
         let stopped = waitpid(self.pid, Some(ours | WaitPidFlag::WUNTRACED)).unwrap();
         assert_eq!(stopped, WaitStatus::Stopped(self.pid, Signal::SIGSTOP));
@@ -272,7 +272,8 @@ impl Watch {
         self.killed = Some(here);
     }
 
-    /// Counts a call, if it is one that counts. Returns how to kill the program if this is the call to kill it at.
+    /// Counts a call if it is a call that counts. Returns how to kill the program, if the program is to be killed at
+    /// this call.
     fn counts(
         &mut self,
         thread: Pid,
@@ -310,7 +311,7 @@ impl Watch {
         moments.get(self.plan.point?.checked_sub(first)?).map(|moment| (call, *moment))
     }
 
-    /// The file or the peer behind a descriptor.
+    /// Returns the file or the peer behind a descriptor.
     fn descriptor(&mut self, descriptor: u64) -> Option<String> {
         let link = fs::read_link(format!("/proc/{}/fd/{descriptor}", self.pid)).ok()?;
         let link = link.to_str()?;
@@ -339,7 +340,7 @@ impl Watch {
     }
 }
 
-/// A text in the memory of the program.
+/// Returns a text in the memory of the program.
 fn path_at(thread: Pid, address: u64) -> Option<String> {
     let memory = fs::File::open(format!("/proc/{thread}/mem")).ok()?;
     let mut bytes = [0; 512];

@@ -1,4 +1,4 @@
-//! Checks what must hold at whatever point the relay was killed, and counts the figures.
+//! Checks what must hold at whatever point the relay was killed, and collects figures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use super::records::is_json;
 use super::story::{SINKS, Seen};
 use super::tracer::{Call, Moment};
 
-/// Counts over many points.
+/// The figures of many points.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) points: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Figures {
     worst: usize,
     torn: usize,
     busiest_minute: usize,
-    /// The number of points for each call and file or peer.
+    /// The number of points for each call and each file or peer.
     calls: BTreeMap<(String, &'static str), [usize; 3]>,
     /// The number of points for each activity that the kill interrupted.
     moments: BTreeMap<&'static str, usize>,
@@ -29,7 +29,7 @@ pub(crate) struct Figures {
 type Delivery = (String, String);
 
 impl Seen {
-    /// Panics where a promise is broken, and counts the rest.
+    /// Panics if a promise is broken, and adds the other observations to the figures.
     pub(crate) fn judge(&self, figures: &mut Figures) {
         let killed = self.first.killed.as_ref();
         match killed {
@@ -61,11 +61,11 @@ impl Seen {
         }
     }
 
-    /// The messages that are neither at their sink nor among its dead letters.
+    /// Returns the messages that are neither at their sink nor among the sink's dead letters.
     fn lost(&self) -> Vec<Delivery> {
         let counts = self.at_end.counts();
         let is_there = |delivery: &Delivery| counts.contains_key(delivery) || self.state_at_end.dead.contains(delivery);
-        // Other sinks still have their messages.
+        // The state may have further sinks. Their dead letters and their waiting deliveries must still be there.
         let before = &self.state_before;
         assert!(before.dead.is_subset(&self.state_at_end.dead), "dead letters of another sink");
         let waits = |delivery: &&Delivery| !SINKS.iter().any(|(sink, _)| *sink == delivery.0);
@@ -76,7 +76,8 @@ impl Seen {
         due.filter(|delivery| !is_there(delivery) && !self.settled.contains(delivery)).collect()
     }
 
-    /// How many messages came again because they were in flight at the kill. No other message may come again.
+    /// Returns how many messages came again because they were in flight at the kill. Panics if any other message came
+    /// again.
     fn repeated(&self) -> usize {
         let (before, after) = (self.at_death.counts(), self.at_end.counts());
         assert!(before.values().all(|count| *count == 1), "twice within one life: {before:?}");
@@ -105,8 +106,8 @@ impl Seen {
         }
     }
 
-    /// The number of lines that are no message: at most the one that was being written at the kill. Checks that no line
-    /// holds more than one message.
+    /// Returns the number of lines that are no message. There is at most one such line: the line that was being written
+    /// at the kill. Checks that no line holds more than one message.
     fn torn_lines(&self, killed: Option<&(Call, Moment)>) -> usize {
         assert!(self.at_end.whole, "the last line has its end");
         let torn: Vec<&String> = self.at_end.lines.iter().filter(|line| !is_json(line)).collect();
@@ -123,7 +124,7 @@ impl Seen {
         torn.len()
     }
 
-    /// The activity that the kill interrupted.
+    /// Returns the activities that the kill interrupted.
     fn moments(&self, call: &Call, moment: Moment) -> Vec<&'static str> {
         let begun = self.at_death.counts();
         let recorded = |delivery| self.state_at_death.delivered.contains(delivery) || self.settled.contains(delivery);
@@ -169,7 +170,7 @@ impl Call {
 }
 
 impl Figures {
-    /// The figures as a text for people.
+    /// Formats the figures as a text for people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{} points: {} lost, {} repeated ({} at most after one kill), {} torn lines, at most {} requests a minute\n",

@@ -1,4 +1,4 @@
-//! The state on the disk.
+//! Tests of the state on the disk.
 
 mod open_readers;
 mod state;

@@ -1,4 +1,5 @@
-//! Readers of the state that do not end: a pager that is left open, another program. Nothing waits for them.
+//! Tests of readers of the state that do not end, such as a pager that is left open or another program. The relay waits
+//! for none of these readers.
 
 use std::io::Read as _;
 use std::process::{Child, Stdio};
@@ -39,7 +40,7 @@ fn state(scene: &Scene) -> Connection {
     Connection::open(scene.dir().join("state/state.db")).unwrap()
 }
 
-/// Whether nobody reads the state, so that SQLite can empty its journal.
+/// Whether no process reads the state, so that SQLite can empty its journal.
 fn is_nobody_reading(scene: &Scene) -> bool {
     state(scene).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap() == 0
 }
@@ -93,7 +94,7 @@ fn a_command_that_nobody_reads_holds_neither_the_state_nor_the_role() {
 fn a_start_waits_for_a_command_that_takes_long() {
     let scene = Scene::new();
     assert_eq!(scene.setup_from_beginning().args(&["once"]).output().0, 0);
-    // The lock that `state export` holds while it checks a large state.
+    // This is the lock that `state export` holds while it checks a large state.
     let role = std::fs::File::open(scene.dir().join("state/relay.lock")).unwrap();
     role.lock_shared().unwrap();
     let id = scene.add();
@@ -104,7 +105,7 @@ fn a_start_waits_for_a_command_that_takes_long() {
     ends_with_nothing_more(relay);
 }
 
-/// The relay cannot end another program that reads. The journal grows, and that is all.
+/// The relay cannot end another program that reads. The journal grows, and nothing else happens.
 #[test]
 fn a_program_that_holds_the_state_open_stops_neither_a_start_nor_polling() {
     let scene = Scene::new();

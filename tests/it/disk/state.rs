@@ -1,4 +1,5 @@
-//! The state on the disk: in use, of a newer version, damaged, out of reach. It is never replaced by an empty one.
+//! Tests of a state on the disk that is in use, of a newer version, damaged, or out of reach. A state is never replaced
+//! by an empty one.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +15,10 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// Damage that is done to a file or directory.
+/// Damages a file or directory.
 type Damage = fn(&Path);
 
-/// A setup that is made for a scene.
+/// Makes a text for a scene.
 type Text = fn(&Scene) -> String;
 
 #[test]
@@ -56,7 +57,7 @@ fn a_relay_that_was_killed_leaves_no_lock() {
     ends_with_nothing_more(relay);
 }
 
-/// A state that a relay left behind, with an empty journal.
+/// Runs a relay that leaves a state with an empty journal behind.
 fn used(scene: &Scene) {
     scene.add_past(12);
     let relay = scene.setup_from_beginning().start();
@@ -88,9 +89,9 @@ fn a_state_of_a_newer_version_is_refused_and_left_alone() {
     refuses(&scene, "state.db was written by a newer joltsms-relay (state format 3, this version knows up to 2)");
 }
 
-/// State files that killed relays of earlier versions left: `crm` has 14 messages, which `later` shall get in an hour and
-/// which `dead` never got; an open gap holds 10 more. From format 2 on there is `held`, which is paused and got none.
-/// `tests/fixtures/README.md` says how they were made.
+/// Takes over state files that killed relays of earlier versions left. `crm` has 14 messages, which `later` is to get
+/// in an hour and which `dead` never got. An open gap holds 10 more messages. From format 2 on there is `held`, which
+/// is paused and got no message. `tests/fixtures/README.md` says how these files were made.
 #[test]
 fn a_state_of_each_earlier_format_is_taken_over() {
     for format in [1, 2] {
@@ -99,7 +100,7 @@ fn a_state_of_each_earlier_format_is_taken_over() {
         let file = scene.dir().join("state/state.db");
         fs::copy(format!("tests/fixtures/state-{format}.db"), &file).unwrap();
         Connection::open(&file).unwrap().execute_batch("UPDATE delivery SET due = 1 WHERE due IS NOT NULL").unwrap();
-        // An older message lets the gap see at once where it ends.
+        // An older message lets the relay see at once where the gap ends.
         scene.handle().add(NewMessage::new().id("older").received_at("2026-11-20T08:00:00Z".parse().unwrap()));
         let receivers = [(); 4].map(|()| Receiver::in_background());
         let [crm, later, dead, held] = &receivers;
@@ -162,7 +163,7 @@ fn a_damaged_state_is_refused_and_left_alone() {
     });
 }
 
-/// A relay that was killed, whose last changes are in its journal only.
+/// Returns a relay that was killed, whose last changes are in its journal only.
 fn killed(scene: &Scene) {
     scene.add_past(25);
     let mut relay = scene.setup_from_beginning().start();
@@ -182,7 +183,8 @@ fn a_journal_that_lost_its_end_is_refused_and_left_alone() {
     fs::write(&journal, cut).unwrap();
     refuses(&scene, "transactions are missing, as if its journal state.db-wal had been cut off");
     assert!(fs::read(&journal).unwrap() == cut, "left byte for byte as it was");
-    // An operator may go on without the lost pages: the relay then reads again from the API what the file has lost.
+    // An operator may go on without the lost pages. The relay then reads the rows that the file has lost from the API
+    // again.
     fs::remove_file(scene.dir().join("state/state.mark")).unwrap();
     let id = scene.add();
     let mut relay = scene.setup_from_beginning().start();
@@ -192,7 +194,7 @@ fn a_journal_that_lost_its_end_is_refused_and_left_alone() {
     assert!(relay.rest().iter().any(|line| id_of(line) == id));
 }
 
-/// Changes bytes of a file, as disks do.
+/// Flips one bit of a file, as a failing disk does.
 fn change(file: &Path, at: usize, bit: u8) {
     let mut bytes = fs::read(file).unwrap();
     bytes[at] ^= 1 << bit;
@@ -214,7 +216,7 @@ fn a_state_that_was_changed_at_random_is_whole_or_refused() {
         }
         let damaged = dir.path().join("state").join(if case % 2 == 0 { "state.db" } else { "state.db-wal" });
         let length = usize::try_from(fs::metadata(&damaged).unwrap().len()).unwrap();
-        // The damage is spread over the file, at another place in a page each time.
+        // The damage is spread over the file, and is at another place in a page each time.
         change(&damaged, (length / 24 * case + 811 * case) % length, u8::try_from(case % 8).unwrap());
         let contents = || {
             ["state.db", "state.db-wal"].map(|name| fs::read(dir.path().join("state").join(name)).unwrap_or_default())
@@ -253,7 +255,7 @@ fn what_a_damaged_state_holds_can_be_exported() {
         (&"stdout".into(), &"delivered".into(), &1.into())
     );
 
-    // The export goes to a file of its own, which is not overwritten.
+    // The export goes to a file of its own, which a second export does not overwrite.
     let output = scene.dir().join("saved.jsonl");
     let to_file = ["--output", output.to_str().unwrap()];
     assert_eq!(export(&to_file).0, 0);
@@ -261,7 +263,7 @@ fn what_a_damaged_state_holds_can_be_exported() {
     let (code, _, said) = export(&to_file);
     assert!(code == 1 && said.contains("File exists"), "{code} {said}");
 
-    // The first page, without which SQLite finds nothing, is gone.
+    // The first page is gone, without which SQLite finds nothing.
     let file = scene.dir().join("state/state.db");
     let mut bytes = fs::read(&file).unwrap();
     bytes[..4096].fill(0);
@@ -304,7 +306,7 @@ fn a_directory_that_cannot_be_written_to_is_said() {
             fs::write(scene.dir().join("file"), "").unwrap();
             scene.dir().join("file").display().to_string()
         }),
-        // Nobody can make a file there, root included.
+        // No user, not even root, can make a file there.
         ("not allowed", |_| "/dev/null/state".to_owned()),
     ];
     side_by_side(&cases, |dir| {

@@ -1,5 +1,5 @@
-//! Files of the state: they are never opened through a link, one process has the role, they belong to the owner of the
-//! directory, and exports are whole.
+//! Tests of the files of the state: the files are never opened through a link, one process has the role, the files
+//! belong to the owner of the directory, and exports are complete.
 
 use std::fs;
 use std::io::Read as _;
@@ -17,7 +17,7 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// A state that was used, and a file that does not belong to the relay.
+/// Returns a state that was used, and a file that does not belong to the relay.
 fn scene_with_victim() -> (Scene, PathBuf) {
     let scene = Scene::new();
     scene.add_past(3);
@@ -99,7 +99,7 @@ fn a_lock_that_is_removed_makes_no_second_relay() {
         assert_eq!((code, stdout.as_str()), (75, ""), "{log}");
         assert!(log.contains("is in use by another joltsms-relay"), "{log}");
         let said = format!("WARN {LOCK_MADE_AGAIN}");
-        // The second relay may have made the file before the first one saw that it was gone.
+        // The second relay may have made the file before the first relay saw that the file was gone.
         relay.wait_for_log_times(&said, times);
         assert_eq!(Setup::bare(scene.dir()).args(&["status", "--check"]).output().0, 0);
     }
@@ -141,7 +141,7 @@ fn what_root_makes_in_a_state_belongs_to_its_owner() {
         let (code, _, log) = scene.setup_from_beginning().program(&program).under(&nobody).args(&["once"]).output();
         assert_eq!(code, 0, "{log}");
     };
-    // Root starts the relay on an empty directory, and on one that the service has used.
+    // Root starts the relay on an empty directory, and on a directory that the service has used.
     for _ in 0..2 {
         scene.add_past(3);
         assert_eq!(scene.setup_from_beginning().args(&["once"]).output().0, 0);
@@ -203,7 +203,7 @@ fn an_export_is_whole_or_not_there() {
         export.signal(signal);
         let ended = export.wait();
         if ended.code() == Some(0) {
-            // The export was faster than the test.
+            // The export ended before the test could interrupt it.
             assert_eq!(fs::read_to_string(&output).unwrap().lines().count(), 150);
             fs::remove_file(&output).unwrap();
         }
@@ -226,7 +226,8 @@ fn an_export_to_a_terminal_moves_nothing() {
     let (mut screen, side) = terminal();
     let mut export = Setup::bare(scene.dir()).args(&["state", "export"]).start_with_stdout(side);
     assert!(export.wait().success(), "{}", export.log());
-    // The setup keeps its side of the terminal open, so the output ends with the line, not with the stream.
+    // The setup keeps its side of the terminal open, so the output ends with the line and not with the end of the
+    // stream.
     let (mut shown, mut byte) = (Vec::new(), [0]);
     while screen.read(&mut byte).is_ok_and(|read| read > 0) && byte != *b"\n" {
         shown.extend(byte);

@@ -1,9 +1,10 @@
-//! The size of the state over a long time. Poller and delivery run unchanged on a real file; time is paused, and the API
-//! and the receivers are in memory.
+//! A test of the size of the state over a long time. Poller and delivery run unchanged on a real file; time is paused,
+//! and the API and the receivers are in memory.
 //!
-//! In the suite everything is shorter: a day and a half, of which four hours are kept and ids for eight. A whole year with
-//! the real limits is `JOLTSMS_RELAY_DAYS=365`, and takes hours, since every loop turns every five seconds of it; for the
-//! store alone it is `just year` (docs/guarantees.md).
+//! In the test suite everything is shorter: the run takes a day and a half, messages are kept for four hours, and ids
+//! for eight. The variable `JOLTSMS_RELAY_DAYS=365` makes the run a whole year with the real limits. That takes hours,
+//! since every loop turns every five seconds of the year. For the store alone the command is `just year`
+//! (docs/guarantees.md).
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A feed with a message a minute, from half a minute after the beginning on.
+/// A feed with one message a minute, the first one half a minute after the beginning.
 #[derive(Clone)]
 struct Minutely {
     clock: Clock,
@@ -58,7 +59,7 @@ impl Feed for Minutely {
 
 fn row(number: i64) -> Row {
     let time = UnixMs(BEGAN + number * 60_000 - 30_000);
-    // The row is as long as the documented example, and its id as long as a UUID.
+    // The row is as long as the documented example, and the row's id is as long as a UUID.
     let id = format!("{number:036}");
     let body = "Your code is 123456. It is valid for ten minutes. Do not tell it to anyone, whoever asks for it.";
     let raw = format!(
@@ -77,7 +78,7 @@ fn row(number: i64) -> Row {
     }
 }
 
-/// A sink that takes everything, and counts how often it got each message.
+/// A sink that accepts every message, and counts how often it got each one.
 #[derive(Default)]
 struct Taken(Mutex<Vec<u8>>);
 
@@ -97,7 +98,7 @@ impl Sink for Taken {
     }
 }
 
-/// A directory in memory where there is one: there, a flush costs nothing.
+/// Returns a directory in memory if the machine has one, because a flush costs nothing there.
 fn scratch() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }

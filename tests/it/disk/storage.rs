@@ -1,5 +1,5 @@
-//! Disks that are full, that fail, or that belong to another user. The log says so, the relay does what it still can,
-//! and nothing is lost.
+//! Tests of disks that are full, that fail, or that belong to another user. The log reports the fault, the relay does
+//! what it still can, and nothing is lost.
 
 use joltsms_relay::delivery::log::{CAN_BE_RECORDED, CANNOT_BE_RECORDED, SINK_FAILS};
 use std::fs;
@@ -22,7 +22,7 @@ fn file(scene: &Scene, name: &str) -> PathBuf {
     scene.dir().join("state").join(name)
 }
 
-/// The files of SQLite.
+/// Returns the paths of SQLite's files.
 fn store(scene: &Scene) -> Vec<PathBuf> {
     ["state.db", "state.db-wal", "state.db-shm"].map(|name| file(scene, name)).to_vec()
 }
@@ -34,7 +34,7 @@ fn add_long(scene: &Scene, count: usize) {
     scene.handle().add_many((0..count).map(|_| NewMessage::new().received_at(now).body(body.clone())));
 }
 
-/// Waits until the receiver has every message of the API, and checks that it got each once.
+/// Waits until the receiver has every message of the API, and checks that the receiver got each message once.
 fn all_arrive_once(scene: &Scene, receiver: &Receiver, relay: &Relay) {
     let mut expected = scene.ids();
     expected.sort_unstable();
@@ -51,7 +51,7 @@ fn all_arrive_once(scene: &Scene, receiver: &Receiver, relay: &Relay) {
     assert_eq!(accepted(), expected, "each once:\n{}", relay.log());
 }
 
-/// A relay to a receiver, which has delivered everything.
+/// Starts a relay and a receiver. Returns both when the relay has delivered everything.
 fn at_rest(scene: &Scene, setup: Setup) -> (Receiver, Relay) {
     let receiver = Receiver::in_background();
     scene.add_past(3);
@@ -64,7 +64,8 @@ fn ends_well(mut relay: Relay) {
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
 }
 
-/// The waits for the disk that the log shows, in seconds. Checks that none is a hot loop.
+/// Returns the waits for the disk that the log shows, in seconds. Checks that none of them is so short that it makes a
+/// hot loop.
 fn waits(log: &str) -> Vec<f64> {
     let lines = log.lines().filter(|line| line.contains("waiting for the disk"));
     lines.filter_map(|line| line.split("wait_s=").nth(1)?.trim().parse().ok()).collect()
@@ -113,7 +114,7 @@ fn what_was_sent_and_cannot_be_recorded_is_not_sent_again() {
         receiver.answer_with(503);
         scene.add();
         relay.wait_for_log(SINK_FAILS);
-        // The relay tries again after five seconds; by then nothing can be written.
+        // The relay tries again after five seconds. By then no write can succeed.
         let Some(faults) = Faults::begin(&relay, calls, &store(&scene), error) else { return };
         receiver.answer_with(200);
         relay.wait_for_log(&format!("ERROR {CANNOT_BE_RECORDED}"));
@@ -129,13 +130,13 @@ fn a_status_file_on_a_disk_that_hangs_holds_up_neither_deliveries_nor_the_end() 
     let scene = Scene::new();
     let (receiver, mut relay) = at_rest(&scene, scene.setup_from_beginning());
     let Some(faults) = Faults::hang(&relay, "pwrite64", &[file(&scene, "relay.status")]) else { return };
-    // The message is long enough for the file to be written.
+    // The message is long enough to be written to the file.
     scene.wait_for_polls(10);
     scene.add();
     all_arrive_once(&scene, &receiver, &relay);
     relay.signal("TERM");
     relay.wait_for_log(STOPPED);
-    // A thread that strace holds would keep the ended process from going away.
+    // A thread that strace holds would keep the ended process from disappearing.
     faults.end();
     relay.wait();
 }
@@ -178,7 +179,7 @@ fn a_disk_that_is_full_is_waited_for() {
     relay.wait_for_log("ERROR a page could not be stored");
     assert!(relay.log().contains("database or disk is full"), "{}", relay.log());
     relay.wait_for_log_times("waiting for the disk", 2);
-    // Another start on this state is refused with the reason, since the running relay has the role.
+    // Another start on this state is refused with the right reason, since the running relay has the role.
     disk.free();
     all_arrive_once(&scene, &receiver, &relay);
     assert!(waits(&relay.log()).iter().all(|wait| *wait >= 0.5), "{:?}", waits(&relay.log()));
@@ -199,7 +200,7 @@ fn a_start_on_a_full_disk_says_so_and_the_next_one_works() {
     let state = file(&scene, "state.db");
     assert!(log.contains(&format!("ERROR cannot open {}: No space left on device", state.display())), "{log}");
     let full = format!("cannot open {}: No space left on device", state.display());
-    // The first failure leaves a piece of a file behind, which commands that only read must get over.
+    // The first failure leaves a part of a file behind. Commands that only read must work nevertheless.
     for arguments in [&["sinks", "pause", "crm"][..], &["sinks", "list"], &["trace", "x"], &["replay", "--sink", "crm"]]
     {
         let (code, _, log) = Setup::bare(scene.dir()).args(arguments).output();
@@ -346,7 +347,7 @@ fn without_inodes_a_relay_that_runs_goes_on_and_a_start_says_so() {
 fn what_is_not_ours_is_named_with_whose_it_is() {
     let scene = Scene::new();
     let Some(nobody) = as_nobody() else { return };
-    // The program and the directory, in a place that another user can reach.
+    // The program and the directory are copied to a place that another user can reach.
     let program = scene.dir().join("joltsms-relay");
     fs::copy(env!("CARGO_BIN_EXE_joltsms-relay"), &program).unwrap();
     let state = scene.dir().join("state");

@@ -1,4 +1,4 @@
-//! A machine whose clock is wrong, and is set right while the relay runs or between two runs.
+//! Tests of a machine whose clock is wrong, and is set right while the relay runs or between two runs.
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,14 +15,15 @@ use crate::support::waiting::wait_until;
 
 const DAY: i64 = 86_400_000;
 
-/// A wrong clock of the machine for the programs that are started with it. Their monotonic clock is right.
+/// A machine whose clock is wrong for the programs that are started with it. The monotonic clock of these programs is
+/// right.
 struct Machine {
     library: PathBuf,
     offset: PathBuf,
 }
 
 impl Machine {
-    /// `None` if libfaketime is not installed.
+    /// Makes the machine; `None` if libfaketime is not installed.
     fn of(scene: &Scene) -> Option<Self> {
         let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
         let library = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|library| library.is_file());
@@ -71,7 +72,7 @@ fn texts(scene: &Scene) -> i64 {
     scene.count("SELECT count(*) FROM message WHERE raw IS NOT NULL")
 }
 
-/// The number of stored instants that lie an hour or more ahead of now.
+/// Returns the number of stored instants that lie an hour or more ahead of now.
 fn ahead(scene: &Scene) -> i64 {
     let limit = now() + DAY / 24;
     scene.count(&format!(
@@ -86,13 +87,13 @@ fn check(scene: &Scene, machine: &Machine) -> String {
     said
 }
 
-/// A relay that retries soon.
+/// Returns a relay that retries soon.
 fn setup(scene: &Scene, receiver: &Receiver) -> Setup {
     let setup = scene.setup_from_beginning().sink(&receiver.url());
     setup.set("SINKS__CRM__RETRY__INITIAL", "100ms").set("SINKS__CRM__RETRY__MAX", "300ms")
 }
 
-/// Leaves three messages that the receiver took, and eight that it refused.
+/// Adds three messages that the receiver accepts, and then eight that it refuses.
 fn three_delivered_and_eight_failing(scene: &Scene, receiver: &Receiver, relay: &Relay) {
     scene.add_past(3);
     wait_until("three delivered", || count(scene, "delivered") == 3, || relay.log());
@@ -180,7 +181,7 @@ fn a_start_while_the_clock_is_ahead_ends_and_removes_nothing() {
         three_delivered_and_eight_failing(&scene, &receiver, &relay);
         assert!(relay.stop().success());
         if forgets {
-            // The file looks as if another boot of the machine, or an earlier version, had written it.
+            // The file is changed so that another boot of the machine, or an earlier version, seems to have written it.
             let state = Connection::open(scene.dir().join("state/state.db")).unwrap();
             state.execute("DELETE FROM meta WHERE key = 'clock'", []).unwrap();
         }

@@ -1,4 +1,4 @@
-//! The relay as a process: clocks, the service manager, the log.
+//! Tests of the relay as a process: clocks, the service manager, the log.
 
 mod clocks;
 mod service;

@@ -1,4 +1,4 @@
-//! The service manager: a socket of the test reads what systemd would read.
+//! Tests of the notifications to the service manager: a socket of the test receives what systemd would receive.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::waiting::DEADLINE;
 struct Manager(UnixDatagram);
 
 impl Manager {
-    /// A socket in a directory, and a relay that is told of it.
+    /// Makes a socket in a directory, and a relay that sends its notifications to that socket.
     fn new(scene: &Scene, setup: Setup) -> (Self, Setup) {
         let path = scene.dir().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -21,7 +21,7 @@ impl Manager {
         (Self(socket), setup.env("NOTIFY_SOCKET", path.to_str().unwrap()))
     }
 
-    /// A socket with an abstract name, which is in no directory.
+    /// Makes a socket with an abstract name, which is in no directory.
     #[cfg(target_os = "linux")]
     fn abstracted(scene: &Scene, setup: Setup) -> (Self, Setup) {
         use std::os::linux::net::SocketAddrExt as _;
@@ -37,7 +37,7 @@ impl Manager {
         let mut datagram = [0; 4096];
         let length = loop {
             match self.0.recv(&mut datagram) {
-                // A signal to the process of the tests may interrupt the call.
+                // A signal to the test process may interrupt the call.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 received => break received.unwrap(),
             }
@@ -45,12 +45,12 @@ impl Manager {
         String::from_utf8(datagram[..length].to_vec()).unwrap()
     }
 
-    /// Reads until a datagram has this line. Returns the datagrams before it.
+    /// Reads until a datagram contains this line. Returns the datagrams before that one.
     fn wait_for(&self, line: &str) -> Vec<String> {
         self.wait_for_line(line, |said| said == line)
     }
 
-    /// Reads until a datagram has a line that begins like this. Returns the datagrams before it.
+    /// Reads until a datagram contains a line that begins with this text. Returns the datagrams before that one.
     fn wait_for_beginning(&self, beginning: &str) -> Vec<String> {
         self.wait_for_line(beginning, |said| said.starts_with(beginning))
     }

@@ -1,4 +1,4 @@
-//! A log that nobody reads, or that cannot be written. The relay goes on, and every signal works.
+//! Tests of a log that nobody reads, or that cannot be written. The relay goes on, and every signal works.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _, pipe};
@@ -28,7 +28,7 @@ fn fill(mut stream: &File) {
     fcntl_setfl(stream, flags).unwrap();
 }
 
-/// A stream for the log, and the other end, which keeps it open.
+/// Opens a stream for the log, and the other end of the stream, which keeps it open.
 type Opening = fn() -> (File, Option<File>);
 
 fn unread_pipe() -> (File, Option<File>) {
@@ -63,7 +63,7 @@ const STREAMS: [(&str, Opening); 4] = [
 fn a_log_that_cannot_be_written_stops_neither_deliveries_nor_the_end() {
     side_by_side(&STREAMS, |open| {
         let scene = Scene::new();
-        // With this many messages a terminal shows a progress bar.
+        // With so many messages a terminal shows a progress bar.
         scene.add_past(400);
         let receiver = Receiver::in_background();
         let (stream, _kept) = open();
@@ -121,7 +121,7 @@ fn dropped_lines_are_counted_and_told_when_somebody_reads_again() {
     let (log, reading) = gather(reader.unwrap());
     let told = "WARN the log could not be written for a while: lines are missing here lines=";
     wait_until("the number of dropped lines", || log.lock().unwrap().contains(told), || log.lock().unwrap().clone());
-    // From now on the log is written again.
+    // From now on the log can be written again.
     assert_eq!(relay.stop().code(), Some(0));
     drop(setup);
     reading.join().unwrap();

@@ -1,4 +1,5 @@
-//! Filters on the real program: which sink gets which message, and messages that wait until their number is known.
+//! Tests of filters on the real program: which sink gets which message, and messages that wait until the details of
+//! their number are known.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,8 +11,8 @@ use crate::support::scene::Scene;
 use crate::support::servers::raw::{RawAnswer, RawServer};
 use crate::support::servers::receiver::Receiver;
 
-/// A relay with three sinks: `pay` wants the numbers of one service, `codes` the messages with a code, `all`
-/// everything.
+/// A relay with three sinks: `pay` wants messages to the numbers of one service, `codes` wants messages with a code,
+/// `all` wants all messages.
 const CONFIGURATION: &str = r#"
 [sinks.pay]
 type = "http"
@@ -63,7 +64,7 @@ fn each_sink_gets_what_it_wants_and_nothing_else() {
     all.wait(4, &relay);
     pay.wait(2, &relay);
     codes.wait(2, &relay);
-    // A number is rented later. Its first message makes the relay read the list again.
+    // A number is rented later. The first message to this number makes the relay read the list of numbers again.
     number(&scene, "n-new", Some("PayPal"));
     handle.add(message(&scene, "5", "n-new", "+18005550100", "hello"));
     pay.wait(3, &relay);

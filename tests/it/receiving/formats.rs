@@ -1,4 +1,4 @@
-//! Formats other than the API's own, as receivers get them from the real program.
+//! Tests of the formats other than the API's own, as receivers get them from the real program.
 
 use joltsms_relay::delivery::log::{MESSAGE_IS_DEAD, SINK_FAILS};
 use joltsms_simulator::NewMessage;

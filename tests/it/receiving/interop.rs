@@ -1,4 +1,5 @@
-//! Published libraries read what the relay sends: the verifiers of Standard Webhooks and the SDK of CloudEvents.
+//! Tests in which published libraries read what the relay sends: the verifiers of Standard Webhooks and the SDK of
+//! CloudEvents.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +17,7 @@ const COUNT: i64 = 1_000;
 const SECRETS: [&str; 2] =
     ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
 
-/// A file with a thousand deliveries, each of another message.
+/// Writes a file with a thousand deliveries, each of another message. Returns its path.
 fn deliveries(scene: &Scene, settings: &[(&str, &str)]) -> PathBuf {
     scene.add_past(COUNT);
     let receiver = Receiver::in_background();
@@ -65,7 +66,7 @@ fn the_published_verifiers_accept_both_secrets_and_refuse_what_was_altered() {
         &scene,
         &[("SINKS__CRM__SIGNING__SCHEME", "standard-webhooks"), ("SINKS__CRM__SIGNING__SECRETS", &both)],
     );
-    // The verifiers try each delivery with each secret, and four altered copies of each.
+    // The verifiers try each delivery with each secret. They also try four altered copies of each delivery.
     let expected = json!({
         "deliveries": COUNT, "accepted": 2 * COUNT, "altered_accepted": 0, "altered_refused": 8 * COUNT,
     });

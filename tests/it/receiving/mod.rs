@@ -1,4 +1,4 @@
-//! Deliveries: what receivers get, and what follows from their answers.
+//! Tests of deliveries: what receivers get, and what follows from their answers.
 
 mod filters;
 mod formats;

@@ -1,4 +1,4 @@
-//! Details of the number that got a message, as receivers get them from the real program.
+//! Tests of the details of the receiving number, as receivers get them from the real program.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::support::relay::{Relay, Setup};
 use crate::support::scene::Scene;
 use crate::support::servers::receiver::Receiver;
 
-/// A relay with three sinks: `told` shows details of the number, `plain` does not, `team` is a chat.
+/// A relay with three sinks: `told` shows details of the number, `plain` does not show any, `team` is a chat.
 const CONFIGURATION: &str = r#"
 [sinks.told]
 type = "http"
@@ -66,7 +66,8 @@ fn message(scene: &Scene, id: &str) {
     scene.handle().add(message.received_at(now));
 }
 
-/// Adds a message of a known number while the list of numbers cannot be read. Returns the number of the fault.
+/// Adds a message to a known number while the list of numbers cannot be read. Returns the scene, and the number of the
+/// fault rule.
 fn list_refused() -> (Scene, u64) {
     let scene = Scene::new();
     number(&scene, "PayPal");
@@ -93,7 +94,7 @@ fn what_a_template_says_of_the_number_is_waited_for_over_a_restart() {
     scene.handle().clear_faults();
     let mut relay = receivers.start(&scene);
     receivers.told.wait(1, &relay);
-    // From now on the number is known, and nothing waits.
+    // From now on the details are known, and no message waits.
     message(&scene, "2");
     receivers.told.wait(2, &relay);
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());

@@ -1,5 +1,5 @@
-//! Receivers fail in every way that they can. Each message is retried until its receiver has it, and no other message
-//! waits.
+//! Tests in which receivers fail in every way that they can. Each message is retried until its receiver has it, and no
+//! other message waits.
 
 use joltsms_relay::delivery::log::{
     MESSAGE_IS_DEAD, NOTHING_GETS_THROUGH, RECEIVER_IS_GONE, RECEIVER_WANTS_SILENCE, SINK_FAILS, SINK_IS_PAUSED,
@@ -18,7 +18,7 @@ use crate::support::servers::raw::{RawAnswer, RawServer};
 use crate::support::servers::receiver::{Received, Receiver, Reply};
 use crate::support::waiting::wait_until;
 
-/// A relay with a sink that retries soon.
+/// Returns a relay with a sink that retries soon.
 fn to(scene: &Scene, receiver: &Receiver) -> Setup {
     scene
         .setup_from_beginning()
@@ -36,7 +36,7 @@ fn ends(mut relay: Relay) {
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
 }
 
-/// A receiver fails twice, then works.
+/// A receiver that fails twice, then works.
 struct Failure {
     reply: Reply,
     said: &'static str,
@@ -88,8 +88,8 @@ fn what_fails_is_tried_again_with_the_same_id() {
     });
 }
 
-/// A receiver that asks for silence has not failed a message. The log says so once, no retry schedule grows, and the
-/// relay uses what the receiver allows.
+/// A receiver asks for silence, which is no failure of a message. The log reports this once, no retry schedule grows,
+/// and the relay sends as much as the receiver allows.
 #[test]
 fn a_receiver_that_sets_the_pace_gets_its_messages_at_that_pace() {
     let cases = [
@@ -112,7 +112,8 @@ fn a_receiver_that_sets_the_pace_gets_its_messages_at_that_pace() {
             let reply = Reply::status(status);
             asks.map_or(reply.clone(), |asks| reply.header("retry-after", asks))
         });
-        // The retry schedule takes hours, so the test would wait for ever if a schedule grew.
+        // The first wait of the retry schedule is an hour, so the test would time out if a refusal moved a message
+        // along its schedule.
         let relay = to(&scene, &receiver).set("SINKS__CRM__RETRY__INITIAL", "1h").start();
         wait_until("all", || count_if_there(&scene) == 12, || relay.log());
         let log = relay.log();
@@ -171,7 +172,7 @@ fn retry_after_is_kept_to() {
     let relay = to(&scene, &receiver).start();
     let first = scene.add();
     receiver.wait(1, &relay);
-    // The receiver asked for silence, so no other message may be sent either.
+    // The receiver asked for silence, so the other messages may not be sent either.
     let second = scene.add();
     receiver.wait(3, &relay);
     let received = receiver.received();
@@ -270,7 +271,7 @@ fn a_dead_sink_holds_back_nobody() {
         let scene = Scene::new();
         scene.add_past(60);
         let (dead, healthy) = (Receiver::in_background(), Receiver::in_background());
-        // From now on no answer accepts a message, even if it arrives after the relay has gone.
+        // From now on no answer accepts a message, even if the answer arrives after the relay has ended.
         let reply = Reply { status: 500, ..reply.clone() };
         dead.reply(move |_| reply.clone());
         let mut setup = to(&scene, &dead)
@@ -378,8 +379,8 @@ fn an_odd_head_is_an_answer() {
             scene.setup_from_beginning().sink(receiver.url("/").as_str()).set("SINKS__CRM__RETRY__INITIAL", "100ms");
         let relay = { setup }.start();
         wait_until("all to be delivered", || count_if_there(&scene) == 3, || relay.log());
-        // Where the receiver closes the connection without saying so, the next request may fail on it and is made
-        // again.
+        // If the receiver closes the connection without announcing it, the next request on that connection may fail and
+        // is made again.
         assert!(!goes_on || !relay.log().contains(SINK_FAILS), "{}", relay.log());
         assert_eq!(receiver.requests().len(), 3);
         ends(relay);

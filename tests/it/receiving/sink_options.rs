@@ -1,4 +1,5 @@
-//! The options of a sink for its receiver: which answers count, how fast, in which order, for how long, from when on.
+//! Tests of a sink's options for its receiver: which answers count, at which pace, in which order, for how long and
+//! from when on messages are sent.
 
 use joltsms_relay::delivery::log::{
     MESSAGE_IS_DEAD, NEW_SINK_IS_FILLED, NOTHING_GETS_THROUGH, SINK_FAILS, SINK_IS_NEW, SINK_IS_SWITCHED_OFF,
@@ -15,7 +16,7 @@ use crate::support::scene::Scene;
 use crate::support::servers::receiver::{Receiver, Reply};
 use crate::support::waiting::wait_until;
 
-/// A relay with a sink that retries soon.
+/// Returns a relay with a sink that retries soon.
 fn to(scene: &Scene, receiver: &Receiver) -> Setup {
     scene
         .setup_from_beginning()
@@ -110,7 +111,7 @@ fn messages_of_a_number_wait_for_each_other() {
     });
     scene.handle().add_many(past);
     let receiver = Receiver::in_background();
-    // The first two attempts at each message fail after a delay.
+    // The first two attempts for each message fail after a delay.
     receiver.reply(|place| Reply {
         delay: Duration::from_millis(20),
         ..Reply::status(if place % 4 == 3 { 200 } else { 500 })
@@ -189,7 +190,7 @@ fn a_sink_that_is_switched_off_keeps_its_messages() {
         (resumed.0, resumed.1.as_str()),
         (0, "crm is switched off in the configuration: set enabled = true there and restart the relay")
     );
-    // The end of a pause does not enable a sink that is disabled.
+    // The end of a pause does not switch on a sink that the configuration switches off.
     for verb in ["pause", "resume"] {
         assert_eq!(Setup::bare(scene.dir()).args(&["sinks", verb, "crm"]).output().0, 0);
     }

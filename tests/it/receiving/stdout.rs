@@ -1,4 +1,4 @@
-//! Standard output: readers that go away, slow readers, and a stream that is full.
+//! Tests of standard output: readers that go away, slow readers, and a stream that is full.
 
 use joltsms_relay::delivery::log::{OUTPUT_IS_CLOSED, SINK_FAILS};
 use std::fs::{self, File, OpenOptions};
@@ -98,14 +98,14 @@ fn where_it_was_closed_from_the_start_nothing_is_lost() {
     let mut relay = scene.setup().args(&["once"]).behind("exec \"$0\" \"$@\" >&-").start();
     assert_eq!(relay.wait().code(), Some(75), "{}", relay.log());
     assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state <> 'delivered'"), 3);
-    // A user who throws messages away on purpose may do so.
+    // A user may throw messages away on purpose.
     let relay = scene.setup().behind("exec \"$0\" \"$@\" > /dev/null").start();
     wait_until_settled(&scene, &relay);
     assert!(!relay.log().contains(said), "{}", relay.log());
     ends_with_nothing_more(relay);
 }
 
-/// A relay whose stdout nobody reads, and into which not even the first line fits.
+/// Starts a relay whose stdout nobody reads. The stream has no room even for the first line.
 fn stuck(scene: &Scene) -> (Relay, BufReader<UnixStream>) {
     scene.add_past(40);
     let (reader, mut writer) = UnixStream::pair().unwrap();
@@ -199,10 +199,10 @@ fn a_full_stream_is_tried_again() {
     ends_with_nothing_more(relay);
 }
 
-/// A way to open a file for writing.
+/// Opens a file for writing.
 type Opening = fn(&Path) -> File;
 
-/// A line that a process left unfinished when it died.
+/// A line that a process left unfinished when the process died.
 const TORN: &str = r#"{"id":"torn","numberId":"num_1","body":"your co"#;
 
 #[test]
@@ -245,7 +245,7 @@ fn a_line_that_a_limit_on_the_file_s_size_has_cut_is_not_mixed_with_the_next() {
     let scene = Scene::new();
     scene.add_past(3);
     let path = scene.dir().join("lines.jsonl");
-    // The file has room for a part of a line only.
+    // The file has room only for a part of a line.
     fs::write(&path, "\n".repeat(LIMIT - 100)).unwrap();
     let append = || OpenOptions::new().append(true).open(&path).unwrap();
     let mut setup = scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout");
@@ -313,7 +313,7 @@ fn a_file_that_is_cut_off_by_logrotate_gets_no_hole() {
     scene.add_past(2);
     let (path, mut relay) = file_sink(&scene);
     wait_until_delivered(&scene, 2, &relay);
-    // `copytruncate` copies the file and then does this.
+    // logrotate's `copytruncate` copies the file and then does this.
     File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
     let id = scene.add();
     wait_until_delivered(&scene, 3, &relay);

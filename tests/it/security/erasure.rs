@@ -1,5 +1,5 @@
-//! Erasure: with `state.keep_delivered = "0s"` nothing is left of a message on the disk once every sink has it, and the
-//! message does not come again because of that.
+//! Tests of erasure: with `state.keep_delivered = "0s"` nothing is left of a message on the disk once every sink has
+//! the message, and erasure does not make the message come again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::support::scene::Scene;
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// A mark that every text holds, and nothing else.
+/// A mark that every text of these messages contains, and no other text contains.
 const MARK: &[u8] = b"a mark that is in no other text";
 
-/// Adds messages with the mark in several places, the last of them long.
+/// Adds messages that contain the mark in several places. The last message is long.
 fn add_marked(scene: &Scene, count: i64) {
     let mark = String::from_utf8(MARK.to_vec()).unwrap();
     let now = scene.handle().now();
@@ -29,14 +29,14 @@ fn state(scene: &Scene) -> PathBuf {
     scene.dir().join("state")
 }
 
-/// The files below a directory that hold the mark.
+/// Returns the files below a directory that contain the mark.
 fn marked(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(marked(&path));
-        // SQLite removes a journal when its last user closes it.
+        // SQLite removes a journal when its last user closes it, so a file may be gone.
         } else if fs::read(&path).unwrap_or_default().windows(MARK.len()).any(|part| part == MARK) {
             found.push(path.file_name().unwrap().to_string_lossy().into_owned());
         }
@@ -49,7 +49,7 @@ fn wait_until_gone(scene: &Scene, relay: &Relay) {
     wait_until("the end of every text", || marked(dir).is_empty(), || format!("{:?}\n{}", marked(dir), relay.log()));
 }
 
-/// The number of texts in the state.
+/// Returns the number of texts in the state.
 fn texts(scene: &Scene) -> i64 {
     scene.count("SELECT count(*) FROM message WHERE raw IS NOT NULL")
 }
@@ -58,7 +58,7 @@ fn wait_for_texts(scene: &Scene, relay: &Relay, count: i64) {
     wait_until(&format!("{count} texts"), || texts(scene) == count, || relay.log());
 }
 
-/// A relay to `crm` and `ops` that keeps nothing, and logs at the finest level.
+/// Returns a relay to `crm` and `ops` that keeps no delivered message, and logs at the finest level.
 fn setup(scene: &Scene, crm: &Receiver, ops: &Receiver) -> Setup {
     let setup = scene.setup_from_beginning().sink(&crm.url()).set("STATE__KEEP_DELIVERED", "0s");
     let setup = setup.set("SINKS__OPS__TYPE", "http").set("SINKS__OPS__URL", &ops.url());
@@ -100,7 +100,7 @@ fn after_delivery_no_file_has_it_and_it_does_not_come_again() {
     assert_eq!(marked(scene.dir()), Vec::<String>::new(), "after the end there is no journal");
     assert!(!state(&scene).join("state.db-wal").exists());
 
-    // The relay reads the whole account again.
+    // The relay reads the whole feed of the account again.
     let mut relay = setup.set("POLL__SWEEP_INTERVAL", "100ms").start();
     scene.wait_for_polls(30);
     let log = fs::read_dir(scene.dir().join("log")).unwrap();
@@ -158,7 +158,7 @@ fn a_dead_letter_stays_until_somebody_decides() {
     let second = scene.ids()[1].clone();
     assert_eq!(command(&["drop", "--id", &second]).0, 0);
     wait_for_texts(&scene, &relay, 4);
-    // The text stays while no relay runs; the next start erases it.
+    // The text stays while no relay runs. The next start erases it.
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
     let third = scene.ids()[2].clone();
     assert_eq!(command(&["drop", "--id", &third]).0, 0);
@@ -217,10 +217,10 @@ fn with_another_time_it_stays_that_long() {
         assert_eq!((texts(&scene), marked(scene.dir())), (9, vec!["state.db".to_owned()]));
     }
     assert_eq!((crm.count(), ops.count()), (9, 9), "each once");
-    // For that time the message can be replayed.
+    // While the message is kept, it can be replayed.
     let (code, said, log) = Setup::bare(scene.dir()).args(&["replay", "--sink", "crm", "--since", "1h"]).output();
     assert!(code == 0 && said.starts_with("crm: 9 messages again\n"), "{said}{log}");
-    // A shorter time takes effect at the next start.
+    // A shorter time of keeping takes effect at the next start.
     let relay = setup.set("STATE__KEEP_DELIVERED", "0s").start();
     crm.wait(18, &relay);
     wait_for_texts(&scene, &relay, 0);

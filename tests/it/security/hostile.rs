@@ -1,5 +1,6 @@
-//! The other side is hostile: it sends messages, pages, answers and headers that were made to break, fill, inject or hide.
-//! The relay hands them on as they came, or refuses them in words of its own, and they act on nothing.
+//! Tests of another side that is hostile: it sends messages, pages, answers and headers that were made to break, fill,
+//! inject or hide. The relay hands them on as they came, or refuses them in words of its own. They have no other
+//! effect.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -17,12 +18,12 @@ use crate::support::waiting::wait_until;
 
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
 
-/// Text that would clear a terminal, write its clipboard, rename it, begin a line, or turn the direction of text: in
-/// bytes, and escaped as in JSON.
+/// A text that would clear a terminal, write the terminal's clipboard, rename the terminal, begin a line, or turn the
+/// direction of text. `EVIL` is in bytes; the second constant is escaped as in JSON.
 const EVIL: &str = "\u{9b}2JEVIL\u{202e}\u{2028}\u{85}\u{7f}";
 const EVIL_JSON: &str = r"\u001b[2J\u001b]52;c;RVZJTA==\u0007\u001b]0;EVIL\u0007\r\nERROR EVIL\u0000\u009b31m\u202e";
 
-/// A relay of all messages to a receiver and to stdout, and the directory of its state.
+/// Returns a relay that sends all messages to a receiver and to stdout, and the directory of its state.
 fn relay_of(api: &RawServer, receiver: &str) -> (TempDir, Setup) {
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup::bare(dir.path())
@@ -40,7 +41,8 @@ fn relay_of(api: &RawServer, receiver: &str) -> (TempDir, Setup) {
     (dir, setup)
 }
 
-/// An API that answers request `n` with the page that `page` makes for it, and with the machine's time as the `Date`.
+/// Starts an API that answers request `n` with the page that `page` makes for `n`, and with the machine's time as the
+/// `Date`.
 fn api_with(page: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> RawServer {
     RawServer::answering_each(move |request| {
         let body = page(request.number);
@@ -65,7 +67,7 @@ fn page(rows: &str) -> Vec<u8> {
     format!(r#"{{"data":[{rows}],"meta":{{"hasMore":false}}}}"#).into_bytes()
 }
 
-/// Checks that nothing in a log acts on a terminal or begins a line that the relay did not write.
+/// Checks that no part of a log acts on a terminal, or begins a line that the relay did not write.
 fn is_harmless(log: &str, json: bool) {
     let acts = |next: char| next != '\n' && joltsms_relay::domain::acts(next);
     assert!(!log.contains(acts), "{log:?}");
@@ -78,7 +80,7 @@ fn is_harmless(log: &str, json: bool) {
     }
 }
 
-/// The most memory that the relay had, in MiB; 0 where the system does not tell.
+/// Returns the most memory that the relay has used, in MiB; 0 if the system does not tell.
 fn peak(relay: &Relay) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", relay.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -169,7 +171,7 @@ fn half_of_a_character_is_no_id() {
     ends(relay, false);
 }
 
-/// The first answer of an API that is well later.
+/// The first answer of an API whose later answers are correct.
 struct Answer {
     bytes: Vec<u8>,
     said: &'static str,
@@ -293,7 +295,7 @@ fn where_a_redirect_leads_is_told_without_what_acts() {
     });
 }
 
-/// Writes the same again and again, until the other side closes the connection.
+/// Writes the bytes `again` repeatedly, until the other side closes the connection.
 async fn endless(conversation: &mut Conversation, begin: &str, again: &[u8], slowly: bool) {
     let mut every = tokio::time::interval(Duration::from_millis(100));
     let mut going = conversation.say(begin.as_bytes()).await;
@@ -305,12 +307,12 @@ async fn endless(conversation: &mut Conversation, begin: &str, again: &[u8], slo
     }
 }
 
-/// An answer that never ends: how it begins, what comes again and again, and whether slowly.
+/// An answer that never ends: its beginning, the bytes that are repeated, and whether they come slowly.
 struct Wearing {
     begin: &'static str,
     again: &'static [u8],
     slowly: bool,
-    /// What the log says of it; `None` where the message was accepted.
+    /// The text with which the log reports the answer; `None` if the message was accepted.
     said: Option<&'static str>,
 }
 

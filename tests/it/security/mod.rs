@@ -1,4 +1,4 @@
-//! Hostile input, secrets, and who may read what the relay writes.
+//! Tests of hostile input, of secrets, and of the users who may read what the relay writes.
 
 mod erasure;
 mod hostile;

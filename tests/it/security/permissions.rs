@@ -1,4 +1,4 @@
-//! Files of the relay are for its own user only, whatever the umask is. The relay leaves no core dump.
+//! Tests that only the relay's own user can read its files, whatever the umask is. The relay leaves no core dump.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,14 +15,14 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A relay that logs to files.
+/// Returns a relay that logs to files, and the directory of the log.
 fn with_log(scene: &Scene) -> (Setup, PathBuf) {
     let log = scene.dir().join("log");
     let setup = scene.setup_from_beginning().set("LOG__DIR", log.to_str().unwrap());
     (setup, log)
 }
 
-/// Every file and folder in a directory.
+/// Returns every file and folder in a directory.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort_unstable();

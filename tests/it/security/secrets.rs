@@ -1,5 +1,5 @@
-//! Marked secrets stand in every place where a configuration can hold one. Whatever happens, they are in no output, in no
-//! log, in no file but their own, and not on the command line.
+//! Tests with marked secrets in every place where a configuration can contain a secret. Whatever happens, the secrets
+//! are in no output, in no log, in no file but their own, and not on the command line.
 
 use joltsms_relay::delivery::log::SINK_FAILS;
 use std::fs;
@@ -17,8 +17,8 @@ use crate::support::servers::raw::RawServer;
 use crate::support::servers::receiver::{Receiver, Reply};
 use crate::support::waiting::wait_until;
 
-/// The secrets, each named after its place. A new key of the configuration that may hold a secret gets a line here and one
-/// in [`configuration`], [`in_files`] or [`in_variables`].
+/// The secrets, each named after its place. A new key of the configuration that may contain a secret gets a line here
+/// and a line in [`configuration`], [`in_files`] or [`in_variables`].
 mod planted {
     pub(super) const KEY_FROM_VARIABLE: &str = "5ec7e70000000000000000000000ab01";
     pub(super) const KEY_FROM_CREDENTIAL: &str = "5ec7e70000000000000000000000ab03";
@@ -49,10 +49,10 @@ mod planted {
 }
 use planted::*;
 
-/// Every planted secret holds this text.
+/// The text that every planted secret contains.
 const MARK: &str = "5ec7e7";
 
-/// The configuration file, with its secrets in place.
+/// Returns the content of the configuration file, with its secrets in place.
 fn configuration(address: &str) -> String {
     format!(
         "# {COMMENT}\n\
@@ -76,8 +76,8 @@ fn configuration(address: &str) -> String {
     )
 }
 
-/// Files beside the configuration, with their secrets. The key that the API accepts is one of them. Only these files and the
-/// configuration may hold a secret.
+/// Returns the files beside the configuration, with their secrets. The key that the API accepts is one of these
+/// secrets. Only these files and the configuration may contain a secret.
 fn in_files(address: &str, key: &str) -> [(&'static str, String); 6] {
     [
         ("key", format!("{key}\n")),
@@ -89,11 +89,12 @@ fn in_files(address: &str, key: &str) -> [(&'static str, String); 6] {
     ]
 }
 
-/// A certificate and its key; each line of the key is a secret.
+/// The files of a certificate and its key. Each line of the key is a secret.
 const TLS: [&str; 2] = ["tls.pem", "tls.key"];
 
-/// Variables with secrets. The proxy of the environment is for TLS only, and for no address of this machine. The proxies of
-/// the settings are the receivers themselves, which take requests to a proxy as well.
+/// Returns the variables with secrets. The proxy that the environment names is used for TLS only, and for no address of
+/// this machine. The proxies that the settings name are the receivers themselves, which accept requests to a proxy as
+/// well.
 fn in_variables(address: &str, api: &str, dir: &Path) -> [(&'static str, String); 14] {
     let crm = format!("http://{URL_USER}:{URL_PASSWORD}@{address}/hooks/{URL_PATH}?token={URL_QUERY}&{URL_QUERY}");
     [
@@ -114,10 +115,10 @@ fn in_variables(address: &str, api: &str, dir: &Path) -> [(&'static str, String)
     ]
 }
 
-/// The sinks whose receivers the test chooses.
+/// The names of the sinks whose receivers the test chooses.
 const WORKING: [&str; 6] = ["CRM", "FILE", "WRITTEN", "PROXIED", "BEARER", "HEADED"];
 
-/// Plants every secret in a scene. Returns a relay that reads them; `address` is that of the receivers.
+/// Plants every secret in a scene. Returns a relay that reads the secrets. `address` is the address of the receivers.
 fn plant(scene: &Scene, address: &str) -> Setup {
     let dir = scene.dir();
     fs::create_dir(dir.join("credentials")).unwrap();
@@ -145,13 +146,13 @@ fn plant(scene: &Scene, address: &str) -> Setup {
     in_variables(address, &api, dir).iter().fold(setup, |setup, (name, value)| setup.env(name, value))
 }
 
-/// The files that may hold a secret: the configuration and the files that it names.
+/// Whether a file may contain a secret, because it is the configuration or a file that the configuration names.
 fn is_own(path: &Path, dir: &Path) -> bool {
     let name = path.strip_prefix(dir).unwrap().to_str().unwrap();
     name == "config.toml" || TLS.contains(&name) || in_files("", "").iter().any(|(own, _)| *own == name)
 }
 
-/// Every file below `dir`, with its content.
+/// Returns every file below `dir`, with its content.
 fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -168,7 +169,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// Checks that a text holds no secret, no key, and no form that they take on the wire.
+/// Checks that a text contains no secret, no key, and no form that secrets take on the wire.
 fn holds_no_secret(scene: &Scene, name: &str, bytes: &[u8]) {
     let key = scene.simulator().key();
     let encoded = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
@@ -181,7 +182,7 @@ fn holds_no_secret(scene: &Scene, name: &str, bytes: &[u8]) {
         encoded(format!("{API_PROXY_USER}:{API_PROXY_PASSWORD}")),
         encoded(format!("{BASIC_USER}:{BASIC_PASSWORD}")),
     ];
-    // The lines of the key between the first and the last.
+    // These are the lines of the key between the first and the last.
     let tls_key = fs::read_to_string(scene.dir().join(TLS[1])).unwrap_or_default();
     let tls_key = tls_key.lines().filter(|line| !line.is_empty() && !line.starts_with("-----"));
     let texts = basic.iter().map(String::as_str).chain(tls_key);
@@ -207,7 +208,7 @@ fn holds_none_while_it_runs(scene: &Scene, relay: &Relay) {
     }
 }
 
-/// The answer of a receiver may hold what it was sent, and anything else.
+/// Returns a `Location` for the answer of a receiver. The answer may contain what the relay sent, and anything else.
 fn location(address: &str) -> String {
     format!("http://{URL_USER}:{URL_PASSWORD}@{address}/hooks/{URL_PATH}?{OTHER_SIDE}#{OTHER_SIDE}")
 }
@@ -327,7 +328,7 @@ const WITH_STATE: [&[&str]; 9] = [
     &["replay", "--failed"],
 ];
 
-/// Runs commands with every secret planted, and looks at their output.
+/// Runs commands with every secret planted, and checks their output.
 fn say_no_secret(scene: &Scene, commands: &[&[&str]]) {
     for arguments in commands {
         fs::remove_dir_all(scene.dir().join("credentials")).ok();
@@ -345,7 +346,7 @@ fn no_command_shows_a_secret() {
 
 #[test]
 fn no_complaint_shows_a_secret() {
-    // What is wrong in the configuration: a changed file or a variable.
+    // A mistake in the configuration: a change of the file, or a variable.
     type Case = (&'static str, fn(&str) -> String, Option<(&'static str, &'static str)>);
     let cases: [Case; 17] = [
         ("not toml", |file| file.replace("[sinks.file]", "[sinks.file"), None),

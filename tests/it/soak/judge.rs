@@ -1,4 +1,4 @@
-//! Checks what must be true after a life.
+//! Checks what must be true after a life of a relay.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -10,7 +10,7 @@ use super::life::{Life, WORKERS};
 use crate::support::relay::process::id_of;
 use crate::support::servers::receiver::{Received, Receiver};
 
-/// Counts over all lives.
+/// The figures of all lives.
 #[derive(Default)]
 pub(super) struct Figures {
     messages: usize,
@@ -76,19 +76,20 @@ pub(super) fn judge(life: &Life) -> Figures {
     Figures { messages: rows.len(), requests, repeats, kills, commands, faults }
 }
 
-/// The ids of the messages that a receiver took, in the order in which they came.
+/// Returns the ids of the messages that a receiver accepted, in the order in which they came.
 fn taken(received: &[Received]) -> Vec<&str> {
     received.iter().filter(|request| request.status == 200).map(Received::webhook_id).collect()
 }
 
-/// Checks that each line of the file is a whole message, and that no more are there twice than the kills explain.
+/// Checks that each line of the file is a whole message, and that no more lines are repeated than the kills explain.
 fn lines(life: &Life, rows: &BTreeMap<String, Row>) {
     let seed = life.seed;
     let text = std::fs::read_to_string(&life.lines).unwrap();
     let mut had = BTreeSet::new();
     let mut count = 0;
     for line in text.lines() {
-        // A kill in the middle of a line leaves its beginning. The next process ends that line before it goes on.
+        // A kill in the middle of a line leaves the beginning of the line. The next process ends that line before it
+        // goes on.
         let Ok(serde_json::Value::Object(_)) = serde_json::from_str(line) else {
             assert!(rows.values().any(|row| row.json.starts_with(line)), "seed {seed}: a mixture: {line}");
             continue;
@@ -100,11 +101,12 @@ fn lines(life: &Life, rows: &BTreeMap<String, Row>) {
     }
     let wanted: BTreeSet<String> = rows.keys().cloned().collect();
     assert_eq!(had, wanted, "seed {seed}: the lines");
-    // Lines that were written together are settled together.
+    // Lines that were written together are settled together, so a kill can repeat as many lines as are written
+    // together.
     assert!(count - had.len() <= life.kills * 8, "seed {seed}: {} lines too many", count - had.len());
 }
 
-/// Checks that, of each number, a message is taken only after all messages that were handed on before it.
+/// Checks that a message is accepted only after all messages of the same number that were handed on before it.
 fn order(life: &Life, receiver: &Receiver) {
     let state = life.scene.state();
     let mut statement =

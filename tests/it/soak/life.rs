@@ -1,4 +1,4 @@
-//! One life of a relay; a seed decides what happens in it.
+//! One life of a relay. A seed decides what happens in the life.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt as _;
@@ -16,18 +16,18 @@ use crate::support::waiting::wait_within;
 /// The number of concurrent deliveries of each sink.
 pub(super) const WORKERS: usize = 4;
 
-/// The longest wait of a life: the waits between attempts have grown by then, and there are many messages.
+/// The longest wait in a life. At that time the waits between attempts have grown, and there are many messages.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A relay with three receivers: `crm` takes and refuses messages, and gets some of them again; `shop` keeps the order of
-/// each number; `codes` has a filter.
+/// A relay with three receivers and a file. `crm` accepts and refuses messages, and gets some of them again; `shop`
+/// keeps the order of each number; `codes` has a filter.
 pub(super) struct Life {
     pub(super) seed: u64,
     pub(super) scene: Scene,
     pub(super) crm: Receiver,
     pub(super) shop: Receiver,
     pub(super) codes: Receiver,
-    /// The file that the fourth sink, stdout, writes to.
+    /// The file to which the fourth sink, stdout, writes.
     pub(super) lines: PathBuf,
     pub(super) kills: usize,
     pub(super) commands: usize,
@@ -55,7 +55,7 @@ impl Random {
 }
 
 impl Life {
-    /// Starts a first run beside some messages, and waits until it has polled once.
+    /// Starts a first run while the feed already has some messages, and waits until the relay has polled once.
     pub(super) fn begin(seed: u64) -> Self {
         let mut options = Options { numbers: 3, ..Options::default() };
         options.switches.limit = 100_000;
@@ -71,7 +71,7 @@ impl Life {
         Self { seed, scene, crm, shop, codes, lines, kills: 0, commands: 0, faults: 0, relay, random }
     }
 
-    /// Does one thing, chosen at random.
+    /// Does one step, chosen at random.
     pub(super) fn turn(&mut self) {
         match self.random.below(20) {
             0..=5 => self.messages_come(),
@@ -97,7 +97,7 @@ impl Life {
             let off = match self.random.below(8) {
                 0 => -SignedDuration::from_secs(i64::try_from(self.random.below(40)).unwrap()),
                 1 => SignedDuration::from_mins(90),
-                // A message of the same millisecond as others.
+                // The message gets the same millisecond as other messages.
                 _ => SignedDuration::ZERO,
             };
             let number = &numbers[usize::try_from(self.random.below(3)).unwrap()];
@@ -144,8 +144,8 @@ impl Life {
         let status = self.random.pick(&[200, 200, 503, 429, 422, 410, 308]);
         match self.random.below(3) {
             0 => self.crm.answer_with(status),
-            // A message that these receivers refuse for good would be missing. Only `crm` is asked to take such
-            // messages again.
+            // If these receivers refused a message for good, the message would be missing at the end. Only messages to
+            // `crm` are sent again by a command.
             1 => self.shop.answer_with(if status == 200 { 200 } else { 503 }),
             _ => {
                 let every = usize::try_from(1 + self.random.below(4)).unwrap();
@@ -157,7 +157,7 @@ impl Life {
         }
     }
 
-    /// Sends SIGKILL, at a moment that nobody chose.
+    /// Sends SIGKILL, whatever the relay is doing.
     fn dies(&mut self) {
         self.relay.kill();
         self.kills += 1;
@@ -169,7 +169,7 @@ impl Life {
 
     fn stops(&mut self) {
         let ended = self.relay.stop();
-        // A relay that has just been started does not listen to signals yet.
+        // A relay that has just been started does not handle signals yet.
         let too_early = ended.signal() == Some(15);
         assert!(too_early || ended.code() == Some(0), "seed {}: {ended}: {}", self.seed, self.relay.log());
         self.relay = start(&self.scene, [&self.crm, &self.shop, &self.codes], &self.lines);
@@ -182,7 +182,7 @@ impl Life {
         match self.random.below(3) {
             0 => self.command(&["status", "--json"]),
             1 => self.command(&["state", "export", "--output", &copy.display().to_string()]),
-            // The message may not have been read yet.
+            // The relay may not have read the message yet, so the exit code is ignored.
             _ => drop(Setup::bare(self.scene.dir()).args(&["trace", &row.id]).output()),
         }
     }
@@ -193,7 +193,8 @@ impl Life {
         assert_eq!(code, 0, "seed {}: {arguments:?}: {said}\n{log}", self.seed);
     }
 
-    /// Waits until the API got some more requests, or for a while if it gets none, since waits may have grown.
+    /// Waits until the API got some more requests. If the API gets none, because waits may have grown, waits for a
+    /// while only.
     fn time_passes(&mut self) {
         let asked = || self.scene.handle().requests().len();
         let until = asked() + 1 + usize::try_from(self.random.below(4)).unwrap();
@@ -205,7 +206,7 @@ impl Life {
         wait_within(PATIENCE, "a request", enough, || self.relay.log());
     }
 
-    /// Ends all faults, and waits until everything is settled.
+    /// Ends all faults, and waits until every delivery is settled.
     pub(super) fn let_all_be_well(&mut self) {
         self.scene.handle().clear_faults();
         for receiver in [&self.crm, &self.shop, &self.codes] {
@@ -213,7 +214,7 @@ impl Life {
         }
         self.command(&["sinks", "resume", "crm", "shop", "codes", "lines"]);
         self.command(&["dead-letters", "retry", "--all"]);
-        // The waits for failed messages may have become long, but a start tries them at once.
+        // The waits for failed messages may have become long, but a start tries these messages at once.
         self.stops();
         let waiting = "SELECT count(*) FROM delivery WHERE state NOT IN ('delivered')";
         let rows = self.scene.handle().rows().len();

@@ -1,14 +1,15 @@
-//! Everything at once, in random order: late, tied and future messages, faults of the API and of receivers, kills, stops and
-//! commands. In the end every sink must have every message that it wants, and no more than was asked for.
+//! A test of everything at once, in random order: late, tied and future messages, faults of the API and of receivers,
+//! kills, stops and commands. In the end every sink must have every message that it wants, and no message more often
+//! than was asked for.
 //!
-//! `JOLTSMS_RELAY_SEEDS` says how many lives are led, one after the other; a failure names the seed.
+//! The variable `JOLTSMS_RELAY_SEEDS` says how many lives are played, one after the other. A failure names its seed.
 
 mod judge;
 mod life;
 
 use life::Life;
 
-/// The seeds that `cargo test` plays.
+/// The number of seeds that `cargo test` plays.
 const SEEDS: u64 = 1;
 
 /// The number of steps in a life.

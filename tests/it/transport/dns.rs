@@ -1,5 +1,5 @@
-//! Host names that cannot be resolved. The log says so, nothing is lost, and the relay recovers without a restart. The
-//! relay runs in a network namespace with a name server of the test.
+//! Tests of host names that cannot be resolved. The log reports the failure, nothing is lost, and the relay recovers
+//! without a restart. The relay runs in a network namespace whose name server belongs to the test.
 
 use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 
@@ -11,7 +11,7 @@ use crate::support::servers::name_server::{NameServer, Say};
 use crate::support::servers::reverse_proxy::Manner;
 use crate::support::waiting::{DEADLINE, wait_until};
 
-/// A relay that gives up connections early.
+/// Returns a relay that soon gives up attempts to connect.
 fn setup(network: &Network, api: Option<&str>, hooks: Option<&str>) -> Setup {
     network.setup_named(api, hooks).set("API__CONNECT_TIMEOUT", "2s").set("SINKS__CRM__CONNECT_TIMEOUT", "2s")
 }
@@ -56,7 +56,7 @@ fn the_api_s_name_is_asked_for_again_until_it_is_known() {
         names.set(known);
         relay.wait_for_log("the API can be polled again");
         is_complete(&network, &relay);
-        // The name is needed once more while the relay runs, since the open connection ends.
+        // The relay needs the name once more while it runs, since the open connection ends.
         names.set(*say);
         network.api.set(Manner::Pass);
         relay.wait_for_log_times(said, 2);
@@ -65,7 +65,7 @@ fn the_api_s_name_is_asked_for_again_until_it_is_known() {
         relay.wait_for_log_times("the API can be polled again", 2);
         is_complete(&network, &relay);
         let warnings = relay.log().matches("WARN").count();
-        // The end of the open connection may be a second reason.
+        // The end of the open connection may cause a second warning.
         assert!((2..=3).contains(&warnings), "said once each: {}", relay.log());
         assert_eq!(relay.log().matches(said).count(), 2, "{}", relay.log());
         assert_eq!(relay.stop().code(), Some(0));
@@ -89,7 +89,8 @@ fn a_receiver_s_name_is_asked_for_again_until_it_is_known() {
     });
 }
 
-/// The resolver of the system asks the second server after five seconds, which is longer than a connection may take.
+/// The system's resolver asks the second server after five seconds, which is longer than the relay gives an attempt to
+/// connect.
 #[test]
 fn a_dead_first_name_server_makes_it_slow_and_not_deaf() {
     let Some(network) = Network::new() else { return };
@@ -108,7 +109,7 @@ fn a_dead_first_name_server_makes_it_slow_and_not_deaf() {
 fn a_stop_does_not_wait_for_a_name_server() {
     let Some(network) = Network::new() else { return };
     let names = NameServer::start(network.namespace.host(), Say::Silence);
-    // One name takes two minutes, which is longer than any test waits.
+    // A lookup of one name takes two minutes, which is longer than any test waits.
     network.namespace.resolve_at(&[network.namespace.host()], "options timeout:30 attempts:4");
     let relay = setup(&network, Some("api.test"), None).start();
     wait_until("a question", || names.asked() > 0, || relay.log());

@@ -1,4 +1,4 @@
-//! The network between the relay and its two ends: names, connections, TLS, proxies.
+//! Tests of the network between the relay and its two ends: names, connections, TLS, proxies.
 
 mod dns;
 mod exhaustion;

@@ -1,5 +1,6 @@
-//! The network between the relay and its ends really fails: packets are lost, swallowed, answered with resets, or late. No
-//! message is lost, a message that comes twice was tried twice, no loop runs hot, and the relay recovers by itself.
+//! Tests in which the network between the relay and its ends really fails: packets are lost, swallowed, answered with
+//! resets, or late. No message is lost, a message that comes twice was tried twice, no loop runs hot, and the relay
+//! recovers by itself.
 
 use joltsms_relay::delivery::log::{NOTHING_GETS_THROUGH, SINK_FAILS};
 use std::time::Duration;
@@ -10,10 +11,10 @@ use crate::support::relay::{Relay, Setup};
 use crate::support::scenarios::isolated_relay::{End, Network};
 use crate::support::waiting::{DEADLINE, wait_until, wait_within};
 
-/// Recovery takes long on a bad network and a busy machine.
+/// The longest wait for a recovery, which takes long on a bad network and a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A fault of the network, and what the log may say of it.
+/// A fault of the network, and the reasons with which the log may report the fault.
 #[derive(Clone, Copy)]
 struct Fault {
     strike: fn(&Network, End),
@@ -73,7 +74,7 @@ fn the_way_to_the_api_fails() {
         relay.wait_for_log("the API cannot be polled; trying again until it can kind=\"transport\" error=");
         network.scene.add();
         relay.wait_for_log("failures=3");
-        // Each wait is longer than the one before: 1, 2, 4 seconds and up to a tenth more.
+        // Each wait is longer than the wait before: 1, 2, 4 seconds, each up to a tenth longer.
         let log = relay.log();
         let waits = log.split("wait_s=").skip(1).filter_map(|rest| rest.split_whitespace().next()?.parse().ok());
         let waits: Vec<f64> = waits.collect();
@@ -115,7 +116,7 @@ fn the_way_to_a_receiver_fails() {
     });
 }
 
-/// A connection that is dead, though the relay believes it open.
+/// A connection that is dead while the relay believes that it is open.
 struct Dead {
     network: fn() -> Option<Network>,
     end: End,
@@ -143,7 +144,7 @@ fn a_connection_that_died_silently_is_found_within_the_timeout() {
         let relay = { setup }.start();
         network.scene.add();
         network.is_complete(&relay, DEADLINE);
-        // A message right before keeps a connection open.
+        // A message shortly before keeps a connection open.
         network.scene.add();
         network.is_complete(&relay, DEADLINE);
         wait_until("a kept connection", || network.namespace.swallow_open(network.port(*end)) > 0, || relay.log());
@@ -156,7 +157,7 @@ fn a_connection_that_died_silently_is_found_within_the_timeout() {
         network.scene.add();
         let is_said = || relay.log().contains(&said);
         let noticed = wait_within(DEADLINE, "what is said of it", is_said, || relay.log());
-        // Only the old connection is dead, so the relay must open another.
+        // Only the old connection is dead, so the relay must open another connection.
         let arrived = || network.receiver.count() >= 3;
         let recovered = wait_within(DEADLINE, "the message", arrived, || relay.log());
         network.is_complete(&relay, DEADLINE);

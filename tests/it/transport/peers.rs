@@ -1,5 +1,5 @@
-//! Other people's programs beside the relay: nginx with client certificates and HTTP/2, a proxy with a password, and
-//! rsyslog at the end of a pipe.
+//! Tests of other people's programs beside the relay: nginx with client certificates and HTTP/2, a proxy with a
+//! password, and rsyslog at the end of a pipe.
 
 use joltsms_relay::delivery::log::SINK_FAILS;
 use std::collections::BTreeSet;
@@ -16,19 +16,19 @@ use crate::support::scene::{Scene, ends_with_nothing_more};
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// A program that is ended when it is dropped.
+/// A program that is ended when this value is dropped.
 struct Peer(Child);
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // nginx has workers, which only its master ends.
+        // nginx has worker processes, and only the master process ends them.
         drop(Command::new("kill").args(["-s", "TERM", &self.0.id().to_string()]).status());
         drop(self.0.wait());
     }
 }
 
 impl Peer {
-    /// Starts the program, and waits until it listens at all addresses.
+    /// Starts the program, and waits until the program listens at all addresses.
     fn start(command: &mut Command, listens: &[SocketAddr], log: &Path) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let peer = Self(child);
@@ -40,7 +40,7 @@ impl Peer {
     }
 }
 
-/// An address that was free a moment ago.
+/// Returns an address that was free a moment ago.
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -50,7 +50,7 @@ fn openssl(dir: &Path, arguments: &str) {
     assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Makes an authority in `dir`, and certificates of it for a server on this machine and for a client.
+/// Makes an authority in `dir`, and certificates of this authority for a server on this machine and for a client.
 fn certificates(dir: &Path) {
     const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(dir, &format!("req -x509 {KEY} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"));
@@ -63,8 +63,9 @@ fn certificates(dir: &Path) {
     }
 }
 
-/// nginx that speaks TLS at `front` for `back`; `verify` says whether clients must show a certificate. Every request that
-/// it passed on is a line in its log: protocol, certificate, method, status, length.
+/// Starts an nginx that speaks TLS at `front` on behalf of `back`; `verify` says whether clients must show a
+/// certificate. nginx writes a line to its log for every request that it passed on: protocol, certificate, method,
+/// status, length.
 fn nginx(dir: &Path, servers: &[(SocketAddr, SocketAddr, &str)]) -> Peer {
     let user = if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
         "user root;"
@@ -151,7 +152,7 @@ fn behind_nginx_with_client_certificates_every_message_arrives_once() {
     assert_eq!(lengths.len(), 200);
     assert!(lengths.iter().all(|length| *length > 100));
 
-    // Without a certificate nothing gets through, and the messages are kept.
+    // Without a client certificate no message gets through, and the messages are kept.
     let file = scene.file(&(sink.clone() + "tls = { ca_file = \"ca.pem\" }\n"));
     let relay = scene.setup_from_beginning().args(&["--config", &file]).start();
     let kept = scene.add();
@@ -203,7 +204,8 @@ fn through_a_proxy_every_message_arrives_once() {
     let relay = setup().env("PROXY", &format!("http://relay:hunter2@{proxy}")).start();
     plain.wait(100, &relay);
     behind_tls.wait(100, &relay);
-    // This proxy closes connections without saying so. A request that meets the closing is made again.
+    // This proxy closes connections without announcing it. A request that is sent while the proxy closes the connection
+    // is made again.
     assert!(!relay.log().contains("hunter2"), "{}", relay.log());
     ends_with_nothing_more(relay);
     got_each_once(&scene, &plain);
@@ -216,7 +218,7 @@ fn through_a_proxy_every_message_arrives_once() {
         assert!(!request.headers.contains_key("proxy-authorization"), "the password is the proxy's");
     }
 
-    // The proxy refuses another password, from the API client and from the sinks.
+    // The proxy refuses a wrong password, from the API client and from the sinks.
     let relay = setup().env("PROXY", &format!("http://relay:hunter22@{proxy}")).start();
     is_said(
         &relay,
@@ -224,7 +226,7 @@ fn through_a_proxy_every_message_arrives_once() {
     );
 }
 
-/// rsyslog that writes each line that comes over TCP to the file `messages`, and nothing else.
+/// Starts an rsyslog that writes each line that comes over TCP to the file `messages`, and nothing else.
 fn rsyslog(dir: &Path, at: SocketAddr) -> Peer {
     let place = dir.display();
     let configuration = format!(
@@ -240,7 +242,7 @@ fn rsyslog(dir: &Path, at: SocketAddr) -> Peer {
     Peer::start(&mut command, &[at], &dir.join("messages"))
 }
 
-/// The program that reads the relay's standard output, as in the README.
+/// Starts the program that reads the relay's standard output, as in the README.
 fn logger(at: SocketAddr) -> Child {
     let mut command = Command::new(program("logger").unwrap());
     command.args(["--tcp", "--octet-count", "--rfc5424", "--size", "64KiB", "--tag", "joltsms-relay"]);

@@ -1,4 +1,5 @@
-//! Proxies that the environment names. Each end uses them or goes directly, as configured, and never passes them by.
+//! Tests of proxies that the environment names. Each end uses a proxy or goes directly, as configured, and never
+//! bypasses a configured proxy.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -85,7 +86,8 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
     to.shutdown(Shutdown::Both).ok();
 }
 
-/// A SOCKS 5 proxy without authentication, for names and IPv4 addresses; `None` is a greeting that it does not know.
+/// Runs a SOCKS 5 proxy without authentication, for names and IPv4 addresses. `None`: the client sent a greeting that
+/// the proxy does not know.
 fn socks(mut client: TcpStream) -> Option<()> {
     let mut read = |count: usize| {
         let mut bytes = vec![0; count];

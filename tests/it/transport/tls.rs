@@ -1,5 +1,5 @@
-//! TLS handshakes that fail. The log gives the reason and a remedy, nothing is sent, and the relay goes on when the fault
-//! is mended.
+//! Tests of TLS handshakes that fail. The log gives the reason and a remedy, nothing is sent, and the relay goes on
+//! when the fault is repaired.
 
 use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::net::SocketAddr;
@@ -14,14 +14,15 @@ use crate::support::servers::receiver::Receiver;
 use crate::support::servers::reverse_proxy::{Manner, ReverseProxy};
 use crate::support::waiting::wait_until;
 
-/// What answers in place of a sound server, and what the log says of it.
+/// The faulty server that answers in place of a correct server, and the text with which the log reports the fault.
 struct Case {
     manner: fn(&Authority) -> Manner,
     said: &'static str,
 }
 
 impl Case {
-    /// The timeout is short only where it is the subject, since a busy machine may be late by itself.
+    /// Returns the connect timeout. The timeout is short only where it is the subject of the case, since a busy machine
+    /// may be late by itself.
     fn connect_timeout(&self) -> &'static str {
         if self.said.contains("within 1s") { "1s" } else { "20s" }
     }
@@ -123,7 +124,7 @@ fn cases() -> Vec<(&'static str, Case)> {
     ]
 }
 
-/// Checks that the log holds one warning and its end, and nothing else about failures.
+/// Checks that the log contains one warning and the report of its end, and no other report of a failure.
 fn is_said_once(relay: &Relay, said: &str) {
     let log = relay.log();
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
@@ -134,7 +135,7 @@ fn behind(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().unwrap()
 }
 
-/// A relay that trusts this authority only.
+/// Returns a relay that trusts this authority only.
 fn setup(scene: &Scene, authority: &Authority) -> Setup {
     scene
         .setup_from_beginning()
@@ -221,7 +222,7 @@ fn both_ends_speak_http_2_where_it_is_offered() {
     assert!(!relay.log().contains("WARN"), "{}", relay.log());
 }
 
-/// A machine without certificates of authorities, and a configuration without TLS.
+/// The machine has no certificates of authorities, and the configuration uses no TLS.
 #[test]
 fn no_certificates_are_needed_for_plain_http() {
     let scene = Scene::new();

@@ -1,6 +1,7 @@
-//! What can be wrong with the machine below the relay.
+//! Makes faults in the machine below the relay.
 //!
-//! All of it needs root and programs of the system. Where they cannot be had, the test says so and ends; in CI it fails.
+//! All faults need root and programs of the system. If these are not available, the test reports that and ends; in CI
+//! it fails.
 
 pub(crate) mod disk;
 pub(crate) mod network_namespace;
@@ -10,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use super::prerequisites::skip;
 
-/// Runs a command to its end. If it fails, says that `what` cannot be had.
+/// Runs a command to its end. If the command fails, reports that `what` is not available.
 fn run_or_skip(command: &mut Command, what: &str) -> Option<()> {
     let output = command.stdin(Stdio::null()).output();
     let why = match output {
@@ -22,7 +23,7 @@ fn run_or_skip(command: &mut Command, what: &str) -> Option<()> {
     None
 }
 
-/// The words before a program that run it as another user; `None` if that cannot be.
+/// Returns the words that, before a program, run it as another user; `None` if that is not possible.
 pub(crate) fn as_nobody() -> Option<Vec<String>> {
     let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     run_or_skip(Command::new(words[0]).args(&words[1..]).arg("true"), "another user")?;

@@ -1,5 +1,5 @@
-//! A network of the relay's own: a namespace with one cable to this machine, which can be cut, slowed and made to lose
-//! packets. It needs root, and `ip`, `ss`, `tc` (iproute2) and `nft` (nftables).
+//! A network that belongs to the relay alone: a namespace with one virtual cable to this machine. The cable can be cut,
+//! slowed and made to lose packets. This needs root, and `ip`, `ss`, `tc` (iproute2) and `nft` (nftables).
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,27 +10,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::prerequisites::skip;
 
-/// A network namespace. It is removed when it is dropped.
+/// A network namespace. It is removed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct NetworkNamespace {
-    /// The name of the namespace and of this machine's end of the cable.
+    /// The name of the namespace, and of this machine's end of the cable.
     name: String,
     host: Ipv4Addr,
 }
 
-/// Packets by their direction, seen from the relay.
+/// The direction of packets, as the relay sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Direction {
-    /// Those that it sends.
+    /// Packets that the relay sends.
     Out,
-    /// Those that it should get.
+    /// Packets that the relay should get.
     In,
-    /// All.
+    /// All packets.
     Both,
 }
 
 impl NetworkNamespace {
-    /// Makes one. Where that is not allowed, the test says so and gets `None`; in CI it fails.
+    /// Makes a namespace. If that is not allowed, the test reports that and gets `None`; in CI it fails.
     pub(crate) fn new() -> Option<Self> {
         match Self::make() {
             Ok(namespace) => Some(namespace),
@@ -45,7 +45,8 @@ impl NetworkNamespace {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         run("nft", &["--version"])?;
         for _ in 0..50 {
-            // Eight addresses each of 10.192.0.0/10: other test runs on this machine make theirs at the same time.
+            // Each namespace takes eight addresses of 10.192.0.0/10, because other test runs on this machine make
+            // namespaces at the same time.
             let place = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id().wrapping_mul(61);
             let place = place % (1 << 19);
             let name = format!("jr{place:x}");
@@ -75,22 +76,22 @@ impl NetworkNamespace {
         Ok(())
     }
 
-    /// Its name, for `ip netns exec`.
+    /// Returns the name of the namespace, for `ip netns exec`.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// This machine, seen from within.
+    /// Returns the address of this machine, as seen from within the namespace.
     pub(crate) fn host(&self) -> Ipv4Addr {
         self.host
     }
 
-    /// Another address of this machine, seen from within.
+    /// Returns another address of this machine, as seen from within the namespace.
     pub(crate) fn other_host(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.host) + 1)
     }
 
-    /// Names are resolved by these servers, with further lines of `resolv.conf`. Call it before a relay is started.
+    /// Makes these servers resolve names, with further lines of `resolv.conf`. Call this before a relay is started.
     pub(crate) fn resolve_at(&self, servers: &[Ipv4Addr], options: &str) {
         let mut text = format!("{options}\n");
         for server in servers {
@@ -100,12 +101,12 @@ impl NetworkNamespace {
         std::fs::write(self.files().join("resolv.conf"), text).unwrap();
     }
 
-    /// The folder that `ip netns exec` lays over `/etc`.
+    /// Returns the folder that `ip netns exec` lays over `/etc`.
     fn files(&self) -> PathBuf {
         PathBuf::from("/etc/netns").join(&self.name)
     }
 
-    /// Loses this many of a hundred TCP packets, each way.
+    /// Loses this percentage of the TCP packets in each direction.
     pub(crate) fn lose(&self, percent: u32) {
         self.filter(&format!("meta l4proto tcp numgen random mod 100 < {percent} drop"), Direction::Both);
     }
@@ -119,7 +120,8 @@ impl NetworkNamespace {
         }
     }
 
-    /// Swallows the packets of the connections to this port that are open now. New ones work. Returns how many are open.
+    /// Swallows the packets of the connections to this port that are open now. New connections work. Returns how many
+    /// connections are open.
     pub(crate) fn swallow_open(&self, port: u16) -> usize {
         let filter = format!("dport = :{port}");
         let listed = run("ip", &["netns", "exec", &self.name, "ss", "-Htn", "state", "established", &filter]).unwrap();
@@ -137,12 +139,12 @@ impl NetworkNamespace {
         self.filter(&format!("tcp dport {port} reject with tcp reset"), Direction::Out);
     }
 
-    /// Plugs the cable in, or out.
+    /// Plugs the cable in or out.
     pub(crate) fn plug(&self, is_in: bool) {
         run("ip", &["-n", &self.name, "link", "set", "eth0", if is_in { "up" } else { "down" }]).unwrap();
     }
 
-    /// Limits the rate, such as `64kbit` a second, each way.
+    /// Limits the rate in each direction, such as `64kbit` a second.
     pub(crate) fn slow(&self, rate: &str) {
         let shape = ["root", "tbf", "rate", rate, "burst", "3kb", "latency", "2s"];
         let (host, inside) =
@@ -151,7 +153,7 @@ impl NetworkNamespace {
         run("tc", &[&inside[..], &shape[..]].concat()).unwrap();
     }
 
-    /// How many segments were sent again from within.
+    /// Returns how many TCP segments were sent again from within the namespace.
     pub(crate) fn sent_again(&self) -> u64 {
         let counters = run("ip", &["netns", "exec", &self.name, "cat", "/proc/net/snmp"]).unwrap();
         let mut tcp = counters.lines().filter_map(|line| line.strip_prefix("Tcp: "));
@@ -160,11 +162,11 @@ impl NetworkNamespace {
         tcp.next().unwrap().split(' ').nth(place).unwrap().parse().unwrap()
     }
 
-    /// Undoes all of the above.
+    /// Undoes all faults of the network.
     pub(crate) fn free(&self) {
         self.rules("");
         self.plug(true);
-        // There may be none.
+        // There may be no such queue, so an error is ignored.
         drop(run("tc", &["qdisc", "del", "dev", &self.name, "root"]));
         drop(run("tc", &["-n", &self.name, "qdisc", "del", "dev", "eth0", "root"]));
     }

@@ -1,4 +1,4 @@
-//! System calls of a relay that fail or hang, by strace.
+//! Makes system calls of a relay fail or hang, by strace.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,19 +8,19 @@ use super::run_or_skip;
 use crate::support::relay::Relay;
 use crate::support::waiting::wait_until;
 
-/// System calls of a relay that fail for as long as this lives.
+/// System calls of a relay that fail for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Faults {
     strace: Child,
 }
 
 impl Faults {
-    /// From now on these calls of the relay, on these files, fail with this error, such as `EIO`.
+    /// Makes these calls of the relay, on these files, fail with this error, such as `EIO`, from now on.
     pub(crate) fn begin(relay: &Relay, calls: &str, files: &[PathBuf], error: &str) -> Option<Self> {
         Self::inject(relay, calls, files, &format!("error={error}"))
     }
 
-    /// From now on these calls of the relay, on these files, do not return for ten minutes.
+    /// Makes these calls of the relay, on these files, hang for ten minutes, from now on.
     pub(crate) fn hang(relay: &Relay, calls: &str, files: &[PathBuf]) -> Option<Self> {
         Self::inject(relay, calls, files, "delay_enter=600000000")
     }
@@ -47,7 +47,7 @@ impl Faults {
         Some(faults)
     }
 
-    /// The relay goes on undisturbed.
+    /// Ends the faults, so that the relay goes on undisturbed.
     pub(crate) fn end(mut self) {
         let asked = Command::new("kill").args(["-s", "INT", &self.strace.id().to_string()]).status().unwrap();
         assert!(asked.success());
@@ -62,7 +62,7 @@ impl Drop for Faults {
     }
 }
 
-/// The words before a program that let its calls on these files fail; `None` without strace.
+/// Returns the words that, before a program, let its calls on these files fail; `None` without strace.
 pub(crate) fn failing(calls: &str, files: &[PathBuf], error: &str) -> Option<Vec<String>> {
     if !has_strace() {
         return None;

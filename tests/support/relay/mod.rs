@@ -1,4 +1,4 @@
-//! The real program as a child process.
+//! The real program as a child process of the test.
 
 pub(crate) mod process;
 pub(crate) mod setup;

@@ -8,23 +8,23 @@ use std::thread::JoinHandle;
 
 use crate::support::waiting::{DEADLINE, wait_until};
 
-/// A relay that runs.
+/// A running relay.
 #[derive(Debug)]
 pub(crate) struct Relay {
     child: Child,
     lines: Option<Receiver<String>>,
     log: Arc<Mutex<String>>,
-    /// Reads the log to its end.
+    /// The thread that reads the log to its end.
     reader: Option<JoinHandle<()>>,
 }
 
-/// The `id` of a message.
+/// Returns the `id` of a message.
 pub(crate) fn id_of(line: &str) -> String {
     let message: serde_json::Value = serde_json::from_str(line).unwrap();
     message["id"].as_str().unwrap().to_owned()
 }
 
-/// Gathers the text that comes out of a pipe, until its end.
+/// Collects the text that comes out of a pipe, until the end of the pipe.
 pub(crate) fn gather(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let log = Arc::new(Mutex::new(String::new()));
     let written = Arc::clone(&log);
@@ -38,67 +38,67 @@ pub(crate) fn gather(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>
 }
 
 impl Relay {
-    /// Reads the streams of the process that are pipes.
+    /// Reads those streams of the process that are pipes.
     pub(super) fn attach(mut child: Child) -> Self {
         let (log, reader) = child.stderr.take().map(gather).unzip();
         Self { lines: child.stdout.take().map(lines), log: log.unwrap_or_default(), reader, child }
     }
 
-    /// Its process id.
+    /// Returns the process id of the relay.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The next line of its stdout.
+    /// Returns the next line of the relay's stdout.
     pub(crate) fn line(&self) -> String {
         let lines = self.lines.as_ref().unwrap();
         lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line on stdout; the log:\n{}", self.log()))
     }
 
-    /// The ids of the next messages on its stdout.
+    /// Returns the ids of the next messages on the relay's stdout.
     pub(crate) fn ids(&self, count: usize) -> Vec<String> {
         (0..count).map(|_| id_of(&self.line())).collect()
     }
 
-    /// The lines of its stdout that were not taken yet. It must have ended.
+    /// Returns the remaining lines of the relay's stdout. The relay must have ended.
     pub(crate) fn rest(&self) -> Vec<String> {
         self.lines.as_ref().unwrap().iter().collect()
     }
 
-    /// What it logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits until the log has this text.
+    /// Waits until the log contains this text.
     pub(crate) fn wait_for_log(&self, text: &str) {
         wait_until(&format!("`{text}` in the log"), || self.log().contains(text), || self.log());
     }
 
-    /// Waits until the log has this text this many times.
+    /// Waits until the log contains this text this many times.
     pub(crate) fn wait_for_log_times(&self, text: &str, times: usize) {
         wait_until(&format!("`{text}` {times} times"), || self.log().matches(text).count() >= times, || self.log());
     }
 
-    /// Sends a signal by name, such as `TERM`.
+    /// Sends a signal, given by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
-    /// Sends SIGKILL, and waits for the end.
+    /// Sends SIGKILL, and waits for the end of the process.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Sends SIGTERM, and waits for the end.
+    /// Sends SIGTERM, and waits for the end of the process.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait()
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the process.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut ended = None;
         let log = Arc::clone(&self.log);
@@ -124,7 +124,7 @@ impl Drop for Relay {
     }
 }
 
-/// The lines that come out of a pipe, until its end.
+/// Returns the lines that come out of a pipe, until the end of the pipe.
 fn lines(pipe: ChildStdout) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {

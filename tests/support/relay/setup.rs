@@ -1,4 +1,4 @@
-//! How a relay is started.
+//! Prepares and starts a relay.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use joltsms_simulator::Simulator;
 use super::process::Relay;
 use crate::support::machine::network_namespace::NetworkNamespace;
 
-/// How to start a relay. The environment is empty but for what is set here.
+/// The preparation of a relay's start. The relay's environment contains only what is set here.
 #[derive(Debug)]
 pub(crate) struct Setup {
     command: Command,
@@ -16,58 +16,58 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A relay on this simulator with its state in `dir/state`.
+    /// Prepares a relay on this simulator with its state in `dir/state`.
     pub(crate) fn new(simulator: &Simulator, dir: &Path) -> Self {
         Self::bare(dir).env("JOLTSMS_API_URL", &simulator.url()).env("JOLTSMS_API_KEY", &simulator.key())
     }
 
-    /// A relay that knows no API.
+    /// Prepares a relay that knows no API.
     pub(crate) fn bare(dir: &Path) -> Self {
         Self::by(Command::new(env!("CARGO_BIN_EXE_joltsms-relay")), dir)
     }
 
-    /// A relay that knows no API, within a network namespace.
+    /// Prepares a relay that knows no API and runs within a network namespace.
     pub(crate) fn within(namespace: &NetworkNamespace, dir: &Path) -> Self {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace.name(), env!("CARGO_BIN_EXE_joltsms-relay")]);
         Self::by(command, dir).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
     }
 
-    /// A relay that this command starts.
+    /// Prepares a relay that this command starts.
     pub(crate) fn by(mut command: Command, dir: &Path) -> Self {
         let state = dir.join("state");
         command.env_clear().env("HOME", dir).env("JOLTSMS_RELAY_STATE__DIR", &state).stdin(Stdio::null());
         Self { command, state }
     }
 
-    /// Where its state lies.
+    /// Returns the directory of the relay's state.
     pub(crate) fn state(&self) -> &Path {
         &self.state
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Sets `JOLTSMS_RELAY_` and the rest of a variable's name, such as `POLL__START`.
+    /// Sets the variable whose name is `JOLTSMS_RELAY_` and `key`, such as `POLL__START`.
     pub(crate) fn set(self, key: &str, value: &str) -> Self {
         let name = format!("JOLTSMS_RELAY_{key}");
         self.env(&name, value)
     }
 
-    /// An http sink named `crm`.
+    /// Adds an http sink named `crm`.
     pub(crate) fn sink(self, url: &str) -> Self {
         self.set("SINKS__CRM__TYPE", "http").set("SINKS__CRM__URL", url)
     }
 
-    /// Runs another copy of the program. Call it before anything else is set.
+    /// Uses another copy of the program. Call this before anything else is set.
     pub(crate) fn program(self, path: &Path) -> Self {
         self.wrapped(&[path.display().to_string()])
     }
 
-    /// Runs the program as the argument of another, such as strace.
+    /// Runs the program as the argument of another program, such as strace.
     pub(crate) fn under(self, wrapper: &[String]) -> Self {
         let program = self.command.get_program().to_string_lossy().into_owned();
         self.wrapped(&[wrapper, &[program]].concat())
@@ -80,7 +80,7 @@ impl Setup {
         Self { command, state: self.state }
     }
 
-    /// Adds arguments.
+    /// Adds arguments of the command line.
     pub(crate) fn args(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self
@@ -95,30 +95,30 @@ impl Setup {
         Self { command, state: self.state.clone() }
     }
 
-    /// The command that would be started.
+    /// Returns the command that would be started.
     pub(crate) fn into_command(self) -> Command {
         self.command
     }
 
-    /// Starts it. Its stdout and its log are read all the time.
+    /// Starts the relay. Its stdout and its log are read all the time.
     pub(crate) fn start(&mut self) -> Relay {
         Relay::attach(self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Starts it with a stdout of the caller's.
+    /// Starts the relay with a stdout that the caller gives.
     pub(crate) fn start_with_stdout(&mut self, stdout: impl Into<Stdio>) -> Relay {
         Relay::attach(self.command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Starts it with a stderr of the caller's; what it writes to stdout is thrown away.
+    /// Starts the relay with a stderr that the caller gives. The relay's stdout is thrown away.
     pub(crate) fn start_with_stderr(&mut self, stderr: impl Into<Stdio>) -> Relay {
         let relay = Relay::attach(self.command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap());
-        // The command would keep its own copy of the stream open.
+        // The command would keep its own copy of the stream open, so the stream is replaced.
         self.command.stderr(Stdio::null());
         relay
     }
 
-    /// Runs it to its end. Returns exit code, stdout, stderr.
+    /// Runs the relay to its end. Returns exit code, stdout, stderr.
     pub(crate) fn output(&mut self) -> (i32, String, String) {
         let mut relay = self.start();
         let status = relay.wait();

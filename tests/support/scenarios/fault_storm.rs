@@ -1,4 +1,4 @@
-//! Thousands of faults at both ends, while the relay's descriptors and its memory are watched.
+//! Makes thousands of faults at both ends, while the relay's descriptors and memory are watched.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,22 +14,23 @@ use crate::support::servers::receiver::Receiver;
 use crate::support::servers::reverse_proxy::{Manner, ReverseProxy};
 use crate::support::waiting::{DEADLINE, wait_within};
 
-/// What was counted.
+/// The figures that the run counted.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// Faults of the receiver, of TLS, and of the API.
+    /// The number of faults of the receiver, of TLS, and of the API.
     pub(crate) faults: [usize; 3],
     pub(crate) messages: usize,
-    /// Requests beyond one for each message, at both receivers.
+    /// The number of requests beyond one for each message, at both receivers.
     pub(crate) repeats: usize,
-    /// Open descriptors before the faults, after a tenth of them, at their end, at most, and when all was over.
+    /// The number of open descriptors before the faults, after a tenth of the faults, at the end of the faults, at
+    /// most, and when everything was over.
     pub(crate) descriptors: [usize; 5],
-    /// Resident memory in KiB at the same moments.
+    /// The resident memory in KiB at the same moments.
     pub(crate) memory: [usize; 5],
     pub(crate) took: Duration,
 }
 
-/// No part of the run takes longer.
+/// The longest time for a part of the run.
 const LIMIT: Duration = Duration::from_secs(1200);
 
 /// Runs until a receiver has failed this often. Then all faults end, and every message must arrive.
@@ -95,7 +96,7 @@ pub(crate) fn run(faults: usize) -> Figures {
     let elsewhere = behind.webhook_ids();
     assert!(ids.iter().all(|id| taken.contains_key(id) && elsewhere.contains(id)), "lost");
     let repeats = taken.values().sum::<usize>() + elsewhere.len() - 2 * ids.len();
-    // Connections that nobody uses are closed after four seconds; those to the API stay.
+    // Connections that nobody uses are closed after four seconds. Connections to the API stay open.
     let busy = early.unwrap_or(before);
     let mut end = before;
     let closed = || {
@@ -130,7 +131,7 @@ fn api_faults() -> Vec<Effect> {
     ]
 }
 
-/// Adds messages, lets TLS fail in another way each time, and ends connections to the API, until it is over.
+/// Adds messages, lets TLS fail in another way each time, and ends connections to the API, until `over` is set.
 fn vary(over: &AtomicBool, scene: &Scene, authority: &Authority, api: &ReverseProxy, tls: &ReverseProxy) {
     let manners = [
         Manner::Tls(self_signed(|_| ())),
@@ -156,7 +157,7 @@ fn vary(over: &AtomicBool, scene: &Scene, authority: &Authority, api: &ReversePr
     }
 }
 
-/// Open descriptors, and resident memory in KiB.
+/// Returns the number of open descriptors, and the resident memory in KiB.
 fn sample(relay: &Relay) -> [usize; 2] {
     let process = Path::new("/proc").join(relay.id().to_string());
     let descriptors = std::fs::read_dir(process.join("fd")).map_or(0, Iterator::count);

@@ -1,4 +1,4 @@
-//! A relay in a network of its own, with an API and a receiver on this machine.
+//! Runs a relay in a network of its own, with an API and a receiver on this machine.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +32,7 @@ pub(crate) enum End {
 }
 
 impl Network {
-    /// Both ends speak plain HTTP/1.1. `None` where there can be no namespace.
+    /// Makes a network in which both ends speak plain HTTP/1.1. `None` if there can be no namespace.
     pub(crate) fn new() -> Option<Self> {
         let namespace = NetworkNamespace::new()?;
         let (scene, receiver) = (Scene::new(), Receiver::in_background());
@@ -42,7 +42,7 @@ impl Network {
         Some(Self { scene, receiver, api, hooks, namespace, authority: None })
     }
 
-    /// Both ends speak HTTP/2 over TLS.
+    /// Makes a network in which both ends speak HTTP/2 over TLS. `None` if there can be no namespace.
     pub(crate) fn with_http2() -> Option<Self> {
         let network = Self::new()?;
         let authority = Authority::new(network.scene.dir(), "ca");
@@ -53,8 +53,8 @@ impl Network {
         Some(Self { authority: Some(authority), ..network })
     }
 
-    /// A relay that polls and retries often, from the beginning of the account. It knows each end by a host name, or by
-    /// its address.
+    /// Returns a relay that polls and retries often, from the beginning of the account. The relay knows each end by the
+    /// given host name, or without a name by its address.
     pub(crate) fn setup_named(&self, api: Option<&str>, hooks: Option<&str>) -> Setup {
         let scheme = if self.authority.is_some() { "https" } else { "http" };
         let setup = Setup::within(&self.namespace, self.scene.dir())
@@ -74,12 +74,12 @@ impl Network {
         }
     }
 
-    /// A relay that knows both ends by their addresses.
+    /// Returns a relay that knows both ends by their addresses.
     pub(crate) fn setup(&self) -> Setup {
         self.setup_named(None, None)
     }
 
-    /// The port of an end.
+    /// Returns the port of an end.
     pub(crate) fn port(&self, end: End) -> u16 {
         match end {
             End::Api => self.api.port(),
@@ -87,8 +87,8 @@ impl Network {
         }
     }
 
-    /// Waits until every message is settled. Checks that none is missing, and that none came more often than it was tried.
-    /// Returns how many came again.
+    /// Waits until every message is settled. Checks that no message is missing, and that no message came more often
+    /// than it was tried. Returns how many messages came again.
     pub(crate) fn is_complete(&self, relay: &Relay, limit: Duration) -> usize {
         let expected = self.scene.ids();
         let arrived = || self.receiver.count() >= expected.len();

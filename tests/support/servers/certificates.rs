@@ -1,4 +1,4 @@
-//! Certificates, good and bad, for servers at `localhost`.
+//! Makes certificates, good and bad, for servers at `localhost`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What a server needs for TLS.
+/// The TLS configuration of a server, with its certificate and key.
 pub(crate) type Identity = Arc<ServerConfig>;
 
 /// A certificate authority.
@@ -17,7 +17,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// One whose own certificate lies in a file in this directory.
+    /// Makes an authority whose own certificate lies in a file in this directory.
     pub(crate) fn new(dir: &Path, name: &str) -> Self {
         let mut params = params(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,12 +27,12 @@ impl Authority {
         Self { issuer, file }
     }
 
-    /// Its own certificate, as a file.
+    /// Returns the path of the authority's own certificate.
     pub(crate) fn file(&self) -> &str {
         self.file.to_str().unwrap()
     }
 
-    /// A certificate of a server, changed as the test wants it.
+    /// Makes a certificate for a server, changed as the test wants.
     pub(crate) fn sign(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let (mut params, key) = (params("localhost"), KeyPair::generate().unwrap());
         change(&mut params);
@@ -40,20 +40,20 @@ impl Authority {
         identity(certificate.der().clone(), &key)
     }
 
-    /// A valid certificate of a server.
+    /// Makes a valid certificate for a server.
     pub(crate) fn good(&self) -> Identity {
         self.sign(|_| ())
     }
 }
 
-/// A certificate that a server signed itself.
+/// Makes a certificate that a server signed itself.
 pub(crate) fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Identity {
     let (mut params, key) = (params("localhost"), KeyPair::generate().unwrap());
     change(&mut params);
     identity(params.self_signed(&key).unwrap().der().clone(), &key)
 }
 
-/// The same identity for a server that also speaks HTTP/2.
+/// Returns the same identity for a server that also speaks HTTP/2.
 pub(crate) fn with_http2(identity: &Identity) -> Identity {
     let mut config = ServerConfig::clone(identity);
     config.alpn_protocols = vec![b"h2".to_vec()];

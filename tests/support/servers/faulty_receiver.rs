@@ -1,4 +1,5 @@
-//! A receiver that fails in every way, one after the other, and takes every fourth message; until it is well again.
+//! A receiver that fails in every way, one after the other, and accepts every fourth message, until it is told to
+//! recover.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use super::raw::{Conversation, RawServer};
 
-/// In how many ways it fails.
+/// The number of ways in which the receiver fails.
 const WAYS: usize = 14;
 
-/// A receiver that fails in turn. It ends when it is dropped.
+/// A receiver that fails in one way after the other. It ends when it is dropped.
 pub(crate) struct FaultyReceiver {
     server: RawServer,
     shared: Arc<Shared>,
@@ -21,12 +22,12 @@ pub(crate) struct FaultyReceiver {
 struct Shared {
     faults: AtomicUsize,
     is_well: AtomicBool,
-    /// How often each `webhook-id` was taken.
+    /// How often each `webhook-id` was accepted.
     taken: Mutex<HashMap<String, usize>>,
 }
 
 impl FaultyReceiver {
-    /// One on loopback.
+    /// Starts a receiver on loopback.
     pub(crate) fn start() -> Self {
         let shared = Arc::<Shared>::default();
         let state = Arc::clone(&shared);
@@ -34,22 +35,22 @@ impl FaultyReceiver {
         Self { server, shared }
     }
 
-    /// Where it listens.
+    /// Returns the address at which the receiver listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// How often it failed.
+    /// Returns how often the receiver failed.
     pub(crate) fn faults(&self) -> usize {
         self.shared.faults.load(Ordering::Relaxed)
     }
 
-    /// From now on it takes everything.
+    /// Makes the receiver accept every message from now on.
     pub(crate) fn recover(&self) {
         self.shared.is_well.store(true, Ordering::Relaxed);
     }
 
-    /// How often each message was taken.
+    /// Returns how often each message was accepted.
     pub(crate) fn taken(&self) -> HashMap<String, usize> {
         self.shared.taken.lock().unwrap().clone()
     }
@@ -73,7 +74,7 @@ async fn serve(mut conversation: Conversation, shared: Arc<Shared>) {
     }
 }
 
-/// Fails in one way. Returns the connection if it can go on.
+/// Fails in one way. Returns the connection if it can be used further.
 async fn fail(mut conversation: Conversation, way: usize) -> Option<Conversation> {
     let last_words = match way {
         0 => {
@@ -105,7 +106,7 @@ async fn fail(mut conversation: Conversation, way: usize) -> Option<Conversation
             return None;
         }
         12 => {
-            // A body without an end.
+            // The body has no end.
             conversation.say(b"HTTP/1.1 404 No\r\nconnection: close\r\n\r\n").await;
             while conversation.say(&[b'x'; 65_536]).await {}
             return None;

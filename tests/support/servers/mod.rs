@@ -1,4 +1,5 @@
-//! Servers for the relay to talk to. Each listens on loopback, or on the address that it is given, until it is dropped.
+//! Servers that the relay talks to. Each server listens on loopback, or on the address that it is given, until it is
+//! dropped.
 
 pub(crate) mod certificates;
 pub(crate) mod faulty_receiver;

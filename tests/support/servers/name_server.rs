@@ -1,22 +1,22 @@
-//! A name server that answers as it is told.
+//! A name server whose answers the test chooses.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The answer to every question.
+/// The answer that the name server gives to every question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Say {
-    /// This address, whatever the name.
+    /// The name server answers with this address, whatever the name is.
     Address(Ipv4Addr),
-    /// There is no such name (NXDOMAIN).
+    /// The name server answers that there is no such name (NXDOMAIN).
     NoSuchName,
-    /// The server failed (SERVFAIL).
+    /// The name server answers that it failed (SERVFAIL).
     Failure,
-    /// Bytes that mean nothing.
+    /// The name server answers with meaningless bytes.
     Garbage,
-    /// No answer.
+    /// The name server gives no answer.
     Silence,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct NameServer {
 }
 
 impl NameServer {
-    /// One on port 53 of this address.
+    /// Starts a name server on port 53 of this address.
     pub(crate) fn start(at: Ipv4Addr, say: Say) -> Self {
         let socket = UdpSocket::bind((at, 53)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -53,7 +53,7 @@ impl NameServer {
         *self.say.lock().unwrap() = say;
     }
 
-    /// How many questions it got.
+    /// Returns how many questions the name server got.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
@@ -65,7 +65,7 @@ impl Drop for NameServer {
     }
 }
 
-/// The head has 12 bytes; the question is a name that ends with 0, a type and a class.
+/// Makes the answer to a question. The head has 12 bytes; the question is a name that ends with 0, a type and a class.
 fn answer(question: &[u8], say: Say) -> Option<Vec<u8>> {
     const A: [u8; 2] = [0, 1];
     let name = question.get(12..)?.iter().position(|byte| *byte == 0)?;
@@ -79,7 +79,8 @@ fn answer(question: &[u8], say: Say) -> Option<Vec<u8>> {
         Say::Silence => return None,
     };
     let mut answer = Vec::from(asked);
-    // The flags of an answer; then how many questions and records follow: one question, and one record or none.
+    // These are the flags of an answer, and then the numbers of questions and records that follow: one question, and
+    // one record or none.
     answer[2..12].copy_from_slice(&[0x81, 0x80 | code, 0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);
     if let Some(address) = address {
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);

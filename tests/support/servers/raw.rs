@@ -1,4 +1,4 @@
-//! A server that says exactly what it is told, byte for byte: cuts, resets, hangs and endless bodies included.
+//! A server whose bytes the test chooses exactly, including cuts, resets, hangs and endless bodies.
 //!
 //! The unit tests in `src/` use this file, too.
 
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 pub(crate) struct RawServer {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
-    /// Accepts connections until it is dropped.
+    /// The tasks that accept and serve connections. They end when the server is dropped.
     _accepting: JoinSet<()>,
     _runtime: Option<BackgroundRuntime>,
 }
@@ -37,31 +37,31 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The values of all headers of this name.
+    /// Returns the values of all headers with this name.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
     }
 }
 
-/// What a request is answered.
+/// The answer to a request.
 pub(crate) struct RawAnswer {
     bytes: Vec<u8>,
     closes: bool,
 }
 
 impl RawAnswer {
-    /// These bytes; the connection stays open.
+    /// Makes an answer of these bytes; the connection stays open.
     pub(crate) fn keep(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), closes: false }
     }
 
-    /// These bytes, and the end of the connection.
+    /// Makes an answer of these bytes, after which the connection is closed.
     pub(crate) fn close(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), closes: true }
     }
 
-    /// A JSON body with this status, such as `200 OK`; the connection stays open.
+    /// Makes an answer with this status, such as `200 OK`, and a JSON body; the connection stays open.
     pub(crate) fn json(status: &str, body: &[u8]) -> Self {
         let length = body.len();
         let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
@@ -76,7 +76,7 @@ pub(crate) struct Conversation {
 }
 
 impl RawServer {
-    /// A server on the runtime of the test. `serve` gets each connection as it is accepted.
+    /// Starts a server on the runtime of the test. `serve` gets each connection as it is accepted.
     pub(crate) async fn start<Served>(serve: impl Fn(Conversation) -> Served + Send + Sync + 'static) -> Self
     where
         Served: Future<Output = ()> + Send + 'static,
@@ -96,7 +96,7 @@ impl RawServer {
         Self { address, seen, _accepting: accepting, _runtime: None }
     }
 
-    /// A server that answers every request with these bytes and keeps the connection.
+    /// Starts a server that answers every request with these bytes and keeps the connection open.
     pub(crate) async fn answering(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::start(move |mut conversation| {
@@ -110,7 +110,7 @@ impl RawServer {
         .await
     }
 
-    /// A server for a test that is not asynchronous. `serve` gets each connection as it is accepted.
+    /// Starts a server for a test that is not asynchronous. `serve` gets each connection as it is accepted.
     pub(crate) fn in_background<Served>(serve: impl Fn(Conversation) -> Served + Send + Sync + 'static) -> Self
     where
         Served: Future<Output = ()> + Send + 'static,
@@ -120,7 +120,7 @@ impl RawServer {
         Self { _runtime: Some(runtime), ..server }
     }
 
-    /// A server for a test that is not asynchronous. `answer` says what each request is answered.
+    /// Starts a server for a test that is not asynchronous. `answer` returns the answer to each request.
     pub(crate) fn answering_each(answer: impl Fn(&Request) -> RawAnswer + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         Self::in_background(move |mut conversation| {
@@ -136,29 +136,29 @@ impl RawServer {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of a path, which begins with `/`.
+    /// Returns the URL of a path. The path begins with `/`.
     pub(crate) fn url(&self, path: &str) -> Url {
         Url::parse(&format!("http://{}{path}", self.address)).unwrap()
     }
 
-    /// How many connections it has accepted.
+    /// Returns how many connections the server has accepted.
     pub(crate) fn connections(&self) -> usize {
         self.seen.lock().unwrap().connections
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.seen.lock().unwrap().requests.clone()
     }
 }
 
 impl Conversation {
-    /// Reads the head of a request, if the other side sends one.
+    /// Reads the head of a request; `None` if the other side sends none.
     pub(crate) async fn read_head(&mut self) -> Option<Vec<u8>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -167,7 +167,7 @@ impl Conversation {
         Some(head)
     }
 
-    /// Reads a whole request, if the other side sends one.
+    /// Reads a whole request; `None` if the other side sends none.
     pub(crate) async fn read_request(&mut self) -> Option<Request> {
         let head = String::from_utf8(self.read_head().await?).unwrap();
         let mut request = Request { number: 0, head, body: Vec::new() };
@@ -180,18 +180,18 @@ impl Conversation {
         Some(request)
     }
 
-    /// Writes. Returns false if the other side has closed the connection.
+    /// Writes bytes. Returns false if the other side has closed the connection.
     pub(crate) async fn say(&mut self, bytes: &[u8]) -> bool {
         self.socket.write_all(bytes).await.is_ok()
     }
 
-    /// Says nothing more, and waits until the other side closes the connection.
+    /// Sends nothing more, and waits until the other side closes the connection.
     pub(crate) async fn hang(mut self) {
         let mut ignored = [0; 1024];
         while self.socket.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
     }
 
-    /// Closes the sending side, and keeps the connection until it is dropped.
+    /// Closes the sending side, and keeps the connection until this value is dropped.
     pub(crate) async fn finish(&mut self) {
         drop(self.socket.shutdown().await);
     }
@@ -202,7 +202,8 @@ impl Conversation {
     }
 }
 
-/// A runtime with a thread of its own, for servers in tests that are not asynchronous. What runs on it ends with it.
+/// A runtime with a thread of its own, for servers in tests that are not asynchronous. The tasks on the runtime end
+/// when it is dropped.
 pub(crate) struct BackgroundRuntime(Option<Runtime>);
 
 impl BackgroundRuntime {

@@ -1,4 +1,4 @@
-//! An HTTP receiver on loopback that remembers what it was sent, and answers as it is told.
+//! An HTTP receiver on loopback that remembers the requests, and gives the answers that the test chooses.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,21 +22,21 @@ use crate::support::waiting::wait_until;
 /// One request, as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
-    /// When its body was complete.
+    /// When the body of the request was complete.
     pub(crate) at: Instant,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The status with which it was answered.
+    /// The status with which the request was answered.
     pub(crate) status: u16,
 }
 
 impl Received {
-    /// The `webhook-id`.
+    /// Returns the `webhook-id` of the request.
     pub(crate) fn webhook_id(&self) -> &str {
         self.headers["webhook-id"].to_str().unwrap()
     }
 
-    /// The `id` of the message in the body.
+    /// Returns the `id` of the message in the body.
     pub(crate) fn message_id(&self) -> String {
         let message: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         message["id"].as_str().unwrap().to_owned()
@@ -49,32 +49,32 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
-    /// How long after the request the answer comes.
+    /// How long after the request the answer is sent.
     pub(crate) delay: Duration,
 }
 
 impl Reply {
-    /// One without headers and body, at once.
+    /// Makes an answer without headers and body, which is sent at once.
     pub(crate) fn status(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Bytes::new(), delay: Duration::ZERO }
     }
 
-    /// One that never comes.
+    /// Makes an answer that is never sent.
     pub(crate) fn never() -> Self {
         Self { delay: Duration::from_secs(3600), ..Self::status(200) }
     }
 
-    /// With another header.
+    /// Adds a header to the answer.
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 }
 
-/// Says how a request is answered, by its number (from 0) and its headers.
+/// Chooses the answer to a request, by the number of the request (from 0) and its headers.
 type Answer = dyn Fn(usize, &HeaderMap) -> Reply + Send + Sync;
 
-/// A receiver; it ends with its last clone, or with the runtime it was started on.
+/// A receiver. It ends when its last clone is dropped, or with the runtime on which it was started.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     address: SocketAddr,
@@ -107,22 +107,22 @@ impl Drop for Connected {
 }
 
 impl Receiver {
-    /// One that answers 200 at once.
+    /// Starts a receiver that answers 200 at once.
     pub(crate) async fn start() -> Self {
         Self::with(true).await
     }
 
-    /// One that only counts: for measurements with many messages.
+    /// Starts a receiver that only counts requests, for measurements with many messages.
     pub(crate) async fn counting() -> Self {
         Self::with(false).await
     }
 
-    /// One that answers 200 at once, for tests that are not asynchronous.
+    /// Starts a receiver that answers 200 at once, for tests that are not asynchronous.
     pub(crate) fn in_background() -> Self {
         Self::in_background_on("127.0.0.1:0".parse().unwrap())
     }
 
-    /// One at this address, for tests that are not asynchronous.
+    /// Starts a receiver at this address, for tests that are not asynchronous.
     pub(crate) fn in_background_on(address: SocketAddr) -> Self {
         let runtime = BackgroundRuntime::new();
         let receiver = runtime.block_on(Self::on(address, true));
@@ -153,7 +153,7 @@ impl Receiver {
                 let connection =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(async move {
-                    // A client may go away in the middle; that is no error of the test.
+                    // A client may go away in the middle of a request, which is no error of the test.
                     drop(connection.await);
                     drop(connected);
                 });
@@ -162,17 +162,17 @@ impl Receiver {
         Self { address, shared, _runtime: None }
     }
 
-    /// Where it listens.
+    /// Returns the URL of the receiver.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
-    /// Where it listens, without the path.
+    /// Returns the address of the receiver, without the path.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on, requests get this status after this delay.
+    /// Makes the receiver answer with the status and after the delay that `answer` returns, from now on.
     pub(crate) fn answer(&self, answer: impl Fn(usize) -> (u16, Duration) + Send + Sync + 'static) {
         self.reply(move |place| {
             let (status, delay) = answer(place);
@@ -180,49 +180,49 @@ impl Receiver {
         });
     }
 
-    /// From now on, requests are answered with this status.
+    /// Makes the receiver answer with this status, from now on.
     pub(crate) fn answer_with(&self, status: u16) {
         self.reply(move |_| Reply::status(status));
     }
 
-    /// From now on, requests are answered like this.
+    /// Makes the receiver give the answers that `answer` returns, from now on.
     pub(crate) fn reply(&self, answer: impl Fn(usize) -> Reply + Send + Sync + 'static) {
         *self.shared.answer.lock().unwrap() = Arc::new(move |place, _: &HeaderMap| answer(place));
     }
 
-    /// From now on, the answer to a request depends on its `webhook-id`.
+    /// Makes the answer to a request depend on its `webhook-id`, from now on.
     pub(crate) fn reply_to(&self, answer: impl Fn(&str) -> Reply + Send + Sync + 'static) {
         let by_id = move |_, headers: &HeaderMap| answer(headers["webhook-id"].to_str().unwrap());
         *self.shared.answer.lock().unwrap() = Arc::new(by_id);
     }
 
-    /// Waits until no connection is open, so that every request has been taken; for tests that are not asynchronous.
+    /// Waits until no connection is open, so that every request has been handled; for tests that are not asynchronous.
     pub(crate) fn wait_for_silence(&self) {
         let open = || *self.shared.connections.borrow();
         wait_until("the end of all connections", || open() == 0, || format!("{} are open", open()));
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// How many requests there were.
+    /// Returns how many requests there were.
     pub(crate) fn count(&self) -> usize {
         *self.shared.count.borrow()
     }
 
-    /// Waits until this many requests have come in all; for tests that are not asynchronous.
+    /// Waits until this many requests have arrived in all; for tests that are not asynchronous.
     pub(crate) fn wait(&self, count: usize, relay: &Relay) {
         wait_until(&format!("request {count} at the receiver"), || self.count() >= count, || relay.log());
     }
 
-    /// The `webhook-id` of every request so far.
+    /// Returns the `webhook-id` of every request so far.
     pub(crate) fn webhook_ids(&self) -> Vec<String> {
         self.received().iter().map(|request| request.webhook_id().to_owned()).collect()
     }
 
-    /// Waits until this many requests have come in all.
+    /// Waits until this many requests have arrived in all.
     pub(crate) async fn wait_for(&self, count: usize, limit: Duration) {
         let mut counts = self.shared.count.subscribe();
         let arrived = tokio::time::timeout(limit, counts.wait_for(|seen| *seen >= count)).await;
@@ -233,7 +233,7 @@ impl Receiver {
 async fn take(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let headers = request.headers().clone();
     let Ok(body) = request.into_body().collect().await.map(http_body_util::Collected::to_bytes) else {
-        // The sender died in the middle of the request, so nobody gets this answer.
+        // The sender died in the middle of the request, so nobody receives this answer.
         return Ok(Response::new(Full::default()));
     };
     let answer = Arc::clone(&shared.answer.lock().unwrap());

@@ -1,5 +1,5 @@
-//! A reverse proxy, as it stands in front of a server: it passes connections on, ends TLS, or breaks connections, as it is
-//! told.
+//! A reverse proxy in front of a server. The test chooses whether it passes connections on, ends TLS, or breaks
+//! connections.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -23,19 +23,19 @@ use super::raw::BackgroundRuntime;
 /// What the proxy does with a connection.
 #[derive(Clone)]
 pub(crate) enum Manner {
-    /// Pass it on.
+    /// The proxy passes the connection on.
     Pass,
-    /// End TLS, and pass on what was inside.
+    /// The proxy ends TLS, and passes on the bytes inside.
     Tls(Identity),
-    /// End TLS and HTTP/2, and pass on each request.
+    /// The proxy ends TLS and HTTP/2, and passes on each request.
     Http2(Identity),
-    /// Close it as soon as the first byte came.
+    /// The proxy closes the connection as soon as the first byte came.
     Close,
-    /// Reset it as soon as the first byte came.
+    /// The proxy resets the connection as soon as the first byte came.
     Reset,
-    /// Answer with these bytes as soon as the first byte came, and close it.
+    /// The proxy answers with these bytes as soon as the first byte came, and closes the connection.
     Say(Vec<u8>),
-    /// Say nothing, ever.
+    /// The proxy never sends anything.
     Silence,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// One at this address, on a port of its own, in front of the server `behind`.
+    /// Starts a proxy at this address, on a port of its own, in front of the server `behind`.
     pub(crate) fn start(at: IpAddr, behind: SocketAddr, manner: Manner) -> Self {
         let runtime = BackgroundRuntime::new();
         let listener = runtime.block_on(TcpListener::bind((at, 0))).unwrap();
@@ -64,7 +64,7 @@ impl ReverseProxy {
                     let manner = manners.borrow_and_update().clone();
                     tokio::select! {
                         () = serve(stream, behind, manner) => {}
-                        // Open connections end, as when a server is started again.
+                        // Open connections end, as they do when a server is restarted.
                         _ = manners.changed() => {}
                     }
                 });
@@ -73,33 +73,33 @@ impl ReverseProxy {
         Self { address, manner, accepted, _runtime: runtime }
     }
 
-    /// One on loopback.
+    /// Starts a proxy on loopback.
     pub(crate) fn on_loopback(behind: SocketAddr, manner: Manner) -> Self {
         Self::start(IpAddr::from([127, 0, 0, 1]), behind, manner)
     }
 
-    /// Where it listens.
+    /// Returns the address at which the proxy listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its port.
+    /// Returns the proxy's port.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Its URL, by its address or under a host name.
+    /// Returns the proxy's URL, with its address or with a host name.
     pub(crate) fn url(&self, scheme: &str, host: Option<&str>) -> String {
         let host = host.map_or_else(|| self.address.ip().to_string(), str::to_owned);
         format!("{scheme}://{host}:{}", self.port())
     }
 
-    /// Changes what it does with connections. Those that are open end.
+    /// Changes what the proxy does with connections. Open connections end.
     pub(crate) fn set(&self, manner: Manner) {
         self.manner.send_replace(manner);
     }
 
-    /// How many connections were made to it.
+    /// Returns how many connections were made to the proxy.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
@@ -131,7 +131,7 @@ async fn serve(mut stream: TcpStream, behind: SocketAddr, manner: Manner) {
             drop(stream.read_u8().await);
             drop(stream.write_all(&bytes).await);
             drop(stream.shutdown().await);
-            // If something were left unread, the close would be a reset.
+            // If bytes were left unread, the close would be a reset.
             drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
         }
         Manner::Silence => drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await),
@@ -164,7 +164,7 @@ async fn forward(
     Ok(response.body(Full::new(answer.bytes().await.unwrap_or_default())).unwrap())
 }
 
-/// Headers that HTTP/2 does not have.
+/// Whether a header is one that HTTP/2 does not have.
 fn is_of_the_connection(name: &str) -> bool {
     ["connection", "keep-alive", "transfer-encoding"].contains(&name)
 }

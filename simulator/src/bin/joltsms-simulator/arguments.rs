@@ -1,4 +1,4 @@
-//! The command line, and the simulator's options for it.
+//! The command line, and the simulator's options that follow from it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The options of the simulator. If no seed was given, one is drawn here.
+    /// Returns the options of the simulator. If no seed was given, a seed is drawn here.
     pub(crate) fn options(&self) -> Result<Options, serde_json::Error> {
         let switches =
             Switches { limit: self.limit, window: self.window, key_cache: self.key_cache, ..Switches::default() };
@@ -135,7 +135,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "a share lies between 0 and 1".to_owned())
 }
 
-/// Reads a switch. The value is JSON, or else a text.
+/// Reads a switch. The value is read as JSON, or else as a text.
 fn switch(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("a switch is set as NAME=VALUE")?;
     Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))

@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
     match run::run(arguments::Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without stderr there is nobody left to tell.
+            // If stderr is closed, the error cannot be reported to anybody.
             drop(writeln!(std::io::stderr(), "joltsms-simulator: {error}"));
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! Starts the simulator, prints its address, logs requests, stops.
+//! Starts the simulator, prints its address, logs requests, and stops the simulator.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     handle.set_foreign_client(arguments.foreign);
 
     let (url, key, session) = (simulator.url(), simulator.key(), simulator.session());
-    // Whoever closed stdout knows the port and the seed already; the simulator is of use all the same.
+    // A user who closed stdout knows the port and the seed already, and the simulator is useful nevertheless.
     drop(writeln!(io::stdout(), "url={url} key={key} session={session}").and_then(|()| io::stdout().flush()));
     log(&format!("listening on {url}, seed {seed}, {} messages; control: {url}/_simulator", handle.message_count()));
     let mut logged = Logged { last: 0, quiet: arguments.quiet };
@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     Ok(())
 }
 
-/// How far the log on stderr has come.
+/// The log on stderr, and which requests it has reported so far.
 struct Logged {
     last: u64,
     quiet: bool,
@@ -53,7 +53,7 @@ impl Logged {
         loop {
             let last = self.last;
             let more = |handle: &Handle| !handle.requests_after(last).is_empty();
-            // Every wait needs a limit: after an hour it begins again.
+            // Every wait needs a limit. After an hour the wait begins again.
             if handle.wait_until(Duration::from_secs(3600), more).await.is_ok() {
                 self.catch_up(handle);
             }
@@ -70,7 +70,7 @@ impl Logged {
     }
 }
 
-/// `2025-06-15T12:00:00.000Z #12 GET /v1/messages?limit=10 -> 200, 10 rows, 3021 bytes`
+/// Formats a line of the log: `2025-06-15T12:00:00.000Z #12 GET /v1/messages?limit=10 -> 200, 10 rows, 3021 bytes`
 fn line(request: &LoggedRequest) -> String {
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let status = request.status.map_or("no answer".to_owned(), |status| status.to_string());
@@ -79,7 +79,7 @@ fn line(request: &LoggedRequest) -> String {
     format!("{wall:.3} #{number} {method} {path}{query} -> {status}, {rows} rows, {bytes} bytes{fault}")
 }
 
-/// Logs a line. Without stderr there is nobody left to tell.
+/// Writes a line to the log. If stderr is closed, the line is lost.
 fn log(line: &str) {
     drop(writeln!(io::stderr(), "{line}"));
 }

@@ -11,18 +11,18 @@ use crate::time::backoff::Jitter;
 
 pub(super) const LIMIT: u32 = 120;
 
-/// When a window of the API begins.
+/// How an API counts requests in windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// With the first request after the one before.
+    /// A window begins with the first request after the end of the window before.
     FirstRequest,
-    /// When the clock says so.
+    /// Windows begin at fixed times of the clock.
     Calendar,
-    /// Each request counts for the length of the window.
+    /// There are no fixed windows: each request counts for the length of a window.
     Sliding,
 }
 
-/// What the API allows.
+/// The limit of the API, and how it is counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Api {
     pub(super) limit: u32,
@@ -35,7 +35,7 @@ pub(super) fn api(limit: u32, seconds: u64, kind: Kind) -> Api {
     Api { limit, window: Duration::from_secs(seconds), kind, rounds_down: false }
 }
 
-/// What becomes of the headers on their way.
+/// Changes the headers on their way to the relay.
 pub(super) type Spoil = fn(RateHeaders) -> RateHeaders;
 
 struct Server {
@@ -49,7 +49,7 @@ struct Server {
 }
 
 impl Server {
-    /// What the answer says of the limit, and whether it is a 429.
+    /// Counts an arriving request. Returns the headers of the answer, and whether the answer is a 429.
     fn arrive(&mut self, at: Instant, ours: bool) -> (RateHeaders, bool) {
         let Api { limit, window, kind, rounds_down } = self.api;
         let began = match (kind, self.began) {
@@ -99,12 +99,12 @@ enum Event {
     Arrives(Ticket, bool),
     Answered(Ticket, bool, usize),
     Foreign,
-    /// A request of the process before arrives.
+    /// A request of the killed process arrives.
     Orphan,
     Look,
 }
 
-/// What is tried.
+/// The values of one run of the model.
 pub(super) struct Setup {
     pub(super) seed: u64,
     pub(super) requests: u32,
@@ -113,11 +113,11 @@ pub(super) struct Setup {
     pub(super) jitter_ms: f64,
     pub(super) foreign_per_minute: u64,
     pub(super) seconds: u64,
-    /// When the process is killed, in seconds; the next one begins at once.
+    /// When the process is killed, in seconds. The next process begins at once.
     pub(super) restarts: Vec<u64>,
     pub(super) api: Api,
     pub(super) spoil: Spoil,
-    /// When, in seconds, the API has another limit.
+    /// When the API changes its limit, in seconds, and the new limit.
     pub(super) change: Option<(u64, Api)>,
     /// Whether the record of earlier requests is lost with the process, as after a power cut.
     pub(super) forgets: bool,
@@ -142,13 +142,13 @@ impl Default for Setup {
     }
 }
 
-/// What came of it.
+/// The results of a run.
 pub(super) struct Run {
     pub(super) began: Instant,
     pub(super) arrivals: Vec<Instant>,
     pub(super) refused: Vec<Instant>,
     pub(super) polls: Vec<Instant>,
-    /// The most requests of others that were found for certain.
+    /// The most requests of other programs that were counted as certain.
     pub(super) foreign: u32,
 }
 
@@ -165,7 +165,7 @@ impl Run {
         most
     }
 
-    /// The longest time without a poll from so many seconds on.
+    /// Returns the longest time without a poll after this many seconds.
     pub(super) fn longest_silence(&self, from: u64) -> Duration {
         let polls: Vec<Instant> = self.polls.iter().copied().filter(|at| *at >= self.at(from)).collect();
         polls.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
@@ -185,7 +185,7 @@ impl Setup {
         })
     }
 
-    /// One head request and one background request at a time, as the poller has it.
+    /// Runs the model, with one head request and one background request at a time, as the poller sends them.
     pub(super) fn run(&self) -> Run {
         let Self { backlog, jitter_ms, foreign_per_minute, .. } = *self;
         let random = Jitter::seeded(self.seed);
@@ -207,7 +207,7 @@ impl Setup {
         let mut number = 0;
         let mut looks = BTreeSet::new();
         let mut push = |events: &mut BinaryHeap<_>, at: Instant, event: Event| {
-            // Whoever looks twice at the same time looks twice again.
+            // Two looks at the same time would each cause another look, so each time is used once.
             if event == Event::Look && !looks.insert(at) {
                 return;
             }
@@ -232,7 +232,8 @@ impl Setup {
                 server.api = api;
             }
             if restarts.front().is_some_and(|restart| now > *restart) {
-                // What the ring remembers: answered ones with their age, and those under way.
+                // The window gets the requests that the ring remembers: answered requests with their age, and requests
+                // that were under way.
                 restarts.pop_front();
                 window = self.window();
                 if !self.forgets {
@@ -248,7 +249,7 @@ impl Setup {
                             window.remember_under_way(now);
                             Event::Orphan
                         }
-                        // Nobody is there any more to hear it.
+                        // The process that would receive this answer was killed.
                         Event::Answered(..) => continue,
                         event => event,
                     };

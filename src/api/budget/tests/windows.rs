@@ -1,4 +1,4 @@
-//! Limits in windows of any length, on APIs of every kind.
+//! Tests of limits in windows of any length, on APIs of every kind.
 
 use proptest::test_runner::RngSeed;
 
@@ -9,14 +9,15 @@ const KINDS: [Kind; 3] = [Kind::FirstRequest, Kind::Calendar, Kind::Sliding];
 
 const BACKLOGS: [Demand; 3] = [Demand::Nothing, Demand::Sweeps, Demand::Walks];
 
-/// Requests in a window of seconds.
+/// The tested limits: requests in a window, and the length of the window in seconds.
 const LIMITS: [(u32, u64); 8] = [(2, 1), (20, 10), (3, 8), (20, 300), (100, 180), (120, 60), (600, 300), (5, 200)];
 
-/// So many requests of other programs are told of.
+/// The number of requests of other programs from which on the log tells of other programs.
 const SAID: u32 = 5;
 
-/// How long polls may be silent: with nothing behind the head about as long as requests that last evenly are apart, at
-/// least the interval; otherwise twice as long, for half of them are the head's. A moment more where the window turns.
+/// Returns how long polls may be silent. If only polls wait, this is about the time between requests that are spread
+/// evenly, and at least the poll interval. Otherwise it is twice as long, because half of the requests are for polls. A
+/// moment is added for the turn of the window.
 fn longest_silence(limit: u32, seconds: u64, backlog: Demand) -> Duration {
     let even = Duration::from_secs(seconds) / limit;
     let apart = if backlog == Demand::Nothing { even } else { 2 * even };
@@ -32,11 +33,11 @@ fn a_limit_in_any_window_is_kept_and_used() {
             let run = Setup { seed: seconds, backlog, seconds: 1200, api, ..Setup::default() }.run();
             assert!(run.refused.is_empty(), "{name}: {} times 429", run.refused.len());
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}: {} in a minute", run.most_in_a_minute());
-            // The oldest request of a sliding window of 5 weighs a fifth.
+            // The oldest request of a sliding window of 5 requests weighs a fifth.
             let most = longest_silence(limit, seconds, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(run.longest_silence(0) <= most, "{name}: silent for {:?}", run.longest_silence(0));
             let allowed = (1200 * u64::from(limit) / seconds).min(2 * 1200);
-            // A reset in whole seconds does not tell when the next request of a sliding second is free.
+            // A reset in whole seconds does not tell when the next request of a sliding window of one second is free.
             let least = if (kind, seconds) == (Kind::Sliding, 1) { 75 } else { 90 };
             let used = run.arrivals.len() * 100;
             assert!(backlog != Demand::Walks || used >= usize::try_from(allowed).unwrap() * least, "{name}: {used}");
@@ -44,7 +45,7 @@ fn a_limit_in_any_window_is_kept_and_used() {
     }
 }
 
-/// The longest window that is known to be honest does not make it deaf for longer than a quarter of an hour.
+/// The longest window of an honest API does not make the relay silent for longer than a quarter of an hour.
 #[test]
 fn no_silence_is_longer_than_a_quarter_of_an_hour() {
     for (limit, seconds) in [(20, 3600), (3, 3600), (10, 86_400)] {
@@ -68,7 +69,8 @@ fn a_limit_that_changes_is_learned() {
             assert!(run.refused.len() <= 6, "{name}: {} times 429", run.refused.len());
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}");
             assert!(run.foreign < SAID, "{name}: {} of its own requests are another program's", run.foreign);
-            // When it has seen two windows of the new limit, it is as if it had never been another.
+            // When the relay has seen two windows of the new limit, it behaves as if there had never been another
+            // limit.
             let silence = run.longest_silence(403 + 2 * (before.1 + after.1));
             let most = longest_silence(after.0, after.1, backlog) * if kind == Kind::Sliding { 2 } else { 1 };
             assert!(silence <= most, "{name}: silent for {silence:?}");
@@ -76,7 +78,7 @@ fn a_limit_that_changes_is_learned() {
     }
 }
 
-/// Whatever the headers say, it neither asks more than it may nor falls silent.
+/// Whatever the headers say, the relay neither sends more requests than it may nor falls silent.
 #[test]
 fn headers_that_make_no_sense_stop_nothing() {
     let spoils: [(&str, Spoil); 10] = [
@@ -98,7 +100,8 @@ fn headers_that_make_no_sense_stop_nothing() {
             let run = Setup { spoil, seconds: 1800, api: api(limit, seconds, kind), ..Setup::default() }.run();
             assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}");
             assert!(run.longest_silence(0) <= Duration::from_secs(901), "{name}: {:?}", run.longest_silence(0));
-            // The documented limit is polled as before, but for the first windows of a long reset that is none.
+            // The documented limit is polled as before. The exception is "always 800 s", a wrong long reset, in its
+            // first windows.
             if (limit, seconds) == (120, 60) && spoiled != "always 800 s" {
                 assert!(run.longest_silence(0) <= Duration::from_secs(3), "{name}: {:?}", run.longest_silence(0));
             }
@@ -106,7 +109,7 @@ fn headers_that_make_no_sense_stop_nothing() {
     }
 }
 
-/// A reset that is rounded down ends a second too early: that is learned from the first 429.
+/// A reset that is rounded down ends a second too early. The relay learns this from the first 429.
 #[test]
 fn a_reset_that_is_rounded_down_is_learned() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
@@ -119,7 +122,7 @@ fn a_reset_that_is_rounded_down_is_learned() {
     }
 }
 
-/// A power cut takes the record of the last requests with it: they are ours all the same.
+/// A power cut removes the record of the last requests. They count as the relay's requests nevertheless.
 #[test]
 fn forgotten_requests_are_not_taken_for_another_program_s() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
@@ -132,8 +135,9 @@ fn forgotten_requests_are_not_taken_for_another_program_s() {
     }
 }
 
-/// The limit becomes 20 in 5 minutes while a window of the old limit is open. The API goes on counting in that window, and
-/// its first reset does not tell how long the window has been open: the requests in it are ours all the same.
+/// The limit becomes 20 in 5 minutes while a window of the old limit is open. The API goes on counting in that window,
+/// and the first reset does not tell how long the window has been open. The requests in the window count as the relay's
+/// nevertheless.
 #[test]
 fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
     let start = origin();
@@ -179,7 +183,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// The promise: not more than is configured in any minute, over restarts too, whatever the API allows and says.
+    /// The promise: in any minute there are no more requests than are configured, over restarts too, whatever the API
+    /// allows and says.
     #[test]
     fn never_more_than_is_configured_in_any_minute(
         seed in any::<u64>(),
@@ -205,8 +210,9 @@ proptest! {
         prop_assert!(run.most_in_a_minute() <= requests as usize, "{}", run.most_in_a_minute());
     }
 
-    /// On an API that says the truth, and with nobody else on the key, there is no 429, but for one where a window turns while
-    /// requests are on their way for seconds (234 in 253 s, requests up to 1.7 s late: seed 14745491354689579419).
+    /// On an API whose headers are right, and with no other program on the key, there is no 429. The exception is one
+    /// 429 where a window turns while requests are on their way for seconds (234 in 253 s, requests up to 1.7 s late:
+    /// seed 14745491354689579419).
     #[test]
     fn no_429_where_the_headers_are_honest(
         seed in any::<u64>(),

@@ -28,22 +28,23 @@ const SECRET_PREFIX: &str = "whsec_";
 /// The bytes that a secret of Standard Webhooks may have.
 pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Base64 with or without padding: secrets are copied by hand.
+/// Reads base64 with or without padding, because secrets are copied by hand.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The scheme of a signature, with its keys.
+/// How requests are signed, with the keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Signing {
-    /// Standard Webhooks. Each of the keys signs, so that the receiver may know any one of them. There is at least one.
+    /// Standard Webhooks. Each of the keys signs, so that the receiver may know any one of the keys. There is at least
+    /// one key.
     StandardWebhooks(Vec<Key>),
     /// One HMAC with SHA-256 in a header of the receiver's choice.
     HmacSha256 {
         /// The key.
         key: Key,
-        /// The header of the signature.
+        /// The header that contains the signature.
         header: HeaderName,
         /// The notation of the signature.
         encoding: Encoding,
@@ -85,7 +86,7 @@ pub struct Key {
 pub struct NotASecret;
 
 impl Key {
-    /// The key for a secret of Standard Webhooks: base64, with or without `whsec_` before it.
+    /// Makes the key for a secret of Standard Webhooks: base64, with or without `whsec_` before it.
     ///
     /// # Errors
     /// [`NotASecret`] if the text is not such a secret.
@@ -96,23 +97,23 @@ impl Key {
         if bytes.is_empty() { Err(NotASecret) } else { Ok(Self::of(&bytes)) }
     }
 
-    /// The key for a text whose bytes are the secret.
+    /// Makes the key for a text whose bytes are the secret.
     pub fn raw(secret: &str) -> Self {
         Self::of(secret.as_bytes())
     }
 
     fn of(bytes: &[u8]) -> Self {
-        // HMAC hashes a key that is longer than a block first; it refuses no key.
+        // HMAC first hashes a key that is longer than a block. It refuses no key.
         let mac = Hmac::new_from_slice(bytes).unwrap_or_else(|_| Hmac::new(&Default::default()));
         Self { mac, bytes: bytes.len() }
     }
 
-    /// How many bytes the secret has.
+    /// Returns the number of bytes of the secret.
     pub fn len(&self) -> usize {
         self.bytes
     }
 
-    /// Whether the secret is empty. No key of a sink is.
+    /// Whether the secret is empty. No key of a sink is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -125,7 +126,7 @@ impl Key {
 }
 
 impl Signing {
-    /// The headers of one attempt, made at `at`.
+    /// Returns the headers of one attempt, which is made at `at`.
     pub fn headers(&self, webhook_id: &str, at: UnixMs, body: &[u8]) -> Vec<(HeaderName, HeaderValue)> {
         let seconds = at.0.div_euclid(1000).to_string();
         match self {
@@ -166,7 +167,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Compares what the keys sign, since a key does not show its bytes.
+/// Keys are equal if they make the same signature, since a key does not show its bytes.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.sign([b"", b"", b""]) == other.sign([b"", b"", b""])
@@ -185,7 +186,7 @@ mod tests {
         headers.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
-    /// The test vector of the libraries of Standard Webhooks.
+    /// The expected values are the test vector of the libraries of Standard Webhooks.
     #[test]
     fn standard_webhooks_as_the_reference_has_it() {
         const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
@@ -228,7 +229,7 @@ mod tests {
             prefix: prefix.to_owned(),
             signed,
         };
-        // The vector in GitHub's documentation of its webhooks.
+        // This is the vector in GitHub's documentation of its webhooks.
         let told_of = told(&signing(Encoding::Hex, "sha256=", Signed::Body), b"Hello, World!");
         let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert_eq!(told_of, [("x-hub-signature-256".to_owned(), expected.to_owned())]);

@@ -7,7 +7,7 @@ use super::{Encoding, Key, SECRET_BYTES, Signed, Signing};
 use crate::secret::tidy;
 use crate::settings::{self, Origin, Reader, Texts, WordChoice, WrittenText, settings};
 
-/// The keys that only `hmac-sha256` has.
+/// The keys that only the scheme `hmac-sha256` has.
 const OF_HMAC: [&str; 4] = ["header", "encoding", "prefix", "signed"];
 
 settings! {
@@ -51,7 +51,7 @@ impl WordChoice for Signed {
 }
 
 impl Settings {
-    /// The signature of a sink's requests. `headers` are the other headers of the requests.
+    /// Returns the signing of a sink's requests. `headers` are the other headers of the requests.
     pub fn resolve(self, at: &mut Reader<'_>, headers: &HeaderMap) -> Option<Signing> {
         let (_, first) = at.all_written("").next()?;
         let Self { encoding, signed, .. } = self;
@@ -107,7 +107,7 @@ fn signature_header(at: &mut Reader<'_>, text: &WrittenText, headers: &HeaderMap
     Some(name)
 }
 
-/// The keys, in the order of their signatures; empty only if an error was reported.
+/// Returns the keys, in the order of their signatures. The result is empty only if an error was reported.
 fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key> {
     let mut keys = Vec::new();
     let name = at.name("secrets");
@@ -126,8 +126,8 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
     keys
 }
 
-/// Adds the keys of one text. A text from outside the file may hold several secrets of Standard Webhooks, with commas
-/// between them. Other secrets may themselves hold commas.
+/// Adds the keys of one text. A text from outside the file may contain several secrets of Standard Webhooks, with
+/// commas between them. Secrets of the other scheme may themselves contain commas, so they are not split.
 fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut Vec<Key>) {
     let name = at.name("secrets");
     if scheme == Scheme::HmacSha256 {
