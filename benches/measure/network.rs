@@ -1,7 +1,7 @@
 //! Measures a network that fails, with the settings that users have: when the relay notices the fault, and when it
 //! notices the end of the fault.
 
-use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
+use joltsms_relay::delivery::log_sentences::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::time::Duration;
 
 use crate::support::machine::network_namespace::Direction;

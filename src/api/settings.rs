@@ -9,7 +9,7 @@ use super::Options;
 use crate::http::Transport;
 use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
 use crate::secret::Secret;
-use crate::secret::tidy::unquoted;
+use crate::secret::trimming::unquoted;
 use crate::settings::{self, Origin, Reader, Texts, WrittenText, settings};
 
 /// The variable that holds the API key unless the configuration names another place.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::permissions;
 use super::run::Daemon;
-use super::sentences::SINK_NOT_CONFIGURED;
 use super::status_writer::StatusWriter;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};

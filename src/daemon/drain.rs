@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::sentences::{STOPPED, STOPPED_AT_ONCE};
+use super::log_sentences::{STOPPED, STOPPED_AT_ONCE};
 use super::signals::Stop;
 use crate::delivery::Delivery;
 use crate::time::Clock;

@@ -6,11 +6,11 @@
 
 mod build;
 mod drain;
+pub mod log_sentences;
 pub mod logging;
 mod permissions;
 mod progress;
 mod run;
-pub mod sentences;
 mod service;
 mod signals;
 mod status_writer;

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::drain::{GRACE, drain};
-use super::sentences::{LOCK_MADE_AGAIN, STOPPING};
+use super::log_sentences::{LOCK_MADE_AGAIN, STOPPING};
 use super::service::Service;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;

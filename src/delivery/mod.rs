@@ -20,7 +20,7 @@ mod failure_notice;
 pub mod filter;
 mod health;
 mod lanes;
-pub mod log;
+pub mod log_sentences;
 mod max_age;
 mod moment;
 mod options;

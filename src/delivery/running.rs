@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::context::{Identity, Shared};
-use super::log::{PAUSED_SINK_HAS_MESSAGES, SINK_IS_NEW, how_to_resume};
+use super::log_sentences::{PAUSED_SINK_HAS_MESSAGES, SINK_IS_NEW, how_to_resume};
 use super::options::{INACCURATE, Options, Order};
 use super::settler::Settler;
 use super::status::{Drained, Held, Published, SinkStatus};

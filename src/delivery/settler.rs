@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::log::{CAN_BE_RECORDED, CANNOT_BE_RECORDED};
+use super::log_sentences::{CAN_BE_RECORDED, CANNOT_BE_RECORDED};
 use crate::domain::{Outcome, UnixMs};
 use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};

@@ -12,7 +12,7 @@ use reqwest::Url;
 
 use super::tls_files::{self, UnusableTlsFile};
 use super::{Proxy, Tls, UnusableProxy, UnusableVariable, parse_proxy};
-use crate::secret::tidy;
+use crate::secret::trimming;
 use crate::settings::{self, Declared, Origin, Reader, WrittenText, settings};
 
 /// The shortest and the longest time-out that may be configured.
@@ -72,7 +72,7 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
         return None;
     }
     // An invisible character would be sent percent-encoded, so the request would go to another address.
-    if written.contains(tidy::is_invisible) {
+    if written.contains(trimming::is_invisible) {
         at.wrong(key, &text.origin, "holds an invisible character", whole);
         return None;
     }

@@ -5,7 +5,7 @@
 //! what was read.
 
 mod source;
-pub mod tidy;
+pub mod trimming;
 
 use std::fmt;
 

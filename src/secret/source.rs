@@ -62,7 +62,7 @@ pub enum Unavailable {
 
 impl Source {
     /// Reads the value. A byte order mark at the beginning of a file and one line break at its end are dropped; the
-    /// rest is left to [`super::tidy`].
+    /// rest is left to [`super::trimming`].
     ///
     /// # Errors
     /// If the value is missing, unreadable, empty, longer than 64 KiB, or neither UTF-8 nor UTF-16 with a byte order

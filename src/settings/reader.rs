@@ -14,7 +14,7 @@ use super::report::Complaints;
 use super::suggestion::nearest;
 use super::{duration, size};
 use crate::domain::{Start, UnixMs};
-use crate::secret::{Environment, Secret, Source, tidy};
+use crate::secret::{Environment, Secret, Source, trimming};
 
 /// Longer values are not repeated in messages; in characters.
 const LONGEST_SHOWN: usize = 60;
@@ -78,7 +78,7 @@ impl WrittenText {
     /// The text as one word: without the white space and the pair of quotes around it that files of variables may
     /// leave.
     pub fn bare(&self) -> &str {
-        tidy::bare(self.as_str())
+        trimming::bare(self.as_str())
     }
 
     /// The parts of the text, without the white space around them and without empty ones.
@@ -310,7 +310,7 @@ impl<'r> Reader<'r> {
             "" => "is empty",
             home if home == "~" || home.starts_with("~/") => "begins with `~`, which only a shell understands",
             odd if odd.contains(char::is_control) => "holds a control character",
-            quoted if tidy::unquoted(quoted) != quoted => "is in quotes",
+            quoted if trimming::unquoted(quoted) != quoted => "is in quotes",
             path if matches!(text.origin, Origin::File(_)) => {
                 let base = self.report.path().and_then(Path::parent).unwrap_or(Path::new(""));
                 return Some(base.join(path));
@@ -401,14 +401,14 @@ impl<'r> Reader<'r> {
 
     /// Takes off everything around a secret that certainly does not belong to it, with a warning. Refuses a secret
     /// around which stands something that may belong to it.
-    pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: tidy::SecretKind) -> Option<WrittenText> {
+    pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: trimming::SecretKind) -> Option<WrittenText> {
         let name = self.name(key);
         let named = match &text.source {
             Some(source) => format!("`{name}`: {source}"),
             None => format!("`{name}`"),
         };
-        match tidy::tidy(text.as_str(), kind) {
-            Ok(tidy::Tidy { text: tidied, left_out }) => {
+        match trimming::tidy(text.as_str(), kind) {
+            Ok(trimming::Tidy { text: tidied, left_out }) => {
                 if let Some(what) = left_out.filter(|_| !tidied.is_empty()) {
                     self.report.warn(&text.origin, format!("{named} has {what}, which is left out"), "");
                 }
@@ -428,7 +428,7 @@ impl<'r> Reader<'r> {
             false => vec![text.with(text.as_str())],
         };
         let tidied: Option<Vec<WrittenText>> =
-            parts.iter().map(|part| self.tidy(key, part, tidy::SecretKind::Token)).collect();
+            parts.iter().map(|part| self.tidy(key, part, trimming::SecretKind::Token)).collect();
         Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 

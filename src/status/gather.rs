@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::health::problems;
-use super::sections::{
+use super::fields::{
     BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,
 };
+use super::health::problems;
 use super::status_file::Live;
 use crate::api::PAGE_ROWS;
 use crate::api::budget::Ring;

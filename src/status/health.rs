@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::sections::Status;
+use super::fields::Status;
 use crate::domain::PauseReason;
 use crate::ingest::Condition;
 

@@ -10,16 +10,16 @@
 //! [`PollReport`]: crate::ingest::PollReport
 //! [`SinkStatus`]: crate::delivery::SinkStatus
 
+mod fields;
 mod gather;
 mod health;
-mod sections;
 mod status_file;
 #[cfg(test)]
 mod tests;
 
-pub use health::problems;
-pub use sections::{
+pub use fields::{
     BudgetStatus, CoverageStatus, ListedSink, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,
 };
+pub use health::problems;
 pub use status_file::{Live, LiveFile, RelayReport};

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use joltsms_relay::daemon;
-use joltsms_relay::delivery::log;
+use joltsms_relay::delivery::log_sentences as log;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,7 +83,7 @@ fn the_table_has_the_log_sentences() {
         log::CAN_BE_RECORDED,
         log::PAUSED_SINK_HAS_MESSAGES,
     ];
-    for sentence in of_delivery.into_iter().chain(daemon::sentences::ALL) {
+    for sentence in of_delivery.into_iter().chain(daemon::log_sentences::ALL) {
         assert!(text.contains(sentence), "docs/events.md does not have {sentence:?}");
     }
 }

@@ -6,7 +6,7 @@
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
-use crate::delivery::log::NEW_SINK_IS_FILLED;
+use crate::delivery::log_sentences::NEW_SINK_IS_FILLED;
 use crate::domain::Seq;
 use crate::store::{Filled, Registered, Spool};
 

@@ -6,7 +6,7 @@
 use super::known_time::KnownTime;
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
-use crate::delivery::log;
+use crate::delivery::log_sentences as log;
 use crate::delivery::max_age::AgeChecks;
 use crate::domain::{Seq, UnixMs};
 use crate::store::{Claim, Expired, Spool};

@@ -50,7 +50,7 @@ use super::breaker::{Admission, LONGEST_WAIT};
 use super::context::{Identity, Shared, SinkContext};
 use super::health::{AttemptStart, SharedHealth, SinkHealth};
 use super::lanes::PerLane;
-use super::log;
+use super::log_sentences as log;
 use super::moment::Moment;
 use super::queues::{CLAIMED_AT_ONCE, ONE_CLAIM, Queues};
 use super::retry::Finding;

@@ -3,7 +3,7 @@
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
 use crate::delivery::failure_notice::FailureNotice;
-use crate::delivery::log;
+use crate::delivery::log_sentences as log;
 use crate::delivery::throttle::FORGOTTEN_AFTER;
 use crate::domain::UnixMs;
 use crate::store::Spool;

@@ -9,7 +9,7 @@
 
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
-use crate::delivery::log;
+use crate::delivery::log_sentences as log;
 use crate::delivery::status::Held;
 use crate::domain::PauseReason;
 use crate::store::{Pause, Resumes, Spool};

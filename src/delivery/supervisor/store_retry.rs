@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::context::SinkContext;
-use crate::delivery::log::{STORE_CAN_BE_READ, STORE_CANNOT_BE_READ};
+use crate::delivery::log_sentences::{STORE_CAN_BE_READ, STORE_CANNOT_BE_READ};
 use crate::store::{Error, Spool};
 use crate::time::Instant;
 use crate::time::backoff::{Jitter, Schedule};

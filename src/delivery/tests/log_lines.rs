@@ -7,7 +7,7 @@ use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::super::log::{
+use super::super::log_sentences::{
     NOTHING_GETS_THROUGH, RECEIVER_WANTS_SILENCE, SINK_WORKS_AGAIN, STORE_CAN_BE_READ, STORE_CANNOT_BE_READ,
 };
 use super::*;

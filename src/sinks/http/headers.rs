@@ -3,7 +3,7 @@
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
 
-use crate::secret::tidy::SecretKind;
+use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Member, Origin, Reader, WrittenText, settings};
 
 /// Headers that belong to the connection and not to the message, so that the operator cannot set them.

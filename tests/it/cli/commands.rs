@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use joltsms_relay::daemon::sentences::{SINK_NOT_CONFIGURED, STOPPED, STOPPED_AT_ONCE, STOPPING};
+use joltsms_relay::daemon::log_sentences::{SINK_NOT_CONFIGURED, STOPPED, STOPPED_AT_ONCE, STOPPING};
 use joltsms_simulator::{Effect, NewMessage, Rule};
 
 use crate::support::cases::side_by_side;

@@ -1,6 +1,6 @@
 //! Tests of `replay`, which delivers kept messages once more, beside a running relay and without a relay.
 
-use joltsms_relay::delivery::log::SINK_WAS_PAUSED;
+use joltsms_relay::delivery::log_sentences::SINK_WAS_PAUSED;
 use std::time::Duration;
 
 use joltsms_simulator::NewMessage;

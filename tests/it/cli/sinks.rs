@@ -1,6 +1,6 @@
 //! Tests of `sinks list | pause | resume | rename | drop`, beside a running relay and without a relay.
 
-use joltsms_relay::delivery::log::{
+use joltsms_relay::delivery::log_sentences::{
     PAUSED_SINK_HAS_MESSAGES, SINK_IS_PAUSED, SINK_WAS_PAUSED, SINK_WAS_RENAMED, SINK_WAS_RESUMED,
 };
 use std::sync::atomic::{AtomicBool, Ordering};

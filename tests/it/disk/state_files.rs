@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use joltsms_relay::daemon::sentences::{LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED};
+use joltsms_relay::daemon::log_sentences::{LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED};
 use joltsms_simulator::{Effect, NewMessage, Rule};
 
 use crate::support::cases::side_by_side;

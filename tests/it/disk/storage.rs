@@ -1,12 +1,12 @@
 //! Tests of disks that are full, that fail, or that belong to another user. The log reports the fault, the relay does
 //! what it still can, and nothing is lost.
 
-use joltsms_relay::delivery::log::{CAN_BE_RECORDED, CANNOT_BE_RECORDED, SINK_FAILS};
+use joltsms_relay::delivery::log_sentences::{CAN_BE_RECORDED, CANNOT_BE_RECORDED, SINK_FAILS};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 
-use joltsms_relay::daemon::sentences::STOPPED;
+use joltsms_relay::daemon::log_sentences::STOPPED;
 use joltsms_simulator::NewMessage;
 
 use crate::support::cases::side_by_side;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use joltsms_relay::daemon::sentences::STOPPED;
+use joltsms_relay::daemon::log_sentences::STOPPED;
 
 use crate::support::cases::side_by_side;
 use crate::support::relay::process::gather;

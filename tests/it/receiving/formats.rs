@@ -1,6 +1,6 @@
 //! Tests of the formats other than the API's own, as receivers get them from the real program.
 
-use joltsms_relay::delivery::log::{MESSAGE_IS_DEAD, SINK_FAILS};
+use joltsms_relay::delivery::log_sentences::{MESSAGE_IS_DEAD, SINK_FAILS};
 use joltsms_simulator::NewMessage;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Tests in which receivers fail in every way that they can. Each message is retried until its receiver has it, and no
 //! other message waits.
 
-use joltsms_relay::delivery::log::{
+use joltsms_relay::delivery::log_sentences::{
     MESSAGE_IS_DEAD, NOTHING_GETS_THROUGH, RECEIVER_IS_GONE, RECEIVER_WANTS_SILENCE, SINK_FAILS, SINK_IS_PAUSED,
     SINK_WAS_RESUMED, SINK_WORKS_AGAIN,
 };

@@ -1,7 +1,7 @@
 //! Tests of a sink's options for its receiver: which answers count, at which pace, in which order, for how long and
 //! from when on messages are sent.
 
-use joltsms_relay::delivery::log::{
+use joltsms_relay::delivery::log_sentences::{
     MESSAGE_IS_DEAD, NEW_SINK_IS_FILLED, NOTHING_GETS_THROUGH, SINK_FAILS, SINK_IS_NEW, SINK_IS_SWITCHED_OFF,
 };
 use std::collections::BTreeSet;

@@ -1,13 +1,13 @@
 //! Tests of standard output: readers that go away, slow readers, and a stream that is full.
 
-use joltsms_relay::delivery::log::{OUTPUT_IS_CLOSED, SINK_FAILS};
+use joltsms_relay::delivery::log_sentences::{OUTPUT_IS_CLOSED, SINK_FAILS};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, Read as _, Seek as _, SeekFrom, Write as _, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use joltsms_relay::daemon::sentences::{STOPPED, STOPPED_AT_ONCE, STOPPING};
+use joltsms_relay::daemon::log_sentences::{STOPPED, STOPPED_AT_ONCE, STOPPING};
 
 use crate::support::cases::side_by_side;
 use crate::support::machine::system_calls::Faults;

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use joltsms_relay::delivery::log::{MESSAGE_IS_DEAD, SINK_WORKS_AGAIN};
+use joltsms_relay::delivery::log_sentences::{MESSAGE_IS_DEAD, SINK_WORKS_AGAIN};
 use tempfile::TempDir;
 
 use crate::support::cases::side_by_side;

@@ -1,7 +1,7 @@
 //! Tests with marked secrets in every place where a configuration can contain a secret. Whatever happens, the secrets
 //! are in no output, in no log, in no file but their own, and not on the command line.
 
-use joltsms_relay::delivery::log::SINK_FAILS;
+use joltsms_relay::delivery::log_sentences::SINK_FAILS;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;

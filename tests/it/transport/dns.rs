@@ -1,7 +1,7 @@
 //! Tests of host names that cannot be resolved. The log reports the failure, nothing is lost, and the relay recovers
 //! without a restart. The relay runs in a network namespace whose name server belongs to the test.
 
-use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
+use joltsms_relay::delivery::log_sentences::{SINK_FAILS, SINK_WORKS_AGAIN};
 
 use crate::support::cases::side_by_side;
 use crate::support::relay::{Relay, Setup};

@@ -2,7 +2,7 @@
 //! resets, or late. No message is lost, a message that comes twice was tried twice, no loop runs hot, and the relay
 //! recovers by itself.
 
-use joltsms_relay::delivery::log::{NOTHING_GETS_THROUGH, SINK_FAILS};
+use joltsms_relay::delivery::log_sentences::{NOTHING_GETS_THROUGH, SINK_FAILS};
 use std::time::Duration;
 
 use crate::support::cases::side_by_side;

@@ -1,7 +1,7 @@
 //! Tests of other people's programs beside the relay: nginx with client certificates and HTTP/2, a proxy with a
 //! password, and rsyslog at the end of a pipe.
 
-use joltsms_relay::delivery::log::SINK_FAILS;
+use joltsms_relay::delivery::log_sentences::SINK_FAILS;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! Tests of TLS handshakes that fail. The log gives the reason and a remedy, nothing is sent, and the relay goes on
 //! when the fault is repaired.
 
-use joltsms_relay::delivery::log::{SINK_FAILS, SINK_WORKS_AGAIN};
+use joltsms_relay::delivery::log_sentences::{SINK_FAILS, SINK_WORKS_AGAIN};
 use std::net::SocketAddr;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, SanType, date_time_ymd};

@@ -4,7 +4,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::headers::header_name;
 use super::{Encoding, Key, SECRET_BYTES, Signed, Signing};
-use crate::secret::tidy;
+use crate::secret::trimming;
 use crate::settings::{self, Origin, Reader, Texts, WordChoice, WrittenText, settings};
 
 /// The keys that only the scheme `hmac-sha256` has.
@@ -131,7 +131,7 @@ fn keys(at: &mut Reader<'_>, scheme: Scheme, written: Option<Texts>) -> Vec<Key>
 fn keys_in(at: &mut Reader<'_>, scheme: Scheme, text: &WrittenText, keys: &mut Vec<Key>) {
     let name = at.name("secrets");
     if scheme == Scheme::HmacSha256 {
-        let Some(text) = at.tidy("secrets", text, tidy::SecretKind::Text) else { return };
+        let Some(text) = at.tidy("secrets", text, trimming::SecretKind::Text) else { return };
         match text.as_str() {
             "" => at.error(&text.origin, format!("`{name}` is empty"), ""),
             secret => keys.push(Key::raw(secret)),
