@@ -47,6 +47,9 @@ const SHORTEST_SILENCE: Duration = Duration::from_millis(100);
 /// The time without a refusal after which the receiver counts as a receiver that never refused.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
+/// A quicker pace, in attempts a minute, is not shown by `status`: nobody would notice that it slows the sink down.
+const WORTH_SHOWING: u64 = 6_000;
+
 /// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
@@ -158,10 +161,10 @@ impl Throttle {
         }
     }
 
-    /// The learned pace in attempts a minute, if there is one.
+    /// The learned pace in attempts a minute, if there is one that is worth showing.
     pub(super) fn learned_per_minute(&self, now: Instant) -> Option<u64> {
         match self.phase {
-            Phase::Paced(pace) if !self.is_free(now) => Some(pace.per_minute()),
+            Phase::Paced(pace) if !self.is_free(now) => Some(pace.per_minute()).filter(|pace| *pace <= WORTH_SHOWING),
             _ => None,
         }
     }

@@ -114,6 +114,25 @@ fn a_receiver_that_asks_for_less_time_than_it_needs_is_not_asked_in_vain() {
     }
 }
 
+/// `status` shows the pace of a slow receiver, and no pace that nobody would notice.
+#[tokio::test]
+async fn only_a_pace_that_slows_a_sink_down_is_shown() {
+    let start = start();
+    let mut throttle = Throttle::new(None, start);
+    throttle.began(start);
+    let silence = throttle.refused(TOO_MANY, start, start);
+    let mut now = start + silence;
+    throttle.began(now);
+    throttle.accepted(now, now);
+    assert_eq!(throttle.learned_per_minute(now), Some(60));
+    for _ in 0..28 {
+        now += Duration::from_secs(2);
+        throttle.began(now);
+        throttle.accepted(now, now);
+    }
+    assert_eq!((throttle.is_free(now), throttle.learned_per_minute(now)), (false, None));
+}
+
 /// At first some silences are kept, until it is known that the pace does not matter. From then on no message is held
 /// back.
 #[test]
