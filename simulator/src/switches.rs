@@ -18,7 +18,7 @@ pub struct Switches {
     pub sort_by: SortBy,
     /// The order of two messages with the same time.
     pub ties: Ties,
-    /// How far the times by which the list is sorted are wrong at most, differently for each message.
+    /// The list is sorted by times that are off by up to this much. Each message has its own error.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     pub disorder: Duration,
     /// The time that `since` is compared with.
@@ -30,7 +30,7 @@ pub struct Switches {
 
     /// The fate of a cursor when the row from which it was made vanishes.
     pub cursor: CursorKind,
-    /// How long after it was given out a cursor is refused; `None`: never.
+    /// The age at which a cursor begins to be refused; `None`: never.
     #[serde(with = "unsigned_duration::friendly::compact::optional")]
     pub cursor_lifetime: Option<Duration>,
     /// The spelling of a cursor.

@@ -1,4 +1,4 @@
-//! The watch whether the loops still turn. The watchdog of systemd is fed by it.
+//! Shows whether the loops still turn. The relay feeds systemd's watchdog from this.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Clock, Instant};
 
-/// The longest time between two turns of a loop, also while the loop has nothing to do.
+/// The longest time between two turns of a loop that does not rest ([`Heartbeat::rests`]).
 pub const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// The time at which one loop last turned. Clones share this time.

@@ -1,8 +1,8 @@
 //! The fault script: decides which rule acts on a request.
 //!
 //! Invariants: every rule counts every request that the rule matches, whichever rule acts. If a rule's effects need a
-//! page, a request that gets no page neither triggers the rule nor counts for it. A rule that has acted as often as it
-//! should never acts again.
+//! page, only requests for a list that pass authentication and the limit count; if they need a cursor, only requests with
+//! a cursor. Once a rule has acted `times` times, it does not act again.
 
 use crate::account::keys::{Caller, Keys};
 use crate::faults::effect::Effect;
@@ -48,8 +48,8 @@ impl Script {
         self.rules.iter().map(|running| (running.number, &running.rule, running.acted))
     }
 
-    /// Returns the number and the effects of the rule that acts. `page`: authentication and limit allow the request to
-    /// get a page.
+    /// Returns the number and the effects of the rule that acts. `page`: the request asks for a
+    /// list, and authentication and limit allow it.
     pub(crate) fn choose(
         &mut self,
         request: &Request,

@@ -1,6 +1,6 @@
 //! The whole state of the simulated account at one moment.
 //!
-//! Invariant: every caller that gets the state has brought it up to date first (`catch_up`). So a message of the stream
+//! Invariant: `Shared` brings the state up to date (`catch_up`) before any caller gets it. So a message of the stream
 //! that was due earlier is in the list before anything else happens.
 
 use std::time::Duration;

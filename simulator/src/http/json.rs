@@ -17,7 +17,7 @@ pub(crate) fn time_text(ms: i64) -> String {
     format!("{:.3}", time(ms))
 }
 
-/// Returns the time for the milliseconds of a [`Timestamp`]. These always fit.
+/// Turns milliseconds back into a time. The milliseconds come from a [`Timestamp`], so they are always in its range.
 pub(crate) fn time(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }

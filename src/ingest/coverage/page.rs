@@ -118,7 +118,6 @@ impl FeedPage {
     /// Whether the rows of the page show that everything at or above `floor` was read. There are two such cases: the
     /// last row that tells how far the page reaches lies strictly below the floor and was stored before `opened`; or
     /// all rows lie below the floor.
-    /// below the floor.
     ///
     /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies
     /// exactly at the floor is no evidence either, since the server alone decides how it orders rows of the same time.
