@@ -126,6 +126,7 @@ async fn respond(
     planner: &Planner,
     request: hyper::Request<Incoming>,
 ) -> hyper::Response<ReplyBody> {
+    planner.set(None);
     let (head, body) = request.into_parts();
     let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     let body = match Limited::new(body, LONGEST_REQUEST).collect().await {
@@ -141,14 +142,13 @@ async fn respond(
         body,
     };
     if let Some(route) = routes::route(&request.path) {
-        planner.set(None);
         let answer = routes::answer(&Handle::new(Arc::clone(shared)), &request, route);
         return write(Reply::plain(answer));
     }
     let outcome = shared.with(|state, now| decide(state, now, &request));
     shared.timer.sleep_until(outcome.begins).await;
     match outcome.conduct {
-        Conduct::Answer => planner.set(None),
+        Conduct::Answer => {}
         Conduct::Spoil(plan) => planner.set(Some(plan)),
         Conduct::Hang => std::future::pending().await,
     }

@@ -11,8 +11,8 @@ pub const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// The time at which one loop last turned. Clones share this time.
 ///
-/// A loop that waits for the outside (a receiver, or a reader of stdout that does not read) goes on turning, because
-/// such a wait is back-pressure and not a hang. A loop that waits for the store stands still.
+/// A loop goes on turning while it waits for a receiver, or for somebody to read stdout: such a wait is back-pressure and
+/// not a hang. A loop that waits for the store does not turn, so a store that hangs is noticed.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     clock: Clock,

@@ -1,4 +1,4 @@
-//! The control API: the methods of [`Handle`] over HTTP, under `/_simulator`. The README lists its routes with
+//! The control API: most methods of [`Handle`] over HTTP, under `/_simulator`. The README lists its routes with
 //! examples.
 //!
 //! Invariants: control requests are not counted, not logged, and have no faults, whatever the switches and the script
@@ -44,7 +44,7 @@ enum Problem {
     Unknown(&'static str),
     /// The body or the query is not understood. The text describes the mistake.
     Wrong(String),
-    /// The path is not understood.
+    /// There is no such route: the path, or the method on this path.
     Route,
 }
 
@@ -276,7 +276,7 @@ fn merged(switches: &Switches, changes: &serde_json::Map<String, Value>) -> Resu
     serde_json::from_value(fields).map_err(wrong)
 }
 
-/// Returns the JSON of a message, with its bytes as they are served.
+/// Returns the JSON that shows a message: whether it has vanished, and its text byte for byte.
 fn row(row: &Row) -> Result<Box<RawValue>, Problem> {
     #[derive(serde::Serialize)]
     struct Shown {

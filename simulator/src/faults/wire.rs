@@ -1,8 +1,8 @@
 //! Writes an answer to the connection, and stops at the place that the fault names.
 //!
 //! Invariants: without a plan every byte goes out untouched. With a plan, no byte beyond the planned place goes out,
-//! and the planned ending follows. A plan is for one answer: if the answer was shorter than the planned place, the next
-//! answer on the connection is untouched.
+//! and the planned ending follows. A plan stays until the next one is set. The server sets a plan for every
+//! answer, or none.
 
 use std::io;
 use std::pin::Pin;

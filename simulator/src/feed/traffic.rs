@@ -1,8 +1,7 @@
 //! Makes believable messages: the texts of services, and an endless stream of messages.
 //!
 //! Invariants: everything is drawn from the seed, so the same seed gives the same stream. No task makes the messages:
-//! each message has a time at which it is due, and the first reader of the feed after that time adds the messages that
-//! are due. So a manual clock governs the stream, too.
+//! each message has a time at which it is due, and the first access to the state after that time adds the messages that are due. So a manual clock governs the stream, too.
 
 use std::time::Duration;
 
@@ -23,9 +22,10 @@ pub struct Traffic {
     /// The longest delay of late messages; `None` means five minutes.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     pub late_by: Option<Duration>,
-    /// The share of messages that carry a time in the future.
+    /// Of the messages that are not late, the share that carries a time in the future.
     pub future: f64,
-    /// The share of messages that carry the same time as the message before.
+    /// Of the messages that are neither late nor in the future, the share that carries the same time as the message
+    /// before.
     pub equal: f64,
     /// The share of messages after which one of the ten newest messages vanishes.
     pub vanish: f64,
@@ -90,7 +90,7 @@ impl Stream {
     /// exponentially.
     fn pause(&mut self) -> Option<Duration> {
         let seconds = 60.0 / self.traffic.per_minute * -(1.0 - self.random.f64()).ln();
-        // A pause is never zero, because the stream must get past every moment.
+        // A pause is never zero: otherwise `due` could return messages of the same moment for ever.
         let pause = Duration::try_from_secs_f64(seconds).ok().map(|pause| pause.max(Duration::from_micros(1)));
         pause.filter(|_| self.traffic.per_minute > 0.0)
     }

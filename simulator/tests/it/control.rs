@@ -1,4 +1,4 @@
-//! Tests of the control API: the functions of the handle over HTTP.
+//! Tests of the control API: most functions of the handle over HTTP.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Tests of keys, which are made once, shown without their secret, expire, are revoked, and are accepted a little too
-//! long.
+//! Tests of keys. The secret of a key is shown once, when the key is made; lists show only its prefix. Keys expire or are
+//! revoked, and are still accepted for a short time after that.
 
 use std::time::Duration;
 

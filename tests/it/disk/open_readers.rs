@@ -1,5 +1,6 @@
-//! Tests of readers of the state that do not end, such as a pager that is left open or another program. The relay waits
-//! for none of these readers.
+//! Tests of other processes that keep the state open: a pager that nobody closes, another program that reads or locks the
+//! state, a command that takes long. A running relay waits for no reader. Only a start waits, for a command that holds the
+//! role.
 
 use std::io::Read as _;
 use std::process::{Child, Stdio};
