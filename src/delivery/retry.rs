@@ -56,7 +56,7 @@ pub(super) enum Finding {
     Gone,
     /// The reader of the output has closed it.
     Closed,
-    /// The attempt says nothing about the sink, because the receiver was not asked.
+    /// The attempt says nothing about the sink: the receiver was not asked, or refuses this message or its number alone.
     Nothing,
 }
 
@@ -73,6 +73,8 @@ pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jit
                 Some(refusal) => {
                     (Finding::Busy(refusal), refusal.asked.unwrap_or(FIRST_SILENCE.min(retry.schedule().max)))
                 }
+                // The receiver accepts other messages, so the failure must not open the breaker.
+                None if tried.refused_alone => (Finding::Nothing, failure_wait(retry_after, tried, retry, jitter)),
                 None => (Finding::Fails, failure_wait(retry_after, tried, retry, jitter)),
             };
             Decision { outcome: Some(again_after(wait, status, answer, tried, retry)), finding }
@@ -281,7 +283,7 @@ mod tests {
             let tried =
                 Tried { attempts, first_attempt: START, ended: START, paused, expires: None, refused_alone: true };
             let decision = decide(failed(Some(status), Some(1)), tried, &retry(), &Jitter::seeded(1));
-            assert_eq!(decision.finding, Finding::Fails);
+            assert_eq!(decision.finding, Finding::Nothing, "the receiver accepts others");
             assert!((45..50).contains(&wait(&decision, START).as_secs()), "{decision:?}");
         }
     }

@@ -195,6 +195,31 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
     }
 }
 
+/// A receiver refuses every message of one number for ever. The retries of these messages do not make the sink try one message
+/// at a time, so new messages of other numbers are delivered at once.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_alone_does_not_count_as_failures_of_the_receiver() {
+    for concurrency in [1, 8] {
+        let world = World::new();
+        world.register(&["crm"]).await;
+        let of: Vec<Option<String>> = (0..40).map(|place| Some(format!("number{}", place % 2))).collect();
+        let ids = world.release_of(&of, Class::Live).await;
+        let refused: Vec<String> = ids.iter().step_by(2).cloned().collect();
+        let receiver = Receiver::new(&world, move |asked| {
+            let answer = if refused.iter().any(|id| asked.id == *id) { failed(429, Some(SECOND)) } else { ACCEPTED };
+            (Duration::from_millis(5), answer)
+        });
+        let delivery = world.start(vec![("crm", options(concurrency), receiver.clone())]).await;
+        until("the other number", 5 * MINUTE, async || receiver.accepted() == 20).await;
+        for count in 21..41 {
+            sleep(17 * SECOND).await;
+            world.release_of(&[Some("number1".to_owned())], Class::Live).await;
+            delivery.waker().wake();
+            until("a new message", 3 * SECOND, async || receiver.accepted() == count).await;
+        }
+    }
+}
+
 /// A receiver with a limit for each receiving number. One number is above its limit all the time.
 #[tokio::test(start_paused = true)]
 async fn a_number_that_is_always_refused_holds_back_no_other() {
