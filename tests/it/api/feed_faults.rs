@@ -356,6 +356,21 @@ fn a_row_that_vanishes_from_the_newest_page_and_comes_back_is_not_repeated() {
 
 const SET_ASIDE: &str = "SELECT count(*) FROM message WHERE standing = 'unreadable'";
 
+/// Returns a relay that has caught up with 25 messages, one of them in a bad row, and the id of that message. `said` is the line
+/// that the relay logs about the row. The row is good again when the sweep passes it.
+fn catch_up_past_one_bad_row(kind: BadRow, said: &str) -> (Scene, Relay, String) {
+    let scene = Scene::new();
+    scene.add_past(25);
+    scene.handle().add_fault(Rule::always(Effect::BadRow { row: 4, kind }).cursor(true).times(1));
+    let relay = scene.setup_from_beginning().start();
+    let mut expected = scene.ids();
+    let bad = expected.remove(25 - 10 - 1 - 4);
+    assert_eq!(relay.ids(24), expected, "{}", relay.log());
+    relay.wait_for_log(said);
+    assert_eq!(scene.count(SET_ASIDE), 1);
+    (scene, relay, bad)
+}
+
 #[test]
 fn a_row_without_an_id_is_kept_and_never_delivered() {
     let cases = [
@@ -368,17 +383,8 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         ("a list instead of a row", BadRow::List),
     ];
     side_by_side(&cases, |kind| {
-        let scene = Scene::new();
-        scene.add_past(25);
-        let bad = Rule::always(Effect::BadRow { row: 4, kind: *kind }).cursor(true);
-        scene.handle().add_fault(bad.times(1));
-        let relay = scene.setup_from_beginning().start();
-        // One row of the catch-up is bad. The row is good again when the sweep passes it.
-        let mut expected = scene.ids();
-        let bad = expected.remove(25 - 10 - 1 - 4);
-        assert_eq!(relay.ids(24), expected, "{}", relay.log());
-        relay.wait_for_log("a message without an id came: it is kept in the state, but cannot be delivered");
-        assert_eq!(scene.count(SET_ASIDE), 1);
+        let said = "a message without an id came: it is kept in the state, but cannot be delivered";
+        let (scene, relay, bad) = catch_up_past_one_bad_row(*kind, said);
         let raw =
             "SELECT count(*) FROM message WHERE standing = 'unreadable' AND raw IS NOT NULL AND release_no IS NULL";
         assert_eq!(scene.count(raw), 1, "kept as it came, and not handed on");
@@ -410,19 +416,9 @@ fn one_row_that_is_no_json_hides_none_of_the_others() {
         ("cut off", BadRow::CutOff),
     ];
     side_by_side(&cases, |kind| {
-        let scene = Scene::new();
-        scene.add_past(25);
-        let bad = Rule::always(Effect::BadRow { row: 4, kind: *kind }).cursor(true);
-        scene.handle().add_fault(bad.times(1));
-        let relay = scene.setup_from_beginning().start();
-        // One row of the catch-up is spoiled. The row is repaired when the sweep passes it.
-        let mut expected = scene.ids();
-        let bad = expected.remove(25 - 10 - 1 - 4);
-        assert_eq!(relay.ids(24), expected, "{}", relay.log());
         let said =
             "a message came that is no valid JSON: it is set aside as it came and not delivered; those beside it are";
-        relay.wait_for_log(said);
-        assert_eq!(scene.count(SET_ASIDE), 1);
+        let (scene, relay, bad) = catch_up_past_one_bad_row(*kind, said);
 
         // The newest row is bad for as long as it is the newest.
         let always = scene.handle().add_fault(Rule::always(Effect::bad_row(*kind)).cursor(false));

@@ -1,6 +1,7 @@
 //! Tests of filters on the real program: which sink gets which message, and messages that wait until the details of
 //! their number are known.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -138,11 +139,7 @@ fn a_number_whose_row_is_spoiled_is_not_absent() {
     });
     let (wanted, excluded) = (Receiver::in_background(), Receiver::in_background());
     let dir = tempfile::tempdir().unwrap();
-    let mut relay = Setup::bare(dir.path())
-        .env("JOLTSMS_API_URL", api.url("/").as_str())
-        .env("JOLTSMS_API_KEY", "jolt_sk_0123456789abcdef0123456789abcdef")
-        .set("POLL__START", "beginning")
-        .set("API__REQUESTS_PER_MINUTE", "100000")
+    let mut relay = on_raw_api(&api, dir.path())
         .set("SINKS__WANTED__TYPE", "http")
         .set("SINKS__WANTED__URL", &wanted.url())
         .set("SINKS__WANTED__FILTER__SERVICE", "paypal")
@@ -158,6 +155,15 @@ fn a_number_whose_row_is_spoiled_is_not_absent() {
     wanted.wait(2, &relay);
     assert_eq!(relay.stop().code(), Some(0), "{}", relay.log());
     assert_eq!((wanted.webhook_ids(), excluded.count()), (vec!["m2".to_owned(), "m1".to_owned()], 0));
+}
+
+/// Returns the setup of a relay on this API, without a sink. The relay reads all messages, as fast as the API answers.
+fn on_raw_api(api: &RawServer, dir: &Path) -> Setup {
+    Setup::bare(dir)
+        .env("JOLTSMS_API_URL", api.url("/").as_str())
+        .env("JOLTSMS_API_KEY", "jolt_sk_0123456789abcdef0123456789abcdef")
+        .set("POLL__START", "beginning")
+        .set("API__REQUESTS_PER_MINUTE", "100000")
 }
 
 #[test]
@@ -176,11 +182,7 @@ fn a_list_of_numbers_that_does_not_end_is_told() {
         RawAnswer::json("200 OK", body.as_bytes())
     });
     let dir = tempfile::tempdir().unwrap();
-    let mut relay = Setup::bare(dir.path())
-        .env("JOLTSMS_API_URL", api.url("/").as_str())
-        .env("JOLTSMS_API_KEY", "jolt_sk_0123456789abcdef0123456789abcdef")
-        .set("POLL__START", "beginning")
-        .set("API__REQUESTS_PER_MINUTE", "100000")
+    let mut relay = on_raw_api(&api, dir.path())
         .set("SINKS__OUT__TYPE", "stdout")
         .set("SINKS__OUT__FILTER__SERVICE", "paypal")
         .start();
