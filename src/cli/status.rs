@@ -12,7 +12,7 @@ use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
 use super::sinks::{learned_pace, sinks_table};
 use super::state::{Absent, directory};
-use crate::delivery::{Held, SinkStatus};
+use crate::delivery::{BlockedBy, SinkStatus};
 use crate::domain::UnixMs;
 use crate::ingest::PollReport;
 use crate::status::{ReadingKind, Status, WalkStatus};
@@ -217,16 +217,16 @@ fn doing(sink: &SinkStatus, now: UnixMs) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(since) = sink.failing_since {
         // Refusals by a receiver that sets the pace are no failures.
-        let what = if matches!(sink.held, Some(Held::Busy { .. })) { "nothing taken" } else { "failing" };
+        let what = if matches!(sink.blocked_by, Some(BlockedBy::Silence { .. })) { "nothing taken" } else { "failing" };
         parts.push(format!("{what} for {}", span(now.since(since))));
     }
     let in_span = |until: UnixMs| format!(" in {}", span(until.since(now)));
-    match sink.held {
-        Some(Held::Busy { until }) => {
+    match sink.blocked_by {
+        Some(BlockedBy::Silence { until }) => {
             parts.push(format!("the receiver wants silence, tried again{}", in_span(until)));
         }
-        Some(Held::Probing { next }) => {
-            parts.push(format!("one message is tried{}", next.map(in_span).unwrap_or_default()));
+        Some(BlockedBy::Breaker { next_probe }) => {
+            parts.push(format!("one message is tried{}", next_probe.map(in_span).unwrap_or_default()));
         }
         _ => {}
     }

@@ -169,7 +169,7 @@ impl Daemon {
 /// Checks the role; returns why it was lost, if it was.
 fn lost(lock: &mut RoleLock) -> Option<store::Error> {
     match lock.look() {
-        Ok(Role::Held) => None,
+        Ok(Role::BlockedBy) => None,
         Ok(Role::MadeAgain) => {
             tracing::warn!("{LOCK_MADE_AGAIN}");
             None
@@ -206,7 +206,7 @@ async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Sto
 fn status_line(report: &PollReport, sinks: &[SinkStatus]) -> String {
     let mut line = report.summary();
     for sink in sinks {
-        if sink.held.is_some() {
+        if sink.blocked_by.is_some() {
             line += &format!("; {}: held", sink.name);
         } else if sink.failing {
             line += &format!("; {}: failing", sink.name);

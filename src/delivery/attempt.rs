@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use super::clock_reading::ClockReading;
 use super::health::{AttemptStart, HealthChange, SharedHealth};
-use super::moment::Moment;
 use super::options::Retry;
-use super::retry::{Decision, Finding, Tried, decide, is_refusal, unrenderable};
+use super::retry::{AttemptHistory, Decision, HealthSignal, decide, is_refusal, unrenderable};
 use super::settler::{ExpectedSettlement, Settler, SettlerEnded};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;
@@ -57,7 +57,7 @@ pub(super) struct AttemptReport {
     pub(super) took: Duration,
     /// `None`: nothing was attempted, so the message waits as it did before.
     pub(super) outcome: Option<Outcome>,
-    pub(super) finding: Finding,
+    pub(super) signal: HealthSignal,
     pub(super) change: HealthChange,
 }
 
@@ -91,7 +91,7 @@ impl AttemptTask {
         // settlement although it already has it.
         drop(expected);
         let attempts = self.attempts_before.saturating_add(u32::from(attempt.is_ok()));
-        let tried = Tried {
+        let history = AttemptHistory {
             attempts,
             first_attempt: self.first_attempt,
             ended: self.clock.relay_time(),
@@ -100,14 +100,14 @@ impl AttemptTask {
             refused_alone: attempt.as_ref().is_ok_and(is_refusal)
                 && self.health.lock().is_refused_alone(self.seq, self.number_key),
         };
-        let Decision { outcome, finding } = match attempt {
-            Ok(attempt) => decide(attempt, tried, &self.retry, &self.jitter),
+        let Decision { outcome, signal } = match attempt {
+            Ok(attempt) => decide(attempt, history, &self.retry, &self.jitter),
             Err(reason) => unrenderable(reason),
         };
         // A refusal that concerns the receiver as a whole does not lengthen the retry schedule of this message.
-        let is_refused = matches!((finding, &outcome), (Finding::Busy(_), Some(Outcome::Retry { .. })));
+        let is_refused = matches!((signal, &outcome), (HealthSignal::Refused(_), Some(Outcome::Retry { .. })));
         let attempts = if is_refused { self.attempts_before } else { attempts };
-        let (change, written) = self.settle(attempts, outcome.as_ref(), finding);
+        let (change, written) = self.settle(attempts, outcome.as_ref(), signal);
         if let Some(written) = written
             && written.await.is_err()
         {
@@ -116,7 +116,7 @@ impl AttemptTask {
             tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
             std::future::pending::<()>().await;
         }
-        AttemptReport { id: self.id, attempts, took, outcome, finding, change }
+        AttemptReport { id: self.id, attempts, took, outcome, signal, change }
     }
 
     /// Changes the sink's health, and hands the change and the outcome over to be written in one transaction.
@@ -124,16 +124,16 @@ impl AttemptTask {
         &self,
         attempts: u32,
         outcome: Option<&Outcome>,
-        finding: Finding,
+        signal: HealthSignal,
     ) -> (HealthChange, Option<impl Future<Output = Result<(), SettlerEnded>> + use<>>) {
         // The lock is held until the settlement is handed over: settlements are written in the order of the changes.
         let mut health = self.health.lock();
-        let now = Moment::now(&self.clock);
+        let now = ClockReading::now(&self.clock);
         let corrected_by = self.clock.rebased_by().saturating_sub(self.rebased_by);
-        if finding == Finding::Works {
+        if signal == HealthSignal::Success {
             health.accepted(self.seq, self.number_key);
         }
-        let change = health.learn(finding, self.start, now, &self.retry.schedule(), &self.jitter);
+        let change = health.apply(signal, self.start, now, &self.retry.schedule(), &self.jitter);
         let settled = outcome.map(|outcome| {
             self.settler.settle(Settlement {
                 sink: self.sink,

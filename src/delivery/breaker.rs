@@ -10,10 +10,10 @@ use crate::time::Instant;
 use crate::time::backoff::{Jitter, Schedule};
 
 /// The number of failures in a row that opens the breaker.
-pub(super) const STRAIGHT_FAILURES: u32 = 10;
+pub(super) const FAILURES_THAT_OPEN: u32 = 10;
 
 /// The longest wait between two probes, so that a receiver that is back is noticed soon.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Which attempts the breaker allows to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,23 +45,23 @@ impl Breaker {
     /// Restores the breaker that an earlier process has left, from its [`Breaker::failures`]. A probe may begin at once
     /// after a start, since whoever started the relay may have repaired something.
     pub(super) fn restored(failures: u32, now: Instant) -> Self {
-        match failures.checked_sub(STRAIGHT_FAILURES) {
+        match failures.checked_sub(FAILURES_THAT_OPEN) {
             None => Self::Closed { failures },
             Some(failed_probes) => Self::Open { failed_probes, next: now, probing: false },
         }
     }
 
-    /// The number of failures in a row so far. Once [`STRAIGHT_FAILURES`] is reached, only failed probes are counted.
+    /// The number of failures in a row so far. Once [`FAILURES_THAT_OPEN`] is reached, only failed probes are counted.
     pub(super) fn failures(&self) -> u32 {
         match *self {
             Self::Closed { failures } => failures,
-            Self::Open { failed_probes, .. } => STRAIGHT_FAILURES.saturating_add(failed_probes),
+            Self::Open { failed_probes, .. } => FAILURES_THAT_OPEN.saturating_add(failed_probes),
         }
     }
 
     /// Whether the breaker is open after one more failure.
     pub(super) fn is_open_after_failure(&self) -> bool {
-        self.failures().saturating_add(1) >= STRAIGHT_FAILURES
+        self.failures().saturating_add(1) >= FAILURES_THAT_OPEN
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -86,7 +86,7 @@ impl Breaker {
     }
 
     /// Notes that a probe ended without saying anything about the receiver. Another probe may begin.
-    pub(super) fn probe_vanished(&mut self) {
+    pub(super) fn abandon_probe(&mut self) {
         if let Self::Open { probing, .. } = self {
             *probing = false;
         }
@@ -94,11 +94,11 @@ impl Breaker {
 
     /// Notes that an attempt failed. Returns whether this failure opened the breaker.
     pub(super) fn failed(&mut self, was_probe: bool, now: Instant, retry: &Schedule, jitter: &Jitter) -> bool {
-        let schedule = Schedule { max: retry.max.min(LONGEST_WAIT), ..*retry };
+        let schedule = Schedule { max: retry.max.min(MAX_PROBE_INTERVAL), ..*retry };
         match self {
             Self::Closed { failures } => {
                 *failures += 1;
-                if *failures < STRAIGHT_FAILURES {
+                if *failures < FAILURES_THAT_OPEN {
                     return false;
                 }
                 let next = now + schedule.jittered(1, jitter);
@@ -136,9 +136,9 @@ mod tests {
 
     fn opened(start: Instant, jitter: &Jitter) -> Breaker {
         let mut breaker = Breaker::new();
-        for failure in 1..=STRAIGHT_FAILURES {
+        for failure in 1..=FAILURES_THAT_OPEN {
             assert_eq!(breaker.admission(start), Admission::All);
-            assert_eq!(breaker.failed(false, start, &RETRY, jitter), failure == STRAIGHT_FAILURES);
+            assert_eq!(breaker.failed(false, start, &RETRY, jitter), failure == FAILURES_THAT_OPEN);
         }
         breaker
     }
@@ -214,7 +214,7 @@ mod tests {
         let mut breaker = opened(start, &jitter);
         let at = next(&breaker, start);
         breaker.probe_began();
-        breaker.probe_vanished();
+        breaker.abandon_probe();
         assert_eq!(breaker.admission(at), Admission::Probe);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::clock_reading::ClockReading;
 use super::health::SharedHealth;
-use super::moment::Moment;
 use super::options::{Options, Order};
 use super::settler::Settler;
 use crate::formats::Format;
@@ -63,8 +63,8 @@ impl SinkContext {
         self.shared.clock.monotonic()
     }
 
-    pub(super) fn now(&self) -> Moment {
-        Moment::now(&self.shared.clock)
+    pub(super) fn now(&self) -> ClockReading {
+        ClockReading::now(&self.shared.clock)
     }
 
     /// Whether the sink gets the messages of each receiving number one after the other.

@@ -8,14 +8,14 @@ use std::time::Duration;
 use crate::time::Instant;
 
 /// The shortest time between two reports of failures of a sink whose failures and successes alternate.
-const QUIET: Duration = Duration::from_secs(60);
+const MIN_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the log has said about the failures of one sink.
 #[derive(Debug, Default)]
 pub(super) struct FailureNotice {
     state: NoticeState,
     /// When the log last said that the sink fails.
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -24,43 +24,43 @@ enum NoticeState {
     #[default]
     Working,
     /// The last attempt failed with this reason, and it is too early to report the failure.
-    Untold(String),
+    Unreported(String),
     /// The sink fails, and the log has reported the failure.
-    Told,
+    Reported,
 }
 
 impl FailureNotice {
     /// Notes that an attempt failed. Returns the reason if the failure is to be reported now.
     pub(super) fn failed(&mut self, reason: &str, now: Instant) -> Option<String> {
-        if matches!(self.state, NoticeState::Told) {
+        if matches!(self.state, NoticeState::Reported) {
             return None;
         }
-        self.state = NoticeState::Untold(reason.to_owned());
+        self.state = NoticeState::Unreported(reason.to_owned());
         self.overdue(now)
     }
 
     /// Returns the reason of the failure if the failure goes on, was not reported yet, and is to be reported now.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<String> {
-        if self.tell_at().is_some_and(|at| at > now) {
+        if self.report_at().is_some_and(|at| at > now) {
             return None;
         }
-        let NoticeState::Untold(reason) = &mut self.state else { return None };
+        let NoticeState::Unreported(reason) = &mut self.state else { return None };
         let reason = std::mem::take(reason);
-        (self.state, self.told_at) = (NoticeState::Told, Some(now));
+        (self.state, self.reported_at) = (NoticeState::Reported, Some(now));
         Some(reason)
     }
 
     /// The instant at which a failure is to be reported that goes on and came too early to be reported at once.
-    pub(super) fn tell_at(&self) -> Option<Instant> {
+    pub(super) fn report_at(&self) -> Option<Instant> {
         match self.state {
-            NoticeState::Untold(_) => self.told_at.map(|told| told + QUIET),
-            NoticeState::Working | NoticeState::Told => None,
+            NoticeState::Unreported(_) => self.reported_at.map(|told| told + MIN_REPORT_INTERVAL),
+            NoticeState::Working | NoticeState::Reported => None,
         }
     }
 
     /// Notes that an attempt succeeded. Returns whether to report that the sink works again.
     pub(super) fn worked(&mut self) -> bool {
-        matches!(std::mem::take(&mut self.state), NoticeState::Told)
+        matches!(std::mem::take(&mut self.state), NoticeState::Reported)
     }
 
     /// Whether the last attempt failed.
@@ -111,16 +111,16 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut notice = FailureNotice::default();
         assert!(notice.failed("500", at(0)).is_some());
-        assert_eq!((notice.tell_at(), notice.overdue(at(3600))), (None, None), "said already");
+        assert_eq!((notice.report_at(), notice.overdue(at(3600))), (None, None), "said already");
         assert!(notice.worked());
         assert_eq!(notice.failed("502", at(10)), None);
         assert_eq!(notice.failed("503", at(20)), None);
-        assert_eq!((notice.tell_at(), notice.overdue(at(59))), (Some(at(60)), None));
+        assert_eq!((notice.report_at(), notice.overdue(at(59))), (Some(at(60)), None));
         assert_eq!(notice.overdue(at(60)).as_deref(), Some("503"), "with what went wrong last");
-        assert_eq!((notice.tell_at(), notice.overdue(at(200))), (None, None), "once");
+        assert_eq!((notice.report_at(), notice.overdue(at(200))), (None, None), "once");
         assert!(notice.worked(), "whoever was told of it is told of its end");
         assert_eq!(notice.failed("500", at(70)), None);
         assert!(!notice.worked());
-        assert_eq!((notice.tell_at(), notice.overdue(at(121))), (None, None), "it worked again by then");
+        assert_eq!((notice.report_at(), notice.overdue(at(121))), (None, None), "it worked again by then");
     }
 }

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
-use super::moment::Moment;
-use super::options::INACCURATE;
+use super::clock_reading::ClockReading;
+use super::options::CLOCK_TOLERANCE;
 use super::refused_alone::RefusedAlone;
-use super::retry::Finding;
-use super::status::Held;
+use super::retry::HealthSignal;
+use super::status::BlockedBy;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
 use crate::domain::{Seq, UnixMs};
 use crate::http::retry_after;
@@ -42,7 +42,7 @@ impl SharedHealth {
 #[derive(Debug)]
 pub(super) struct SinkHealth {
     breaker: Breaker,
-    busy: Option<Busy>,
+    silence: Option<Silence>,
     throttle: Throttle,
     refused_alone: RefusedAlone,
     /// The record that the store has, or will have once all changes so far are written.
@@ -51,9 +51,10 @@ pub(super) struct SinkHealth {
 
 /// The end of the silence, during which nothing is sent, by both clocks.
 #[derive(Clone, Copy, Debug)]
-struct Busy {
+struct Silence {
     until: Instant,
-    wall: UnixMs,
+    /// `until` by the relay's time.
+    until_relay_time: UnixMs,
 }
 
 /// How an attempt began: when, and whether as a probe.
@@ -81,17 +82,17 @@ impl SinkHealth {
     /// Restores the health that an earlier process has written. A silence that ends later than any silence can end was
     /// written while the clock was ahead, so such a silence counts as over. A silence that ended lately shows that the
     /// receiver sets the pace.
-    pub(super) fn restored(recorded: store::HealthRecord, now: Moment) -> Self {
-        let latest = now.wall.after(retry_after::CAP).after(INACCURATE);
-        let until = recorded.busy_until.map(|until| if until > latest { now.wall } else { until });
-        let busy = until
-            .filter(|until| *until > now.wall)
-            .map(|wall| Busy { until: now.monotonic + wall.since(now.wall), wall });
-        let lately = until.filter(|until| until.after(FORGOTTEN_AFTER) > now.wall);
+    pub(super) fn restored(recorded: store::HealthRecord, now: ClockReading) -> Self {
+        let latest = now.relay_time.after(retry_after::CAP).after(CLOCK_TOLERANCE);
+        let until = recorded.busy_until.map(|until| if until > latest { now.relay_time } else { until });
+        let silence = until
+            .filter(|until| *until > now.relay_time)
+            .map(|until| Silence { until: now.monotonic + until.since(now.relay_time), until_relay_time: until });
+        let lately = until.filter(|until| until.after(FORGOTTEN_AFTER) > now.relay_time);
         Self {
             breaker: Breaker::restored(recorded.failures, now.monotonic),
-            busy,
-            throttle: Throttle::new(lately.map(|until| now.monotonic + until.since(now.wall)), now.monotonic),
+            silence,
+            throttle: Throttle::new(lately.map(|until| now.monotonic + until.since(now.relay_time)), now.monotonic),
             refused_alone: RefusedAlone::default(),
             recorded,
         }
@@ -99,21 +100,21 @@ impl SinkHealth {
 
     /// Follows a correction of the relay's time. The silence still ends at the same instant, but that instant has
     /// another relay's time now.
-    pub(super) fn follow_rebase(&mut self, now: Moment) {
-        if let Some(busy) = &mut self.busy {
-            busy.wall = now.wall.after(busy.until.saturating_duration_since(now.monotonic));
-            self.recorded.busy_until = Some(busy.wall);
+    pub(super) fn follow_rebase(&mut self, now: ClockReading) {
+        if let Some(silence) = &mut self.silence {
+            silence.until_relay_time = now.relay_time.after(silence.until.saturating_duration_since(now.monotonic));
+            self.recorded.busy_until = Some(silence.until_relay_time);
         }
     }
 
     /// The end of the silence that the receiver wants; `None`: the receiver wants none.
-    pub(super) fn busy_until(&self, now: Instant) -> Option<Instant> {
-        self.busy.map(|busy| busy.until).filter(|until| *until > now)
+    pub(super) fn silence_until(&self, now: Instant) -> Option<Instant> {
+        self.silence.map(|silence| silence.until).filter(|until| *until > now)
     }
 
     /// When the last silence ends or has ended; `None`: the receiver has accepted a message since.
-    pub(super) fn silent_until(&self, now: Instant) -> Option<Instant> {
-        self.busy_until(now).or_else(|| self.throttle.silent_until(now))
+    pub(super) fn last_silence_until(&self, now: Instant) -> Option<Instant> {
+        self.silence_until(now).or_else(|| self.throttle.silent_until(now))
     }
 
     /// Which attempts the breaker allows to begin.
@@ -166,73 +167,74 @@ impl SinkHealth {
     }
 
     /// Notes that an attempt ended without saying anything about the receiver.
-    pub(super) fn vanished(&mut self, start: AttemptStart) {
+    pub(super) fn ended_without_signal(&mut self, start: AttemptStart) {
         if start.is_probe {
-            self.breaker.probe_vanished();
+            self.breaker.abandon_probe();
         }
         self.throttle.ended(start.at);
     }
 
     /// Begins a silence of length `wait`, during which nothing is sent. A silence that ends later stays as it is. The
     /// silence is written to the store with the next attempt that ends.
-    pub(super) fn be_silent(&mut self, now: Moment, wait: Duration) {
-        let asked = Busy { until: now.monotonic + wait, wall: now.wall.after(wait) };
-        if self.busy.is_none_or(|busy| busy.until < asked.until) {
-            self.busy = Some(asked);
+    pub(super) fn begin_silence(&mut self, now: ClockReading, wait: Duration) {
+        let asked = Silence { until: now.monotonic + wait, until_relay_time: now.relay_time.after(wait) };
+        if self.silence.is_none_or(|silence| silence.until < asked.until) {
+            self.silence = Some(asked);
         }
     }
 
     /// Why the sink sends nothing, or one message at a time, until the receiver accepts a message; `None`: nothing
     /// holds the sink.
-    pub(super) fn held(&self, now: Moment) -> Option<Held> {
-        if let Some(until) = self.silent_until(now.monotonic) {
-            return Some(Held::Busy { until: now.wall_at(until) });
+    pub(super) fn blocked_by(&self, now: ClockReading) -> Option<BlockedBy> {
+        if let Some(until) = self.last_silence_until(now.monotonic) {
+            return Some(BlockedBy::Silence { until: now.relay_time_at(until) });
         }
-        let next = match self.admission(now.monotonic) {
+        let next_probe = match self.admission(now.monotonic) {
             Admission::All => return None,
-            Admission::Probe => Some(now.wall),
-            Admission::NotBefore(next) => Some(now.wall_at(next)),
+            Admission::Probe => Some(now.relay_time),
+            Admission::NotBefore(next) => Some(now.relay_time_at(next)),
             Admission::Probing => None,
         };
-        Some(Held::Probing { next })
+        Some(BlockedBy::Breaker { next_probe })
     }
 
     /// Applies what the end of an attempt says about the sink. Returns what changed.
-    pub(super) fn learn(
+    pub(super) fn apply(
         &mut self,
-        finding: Finding,
+        signal: HealthSignal,
         start: AttemptStart,
-        now: Moment,
+        now: ClockReading,
         retry: &Schedule,
         jitter: &Jitter,
     ) -> HealthChange {
         let mut change = HealthChange::default();
-        match finding {
-            Finding::Works => {
+        match signal {
+            HealthSignal::Success => {
                 change.closed = self.breaker.worked();
                 self.throttle.accepted(start.at, now.monotonic);
             }
-            Finding::Fails | Finding::Gone => {
+            HealthSignal::Failure | HealthSignal::Gone => {
                 change.opened = self.breaker.failed(start.is_probe, now.monotonic, retry, jitter);
                 self.throttle.ended(start.at);
             }
             // The receiver answers but says nothing about the message, so the answer is neither a failure nor a
             // success.
-            Finding::Busy(refusal) => {
-                self.vanished(start);
+            HealthSignal::Refused(refusal) => {
+                self.ended_without_signal(start);
                 let was_free = !self.is_throttled(now.monotonic);
                 let silence = self.throttle.refused(refusal, start.at, now.monotonic);
-                self.be_silent(now, silence);
+                self.begin_silence(now, silence);
                 change.throttled = Some(silence).filter(|_| was_free && self.is_throttled(now.monotonic));
             }
-            Finding::Closed | Finding::Nothing => self.vanished(start),
+            HealthSignal::OutputClosed | HealthSignal::Neutral => self.ended_without_signal(start),
         }
         let record = store::HealthRecord {
-            busy_until: self.busy.map(|busy| busy.wall).filter(|until| *until > now.wall),
+            busy_until: self.silence.map(|silence| silence.until_relay_time).filter(|until| *until > now.relay_time),
             failures: self.breaker.failures(),
         };
         // A silence that is over means the same as no silence.
-        let passed = self.recorded.busy_until.is_none_or(|until| until <= now.wall) && record.busy_until.is_none();
+        let passed =
+            self.recorded.busy_until.is_none_or(|until| until <= now.relay_time) && record.busy_until.is_none();
         let same_silence = passed || record.busy_until == self.recorded.busy_until;
         if !same_silence || record.failures != self.recorded.failures {
             self.recorded = record;
@@ -244,7 +246,7 @@ impl SinkHealth {
 
 #[cfg(test)]
 mod tests {
-    use super::super::breaker::STRAIGHT_FAILURES;
+    use super::super::breaker::FAILURES_THAT_OPEN;
     use super::super::throttle::Refusal;
     use super::*;
     use crate::time::Clock;
@@ -253,43 +255,43 @@ mod tests {
         Schedule { initial: Duration::from_secs(5), factor: 3.0, max: Duration::from_secs(12 * 3600) };
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn start() -> Moment {
-        Moment { monotonic: Clock::starting_at(UnixMs(0)).monotonic(), wall: UnixMs(1_750_000_000_000) }
+    fn start() -> ClockReading {
+        ClockReading { monotonic: Clock::starting_at(UnixMs(0)).monotonic(), relay_time: UnixMs(1_750_000_000_000) }
     }
 
-    fn later(moment: Moment, by: Duration) -> Moment {
-        Moment { monotonic: moment.monotonic + by, wall: moment.wall.after(by) }
+    fn later(moment: ClockReading, by: Duration) -> ClockReading {
+        ClockReading { monotonic: moment.monotonic + by, relay_time: moment.relay_time.after(by) }
     }
 
-    fn learn(health: &mut SinkHealth, finding: Finding, now: Moment) -> Option<store::HealthRecord> {
-        health.learn(finding, began(false, now), now, &RETRY, &Jitter::seeded(1)).record
+    fn apply(health: &mut SinkHealth, signal: HealthSignal, now: ClockReading) -> Option<store::HealthRecord> {
+        health.apply(signal, began(false, now), now, &RETRY, &Jitter::seeded(1)).record
     }
 
-    fn began(is_probe: bool, now: Moment) -> AttemptStart {
+    fn began(is_probe: bool, now: ClockReading) -> AttemptStart {
         AttemptStart { at: now.monotonic, is_probe }
     }
 
-    fn busy(asked: Duration) -> Finding {
-        Finding::Busy(Refusal { asked: Some(asked), too_many: false })
+    fn refused(asked: Duration) -> HealthSignal {
+        HealthSignal::Refused(Refusal { asked: Some(asked), too_many: false })
     }
 
     #[tokio::test]
     async fn only_changes_are_written() {
         let now = start();
         let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
-        assert_eq!(learn(&mut health, Finding::Works, now), None);
+        assert_eq!(apply(&mut health, HealthSignal::Success, now), None);
         let failures = |failures| Some(store::HealthRecord { busy_until: None, failures });
-        assert_eq!(learn(&mut health, Finding::Fails, now), failures(1));
-        assert_eq!(learn(&mut health, Finding::Gone, now), failures(2));
-        assert_eq!(learn(&mut health, Finding::Closed, now), None);
-        assert_eq!(learn(&mut health, Finding::Works, now), failures(0));
-        assert_eq!(learn(&mut health, Finding::Works, now), None);
-        let silent = store::HealthRecord { busy_until: Some(now.wall.after(MINUTE)), failures: 0 };
-        assert_eq!(learn(&mut health, busy(MINUTE), now), Some(silent), "a silence is no failure");
+        assert_eq!(apply(&mut health, HealthSignal::Failure, now), failures(1));
+        assert_eq!(apply(&mut health, HealthSignal::Gone, now), failures(2));
+        assert_eq!(apply(&mut health, HealthSignal::OutputClosed, now), None);
+        assert_eq!(apply(&mut health, HealthSignal::Success, now), failures(0));
+        assert_eq!(apply(&mut health, HealthSignal::Success, now), None);
+        let silent = store::HealthRecord { busy_until: Some(now.relay_time.after(MINUTE)), failures: 0 };
+        assert_eq!(apply(&mut health, refused(MINUTE), now), Some(silent), "a silence is no failure");
         // A shorter silence beside the longer one changes nothing. A silence that is over needs no writing.
-        assert_eq!(learn(&mut health, busy(MINUTE / 2), now), None);
-        assert_eq!(learn(&mut health, Finding::Works, now), None);
-        assert_eq!(learn(&mut health, Finding::Works, later(now, MINUTE)), None);
+        assert_eq!(apply(&mut health, refused(MINUTE / 2), now), None);
+        assert_eq!(apply(&mut health, HealthSignal::Success, now), None);
+        assert_eq!(apply(&mut health, HealthSignal::Success, later(now, MINUTE)), None);
     }
 
     #[tokio::test]
@@ -297,19 +299,22 @@ mod tests {
         let now = start();
         let mut before = SinkHealth::restored(store::HealthRecord::default(), now);
         let mut written = store::HealthRecord::default();
-        for _ in 0..STRAIGHT_FAILURES - 1 {
-            written = learn(&mut before, Finding::Fails, now).unwrap();
+        for _ in 0..FAILURES_THAT_OPEN - 1 {
+            written = apply(&mut before, HealthSignal::Failure, now).unwrap();
         }
         let mut after = SinkHealth::restored(written, now);
         assert!(after.is_closed() && after.is_open_after_failure());
-        assert!(after.learn(Finding::Fails, began(false, now), now, &RETRY, &Jitter::seeded(1)).opened, "the tenth");
-        written = learn(&mut after, busy(MINUTE), now).unwrap();
+        assert!(
+            after.apply(HealthSignal::Failure, began(false, now), now, &RETRY, &Jitter::seeded(1)).opened,
+            "the tenth"
+        );
+        written = apply(&mut after, refused(MINUTE), now).unwrap();
 
         let soon = later(now, MINUTE / 2);
         let opened = SinkHealth::restored(written, soon);
         assert!(!opened.is_closed());
-        assert_eq!(opened.busy_until(soon.monotonic), Some(soon.monotonic + MINUTE / 2));
-        assert_eq!(opened.busy_until(later(now, MINUTE).monotonic), None);
+        assert_eq!(opened.silence_until(soon.monotonic), Some(soon.monotonic + MINUTE / 2));
+        assert_eq!(opened.silence_until(later(now, MINUTE).monotonic), None);
         assert_eq!(opened.admission(soon.monotonic), Admission::Probe, "a start may ask once");
     }
 
@@ -317,10 +322,10 @@ mod tests {
     async fn failed_probes_are_counted_across_a_restart() {
         let now = start();
         let mut health =
-            SinkHealth::restored(store::HealthRecord { busy_until: None, failures: STRAIGHT_FAILURES + 3 }, now);
+            SinkHealth::restored(store::HealthRecord { busy_until: None, failures: FAILURES_THAT_OPEN + 3 }, now);
         health.began(began(true, now));
-        let change = health.learn(Finding::Fails, began(true, now), now, &RETRY, &Jitter::seeded(1));
-        assert_eq!(change.record.unwrap().failures, STRAIGHT_FAILURES + 4);
+        let change = health.apply(HealthSignal::Failure, began(true, now), now, &RETRY, &Jitter::seeded(1));
+        assert_eq!(change.record.unwrap().failures, FAILURES_THAT_OPEN + 4);
         let Admission::NotBefore(next) = health.admission(now.monotonic) else { panic!("{health:?}") };
         assert!(next - now.monotonic >= Duration::from_secs(54), "it does not begin with short waits again");
     }
@@ -329,22 +334,26 @@ mod tests {
     async fn what_holds_a_sink_is_shown_by_the_relays_time() {
         let now = start();
         let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
-        assert_eq!(health.held(now), None);
-        health.be_silent(now, MINUTE);
-        assert_eq!(health.held(now), Some(Held::Busy { until: now.wall.after(MINUTE) }));
-        assert_eq!(health.held(later(now, MINUTE)), None, "a silence of our own is over when it ends");
-        learn(&mut health, busy(MINUTE), now);
+        assert_eq!(health.blocked_by(now), None);
+        health.begin_silence(now, MINUTE);
+        assert_eq!(health.blocked_by(now), Some(BlockedBy::Silence { until: now.relay_time.after(MINUTE) }));
+        assert_eq!(health.blocked_by(later(now, MINUTE)), None, "a silence of our own is over when it ends");
+        apply(&mut health, refused(MINUTE), now);
         let over = later(now, MINUTE);
-        assert_eq!(health.held(over), Some(Held::Busy { until: over.wall }), "the receiver has accepted nothing yet");
+        assert_eq!(
+            health.blocked_by(over),
+            Some(BlockedBy::Silence { until: over.relay_time }),
+            "the receiver has accepted nothing yet"
+        );
 
-        let open = store::HealthRecord { busy_until: None, failures: STRAIGHT_FAILURES };
+        let open = store::HealthRecord { busy_until: None, failures: FAILURES_THAT_OPEN };
         let mut health = SinkHealth::restored(open, now);
-        assert_eq!(health.held(now), Some(Held::Probing { next: Some(now.wall) }));
+        assert_eq!(health.blocked_by(now), Some(BlockedBy::Breaker { next_probe: Some(now.relay_time) }));
         health.began(began(true, now));
-        assert_eq!(health.held(now), Some(Held::Probing { next: None }));
-        health.learn(Finding::Fails, began(true, now), now, &RETRY, &Jitter::seeded(1));
-        let Some(Held::Probing { next: Some(next) }) = health.held(now) else { panic!("{health:?}") };
-        assert!((5..=17).contains(&next.since(now.wall).as_secs()), "the second wait of the schedule: {next:?}");
+        assert_eq!(health.blocked_by(now), Some(BlockedBy::Breaker { next_probe: None }));
+        health.apply(HealthSignal::Failure, began(true, now), now, &RETRY, &Jitter::seeded(1));
+        let Some(BlockedBy::Breaker { next_probe: Some(next) }) = health.blocked_by(now) else { panic!("{health:?}") };
+        assert!((5..=17).contains(&next.since(now.relay_time).as_secs()), "the second wait of the schedule: {next:?}");
     }
 
     #[tokio::test]
@@ -352,23 +361,23 @@ mod tests {
         let now = start();
         let recorded = store::HealthRecord { busy_until: UnixMs::parse("2099-01-01T00:00:00Z"), failures: 0 };
         let health = SinkHealth::restored(recorded, now);
-        assert_eq!(health.busy_until(now.monotonic), None);
+        assert_eq!(health.silence_until(now.monotonic), None);
         // The longest silence that a receiver can ask for is obeyed.
-        let recorded = store::HealthRecord { busy_until: Some(now.wall.after(retry_after::CAP)), failures: 0 };
+        let recorded = store::HealthRecord { busy_until: Some(now.relay_time.after(retry_after::CAP)), failures: 0 };
         let health = SinkHealth::restored(recorded, now);
-        assert_eq!(health.busy_until(now.monotonic), Some(now.monotonic + retry_after::CAP));
+        assert_eq!(health.silence_until(now.monotonic), Some(now.monotonic + retry_after::CAP));
     }
 
     #[tokio::test]
     async fn a_silence_ends_when_it_would_have_ended_whatever_time_it_turns_out_to_be() {
         let now = start();
         let mut health = SinkHealth::restored(store::HealthRecord::default(), now);
-        learn(&mut health, busy(MINUTE), now);
+        apply(&mut health, refused(MINUTE), now);
         let later = later(now, MINUTE / 2);
-        let right = Moment { wall: UnixMs(later.wall.0 - 86_400_000), ..later };
+        let right = ClockReading { relay_time: UnixMs(later.relay_time.0 - 86_400_000), ..later };
         health.follow_rebase(right);
-        assert_eq!(health.busy_until(right.monotonic), Some(now.monotonic + MINUTE));
-        let written = learn(&mut health, Finding::Fails, right).unwrap();
-        assert_eq!(written.busy_until, Some(right.wall.after(MINUTE / 2)));
+        assert_eq!(health.silence_until(right.monotonic), Some(now.monotonic + MINUTE));
+        let written = apply(&mut health, HealthSignal::Failure, right).unwrap();
+        assert_eq!(written.busy_until, Some(right.relay_time.after(MINUTE / 2)));
     }
 }

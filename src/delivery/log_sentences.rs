@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::breaker::STRAIGHT_FAILURES;
+use super::breaker::FAILURES_THAT_OPEN;
 use crate::domain::{DeadReason, Outcome, PauseReason, UnixMs};
 
 /// Warning: attempts fail. This is written once for each outage, with the reason of the first failure.
@@ -84,7 +84,7 @@ pub(super) fn sink_works_again(sink: &str, waiting: u64) {
 }
 
 pub(super) fn nothing_gets_through(sink: &str) {
-    tracing::info!(sink.name = sink, failures = STRAIGHT_FAILURES, "{NOTHING_GETS_THROUGH}");
+    tracing::info!(sink.name = sink, failures = FAILURES_THAT_OPEN, "{NOTHING_GETS_THROUGH}");
 }
 
 pub(super) fn receiver_wants_silence(sink: &str, reason: &str, silence: Duration) {

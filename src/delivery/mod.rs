@@ -15,6 +15,7 @@
 
 mod attempt;
 mod breaker;
+mod clock_reading;
 mod context;
 mod failure_notice;
 pub mod filter;
@@ -22,7 +23,6 @@ mod health;
 mod lanes;
 pub mod log_sentences;
 mod max_age;
-mod moment;
 mod options;
 mod pace;
 mod queues;
@@ -36,7 +36,7 @@ mod throttle;
 
 pub use options::{Options, Order, Retry};
 pub use running::{Delivery, Setup, Waker};
-pub use status::{Drained, Held, SinkStatus};
+pub use status::{BlockedBy, Drained, SinkStatus};
 
 #[cfg(test)]
 mod tests;

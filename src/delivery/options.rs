@@ -8,7 +8,7 @@ use crate::settings::{self, LONGEST, Reader, WordChoice, settings, show_duration
 use crate::time::backoff::Schedule;
 
 /// The time that the machine's clock may gain or lose from one start to the next.
-pub(super) const INACCURATE: Duration = Duration::from_secs(60);
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// The shortest wait that may be configured; with shorter ones a failing receiver would be tried in a hot loop.
 const LEAST_WAIT: Duration = Duration::from_millis(10);

@@ -19,10 +19,10 @@ use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 
 /// How many messages, and how many bytes, are claimed at once for each lane. No more messages than these wait in
 /// memory.
-pub(super) const CLAIMED_AT_ONCE: ClaimLimits = ClaimLimits { rows: 500, bytes: 1 << 20, details: false };
+pub(super) const CLAIM_BATCH: ClaimLimits = ClaimLimits { rows: 500, bytes: 1 << 20, details: false };
 
 /// The claim limits while only a probe may begin: a probe needs one message of each lane.
-pub(super) const ONE_CLAIM: ClaimLimits = ClaimLimits { rows: 1, bytes: 1, details: false };
+pub(super) const PROBE_CLAIM: ClaimLimits = ClaimLimits { rows: 1, bytes: 1, details: false };
 
 /// The claims of one sink, with a queue for each lane.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Queues {
     order: Order,
     claims: PerLane<VecDeque<Claim>>,
     /// Whether the store may hold more messages for the lane.
-    look: PerLane<bool>,
+    may_have_more: PerLane<bool>,
     /// When the next retry falls due of which the store's last answers did not tell.
     next_due: Option<UnixMs>,
 }
@@ -54,14 +54,14 @@ struct Found {
 impl Queues {
     /// Makes empty queues. The store is asked for every lane first.
     pub(super) fn new(order: Order) -> Self {
-        let mut queues = Self { order, claims: PerLane::default(), look: PerLane::default(), next_due: None };
-        queues.look_everywhere();
+        let mut queues = Self { order, claims: PerLane::default(), may_have_more: PerLane::default(), next_due: None };
+        queues.expect_claims_everywhere();
         queues
     }
 
     /// Notes that the store may hold more messages for every lane.
-    pub(super) fn look_everywhere(&mut self) {
-        self.look = PerLane { live: true, retry: true, backfill: true };
+    pub(super) fn expect_claims_everywhere(&mut self) {
+        self.may_have_more = PerLane { live: true, retry: true, backfill: true };
     }
 
     /// Notes that a delivery is to be tried again at `due`.
@@ -73,7 +73,7 @@ impl Queues {
     pub(super) fn note_time(&mut self, now: UnixMs) {
         if self.next_due.is_some_and(|due| due <= now) {
             self.next_due = None;
-            self.look.retry = true;
+            self.may_have_more.retry = true;
         }
     }
 
@@ -89,7 +89,7 @@ impl Queues {
             if !claims.is_empty() {
                 // The memory is freed, too, because an outage may be long.
                 *claims = VecDeque::new();
-                *self.look.get_mut(lane) = true;
+                *self.may_have_more.get_mut(lane) = true;
             }
         }
     }
@@ -104,17 +104,17 @@ impl Queues {
     }
 
     /// Whether there is a lane without claims for which the store may hold messages.
-    pub(super) fn must_look(&self) -> bool {
-        let lanes = self.lanes_to_look_at();
+    pub(super) fn needs_claims(&self) -> bool {
+        let lanes = self.lanes_without_claims();
         lanes.live || lanes.retry || lanes.backfill
     }
 
-    fn lanes_to_look_at(&self) -> PerLane<bool> {
+    fn lanes_without_claims(&self) -> PerLane<bool> {
         let waiting = self.waiting();
         PerLane {
-            live: self.look.live && !waiting.live,
-            retry: self.look.retry && !waiting.retry,
-            backfill: self.look.backfill && !waiting.backfill,
+            live: self.may_have_more.live && !waiting.live,
+            retry: self.may_have_more.retry && !waiting.retry,
+            backfill: self.may_have_more.backfill && !waiting.backfill,
         }
     }
 
@@ -124,7 +124,7 @@ impl Queues {
     }
 
     /// Asks the store for messages of the lanes that ran empty. On an error the queues stay as they are.
-    pub(super) async fn look(
+    pub(super) async fn claim(
         &mut self,
         store: &Store,
         sink: SinkId,
@@ -133,12 +133,12 @@ impl Queues {
         excluded: Excluded,
     ) -> Result<(), Error> {
         match self.order {
-            Order::None => self.look_for_any(store, sink, now, chunk, excluded).await,
-            Order::Number => self.look_for_first_of_each(store, sink, now, chunk, excluded).await,
+            Order::None => self.claim_in_any_order(store, sink, now, chunk, excluded).await,
+            Order::Number => self.claim_first_of_each_number(store, sink, now, chunk, excluded).await,
         }
     }
 
-    async fn look_for_any(
+    async fn claim_in_any_order(
         &mut self,
         store: &Store,
         sink: SinkId,
@@ -146,7 +146,7 @@ impl Queues {
         chunk: ClaimLimits,
         excluded: Excluded,
     ) -> Result<(), Error> {
-        let wanted = self.lanes_to_look_at();
+        let wanted = self.lanes_without_claims();
         let found = store
             .read(move |spool| {
                 let skip = |seq| excluded.seqs.contains(&seq);
@@ -170,7 +170,7 @@ impl Queues {
             (Lane::Backfill, wanted.backfill, found.claims.backfill),
         ] {
             if asked {
-                *self.look.get_mut(lane) = !found.is_empty();
+                *self.may_have_more.get_mut(lane) = !found.is_empty();
                 *self.claims.get_mut(lane) = found.into();
             }
         }
@@ -182,7 +182,7 @@ impl Queues {
 
     /// Asks the store for all lanes at once, since the first waiting message of a number decides in which lane the
     /// number waits.
-    async fn look_for_first_of_each(
+    async fn claim_first_of_each_number(
         &mut self,
         store: &Store,
         sink: SinkId,
@@ -198,7 +198,7 @@ impl Queues {
             spool.claim_first_of_each_number(sink, now, chunk, &skip)
         };
         let firsts = store.read(read).await?;
-        self.look = PerLane { live: firsts.more, retry: firsts.more, backfill: firsts.more };
+        self.may_have_more = PerLane { live: firsts.more, retry: firsts.more, backfill: firsts.more };
         self.next_due = firsts.next_due;
         for claim in firsts.claims {
             let lane = match claim.class {

@@ -18,7 +18,7 @@ use crate::time::backoff::Jitter;
 
 /// The facts about a delivery at the end of one of its attempts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tried {
+pub(super) struct AttemptHistory {
     /// How many attempts of the delivery were made, including the attempt that just ended.
     pub(super) attempts: u32,
     /// When the first attempt began.
@@ -40,58 +40,60 @@ pub(super) struct Decision {
     /// The outcome to record; `None`: nothing was attempted, and the delivery waits as it did before.
     pub(super) outcome: Option<Outcome>,
     /// What the attempt says about the sink.
-    pub(super) finding: Finding,
+    pub(super) signal: HealthSignal,
 }
 
 /// What the end of an attempt says about the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum HealthSignal {
     /// The receiver accepts messages, or has answered that it never wants this message.
-    Works,
+    Success,
     /// The receiver did not accept this message.
-    Fails,
+    Failure,
     /// The receiver refused this message for a reason of its own, and would have refused any other message as well.
-    Busy(Refusal),
+    Refused(Refusal),
     /// The receiver will accept no message until somebody looks into the matter.
     Gone,
     /// The reader of the output has closed it.
-    Closed,
+    OutputClosed,
     /// The attempt says nothing about the sink: the receiver was not asked, or refuses this message or its number alone.
-    Nothing,
+    Neutral,
 }
 
 /// Decides what follows from `attempt`. The waits before the next attempt come from `retry` and `jitter`.
-pub(super) fn decide(attempt: Attempt, tried: Tried, retry: &Retry, jitter: &Jitter) -> Decision {
+pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, jitter: &Jitter) -> Decision {
     match attempt {
         Attempt::Accepted { status } => {
-            Decision { outcome: Some(Outcome::Delivered { status }), finding: Finding::Works }
+            Decision { outcome: Some(Outcome::Delivered { status }), signal: HealthSignal::Success }
         }
         Attempt::Failed { status, retry_after, answer } => {
-            let (finding, wait) = match refusal(status, retry_after).filter(|_| !tried.refused_alone) {
+            let (signal, wait) = match refusal(status, retry_after).filter(|_| !history.refused_alone) {
                 // The sink keeps silent for as long as the delivery waits. The message has not failed, so its place in
                 // the retry schedule does not change.
                 Some(refusal) => {
-                    (Finding::Busy(refusal), refusal.asked.unwrap_or(FIRST_SILENCE.min(retry.schedule().max)))
+                    (HealthSignal::Refused(refusal), refusal.asked.unwrap_or(FIRST_SILENCE.min(retry.schedule().max)))
                 }
                 // The receiver accepts other messages, so the failure must not open the breaker.
-                None if tried.refused_alone => (Finding::Nothing, failure_wait(retry_after, tried, retry, jitter)),
-                None => (Finding::Fails, failure_wait(retry_after, tried, retry, jitter)),
+                None if history.refused_alone => {
+                    (HealthSignal::Neutral, failure_wait(retry_after, history, retry, jitter))
+                }
+                None => (HealthSignal::Failure, failure_wait(retry_after, history, retry, jitter)),
             };
-            Decision { outcome: Some(again_after(wait, status, answer, tried, retry)), finding }
+            Decision { outcome: Some(again_after(wait, status, answer, history, retry)), signal }
         }
         // The receiver answered the request, so the answer says nothing against the receiver.
         Attempt::Rejected { status, answer } => {
             let outcome = Outcome::Dead { reason: DeadReason::Rejected, status: Some(status), answer };
-            Decision { outcome: Some(outcome), finding: Finding::Works }
+            Decision { outcome: Some(outcome), signal: HealthSignal::Success }
         }
         // The sink pauses for all its messages, so this message must not become a dead letter because of the 410.
         Attempt::Gone { answer } => {
             let patient = Retry { give_up_after: None, ..retry.clone() };
-            let wait = failure_wait(None, tried, retry, jitter);
-            let outcome = again_after(wait, Some(410), answer, tried, &patient);
-            Decision { outcome: Some(outcome), finding: Finding::Gone }
+            let wait = failure_wait(None, history, retry, jitter);
+            let outcome = again_after(wait, Some(410), answer, history, &patient);
+            Decision { outcome: Some(outcome), signal: HealthSignal::Gone }
         }
-        Attempt::Closed => Decision { outcome: None, finding: Finding::Closed },
+        Attempt::Closed => Decision { outcome: None, signal: HealthSignal::OutputClosed },
     }
 }
 
@@ -104,7 +106,7 @@ pub(super) fn is_refusal(attempt: &Attempt) -> bool {
 /// the message becomes a dead letter.
 pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
     let outcome = Outcome::Dead { reason: DeadReason::Template, status: None, answer: reason.0 };
-    Decision { outcome: Some(outcome), finding: Finding::Nothing }
+    Decision { outcome: Some(outcome), signal: HealthSignal::Neutral }
 }
 
 /// Returns the refusal by which the receiver says something about itself and not about the message: it gets too many
@@ -120,19 +122,20 @@ fn refusal(status: Option<u16>, retry_after: Option<Duration>) -> Option<Refusal
     }
 }
 
-fn failure_wait(asked: Option<Duration>, tried: Tried, retry: &Retry, jitter: &Jitter) -> Duration {
-    retry.schedule().jittered(tried.attempts, jitter).max(asked.unwrap_or_default())
+fn failure_wait(asked: Option<Duration>, history: AttemptHistory, retry: &Retry, jitter: &Jitter) -> Duration {
+    retry.schedule().jittered(history.attempts, jitter).max(asked.unwrap_or_default())
 }
 
-fn again_after(wait: Duration, status: Option<u16>, answer: String, tried: Tried, retry: &Retry) -> Outcome {
-    let deadline = retry.give_up_after.map_or(UnixMs::MAX, |span| tried.first_attempt.after(span).after(tried.paused));
-    if tried.ended >= deadline {
+fn again_after(wait: Duration, status: Option<u16>, answer: String, history: AttemptHistory, retry: &Retry) -> Outcome {
+    let deadline =
+        retry.give_up_after.map_or(UnixMs::MAX, |span| history.first_attempt.after(span).after(history.paused));
+    if history.ended >= deadline {
         return Outcome::Dead { reason: DeadReason::GaveUp, status, answer };
     }
-    if tried.expires.is_some_and(|expires| tried.ended >= expires) {
+    if history.expires.is_some_and(|expires| history.ended >= expires) {
         return Outcome::Dead { reason: DeadReason::Expired, status, answer };
     }
-    Outcome::Retry { due: tried.ended.after(wait).min(deadline), status, answer }
+    Outcome::Retry { due: history.ended.after(wait).min(deadline), status, answer }
 }
 
 #[cfg(test)]
@@ -162,8 +165,9 @@ mod tests {
     }
 
     fn after_pause(attempt: Attempt, attempts: u32, ended: UnixMs, paused: Duration) -> Decision {
-        let tried = Tried { attempts, first_attempt: START, ended, paused, expires: None, refused_alone: false };
-        decide(attempt, tried, &retry(), &Jitter::seeded(1))
+        let history =
+            AttemptHistory { attempts, first_attempt: START, ended, paused, expires: None, refused_alone: false };
+        decide(attempt, history, &retry(), &Jitter::seeded(1))
     }
 
     fn wait(decision: &Decision, ended: UnixMs) -> Duration {
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn accepted_is_delivered() {
         for status in [None, Some(204)] {
-            let expected = Decision { outcome: Some(Outcome::Delivered { status }), finding: Finding::Works };
+            let expected = Decision { outcome: Some(Outcome::Delivered { status }), signal: HealthSignal::Success };
             assert_eq!(after(Attempt::Accepted { status }, 7, START.after(30 * DAY)), expected);
         }
     }
@@ -195,7 +199,7 @@ mod tests {
             let decision = after(failed(Some(500), None), attempts, START);
             let wait = wait(&decision, START).as_secs_f64();
             assert!((seconds..=seconds * 1.1).contains(&wait), "{attempts}: {wait}");
-            assert_eq!(decision.finding, Finding::Fails);
+            assert_eq!(decision.signal, HealthSignal::Failure);
         }
     }
 
@@ -206,8 +210,8 @@ mod tests {
         assert!((5..6).contains(&short.as_secs()), "{short:?}");
     }
 
-    fn busy(asked: Option<u64>, too_many: bool) -> Finding {
-        Finding::Busy(Refusal { asked: asked.map(Duration::from_secs), too_many })
+    fn busy(asked: Option<u64>, too_many: bool) -> HealthSignal {
+        HealthSignal::Refused(Refusal { asked: asked.map(Duration::from_secs), too_many })
     }
 
     #[test]
@@ -225,20 +229,20 @@ mod tests {
 
     #[test]
     fn the_whole_sink_waits_where_the_receiver_as_a_whole_asks_for_it() {
-        for (status, retry_after, finding) in [
+        for (status, retry_after, signal) in [
             (Some(429), Some(60), busy(Some(60), true)),
             (Some(429), Some(0), busy(None, true)),
             (Some(429), None, busy(None, true)),
             (Some(502), Some(60), busy(Some(60), false)),
             (Some(503), Some(60), busy(Some(60), false)),
             (Some(504), Some(60), busy(Some(60), false)),
-            (Some(503), Some(0), Finding::Fails),
-            (Some(503), None, Finding::Fails),
-            (Some(500), Some(60), Finding::Fails),
-            (Some(404), Some(60), Finding::Fails),
-            (None, None, Finding::Fails),
+            (Some(503), Some(0), HealthSignal::Failure),
+            (Some(503), None, HealthSignal::Failure),
+            (Some(500), Some(60), HealthSignal::Failure),
+            (Some(404), Some(60), HealthSignal::Failure),
+            (None, None, HealthSignal::Failure),
         ] {
-            assert_eq!(after(failed(status, retry_after), 1, START).finding, finding, "{status:?}");
+            assert_eq!(after(failed(status, retry_after), 1, START).signal, signal, "{status:?}");
         }
     }
 
@@ -257,7 +261,7 @@ mod tests {
     fn never_means_never() {
         let patient = Retry { give_up_after: None, ..retry() };
         let ended = START.after(400 * DAY);
-        let tried = Tried {
+        let history = AttemptHistory {
             attempts: u32::MAX,
             first_attempt: START,
             ended,
@@ -265,14 +269,14 @@ mod tests {
             expires: None,
             refused_alone: false,
         };
-        let decision = decide(failed(Some(404), None), tried, &patient, &Jitter::seeded(1));
+        let decision = decide(failed(Some(404), None), history, &patient, &Jitter::seeded(1));
         assert!(wait(&decision, ended) <= Duration::from_secs(12 * 3600));
     }
 
     #[test]
     fn what_is_rejected_is_dead_and_says_nothing_against_the_sink() {
         let dead = Outcome::Dead { reason: DeadReason::Rejected, status: Some(422), answer: "no".into() };
-        let expected = Decision { outcome: Some(dead), finding: Finding::Works };
+        let expected = Decision { outcome: Some(dead), signal: HealthSignal::Success };
         assert_eq!(after(Attempt::Rejected { status: 422, answer: "no".into() }, 1, START), expected);
     }
 
@@ -280,10 +284,16 @@ mod tests {
     fn a_message_that_is_refused_alone_fails_by_its_own_schedule() {
         for status in [429, 503] {
             let (attempts, paused) = (3, Duration::ZERO);
-            let tried =
-                Tried { attempts, first_attempt: START, ended: START, paused, expires: None, refused_alone: true };
-            let decision = decide(failed(Some(status), Some(1)), tried, &retry(), &Jitter::seeded(1));
-            assert_eq!(decision.finding, Finding::Nothing, "the receiver accepts others");
+            let history = AttemptHistory {
+                attempts,
+                first_attempt: START,
+                ended: START,
+                paused,
+                expires: None,
+                refused_alone: true,
+            };
+            let decision = decide(failed(Some(status), Some(1)), history, &retry(), &Jitter::seeded(1));
+            assert_eq!(decision.signal, HealthSignal::Neutral, "the receiver accepts others");
             assert!((45..50).contains(&wait(&decision, START).as_secs()), "{decision:?}");
         }
     }
@@ -291,7 +301,7 @@ mod tests {
     #[test]
     fn a_failure_past_the_age_is_the_last() {
         let fails = |ended: UnixMs, attempt| {
-            let tried = Tried {
+            let history = AttemptHistory {
                 attempts: 1,
                 first_attempt: START,
                 ended,
@@ -299,7 +309,7 @@ mod tests {
                 expires: Some(START.after(DAY)),
                 refused_alone: false,
             };
-            decide(attempt, tried, &retry(), &Jitter::seeded(1)).outcome
+            decide(attempt, history, &retry(), &Jitter::seeded(1)).outcome
         };
         let early = UnixMs(START.after(DAY).0 - 1);
         assert!(matches!(fails(early, failed(Some(500), None)), Some(Outcome::Retry { .. })));
@@ -313,20 +323,20 @@ mod tests {
     fn gone_pauses_the_sink_and_kills_nothing() {
         let late = START.after(30 * DAY);
         let decision = after(Attempt::Gone { answer: "410 Gone".into() }, 12, late);
-        assert_eq!(decision.finding, Finding::Gone);
+        assert_eq!(decision.signal, HealthSignal::Gone);
         assert!(wait(&decision, late) > Duration::from_secs(11 * 3600));
     }
 
     #[test]
     fn a_message_without_a_payload_is_dead_and_says_nothing_of_the_sink() {
         let outcome = Outcome::Dead { reason: DeadReason::Template, status: None, answer: "line 1".into() };
-        let expected = Decision { outcome: Some(outcome), finding: Finding::Nothing };
+        let expected = Decision { outcome: Some(outcome), signal: HealthSignal::Neutral };
         assert_eq!(unrenderable(Unrenderable("line 1".into())), expected);
     }
 
     #[test]
     fn closed_counts_as_no_attempt() {
-        assert_eq!(after(Attempt::Closed, 1, START), Decision { outcome: None, finding: Finding::Closed });
+        assert_eq!(after(Attempt::Closed, 1, START), Decision { outcome: None, signal: HealthSignal::OutputClosed });
     }
 
     proptest! {
@@ -349,8 +359,8 @@ mod tests {
                 give_up_after: give_up.map(Duration::from_millis),
             };
             let ended = START.after(Duration::from_millis(elapsed));
-            let tried = Tried { attempts, first_attempt: START, ended, paused: Duration::ZERO, expires: None, refused_alone: false };
-            let decision = decide(failed(status, retry_after), tried, &retry, &Jitter::seeded(seed));
+            let history = AttemptHistory { attempts, first_attempt: START, ended, paused: Duration::ZERO, expires: None, refused_alone: false };
+            let decision = decide(failed(status, retry_after), history, &retry, &Jitter::seeded(seed));
             let past = give_up.is_some_and(|span| elapsed >= span);
             match decision.outcome {
                 Some(Outcome::Dead { .. }) => prop_assert!(past),

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use super::context::{Identity, Shared};
 use super::log_sentences::{PAUSED_SINK_HAS_MESSAGES, SINK_IS_NEW, how_to_resume};
-use super::options::{INACCURATE, Options, Order};
+use super::options::{CLOCK_TOLERANCE, Options, Order};
 use super::settler::Settler;
-use super::status::{Drained, Held, Published, SinkStatus};
+use super::status::{BlockedBy, Drained, Published, SinkStatus};
 use super::supervisor::Supervisor;
 use crate::domain::{PauseReason, Start, UnixMs};
 use crate::formats::Format;
@@ -96,7 +96,7 @@ impl Delivery {
         // A due time that is further away than any wait can be was written while the clock was ahead.
         let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
         let now = clock.relay_time();
-        let latest_due = now.after(longest.max(retry_after::CAP)).after(INACCURATE);
+        let latest_due = now.after(longest.max(retry_after::CAP)).after(CLOCK_TOLERANCE);
         let known = store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await?;
         let ids: Vec<SinkId> = known.iter().map(|registered| registered.id).collect();
         let pauses = store.write(move |spool| spool.lift_closed(&ids, now)).await?;
@@ -162,7 +162,10 @@ impl Delivery {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
             for sink in &mut published {
-                let closed = sink.wait_for(|published| published.status.held == Some(Held::Closed)).await.is_ok();
+                let closed = sink
+                    .wait_for(|published| published.status.blocked_by == Some(BlockedBy::Pause(PauseReason::Closed)))
+                    .await
+                    .is_ok();
                 if !closed {
                     // This sink's loop has ended for another reason, which `broken` reports.
                     std::future::pending::<()>().await;

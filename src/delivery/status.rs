@@ -21,8 +21,8 @@ pub struct SinkStatus {
     /// started do not count.
     pub failing_since: Option<UnixMs>,
     /// Why nothing is sent; `None`: messages are sent.
-    #[serde(flatten, serialize_with = "write_held", deserialize_with = "read_held")]
-    pub held: Option<Held>,
+    #[serde(flatten, serialize_with = "write_block", deserialize_with = "read_block")]
+    pub blocked_by: Option<BlockedBy>,
     /// How many attempts begin in a minute, where the receiver limits the number by refusing attempts. `None`: no such
     /// limit is known.
     #[serde(rename = "learned_requests_per_minute")]
@@ -31,62 +31,43 @@ pub struct SinkStatus {
 
 /// Why a sink sends nothing, or one message at a time. The sink's messages wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// The reader of the output closed the output.
-    Closed,
-    /// The receiver answered 410, which says that it wants no more messages. The hold lasts until somebody resumes the
-    /// sink.
-    Gone,
-    /// Somebody paused the sink. The hold lasts until somebody resumes the sink.
-    Operator,
-    /// The configuration switches the sink off: `enabled = false`.
-    Disabled,
+pub enum BlockedBy {
+    /// A pause, which does not end by itself.
+    Pause(PauseReason),
     /// The receiver asked for silence, and has accepted nothing since.
-    Busy {
+    Silence {
         /// When the silence ends or has ended, by the relay's time.
         until: UnixMs,
     },
-    /// The last attempts all failed, so one message at a time is tried.
-    Probing {
+    /// The breaker is open: the last attempts all failed, so one message at a time is tried.
+    Breaker {
         /// When the next message is tried, by the relay's time; `None` while a message is being tried.
-        next: Option<UnixMs>,
+        next_probe: Option<UnixMs>,
     },
 }
 
-impl Held {
-    /// Returns the hold of a pause, which does not pass by itself.
-    pub(super) fn paused(reason: PauseReason) -> Self {
-        match reason {
-            PauseReason::Operator => Self::Operator,
-            PauseReason::Gone => Self::Gone,
-            PauseReason::Closed => Self::Closed,
-            PauseReason::Disabled => Self::Disabled,
-        }
-    }
-}
-
-/// The fields by which `status` shows [`Held`]. Pauses are named here as in the state.
+/// The fields by which `status` shows [`BlockedBy`]. A pause is shown by other fields.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-struct HeldFields {
+struct BlockFields {
     held: Option<String>,
     held_until: Option<UnixMs>,
 }
 
-fn write_held<S: Serializer>(held: &Option<Held>, serializer: S) -> Result<S::Ok, S::Error> {
-    let (word, held_until) = match *held {
-        Some(Held::Busy { until }) => (Some("busy"), Some(until)),
-        Some(Held::Probing { next }) => (Some("probing"), next),
-        Some(Held::Operator | Held::Gone | Held::Closed | Held::Disabled) | None => (None, None),
+fn write_block<S: Serializer>(blocked_by: &Option<BlockedBy>, serializer: S) -> Result<S::Ok, S::Error> {
+    let (word, held_until) = match *blocked_by {
+        Some(BlockedBy::Silence { until }) => (Some("busy"), Some(until)),
+        Some(BlockedBy::Breaker { next_probe }) => (Some("probing"), next_probe),
+        Some(BlockedBy::Pause(_)) | None => (None, None),
     };
-    HeldFields { held: word.map(str::to_owned), held_until }.serialize(serializer)
+    BlockFields { held: word.map(str::to_owned), held_until }.serialize(serializer)
 }
 
-fn read_held<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Held>, D::Error> {
-    let HeldFields { held, held_until } = HeldFields::deserialize(deserializer)?;
+fn read_block<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BlockedBy>, D::Error> {
+    let BlockFields { held, held_until } = BlockFields::deserialize(deserializer)?;
     Ok(match (held.as_deref(), held_until) {
-        (Some("busy"), Some(until)) => Some(Held::Busy { until }),
-        (Some("probing"), next) => Some(Held::Probing { next }),
+        (Some("busy"), Some(until)) => Some(BlockedBy::Silence { until }),
+        (Some("probing"), next_probe) => Some(BlockedBy::Breaker { next_probe }),
         _ => None,
     })
 }
@@ -108,7 +89,7 @@ impl Published {
             in_flight: 0,
             failing: false,
             failing_since: None,
-            held: None,
+            blocked_by: None,
             learned_per_minute: None,
         };
         Self { status, idle_after: None }

@@ -160,11 +160,15 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::delivery::Held;
+    use crate::delivery::BlockedBy;
     use crate::ingest::Condition;
 
     fn live(pid: u32) -> Live {
-        let sink = SinkStatus { held: Some(Held::Busy { until: UnixMs(7) }), in_flight: 3, ..SinkStatus::default() };
+        let sink = SinkStatus {
+            blocked_by: Some(BlockedBy::Silence { until: UnixMs(7) }),
+            in_flight: 3,
+            ..SinkStatus::default()
+        };
         Live {
             relay: RelayReport { version: "0.1.0".into(), pid: Some(pid), ..RelayReport::default() },
             polling: PollReport { condition: Condition::Failing("502 from the API".into()), ..PollReport::default() },
@@ -226,7 +230,7 @@ mod tests {
         let sink = SinkStatus {
             in_flight: 256,
             failing_since: Some(instant),
-            held: Some(Held::Probing { next: Some(instant) }),
+            blocked_by: Some(BlockedBy::Breaker { next_probe: Some(instant) }),
             learned_per_minute: Some(60_000),
             ..SinkStatus::default()
         };

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::*;
-use crate::delivery::{Held, SinkStatus};
+use crate::delivery::{BlockedBy, SinkStatus};
 use crate::domain::{PauseReason, RowStanding, Seq, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 use crate::ingest::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};
 use crate::store::{DeadLetter, DeliveryState, Fate, Pause, SinkView, Trace};
@@ -101,7 +101,7 @@ fn everything(running: bool) -> Status {
             SinkStatus {
                 in_flight: 2,
                 failing_since: Some(ago(61_000)),
-                held: Some(Held::Busy { until: ago(-4_000) }),
+                blocked_by: Some(BlockedBy::Silence { until: ago(-4_000) }),
                 learned_per_minute: Some(60),
                 ..SinkStatus::default()
             },

@@ -28,7 +28,7 @@ pub struct RoleLock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Nothing has changed: the role is held.
-    Held,
+    BlockedBy,
     /// `relay.lock` was removed and made again. The role is still held.
     MadeAgain,
 }
@@ -92,7 +92,7 @@ impl RoleLock {
             return Err(Error::Replaced { dir: self.dir.clone() });
         }
         if files::is_at(&self.file, &path).map_err(io("look at", &path))? {
-            return Ok(Role::Held);
+            return Ok(Role::BlockedBy);
         }
         let file = files::open_or_make(&path).map_err(io("open", &path))?;
         if lock(&file, &path)? {
@@ -102,7 +102,7 @@ impl RoleLock {
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Err(Error::InUse { dir: self.dir.clone() }),
             // A command locked the file, shared, at this very moment.
-            _ => Ok(Role::Held),
+            _ => Ok(Role::BlockedBy),
         }
     }
 }
@@ -190,12 +190,12 @@ mod tests {
     fn a_lock_that_was_removed_makes_no_second_owner_and_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = RoleLock::take(dir.path()).unwrap();
-        assert_eq!(first.look().unwrap(), Role::Held);
+        assert_eq!(first.look().unwrap(), Role::BlockedBy);
         fs::remove_file(dir.path().join(NAME)).unwrap();
         assert_eq!(is_running(dir.path()).unwrap(), Some(true), "it can still be told");
         assert!(matches!(RoleLock::take(dir.path()), Err(Error::InUse { .. })));
         assert_eq!(first.look().unwrap(), Role::MadeAgain);
-        assert_eq!(first.look().unwrap(), Role::Held);
+        assert_eq!(first.look().unwrap(), Role::BlockedBy);
         assert_eq!(is_running(dir.path()).unwrap(), Some(true));
         drop(first);
         assert_eq!(is_running(dir.path()).unwrap(), Some(false));

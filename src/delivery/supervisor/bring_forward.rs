@@ -63,7 +63,7 @@ impl BringForward {
     /// or the store did not write the change.
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> Option<UnixMs> {
         let from = self.pending(context)?;
-        let (sink, now) = (context.id(), context.now().wall);
+        let (sink, now) = (context.id(), context.now().relay_time);
         let bring = move |spool: &mut Spool| spool.bring_forward(sink, from, now, AT_ONCE);
         let rows = store.write(context, bring).await?;
         self.pending_from.take_if(|_| rows < AT_ONCE);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::delivery::attempt::{AttemptReport, AttemptTask, OWN_FAILURE};
-use crate::delivery::breaker::LONGEST_WAIT;
+use crate::delivery::breaker::MAX_PROBE_INTERVAL;
 use crate::delivery::context::{Identity, SinkContext};
 use crate::delivery::health::AttemptStart;
 use crate::delivery::lanes::{self, Lane, LastServed, PerLane};
@@ -186,7 +186,7 @@ fn prepare(
     // A message of an ordered sink holds up the messages behind it. So while nothing gets through, the message is tried
     // as often as a probe.
     let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
-    let retry = if as_probe { options.retry.no_longer_than(LONGEST_WAIT) } else { options.retry.clone() };
+    let retry = if as_probe { options.retry.no_longer_than(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays)
         .map(|expires| UnixMs(now.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0)));
     let payload = payload(format, raw, details.as_deref(), sink.takes_lines());
@@ -224,7 +224,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::delivery::retry::Finding;
+    use crate::delivery::retry::HealthSignal;
     use crate::delivery::tests::{ACCEPTED, Receiver, World, options};
     use crate::domain::Class;
     use crate::store::{ClaimLimits, Spool};
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!((dispatch.in_flight(), dispatch.excluded().seqs.len()), (2, 2));
         assert_eq!(dispatch.next_lane(ALL, false, false), None);
         let Some(DeliveryEnd::Recorded(report)) = dispatch.next_end().await else { panic!("nothing is recorded") };
-        assert_eq!((report.finding, report.attempts), (Finding::Works, 1));
+        assert_eq!((report.signal, report.attempts), (HealthSignal::Success, 1));
         assert!(dispatch.has_free_worker());
         let (sink, seqs) = (context.id(), dispatch.excluded().seqs);
         let waiting = context.shared.store.read(move |spool| spool.waiting(sink)).await.unwrap();

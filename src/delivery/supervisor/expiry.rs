@@ -128,7 +128,7 @@ impl Expiry {
 
 /// Makes dead letters of messages. Returns whether the change is on the disk.
 async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -> bool {
-    let (sink, now) = (context.id(), context.now().wall);
+    let (sink, now) = (context.id(), context.now().relay_time);
     let written = store.write(context, move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
     let Some(expired) = written else { return false };
     for Expired { id, attempts, answer } in expired {

@@ -37,7 +37,7 @@ impl KnownTime {
     }
 
     /// Whether a message may be given up because time has passed.
-    pub(super) fn lets_messages_end(self) -> bool {
+    pub(super) fn may_give_up(self) -> bool {
         self.relay_time && self.message_ages
     }
 }
@@ -53,9 +53,9 @@ mod tests {
         let mut known = nothing;
         assert_eq!(known.update(nothing, 0), None);
         assert_eq!(known.update(ages, 0), Some(TimeLearned { corrected_by: 0 }));
-        assert!(known.message_ages() && !known.lets_messages_end());
+        assert!(known.message_ages() && !known.may_give_up());
         assert_eq!(known.update(all, -500), Some(TimeLearned { corrected_by: -500 }));
-        assert!(known.lets_messages_end());
+        assert!(known.may_give_up());
         assert_eq!(known.update(all, -500), None);
     }
 }

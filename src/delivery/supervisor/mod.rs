@@ -44,17 +44,17 @@ use self::known_time::KnownTime;
 use self::outage::Outage;
 use self::pauses::Pauses;
 use self::store_retry::StoreRetry;
-use self::wakeups::{LookReason, SLOW_POLL, Wakeups};
+use self::wakeups::{SLOW_POLL, StoreReadReason, Wakeups};
 use super::attempt::AttemptReport;
-use super::breaker::{Admission, LONGEST_WAIT};
+use super::breaker::{Admission, MAX_PROBE_INTERVAL};
+use super::clock_reading::ClockReading;
 use super::context::{Identity, Shared, SinkContext};
 use super::health::{AttemptStart, SharedHealth, SinkHealth};
 use super::lanes::PerLane;
 use super::log_sentences as log;
-use super::moment::Moment;
-use super::queues::{CLAIMED_AT_ONCE, ONE_CLAIM, Queues};
-use super::retry::Finding;
-use super::status::{Drained, Published, SinkStatus};
+use super::queues::{CLAIM_BATCH, PROBE_CLAIM, Queues};
+use super::retry::HealthSignal;
+use super::status::{BlockedBy, Drained, Published, SinkStatus};
 use super::throttle::Gate;
 use crate::domain::{NumberUse, Outcome, PauseReason, UnixMs};
 use crate::store::{ClaimLimits, HealthRecord, Pause};
@@ -90,7 +90,7 @@ impl Supervisor {
         pause: Option<Pause>,
         heartbeat: Heartbeat,
     ) -> (Self, watch::Receiver<Published>) {
-        let now = Moment::now(&shared.clock);
+        let now = ClockReading::now(&shared.clock);
         let health = SharedHealth::new(SinkHealth::restored(identity.registered.health, now));
         let context = SinkContext { shared, identity, health };
         let (published, receiver) = watch::channel(Published::at_start(context.name()));
@@ -145,20 +145,20 @@ impl Supervisor {
         let wake = *self.context.shared.wake.borrow_and_update();
         let now = self.context.now();
         let look = self.wakeups.notice(wake, now.monotonic);
-        if look == Some(LookReason::SlowPoll) {
+        if look == Some(StoreReadReason::SlowPoll) {
             self.pauses.ask_again();
         }
         if look.is_some() {
-            self.queues.look_everywhere();
+            self.queues.expect_claims_everywhere();
         }
         self.notice_time(now);
-        self.queues.note_time(now.wall);
+        self.queues.note_time(now.relay_time);
         if let Some(reason) = self.outage.overdue(now.monotonic) {
             log::sink_fails(self.context.name(), &reason);
         }
     }
 
-    fn notice_time(&mut self, now: Moment) {
+    fn notice_time(&mut self, now: ClockReading) {
         let clock = &self.context.shared.clock;
         let Some(learned) = self.time.update(KnownTime::by(clock), clock.rebased_by()) else { return };
         if learned.corrected_by != 0 {
@@ -168,7 +168,7 @@ impl Supervisor {
         }
         self.expiry.time_learned();
         self.queues.give_back();
-        self.queues.look_everywhere();
+        self.queues.expect_claims_everywhere();
     }
 
     /// Does the work of the parts on the store. Claims are made elsewhere, since a claim needs a free worker.
@@ -187,24 +187,24 @@ impl Supervisor {
             self.outage.resumed();
             self.bring_forward.resumed();
             queues.give_back();
-            queues.look_everywhere();
+            queues.expect_claims_everywhere();
             log::sink_was_resumed(context.name());
         }
         let filled = self.backfill.step(store, context).await;
         if filled.is_some() {
-            queues.look_everywhere();
+            queues.expect_claims_everywhere();
         }
         if filled == Some(BackfillStep::Filled) {
             expiry.check_everything();
         }
         if expiry.step(store, context, self.time, |seq| dispatch.is_under_way(seq)).await {
-            queues.look_everywhere();
+            queues.expect_claims_everywhere();
         }
         if let Some(due) = self.bring_forward.step(store, context).await {
             queues.expect_retry(due);
             queues.note_time(due);
         }
-        self.outage.tell_recovery(store, context).await;
+        self.outage.report_recovery(store, context).await;
     }
 
     /// Begins as many attempts as may begin now.
@@ -212,13 +212,13 @@ impl Supervisor {
         match self.admission() {
             Some(Admission::All) => {
                 while self.dispatch.has_free_worker() {
-                    if self.queues.must_look() && !self.claim(CLAIMED_AT_ONCE).await {
+                    if self.queues.needs_claims() && !self.claim(CLAIM_BATCH).await {
                         return;
                     }
                     let mut begun = false;
                     while self.begin_next(false) {
                         begun = true;
-                        if self.queues.must_look() {
+                        if self.queues.needs_claims() {
                             break;
                         }
                     }
@@ -228,7 +228,7 @@ impl Supervisor {
                 }
             }
             Some(Admission::Probe) => {
-                if self.queues.must_look() && self.claim(ONE_CLAIM).await {
+                if self.queues.needs_claims() && self.claim(PROBE_CLAIM).await {
                     self.begin_next(true);
                 }
                 self.queues.give_back();
@@ -242,12 +242,12 @@ impl Supervisor {
     fn admission(&self) -> Option<Admission> {
         // Where the order of each number is kept, no message may overtake a message whose row has no number yet.
         let is_incomplete = self.context.is_ordered() && self.backfill.is_under_way();
-        if self.pauses.held().is_some() || is_incomplete {
+        if self.pauses.reason().is_some() || is_incomplete {
             return None;
         }
         let now = self.context.monotonic();
         let health = self.context.health.lock();
-        Some(health.busy_until(now).map_or_else(|| health.admission(now), Admission::NotBefore))
+        Some(health.silence_until(now).map_or_else(|| health.admission(now), Admission::NotBefore))
     }
 
     /// Asks the store for messages to send. Returns whether the store answered.
@@ -259,9 +259,9 @@ impl Supervisor {
         let mut excluded = self.dispatch.excluded();
         excluded.seqs.extend(self.expiry.set_aside());
         let chunk = ClaimLimits { details: context.identity.format.number_use() != NumberUse::Ignored, ..chunk };
-        let now = context.now().wall;
-        let looked = self.queues.look(&context.shared.store, context.id(), now, chunk, excluded).await;
-        store.note_read(context, looked).is_some()
+        let now = context.now().relay_time;
+        let claimed = self.queues.claim(&context.shared.store, context.id(), now, chunk, excluded).await;
+        store.note_read(context, claimed).is_some()
     }
 
     /// Begins the delivery whose turn it is, if a delivery may begin now. Returns whether a delivery began.
@@ -279,7 +279,7 @@ impl Supervisor {
                 continue;
             }
             let start = AttemptStart { at: now, is_probe };
-            self.dispatch.begin(&self.context, claim, lane, start, self.time.lets_messages_end());
+            self.dispatch.begin(&self.context, claim, lane, start, self.time.may_give_up());
             return true;
         }
     }
@@ -298,16 +298,16 @@ impl Supervisor {
     fn delivery_ended(&mut self, end: &DeliveryEnd) {
         if self.context.is_ordered() {
             // The next message of the same number may go now.
-            self.queues.look_everywhere();
+            self.queues.expect_claims_everywhere();
         }
         match end {
             DeliveryEnd::Recorded(report) => self.learn(report),
-            DeliveryEnd::CutOff(start) => self.context.health.lock().vanished(*start),
+            DeliveryEnd::CutOff(start) => self.context.health.lock().ended_without_signal(*start),
             DeliveryEnd::Panicked(start) => {
                 let mut health = self.context.health.lock();
-                health.vanished(*start);
+                health.ended_without_signal(*start);
                 // Nothing is recorded of the attempt, so without a wait the message would be claimed again at once.
-                health.be_silent(self.context.now(), LONGEST_WAIT);
+                health.begin_silence(self.context.now(), MAX_PROBE_INTERVAL);
                 tracing::error!(sink.name = self.context.name(), "a delivery ended in a panic: please report it");
             }
         }
@@ -322,47 +322,47 @@ impl Supervisor {
         if let Some(Outcome::Retry { due, .. }) = report.outcome {
             self.queues.expect_retry(due);
         }
-        match report.finding {
-            Finding::Works => {
+        match report.signal {
+            HealthSignal::Success => {
                 self.bring_forward.attempt_succeeded(report.change.closed);
                 self.outage.attempt_succeeded();
             }
-            Finding::Fails => self.learn_failure(report),
-            Finding::Busy(_) => {
+            HealthSignal::Failure => self.learn_failure(report),
+            HealthSignal::Refused(_) => {
                 let now = self.context.now();
-                self.outage.attempt_refused(now.wall);
+                self.outage.attempt_refused(now.relay_time);
                 if let Some(silence) = report.change.throttled
-                    && self.outage.tells_silence(now.monotonic)
+                    && self.outage.reports_silence(now.monotonic)
                 {
                     log::receiver_wants_silence(name, report.failure(), silence);
                 }
             }
-            Finding::Gone => {
+            HealthSignal::Gone => {
                 self.learn_failure(report);
                 if self.pauses.begin(PauseReason::Gone) {
                     log::receiver_is_gone(self.context.name());
                 }
             }
-            Finding::Closed if self.context.identity.alone => {
+            HealthSignal::OutputClosed if self.context.identity.alone => {
                 if self.pauses.output_closed() {
                     log::last_output_is_closed(name);
                 }
             }
-            Finding::Closed => {
+            HealthSignal::OutputClosed => {
                 if self.pauses.begin(PauseReason::Closed) {
                     log::output_is_closed(name);
                 }
             }
-            Finding::Nothing => {}
+            HealthSignal::Neutral => {}
         }
     }
 
     fn learn_failure(&mut self, report: &AttemptReport) {
         let (name, now) = (self.context.name(), self.context.now());
-        if let Some(reason) = self.outage.attempt_failed(report.failure(), now.wall, now.monotonic) {
+        if let Some(reason) = self.outage.attempt_failed(report.failure(), now.relay_time, now.monotonic) {
             log::sink_fails(name, &reason);
         }
-        self.bring_forward.attempt_failed(now.wall.before(report.took));
+        self.bring_forward.attempt_failed(now.relay_time.before(report.took));
         if report.change.opened {
             log::nothing_gets_through(name);
         }
@@ -370,12 +370,12 @@ impl Supervisor {
 
     /// When the loop turns next, if nothing else happens before.
     fn next_turn(&self) -> Instant {
-        let Moment { monotonic: now, wall } = self.context.now();
+        let ClockReading { monotonic: now, relay_time } = self.context.now();
         let next = self.wakeups.poll_at();
-        let next = self.outage.tell_at().map_or(next, |tell_at| next.min(tell_at));
+        let next = self.outage.report_at().map_or(next, |report_at| next.min(report_at));
         let next = match self.store.waits_until(now) {
             Some(again_at) => next.min(again_at),
-            None if self.has_store_work() || self.expiry.is_unfinished() || self.outage.is_recovery_untold() => {
+            None if self.has_store_work() || self.expiry.is_unfinished() || self.outage.is_recovery_unreported() => {
                 return now;
             }
             None => next,
@@ -384,7 +384,7 @@ impl Supervisor {
             None | Some(Admission::Probing) => next,
             Some(Admission::NotBefore(at)) => next.min(at),
             Some(Admission::All | Admission::Probe) => {
-                let due_at = |due: UnixMs| now + due.since(wall).min(SLOW_POLL);
+                let due_at = |due: UnixMs| now + due.since(relay_time).min(SLOW_POLL);
                 let paced = match self.gate() {
                     Gate::At(at) if self.dispatch.has_free_worker() => at,
                     Gate::At(_) | Gate::Open | Gate::AfterTrial => next,
@@ -404,18 +404,18 @@ impl Supervisor {
     /// Publishes the state of the sink after this turn.
     fn publish(&self) {
         let now = self.context.now();
-        let paused = self.pauses.held();
-        let (held, busy_until, learned_per_minute) = {
+        let pause = self.pauses.reason();
+        let (blocked_by, silence_until, learned_per_minute) = {
             let health = self.context.health.lock();
-            let held = paused.or_else(|| health.held(now));
-            (held, health.busy_until(now.monotonic), health.learned_per_minute(now.monotonic))
+            let blocked_by = pause.map(BlockedBy::Pause).or_else(|| health.blocked_by(now));
+            (blocked_by, health.silence_until(now.monotonic), health.learned_per_minute(now.monotonic))
         };
         let may_begin_more = matches!(self.admission(), Some(Admission::All | Admission::Probe))
             && !self.expiry.is_full(self.time)
-            && (self.queues.must_look() || self.queues.waiting() != PerLane::default());
+            && (self.queues.needs_claims() || self.queues.waiting() != PerLane::default());
         // A command that delivers the due messages and then ends waits for a short silence, too.
         let is_silent_for_a_moment =
-            paused.is_none() && busy_until.is_some_and(|until| until <= now.monotonic + SLOW_POLL);
+            pause.is_none() && silence_until.is_some_and(|until| until <= now.monotonic + SLOW_POLL);
         let is_idle =
             self.dispatch.in_flight() == 0 && !may_begin_more && !self.has_store_work() && !is_silent_for_a_moment;
         let status = SinkStatus {
@@ -423,7 +423,7 @@ impl Supervisor {
             in_flight: self.dispatch.in_flight(),
             failing: self.outage.is_failing(),
             failing_since: self.outage.failing_since(),
-            held,
+            blocked_by,
             learned_per_minute,
         };
         let published = Published { status, idle_after: is_idle.then_some(self.wakeups.seen()) };

@@ -16,9 +16,9 @@ pub(super) struct Outage {
     /// When the first failure or refusal since the last success ended, by the relay's time.
     failing_since: Option<UnixMs>,
     /// Whether the log has yet to say that the sink works again.
-    is_recovery_untold: bool,
+    is_recovery_unreported: bool,
     /// When the log last said that the receiver wants silence.
-    silence_told_at: Option<Instant>,
+    silence_reported_at: Option<Instant>,
 }
 
 impl Outage {
@@ -35,10 +35,10 @@ impl Outage {
 
     /// Notes that the receiver begins to limit the pace. Returns whether to log this, which is done once in ten minutes
     /// at most.
-    pub(super) fn tells_silence(&mut self, now: Instant) -> bool {
-        let tells = self.silence_told_at.is_none_or(|told| now >= told + FORGOTTEN_AFTER);
+    pub(super) fn reports_silence(&mut self, now: Instant) -> bool {
+        let tells = self.silence_reported_at.is_none_or(|told| now >= told + FORGOTTEN_AFTER);
         if tells {
-            self.silence_told_at = Some(now);
+            self.silence_reported_at = Some(now);
         }
         tells
     }
@@ -46,7 +46,7 @@ impl Outage {
     /// Notes that an attempt succeeded.
     pub(super) fn attempt_succeeded(&mut self) {
         self.failing_since = None;
-        self.is_recovery_untold |= self.notice.worked();
+        self.is_recovery_unreported |= self.notice.worked();
     }
 
     /// Notes that somebody resumed the sink: failures before that do not count any more.
@@ -66,8 +66,8 @@ impl Outage {
     }
 
     /// The instant at which a failure that goes on is to be logged.
-    pub(super) fn tell_at(&self) -> Option<Instant> {
-        self.notice.tell_at()
+    pub(super) fn report_at(&self) -> Option<Instant> {
+        self.notice.report_at()
     }
 
     /// Whether the last attempt failed.
@@ -79,18 +79,18 @@ impl Outage {
         self.failing_since
     }
 
-    pub(super) fn is_recovery_untold(&self) -> bool {
-        self.is_recovery_untold
+    pub(super) fn is_recovery_unreported(&self) -> bool {
+        self.is_recovery_unreported
     }
 
     /// Logs that the sink works again and how many messages wait in the store, if the log has not said so yet.
-    pub(super) async fn tell_recovery(&mut self, store: &mut StoreRetry, context: &SinkContext) {
-        if !self.is_recovery_untold {
+    pub(super) async fn report_recovery(&mut self, store: &mut StoreRetry, context: &SinkContext) {
+        if !self.is_recovery_unreported {
             return;
         }
         let sink = context.id();
         if let Some(waiting) = store.read(context, move |spool: &Spool| spool.waiting(sink)).await {
-            self.is_recovery_untold = false;
+            self.is_recovery_unreported = false;
             log::sink_works_again(context.name(), waiting.fresh + waiting.retry);
         }
     }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(outage.failing_since(), Some(UnixMs(7)));
         outage.attempt_succeeded();
         assert_eq!((outage.failing_since(), outage.is_failing()), (None, false));
-        assert!(outage.is_recovery_untold(), "whoever heard of the failure hears of its end");
+        assert!(outage.is_recovery_unreported(), "whoever heard of the failure hears of its end");
     }
 
     #[tokio::test]
@@ -127,7 +127,7 @@ mod tests {
         let mut outage = Outage::default();
         outage.attempt_refused(UnixMs(10));
         outage.attempt_succeeded();
-        assert!(!outage.is_recovery_untold());
+        assert!(!outage.is_recovery_unreported());
     }
 
     #[tokio::test]
@@ -136,8 +136,8 @@ mod tests {
         outage.attempt_failed("500", UnixMs(0), now);
         outage.attempt_succeeded();
         assert_eq!(outage.attempt_failed("502", UnixMs(1), now), None, "too early to tell");
-        assert!(outage.is_recovery_untold());
-        assert!(outage.overdue(outage.tell_at().unwrap()).is_some());
+        assert!(outage.is_recovery_unreported());
+        assert!(outage.overdue(outage.report_at().unwrap()).is_some());
     }
 
     #[tokio::test]
@@ -153,8 +153,8 @@ mod tests {
     #[tokio::test]
     async fn a_silence_is_told_again_after_ten_minutes() {
         let (mut outage, now) = (Outage::default(), start());
-        assert!(outage.tells_silence(now));
-        assert!(!outage.tells_silence(now + FORGOTTEN_AFTER - Duration::from_millis(1)));
-        assert!(outage.tells_silence(now + FORGOTTEN_AFTER));
+        assert!(outage.reports_silence(now));
+        assert!(!outage.reports_silence(now + FORGOTTEN_AFTER - Duration::from_millis(1)));
+        assert!(outage.reports_silence(now + FORGOTTEN_AFTER));
     }
 }

@@ -10,7 +10,6 @@
 use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
 use crate::delivery::log_sentences as log;
-use crate::delivery::status::Held;
 use crate::domain::PauseReason;
 use crate::store::{Pause, Resumes, Spool};
 
@@ -65,9 +64,8 @@ impl Pauses {
     }
 
     /// Why nothing is sent until somebody changes that; `None`: the sink is not paused.
-    pub(super) fn held(&self) -> Option<Held> {
-        let pause = if self.enabled { self.pause } else { Some(PauseReason::Disabled) };
-        pause.map(Held::paused)
+    pub(super) fn reason(&self) -> Option<PauseReason> {
+        if self.enabled { self.pause } else { Some(PauseReason::Disabled) }
     }
 
     /// Notes that the sink has a reason of its own to stop sending. Returns whether nothing held the sink before.
@@ -96,7 +94,7 @@ impl Pauses {
         let mut requests = OperatorRequests::default();
         let sink = context.id();
         if let Some(reason) = self.unwritten {
-            let now = context.now().wall;
+            let now = context.now().relay_time;
             let written = store.write(context, move |spool: &mut Spool| spool.pause(sink, reason, now)).await;
             self.unwritten.take_if(|_| written.is_some());
         }
@@ -167,7 +165,7 @@ mod tests {
         ] {
             let mut pauses = pauses(true, before);
             assert_eq!(pauses.follow(now, was_resumed), expected, "{before:?} {was_resumed} {now:?}");
-            assert_eq!(pauses.held(), now.map(Held::paused));
+            assert_eq!(pauses.reason(), now);
         }
     }
 
@@ -178,7 +176,7 @@ mod tests {
             assert_eq!(pauses.follow(pause, true), PauseChange::Unchanged);
         }
         assert_eq!(pauses.follow(None, true), PauseChange::StaysSwitchedOff);
-        assert_eq!((pauses.held(), pauses.unwritten), (Some(Held::Disabled), Some(PauseReason::Disabled)));
+        assert_eq!((pauses.reason(), pauses.unwritten), (Some(PauseReason::Disabled), Some(PauseReason::Disabled)));
     }
 
     #[test]
@@ -186,10 +184,10 @@ mod tests {
         let mut free = pauses(true, None);
         assert!(free.begin(PauseReason::Gone));
         assert!(!free.begin(PauseReason::Gone));
-        assert_eq!((free.held(), free.unwritten), (Some(Held::Gone), GONE));
+        assert_eq!((free.reason(), free.unwritten), (Some(PauseReason::Gone), GONE));
         let mut paused = pauses(true, OPERATOR);
         assert!(!paused.begin(PauseReason::Gone));
-        assert_eq!((paused.held(), paused.unwritten), (Some(Held::Operator), None));
+        assert_eq!((paused.reason(), paused.unwritten), (Some(PauseReason::Operator), None));
     }
 
     #[test]
@@ -197,6 +195,6 @@ mod tests {
         let mut pauses = pauses(true, OPERATOR);
         assert!(pauses.output_closed());
         assert!(!pauses.output_closed());
-        assert_eq!((pauses.held(), pauses.unwritten), (Some(Held::Closed), None));
+        assert_eq!((pauses.reason(), pauses.unwritten), (Some(PauseReason::Closed), None));
     }
 }

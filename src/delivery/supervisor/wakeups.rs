@@ -20,7 +20,7 @@ pub(super) struct Wakeups {
 
 /// Why the loop looks into the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LookReason {
+pub(super) enum StoreReadReason {
     /// A wake-up came.
     WokenUp,
     /// The slow poll is due, with or without a wake-up.
@@ -33,13 +33,13 @@ impl Wakeups {
     }
 
     /// Takes the number of wake-ups so far. Returns why to look into the store, if there is a reason.
-    pub(super) fn notice(&mut self, wake: u64, now: Instant) -> Option<LookReason> {
+    pub(super) fn notice(&mut self, wake: u64, now: Instant) -> Option<StoreReadReason> {
         let woken = std::mem::replace(&mut self.seen, wake) != wake;
         if now >= self.poll_at {
             self.poll_at = now + SLOW_POLL;
-            return Some(LookReason::SlowPoll);
+            return Some(StoreReadReason::SlowPoll);
         }
-        woken.then_some(LookReason::WokenUp)
+        woken.then_some(StoreReadReason::WokenUp)
     }
 
     /// When the next slow poll is due.
@@ -66,7 +66,7 @@ mod tests {
         let polls = (1..=600_u64).filter(|tenth| {
             let reason = wakeups.notice(*tenth, start + Duration::from_millis(100 * tenth));
             assert!(reason.is_some(), "each wake-up is a reason to look");
-            reason == Some(LookReason::SlowPoll)
+            reason == Some(StoreReadReason::SlowPoll)
         });
         assert_eq!(polls.count(), 12, "in a minute");
     }
@@ -76,9 +76,9 @@ mod tests {
         let start = Clock::starting_at(UnixMs(0)).monotonic();
         let mut wakeups = Wakeups::new(start);
         assert_eq!(wakeups.notice(0, start), None);
-        assert_eq!(wakeups.notice(3, start), Some(LookReason::WokenUp));
+        assert_eq!(wakeups.notice(3, start), Some(StoreReadReason::WokenUp));
         assert_eq!((wakeups.notice(3, start), wakeups.seen()), (None, 3));
-        assert_eq!(wakeups.notice(3, wakeups.poll_at()), Some(LookReason::SlowPoll));
+        assert_eq!(wakeups.notice(3, wakeups.poll_at()), Some(StoreReadReason::SlowPoll));
         assert_eq!(wakeups.poll_at(), start + 2 * SLOW_POLL);
     }
 }

@@ -1,7 +1,7 @@
 //! Tests of `max_age`: a message that is too old is not sent. The message becomes a dead letter even while nothing can
 //! be sent.
 
-use super::super::Held;
+use super::super::BlockedBy;
 use super::*;
 
 const AGE: Duration = Duration::from_secs(600);
@@ -50,7 +50,7 @@ async fn it_grows_too_old_while_the_receiver_is_down() {
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", ageing(4), receiver.clone())]).await;
     sleep(AGE - Duration::from_secs(1)).await;
-    assert!(matches!(delivery.status()[0].held, Some(Held::Probing { .. })));
+    assert!(matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Breaker { .. })));
     let attempts = receiver.attempts();
     assert_eq!(world.waiting("crm").await.dead, 0);
     until("all expired", Duration::from_secs(8), async || {

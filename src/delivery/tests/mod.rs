@@ -25,9 +25,9 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::clock_reading::ClockReading;
 use super::context::{Identity, Shared, SinkContext};
 use super::health::{SharedHealth, SinkHealth};
-use super::moment::Moment;
 use super::settler::Settler;
 use super::{Delivery, Options, Order, Retry, Setup};
 use crate::domain::{Class, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
@@ -143,8 +143,8 @@ impl World {
     /// Makes the context of the sink `crm` as the sink's loop has it, with a running settler.
     pub(super) async fn context(&self, options: Options, sink: Arc<dyn Sink>) -> SinkContext {
         let setups = [SinkSetup { ordered: options.order == Order::Number, ..SinkSetup::new("crm") }];
-        let now = Moment::now(&self.clock);
-        let register = move |spool: &mut Spool| spool.register_sinks(&setups, UnixMs::MAX, now.wall);
+        let now = ClockReading::now(&self.clock);
+        let register = move |spool: &mut Spool| spool.register_sinks(&setups, UnixMs::MAX, now.relay_time);
         let registered = self.store.write(register).await.unwrap()[0];
         let (clock, jitter) = (self.clock.clone(), Arc::new(Jitter::seeded(1)));
         let (stopping, damage) = (watch::channel(None).1, watch::channel(None).0);

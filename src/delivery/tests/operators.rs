@@ -1,9 +1,9 @@
 //! Tests that commands take effect within seconds, however much traffic there is: wake-ups do not put off the slow
 //! poll.
 
-use super::super::Held;
+use super::super::BlockedBy;
 use super::*;
-use crate::domain::SinkName;
+use crate::domain::{PauseReason, SinkName};
 use crate::store::{DeadLetterSelection, DeadLetterVerdict, PastDelivery, Replayable, Resumed, SettledUpTo, Spool};
 
 /// The time within which commands promise to take effect, and a moment more.
@@ -38,7 +38,9 @@ async fn busy_world() -> (World, Arc<Receiver>, Delivery) {
 async fn a_pause_and_its_end_are_heard_under_traffic() {
     let (world, receiver, delivery) = busy_world().await;
     world.pause("crm", PauseReason::Operator).await;
-    let noticed = until("paused", PROMISED, async || delivery.status()[0].held == Some(Held::Operator));
+    let noticed = until("paused", PROMISED, async || {
+        delivery.status()[0].blocked_by == Some(BlockedBy::Pause(PauseReason::Operator))
+    });
     under_traffic(&world, &delivery, noticed).await;
     let before = receiver.attempts();
     under_traffic(&world, &delivery, sleep(MINUTE)).await;
@@ -87,7 +89,8 @@ async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_si
         (Duration::from_millis(1), if mended { ACCEPTED } else { failed(503, Some(HOUR)) })
     });
     let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
-    until("it is silent", MINUTE, async || matches!(delivery.status()[0].held, Some(Held::Busy { .. }))).await;
+    until("it is silent", MINUTE, async || matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. })))
+        .await;
     under_traffic(&world, &delivery, sleep(2 * MINUTE)).await;
     assert_eq!(receiver.attempts(), 1);
     let (id, now) = (world.sinks.lock().unwrap()["crm"], world.clock.relay_time());
@@ -112,7 +115,8 @@ async fn a_pause_that_nobody_saw_ends_a_silence_too() {
         (Duration::from_millis(1), if asked.before > 0 { ACCEPTED } else { failed(429, Some(HOUR)) })
     });
     let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
-    until("it is silent", MINUTE, async || matches!(delivery.status()[0].held, Some(Held::Busy { .. }))).await;
+    until("it is silent", MINUTE, async || matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. })))
+        .await;
     world.pause("crm", PauseReason::Operator).await;
     world.resume("crm").await;
     until("it is sent to", 2 * PROMISED, async || receiver.accepted() == 1).await;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::super::retry::{Decision, Finding, Tried, decide};
+use super::super::retry::{AttemptHistory, Decision, HealthSignal, decide};
 use super::*;
 use crate::domain::Outcome;
 use crate::http::raw_server::{Conversation, RawServer};
@@ -23,7 +23,7 @@ async fn attempt(url: Url, statuses: Statuses) -> Attempt {
 
 /// Makes one row of a table: what the receiver does, what follows from that, and the words that operators see.
 fn row(told: &str, attempt: Attempt) -> String {
-    let tried = Tried {
+    let history = AttemptHistory {
         attempts: 1,
         first_attempt: START,
         ended: START,
@@ -31,18 +31,18 @@ fn row(told: &str, attempt: Attempt) -> String {
         expires: None,
         refused_alone: false,
     };
-    let Decision { outcome, finding } = decide(attempt, tried, &options(1).retry, &Jitter::seeded(1));
+    let Decision { outcome, signal } = decide(attempt, history, &options(1).retry, &Jitter::seeded(1));
     let (follows, words) = match outcome.unwrap() {
         Outcome::Delivered { .. } => ("delivered".to_owned(), String::new()),
         Outcome::Dead { reason, answer, .. } => (format!("dead letter, `{}`", reason.as_str()), answer),
         Outcome::Retry { due, answer, .. } => {
-            let follows = match finding {
-                Finding::Busy(refusal) => {
+            let follows = match signal {
+                HealthSignal::Refused(refusal) => {
                     let (asked, wait) = (refusal.asked, due.since(START).as_secs_f64());
                     let grows = if asked.is_some() { "" } else { ", longer each time" };
                     format!("refused; the whole sink waits {wait} s{grows}")
                 }
-                Finding::Gone => "tried again; the sink is paused until it is resumed".to_owned(),
+                HealthSignal::Gone => "tried again; the sink is paused until it is resumed".to_owned(),
                 _ if due.since(START) > Duration::from_secs(6) => {
                     format!("tried again after {} s", due.since(START).as_secs_f64())
                 }

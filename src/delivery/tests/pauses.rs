@@ -1,9 +1,10 @@
 //! Tests of pauses, failure counts and limits of a sink: each of them holds messages back, and a restart does not
 //! change that.
 
-use super::super::Held;
-use super::super::breaker::STRAIGHT_FAILURES;
+use super::super::BlockedBy;
+use super::super::breaker::FAILURES_THAT_OPEN;
 use super::*;
+use crate::domain::PauseReason;
 
 fn most_in_a_minute(begun: &[(String, UnixMs)]) -> usize {
     let within = |place: usize| begun[place..].iter().take_while(|(_, at)| at.since(begun[place].1) < MINUTE).count();
@@ -29,7 +30,7 @@ async fn a_silence_that_was_asked_for_survives_restarts() {
         for _ in 0..3 {
             let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
             until("the pause is shown again", MINUTE, async || {
-                matches!(delivery.status()[0].held, Some(Held::Busy { .. }))
+                matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. }))
             })
             .await;
             sleep(5 * MINUTE).await;
@@ -49,8 +50,10 @@ async fn a_restart_does_not_forget_that_nothing_gets_through() {
     world.release(200, Class::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
-    until("the breaker is open", MINUTE, async || matches!(delivery.status()[0].held, Some(Held::Probing { .. })))
-        .await;
+    until("the breaker is open", MINUTE, async || {
+        matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Breaker { .. }))
+    })
+    .await;
     delivery.drain(Duration::ZERO).await;
     let before = receiver.attempts();
     for restarts in 1..=5 {
@@ -60,7 +63,7 @@ async fn a_restart_does_not_forget_that_nothing_gets_through() {
         delivery.drain(Duration::ZERO).await;
     }
     let failures: u32 = world.second_connection().query_row("SELECT failures FROM sink", [], |row| row.get(0)).unwrap();
-    assert_eq!(failures, STRAIGHT_FAILURES + 5);
+    assert_eq!(failures, FAILURES_THAT_OPEN + 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +76,7 @@ async fn failures_before_a_restart_count_after_it() {
         let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
         until("five more failed", MINUTE, async || receiver.attempts() >= 5 * round).await;
         until("and were recorded", MINUTE, async || world.waiting("crm").await.fresh == 0).await;
-        let probing = async || matches!(delivery.status()[0].held, Some(Held::Probing { .. }));
+        let probing = async || matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Breaker { .. }));
         if round == 2 {
             until("the tenth has opened it", MINUTE, probing).await;
         } else {
@@ -163,13 +166,16 @@ async fn a_sink_that_is_switched_off_keeps_its_messages() {
     world.release(20, Class::Live).await;
     delivery.waker().wake();
     sleep(4 * DAY).await;
-    assert_eq!((receiver.attempts(), delivery.status()[0].held), (0, Some(Held::Disabled)));
+    assert_eq!(
+        (receiver.attempts(), delivery.status()[0].blocked_by),
+        (0, Some(BlockedBy::Pause(PauseReason::Disabled)))
+    );
     assert!(!delivery.idle().await.unwrap(), "nobody has to come back for it");
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 20, retry: 0, dead: 0 });
     delivery.drain(Duration::ZERO).await;
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     until("all delivered", MINUTE, async || receiver.accepted() == 20).await;
-    assert_eq!(delivery.status()[0].held, None);
+    assert_eq!(delivery.status()[0].blocked_by, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,7 +215,11 @@ async fn what_is_rejected_is_dead_at_once_and_holds_up_nobody() {
         world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 49 }
     })
     .await;
-    assert_eq!((receiver.attempts(), delivery.status()[0].held), (50, None), "it answers: the breaker stays closed");
+    assert_eq!(
+        (receiver.attempts(), delivery.status()[0].blocked_by),
+        (50, None),
+        "it answers: the breaker stays closed"
+    );
     let told: (String, u16, String, u32) = world
         .second_connection()
         .query_row("SELECT DISTINCT reason, status, answer, attempts FROM delivery WHERE state = 'dead'", [], |row| {

@@ -85,7 +85,7 @@ async fn a_receiver_that_wants_silence_gets_it() {
     });
     let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
     until("the pause is shown", MINUTE, async || {
-        matches!(delivery.status()[0].held, Some(super::super::Held::Busy { .. }))
+        matches!(delivery.status()[0].blocked_by, Some(super::super::BlockedBy::Silence { .. }))
     })
     .await;
     // New messages do not break the silence.
@@ -94,7 +94,7 @@ async fn a_receiver_that_wants_silence_gets_it() {
     until("all delivered", HOUR, async || receiver.accepted() == 6).await;
     let times: Vec<Duration> = receiver.begun().iter().map(|(_, at)| at.since(START)).collect();
     assert!(times[1] >= 10 * MINUTE && times[1] < 10 * MINUTE + Duration::from_secs(1), "{times:?}");
-    assert_eq!(delivery.status()[0].held, None);
+    assert_eq!(delivery.status()[0].blocked_by, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,12 +134,12 @@ async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() 
     assert!((1_400..1_700).contains(&attempts), "{attempts} attempts in a day");
     let distinct = receiver.seen.lock().unwrap().counts.len();
     assert!(distinct > 700, "every other probe is the next message in order, not one message again: {distinct}");
-    assert!(matches!(delivery.status()[0].held, Some(super::super::Held::Probing { .. })));
+    assert!(matches!(delivery.status()[0].blocked_by, Some(super::super::BlockedBy::Breaker { .. })));
     assert!(delivery.status()[0].failing);
     until("all delivered soon after", 3 * MINUTE, async || receiver.accepted() == usize::try_from(WAITING).unwrap())
         .await;
     until("and recorded", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
-    assert_eq!(delivery.status()[0].held, None);
+    assert_eq!(delivery.status()[0].blocked_by, None);
     let repeated = receiver.seen.lock().unwrap().accepted.len();
     assert_eq!(repeated, usize::try_from(WAITING).unwrap(), "each accepted once");
 }

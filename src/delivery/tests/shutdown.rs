@@ -2,8 +2,9 @@
 
 use futures_util::FutureExt as _;
 
-use super::super::{Drained, Held};
+use super::super::{BlockedBy, Drained};
 use super::*;
+use crate::domain::PauseReason;
 
 #[tokio::test(start_paused = true)]
 async fn deliveries_under_way_get_a_grace_and_are_recorded() {
@@ -91,7 +92,7 @@ async fn a_closed_stream_ends_it_all_only_if_nothing_else_is_there() {
     let closed = both.closed();
     sleep(DAY).await;
     assert_eq!(closed.now_or_never(), None);
-    assert_eq!(both.status()[0].held, Some(Held::Closed));
+    assert_eq!(both.status()[0].blocked_by, Some(BlockedBy::Pause(PauseReason::Closed)));
     assert!(stdout.attempts() <= 2, "a closed stream is not asked again");
     assert_eq!(world.waiting("stdout").await.fresh, 6, "what was not written is kept");
 }

@@ -1,7 +1,7 @@
 //! Tests of a receiver that sets the pace: a refusal is no failure of a message, and messages are sent as fast as the
 //! receiver accepts them.
 
-use super::super::Held;
+use super::super::BlockedBy;
 use super::*;
 
 /// Makes a receiver that accepts one message in each second, and answers 429 to all others.
@@ -99,7 +99,8 @@ async fn refusals_are_no_steps_of_the_schedule() {
         });
         let mut delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
         until("refused", HOUR, async || receiver.attempts() == 12).await;
-        until("held", SECOND, async || matches!(delivery.status()[0].held, Some(Held::Busy { .. }))).await;
+        until("held", SECOND, async || matches!(delivery.status()[0].blocked_by, Some(BlockedBy::Silence { .. })))
+            .await;
         let status = delivery.status()[0].clone();
         assert!(!status.failing && status.failing_since.is_some(), "nothing gets through, and nothing fails");
         if restarts {
@@ -297,7 +298,7 @@ async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
     until("nearly all delivered", 2 * MINUTE, async || receiver.accepted() >= 980).await;
     assert!(receiver.attempts() < 1_500, "{}", receiver.attempts());
-    assert_eq!(delivery.status()[0].held, None, "nothing is held back");
+    assert_eq!(delivery.status()[0].blocked_by, None, "nothing is held back");
 }
 
 /// The learned pace is shown, and the relay forgets the pace when somebody resumes the sink.

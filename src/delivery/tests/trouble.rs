@@ -1,7 +1,8 @@
 //! Tests of trouble: the store fails, a receiver is gone or closed, or the relay itself panics.
 
-use super::super::Held;
+use super::super::BlockedBy;
 use super::*;
+use crate::domain::PauseReason;
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
@@ -65,18 +66,18 @@ async fn gone_pauses_the_sink_and_keeps_its_messages() {
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
     sleep(4 * DAY).await;
     assert_eq!(receiver.attempts(), 2, "those that were under way");
-    assert_eq!(delivery.status()[0].held, Some(Held::Gone));
+    assert_eq!(delivery.status()[0].blocked_by, Some(BlockedBy::Pause(PauseReason::Gone)));
     assert_eq!(world.waiting("crm").await, Waiting { fresh: 18, retry: 2, dead: 0 });
     delivery.drain(Duration::ZERO).await;
     // After another start the sink is still paused.
     let back = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", options(2), back.clone())]).await;
     sleep(DAY).await;
-    assert_eq!((back.attempts(), delivery.status()[0].held), (0, Some(Held::Gone)));
+    assert_eq!((back.attempts(), delivery.status()[0].blocked_by), (0, Some(BlockedBy::Pause(PauseReason::Gone))));
     // More than four days have passed, and no message was given up: the three days of `give_up_after` stood still.
     world.resume("crm").await;
     until("all delivered", MINUTE, async || back.accepted() == 20).await;
-    assert_eq!(delivery.status()[0].held, None);
+    assert_eq!(delivery.status()[0].blocked_by, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +92,10 @@ async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_cl
     sleep(HOUR).await;
     let attempts = receiver.attempts();
     world.pause("crm", PauseReason::Operator).await;
-    until("noticed", Duration::from_secs(6), async || delivery.status()[0].held == Some(Held::Operator)).await;
+    until("noticed", Duration::from_secs(6), async || {
+        delivery.status()[0].blocked_by == Some(BlockedBy::Pause(PauseReason::Operator))
+    })
+    .await;
     sleep(DAY).await;
     assert_eq!(receiver.attempts(), attempts, "nothing is sent meanwhile");
     let resumed = world.clock.relay_time();
