@@ -69,7 +69,7 @@ fn proxies(config: &Config) -> impl Iterator<Item = String> {
 /// Describes which messages a sink gets, and how. Patterns are not shown, since a pattern may come from a secret.
 fn treatment(sink: &ConfiguredSink) -> String {
     let delivery = &sink.delivery;
-    let filter = match &sink.wants.filter {
+    let filter = match &sink.selection.filter {
         None => "all messages".to_owned(),
         Some(filter) => {
             let clauses: Vec<String> = filter.clauses().iter().map(conditions).collect();

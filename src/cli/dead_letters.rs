@@ -10,7 +10,7 @@ use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::domain::{Sanitized, UnixMs};
-use crate::store::{DeadLetter, DeadLetterSelection, DeadLetterVerdict, Error, ListedUpTo, SettledUpTo, Spool};
+use crate::store::{DeadLetter, DeadLetterAction, DeadLetterSelection, Error, ListedUpTo, ResolvedUpTo, Spool};
 
 /// The number of rows that are read at once and aligned with each other, so that memory stays bounded. The columns of
 /// the next rows may have other widths.
@@ -24,8 +24,8 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
         DeadLettersCommand::List { which, json: false } => list(flags, which),
         DeadLettersCommand::List { which, json: true } => list_json(flags, which),
         DeadLettersCommand::Show { which } => show(flags, which),
-        DeadLettersCommand::Retry { which } => settle(flags, &which.into(), DeadLetterVerdict::Retry),
-        DeadLettersCommand::Drop { which } => settle(flags, &which.into(), DeadLetterVerdict::Drop),
+        DeadLettersCommand::Retry { which } => settle(flags, &which.into(), DeadLetterAction::Retry),
+        DeadLettersCommand::Drop { which } => settle(flags, &which.into(), DeadLetterAction::Drop),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -89,7 +89,7 @@ fn each<T>(
             let selection = selection(spool, which)?;
             let (mut portion, mut last) = (Vec::new(), None);
             for letter in spool.dead_letters(&selection, after.as_ref(), at_once)? {
-                last = Some(ListedUpTo::letter(&letter));
+                last = Some(ListedUpTo::at(&letter));
                 portion.push(read(spool, letter)?);
             }
             Ok((portion, last))
@@ -149,13 +149,14 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     Ok(Exit::Done)
 }
 
-fn settle(flags: &Flags, which: &Which, verdict: DeadLetterVerdict) -> Result<Exit, Exit> {
+fn settle(flags: &Flags, which: &Which, verdict: DeadLetterAction) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let selection = selection(spool, which).map_err(CommandRefusal::say)?;
     let clock = relay_clock(spool).map_err(|error| fails(&error))?;
-    let (mut after, mut settled) = (Some(SettledUpTo::default()), 0_u64);
+    let (mut after, mut settled) = (Some(ResolvedUpTo::default()), 0_u64);
     while let Some(from) = after {
-        let done = spool.settle_dead(&selection, verdict, from, clock.relay_time()).map_err(|error| fails(&error))?;
+        let done =
+            spool.resolve_dead_letters(&selection, verdict, from, clock.relay_time()).map_err(|error| fails(&error))?;
         settled += u64::try_from(done.0).unwrap_or(0);
         after = done.1;
     }
@@ -165,7 +166,7 @@ fn settle(flags: &Flags, which: &Which, verdict: DeadLetterVerdict) -> Result<Ex
     let letters = count(settled, "dead letter");
     let (have, them) = if settled == 1 { ("is", "it") } else { ("are", "them") };
     Ok(answer(&match verdict {
-        DeadLetterVerdict::Retry => format!("{letters} {have} sent again; a running relay begins within 5 s\n"),
-        DeadLetterVerdict::Drop => format!("{letters} {have} given up; the state keeps a trace of {them}\n"),
+        DeadLetterAction::Retry => format!("{letters} {have} sent again; a running relay begins within 5 s\n"),
+        DeadLetterAction::Drop => format!("{letters} {have} given up; the state keeps a trace of {them}\n"),
     }))
 }

@@ -20,7 +20,7 @@ use super::relay::complain;
 use super::state::{Absent, directory};
 use crate::domain::UnixMs;
 use crate::formats::one_line;
-use crate::store::{Salvage, Saved, SavedDelivery, save};
+use crate::store::{SalvageReport, SalvagedDelivery, SalvagedMessage, save};
 
 /// Writes the messages as one JSON object a line to `output` (`-`: stdout). An existing file is never changed. A new
 /// file gets its name only when it is complete.
@@ -150,8 +150,8 @@ fn remove_if_interrupted(file: PathBuf, is_whole: IsWhole) -> io::Result<()> {
     Ok(())
 }
 
-fn tell(salvage: &Salvage) -> Exit {
-    let Salvage { messages, altered, unreadable, wrong } = salvage;
+fn tell(salvage: &SalvageReport) -> Exit {
+    let SalvageReport { messages, altered, unreadable, wrong } = salvage;
     let saved = count(*messages, "message");
     match wrong {
         None => complain(Exit::Done, &format_args!("saved {saved}: all that have a text")),
@@ -166,8 +166,8 @@ fn tell(salvage: &Salvage) -> Exit {
     }
 }
 
-fn line(saved: &Saved) -> io::Result<String> {
-    let Saved { seq, id, received, standing, raw, intact, deliveries } = saved;
+fn line(saved: &SalvagedMessage) -> io::Result<String> {
+    let SalvagedMessage { seq, id, received, standing, raw, intact, deliveries } = saved;
     let deliveries: Vec<Value> = deliveries.iter().map(delivery).collect();
     let mut line = json!({ "id": id, "seq": seq, "received": received.to_string(), "standing": standing.as_str() });
     line["intact"] = json!(intact);
@@ -182,8 +182,8 @@ fn line(saved: &Saved) -> io::Result<String> {
     Ok(format!("{},{raw}}}", line.strip_suffix('}').unwrap_or(&line)))
 }
 
-fn delivery(delivery: &SavedDelivery) -> Value {
-    let SavedDelivery { sink, state, attempts, first_attempt, due, settled_at, status, reason, answer } = delivery;
+fn delivery(delivery: &SalvagedDelivery) -> Value {
+    let SalvagedDelivery { sink, state, attempts, first_attempt, due, settled_at, status, reason, answer } = delivery;
     let time = |at: &Option<UnixMs>| at.map(|at| Value::String(at.to_string()));
     let fields = [
         ("sink", sink.clone().map(Value::String)),

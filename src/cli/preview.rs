@@ -89,7 +89,7 @@ fn given_number(message: &Row, given: Number) -> NumberDetails {
 /// Returns what the state knows of the message's number, if a sink needs details of numbers.
 fn number(config: &Config, message: &Row) -> NumberDetails {
     let Some(id) = &message.number else { return NumberDetails::Absent };
-    if !asks_for_numbers(config) {
+    if !needs_numbers(config) {
         return NumberDetails::Unknown;
     }
     let looked = store::open_snapshot(&config.state.dir)
@@ -103,8 +103,8 @@ fn number(config: &Config, message: &Row) -> NumberDetails {
     }
 }
 
-fn asks_for_numbers(config: &Config) -> bool {
-    config.sinks.iter().any(|sink| sink.wants.asks_for_numbers())
+fn needs_numbers(config: &Config) -> bool {
+    config.sinks.iter().any(|sink| sink.selection.needs_numbers())
 }
 
 /// The message, and the circumstances of its preview.
@@ -122,7 +122,7 @@ impl Scene<'_> {
         let MessageFile { row: Row { id, number, .. }, received } = self.message;
         let received = received.map_or_else(|| "at no time that can be read".to_owned(), |time| time.to_string());
         let mut head = format!("message {}, received {received}\n", harmless(id));
-        if asks_for_numbers(config) {
+        if needs_numbers(config) {
             let known = match (number, self.number) {
                 (None, _) => "the message names none",
                 (_, Details::Known(_)) if self.number_is_given => "with the details that were given",
@@ -141,10 +141,10 @@ impl Scene<'_> {
     fn sink(self, sink: &ConfiguredSink) -> Result<String, String> {
         let facts = Facts::read(&self.message.row.raw, self.number);
         let notes = notes(sink, self.message.received, self.clock.relay_time());
-        match sink.wants.decide(&facts) {
+        match sink.selection.decide(&facts) {
             FilterVerdict::Wanted => {}
             FilterVerdict::Unwanted(_) => {
-                return Ok(format!("filtered out by {}", deciding_keys(sink.wants.filter.as_ref(), &facts)));
+                return Ok(format!("filtered out by {}", deciding_keys(sink.selection.filter.as_ref(), &facts)));
             }
             FilterVerdict::Unknown(key) => {
                 let asking = match key {

@@ -11,7 +11,7 @@ use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::delivery::SinkStatus;
 use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
 use crate::status::{ListedSink, Live, StoredSink};
-use crate::store::{Dropping, Error, MayDrop, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
+use crate::store::{DropPermission, DropProgress, Error, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
     let done = match command {
@@ -170,20 +170,20 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     let lost: Vec<String> =
         lost.into_iter().filter(|(number, _)| *number > 0).map(|(number, noun)| count(number, noun)).collect();
     let lost = lost.join(" and ");
-    let may = MayDrop { configured: role.is_some(), messages: discard };
+    let may = DropPermission { configured: role.is_some(), messages: discard };
     let mut after = Seq::default();
     let dropping = loop {
         match spool.drop_sink(sink, after, may).map_err(|error| fails(&error))? {
-            Dropping::GoOn(from) => after = from,
+            DropProgress::MoreToRemove(from) => after = from,
             dropping => break dropping,
         }
     };
     // The role is released before printing. Otherwise an output that nobody reads would keep a relay from starting.
     drop(role);
     match dropping {
-        Dropping::GoOn(_) | Dropping::Gone => {}
-        Dropping::IsConfigured => return Err(is_sent_to(name)),
-        Dropping::HasMessages => {
+        DropProgress::MoreToRemove(_) | DropProgress::Removed => {}
+        DropProgress::SinkIsConfigured => return Err(is_sent_to(name)),
+        DropProgress::SinkHasMessages => {
             let lost = if lost.is_empty() { "messages now" } else { &lost };
             return Err(complain(
                 Exit::Failure,

@@ -51,7 +51,7 @@ impl From<Error> for CommandRefusal {
 /// Opens the state for small changes, also beside a running relay.
 pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
     let dir = directory(flags)?;
-    match store::open_beside(&dir) {
+    match store::open_for_command(&dir) {
         Ok(Some(state)) => Ok(state),
         Ok(None) => Err(complain(Exit::Failure, &Absent(&dir))),
         Err(error) => Err(fails(&error)),

@@ -9,7 +9,7 @@ use super::relay::complain;
 use super::state::{directory, look, relay_clock};
 use crate::api::set_aside_id;
 use crate::domain::{RowStanding, UnixMs};
-use crate::store::{DeliveryState, Fate, Trace};
+use crate::store::{DeliveryState, Trace, TracedDelivery};
 
 pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
     try_trace(flags, id, as_json).unwrap_or_else(|exit| exit)
@@ -52,18 +52,18 @@ fn text(trace: &Trace, now: UnixMs) -> String {
         ("text", trace.bytes.map_or_else(|| "not kept any more".to_owned(), |size| format!("kept, {}", bytes(size)))),
     ];
     let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
-    if !trace.fates.is_empty() {
-        let rows: Vec<Vec<String>> = trace.fates.iter().map(|fate| row(fate, now)).collect();
+    if !trace.deliveries.is_empty() {
+        let rows: Vec<Vec<String>> = trace.deliveries.iter().map(|fate| row(fate, now)).collect();
         text.push('\n');
         text += &table(&["SINK", "STATE", "ATTEMPTS", "FIRST", "LAST", "NEXT", "REPLAYS", "LAST ANSWER"], &rows);
     }
-    if trace.release_no.is_some() && !trace.without.is_empty() {
+    if trace.release_no.is_some() && !trace.sinks_without_delivery.is_empty() {
         let gone = if trace.bytes.is_none() { ", or that is over and no longer kept" } else { "" };
-        let why = match trace.without.len() {
+        let why = match trace.sinks_without_delivery.len() {
             1 => "its filter did not want it, or it came later",
             _ => "their filters did not want it, or they came later",
         };
-        text += &format!("\nnot for {}: {why}{gone}\n", trace.without.join(", "));
+        text += &format!("\nnot for {}: {why}{gone}\n", trace.sinks_without_delivery.join(", "));
     }
     text
 }
@@ -85,7 +85,7 @@ fn handed_on(trace: &Trace) -> String {
     }
 }
 
-fn row(fate: &Fate, now: UnixMs) -> Vec<String> {
+fn row(fate: &TracedDelivery, now: UnixMs) -> Vec<String> {
     let ago =
         |time: Option<UnixMs>| time.map_or_else(|| "-".to_owned(), |time| format!("{} ago", span(now.since(time))));
     let next = match fate.due {
@@ -110,7 +110,7 @@ fn row(fate: &Fate, now: UnixMs) -> Vec<String> {
     ]
 }
 
-fn state(fate: &Fate) -> String {
+fn state(fate: &TracedDelivery) -> String {
     let with_reason =
         |word: &str| fate.reason.as_ref().map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"));
     let state = match fate.state {

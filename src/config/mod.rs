@@ -82,7 +82,7 @@ pub struct ConfiguredSink {
     /// The sink's name, which is the key of its state.
     pub name: SinkName,
     /// Which messages the sink wants.
-    pub wants: store::Wants,
+    pub selection: store::MessageSelection,
     /// When, and how many at once, the sink delivers.
     pub delivery: delivery::Options,
     /// Where the sink's messages go.

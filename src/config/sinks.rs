@@ -138,6 +138,6 @@ fn sink(at: &mut Reader<'_>, name: &SinkName, common: Common, account: &Arc<str>
     let format = FormatSettings::read(at).resolve(at, account, takes_lines).unwrap_or_default();
     let delivery = delivery::Options::read(at);
     delivery.retry.check(&mut at.inside("retry"));
-    let wants = store::Wants { filter: common.filter, number: format.number_use() };
-    Some(ConfiguredSink { name: name.clone(), wants, delivery, target: target?, format })
+    let selection = store::MessageSelection { filter: common.filter, number_use: format.number_use() };
+    Some(ConfiguredSink { name: name.clone(), selection, delivery, target: target?, format })
 }

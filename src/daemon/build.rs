@@ -87,7 +87,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let client = api::Client::build(&config.api)?;
     let setups = setups(config, &clock)?;
     let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
-    for (sink, messages) in store.read(Spool::stranded).await? {
+    for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
     let turns = Heartbeat::new(&clock);
@@ -101,7 +101,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         mode: purpose.mode,
         state: config.state.clone(),
         accept_account: purpose.accept_account,
-        numbers: config.sinks.iter().any(|sink| sink.wants.asks_for_numbers()),
+        numbers: config.sinks.iter().any(|sink| sink.selection.needs_numbers()),
         released: Box::new(move || waker.wake()),
         heartbeat: turns.clone(),
         tells_progress: !purpose.shows_progress,
@@ -113,7 +113,7 @@ fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
     let setup = |sink: &crate::config::ConfiguredSink| {
         Ok(Setup {
             name: sink.name.to_string(),
-            wants: sink.wants.clone(),
+            selection: sink.selection.clone(),
             options: sink.delivery.clone(),
             format: sink.format.clone(),
             sink: sink.target.build(clock)?,

@@ -14,7 +14,7 @@ use super::status_writer::StatusWriter;
 use crate::api::Client;
 use crate::delivery::{Delivery, SinkStatus};
 use crate::ingest::{Ending, Mode, PollReport, Poller, Trouble};
-use crate::store::{self, Role, RoleLock};
+use crate::store::{self, LockFileState, RoleLock};
 use crate::time::{Clock, Heartbeat};
 
 /// The time between two checks that the role is still held.
@@ -168,9 +168,9 @@ impl Daemon {
 
 /// Checks the role; returns why it was lost, if it was.
 fn lost(lock: &mut RoleLock) -> Option<store::Error> {
-    match lock.look() {
-        Ok(Role::BlockedBy) => None,
-        Ok(Role::MadeAgain) => {
+    match lock.ensure_held() {
+        Ok(LockFileState::Intact) => None,
+        Ok(LockFileState::Recreated) => {
             tracing::warn!("{LOCK_MADE_AGAIN}");
             None
         }

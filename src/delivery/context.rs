@@ -11,7 +11,7 @@ use super::options::{Options, Order};
 use super::settler::Settler;
 use crate::formats::Format;
 use crate::sinks::Sink;
-use crate::store::{Error, Registered, SinkId, Store};
+use crate::store::{Error, RegisteredSink, SinkId, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant};
 
@@ -32,7 +32,7 @@ pub(super) struct Shared {
 
 /// One sink: its name, its configuration, and what the store knew of the sink at the start.
 pub(super) struct Identity {
-    pub(super) registered: Registered,
+    pub(super) registered: RegisteredSink,
     /// The name of the sink in the configuration, or the new name once somebody has renamed the sink in the store.
     pub(super) name: String,
     pub(super) options: Options,

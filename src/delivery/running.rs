@@ -17,7 +17,7 @@ use crate::domain::{PauseReason, Start, UnixMs};
 use crate::formats::Format;
 use crate::http::retry_after;
 use crate::sinks::Sink;
-use crate::store::{Error, SinkId, SinkSetup, Store, Wants};
+use crate::store::{Error, MessageSelection, SinkId, SinkSetup, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Heartbeat, Instant};
 
@@ -26,7 +26,7 @@ pub struct Setup {
     /// The sink's name in the configuration. The store knows the sink by this name.
     pub name: String,
     /// Which messages the sink wants.
-    pub wants: Wants,
+    pub selection: MessageSelection,
     /// When, how often and how many messages are sent.
     pub options: Options,
     /// The format that makes the payload of a message.
@@ -74,7 +74,7 @@ impl Waker {
 fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
     SinkSetup {
         name: setup.name.clone(),
-        wants: setup.wants.clone(),
+        selection: setup.selection.clone(),
         ordered: setup.options.order == Order::Number,
         start: match setup.options.start {
             Start::Back(span) => Start::At(now.before(span)),
@@ -85,8 +85,8 @@ fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
 }
 
 impl Delivery {
-    /// Registers the sinks in the store and starts to deliver the messages that wait there. Messages that are released from
-    /// now on go to these sinks.
+    /// Registers the sinks in the store and starts to deliver the messages that wait there. Messages that are released
+    /// from now on go to these sinks.
     ///
     /// # Errors
     /// Errors of the store. In this case nothing was started.
@@ -99,7 +99,7 @@ impl Delivery {
         let latest_due = now.after(longest.max(retry_after::CAP)).after(CLOCK_TOLERANCE);
         let known = store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await?;
         let ids: Vec<SinkId> = known.iter().map(|registered| registered.id).collect();
-        let pauses = store.write(move |spool| spool.lift_closed(&ids, now)).await?;
+        let pauses = store.write(move |spool| spool.end_closed_pauses(&ids, now)).await?;
 
         let jitter = Arc::new(Jitter::seeded(jitter_seed));
         let (wake, woken) = watch::channel(0);
@@ -193,7 +193,8 @@ impl Delivery {
         }
     }
 
-    /// Resolves with the error when the state turns out to be damaged, so that nothing can be delivered from it any more.
+    /// Resolves with the error when the state turns out to be damaged, so that nothing can be delivered from it any
+    /// more.
     pub fn damaged(&self) -> impl Future<Output = Arc<Error>> + Send + 'static {
         let mut damaged = self.damaged.clone();
         async move {

@@ -13,7 +13,7 @@ pub(super) struct Evidence {
     /// Whether the state has had a first page.
     pub(super) begun: bool,
     /// Whether the state knows numbers, so that a page could show one of them.
-    pub(super) has_met_numbers: bool,
+    pub(super) knows_any_number: bool,
     /// Whether the page has rows.
     pub(super) page_has_rows: bool,
     /// Whether one of the rows is stored already.
@@ -37,8 +37,9 @@ pub(super) enum AccountVerdict {
 
 /// Decides, by this evidence, whose messages a page shows.
 pub(super) fn judge(evidence: &Evidence) -> AccountVerdict {
-    let Evidence { familiar, begun, has_met_numbers, page_has_rows, known_message, known_number, accepted } = *evidence;
-    if familiar || !begun || accepted || known_message || known_number || !has_met_numbers {
+    let Evidence { familiar, begun, knows_any_number, page_has_rows, known_message, known_number, accepted } =
+        *evidence;
+    if familiar || !begun || accepted || known_message || known_number || !knows_any_number {
         AccountVerdict::Same
     } else if page_has_rows {
         AccountVerdict::Other
@@ -59,7 +60,7 @@ mod tests {
     const STRANGE: Evidence = Evidence {
         familiar: false,
         begun: true,
-        has_met_numbers: true,
+        knows_any_number: true,
         page_has_rows: true,
         known_message: false,
         known_number: false,
@@ -73,7 +74,7 @@ mod tests {
         for same in [
             Evidence { familiar: true, ..STRANGE },
             Evidence { begun: false, ..STRANGE },
-            Evidence { has_met_numbers: false, ..STRANGE },
+            Evidence { knows_any_number: false, ..STRANGE },
             Evidence { known_message: true, ..STRANGE },
             Evidence { known_number: true, ..STRANGE },
             Evidence { accepted: true, ..STRANGE },

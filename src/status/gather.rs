@@ -109,7 +109,7 @@ impl CoverageStatus {
         let walks = walks.iter().map(|walk| {
             let unread = spool.unread(walk, marks, feed.total)?;
             let pages_left = unread.rows(walk).map(|rows| pages(rows, PAGE_ROWS));
-            Ok(WalkStatus::of(walk, spool.held(walk.id)?, pages_left, pages_per_minute))
+            Ok(WalkStatus::of(walk, spool.count_held(walk.id)?, pages_left, pages_per_minute))
         });
         Ok(Self {
             start: spool.account()?.start,

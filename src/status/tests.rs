@@ -10,7 +10,7 @@ use super::*;
 use crate::delivery::{BlockedBy, SinkStatus};
 use crate::domain::{PauseReason, RowStanding, Seq, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 use crate::ingest::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};
-use crate::store::{DeadLetter, DeliveryState, Fate, Pause, SinkView, Trace};
+use crate::store::{DeadLetter, DeliveryState, Pause, SinkView, Trace, TracedDelivery};
 
 const NOW: UnixMs = UnixMs(1_750_000_000_000);
 
@@ -142,7 +142,7 @@ fn the_json_is_what_scripts_rely_on() {
         answer: "503".into(),
         replays: 1,
     };
-    let fate = Fate {
+    let fate = TracedDelivery {
         sink: "crm".into(),
         configured: true,
         paused: false,
@@ -166,8 +166,8 @@ fn the_json_is_what_scripts_rely_on() {
         release_no: Some(17),
         bytes: None,
         number: Some("n-1".into()),
-        fates: vec![fate],
-        without: vec!["ops".into()],
+        deliveries: vec![fate],
+        sinks_without_delivery: vec!["ops".into()],
     };
     let listed =
         sinks().map(|sink| ListedSink { stored: StoredSink::at(NOW, sink), learned_requests_per_minute: None });

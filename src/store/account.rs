@@ -33,13 +33,13 @@ pub trait AccountTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn foreign_told(&self) -> Result<u32, Error>;
+    fn reported_foreign_requests(&self) -> Result<u32, Error>;
 
     /// Records how many foreign requests a minute the log has reported.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn remember_foreign_told(&mut self, requests: u32) -> Result<(), Error>;
+    fn record_reported_foreign_requests(&mut self, requests: u32) -> Result<(), Error>;
 
     /// Returns whether the state knows any of these ids of numbers.
     ///
@@ -57,5 +57,5 @@ pub trait AccountTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn has_met_numbers(&self) -> Result<bool, Error>;
+    fn knows_any_number(&self) -> Result<bool, Error>;
 }

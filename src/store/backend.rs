@@ -8,7 +8,7 @@ use std::fmt;
 use super::account::AccountTransactions;
 use super::coverage::CoverageTransactions;
 use super::delivery::DeliveryTransactions;
-use super::disk::DiskUpkeep;
+use super::disk::DiskMaintenance;
 use super::expiry::ExpiryTransactions;
 use super::numbers::NumberTransactions;
 use super::operator::OperatorTransactions;
@@ -48,7 +48,7 @@ pub trait Backend:
     AccountTransactions
     + CoverageTransactions
     + DeliveryTransactions
-    + DiskUpkeep
+    + DiskMaintenance
     + ExpiryTransactions
     + NumberTransactions
     + OperatorTransactions

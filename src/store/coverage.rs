@@ -34,11 +34,11 @@ pub trait CoverageTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn mend_holds(&mut self) -> Result<usize, Error>;
+    fn release_orphaned_rows(&mut self) -> Result<usize, Error>;
 
     /// Counts the messages that a gap holds.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn held(&self, walk: WalkId) -> Result<u64, Error>;
+    fn count_held(&self, walk: WalkId) -> Result<u64, Error>;
 }

@@ -172,8 +172,8 @@ pub trait DeliveryTransactions {
     fn bring_forward(&mut self, sink: SinkId, since: UnixMs, now: UnixMs, at_most: usize) -> Result<usize, Error>;
 
     /// Records how attempts ended, and the health of their sinks, all in one transaction. With `keep_delivered = "0s"`
-    /// ([`super::DiskUpkeep::erase_on_delivery`]) the text of a message is removed in the transaction that settles the
-    /// last delivery of the message.
+    /// ([`super::DiskMaintenance::erase_on_delivery`]) the text of a message is removed in the transaction that settles
+    /// the last delivery of the message.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.

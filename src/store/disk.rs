@@ -8,7 +8,7 @@ use super::error::Error;
 /// and 0 in the other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// The bytes in use. At most [`JOURNAL_COUNTS`] bytes of the journal are counted.
+    /// The bytes in use. At most [`USUAL_JOURNAL_BYTES`] bytes of the journal are counted.
     pub used: u64,
     /// The bytes of the file that are free for later use.
     pub unused: u64,
@@ -21,10 +21,10 @@ pub struct Space {
 /// How many bytes of the journal count as used at most: twice the length that SQLite leaves to an emptied journal.
 /// Bytes beyond that are on their way into the file, or are kept because another program reads; no message takes that
 /// room.
-pub const JOURNAL_COUNTS: u64 = 8 << 20;
+pub const USUAL_JOURNAL_BYTES: u64 = 8 << 20;
 
 /// Work on the disk itself. This work changes nothing that a transaction reads.
-pub trait DiskUpkeep {
+pub trait DiskMaintenance {
     /// Switches on `keep_delivered = "0s"`: from now on the text of a message is removed in the transaction that
     /// settles the last delivery of the message. Until then the text is stored so that it can be overwritten
     /// completely.
@@ -42,7 +42,7 @@ pub trait DiskUpkeep {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn others_wrote(&mut self) -> Result<bool, Error>;
+    fn changed_by_others(&mut self) -> Result<bool, Error>;
 
     /// Measures what the state takes on its disk.
     ///
@@ -55,12 +55,12 @@ pub trait DiskUpkeep {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn give_back(&mut self, short: bool) -> Result<bool, Error>;
+    fn shrink_file(&mut self, short: bool) -> Result<bool, Error>;
 
     /// Brings the changes of the journal into the file and cuts the journal off. Returns `false` if another program
     /// that reads the state prevented this.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn empty_journal(&mut self) -> Result<bool, Error>;
+    fn truncate_journal(&mut self) -> Result<bool, Error>;
 }

@@ -27,7 +27,7 @@ impl ExpiryScan {
 
 /// The result of a search for messages that are too old.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooOld {
+pub struct ExpiryPortion {
     /// The messages that are too old.
     pub rows: Vec<Seq>,
     /// Whether `rows` holds all messages that are too old.
@@ -38,7 +38,7 @@ pub struct TooOld {
 
 /// A waiting message that was too old and became a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expired {
+pub struct ExpiredMessage {
     /// The API's id of the message.
     pub id: String,
     /// How many attempts were made.
@@ -57,12 +57,12 @@ pub trait ExpiryTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn too_old(&self, sink: SinkId, scan: &ExpiryScan, at_most: usize) -> Result<TooOld, Error>;
+    fn too_old(&self, sink: SinkId, scan: &ExpiryScan, at_most: usize) -> Result<ExpiryPortion, Error>;
 
     /// Makes these messages dead letters of the sink, with the reason `expired`. Messages that no longer wait stay as
     /// they are. Returns the messages that became dead letters.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn expire(&mut self, sink: SinkId, rows: &[Seq], now: UnixMs) -> Result<Vec<Expired>, Error>;
+    fn expire(&mut self, sink: SinkId, rows: &[Seq], now: UnixMs) -> Result<Vec<ExpiredMessage>, Error>;
 }

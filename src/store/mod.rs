@@ -3,7 +3,7 @@
 //! - The files of this folder hold the values, the states, the errors, and the contract ([`Backend`]): what each
 //!   transaction does and promises.
 //! - `sqlite/` fulfils the contract with SQLite. This folder has every SQL statement of the project.
-//! - [`Store`] is the handle that tasks use. [`open`], [`open_beside`] and [`open_snapshot`] open a state.
+//! - [`Store`] is the handle that tasks use. [`open`], [`open_for_command`] and [`open_snapshot`] open a state.
 //!
 //! Invariants:
 //! - A change is on disk when its transaction returns; a transaction that was interrupted never happened.
@@ -22,6 +22,7 @@ mod disk;
 mod error;
 mod expiry;
 mod handle;
+mod message_selection;
 mod numbers;
 mod open;
 mod operator;
@@ -39,32 +40,31 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 mod views;
-mod wants;
 
 pub use account::{Account, AccountTransactions};
 pub use backend::{Backend, Spool};
 pub use coverage::CoverageTransactions;
 pub use delivery::{Claim, ClaimLimits, DeliveryTransactions, FirstClaims, HealthRecord, Settlement, Waiting};
 pub use delivery_state::DeliveryState;
-pub use disk::{DiskUpkeep, JOURNAL_COUNTS, Space};
+pub use disk::{DiskMaintenance, Space, USUAL_JOURNAL_BYTES};
 pub use error::Error;
-pub use expiry::{Expired, ExpiryScan, ExpiryTransactions, TooOld};
+pub use expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTransactions};
 pub use handle::Store;
-pub use numbers::{DecidedUpTo, NumberDetails, NumberKey, NumberTransactions, WhichUndecided};
-pub use open::{open, open_beside, open_snapshot};
+pub use message_selection::MessageSelection;
+pub use numbers::{DecidedUpTo, NumberDetails, NumberKey, NumberTransactions, UndecidedScope};
+pub use open::{open, open_for_command, open_snapshot};
 pub use operator::{
-    DeadLetterSelection, DeadLetterVerdict, Dropping, MayDrop, OperatorTransactions, Pause, Resumed, Resumes,
-    SettledUpTo,
+    DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
+    ResumeCount, Resumed,
 };
 pub use options::{Keep, Options};
-pub use registration::{Filled, Registered, RegistrationTransactions, SinkSetup};
+pub use registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
 pub use relay_time::RelayTimeTransactions;
-pub use replay::{PastDelivery, ReplayPortion, ReplaySelection, ReplayTransactions, Replayable, Replays};
-pub use retention::{Cutoffs, Dropped, Forgotten, ForgottenUpTo, RetentionTransactions};
-pub use role::{Role, RoleLock, is_running};
-pub use salvage::{Salvage, Saved, SavedDelivery};
+pub use replay::{PastDelivery, ReplayCount, ReplayPortion, ReplaySelection, ReplayTransactions, Replayable};
+pub use retention::{ForgottenIds, ForgottenUpTo, RemovedMessages, RetentionCutoffs, RetentionTransactions};
+pub use role::{LockFileState, RoleLock, is_running};
+pub use salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
 pub use sink_id::SinkId;
 pub use snapshot::Snapshot;
 pub use sqlite::{save, size};
-pub use views::{DeadLetter, Fate, ListedUpTo, SinkView, Trace, ViewTransactions};
-pub use wants::Wants;
+pub use views::{DeadLetter, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions};

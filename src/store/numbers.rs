@@ -9,7 +9,7 @@ use super::error::Error;
 use super::sink_id::SinkId;
 use crate::domain::{Seq, UnixMs};
 
-/// The key of the number that was the newest at some moment, for [`NumberTransactions::end_numbers`].
+/// The key of the number that was the newest at some moment, for [`NumberTransactions::complete_number_list`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberKey(pub(super) i64);
 
@@ -26,7 +26,7 @@ pub enum NumberDetails {
 
 /// Which undecided deliveries [`NumberTransactions::decide`] decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhichUndecided {
+pub enum UndecidedScope {
     /// All undecided deliveries, because the details that the sinks need may have changed.
     All,
     /// The deliveries whose number is known by now.
@@ -41,11 +41,11 @@ pub struct DecidedUpTo {
 }
 
 /// How many deliveries are decided in one transaction, so that nobody waits long for the writer.
-pub(super) const DECIDED_AT_ONCE: i64 = 500;
+pub(super) const DECIDE_BATCH: i64 = 500;
 
 /// The most numbers that are kept although no message came to them. There is a limit because a list of numbers may have
 /// no end.
-pub(super) const MOST_NUMBERS: i64 = 20_000;
+pub(super) const MAX_UNUSED_NUMBERS: i64 = 20_000;
 
 /// The answer that is recorded for a delivery that waited for details in vain.
 pub(super) const NO_DETAILS: &str =
@@ -58,7 +58,7 @@ pub trait NumberTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn put_numbers(&mut self, numbers: &[(&str, &str)], now: UnixMs) -> Result<(), Error>;
+    fn record_numbers(&mut self, numbers: &[(&str, &str)], now: UnixMs) -> Result<(), Error>;
 
     /// Reads what is known of the number with this id.
     ///
@@ -77,7 +77,7 @@ pub trait NumberTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn end_numbers(&mut self, newest: NumberKey, now: UnixMs) -> Result<usize, Error>;
+    fn complete_number_list(&mut self, newest: NumberKey, now: UnixMs) -> Result<usize, Error>;
 
     /// Returns whether a delivery of a configured sink is undecided.
     ///
@@ -95,7 +95,7 @@ pub trait NumberTransactions {
     fn decide(
         &mut self,
         after: Option<DecidedUpTo>,
-        which: WhichUndecided,
+        which: UndecidedScope,
     ) -> Result<(usize, Option<DecidedUpTo>), Error>;
 
     /// Makes undecided deliveries dead letters if their message was stored before the message `before` and the details

@@ -28,8 +28,8 @@ pub(super) fn open_with_reader(dir: &Path) -> Result<(Box<Spool>, Box<Spool>), E
 ///
 /// # Errors
 /// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
-pub fn open_beside(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
-    Ok(SqliteBackend::open_beside(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+pub fn open_for_command(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
+    Ok(SqliteBackend::open_for_command(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
 }
 
 /// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.

@@ -47,7 +47,7 @@ pub enum Resumed {
 
 /// How often a sink was resumed. Compare this count only with an earlier count of the same sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resumes(pub(super) i64);
+pub struct ResumeCount(pub(super) i64);
 
 /// Which dead letters a command means. Both conditions must hold; a condition that is `None` holds for every dead
 /// letter.
@@ -61,24 +61,24 @@ pub struct DeadLetterSelection {
 
 /// What an operator decided about dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeadLetterVerdict {
+pub enum DeadLetterAction {
     /// The dead letters are sent again, as if for the first time.
     Retry,
     /// The dead letters are given up. A record of them stays.
     Drop,
 }
 
-/// The last dead letter that was looked at: [`OperatorTransactions::settle_dead`] goes on behind it. The default lies
-/// before all dead letters.
+/// The last dead letter that was looked at: [`OperatorTransactions::resolve_dead_letters`] goes on behind it. The
+/// default lies before all dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SettledUpTo {
+pub struct ResolvedUpTo {
     pub(super) sink: i64,
     pub(super) seq: i64,
 }
 
 /// What an operator allows to be removed when a sink is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MayDrop {
+pub struct DropPermission {
     /// The sink may be removed although it was configured at the last start, because no relay runs and none can begin.
     pub configured: bool,
     /// Messages that wait for the sink, and its dead letters, may be removed.
@@ -87,22 +87,22 @@ pub struct MayDrop {
 
 /// The result of one step of dropping a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropping {
+pub enum DropProgress {
     /// Deliveries up to the delivery of this message were removed, and there are more.
-    GoOn(Seq),
+    MoreToRemove(Seq),
     /// The sink was removed.
-    Gone,
+    Removed,
     /// Nothing was removed, because the sink is configured and may not be removed.
-    IsConfigured,
+    SinkIsConfigured,
     /// Nothing was removed, because the sink has messages, and these may not be removed.
-    HasMessages,
+    SinkHasMessages,
 }
 
 /// How many dead letters are settled in one transaction, so that the relay does not wait long for the writer.
-pub(super) const SETTLED_AT_ONCE: i64 = 1000;
+pub(super) const RESOLVE_BATCH: i64 = 1000;
 
 /// How many deliveries of a dropped sink are removed in one transaction.
-pub(super) const DROPPED_AT_ONCE: usize = 2000;
+pub(super) const DROP_BATCH: usize = 2000;
 
 /// Transactions of operators on sinks and dead letters.
 pub trait OperatorTransactions {
@@ -144,12 +144,12 @@ pub trait OperatorTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn lift_closed(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error>;
+    fn end_closed_pauses(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error>;
 
     /// Ends the pause of a sink or, if the sink is not paused, the silence that its receiver asked for. Failed
     /// deliveries become due now, and the time of the pause does not count for them. Returns what was ended. If there
     /// was neither a pause nor a silence, returns `None` and changes nothing but the count of
-    /// [`resumes`](Self::resumes), which tells a running relay to forget what it has learnt of the receiver.
+    /// [`resume_count`](Self::resume_count), which tells a running relay to forget what it has learnt of the receiver.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
@@ -160,7 +160,7 @@ pub trait OperatorTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn resumes(&self, sink: SinkId) -> Result<Resumes, Error>;
+    fn resume_count(&self, sink: SinkId) -> Result<ResumeCount, Error>;
 
     /// Settles at most 1000 dead letters of a selection, those behind `after`; the default begins with the first. Each
     /// dead letter is settled once, even if it becomes a dead letter again meanwhile. Returns how many dead letters
@@ -168,13 +168,13 @@ pub trait OperatorTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn settle_dead(
+    fn resolve_dead_letters(
         &mut self,
         selection: &DeadLetterSelection,
-        verdict: DeadLetterVerdict,
-        after: SettledUpTo,
+        verdict: DeadLetterAction,
+        after: ResolvedUpTo,
         now: UnixMs,
-    ) -> Result<(usize, Option<SettledUpTo>), Error>;
+    ) -> Result<(usize, Option<ResolvedUpTo>), Error>;
 
     /// Gives a sink another name. The queue, the dead letters and the pause of the sink stay with it. Returns `false`
     /// and changes nothing if another sink has the name already.
@@ -190,5 +190,5 @@ pub trait OperatorTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn drop_sink(&mut self, sink: SinkId, after: Seq, may: MayDrop) -> Result<Dropping, Error>;
+    fn drop_sink(&mut self, sink: SinkId, after: Seq, may: DropPermission) -> Result<DropProgress, Error>;
 }

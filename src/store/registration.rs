@@ -2,9 +2,9 @@
 
 use super::delivery::HealthRecord;
 use super::error::Error;
-use super::operator::Resumes;
+use super::message_selection::MessageSelection;
+use super::operator::ResumeCount;
 use super::sink_id::SinkId;
-use super::wants::Wants;
 use crate::domain::{Seq, Start, UnixMs};
 
 /// What the store has to know of a configured sink.
@@ -13,7 +13,7 @@ pub struct SinkSetup {
     /// The name of the sink. By this name the state recognizes the sink at the next start.
     pub name: String,
     /// Which messages the sink wants.
-    pub wants: Wants,
+    pub selection: MessageSelection,
     /// Whether the sink keeps the order of each number.
     pub ordered: bool,
     /// Which stored messages the sink receives if it is new and the state has messages already.
@@ -25,12 +25,18 @@ pub struct SinkSetup {
 impl SinkSetup {
     /// Returns an enabled sink that wants every message from now on, in no order.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), wants: Wants::default(), ordered: false, start: Start::Now, enabled: true }
+        Self {
+            name: name.into(),
+            selection: MessageSelection::default(),
+            ordered: false,
+            start: Start::Now,
+            enabled: true,
+        }
     }
 
     /// Returns the time at which stored messages must have been received, or later, to belong to a new sink; `None` if
     /// no stored messages do. `now` is the instant of the registration.
-    pub(super) fn wants_since(&self, now: UnixMs) -> Option<UnixMs> {
+    pub(super) fn stored_since(&self, now: UnixMs) -> Option<UnixMs> {
         match self.start {
             Start::Now => None,
             Start::Beginning => Some(UnixMs::MIN),
@@ -42,25 +48,26 @@ impl SinkSetup {
 
 /// What the state knows of a registered sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registered {
+pub struct RegisteredSink {
     /// The sink's id.
     pub id: SinkId,
     /// The health in which the last process left the sink.
     pub health: HealthRecord,
     /// How often the sink was resumed so far.
-    pub resumes: Resumes,
+    pub resumes: ResumeCount,
     /// Whether the sink is new and the state has messages already.
     pub is_added: bool,
-    /// Whether [`RegistrationTransactions::number_rows`] has to run before the order of each number can be kept.
-    pub lacks_numbers: bool,
-    /// Whether [`RegistrationTransactions::fill`] has to run: the sink begins with stored messages of which it has no
-    /// deliveries yet.
-    pub lacks_messages: bool,
+    /// Whether [`RegistrationTransactions::assign_number_queues`] has to run before the order of each number can be
+    /// kept.
+    pub needs_number_queues: bool,
+    /// Whether [`RegistrationTransactions::backfill`] has to run: the sink begins with stored messages of which it has
+    /// no deliveries yet.
+    pub needs_backfill: bool,
 }
 
-/// The result of one call of [`RegistrationTransactions::fill`].
+/// The result of one call of [`RegistrationTransactions::backfill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filled {
+pub struct BackfillPortion {
     /// How many deliveries were made.
     pub made: u64,
     /// Whether there are more messages to look at.
@@ -85,14 +92,14 @@ pub trait RegistrationTransactions {
         setups: &[SinkSetup],
         latest_due: UnixMs,
         now: UnixMs,
-    ) -> Result<Vec<Registered>, Error>;
+    ) -> Result<Vec<RegisteredSink>, Error>;
 
     /// Looks at about `at_most` of the stored messages that a new sink begins with, and makes a backfill delivery of
     /// each message that the sink wants.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn fill(&mut self, sink: SinkId, at_most: usize) -> Result<Filled, Error>;
+    fn backfill(&mut self, sink: SinkId, at_most: usize) -> Result<BackfillPortion, Error>;
 
     /// Gives deliveries their place in the queues of numbers, for a sink that did not keep an order before. Changes at
     /// most `at_most` deliveries, those behind the message `after`. Returns where the next call goes on; `None` if all
@@ -100,12 +107,12 @@ pub trait RegistrationTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn number_rows(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error>;
+    fn assign_number_queues(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error>;
 
     /// Reads which sinks are no longer configured although messages wait for them: the name of each sink, and the
     /// number of its messages.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn stranded(&self) -> Result<Vec<(String, u64)>, Error>;
+    fn unconfigured_with_messages(&self) -> Result<Vec<(String, u64)>, Error>;
 }

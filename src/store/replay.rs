@@ -4,7 +4,7 @@
 //! only if the operator names its id. A delivery that waits already stays as it is, so a replay that is asked for twice
 //! sends once. If a sink never had a message, the filter of the sink decides. The relay knows the filter and the
 //! command does not, so such a delivery is undecided until the relay notices the replay
-//! ([`ReplayTransactions::replays`]).
+//! ([`ReplayTransactions::replay_count`]).
 
 use super::delivery_state::DeliveryState;
 use super::error::Error;
@@ -69,10 +69,10 @@ pub struct ReplayPortion {
 
 /// How often a command left deliveries for filters to decide. Compare this count only with an earlier count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Replays(pub(super) i64);
+pub struct ReplayCount(pub(super) i64);
 
 /// How many messages are looked at in one portion.
-pub(super) const REPLAYED_AT_ONCE: i64 = 500;
+pub(super) const REPLAY_BATCH: i64 = 500;
 
 /// How a selection applies to one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub trait ReplayTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn replays(&self) -> Result<Replays, Error>;
+    fn replay_count(&self) -> Result<ReplayCount, Error>;
 }
 
 #[cfg(test)]

@@ -9,16 +9,16 @@ use crate::domain::{Seq, UnixMs};
 
 /// The instants before which settled deliveries are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cutoffs {
+pub struct RetentionCutoffs {
     /// The instant for messages that every sink has; `None` if none of them are removed.
     pub delivered: Option<UnixMs>,
     /// The instant for dead letters and for rows that could not be read; `None` if none of them are removed.
     pub dead: Option<UnixMs>,
 }
 
-/// What one portion of [`RetentionTransactions::drop_settled`] removed.
+/// What one portion of [`RetentionTransactions::remove_settled`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub struct RemovedMessages {
     /// How many messages lost their text.
     pub messages: usize,
     /// How many dead letters were removed.
@@ -29,7 +29,7 @@ pub struct Dropped {
 
 /// What one portion of [`RetentionTransactions::forget_ids`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forgotten {
+pub struct ForgottenIds {
     /// How many ids were removed.
     pub ids: usize,
     /// Where the next call goes on; `None` if nothing further can be removed.
@@ -50,7 +50,7 @@ impl ForgottenUpTo {
 }
 
 /// How many messages are looked at in one transaction, so that delivery gets its turn in between.
-pub(super) const REMOVED_AT_ONCE: i64 = 500;
+pub(super) const REMOVAL_BATCH: i64 = 500;
 
 /// Transactions that remove what is no longer kept.
 pub trait RetentionTransactions {
@@ -60,12 +60,12 @@ pub trait RetentionTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn drop_settled(&mut self, cutoffs: Cutoffs, after: Seq) -> Result<Dropped, Error>;
+    fn remove_settled(&mut self, cutoffs: RetentionCutoffs, after: Seq) -> Result<RemovedMessages, Error>;
 
     /// Looks at some hundred messages behind `after`, in the order of times, and forgets the ids of messages that were
     /// received before `watermark` and whose text is removed already. The `keep_newest` newest ids stay.
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn forget_ids(&mut self, watermark: UnixMs, keep_newest: u32, after: ForgottenUpTo) -> Result<Forgotten, Error>;
+    fn forget_ids(&mut self, watermark: UnixMs, keep_newest: u32, after: ForgottenUpTo) -> Result<ForgottenIds, Error>;
 }

@@ -24,33 +24,33 @@ pub struct RoleLock {
     directory: File,
 }
 
-/// What [`RoleLock::look`] found out about a role that was taken.
+/// What [`RoleLock::ensure_held`] found out about a role that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum LockFileState {
     /// Nothing has changed: the role is held.
-    BlockedBy,
+    Intact,
     /// `relay.lock` was removed and made again. The role is still held.
-    MadeAgain,
+    Recreated,
 }
 
 /// A shared lock: while any process holds it, no process can become the relay. Several processes may hold it at the
 /// same time.
 #[derive(Debug)]
-pub(super) struct SharedRole {
+pub(super) struct SharedRoleLock {
     _held: Vec<File>,
 }
 
 /// How often [`RoleLock::take`] tries while another relay has the role, because that relay may be ending.
-const TRIES: u32 = 20;
+const MAX_TRIES: u32 = 20;
 
 /// How often [`RoleLock::take`] tries while commands read the state. Most commands take a moment, but `state export`
 /// checks the whole state first.
-const TRIES_BESIDE_COMMANDS: u32 = 1200;
+const MAX_TRIES_BESIDE_COMMANDS: u32 = 1200;
 
 /// The wait between two tries.
-const PAUSE: Duration = Duration::from_millis(50);
+const TRY_INTERVAL: Duration = Duration::from_millis(50);
 
-const NAME: &str = "relay.lock";
+const LOCK_FILE: &str = "relay.lock";
 
 impl RoleLock {
     /// Takes the role of the relay on the state directory `dir`. A missing directory is made, with mode 0700.
@@ -59,7 +59,7 @@ impl RoleLock {
     /// Returns [`Error::InUse`] while another process has the role, and [`Error::Io`] for every other failure.
     pub fn take(dir: &Path) -> Result<Self, Error> {
         make_state_dir(dir)?;
-        let path = dir.join(NAME);
+        let path = dir.join(LOCK_FILE);
         let file = files::open_or_make(&path).map_err(io("open", &path))?;
         let directory = File::open(dir).map_err(io("open", dir))?;
         for tried in 1.. {
@@ -68,14 +68,14 @@ impl RoleLock {
             }
             // Two processes that begin at the same moment must not each keep one lock and wait for the other.
             file.unlock().map_err(io("unlock", &path))?;
-            let is_looked_at = matches!(probe(dir)?, (Some(false), _));
-            if tried == TRIES && is_looked_at {
+            let is_looked_at = matches!(take_shared(dir)?, (Some(false), _));
+            if tried == MAX_TRIES && is_looked_at {
                 tracing::info!("waiting for a command that reads the state");
             }
-            if tried >= if is_looked_at { TRIES_BESIDE_COMMANDS } else { TRIES } {
+            if tried >= if is_looked_at { MAX_TRIES_BESIDE_COMMANDS } else { MAX_TRIES } {
                 break;
             }
-            std::thread::park_timeout(PAUSE);
+            std::thread::park_timeout(TRY_INTERVAL);
         }
         Err(Error::InUse { dir: dir.to_owned() })
     }
@@ -86,23 +86,23 @@ impl RoleLock {
     /// # Errors
     /// The role is lost with [`Error::Replaced`] (another directory is in the place of the state directory) and with
     /// [`Error::InUse`] (another process made `relay.lock` again and locked it). Other errors may pass.
-    pub fn look(&mut self) -> Result<Role, Error> {
-        let path = self.dir.join(NAME);
+    pub fn ensure_held(&mut self) -> Result<LockFileState, Error> {
+        let path = self.dir.join(LOCK_FILE);
         if !files::is_at(&self.directory, &self.dir).map_err(io("look at", &self.dir))? {
             return Err(Error::Replaced { dir: self.dir.clone() });
         }
         if files::is_at(&self.file, &path).map_err(io("look at", &path))? {
-            return Ok(Role::BlockedBy);
+            return Ok(LockFileState::Intact);
         }
         let file = files::open_or_make(&path).map_err(io("open", &path))?;
         if lock(&file, &path)? {
             self.file = file;
-            return Ok(Role::MadeAgain);
+            return Ok(LockFileState::Recreated);
         }
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Err(Error::InUse { dir: self.dir.clone() }),
             // A command locked the file, shared, at this very moment.
-            _ => Ok(Role::BlockedBy),
+            _ => Ok(LockFileState::Intact),
         }
     }
 }
@@ -121,13 +121,13 @@ pub(super) fn make_state_dir(dir: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Io`] if `relay.lock` can be neither opened nor locked.
 pub fn is_running(dir: &Path) -> Result<Option<bool>, Error> {
-    probe(dir).map(|(running, _)| running)
+    take_shared(dir).map(|(running, _)| running)
 }
 
 /// Returns whether a relay has the role. If no relay has the role, also returns the shared role, which keeps every
 /// relay from taking the role.
-pub(super) fn probe(dir: &Path) -> Result<(Option<bool>, Option<SharedRole>), Error> {
-    let path = dir.join(NAME);
+pub(super) fn take_shared(dir: &Path) -> Result<(Option<bool>, Option<SharedRoleLock>), Error> {
+    let path = dir.join(LOCK_FILE);
     let mut held = Vec::new();
     match files::open_to_read(&path) {
         Ok(file) => match file.try_lock_shared() {
@@ -147,7 +147,7 @@ pub(super) fn probe(dir: &Path) -> Result<(Option<bool>, Option<SharedRole>), Er
             Err(TryLockError::Error(_)) => {}
         }
     }
-    let shared = (!held.is_empty()).then_some(SharedRole { _held: held });
+    let shared = (!held.is_empty()).then_some(SharedRoleLock { _held: held });
     Ok((Some(false), shared))
 }
 
@@ -190,12 +190,12 @@ mod tests {
     fn a_lock_that_was_removed_makes_no_second_owner_and_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = RoleLock::take(dir.path()).unwrap();
-        assert_eq!(first.look().unwrap(), Role::BlockedBy);
-        fs::remove_file(dir.path().join(NAME)).unwrap();
+        assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);
+        fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
         assert_eq!(is_running(dir.path()).unwrap(), Some(true), "it can still be told");
         assert!(matches!(RoleLock::take(dir.path()), Err(Error::InUse { .. })));
-        assert_eq!(first.look().unwrap(), Role::MadeAgain);
-        assert_eq!(first.look().unwrap(), Role::BlockedBy);
+        assert_eq!(first.ensure_held().unwrap(), LockFileState::Recreated);
+        assert_eq!(first.ensure_held().unwrap(), LockFileState::Intact);
         assert_eq!(is_running(dir.path()).unwrap(), Some(true));
         drop(first);
         assert_eq!(is_running(dir.path()).unwrap(), Some(false));
@@ -208,15 +208,15 @@ mod tests {
         let dir = parent.path().join("state");
         let mut first = RoleLock::take(&dir).unwrap();
         // This part of the test locks the file only, as an earlier version does.
-        fs::remove_file(dir.join(NAME)).unwrap();
-        let other = File::create(dir.join(NAME)).unwrap();
+        fs::remove_file(dir.join(LOCK_FILE)).unwrap();
+        let other = File::create(dir.join(LOCK_FILE)).unwrap();
         other.lock().unwrap();
-        assert!(matches!(first.look(), Err(Error::InUse { .. })));
+        assert!(matches!(first.ensure_held(), Err(Error::InUse { .. })));
         drop(other);
-        assert_eq!(first.look().unwrap(), Role::MadeAgain);
+        assert_eq!(first.ensure_held().unwrap(), LockFileState::Recreated);
         fs::rename(&dir, parent.path().join("elsewhere")).unwrap();
-        assert!(matches!(first.look(), Err(Error::Replaced { .. })), "it is gone");
+        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "it is gone");
         fs::create_dir(&dir).unwrap();
-        assert!(matches!(first.look(), Err(Error::Replaced { .. })), "it is another one");
+        assert!(matches!(first.ensure_held(), Err(Error::Replaced { .. })), "it is another one");
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::{RowStanding, UnixMs};
 
 /// A message that was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
+pub struct SalvagedMessage {
     /// The message's sequence number.
     pub seq: i64,
     /// The API's id of the message.
@@ -20,12 +20,12 @@ pub struct Saved {
     /// Whether the text is as it was stored; `None` if there is no checksum to compare it with.
     pub intact: Option<bool>,
     /// The deliveries of the message.
-    pub deliveries: Vec<SavedDelivery>,
+    pub deliveries: Vec<SalvagedDelivery>,
 }
 
 /// The delivery of a saved message to one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedDelivery {
+pub struct SalvagedDelivery {
     /// The name of the sink; `None` if it could not be read.
     pub sink: Option<String>,
     /// The state of the delivery.
@@ -48,7 +48,7 @@ pub struct SavedDelivery {
 
 /// The result of an export.
 #[derive(Debug, Default)]
-pub struct Salvage {
+pub struct SalvageReport {
     /// How many messages were saved.
     pub messages: u64,
     /// How many of the saved messages differ from what was stored.

@@ -1,7 +1,7 @@
 //! A state that a command reads without being the relay.
 
 use super::backend::Spool;
-use super::role::SharedRole;
+use super::role::SharedRoleLock;
 
 /// A state as it was at one moment. Everything that is read from the snapshot is of that moment, and nothing can be
 /// written.
@@ -12,5 +12,5 @@ pub struct Snapshot {
     /// Whether a relay runs on the state; `None` if this user has no permission to find out.
     pub running: Option<bool>,
     /// The shared role, if reading relies on it. It keeps a relay from starting.
-    pub(super) _role: Option<SharedRole>,
+    pub(super) _role: Option<SharedRoleLock>,
 }

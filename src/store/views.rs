@@ -72,7 +72,7 @@ pub struct ListedUpTo {
 
 impl ListedUpTo {
     /// Returns the place of this dead letter in the list.
-    pub fn letter(letter: &DeadLetter) -> Self {
+    pub fn at(letter: &DeadLetter) -> Self {
         Self { sink: letter.sink.clone(), seq: letter.seq }
     }
 }
@@ -106,10 +106,10 @@ pub struct Trace {
     pub number: Option<String>,
     /// The delivery of the message to each sink that has a delivery of it, in the order of names.
     #[serde(rename = "sinks")]
-    pub fates: Vec<Fate>,
+    pub deliveries: Vec<TracedDelivery>,
     /// The names of configured sinks that have no delivery of the message.
     #[serde(rename = "not_for")]
-    pub without: Vec<String>,
+    pub sinks_without_delivery: Vec<String>,
 }
 
 fn is_some<S: Serializer>(walk: &Option<WalkId>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -118,7 +118,7 @@ fn is_some<S: Serializer>(walk: &Option<WalkId>, serializer: S) -> Result<S::Ok,
 
 /// The delivery of a message to one sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fate {
+pub struct TracedDelivery {
     /// The name of the sink.
     pub sink: String,
     /// Whether the sink was configured at the last start.

@@ -12,7 +12,7 @@ fn sink(lines: &str) -> String {
 
 fn decide(machine: &Machine) -> FilterVerdict {
     let config = machine.load();
-    let filter = config.sinks[0].wants.filter.as_ref().unwrap();
+    let filter = config.sinks[0].selection.filter.as_ref().unwrap();
     filter.decide(&Facts::read(MESSAGE, Details::Unknown))
 }
 
@@ -32,7 +32,7 @@ fn what_is_written_is_what_is_asked() {
     for (lines, expected) in table {
         assert_eq!(decide(&Machine::with_file(&sink(lines))), expected, "{lines}");
     }
-    assert!(Machine::with_file(&sink("")).load().sinks[0].wants.filter.is_none());
+    assert!(Machine::with_file(&sink("")).load().sinks[0].selection.filter.is_none());
 }
 
 #[test]

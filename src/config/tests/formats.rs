@@ -50,8 +50,12 @@ fn messages_wait_for_details_of_the_number_where_a_template_shows_them() {
         ("format = \"template\"\ntemplate = '{{ number.id | tojson }}'", NumberUse::Ignored),
         ("format = \"template\"\ntemplate = '{{ number.tags | tojson }}'", NumberUse::Needed),
     ] {
-        let wants = &Machine::with_file(&format!("{HTTP}{keys}\n")).load().sinks[0].wants;
-        assert_eq!((wants.number, wants.asks_for_numbers()), (expected, expected != NumberUse::Ignored), "{keys}");
+        let selection = &Machine::with_file(&format!("{HTTP}{keys}\n")).load().sinks[0].selection;
+        assert_eq!(
+            (selection.number_use, selection.needs_numbers()),
+            (expected, expected != NumberUse::Ignored),
+            "{keys}"
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
 use crate::delivery::log_sentences::NEW_SINK_IS_FILLED;
 use crate::domain::Seq;
-use crate::store::{Filled, Registered, Spool};
+use crate::store::{BackfillPortion, RegisteredSink, Spool};
 
 /// The number of rows that one transaction handles. It is small enough that nobody waits long for the writer.
 const AT_ONCE: usize = 2000;
@@ -28,14 +28,14 @@ pub(super) enum BackfillStep {
     /// One portion is done, and more messages may be claimed than before.
     PortionDone,
     /// The new sink has got the last of the messages with which it begins.
-    Filled,
+    BackfillPortion,
 }
 
 impl Backfill {
-    pub(super) fn new(registered: &Registered) -> Self {
+    pub(super) fn new(registered: &RegisteredSink) -> Self {
         Self {
-            numbered_to: registered.lacks_numbers.then_some(Seq::default()),
-            filled: registered.lacks_messages.then_some(0),
+            numbered_to: registered.needs_number_queues.then_some(Seq::default()),
+            filled: registered.needs_backfill.then_some(0),
         }
     }
 
@@ -47,12 +47,13 @@ impl Backfill {
     pub(super) async fn step(&mut self, store: &mut StoreRetry, context: &SinkContext) -> Option<BackfillStep> {
         let sink = context.id();
         if let Some(after) = self.numbered_to {
-            let number = move |spool: &mut Spool| spool.number_rows(sink, after, AT_ONCE);
+            let number = move |spool: &mut Spool| spool.assign_number_queues(sink, after, AT_ONCE);
             self.numbered_to = store.write(context, number).await?;
             return Some(BackfillStep::PortionDone);
         }
         let before = self.filled?;
-        let Filled { made, more } = store.write(context, move |spool: &mut Spool| spool.fill(sink, AT_ONCE)).await?;
+        let BackfillPortion { made, more } =
+            store.write(context, move |spool: &mut Spool| spool.backfill(sink, AT_ONCE)).await?;
         let messages = before + made;
         if more {
             self.filled = Some(messages);
@@ -61,7 +62,7 @@ impl Backfill {
         self.filled = None;
         let start = &context.identity.options.start;
         tracing::info!(sink.name = context.name(), messages, start = %start, "{NEW_SINK_IS_FILLED}");
-        Some(BackfillStep::Filled)
+        Some(BackfillStep::BackfillPortion)
     }
 }
 
@@ -74,10 +75,11 @@ mod tests {
     async fn rows_get_their_numbers_before_the_sink_gets_its_messages() {
         let world = World::new();
         let context = world.context(options(1), Receiver::healthy(&world)).await;
-        let registered = Registered { lacks_numbers: true, lacks_messages: true, ..context.identity.registered };
+        let registered =
+            RegisteredSink { needs_number_queues: true, needs_backfill: true, ..context.identity.registered };
         let (mut backfill, mut store) = (Backfill::new(&registered), StoreRetry::default());
         for (step, is_under_way) in
-            [(Some(BackfillStep::PortionDone), true), (Some(BackfillStep::Filled), false), (None, false)]
+            [(Some(BackfillStep::PortionDone), true), (Some(BackfillStep::BackfillPortion), false), (None, false)]
         {
             assert_eq!(backfill.step(&mut store, &context).await, step);
             assert_eq!(backfill.is_under_way(), is_under_way);

@@ -9,7 +9,7 @@ use crate::delivery::context::SinkContext;
 use crate::delivery::log_sentences as log;
 use crate::delivery::max_age::AgeChecks;
 use crate::domain::{Seq, UnixMs};
-use crate::store::{Claim, Expired, Spool};
+use crate::store::{Claim, ExpiredMessage, Spool};
 use crate::time::Instant;
 
 /// The number of messages that one transaction looks at, or writes. The number is greater than the number of workers.
@@ -131,7 +131,7 @@ async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -
     let (sink, now) = (context.id(), context.now().relay_time);
     let written = store.write(context, move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
     let Some(expired) = written else { return false };
-    for Expired { id, attempts, answer } in expired {
+    for ExpiredMessage { id, attempts, answer } in expired {
         log::message_expired(context.name(), &id, attempts, &answer);
     }
     true

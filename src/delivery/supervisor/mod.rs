@@ -16,8 +16,8 @@
 //! | [`dispatch`] | which delivery begins next, and which are under way |
 //!
 //! Invariants:
-//! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages are
-//!   sent twice than there are workers.
+//! - A worker is free again only when the settlement of its delivery is on the disk. So after a crash no more messages
+//!   are sent twice than there are workers.
 //! - The loop turns only for a reason: a delivery that ended, a wake-up, a time that has come, or the slow poll. No
 //!   reason puts off another: the slow poll comes every five seconds, however often the other reasons come.
 
@@ -194,7 +194,7 @@ impl Supervisor {
         if filled.is_some() {
             queues.expect_claims_everywhere();
         }
-        if filled == Some(BackfillStep::Filled) {
+        if filled == Some(BackfillStep::BackfillPortion) {
             expiry.check_everything();
         }
         if expiry.step(store, context, self.time, |seq| dispatch.is_under_way(seq)).await {

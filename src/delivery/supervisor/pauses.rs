@@ -11,7 +11,7 @@ use super::store_retry::StoreRetry;
 use crate::delivery::context::SinkContext;
 use crate::delivery::log_sentences as log;
 use crate::domain::PauseReason;
-use crate::store::{Pause, Resumes, Spool};
+use crate::store::{Pause, ResumeCount, Spool};
 
 /// Whether a sink is paused, as far as this process knows.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Pauses {
     /// Whether the store is to be asked at the next step.
     asks: bool,
     /// How often operators had resumed the sink when the store was asked last.
-    resumes: Resumes,
+    resumes: ResumeCount,
 }
 
 /// The changes by operators that the store knew of and this process did not.
@@ -59,7 +59,7 @@ impl Pauses {
         Self::new(enabled, pause.map(|pause| pause.reason), context.identity.registered.resumes)
     }
 
-    fn new(enabled: bool, pause: Option<PauseReason>, resumes: Resumes) -> Self {
+    fn new(enabled: bool, pause: Option<PauseReason>, resumes: ResumeCount) -> Self {
         Self { enabled, pause, unwritten: None, asks: false, resumes }
     }
 
@@ -103,7 +103,7 @@ impl Pauses {
         if !self.asks || self.unwritten.is_some() || ends {
             return requests;
         }
-        let ask = move |spool: &Spool| Ok((spool.pause_of(sink)?, spool.resumes(sink)?, spool.sink_name(sink)?));
+        let ask = move |spool: &Spool| Ok((spool.pause_of(sink)?, spool.resume_count(sink)?, spool.sink_name(sink)?));
         let Some((pause, resumes, name)) = store.read(context, ask).await else { return requests };
         self.asks = false;
         let was_resumed = std::mem::replace(&mut self.resumes, resumes) != resumes;
@@ -149,7 +149,7 @@ mod tests {
     const GONE: Option<PauseReason> = Some(PauseReason::Gone);
 
     fn pauses(enabled: bool, pause: Option<PauseReason>) -> Pauses {
-        Pauses::new(enabled, pause, Resumes::default())
+        Pauses::new(enabled, pause, ResumeCount::default())
     }
 
     #[test]

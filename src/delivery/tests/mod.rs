@@ -33,7 +33,7 @@ use super::{Delivery, Options, Order, Retry, Setup};
 use crate::domain::{Class, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
-use crate::store::{ReplaySelection, SinkId, SinkSetup, Spool, Store, Waiting, Wants};
+use crate::store::{MessageSelection, ReplaySelection, SinkId, SinkSetup, Spool, Store, Waiting};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Heartbeat};
 
@@ -119,7 +119,7 @@ impl World {
             .into_iter()
             .map(|(name, options, sink)| Setup {
                 name: name.to_owned(),
-                wants: Wants::default(),
+                selection: MessageSelection::default(),
                 options,
                 format: Format::default(),
                 sink,

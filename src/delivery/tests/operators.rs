@@ -4,7 +4,7 @@
 use super::super::BlockedBy;
 use super::*;
 use crate::domain::{PauseReason, SinkName};
-use crate::store::{DeadLetterSelection, DeadLetterVerdict, PastDelivery, Replayable, Resumed, SettledUpTo, Spool};
+use crate::store::{DeadLetterAction, DeadLetterSelection, PastDelivery, Replayable, ResolvedUpTo, Resumed, Spool};
 
 /// The time within which commands promise to take effect, and a moment more.
 const PROMISED: Duration = Duration::from_millis(5_500);
@@ -70,8 +70,9 @@ async fn dead_letters_and_replays_are_sent_again_under_traffic() {
     let count_of = |id: &str| receiver.ids_begun().iter().filter(|begun| *begun == id).count();
     assert_eq!((count_of("m1"), count_of("m2")), (1, 1));
     let (now, all) = (world.clock.relay_time(), DeadLetterSelection::default());
-    let settle =
-        move |spool: &mut Spool| spool.settle_dead(&all, DeadLetterVerdict::Retry, SettledUpTo::default(), now);
+    let settle = move |spool: &mut Spool| {
+        spool.resolve_dead_letters(&all, DeadLetterAction::Retry, ResolvedUpTo::default(), now)
+    };
     assert_eq!(world.store.write(settle).await.unwrap().0, 1);
     let found = Replayable { seq: Seq(2), sink, received: UnixMs(2), before: PastDelivery::Delivered };
     assert_eq!(world.store.write(move |spool| spool.replay(&[found])).await.unwrap(), 1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::store::{self, JOURNAL_COUNTS, Space, Spool, Store};
+use crate::store::{self, Space, Spool, Store, USUAL_JOURNAL_BYTES};
 use crate::time::Instant;
 
 /// How often the relay tries to empty a journal that is larger than usual.
@@ -71,7 +71,7 @@ impl Journal {
 
     /// Empties a journal that is larger than it should be, and logs if that cannot be done.
     pub(super) async fn look(&mut self, store: &Store, space: Space, now: Instant) -> Result<(), store::Error> {
-        let is_large = space.journal > JOURNAL_COUNTS;
+        let is_large = space.journal > USUAL_JOURNAL_BYTES;
         let was_tried = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY);
         let news = if !is_large {
             self.emptying.note(true, now, TELL_LARGE)
@@ -79,7 +79,7 @@ impl Journal {
             None
         } else {
             self.tried = Some(now);
-            match store.write(|spool: &mut Spool| spool.empty_journal()).await {
+            match store.write(|spool: &mut Spool| spool.truncate_journal()).await {
                 Ok(is_emptied) => self.emptying.note(is_emptied, now, TELL_LARGE),
                 // The next work that needs the disk will report the failure.
                 Err(error) if error.is_passing() => return Ok(()),

@@ -81,10 +81,10 @@ impl Disk {
     /// Loads coverage. Rows that no open gap holds are released first.
     pub(super) async fn load(&self) -> Result<CoverageState, store::Error> {
         let load = |spool: &mut Spool| {
-            spool.mend_holds()?;
+            spool.release_orphaned_rows()?;
             let coverage = spool.load_coverage()?;
             let walks = coverage.iter().flat_map(|coverage: &Coverage| &coverage.walks);
-            let held = walks.map(|walk| Ok((walk.id, spool.held(walk.id)?)));
+            let held = walks.map(|walk| Ok((walk.id, spool.count_held(walk.id)?)));
             let held = held.collect::<Result<HashMap<WalkId, u64>, store::Error>>()?;
             Ok((coverage, held))
         };
@@ -185,7 +185,7 @@ impl Disk {
     ) -> Result<(), store::Error> {
         let cutoffs = self.maintenance.cutoffs(now, self.space.sheds());
         if let Some(after) = self.maintenance.removes_after() {
-            let dropped = self.store.write(move |spool| spool.drop_settled(cutoffs, after)).await?;
+            let dropped = self.store.write(move |spool| spool.remove_settled(cutoffs, after)).await?;
             if dropped.dead > 0 {
                 tracing::info!(dead_letters = dropped.dead, "dead letters went: state.keep_dead is over");
             }
@@ -198,8 +198,8 @@ impl Disk {
             self.maintenance.forget_nothing();
         }
         let is_short = self.space.shortage().is_some();
-        let gives_back = self.store.write(move |spool: &mut Spool| spool.give_back(is_short)).await?;
-        self.maintenance.end_step(gives_back);
+        let has_more_to_shrink = self.store.write(move |spool: &mut Spool| spool.shrink_file(is_short)).await?;
+        self.maintenance.end_step(has_more_to_shrink);
         if self.space.sheds() || is_short {
             self.space.note_stored();
         }
@@ -229,12 +229,12 @@ impl Disk {
         }
         self.erasure.begin(now);
         let erased = self.store.write(|spool| {
-            let others_wrote = spool.others_wrote()?;
-            Ok((others_wrote, spool.erase_traces()?))
+            let changed_by_others = spool.changed_by_others()?;
+            Ok((changed_by_others, spool.erase_traces()?))
         });
         match erased.await {
-            Ok((others_wrote, is_erased)) => {
-                if others_wrote && self.erasure.is_on_delivery() {
+            Ok((changed_by_others, is_erased)) => {
+                if changed_by_others && self.erasure.is_on_delivery() {
                     self.maintenance.begin_again(now);
                 }
                 self.journal.note_erased(is_erased, now);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::domain::{Seq, UnixMs};
-use crate::store::{Cutoffs, Dropped, Forgotten, ForgottenUpTo, Keep, Options};
+use crate::store::{ForgottenIds, ForgottenUpTo, Keep, Options, RemovedMessages, RetentionCutoffs};
 use crate::time::Instant;
 
 /// The time from the beginning of one round to the beginning of the next.
@@ -135,10 +135,10 @@ impl Maintenance {
 
     /// Returns the instants before which settled deliveries are removed. `now` is the relay's time, if it is known.
     /// With `sheds`, delivered messages are removed whatever their age.
-    pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> Cutoffs {
+    pub(super) fn cutoffs(&self, now: Option<UnixMs>, sheds: bool) -> RetentionCutoffs {
         let Retention { delivered, dead } = self.retention;
         let delivered = if sheds { Some(UnixMs::MAX) } else { delivered.cutoff(now) };
-        Cutoffs { delivered, dead: dead.cutoff(now) }
+        RetentionCutoffs { delivered, dead: dead.cutoff(now) }
     }
 
     /// Returns the message behind which this step removes settled messages; `None` if it removes none.
@@ -146,7 +146,7 @@ impl Maintenance {
         self.removal.now
     }
 
-    pub(super) fn note_removed(&mut self, dropped: &Dropped) {
+    pub(super) fn note_removed(&mut self, dropped: &RemovedMessages) {
         self.removal.advance(dropped.next);
     }
 
@@ -155,7 +155,7 @@ impl Maintenance {
         self.forgetting.now
     }
 
-    pub(super) fn note_forgotten(&mut self, forgotten: &Forgotten) {
+    pub(super) fn note_forgotten(&mut self, forgotten: &ForgottenIds) {
         self.forgetting.advance(forgotten.next);
     }
 
@@ -220,14 +220,14 @@ mod tests {
         assert_eq!(maintenance.due(), at(60));
         assert!(maintenance.begin_step(at(60)), "the first one is whole");
         assert_eq!(maintenance.removes_after(), Some(Seq(0)));
-        maintenance.note_removed(&Dropped { next: Some(Seq(500)), ..Dropped::default() });
+        maintenance.note_removed(&RemovedMessages { next: Some(Seq(500)), ..RemovedMessages::default() });
         maintenance.forget_nothing();
         maintenance.end_step(false);
         assert!(!maintenance.schedule_next(at(60), at(60), false) && maintenance.has_more());
         assert_eq!(maintenance.due(), at(60) + PAUSE);
         assert!(!maintenance.begin_step(at(61)), "the same round");
         assert_eq!(maintenance.removes_after(), Some(Seq(500)));
-        maintenance.note_removed(&Dropped::default());
+        maintenance.note_removed(&RemovedMessages::default());
         maintenance.end_step(false);
         assert!(maintenance.schedule_next(at(61), at(61), false), "the round is over");
         assert_eq!(maintenance.due(), at(120));
@@ -242,8 +242,8 @@ mod tests {
         let mut maintenance = Maintenance::new(&options(Keep::Forever), false, began);
         maintenance.begin_again(began);
         assert!(maintenance.due() == began && maintenance.has_more() && maintenance.begin_step(began));
-        maintenance.note_removed(&Dropped { next: Some(Seq(7)), ..Dropped::default() });
-        maintenance.note_removed(&Dropped::default());
+        maintenance.note_removed(&RemovedMessages { next: Some(Seq(7)), ..RemovedMessages::default() });
+        maintenance.note_removed(&RemovedMessages::default());
         maintenance.forget_nothing();
         maintenance.end_step(false);
         assert!(maintenance.schedule_next(began, began, true));

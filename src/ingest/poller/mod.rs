@@ -235,7 +235,7 @@ impl<F: Feed> Poller<F> {
     /// Loads the state, and logs where polling begins.
     async fn begin(&mut self) -> Result<(), Trouble> {
         self.load().await?;
-        let told = self.disk.store().read(Spool::foreign_told).await?;
+        let told = self.disk.store().read(Spool::reported_foreign_requests).await?;
         self.link.remember_other_programs(told);
         let account = self.disk.store().read(Spool::account).await?;
         start_log::tell_start(self.state.coverage.as_ref(), account.start.as_deref(), self.rules.start);

@@ -5,7 +5,7 @@ use crate::api::budget::{Permission, RequestPurpose};
 use crate::api::{Error, NumberPage, Response};
 use crate::ingest::feed::Feed;
 use crate::ingest::numbers::{MOST_PAGES, NumbersTurn};
-use crate::store::{self, Spool, WhichUndecided};
+use crate::store::{self, Spool, UndecidedScope};
 use crate::time::Instant;
 
 fn unreadable(why: &str) -> String {
@@ -73,7 +73,7 @@ impl<F: Feed> Poller<F> {
         let ids: Vec<String> = numbers.iter().map(|number| number.id.clone()).collect();
         let stored = self.disk.store().write(move |spool| {
             let numbers: Vec<_> = numbers.iter().map(|number| (number.id.as_str(), &*number.raw)).collect();
-            spool.put_numbers(&numbers, wall)
+            spool.record_numbers(&numbers, wall)
         });
         stored.await?;
         let list = self.lanes.numbers.list_mut();
@@ -85,7 +85,7 @@ impl<F: Feed> Poller<F> {
             ),
             NumbersTurn::On => {}
             NumbersTurn::Spoiled => {
-                self.decide(WhichUndecided::Known).await?;
+                self.decide(UndecidedScope::Known).await?;
                 return Ok(self.numbers_failed("rows of it are no valid JSON", now));
             }
             NumbersTurn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
@@ -102,15 +102,15 @@ impl<F: Feed> Poller<F> {
                 if failed_before > 0 {
                     tracing::info!(failures = failed_before, "the list of numbers can be read again");
                 }
-                self.disk.store().write(move |spool| spool.end_numbers(newest, wall)).await?;
+                self.disk.store().write(move |spool| spool.complete_number_list(newest, wall)).await?;
             }
         }
-        self.decide(WhichUndecided::Known).await?;
+        self.decide(UndecidedScope::Known).await?;
         Ok(None)
     }
 
     /// Decides whether sinks want the messages that wait for a decision, as far as this can be decided now.
-    pub(super) async fn decide(&mut self, which: WhichUndecided) -> Result<(), store::Error> {
+    pub(super) async fn decide(&mut self, which: UndecidedScope) -> Result<(), store::Error> {
         let mut after = None;
         loop {
             let (made, next) = self.disk.store().write(move |spool| spool.decide(after, which)).await?;
@@ -143,9 +143,9 @@ impl<F: Feed> Poller<F> {
     }
 
     async fn decide_replays(&mut self) -> Result<(), store::Error> {
-        let found = self.disk.store().read(Spool::replays).await?;
+        let found = self.disk.store().read(Spool::replay_count).await?;
         if self.replays.is_new(found) {
-            self.decide(WhichUndecided::All).await?;
+            self.decide(UndecidedScope::All).await?;
             self.replays.note_decided(found);
         }
         Ok(())

@@ -1,18 +1,18 @@
 //! The watch for commands that asked for messages that a sink never had. The poller decides whether the sink wants
 //! them, because the decision may need details of numbers.
 
-use crate::store::Replays;
+use crate::store::ReplayCount;
 use crate::time::{AT_LEAST_EVERY, Instant};
 
 /// The replays that the poller has decided, and when it looks for new ones.
 pub(super) struct ReplayWatch {
-    decided: Replays,
+    decided: ReplayCount,
     due: Instant,
 }
 
 impl ReplayWatch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { decided: Replays::default(), due: now }
+        Self { decided: ReplayCount::default(), due: now }
     }
 
     /// Returns when to look next.
@@ -26,12 +26,12 @@ impl ReplayWatch {
     }
 
     /// Returns whether commands have asked for more since the last decision.
-    pub(super) fn is_new(&self, found: Replays) -> bool {
+    pub(super) fn is_new(&self, found: ReplayCount) -> bool {
         found != self.decided
     }
 
     /// Records that everything that commands had asked for was decided.
-    pub(super) fn note_decided(&mut self, found: Replays) {
+    pub(super) fn note_decided(&mut self, found: ReplayCount) {
         self.decided = found;
     }
 }
@@ -46,7 +46,7 @@ mod tests {
     async fn the_next_look_is_due_as_often_as_the_loop_turns() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut watch = ReplayWatch::new(now);
-        assert!(watch.due() == now && !watch.is_new(Replays::default()));
+        assert!(watch.due() == now && !watch.is_new(ReplayCount::default()));
         watch.look(now);
         assert_eq!(watch.due(), now + AT_LEAST_EVERY);
     }

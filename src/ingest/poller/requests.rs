@@ -178,7 +178,7 @@ impl<F: Feed> Poller<F> {
     /// Logs other programs that use the API key, and stores what was logged.
     pub(super) async fn watch_other_programs(&mut self) -> Result<(), store::Error> {
         let Some(told) = self.link.look_for_other_programs() else { return Ok(()) };
-        match self.disk.store().write(move |spool| spool.remember_foreign_told(told)).await {
+        match self.disk.store().write(move |spool| spool.record_reported_foreign_requests(told)).await {
             // The next start reports the other programs again, and the next work that needs the disk will report the
             // failure.
             Err(error) if error.is_passing() => Ok(()),

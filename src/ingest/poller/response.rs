@@ -121,14 +121,14 @@ impl<F: Feed> Poller<F> {
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
         let read = self.disk.store().read(move |spool| {
             let known = spool.knows_number(&numbers.iter().map(String::as_str).collect::<Vec<_>>())?;
-            Ok((spool.account()?, known, spool.has_met_numbers()?))
+            Ok((spool.account()?, known, spool.knows_any_number()?))
         });
-        let (known_account, known_number, has_met_numbers) = read.await?;
+        let (known_account, known_number, knows_any_number) = read.await?;
         let familiar = account::is_familiar(&known_account, &url, &fingerprint);
         let verdict = account::judge(&Evidence {
             familiar,
             begun: self.state.coverage.is_some(),
-            has_met_numbers,
+            knows_any_number,
             page_has_rows: !page.is_empty(),
             known_message: page.has_known(),
             known_number,

@@ -6,7 +6,7 @@ use crate::domain::UnixMs;
 use crate::ingest::coverage::{Next, Step};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
-use crate::store::{self, Spool, WhichUndecided};
+use crate::store::{self, Spool, UndecidedScope};
 use crate::time::Instant;
 
 impl<F: Feed> Poller<F> {
@@ -15,10 +15,10 @@ impl<F: Feed> Poller<F> {
         self.state = self.disk.load().await?;
         // The count is read before the decision, so that a replay that a command asks for meanwhile is looked at next
         // time.
-        let replays = self.disk.store().read(Spool::replays).await?;
+        let replays = self.disk.store().read(Spool::replay_count).await?;
         self.replays.note_decided(replays);
         // The details of numbers that sinks ask for may have changed since deliveries were left undecided.
-        self.decide(WhichUndecided::All).await?;
+        self.decide(UndecidedScope::All).await?;
         self.disk.note_loaded();
         self.lanes.head.next_poll_from_head();
         Ok(())

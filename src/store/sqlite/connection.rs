@@ -8,14 +8,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::file::commit_counter::{self, CommitCounter};
 use crate::store::error::Error;
+use crate::store::message_selection::MessageSelection;
 use crate::store::sink_id::SinkId;
-use crate::store::wants::Wants;
 
 /// A sink that receives the messages that are released.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Recipient {
     pub(super) id: SinkId,
-    pub(super) wants: Wants,
+    pub(super) selection: MessageSelection,
     /// Whether the sink keeps the order of each number.
     pub(super) ordered: bool,
 }
@@ -33,7 +33,8 @@ pub(in crate::store) struct SqliteBackend {
     pub(super) erase_on_delivery: bool,
     /// Whether the journal may hold removed texts, or keeps the file from becoming shorter.
     pub(super) may_hold_traces: bool,
-    /// SQLite's `data_version` at the last call of [`others_wrote`](crate::store::DiskUpkeep::others_wrote).
+    /// SQLite's `data_version` at the last call of
+    /// [`changed_by_others`](crate::store::DiskMaintenance::changed_by_others).
     pub(super) data_version: Option<i64>,
 }
 

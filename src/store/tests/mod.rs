@@ -135,16 +135,16 @@ fn texts(spool: &Spool, seqs: impl IntoIterator<Item = i64>) -> Vec<i64> {
 }
 
 /// Returns the deliveries of the message `m{seq}`: the name of each sink, and the state.
-fn fates(spool: &Spool, seq: i64) -> Vec<(String, DeliveryState)> {
+fn deliveries(spool: &Spool, seq: i64) -> Vec<(String, DeliveryState)> {
     let trace = spool.trace(&format!("m{seq}")).unwrap();
-    trace.into_iter().flat_map(|trace| trace.fates).map(|fate| (fate.sink, fate.state)).collect()
+    trace.into_iter().flat_map(|trace| trace.deliveries).map(|fate| (fate.sink, fate.state)).collect()
 }
 
 /// Returns the deliveries of all these messages as a text, sink by sink, such as `crm m1 fresh`.
 fn states(spool: &Spool, seqs: impl IntoIterator<Item = i64>) -> String {
     let mut all = Vec::new();
     for seq in seqs {
-        all.extend(fates(spool, seq).into_iter().map(|(sink, state)| (sink, seq, state)));
+        all.extend(deliveries(spool, seq).into_iter().map(|(sink, state)| (sink, seq, state)));
     }
     all.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
     all.iter().map(|(sink, seq, state)| format!("{sink} m{seq} {state}")).collect::<Vec<_>>().join(", ")

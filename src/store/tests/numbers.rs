@@ -10,8 +10,14 @@ fn with_sinks(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
     let mut spool = scratch.open();
     let globs = Globs::new(["PayPal"]).unwrap();
     let filter = Filter::any_of(vec![Clause { service: Some(globs), ..Clause::default() }]);
-    let pay = SinkSetup { wants: Wants { filter: Some(filter), number: NumberUse::Ignored }, ..SinkSetup::new("pay") };
-    let told = SinkSetup { wants: Wants { filter: None, number: NumberUse::Needed }, ..SinkSetup::new("told") };
+    let pay = SinkSetup {
+        selection: MessageSelection { filter: Some(filter), number_use: NumberUse::Ignored },
+        ..SinkSetup::new("pay")
+    };
+    let told = SinkSetup {
+        selection: MessageSelection { filter: None, number_use: NumberUse::Needed },
+        ..SinkSetup::new("told")
+    };
     let registered = spool.register_sinks(&[SinkSetup::new("all"), pay, told], UnixMs::MAX, UnixMs(0)).unwrap();
     (spool, registered[0].id)
 }
@@ -22,7 +28,7 @@ fn release_one(spool: &mut Spool, seq: i64, number: Option<&str>) {
     spool.commit(&[StoreOp::Insert(inserted), release(&[seq])], UnixMs(0)).unwrap();
 }
 
-fn decide_all(spool: &mut Spool, which: WhichUndecided) -> usize {
+fn decide_all(spool: &mut Spool, which: UndecidedScope) -> usize {
     let (mut made, mut after) = spool.decide(None, which).unwrap();
     while after.is_some() {
         let (more, next) = spool.decide(after, which).unwrap();
@@ -43,12 +49,12 @@ fn what_a_filter_asks_of_a_number_is_waited_for(scratch: &dyn Scratch) {
     );
     assert!(spool.has_undecided().unwrap());
     let newest = spool.newest_number().unwrap();
-    assert_eq!(decide_all(&mut *spool, WhichUndecided::All), 0, "nothing more is known");
+    assert_eq!(decide_all(&mut *spool, UndecidedScope::All), 0, "nothing more is known");
     release_one(&mut *spool, 5, Some("later"));
-    spool.put_numbers(&[("a", r#"{"serviceName":"PayPal"}"#), ("b", "{}"), ("new", "{}")], UnixMs(9)).unwrap();
-    assert_eq!(decide_all(&mut *spool, WhichUndecided::Known), 3);
-    assert_eq!(spool.end_numbers(newest, UnixMs(9)).unwrap(), 1, "only those met before");
-    assert_eq!(decide_all(&mut *spool, WhichUndecided::Known), 1);
+    spool.record_numbers(&[("a", r#"{"serviceName":"PayPal"}"#), ("b", "{}"), ("new", "{}")], UnixMs(9)).unwrap();
+    assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 3);
+    assert_eq!(spool.complete_number_list(newest, UnixMs(9)).unwrap(), 1, "only those met before");
+    assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 1);
     assert_eq!(
         states(&*spool, 1..=5),
         "all m1 fresh, all m2 fresh, all m3 fresh, all m4 fresh, all m5 fresh, pay m1 fresh, pay m5 undecided, \
@@ -60,19 +66,22 @@ fn what_a_filter_asks_of_a_number_is_waited_for(scratch: &dyn Scratch) {
 
 fn what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too(scratch: &dyn Scratch) {
     let (mut spool, sink) = with_sinks(scratch);
-    spool.put_numbers(&[("known", "{}")], UnixMs(9)).unwrap();
+    spool.record_numbers(&[("known", "{}")], UnixMs(9)).unwrap();
     for (seq, number) in [(1, Some("a")), (2, Some("known")), (3, None), (4, Some("a"))] {
         release_one(&mut *spool, seq, number);
     }
     spool.settle(&[settled(sink, 4, retry(7))], UnixMs(1)).unwrap();
-    let all = |number| SinkSetup { wants: Wants { filter: None, number }, ..SinkSetup::new("all") };
+    let all = |number| SinkSetup {
+        selection: MessageSelection { filter: None, number_use: number },
+        ..SinkSetup::new("all")
+    };
     spool.register_sinks(&[all(NumberUse::Shown)], UnixMs::MAX, UnixMs(0)).unwrap();
     let of_all = |spool: &Spool| states(spool, 1..=4).split(", pay").next().unwrap().to_owned();
     assert_eq!(of_all(&*spool), "all m1 fresh, all m2 fresh, all m3 fresh, all m4 retry");
     spool.register_sinks(&[all(NumberUse::Needed)], UnixMs::MAX, UnixMs(0)).unwrap();
     assert_eq!(of_all(&*spool), "all m1 undecided, all m2 fresh, all m3 fresh, all m4 undecided");
-    spool.put_numbers(&[("a", "{}")], UnixMs(9)).unwrap();
-    assert_eq!(decide_all(&mut *spool, WhichUndecided::Known), 2);
+    spool.record_numbers(&[("a", "{}")], UnixMs(9)).unwrap();
+    assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 2);
     assert_eq!(of_all(&*spool), "all m1 fresh, all m2 fresh, all m3 fresh, all m4 fresh");
     let claims = spool.claim_fresh(sink, Class::Live, ClaimLimits { details: true, ..ALL }, &|_| false).unwrap();
     let claimed: Vec<_> =
@@ -99,9 +108,9 @@ fn what_waited_in_vain_is_a_dead_letter(scratch: &dyn Scratch) {
 fn a_list_without_an_end_does_not_fill_the_state(scratch: &dyn Scratch) {
     let (mut spool, _) = with_sinks(scratch);
     let ids: Vec<String> = (0..20_000).map(|number| format!("listed {number}")).collect();
-    spool.put_numbers(&ids.iter().map(|id| (id.as_str(), "{}")).collect::<Vec<_>>(), UnixMs(9)).unwrap();
+    spool.record_numbers(&ids.iter().map(|id| (id.as_str(), "{}")).collect::<Vec<_>>(), UnixMs(9)).unwrap();
     release_one(&mut *spool, 1, Some("met"));
-    spool.put_numbers(&[("met", "{}"), ("never met", "{}")], UnixMs(9)).unwrap();
+    spool.record_numbers(&[("met", "{}"), ("never met", "{}")], UnixMs(9)).unwrap();
     assert_eq!(spool.number_details("listed 19999").unwrap(), NumberDetails::Known("{}".to_owned()));
     assert_eq!(spool.number_details("met").unwrap(), NumberDetails::Known("{}".to_owned()));
     assert_eq!(spool.number_details("never met").unwrap(), NumberDetails::Unknown);
@@ -111,7 +120,7 @@ fn a_filter_that_was_removed_decides_for_everything(scratch: &dyn Scratch) {
     let (mut spool, _) = with_sinks(scratch);
     (0..1201).for_each(|seq| release_one(&mut *spool, seq, Some("a")));
     spool.register_sinks(&["all", "pay", "told"].map(SinkSetup::new), UnixMs::MAX, UnixMs(0)).unwrap();
-    assert_eq!(decide_all(&mut *spool, WhichUndecided::All), 2402);
+    assert_eq!(decide_all(&mut *spool, UndecidedScope::All), 2402);
     assert!(!spool.has_undecided().unwrap());
 }
 

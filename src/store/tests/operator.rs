@@ -10,24 +10,24 @@ fn a_sink_is_dropped_only_with_what_may_go(scratch: &dyn Scratch) {
     rows.push(StoreOp::Advance(marks(3)));
     spool.commit(&rows, UnixMs(0)).unwrap();
     let begin = Seq::default();
-    let may = |configured, messages| MayDrop { configured, messages };
+    let may = |configured, messages| DropPermission { configured, messages };
 
-    let refused = |spool: &mut Spool, may: MayDrop, why: Dropping| {
+    let refused = |spool: &mut Spool, may: DropPermission, why: DropProgress| {
         assert_eq!(spool.drop_sink(crm, begin, may).unwrap(), why);
-        let deliveries: usize = (1..=3).map(|seq| fates(spool, seq).len()).sum();
+        let deliveries: usize = (1..=3).map(|seq| deliveries(spool, seq).len()).sum();
         assert_eq!(deliveries, 6, "nothing was changed");
     };
-    refused(&mut *spool, may(true, false), Dropping::HasMessages);
+    refused(&mut *spool, may(true, false), DropProgress::SinkHasMessages);
     let settlements: Vec<Settlement> =
         (1..).zip([DELIVERED, DELIVERED, dead()]).map(|(seq, outcome)| settled(crm, seq, outcome)).collect();
     spool.settle(&settlements, UnixMs(0)).unwrap();
-    refused(&mut *spool, may(true, false), Dropping::HasMessages);
-    refused(&mut *spool, may(false, true), Dropping::IsConfigured);
+    refused(&mut *spool, may(true, false), DropProgress::SinkHasMessages);
+    refused(&mut *spool, may(false, true), DropProgress::SinkIsConfigured);
 
-    assert_eq!(spool.drop_sink(crm, begin, may(true, true)).unwrap(), Dropping::GoOn(Seq(3)));
+    assert_eq!(spool.drop_sink(crm, begin, may(true, true)).unwrap(), DropProgress::MoreToRemove(Seq(3)));
     // Between two steps a relay has begun with the sink.
-    assert_eq!(spool.drop_sink(crm, Seq(3), may(false, true)).unwrap(), Dropping::IsConfigured);
-    assert_eq!(spool.drop_sink(crm, Seq(3), may(true, true)).unwrap(), Dropping::Gone);
+    assert_eq!(spool.drop_sink(crm, Seq(3), may(false, true)).unwrap(), DropProgress::SinkIsConfigured);
+    assert_eq!(spool.drop_sink(crm, Seq(3), may(true, true)).unwrap(), DropProgress::Removed);
     assert_eq!(spool.sink_names().unwrap(), ["ops"]);
     assert_eq!(spool.waiting(ops).unwrap().fresh, 3, "the other keeps what it has");
 }
@@ -40,8 +40,8 @@ fn the_id_of_a_dropped_sink_never_means_another(scratch: &dyn Scratch) {
         assert!(newest > highest, "round {round}: {newest:?} after {highest:?}");
         highest = newest;
         spool.register_sinks(&[], UnixMs::MAX, UnixMs(0)).unwrap();
-        let may = MayDrop { configured: true, messages: true };
-        assert_eq!(spool.drop_sink(newest, Seq::default(), may).unwrap(), Dropping::Gone);
+        let may = DropPermission { configured: true, messages: true };
+        assert_eq!(spool.drop_sink(newest, Seq::default(), may).unwrap(), DropProgress::Removed);
     }
 }
 

@@ -30,7 +30,7 @@ fn what_was_written_is_there_when_the_state_is_opened_again(scratch: &dyn Scratc
     let spool = scratch.open();
     assert_eq!(spool.load_coverage().unwrap(), Some(expected()));
     assert_eq!(spool.known(&["m2", "m9", "m1"]).unwrap(), [Some(Seq(2)), None, Some(Seq(1))]);
-    assert_eq!(spool.held(WalkId(7)).unwrap(), 1);
+    assert_eq!(spool.count_held(WalkId(7)).unwrap(), 1);
     assert_eq!(spool.next_due(sink, UnixMs(60)).unwrap(), Some(UnixMs(70)));
     assert_eq!(spool.account().unwrap().start.as_deref(), Some("now"));
 }
@@ -63,13 +63,13 @@ fn a_transaction_that_fails_changes_nothing(scratch: &dyn Scratch) {
 
 fn what_others_wrote_is_noticed_and_what_this_one_wrote_is_not(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
-    assert!(!spool.others_wrote().unwrap());
+    assert!(!spool.changed_by_others().unwrap());
     let sink = register(&mut *spool, &["a"])[0];
-    assert!(!spool.others_wrote().unwrap());
+    assert!(!spool.changed_by_others().unwrap());
     let mut other = scratch.open();
     other.pause(sink, crate::domain::PauseReason::Operator, UnixMs(1)).unwrap();
-    assert!(spool.others_wrote().unwrap());
-    assert!(!spool.others_wrote().unwrap());
+    assert!(spool.changed_by_others().unwrap());
+    assert!(!spool.changed_by_others().unwrap());
 }
 
 fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
@@ -112,7 +112,7 @@ fn the_last_sink_takes_the_text_along(scratch: &dyn Scratch) {
     let sinks = register(&mut *spool, &["a", "b"]);
     let ops = (1..=3).map(|seq| insert(seq, "x", RowStanding::News, None));
     spool.commit(&ops.chain([release(&[1, 2, 3])]).collect::<Vec<_>>(), UnixMs(1)).unwrap();
-    let left = |spool: &Spool| (texts(spool, 1..=3), (1..=3).map(|seq| fates(spool, seq).len()).sum::<usize>());
+    let left = |spool: &Spool| (texts(spool, 1..=3), (1..=3).map(|seq| deliveries(spool, seq).len()).sum::<usize>());
     spool.settle(&[settled(sinks[0], 1, DELIVERED), settled(sinks[0], 2, dead())], UnixMs(2)).unwrap();
     assert_eq!(left(&*spool), (vec![1, 2, 3], 6), "the other waits");
     spool.settle(&[settled(sinks[1], 1, DELIVERED), settled(sinks[1], 2, DELIVERED)], UnixMs(3)).unwrap();

@@ -22,7 +22,7 @@ fn followed(scratch: &dyn Scratch, seq: i64, [stored, first, settled, due]: [i64
         after = spool.follow_rebase(rebase, rebase.now, from).unwrap();
     }
     let trace = spool.trace(&format!("m{seq}")).unwrap().unwrap();
-    let fate = &trace.fates[0];
+    let fate = &trace.deliveries[0];
     (trace.first_read, fate.first_attempt, fate.settled, fate.due)
 }
 

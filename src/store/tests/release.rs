@@ -84,11 +84,11 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) 
     let found = spool.replayable(&named, 0, last).unwrap().found;
     let expected = [(Seq(2), PastDelivery::Never); 2];
     assert_eq!(found.iter().map(|found| (found.seq, found.before)).collect::<Vec<_>>(), expected);
-    let replays = spool.replays().unwrap();
+    let replays = spool.replay_count().unwrap();
     assert_eq!(spool.replay(&found).unwrap(), 2);
-    assert_ne!(spool.replays().unwrap(), replays, "the relay has something to decide");
+    assert_ne!(spool.replay_count().unwrap(), replays, "the relay has something to decide");
     assert_eq!(spool.last_released().unwrap(), last + 1);
-    assert_eq!(spool.decide(None, WhichUndecided::All).unwrap().0, 1, "one sink at a time");
+    assert_eq!(spool.decide(None, UndecidedScope::All).unwrap().0, 1, "one sink at a time");
     let claims = spool.claim_fresh(found[0].sink, Class::Backfill, ALL, &|_| false).unwrap();
     assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
     assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "asking twice sends once");
@@ -96,9 +96,9 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) 
     // The text of the late message is removed like the text of a message that every sink has.
     let ops = [insert(4, "late", RowStanding::BelowWatermark, None)];
     spool.commit(&ops, UnixMs(20)).unwrap();
-    let cutoffs = |at| Cutoffs { delivered: Some(UnixMs(at)), dead: None };
-    assert_eq!(spool.drop_settled(cutoffs(20), Seq(0)).unwrap().messages, 0);
-    assert_eq!(spool.drop_settled(cutoffs(21), Seq(0)).unwrap().messages, 1);
+    let cutoffs = |at| RetentionCutoffs { delivered: Some(UnixMs(at)), dead: None };
+    assert_eq!(spool.remove_settled(cutoffs(20), Seq(0)).unwrap().messages, 0);
+    assert_eq!(spool.remove_settled(cutoffs(21), Seq(0)).unwrap().messages, 1);
 }
 
 on_every_backend![

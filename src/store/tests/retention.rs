@@ -50,32 +50,36 @@ fn what_waits_anywhere_stays_and_what_is_over_everywhere_goes(scratch: &dyn Scra
         .unwrap();
     // 6: both sinks have it, since a later time. 7 and 8 wait.
     spool.settle(&[settled(a, 6, DELIVERED), settled(b, 6, DELIVERED)], UnixMs(200)).unwrap();
-    let cutoffs = |delivered, dead| Cutoffs { delivered: Some(UnixMs(delivered)), dead: Some(UnixMs(dead)) };
+    let cutoffs = |delivered, dead| RetentionCutoffs { delivered: Some(UnixMs(delivered)), dead: Some(UnixMs(dead)) };
 
-    assert_eq!(spool.drop_settled(cutoffs(100, 100), Seq(0)).unwrap(), Dropped::default(), "not before its time");
-    let dropped = spool.drop_settled(Cutoffs { delivered: Some(UnixMs(101)), dead: None }, Seq(0)).unwrap();
     assert_eq!(
-        (dropped, texts(&*spool, 1..=8)),
-        (Dropped { messages: 1, dead: 0, next: None }, vec![2, 3, 4, 5, 6, 7, 8])
+        spool.remove_settled(cutoffs(100, 100), Seq(0)).unwrap(),
+        RemovedMessages::default(),
+        "not before its time"
     );
-    let dropped = spool.drop_settled(cutoffs(0, 101), Seq(0)).unwrap();
+    let dropped = spool.remove_settled(RetentionCutoffs { delivered: Some(UnixMs(101)), dead: None }, Seq(0)).unwrap();
     assert_eq!(
         (dropped, texts(&*spool, 1..=8)),
-        (Dropped { messages: 1, dead: 3, next: None }, vec![2, 3, 5, 6, 7, 8]),
+        (RemovedMessages { messages: 1, dead: 0, next: None }, vec![2, 3, 4, 5, 6, 7, 8])
+    );
+    let dropped = spool.remove_settled(cutoffs(0, 101), Seq(0)).unwrap();
+    assert_eq!(
+        (dropped, texts(&*spool, 1..=8)),
+        (RemovedMessages { messages: 1, dead: 3, next: None }, vec![2, 3, 5, 6, 7, 8]),
         "dead letters go by themselves, and with the last of them the message that nobody has"
     );
-    spool.drop_settled(cutoffs(201, 201), Seq(0)).unwrap();
+    spool.remove_settled(cutoffs(201, 201), Seq(0)).unwrap();
     assert_eq!(texts(&*spool, 1..=8), [2, 3, 7, 8]);
-    assert_eq!((1..=8).map(|seq| fates(&*spool, seq).len()).sum::<usize>(), 8, "of those only");
+    assert_eq!((1..=8).map(|seq| deliveries(&*spool, seq).len()).sum::<usize>(), 8, "of those only");
     assert_eq!(known(&*spool, 8), 8, "ids stay");
 }
 
 fn rows_that_could_not_be_read_go_like_dead_letters(scratch: &dyn Scratch) {
     let (mut spool, _) = fresh(scratch);
     spool.commit(&[insert(1, "", RowStanding::Unreadable, None)], UnixMs(10)).unwrap();
-    spool.drop_settled(Cutoffs { delivered: Some(UnixMs::MAX), dead: None }, Seq(0)).unwrap();
+    spool.remove_settled(RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None }, Seq(0)).unwrap();
     assert_eq!(texts(&*spool, [1]), [1]);
-    spool.drop_settled(Cutoffs { delivered: None, dead: Some(UnixMs(11)) }, Seq(0)).unwrap();
+    spool.remove_settled(RetentionCutoffs { delivered: None, dead: Some(UnixMs(11)) }, Seq(0)).unwrap();
     assert_eq!(texts(&*spool, [1]), Vec::<i64>::new());
 }
 
@@ -95,10 +99,10 @@ fn ids_go_below_the_watermark_after_their_messages_save_the_newest(scratch: &dyn
         (forgotten, steps)
     };
     assert_eq!(steps(&mut *spool, i64::MAX, 100), (0, 3), "no text has gone yet");
-    let cutoffs = Cutoffs { delivered: Some(UnixMs(3000)), dead: None };
+    let cutoffs = RetentionCutoffs { delivered: Some(UnixMs(3000)), dead: None };
     let mut after = Some(Seq(0));
     while let Some(seq) = after {
-        after = spool.drop_settled(cutoffs, seq).unwrap().next;
+        after = spool.remove_settled(cutoffs, seq).unwrap().next;
     }
     assert_eq!(texts(&*spool, 1..=1200), [1]);
     assert_eq!(steps(&mut *spool, 501_000, 100), (499, 2), "2 to 500");

@@ -18,7 +18,7 @@ use joltsms_relay::formats::Format;
 use joltsms_relay::ingest::coverage::Rules;
 use joltsms_relay::ingest::{Feed, Mode, Parts, Poller};
 use joltsms_relay::sinks::{Attempt, Attempting, Outgoing, Sink};
-use joltsms_relay::store::{self, Keep, Spool, Store, Wants};
+use joltsms_relay::store::{self, Keep, MessageSelection, Spool, Store};
 use joltsms_relay::time::{Clock, Heartbeat};
 use tokio::sync::watch;
 
@@ -120,7 +120,7 @@ async fn the_state_does_not_grow() {
         options: Options::new(8, retry),
         format: Format::default(),
         sink: Arc::<Taken>::clone(&taken),
-        wants: Wants::default(),
+        selection: MessageSelection::default(),
     };
     let delivery = Delivery::start(store.clone(), clock.clone(), 1, vec![sink]).await.unwrap();
     let waker = delivery.waker();

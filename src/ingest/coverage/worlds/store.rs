@@ -2,7 +2,7 @@
 
 use crate::domain::{Class, Coverage, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
-use crate::store::{self, ClaimLimits, Cutoffs, ForgottenUpTo, Settlement, SinkId, SinkSetup, Spool};
+use crate::store::{self, ClaimLimits, ForgottenUpTo, RetentionCutoffs, Settlement, SinkId, SinkSetup, Spool};
 
 pub(super) struct SqliteStore {
     dir: tempfile::TempDir,
@@ -54,7 +54,7 @@ impl Store for SqliteStore {
 
     fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>> {
         self.spool().commit(ops, now).unwrap();
-        assert_eq!(self.spool().mend_holds().unwrap(), 0, "a row is held by a gap that is not open");
+        assert_eq!(self.spool().release_orphaned_rows().unwrap(), 0, "a row is held by a gap that is not open");
         [Class::Live, Class::Backfill].map(|class| self.deliver(class, now)).into()
     }
 
@@ -63,7 +63,7 @@ impl Store for SqliteStore {
     }
 
     fn held(&mut self, walk: WalkId) -> u64 {
-        self.spool().held(walk).unwrap()
+        self.spool().count_held(walk).unwrap()
     }
 
     /// In one of ten restarts the file is closed and opened as well.
@@ -74,12 +74,12 @@ impl Store for SqliteStore {
             register_sink(&mut *spool);
             self.spool = Some(spool);
         }
-        self.spool().mend_holds().unwrap();
+        self.spool().release_orphaned_rows().unwrap();
     }
 
     fn forget(&mut self, delivered_before: UnixMs, watermark: UnixMs, keep_newest: u32) {
-        let cutoffs = Cutoffs { delivered: Some(delivered_before), dead: None };
-        self.spool().drop_settled(cutoffs, Seq(0)).unwrap();
+        let cutoffs = RetentionCutoffs { delivered: Some(delivered_before), dead: None };
+        self.spool().remove_settled(cutoffs, Seq(0)).unwrap();
         let mut place = Some(ForgottenUpTo::START);
         while let Some(after) = place {
             place = self.spool().forget_ids(watermark, keep_newest, after).unwrap().next;

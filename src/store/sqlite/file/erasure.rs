@@ -4,9 +4,9 @@
 //! in the journal, until something happens to be written over them. Therefore:
 //!
 //! - Every connection that writes has `secure_delete` on, so that removed bytes are overwritten with zeros.
-//! - [`DiskUpkeep::erase_traces`](crate::store::DiskUpkeep::erase_traces) brings the journal into the file
+//! - [`DiskMaintenance::erase_traces`](crate::store::DiskMaintenance::erase_traces) brings the journal into the file
 //!   and cuts the journal off.
-//! - After [`DiskUpkeep::erase_on_delivery`](crate::store::DiskUpkeep::erase_on_delivery) each text lies on
+//! - After [`DiskMaintenance::erase_on_delivery`](crate::store::DiskMaintenance::erase_on_delivery) each text lies on
 //!   pages of its own. When SQLite moves rows from one page to another, it may leave a copy of rows that stay in the
 //!   free part of the page, and nothing overwrites that copy. Overflow pages are never moved, and are zeroed as a
 //!   whole. [`pad`] puts spaces in front of a text so that the text comes to lie on overflow pages. JSON allows the

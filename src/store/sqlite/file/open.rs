@@ -59,8 +59,8 @@ impl SqliteBackend {
         Ok(spool)
     }
 
-    /// Does the work of [`crate::store::open_beside`].
-    pub(in crate::store) fn open_beside(dir: &Path) -> Result<Option<Self>, Error> {
+    /// Does the work of [`crate::store::open_for_command`].
+    pub(in crate::store) fn open_for_command(dir: &Path) -> Result<Option<Self>, Error> {
         Self::open_existing(dir).map_err(|error| state_files::explain_full_disk(dir, error))
     }
 

@@ -14,7 +14,7 @@ use rusqlite::OpenFlags;
 use super::open::connect;
 use super::state_files;
 use crate::store::error::Error;
-use crate::store::role::{self, SharedRole};
+use crate::store::role::{self, SharedRoleLock};
 use crate::store::snapshot::Snapshot;
 use crate::store::sqlite::connection::SqliteBackend;
 
@@ -23,7 +23,7 @@ use crate::store::sqlite::connection::SqliteBackend;
 pub(in crate::store::sqlite) struct SqliteSnapshot {
     pub(in crate::store::sqlite) spool: SqliteBackend,
     running: Option<bool>,
-    role: Option<SharedRole>,
+    role: Option<SharedRoleLock>,
 }
 
 /// Does the work of [`crate::store::open_snapshot`].
@@ -42,7 +42,7 @@ pub(in crate::store::sqlite) fn begin(dir: &Path) -> Result<Option<SqliteSnapsho
     if !state_files::is_there(&file, false)? {
         return Ok(None);
     }
-    let (running, role) = role::probe(dir)?;
+    let (running, role) = role::take_shared(dir)?;
     let immutable = role.is_some() && !fs::exists(dir.join("state.db-wal")).unwrap_or(true);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let connection = match immutable {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::open::BUSY_TIMEOUT;
-use crate::store::disk::{DiskUpkeep, JOURNAL_COUNTS, Space};
+use crate::store::disk::{DiskMaintenance, Space, USUAL_JOURNAL_BYTES};
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
@@ -28,19 +28,19 @@ pub fn size(dir: &Path) -> u64 {
     files.iter().filter_map(|file| fs::metadata(dir.join(file)).ok()).map(|found| found.len()).sum()
 }
 
-impl DiskUpkeep for SqliteBackend {
+impl DiskMaintenance for SqliteBackend {
     fn erase_on_delivery(&mut self) {
         self.erase_on_delivery = true;
     }
 
     fn erase_traces(&mut self) -> Result<bool, Error> {
-        if self.may_hold_traces && self.empty_journal()? {
+        if self.may_hold_traces && self.truncate_journal()? {
             self.may_hold_traces = false;
         }
         Ok(!self.may_hold_traces)
     }
 
-    fn others_wrote(&mut self) -> Result<bool, Error> {
+    fn changed_by_others(&mut self) -> Result<bool, Error> {
         let version = self.pragma("data_version")?;
         Ok(self.data_version.replace(version).is_some_and(|before| before != version))
     }
@@ -53,14 +53,14 @@ impl DiskUpkeep for SqliteBackend {
         let disk = rustix::fs::statvfs(self.dir()).map_err(|error| io(error.into()))?;
         let journal = self.journal_size();
         Ok(Space {
-            used: pages.saturating_sub(unused) + journal.min(JOURNAL_COUNTS),
+            used: pages.saturating_sub(unused) + journal.min(USUAL_JOURNAL_BYTES),
             unused,
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
             journal,
         })
     }
 
-    fn give_back(&mut self, short: bool) -> Result<bool, Error> {
+    fn shrink_file(&mut self, short: bool) -> Result<bool, Error> {
         let Space { used, unused, .. } = self.space()?;
         let worth_it = if short { unused > 0 } else { unused > SPARE && unused > used / 3 };
         if worth_it {
@@ -75,12 +75,12 @@ impl DiskUpkeep for SqliteBackend {
         }
         let left = self.pragma("freelist_count")? > 0;
         if short && !left && self.journal_size() > LONG_JOURNAL {
-            self.empty_journal()?;
+            self.truncate_journal()?;
         }
         Ok(worth_it && left)
     }
 
-    fn empty_journal(&mut self) -> Result<bool, Error> {
+    fn truncate_journal(&mut self) -> Result<bool, Error> {
         self.read(|connection| {
             let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
             let emptied = connection

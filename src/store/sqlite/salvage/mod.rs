@@ -26,7 +26,7 @@ use super::file::{begin_snapshot, state_files};
 use crate::domain::{RowStanding, UnixMs};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
-use crate::store::salvage::{Salvage, Saved, SavedDelivery};
+use crate::store::salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
 
 /// Passes every message of the state in `dir` that can be read to `each`. Returns `None` if there is no state. Messages
 /// whose text is no longer kept are left out.
@@ -38,7 +38,7 @@ use crate::store::salvage::{Salvage, Saved, SavedDelivery};
 ///
 /// Returns the errors of `each`, and errors of reading: the files cannot be opened at all, or a whole state cannot be
 /// read to its end.
-pub fn save(dir: &Path, mut each: impl FnMut(&Saved) -> io::Result<()>) -> io::Result<Option<Salvage>> {
+pub fn save(dir: &Path, mut each: impl FnMut(&SalvagedMessage) -> io::Result<()>) -> io::Result<Option<SalvageReport>> {
     let wrong = match whole(dir) {
         Ok(None) => return Ok(None),
         Ok(Some(last)) => match save_whole(dir, last, &mut each)? {
@@ -73,9 +73,9 @@ fn whole(dir: &Path) -> Result<Option<i64>, Error> {
 fn save_whole(
     dir: &Path,
     last: i64,
-    each: &mut impl FnMut(&Saved) -> io::Result<()>,
-) -> io::Result<Result<Salvage, Error>> {
-    let (mut salvage, mut after) = (Salvage::default(), i64::MIN);
+    each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()>,
+) -> io::Result<Result<SalvageReport, Error>> {
+    let (mut salvage, mut after) = (SalvageReport::default(), i64::MIN);
     loop {
         let portion = match read_portion(dir, after, last) {
             Ok(portion) => portion,
@@ -91,14 +91,14 @@ fn save_whole(
     }
 }
 
-fn read_portion(dir: &Path, after: i64, last: i64) -> Result<Vec<Saved>, Error> {
+fn read_portion(dir: &Path, after: i64, last: i64) -> Result<Vec<SalvagedMessage>, Error> {
     let gone = || Error::Io { doing: "look at", path: dir.join("state.db"), source: io::ErrorKind::NotFound.into() };
     let snapshot = begin_snapshot(dir)?.ok_or_else(gone)?;
     snapshot.spool.read(|connection| saved(connection, after, last))
 }
 
 /// Reads the next portion of messages behind `after`, up to `last`.
-fn saved(connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Vec<Saved>> {
+fn saved(connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Vec<SalvagedMessage>> {
     let mut statement = connection.prepare(
         "SELECT seq, id, time, standing, raw FROM message WHERE seq > ?1 AND seq <= ?2 AND raw IS NOT NULL
          ORDER BY seq LIMIT ?3",
@@ -110,7 +110,7 @@ fn saved(connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Vec
     {
         let (seq, raw) = (row.get(0)?, text_of(row.get_ref(4)?.as_str()?));
         bytes += raw.len();
-        portion.push(Saved {
+        portion.push(SalvagedMessage {
             seq,
             id: row.get(1)?,
             received: UnixMs(row.get(2)?),
@@ -123,13 +123,13 @@ fn saved(connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Vec
     Ok(portion)
 }
 
-fn deliveries_of(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<SavedDelivery>> {
+fn deliveries_of(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<SalvagedDelivery>> {
     let mut statement = connection.prepare_cached(
         "SELECT s.name, d.state, d.attempts, d.first_attempt, d.due, d.settled_at, d.status, d.reason, d.answer
          FROM delivery AS d LEFT JOIN sink AS s ON s.id = d.sink WHERE d.seq = ?1 ORDER BY d.sink",
     )?;
     let rows = statement.query_map(params![seq], |row| {
-        Ok(SavedDelivery {
+        Ok(SalvagedDelivery {
             sink: row.get(0)?,
             state: row.get(1)?,
             attempts: row.get(2)?,
@@ -145,10 +145,10 @@ fn deliveries_of(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Save
 }
 
 /// Saves a state page by page without SQLite: first reads the deliveries, then passes the messages to `each`.
-fn carve(pages: &Pages, each: &mut impl FnMut(&Saved) -> io::Result<()>) -> io::Result<Salvage> {
-    let mut salvage = Salvage::default();
+fn carve(pages: &Pages, each: &mut impl FnMut(&SalvagedMessage) -> io::Result<()>) -> io::Result<SalvageReport> {
+    let mut salvage = SalvageReport::default();
     let mut sinks = HashMap::new();
-    let mut deliveries: HashMap<i64, BTreeMap<i64, SavedDelivery>> = HashMap::new();
+    let mut deliveries: HashMap<i64, BTreeMap<i64, SalvagedDelivery>> = HashMap::new();
     for number in pages.numbers() {
         for row in rows_of(pages, number, &mut salvage.unreadable) {
             if let Some((sink, name)) = as_sink(&row) {
@@ -194,9 +194,9 @@ fn carve(pages: &Pages, each: &mut impl FnMut(&Saved) -> io::Result<()>) -> io::
     Ok(salvage)
 }
 
-fn named(found: Option<BTreeMap<i64, SavedDelivery>>, sinks: &HashMap<i64, String>) -> Vec<SavedDelivery> {
+fn named(found: Option<BTreeMap<i64, SalvagedDelivery>>, sinks: &HashMap<i64, String>) -> Vec<SalvagedDelivery> {
     let found = found.unwrap_or_default().into_iter();
-    found.map(|(sink, delivery)| SavedDelivery { sink: sinks.get(&sink).cloned(), ..delivery }).collect()
+    found.map(|(sink, delivery)| SalvagedDelivery { sink: sinks.get(&sink).cloned(), ..delivery }).collect()
 }
 
 fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<SalvagedRow> {
@@ -208,12 +208,12 @@ fn rows_of(pages: &Pages, number: u32, unreadable: &mut u64) -> Vec<SalvagedRow>
 
 /// Returns the message, if the row has the columns of a message: seq, id, time, ingested, standing, held_by,
 /// release_no, stored_at, raw, number, sum.
-fn as_message(row: &SalvagedRow) -> Option<Saved> {
+fn as_message(row: &SalvagedRow) -> Option<SalvagedMessage> {
     use RowStanding::{BelowWatermark, News, Unreadable};
     let standings = [News, Unreadable, BelowWatermark];
     let standing = standings.into_iter().find(|standing| row.text(4) == Some(standing.as_str()))?;
     let (id, time, raw) = (row.text(1)?, row.int(2)?, row.text(8)?);
-    Some(Saved {
+    Some(SalvagedMessage {
         seq: row.rowid?,
         id: id.to_owned(),
         received: UnixMs(time),
@@ -226,10 +226,10 @@ fn as_message(row: &SalvagedRow) -> Option<Saved> {
 
 /// Returns the delivery with its message and its sink, if the row has the columns of a delivery: seq, sink, class,
 /// release_no, state, attempts, first_attempt, due, settled_at, status, reason, answer, …
-fn as_delivery(row: &SalvagedRow) -> Option<(i64, i64, SavedDelivery)> {
+fn as_delivery(row: &SalvagedRow) -> Option<(i64, i64, SalvagedDelivery)> {
     let state = row.text(4).filter(|_| row.rowid.is_none()).and_then(DeliveryState::from_word)?;
     let time = |column| row.int(column).map(UnixMs);
-    let delivery = SavedDelivery {
+    let delivery = SalvagedDelivery {
         sink: None,
         state,
         attempts: row.int(5)?,

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::sqlite::tests::{Random, contents, make_state};
 use crate::store::tests::scratch;
 
-fn saved(dir: &Path) -> (Vec<Saved>, Salvage) {
+fn saved(dir: &Path) -> (Vec<SalvagedMessage>, SalvageReport) {
     let mut all = Vec::new();
     let salvage = save(dir, |saved| {
         all.push(saved.clone());

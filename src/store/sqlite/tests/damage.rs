@@ -87,8 +87,8 @@ pub(in crate::store::sqlite) fn make(random: &mut Random, dir: &Path, killed: &P
             spool.settle(&settlements, UnixMs(seq)).unwrap();
         }
         if random.below(6) == 0 {
-            let cutoffs = Cutoffs { delivered: Some(UnixMs(seq / 2)), dead: None };
-            spool.drop_settled(cutoffs, Seq(0)).unwrap();
+            let cutoffs = RetentionCutoffs { delivered: Some(UnixMs(seq / 2)), dead: None };
+            spool.remove_settled(cutoffs, Seq(0)).unwrap();
         }
         if random.below(20) == 0 {
             spool.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();

@@ -9,7 +9,7 @@ fn the_id_of_a_dropped_sink_is_not_used_again_even_without_the_counter_of_ids() 
     let first = register(&mut spool, &["desk"])[0];
     spool.register_sinks(&[], UnixMs::MAX, UnixMs(0)).unwrap();
     spool.connection.execute("DELETE FROM counter WHERE name = 'sinks'", []).unwrap();
-    let may = MayDrop { configured: true, messages: true };
+    let may = DropPermission { configured: true, messages: true };
     spool.drop_sink(first, Seq::default(), may).unwrap();
     assert!(register(&mut spool, &["desk"])[0] > first);
 }

@@ -95,17 +95,17 @@ impl World {
 
     /// Does the maintenance that a relay does.
     fn maintain(&mut self) {
-        let cutoffs = Cutoffs { delivered: Some(UnixMs::MAX), dead: None };
+        let cutoffs = RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None };
         let mut after = Some(Seq(0));
         while let Some(seq) = after {
-            after = self.spool.drop_settled(cutoffs, seq).unwrap().next;
+            after = self.spool.remove_settled(cutoffs, seq).unwrap().next;
         }
         match self.random.below(3) {
-            0 => drop(self.spool.give_back(true).unwrap()),
+            0 => drop(self.spool.shrink_file(true).unwrap()),
             1 => drop(self.spool.forget_ids(UnixMs(self.seq * 900), 20, ForgottenUpTo::START).unwrap()),
             _ => {
                 let (all, now) = (DeadLetterSelection::default(), UnixMs(self.seq));
-                self.spool.settle_dead(&all, DeadLetterVerdict::Drop, SettledUpTo::default(), now).unwrap();
+                self.spool.resolve_dead_letters(&all, DeadLetterAction::Drop, ResolvedUpTo::default(), now).unwrap();
             }
         }
     }

@@ -17,9 +17,9 @@ use super::connection::SqliteBackend;
 use crate::domain::{Class, Outcome, RowStanding, Seq, StoreOp, UnixMs, WalkId};
 use crate::store::tests::{ALL, DELIVERED, dead, gap, insert, marks, register, release, scratch, settled};
 use crate::store::{
-    ClaimLimits, CoverageTransactions as _, Cutoffs, DeadLetterSelection, DeadLetterVerdict, DeliveryState,
-    DeliveryTransactions as _, DiskUpkeep as _, Error, ForgottenUpTo, MayDrop, NumberTransactions as _,
+    ClaimLimits, CoverageTransactions as _, DeadLetterAction, DeadLetterSelection, DeliveryState,
+    DeliveryTransactions as _, DiskMaintenance as _, DropPermission, Error, ForgottenUpTo, NumberTransactions as _,
     OperatorTransactions as _, PastDelivery, RegistrationTransactions as _, RelayTimeTransactions as _,
-    ReplayTransactions as _, Replayable, RetentionTransactions as _, SettledUpTo, Settlement, SinkId, SinkSetup,
-    ViewTransactions as _, WhichUndecided,
+    ReplayTransactions as _, Replayable, ResolvedUpTo, RetentionCutoffs, RetentionTransactions as _, Settlement,
+    SinkId, SinkSetup, UndecidedScope, ViewTransactions as _,
 };

@@ -89,10 +89,13 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
     replay(&mut spool, &[1], PastDelivery::Delivered);
     spool.connection.execute("UPDATE delivery SET state = 'dead', settled_at = 0 WHERE seq = 22", []).unwrap();
     let all = DeadLetterSelection::default();
-    assert_eq!(spool.settle_dead(&all, DeadLetterVerdict::Retry, SettledUpTo::default(), UnixMs(9)).unwrap().0, 1);
+    assert_eq!(
+        spool.resolve_dead_letters(&all, DeadLetterAction::Retry, ResolvedUpTo::default(), UnixMs(9)).unwrap().0,
+        1
+    );
     spool.connection.execute("DELETE FROM delivery WHERE seq = 8", []).unwrap();
     replay(&mut spool, &[8], PastDelivery::Never);
-    spool.decide(None, WhichUndecided::All).unwrap();
+    spool.decide(None, UndecidedScope::All).unwrap();
     release_all(&mut spool, &[36]);
     assert_eq!(queues(&mut spool), (vec![36], vec![1, 8, 22]));
     // Messages are replayed while the sink keeps no order.
@@ -101,9 +104,9 @@ fn what_is_asked_for_again_is_a_queue_beside_that_of_its_number() {
     spool.connection.execute("UPDATE delivery SET replays = 0", []).unwrap();
     replay(&mut spool, &[1, 8], PastDelivery::Delivered);
     release_all(&mut spool, &[43]);
-    assert!(spool.register_sinks(&setup(true), UnixMs::MAX, UnixMs(0)).unwrap()[0].lacks_numbers);
-    assert_eq!(spool.number_rows(sink, Seq(0), 100).unwrap(), Some(Seq(43)));
-    assert_eq!(spool.number_rows(sink, Seq(43), 100).unwrap(), None);
+    assert!(spool.register_sinks(&setup(true), UnixMs::MAX, UnixMs(0)).unwrap()[0].needs_number_queues);
+    assert_eq!(spool.assign_number_queues(sink, Seq(0), 100).unwrap(), Some(Seq(43)));
+    assert_eq!(spool.assign_number_queues(sink, Seq(43), 100).unwrap(), None);
     assert_eq!(queues(&mut spool), (vec![43], vec![1, 8]));
 }
 

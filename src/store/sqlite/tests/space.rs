@@ -38,14 +38,14 @@ fn what_is_not_used_any_more_is_given_back() {
     }
     let mut after = Some(Seq(0));
     while let Some(seq) = after {
-        after = spool.drop_settled(Cutoffs { delivered: Some(UnixMs::MAX), dead: None }, seq).unwrap().next;
+        after = spool.remove_settled(RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None }, seq).unwrap().next;
     }
     let emptied = spool.space().unwrap();
     assert!(emptied.unused > 5 << 20 && emptied.used < full.used, "{emptied:?}");
-    while spool.give_back(false).unwrap() {}
+    while spool.shrink_file(false).unwrap() {}
     let given = spool.space().unwrap();
     assert!(given.unused < 5 << 20, "{given:?}");
-    while spool.give_back(true).unwrap() {}
+    while spool.shrink_file(true).unwrap() {}
     let all = spool.space().unwrap();
     assert_eq!(all.unused, 0);
     let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
@@ -82,8 +82,8 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
         let (mut drops, mut forgets) = (Some(dropped_to), Some(forgotten_to));
         while drops.is_some() || forgets.is_some() {
             if let Some(after) = drops {
-                let cutoffs = Cutoffs { delivered: Some(UnixMs(now.0 - keep)), dead: None };
-                drops = spool.drop_settled(cutoffs, after).unwrap().next;
+                let cutoffs = RetentionCutoffs { delivered: Some(UnixMs(now.0 - keep)), dead: None };
+                drops = spool.remove_settled(cutoffs, after).unwrap().next;
                 dropped_to = drops.unwrap_or(dropped_to);
             }
             if let Some(after) = forgets {
@@ -91,7 +91,7 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
                 forgotten_to = forgets.unwrap_or(forgotten_to);
             }
         }
-        while spool.give_back(false).unwrap() {}
+        while spool.shrink_file(false).unwrap() {}
         if now.0 % month == 0 {
             let used = spool.space().unwrap().used - std::fs::metadata(spool.journal()).unwrap().len();
             let file = std::fs::metadata(dir.path().join("state.db")).unwrap().len();

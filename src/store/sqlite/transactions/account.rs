@@ -31,12 +31,12 @@ impl AccountTransactions for SqliteBackend {
         })
     }
 
-    fn foreign_told(&self) -> Result<u32, Error> {
+    fn reported_foreign_requests(&self) -> Result<u32, Error> {
         let told = self.read(|connection| get(connection, "foreign_told"))?;
         Ok(told.and_then(|told| told.parse().ok()).unwrap_or(0))
     }
 
-    fn remember_foreign_told(&mut self, requests: u32) -> Result<(), Error> {
+    fn record_reported_foreign_requests(&mut self, requests: u32) -> Result<(), Error> {
         self.transaction(|transaction| {
             transaction.prepare_cached(PUT)?.execute(params!["foreign_told", requests.to_string()]).map(drop)
         })
@@ -64,7 +64,7 @@ impl AccountTransactions for SqliteBackend {
         })
     }
 
-    fn has_met_numbers(&self) -> Result<bool, Error> {
+    fn knows_any_number(&self) -> Result<bool, Error> {
         self.read(|connection| connection.prepare_cached("SELECT 1 FROM number LIMIT 1")?.exists([]))
     }
 }

@@ -47,7 +47,7 @@ impl CoverageTransactions for SqliteBackend {
         Ok(())
     }
 
-    fn mend_holds(&mut self) -> Result<usize, Error> {
+    fn release_orphaned_rows(&mut self) -> Result<usize, Error> {
         let (recipients, erase_unwanted) = (Arc::clone(&self.recipients), self.erase_on_delivery);
         self.transaction(|transaction| {
             let mut stray = transaction.prepare_cached(
@@ -63,7 +63,7 @@ impl CoverageTransactions for SqliteBackend {
         })
     }
 
-    fn held(&self, walk: WalkId) -> Result<u64, Error> {
+    fn count_held(&self, walk: WalkId) -> Result<u64, Error> {
         self.read(|connection| {
             connection
                 .prepare_cached("SELECT count(*) FROM message WHERE held_by = ?1")?

@@ -6,7 +6,7 @@ use super::release::last_release;
 use super::values::limit;
 use crate::domain::{DeadReason, Seq, UnixMs};
 use crate::store::error::Error;
-use crate::store::expiry::{Expired, ExpiryScan, ExpiryTransactions, NEVER_TRIED, TooOld};
+use crate::store::expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTransactions, NEVER_TRIED};
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 
@@ -27,7 +27,7 @@ const FAILED_BEFORE: &str =
     WHERE d.sink = ?1 AND d.state = 'retry' AND m.time <= ?2 AND d.replays = 0 LIMIT ?3";
 
 impl ExpiryTransactions for SqliteBackend {
-    fn too_old(&self, sink: SinkId, scan: &ExpiryScan, at_most: usize) -> Result<TooOld, Error> {
+    fn too_old(&self, sink: SinkId, scan: &ExpiryScan, at_most: usize) -> Result<ExpiryPortion, Error> {
         let at_most_rows = limit(at_most);
         let seq = |row: &SqlRow<'_>| row.get(0).map(Seq);
         self.read(|connection| {
@@ -52,11 +52,11 @@ impl ExpiryTransactions for SqliteBackend {
                 let mut failed = connection.prepare_cached(FAILED_BEFORE)?;
                 take(failed.query_map(params![sink.0, cutoff, at_most_rows], seq)?.collect::<rusqlite::Result<_>>()?);
             }
-            Ok(TooOld { rows, complete, released })
+            Ok(ExpiryPortion { rows, complete, released })
         })
     }
 
-    fn expire(&mut self, sink: SinkId, rows: &[Seq], now: UnixMs) -> Result<Vec<Expired>, Error> {
+    fn expire(&mut self, sink: SinkId, rows: &[Seq], now: UnixMs) -> Result<Vec<ExpiredMessage>, Error> {
         self.transaction(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE delivery SET state = 'dead', reason = ?3, due = NULL, settled_at = ?4, answer = coalesce(answer, ?5)
@@ -67,7 +67,7 @@ impl ExpiryTransactions for SqliteBackend {
             for seq in rows {
                 let values = params![seq.0, sink.0, DeadReason::Expired.as_str(), now.0, NEVER_TRIED];
                 let found = update.query_map(values, |row| {
-                    Ok(Expired { id: row.get(0)?, attempts: row.get(1)?, answer: row.get(2)? })
+                    Ok(ExpiredMessage { id: row.get(0)?, attempts: row.get(1)?, answer: row.get(2)? })
                 })?;
                 for row in found {
                     expired.push(row?);

@@ -9,13 +9,13 @@ use crate::domain::filter::{Facts, FilterVerdict};
 use crate::domain::{DeadReason, Seq, UnixMs};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
+use crate::store::message_selection::details;
 use crate::store::numbers::{
-    DECIDED_AT_ONCE, DecidedUpTo, MOST_NUMBERS, NO_DETAILS, NumberDetails, NumberKey, NumberTransactions,
-    WhichUndecided,
+    DECIDE_BATCH, DecidedUpTo, MAX_UNUSED_NUMBERS, NO_DETAILS, NumberDetails, NumberKey, NumberTransactions,
+    UndecidedScope,
 };
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
-use crate::store::wants::details;
 
 /// An undecided delivery, with the values that decide it.
 struct UndecidedRow {
@@ -28,7 +28,7 @@ struct UndecidedRow {
 }
 
 impl NumberTransactions for SqliteBackend {
-    fn put_numbers(&mut self, numbers: &[(&str, &str)], now: UnixMs) -> Result<(), Error> {
+    fn record_numbers(&mut self, numbers: &[(&str, &str)], now: UnixMs) -> Result<(), Error> {
         self.transaction(|transaction| {
             let mut put = transaction.prepare_cached(
                 "INSERT INTO number (id, details, fetched_at)
@@ -36,7 +36,7 @@ impl NumberTransactions for SqliteBackend {
                                       OR EXISTS (SELECT 1 FROM number WHERE id = ?1)
                  ON CONFLICT (id) DO UPDATE SET details = excluded.details, fetched_at = excluded.fetched_at",
             )?;
-            numbers.iter().try_for_each(|(id, raw)| put.execute(params![id, raw, now.0, MOST_NUMBERS]).map(drop))
+            numbers.iter().try_for_each(|(id, raw)| put.execute(params![id, raw, now.0, MAX_UNUSED_NUMBERS]).map(drop))
         })
     }
 
@@ -62,7 +62,7 @@ impl NumberTransactions for SqliteBackend {
         })
     }
 
-    fn end_numbers(&mut self, newest: NumberKey, now: UnixMs) -> Result<usize, Error> {
+    fn complete_number_list(&mut self, newest: NumberKey, now: UnixMs) -> Result<usize, Error> {
         self.transaction(|transaction| {
             transaction
                 .prepare_cached("UPDATE number SET fetched_at = ?2 WHERE key <= ?1 AND fetched_at IS NULL")?
@@ -84,7 +84,7 @@ impl NumberTransactions for SqliteBackend {
     fn decide(
         &mut self,
         after: Option<DecidedUpTo>,
-        which: WhichUndecided,
+        which: UndecidedScope,
     ) -> Result<(usize, Option<DecidedUpTo>), Error> {
         let recipients = Arc::clone(&self.recipients);
         let mut by_id: Vec<_> = recipients.iter().collect();
@@ -98,7 +98,7 @@ impl NumberTransactions for SqliteBackend {
                 .iter()
                 .filter_map(|row| {
                     let facts = Facts::read(&row.raw, details(row.asked, row.details.as_deref()));
-                    match recipient.wants.decide(&facts) {
+                    match recipient.selection.decide(&facts) {
                         FilterVerdict::Wanted => Some((row.seq, true)),
                         FilterVerdict::Unwanted(_) => Some((row.seq, false)),
                         FilterVerdict::Unknown(_) => None,
@@ -126,10 +126,10 @@ impl NumberTransactions for SqliteBackend {
 }
 
 impl SqliteBackend {
-    fn undecided(&self, sink: SinkId, after: Seq, which: WhichUndecided) -> Result<Vec<UndecidedRow>, Error> {
+    fn undecided(&self, sink: SinkId, after: Seq, which: UndecidedScope) -> Result<Vec<UndecidedRow>, Error> {
         let known = match which {
-            WhichUndecided::All => "",
-            WhichUndecided::Known => "AND (m.number IS NULL OR n.fetched_at IS NOT NULL)",
+            UndecidedScope::All => "",
+            UndecidedScope::Known => "AND (m.number IS NULL OR n.fetched_at IS NOT NULL)",
         };
         let row = |row: &SqlRow<'_>| {
             Ok(UndecidedRow { seq: row.get(0)?, raw: row.get(1)?, asked: row.get(2)?, details: row.get(3)? })
@@ -141,7 +141,7 @@ impl SqliteBackend {
                      FROM delivery AS d JOIN message AS m ON m.seq = d.seq LEFT JOIN number AS n ON n.key = m.number
                      WHERE d.sink = ?1 AND d.state = 'undecided' AND d.seq > ?2 {known} ORDER BY d.seq LIMIT ?3"
                 ))?
-                .query_map(params![sink.0, after.0, DECIDED_AT_ONCE], row)?
+                .query_map(params![sink.0, after.0, DECIDE_BATCH], row)?
                 .collect()
         })
     }

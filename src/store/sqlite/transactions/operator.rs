@@ -10,8 +10,8 @@ use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
 use crate::store::operator::{
-    DROPPED_AT_ONCE, DeadLetterSelection, DeadLetterVerdict, Dropping, MayDrop, OperatorTransactions, Pause, Resumed,
-    Resumes, SETTLED_AT_ONCE, SettledUpTo,
+    DROP_BATCH, DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause,
+    RESOLVE_BATCH, ResolvedUpTo, ResumeCount, Resumed,
 };
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
@@ -56,7 +56,7 @@ impl OperatorTransactions for SqliteBackend {
         self.transaction(|transaction| pauses::pause(transaction, sink, reason, now))
     }
 
-    fn lift_closed(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error> {
+    fn end_closed_pauses(&mut self, sinks: &[SinkId], now: UnixMs) -> Result<Vec<Option<Pause>>, Error> {
         self.transaction(|transaction| {
             let lifted = |sink: &SinkId| match pauses::pause_of(transaction, *sink)? {
                 Some(Pause { reason: PauseReason::Closed, .. }) => {
@@ -89,36 +89,36 @@ impl OperatorTransactions for SqliteBackend {
         })
     }
 
-    fn resumes(&self, sink: SinkId) -> Result<Resumes, Error> {
-        self.read(|connection| pauses::resumes(connection, sink))
+    fn resume_count(&self, sink: SinkId) -> Result<ResumeCount, Error> {
+        self.read(|connection| pauses::resume_count(connection, sink))
     }
 
-    fn settle_dead(
+    fn resolve_dead_letters(
         &mut self,
         selection: &DeadLetterSelection,
-        verdict: DeadLetterVerdict,
-        after: SettledUpTo,
+        verdict: DeadLetterAction,
+        after: ResolvedUpTo,
         now: UnixMs,
-    ) -> Result<(usize, Option<SettledUpTo>), Error> {
+    ) -> Result<(usize, Option<ResolvedUpTo>), Error> {
         self.transaction(|transaction| {
-            let range = params![selection.sink, selection.id, after.sink, after.seq, SETTLED_AT_ONCE];
+            let range = params![selection.sink, selection.id, after.sink, after.seq, RESOLVE_BATCH];
             let found: Vec<(i64, i64)> = transaction
                 .prepare_cached(SELECT_DEAD)?
                 .query_map(range, |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
             let mut change = transaction.prepare_cached(match verdict {
-                DeadLetterVerdict::Retry => SEND_AGAIN,
-                DeadLetterVerdict::Drop => {
+                DeadLetterAction::Retry => SEND_AGAIN,
+                DeadLetterAction::Drop => {
                     "UPDATE delivery SET state = 'dropped', settled_at = ?3 WHERE seq = ?1 AND sink = ?2"
                 }
             })?;
             for (seq, sink) in &found {
                 match verdict {
-                    DeadLetterVerdict::Retry => change.execute(params![seq, sink])?,
-                    DeadLetterVerdict::Drop => change.execute(params![seq, sink, now.0])?,
+                    DeadLetterAction::Retry => change.execute(params![seq, sink])?,
+                    DeadLetterAction::Drop => change.execute(params![seq, sink, now.0])?,
                 };
             }
-            Ok((found.len(), found.last().map(|&(seq, sink)| SettledUpTo { sink, seq })))
+            Ok((found.len(), found.last().map(|&(seq, sink)| ResolvedUpTo { sink, seq })))
         })
     }
 
@@ -133,28 +133,28 @@ impl OperatorTransactions for SqliteBackend {
         })
     }
 
-    fn drop_sink(&mut self, sink: SinkId, after: Seq, may: MayDrop) -> Result<Dropping, Error> {
+    fn drop_sink(&mut self, sink: SinkId, after: Seq, may: DropPermission) -> Result<DropProgress, Error> {
         self.transaction(|transaction| {
             let is =
                 |condition: &str| transaction.prepare_cached(&format!("SELECT 1 FROM {condition}"))?.exists([sink.0]);
             if !may.configured && is("sink WHERE id = ?1 AND active = 1")? {
-                return Ok(Dropping::IsConfigured);
+                return Ok(DropProgress::SinkIsConfigured);
             }
             for state in DeliveryState::WAITING.into_iter().chain([DeliveryState::Dead]) {
                 if !may.messages && is(&format!("delivery WHERE sink = ?1 AND state = '{state}'"))? {
-                    return Ok(Dropping::HasMessages);
+                    return Ok(DropProgress::SinkHasMessages);
                 }
             }
-            let Some(last) = last_of_next_deliveries(transaction, sink, after, DROPPED_AT_ONCE)? else {
+            let Some(last) = last_of_next_deliveries(transaction, sink, after, DROP_BATCH)? else {
                 count_ids(transaction)?;
                 transaction.prepare_cached("DELETE FROM sink WHERE id = ?1")?.execute([sink.0])?;
                 transaction.prepare_cached("DELETE FROM counter WHERE name = 'resumes.' || ?1")?.execute([sink.0])?;
-                return Ok(Dropping::Gone);
+                return Ok(DropProgress::Removed);
             };
             transaction
                 .prepare_cached("DELETE FROM delivery WHERE seq > ?2 AND seq <= ?3 AND sink = ?1")?
                 .execute(params![sink.0, after.0, last])?;
-            Ok(Dropping::GoOn(Seq(last)))
+            Ok(DropProgress::MoreToRemove(Seq(last)))
         })
     }
 }

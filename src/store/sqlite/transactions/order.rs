@@ -84,8 +84,9 @@ pub(super) fn claim_firsts(
     Ok(firsts)
 }
 
-/// Does the work of [`RegistrationTransactions::number_rows`](crate::store::RegistrationTransactions::number_rows).
-pub(super) fn number_rows(
+/// Does the work of
+/// [`RegistrationTransactions::assign_number_queues`](crate::store::RegistrationTransactions::assign_number_queues).
+pub(super) fn assign_number_queues(
     transaction: &Transaction<'_>,
     sink: SinkId,
     after: Seq,

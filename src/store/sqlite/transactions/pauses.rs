@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::domain::{PauseReason, UnixMs};
-use crate::store::operator::{Pause, Resumes};
+use crate::store::operator::{Pause, ResumeCount};
 use crate::store::sink_id::SinkId;
 
 /// Does the work of [`OperatorTransactions::pause_of`](crate::store::OperatorTransactions::pause_of).
@@ -16,13 +16,13 @@ pub(super) fn pause_of(connection: &Connection, sink: SinkId) -> rusqlite::Resul
     Ok(Some(Pause { reason: PauseReason::from_word(&reason), since: UnixMs(since.unwrap_or(0)) }))
 }
 
-/// Does the work of [`OperatorTransactions::resumes`](crate::store::OperatorTransactions::resumes).
-pub(super) fn resumes(connection: &Connection, sink: SinkId) -> rusqlite::Result<Resumes> {
+/// Does the work of [`OperatorTransactions::resume_count`](crate::store::OperatorTransactions::resume_count).
+pub(super) fn resume_count(connection: &Connection, sink: SinkId) -> rusqlite::Result<ResumeCount> {
     connection
         .prepare_cached("SELECT value FROM counter WHERE name = 'resumes.' || ?1")?
         .query_row([sink.0], |row| row.get(0))
         .optional()
-        .map(|count| Resumes(count.unwrap_or(0)))
+        .map(|count| ResumeCount(count.unwrap_or(0)))
 }
 
 /// Does the work of [`OperatorTransactions::pause`](crate::store::OperatorTransactions::pause).

@@ -12,7 +12,7 @@ use super::values::{instant, limit};
 use crate::domain::{Class, NumberUse, PauseReason, Seq, UnixMs};
 use crate::store::delivery::HealthRecord;
 use crate::store::error::Error;
-use crate::store::registration::{Filled, Registered, RegistrationTransactions, SinkSetup};
+use crate::store::registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::{Recipient, SqliteBackend};
 
@@ -22,24 +22,24 @@ impl RegistrationTransactions for SqliteBackend {
         setups: &[SinkSetup],
         latest_due: UnixMs,
         now: UnixMs,
-    ) -> Result<Vec<Registered>, Error> {
-        let registered: Vec<Registered> = self.transaction(|transaction| {
+    ) -> Result<Vec<RegisteredSink>, Error> {
+        let registered: Vec<RegisteredSink> = self.transaction(|transaction| {
             transaction.execute("UPDATE sink SET active = 0", [])?;
             let registered = setups.iter().map(|setup| register(transaction, setup, now)).collect();
             transaction
                 .execute("UPDATE delivery SET due = ?2 WHERE state = 'retry' AND due > ?1", [latest_due.0, now.0])?;
             registered
         })?;
-        let recipient = |(registered, setup): (&Registered, &SinkSetup)| Recipient {
+        let recipient = |(registered, setup): (&RegisteredSink, &SinkSetup)| Recipient {
             id: registered.id,
-            wants: setup.wants.clone(),
+            selection: setup.selection.clone(),
             ordered: setup.ordered,
         };
         self.recipients = registered.iter().zip(setups).map(recipient).collect();
         Ok(registered)
     }
 
-    fn fill(&mut self, sink: SinkId, at_most: usize) -> Result<Filled, Error> {
+    fn backfill(&mut self, sink: SinkId, at_most: usize) -> Result<BackfillPortion, Error> {
         let recipients = Arc::clone(&self.recipients);
         self.transaction(|transaction| {
             let left: Option<(i64, i64, i64)> = transaction
@@ -48,7 +48,7 @@ impl RegistrationTransactions for SqliteBackend {
                 )?
                 .query_row([sink.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()?;
-            let Some((next, last, since)) = left else { return Ok(Filled { made: 0, more: false }) };
+            let Some((next, last, since)) = left else { return Ok(BackfillPortion { made: 0, more: false }) };
             let portion_ends: Option<i64> = transaction
                 .prepare_cached(
                     "SELECT max(release_no) FROM (
@@ -59,7 +59,7 @@ impl RegistrationTransactions for SqliteBackend {
             let mut go_on = transaction.prepare_cached("UPDATE sink SET fill_next = ?2 WHERE id = ?1")?;
             let Some(ends) = portion_ends else {
                 go_on.execute(params![sink.0, None::<i64>])?;
-                return Ok(Filled { made: 0, more: false });
+                return Ok(BackfillPortion { made: 0, more: false });
             };
             let recipient = recipients.iter().filter(|recipient| recipient.id == sink);
             let span = Span { after: next - 1, to: ends, since: UnixMs(since) };
@@ -68,15 +68,15 @@ impl RegistrationTransactions for SqliteBackend {
                 .sum::<Result<_, _>>()?;
             let more = ends < last;
             go_on.execute(params![sink.0, more.then_some(ends + 1)])?;
-            Ok(Filled { made, more })
+            Ok(BackfillPortion { made, more })
         })
     }
 
-    fn number_rows(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error> {
-        self.transaction(|transaction| order::number_rows(transaction, sink, after, at_most))
+    fn assign_number_queues(&mut self, sink: SinkId, after: Seq, at_most: usize) -> Result<Option<Seq>, Error> {
+        self.transaction(|transaction| order::assign_number_queues(transaction, sink, after, at_most))
     }
 
-    fn stranded(&self) -> Result<Vec<(String, u64)>, Error> {
+    fn unconfigured_with_messages(&self) -> Result<Vec<(String, u64)>, Error> {
         self.read(|connection| {
             connection
                 .prepare_cached(
@@ -91,7 +91,7 @@ impl RegistrationTransactions for SqliteBackend {
     }
 }
 
-fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite::Result<Registered> {
+fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite::Result<RegisteredSink> {
     let known = transaction.prepare_cached("SELECT 1 FROM sink WHERE name = ?1")?.exists([&sink.name])?;
     let is_added = if known { false } else { add(transaction, sink, now)? };
     let registered = transaction
@@ -101,16 +101,16 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
         )?
         .query_row(params![sink.name, sink.ordered], |row| {
             let id = SinkId(row.get(0)?);
-            Ok(Registered {
+            Ok(RegisteredSink {
                 id,
                 health: HealthRecord { busy_until: instant(row.get(1)?), failures: row.get(2)? },
-                resumes: pauses::resumes(transaction, id)?,
+                resumes: pauses::resume_count(transaction, id)?,
                 is_added,
-                lacks_numbers: row.get(3)?,
-                lacks_messages: row.get(4)?,
+                needs_number_queues: row.get(3)?,
+                needs_backfill: row.get(4)?,
             })
         })?;
-    if sink.wants.number == NumberUse::Needed {
+    if sink.selection.number_use == NumberUse::Needed {
         make_undecided(transaction, registered.id)?;
     }
     let paused = pauses::pause_of(transaction, registered.id)?;
@@ -126,7 +126,7 @@ fn register(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rus
 fn add(transaction: &Transaction<'_>, sink: &SinkSetup, now: UnixMs) -> rusqlite::Result<bool> {
     let has_messages = transaction.prepare_cached("SELECT 1 FROM coverage")?.exists([])?;
     let last = last_release(transaction)?;
-    let since = sink.wants_since(now).filter(|_| has_messages && last > 0);
+    let since = sink.stored_since(now).filter(|_| has_messages && last > 0);
     transaction
         .prepare_cached(
             "INSERT INTO sink (id, name, active, created_at, fill_next, fill_last, fill_since)

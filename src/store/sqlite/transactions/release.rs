@@ -9,8 +9,8 @@ use super::values::class_number;
 use crate::domain::filter::{Facts, FilterVerdict};
 use crate::domain::{Class, Seq, StoreOp, UnixMs, WalkId};
 use crate::store::delivery_state::DeliveryState;
+use crate::store::message_selection::details;
 use crate::store::sqlite::connection::Recipient;
-use crate::store::wants::details;
 
 /// The messages between two places in the order of release (`after` is excluded) that were received at `since` or
 /// later.
@@ -162,7 +162,7 @@ pub(super) fn deliver(
     Span { after, to, since }: Span,
     class: Class,
 ) -> rusqlite::Result<u64> {
-    if !recipient.wants.all() {
+    if !recipient.selection.selects_all() {
         return deliver_wanted(transaction, recipient, Span { after, to, since }, class);
     }
     transaction
@@ -199,7 +199,7 @@ fn deliver_wanted(
         let (seq, release_no): (i64, i64) = (row.get(0)?, row.get(1)?);
         let raw = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
         let details = details(row.get(3)?, row.get_ref(4)?.as_str_or_null()?);
-        let state = match recipient.wants.decide(&Facts::read(raw, details)) {
+        let state = match recipient.selection.decide(&Facts::read(raw, details)) {
             FilterVerdict::Wanted => DeliveryState::Fresh,
             FilterVerdict::Unknown(_) => DeliveryState::Undecided,
             FilterVerdict::Unwanted(_) => continue,

@@ -8,8 +8,8 @@ use crate::domain::{Seq, UnixMs};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
 use crate::store::replay::{
-    PastDelivery, REPLAYED_AT_ONCE, ReplayDecision, ReplayPortion, ReplaySelection, ReplayTransactions, Replayable,
-    Replays,
+    PastDelivery, REPLAY_BATCH, ReplayCount, ReplayDecision, ReplayPortion, ReplaySelection, ReplayTransactions,
+    Replayable,
 };
 use crate::store::sqlite::connection::SqliteBackend;
 
@@ -91,13 +91,13 @@ impl ReplayTransactions for SqliteBackend {
         })
     }
 
-    fn replays(&self) -> Result<Replays, Error> {
+    fn replay_count(&self) -> Result<ReplayCount, Error> {
         self.read(|connection| {
             connection
                 .prepare_cached("SELECT value FROM counter WHERE name = 'replays'")?
                 .query_row([], |row| row.get(0))
                 .optional()
-                .map(|count| Replays(count.unwrap_or(0)))
+                .map(|count| ReplayCount(count.unwrap_or(0)))
         })
     }
 }
@@ -112,7 +112,7 @@ fn replayable(
         [] => kept_between(connection, selection, after, last)?,
         ids => kept_of(connection, selection, ids)?,
     };
-    let is_full = selection.ids.is_empty() && i64::try_from(kept.len()).unwrap_or(0) == REPLAYED_AT_ONCE;
+    let is_full = selection.ids.is_empty() && i64::try_from(kept.len()).unwrap_or(0) == REPLAY_BATCH;
     let next = kept.last().filter(|_| is_full).and_then(|kept| kept.release_no);
     let mut portion = ReplayPortion { next, ..ReplayPortion::default() };
     let mut states = connection.prepare_cached("SELECT sink, state FROM delivery WHERE seq = ?1")?;
@@ -149,7 +149,7 @@ fn kept_between(
     let ReplaySelection { filter, since, until, .. } = selection;
     connection
         .prepare_cached(&format!("{KEPT} AND release_no > ?4 AND release_no <= ?5 ORDER BY release_no LIMIT ?6"))?
-        .query_map(params![filter.is_some(), since.0, until.0, after, last, REPLAYED_AT_ONCE], kept)?
+        .query_map(params![filter.is_some(), since.0, until.0, after, last, REPLAY_BATCH], kept)?
         .collect()
 }
 

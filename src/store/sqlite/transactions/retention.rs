@@ -4,7 +4,9 @@ use rusqlite::{Transaction, params};
 
 use crate::domain::{Seq, UnixMs};
 use crate::store::error::Error;
-use crate::store::retention::{Cutoffs, Dropped, Forgotten, ForgottenUpTo, REMOVED_AT_ONCE, RetentionTransactions};
+use crate::store::retention::{
+    ForgottenIds, ForgottenUpTo, REMOVAL_BATCH, RemovedMessages, RetentionCutoffs, RetentionTransactions,
+};
 use crate::store::sqlite::connection::SqliteBackend;
 
 /// Removes texts that nobody needs: no delivery of the message waits or is kept, or there never was a delivery. `seq =
@@ -38,19 +40,19 @@ pub(super) fn erase_if_done(transaction: &Transaction<'_>, seq: Seq) -> rusqlite
 }
 
 impl RetentionTransactions for SqliteBackend {
-    fn drop_settled(&mut self, cutoffs: Cutoffs, after: Seq) -> Result<Dropped, Error> {
+    fn remove_settled(&mut self, cutoffs: RetentionCutoffs, after: Seq) -> Result<RemovedMessages, Error> {
         let (delivered, dead) = (cutoffs.delivered.unwrap_or(UnixMs::MIN), cutoffs.dead.unwrap_or(UnixMs::MIN));
         let dropped = self.transaction(|transaction| {
             let look = "SELECT seq, stored_at FROM message WHERE seq > ?1 ORDER BY seq LIMIT ?2";
             let found: Vec<(i64, i64)> = transaction
                 .prepare_cached(look)?
-                .query_map(params![after.0, REMOVED_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map(params![after.0, REMOVAL_BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
             // No message is settled before it is stored, so messages that were stored later need not be looked at.
             let horizon = delivered.max(dead).0;
             let Some((last, stored_at)) = found.last().copied().filter(|_| found.iter().any(|row| row.1 < horizon))
             else {
-                return Ok(Dropped::default());
+                return Ok(RemovedMessages::default());
             };
             let range = params![after.0, last, delivered.0, dead.0];
             let messages = transaction.prepare_cached(DROP_TEXTS)?.execute(range)?;
@@ -64,14 +66,14 @@ impl RetentionTransactions for SqliteBackend {
                     )?
                     .execute([after.0, last])?;
             }
-            let is_full = i64::try_from(found.len()).unwrap_or(0) == REMOVED_AT_ONCE;
-            Ok(Dropped { messages, dead, next: (is_full && stored_at < horizon).then_some(Seq(last)) })
+            let is_full = i64::try_from(found.len()).unwrap_or(0) == REMOVAL_BATCH;
+            Ok(RemovedMessages { messages, dead, next: (is_full && stored_at < horizon).then_some(Seq(last)) })
         })?;
         self.may_hold_traces |= dropped.messages > 0;
         Ok(dropped)
     }
 
-    fn forget_ids(&mut self, watermark: UnixMs, keep_newest: u32, after: ForgottenUpTo) -> Result<Forgotten, Error> {
+    fn forget_ids(&mut self, watermark: UnixMs, keep_newest: u32, after: ForgottenUpTo) -> Result<ForgottenIds, Error> {
         self.transaction(|transaction| {
             let mut look = transaction.prepare_cached(
                 "SELECT time, seq, raw IS NULL FROM message
@@ -79,7 +81,7 @@ impl RetentionTransactions for SqliteBackend {
                    AND time < (SELECT time FROM message ORDER BY time DESC LIMIT 1 OFFSET ?4 - 1)
                  ORDER BY time, seq LIMIT ?5",
             )?;
-            let range = params![after.time.0, after.seq.0, watermark.0, keep_newest.max(1), REMOVED_AT_ONCE];
+            let range = params![after.time.0, after.seq.0, watermark.0, keep_newest.max(1), REMOVAL_BATCH];
             let found: Vec<(ForgottenUpTo, bool)> = look
                 .query_map(range, |row| {
                     let place = ForgottenUpTo { time: UnixMs(row.get(0)?), seq: Seq(row.get(1)?) };
@@ -91,8 +93,8 @@ impl RetentionTransactions for SqliteBackend {
             for (place, _) in found.iter().filter(|(_, gone)| *gone) {
                 ids += forget.execute([place.seq.0])?;
             }
-            let is_full = i64::try_from(found.len()).unwrap_or(0) == REMOVED_AT_ONCE;
-            Ok(Forgotten { ids, next: found.last().filter(|_| is_full).map(|(place, _)| *place) })
+            let is_full = i64::try_from(found.len()).unwrap_or(0) == REMOVAL_BATCH;
+            Ok(ForgottenIds { ids, next: found.last().filter(|_| is_full).map(|(place, _)| *place) })
         })
     }
 }

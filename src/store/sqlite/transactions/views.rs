@@ -10,7 +10,7 @@ use crate::store::operator::{DeadLetterSelection, OperatorTransactions as _};
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::store::sqlite::file::erasure::text_of;
-use crate::store::views::{DeadLetter, Fate, ListedUpTo, SinkView, Trace, ViewTransactions};
+use crate::store::views::{DeadLetter, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions};
 
 /// How many messages are looked at to estimate how dense the feed is.
 const SAMPLE: i64 = 200;
@@ -153,14 +153,14 @@ fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {
                 release_no: row.get(6)?,
                 bytes: row.get::<_, Option<i64>>(7)?.map(i64::unsigned_abs),
                 number: row.get(8)?,
-                fates: Vec::new(),
-                without: Vec::new(),
+                deliveries: Vec::new(),
+                sinks_without_delivery: Vec::new(),
             };
             Ok((trace, row.get::<_, i64>(9)?))
         })
         .optional()?;
     let Some((mut trace, seq)) = found else { return Ok(None) };
-    trace.fates = connection
+    trace.deliveries = connection
         .prepare_cached(
             "SELECT name, active, paused IS NOT NULL, state, attempts, first_attempt, settled_at, due, status, reason,
                     answer, replays
@@ -168,7 +168,7 @@ fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {
         )?
         .query_map([seq], fate)?
         .collect::<rusqlite::Result<_>>()?;
-    trace.without = connection
+    trace.sinks_without_delivery = connection
         .prepare_cached(
             "SELECT name FROM sink WHERE active = 1
              AND NOT EXISTS (SELECT 1 FROM delivery WHERE seq = ?1 AND sink = sink.id) ORDER BY name",
@@ -178,8 +178,8 @@ fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {
     Ok(Some(trace))
 }
 
-fn fate(row: &SqlRow<'_>) -> rusqlite::Result<Fate> {
-    Ok(Fate {
+fn fate(row: &SqlRow<'_>) -> rusqlite::Result<TracedDelivery> {
+    Ok(TracedDelivery {
         sink: row.get(0)?,
         configured: row.get(1)?,
         paused: row.get(2)?,

@@ -9,22 +9,22 @@ use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 
 /// Which messages a sink wants. The default is all.
 #[derive(Clone, Debug, Default)]
-pub struct Wants {
+pub struct MessageSelection {
     /// The filter that a message has to pass; `None` if there is none.
     pub filter: Option<Filter>,
     /// Whether the sink's format needs or shows details of the number.
-    pub number: NumberUse,
+    pub number_use: NumberUse,
 }
 
-impl Wants {
+impl MessageSelection {
     /// Returns whether the sink wants every message, whatever is known of the message's number.
-    pub(super) fn all(&self) -> bool {
-        self.filter.is_none() && self.number != NumberUse::Needed
+    pub(super) fn selects_all(&self) -> bool {
+        self.filter.is_none() && self.number_use != NumberUse::Needed
     }
 
     /// Returns whether the sink needs the API's details of numbers.
-    pub fn asks_for_numbers(&self) -> bool {
-        self.number != NumberUse::Ignored || self.filter.as_ref().is_some_and(Filter::needs_details)
+    pub fn needs_numbers(&self) -> bool {
+        self.number_use != NumberUse::Ignored || self.filter.as_ref().is_some_and(Filter::needs_details)
     }
 
     /// Decides whether the sink wants a message.
@@ -39,7 +39,7 @@ impl Wants {
     }
 
     fn decide_details(&self, facts: &Facts<'_>) -> FilterVerdict {
-        let waits = self.number == NumberUse::Needed && facts.lacks_details();
+        let waits = self.number_use == NumberUse::Needed && facts.lacks_details();
         if waits { FilterVerdict::Unknown("number") } else { FilterVerdict::Wanted }
     }
 }
