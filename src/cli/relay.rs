@@ -18,7 +18,7 @@ use crate::config::{self, Config, FileId, Sources};
 use crate::daemon::logging::{self, LogGuard};
 use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, Stop, StopSignal, Surroundings};
 use crate::domain::Sanitized;
-use crate::ingest::{Mode, PollReport, Trouble};
+use crate::ingest::{Mode, PollError, PollReport};
 use crate::store;
 use crate::time::Clock;
 
@@ -99,7 +99,7 @@ fn work(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Opt
 }
 
 async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Option<Bar>) -> Exit {
-    let clock = Clock::system().in_boot(std::env::var(BOOT_VARIABLE).ok());
+    let clock = Clock::system().with_boot_id(std::env::var(BOOT_VARIABLE).ok());
     let daemon = match daemon::build(config, purpose, clock).await {
         Ok(daemon) => daemon,
         Err(error) => return failure(build_exit(&error), &error),
@@ -114,7 +114,7 @@ async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, b
         Ok(ended) => ended_exit(&ended, purpose.mode),
         Err(error) => {
             let exit = run_exit(&error);
-            if matches!(error, RunError::Trouble(Trouble::OtherAccount)) {
+            if matches!(error, RunError::Poll(PollError::OtherAccount)) {
                 tracing::error!(
                     hint = "give each account its own state.dir; if it is the same account, start once with \
                             --accept-account-change",
@@ -170,9 +170,9 @@ fn build_exit(error: &BuildError) -> Exit {
 
 fn run_exit(error: &RunError) -> Exit {
     match error {
-        RunError::Store(error) | RunError::Trouble(Trouble::Store(error)) => store_exit(error),
+        RunError::Store(error) | RunError::Poll(PollError::Store(error)) => store_exit(error),
         RunError::Damaged(error) => store_exit(error),
-        RunError::Trouble(Trouble::OtherAccount) => Exit::Configuration,
+        RunError::Poll(PollError::OtherAccount) => Exit::Configuration,
         RunError::Panicked(_) => Exit::Failure,
     }
 }

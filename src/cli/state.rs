@@ -63,7 +63,7 @@ pub(super) fn open(flags: &Flags) -> Result<Box<Spool>, Exit> {
 pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
     let (left, runs) = spool.clock_beside()?;
     let clock = Clock::system();
-    clock.reckon(left, runs);
+    clock.adopt_memory(left, runs);
     Ok(clock)
 }
 

@@ -16,7 +16,7 @@ use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller};
 use crate::sinks;
 use crate::store::{self, RoleLock, Spool, Store};
-use crate::time::{Clock, Heartbeat};
+use crate::time::{Clock, Liveness};
 
 /// The longest poll interval of `once`. A command that polls again should not wait as long as an idle daemon.
 const ONCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
-    let turns = Heartbeat::new(&clock);
+    let poller_liveness = Liveness::new(&clock);
     let waker = delivery.waker();
     let poller = Poller::new(Parts {
         feed: client,
@@ -103,10 +103,10 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         accept_account: purpose.accept_account,
         numbers: config.sinks.iter().any(|sink| sink.selection.needs_numbers()),
         released: Box::new(move || waker.wake()),
-        heartbeat: turns.clone(),
+        liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,
     });
-    Ok(Daemon { lock, clock, poller, delivery, turns, pulse, mode: purpose.mode })
+    Ok(Daemon { lock, clock, poller, delivery, poller_liveness, pulse, mode: purpose.mode })
 }
 
 fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {

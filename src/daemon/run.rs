@@ -13,9 +13,9 @@ use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
 use crate::api::Client;
 use crate::delivery::{Delivery, SinkStatus};
-use crate::ingest::{Ending, Mode, PollReport, Poller, Trouble};
+use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
 use crate::store::{self, LockFileState, RoleLock};
-use crate::time::{Clock, Heartbeat};
+use crate::time::{Clock, Liveness};
 
 /// The time between two checks that the role is still held.
 const WATCH: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub struct Daemon {
     pub(super) clock: Clock,
     pub(super) poller: Poller<Client>,
     pub(super) delivery: Delivery,
-    pub(super) turns: Heartbeat,
+    pub(super) poller_liveness: Liveness,
     pub(super) pulse: StatusWriter,
     pub(super) mode: Mode,
 }
@@ -54,7 +54,7 @@ pub enum Ended {
 pub enum RunError {
     /// Polling cannot go on.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Poll(#[from] PollError),
     /// The state could not be read.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -88,7 +88,7 @@ impl Daemon {
     /// # Errors
     /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { mut lock, clock, poller, delivery, turns, pulse: mut live, mode } = self;
+        let Self { mut lock, clock, poller, delivery, poller_liveness, pulse: mut live, mode } = self;
         let reports = poller.reports();
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
@@ -121,7 +121,7 @@ impl Daemon {
                     }
                     _ = writing.tick() => live.write(&reports.borrow(), &delivery.status()),
                     _ = pulse.tick() => {
-                        let slowest = delivery.slowest_turn().max(turns.since());
+                        let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
                         service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest, clock.monotonic());
                     }
                 }
@@ -183,7 +183,7 @@ fn lost(lock: &mut RoleLock) -> Option<store::Error> {
     }
 }
 
-fn outcome(ended: Result<Result<Ending, Trouble>, tokio::task::JoinError>) -> Result<Ending, RunError> {
+fn outcome(ended: Result<Result<Ending, PollError>, tokio::task::JoinError>) -> Result<Ending, RunError> {
     match ended {
         Ok(result) => Ok(result?),
         Err(_) => Err(RunError::Panicked("polling")),

@@ -63,7 +63,7 @@ impl Service {
     }
 
     /// Sends the status line if it changed, and feeds the watchdog while the slowest loop still turns.
-    pub(super) fn pulse(&mut self, status: &str, slowest_turn: Duration, now: Instant) {
+    pub(super) fn pulse(&mut self, status: &str, longest_stall: Duration, now: Instant) {
         if !self.ready_told {
             self.ready();
         }
@@ -74,9 +74,9 @@ impl Service {
         self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_pulse), now);
         self.last_pulse = now;
         // No loop could turn while the process was suspended.
-        let stands_still = slowest_turn.min(now.saturating_duration_since(self.awake_since)) > STANDSTILL;
+        let stands_still = longest_stall.min(now.saturating_duration_since(self.awake_since)) > STANDSTILL;
         if stands_still && !self.stood_still {
-            tracing::error!(seconds = slowest_turn.as_secs(), "a loop of the relay stands still; is the disk stuck?");
+            tracing::error!(seconds = longest_stall.as_secs(), "a loop of the relay stands still; is the disk stuck?");
         }
         self.stood_still = stands_still;
         if self.watched && !stands_still {
@@ -149,9 +149,9 @@ mod tests {
     fn standstills(pulses: &[(Duration, Duration)]) -> Vec<bool> {
         let mut now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut service = Service::new(&Clock::starting_at(UnixMs(0)));
-        let mut look = |&(wait, slowest_turn): &(Duration, Duration)| {
+        let mut look = |&(wait, longest_stall): &(Duration, Duration)| {
             now += wait;
-            service.pulse("polling", slowest_turn, now);
+            service.pulse("polling", longest_stall, now);
             service.stood_still
         };
         pulses.iter().map(&mut look).collect()

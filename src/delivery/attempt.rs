@@ -39,8 +39,8 @@ pub(super) struct AttemptTask {
     /// When the message becomes too old to be sent again; `None`: never.
     pub(super) expires: Option<UnixMs>,
     pub(super) retry: Retry,
-    /// [`Clock::rebased_by`] when the attempt began.
-    pub(super) rebased_by: i64,
+    /// [`Clock::corrected_by`] when the attempt began.
+    pub(super) corrected_by: i64,
     pub(super) jitter: Arc<Jitter>,
     pub(super) clock: Clock,
     pub(super) settler: Settler,
@@ -111,8 +111,8 @@ impl AttemptTask {
         if let Some(written) = written
             && written.await.is_err()
         {
-            // The result cannot be recorded any more, and without a record the message would be sent again at once. So the
-            // worker stays taken until the process ends.
+            // The result cannot be recorded any more, and without a record the message would be sent again at once. So
+            // the worker stays taken until the process ends.
             tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
             std::future::pending::<()>().await;
         }
@@ -129,7 +129,7 @@ impl AttemptTask {
         // The lock is held until the settlement is handed over: settlements are written in the order of the changes.
         let mut health = self.health.lock();
         let now = ClockReading::now(&self.clock);
-        let corrected_by = self.clock.rebased_by().saturating_sub(self.rebased_by);
+        let corrected_by = self.clock.corrected_by().saturating_sub(self.corrected_by);
         if signal == HealthSignal::Success {
             health.accepted(self.seq, self.number_key);
         }

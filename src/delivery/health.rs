@@ -1,11 +1,11 @@
-//! The health of one sink: its breaker, the silence that its receiver asked for, and the pace that the receiver sets. Pure:
-//! the time is passed in.
+//! The health of one sink: its breaker, the silence that its receiver asked for, and the pace that the receiver sets.
+//! Pure: the time is passed in.
 //!
 //! The sink's loop and its attempts share one value. A change that an attempt makes is written in the transaction that
 //! settles the attempt, and after a restart the health goes on from what was written.
 //!
-//! Invariants: only changes are written, so a sink that works costs nothing; changes reach the disk in the order in which
-//! they were made.
+//! Invariants: only changes are written, so a sink that works costs nothing; changes reach the disk in the order in
+//! which they were made.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl SinkHealth {
 
     /// Follows a correction of the relay's time. The silence still ends at the same instant, but that instant has
     /// another relay's time now.
-    pub(super) fn follow_rebase(&mut self, now: ClockReading) {
+    pub(super) fn apply_correction(&mut self, now: ClockReading) {
         if let Some(silence) = &mut self.silence {
             silence.until_relay_time = now.relay_time.after(silence.until.saturating_duration_since(now.monotonic));
             self.recorded.busy_until = Some(silence.until_relay_time);
@@ -375,7 +375,7 @@ mod tests {
         apply(&mut health, refused(MINUTE), now);
         let later = later(now, MINUTE / 2);
         let right = ClockReading { relay_time: UnixMs(later.relay_time.0 - 86_400_000), ..later };
-        health.follow_rebase(right);
+        health.apply_correction(right);
         assert_eq!(health.silence_until(right.monotonic), Some(now.monotonic + MINUTE));
         let written = apply(&mut health, HealthSignal::Failure, right).unwrap();
         assert_eq!(written.busy_until, Some(right.relay_time.after(MINUTE / 2)));

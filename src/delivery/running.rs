@@ -19,7 +19,7 @@ use crate::http::retry_after;
 use crate::sinks::Sink;
 use crate::store::{Error, MessageSelection, SinkId, SinkSetup, Store};
 use crate::time::backoff::Jitter;
-use crate::time::{Clock, Heartbeat, Instant};
+use crate::time::{Clock, Instant, Liveness};
 
 /// One sink, with everything that delivery needs to know of it.
 pub struct Setup {
@@ -45,7 +45,7 @@ pub struct Delivery {
     sinks: Vec<RunningSink>,
     loops: JoinSet<Drained>,
     settler: tokio::task::JoinHandle<()>,
-    settler_heartbeat: Heartbeat,
+    settler_liveness: Liveness,
     damaged: watch::Receiver<Option<Arc<Error>>>,
 }
 
@@ -55,7 +55,7 @@ struct RunningSink {
     id: SinkId,
     enabled: bool,
     published: watch::Receiver<Published>,
-    heartbeat: Heartbeat,
+    liveness: Liveness,
 }
 
 /// Tells delivery that the store may hold something new. Clones wake the same delivery.
@@ -105,13 +105,13 @@ impl Delivery {
         let (wake, woken) = watch::channel(0);
         let (stop, stopping) = watch::channel(None);
         let (damage, damaged) = watch::channel(None);
-        let settler_heartbeat = Heartbeat::new(&clock);
+        let settler_liveness = Liveness::new(&clock);
         let (settler, settling) = Settler::new(
             store.clone(),
             clock.clone(),
             Arc::clone(&jitter),
             stopping.clone(),
-            settler_heartbeat.clone(),
+            settler_liveness.clone(),
             damage.clone(),
         );
         let settling = tokio::spawn(settling);
@@ -130,13 +130,13 @@ impl Delivery {
                 );
             }
             let (id, enabled) = (registered.id, options.enabled);
-            let heartbeat = Heartbeat::new(&clock);
+            let liveness = Liveness::new(&clock);
             let identity = Identity { registered, name, options, format, sink, alone };
-            let (supervisor, published) = Supervisor::new(shared.clone(), identity, pause, heartbeat.clone());
+            let (supervisor, published) = Supervisor::new(shared.clone(), identity, pause, liveness.clone());
             loops.spawn(supervisor.run());
-            sinks.push(RunningSink { id, enabled, published, heartbeat });
+            sinks.push(RunningSink { id, enabled, published, liveness });
         }
-        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_heartbeat, damaged })
+        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_liveness, damaged })
     }
 
     /// Returns the handle with which ingest wakes delivery up.
@@ -151,9 +151,9 @@ impl Delivery {
 
     /// Returns, for the watchdog, how long ago the slowest of the loops last turned. Each loop turns every 5 s at
     /// least, also while receivers hang and readers do not read.
-    pub fn slowest_turn(&self) -> Duration {
-        let loops = self.sinks.iter().map(|sink| sink.heartbeat.since());
-        loops.chain([self.settler_heartbeat.since()]).max().unwrap_or_default()
+    pub fn longest_stall(&self) -> Duration {
+        let loops = self.sinks.iter().map(|sink| sink.liveness.stalled_for());
+        loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
     }
 
     /// Resolves when every sink is a stream that its reader has closed, so that no receiver is left. Without sinks the

@@ -2,9 +2,9 @@
 //! flush to the disk. Settlements that arrive while a transaction is being committed go into the next one. Before each
 //! transaction the task waits a moment for attempts that are about to end.
 //!
-//! Invariants: the future that [`Settler::settle`] returns resolves only once the settlement is on the disk. A settlement
-//! that cannot be written, for example because the disk is full, is kept in memory. Only the writing is tried again, with
-//! growing waits; the message is not sent again.
+//! Invariants: the future that [`Settler::settle`] returns resolves only once the settlement is on the disk. A
+//! settlement that cannot be written, for example because the disk is full, is kept in memory. Only the writing is
+//! tried again, with growing waits; the message is not sent again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use super::log_sentences::{CAN_BE_RECORDED, CANNOT_BE_RECORDED};
 use crate::domain::{Outcome, UnixMs};
 use crate::store::{Error, HealthRecord, Settlement, Store};
 use crate::time::backoff::{Jitter, Schedule};
-use crate::time::{Clock, Heartbeat};
+use crate::time::{Clock, Liveness};
 
 /// The most settlements in one transaction. There are never more settlements than all sinks have workers together.
 const AT_ONCE: usize = 1000;
@@ -53,8 +53,8 @@ impl Drop for ExpectedSettlement {
 #[derive(Debug)]
 struct Job {
     settlement: Settlement,
-    /// [`Clock::rebased_by`] when the settlement was made.
-    rebased_by: i64,
+    /// [`Clock::corrected_by`] when the settlement was made.
+    corrected_by: i64,
     committed: oneshot::Sender<()>,
 }
 
@@ -70,7 +70,7 @@ impl Settler {
         clock: Clock,
         jitter: Arc<Jitter>,
         stopping: watch::Receiver<Option<Instant>>,
-        heartbeat: Heartbeat,
+        liveness: Liveness,
         damage: watch::Sender<Option<Arc<Error>>>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         // The number of workers bounds the channel, because each worker waits for its settlement.
@@ -81,7 +81,7 @@ impl Settler {
             clock: clock.clone(),
             jitter,
             stopping,
-            heartbeat,
+            liveness,
             damage,
             expected: Arc::clone(&expected),
             stragglers: 0,
@@ -101,7 +101,7 @@ impl Settler {
         let (committed, done) = oneshot::channel();
         let taken = self
             .jobs
-            .send(Job { settlement, rebased_by: self.clock.rebased_by(), committed })
+            .send(Job { settlement, corrected_by: self.clock.corrected_by(), committed })
             .map_err(|_| SettlerEnded);
         async move {
             taken?;
@@ -116,7 +116,7 @@ struct SettlementWriter {
     clock: Clock,
     jitter: Arc<Jitter>,
     stopping: watch::Receiver<Option<Instant>>,
-    heartbeat: Heartbeat,
+    liveness: Liveness,
     damage: watch::Sender<Option<Arc<Error>>>,
     /// How many attempts are under way.
     expected: Arc<AtomicUsize>,
@@ -127,14 +127,14 @@ struct SettlementWriter {
 /// The settlements of the next transaction, and the channels of the attempts that wait for them.
 #[derive(Default)]
 struct Batch {
-    /// Each settlement with the value that [`Clock::rebased_by`] had when the settlement was made.
+    /// Each settlement with the value that [`Clock::corrected_by`] had when the settlement was made.
     settlements: Vec<(Settlement, i64)>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Batch {
-    fn take(&mut self, Job { settlement, rebased_by, committed }: Job) {
-        self.settlements.push((settlement, rebased_by));
+    fn take(&mut self, Job { settlement, corrected_by, committed }: Job) {
+        self.settlements.push((settlement, corrected_by));
         self.waiting.push(committed);
     }
 
@@ -149,24 +149,26 @@ impl SettlementWriter {
         let mut failures = 0;
         loop {
             if batch.settlements.is_empty() {
-                self.heartbeat.rests();
+                self.liveness.rest();
                 let Some(job) = inbox.recv().await else { return };
                 batch.take(job);
             }
-            self.heartbeat.turned();
+            self.liveness.tick();
             self.gather(&mut inbox, &mut batch).await;
             let Batch { settlements, mut waiting } = batch;
             let clock = self.clock.clone();
             let (kept, written) = self
                 .store
                 .write(move |spool| {
-                    // The clock is read inside the transaction. Rows written before a correction of the relay's time are
-                    // moved by the correction, so these settlements must not be moved twice.
-                    let (now, rebased_by) = (clock.relay_time(), clock.rebased_by());
-                    let settlements: Vec<Settlement> =
-                        settlements.into_iter().map(|(made, by)| moved(made, rebased_by.saturating_sub(by))).collect();
+                    // The clock is read inside the transaction. Rows written before a correction of the relay's time
+                    // are moved by the correction, so these settlements must not be moved twice.
+                    let (now, corrected_by) = (clock.relay_time(), clock.corrected_by());
+                    let settlements: Vec<Settlement> = settlements
+                        .into_iter()
+                        .map(|(made, by)| moved(made, corrected_by.saturating_sub(by)))
+                        .collect();
                     let written = spool.settle(&settlements, now);
-                    Ok((settlements.into_iter().map(|made| (made, rebased_by)).collect(), written))
+                    Ok((settlements.into_iter().map(|made| (made, corrected_by)).collect(), written))
                 })
                 .await
                 .unwrap_or_else(|ended| (Vec::new(), Err(ended)));

@@ -7,7 +7,7 @@ use crate::store::Account;
 
 /// The evidence about whose messages a page shows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evidence {
+pub(super) struct AccountEvidence {
     /// Whether both the address and the key were used with this state before.
     pub(super) familiar: bool,
     /// Whether the state has had a first page.
@@ -32,19 +32,19 @@ pub(super) enum AccountVerdict {
     /// The page belongs to another account.
     Other,
     /// The page is empty, so only a later page may tell.
-    Open,
+    Undecided,
 }
 
 /// Decides, by this evidence, whose messages a page shows.
-pub(super) fn judge(evidence: &Evidence) -> AccountVerdict {
-    let Evidence { familiar, begun, knows_any_number, page_has_rows, known_message, known_number, accepted } =
+pub(super) fn judge(evidence: &AccountEvidence) -> AccountVerdict {
+    let AccountEvidence { familiar, begun, knows_any_number, page_has_rows, known_message, known_number, accepted } =
         *evidence;
     if familiar || !begun || accepted || known_message || known_number || !knows_any_number {
         AccountVerdict::Same
     } else if page_has_rows {
         AccountVerdict::Other
     } else {
-        AccountVerdict::Open
+        AccountVerdict::Undecided
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn is_familiar(account: &Account, url: &str, fingerprint: &str) -> bo
 mod tests {
     use super::*;
 
-    const STRANGE: Evidence = Evidence {
+    const STRANGE: AccountEvidence = AccountEvidence {
         familiar: false,
         begun: true,
         knows_any_number: true,
@@ -70,14 +70,14 @@ mod tests {
     #[test]
     fn a_strange_page_is_refused_and_anything_familiar_accepted() {
         assert_eq!(judge(&STRANGE), AccountVerdict::Other);
-        assert_eq!(judge(&Evidence { page_has_rows: false, ..STRANGE }), AccountVerdict::Open);
+        assert_eq!(judge(&AccountEvidence { page_has_rows: false, ..STRANGE }), AccountVerdict::Undecided);
         for same in [
-            Evidence { familiar: true, ..STRANGE },
-            Evidence { begun: false, ..STRANGE },
-            Evidence { knows_any_number: false, ..STRANGE },
-            Evidence { known_message: true, ..STRANGE },
-            Evidence { known_number: true, ..STRANGE },
-            Evidence { accepted: true, ..STRANGE },
+            AccountEvidence { familiar: true, ..STRANGE },
+            AccountEvidence { begun: false, ..STRANGE },
+            AccountEvidence { knows_any_number: false, ..STRANGE },
+            AccountEvidence { known_message: true, ..STRANGE },
+            AccountEvidence { known_number: true, ..STRANGE },
+            AccountEvidence { accepted: true, ..STRANGE },
         ] {
             assert_eq!(judge(&same), AccountVerdict::Same, "{same:?}");
         }

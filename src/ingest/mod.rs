@@ -7,8 +7,8 @@
 mod account;
 pub mod coverage;
 mod feed;
-mod foreign;
-mod numbers;
+mod foreign_requests;
+mod number_list;
 mod options;
 mod poller;
 mod report;
@@ -16,5 +16,5 @@ mod server_clock;
 
 pub use feed::Feed;
 pub use options::Options;
-pub use poller::{Ending, Mode, Parts, Poller, Trouble};
+pub use poller::{Ending, Mode, Parts, PollError, Poller};
 pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};

@@ -30,7 +30,7 @@ pub(super) struct ServerClock {
 
 /// The readings of our own clocks when an answer came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OwnClocks {
+pub(super) struct LocalClocks {
     /// The relay's time.
     pub(super) relay: UnixMs,
     /// The machine's clock.
@@ -46,7 +46,7 @@ impl ServerClock {
     /// Takes in an answer: its `Date`, or without a `Date` the largest `ingestedAt` of its rows. Returns the server's
     /// now. If the answer tells no later time, the last estimate is carried on; if there is no estimate, the relay's
     /// time counts.
-    pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: OwnClocks) -> UnixMs {
+    pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
         if let Some(expected) = self.estimate(own.at).filter(|_| self.dated) {
             let vouched = agree(date, own.relay)
@@ -85,8 +85,8 @@ impl ServerClock {
 mod tests {
     use super::*;
 
-    fn own(local: UnixMs, clock: &crate::time::Clock) -> OwnClocks {
-        OwnClocks { relay: local, machine: local, at: clock.monotonic() }
+    fn own(local: UnixMs, clock: &crate::time::Clock) -> LocalClocks {
+        LocalClocks { relay: local, machine: local, at: clock.monotonic() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -113,13 +113,13 @@ mod tests {
         let clock = crate::time::Clock::starting_at(UnixMs(0));
         let at = clock.monotonic();
         let (began, day) = (UnixMs(1_750_000_000_000), Duration::from_secs(86_400));
-        let usual = OwnClocks { relay: began, machine: began, at };
+        let usual = LocalClocks { relay: began, machine: began, at };
         // The machine slept, or was stopped, or the list shows that a day has passed.
         let later = began.after(day);
         let quiet = Some(began.before(day));
         for (own, ingested, is_believed) in [
-            (OwnClocks { relay: later, ..usual }, quiet, true),
-            (OwnClocks { machine: later, ..usual }, quiet, true),
+            (LocalClocks { relay: later, ..usual }, quiet, true),
+            (LocalClocks { machine: later, ..usual }, quiet, true),
             (usual, Some(later.before(day / 48)), true),
             (usual, quiet, false),
             (usual, None, false),

@@ -24,7 +24,7 @@ impl Status {
     pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
         let Some(snapshot) = store::open_snapshot(dir)? else { return Ok(None) };
         let (left, runs) = snapshot.spool.clock_beside()?;
-        clock.reckon(left, runs);
+        clock.adopt_memory(left, runs);
         let now = clock.relay_time();
         let live = Live::read(dir);
         let running = snapshot.running.unwrap_or_else(|| live.as_ref().is_some_and(|live| live.is_recent(now)));

@@ -7,7 +7,7 @@
 
 use super::error::Error;
 use crate::domain::{Seq, UnixMs};
-use crate::time::{ClockMemory, Rebase};
+use crate::time::{ClockCorrection, ClockMemory};
 
 /// Transactions of the relay's time.
 pub trait RelayTimeTransactions {
@@ -43,11 +43,11 @@ pub trait RelayTimeTransactions {
     /// Returns the errors that [`super::Backend`] lists.
     fn is_ahead_of(&self, now: UnixMs) -> Result<bool, Error>;
 
-    /// Moves stored instants in the way in which the relay's time was put right (`rebase`). `now` is the corrected
+    /// Moves stored instants in the way in which the relay's time was put right (`correction`). `now` is the corrected
     /// time. One call moves the instants of some thousand messages behind the message `after`. The first call has
     /// `Seq(i64::MIN)`; this call moves the instants of sinks and of open walks too. Returns where the next call goes
     /// on; `None` if all instants have been moved.
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn follow_rebase(&mut self, rebase: Rebase, now: UnixMs, after: Seq) -> Result<Option<Seq>, Error>;
+    fn apply_correction(&mut self, correction: ClockCorrection, now: UnixMs, after: Seq) -> Result<Option<Seq>, Error>;
 }

@@ -6,7 +6,7 @@
 //! - [`Clock::relay_time`] is the relay's time, for all times that are stored and shown.
 //!
 //! Invariants: the relay's time passes as fast as time does, whatever is done to the machine's clock; the sleep of a
-//! suspended machine counts. The relay's time is put right at most once in a process, by [`Clock::consider`]. Until
+//! suspended machine counts. The relay's time is put right at most once in a process, by [`Clock::synchronize`]. Until
 //! [`Clock::confirm`] was called, nobody may end or remove anything because time has passed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::boot;
-use super::trust::{self, ClockDoubt, ClockVerdict, Steadiness, TRIFLE, Witnesses};
+use super::trust::{self, ClockDoubt, ClockEvidence, ClockVerdict, JumpWatch, MIN_CORRECTION};
 use crate::domain::{UnixMs, whole_ms};
 
 /// The source of all times. Clones are cheap and agree with each other.
@@ -45,10 +45,10 @@ struct RelayTime {
     began: UnixMs,
     state: Trust,
     /// By how many milliseconds the relay's time was put right in this process.
-    rebased_by: i64,
+    corrected_by: i64,
     /// Whether the API has confirmed the relay's time.
     by_api: bool,
-    steadiness: Steadiness,
+    jump_watch: JumpWatch,
     newest: UnixMs,
     /// The newest instant that the state held from a process that knew the time from the API.
     proven: UnixMs,
@@ -73,7 +73,7 @@ struct RelayTime {
 enum Trust {
     Unconfirmed,
     /// The relay's time was put right, and the stored times still have to follow.
-    Rebased,
+    Corrected,
     Confirmed,
 }
 
@@ -100,7 +100,7 @@ pub struct ClockMemory {
 
 /// A correction of the relay's time. Times that were stored by the wrong relay's time have to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rebase {
+pub struct ClockCorrection {
     /// The relay's time at the moment of the correction, as it was before.
     pub was: UnixMs,
     /// The right relay's time at the same moment.
@@ -147,7 +147,7 @@ impl RelayTime {
     }
 }
 
-impl Rebase {
+impl ClockCorrection {
     /// Returns by how many milliseconds the relay's time was put ahead.
     pub fn shift(&self) -> i64 {
         self.now.0.saturating_sub(self.was.0)
@@ -193,9 +193,9 @@ impl Clock {
             base: 0,
             began: now,
             state,
-            rebased_by: 0,
+            corrected_by: 0,
             by_api: state == Trust::Confirmed,
-            steadiness: Steadiness::default(),
+            jump_watch: JumpWatch::default(),
             newest: UnixMs::MIN,
             proven: UnixMs::MIN,
             before: ClockMemory::default(),
@@ -224,7 +224,7 @@ impl Clock {
     /// Takes the name of this start of the machine from whoever started the process. The name counts if the kernel may
     /// not be asked.
     #[must_use]
-    pub fn in_boot(mut self, told: Option<String>) -> Self {
+    pub fn with_boot_id(mut self, told: Option<String>) -> Self {
         self.boot = boot::boot_id(told).map(Into::into);
         self
     }
@@ -259,8 +259,8 @@ impl Clock {
     }
 
     /// Returns by how many milliseconds the relay's time was put right in this process so far.
-    pub fn rebased_by(&self) -> i64 {
-        self.lock().rebased_by
+    pub fn corrected_by(&self) -> i64 {
+        self.lock().corrected_by
     }
 
     /// Returns the time by the clock that dates the messages; `None` if nobody knows it yet. While the API tells a time
@@ -363,7 +363,7 @@ impl Clock {
 
     /// Sets the relay's time for a command, by the memory that a relay left. If the relay runs (`runs`), it has left
     /// the memory since the machine started, even if nobody may ask which start of the machine it was.
-    pub fn reckon(&self, left: Option<ClockMemory>, runs: bool) {
+    pub fn adopt_memory(&self, left: Option<ClockMemory>, runs: bool) {
         self.go_on(left, UnixMs::MIN, runs);
     }
 
@@ -391,7 +391,7 @@ impl Clock {
     /// Checks whether the right time can be told by now. `api` is the `Date` of an answer of the API. Returns the
     /// correction of the relay's time once the right time is known; the correction may be zero. The caller lets the
     /// stored times follow and then calls [`Clock::confirm`]. No correction is returned twice.
-    pub fn consider(&self, api: Option<UnixMs>) -> Option<Rebase> {
+    pub fn synchronize(&self, api: Option<UnixMs>) -> Option<ClockCorrection> {
         let (elapsed, machine, at) = (self.elapsed(), self.machine_time(), self.monotonic());
         let mut relay = self.lock();
         // Until the time is confirmed, a jump of the API's clock is not doubted but begins the watch again.
@@ -407,28 +407,28 @@ impl Clock {
         }
         // Between answers the API's clock is carried on.
         let api = relay.api.map(|base| UnixMs(base.saturating_add(elapsed)));
-        let steady = relay.steadiness.look(elapsed, machine, api, heard.is_some());
+        let steady = relay.jump_watch.observe(elapsed, machine, api, heard.is_some());
         let was = UnixMs(relay.base.saturating_add(elapsed));
-        let ClockVerdict { now, uncounted, by_api } = trust::judge(&Witnesses {
+        let ClockVerdict { now, uncounted, by_api } = trust::judge(&ClockEvidence {
             relay: was,
             machine,
             api,
             newest: relay.newest,
             proven: relay.proven,
             steady,
-            told: relay.steadiness.told(),
+            told: relay.jump_watch.told(),
             known_apart: relay.before.machine_ahead_ms,
             known_confirmed: relay.before.confirmed,
         })?;
-        let now = if trust::apart(now, was) <= TRIFLE { was } else { now };
-        relay.state = Trust::Rebased;
+        let now = if trust::apart(now, was) <= MIN_CORRECTION { was } else { now };
+        relay.state = Trust::Corrected;
         relay.by_api = by_api;
-        relay.rebased_by = now.0.saturating_sub(was.0);
-        relay.base = relay.base.saturating_add(relay.rebased_by);
-        // The report of the rebase covers this jump of the machine's clock, too.
+        relay.corrected_by = now.0.saturating_sub(was.0);
+        relay.base = relay.base.saturating_add(relay.corrected_by);
+        // The report of the correction covers this jump of the machine's clock, too.
         relay.machine_seen = machine.0.saturating_sub(elapsed);
         let from = if uncounted { UnixMs::MIN } else { relay.began };
-        Some(Rebase { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
+        Some(ClockCorrection { was, now, from, machine_ahead_ms: relay.machine_ahead(elapsed, machine) })
     }
 
     /// Returns how the machine's clock jumped, if it jumped by more than 5 minutes since the start, or since the last
@@ -513,7 +513,7 @@ mod tests {
         for to in [START.after(8 * DAY), UnixMs(0), START.after(DAY)] {
             clock.set_machine(to);
             assert_eq!((clock.machine_time(), clock.relay_time(), clock.message_time()), (to, START, Some(START)));
-            assert_eq!(clock.consider(Some(START)), None, "it is confirmed already");
+            assert_eq!(clock.synchronize(Some(START)), None, "it is confirmed already");
         }
         tokio::time::advance(HOUR).await;
         assert_eq!((clock.machine_time(), clock.relay_time()), (START.after(DAY + HOUR), START.after(HOUR)));
@@ -525,19 +525,19 @@ mod tests {
         let clock = Clock::unconfirmed_at(ahead);
         assert_eq!(clock.message_time(), None);
         tokio::time::advance(HOUR / 60).await;
-        assert_eq!(clock.consider(Some(START.after(HOUR / 60))), None);
+        assert_eq!(clock.synchronize(Some(START.after(HOUR / 60))), None);
         assert!(!clock.is_confirmed());
         tokio::time::advance(HOUR / 60).await;
         let right = START.after(HOUR / 30);
         clock.set_machine(right);
-        let rebase = clock.consider(Some(right)).unwrap();
-        assert_eq!((rebase.was, rebase.now, rebase.from), (ahead.after(HOUR / 30), right, ahead));
+        let correction = clock.synchronize(Some(right)).unwrap();
+        assert_eq!((correction.was, correction.now, correction.from), (ahead.after(HOUR / 30), right, ahead));
         assert!(!clock.is_confirmed(), "what is stored has not followed yet");
-        assert_eq!(clock.consider(Some(right)), None);
+        assert_eq!(clock.synchronize(Some(right)), None);
         clock.confirm();
         assert!(clock.is_confirmed());
         assert_eq!(clock.relay_time(), right);
-        assert_eq!(clock.rebased_by(), -whole_ms(8 * DAY));
+        assert_eq!(clock.corrected_by(), -whole_ms(8 * DAY));
         clock.set_machine(ahead);
         assert_eq!(clock.relay_time(), right);
     }
@@ -545,14 +545,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_the_api_the_machine_is_believed_after_an_hour_without_a_jump() {
         let clock = Clock::unconfirmed_at(START);
-        assert_eq!(clock.consider(None), None);
+        assert_eq!(clock.synchronize(None), None);
         tokio::time::advance(HOUR / 2).await;
         clock.set_machine(START.after(DAY));
-        assert_eq!(clock.consider(None), None);
+        assert_eq!(clock.synchronize(None), None);
         tokio::time::advance(HOUR - HOUR / 60).await;
-        assert_eq!(clock.consider(None), None, "it has jumped half way");
+        assert_eq!(clock.synchronize(None), None, "it has jumped half way");
         tokio::time::advance(HOUR / 60).await;
-        assert_eq!(clock.consider(None).unwrap().now, START.after(DAY + HOUR));
+        assert_eq!(clock.synchronize(None).unwrap().now, START.after(DAY + HOUR));
         clock.confirm();
         assert_eq!(clock.message_time(), Some(clock.relay_time()));
         assert!(!clock.memory().confirmed, "the next process asks the API anew");
@@ -561,27 +561,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_api_that_was_heard_and_fell_silent_goes_on_counting() {
         let clock = Clock::unconfirmed_at(START);
-        assert_eq!(clock.consider(Some(START.after(DAY))), None);
+        assert_eq!(clock.synchronize(Some(START.after(DAY))), None);
         tokio::time::advance(HOUR / 8).await;
-        assert_eq!(clock.consider(Some(START.after(DAY + HOUR / 8))), None);
+        assert_eq!(clock.synchronize(Some(START.after(DAY + HOUR / 8))), None);
         tokio::time::advance(HOUR / 8).await;
-        let rebase = clock.consider(None).unwrap();
-        assert_eq!((rebase.now, rebase.from), (START.after(DAY + HOUR / 4), UnixMs::MIN), "the day counts for nothing");
+        let correction = clock.synchronize(None).unwrap();
+        assert_eq!(
+            (correction.now, correction.from),
+            (START.after(DAY + HOUR / 4), UnixMs::MIN),
+            "the day counts for nothing"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_api_that_told_another_time_for_a_moment_and_fell_silent_is_not_believed() {
         let clock = Clock::unconfirmed_at(START);
         for second in 0..5 {
-            assert_eq!(clock.consider(Some(START.after(DAY + Duration::from_secs(second)))), None);
+            assert_eq!(clock.synchronize(Some(START.after(DAY + Duration::from_secs(second)))), None);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         for _ in 0..48 {
             tokio::time::advance(HOUR / 2).await;
-            assert_eq!(clock.consider(None), None);
+            assert_eq!(clock.synchronize(None), None);
         }
         let right = clock.machine_time();
-        assert_eq!(clock.consider(Some(right)).unwrap().shift(), 0, "both agree");
+        assert_eq!(clock.synchronize(Some(right)).unwrap().shift(), 0, "both agree");
     }
 
     #[tokio::test(start_paused = true)]
@@ -613,7 +617,7 @@ mod tests {
         assert_eq!(clock.machine_jump(), jump(day, None), "the API was not heard");
         assert_eq!(clock.machine_jump(), None);
         tokio::time::advance(HOUR).await;
-        clock.consider(Some(START.after(HOUR)));
+        clock.synchronize(Some(START.after(HOUR)));
         assert_eq!(clock.machine_jump(), None, "an hour has passed by both");
         clock.set_machine(START.after(HOUR).before(DAY));
         assert_eq!(clock.machine_jump(), jump(-2 * day, Some(-day)));

@@ -3,10 +3,10 @@
 pub mod backoff;
 mod boot;
 mod clock;
-mod heartbeat;
+mod liveness;
 mod trust;
 
-pub use clock::{Clock, ClockMemory, MachineJump, Rebase};
-pub use heartbeat::{AT_LEAST_EVERY, Heartbeat};
+pub use clock::{Clock, ClockCorrection, ClockMemory, MachineJump};
+pub use liveness::{Liveness, MAX_TURN_INTERVAL};
 pub use tokio::time::Instant;
 pub use trust::{ClockDoubt, agree, is_plausible};

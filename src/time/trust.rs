@@ -19,28 +19,28 @@ use super::Instant;
 use crate::domain::{UnixMs, whole_ms};
 
 /// The most by which two clocks differ that agree.
-pub(super) const AGREED: Duration = Duration::from_secs(5 * 60);
+pub(super) const MAX_AGREEING_DIFFERENCE: Duration = Duration::from_secs(5 * 60);
 
 /// The most by which a plausible reading differs from the expected time. A reading that differs by more is doubted.
-const PLAUSIBLE: Duration = Duration::from_secs(3600);
+const MAX_PLAUSIBLE_DIFFERENCE: Duration = Duration::from_secs(3600);
 
 /// How long two clocks must differ by the same amount until the relay takes both for running clocks of which one is
 /// simply wrong.
-pub(super) const SETTLED: Duration = Duration::from_secs(15 * 60);
+pub(super) const SETTLING_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// How far apart, at least, the first and the last answer of the API must lie that tell this difference. A time that
 /// the API told for a moment only is not believed.
-const TOLD: Duration = Duration::from_secs(5 * 60);
+const MIN_API_SPAN: Duration = Duration::from_secs(5 * 60);
 
 /// How long the machine's clock must run without a jump until it is believed without the API.
-pub(super) const ALONE: Duration = Duration::from_secs(3600);
+pub(super) const SETTLING_TIME_WITHOUT_API: Duration = Duration::from_secs(3600);
 
 /// The smallest correction that is worth making.
-pub(super) const TRIFLE: Duration = Duration::from_secs(2);
+pub(super) const MIN_CORRECTION: Duration = Duration::from_secs(2);
 
 /// The readings of the clocks at one moment, and the knowledge about them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Witnesses {
+pub(super) struct ClockEvidence {
     /// The relay's time so far.
     pub(super) relay: UnixMs,
     /// The machine's clock.
@@ -74,22 +74,22 @@ pub(super) struct ClockVerdict {
 }
 
 /// Decides what time it is; `None` if nobody knows yet.
-pub(super) fn judge(witnesses: &Witnesses) -> Option<ClockVerdict> {
-    let Witnesses { relay, machine, api, newest, proven, steady, told, known_apart, known_confirmed } = *witnesses;
+pub(super) fn judge(witnesses: &ClockEvidence) -> Option<ClockVerdict> {
+    let ClockEvidence { relay, machine, api, newest, proven, steady, told, known_apart, known_confirmed } = *witnesses;
     let Some(api) = api else {
         // A machine whose clock counts from 1970, or from its last shutdown, knows less than the state.
         let now = if machine > newest { machine } else { relay };
-        return (steady >= ALONE).then_some(ClockVerdict { now, uncounted: false, by_api: false });
+        return (steady >= SETTLING_TIME_WITHOUT_API).then_some(ClockVerdict { now, uncounted: false, by_api: false });
     };
     if agree(machine, api) {
         return Some(ClockVerdict { now: machine, uncounted: false, by_api: true });
     }
     let ahead = machine.0.saturating_sub(api.0);
     let is_known = known_apart.is_some_and(|known| agree(UnixMs(known), UnixMs(ahead)));
-    if !is_known && (steady < SETTLED || told < TOLD) {
+    if !is_known && (steady < SETTLING_TIME || told < MIN_API_SPAN) {
         return None;
     }
-    let contradicted = |clock: UnixMs| clock.after(AGREED) < proven;
+    let contradicted = |clock: UnixMs| clock.after(MAX_AGREEING_DIFFERENCE) < proven;
     if contradicted(api) && !contradicted(machine) {
         return Some(ClockVerdict { now: machine, uncounted: false, by_api: true });
     }
@@ -104,12 +104,12 @@ pub(super) fn apart(one: UnixMs, other: UnixMs) -> Duration {
 
 /// Returns whether two clocks agree: they differ by at most 5 minutes.
 pub fn agree(one: UnixMs, other: UnixMs) -> bool {
-    apart(one, other) <= AGREED
+    apart(one, other) <= MAX_AGREEING_DIFFERENCE
 }
 
 /// Returns whether a clock reads about the expected time: the two differ by at most an hour.
 pub fn is_plausible(told: UnixMs, expected: UnixMs) -> bool {
-    apart(told, expected) <= PLAUSIBLE
+    apart(told, expected) <= MAX_PLAUSIBLE_DIFFERENCE
 }
 
 /// The decision whether a clock of the API is believed when it reads something far from the expected time.
@@ -118,10 +118,10 @@ pub fn is_plausible(told: UnixMs, expected: UnixMs) -> bool {
 /// another clock vouches for it, or the same jump was told for 15 minutes without an answer in between that told about
 /// the expected time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ClockDoubt(Option<ToldJump>);
+pub struct ClockDoubt(Option<DoubtedJump>);
 
 #[derive(Clone, Copy, Debug)]
-struct ToldJump {
+struct DoubtedJump {
     /// By how many milliseconds the reading is ahead of the expected time.
     ahead: i64,
     since: Instant,
@@ -137,8 +137,8 @@ impl ClockDoubt {
         }
         let ahead = told.0.saturating_sub(expected.0);
         let same = self.0.filter(|jump| jump.ahead.abs_diff(ahead) <= whole_ms(JUMP).unsigned_abs());
-        let jump = *self.0.insert(same.unwrap_or(ToldJump { ahead, since: at }));
-        let is_settled = at.saturating_duration_since(jump.since) >= SETTLED;
+        let jump = *self.0.insert(same.unwrap_or(DoubtedJump { ahead, since: at }));
+        let is_settled = at.saturating_duration_since(jump.since) >= SETTLING_TIME;
         if is_settled {
             self.0 = None;
         }
@@ -148,11 +148,11 @@ impl ClockDoubt {
 
 /// The watch over how long two clocks have run without a jump.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Steadiness(Option<ClockPace>);
+pub(super) struct JumpWatch(Option<ClockOffsets>);
 
 /// The difference of each clock from elapsed time when the watch began.
 #[derive(Clone, Copy, Debug)]
-struct ClockPace {
+struct ClockOffsets {
     machine: i64,
     api: Option<i64>,
     since: i64,
@@ -164,11 +164,11 @@ struct ClockPace {
 /// may have been on its way for long.
 const JUMP: Duration = Duration::from_secs(60);
 
-impl Steadiness {
+impl JumpWatch {
     /// Takes in the readings of the clocks at `elapsed` milliseconds of a clock that never jumps. Returns for how long
     /// the readings have been as expected. `heard` says that the API has told its time just now; otherwise its clock is
     /// carried on.
-    pub(super) fn look(&mut self, elapsed: i64, machine: UnixMs, api: Option<UnixMs>, heard: bool) -> Duration {
+    pub(super) fn observe(&mut self, elapsed: i64, machine: UnixMs, api: Option<UnixMs>, heard: bool) -> Duration {
         let offset = |clock: UnixMs| clock.0.saturating_sub(elapsed);
         let (machine, api) = (offset(machine), api.map(offset));
         let jump = whole_ms(JUMP);
@@ -177,7 +177,7 @@ impl Steadiness {
             // When the API is heard for the first time, the watch over both clocks begins.
             same_api && pace.machine.abs_diff(machine) <= jump.unsigned_abs() && (pace.api.is_some() || api.is_none())
         });
-        let mut pace = pace.unwrap_or(ClockPace { machine, api, since: elapsed, heard: elapsed });
+        let mut pace = pace.unwrap_or(ClockOffsets { machine, api, since: elapsed, heard: elapsed });
         if heard {
             pace.heard = elapsed;
         }
@@ -208,15 +208,15 @@ mod tests {
         UnixMs(TRUTH.0 + milliseconds)
     }
 
-    fn witnesses() -> Witnesses {
-        Witnesses {
+    fn witnesses() -> ClockEvidence {
+        ClockEvidence {
             relay: TRUTH,
             machine: TRUTH,
             api: Some(TRUTH),
             newest: off(-DAY),
             proven: off(-DAY),
             steady: Duration::ZERO,
-            told: SETTLED,
+            told: SETTLING_TIME,
             known_apart: None,
             known_confirmed: false,
         }
@@ -230,61 +230,73 @@ mod tests {
     fn clocks_that_agree_are_believed_at_once() {
         assert_eq!(judge(&witnesses()), taken(TRUTH));
         // The relay's time started eight days ahead, and the machine's clock was set right since.
-        assert_eq!(judge(&Witnesses { relay: off(8 * DAY), ..witnesses() }), taken(TRUTH));
+        assert_eq!(judge(&ClockEvidence { relay: off(8 * DAY), ..witnesses() }), taken(TRUTH));
         // The machine began at the time of its last shutdown and was set right since: the time during which it was off
         // has passed.
-        assert_eq!(judge(&Witnesses { relay: off(-10 * DAY), newest: off(-10 * DAY), ..witnesses() }), taken(TRUTH));
-        assert_eq!(judge(&Witnesses { machine: off(299_000), ..witnesses() }), taken(off(299_000)));
+        assert_eq!(
+            judge(&ClockEvidence { relay: off(-10 * DAY), newest: off(-10 * DAY), ..witnesses() }),
+            taken(TRUTH)
+        );
+        assert_eq!(judge(&ClockEvidence { machine: off(299_000), ..witnesses() }), taken(off(299_000)));
         // Instants that an earlier process wrote while its clock was ahead do not matter.
-        assert_eq!(judge(&Witnesses { newest: off(9 * DAY), ..witnesses() }), taken(TRUTH));
+        assert_eq!(judge(&ClockEvidence { newest: off(9 * DAY), ..witnesses() }), taken(TRUTH));
     }
 
     #[test]
     fn clocks_that_differ_are_watched_and_then_the_api_is_believed() {
         for ahead in [8 * DAY, -10 * DAY] {
-            let apart = Witnesses { machine: off(ahead), relay: off(ahead), ..witnesses() };
+            let apart = ClockEvidence { machine: off(ahead), relay: off(ahead), ..witnesses() };
             assert_eq!(judge(&apart), None, "it may be set right any moment");
-            assert_eq!(judge(&Witnesses { steady: SETTLED - Duration::from_secs(1), ..apart }), None);
+            assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME - Duration::from_secs(1), ..apart }), None);
             let moment = Duration::from_secs(5);
-            assert_eq!(judge(&Witnesses { steady: SETTLED, told: moment, ..apart }), None, "told for a moment");
-            let verdict = judge(&Witnesses { steady: SETTLED, ..apart }).unwrap();
+            assert_eq!(
+                judge(&ClockEvidence { steady: SETTLING_TIME, told: moment, ..apart }),
+                None,
+                "told for a moment"
+            );
+            let verdict = judge(&ClockEvidence { steady: SETTLING_TIME, ..apart }).unwrap();
             assert_eq!(verdict.now, TRUTH);
             assert_eq!(verdict.uncounted, ahead < 0, "only the API saw these ten days");
-            let known = Witnesses { known_apart: Some(ahead + 100_000), known_confirmed: true, ..apart };
+            let known = ClockEvidence { known_apart: Some(ahead + 100_000), known_confirmed: true, ..apart };
             assert_eq!(judge(&known), taken(TRUTH), "it is as it always was");
         }
     }
 
     #[test]
     fn an_api_that_contradicts_the_state_is_not_believed_over_a_machine_that_does_not() {
-        let behind = Witnesses { api: Some(off(-3 * DAY)), steady: SETTLED, ..witnesses() };
+        let behind = ClockEvidence { api: Some(off(-3 * DAY)), steady: SETTLING_TIME, ..witnesses() };
         assert_eq!(judge(&behind), taken(TRUTH));
         // If the state contradicts both clocks, the state holds instants of a clock that was ahead.
-        let both = Witnesses { machine: off(-2 * DAY), ..behind };
+        let both = ClockEvidence { machine: off(-2 * DAY), ..behind };
         assert_eq!(judge(&both), taken(off(-3 * DAY)));
         // Instants that processes wrote before anybody confirmed the time contradict no clock.
-        let ahead = Witnesses { machine: off(8 * DAY), newest: off(8 * DAY), steady: SETTLED, ..witnesses() };
+        let ahead = ClockEvidence { machine: off(8 * DAY), newest: off(8 * DAY), steady: SETTLING_TIME, ..witnesses() };
         assert_eq!(judge(&ahead), taken(TRUTH));
     }
 
     #[test]
     fn without_the_api_the_machine_is_believed_later() {
-        let alone = Witnesses { api: None, ..witnesses() };
-        assert_eq!(judge(&Witnesses { steady: ALONE - Duration::from_secs(1), ..alone }), None);
+        let alone = ClockEvidence { api: None, ..witnesses() };
+        assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME_WITHOUT_API - Duration::from_secs(1), ..alone }), None);
         let by_machine = |now| Some(ClockVerdict { now, uncounted: false, by_api: false });
-        assert_eq!(judge(&Witnesses { steady: ALONE, ..alone }), by_machine(TRUTH));
+        assert_eq!(judge(&ClockEvidence { steady: SETTLING_TIME_WITHOUT_API, ..alone }), by_machine(TRUTH));
         // The machine's clock has no battery, so the state knows better.
-        let dead = Witnesses { machine: UnixMs(3_600_000), relay: off(-DAY + 1), steady: ALONE, ..alone };
+        let dead = ClockEvidence {
+            machine: UnixMs(3_600_000),
+            relay: off(-DAY + 1),
+            steady: SETTLING_TIME_WITHOUT_API,
+            ..alone
+        };
         assert_eq!(judge(&dead), by_machine(off(-DAY + 1)));
     }
 
     #[test]
     fn a_jump_begins_the_watch_again() {
-        let mut steadiness = Steadiness::default();
+        let mut jump_watch = JumpWatch::default();
         let seconds = |number: u64| Duration::from_secs(number);
         let mut look = |elapsed, machine, api: Option<UnixMs>| {
-            let steady = steadiness.look(elapsed, machine, api, api.is_some());
-            (steady, steadiness.told())
+            let steady = jump_watch.observe(elapsed, machine, api, api.is_some());
+            (steady, jump_watch.told())
         };
         assert_eq!(look(0, off(0), None).0, seconds(0));
         assert_eq!(look(10_000, off(10_900), None).0, seconds(10));
@@ -305,16 +317,16 @@ mod tests {
         assert!(believes(3_600_000, false), "within an hour");
         for ahead in [DAY, -DAY] {
             assert!(!believes(ahead, false));
-            tokio::time::advance(SETTLED - Duration::from_secs(1)).await;
+            tokio::time::advance(SETTLING_TIME - Duration::from_secs(1)).await;
             assert!(!believes(ahead + 59_000, false));
             tokio::time::advance(Duration::from_secs(1)).await;
             assert!(believes(ahead, false), "for 15 minutes");
             assert!(!believes(ahead, false), "the watch begins again");
-            tokio::time::advance(SETTLED).await;
+            tokio::time::advance(SETTLING_TIME).await;
             assert!(!believes(2 * ahead, false), "another jump");
-            tokio::time::advance(SETTLED - Duration::from_secs(1)).await;
+            tokio::time::advance(SETTLING_TIME - Duration::from_secs(1)).await;
             assert!(believes(0, false));
-            tokio::time::advance(SETTLED).await;
+            tokio::time::advance(SETTLING_TIME).await;
             assert!(!believes(2 * ahead, false), "an answer in between was as expected");
             assert!(believes(2 * ahead, true), "another clock says the same");
         }
@@ -333,7 +345,7 @@ mod tests {
         ) {
             let (machine, api) = if api_is_right { (off(wrong), TRUTH) } else { (TRUTH, off(wrong)) };
             let newest = off(-downtime);
-            let verdict = judge(&Witnesses {
+            let verdict = judge(&ClockEvidence {
                 relay: machine.max(newest),
                 machine,
                 api: Some(api),
@@ -347,8 +359,8 @@ mod tests {
             if let Some(ClockVerdict { now, uncounted, by_api }) = verdict {
                 prop_assert!(by_api && (now == machine || now == api));
                 let counted = if uncounted { newest } else { now };
-                prop_assert!(counted <= machine.max(newest).after(AGREED) , "{now} is later than the machine knows");
-                prop_assert!(counted <= api.max(newest).after(AGREED) || counted == machine, "{now}");
+                prop_assert!(counted <= machine.max(newest).after(MAX_AGREEING_DIFFERENCE) , "{now} is later than the machine knows");
+                prop_assert!(counted <= api.max(newest).after(MAX_AGREEING_DIFFERENCE) || counted == machine, "{now}");
             }
         }
     }

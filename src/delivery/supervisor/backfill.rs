@@ -28,7 +28,7 @@ pub(super) enum BackfillStep {
     /// One portion is done, and more messages may be claimed than before.
     PortionDone,
     /// The new sink has got the last of the messages with which it begins.
-    BackfillPortion,
+    Finished,
 }
 
 impl Backfill {
@@ -62,7 +62,7 @@ impl Backfill {
         self.filled = None;
         let start = &context.identity.options.start;
         tracing::info!(sink.name = context.name(), messages, start = %start, "{NEW_SINK_IS_FILLED}");
-        Some(BackfillStep::BackfillPortion)
+        Some(BackfillStep::Finished)
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
             RegisteredSink { needs_number_queues: true, needs_backfill: true, ..context.identity.registered };
         let (mut backfill, mut store) = (Backfill::new(&registered), StoreRetry::default());
         for (step, is_under_way) in
-            [(Some(BackfillStep::PortionDone), true), (Some(BackfillStep::BackfillPortion), false), (None, false)]
+            [(Some(BackfillStep::PortionDone), true), (Some(BackfillStep::Finished), false), (None, false)]
         {
             assert_eq!(backfill.step(&mut store, &context).await, step);
             assert_eq!(backfill.is_under_way(), is_under_way);

@@ -1,7 +1,7 @@
 //! The workers of one sink: which delivery begins next, which deliveries are under way, and how each delivery ends.
 //!
-//! Invariants: there are never more deliveries under way than workers; a worker is free again only when the result of its
-//! delivery is on the disk.
+//! Invariants: there are never more deliveries under way than workers; a worker is free again only when the result of
+//! its delivery is on the disk.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -202,7 +202,7 @@ fn prepare(
         paused,
         expires: expires.filter(|_| may_end),
         retry: if may_end { retry } else { retry.without_end() },
-        rebased_by: clock.rebased_by(),
+        corrected_by: clock.corrected_by(),
         jitter: Arc::clone(&context.shared.jitter),
         clock: clock.clone(),
         settler: context.shared.settler.clone(),

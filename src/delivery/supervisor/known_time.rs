@@ -1,7 +1,7 @@
 //! What a sink's loop knows of the time, and when the loop learns more.
 //!
-//! Invariants: while the time is not known, no message becomes a dead letter because time has passed, and a message that
-//! looks too old is neither sent nor given up. When more becomes known, all claims are looked at again.
+//! Invariants: while the time is not known, no message becomes a dead letter because time has passed, and a message
+//! that looks too old is neither sent nor given up. When more becomes known, all claims are looked at again.
 
 use crate::time::Clock;
 
@@ -24,11 +24,12 @@ impl KnownTime {
         Self { relay_time: clock.is_confirmed(), message_ages: clock.message_time().is_some() }
     }
 
-    /// Replaces the knowledge by `known`. Returns what changed, if anything did. `rebased_by` is [`Clock::rebased_by`].
-    pub(super) fn update(&mut self, known: Self, rebased_by: i64) -> Option<TimeLearned> {
+    /// Replaces the knowledge by `known`. Returns what changed, if anything did. `corrected_by` is
+    /// [`Clock::corrected_by`].
+    pub(super) fn update(&mut self, known: Self, corrected_by: i64) -> Option<TimeLearned> {
         let before = std::mem::replace(self, known);
         let is_confirmed_now = known.relay_time && !before.relay_time;
-        (known != before).then_some(TimeLearned { corrected_by: if is_confirmed_now { rebased_by } else { 0 } })
+        (known != before).then_some(TimeLearned { corrected_by: if is_confirmed_now { corrected_by } else { 0 } })
     }
 
     /// Whether it is known how old messages are.

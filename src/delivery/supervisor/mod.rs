@@ -58,7 +58,7 @@ use super::status::{BlockedBy, Drained, Published, SinkStatus};
 use super::throttle::Gate;
 use crate::domain::{NumberUse, Outcome, PauseReason, UnixMs};
 use crate::store::{ClaimLimits, HealthRecord, Pause};
-use crate::time::{Heartbeat, Instant};
+use crate::time::{Instant, Liveness};
 
 /// After the grace of a stop is over, results that a receiver has sent but that are not on the disk get this much more
 /// time to be recorded.
@@ -77,7 +77,7 @@ pub(super) struct Supervisor {
     outage: Outage,
     bring_forward: BringForward,
     dispatch: Dispatch,
-    heartbeat: Heartbeat,
+    liveness: Liveness,
     published: watch::Sender<Published>,
 }
 
@@ -88,7 +88,7 @@ impl Supervisor {
         shared: Shared,
         identity: Identity,
         pause: Option<Pause>,
-        heartbeat: Heartbeat,
+        liveness: Liveness,
     ) -> (Self, watch::Receiver<Published>) {
         let now = ClockReading::now(&shared.clock);
         let health = SharedHealth::new(SinkHealth::restored(identity.registered.health, now));
@@ -106,7 +106,7 @@ impl Supervisor {
             outage: Outage::default(),
             bring_forward: BringForward::new(),
             dispatch: Dispatch::new(options, now.monotonic),
-            heartbeat,
+            liveness,
             published,
             context,
         };
@@ -116,7 +116,7 @@ impl Supervisor {
     /// Delivers until the daemon stops.
     pub(super) async fn run(mut self) -> Drained {
         loop {
-            self.heartbeat.turned();
+            self.liveness.tick();
             if self.context.shared.stopping.borrow_and_update().is_some() {
                 return self.finish().await;
             }
@@ -160,9 +160,9 @@ impl Supervisor {
 
     fn notice_time(&mut self, now: ClockReading) {
         let clock = &self.context.shared.clock;
-        let Some(learned) = self.time.update(KnownTime::by(clock), clock.rebased_by()) else { return };
+        let Some(learned) = self.time.update(KnownTime::by(clock), clock.corrected_by()) else { return };
         if learned.corrected_by != 0 {
-            self.context.health.lock().follow_rebase(now);
+            self.context.health.lock().apply_correction(now);
             self.outage.time_corrected(learned.corrected_by);
             self.bring_forward.time_corrected();
         }
@@ -194,7 +194,7 @@ impl Supervisor {
         if filled.is_some() {
             queues.expect_claims_everywhere();
         }
-        if filled == Some(BackfillStep::BackfillPortion) {
+        if filled == Some(BackfillStep::Finished) {
             expiry.check_everything();
         }
         if expiry.step(store, context, self.time, |seq| dispatch.is_under_way(seq)).await {
@@ -448,7 +448,7 @@ impl Supervisor {
 
     async fn end_until(&mut self, deadline: Instant) {
         while let Ok(Some(end)) = timeout_at(deadline, self.dispatch.next_end()).await {
-            self.heartbeat.turned();
+            self.liveness.tick();
             self.delivery_ended(&end);
         }
     }

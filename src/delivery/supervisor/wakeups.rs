@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use crate::time::{AT_LEAST_EVERY, Instant};
+use crate::time::{Instant, MAX_TURN_INTERVAL};
 
 /// Time between two slow polls.
-pub(super) const SLOW_POLL: Duration = AT_LEAST_EVERY;
+pub(super) const SLOW_POLL: Duration = MAX_TURN_INTERVAL;
 
 /// The next slow poll, and the last wake-up that the loop has followed.
 #[derive(Debug)]

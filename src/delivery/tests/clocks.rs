@@ -14,12 +14,12 @@ impl World {
     /// Does what the poller does when the machine's clock was set right and the API tells the same time.
     async fn set_right(&self, to: UnixMs, delivery: &Delivery) {
         self.clock.set_machine(to);
-        let rebase = self.clock.consider(Some(to)).unwrap();
-        assert_eq!(rebase.now, to);
+        let correction = self.clock.synchronize(Some(to)).unwrap();
+        assert_eq!(correction.now, to);
         let mut after = Some(Seq(i64::MIN));
         while let Some(from) = after {
             let now = self.clock.relay_time();
-            after = self.store.write(move |spool| spool.follow_rebase(rebase, now, from)).await.unwrap();
+            after = self.store.write(move |spool| spool.apply_correction(correction, now, from)).await.unwrap();
         }
         self.clock.confirm();
         delivery.waker().wake();

@@ -35,7 +35,7 @@ use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::store::{MessageSelection, ReplaySelection, SinkId, SinkSetup, Spool, Store, Waiting};
 use crate::time::backoff::Jitter;
-use crate::time::{Clock, Heartbeat};
+use crate::time::{Clock, Liveness};
 
 const START: UnixMs = UnixMs(1_750_000_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -153,7 +153,7 @@ impl World {
             clock.clone(),
             Arc::clone(&jitter),
             stopping.clone(),
-            Heartbeat::new(&clock),
+            Liveness::new(&clock),
             damage.clone(),
         );
         tokio::spawn(settling);

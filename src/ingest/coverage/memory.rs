@@ -10,7 +10,7 @@ use crate::domain::{Cursor, Lags, Row, Seq, UnixMs, WalkId};
 /// The part of the state that is helpful but not needed, and is therefore not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    skip: Option<Skip>,
+    skip: Option<SkippedBlock>,
     /// If the head poll under way began behind a block of rows dated ahead: the time, by the server's clock, since when
     /// rows above that block would not have been seen.
     unseen_since: Option<UnixMs>,
@@ -36,7 +36,7 @@ pub struct Memory {
 
 /// A block of known rows dated ahead, which head polls need not read again.
 #[derive(Clone, Debug)]
-struct Skip {
+struct SkippedBlock {
     /// The cursor at which head polls begin, behind the block.
     cursor: Cursor,
     /// The time of the block's last row. Once that time has come, the block counts as ordinary rows.
@@ -45,7 +45,7 @@ struct Skip {
     /// rows that came above the block since then.
     set_at: UnixMs,
     /// Whether the last head poll began behind the block.
-    was_passed: bool,
+    skipped_by_last_poll: bool,
 }
 
 /// The memory of one walk since it was opened, restarted or loaded. A *pass* is the reading of the walk since it last
@@ -83,12 +83,12 @@ impl Memory {
         }
         // If the server's clock is behind, new rows are dated ahead too, and stand above the block. So every other poll
         // looks above the block.
-        if skip.was_passed && skip.until.since(rows_now) <= rules.clocks_apart {
-            skip.was_passed = false;
+        if skip.skipped_by_last_poll && skip.until.since(rows_now) <= rules.clocks_apart {
+            skip.skipped_by_last_poll = false;
             self.peeks_since = Some(skip.set_at);
             return None;
         }
-        skip.was_passed = true;
+        skip.skipped_by_last_poll = true;
         self.unseen_since = Some(skip.set_at);
         Some(skip.cursor.clone())
     }
@@ -125,7 +125,7 @@ impl Memory {
             return false;
         }
         let set_at = self.skip.as_ref().map_or(now.server, |skip| skip.set_at);
-        self.skip = Some(Skip { cursor, until, set_at, was_passed: false });
+        self.skip = Some(SkippedBlock { cursor, until, set_at, skipped_by_last_poll: false });
         true
     }
 

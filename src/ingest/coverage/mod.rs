@@ -20,19 +20,19 @@
 //! The invariants are listed at [`Coverage`]; the worlds of the property test check them after every step.
 
 mod clocks;
-mod first;
-mod forget;
-mod head;
+mod first_page;
+mod head_page;
 mod memory;
 mod page;
+mod raise_watermark;
+mod release_held_rows;
 mod rules;
 mod safeguards;
-mod stop_holding;
+mod setbacks;
 #[cfg(any(test, fuzzing))]
 pub mod testbed;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod walk;
 mod what_is_new;
 #[cfg(test)]
@@ -43,7 +43,7 @@ use std::collections::HashMap;
 pub use memory::Memory;
 pub use page::FeedPage;
 pub use rules::{Now, Rules};
-pub use trouble::Setback;
+pub use setbacks::Setback;
 
 use crate::domain::{
     Anomaly, Class, Coverage, Cursor, Insert, Lags, Marks, More, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId,

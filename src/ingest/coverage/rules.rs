@@ -45,7 +45,7 @@ pub struct Rules {
     pub patience: Duration,
     /// The safeguard that a test leaves out, to see that the safeguard is needed.
     #[cfg(test)]
-    pub(crate) broken: Option<Broken>,
+    pub(crate) broken: Option<Safeguard>,
 }
 
 impl Rules {
@@ -73,13 +73,13 @@ impl Rules {
 
     /// Whether a test leaves out this safeguard; always false outside of tests. Only `safeguards` calls this function.
     #[cfg(test)]
-    pub(super) fn breaks(&self, safeguard: Broken) -> bool {
+    pub(super) fn leaves_out(&self, safeguard: Safeguard) -> bool {
         self.broken == Some(safeguard)
     }
 
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "the same call as in tests")]
-    pub(super) const fn breaks(&self, _: Broken) -> bool {
+    pub(super) const fn leaves_out(&self, _: Safeguard) -> bool {
         false
     }
 }
@@ -87,7 +87,7 @@ impl Rules {
 /// A safeguard that the worlds test leaves out, to prove that the test would notice. Each variant says what happens
 /// without the safeguard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub(crate) enum Safeguard {
     /// The frontier may pass the server's now.
     FrontierCap,
     /// Rows below the watermark are news.

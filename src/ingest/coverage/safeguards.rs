@@ -1,27 +1,27 @@
 //! The eight safeguards of coverage. Without any one of them rows would be lost, delivered twice, or overtaken.
 //!
 //! Each safeguard is one function here; the other files of coverage call it and know nothing of tests. The worlds test
-//! leaves out one safeguard at a time ([`Broken`]) and must notice that. Only this file asks which safeguard is left
+//! leaves out one safeguard at a time ([`Safeguard`]) and must notice that. Only this file asks which safeguard is left
 //! out.
 
 use std::time::Duration;
 
 use super::page::FeedPage;
-use super::rules::{Broken, Rules};
-use super::trouble::EMPTY_TRIES;
+use super::rules::{Rules, Safeguard};
+use super::setbacks::EMPTY_TRIES;
 use crate::domain::{Coverage, Lags, Marks, More, Seq, UnixMs, Walk, WalkKind, WalkProgress};
 
 impl Rules {
     /// Returns the highest time that the frontier may take: the server's now by the clock of the rows (`rows_now`). A
     /// frontier beyond now would make the relay ignore every row until that time has come.
     pub(super) fn frontier_cap(&self, rows_now: UnixMs) -> UnixMs {
-        if self.breaks(Broken::FrontierCap) { UnixMs::MAX } else { rows_now }
+        if self.leaves_out(Safeguard::FrontierCap) { UnixMs::MAX } else { rows_now }
     }
 
     /// Whether a row dated `time` lies below the watermark and is therefore settled for good. Ids below the watermark
     /// may have been forgotten, so an unknown row there may be a row that was delivered long ago.
     pub(super) fn is_settled(&self, time: UnixMs, marks: &Marks) -> bool {
-        time < marks.watermark && !self.breaks(Broken::Watermark)
+        time < marks.watermark && !self.leaves_out(Safeguard::Watermark)
     }
 
     /// Returns the time down to which the next sweep must read: `A - L - m`. `A` is put back by as much as the clock of
@@ -30,8 +30,8 @@ impl Rules {
         let Coverage { marks, lags, .. } = coverage;
         let anchor_less = |lag: i64| UnixMs(marks.anchor.0.saturating_sub(lag));
         let by_rows = match lags.behind() {
-            _ if self.breaks(Broken::Anchor) => marks.frontier,
-            _ if self.breaks(Broken::Clocks) => marks.anchor,
+            _ if self.leaves_out(Safeguard::Anchor) => marks.frontier,
+            _ if self.leaves_out(Safeguard::Clocks) => marks.anchor,
             Some(behind) => anchor_less(behind.max(lags.anchor())),
             // No new row has come yet: the rows' clock may be as far behind as the newest row is old.
             None => anchor_less(lags.anchor()).min(marks.frontier),
@@ -42,7 +42,7 @@ impl Rules {
     /// Whether most new rows are dated ahead of the server's clock by more than the margin.
     pub(super) fn rows_are_ahead(&self, lags: &Lags) -> bool {
         let ahead = UnixMs(lags.ahead()).since(UnixMs(0));
-        ahead > self.margin && !self.breaks(Broken::Clocks)
+        ahead > self.margin && !self.leaves_out(Safeguard::Clocks)
     }
 
     /// Whether `page` shows that everything at or above `floor` was read: the feed ends with this page, or the page
@@ -52,7 +52,7 @@ impl Rules {
         if *page.more() == More::End {
             return true;
         }
-        if self.breaks(Broken::EndTest) {
+        if self.leaves_out(Safeguard::EndTest) {
             return page.times().any(|time| time <= floor);
         }
         page.is_evidence_of(floor, opened, now)
@@ -61,7 +61,7 @@ impl Rules {
     /// Makes the kind of a gap that is opened now. The gap holds its rows until it arrives, so that older rows are
     /// released before newer ones. `sweep_floor` is the time down to which the gap goes on as a sweep afterwards.
     pub(super) fn new_gap(&self, sweep_floor: Option<UnixMs>) -> WalkKind {
-        WalkKind::Gap { sweep_floor, streaming: self.breaks(Broken::Hold) }
+        WalkKind::Gap { sweep_floor, streaming: self.leaves_out(Safeguard::Hold) }
     }
 
     /// Whether one more empty answer to a walk's cursor proves that nothing follows. It does if a whole round of empty
@@ -69,13 +69,13 @@ impl Rules {
     pub(super) fn believes_empty_answer(&self, progress: &WalkProgress) -> bool {
         let answers = progress.empty_answers + 1;
         let is_confirmed = progress.restarts > 0 && answers > EMPTY_TRIES && answers.is_multiple_of(EMPTY_TRIES);
-        is_confirmed || self.breaks(Broken::EmptyPage)
+        is_confirmed || self.leaves_out(Safeguard::EmptyPage)
     }
 
     /// Returns the highest time that the watermark may take: the watermark stays below all rows that the next sweep or
     /// an open walk still has to read.
     pub(super) fn watermark_cap(&self, coverage: &Coverage) -> UnixMs {
-        if self.breaks(Broken::Forgetting) {
+        if self.leaves_out(Safeguard::Forgetting) {
             return UnixMs::MAX;
         }
         let depth: Duration = self.lookback.saturating_add(self.margin);

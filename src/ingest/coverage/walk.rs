@@ -2,7 +2,7 @@
 
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
-use super::trouble::Setback;
+use super::setbacks::Setback;
 use super::{CoverageState, Draft, Next, Step, if_it_holds};
 use crate::domain::{Class, Cursor, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 

@@ -44,7 +44,7 @@ impl AccountCheck {
     pub(super) fn note(&mut self, verdict: AccountVerdict) {
         match verdict {
             AccountVerdict::Same => (self.is_verified, self.undecided_polls) = (true, 0),
-            AccountVerdict::Open => {
+            AccountVerdict::Undecided => {
                 if self.undecided_polls == 0 {
                     tracing::warn!("{UNVERIFIED}");
                 }
@@ -62,8 +62,8 @@ mod tests {
     #[test]
     fn each_key_is_verified_anew() {
         let mut account = AccountCheck::new(false);
-        account.note(AccountVerdict::Open);
-        account.note(AccountVerdict::Open);
+        account.note(AccountVerdict::Undecided);
+        account.note(AccountVerdict::Undecided);
         assert_eq!((account.is_verified(), account.undecided_polls()), (false, 2));
         account.note(AccountVerdict::Same);
         assert_eq!((account.is_verified(), account.undecided_polls()), (true, 0));

@@ -8,7 +8,7 @@ const NAMED: usize = 10;
 /// Logs everything out of the ordinary on a page: each kind of anomaly once, however often the page has it, and by name
 /// each message that is not delivered. `cursor` is where the page was read. `keeps` says whether delivered messages are
 /// kept for a while.
-pub(super) fn tell_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, keeps: bool) {
+pub(super) fn log_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, keeps: bool) {
     let mut counts: Vec<(Anomaly, u64)> = Vec::new();
     let mut named = 0;
     for op in ops {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::api::budget::{Budget, Demand, Permission, RateHeaders, RequestPurpose, Ticket};
 use crate::domain::{Cursor, UnixMs};
 use crate::ingest::feed::{Answer, Feed, NumberAnswer};
-use crate::ingest::foreign::{ForeignNews, ForeignTold};
+use crate::ingest::foreign_requests::{ForeignNotice, ForeignReport};
 use crate::ingest::report::ApiBudget;
-use crate::ingest::server_clock::{OwnClocks, ServerClock};
+use crate::ingest::server_clock::{LocalClocks, ServerClock};
 use crate::time::Instant;
 
 /// The feed, the budget of requests to it, and what its answers have told about time and about other programs.
@@ -19,11 +19,11 @@ pub(super) struct ApiLink<F> {
     server_clock: ServerClock,
     /// How many keys were given up so far. The number also identifies the key in use.
     keys_given_up: u64,
-    other_programs: ForeignTold,
+    foreign_notice: ForeignNotice,
 }
 
 /// A request whose answer has not come yet.
-pub(super) struct RequestUnderWay<A> {
+pub(super) struct InFlightRequest<A> {
     ticket: Ticket,
     /// The key that the request was sent with, as the number of keys given up before. A refusal says nothing about keys
     /// that came into use later.
@@ -31,7 +31,7 @@ pub(super) struct RequestUnderWay<A> {
     answer: A,
 }
 
-impl<A> RequestUnderWay<A> {
+impl<A> InFlightRequest<A> {
     /// Returns the future answer.
     pub(super) fn answer(&mut self) -> &mut A {
         &mut self.answer
@@ -40,8 +40,8 @@ impl<A> RequestUnderWay<A> {
 
 impl<F: Feed> ApiLink<F> {
     pub(super) fn new(feed: F, budget: Budget) -> Self {
-        let (server_clock, other_programs) = (ServerClock::default(), ForeignTold::default());
-        Self { feed, budget, server_clock, keys_given_up: 0, other_programs }
+        let (server_clock, foreign_notice) = (ServerClock::default(), ForeignNotice::default());
+        Self { feed, budget, server_clock, keys_given_up: 0, foreign_notice }
     }
 
     /// Returns whether a request may leave now.
@@ -57,9 +57,9 @@ impl<F: Feed> ApiLink<F> {
         limit: u32,
         now: Instant,
         wall: UnixMs,
-    ) -> RequestUnderWay<Answer> {
+    ) -> InFlightRequest<Answer> {
         let ticket = self.budget.send(purpose, now, wall);
-        RequestUnderWay { ticket, key: self.keys_given_up, answer: self.feed.fetch(cursor, limit, wall) }
+        InFlightRequest { ticket, key: self.keys_given_up, answer: self.feed.fetch(cursor, limit, wall) }
     }
 
     /// Asks for the numbers behind `cursor`, or for the first numbers.
@@ -69,15 +69,15 @@ impl<F: Feed> ApiLink<F> {
         cursor: Option<&Cursor>,
         now: Instant,
         wall: UnixMs,
-    ) -> RequestUnderWay<NumberAnswer> {
+    ) -> InFlightRequest<NumberAnswer> {
         let ticket = self.budget.send(purpose, now, wall);
-        RequestUnderWay { ticket, key: self.keys_given_up, answer: self.feed.fetch_numbers(cursor, wall) }
+        InFlightRequest { ticket, key: self.keys_given_up, answer: self.feed.fetch_numbers(cursor, wall) }
     }
 
     /// Takes in that a request was answered, with these headers about the limit.
     pub(super) fn answered<A>(
         &mut self,
-        request: &RequestUnderWay<A>,
+        request: &InFlightRequest<A>,
         headers: &RateHeaders,
         now: Instant,
         wall: UnixMs,
@@ -147,7 +147,7 @@ impl<F: Feed> ApiLink<F> {
     }
 
     /// Returns whether a request was sent with the key that is in use now.
-    pub(super) fn was_sent_with_key_in_use<A>(&self, request: &RequestUnderWay<A>) -> bool {
+    pub(super) fn was_sent_with_key_in_use<A>(&self, request: &InFlightRequest<A>) -> bool {
         request.key == self.keys_given_up
     }
 
@@ -164,7 +164,7 @@ impl<F: Feed> ApiLink<F> {
         &mut self,
         date: Option<UnixMs>,
         newest_ingested: Option<UnixMs>,
-        own: OwnClocks,
+        own: LocalClocks,
     ) -> UnixMs {
         self.server_clock.read(date, newest_ingested, own)
     }
@@ -175,18 +175,18 @@ impl<F: Feed> ApiLink<F> {
     }
 
     /// Takes in how many requests a minute of other programs an earlier process has reported.
-    pub(super) fn remember_other_programs(&mut self, requests: u32) {
-        self.other_programs = ForeignTold::remembered(requests);
+    pub(super) fn restore_foreign_notice(&mut self, requests: u32) {
+        self.foreign_notice = ForeignNotice::remembered(requests);
     }
 
     /// Checks whether other programs use the key, and logs what is new. Returns the number that the next process must
     /// remember, if it has changed.
-    pub(super) fn look_for_other_programs(&mut self) -> Option<u32> {
+    pub(super) fn due_foreign_report(&mut self) -> Option<u32> {
         let found = self.budget.window().foreign_for_certain();
-        let before = self.other_programs.requests();
-        match self.other_programs.note(found) {
-            Some(ForeignNews::Nobody) => tracing::info!("no other program uses the API key any more"),
-            Some(ForeignNews::Others { requests }) => {
+        let before = self.foreign_notice.requests();
+        match self.foreign_notice.note(found) {
+            Some(ForeignReport::Ended) => tracing::info!("no other program uses the API key any more"),
+            Some(ForeignReport::Heavy { requests }) => {
                 tracing::warn!(
                     requests_a_minute = requests,
                     "other programs use the same API key; leaving room for them"
@@ -194,7 +194,7 @@ impl<F: Feed> ApiLink<F> {
             }
             None => {}
         }
-        let told = self.other_programs.requests();
+        let told = self.foreign_notice.requests();
         (told != before).then_some(told)
     }
 }

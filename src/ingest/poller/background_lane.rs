@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::flight::{Flight, answer_of, next_smaller};
+use super::page_request::{PageRequest, answer_of, next_smaller};
 use crate::api::{PAGE_ROWS, Response};
 use crate::domain::WalkId;
 use crate::time::Instant;
@@ -11,7 +11,7 @@ use crate::time::Instant;
 /// The state of the background lane.
 #[derive(Default)]
 pub(super) struct BackgroundLane {
-    flight: Option<Flight>,
+    in_flight: Option<PageRequest>,
     /// How many requests have left. This number decides which walk has its turn.
     turn: u64,
     /// The instants until which walks wait that were set back.
@@ -35,7 +35,7 @@ struct SmallWalkPages {
 
 impl BackgroundLane {
     pub(super) fn is_under_way(&self) -> bool {
-        self.flight.is_some()
+        self.in_flight.is_some()
     }
 
     /// Returns until when the lane waits; `None` if it does not wait.
@@ -64,19 +64,19 @@ impl BackgroundLane {
     }
 
     /// Records that a request has left.
-    pub(super) fn depart(&mut self, flight: Flight) {
+    pub(super) fn begin_request(&mut self, in_flight: PageRequest) {
         self.turn += 1;
-        self.flight = Some(flight);
+        self.in_flight = Some(in_flight);
     }
 
     /// Waits for the answer to the request under way. Without such a request this future never ends.
     pub(super) async fn answer(&mut self) -> Response {
-        answer_of(&mut self.flight).await
+        answer_of(&mut self.in_flight).await
     }
 
     /// Ends the request under way and returns it.
-    pub(super) fn land(&mut self) -> Option<Flight> {
-        self.flight.take()
+    pub(super) fn end_request(&mut self) -> Option<PageRequest> {
+        self.in_flight.take()
     }
 
     /// Records that a page was read and stored.

@@ -22,14 +22,14 @@ const TELL_TRACES: Duration = Duration::from_secs(60);
 
 /// Work that other programs may block, and whether it is blocked.
 #[derive(Debug, Default)]
-struct Blockable {
+struct BlockableWork {
     blocked_since: Option<Instant>,
     is_told: bool,
 }
 
 /// A report about blocked work that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BlockedNews {
+enum BlockedReport {
     /// The work has been blocked for a while.
     Blocked,
     /// The work was done again, after a report that it was blocked.
@@ -40,25 +40,25 @@ enum BlockedNews {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     /// The work of emptying a journal that is large.
-    emptying: Blockable,
+    emptying: BlockableWork,
     /// The work of emptying a journal that may hold erased texts.
-    erasing: Blockable,
+    erasing: BlockableWork,
     tried: Option<Instant>,
     /// The journal's size in bytes, while another program holds the journal and the log has reported this.
     held: Option<u64>,
 }
 
-impl Blockable {
+impl BlockableWork {
     /// Records whether the work was done this time. Returns the report that is due; `None` if no report is due.
-    fn note(&mut self, is_done: bool, now: Instant, patience: Duration) -> Option<BlockedNews> {
+    fn note(&mut self, is_done: bool, now: Instant, patience: Duration) -> Option<BlockedReport> {
         if is_done {
             self.blocked_since = None;
-            return std::mem::take(&mut self.is_told).then_some(BlockedNews::Over);
+            return std::mem::take(&mut self.is_told).then_some(BlockedReport::Over);
         }
         let since = *self.blocked_since.get_or_insert(now);
         let is_news = !self.is_told && now.saturating_duration_since(since) >= patience;
         self.is_told |= is_news;
-        is_news.then_some(BlockedNews::Blocked)
+        is_news.then_some(BlockedReport::Blocked)
     }
 }
 
@@ -87,14 +87,14 @@ impl Journal {
             }
         };
         match news {
-            Some(BlockedNews::Blocked) => tracing::warn!(
+            Some(BlockedReport::Blocked) => tracing::warn!(
                 journal = %ByteSize(space.journal),
                 hint = "end it: a sqlite3 shell in a transaction, a backup, a command of an earlier version; \
                         `fuser -v state.db` in the state directory shows which",
                 "another program holds the state open for reading: its journal grows until that ends; polling and \
                  deliveries go on"
             ),
-            Some(BlockedNews::Over) => {
+            Some(BlockedReport::Over) => {
                 tracing::info!("nobody holds the state open any more: its journal was emptied");
             }
             None => {}
@@ -105,7 +105,7 @@ impl Journal {
 
     /// Records whether erased texts could be removed from the journal.
     pub(super) fn note_erased(&mut self, is_erased: bool, now: Instant) {
-        if self.erasing.note(is_erased, now, TELL_TRACES) == Some(BlockedNews::Blocked) {
+        if self.erasing.note(is_erased, now, TELL_TRACES) == Some(BlockedReport::Blocked) {
             tracing::warn!(
                 hint = "end it: `fuser -v state.db` in the state directory shows which",
                 "another program holds the state open for reading: what was removed from it stays in its journal until \
@@ -124,12 +124,12 @@ mod tests {
     #[test]
     fn it_is_said_once_and_so_is_its_end() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut blocked = Blockable::default();
+        let mut blocked = BlockableWork::default();
         let mut note = |done, seconds| blocked.note(done, began + Duration::from_secs(seconds), TELL_LARGE);
         assert_eq!([note(false, 0), note(false, 9)], [None, None], "a command takes a moment");
         assert_eq!([note(true, 9), note(false, 11), note(false, 20)], [None; 3], "it was another one");
-        assert_eq!([note(false, 21), note(false, 500)], [Some(BlockedNews::Blocked), None]);
-        assert_eq!([note(true, 501), note(true, 502)], [Some(BlockedNews::Over), None]);
-        assert_eq!([note(false, 600), note(false, 610)], [None, Some(BlockedNews::Blocked)], "and again");
+        assert_eq!([note(false, 21), note(false, 500)], [Some(BlockedReport::Blocked), None]);
+        assert_eq!([note(true, 501), note(true, 502)], [Some(BlockedReport::Over), None]);
+        assert_eq!([note(false, 600), note(false, 610)], [None, Some(BlockedReport::Blocked)], "and again");
     }
 }

@@ -27,11 +27,11 @@ pub(super) struct Disk {
 
 /// The result of a look at the space for the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SpaceNews {
+pub(super) enum SpaceCheck {
     /// Nothing has changed: space was not measured, or there is enough space as before.
-    Nothing,
+    Unchanged,
     /// There is space again: polling goes on.
-    Again,
+    Recovered,
     /// Space is short: polling stops.
     Short(Shortage),
 }
@@ -124,9 +124,9 @@ impl Disk {
     }
 
     /// Measures space if it is time to, and begins to remove messages if space gets short.
-    pub(super) async fn look_at_space(&mut self, now: Instant) -> Result<SpaceNews, store::Error> {
+    pub(super) async fn check_space(&mut self, now: Instant) -> Result<SpaceCheck, store::Error> {
         if !self.space.is_due(now) {
-            return Ok(SpaceNews::Nothing);
+            return Ok(SpaceCheck::Unchanged);
         }
         self.space.begin_measuring(now);
         let space = match self.store.read(Spool::space).await {
@@ -134,7 +134,7 @@ impl Disk {
             // The next work that needs the disk will report the failure.
             Err(error) => {
                 tracing::debug!(%error, "the room for the state cannot be told");
-                return Ok(SpaceNews::Nothing);
+                return Ok(SpaceCheck::Unchanged);
             }
         };
         self.journal.look(&self.store, space, now).await?;
@@ -143,9 +143,9 @@ impl Disk {
             self.maintenance.begin_again(now);
         }
         Ok(match self.space.shortage() {
-            Some(shortage) => SpaceNews::Short(shortage),
-            None if change.ends_shortage => SpaceNews::Again,
-            None => SpaceNews::Nothing,
+            Some(shortage) => SpaceCheck::Short(shortage),
+            None if change.ends_shortage => SpaceCheck::Recovered,
+            None => SpaceCheck::Unchanged,
         })
     }
 
@@ -283,8 +283,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut disk = disk(dir.path(), 1, now);
-        let news = disk.look_at_space(now).await.unwrap();
-        assert!(matches!(news, SpaceNews::Short(Shortage::Size { max_size: 1, .. })), "{news:?}");
+        let news = disk.check_space(now).await.unwrap();
+        assert!(matches!(news, SpaceCheck::Short(Shortage::Size { max_size: 1, .. })), "{news:?}");
         assert!(disk.is_maintenance_due(now) && disk.has_more_maintenance());
         assert_eq!(disk.lasting_shortage(), None, "maintenance may help");
         while disk.has_more_maintenance() {
@@ -293,8 +293,8 @@ mod tests {
             disk.end_maintenance_step(now, now);
         }
         assert_eq!(disk.lasting_shortage(), disk.shortage());
-        assert_eq!(disk.look_at_space(now).await.unwrap(), SpaceNews::Nothing, "it was measured a moment ago");
+        assert_eq!(disk.check_space(now).await.unwrap(), SpaceCheck::Unchanged, "it was measured a moment ago");
         let later = now + Duration::from_secs(5);
-        assert!(matches!(disk.look_at_space(later).await.unwrap(), SpaceNews::Short(_)));
+        assert!(matches!(disk.check_space(later).await.unwrap(), SpaceCheck::Short(_)));
     }
 }

@@ -58,7 +58,7 @@ pub(super) struct DiskSpace {
     shortage: Option<Shortage>,
     /// Whether delivered messages are removed before their time.
     sheds: bool,
-    told_shedding: Option<Instant>,
+    shedding_logged_at: Option<Instant>,
 }
 
 /// The times of measurements.
@@ -120,7 +120,7 @@ impl DiskSpace {
             measuring: Measuring { last: now, next: now, has_stored: false },
             shortage: None,
             sheds: false,
-            told_shedding: None,
+            shedding_logged_at: None,
         }
     }
 
@@ -166,10 +166,10 @@ impl DiskSpace {
         };
         (self.sheds, self.shortage) = (sheds, shortage);
         if change.begins_shedding {
-            self.tell_shedding(space, now);
+            self.log_shedding(space, now);
         }
         if change.begins_shortage {
-            self.tell_shortage();
+            self.log_shortage();
         }
         if change.ends_shortage {
             let (used, free) = (ByteSize(space.used), ByteSize(space.free));
@@ -178,7 +178,7 @@ impl DiskSpace {
         change
     }
 
-    fn tell_shortage(&self) {
+    fn log_shortage(&self) {
         let dir = self.dir.display();
         match self.shortage {
             Some(Shortage::Size { used, max_size }) => tracing::error!(
@@ -198,10 +198,10 @@ impl DiskSpace {
         }
     }
 
-    fn tell_shedding(&mut self, space: Space, now: Instant) {
-        let lately = self.told_shedding.is_some_and(|told| now.saturating_duration_since(told) < TELL_SHEDDING);
+    fn log_shedding(&mut self, space: Space, now: Instant) {
+        let lately = self.shedding_logged_at.is_some_and(|told| now.saturating_duration_since(told) < TELL_SHEDDING);
         if !lately {
-            self.told_shedding = Some(now);
+            self.shedding_logged_at = Some(now);
             tracing::warn!(
                 used = %ByteSize(space.used),
                 max_size = %ByteSize(self.limits.max_size),

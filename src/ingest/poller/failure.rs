@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::anomaly_log::tell_anomalies;
-use super::flight::{Ask, next_smaller};
-use super::{Ending, Poller, Trouble};
+use super::anomaly_log::log_anomalies;
+use super::page_request::{PageKind, next_smaller};
+use super::{Ending, PollError, Poller};
 use crate::api::budget::RateHeaders;
 use crate::api::{self, Error};
 use crate::domain::{Anomaly, WalkId};
@@ -98,25 +98,25 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn failed(
         &mut self,
         is_head: bool,
-        ask: &Ask,
+        kind: &PageKind,
         limit: u32,
         error: &Error,
         now: Instant,
-    ) -> Result<Option<Ending>, Trouble> {
+    ) -> Result<Option<Ending>, PollError> {
         let is_too_large = matches!(error, Error::TooLarge { .. }) && limit > 1;
-        match ask {
-            Ask::Head { cursor: Some(_) } if matches!(error, Error::Refused { .. }) => {
+        match kind {
+            PageKind::Head { cursor: Some(_) } if matches!(error, Error::Refused { .. }) => {
                 self.state.head_refused();
                 self.end_head_poll(now);
                 Ok(None)
             }
-            Ask::Head { .. } if is_too_large => {
+            PageKind::Head { .. } if is_too_large => {
                 tracing::warn!(%error, "reading the newest messages one by one for a while");
                 self.lanes.head.use_small_pages(1, now + SMALL_PAGES);
                 self.lanes.head.wait_until(now);
                 Ok(None)
             }
-            Ask::Head { .. } => {
+            PageKind::Head { .. } => {
                 let tries = self.lanes.head.failures() + 1;
                 if matches!(error, Error::Garbled(_)) && tries >= WHOLE_TRIES {
                     if tries == WHOLE_TRIES {
@@ -126,7 +126,7 @@ impl<F: Feed> Poller<F> {
                 }
                 Ok(self.head_failed(error, now))
             }
-            Ask::Walk { id, .. } if is_too_large => {
+            PageKind::Walk { id, .. } if is_too_large => {
                 tracing::warn!(%error, "reading these older messages one by one");
                 if is_head {
                     self.end_head_poll(now);
@@ -134,7 +134,7 @@ impl<F: Feed> Poller<F> {
                 self.lanes.background.read_one_row(*id);
                 Ok(None)
             }
-            Ask::Walk { id, .. } => self.walk_failed(is_head, *id, limit, error, now).await,
+            PageKind::Walk { id, .. } => self.walk_failed(is_head, *id, limit, error, now).await,
         }
     }
 
@@ -161,7 +161,7 @@ impl<F: Feed> Poller<F> {
         limit: u32,
         error: &Error,
         now: Instant,
-    ) -> Result<Option<Ending>, Trouble> {
+    ) -> Result<Option<Ending>, PollError> {
         if is_head {
             self.end_head_poll(now);
         } else {
@@ -185,10 +185,10 @@ impl<F: Feed> Poller<F> {
         self.set_back(id, setback, now).await
     }
 
-    async fn set_back(&mut self, id: WalkId, setback: Setback, at: Instant) -> Result<Option<Ending>, Trouble> {
+    async fn set_back(&mut self, id: WalkId, setback: Setback, at: Instant) -> Result<Option<Ending>, PollError> {
         let now = self.estimated_now(at);
         let step = self.state.walk_setback(&self.rules, id, setback, now);
-        tell_anomalies(&step.ops, None, false);
+        log_anomalies(&step.ops, None, false);
         match self.commit(step, now.local).await {
             Ok(Next::Wait(id, failures)) => {
                 self.lanes.background.hold_back(id, at + self.backoff.wait(failures));

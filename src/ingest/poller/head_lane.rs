@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::flight::{Ask, Flight, answer_of};
+use super::page_request::{PageKind, PageRequest, answer_of};
 use crate::api::{PAGE_ROWS, Response};
 use crate::domain::{UnixMs, WalkId};
 use crate::ingest::coverage::Next;
@@ -14,10 +14,10 @@ use crate::time::Instant;
 /// The state of the head lane.
 pub(super) struct HeadLane {
     /// What the next request asks for.
-    next: Ask,
+    next: PageKind,
     /// The instant before which the next request must not leave.
     due: Instant,
-    flight: Option<Flight>,
+    in_flight: Option<PageRequest>,
     poll: HeadPoll,
     /// How many failures there were in a row.
     failures: u32,
@@ -43,9 +43,9 @@ impl HeadLane {
     /// Makes a lane whose first poll is due now.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            next: Ask::Head { cursor: None },
+            next: PageKind::Head { cursor: None },
             due: now,
-            flight: None,
+            in_flight: None,
             poll: HeadPoll { began: now, requests: 0 },
             failures: 0,
             small_pages: None,
@@ -54,7 +54,7 @@ impl HeadLane {
     }
 
     pub(super) fn is_under_way(&self) -> bool {
-        self.flight.is_some()
+        self.in_flight.is_some()
     }
 
     /// Returns when the next request of this lane may leave, as far as the lane itself is concerned.
@@ -62,18 +62,18 @@ impl HeadLane {
         self.due
     }
 
-    pub(super) fn next(&self) -> &Ask {
+    pub(super) fn next(&self) -> &PageKind {
         &self.next
     }
 
     /// Returns whether the next request begins a new poll, instead of going on with the last poll.
     pub(super) fn begins_poll(&self) -> bool {
-        self.next == Ask::Head { cursor: None }
+        self.next == PageKind::Head { cursor: None }
     }
 
     /// Returns the walk that the request under way reads; without such a request, the walk that the next request reads.
     pub(super) fn walk(&self) -> Option<WalkId> {
-        self.flight.as_ref().map_or(&self.next, |flight| &flight.ask).walk()
+        self.in_flight.as_ref().map_or(&self.next, |in_flight| &in_flight.kind).walk()
     }
 
     /// Begins a new poll.
@@ -87,19 +87,19 @@ impl HeadLane {
     }
 
     /// Records that a request has left.
-    pub(super) fn depart(&mut self, flight: Flight) {
+    pub(super) fn begin_request(&mut self, in_flight: PageRequest) {
         self.poll.requests += 1;
-        self.flight = Some(flight);
+        self.in_flight = Some(in_flight);
     }
 
     /// Waits for the answer to the request under way. Without such a request this future never ends.
     pub(super) async fn answer(&mut self) -> Response {
-        answer_of(&mut self.flight).await
+        answer_of(&mut self.in_flight).await
     }
 
     /// Ends the request under way and returns it.
-    pub(super) fn land(&mut self) -> Option<Flight> {
-        self.flight.take()
+    pub(super) fn end_request(&mut self) -> Option<PageRequest> {
+        self.in_flight.take()
     }
 
     /// Returns how many requests the poll under way has made so far.
@@ -107,16 +107,16 @@ impl HeadLane {
         self.poll.requests
     }
 
-    /// Takes in that a page came in answer to `ask`, and that `next` follows from it. Returns whether the poll goes on.
-    /// `head_pages` is the most pages that the poll reads of a new gap.
-    pub(super) fn goes_on(&mut self, ask: &Ask, next: Next, head_pages: u32) -> bool {
-        let pages_left = match ask {
-            Ask::Head { .. } => head_pages,
-            Ask::Walk { pages_left, .. } => pages_left.saturating_sub(1),
+    /// Takes in that a page came in answer to `kind`, and that `next` follows from it. Returns whether the poll goes
+    /// on. `head_pages` is the most pages that the poll reads of a new gap.
+    pub(super) fn goes_on(&mut self, kind: &PageKind, next: Next, head_pages: u32) -> bool {
+        let pages_left = match kind {
+            PageKind::Head { .. } => head_pages,
+            PageKind::Walk { pages_left, .. } => pages_left.saturating_sub(1),
         };
         self.next = match next {
-            Next::Follow(cursor) => Ask::Head { cursor: Some(cursor) },
-            Next::FollowWalk(id) if pages_left > 0 => Ask::Walk { id, pages_left },
+            Next::Follow(cursor) => PageKind::Head { cursor: Some(cursor) },
+            Next::FollowWalk(id) if pages_left > 0 => PageKind::Walk { id, pages_left },
             Next::FollowWalk(_) | Next::Idle | Next::AskAgain | Next::Wait(..) => return false,
         };
         true
@@ -131,7 +131,7 @@ impl HeadLane {
 
     /// Makes the next request begin a new poll, at the time that was due anyway.
     pub(super) fn next_poll_from_head(&mut self) {
-        self.next = Ask::Head { cursor: None };
+        self.next = PageKind::Head { cursor: None };
     }
 
     /// Makes the next request leave at `at`.
@@ -174,7 +174,7 @@ impl HeadLane {
     }
 
     /// Takes in that the relay's time was put right by `shift` milliseconds.
-    pub(super) fn rebase(&mut self, shift: i64) {
+    pub(super) fn shift_times(&mut self, shift: i64) {
         self.last_poll = self.last_poll.map(|at| UnixMs(at.0.saturating_add(shift)));
     }
 }
@@ -189,13 +189,13 @@ mod tests {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let mut head = HeadLane::new(began);
         head.begin_poll(began);
-        let mut ask = Ask::Head { cursor: None };
+        let mut kind = PageKind::Head { cursor: None };
         for pages_left in [2, 1] {
-            assert!(head.goes_on(&ask, Next::FollowWalk(WalkId(7)), 2));
-            ask = Ask::Walk { id: WalkId(7), pages_left };
-            assert_eq!((head.next(), head.walk(), head.begins_poll()), (&ask, Some(WalkId(7)), false));
+            assert!(head.goes_on(&kind, Next::FollowWalk(WalkId(7)), 2));
+            kind = PageKind::Walk { id: WalkId(7), pages_left };
+            assert_eq!((head.next(), head.walk(), head.begins_poll()), (&kind, Some(WalkId(7)), false));
         }
-        assert!(!head.goes_on(&ask, Next::FollowWalk(WalkId(7)), 2), "the rest is the background lane's");
+        assert!(!head.goes_on(&kind, Next::FollowWalk(WalkId(7)), 2), "the rest is the background lane's");
         head.end_poll(Duration::from_secs(3), None);
         assert!(head.begins_poll() && head.due() == began + Duration::from_secs(3));
         head.end_poll(Duration::from_secs(3), Some(began + Duration::from_secs(5)));
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!([head.count_failure(), head.count_failure()], [1, 2]);
         assert_eq!(head.note_success(UnixMs(5), later), 2);
         assert_eq!((head.failures(), head.limit(now), head.last_poll()), (0, PAGE_ROWS, Some(UnixMs(5))));
-        head.rebase(-3);
+        head.shift_times(-3);
         assert_eq!(head.last_poll(), Some(UnixMs(2)));
     }
 }

@@ -6,7 +6,7 @@ use super::head_lane::HeadLane;
 use super::numbers_lane::NumbersLane;
 use crate::api::{NumberPage, Response};
 use crate::domain::WalkId;
-use crate::ingest::numbers::Numbers;
+use crate::ingest::number_list::NumberList;
 use crate::time::Instant;
 
 /// The lanes. Each lane is a part of its own; the functions here concern several lanes.
@@ -17,7 +17,7 @@ pub(super) struct Lanes {
 }
 
 /// An answer that has come.
-pub(super) enum Arrived {
+pub(super) enum LaneResponse {
     /// An answer about messages, in the head lane (`is_head`) or in the background lane.
     Messages {
         is_head: bool,
@@ -27,18 +27,18 @@ pub(super) enum Arrived {
 }
 
 impl Lanes {
-    pub(super) fn new(numbers: Numbers, now: Instant) -> Self {
+    pub(super) fn new(numbers: NumberList, now: Instant) -> Self {
         Self { head: HeadLane::new(now), background: BackgroundLane::default(), numbers: NumbersLane::new(numbers) }
     }
 
     /// Waits for the next answer. With no request under way this future never ends. Dropping the future loses no
     /// answer.
-    pub(super) async fn arrival(&mut self) -> Arrived {
+    pub(super) async fn next_response(&mut self) -> LaneResponse {
         tokio::select! {
             biased;
-            response = self.head.answer() => Arrived::Messages { is_head: true, response },
-            response = self.background.answer() => Arrived::Messages { is_head: false, response },
-            response = self.numbers.answer() => Arrived::Numbers(response),
+            response = self.head.answer() => LaneResponse::Messages { is_head: true, response },
+            response = self.background.answer() => LaneResponse::Messages { is_head: false, response },
+            response = self.numbers.answer() => LaneResponse::Numbers(response),
         }
     }
 
@@ -65,7 +65,7 @@ impl Lanes {
 mod tests {
     use std::time::Duration;
 
-    use super::super::flight::Ask;
+    use super::super::page_request::PageKind;
     use super::*;
     use crate::domain::UnixMs;
     use crate::ingest::coverage::Next;
@@ -74,9 +74,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_walk_that_the_head_reads_is_not_the_background_s() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut lanes = Lanes::new(Numbers::new(true, now), now);
+        let mut lanes = Lanes::new(NumberList::new(true, now), now);
         assert!(lanes.are_idle() && lanes.are_at_rest() && lanes.is_walk_ready(WalkId(1), now));
-        assert!(lanes.head.goes_on(&Ask::Head { cursor: None }, Next::FollowWalk(WalkId(1)), 2));
+        assert!(lanes.head.goes_on(&PageKind::Head { cursor: None }, Next::FollowWalk(WalkId(1)), 2));
         assert!(!lanes.is_walk_ready(WalkId(1), now) && lanes.is_walk_ready(WalkId(2), now));
         assert!(lanes.are_idle() && !lanes.are_at_rest(), "nothing is under way, but the poll goes on");
         lanes.head.end_poll(Duration::ZERO, None);
@@ -87,7 +87,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_rests_while_a_delivery_waits_for_a_number_or_polls_fail() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut lanes = Lanes::new(Numbers::new(true, now), now);
+        let mut lanes = Lanes::new(NumberList::new(true, now), now);
         lanes.numbers.list_mut().note_awaited(true, now);
         assert!(!lanes.are_at_rest());
         lanes.numbers.list_mut().note_awaited(false, now);

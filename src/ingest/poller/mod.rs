@@ -23,7 +23,6 @@ mod disk;
 mod disk_space;
 mod erasure;
 mod failure;
-mod flight;
 mod head_lane;
 mod lanes;
 mod maintenance;
@@ -31,6 +30,7 @@ mod number_history;
 mod numbers;
 mod numbers_lane;
 mod once;
+mod page_request;
 mod progress;
 mod replays;
 mod reporter;
@@ -48,7 +48,7 @@ use self::account_check::AccountCheck;
 use self::api_link::ApiLink;
 use self::backoff::Backoff;
 use self::disk::Disk;
-use self::lanes::{Arrived, Lanes};
+use self::lanes::{LaneResponse, Lanes};
 use self::number_history::NumberHistories;
 use self::once::OncePolicy;
 use self::progress::CatchUpProgress;
@@ -57,11 +57,11 @@ use self::reporter::PollReporter;
 use self::timing::Timing;
 use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
-use super::numbers::Numbers;
+use super::number_list::NumberList;
 use super::report::{Condition, FeedReport, PollReport, StorageReport};
 use crate::api::budget::Budget;
 use crate::store::{self, Spool, Store};
-use crate::time::{AT_LEAST_EVERY, Clock, Heartbeat, Instant};
+use crate::time::{Clock, Instant, Liveness, MAX_TURN_INTERVAL};
 
 /// How long to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub enum Ending {
 
 /// The trouble that ends polling although nobody told the poller to stop.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum PollError {
     /// The state is damaged, or no longer the state that this process may use.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -120,8 +120,8 @@ pub struct Parts<F> {
     pub numbers: bool,
     /// Called after messages were released. The call carries no data: the receiver of the call looks into the state.
     pub released: Box<dyn Fn() + Send>,
-    /// The heartbeat that is told of every turn of the loop.
-    pub heartbeat: Heartbeat,
+    /// The value that records every turn of the loop.
+    pub liveness: Liveness,
     /// Whether the log reports a long catch-up. The log does not report it where the catch-up is shown in another way.
     pub tells_progress: bool,
 }
@@ -129,7 +129,7 @@ pub struct Parts<F> {
 /// The loop and its parts.
 pub struct Poller<F> {
     clock: Clock,
-    heartbeat: Heartbeat,
+    liveness: Liveness,
     released: Box<dyn Fn() + Send>,
     backoff: Backoff,
     link: ApiLink<F>,
@@ -151,11 +151,11 @@ impl<F: Feed> Poller<F> {
     /// Makes a poller on the state in the store. The poller loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { numbers, released, heartbeat, tells_progress, .. } = parts;
+        let Parts { numbers, released, liveness, tells_progress, .. } = parts;
         let now = clock.monotonic();
         let once = OncePolicy::new(mode);
         Self {
-            heartbeat,
+            liveness,
             released,
             backoff: Backoff::seeded(clock.relay_time().0.unsigned_abs()),
             link: ApiLink::new(feed, budget),
@@ -163,7 +163,7 @@ impl<F: Feed> Poller<F> {
             account: AccountCheck::new(accept_account),
             rules: once.first_rules(rules),
             state: CoverageState::default(),
-            lanes: Lanes::new(Numbers::new(numbers, now), now),
+            lanes: Lanes::new(NumberList::new(numbers, now), now),
             replays: ReplayWatch::new(now),
             once,
             timing: Timing::new(now),
@@ -183,27 +183,27 @@ impl<F: Feed> Poller<F> {
     /// committed.
     ///
     /// # Errors
-    /// Returns [`Trouble`] if polling cannot go on at all.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, Trouble> {
+    /// Returns [`PollError`] if polling cannot go on at all.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ending, PollError> {
         self.begin().await?;
         loop {
-            self.heartbeat.turned();
+            self.liveness.tick();
             if *stop.borrow() {
                 return Ok(Ending::Stopped);
             }
-            if let Some(ending) = self.look_whether_done().await? {
+            if let Some(ending) = self.check_done().await? {
                 return Ok(ending);
             }
             if let Some(ending) = self.reload().await? {
                 return Ok(ending);
             }
-            self.look_for_replays().await?;
-            self.look_at_space().await?;
+            self.check_replays().await?;
+            self.check_space().await?;
             if let Some(ending) = self.disk.lasting_shortage().and_then(|shortage| self.once.gives_up_now(shortage)) {
                 return Ok(ending);
             }
             let wake = match self.disk.reload_at() {
-                Some(at) => at.min(self.clock.monotonic() + AT_LEAST_EVERY),
+                Some(at) => at.min(self.clock.monotonic() + MAX_TURN_INTERVAL),
                 None => {
                     let wake = self.start_requests();
                     self.start_numbers().await?.map_or(wake, |until| wake.min(until))
@@ -212,12 +212,12 @@ impl<F: Feed> Poller<F> {
             let arrived = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => None,
-                arrived = self.lanes.arrival() => Some(arrived),
+                arrived = self.lanes.next_response() => Some(arrived),
                 () = tokio::time::sleep_until(wake) => None,
             };
             let ending = match arrived {
-                Some(Arrived::Messages { is_head, response }) => self.landed(is_head, response).await?,
-                Some(Arrived::Numbers(response)) => self.numbers_landed(response).await?,
+                Some(LaneResponse::Messages { is_head, response }) => self.handle_response(is_head, response).await?,
+                Some(LaneResponse::Numbers(response)) => self.handle_number_response(response).await?,
                 None => None,
             };
             if let Some(ending) = ending {
@@ -228,25 +228,25 @@ impl<F: Feed> Poller<F> {
                 self.maintain().await?;
             }
             self.disk.erase(self.clock.monotonic()).await?;
-            self.tell_progress().await;
+            self.report_progress().await;
         }
     }
 
     /// Loads the state, and logs where polling begins.
-    async fn begin(&mut self) -> Result<(), Trouble> {
+    async fn begin(&mut self) -> Result<(), PollError> {
         self.load().await?;
         let told = self.disk.store().read(Spool::reported_foreign_requests).await?;
-        self.link.remember_other_programs(told);
+        self.link.restore_foreign_notice(told);
         let account = self.disk.store().read(Spool::account).await?;
-        start_log::tell_start(self.state.coverage.as_ref(), account.start.as_deref(), self.rules.start);
+        start_log::log_start(self.state.coverage.as_ref(), account.start.as_deref(), self.rules.start);
         Ok(())
     }
 
     /// Returns an ending if a one-shot command has read everything, or cannot read it.
-    async fn look_whether_done(&mut self) -> Result<Option<Ending>, Trouble> {
+    async fn check_done(&mut self) -> Result<Option<Ending>, PollError> {
         let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale();
         if self.once.is_caught_up(self.state.coverage.as_ref(), is_at_rest) {
-            self.number_histories.tell_all();
+            self.number_histories.log_all();
             self.maintain_once().await?;
             return Ok(Some(Ending::CaughtUp));
         }
@@ -267,11 +267,11 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Reports how the reading of older messages is going, and publishes a snapshot.
-    async fn tell_progress(&mut self) {
+    async fn report_progress(&mut self) {
         let (now, wall) = (self.clock.monotonic(), self.clock.relay_time());
         let (coverage, pace_limit) = (self.state.coverage.as_ref(), self.link.background_pace());
         self.progress.measure(self.disk.store(), coverage, pace_limit, now).await;
-        self.number_histories.tell_complete(now);
+        self.number_histories.log_complete(now);
         let (numbers_why, numbers_since) = self.lanes.numbers.trouble().unzip();
         let found = PollReport {
             last_poll_at: self.lanes.head.last_poll(),

@@ -59,12 +59,12 @@ impl NumberHistories {
     }
 
     /// Logs the histories that are complete by now.
-    pub(super) fn tell_complete(&mut self, now: Instant) {
+    pub(super) fn log_complete(&mut self, now: Instant) {
         self.tell_and_forget(|history| history.last + QUIET <= now);
     }
 
     /// Logs all histories, because no further messages come.
-    pub(super) fn tell_all(&mut self) {
+    pub(super) fn log_all(&mut self) {
         self.tell_and_forget(|_| true);
     }
 
@@ -161,10 +161,10 @@ mod tests {
         let mut histories = NumberHistories::default();
         histories.note("a", UnixMs(5), now);
         histories.note("a", UnixMs(3), now + Duration::from_secs(6));
-        histories.tell_complete(now + Duration::from_secs(12));
+        histories.log_complete(now + Duration::from_secs(12));
         let NumberHistory { messages, from, to, .. } = histories.0.get("a").unwrap();
         assert_eq!((*messages, *from, *to), (2, UnixMs(3), UnixMs(5)));
-        histories.tell_complete(now + Duration::from_secs(16));
+        histories.log_complete(now + Duration::from_secs(16));
         assert!(histories.0.is_empty());
     }
 
@@ -173,7 +173,7 @@ mod tests {
         let now = crate::time::Clock::starting_at(UnixMs(0)).monotonic();
         let mut histories = NumberHistories::default();
         histories.note("a", UnixMs(5), now);
-        histories.tell_all();
+        histories.log_all();
         assert!(histories.0.is_empty());
     }
 }

@@ -1,10 +1,10 @@
 //! The list of numbers: asking for its pages, storing them, and deciding deliveries that waited for them.
 
-use super::{Ending, Poller, Trouble};
+use super::{Ending, PollError, Poller};
 use crate::api::budget::{Permission, RequestPurpose};
 use crate::api::{Error, NumberPage, Response};
 use crate::ingest::feed::Feed;
-use crate::ingest::numbers::{MOST_PAGES, NumbersTurn};
+use crate::ingest::number_list::{MOST_PAGES, NumberListStep};
 use crate::store::{self, Spool, UndecidedScope};
 use crate::time::Instant;
 
@@ -15,7 +15,7 @@ fn unreadable(why: &str) -> String {
 impl<F: Feed> Poller<F> {
     /// Asks for the next page of the list if it is due and may leave. Returns when to look again, unless an answer
     /// comes first.
-    pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, Trouble> {
+    pub(super) async fn start_numbers(&mut self) -> Result<Option<Instant>, PollError> {
         let now = self.clock.monotonic();
         let is_free = self.account.is_verified() && !self.lanes.numbers.is_under_way();
         let Some(due) = self.lanes.numbers.list().due().filter(|_| is_free) else { return Ok(None) };
@@ -36,7 +36,7 @@ impl<F: Feed> Poller<F> {
         }
         let cursor = self.lanes.numbers.list().cursor();
         let request = self.link.fetch_numbers(purpose, cursor, now, self.clock.relay_time());
-        self.lanes.numbers.depart(request);
+        self.lanes.numbers.begin_request(request);
         Ok(None)
     }
 
@@ -47,11 +47,14 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Handles the answer to a request for numbers.
-    pub(super) async fn numbers_landed(&mut self, response: Response<NumberPage>) -> Result<Option<Ending>, Trouble> {
-        let Some(request) = self.lanes.numbers.land() else { return Ok(None) };
+    pub(super) async fn handle_number_response(
+        &mut self,
+        response: Response<NumberPage>,
+    ) -> Result<Option<Ending>, PollError> {
+        let Some(request) = self.lanes.numbers.end_request() else { return Ok(None) };
         let now = self.clock.monotonic();
         self.link.answered(&request, &response.rate, now, self.clock.relay_time());
-        self.watch_other_programs().await?;
+        self.report_foreign_requests().await?;
         self.hear_date(response.date, &response.page);
         let page = match response.page {
             Err(Error::RateLimited) => return Ok(self.rate_limited(&response.rate, now)),
@@ -79,17 +82,17 @@ impl<F: Feed> Poller<F> {
         let list = self.lanes.numbers.list_mut();
         let failed_before = list.failures();
         match list.page(ids, spoiled > 0, more, now) {
-            NumbersTurn::On if list.has_become_long() && list.awaited() => tracing::warn!(
+            NumberListStep::Continue if list.has_become_long() && list.awaited() => tracing::warn!(
                 "the list of numbers is long: the rest of it gets a fifth of the budget at most; messages that need details \
                  of their number wait"
             ),
-            NumbersTurn::On => {}
-            NumbersTurn::Spoiled => {
+            NumberListStep::Continue => {}
+            NumberListStep::Incomplete => {
                 self.decide(UndecidedScope::Known).await?;
                 return Ok(self.numbers_failed("rows of it are no valid JSON", now));
             }
-            NumbersTurn::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
-            NumbersTurn::Endless => {
+            NumberListStep::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
+            NumberListStep::Endless => {
                 let why = format!("it has more than {MOST_PAGES} pages");
                 let ending = self.numbers_failed(&why, now);
                 self.lanes.numbers.list_mut().endless(now);
@@ -97,7 +100,7 @@ impl<F: Feed> Poller<F> {
                 let gives_up = self.once.gives_up_now(unreadable(&why)).filter(|_| is_awaited);
                 return Ok(ending.or(gives_up));
             }
-            NumbersTurn::Complete(newest) => {
+            NumberListStep::Complete(newest) => {
                 self.lanes.numbers.note_success();
                 if failed_before > 0 {
                     tracing::info!(failures = failed_before, "the list of numbers can be read again");
@@ -122,11 +125,11 @@ impl<F: Feed> Poller<F> {
                 break;
             }
         }
-        self.look_for_undecided().await
+        self.check_undecided().await
     }
 
     /// Looks whether a command has asked for messages that a sink never had, and decides on them.
-    pub(super) async fn look_for_replays(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn check_replays(&mut self) -> Result<(), PollError> {
         let now = self.clock.monotonic();
         if self.replays.due() > now || self.disk.is_stale() {
             return Ok(());
@@ -138,7 +141,7 @@ impl<F: Feed> Poller<F> {
                 tracing::debug!(%error, "what commands asked for could not be decided");
                 Ok(())
             }
-            decided => decided.map_err(Trouble::from),
+            decided => decided.map_err(PollError::from),
         }
     }
 
@@ -152,7 +155,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Looks whether a delivery waits for details of a number.
-    pub(super) async fn look_for_undecided(&mut self) -> Result<(), store::Error> {
+    pub(super) async fn check_undecided(&mut self) -> Result<(), store::Error> {
         if self.lanes.numbers.list().asked_for() {
             let is_awaited = self.disk.store().read(Spool::has_undecided).await?;
             self.lanes.numbers.list_mut().note_awaited(is_awaited, self.clock.monotonic());
@@ -188,11 +191,11 @@ impl<F: Feed> Poller<F> {
                 "messages waited for more than a day for details of their number, which cannot be read: they are dead letters"
             );
         }
-        self.look_for_undecided().await
+        self.check_undecided().await
     }
 
     /// Handles a failure of the disk to take a part of the list that was read.
-    fn numbers_unstored(&mut self, error: store::Error, now: Instant) -> Result<(), Trouble> {
+    fn numbers_unstored(&mut self, error: store::Error, now: Instant) -> Result<(), PollError> {
         if !error.is_passing() {
             return Err(error.into());
         }

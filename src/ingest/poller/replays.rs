@@ -2,7 +2,7 @@
 //! them, because the decision may need details of numbers.
 
 use crate::store::ReplayCount;
-use crate::time::{AT_LEAST_EVERY, Instant};
+use crate::time::{Instant, MAX_TURN_INTERVAL};
 
 /// The replays that the poller has decided, and when it looks for new ones.
 pub(super) struct ReplayWatch {
@@ -22,7 +22,7 @@ impl ReplayWatch {
 
     /// Records that the poller looks now. The next look is due in a few seconds.
     pub(super) fn look(&mut self, now: Instant) {
-        self.due = now + AT_LEAST_EVERY;
+        self.due = now + MAX_TURN_INTERVAL;
     }
 
     /// Returns whether commands have asked for more since the last decision.
@@ -48,6 +48,6 @@ mod tests {
         let mut watch = ReplayWatch::new(now);
         assert!(watch.due() == now && !watch.is_new(ReplayCount::default()));
         watch.look(now);
-        assert_eq!(watch.due(), now + AT_LEAST_EVERY);
+        assert_eq!(watch.due(), now + MAX_TURN_INTERVAL);
     }
 }

@@ -53,7 +53,7 @@ impl PollReporter {
     }
 
     /// Takes in that the relay's time was put right by `shift` milliseconds.
-    pub(super) fn rebase(&self, shift: i64) {
+    pub(super) fn shift_times(&self, shift: i64) {
         let moved = |at: UnixMs| UnixMs(at.0.saturating_add(shift));
         self.sender.send_modify(|report| {
             report.since = report.since.map(moved);
@@ -82,7 +82,7 @@ mod tests {
         reporter.publish(PollReport { last_poll_at: Some(UnixMs(9)), ..PollReport::default() }, None);
         assert!(watcher.has_changed().unwrap());
         assert_eq!(reporter.condition(), Condition::Polling);
-        reporter.rebase(-5);
+        reporter.shift_times(-5);
         let report = watcher.borrow().clone();
         assert_eq!((report.since, report.last_poll_at), (Some(UnixMs(0)), Some(UnixMs(4))));
     }

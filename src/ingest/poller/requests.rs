@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::Poller;
-use super::flight::{Ask, Flight};
+use super::page_request::{PageKind, PageRequest};
 use crate::api::budget::{Demand, Permission, RequestPurpose};
 use crate::domain::{Cursor, UnixMs, WalkId};
 use crate::ingest::coverage::Next;
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
 use crate::store;
-use crate::time::{AT_LEAST_EVERY, Instant};
+use crate::time::{Instant, MAX_TURN_INTERVAL};
 
 /// The shortest silence that is shown.
 const LONG_SILENCE: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ impl<F: Feed> Poller<F> {
     /// Sends the requests for messages that may leave now. Returns when to look again.
     pub(super) fn start_requests(&mut self) -> Instant {
         let now = self.clock.monotonic();
-        let wake = (now + AT_LEAST_EVERY).min(self.replays.due()).min(self.disk.due());
+        let wake = (now + MAX_TURN_INTERVAL).min(self.replays.due()).min(self.disk.due());
         if self.disk.shortage().is_some() {
             return wake;
         }
@@ -54,24 +54,24 @@ impl<F: Feed> Poller<F> {
     }
 
     fn send_head(&mut self, now: Instant) {
-        let ask = match self.lanes.head.next().clone() {
-            Ask::Head { cursor: None } => {
+        let kind = match self.lanes.head.next().clone() {
+            PageKind::Head { cursor: None } => {
                 self.lanes.head.begin_poll(now);
-                Ask::Head { cursor: self.state.head_cursor(&self.rules, self.estimated_now(now)) }
+                PageKind::Head { cursor: self.state.head_cursor(&self.rules, self.estimated_now(now)) }
             }
-            ask => ask,
+            kind => kind,
         };
-        let cursor = match &ask {
-            Ask::Head { cursor } => cursor.clone(),
-            Ask::Walk { id, .. } => match self.cursor_of_walk(*id) {
+        let cursor = match &kind {
+            PageKind::Head { cursor } => cursor.clone(),
+            PageKind::Walk { id, .. } => match self.cursor_of_walk(*id) {
                 Some(cursor) => cursor,
                 // The walk was closed meanwhile.
                 None => return self.lanes.head.next_poll_from_head(),
             },
         };
         let limit = self.lanes.head.limit(now);
-        let flight = self.send(RequestPurpose::Head, ask, cursor, limit, now);
-        self.lanes.head.depart(flight);
+        let in_flight = self.send(RequestPurpose::Head, kind, cursor, limit, now);
+        self.lanes.head.begin_request(in_flight);
     }
 
     /// Sends the next request of the background lane if it is due and may leave. Returns when to look again, unless an
@@ -93,8 +93,8 @@ impl<F: Feed> Poller<F> {
                 Permission::Go => {
                     let cursor = self.cursor_of_walk(id)?;
                     let limit = self.lanes.background.limit(id);
-                    let flight = self.send(purpose, Ask::Walk { id, pages_left: 0 }, cursor, limit, now);
-                    self.lanes.background.depart(flight);
+                    let in_flight = self.send(purpose, PageKind::Walk { id, pages_left: 0 }, cursor, limit, now);
+                    self.lanes.background.begin_request(in_flight);
                     return None;
                 }
                 Permission::WaitUntil(until) => {
@@ -138,19 +138,26 @@ impl<F: Feed> Poller<F> {
         walks.find(|walk| walk.id == id).map(|walk| walk.cursor.clone())
     }
 
-    fn send(&mut self, purpose: RequestPurpose, ask: Ask, cursor: Option<Cursor>, limit: u32, now: Instant) -> Flight {
+    fn send(
+        &mut self,
+        purpose: RequestPurpose,
+        kind: PageKind,
+        cursor: Option<Cursor>,
+        limit: u32,
+        now: Instant,
+    ) -> PageRequest {
         let request = self.link.fetch(purpose, cursor.as_ref(), limit, now, self.clock.relay_time());
-        Flight { ask, cursor, limit, request }
+        PageRequest { kind, cursor, limit, request }
     }
 
-    /// Chooses what the lane does next, after a page came in answer to `ask` and was stored.
-    pub(super) fn proceed(&mut self, is_head: bool, ask: &Ask, next: Next, now: Instant) {
+    /// Chooses what the lane does next, after a page came in answer to `kind` and was stored.
+    pub(super) fn proceed(&mut self, is_head: bool, kind: &PageKind, next: Next, now: Instant) {
         if let Next::Wait(id, failures) = next {
             self.lanes.background.hold_back(id, now + self.backoff.wait(failures));
         }
         if !is_head {
             self.lanes.background.note_success();
-        } else if !self.lanes.head.goes_on(ask, next, self.rules.head_pages) {
+        } else if !self.lanes.head.goes_on(kind, next, self.rules.head_pages) {
             self.end_head_poll(now);
         }
     }
@@ -176,8 +183,8 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Logs other programs that use the API key, and stores what was logged.
-    pub(super) async fn watch_other_programs(&mut self) -> Result<(), store::Error> {
-        let Some(told) = self.link.look_for_other_programs() else { return Ok(()) };
+    pub(super) async fn report_foreign_requests(&mut self) -> Result<(), store::Error> {
+        let Some(told) = self.link.due_foreign_report() else { return Ok(()) };
         match self.disk.store().write(move |spool| spool.record_reported_foreign_requests(told)).await {
             // The next start reports the other programs again, and the next work that needs the disk will report the
             // failure.

@@ -1,29 +1,33 @@
 //! The handling of a page of messages: its rows are looked up, decided on, and committed.
 
 use super::account_check::UNVERIFIED;
-use super::anomaly_log::tell_anomalies;
-use super::flight::{Ask, Flight};
+use super::anomaly_log::log_anomalies;
+use super::page_request::{PageKind, PageRequest};
 use super::progress::CatchUpProgress;
-use super::start_log::tell_begun;
-use super::{Ending, Poller, Trouble};
+use super::start_log::log_begun;
+use super::{Ending, PollError, Poller};
 use crate::api::{self, Error, Response};
 use crate::domain::{Cursor, Row, Seq, UnixMs, Walk};
-use crate::ingest::account::{self, AccountVerdict, Evidence};
+use crate::ingest::account::{self, AccountEvidence, AccountVerdict};
 use crate::ingest::coverage::{FeedPage, Now};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
-use crate::ingest::server_clock::OwnClocks;
+use crate::ingest::server_clock::LocalClocks;
 use crate::store::{self, Store};
 use crate::time::Instant;
 
 impl<F: Feed> Poller<F> {
     /// Handles the answer to a request for messages.
-    pub(super) async fn landed(&mut self, is_head: bool, response: Response) -> Result<Option<Ending>, Trouble> {
-        let flight = if is_head { self.lanes.head.land() } else { self.lanes.background.land() };
-        let Some(Flight { ask, cursor, limit, request }) = flight else { return Ok(None) };
+    pub(super) async fn handle_response(
+        &mut self,
+        is_head: bool,
+        response: Response,
+    ) -> Result<Option<Ending>, PollError> {
+        let in_flight = if is_head { self.lanes.head.end_request() } else { self.lanes.background.end_request() };
+        let Some(PageRequest { kind, cursor, limit, request }) = in_flight else { return Ok(None) };
         let now = self.clock.monotonic();
         self.link.answered(&request, &response.rate, now, self.clock.relay_time());
-        self.watch_other_programs().await?;
+        self.report_foreign_requests().await?;
         if !matches!(response.page, Err(Error::RateLimited)) {
             self.link.not_rate_limited();
         }
@@ -36,18 +40,18 @@ impl<F: Feed> Poller<F> {
             return Ok(None);
         }
         match page {
-            Ok(page) => match self.take_page(is_head, &ask, cursor.as_ref(), page, date, now).await {
+            Ok(page) => match self.take_page(is_head, &kind, cursor.as_ref(), page, date, now).await {
                 Ok(AccountVerdict::Same) => Ok(None),
-                Ok(AccountVerdict::Open) => Ok(self.once.gives_up(self.account.undecided_polls(), UNVERIFIED)),
+                Ok(AccountVerdict::Undecided) => Ok(self.once.gives_up(self.account.undecided_polls(), UNVERIFIED)),
                 Ok(AccountVerdict::Other) => Ok(self.key_of_another_account(now)),
-                Err(Trouble::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
+                Err(PollError::Store(error)) if error.is_passing() => Ok(self.commit_failed(is_head, &error, now)),
                 Err(trouble) => Err(trouble),
             },
             Err(Error::RateLimited) => Ok(self.rate_limited(&rate, now)),
             // The answer in the other lane has led to the next key already.
             Err(Error::KeyRefused(_)) if !self.link.was_sent_with_key_in_use(&request) => Ok(None),
             Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
-            Err(error) => self.failed(is_head, &ask, limit, &error, now).await,
+            Err(error) => self.failed(is_head, &kind, limit, &error, now).await,
         }
     }
 
@@ -56,18 +60,18 @@ impl<F: Feed> Poller<F> {
     async fn take_page(
         &mut self,
         is_head: bool,
-        ask: &Ask,
+        kind: &PageKind,
         cursor: Option<&Cursor>,
         page: api::Page,
         date: Option<UnixMs>,
         at: Instant,
-    ) -> Result<AccountVerdict, Trouble> {
+    ) -> Result<AccountVerdict, PollError> {
         let api::Page { rows, more, total } = page;
         self.progress.note_total(total);
         let row_count = rows.len();
         let newest_ingested = rows.iter().filter_map(|row| row.ingested).max();
         let local = self.clock.relay_time();
-        let own = OwnClocks { relay: local, machine: self.clock.machine_time(), at };
+        let own = LocalClocks { relay: local, machine: self.clock.machine_time(), at };
         let now = Now { server: self.link.read_clock(date, newest_ingested, own), local };
         let known = look_up(self.disk.store(), &rows).await?;
         let newest = rows.iter().map(|row| row.time).max();
@@ -82,41 +86,41 @@ impl<F: Feed> Poller<F> {
             }
         }
         let marks = self.state.coverage.as_ref().map(|coverage| coverage.marks);
-        let walk: Option<Walk> = ask.walk().and_then(|id| self.state.walks().find(|walk| walk.id == id).cloned());
-        let step = match ask {
-            Ask::Head { .. } => self.state.head_page(&self.rules, page, now),
-            Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
+        let walk: Option<Walk> = kind.walk().and_then(|id| self.state.walks().find(|walk| walk.id == id).cloned());
+        let step = match kind {
+            PageKind::Head { .. } => self.state.head_page(&self.rules, page, now),
+            PageKind::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         match date {
             Some(date) => self.hear_messages(now, date, newest_ingested, at),
             None => self.hear_undated_messages(newest),
         }
-        if matches!(ask, Ask::Head { cursor: None }) {
+        if matches!(kind, PageKind::Head { cursor: None }) {
             self.hear_arrivals(newly_ingested, at);
         }
         let (store, margin) = (self.disk.store(), self.rules.margin);
         self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
-        tell_anomalies(&step.ops, cursor, self.disk.keeps_delivered());
+        log_anomalies(&step.ops, cursor, self.disk.keeps_delivered());
         let next = self.commit(step, now.local).await?;
         if walk.as_ref().is_some_and(CatchUpProgress::counts) {
             self.progress.page_read(row_count);
         }
-        if matches!(ask, Ask::Head { .. }) {
+        if matches!(kind, PageKind::Head { .. }) {
             self.head_answered(now, at);
         }
         self.once.limit_sweeps(&mut self.rules, self.state.coverage.as_ref());
         if let (None, Some(coverage)) = (marks, &self.state.coverage) {
-            tell_begun(coverage, self.rules.start, total);
+            log_begun(coverage, self.rules.start, total);
         }
-        self.proceed(is_head, ask, next, at);
+        self.proceed(is_head, kind, next, at);
         Ok(AccountVerdict::Same)
     }
 
     /// Checks whether a page of the newest messages belongs to the account of the state.
     ///
     /// # Errors
-    /// Returns [`Trouble::OtherAccount`] if the page does not belong to it, and there is no other key.
-    async fn verify(&mut self, page: &FeedPage) -> Result<AccountVerdict, Trouble> {
+    /// Returns [`PollError::OtherAccount`] if the page does not belong to it, and there is no other key.
+    async fn verify(&mut self, page: &FeedPage) -> Result<AccountVerdict, PollError> {
         let (url, fingerprint) = self.link.identity();
         let numbers: Vec<String> = page.numbers().map(str::to_owned).collect();
         let read = self.disk.store().read(move |spool| {
@@ -125,7 +129,7 @@ impl<F: Feed> Poller<F> {
         });
         let (known_account, known_number, knows_any_number) = read.await?;
         let familiar = account::is_familiar(&known_account, &url, &fingerprint);
-        let verdict = account::judge(&Evidence {
+        let verdict = account::judge(&AccountEvidence {
             familiar,
             begun: self.state.coverage.is_some(),
             knows_any_number,
@@ -142,12 +146,12 @@ impl<F: Feed> Poller<F> {
                 self.disk.store().write(move |spool| spool.remember_account(&url, &fingerprint)).await?;
             }
             AccountVerdict::Same => {}
-            AccountVerdict::Open => {
+            AccountVerdict::Undecided => {
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
             // If there are several keys, another key may be right. Deliveries go on in any case.
             AccountVerdict::Other if self.link.has_several_keys() => {}
-            AccountVerdict::Other => return Err(Trouble::OtherAccount),
+            AccountVerdict::Other => return Err(PollError::OtherAccount),
         }
         self.account.note(verdict);
         Ok(verdict)

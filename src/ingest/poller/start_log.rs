@@ -4,7 +4,7 @@ use crate::domain::{Coverage, Start};
 
 /// Logs whether this is a first run, or else where the state left off. `begun_with` is the `poll.start` of the first
 /// run.
-pub(super) fn tell_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
+pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
     let configured = start.to_string();
     let Some(coverage) = coverage else {
         tracing::info!(poll.start = configured, "first run on this state");
@@ -22,7 +22,7 @@ pub(super) fn tell_start(coverage: Option<&Coverage>, begun_with: Option<&str>, 
 
 /// Logs from which time on messages are relayed, after the first page of a first run. `total` is how many messages
 /// there are, by the API's answer.
-pub(super) fn tell_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
+pub(super) fn log_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
     match (start, total) {
         (Start::Now, Some(total)) => tracing::info!(
             older_messages = total,

@@ -1,7 +1,7 @@
 //! The poller's work on the disk besides storing pages: loading the state, running out of space, and maintenance.
 
-use super::disk::SpaceNews;
-use super::{Ending, Poller, Trouble};
+use super::disk::SpaceCheck;
+use super::{Ending, PollError, Poller};
 use crate::domain::UnixMs;
 use crate::ingest::coverage::{Next, Step};
 use crate::ingest::feed::Feed;
@@ -25,7 +25,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Loads a stale state again, when its time has come.
-    pub(super) async fn reload(&mut self) -> Result<Option<Ending>, Trouble> {
+    pub(super) async fn reload(&mut self) -> Result<Option<Ending>, PollError> {
         let now = self.clock.monotonic();
         if self.disk.reload_at().is_none_or(|at| at > now) {
             return Ok(None);
@@ -48,36 +48,36 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<Next, store::Error> {
         if self.disk.commit(step.ops, now).await? {
             (self.released)();
-            self.look_for_undecided().await?;
+            self.check_undecided().await?;
         }
         Ok(step.next)
     }
 
     /// Looks at the space for the state, if it is time to.
-    pub(super) async fn look_at_space(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn check_space(&mut self) -> Result<(), PollError> {
         let now = self.clock.monotonic();
-        match self.disk.look_at_space(now).await? {
-            SpaceNews::Nothing => Ok(()),
-            SpaceNews::Again => {
+        match self.disk.check_space(now).await? {
+            SpaceCheck::Unchanged => Ok(()),
+            SpaceCheck::Recovered => {
                 self.set_condition(Condition::Starting);
                 self.lanes.head.bring_forward(now);
                 Ok(())
             }
-            SpaceNews::Short(shortage) => {
+            SpaceCheck::Short(shortage) => {
                 self.set_condition(Condition::NoRoom(shortage.to_string()));
-                self.stop_holding(now).await
+                self.release_held_rows(now).await
             }
         }
     }
 
     /// Releases the rows that open gaps hold. The gaps would not arrive before there is space, and there would be no
     /// space before these rows were delivered.
-    async fn stop_holding(&mut self, now: Instant) -> Result<(), Trouble> {
+    async fn release_held_rows(&mut self, now: Instant) -> Result<(), PollError> {
         if !self.state.holds() || self.disk.is_stale() {
             return Ok(());
         }
         let at = self.estimated_now(now);
-        let step = self.state.stop_holding(&self.rules, at);
+        let step = self.state.release_held_rows(&self.rules, at);
         match self.commit(step, at.local).await {
             Err(error) if error.is_passing() => {
                 tracing::debug!(%error, "what a catch-up holds cannot be handed on yet");
@@ -89,7 +89,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Makes the next step of maintenance, whether it is due or not.
-    pub(super) async fn maintain(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn maintain(&mut self) -> Result<(), PollError> {
         let at = self.clock.monotonic();
         if self.disk.is_stale() {
             self.disk.postpone_maintenance(at);
@@ -110,7 +110,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Does the maintenance of a one-shot command before the command ends.
-    pub(super) async fn maintain_once(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn maintain_once(&mut self) -> Result<(), PollError> {
         self.disk.begin_maintenance(self.clock.monotonic());
         for _ in 0..self.once.maintenance_steps() {
             if !self.disk.has_more_maintenance() {

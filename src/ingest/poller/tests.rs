@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Ending, Mode, Parts, Poller, Trouble};
+use super::{Ending, Mode, Parts, PollError, Poller};
 use crate::api::budget::{Budget, BudgetLimits, RateHeaders, WINDOW};
 use crate::api::{Error, KeyRefusal, Page, Response};
 use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
@@ -17,7 +17,7 @@ use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::Answer;
 use crate::store::{self, ClaimLimits, Keep, PastDelivery, Replayable, SinkId, SinkSetup, Spool, Store};
-use crate::time::{Clock, Heartbeat, Instant};
+use crate::time::{Clock, Instant, Liveness};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
 
@@ -105,13 +105,13 @@ impl World {
             accept_account: false,
             numbers: false,
             released: Box::new(|| ()),
-            heartbeat: Heartbeat::new(&self.clock),
+            liveness: Liveness::new(&self.clock),
             tells_progress: true,
         })
     }
 
     /// Runs a poller for this long. Returns how many requests there were.
-    async fn run_for(&self, length: Duration) -> Result<usize, Trouble> {
+    async fn run_for(&self, length: Duration) -> Result<usize, PollError> {
         let (stop, stops) = watch::channel(false);
         let running = tokio::spawn(self.poller(Mode::Run).run(stops));
         tokio::time::sleep(length).await;
@@ -350,7 +350,7 @@ async fn another_account_ends_it_before_anything_is_stored() {
     };
     *world.double.script.lock().unwrap() = Box::new(other);
     let before = world.store.read(|spool| Ok((spool.load_coverage()?, spool.account()?))).await.unwrap();
-    assert!(matches!(world.run_for(Duration::from_secs(5)).await, Err(Trouble::OtherAccount)));
+    assert!(matches!(world.run_for(Duration::from_secs(5)).await, Err(PollError::OtherAccount)));
     let after = world.store.read(|spool| Ok((spool.load_coverage()?, spool.account()?))).await.unwrap();
     assert_eq!(before, after);
     *world.double.script.lock().unwrap() = Box::new(|_, cursor, _| Ok(page(6, cursor)));

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::{Poller, Trouble};
+use super::{PollError, Poller};
 use crate::api::Error;
 use crate::domain::{Seq, UnixMs};
 use crate::ingest::coverage::Now;
 use crate::ingest::feed::Feed;
-use crate::time::{ClockDoubt, Instant, MachineJump, Rebase, agree, is_plausible};
+use crate::time::{ClockCorrection, ClockDoubt, Instant, MachineJump, agree, is_plausible};
 
 /// How often the clock memory for other processes is stored. It is also stored when the relay's time or the messages'
 /// clock changes.
@@ -26,7 +26,7 @@ const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
 pub(super) struct Timing {
-    /// The last time that the API told, until `Clock::consider` takes it.
+    /// The last time that the API told, until `Clock::synchronize` takes it.
     heard: Option<UnixMs>,
     /// Whether the API has told a `Date` in this process.
     dated: bool,
@@ -35,8 +35,8 @@ pub(super) struct Timing {
     messages_doubt: ClockDoubt,
     /// By how many milliseconds the clock of the messages was ahead when this difference was last stored.
     messages_told: Option<i64>,
-    /// A rebase that the state still has to follow, with the message behind which this work goes on.
-    following: Option<(Rebase, Seq)>,
+    /// A correction that the state still has to follow, with the message behind which this work goes on.
+    following: Option<(ClockCorrection, Seq)>,
     remember_at: Instant,
 }
 
@@ -109,11 +109,11 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Puts the relay's time right once the right time is known, and then lets the state follow.
-    pub(super) async fn tell_the_time(&mut self) -> Result<(), Trouble> {
-        if let Some(rebase) = self.clock.consider(self.timing.heard.take()) {
+    pub(super) async fn tell_the_time(&mut self) -> Result<(), PollError> {
+        if let Some(rebase) = self.clock.synchronize(self.timing.heard.take()) {
             say(&rebase);
-            self.lanes.head.rebase(rebase.shift());
-            self.report.rebase(rebase.shift());
+            self.lanes.head.shift_times(rebase.shift());
+            self.report.shift_times(rebase.shift());
             self.timing.following = Some((rebase, FIRST));
         }
         if let Some(jump) = self.clock.machine_jump() {
@@ -121,7 +121,7 @@ impl<F: Feed> Poller<F> {
         }
         match self.follow().await {
             Ok(()) => Ok(()),
-            Err(Trouble::Store(error)) if error.is_passing() => {
+            Err(PollError::Store(error)) if error.is_passing() => {
                 // The next work that needs the disk will report the failure. Nothing ends or is removed by time until
                 // the state has followed.
                 tracing::debug!(%error, "the state cannot follow the clock yet");
@@ -131,7 +131,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    async fn follow(&mut self) -> Result<(), Trouble> {
+    async fn follow(&mut self) -> Result<(), PollError> {
         let now = self.clock.monotonic();
         let Some((rebase, _)) = self.timing.following else {
             if self.timing.remember_at <= now {
@@ -146,12 +146,12 @@ impl<F: Feed> Poller<F> {
         while let Some((rebase, after)) = self.timing.following.filter(|_| needs_it) {
             let clock = self.clock.clone();
             let now = clock.relay_time();
-            let next = self.disk.store().write(move |spool| spool.follow_rebase(rebase, now, after)).await?;
+            let next = self.disk.store().write(move |spool| spool.apply_correction(rebase, now, after)).await?;
             if after == FIRST {
                 self.state.move_local_times(|at| rebase.moved(at, now));
             }
             self.timing.following = next.map(|next| (rebase, next));
-            self.heartbeat.turned();
+            self.liveness.tick();
         }
         self.timing.following = None;
         self.clock.confirm();
@@ -161,7 +161,7 @@ impl<F: Feed> Poller<F> {
         Ok(())
     }
 
-    async fn remember_clock(&mut self) -> Result<(), Trouble> {
+    async fn remember_clock(&mut self) -> Result<(), PollError> {
         let memory = self.clock.memory();
         Ok(self.disk.store().write(move |spool| spool.remember_clock(&memory)).await?)
     }
@@ -188,7 +188,7 @@ fn say_jump(jump: &MachineJump) {
     }
 }
 
-fn say(rebase: &Rebase) {
+fn say(rebase: &ClockCorrection) {
     let shift = rebase.shift();
     if let Some(ahead) = rebase.machine_ahead_ms.filter(|ahead| apart(*ahead) > APART) {
         tracing::warn!(

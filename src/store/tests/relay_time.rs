@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::PauseReason;
-use crate::time::{ClockMemory, Rebase};
+use crate::time::{ClockCorrection, ClockMemory};
 
 const DAY: i64 = 86_400_000;
 const NOW: i64 = 1_750_000_000_000;
@@ -10,8 +10,14 @@ const NOW: i64 = 1_750_000_000_000;
 /// The instants of a message with one delivery: when it was stored, first attempted and settled, and when it is due.
 type Instants = (UnixMs, Option<UnixMs>, Option<UnixMs>, Option<UnixMs>);
 
-/// Stores a message with a failed delivery and moves its instants as `rebase` says. Returns the instants afterwards.
-fn followed(scratch: &dyn Scratch, seq: i64, [stored, first, settled, due]: [i64; 4], rebase: Rebase) -> Instants {
+/// Stores a message with a failed delivery and moves its instants as `correction` says. Returns the instants
+/// afterwards.
+fn followed(
+    scratch: &dyn Scratch,
+    seq: i64,
+    [stored, first, settled, due]: [i64; 4],
+    correction: ClockCorrection,
+) -> Instants {
     let mut spool = scratch.open();
     let sink = register(&mut *spool, &["a"])[0];
     spool.commit(&[insert(seq, "x", RowStanding::News, None), release(&[seq])], UnixMs(stored)).unwrap();
@@ -19,15 +25,15 @@ fn followed(scratch: &dyn Scratch, seq: i64, [stored, first, settled, due]: [i64
     spool.settle(&[settlement], UnixMs(settled)).unwrap();
     let mut after = Some(Seq(i64::MIN));
     while let Some(from) = after {
-        after = spool.follow_rebase(rebase, rebase.now, from).unwrap();
+        after = spool.apply_correction(correction, correction.now, from).unwrap();
     }
     let trace = spool.trace(&format!("m{seq}")).unwrap().unwrap();
     let fate = &trace.deliveries[0];
     (trace.first_read, fate.first_attempt, fate.settled, fate.due)
 }
 
-fn rebase(was: i64, now: i64, from: i64) -> Rebase {
-    Rebase { was: UnixMs(was), now: UnixMs(now), from: UnixMs(from), machine_ahead_ms: None }
+fn correction(was: i64, now: i64, from: i64) -> ClockCorrection {
+    ClockCorrection { was: UnixMs(was), now: UnixMs(now), from: UnixMs(from), machine_ahead_ms: None }
 }
 
 fn instants([stored, first, settled, due]: [i64; 4]) -> Instants {
@@ -39,7 +45,7 @@ fn what_a_process_wrote_moves_with_its_clock_that_was_ahead(scratch: &dyn Scratc
     let (was, from) = (NOW + 8 * DAY, NOW + 8 * DAY - 10_000);
     let written = [was - 9_000, was - 8_000, was - 7_000, was + 60_000];
     assert_eq!(
-        followed(scratch, 1, written, rebase(was, NOW, from)),
+        followed(scratch, 1, written, correction(was, NOW, from)),
         instants([NOW - 9_000, NOW - 8_000, NOW - 7_000, NOW + 60_000])
     );
 }
@@ -49,17 +55,17 @@ fn what_a_process_wrote_moves_with_its_clock_that_was_behind(scratch: &dyn Scrat
     let (was, from) = (NOW - 10 * DAY, NOW - 10 * DAY - 10_000);
     let older = NOW - 11 * DAY;
     let before = [older, older, older, older + 5];
-    assert_eq!(followed(scratch, 1, before, rebase(was, NOW, from)), instants(before));
+    assert_eq!(followed(scratch, 1, before, correction(was, NOW, from)), instants(before));
     let written = [was - 9_000, was - 8_000, was - 7_000, was + 60_000];
     assert_eq!(
-        followed(scratch, 2, written, rebase(was, NOW, from)),
+        followed(scratch, 2, written, correction(was, NOW, from)),
         instants([NOW - 9_000, NOW - 8_000, NOW - 7_000, NOW + 60_000])
     );
 }
 
 fn time_that_only_one_clock_saw_pass_counts_for_nothing(scratch: &dyn Scratch) {
     let (was, older) = (NOW - 10 * DAY, NOW - 11 * DAY);
-    let uncounted = Rebase { from: UnixMs::MIN, ..rebase(was, NOW, 0) };
+    let uncounted = ClockCorrection { from: UnixMs::MIN, ..correction(was, NOW, 0) };
     assert_eq!(
         followed(scratch, 1, [older, older, older, older + 5], uncounted),
         instants([NOW - DAY, NOW - DAY, NOW - DAY, NOW - DAY + 5])
@@ -68,7 +74,7 @@ fn time_that_only_one_clock_saw_pass_counts_for_nothing(scratch: &dyn Scratch) {
 
 fn what_lies_ahead_of_now_is_taken_for_now_and_waits_as_long_as_it_was_to_wait(scratch: &dyn Scratch) {
     let later = NOW + 3 * DAY;
-    let same = rebase(NOW, NOW, NOW - 1_000);
+    let same = correction(NOW, NOW, NOW - 1_000);
     assert_eq!(
         followed(scratch, 1, [later, later, later + 1_000, later + 61_000], same),
         instants([NOW, NOW, NOW, NOW + 60_000])
@@ -87,7 +93,7 @@ fn pauses_and_silences_follow_too(scratch: &dyn Scratch) {
     spool.settle(&[Settlement { health: Some(silent), ..settled(sink, 1, DELIVERED) }], UnixMs(2)).unwrap();
     spool.pause(sink, PauseReason::Gone, UnixMs(was - 5)).unwrap();
     assert!(spool.is_ahead_of(UnixMs(NOW)).unwrap());
-    spool.follow_rebase(rebase(was, NOW, was - 10), UnixMs(NOW), Seq(i64::MIN)).unwrap();
+    spool.apply_correction(correction(was, NOW, was - 10), UnixMs(NOW), Seq(i64::MIN)).unwrap();
     let since = spool.pause_of(sink).unwrap().map(|pause| pause.since);
     let registered = spool.register_sinks(&[SinkSetup::new("a")], UnixMs::MAX, UnixMs(NOW)).unwrap();
     assert_eq!((since, registered[0].health.busy_until), (Some(UnixMs(NOW - 5)), Some(UnixMs(NOW + 60_000))));
@@ -97,7 +103,7 @@ fn pauses_and_silences_follow_too(scratch: &dyn Scratch) {
 fn the_first_failure_of_a_walk_follows_too(scratch: &dyn Scratch) {
     let mut spool = scratch.open();
     let was = NOW + DAY;
-    let ahead = rebase(was, NOW, was - 10);
+    let ahead = correction(was, NOW, was - 10);
     let cases = [(was - 5, NOW - 5), (was + 7, NOW), (NOW - 60_000, NOW - 60_000)];
     let mut ops = vec![StoreOp::Advance(marks(1))];
     for (id, (since, moved)) in (1..).zip(cases) {
@@ -107,7 +113,7 @@ fn the_first_failure_of_a_walk_follows_too(scratch: &dyn Scratch) {
     }
     spool.commit(&ops, UnixMs(NOW)).unwrap();
     assert!(spool.is_ahead_of(UnixMs(NOW)).unwrap());
-    spool.follow_rebase(ahead, UnixMs(NOW), Seq(i64::MIN)).unwrap();
+    spool.apply_correction(ahead, UnixMs(NOW), Seq(i64::MIN)).unwrap();
     let walks = spool.load_coverage().unwrap().unwrap().walks;
     let found: Vec<Option<UnixMs>> = walks.iter().map(|walk| walk.progress.since).collect();
     assert_eq!(found, cases.map(|(_, moved)| Some(UnixMs(moved))));

@@ -19,7 +19,7 @@ use joltsms_relay::ingest::coverage::Rules;
 use joltsms_relay::ingest::{Feed, Mode, Parts, Poller};
 use joltsms_relay::sinks::{Attempt, Attempting, Outgoing, Sink};
 use joltsms_relay::store::{self, Keep, MessageSelection, Spool, Store};
-use joltsms_relay::time::{Clock, Heartbeat};
+use joltsms_relay::time::{Clock, Liveness};
 use tokio::sync::watch;
 
 const BEGAN: i64 = 1_767_225_600_000;
@@ -141,7 +141,7 @@ async fn the_state_does_not_grow() {
         accept_account: false,
         numbers: false,
         released: Box::new(move || waker.wake()),
-        heartbeat: Heartbeat::new(&clock),
+        liveness: Liveness::new(&clock),
         tells_progress: false,
     });
     let (stop, stops) = watch::channel(false);

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::Rules;
-use super::rules::Broken;
+use super::rules::Safeguard;
 use super::testbed::{Beginning, Choices, Entry, LOOKBACK, Relay, Release, SWEEP, short_rules};
 use catalogue::worlds;
 use feed::{World, WorldFeed};
@@ -112,7 +112,7 @@ impl Sink {
 }
 
 /// Makes one run: messages appear for a while, then the feed calms down. A relay reads the feed all the time.
-fn run(world: &World, seed: u64, broken: Option<Broken>) -> Verdict {
+fn run(world: &World, seed: u64, broken: Option<Safeguard>) -> Verdict {
     let choices = &mut Seeded::new(seed);
     let feed = &mut WorldFeed::new(world.clone());
     for _ in 0..choices.below(25) + world.before as u64 {
@@ -271,15 +271,15 @@ fn nothing_is_lost_doubled_or_disordered_in_the_other_half() {
 }
 
 /// For each safeguard, a world and a seed with which a run fails when the safeguard is left out.
-const NEEDED: [(Broken, &str, u64); 8] = [
-    (Broken::FrontierCap, "a few ahead", 0),
-    (Broken::Watermark, "a duration back", 0),
-    (Broken::Anchor, "late", 0),
-    (Broken::Clocks, "late, server far ahead", 0),
-    (Broken::EndTest, "ties", 0),
-    (Broken::Hold, "ties, lower id first", 0),
-    (Broken::EmptyPage, "many empty pages", 0),
-    (Broken::Forgetting, "forgetting, starved", 0),
+const NEEDED: [(Safeguard, &str, u64); 8] = [
+    (Safeguard::FrontierCap, "a few ahead", 0),
+    (Safeguard::Watermark, "a duration back", 0),
+    (Safeguard::Anchor, "late", 0),
+    (Safeguard::Clocks, "late, server far ahead", 0),
+    (Safeguard::EndTest, "ties", 0),
+    (Safeguard::Hold, "ties, lower id first", 0),
+    (Safeguard::EmptyPage, "many empty pages", 0),
+    (Safeguard::Forgetting, "forgetting, starved", 0),
 ];
 
 #[test]
@@ -300,7 +300,7 @@ fn find_seeds() {
     if std::env::var_os("JOLTSMS_RELAY_FIND").is_none() {
         return;
     }
-    use Broken::{Anchor, Clocks, EmptyPage, EndTest, Forgetting, FrontierCap, Hold, Watermark};
+    use Safeguard::{Anchor, Clocks, EmptyPage, EndTest, Forgetting, FrontierCap, Hold, Watermark};
     for broken in [FrontierCap, Watermark, Anchor, Clocks, EndTest, Hold, EmptyPage, Forgetting] {
         let mut found = 0;
         'search: for seed in 0..4 {

@@ -8,7 +8,7 @@ use crate::store::error::Error;
 use crate::store::relay_time::RelayTimeTransactions;
 use crate::store::role::is_running;
 use crate::store::sqlite::connection::SqliteBackend;
-use crate::time::{ClockMemory, Rebase};
+use crate::time::{ClockCorrection, ClockMemory};
 
 /// How many messages are moved in one transaction, so that nobody waits long for the writer.
 const MOVED_AT_ONCE: usize = 2000;
@@ -102,9 +102,9 @@ impl RelayTimeTransactions for SqliteBackend {
         self.read(|connection| connection.query_row(AHEAD, [now.0], |row| row.get(0)))
     }
 
-    fn follow_rebase(&mut self, rebase: Rebase, now: UnixMs, after: Seq) -> Result<Option<Seq>, Error> {
+    fn apply_correction(&mut self, correction: ClockCorrection, now: UnixMs, after: Seq) -> Result<Option<Seq>, Error> {
         self.transaction(|transaction| {
-            let (shift, from, was) = (rebase.shift(), rebase.from.0, rebase.was.0);
+            let (shift, from, was) = (correction.shift(), correction.from.0, correction.was.0);
             if after.0 == i64::MIN {
                 for change in [SINKS, WALKS] {
                     transaction.execute(change, params![now.0, shift, from, was])?;

@@ -13,7 +13,7 @@ impl CoverageState {
 
     /// Makes every gap release the rows that it holds, oldest first. From then on each gap releases rows as it reads
     /// them.
-    pub fn stop_holding(&mut self, rules: &Rules, now: Now) -> Step {
+    pub fn release_held_rows(&mut self, rules: &Rules, now: Now) -> Step {
         let Some(coverage) = self.coverage.as_mut() else { return Step::NOTHING };
         let before = Some(coverage.marks);
         let walks = coverage.walks.iter().enumerate().filter(|(_, walk)| walk.holds());

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The progress of reading the list of numbers.
 #[derive(Debug)]
-pub(super) struct Numbers {
+pub(super) struct NumberList {
     /// Whether any sink asks for details of numbers.
     asked_for: bool,
     /// Whether a delivery waits for details of its number.
@@ -76,20 +76,20 @@ struct Listing {
 
 /// The result of a page of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NumbersTurn {
+pub(super) enum NumberListStep {
     /// The next page of the list has to be read.
-    On,
+    Continue,
     /// The list is complete. Numbers up to this one that were not in the list are absent.
     Complete(NumberKey),
     /// The list was read to its end, but some of its rows could not be read. So no number is known to be absent.
-    Spoiled,
+    Incomplete,
     /// The page leads nowhere.
     Lost,
     /// The list has too many pages.
     Endless,
 }
 
-impl Numbers {
+impl NumberList {
     pub(super) fn new(asked_for: bool, now: Instant) -> Self {
         Self { asked_for, awaited: false, due: now, listing: None, failures: 0, stuck: None }
     }
@@ -148,8 +148,8 @@ impl Numbers {
 
     /// Takes in a page with these numbers, which are stored already. `spoiled` says whether other rows of the page
     /// could not be read.
-    pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumbersTurn {
-        let Some(listing) = &mut self.listing else { return NumbersTurn::Lost };
+    pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumberListStep {
+        let Some(listing) = &mut self.listing else { return NumberListStep::Lost };
         let listed = listing.ids.len();
         let is_empty = ids.is_empty();
         listing.ids.extend(ids);
@@ -157,22 +157,22 @@ impl Numbers {
         listing.pages += 1;
         listing.spoiled |= spoiled;
         match more {
-            More::Cursor(_) if listing.pages >= MOST_PAGES => NumbersTurn::Endless,
-            More::Cursor(_) if listing.repeated >= REPEATED_PAGES => NumbersTurn::Lost,
+            More::Cursor(_) if listing.pages >= MOST_PAGES => NumberListStep::Endless,
+            More::Cursor(_) if listing.repeated >= REPEATED_PAGES => NumberListStep::Lost,
             More::Cursor(cursor) if listing.seen.insert(cursor.clone()) => {
                 listing.cursor = Some(cursor);
-                NumbersTurn::On
+                NumberListStep::Continue
             }
-            More::End if listing.spoiled => NumbersTurn::Spoiled,
+            More::End if listing.spoiled => NumberListStep::Incomplete,
             More::End => {
                 let newest = listing.newest;
                 self.listing = None;
                 self.failures = 0;
                 self.stuck = None;
                 self.due = now + REFRESH;
-                NumbersTurn::Complete(newest)
+                NumberListStep::Complete(newest)
             }
-            More::Cursor(_) | More::Lost => NumbersTurn::Lost,
+            More::Cursor(_) | More::Lost => NumberListStep::Lost,
         }
     }
 
@@ -219,21 +219,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_is_complete_at_its_end_only() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut numbers = Numbers::new(true, now);
+        let mut numbers = NumberList::new(true, now);
         assert!(numbers.due() == Some(now) && numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumbersTurn::On);
-        assert_eq!(numbers.page(Vec::new(), false, more("b"), now), NumbersTurn::On);
+        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumberListStep::Continue);
+        assert_eq!(numbers.page(Vec::new(), false, more("b"), now), NumberListStep::Continue);
         assert_eq!(numbers.cursor(), Some(&Cursor("b".to_owned())));
-        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumbersTurn::Lost, "it was there before");
+        assert_eq!(numbers.page(Vec::new(), false, more("a"), now), NumberListStep::Lost, "it was there before");
         numbers.failed(|failures| Duration::from_secs(failures.into()), now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + Duration::from_secs(1)), "a failure is not answered at once");
         assert!(numbers.begins());
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(Vec::new(), false, More::Lost, now), NumbersTurn::Lost);
-        assert_eq!(numbers.page(Vec::new(), false, More::End, now), NumbersTurn::Complete(NumberKey::default()));
+        assert_eq!(numbers.page(Vec::new(), false, More::Lost, now), NumberListStep::Lost);
+        assert_eq!(numbers.page(Vec::new(), false, More::End, now), NumberListStep::Complete(NumberKey::default()));
         assert_eq!(numbers.due(), Some(now + REFRESH));
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now));
@@ -242,43 +242,49 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_with_a_spoiled_row_is_not_complete() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut numbers = Numbers::new(true, now);
+        let mut numbers = NumberList::new(true, now);
         numbers.begin(NumberKey::default());
-        assert_eq!(numbers.page(vec!["a".to_owned()], true, more("a"), now), NumbersTurn::On);
-        assert_eq!(numbers.page(vec!["b".to_owned()], false, More::End, now), NumbersTurn::Spoiled);
+        assert_eq!(numbers.page(vec!["a".to_owned()], true, more("a"), now), NumberListStep::Continue);
+        assert_eq!(numbers.page(vec!["b".to_owned()], false, More::End, now), NumberListStep::Incomplete);
         numbers.failed(|_| REFRESH, now);
         // The failed reading does not affect the next reading of the list.
         numbers.begin(NumberKey::default());
         let turn = numbers.page(vec!["a".to_owned()], false, More::End, now);
-        assert_eq!((turn, numbers.failures()), (NumbersTurn::Complete(NumberKey::default()), 0));
+        assert_eq!((turn, numbers.failures()), (NumberListStep::Complete(NumberKey::default()), 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_list_without_an_end_is_not_read_for_ever() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut numbers = Numbers::new(true, now);
+        let mut numbers = NumberList::new(true, now);
         numbers.begin(NumberKey::default());
         for page in 1..MOST_PAGES {
-            assert_eq!(numbers.page(vec![format!("n{page}")], false, more(&page.to_string()), now), NumbersTurn::On);
+            assert_eq!(
+                numbers.page(vec![format!("n{page}")], false, more(&page.to_string()), now),
+                NumberListStep::Continue
+            );
             assert_eq!((numbers.has_become_long(), numbers.is_long()), (page == QUICK_PAGES, page >= QUICK_PAGES));
         }
-        assert_eq!(numbers.page(vec!["last".to_owned()], false, more("last"), now), NumbersTurn::Endless);
+        assert_eq!(numbers.page(vec!["last".to_owned()], false, more("last"), now), NumberListStep::Endless);
         numbers.endless(now);
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), Some(now + ENDLESS_RETRY), "what waits for it does not begin it again");
         // The API sends one page again and again, with a new cursor each time.
         numbers.begin(NumberKey::default());
         let page = || vec!["a".to_owned(), "b".to_owned()];
-        let turns: Vec<NumbersTurn> =
+        let turns: Vec<NumberListStep> =
             (0..4).map(|n| numbers.page(page(), false, more(&format!("again{n}")), now)).collect();
-        assert_eq!(turns, [NumbersTurn::On, NumbersTurn::On, NumbersTurn::On, NumbersTurn::Lost]);
+        assert_eq!(
+            turns,
+            [NumberListStep::Continue, NumberListStep::Continue, NumberListStep::Continue, NumberListStep::Lost]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_waits_for_ever_for_a_list_that_cannot_be_read() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let hours = |hours: u64| now + Duration::from_secs(hours * 60 * 60);
-        let mut numbers = Numbers::new(true, now);
+        let mut numbers = NumberList::new(true, now);
         numbers.note_awaited(true, now);
         assert_eq!(numbers.given_up(Seq(5), hours(0)), None, "it was not tried yet");
         numbers.failed(|_| Duration::ZERO, now);
@@ -295,7 +301,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_read_for_nobody() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut numbers = Numbers::new(false, now);
+        let mut numbers = NumberList::new(false, now);
         numbers.note_awaited(true, now);
         assert_eq!(numbers.due(), None);
     }

@@ -7,16 +7,16 @@
 use crate::api::budget::Foreign;
 
 /// The fewest foreign requests a minute that are worth a report.
-const HEAVY: u32 = 5;
+const MIN_REPORTED: u32 = 5;
 
 /// The last report about other programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ForeignTold {
+pub(super) struct ForeignNotice {
     /// How many foreign requests a minute were last reported; 0 if there was no report, or if the requests have ended
     /// since.
     requests: u32,
     /// Whether the report was made in mid-window. Then the first whole window corrects the number without a new report.
-    told_in_mid_window: bool,
+    reported_mid_window: bool,
     /// Whether the number had changed much already in the whole window before.
     has_changed: bool,
     /// How many windows of the API have ended.
@@ -25,14 +25,14 @@ pub(super) struct ForeignTold {
 
 /// A report about other programs that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ForeignNews {
+pub(super) enum ForeignReport {
     /// Other programs make this many requests a minute.
-    Others { requests: u32 },
+    Heavy { requests: u32 },
     /// No other program uses the key any more.
-    Nobody,
+    Ended,
 }
 
-impl ForeignTold {
+impl ForeignNotice {
     /// Makes the report that an earlier process has remembered: its number of foreign requests a minute.
     pub(super) fn remembered(requests: u32) -> Self {
         Self { requests, ..Self::default() }
@@ -44,7 +44,7 @@ impl ForeignTold {
     }
 
     /// Takes in what the budget has found. Returns the report that is due; `None` if no report is due.
-    pub(super) fn note(&mut self, found: Foreign) -> Option<ForeignNews> {
+    pub(super) fn note(&mut self, found: Foreign) -> Option<ForeignReport> {
         let mut requests = found.so_far;
         let mut tells = false;
         if found.windows != self.windows {
@@ -55,16 +55,16 @@ impl ForeignTold {
         tells |= self.note_open_window(found.so_far);
         match self.requests {
             _ if !tells => None,
-            0 => Some(ForeignNews::Nobody),
-            _ => Some(ForeignNews::Others { requests }),
+            0 => Some(ForeignReport::Ended),
+            _ => Some(ForeignReport::Heavy { requests }),
         }
     }
 
     /// Records how many foreign requests a window has so far. Returns whether to report them.
     fn note_open_window(&mut self, so_far: u32) -> bool {
-        let is_first = self.requests == 0 && so_far >= HEAVY;
+        let is_first = self.requests == 0 && so_far >= MIN_REPORTED;
         if is_first {
-            *self = Self { requests: so_far, told_in_mid_window: true, has_changed: false, ..*self };
+            *self = Self { requests: so_far, reported_mid_window: true, has_changed: false, ..*self };
         }
         is_first
     }
@@ -74,9 +74,9 @@ impl ForeignTold {
         if self.requests == 0 {
             return self.note_open_window(requests);
         }
-        if self.told_in_mid_window {
+        if self.reported_mid_window {
             let requests = self.requests.max(requests);
-            *self = Self { requests, told_in_mid_window: false, has_changed: false, ..*self };
+            *self = Self { requests, reported_mid_window: false, has_changed: false, ..*self };
             return false;
         }
         let is_other = requests >= self.requests.saturating_mul(2) || requests <= self.requests / 2;
@@ -84,7 +84,7 @@ impl ForeignTold {
         self.has_changed = is_other && !tells;
         if tells {
             // Foreign requests that have ended are news when they begin again.
-            self.requests = if requests >= HEAVY { requests } else { 0 };
+            self.requests = if requests >= MIN_REPORTED { requests } else { 0 };
         }
         tells
     }
@@ -96,41 +96,41 @@ mod tests {
 
     #[test]
     fn it_is_told_once_and_again_when_it_changed_much() {
-        let mut told = ForeignTold::default();
-        assert!(!told.note_open_window(4), "nothing that anybody wonders at");
-        assert!(told.note_open_window(7));
-        assert!(!told.note_open_window(40), "it goes on");
-        assert!(!told.note_whole_window(60), "now the number is known");
+        let mut notice = ForeignNotice::default();
+        assert!(!notice.note_open_window(4), "nothing that anybody wonders at");
+        assert!(notice.note_open_window(7));
+        assert!(!notice.note_open_window(40), "it goes on");
+        assert!(!notice.note_whole_window(60), "now the number is known");
         for requests in [60, 55, 70, 119, 40] {
-            assert!(!told.note_whole_window(requests), "{requests} is about the same as 60");
+            assert!(!notice.note_whole_window(requests), "{requests} is about the same as 60");
         }
-        assert!(!told.note_whole_window(130), "once may be chance");
-        assert!(!told.note_whole_window(60));
-        assert!(!told.note_whole_window(130));
-        assert!(told.note_whole_window(125), "twice as much");
-        assert!(!told.note_whole_window(10));
-        assert!(told.note_whole_window(10), "much less");
-        assert!(!told.note_whole_window(0));
-        assert!(told.note_whole_window(0), "it has ended");
-        assert!(!told.note_whole_window(0) && !told.note_whole_window(3));
-        assert!(told.note_open_window(9), "it has begun again");
+        assert!(!notice.note_whole_window(130), "once may be chance");
+        assert!(!notice.note_whole_window(60));
+        assert!(!notice.note_whole_window(130));
+        assert!(notice.note_whole_window(125), "twice as much");
+        assert!(!notice.note_whole_window(10));
+        assert!(notice.note_whole_window(10), "much less");
+        assert!(!notice.note_whole_window(0));
+        assert!(notice.note_whole_window(0), "it has ended");
+        assert!(!notice.note_whole_window(0) && !notice.note_whole_window(3));
+        assert!(notice.note_open_window(9), "it has begun again");
     }
 
     #[test]
     fn what_an_earlier_process_has_told_is_not_told_again() {
-        let mut told = ForeignTold::remembered(60);
-        assert!(!told.note_open_window(60) && !told.note_whole_window(62) && !told.note_whole_window(45));
-        assert!(!told.note_whole_window(150) && told.note_whole_window(150));
+        let mut notice = ForeignNotice::remembered(60);
+        assert!(!notice.note_open_window(60) && !notice.note_whole_window(62) && !notice.note_whole_window(45));
+        assert!(!notice.note_whole_window(150) && notice.note_whole_window(150));
     }
 
     #[test]
     fn a_window_counts_as_whole_once_it_has_ended() {
         let found = |windows, before, so_far| Foreign { windows, before, so_far };
-        let mut told = ForeignTold::default();
-        assert_eq!(told.note(found(0, 0, 4)), None);
-        assert_eq!(told.note(found(0, 0, 6)), Some(ForeignNews::Others { requests: 6 }));
-        assert_eq!(told.note(found(1, 60, 0)), None, "the whole number is known, and not told");
-        assert_eq!((told.requests(), told.note(found(2, 0, 0)), told.note(found(2, 0, 0))), (60, None, None));
-        assert_eq!(told.note(found(3, 0, 0)), Some(ForeignNews::Nobody));
+        let mut notice = ForeignNotice::default();
+        assert_eq!(notice.note(found(0, 0, 4)), None);
+        assert_eq!(notice.note(found(0, 0, 6)), Some(ForeignReport::Heavy { requests: 6 }));
+        assert_eq!(notice.note(found(1, 60, 0)), None, "the whole number is known, and not told");
+        assert_eq!((notice.requests(), notice.note(found(2, 0, 0)), notice.note(found(2, 0, 0))), (60, None, None));
+        assert_eq!(notice.note(found(3, 0, 0)), Some(ForeignReport::Ended));
     }
 }

@@ -1,13 +1,13 @@
 //! A request for messages that is under way: what it asks for, and the values with which it was sent.
 
-use super::api_link::RequestUnderWay;
+use super::api_link::InFlightRequest;
 use crate::api::{PAGE_ROWS, Response};
 use crate::domain::{Cursor, WalkId};
 use crate::ingest::feed::Answer;
 
 /// The kind of page that a request asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Ask {
+pub(super) enum PageKind {
     /// A page of a head poll: the newest messages (`None`), or the page behind a cursor that the head poll follows.
     Head { cursor: Option<Cursor> },
     /// A page of a walk. `pages_left` says how many pages of the walk, including this page, the head lane may read at
@@ -15,7 +15,7 @@ pub(super) enum Ask {
     Walk { id: WalkId, pages_left: u32 },
 }
 
-impl Ask {
+impl PageKind {
     /// Returns the walk whose page is asked for; `None` for a head poll.
     pub(super) fn walk(&self) -> Option<WalkId> {
         match self {
@@ -26,19 +26,19 @@ impl Ask {
 }
 
 /// A request for messages under way.
-pub(super) struct Flight {
-    pub(super) ask: Ask,
+pub(super) struct PageRequest {
+    pub(super) kind: PageKind,
     /// The cursor at which the request reads; `None` for the newest page.
     pub(super) cursor: Option<Cursor>,
     /// How many rows the request asks for.
     pub(super) limit: u32,
-    pub(super) request: RequestUnderWay<Answer>,
+    pub(super) request: InFlightRequest<Answer>,
 }
 
 /// Waits for the answer of a flight. Without a flight this future never ends.
-pub(super) async fn answer_of(flight: &mut Option<Flight>) -> Response {
-    match flight {
-        Some(flight) => flight.request.answer().await,
+pub(super) async fn answer_of(in_flight: &mut Option<PageRequest>) -> Response {
+    match in_flight {
+        Some(in_flight) => in_flight.request.answer().await,
         None => std::future::pending().await,
     }
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::{Clock, Instant};
 
-/// The longest time between two turns of a loop that does not rest ([`Heartbeat::rests`]).
-pub const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// The longest time between two turns of a loop that does not rest ([`Liveness::rest`]).
+pub const MAX_TURN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The time at which one loop last turned. Clones share this time.
 ///
-/// A loop goes on turning while it waits for a receiver, or for somebody to read stdout: such a wait is back-pressure and
-/// not a hang. A loop that waits for the store does not turn, so a store that hangs is noticed.
+/// A loop goes on turning while it waits for a receiver, or for somebody to read stdout: such a wait is back-pressure
+/// and not a hang. A loop that waits for the store does not turn, so a store that hangs is noticed.
 #[derive(Clone, Debug)]
-pub struct Heartbeat {
+pub struct Liveness {
     clock: Clock,
     start: Instant,
     /// The milliseconds from `start` to the last turn; [`RESTING`] while the loop has nothing that it could do.
@@ -23,24 +23,24 @@ pub struct Heartbeat {
 
 const RESTING: u64 = u64::MAX;
 
-impl Heartbeat {
-    /// Makes the heartbeat of a loop that turns now for the first time.
+impl Liveness {
+    /// Makes the value of a loop that turns now for the first time.
     pub fn new(clock: &Clock) -> Self {
         Self { clock: clock.clone(), start: clock.monotonic(), last: Arc::default() }
     }
 
     /// Records that the loop has turned.
-    pub fn turned(&self) {
+    pub fn tick(&self) {
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
     /// Records that the loop has nothing to do until it is given something.
-    pub fn rests(&self) {
+    pub fn rest(&self) {
         self.last.store(RESTING, Ordering::Relaxed);
     }
 
     /// Returns how long ago the loop last turned; zero while it rests.
-    pub fn since(&self) -> Duration {
+    pub fn stalled_for(&self) -> Duration {
         match self.last.load(Ordering::Relaxed) {
             RESTING => Duration::ZERO,
             last => Duration::from_millis(self.now().saturating_sub(last)),
@@ -59,15 +59,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tells_a_loop_that_stands_still_from_one_that_rests() {
-        let turns = Heartbeat::new(&Clock::starting_at(UnixMs(0)));
+        let turns = Liveness::new(&Clock::starting_at(UnixMs(0)));
         tokio::time::advance(Duration::from_secs(7)).await;
-        assert_eq!(turns.since(), Duration::from_secs(7));
-        turns.turned();
-        assert_eq!(turns.since(), Duration::ZERO);
+        assert_eq!(turns.stalled_for(), Duration::from_secs(7));
+        turns.tick();
+        assert_eq!(turns.stalled_for(), Duration::ZERO);
         tokio::time::advance(Duration::from_secs(3)).await;
-        assert_eq!(turns.clone().since(), Duration::from_secs(3));
-        turns.rests();
+        assert_eq!(turns.clone().stalled_for(), Duration::from_secs(3));
+        turns.rest();
         tokio::time::advance(Duration::from_secs(3)).await;
-        assert_eq!(turns.since(), Duration::ZERO);
+        assert_eq!(turns.stalled_for(), Duration::ZERO);
     }
 }
