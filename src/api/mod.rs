@@ -9,7 +9,7 @@ mod error;
 mod options;
 mod page;
 pub mod settings;
-mod spoiled;
+mod spoiled_rows;
 
 pub use client::{Client, PAGE_CAP, Response};
 pub use error::{Error, KeyRefusal};

@@ -2,8 +2,8 @@
 //!
 //! Each row keeps the text that came. Only the row's place in the feed is read from the text, field by field, so that a
 //! field of an unexpected type does no harm to other fields. A row that is invalid JSON is separated from its
-//! neighbours (`spoiled`). An answer that is no complete page is an error, because half a page would leave a hole in
-//! the feed.
+//! neighbours (`spoiled_rows`). An answer that is no complete page is an error, because half a page would leave a hole
+//! in the feed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,18 +15,18 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
-use super::spoiled::{self, Piece};
-use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
+use super::spoiled_rows::{self, FoundRow};
+use crate::domain::{Cursor, More, Row, SpoiledRow, UnixMs};
 
 /// The most rows on a page, according to the API's documentation for API keys.
 pub const PAGE_ROWS: u32 = 10;
 
 /// The most rows that a page may have. A page with more rows is an error, even if the API gives more rows than were
 /// asked for.
-const MOST_ROWS: usize = 10_000;
+const MAX_ROWS: usize = 10_000;
 
 /// The longest cursor, in bytes. A longer cursor would not fit into a request, and counts as missing.
-const LONGEST_CURSOR: usize = 8192;
+const MAX_CURSOR_BYTES: usize = 8192;
 
 /// A page of messages: the rows, newest first, and whether more rows follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Page {
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct PageJson<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
     #[serde(borrow)]
@@ -131,10 +131,10 @@ impl Page {
     /// # Errors
     /// [`Error::Malformed`] or [`Error::Garbled`]. Both name the mistake and its place, and quote nothing of the body.
     pub fn read(body: &[u8], limit: u32, fallback: UnixMs) -> Result<Self, Error> {
-        let error = match Wire::read(body) {
+        let error = match PageJson::read(body) {
             Ok(wire) => {
                 let rows = wire.data.iter().map(|raw| read_message(raw)).collect();
-                return Ok(Self::put_together(rows, &wire, wire.data.len(), limit, fallback));
+                return Ok(Self::from_rows(rows, &wire, wire.data.len(), limit, fallback));
             }
             Err(error) => error,
         };
@@ -142,43 +142,43 @@ impl Page {
             let (row, has_time) = read_message(raw);
             row.readable && has_time
         };
-        let pieces = spoiled::pieces(body, is_envelope, is_row, "receivedAt");
+        let pieces = spoiled_rows::find_rows(body, is_envelope, is_row, "receivedAt");
         // If one row was asked for, rows that cannot be told apart are one row.
-        let only_row = || (limit == 1).then(|| spoiled::only_row(body, is_envelope, is_row)).flatten();
+        let only_row = || (limit == 1).then(|| spoiled_rows::only_row(body, is_envelope, is_row)).flatten();
         let pieces = pieces.or_else(only_row).ok_or(error)?;
         let count = pieces.rows.len();
-        if count > MOST_ROWS {
+        if count > MAX_ROWS {
             return Err(too_many_rows());
         }
-        let rows = pieces.rows.iter().enumerate().map(|(place, row)| read_piece(row, place)).collect();
-        let wire = Wire::read(&pieces.envelope)?;
-        Ok(Self::put_together(rows, &wire, count, limit, fallback))
+        let rows = pieces.rows.iter().enumerate().map(|(place, row)| read_row(row, place)).collect();
+        let wire = PageJson::read(&pieces.envelope)?;
+        Ok(Self::from_rows(rows, &wire, count, limit, fallback))
     }
 
-    fn put_together(mut rows: Vec<(Row, bool)>, wire: &Wire<'_>, count: usize, limit: u32, fallback: UnixMs) -> Self {
+    fn from_rows(mut rows: Vec<(Row, bool)>, wire: &PageJson<'_>, count: usize, limit: u32, fallback: UnixMs) -> Self {
         let total = wire.meta.0.total.and_then(|total| total.get().parse().ok());
-        lend_times(&mut rows, fallback);
+        fill_missing_times(&mut rows, fallback);
         Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more: wire.more(count, limit), total }
     }
 }
 
 /// Whether the body is a page without rows.
 fn is_envelope(page: &[u8]) -> bool {
-    Wire::read(page).is_ok_and(|wire| wire.data.is_empty())
+    PageJson::read(page).is_ok_and(|wire| wire.data.is_empty())
 }
 
 fn too_many_rows() -> Error {
-    Error::Malformed(format!("it has more than {MOST_ROWS} rows"))
+    Error::Malformed(format!("it has more than {MAX_ROWS} rows"))
 }
 
-impl<'a> Wire<'a> {
+impl<'a> PageJson<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Error> {
         let Object(wire): Object<Self> = serde_json::from_slice(body).map_err(|error| {
             let wrong = what_is_wrong(body, &error);
-            let garbled = !error.is_data() && spoiled::has_rows(body);
+            let garbled = !error.is_data() && spoiled_rows::is_valid_up_to_rows(body);
             if garbled { Error::Garbled(wrong) } else { Error::Malformed(wrong) }
         })?;
-        if wire.data.len() > MOST_ROWS {
+        if wire.data.len() > MAX_ROWS {
             return Err(too_many_rows());
         }
         Ok(wire)
@@ -187,7 +187,7 @@ impl<'a> Wire<'a> {
     /// Whether more rows follow a page of `count` rows, of which `limit` were asked for.
     fn more(&self, count: usize, limit: u32) -> More {
         let full = count >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let cursor = self.meta.0.next_cursor.as_deref().filter(|cursor| (1..=LONGEST_CURSOR).contains(&cursor.len()));
+        let cursor = self.meta.0.next_cursor.as_deref().filter(|cursor| (1..=MAX_CURSOR_BYTES).contains(&cursor.len()));
         match (self.meta.0.has_more, cursor) {
             (Some(false), _) => More::End,
             (_, Some(cursor)) => More::Cursor(Cursor(cursor.to_owned())),
@@ -224,20 +224,20 @@ impl NumberPage {
     /// # Errors
     /// The errors of [`Page::read`].
     pub fn read(body: &[u8], limit: u32) -> Result<Self, Error> {
-        let error = match Wire::read(body) {
+        let error = match PageJson::read(body) {
             Ok(wire) => {
                 let numbers = wire.data.iter().filter_map(|raw| read_number(raw)).collect();
                 return Ok(Self { numbers, spoiled: 0, more: wire.more(wire.data.len(), limit) });
             }
             Err(error) => error,
         };
-        let pieces = spoiled::pieces(body, is_envelope, |raw| read_number(raw).is_some(), "id").ok_or(error)?;
+        let pieces = spoiled_rows::find_rows(body, is_envelope, |raw| read_number(raw).is_some(), "id").ok_or(error)?;
         let sound = pieces.rows.iter().filter_map(|piece| match piece {
-            Piece::Sound(raw) => Some(raw),
-            Piece::Spoiled(_) => None,
+            FoundRow::Sound(raw) => Some(raw),
+            FoundRow::Spoiled(_) => None,
         });
         let spoiled = pieces.rows.len() - sound.clone().count();
-        let wire = Wire::read(&pieces.envelope)?;
+        let wire = PageJson::read(&pieces.envelope)?;
         let more = wire.more(pieces.rows.len(), limit);
         Ok(Self { numbers: sound.filter_map(|raw| read_number(raw)).collect(), spoiled, more })
     }
@@ -268,13 +268,13 @@ pub fn read_message(raw: &RawValue) -> (Row, bool) {
     (row, received.is_some())
 }
 
-fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
+fn read_row(piece: &FoundRow<'_>, place: usize) -> (Row, bool) {
     let bytes = match piece {
-        Piece::Sound(raw) => return read_message(raw),
-        Piece::Spoiled(bytes) => *bytes,
+        FoundRow::Sound(raw) => return read_message(raw),
+        FoundRow::Spoiled(bytes) => *bytes,
     };
-    let id = spoiled::member(bytes, "id").filter(|id| !id.is_empty());
-    let received = spoiled::only_text(bytes, "receivedAt").and_then(|text| UnixMs::parse(&text));
+    let id = spoiled_rows::member(bytes, "id").filter(|id| !id.is_empty());
+    let received = spoiled_rows::only_text(bytes, "receivedAt").and_then(|text| UnixMs::parse(&text));
     let row = Row {
         readable: false,
         // A spoiled row with a readable id keeps its name, however the rest of the row changes.
@@ -282,8 +282,8 @@ fn read_piece(piece: &Piece<'_>, place: usize) -> (Row, bool) {
         time: received.unwrap_or_default(),
         ingested: None,
         number: None,
-        raw: spoiled::text(bytes).into(),
-        spoiled: Some(Box::new(Spoiled { id, place: place + 1, wrong: spoiled::what_is_wrong(bytes) })),
+        raw: spoiled_rows::lossless_text(bytes).into(),
+        spoiled: Some(Box::new(SpoiledRow { id, place: place + 1, wrong: spoiled_rows::mistake(bytes) })),
     };
     (row, received.is_some())
 }
@@ -296,7 +296,7 @@ pub fn set_aside_id(raw: &[u8]) -> String {
 
 /// Gives each row without a time the time of the row above it. Rows at the top get the time of the first row that has
 /// one.
-fn lend_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
+fn fill_missing_times(rows: &mut [(Row, bool)], fallback: UnixMs) {
     let first = rows.iter().find(|(_, own)| *own).map_or(fallback, |(row, _)| row.time);
     let mut above = first;
     for (row, own) in rows {
@@ -458,12 +458,12 @@ mod tests {
         ];
         for (name, row, wrong) in table {
             let body = around(&row);
-            assert!(Wire::read(&body).is_err(), "{name} is read as it is");
+            assert!(PageJson::read(&body).is_err(), "{name} is read as it is");
             let page = Page::read(&body, 10, UnixMs(77)).unwrap_or_else(|error| panic!("{name}: {error}"));
             let [above, bad, below] = page.rows.as_slice() else { panic!("{name}: {page:?}") };
             assert_eq!((above.id.as_str(), &*above.raw), ("above", &*sound_row("above", "},{")), "{name}");
             assert_eq!((below.id.as_str(), &*below.raw), ("below", &*sound_row("below", "]}")), "{name}");
-            assert_eq!((&*bad.raw, bad.readable), (&*spoiled::text(&row), false), "{name}");
+            assert_eq!((&*bad.raw, bad.readable), (&*spoiled_rows::lossless_text(&row), false), "{name}");
             let said = bad.spoiled.as_ref().unwrap();
             assert!(said.place == 2 && said.wrong.contains(wrong), "{name}: {said:?}");
             let id = (name != "a word").then(|| "bad".to_owned());
@@ -601,7 +601,7 @@ mod tests {
             }
             let body =
                 [br#"{"data":["#, spoiled.join(&b","[..]).as_slice(), format!("],{META}}}").as_bytes()].concat();
-            if Wire::read(&body).is_ok() {
+            if PageJson::read(&body).is_ok() {
                 return Ok(());
             }
             let page = Page::read(&body, 10, UnixMs(77));

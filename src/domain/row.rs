@@ -15,7 +15,7 @@ pub struct Row {
     /// True for a row that has an id and is JSON. Any other row is set aside and never delivered.
     pub readable: bool,
     /// Details of a row that is no JSON. Such a row is not readable.
-    pub spoiled: Option<Box<Spoiled>>,
+    pub spoiled: Option<Box<SpoiledRow>>,
     /// `receivedAt`. A row without a readable one gets the time of its neighbour.
     pub time: UnixMs,
     /// `ingestedAt`, where it is readable.
@@ -29,7 +29,7 @@ pub struct Row {
 
 /// A row that is no JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spoiled {
+pub struct SpoiledRow {
     /// The API's id, where it can be read.
     pub id: Option<String>,
     /// The row's place on its page, counted from 1.

@@ -46,7 +46,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{Lags, Seq, Spoiled, Start, UnixMs, Walk, WalkId, WalkProgress};
+    use crate::domain::{Lags, Seq, SpoiledRow, Start, UnixMs, Walk, WalkId, WalkProgress};
 
     const WATERMARK: i64 = 100;
     const START: i64 = 500;
@@ -113,7 +113,7 @@ mod tests {
     fn what_cannot_be_read_is_never_new() {
         let rules = Rules::new(Start::Now, Duration::from_secs(3600), Duration::from_secs(60));
         let without_id = Row { readable: false, ..row(900, Some(900)) };
-        let spoiled = Spoiled { id: None, place: 1, wrong: "invalid escape".to_owned() };
+        let spoiled = SpoiledRow { id: None, place: 1, wrong: "invalid escape".to_owned() };
         let no_json = Row { spoiled: Some(Box::new(spoiled)), ..without_id.clone() };
         for row in [without_id, no_json] {
             assert_eq!(standing(&row, &coverage(None), &rules), RowStanding::Unreadable);

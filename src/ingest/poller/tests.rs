@@ -266,7 +266,7 @@ async fn the_newest_page_that_cannot_be_read_is_stepped_over_too() {
 }
 
 fn spoiled(number: i64, id: Option<&str>) -> Row {
-    let known = crate::domain::Spoiled { id: id.map(str::to_owned), place: 1, wrong: "invalid escape".to_owned() };
+    let known = crate::domain::SpoiledRow { id: id.map(str::to_owned), place: 1, wrong: "invalid escape".to_owned() };
     Row {
         id: format!("unreadable:{number}"),
         readable: false,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::feed::Answer;
-use crate::domain::{Cursor, More, Row, Spoiled, UnixMs};
+use crate::domain::{Cursor, More, Row, SpoiledRow, UnixMs};
 
 /// How many rows a page has.
 const PAGE: usize = 5;
@@ -190,7 +190,7 @@ impl List {
 
     fn row(&self, entry: &Entry) -> Row {
         let is_spoiled = self.now < entry.spoiled_until;
-        let spoiled = || Box::new(Spoiled { id: None, place: 1, wrong: String::new() });
+        let spoiled = || Box::new(SpoiledRow { id: None, place: 1, wrong: String::new() });
         Row {
             id: if is_spoiled { format!("{UNREADABLE}{}", entry.number) } else { entry.id() },
             readable: entry.readable && !is_spoiled,

@@ -24,17 +24,17 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 
 /// The longest page that is searched, in bytes. A page of the API has a few kilobytes.
-const LONGEST: usize = 1 << 20;
+const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// The number of places of one page that are tried as the beginning of a row.
-const MOST_TRIES: usize = 256;
+const MAX_TRIES: usize = 256;
 
 /// The deepest nesting that is followed.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// One row of a page, as it was found.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Piece<'a> {
+pub(super) enum FoundRow<'a> {
     /// A row that is valid JSON.
     Sound(&'a RawValue),
     /// A row that is invalid JSON: its bytes as they came.
@@ -43,36 +43,36 @@ pub(super) enum Piece<'a> {
 
 /// The rows of a page, and the page without its rows.
 #[derive(Debug)]
-pub(super) struct Pieces<'a> {
-    pub(super) rows: Vec<Piece<'a>>,
+pub(super) struct FoundRows<'a> {
+    pub(super) rows: Vec<FoundRow<'a>>,
     /// The page with an empty list of rows.
     pub(super) envelope: Vec<u8>,
 }
 
 /// Finds the rows of a page that is invalid JSON as a whole. `is_envelope` decides whether a page without its rows is
-/// valid, and `is_row` whether a valid object certainly is a row of the list. A row has the field `mark` exactly once.
-/// `None`: something other than rows is invalid, or the end of a row cannot be decided.
-pub(super) fn pieces<'a>(
+/// valid, and `is_row` whether a valid object certainly is a row of the list. A row has the field `row_field` exactly
+/// once. `None`: something other than rows is invalid, or the end of a row cannot be decided.
+pub(super) fn find_rows<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
     is_row: impl Fn(&RawValue) -> bool,
-    mark: &'static str,
-) -> Option<Pieces<'a>> {
-    if body.len() > LONGEST {
+    row_field: &'static str,
+) -> Option<FoundRows<'a>> {
+    if body.len() > MAX_PAGE_BYTES {
         return None;
     }
     let start = list_of_rows(body)?;
     let envelope = |end: usize| [&body[..start], &body[end..]].concat();
-    let mut search = Search {
+    let mut search = RowSearch {
         body,
         ends_list: |end: usize| is_envelope(&envelope(end)),
         is_row,
-        mark,
-        tries: MOST_TRIES,
+        row_field,
+        tries: MAX_TRIES,
         dead_ends: HashSet::new(),
     };
     let (rows, end) = search.rows(start, 0)?;
-    Some(Pieces { rows, envelope: envelope(end) })
+    Some(FoundRows { rows, envelope: envelope(end) })
 }
 
 /// Reads the whole list of a page as one spoiled row, for a request of one row. `None`: something around the list is
@@ -81,20 +81,20 @@ pub(super) fn only_row<'a>(
     body: &'a [u8],
     is_envelope: impl Fn(&[u8]) -> bool,
     is_row: impl Fn(&RawValue) -> bool,
-) -> Option<Pieces<'a>> {
+) -> Option<FoundRows<'a>> {
     let start = list_of_rows(body)?;
-    let ends = (start..body.len()).rev().filter(|place| body[*place] == b']').take(MOST_TRIES);
+    let ends = (start..body.len()).rev().filter(|place| body[*place] == b']').take(MAX_TRIES);
     let mut envelopes = ends.map(|end| (end, [&body[..start], &body[end..]].concat()));
     let (end, envelope) = envelopes.find(|(_, envelope)| is_envelope(envelope))?;
     let row = body[start..end].trim_ascii();
     let begins_object = |place: &usize| row[*place] == b'{' && row.get(space(row, place + 1)) == Some(&b'"');
-    let mut objects = (0..row.len()).filter(begins_object).take(MOST_TRIES);
+    let mut objects = (0..row.len()).filter(begins_object).take(MAX_TRIES);
     let shows_row = objects.any(|place| sound(row, place).is_some_and(|(object, _)| is_row(object)));
-    (!row.is_empty() && !shows_row).then(|| Pieces { rows: vec![Piece::Spoiled(row)], envelope })
+    (!row.is_empty() && !shows_row).then(|| FoundRows { rows: vec![FoundRow::Spoiled(row)], envelope })
 }
 
 /// Whether the page is valid up to the beginning of its list of rows.
-pub(super) fn has_rows(body: &[u8]) -> bool {
+pub(super) fn is_valid_up_to_rows(body: &[u8]) -> bool {
     list_of_rows(body).is_some()
 }
 
@@ -113,19 +113,19 @@ fn list_of_rows(body: &[u8]) -> Option<usize> {
     }
 }
 
-struct Search<'a, E, R> {
+struct RowSearch<'a, E, R> {
     body: &'a [u8],
     ends_list: E,
     is_row: R,
-    mark: &'static str,
+    row_field: &'static str,
     tries: usize,
     /// The places from which the end of the page cannot be reached.
     dead_ends: HashSet<usize>,
 }
 
-impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
+impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> RowSearch<'a, E, R> {
     /// Returns the rows from `at` on, and the place of the bracket that ends the list.
-    fn rows(&mut self, mut at: usize, depth: usize) -> Option<(Vec<Piece<'a>>, usize)> {
+    fn rows(&mut self, mut at: usize, depth: usize) -> Option<(Vec<FoundRow<'a>>, usize)> {
         let body = self.body;
         let mut rows = Vec::new();
         let mut last = at;
@@ -136,10 +136,10 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
                 b']' => return (self.ends_list)(at).then_some((rows, at)),
                 first => {
                     if let Some((row, end)) = self.sound_row(at) {
-                        rows.push(Piece::Sound(row));
+                        rows.push(FoundRow::Sound(row));
                         (last, at) = (at, end);
-                    } else if let Some(end) = Loose::end_of_value(body, at).filter(|end| ends_row(body, *end)) {
-                        rows.push(Piece::Spoiled(&body[at..end]));
+                    } else if let Some(end) = LenientReader::end_of_value(body, at).filter(|end| ends_row(body, *end)) {
+                        rows.push(FoundRow::Spoiled(&body[at..end]));
                         (last, at) = (at, end);
                     } else {
                         let (end, (rest, end_of_list)) = self.resume(at, depth)?;
@@ -148,7 +148,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
                             rows.pop();
                             begin = last;
                         }
-                        rows.push(Piece::Spoiled(body[begin..end].trim_ascii_end()));
+                        rows.push(FoundRow::Spoiled(body[begin..end].trim_ascii_end()));
                         rows.extend(rest);
                         return Some((rows, end_of_list));
                     }
@@ -173,19 +173,19 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
     /// Whether the bytes behind the row `last` are the rest of that row, because its brace came too early. A valid row
     /// that has all fields of a row is complete, whatever follows. A row that has only an id is complete unless the
     /// missing fields follow.
-    fn is_tail(&self, last: Option<&Piece<'a>>, found: &[u8]) -> bool {
+    fn is_tail(&self, last: Option<&FoundRow<'a>>, found: &[u8]) -> bool {
         match last {
             None => false,
-            Some(Piece::Sound(row)) if (self.is_row)(row) => false,
-            Some(Piece::Sound(row)) if member(row.get().as_bytes(), "id").is_some() => {
-                places(found, self.mark).next().is_some()
+            Some(FoundRow::Sound(row)) if (self.is_row)(row) => false,
+            Some(FoundRow::Sound(row)) if member(row.get().as_bytes(), "id").is_some() => {
+                places(found, self.row_field).next().is_some()
             }
             Some(_) => true,
         }
     }
 
     /// Returns the end of the spoiled row at `at`, and the rows that follow it.
-    fn resume(&mut self, at: usize, depth: usize) -> Option<(usize, (Vec<Piece<'a>>, usize))> {
+    fn resume(&mut self, at: usize, depth: usize) -> Option<(usize, (Vec<FoundRow<'a>>, usize))> {
         let body = self.body;
         let mut comma = None;
         for (place, byte) in body.iter().enumerate().skip(at) {
@@ -194,7 +194,7 @@ impl<'a, E: Fn(usize) -> bool, R: Fn(&RawValue) -> bool> Search<'a, E, R> {
                 b',' => comma = Some(place),
                 b'{' => {
                     let Some(comma) = comma.take() else { continue };
-                    if self.tries == 0 || depth >= DEEPEST {
+                    if self.tries == 0 || depth >= MAX_DEPTH {
                         return None;
                     }
                     if self.dead_ends.contains(&place) {
@@ -242,16 +242,16 @@ fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
 }
 
 /// A reader of bytes that have only the form of JSON: any bytes in strings, any words as values, spare commas.
-struct Loose<'a> {
+struct LenientReader<'a> {
     body: &'a [u8],
     at: usize,
 }
 
-impl<'a> Loose<'a> {
+impl<'a> LenientReader<'a> {
     fn end_of_value(body: &'a [u8], at: usize) -> Option<usize> {
-        let mut loose = Self { body, at };
-        loose.value(0)?;
-        Some(loose.at)
+        let mut reader = Self { body, at };
+        reader.value(0)?;
+        Some(reader.at)
     }
 
     fn next(&mut self) -> Option<u8> {
@@ -270,7 +270,7 @@ impl<'a> Loose<'a> {
 
     /// Calls a function with the name and the value of each member.
     fn object(&mut self, depth: usize, member: &mut dyn FnMut(&'a [u8], &'a [u8])) -> Option<()> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return None;
         }
         self.at += 1;
@@ -312,7 +312,7 @@ impl<'a> Loose<'a> {
     }
 
     fn list(&mut self, depth: usize) -> Option<()> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return None;
         }
         self.at += 1;
@@ -358,12 +358,12 @@ impl<'a> Loose<'a> {
 pub(super) fn member(row: &[u8], name: &str) -> Option<String> {
     let read = |text: &[u8]| serde_json::from_slice::<String>(text).ok();
     let mut found = Vec::new();
-    let mut loose = Loose { body: row, at: 0 };
-    if loose.next()? != b'{' {
+    let mut reader = LenientReader { body: row, at: 0 };
+    if reader.next()? != b'{' {
         return None;
     }
     // Members before the place where the form of JSON ends count.
-    loose.object(0, &mut |key, value| {
+    reader.object(0, &mut |key, value| {
         if read(key).as_deref() == Some(name) {
             found.push(value);
         }
@@ -394,7 +394,7 @@ pub(super) fn only_text(row: &[u8], name: &str) -> Option<String> {
 
 /// Returns the row as text. If the row is not UTF-8, each invalid byte is written as `\xNN`, and each `\x` of the row
 /// as `\x5cx`, so that the bytes can be restored.
-pub(super) fn text(row: &[u8]) -> String {
+pub(super) fn lossless_text(row: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(row) {
         return text.to_owned();
     }
@@ -407,7 +407,7 @@ pub(super) fn text(row: &[u8]) -> String {
 }
 
 /// Describes the mistake in a spoiled row, without quoting the row.
-pub(super) fn what_is_wrong(row: &[u8]) -> String {
+pub(super) fn mistake(row: &[u8]) -> String {
     match serde_json::from_slice::<&RawValue>(row) {
         Err(error) if !error.is_data() => error.to_string(),
         _ => "it has no end of its own".to_owned(),
@@ -425,7 +425,7 @@ mod tests {
             (b"caf\xe9 \\x41", "caf\\xe9 \\x5cx41"),
             (b"\xf0\x9f", "\\xf0\\x9f"),
         ] {
-            assert_eq!(text(row), expected);
+            assert_eq!(lossless_text(row), expected);
         }
     }
 
