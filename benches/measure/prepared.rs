@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use joltsms_relay::domain::{Class, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, WalkId};
+use joltsms_relay::domain::{DeliveryClass, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, WalkId};
 use joltsms_relay::secret::Secret;
 use joltsms_relay::store::{self, Settlement, SinkSetup};
 use joltsms_simulator::{NewMessage, Options, Simulator};
@@ -126,7 +126,7 @@ fn write(dir: &Path, rows: &[joltsms_simulator::Row], simulator: &Simulator) {
             };
             ops.push(StoreOp::Insert(Box::new(Insert { seq, row, standing: RowStanding::News, held_by: None })));
         }
-        ops.push(StoreOp::Release { rows: released.clone(), class: Class::Live });
+        ops.push(StoreOp::Release { rows: released.clone(), class: DeliveryClass::Live });
         newest = newest.max(milliseconds(rows.iter().map(|row| row.received_at).max().unwrap()));
         ops.push(StoreOp::Advance(Marks {
             frontier: newest,

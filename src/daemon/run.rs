@@ -95,7 +95,7 @@ impl Daemon {
         let mut service = Service::new(&clock);
         service.ready();
         let over = {
-            let (closed, broken, damaged) = (delivery.closed(), delivery.broken(), delivery.damaged());
+            let (closed, broken, damaged) = (delivery.outputs_closed(), delivery.loop_died(), delivery.state_damaged());
             tokio::pin!(closed, broken, damaged);
             let mut pulse = tokio::time::interval(Service::interval());
             pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,8 +193,8 @@ fn outcome(ended: Result<Result<Ending, PollError>, tokio::task::JoinError>) -> 
 /// Delivers what is due now and leaves the rest, or stops when told to.
 async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
     tokio::select! {
-        error = delivery.damaged() => Err(RunError::Damaged(error)),
-        idle = delivery.idle() => Ok(Ended::CaughtUp { work_left: idle? }),
+        error = delivery.state_damaged() => Err(RunError::Damaged(error)),
+        idle = delivery.until_idle() => Ok(Ended::CaughtUp { work_left: idle? }),
         stopped = stop.wait_for(|stop| *stop != Stop::No) => {
             let signal = stopped.map_or(None, |stop| stop.signal());
             Ok(Ended::Stopped(signal.unwrap_or(StopSignal::Terminate)))

@@ -40,7 +40,7 @@ pub(super) struct Identity {
     pub(super) sink: Arc<dyn Sink>,
     /// Whether this is the only sink. When the output stream of an only sink is closed, the relay has nothing left to
     /// do and ends.
-    pub(super) alone: bool,
+    pub(super) is_only_sink: bool,
 }
 
 /// One sink with everything that its loop and the loop's parts need.

@@ -113,13 +113,13 @@ impl Retry {
     }
 
     /// Returns this schedule with waits of at most `longest`.
-    pub(super) fn no_longer_than(&self, longest: Duration) -> Self {
+    pub(super) fn capped_at(&self, longest: Duration) -> Self {
         Self { initial: self.initial.min(longest), max: self.max.min(longest), ..self.clone() }
     }
 
     /// Returns this schedule without a deadline, so that no message is given up because of the time since its first
     /// attempt.
-    pub(super) fn without_end(&self) -> Self {
+    pub(super) fn without_give_up(&self) -> Self {
         Self { give_up_after: None, ..self.clone() }
     }
 

@@ -14,7 +14,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::lanes::{Lane, PerLane};
 use super::options::Order;
-use crate::domain::{Class, Seq, UnixMs};
+use crate::domain::{DeliveryClass, Seq, UnixMs};
 use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 
 /// How many messages, and how many bytes, are claimed at once for each lane. No more messages than these wait in
@@ -152,14 +152,14 @@ impl Queues {
                 let skip = |seq| excluded.seqs.contains(&seq);
                 let mut found = Found::default();
                 if wanted.live {
-                    found.claims.live = spool.claim_fresh(sink, Class::Live, chunk, &skip)?;
+                    found.claims.live = spool.claim_fresh(sink, DeliveryClass::Live, chunk, &skip)?;
                 }
                 if wanted.retry {
                     found.claims.retry = spool.claim_retries(sink, now, chunk, &skip)?;
                     found.next_due = spool.next_due(sink, now)?;
                 }
                 if wanted.backfill {
-                    found.claims.backfill = spool.claim_fresh(sink, Class::Backfill, chunk, &skip)?;
+                    found.claims.backfill = spool.claim_fresh(sink, DeliveryClass::Backfill, chunk, &skip)?;
                 }
                 Ok(found)
             })
@@ -204,8 +204,8 @@ impl Queues {
             let lane = match claim.class {
                 // This arm covers refused messages, too: a refusal does not count as an attempt.
                 _ if claim.first_attempt.is_some() => Lane::Retry,
-                Class::Live => Lane::Live,
-                Class::Backfill => Lane::Backfill,
+                DeliveryClass::Live => Lane::Live,
+                DeliveryClass::Backfill => Lane::Backfill,
             };
             self.claims.get_mut(lane).push_back(claim);
         }

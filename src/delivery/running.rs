@@ -117,7 +117,7 @@ impl Delivery {
         let settling = tokio::spawn(settling);
         let shared =
             Shared { store: store.clone(), clock: clock.clone(), jitter, settler, wake: woken, stopping, damage };
-        let alone = setups.len() == 1;
+        let is_only_sink = setups.len() == 1;
         let mut loops = JoinSet::new();
         let mut sinks = Vec::new();
         for ((setup, registered), pause) in setups.into_iter().zip(known).zip(pauses) {
@@ -131,7 +131,7 @@ impl Delivery {
             }
             let (id, enabled) = (registered.id, options.enabled);
             let liveness = Liveness::new(&clock);
-            let identity = Identity { registered, name, options, format, sink, alone };
+            let identity = Identity { registered, name, options, format, sink, is_only_sink };
             let (supervisor, published) = Supervisor::new(shared.clone(), identity, pause, liveness.clone());
             loops.spawn(supervisor.run());
             sinks.push(RunningSink { id, enabled, published, liveness });
@@ -158,7 +158,7 @@ impl Delivery {
 
     /// Resolves when every sink is a stream that its reader has closed, so that no receiver is left. Without sinks the
     /// future never resolves.
-    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn outputs_closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
             for sink in &mut published {
@@ -167,7 +167,7 @@ impl Delivery {
                     .await
                     .is_ok();
                 if !closed {
-                    // This sink's loop has ended for another reason, which `broken` reports.
+                    // This sink's loop has ended for another reason, which `loop_died` reports.
                     std::future::pending::<()>().await;
                 }
             }
@@ -180,7 +180,7 @@ impl Delivery {
     /// Resolves if the loop of a sink has ended although nobody asked it to end. Such an end is a bug of the relay: a
     /// panic, which was reported where it happened. The process should then end with an error, so that the service
     /// manager starts it again.
-    pub fn broken(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn loop_died(&self) -> impl Future<Output = ()> + Send + 'static {
         let published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
             let ends =
@@ -195,14 +195,14 @@ impl Delivery {
 
     /// Resolves with the error when the state turns out to be damaged, so that nothing can be delivered from it any
     /// more.
-    pub fn damaged(&self) -> impl Future<Output = Arc<Error>> + Send + 'static {
+    pub fn state_damaged(&self) -> impl Future<Output = Arc<Error>> + Send + 'static {
         let mut damaged = self.damaged.clone();
         async move {
             loop {
                 let found = damaged.borrow_and_update().clone();
                 match found {
                     Some(error) => return error,
-                    // All loops have ended for another reason, which `broken` reports.
+                    // All loops have ended for another reason, which `loop_died` reports.
                     None if damaged.changed().await.is_err() => std::future::pending().await,
                     None => {}
                 }
@@ -216,7 +216,7 @@ impl Delivery {
     ///
     /// # Errors
     /// Errors of the store while the messages are counted.
-    pub async fn idle(&self) -> Result<bool, Error> {
+    pub async fn until_idle(&self) -> Result<bool, Error> {
         self.wake.wake();
         let asked = *self.wake.0.borrow();
         let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= asked);

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr};
 
-use super::{Class, Row, Seq, UnixMs};
+use super::{DeliveryClass, Row, Seq, UnixMs};
 
 /// An opaque cursor of the API. The page behind a cursor holds older rows than the page that gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -312,14 +312,14 @@ pub enum StoreOp {
         /// The rows; no gap holds them.
         rows: Vec<Seq>,
         /// The lane of their deliveries.
-        class: Class,
+        class: DeliveryClass,
     },
     /// Make delivery rows for all rows that a gap holds, oldest first, and hold them no longer.
     ReleaseHeld {
         /// The gap.
         walk: WalkId,
         /// The lane of their deliveries.
-        class: Class,
+        class: DeliveryClass,
     },
     /// Store the present state of a walk.
     PutWalk(Box<Walk>),

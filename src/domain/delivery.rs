@@ -7,7 +7,7 @@ use super::UnixMs;
 
 /// The lane of a delivery that was not attempted yet. Live deliveries are claimed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub enum DeliveryClass {
     /// The message showed up at the head of the feed, or late behind newer ones.
     Live,
     /// The message was found by a catch-up.

@@ -13,7 +13,7 @@ mod unread;
 pub use coverage::{
     Anomaly, Coverage, Cursor, Insert, Lags, Marks, RowStanding, StoreOp, Walk, WalkId, WalkKind, WalkProgress,
 };
-pub use delivery::{Class, DeadReason, NumberUse, Outcome, PauseReason};
+pub use delivery::{DeadReason, DeliveryClass, NumberUse, Outcome, PauseReason};
 pub use row::{More, Row, Seq, SpoiledRow};
 pub use sanitize::{Sanitized, acts};
 pub use sink_name::{InvalidSinkName, SinkName};

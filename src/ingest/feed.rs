@@ -8,18 +8,18 @@ use crate::api::{Client, NumberPage, Response};
 use crate::domain::{Cursor, More, UnixMs};
 
 /// The future answer to a request for messages.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+pub(super) type PageFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// The future answer to a request for numbers.
-pub(super) type NumberAnswer = Pin<Box<dyn Future<Output = Response<NumberPage>> + Send>>;
+pub(super) type NumberPageFuture = Pin<Box<dyn Future<Output = Response<NumberPage>> + Send>>;
 
 /// The source of pages.
 pub trait Feed: Send {
     /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `now` is the relay's time.
-    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer;
+    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> PageFuture;
     /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows no numbers answers with an empty
     /// list.
-    fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberAnswer {
+    fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberPageFuture {
         let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
     }
@@ -34,11 +34,11 @@ pub trait Feed: Send {
 }
 
 impl Feed for Client {
-    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> Answer {
+    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> PageFuture {
         Box::pin(Client::fetch(self, cursor, limit, now))
     }
 
-    fn fetch_numbers(&self, cursor: Option<&Cursor>, now: UnixMs) -> NumberAnswer {
+    fn fetch_numbers(&self, cursor: Option<&Cursor>, now: UnixMs) -> NumberPageFuture {
         Box::pin(Client::fetch_numbers(self, cursor, now))
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::sink_id::SinkId;
-use crate::domain::{Class, Outcome, Seq, UnixMs};
+use crate::domain::{DeliveryClass, Outcome, Seq, UnixMs};
 
 /// One message that waits for one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Claim {
     /// The message's place in the order of release: smaller numbers were released first.
     pub release_no: i64,
     /// Whether the delivery is live or backfill.
-    pub class: Class,
+    pub class: DeliveryClass,
     /// The API's id of the message.
     pub id: String,
     /// The JSON text of the message, byte for byte as the API sent it.
@@ -106,7 +106,7 @@ pub struct HealthRecord {
 
 /// Counts of the deliveries of one sink, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingCounts {
     /// How many deliveries were not attempted yet.
     pub fresh: u64,
     /// How many deliveries failed and wait for another attempt.
@@ -126,7 +126,7 @@ pub trait DeliveryTransactions {
     fn claim_fresh(
         &self,
         sink: SinkId,
-        class: Class,
+        class: DeliveryClass,
         limits: ClaimLimits,
         skip: &dyn Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error>;
@@ -183,5 +183,5 @@ pub trait DeliveryTransactions {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
-    fn waiting(&self, sink: SinkId) -> Result<Waiting, Error>;
+    fn waiting(&self, sink: SinkId) -> Result<WaitingCounts, Error>;
 }

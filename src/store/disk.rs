@@ -7,7 +7,7 @@ use super::error::Error;
 /// A backend whose disk is not the relay's own reports the size of the state as `used`, the largest `u64` as `free`,
 /// and 0 in the other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Space {
+pub struct DiskUsage {
     /// The bytes in use. At most [`USUAL_JOURNAL_BYTES`] bytes of the journal are counted.
     pub used: u64,
     /// The bytes of the file that are free for later use.
@@ -48,7 +48,7 @@ pub trait DiskMaintenance {
     ///
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists, and [`Error::Io`] if the file system does not answer.
-    fn space(&self) -> Result<Space, Error>;
+    fn disk_usage(&self) -> Result<DiskUsage, Error>;
 
     /// Gives unused room of the file back to the file system. Without `short` this happens only if there is much unused
     /// room; with `short` any unused room is given back. Returns whether more could be given back.

@@ -44,9 +44,9 @@ mod views;
 pub use account::{Account, AccountTransactions};
 pub use backend::{Backend, Spool};
 pub use coverage::CoverageTransactions;
-pub use delivery::{Claim, ClaimLimits, DeliveryTransactions, FirstClaims, HealthRecord, Settlement, Waiting};
+pub use delivery::{Claim, ClaimLimits, DeliveryTransactions, FirstClaims, HealthRecord, Settlement, WaitingCounts};
 pub use delivery_state::DeliveryState;
-pub use disk::{DiskMaintenance, Space, USUAL_JOURNAL_BYTES};
+pub use disk::{DiskMaintenance, DiskUsage, USUAL_JOURNAL_BYTES};
 pub use error::Error;
 pub use expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTransactions};
 pub use handle::Store;
@@ -57,7 +57,7 @@ pub use operator::{
     DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
     ResumeCount, Resumed,
 };
-pub use options::{Keep, Options};
+pub use options::{Options, RetentionPeriod};
 pub use registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
 pub use relay_time::RelayTimeTransactions;
 pub use replay::{PastDelivery, ReplayCount, ReplayPortion, ReplaySelection, ReplayTransactions, Replayable};

@@ -23,9 +23,9 @@ settings! {
         pub dir: PathBuf = settings::required_path().by_default("\"/var/lib/joltsms-relay\""),
         /// How long a message is kept after every sink has it. "0s": its text is gone from the disk within seconds, and
         /// only its id is remembered, so that the message does not come again.
-        pub keep_delivered: Keep = settings::duration_or("forever", Some(WEEK), Duration::ZERO..=LONGEST),
+        pub keep_delivered: RetentionPeriod = settings::duration_or("forever", Some(WEEK), Duration::ZERO..=LONGEST),
         /// How long a dead letter is kept, counted from when it was given up.
-        pub keep_dead: Keep = settings::duration_or("forever", None, Duration::ZERO..=LONGEST),
+        pub keep_dead: RetentionPeriod = settings::duration_or("forever", None, Duration::ZERO..=LONGEST),
         /// The most disk space that the state may take, its journal included. When the state nears this size, delivered
         /// messages are removed before their time, oldest first. When the size is reached, polling stops until there is
         /// room, and deliveries go on.
@@ -35,7 +35,7 @@ settings! {
     }
 }
 
-impl From<Option<Duration>> for Keep {
+impl From<Option<Duration>> for RetentionPeriod {
     fn from(keep: Option<Duration>) -> Self {
         keep.map_or(Self::Forever, Self::For)
     }
@@ -44,20 +44,20 @@ impl From<Option<Duration>> for Keep {
 impl Options {
     /// Returns whether the text of a message is erased as soon as every sink has the message: `keep_delivered = "0s"`.
     pub fn erase_on_delivery(&self) -> bool {
-        self.keep_delivered == Keep::For(Duration::ZERO)
+        self.keep_delivered == RetentionPeriod::For(Duration::ZERO)
     }
 }
 
 /// How long messages or dead letters are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum RetentionPeriod {
     /// Kept for this long after the delivery, or after the relay gave up.
     For(Duration),
     /// Kept for ever.
     Forever,
 }
 
-impl Keep {
+impl RetentionPeriod {
     /// Returns the instant before which settled deliveries are no longer kept; `None` if everything is kept. While the
     /// time is not known (`now` is `None`), only deliveries that are to be kept for no time at all may be removed.
     pub fn cutoff(self, now: Option<UnixMs>) -> Option<UnixMs> {

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::boot;
+use super::boot_id;
 use super::trust::{self, ClockDoubt, ClockEvidence, ClockVerdict, JumpWatch, MIN_CORRECTION};
 use crate::domain::{UnixMs, whole_ms};
 
@@ -207,7 +207,7 @@ impl Clock {
             machine_seen: 0,
             machine_off: 0,
         };
-        let boot = boot::boot_id(None).map(Into::into);
+        let boot = boot_id::read(None).map(Into::into);
         let clock = Self { source, origin, boot, relay: Arc::new(Mutex::new(relay)) };
         let base = now.0.saturating_sub(clock.elapsed());
         {
@@ -225,7 +225,7 @@ impl Clock {
     /// not be asked.
     #[must_use]
     pub fn with_boot_id(mut self, told: Option<String>) -> Self {
-        self.boot = boot::boot_id(told).map(Into::into);
+        self.boot = boot_id::read(told).map(Into::into);
         self
     }
 
@@ -358,7 +358,7 @@ impl Clock {
     /// time than at the writing, another start lies in between, whatever the names of the starts say.
     fn is_of_this_boot(&self, before: &ClockMemory, elapsed: i64) -> bool {
         let then = before.written_at.saturating_sub(before.booted_at);
-        boot::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
+        boot_id::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
     }
 
     /// Sets the relay's time for a command, by the memory that a relay left. If the relay runs (`runs`), it has left

@@ -1,7 +1,7 @@
 //! The only reader of clocks, the decision which clock is believed, and the waits of a back-off.
 
 pub mod backoff;
-mod boot;
+mod boot_id;
 mod clock;
 mod liveness;
 mod trust;

@@ -8,7 +8,7 @@ use super::{KEY, Machine, http_options, keys, sections};
 use crate::config::{Config, FileId, LogFormat, StateConfig, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
-use crate::store::Keep;
+use crate::store::RetentionPeriod;
 
 /// A value other than the default for a key, in TOML and in a variable. `None` for keys that have an effect only beside
 /// others; they have tests of their own.
@@ -326,8 +326,8 @@ fn values_have_several_forms() {
     assert_eq!(poll("\"1970-01-01T00:00:01Z\""), Start::At(UnixMs(1000)));
     assert_eq!(poll("1970-01-01T01:00:01+01:00"), Start::At(UnixMs(1000)), "TOML's own times");
     let keep = |keep: &str| Machine::with_file(&format!("state.keep_delivered = {keep}")).load().state.keep_delivered;
-    assert_eq!(keep("\"forever\""), Keep::Forever);
-    assert_eq!(keep("\"0s\""), Keep::For(Duration::ZERO));
+    assert_eq!(keep("\"forever\""), RetentionPeriod::Forever);
+    assert_eq!(keep("\"0s\""), RetentionPeriod::For(Duration::ZERO));
     let url = |url: &str| Machine::new().set("JOLTSMS_API_URL", url).load().api.url.to_string();
     assert_eq!(url("http://localhost:8080"), "http://localhost:8080/");
     assert_eq!(url("https://proxy.example/joltsms"), "https://proxy.example/joltsms/");

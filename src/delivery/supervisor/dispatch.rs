@@ -186,7 +186,7 @@ fn prepare(
     // A message of an ordered sink holds up the messages behind it. So while nothing gets through, the message is tried
     // as often as a probe.
     let as_probe = context.is_ordered() && context.health.lock().is_open_after_failure();
-    let retry = if as_probe { options.retry.no_longer_than(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
+    let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays)
         .map(|expires| UnixMs(now.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0)));
     let payload = payload(format, raw, details.as_deref(), sink.takes_lines());
@@ -201,7 +201,7 @@ fn prepare(
         first_attempt: first_attempt.unwrap_or(now),
         paused,
         expires: expires.filter(|_| may_end),
-        retry: if may_end { retry } else { retry.without_end() },
+        retry: if may_end { retry } else { retry.without_give_up() },
         corrected_by: clock.corrected_by(),
         jitter: Arc::clone(&context.shared.jitter),
         clock: clock.clone(),
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::delivery::retry::HealthSignal;
     use crate::delivery::tests::{ACCEPTED, Receiver, World, options};
-    use crate::domain::Class;
+    use crate::domain::DeliveryClass;
     use crate::store::{ClaimLimits, Spool};
 
     const ALL: PerLane<bool> = PerLane { live: true, retry: true, backfill: true };
@@ -236,10 +236,10 @@ mod tests {
         let world = World::new();
         let receiver = Receiver::new(&world, move |_| (takes, ACCEPTED));
         world.register(&["crm"]).await;
-        world.release(2, Class::Live).await;
+        world.release(2, DeliveryClass::Live).await;
         let context = world.context(options(2), receiver).await;
         let (sink, chunk) = (context.id(), ClaimLimits { rows: 2, bytes: 1 << 20, details: false });
-        let claim = move |spool: &Spool| spool.claim_fresh(sink, Class::Live, chunk, &|_| false);
+        let claim = move |spool: &Spool| spool.claim_fresh(sink, DeliveryClass::Live, chunk, &|_| false);
         let claims = context.shared.store.read(claim).await.unwrap();
         let dispatch = Dispatch::new(&context.identity.options, context.monotonic());
         (world, context, dispatch, claims)

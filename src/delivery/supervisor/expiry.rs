@@ -142,7 +142,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::Class;
+    use crate::domain::DeliveryClass;
     use crate::time::Clock;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -151,7 +151,7 @@ mod tests {
         Claim {
             seq: Seq(seq),
             release_no: seq,
-            class: Class::Live,
+            class: DeliveryClass::Live,
             id: format!("m{seq}"),
             raw: "{}".into(),
             attempts: 0,

@@ -343,7 +343,7 @@ impl Supervisor {
                     log::receiver_is_gone(self.context.name());
                 }
             }
-            HealthSignal::OutputClosed if self.context.identity.alone => {
+            HealthSignal::OutputClosed if self.context.identity.is_only_sink => {
                 if self.pauses.output_closed() {
                     log::last_output_is_closed(name);
                 }

@@ -11,11 +11,11 @@ impl World {
         world.register(&["old"]).await;
         let now = world.clock.relay_time();
         let times: Vec<UnixMs> = (0..count).rev().map(|ago| now.before(ago * HOUR)).collect();
-        world.release_received(&times, Class::Live).await;
+        world.release_received(&times, DeliveryClass::Live).await;
         let receiver = Receiver::healthy(&world);
         let delivery = world.start(vec![("old", options(8), receiver.clone())]).await;
         let all = usize::try_from(count).unwrap();
-        until("delivered", MINUTE, async || world.waiting("old").await == Waiting::default()).await;
+        until("delivered", MINUTE, async || world.waiting("old").await == WaitingCounts::default()).await;
         assert_eq!(receiver.accepted(), all);
         delivery.drain(Duration::ZERO).await;
         world.second_connection().execute("UPDATE message SET raw = NULL WHERE seq <= 2", []).unwrap();
@@ -50,10 +50,10 @@ async fn a_new_sink_begins_where_it_is_told() {
         let expected = ids(first, 10);
         until("what it begins with", MINUTE, async || new.accepted() == expected.len()).await;
         assert_eq!(new.ids_begun(), expected, "{start:?}");
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         delivery.waker().wake();
         until("what comes", MINUTE, async || new.accepted() == expected.len() + 1 && old.accepted() == 1).await;
-        until("recorded", MINUTE, async || world.waiting("new").await == Waiting::default()).await;
+        until("recorded", MINUTE, async || world.waiting("new").await == WaitingCounts::default()).await;
         delivery.drain(Duration::ZERO).await;
         // The sink is known now, so that another start does not give it the messages again.
         let _delivery = world.start(sinks()).await;
@@ -66,7 +66,7 @@ async fn a_new_sink_begins_where_it_is_told() {
 async fn on_a_first_run_it_says_nothing() {
     let world = World::new();
     world.register(&["old"]).await;
-    world.release(5, Class::Live).await;
+    world.release(5, DeliveryClass::Live).await;
     let new = Receiver::healthy(&world);
     let _delivery = world.start(vec![("new", starting(Start::Beginning, 1), new.clone())]).await;
     sleep(HOUR).await;
@@ -78,7 +78,7 @@ async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
     let world = World::with_history(10).await;
     // There are more messages than one step handles, and two of three are forgotten.
     for _ in 0..7 {
-        world.release(1_000, Class::Backfill).await;
+        world.release(1_000, DeliveryClass::Backfill).await;
     }
     world
         .second_connection()
@@ -93,12 +93,12 @@ async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
     // The process ends before the first step is over.
     world.start(sinks()).await.drain(Duration::ZERO).await;
     let delivery = world.start(sinks()).await;
-    let live = world.release(1, Class::Live).await;
+    let live = world.release(1, DeliveryClass::Live).await;
     delivery.waker().wake();
     until("live does not wait", Duration::from_secs(1), async || new.ids_begun().contains(&live[0])).await;
     let expected = usize::try_from(kept).unwrap() + 1;
     until("all delivered", 10 * MINUTE, async || new.accepted() >= expected).await;
-    until("recorded", MINUTE, async || world.waiting("new").await == Waiting::default()).await;
+    until("recorded", MINUTE, async || world.waiting("new").await == WaitingCounts::default()).await;
     assert_eq!(new.accepted(), expected);
     let left: Option<i64> = world
         .second_connection()
@@ -114,7 +114,7 @@ async fn one_command_does_not_end_before_it_has_begun() {
     let world = World::with_history(10).await;
     let new = Receiver::healthy(&world);
     let delivery = world.start(vec![("new", starting(Start::Beginning, 1), new.clone())]).await;
-    assert!(!delivery.idle().await.unwrap());
+    assert!(!delivery.until_idle().await.unwrap());
     assert_eq!(new.accepted(), 8);
 }
 
@@ -125,7 +125,7 @@ async fn in_the_order_of_each_number_the_old_ones_go_first() {
     let options = Options { order: Order::Number, ..starting(Start::Beginning, 4) };
     world.register_as(vec![SinkSetup { ordered: true, start: Start::Beginning, ..SinkSetup::new("new") }]).await;
     // This message is released before the old ones are in the sink's queue.
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let _delivery = world.start(vec![("new", options, new.clone())]).await;
     until("all delivered", MINUTE, async || new.accepted() == 9).await;
     assert_eq!(new.ids_begun(), ids(3, 11));

@@ -36,7 +36,7 @@ fn retries() -> Options {
 async fn a_jump_in_mid_run_is_no_time_that_passed() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release_received(&[START; 8], Class::Live).await;
+    world.release_received(&[START; 8], DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         (Duration::from_millis(1), if asked.at.since(START) < HOUR { unavailable() } else { ACCEPTED })
     });
@@ -56,7 +56,7 @@ async fn a_jump_in_mid_run_is_no_time_that_passed() {
 async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
     let world = World::eight_days_ahead();
     world.register(&["crm"]).await;
-    world.release(8, Class::Live).await;
+    world.release(8, DeliveryClass::Live).await;
     // The messages failed for the first time a minute ago, when the clock was right.
     let failed = format!(
         "UPDATE delivery SET state = 'retry', attempts = 1, first_attempt = {0}, settled_at = {0}, due = {0}",
@@ -68,10 +68,10 @@ async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
     });
     let delivery = world.start(vec![("crm", retries(), receiver.clone())]).await;
     until("each was tried", HOUR, async || receiver.attempts() >= 8).await;
-    assert_eq!(world.waiting("crm").await, Waiting { fresh: 0, retry: 8, dead: 0 }, "tried, but not given up");
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 0, retry: 8, dead: 0 }, "tried, but not given up");
     world.set_right(START.after(HOUR), &delivery).await;
     until("delivered", 2 * HOUR, async || receiver.accepted() == 8).await;
-    assert_eq!(world.waiting("crm").await, Waiting::default());
+    assert_eq!(world.waiting("crm").await, WaitingCounts::default());
     let ahead = format!(
         "SELECT count(*) FROM delivery WHERE settled_at > {0} OR first_attempt > {0}",
         world.clock.relay_time().0
@@ -84,7 +84,7 @@ async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
 async fn it_is_given_up_once_the_time_is_known_and_has_passed() {
     let world = World::eight_days_ahead();
     world.register(&["crm"]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", retries(), receiver.clone())]).await;
     sleep(HOUR).await;
@@ -99,18 +99,19 @@ async fn it_is_given_up_once_the_time_is_known_and_has_passed() {
 async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_old_it_is() {
     let world = World::eight_days_ahead();
     world.register(&["crm"]).await;
-    world.release_received(&[START.before(DAY), START, WRONG], Class::Live).await;
+    world.release_received(&[START.before(DAY), START, WRONG], DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
     let options = Options { max_age: Some(HOUR), ..retries() };
     let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
     sleep(MINUTE).await;
     assert_eq!(receiver.ids_begun(), ["m3"]);
-    assert_eq!(world.waiting("crm").await, Waiting { fresh: 2, retry: 0, dead: 0 });
-    assert!(delivery.idle().await.unwrap(), "they wait, and nothing may be begun");
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 2, retry: 0, dead: 0 });
+    assert!(delivery.until_idle().await.unwrap(), "they wait, and nothing may be begun");
     // The API is polled, and dates messages by the present time.
     world.clock.hear_messages(START.after(MINUTE));
     delivery.waker().wake();
-    until("settled", MINUTE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 1 }).await;
+    until("settled", MINUTE, async || world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 1 })
+        .await;
     assert_eq!(receiver.ids_begun(), ["m3", "m2"]);
 }
 
@@ -118,7 +119,7 @@ async fn what_looks_too_old_is_neither_sent_nor_given_up_before_it_is_known_how_
 async fn a_wait_and_a_silence_are_as_long_as_they_were_meant() {
     let world = World::eight_days_ahead();
     world.register(&["crm", "busy"]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let answer = |retry_after: Option<Duration>| {
         move |asked: Asked<'_>| {
             (Duration::from_millis(1), if asked.before == 0 { failed(503, retry_after) } else { ACCEPTED })

@@ -7,11 +7,11 @@ async fn live_does_not_wait_for_a_backfill() {
     for concurrency in [1, 2, 8] {
         let world = World::new();
         world.register(&["crm"]).await;
-        world.release(2_000, Class::Backfill).await;
+        world.release(2_000, DeliveryClass::Backfill).await;
         let receiver = Receiver::new(&world, |_| (Duration::from_secs(1), ACCEPTED));
         let delivery = world.start(vec![("crm", options(concurrency), receiver.clone())]).await;
         sleep(Duration::from_millis(10_500)).await;
-        let ids = world.release(3, Class::Live).await;
+        let ids = world.release(3, DeliveryClass::Live).await;
         let released = world.clock.relay_time();
         delivery.waker().wake();
         until("live is served", MINUTE, async || ids.iter().all(|id| receiver.ids_begun().contains(id))).await;
@@ -27,8 +27,8 @@ async fn a_backfill_goes_on_while_live_never_ends() {
     for concurrency in [1, 2, 8] {
         let world = World::new();
         world.register(&["crm"]).await;
-        world.release(2_000, Class::Live).await;
-        let backfill = world.release(20, Class::Backfill).await;
+        world.release(2_000, DeliveryClass::Live).await;
+        let backfill = world.release(20, DeliveryClass::Backfill).await;
         let receiver = Receiver::new(&world, |_| (Duration::from_secs(1), ACCEPTED));
         let _delivery = world.start(vec![("crm", options(concurrency), receiver.clone())]).await;
         until("the backfill is delivered", 2 * MINUTE, async || {
@@ -46,7 +46,7 @@ async fn retries_that_hang_do_not_hold_up_what_is_new() {
     let world = World::new();
     world.register(&["crm"]).await;
     // These messages are so few that the breaker stays closed.
-    let hanging = world.release(5, Class::Live).await;
+    let hanging = world.release(5, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, move |asked| {
         if hanging.iter().any(|id| id == asked.id) {
             (Duration::from_secs(20), Attempt::Failed { status: None, retry_after: None, answer: "hung".into() })
@@ -59,7 +59,7 @@ async fn retries_that_hang_do_not_hold_up_what_is_new() {
     until("they have become retries", 10 * MINUTE, async || world.waiting("crm").await.fresh == 0).await;
     for _ in 0..200 {
         let done = receiver.accepted();
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         delivery.waker().wake();
         until("delivered at once", Duration::from_millis(100), async || receiver.accepted() == done + 1).await;
         sleep(Duration::from_secs(1)).await;
@@ -76,7 +76,7 @@ async fn a_dead_sink_does_not_slow_a_healthy_one() {
     });
     let delivery = world.start(vec![("dead", options(2), hangs.clone()), ("crm", options(2), healthy.clone())]).await;
     for number in 1..=300 {
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         delivery.waker().wake();
         until("delivered at once", Duration::from_millis(100), async || healthy.accepted() == number).await;
         sleep(Duration::from_secs(1)).await;

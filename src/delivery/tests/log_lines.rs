@@ -69,13 +69,13 @@ async fn an_outage_is_said_once_and_so_is_its_end() {
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(200, Class::Live).await;
+    world.release(200, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let up = asked.at.since(START) >= HOUR;
         (Duration::from_millis(1), if up { ACCEPTED } else { unavailable() })
     });
     let _delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
-    until("all delivered", 2 * HOUR, async || world.waiting("crm").await == Waiting::default()).await;
+    until("all delivered", 2 * HOUR, async || world.waiting("crm").await == WaitingCounts::default()).await;
     sleep(MINUTE).await;
     let warnings = log.lines("WARN");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -95,7 +95,7 @@ async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(2, Class::Live).await;
+    world.release(2, DeliveryClass::Live).await;
     // The text of a message must not show up at any level; its id may.
     world
         .second_connection()
@@ -135,10 +135,10 @@ async fn a_failure_soon_after_the_last_one_was_said_is_said_later_if_it_goes_on(
     let mut options = options(1);
     (options.retry.initial, options.retry.factor) = (Duration::from_secs(10), 360.0);
     let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     delivery.waker().wake();
     until("it works again", MINUTE, async || log.lines("INFO").len() == 1).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     delivery.waker().wake();
     until("tried twice", MINUTE, async || receiver.ids_begun() == ["m1", "m1", "m2", "m2"]).await;
     assert_eq!(log.lines("WARN").len(), 1, "{:?}", log.lines("WARN"));
@@ -154,7 +154,7 @@ async fn that_a_receiver_sets_the_pace_is_said_once() {
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(60, Class::Live).await;
+    world.release(60, DeliveryClass::Live).await;
     let last = AtomicI64::new(i64::MIN);
     let receiver = Receiver::new(&world, move |asked| {
         let takes = asked.at.0.saturating_sub(last.load(Ordering::Relaxed)) >= 1000;
@@ -164,7 +164,7 @@ async fn that_a_receiver_sets_the_pace_is_said_once() {
         (Duration::from_millis(5), if takes { ACCEPTED } else { failed(429, Some(Duration::from_secs(1))) })
     });
     let _delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
-    until("all delivered", 2 * MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    until("all delivered", 2 * MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     let warnings = log.lines("WARN");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     for part in [RECEIVER_WANTS_SILENCE, "sink.name=\"crm\"", "429 as asked", "wait_s=1"] {
@@ -179,7 +179,7 @@ async fn a_store_that_takes_no_writes_is_said_once_and_so_is_its_end() {
     let (log, _guard) = listen();
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release_received(&[world.clock.relay_time()], Class::Live).await;
+    world.release_received(&[world.clock.relay_time()], DeliveryClass::Live).await;
     let full = "CREATE TRIGGER full BEFORE UPDATE ON delivery WHEN NEW.state = 'dead'
                 BEGIN SELECT RAISE(ABORT, 'disk is full, says the test'); END";
     world.second_connection().execute_batch(full).unwrap();

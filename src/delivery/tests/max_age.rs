@@ -33,9 +33,10 @@ async fn what_comes_in_time_is_sent_and_what_comes_too_late_is_not() {
     let now = world.clock.relay_time();
     let times =
         [now.before(AGE), now.before(AGE - Duration::from_secs(30)), now, now.before(30 * DAY), now.after(HOUR)];
-    world.release_received(&times, Class::Backfill).await;
+    world.release_received(&times, DeliveryClass::Backfill).await;
     delivery.waker().wake();
-    until("all settled", MINUTE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 2 }).await;
+    until("all settled", MINUTE, async || world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 2 })
+        .await;
     assert_eq!(receiver.ids_begun(), ["m2", "m3", "m5"]);
     let never = "too old before it could be sent";
     assert_eq!(world.dead_letters().await, [expired("m1", 0, never), expired("m4", 0, never)]);
@@ -46,7 +47,7 @@ async fn it_grows_too_old_while_the_receiver_is_down() {
     let world = World::new();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
-    world.release_received(&vec![now; 300], Class::Live).await;
+    world.release_received(&vec![now; 300], DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", ageing(4), receiver.clone())]).await;
     sleep(AGE - Duration::from_secs(1)).await;
@@ -54,7 +55,7 @@ async fn it_grows_too_old_while_the_receiver_is_down() {
     let attempts = receiver.attempts();
     assert_eq!(world.waiting("crm").await.dead, 0);
     until("all expired", Duration::from_secs(8), async || {
-        world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 300 }
+        world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 300 }
     })
     .await;
     assert!(receiver.attempts() <= attempts + 1, "they expire without a request");
@@ -70,7 +71,7 @@ async fn it_grows_too_old_during_a_silence_and_while_the_sink_is_off() {
     let world = World::new();
     let now = world.clock.relay_time();
     world.register(&["busy", "off"]).await;
-    world.release_received(&[now, now.after(MINUTE)], Class::Live).await;
+    world.release_received(&[now, now.after(MINUTE)], DeliveryClass::Live).await;
     let busy = Receiver::new(&world, |_| (Duration::from_millis(1), failed(503, Some(HOUR))));
     let off = Receiver::healthy(&world);
     let sinks: Vec<(&str, Options, Arc<dyn Sink>)> =
@@ -82,7 +83,7 @@ async fn it_grows_too_old_during_a_silence_and_while_the_sink_is_off() {
     }
     sleep(MINUTE).await;
     for name in ["busy", "off"] {
-        assert_eq!(world.waiting(name).await, Waiting { fresh: 0, retry: 0, dead: 2 }, "{name}");
+        assert_eq!(world.waiting(name).await, WaitingCounts { fresh: 0, retry: 0, dead: 2 }, "{name}");
     }
     assert_eq!((busy.attempts(), off.attempts()), (1, 0));
 }
@@ -92,7 +93,7 @@ async fn what_grew_too_old_while_the_relay_was_down_is_found_at_the_start() {
     let world = World::new();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
-    world.release_received(&vec![now; 1_700], Class::Live).await;
+    world.release_received(&vec![now; 1_700], DeliveryClass::Live).await;
     let down = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", ageing(4), down.clone())]).await;
     until("some have failed", MINUTE, async || world.waiting("crm").await.retry >= 10).await;
@@ -109,12 +110,14 @@ async fn a_failure_of_what_grew_too_old_on_its_way_is_the_last() {
     let world = World::new();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
-    world.release_received(&[now, now], Class::Live).await;
+    world.release_received(&[now, now], DeliveryClass::Live).await;
     let receiver =
         Receiver::new(&world, |asked| (AGE + MINUTE, if asked.id == "m1" { failed(500, None) } else { ACCEPTED }));
     let _delivery = world.start(vec![("crm", ageing(2), receiver.clone())]).await;
-    until("both settled", 2 * AGE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 1 })
-        .await;
+    until("both settled", 2 * AGE, async || {
+        world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 1 }
+    })
+    .await;
     assert_eq!(world.dead_letters().await, [expired("m1", 1, "500 as asked")]);
     assert_eq!(receiver.accepted(), 1, "the other was begun in time");
 }
@@ -124,7 +127,7 @@ async fn what_somebody_asked_for_again_has_no_age() {
     let world = World::new();
     let old = world.clock.relay_time().before(DAY);
     world.register(&["crm"]).await;
-    world.release_received(&[old, old], Class::Live).await;
+    world.release_received(&[old, old], DeliveryClass::Live).await;
     world.second_connection().execute("UPDATE delivery SET replays = 1 WHERE seq = 1", []).unwrap();
     let receiver = Receiver::new(&world, |asked| {
         (Duration::from_millis(1), if asked.before < 2 { unavailable() } else { ACCEPTED })

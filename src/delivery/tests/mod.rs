@@ -30,10 +30,10 @@ use super::context::{Identity, Shared, SinkContext};
 use super::health::{SharedHealth, SinkHealth};
 use super::settler::Settler;
 use super::{Delivery, Options, Order, Retry, Setup};
-use crate::domain::{Class, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
+use crate::domain::{DeliveryClass, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
-use crate::store::{MessageSelection, ReplaySelection, SinkId, SinkSetup, Spool, Store, Waiting};
+use crate::store::{MessageSelection, ReplaySelection, SinkId, SinkSetup, Spool, Store, WaitingCounts};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Liveness};
 
@@ -60,21 +60,21 @@ impl World {
 
     /// Releases messages, oldest first, for the sinks that are registered by now. Returns the ids of the messages:
     /// `m1`, `m2`, …
-    pub(super) async fn release(&self, count: i64, class: Class) -> Vec<String> {
+    pub(super) async fn release(&self, count: i64, class: DeliveryClass) -> Vec<String> {
         self.release_rows((0..count).map(|_| (None, None)).collect(), class).await
     }
 
     /// Releases one message for each of these numbers, oldest first. Returns the ids of the messages.
-    async fn release_of(&self, numbers: &[Option<String>], class: Class) -> Vec<String> {
+    async fn release_of(&self, numbers: &[Option<String>], class: DeliveryClass) -> Vec<String> {
         self.release_rows(numbers.iter().map(|number| (None, number.clone())).collect(), class).await
     }
 
     /// Releases one message for each of these times of receipt. Returns the ids of the messages.
-    async fn release_received(&self, times: &[UnixMs], class: Class) -> Vec<String> {
+    async fn release_received(&self, times: &[UnixMs], class: DeliveryClass) -> Vec<String> {
         self.release_rows(times.iter().map(|time| (Some(*time), None)).collect(), class).await
     }
 
-    async fn release_rows(&self, rows: Vec<(Option<UnixMs>, Option<String>)>, class: Class) -> Vec<String> {
+    async fn release_rows(&self, rows: Vec<(Option<UnixMs>, Option<String>)>, class: DeliveryClass) -> Vec<String> {
         let count = i64::try_from(rows.len()).unwrap();
         let first = self.next_seq.fetch_add(count, Ordering::Relaxed);
         let now = self.clock.relay_time();
@@ -161,10 +161,14 @@ impl World {
             Shared { store: self.store.clone(), clock, jitter, settler, wake: watch::channel(0).1, stopping, damage };
         let (name, format) = ("crm".to_owned(), Format::default());
         let health = SharedHealth::new(SinkHealth::restored(registered.health, now));
-        SinkContext { shared, identity: Identity { registered, name, options, format, sink, alone: true }, health }
+        SinkContext {
+            shared,
+            identity: Identity { registered, name, options, format, sink, is_only_sink: true },
+            health,
+        }
     }
 
-    async fn waiting(&self, name: &str) -> Waiting {
+    async fn waiting(&self, name: &str) -> WaitingCounts {
         let id = self.sinks.lock().unwrap()[name];
         self.store.read(move |spool| spool.waiting(id)).await.unwrap()
     }

@@ -13,7 +13,7 @@ const PROMISED: Duration = Duration::from_millis(5_500);
 async fn under_traffic(world: &World, delivery: &Delivery, heard: impl Future<Output = ()>) {
     let traffic = async {
         loop {
-            world.release(1, Class::Live).await;
+            world.release(1, DeliveryClass::Live).await;
             delivery.waker().wake();
             sleep(Duration::from_millis(300)).await;
         }
@@ -84,7 +84,7 @@ async fn dead_letters_and_replays_are_sent_again_under_traffic() {
 async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_sink() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(3, Class::Live).await;
+    world.release(3, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let mended = asked.at.since(START) >= MINUTE;
         (Duration::from_millis(1), if mended { ACCEPTED } else { failed(503, Some(HOUR)) })
@@ -111,7 +111,7 @@ async fn a_silence_that_the_receiver_asked_for_ends_when_somebody_resumes_the_si
 async fn a_pause_that_nobody_saw_ends_a_silence_too() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         (Duration::from_millis(1), if asked.before > 0 { ACCEPTED } else { failed(429, Some(HOUR)) })
     });
@@ -130,7 +130,7 @@ async fn a_resume_while_no_relay_runs_makes_retries_due() {
     for (answer, pauses) in [(failed(429, Some(HOUR)), false), (failed(500, None), true)] {
         let world = World::new();
         world.register(&["crm"]).await;
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, move |asked| {
             (Duration::from_millis(1), if asked.before > 0 { ACCEPTED } else { answer.clone() })
         });

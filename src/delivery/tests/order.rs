@@ -102,7 +102,7 @@ async fn whatever_happens_no_attempt_overtakes() {
         options.retry.give_up_after = Some(MINUTE);
         let mut delivery = world.start(vec![("crm", options.clone(), strict.clone())]).await;
         for _ in 0..15 {
-            let class = if random.below(3) == 0 { Class::Backfill } else { Class::Live };
+            let class = if random.below(3) == 0 { DeliveryClass::Backfill } else { DeliveryClass::Live };
             let count = 1 + random.below(6);
             let of: Vec<Option<String>> = (0..count)
                 .map(|_| random.below(numbers + 1))
@@ -134,9 +134,9 @@ async fn a_busy_number_holds_back_no_other() {
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
     // The first message of one number fails for an hour. More messages wait behind this message than are ever claimed
     // at once.
-    world.release_of(&vec![Some("bad".to_owned()); 1_200], Class::Live).await;
+    world.release_of(&vec![Some("bad".to_owned()); 1_200], DeliveryClass::Live).await;
     let good: Vec<Option<String>> = (0..100).map(|place| Some(format!("good{}", place % 5))).collect();
-    let expected = world.release_of(&good, Class::Live).await;
+    let expected = world.release_of(&good, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let fails = asked.id == "m1" && asked.at.since(START) < HOUR;
         (Duration::from_millis(10), if fails { failed(400, None) } else { ACCEPTED })
@@ -147,19 +147,19 @@ async fn a_busy_number_holds_back_no_other() {
     let mut accepted = receiver.seen.lock().unwrap().accepted.clone();
     accepted.sort_by_key(|id| expected.iter().position(|known| known == id));
     assert_eq!(accepted, expected);
-    assert_eq!(world.waiting("crm").await, Waiting { fresh: 1_199, retry: 1, dead: 0 });
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 1_199, retry: 1, dead: 0 });
     // A message that arrives meanwhile is sent at once.
-    let live = world.release_of(&[Some("good1".to_owned())], Class::Live).await;
+    let live = world.release_of(&[Some("good1".to_owned())], DeliveryClass::Live).await;
     delivery.waker().wake();
     until("at once", Duration::from_millis(200), async || receiver.ids_begun().contains(&live[0])).await;
-    until("then the rest", 2 * HOUR, async || world.waiting("crm").await == Waiting::default()).await;
+    until("then the rest", 2 * HOUR, async || world.waiting("crm").await == WaitingCounts::default()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_one_lets_the_next_go() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
-    world.release_of(&vec![Some("n".to_owned()); 3], Class::Live).await;
+    world.release_of(&vec![Some("n".to_owned()); 3], DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         (Duration::from_millis(10), if asked.id == "m1" { failed(400, None) } else { ACCEPTED })
     });
@@ -169,8 +169,10 @@ async fn a_dead_one_lets_the_next_go() {
     let _delivery = world.start(vec![("crm", options, strict)]).await;
     sleep(9 * MINUTE).await;
     assert_eq!(receiver.accepted(), 0, "they wait for it");
-    until("all settled", 5 * MINUTE, async || world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 1 })
-        .await;
+    until("all settled", 5 * MINUTE, async || {
+        world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 1 }
+    })
+    .await;
     let ids = receiver.ids_begun();
     assert_eq!(ids[ids.len() - 2..], ["m2", "m3"]);
 }
@@ -180,9 +182,9 @@ async fn a_backfill_of_a_number_goes_before_what_was_released_later() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
     let of = |number: &str, count: usize| vec![Some(number.to_owned()); count];
-    world.release_of(&of("a", 5), Class::Backfill).await;
-    world.release_of(&of("a", 1), Class::Live).await;
-    world.release_of(&of("b", 1), Class::Live).await;
+    world.release_of(&of("a", 5), DeliveryClass::Backfill).await;
+    world.release_of(&of("a", 1), DeliveryClass::Live).await;
+    world.release_of(&of("b", 1), DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
     let _delivery = world.start(vec![("crm", ordered(1), Strict::new(&world, receiver.clone()))]).await;
     until("all delivered", MINUTE, async || receiver.accepted() == 7).await;
@@ -198,7 +200,7 @@ async fn a_replay_never_delays_live_messages_of_its_number() {
         let world = World::new();
         world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
         let of = |count: usize| vec![Some("a".to_owned()); count];
-        let first = world.release_of(&of(500), Class::Live).await;
+        let first = world.release_of(&of(500), DeliveryClass::Live).await;
         let slow = Arc::new(AtomicI64::new(1));
         let takes = Arc::clone(&slow);
         let receiver = Receiver::new(&world, move |_| {
@@ -206,13 +208,13 @@ async fn a_replay_never_delays_live_messages_of_its_number() {
         });
         let strict = Strict::new(&world, receiver.clone());
         let delivery = world.start(vec![("crm", ordered(concurrency), strict.clone())]).await;
-        until("all delivered", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+        until("all delivered", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
         slow.store(2_000, Ordering::Relaxed);
         assert_eq!(world.replay_settled("crm").await, 500);
         delivery.waker().wake();
         for round in 0..10 {
             sleep(Duration::from_millis(5_300)).await;
-            let (live, released) = (world.release_of(&of(1), Class::Live).await, world.clock.relay_time());
+            let (live, released) = (world.release_of(&of(1), DeliveryClass::Live).await, world.clock.relay_time());
             delivery.waker().wake();
             let mut begun = None;
             until("it is begun", MINUTE, async || {
@@ -229,7 +231,7 @@ async fn a_replay_never_delays_live_messages_of_its_number() {
         assert!(receiver.most_under_way() <= concurrency);
         delivery.drain(Duration::from_secs(5)).await;
         let _delivery = world.start(vec![("crm", ordered(concurrency), strict)]).await;
-        until("the replay goes on", HOUR, async || world.waiting("crm").await == Waiting::default()).await;
+        until("the replay goes on", HOUR, async || world.waiting("crm").await == WaitingCounts::default()).await;
         let replayed: Vec<String> = receiver.ids_begun().split_off(500);
         let replayed: Vec<&String> = replayed.iter().filter(|id| first.contains(id)).collect();
         assert_eq!(replayed, first.iter().collect::<Vec<_>>(), "each once, in their order");
@@ -242,7 +244,7 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     world.register(&["crm"]).await;
     let of: Vec<Option<String>> =
         (0..5_000_u32).map(|place| (place % 7 > 0).then(|| format!("num_{}", place % 7))).collect();
-    world.release_of(&of, Class::Backfill).await;
+    world.release_of(&of, DeliveryClass::Backfill).await;
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     until("some are delivered without an order", MINUTE, async || receiver.accepted() > 500).await;
@@ -251,9 +253,9 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     // A process that ends at once leaves the rest of the work to the next one.
     world.start(vec![("crm", ordered(4), strict.clone())]).await.drain(Duration::ZERO).await;
     let delivery = world.start(vec![("crm", ordered(4), strict)]).await;
-    world.release_of(&[Some("num_1".to_owned()), None], Class::Live).await;
+    world.release_of(&[Some("num_1".to_owned()), None], DeliveryClass::Live).await;
     delivery.waker().wake();
-    until("all delivered", 10 * MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    until("all delivered", 10 * MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     delivery.drain(Duration::ZERO).await;
     let unnumbered = "SELECT count(*) FROM delivery WHERE number IS NULL";
     let count = |sql: &str| world.second_connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -261,12 +263,12 @@ async fn switched_on_later_it_holds_for_what_waits_already() {
     // The order is switched off again: new rows get no number. These rows get their number when the order is switched
     // on once more.
     let delivery = world.start(vec![("crm", Options { enabled: false, ..options(4) }, receiver.clone())]).await;
-    world.release_of(&[Some("num_1".to_owned())], Class::Live).await;
+    world.release_of(&[Some("num_1".to_owned())], DeliveryClass::Live).await;
     assert_eq!((count(unnumbered), count("SELECT ordered FROM sink")), (1, 0));
     delivery.drain(Duration::ZERO).await;
     let strict = Strict::new(&world, receiver.clone());
     let _delivery = world.start(vec![("crm", ordered(4), strict)]).await;
-    until("that one too", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    until("that one too", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     assert_eq!(count(unnumbered), 0);
 }
 
@@ -283,7 +285,7 @@ async fn after_an_outage_a_number_does_not_wait_out_a_long_back_off() {
         let options = Options { order: Order::Number, ..options(4) };
         let delivery = world.start(vec![("crm", options, strict)]).await;
         for place in 0..40 {
-            world.release_of(&[Some(format!("n{}", place % numbers))], Class::Live).await;
+            world.release_of(&[Some(format!("n{}", place % numbers))], DeliveryClass::Live).await;
             delivery.waker().wake();
             sleep(20 * MINUTE).await;
         }
@@ -319,7 +321,7 @@ async fn a_day_without_one_receiver() {
         let mut order: Vec<(String, usize)> = Vec::new();
         while world.clock.relay_time().since(START) < DAY {
             let number = usize::try_from(random.below(NUMBERS as u64)).unwrap();
-            let ids = world.release_of(&[Some(format!("num_{number}"))], Class::Live).await;
+            let ids = world.release_of(&[Some(format!("num_{number}"))], DeliveryClass::Live).await;
             released.insert(ids[0].clone(), world.clock.relay_time());
             order.push((ids[0].clone(), number));
             delivery.waker().wake();
@@ -361,7 +363,7 @@ async fn a_probe_is_as_often_a_retry_as_it_is_new() {
     let options = Options { order: Order::Number, retry, ..options(4) };
     let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
     let of: Vec<Option<String>> = (0..300).map(|place| Some(format!("n{place}"))).collect();
-    world.release_of(&of, Class::Live).await;
+    world.release_of(&of, DeliveryClass::Live).await;
     delivery.waker().wake();
     sleep(2 * HOUR).await;
     let begun = receiver.begun();

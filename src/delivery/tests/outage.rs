@@ -13,7 +13,7 @@ async fn after_eight_hours_without_a_receiver_everything_arrives_once_within_min
     });
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
     for _ in 0..MINUTES {
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         delivery.waker().wake();
         sleep(MINUTE).await;
     }

@@ -16,7 +16,7 @@ async fn a_silence_that_was_asked_for_survives_restarts() {
     for status in [429, 502, 503, 504] {
         let world = World::new();
         world.register(&["crm"]).await;
-        world.release(3, Class::Live).await;
+        world.release(3, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, move |asked| {
             let busy = asked.at.since(START) < 10 * MINUTE;
             (Duration::from_millis(1), if busy { failed(status, Some(HOUR)) } else { ACCEPTED })
@@ -47,7 +47,7 @@ async fn a_silence_that_was_asked_for_survives_restarts() {
 async fn a_restart_does_not_forget_that_nothing_gets_through() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(200, Class::Live).await;
+    world.release(200, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
     until("the breaker is open", MINUTE, async || {
@@ -72,7 +72,7 @@ async fn failures_before_a_restart_count_after_it() {
     world.register(&["crm"]).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     for round in 1..=2 {
-        world.release(5, Class::Live).await;
+        world.release(5, DeliveryClass::Live).await;
         let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
         until("five more failed", MINUTE, async || receiver.attempts() >= 5 * round).await;
         until("and were recorded", MINUTE, async || world.waiting("crm").await.fresh == 0).await;
@@ -94,13 +94,13 @@ async fn a_sink_that_works_writes_nothing_about_itself() {
     let trigger = "CREATE TRIGGER standing BEFORE UPDATE OF failures, busy_until ON sink
                    BEGIN SELECT RAISE(ABORT, 'the test wants no writing'); END";
     connection.execute_batch(trigger).unwrap();
-    world.release(200, Class::Live).await;
+    world.release(200, DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
-    until("all delivered", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    until("all delivered", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     delivery.drain(Duration::ZERO).await;
     // This release shows that the trigger does forbid the write.
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let fails = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", options(4), fails.clone())]).await;
     sleep(MINUTE).await;
@@ -114,7 +114,7 @@ async fn a_limit_on_requests_holds_across_workers_retries_and_restarts() {
     for limit in [6_u32, 60, 600] {
         let world = World::new();
         world.register(&["crm"]).await;
-        world.release(i64::from(limit) * 2, Class::Live).await;
+        world.release(i64::from(limit) * 2, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, |asked| {
             // Some attempts fail, and all attempts take longer than the gap between two attempts.
             let fails = asked.before == 0 && asked.id.ends_with('3');
@@ -132,7 +132,7 @@ async fn a_limit_on_requests_holds_across_workers_retries_and_restarts() {
             delivery.drain(Duration::from_secs(15)).await;
             delivery = world.start(vec![("crm", paced(), receiver.clone())]).await;
         }
-        until("all delivered", 10 * MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+        until("all delivered", 10 * MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
         let begun = receiver.begun();
         let (most, limit) = (most_in_a_minute(&begun), usize::try_from(limit).unwrap());
         assert!(most <= limit, "{most} in a minute, the limit is {limit}");
@@ -149,11 +149,11 @@ async fn a_limit_on_requests_holds_across_workers_retries_and_restarts() {
 async fn one_command_waits_for_what_the_limit_lets_through() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(30, Class::Backfill).await;
+    world.release(30, DeliveryClass::Backfill).await;
     let receiver = Receiver::healthy(&world);
     let delivery =
         world.start(vec![("crm", Options { requests_per_minute: 60, ..options(4) }, receiver.clone())]).await;
-    assert!(!delivery.idle().await.unwrap());
+    assert!(!delivery.until_idle().await.unwrap());
     assert_eq!(receiver.accepted(), 30);
 }
 
@@ -163,15 +163,15 @@ async fn a_sink_that_is_switched_off_keeps_its_messages() {
     let receiver = Receiver::healthy(&world);
     let off = || Options { enabled: false, ..options(4) };
     let delivery = world.start(vec![("crm", off(), receiver.clone())]).await;
-    world.release(20, Class::Live).await;
+    world.release(20, DeliveryClass::Live).await;
     delivery.waker().wake();
     sleep(4 * DAY).await;
     assert_eq!(
         (receiver.attempts(), delivery.status()[0].blocked_by),
         (0, Some(BlockedBy::Pause(PauseReason::Disabled)))
     );
-    assert!(!delivery.idle().await.unwrap(), "nobody has to come back for it");
-    assert_eq!(world.waiting("crm").await, Waiting { fresh: 20, retry: 0, dead: 0 });
+    assert!(!delivery.until_idle().await.unwrap(), "nobody has to come back for it");
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 20, retry: 0, dead: 0 });
     delivery.drain(Duration::ZERO).await;
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     until("all delivered", MINUTE, async || receiver.accepted() == 20).await;
@@ -182,7 +182,7 @@ async fn a_sink_that_is_switched_off_keeps_its_messages() {
 async fn never_giving_up_means_never() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     // The message has been tried for years by now.
     let years_ago = world.clock.relay_time().before(3_000 * DAY);
     world
@@ -204,7 +204,7 @@ async fn never_giving_up_means_never() {
 async fn what_is_rejected_is_dead_at_once_and_holds_up_nobody() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(50, Class::Live).await;
+    world.release(50, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let bad = asked.id != "m50";
         let rejected = Attempt::Rejected { status: 422, answer: "422 Unprocessable Entity".into() };
@@ -212,7 +212,7 @@ async fn what_is_rejected_is_dead_at_once_and_holds_up_nobody() {
     });
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
     until("all settled", Duration::from_secs(10), async || {
-        world.waiting("crm").await == Waiting { fresh: 0, retry: 0, dead: 49 }
+        world.waiting("crm").await == WaitingCounts { fresh: 0, retry: 0, dead: 49 }
     })
     .await;
     assert_eq!(

@@ -8,7 +8,7 @@ async fn a_message_is_delivered_once_when_it_comes() {
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     sleep(HOUR).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let released = world.clock.relay_time();
     delivery.waker().wake();
     until("delivered", MINUTE, async || receiver.accepted() == 1).await;
@@ -16,7 +16,7 @@ async fn a_message_is_delivered_once_when_it_comes() {
     assert!(begun.since(released) < Duration::from_millis(50), "it waited {:?}", begun.since(released));
     sleep(DAY).await;
     assert_eq!(receiver.attempts(), 1);
-    assert_eq!(world.waiting("crm").await, Waiting::default());
+    assert_eq!(world.waiting("crm").await, WaitingCounts::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -25,7 +25,7 @@ async fn a_lost_wake_up_costs_seconds() {
     let receiver = Receiver::healthy(&world);
     let _delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     sleep(HOUR).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     until("delivered without a wake-up", Duration::from_secs(6), async || receiver.accepted() == 1).await;
 }
 
@@ -33,7 +33,7 @@ async fn a_lost_wake_up_costs_seconds() {
 async fn what_waited_at_the_start_is_delivered_without_a_wake_up() {
     let world = World::new();
     world.register(&["crm"]).await;
-    let ids = world.release(1200, Class::Live).await;
+    let ids = world.release(1200, DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
     let _delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     until("all delivered", MINUTE, async || receiver.accepted() == 1200).await;
@@ -45,13 +45,13 @@ async fn what_waited_at_the_start_is_delivered_without_a_wake_up() {
 async fn retries_follow_the_schedule_until_a_failure_at_the_deadline() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(300), unavailable()));
     let mut options = options(4);
     options.retry.give_up_after = Some(12 * HOUR);
     let _delivery = world.start(vec![("crm", options, receiver.clone())]).await;
     sleep(12 * HOUR + MINUTE).await;
-    assert_eq!(world.waiting("crm").await, Waiting { fresh: 0, retry: 0, dead: 1 });
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 0, retry: 0, dead: 1 });
     let times: Vec<UnixMs> = receiver.begun().into_iter().map(|(_, at)| at).collect();
     for (number, pair) in times.windows(2).enumerate().take(8) {
         let planned = 5.0 * 3_f64.powi(i32::try_from(number).unwrap());
@@ -78,7 +78,7 @@ async fn retries_follow_the_schedule_until_a_failure_at_the_deadline() {
 async fn a_receiver_that_wants_silence_gets_it() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(5, Class::Live).await;
+    world.release(5, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let busy = asked.id == "m1" && asked.before == 0;
         (Duration::from_millis(1), if busy { failed(429, Some(10 * MINUTE)) } else { ACCEPTED })
@@ -89,7 +89,7 @@ async fn a_receiver_that_wants_silence_gets_it() {
     })
     .await;
     // New messages do not break the silence.
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     delivery.waker().wake();
     until("all delivered", HOUR, async || receiver.accepted() == 6).await;
     let times: Vec<Duration> = receiver.begun().iter().map(|(_, at)| at.since(START)).collect();
@@ -101,7 +101,7 @@ async fn a_receiver_that_wants_silence_gets_it() {
 async fn a_wait_asked_for_one_message_is_for_that_message_alone() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(3, Class::Live).await;
+    world.release(3, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let refuse = asked.id == "m1" && asked.before == 0;
         (Duration::from_millis(1), if refuse { failed(500, Some(HOUR)) } else { ACCEPTED })
@@ -121,7 +121,7 @@ async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() 
     let world = World::new();
     world.register(&["crm"]).await;
     for _ in 0..10 {
-        world.release(WAITING / 10, Class::Live).await;
+        world.release(WAITING / 10, DeliveryClass::Live).await;
     }
     let receiver = Receiver::new(&world, |asked| {
         let up = asked.at.since(START) >= DAY;
@@ -138,7 +138,7 @@ async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() 
     assert!(delivery.status()[0].failing);
     until("all delivered soon after", 3 * MINUTE, async || receiver.accepted() == usize::try_from(WAITING).unwrap())
         .await;
-    until("and recorded", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    until("and recorded", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     assert_eq!(delivery.status()[0].blocked_by, None);
     let repeated = receiver.seen.lock().unwrap().accepted.len();
     assert_eq!(repeated, usize::try_from(WAITING).unwrap(), "each accepted once");
@@ -148,13 +148,13 @@ async fn a_dead_receiver_gets_a_probe_a_minute_and_everything_when_it_is_back() 
 async fn while_nothing_gets_through_new_messages_do_not_keep_those_that_failed_from_their_turn() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(20, Class::Live).await;
+    world.release(20, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let mut patient = options(8);
     patient.retry.give_up_after = Some(2 * HOUR);
     let delivery = world.start(vec![("crm", patient, receiver.clone())]).await;
     for _ in 0..6 * 60 {
-        world.release(2, Class::Live).await;
+        world.release(2, DeliveryClass::Live).await;
         delivery.waker().wake();
         sleep(MINUTE).await;
     }
@@ -170,7 +170,7 @@ async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off(
     for restarted in [false, true] {
         let world = World::new();
         world.register(&["crm"]).await;
-        world.release(12, Class::Live).await;
+        world.release(12, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, |asked| {
             let up = asked.at.since(START) >= 8 * HOUR;
             (Duration::from_millis(1), if up { ACCEPTED } else { unavailable() })
@@ -181,7 +181,7 @@ async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off(
             delivery.drain(Duration::ZERO).await;
             delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
             // Ten failures in a row open the breaker again.
-            world.release(10, Class::Live).await;
+            world.release(10, DeliveryClass::Live).await;
             delivery.waker().wake();
         }
         sleep(HOUR).await;
@@ -189,7 +189,7 @@ async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off(
             world.second_connection().query_row("SELECT max(due) FROM delivery", [], |row| row.get(0)).unwrap();
         assert!(UnixMs(next).since(world.clock.relay_time()) > HOUR, "the back-off is long by now");
         let expected = if restarted { 23 } else { 13 };
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         delivery.waker().wake();
         until("all delivered", 2 * MINUTE, async || receiver.accepted() == expected).await;
     }
@@ -200,7 +200,7 @@ async fn messages_that_are_never_taken_do_not_keep_the_others() {
     let world = World::new();
     world.register(&["crm"]).await;
     // There are more bad messages than it takes to open the breaker, all of them before the good messages.
-    world.release(30, Class::Live).await;
+    world.release(30, DeliveryClass::Live).await;
     let poison: std::collections::HashSet<String> = (1..=30).map(|number| format!("m{number}")).collect();
     let receiver = Receiver::new(&world, move |asked| {
         (Duration::from_millis(1), if poison.contains(asked.id) { failed(422, None) } else { ACCEPTED })
@@ -208,12 +208,12 @@ async fn messages_that_are_never_taken_do_not_keep_the_others() {
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
     // Each bad message had its turn as a probe.
     sleep(HOUR).await;
-    world.release(100, Class::Live).await;
+    world.release(100, DeliveryClass::Live).await;
     delivery.waker().wake();
     until("the others are delivered", 2 * MINUTE, async || receiver.accepted() == 100).await;
     // A live message every minute closes the breaker again and again. The bad messages keep to their own schedule.
     for minute in 1..=600 {
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         delivery.waker().wake();
         until("delivered", 2 * MINUTE, async || receiver.accepted() == 100 + minute).await;
         sleep(MINUTE).await;
@@ -226,7 +226,7 @@ async fn messages_that_are_never_taken_do_not_keep_the_others() {
 async fn due_times_from_a_clock_that_was_ahead_are_brought_forward_at_the_start() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let year_2099 = UnixMs::parse("2099-01-01T00:00:00Z").unwrap();
     world
         .second_connection()

@@ -9,7 +9,7 @@ use crate::store::Settlement;
 /// Starts a settler, with 20 messages to be settled.
 async fn settler(world: &World) -> Settler {
     world.register(&["crm"]).await;
-    world.release(20, Class::Live).await;
+    world.release(20, DeliveryClass::Live).await;
     world.context(options(1), Receiver::healthy(world)).await.shared.settler
 }
 

@@ -10,7 +10,7 @@ use crate::domain::PauseReason;
 async fn deliveries_under_way_get_a_grace_and_are_recorded() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(10, Class::Live).await;
+    world.release(10, DeliveryClass::Live).await;
     let receiver =
         Receiver::new(&world, |asked| (Duration::from_secs(if asked.id == "m1" { 3600 } else { 5 }), ACCEPTED));
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
@@ -20,7 +20,7 @@ async fn deliveries_under_way_get_a_grace_and_are_recorded() {
     assert_eq!(drained, Drained { cut_off: 1, unrecorded: 0 });
     assert!(world.clock.relay_time().since(before) <= Duration::from_secs(9));
     assert_eq!(receiver.attempts(), 4, "nothing was begun any more");
-    assert_eq!(world.waiting("crm").await, Waiting { fresh: 7, retry: 0, dead: 0 });
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 7, retry: 0, dead: 0 });
     // The next process sends exactly the messages that were not recorded.
     let next = Receiver::healthy(&world);
     let _delivery = world.start(vec![("crm", options(1), next.clone())]).await;
@@ -43,7 +43,7 @@ async fn an_idle_relay_drains_at_once() {
 async fn a_relay_that_retries_drains_at_once() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(100, Class::Live).await;
+    world.release(100, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let delivery = world.start(vec![("crm", options(4), receiver.clone())]).await;
     sleep(HOUR + Duration::from_millis(500)).await;
@@ -56,7 +56,7 @@ async fn a_relay_that_retries_drains_at_once() {
 async fn what_could_not_be_recorded_at_the_end_is_counted() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(3, Class::Live).await;
+    world.release(3, DeliveryClass::Live).await;
     world
         .second_connection()
         .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON delivery BEGIN SELECT RAISE(ABORT, 'full'); END")
@@ -74,22 +74,22 @@ async fn a_closed_stream_ends_it_all_only_if_nothing_else_is_there() {
     let world = World::new();
     let closes = |world: &World| Receiver::new(world, |_| (Duration::from_millis(1), Attempt::Closed));
     let alone = world.start(vec![("stdout", options(2), closes(&world))]).await;
-    let closed = alone.closed();
+    let closed = alone.outputs_closed();
     tokio::pin!(closed);
     sleep(MINUTE).await;
     assert_eq!(closed.as_mut().now_or_never(), None);
-    world.release(5, Class::Live).await;
+    world.release(5, DeliveryClass::Live).await;
     alone.waker().wake();
     tokio::time::timeout(MINUTE, closed).await.unwrap();
-    assert_eq!(world.waiting("stdout").await, Waiting { fresh: 5, retry: 0, dead: 0 });
+    assert_eq!(world.waiting("stdout").await, WaitingCounts { fresh: 5, retry: 0, dead: 0 });
     alone.drain(Duration::ZERO).await;
 
     let (stdout, crm) = (closes(&world), Receiver::healthy(&world));
     let both = world.start(vec![("stdout", options(2), stdout.clone()), ("crm", options(2), crm.clone())]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     both.waker().wake();
     until("the other one goes on", MINUTE, async || crm.accepted() == 1).await;
-    let closed = both.closed();
+    let closed = both.outputs_closed();
     sleep(DAY).await;
     assert_eq!(closed.now_or_never(), None);
     assert_eq!(both.status()[0].blocked_by, Some(BlockedBy::Pause(PauseReason::Closed)));
@@ -101,8 +101,8 @@ async fn a_closed_stream_ends_it_all_only_if_nothing_else_is_there() {
 async fn nothing_is_closed_without_sinks() {
     let world = World::new();
     let delivery = world.start(vec![]).await;
-    assert_eq!(delivery.closed().now_or_never(), None);
-    assert!(!delivery.idle().await.unwrap());
+    assert_eq!(delivery.outputs_closed().now_or_never(), None);
+    assert!(!delivery.until_idle().await.unwrap());
     assert_eq!(delivery.drain(Duration::ZERO).await, Drained::default());
 }
 
@@ -111,12 +111,12 @@ async fn idle_comes_when_all_that_can_be_done_is_done() {
     let world = World::new();
     let good = Receiver::new(&world, |_| (Duration::from_secs(2), ACCEPTED));
     let delivery = world.start(vec![("crm", options(2), good.clone())]).await;
-    assert!(!delivery.idle().await.unwrap(), "there was nothing at all");
-    world.release(7, Class::Backfill).await;
+    assert!(!delivery.until_idle().await.unwrap(), "there was nothing at all");
+    world.release(7, DeliveryClass::Backfill).await;
     // The test sends no wake-up: delivery asks the store by itself.
-    assert!(!delivery.idle().await.unwrap());
+    assert!(!delivery.until_idle().await.unwrap());
     assert_eq!(good.accepted(), 7);
-    assert_eq!(world.waiting("crm").await, Waiting::default());
+    assert_eq!(world.waiting("crm").await, WaitingCounts::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,13 +124,13 @@ async fn idle_tells_that_something_is_left() {
     for attempt in [unavailable(), failed(429, Some(HOUR)), Attempt::Gone { answer: String::new() }, Attempt::Closed] {
         let world = World::new();
         world.register(&["bad", "good"]).await;
-        world.release(50, Class::Backfill).await;
+        world.release(50, DeliveryClass::Backfill).await;
         let good = Receiver::healthy(&world);
         let answer = attempt.clone();
         let bad = Receiver::new(&world, move |_| (Duration::from_millis(1), answer.clone()));
         let delivery = world.start(vec![("bad", options(3), bad.clone()), ("good", options(3), good.clone())]).await;
         let began = world.clock.relay_time();
-        assert!(delivery.idle().await.unwrap(), "{attempt:?}");
+        assert!(delivery.until_idle().await.unwrap(), "{attempt:?}");
         assert_eq!(good.accepted(), 50);
         assert!(bad.attempts() > 0);
         assert!(world.clock.relay_time().since(began) < MINUTE, "it does not wait for {attempt:?}");

@@ -33,14 +33,14 @@ async fn messages_go_as_fast_as_the_receiver_takes_them() {
         let world = World::new();
         world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
         let of: Vec<Option<String>> = (0..60).map(|place| Some(format!("n{}", place % 3))).collect();
-        let ids = world.release_of(&of, Class::Live).await;
+        let ids = world.release_of(&of, DeliveryClass::Live).await;
         let receiver = one_a_second(&world);
         let options = Options { order, ..options(concurrency) };
         let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
         until("all delivered", 78 * SECOND, async || receiver.accepted() == 60).await;
         let refused = receiver.attempts() - 60;
         assert!(refused <= concurrency + 13, "{order:?} {concurrency}: {refused} were refused");
-        until("and recorded", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+        until("and recorded", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
         assert_eq!(attempts_of(&world), [(1, 60)], "what was refused does not count");
         assert_eq!(failures_of(&world), 0);
         assert!(!delivery.status()[0].failing && delivery.status()[0].failing_since.is_none());
@@ -65,7 +65,7 @@ fn place(id: &str) -> usize {
 async fn a_restart_does_not_begin_with_a_burst() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(60, Class::Live).await;
+    world.release(60, DeliveryClass::Live).await;
     let receiver = one_a_second(&world);
     let mut delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
     for _ in 0..4 {
@@ -88,7 +88,7 @@ async fn refusals_are_no_steps_of_the_schedule() {
     for restarts in [false, true] {
         let world = World::new();
         world.register(&["crm"]).await;
-        world.release(1, Class::Live).await;
+        world.release(1, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, |asked| {
             let answer = match asked.before {
                 0..12 => failed(429, Some(MINUTE)),
@@ -121,7 +121,7 @@ async fn refusals_are_no_steps_of_the_schedule() {
 async fn give_up_after_counts_while_a_receiver_refuses_everything() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(3, Class::Live).await;
+    world.release(3, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(5), failed(429, None)));
     let mut options = options(2);
     options.retry.give_up_after = Some(HOUR);
@@ -140,18 +140,18 @@ async fn give_up_after_counts_while_a_receiver_refuses_everything() {
 async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(20, Class::Live).await;
+    world.release(20, DeliveryClass::Live).await;
     let receiver = one_a_second(&world);
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
-    assert!(!delivery.idle().await.unwrap(), "nothing waits");
+    assert!(!delivery.until_idle().await.unwrap(), "nothing waits");
     assert_eq!(receiver.accepted(), 20);
     drop(delivery);
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(20, Class::Live).await;
+    world.release(20, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(5), failed(429, None)));
     let delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
-    assert!(delivery.idle().await.unwrap(), "nothing is taken");
+    assert!(delivery.until_idle().await.unwrap(), "nothing is taken");
     let took = world.clock.relay_time().since(START);
     assert!(took < MINUTE, "{took:?}");
 }
@@ -161,8 +161,8 @@ async fn what_is_due_includes_what_a_receiver_takes_at_its_pace() {
 async fn what_was_refused_does_not_wait_until_nothing_new_comes() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(2_000, Class::Live).await;
-    let backfill = world.release(10, Class::Backfill).await;
+    world.release(2_000, DeliveryClass::Live).await;
+    let backfill = world.release(10, DeliveryClass::Backfill).await;
     let receiver = one_a_second(&world);
     let _delivery = world.start(vec![("crm", options(8), receiver.clone())]).await;
     until("the backfill goes on", 4 * MINUTE, async || {
@@ -181,7 +181,7 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
         for concurrency in [1, 8] {
             let world = World::new();
             world.register(&["crm"]).await;
-            let ids = world.release(200, Class::Live).await;
+            let ids = world.release(200, DeliveryClass::Live).await;
             let refused = ids[3].clone();
             let receiver = Receiver::new(&world, move |asked_for| {
                 let answer = if asked_for.id == refused { failed(status, asked) } else { ACCEPTED };
@@ -196,15 +196,15 @@ async fn a_message_that_is_refused_alone_does_not_set_the_pace_for_others() {
     }
 }
 
-/// A receiver refuses every message of one number for ever. The retries of these messages do not make the sink try one message
-/// at a time, so new messages of other numbers are delivered at once.
+/// A receiver refuses every message of one number for ever. The retries of these messages do not make the sink try one
+/// message at a time, so new messages of other numbers are delivered at once.
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_alone_does_not_count_as_failures_of_the_receiver() {
     for concurrency in [1, 8] {
         let world = World::new();
         world.register(&["crm"]).await;
         let of: Vec<Option<String>> = (0..40).map(|place| Some(format!("number{}", place % 2))).collect();
-        let ids = world.release_of(&of, Class::Live).await;
+        let ids = world.release_of(&of, DeliveryClass::Live).await;
         let refused: Vec<String> = ids.iter().step_by(2).cloned().collect();
         let receiver = Receiver::new(&world, move |asked| {
             let answer = if refused.iter().any(|id| asked.id == *id) { failed(429, Some(SECOND)) } else { ACCEPTED };
@@ -214,7 +214,7 @@ async fn what_is_refused_alone_does_not_count_as_failures_of_the_receiver() {
         until("the other number", 5 * MINUTE, async || receiver.accepted() == 20).await;
         for count in 21..41 {
             sleep(17 * SECOND).await;
-            world.release_of(&[Some("number1".to_owned())], Class::Live).await;
+            world.release_of(&[Some("number1".to_owned())], DeliveryClass::Live).await;
             delivery.waker().wake();
             until("a new message", 3 * SECOND, async || receiver.accepted() == count).await;
         }
@@ -227,7 +227,7 @@ async fn a_number_that_is_always_refused_holds_back_no_other() {
     for (order, concurrency) in [(Order::Number, 1), (Order::Number, 8), (Order::None, 1), (Order::None, 8)] {
         let world = World::new();
         world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
-        world.release_of(&[Some("a".to_owned())], Class::Live).await;
+        world.release_of(&[Some("a".to_owned())], DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, |asked| {
             let attempt = if asked.id == "m1" { failed(429, Some(SECOND)) } else { ACCEPTED };
             (Duration::from_millis(5), attempt)
@@ -236,7 +236,7 @@ async fn a_number_that_is_always_refused_holds_back_no_other() {
         let delivery = world.start(vec![("crm", options, receiver.clone())]).await;
         until("refused", SECOND, async || receiver.attempts() == 1).await;
         let of: Vec<Option<String>> = (0..10).map(|place| Some(format!("other{}", place % 2))).collect();
-        let others = world.release_of(&of, Class::Live).await;
+        let others = world.release_of(&of, DeliveryClass::Live).await;
         delivery.waker().wake();
         until(&format!("the others, {order:?} {concurrency}"), 2 * MINUTE, async || receiver.accepted() == 10).await;
         let accepted = receiver.seen.lock().unwrap().accepted.clone();
@@ -254,7 +254,7 @@ async fn numbers_that_were_refused_take_turns() {
     let world = World::new();
     world.register_as(vec![SinkSetup { ordered: true, ..SinkSetup::new("crm") }]).await;
     let of: Vec<Option<String>> = ["a", "b", "c"].map(|number| Some(number.to_owned())).into();
-    world.release_of(&of, Class::Live).await;
+    world.release_of(&of, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let attempt = if asked.id == "m1" || asked.before == 0 { failed(429, Some(SECOND)) } else { ACCEPTED };
         (Duration::from_millis(5), attempt)
@@ -273,7 +273,7 @@ async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() 
         world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
         let is_refused = |id: &str| place(id) % 10 == 9;
         let of = (0..400).map(|place| Some(if place % 10 == 9 { "refused".into() } else { format!("n{}", place % 3) }));
-        world.release_of(&of.collect::<Vec<_>>(), Class::Live).await;
+        world.release_of(&of.collect::<Vec<_>>(), DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, move |asked| {
             let attempt = if is_refused(asked.id) { failed(429, Some(SECOND)) } else { ACCEPTED };
             (Duration::from_millis(5), attempt)
@@ -289,7 +289,7 @@ async fn a_number_whose_messages_are_all_refused_keeps_no_other_from_its_pace() 
 async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(1_000, Class::Live).await;
+    world.release(1_000, DeliveryClass::Live).await;
     let random = Jitter::seeded(1);
     let receiver = Receiver::new(&world, move |_| {
         let attempt = if random.fraction() < 0.25 { failed(429, Some(SECOND)) } else { ACCEPTED };
@@ -306,7 +306,7 @@ async fn a_receiver_that_refuses_at_any_pace_is_not_slowed_down_for() {
 async fn whoever_resumes_a_sink_ends_the_pace_that_it_has_learned() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(400, Class::Live).await;
+    world.release(400, DeliveryClass::Live).await;
     let last = AtomicI64::new(i64::MIN);
     let receiver = Receiver::new(&world, move |asked| {
         let is_limited = asked.at.since(START) < MINUTE;

@@ -8,7 +8,7 @@ use crate::domain::PauseReason;
 async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(10, Class::Live).await;
+    world.release(10, DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
     // A trigger fails only the transaction that settles, as a full disk would. Reads go on to work.
     world
@@ -25,7 +25,7 @@ async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
     assert!(delivery.longest_stall() <= Duration::from_secs(10), "{:?}", delivery.longest_stall());
     assert_eq!(world.waiting("crm").await.fresh, 10);
     world.second_connection().execute_batch("DROP TRIGGER full").unwrap();
-    until("all delivered", MINUTE, async || world.waiting("crm").await == Waiting::default()).await;
+    until("all delivered", MINUTE, async || world.waiting("crm").await == WaitingCounts::default()).await;
     assert_eq!(receiver.attempts(), 10, "none was sent twice");
 }
 
@@ -33,7 +33,7 @@ async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
 async fn a_store_that_cannot_be_read_is_asked_again_with_growing_waits() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(3, Class::Live).await;
+    world.release(3, DeliveryClass::Live).await;
     let connection = world.second_connection();
     let receiver = Receiver::healthy(&world);
     connection.execute_batch("ALTER TABLE message RENAME TO elsewhere").unwrap();
@@ -48,11 +48,11 @@ async fn a_store_that_cannot_be_read_is_asked_again_with_growing_waits() {
 async fn a_message_that_is_not_what_was_stored_is_never_sent() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(3, Class::Live).await;
+    world.release(3, DeliveryClass::Live).await;
     world.second_connection().execute("UPDATE message SET raw = '{}' WHERE id = 'm2'", []).unwrap();
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", options(1), receiver.clone())]).await;
-    let error = tokio::time::timeout(MINUTE, delivery.damaged()).await.unwrap();
+    let error = tokio::time::timeout(MINUTE, delivery.state_damaged()).await.unwrap();
     assert!(error.to_string().contains("message \"m2\" is not what was stored"), "{error}");
     assert_eq!(receiver.attempts(), 0);
 }
@@ -61,13 +61,13 @@ async fn a_message_that_is_not_what_was_stored_is_never_sent() {
 async fn gone_pauses_the_sink_and_keeps_its_messages() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(20, Class::Live).await;
+    world.release(20, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), Attempt::Gone { answer: "410 Gone".into() }));
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
     sleep(4 * DAY).await;
     assert_eq!(receiver.attempts(), 2, "those that were under way");
     assert_eq!(delivery.status()[0].blocked_by, Some(BlockedBy::Pause(PauseReason::Gone)));
-    assert_eq!(world.waiting("crm").await, Waiting { fresh: 18, retry: 2, dead: 0 });
+    assert_eq!(world.waiting("crm").await, WaitingCounts { fresh: 18, retry: 2, dead: 0 });
     delivery.drain(Duration::ZERO).await;
     // After another start the sink is still paused.
     let back = Receiver::healthy(&world);
@@ -84,7 +84,7 @@ async fn gone_pauses_the_sink_and_keeps_its_messages() {
 async fn a_pause_of_the_operator_is_noticed_by_the_running_loop_and_stops_the_clock() {
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
     let mut options = options(2);
     options.retry.give_up_after = Some(2 * HOUR);
@@ -112,7 +112,7 @@ async fn a_closed_output_stays_paused_until_the_next_start() {
     let closed = Receiver::new(&world, |_| (Duration::from_millis(1), Attempt::Closed));
     let crm = Receiver::healthy(&world);
     let delivery = world.start(vec![("out", options(1), closed.clone()), ("crm", options(1), crm.clone())]).await;
-    world.release(2, Class::Live).await;
+    world.release(2, DeliveryClass::Live).await;
     delivery.waker().wake();
     until("paused in the store", MINUTE, async || world.paused("out").await == Some(PauseReason::Closed)).await;
     sleep(HOUR).await;
@@ -143,7 +143,7 @@ async fn a_panic_over_one_message_is_a_failure_of_that_message() {
     }
     let world = World::new();
     world.register(&["crm"]).await;
-    world.release(4, Class::Live).await;
+    world.release(4, DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
     let _delivery = world.start(vec![("crm", options(1), Arc::new(Panics(receiver.clone())))]).await;
     until("the others delivered", MINUTE, async || receiver.accepted() == 3).await;
@@ -166,11 +166,11 @@ async fn a_loop_that_breaks_is_reported() {
     let world = World::new();
     let delivery =
         world.start(vec![("good", options(1), Receiver::healthy(&world)), ("bad", options(1), Arc::new(Breaks))]).await;
-    let broken = delivery.broken();
+    let broken = delivery.loop_died();
     tokio::pin!(broken);
     assert!(tokio::time::timeout(HOUR, &mut broken).await.is_err(), "all is well");
-    world.release(1, Class::Live).await;
+    world.release(1, DeliveryClass::Live).await;
     delivery.waker().wake();
     tokio::time::timeout(MINUTE, broken).await.unwrap();
-    assert!(delivery.idle().await.unwrap(), "its message waits");
+    assert!(delivery.until_idle().await.unwrap(), "its message waits");
 }

@@ -3,8 +3,8 @@
 use super::memory::Memory;
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
-use super::{CoverageState, Draft, Next, Step, if_it_holds};
-use crate::domain::{Class, Coverage, Lags, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
+use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
+use crate::domain::{Coverage, DeliveryClass, Lags, Marks, More, Seq, Start, StoreOp, UnixMs, WalkId, WalkKind};
 
 impl CoverageState {
     pub(super) fn first_page(&mut self, rules: &Rules, mut page: FeedPage, now: Now, rows_now: UnixMs) -> Step {
@@ -12,7 +12,7 @@ impl CoverageState {
             && self.memory.may_pass_over(rules)
         {
             self.memory.keep_future_rows(page);
-            return Step::without_changes(Next::Follow(cursor));
+            return Step::without_changes(NextAction::Follow(cursor));
         }
         page.prepend(self.memory.take_future_rows());
         // A message that came after a poll with an empty answer came after the start, even if the empty answer was not
@@ -62,10 +62,10 @@ fn relay_from(rules: &Rules, page: FeedPage, now: Now, coverage: &mut Coverage, 
     let walk = (!has_arrived).then(|| draft.open(kind, floor, opened, now.server, &page));
     if kind == WalkKind::Seed {
         let free = draft.store_at_start(page);
-        draft.release(free, Class::Live);
+        draft.release(free, DeliveryClass::Live);
     } else {
         let free = draft.store(page, |_, walks| walk.and_then(|gap| if_it_holds(gap, walks)));
-        draft.release(free, Class::Backfill);
+        draft.release(free, DeliveryClass::Backfill);
     }
-    draft.finish(walk.map_or(Next::Idle, Next::FollowWalk))
+    draft.finish(walk.map_or(NextAction::Idle, NextAction::FollowWalk))
 }

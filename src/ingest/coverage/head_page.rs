@@ -2,8 +2,8 @@
 
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
-use super::{CoverageState, Draft, Next, Step, gap_around, if_it_holds};
-use crate::domain::{Class, Cursor, More, Seq, UnixMs, WalkKind};
+use super::{CoverageState, Draft, NextAction, Step, gap_around, if_it_holds};
+use crate::domain::{Cursor, DeliveryClass, More, Seq, UnixMs, WalkKind};
 
 /// How many empty first pages in a row it takes until the relay believes that the feed is empty.
 const EMPTY_HEADS_BELIEVED: u32 = 3;
@@ -21,7 +21,7 @@ impl CoverageState {
             self.memory.note_empty_poll(now.server);
         }
         if is_empty && (empty_heads < EMPTY_HEADS_BELIEVED || *page.more() == More::Lost) {
-            return Step::without_changes(Next::AskAgain);
+            return Step::without_changes(NextAction::AskAgain);
         }
         if let (true, More::Cursor(cursor)) = (is_empty, page.more()) {
             return Step::without_changes(self.pass_over(rules, cursor.clone()));
@@ -36,7 +36,7 @@ impl CoverageState {
         let ordinary = rows_now.max(coverage.marks.frontier);
         let step = if let (true, More::Cursor(cursor)) = (page.is_known() && page.is_ahead_of(ordinary), page.more()) {
             let reads_on = self.memory.skip_to(cursor.clone(), page.last_time().unwrap_or(UnixMs::MAX), now);
-            Step::without_changes(if reads_on { self.pass_over(rules, cursor.clone()) } else { Next::Idle })
+            Step::without_changes(if reads_on { self.pass_over(rules, cursor.clone()) } else { NextAction::Idle })
         } else {
             let before = Some(coverage.marks);
             Draft::new(rules, now, &mut coverage, &mut self.memory, before).head_page(page)
@@ -46,8 +46,8 @@ impl CoverageState {
     }
 
     /// Lets the head poll go on behind a page that tells nothing, unless the poll has passed over too many pages.
-    fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> Next {
-        if self.memory.may_pass_over(rules) { Next::Follow(cursor) } else { Next::Idle }
+    fn pass_over(&mut self, rules: &Rules, cursor: Cursor) -> NextAction {
+        if self.memory.may_pass_over(rules) { NextAction::Follow(cursor) } else { NextAction::Idle }
     }
 }
 
@@ -73,14 +73,14 @@ impl Draft<'_> {
                 }
             }
             let free = self.store_in_place(page);
-            self.release(free, Class::Live);
-            return self.finish(Next::Idle);
+            self.release(free, DeliveryClass::Live);
+            return self.finish(NextAction::Idle);
         }
         let sweep_floor = (sweep_due && sweep_floor < frontier).then_some(sweep_floor);
         let gap = self.open(self.rules.new_gap(sweep_floor), frontier, opened, seen_at, &page);
         let free = self.store(page, |_, walks| if_it_holds(gap, walks));
-        self.release(free, Class::Live);
-        self.finish(Next::FollowWalk(gap))
+        self.release(free, DeliveryClass::Live);
+        self.finish(NextAction::FollowWalk(gap))
     }
 
     /// Stores the unknown rows of a page. A new row in the unread part of a gap waits for that gap; the other new rows

@@ -46,8 +46,8 @@ pub use rules::{Now, Rules};
 pub use setbacks::Setback;
 
 use crate::domain::{
-    Anomaly, Class, Coverage, Cursor, Insert, Lags, Marks, More, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId,
-    WalkKind, WalkProgress,
+    Anomaly, Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, More, Row, RowStanding, Seq, StoreOp, UnixMs, Walk,
+    WalkId, WalkKind, WalkProgress,
 };
 
 /// Coverage as it stands on disk, and the memory that helps for as long as the process lives.
@@ -65,12 +65,12 @@ pub struct Step {
     /// The changes of one transaction. If there are none, nothing has to be written.
     pub ops: Vec<StoreOp>,
     /// The next action of the poller.
-    pub next: Next,
+    pub next: NextAction,
 }
 
 /// The action of the poller after a step.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Next {
+pub enum NextAction {
     /// Nothing has to be read at once.
     Idle,
     /// The head poll goes on behind this cursor: it met a block of rows dated ahead, or an empty page that leads on.
@@ -86,9 +86,9 @@ pub enum Next {
 
 impl Step {
     /// A step that changes nothing, and after which nothing follows.
-    const NOTHING: Self = Self::without_changes(Next::Idle);
+    const NOTHING: Self = Self::without_changes(NextAction::Idle);
 
-    const fn without_changes(next: Next) -> Self {
+    const fn without_changes(next: NextAction) -> Self {
         Self { ops: Vec::new(), next }
     }
 }
@@ -157,7 +157,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends the step: adds the changes of frontier, watermark, anchor, counters and lags, if there are any.
-    fn finish(mut self, next: Next) -> Step {
+    fn finish(mut self, next: NextAction) -> Step {
         if self.coverage.lags != self.lags_on_disk {
             self.ops.push(StoreOp::PutLags(self.coverage.lags.clone()));
         }
@@ -242,7 +242,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Releases rows that no gap holds.
-    fn release(&mut self, rows: Vec<Seq>, class: Class) {
+    fn release(&mut self, rows: Vec<Seq>, class: DeliveryClass) {
         if !rows.is_empty() {
             self.ops.push(StoreOp::Release { rows, class });
         }
@@ -255,7 +255,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Releases all rows that a gap holds.
-    fn release_held(&mut self, walk: WalkId, class: Class) {
+    fn release_held(&mut self, walk: WalkId, class: DeliveryClass) {
         self.memory.walk(walk).held = 0;
         self.ops.push(StoreOp::ReleaseHeld { walk, class });
     }

@@ -1,7 +1,7 @@
 //! Raising the watermark. Rows below the watermark are never news again, so the store may forget their ids.
 
 use super::rules::{Now, Rules};
-use super::{CoverageState, Draft, Next, Step};
+use super::{CoverageState, Draft, NextAction, Step};
 
 impl CoverageState {
     /// Raises the watermark: `W = max(W, min(now - memory of ids, A - L - m, F - L - m, every open floor))`. `A` is the
@@ -13,6 +13,6 @@ impl CoverageState {
         let remembered_from = now.server.before(rules.remember_ids);
         let cap = rules.watermark_cap(coverage);
         coverage.marks.watermark = coverage.marks.watermark.max(remembered_from.min(cap));
-        Draft::new(rules, now, coverage, &mut self.memory, before).finish(Next::Idle)
+        Draft::new(rules, now, coverage, &mut self.memory, before).finish(NextAction::Idle)
     }
 }

@@ -2,7 +2,7 @@
 //! because nothing more is read. So the gap releases the rows that it holds.
 
 use super::rules::{Now, Rules};
-use super::{CoverageState, Draft, Next, Step};
+use super::{CoverageState, Draft, NextAction, Step};
 use crate::domain::{Walk, WalkId};
 
 impl CoverageState {
@@ -23,6 +23,6 @@ impl CoverageState {
             draft.stream(id);
             draft.put(place);
         }
-        draft.finish(Next::Idle)
+        draft.finish(NextAction::Idle)
     }
 }

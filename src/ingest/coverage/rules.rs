@@ -45,7 +45,7 @@ pub struct Rules {
     pub patience: Duration,
     /// The safeguard that a test leaves out, to see that the safeguard is needed.
     #[cfg(test)]
-    pub(crate) broken: Option<Safeguard>,
+    pub(crate) left_out: Option<Safeguard>,
 }
 
 impl Rules {
@@ -67,14 +67,14 @@ impl Rules {
             patience_failures: 10,
             patience: Duration::from_secs(15 * 60),
             #[cfg(test)]
-            broken: None,
+            left_out: None,
         }
     }
 
     /// Whether a test leaves out this safeguard; always false outside of tests. Only `safeguards` calls this function.
     #[cfg(test)]
     pub(super) fn leaves_out(&self, safeguard: Safeguard) -> bool {
-        self.broken == Some(safeguard)
+        self.left_out == Some(safeguard)
     }
 
     #[cfg(not(test))]

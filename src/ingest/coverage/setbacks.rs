@@ -7,7 +7,7 @@
 //! [`Rules::patience`](super::Rules::patience), the walk is *stalled*: it releases the rows that it holds, and releases
 //! further rows as it reads them, so that rows that were read do not wait for rows that cannot be read.
 
-use super::{Draft, Next};
+use super::{Draft, NextAction};
 use crate::domain::{Anomaly, StoreOp};
 
 /// The reason why a walk made no progress.
@@ -39,7 +39,7 @@ impl Draft<'_> {
     }
 
     /// Records a setback and chooses where the walk reads next.
-    pub(super) fn set_back(&mut self, place: usize, setback: Setback) -> Next {
+    pub(super) fn set_back(&mut self, place: usize, setback: Setback) -> NextAction {
         let now = self.now.local;
         let walk = &mut self.coverage.walks[place];
         let id = walk.id;
@@ -73,7 +73,7 @@ impl Draft<'_> {
             self.stream(id);
         }
         self.put(place);
-        Next::Wait(id, failures)
+        NextAction::Wait(id, failures)
     }
 
     /// Sends the walk back to the cursor before, or to the head if there is none.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{CoverageState, FeedPage, Next, Now, Rules};
+use super::{CoverageState, FeedPage, NextAction, Now, Rules};
 use crate::domain::{Cursor, More, Row, Seq, Start, StoreOp, UnixMs, WalkKind};
 
 fn rules() -> Rules {
@@ -86,7 +86,7 @@ fn a_page_that_ends_in_known_rows_dated_ahead_opens_no_gap_at_every_poll() {
     let (list, mut state) = known_rows_ahead();
     for tick in 1005..1050 {
         let step = state.head_page(&rules(), list.page(0), now(tick));
-        assert_eq!(step.next, Next::Idle, "at {tick}");
+        assert_eq!(step.next, NextAction::Idle, "at {tick}");
         assert_eq!(state.walks().count(), 0, "at {tick}");
     }
 }
@@ -96,7 +96,7 @@ fn unknown_rows_dated_ahead_are_no_sign_of_having_arrived() {
     let (mut list, mut state) = known_rows_ahead();
     list.known.remove("ahead 3");
     let step = state.head_page(&rules(), list.page(0), now(1005));
-    assert!(matches!(step.next, Next::FollowWalk(_)), "{:?}", step.next);
+    assert!(matches!(step.next, NextAction::FollowWalk(_)), "{:?}", step.next);
     let kinds: Vec<WalkKind> = state.walks().map(|walk| walk.kind).collect();
     assert_eq!(kinds, [WalkKind::Gap { sweep_floor: None, streaming: false }]);
 }
@@ -107,7 +107,7 @@ fn a_new_row_above_known_ones_dated_ahead_opens_a_gap_until_older_ones_are_met()
     list.rows.insert(0, ("news", 1006));
     list.rows.remove(1);
     let step = state.head_page(&rules(), list.page(0), now(1006));
-    assert!(matches!(step.next, Next::FollowWalk(_)), "{:?}", step.next);
+    assert!(matches!(step.next, NextAction::FollowWalk(_)), "{:?}", step.next);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn what_a_page_of_fewer_rows_would_show_is_shown_by_one_that_ends_in_known_rows_
     list.rows.retain(|(id, _)| *id != "old" && *id != "newest");
     list.rows.insert(1, ("old", 1000));
     let step = state.head_page(&rules(), list.page(0), now(1006));
-    assert_eq!(step.next, Next::Idle);
+    assert_eq!(step.next, NextAction::Idle);
     assert_eq!(state.walks().count(), 0);
     assert!(step.ops.iter().any(|op| matches!(op, StoreOp::Release { .. })), "{:?}", step.ops);
 }
@@ -135,7 +135,7 @@ fn a_poll_that_begins_behind_a_block_dated_ahead_vouches_for_when_the_block_was_
     // All rows are known, and from now on polls begin behind the block.
     assert_eq!(state.head_cursor(&rules(), now(2000)), None);
     let step = state.head_page(&rules(), list.page(0), now(2000));
-    assert_eq!(step.next, Next::Follow(Cursor("4".to_owned())));
+    assert_eq!(step.next, NextAction::Follow(Cursor("4".to_owned())));
     list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
     // A row appears above the block, where these polls do not see it. Meanwhile a sweep falls due, and one page
     // completes it.
@@ -163,7 +163,7 @@ fn a_block_that_another_clock_may_have_dated_hides_what_comes_above_it_from_ever
         list.poll(&mut state, 1003);
         let behind = Some(Cursor("4".to_owned()));
         assert_eq!(state.head_cursor(&rules(), now(2000)), None);
-        assert_eq!(state.head_page(&rules(), list.page(0), now(2000)).next, Next::Follow(Cursor("4".to_owned())));
+        assert_eq!(state.head_page(&rules(), list.page(0), now(2000)).next, NextAction::Follow(Cursor("4".to_owned())));
         list.take(&state.head_page(&rules(), list.page(4), now(2000)).ops);
         for tick in [2010, 2030] {
             assert_eq!(state.head_cursor(&rules(), now(tick)), behind);
@@ -171,7 +171,7 @@ fn a_block_that_another_clock_may_have_dated_hides_what_comes_above_it_from_ever
             if peeks {
                 assert_eq!(state.head_cursor(&rules(), now(tick + 10)), None);
                 let step = state.head_page(&rules(), list.page(0), now(tick + 10));
-                assert_eq!((step.next, step.ops), (Next::Idle, Vec::new()), "it does not read the block again");
+                assert_eq!((step.next, step.ops), (NextAction::Idle, Vec::new()), "it does not read the block again");
             }
         }
         list.rows.insert(0, ("above", ahead + 1));
@@ -194,7 +194,7 @@ fn rows_up_to_the_frontier_are_no_block_dated_ahead_when_the_server_s_clock_is_s
     list.poll(&mut state, 1007);
     for tick in [500, 510, 520] {
         assert_eq!(state.head_cursor(&rules(), now(tick)), None, "polls begin at the head");
-        assert_eq!(state.head_page(&rules(), list.page(0), now(tick)).next, Next::Idle);
+        assert_eq!(state.head_page(&rules(), list.page(0), now(tick)).next, NextAction::Idle);
     }
     list.rows.insert(0, ("new", 1009));
     assert_eq!(state.head_cursor(&rules(), now(530)), None);

@@ -3,8 +3,8 @@
 use super::page::FeedPage;
 use super::rules::{Now, Rules};
 use super::setbacks::Setback;
-use super::{CoverageState, Draft, Next, Step, if_it_holds};
-use crate::domain::{Class, Cursor, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
+use super::{CoverageState, Draft, NextAction, Step, if_it_holds};
+use crate::domain::{Cursor, DeliveryClass, More, StoreOp, UnixMs, Walk, WalkId, WalkKind, WalkProgress};
 
 impl CoverageState {
     /// Takes in the page with which a walk's request was answered. `at_once` says that the whole walk so far was read
@@ -48,7 +48,7 @@ impl Draft<'_> {
                 return self.finish(next);
             }
         }
-        let class = if at_once { Class::Live } else { Class::Backfill };
+        let class = if at_once { DeliveryClass::Live } else { DeliveryClass::Backfill };
         let last = page.last_time();
         let more = page.more().clone();
         let rows_now = self.rows_now();
@@ -63,7 +63,7 @@ impl Draft<'_> {
         self.store_walk_page(id, page, class);
         if has_arrived && sweep_has_arrived {
             self.close(place, class);
-            return self.finish(Next::Idle);
+            return self.finish(NextAction::Idle);
         }
         if has_arrived {
             self.go_on_as_sweep(place, class);
@@ -71,7 +71,7 @@ impl Draft<'_> {
         let next = match self.unseen_cursor(id, &more) {
             Some(cursor) => {
                 let stands_still = self.advance(place, cursor, last, got_deeper, has_unknown);
-                if stands_still { self.set_back(place, Setback::StandingStill) } else { Next::Idle }
+                if stands_still { self.set_back(place, Setback::StandingStill) } else { NextAction::Idle }
             }
             None => self.set_back(place, Setback::NoProgress),
         };
@@ -79,25 +79,25 @@ impl Draft<'_> {
         if let Some(place) = self.coverage.walks.iter().position(|open| open.id == id) {
             self.put(place);
         }
-        let next = if at_once && next == Next::Idle { Next::FollowWalk(id) } else { next };
+        let next = if at_once && next == NextAction::Idle { NextAction::FollowWalk(id) } else { next };
         self.finish(next)
     }
 
     /// Stores the unknown rows of a walk's page. A gap holds its new rows; the new rows of other walks are released
     /// like new rows at the head.
-    fn store_walk_page(&mut self, id: WalkId, page: FeedPage, class: Class) {
+    fn store_walk_page(&mut self, id: WalkId, page: FeedPage, class: DeliveryClass) {
         let walk = self.coverage.walks.iter().find(|open| open.id == id);
         if walk.is_some_and(|walk| matches!(walk.kind, WalkKind::Gap { .. })) {
             let free = self.store(page, |_, walks| if_it_holds(id, walks));
             self.release(free, class);
         } else {
             let free = self.store_in_place(page);
-            self.release(free, Class::Live);
+            self.release(free, DeliveryClass::Live);
         }
     }
 
     /// Ends a walk that has arrived. A walk that vouches for the whole lookback completes a sweep.
-    pub(super) fn close(&mut self, place: usize, class: Class) {
+    pub(super) fn close(&mut self, place: usize, class: DeliveryClass) {
         let is_a_sweep = self.coverage.walks[place].deepest_floor() <= self.sweep_floor();
         let walk = self.coverage.walks.remove(place);
         if walk.holds() {
@@ -112,7 +112,7 @@ impl Draft<'_> {
 
     /// Turns a gap that has arrived into the sweep that it carries: the gap releases the rows that it holds, and reads
     /// on down to the sweep's floor.
-    fn go_on_as_sweep(&mut self, place: usize, class: Class) {
+    fn go_on_as_sweep(&mut self, place: usize, class: DeliveryClass) {
         let walk = &mut self.coverage.walks[place];
         let (id, holds) = (walk.id, walk.holds());
         walk.floor = walk.deepest_floor();
@@ -179,6 +179,6 @@ impl Draft<'_> {
         if let WalkKind::Gap { streaming, .. } = &mut walk.kind {
             *streaming = true;
         }
-        self.release_held(id, Class::Backfill);
+        self.release_held(id, DeliveryClass::Backfill);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::api::budget::{Budget, Demand, Permission, RateHeaders, RequestPurpose, Ticket};
 use crate::domain::{Cursor, UnixMs};
-use crate::ingest::feed::{Answer, Feed, NumberAnswer};
+use crate::ingest::feed::{Feed, NumberPageFuture, PageFuture};
 use crate::ingest::foreign_requests::{ForeignNotice, ForeignReport};
 use crate::ingest::report::ApiBudget;
 use crate::ingest::server_clock::{LocalClocks, ServerClock};
@@ -57,7 +57,7 @@ impl<F: Feed> ApiLink<F> {
         limit: u32,
         now: Instant,
         wall: UnixMs,
-    ) -> InFlightRequest<Answer> {
+    ) -> InFlightRequest<PageFuture> {
         let ticket = self.budget.send(purpose, now, wall);
         InFlightRequest { ticket, key: self.keys_given_up, answer: self.feed.fetch(cursor, limit, wall) }
     }
@@ -69,7 +69,7 @@ impl<F: Feed> ApiLink<F> {
         cursor: Option<&Cursor>,
         now: Instant,
         wall: UnixMs,
-    ) -> InFlightRequest<NumberAnswer> {
+    ) -> InFlightRequest<NumberPageFuture> {
         let ticket = self.budget.send(purpose, now, wall);
         InFlightRequest { ticket, key: self.keys_given_up, answer: self.feed.fetch_numbers(cursor, wall) }
     }
@@ -211,7 +211,7 @@ mod tests {
     struct TwoKeys(usize);
 
     impl Feed for TwoKeys {
-        fn fetch(&self, _: Option<&Cursor>, _: u32, _: UnixMs) -> Answer {
+        fn fetch(&self, _: Option<&Cursor>, _: u32, _: UnixMs) -> PageFuture {
             let page: Result<Page, Error> = Ok(Page { rows: Vec::new(), more: More::End, total: None });
             Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
         }

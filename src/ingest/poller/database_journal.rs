@@ -2,13 +2,14 @@
 //! end.
 //!
 //! The relay cannot end that program. It goes on, counts no more of such a journal than an ordinary journal has
-//! ([`crate::store::Space`]), and logs what is going on. A disk that gets short is noticed as usual (`state.min_free`).
+//! ([`crate::store::DiskUsage`]), and logs what is going on. A disk that gets short is noticed as usual
+//! (`state.min_free`).
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::store::{self, Space, Spool, Store, USUAL_JOURNAL_BYTES};
+use crate::store::{self, DiskUsage, Spool, Store, USUAL_JOURNAL_BYTES};
 use crate::time::Instant;
 
 /// How often the relay tries to empty a journal that is larger than usual.
@@ -70,7 +71,7 @@ impl Journal {
     }
 
     /// Empties a journal that is larger than it should be, and logs if that cannot be done.
-    pub(super) async fn look(&mut self, store: &Store, space: Space, now: Instant) -> Result<(), store::Error> {
+    pub(super) async fn look(&mut self, store: &Store, space: DiskUsage, now: Instant) -> Result<(), store::Error> {
         let is_large = space.journal > USUAL_JOURNAL_BYTES;
         let was_tried = self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY);
         let news = if !is_large {

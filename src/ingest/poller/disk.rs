@@ -129,7 +129,7 @@ impl Disk {
             return Ok(SpaceCheck::Unchanged);
         }
         self.space.begin_measuring(now);
-        let space = match self.store.read(Spool::space).await {
+        let space = match self.store.read(Spool::disk_usage).await {
             Ok(space) => space,
             // The next work that needs the disk will report the failure.
             Err(error) => {
@@ -255,11 +255,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::Keep;
+    use crate::store::RetentionPeriod;
     use crate::time::Clock;
 
     fn disk(dir: &std::path::Path, max_size: u64, now: Instant) -> Disk {
-        let (keep_delivered, keep_dead) = (Keep::Forever, Keep::Forever);
+        let (keep_delivered, keep_dead) = (RetentionPeriod::Forever, RetentionPeriod::Forever);
         let options = store::Options { dir: dir.to_owned(), keep_delivered, keep_dead, max_size, min_free: 0 };
         Disk::new(Store::open(dir).unwrap(), &options, now)
     }

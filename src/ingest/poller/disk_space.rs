@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::store::{self, Space};
+use crate::store::{self, DiskUsage};
 use crate::time::Instant;
 
 /// How often space is measured while messages are stored.
@@ -74,7 +74,7 @@ struct Measuring {
 impl SpaceLimits {
     /// Decides whether space is short. A shortage lasts until there is a tenth more space than needed, so that the
     /// answer does not change at every page.
-    fn judge(self, space: Space, was: Option<Shortage>) -> Option<Shortage> {
+    fn judge(self, space: DiskUsage, was: Option<Shortage>) -> Option<Shortage> {
         let Self { max_size, min_free } = self;
         let (most, least) = match was {
             None => (max_size, min_free),
@@ -92,7 +92,7 @@ impl SpaceLimits {
 
     /// Whether delivered messages are removed before their time: this begins at nine tenths of the allowed size, and
     /// ends at eight tenths.
-    fn sheds(self, space: Space, does: bool) -> bool {
+    fn sheds(self, space: DiskUsage, does: bool) -> bool {
         let tenth = self.max_size / 10;
         space.used > self.max_size - if does { 2 * tenth } else { tenth }
     }
@@ -156,7 +156,7 @@ impl DiskSpace {
     }
 
     /// Takes in a measurement. Returns the changes that it brought.
-    pub(super) fn take(&mut self, space: Space, now: Instant) -> SpaceChange {
+    pub(super) fn take(&mut self, space: DiskUsage, now: Instant) -> SpaceChange {
         let sheds = self.limits.sheds(space, self.sheds);
         let shortage = self.limits.judge(space, self.shortage);
         let change = SpaceChange {
@@ -198,7 +198,7 @@ impl DiskSpace {
         }
     }
 
-    fn log_shedding(&mut self, space: Space, now: Instant) {
+    fn log_shedding(&mut self, space: DiskUsage, now: Instant) {
         let lately = self.shedding_logged_at.is_some_and(|told| now.saturating_duration_since(told) < TELL_SHEDDING);
         if !lately {
             self.shedding_logged_at = Some(now);
@@ -219,15 +219,15 @@ mod tests {
 
     const LIMITS: SpaceLimits = SpaceLimits { max_size: 1000, min_free: 100 };
 
-    fn space(used: u64, free: u64) -> Space {
-        Space { used, unused: 0, free, journal: 0 }
+    fn space(used: u64, free: u64) -> DiskUsage {
+        DiskUsage { used, unused: 0, free, journal: 0 }
     }
 
     fn options() -> store::Options {
         store::Options {
             dir: PathBuf::new(),
-            keep_delivered: store::Keep::Forever,
-            keep_dead: store::Keep::Forever,
+            keep_delivered: store::RetentionPeriod::Forever,
+            keep_dead: store::RetentionPeriod::Forever,
             max_size: LIMITS.max_size,
             min_free: LIMITS.min_free,
         }

@@ -8,7 +8,7 @@ use super::{Ending, PollError, Poller};
 use crate::api::budget::RateHeaders;
 use crate::api::{self, Error};
 use crate::domain::{Anomaly, WalkId};
-use crate::ingest::coverage::{Next, Setback};
+use crate::ingest::coverage::{NextAction, Setback};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
 use crate::store;
@@ -190,7 +190,7 @@ impl<F: Feed> Poller<F> {
         let step = self.state.walk_setback(&self.rules, id, setback, now);
         log_anomalies(&step.ops, None, false);
         match self.commit(step, now.local).await {
-            Ok(Next::Wait(id, failures)) => {
+            Ok(NextAction::Wait(id, failures)) => {
                 self.lanes.background.hold_back(id, at + self.backoff.wait(failures));
                 // Only this walk waits; the other walks need not.
                 self.lanes.background.wait_no_more();

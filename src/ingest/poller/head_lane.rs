@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::page_request::{PageKind, PageRequest, answer_of};
 use crate::api::{PAGE_ROWS, Response};
 use crate::domain::{UnixMs, WalkId};
-use crate::ingest::coverage::Next;
+use crate::ingest::coverage::NextAction;
 use crate::time::Instant;
 
 /// The state of the head lane.
@@ -109,15 +109,15 @@ impl HeadLane {
 
     /// Takes in that a page came in answer to `kind`, and that `next` follows from it. Returns whether the poll goes
     /// on. `head_pages` is the most pages that the poll reads of a new gap.
-    pub(super) fn goes_on(&mut self, kind: &PageKind, next: Next, head_pages: u32) -> bool {
+    pub(super) fn goes_on(&mut self, kind: &PageKind, next: NextAction, head_pages: u32) -> bool {
         let pages_left = match kind {
             PageKind::Head { .. } => head_pages,
             PageKind::Walk { pages_left, .. } => pages_left.saturating_sub(1),
         };
         self.next = match next {
-            Next::Follow(cursor) => PageKind::Head { cursor: Some(cursor) },
-            Next::FollowWalk(id) if pages_left > 0 => PageKind::Walk { id, pages_left },
-            Next::FollowWalk(_) | Next::Idle | Next::AskAgain | Next::Wait(..) => return false,
+            NextAction::Follow(cursor) => PageKind::Head { cursor: Some(cursor) },
+            NextAction::FollowWalk(id) if pages_left > 0 => PageKind::Walk { id, pages_left },
+            NextAction::FollowWalk(_) | NextAction::Idle | NextAction::AskAgain | NextAction::Wait(..) => return false,
         };
         true
     }
@@ -191,11 +191,11 @@ mod tests {
         head.begin_poll(began);
         let mut kind = PageKind::Head { cursor: None };
         for pages_left in [2, 1] {
-            assert!(head.goes_on(&kind, Next::FollowWalk(WalkId(7)), 2));
+            assert!(head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2));
             kind = PageKind::Walk { id: WalkId(7), pages_left };
             assert_eq!((head.next(), head.walk(), head.begins_poll()), (&kind, Some(WalkId(7)), false));
         }
-        assert!(!head.goes_on(&kind, Next::FollowWalk(WalkId(7)), 2), "the rest is the background lane's");
+        assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the rest is the background lane's");
         head.end_poll(Duration::from_secs(3), None);
         assert!(head.begins_poll() && head.due() == began + Duration::from_secs(3));
         head.end_poll(Duration::from_secs(3), Some(began + Duration::from_secs(5)));

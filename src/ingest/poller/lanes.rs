@@ -68,7 +68,7 @@ mod tests {
     use super::super::page_request::PageKind;
     use super::*;
     use crate::domain::UnixMs;
-    use crate::ingest::coverage::Next;
+    use crate::ingest::coverage::NextAction;
     use crate::time::Clock;
 
     #[tokio::test(start_paused = true)]
@@ -76,7 +76,7 @@ mod tests {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
         let mut lanes = Lanes::new(NumberList::new(true, now), now);
         assert!(lanes.are_idle() && lanes.are_at_rest() && lanes.is_walk_ready(WalkId(1), now));
-        assert!(lanes.head.goes_on(&PageKind::Head { cursor: None }, Next::FollowWalk(WalkId(1)), 2));
+        assert!(lanes.head.goes_on(&PageKind::Head { cursor: None }, NextAction::FollowWalk(WalkId(1)), 2));
         assert!(!lanes.is_walk_ready(WalkId(1), now) && lanes.is_walk_ready(WalkId(2), now));
         assert!(lanes.are_idle() && !lanes.are_at_rest(), "nothing is under way, but the poll goes on");
         lanes.head.end_poll(Duration::ZERO, None);

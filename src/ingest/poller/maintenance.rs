@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::domain::{Seq, UnixMs};
-use crate::store::{ForgottenIds, ForgottenUpTo, Keep, Options, RemovedMessages, RetentionCutoffs};
+use crate::store::{ForgottenIds, ForgottenUpTo, Options, RemovedMessages, RetentionCutoffs, RetentionPeriod};
 use crate::time::Instant;
 
 /// The time from the beginning of one round to the beginning of the next.
@@ -46,8 +46,8 @@ pub(super) struct Maintenance {
 /// How long settled messages are kept.
 #[derive(Clone, Copy, Debug)]
 struct Retention {
-    delivered: Keep,
-    dead: Keep,
+    delivered: RetentionPeriod,
+    dead: RetentionPeriod,
 }
 
 /// The times at which rounds begin.
@@ -208,15 +208,21 @@ mod tests {
     use super::*;
     use crate::time::Clock;
 
-    fn options(keep_delivered: Keep) -> Options {
-        Options { dir: PathBuf::new(), keep_delivered, keep_dead: Keep::Forever, max_size: 1000, min_free: 0 }
+    fn options(keep_delivered: RetentionPeriod) -> Options {
+        Options {
+            dir: PathBuf::new(),
+            keep_delivered,
+            keep_dead: RetentionPeriod::Forever,
+            max_size: 1000,
+            min_free: 0,
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_round_goes_on_in_steps_and_the_next_one_where_it_ended() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let mut maintenance = Maintenance::new(&options(Keep::Forever), false, began);
+        let mut maintenance = Maintenance::new(&options(RetentionPeriod::Forever), false, began);
         assert_eq!(maintenance.due(), at(60));
         assert!(maintenance.begin_step(at(60)), "the first one is whole");
         assert_eq!(maintenance.removes_after(), Some(Seq(0)));
@@ -239,7 +245,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_space_is_short_whole_rounds_follow_each_other() {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
-        let mut maintenance = Maintenance::new(&options(Keep::Forever), false, began);
+        let mut maintenance = Maintenance::new(&options(RetentionPeriod::Forever), false, began);
         maintenance.begin_again(began);
         assert!(maintenance.due() == began && maintenance.has_more() && maintenance.begin_step(began));
         maintenance.note_removed(&RemovedMessages { next: Some(Seq(7)), ..RemovedMessages::default() });
@@ -257,11 +263,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_goes_by_age_while_nobody_knows_what_time_it_is() {
         let now = Clock::starting_at(UnixMs(0)).monotonic();
-        let keeps = Maintenance::new(&options(Keep::For(Duration::from_secs(5))), false, now);
+        let keeps = Maintenance::new(&options(RetentionPeriod::For(Duration::from_secs(5))), false, now);
         assert_eq!(keeps.cutoffs(None, false).delivered, None);
         assert_eq!(keeps.cutoffs(Some(UnixMs(9000)), false).delivered, Some(UnixMs(4000)));
         assert_eq!(keeps.cutoffs(None, true).delivered, Some(UnixMs::MAX), "while space is short");
-        let erases = Maintenance::new(&options(Keep::For(Duration::ZERO)), true, now);
+        let erases = Maintenance::new(&options(RetentionPeriod::For(Duration::ZERO)), true, now);
         assert_eq!((erases.due(), erases.cutoffs(None, false).delivered), (now, Some(UnixMs::MAX)));
     }
 }

@@ -3,14 +3,14 @@
 use super::api_link::InFlightRequest;
 use crate::api::{NumberPage, Response};
 use crate::domain::UnixMs;
-use crate::ingest::feed::NumberAnswer;
+use crate::ingest::feed::NumberPageFuture;
 use crate::ingest::number_list::NumberList;
 
 /// The state of the third lane.
 pub(super) struct NumbersLane {
     /// The progress of reading the list.
     list: NumberList,
-    in_flight: Option<InFlightRequest<NumberAnswer>>,
+    in_flight: Option<InFlightRequest<NumberPageFuture>>,
     /// Why the list cannot be read, and since when, by the relay's time.
     trouble: Option<(String, UnixMs)>,
     has_logged_spoiled_rows: bool,
@@ -34,7 +34,7 @@ impl NumbersLane {
     }
 
     /// Records that a request has left.
-    pub(super) fn begin_request(&mut self, request: InFlightRequest<NumberAnswer>) {
+    pub(super) fn begin_request(&mut self, request: InFlightRequest<NumberPageFuture>) {
         self.in_flight = Some(request);
     }
 
@@ -47,7 +47,7 @@ impl NumbersLane {
     }
 
     /// Ends the request under way and returns it.
-    pub(super) fn end_request(&mut self) -> Option<InFlightRequest<NumberAnswer>> {
+    pub(super) fn end_request(&mut self) -> Option<InFlightRequest<NumberPageFuture>> {
         self.in_flight.take()
     }
 

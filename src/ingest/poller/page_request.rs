@@ -3,7 +3,7 @@
 use super::api_link::InFlightRequest;
 use crate::api::{PAGE_ROWS, Response};
 use crate::domain::{Cursor, WalkId};
-use crate::ingest::feed::Answer;
+use crate::ingest::feed::PageFuture;
 
 /// The kind of page that a request asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub(super) struct PageRequest {
     pub(super) cursor: Option<Cursor>,
     /// How many rows the request asks for.
     pub(super) limit: u32,
-    pub(super) request: InFlightRequest<Answer>,
+    pub(super) request: InFlightRequest<PageFuture>,
 }
 
 /// Waits for the answer of a flight. Without a flight this future never ends.

@@ -6,7 +6,7 @@ use super::Poller;
 use super::page_request::{PageKind, PageRequest};
 use crate::api::budget::{Demand, Permission, RequestPurpose};
 use crate::domain::{Cursor, UnixMs, WalkId};
-use crate::ingest::coverage::Next;
+use crate::ingest::coverage::NextAction;
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
 use crate::store;
@@ -151,8 +151,8 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Chooses what the lane does next, after a page came in answer to `kind` and was stored.
-    pub(super) fn proceed(&mut self, is_head: bool, kind: &PageKind, next: Next, now: Instant) {
-        if let Next::Wait(id, failures) = next {
+    pub(super) fn proceed(&mut self, is_head: bool, kind: &PageKind, next: NextAction, now: Instant) {
+        if let NextAction::Wait(id, failures) = next {
             self.lanes.background.hold_back(id, now + self.backoff.wait(failures));
         }
         if !is_head {

@@ -3,7 +3,7 @@
 use super::disk::SpaceCheck;
 use super::{Ending, PollError, Poller};
 use crate::domain::UnixMs;
-use crate::ingest::coverage::{Next, Step};
+use crate::ingest::coverage::{NextAction, Step};
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
 use crate::store::{self, Spool, UndecidedScope};
@@ -45,7 +45,7 @@ impl<F: Feed> Poller<F> {
     }
 
     /// Carries out the changes of a step, at `now` by the relay's time.
-    pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<Next, store::Error> {
+    pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<NextAction, store::Error> {
         if self.disk.commit(step.ops, now).await? {
             (self.released)();
             self.check_undecided().await?;

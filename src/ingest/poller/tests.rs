@@ -15,8 +15,8 @@ use crate::api::{Error, KeyRefusal, Page, Response};
 use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
-use crate::ingest::feed::Answer;
-use crate::store::{self, ClaimLimits, Keep, PastDelivery, Replayable, SinkId, SinkSetup, Spool, Store};
+use crate::ingest::feed::PageFuture;
+use crate::store::{self, ClaimLimits, PastDelivery, Replayable, RetentionPeriod, SinkId, SinkSetup, Spool, Store};
 use crate::time::{Clock, Instant, Liveness};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
@@ -36,7 +36,7 @@ struct Double {
 }
 
 impl Feed for Double {
-    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, _: UnixMs) -> Answer {
+    fn fetch(&self, cursor: Option<&Cursor>, limit: u32, _: UnixMs) -> PageFuture {
         let number = {
             let mut asked = self.asked.lock().unwrap();
             asked.push(self.clock.monotonic());
@@ -84,8 +84,8 @@ impl World {
         let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0, undated: 0, date_ahead_ms };
         let options = store::Options {
             dir: dir.path().to_owned(),
-            keep_delivered: Keep::Forever,
-            keep_dead: Keep::Forever,
+            keep_delivered: RetentionPeriod::Forever,
+            keep_dead: RetentionPeriod::Forever,
             max_size: 1 << 40,
             min_free: 0,
         };
@@ -129,7 +129,7 @@ impl World {
         let all = ClaimLimits { rows: 1_000_000, bytes: usize::MAX, details: false };
         let read = self.store.read(move |spool| {
             let mut ids = Vec::new();
-            for class in [crate::domain::Class::Backfill, crate::domain::Class::Live] {
+            for class in [crate::domain::DeliveryClass::Backfill, crate::domain::DeliveryClass::Live] {
                 let claims = spool.claim_fresh(SinkId(1), class, all, &|_| false)?;
                 ids.extend(claims.into_iter().map(|claim| claim.id));
             }

@@ -14,8 +14,8 @@ use std::path::Path;
 
 use super::*;
 use crate::domain::{
-    Class, Cursor, DeadReason, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
-    WalkProgress,
+    Cursor, DeadReason, DeliveryClass, Insert, Marks, Outcome, Row, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId,
+    WalkKind, WalkProgress,
 };
 
 /// A state for one test, on one backend.
@@ -75,7 +75,7 @@ pub(super) fn insert(seq: i64, body: &str, standing: RowStanding, held_by: Optio
 
 /// Makes the operation that releases these messages.
 pub(super) fn release(seqs: &[i64]) -> StoreOp {
-    StoreOp::Release { rows: seqs.iter().map(|&seq| Seq(seq)).collect(), class: Class::Live }
+    StoreOp::Release { rows: seqs.iter().map(|&seq| Seq(seq)).collect(), class: DeliveryClass::Live }
 }
 
 pub(super) fn marks(at: i64) -> Marks {

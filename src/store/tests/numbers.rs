@@ -83,12 +83,13 @@ fn what_waits_for_a_sink_that_needs_details_from_now_on_waits_for_them_too(scrat
     spool.record_numbers(&[("a", "{}")], UnixMs(9)).unwrap();
     assert_eq!(decide_all(&mut *spool, UndecidedScope::Known), 2);
     assert_eq!(of_all(&*spool), "all m1 fresh, all m2 fresh, all m3 fresh, all m4 fresh");
-    let claims = spool.claim_fresh(sink, Class::Live, ClaimLimits { details: true, ..ALL }, &|_| false).unwrap();
+    let claims =
+        spool.claim_fresh(sink, DeliveryClass::Live, ClaimLimits { details: true, ..ALL }, &|_| false).unwrap();
     let claimed: Vec<_> =
         claims.iter().map(|claim| (claim.id.as_str(), claim.attempts, claim.details.as_deref())).collect();
     let expected = [("m1", 0, Some("{}")), ("m2", 0, Some("{}")), ("m3", 0, None), ("m4", 1, Some("{}"))];
     assert_eq!(claimed, expected);
-    let claims = spool.claim_fresh(sink, Class::Live, ALL, &|_| false).unwrap();
+    let claims = spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap();
     assert!(claims.iter().all(|claim| claim.details.is_none()), "nobody asked");
 }
 

@@ -41,10 +41,10 @@ fn another_connection_sees_at_once_what_was_written(scratch: &dyn Scratch) {
     assert_eq!(reader.sink_named("crm").unwrap(), Some(sink));
     writer.commit(&page(), UnixMs(9)).unwrap();
     assert_eq!(reader.load_coverage().unwrap(), Some(expected()));
-    let claims = reader.claim_fresh(sink, Class::Live, ALL, &|_| false).unwrap();
+    let claims = reader.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap();
     assert_eq!(claims.iter().map(|claim| claim.seq).collect::<Vec<_>>(), [Seq(1)]);
     writer.settle(&[settled(sink, 1, DELIVERED)], UnixMs(10)).unwrap();
-    assert!(reader.claim_fresh(sink, Class::Live, ALL, &|_| false).unwrap().is_empty());
+    assert!(reader.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap().is_empty());
 }
 
 fn a_transaction_that_fails_changes_nothing(scratch: &dyn Scratch) {
@@ -77,9 +77,9 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     let sink = register(&mut *spool, &["crm"])[0];
     spool.commit(&[insert(1, "a", RowStanding::News, None), release(&[1])], UnixMs(1)).unwrap();
     spool.commit(&[insert(2, "b", RowStanding::News, None), release(&[2])], UnixMs(1)).unwrap();
-    assert_eq!(spool.waiting(sink).unwrap(), Waiting { fresh: 2, retry: 0, dead: 0 });
+    assert_eq!(spool.waiting(sink).unwrap(), WaitingCounts { fresh: 2, retry: 0, dead: 0 });
     let one = ClaimLimits { rows: 1, ..ALL };
-    let claimed = spool.claim_fresh(sink, Class::Live, one, &|seq| seq == Seq(1)).unwrap();
+    let claimed = spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq == Seq(1)).unwrap();
     assert_eq!(claimed.iter().map(|claim| claim.seq).collect::<Vec<_>>(), [Seq(2)], "the first is in flight");
     assert_eq!(&*claimed[0].raw, r#"{"id":"m2","body":"b"}"#);
     let health = HealthRecord { busy_until: Some(UnixMs(50)), failures: 3 };
@@ -96,7 +96,7 @@ fn a_delivery_waits_fails_and_ends(scratch: &dyn Scratch) {
     // A later settlement does not change the recorded time of the first attempt.
     let later = Settlement { attempts: 2, first_attempt: UnixMs(60), ..settled(sink, 2, dead()) };
     spool.settle(&[later, settled(sink, 1, DELIVERED)], UnixMs(61)).unwrap();
-    assert_eq!(spool.waiting(sink).unwrap(), Waiting { fresh: 0, retry: 0, dead: 1 });
+    assert_eq!(spool.waiting(sink).unwrap(), WaitingCounts { fresh: 0, retry: 0, dead: 1 });
     let letters = spool.dead_letters(&DeadLetterSelection::default(), None, 10).unwrap();
     assert_eq!(
         letters.iter().map(|letter| (letter.attempts, letter.first_attempt)).collect::<Vec<_>>(),

@@ -17,7 +17,7 @@ fn at_the_time_of(other: i64, seq: i64) -> StoreOp {
 
 /// Returns the messages in the order of release.
 fn order(spool: &Spool, sink: SinkId) -> Vec<i64> {
-    spool.claim_fresh(sink, Class::Live, ALL, &|_| false).unwrap().iter().map(|claim| claim.seq.0).collect()
+    spool.claim_fresh(sink, DeliveryClass::Live, ALL, &|_| false).unwrap().iter().map(|claim| claim.seq.0).collect()
 }
 
 fn opened(scratch: &dyn Scratch) -> (Box<Spool>, SinkId) {
@@ -46,7 +46,7 @@ fn the_order_is_the_same_if_messages_are_released_later(scratch: &dyn Scratch) {
 fn what_a_gap_held_goes_before_rows_that_are_released_after_it(scratch: &dyn Scratch) {
     let (mut spool, sink) = opened(scratch);
     spool.commit(&[news(5, Some(GAP)), news(4, Some(GAP))], UnixMs(0)).unwrap();
-    let held = StoreOp::ReleaseHeld { walk: GAP, class: Class::Live };
+    let held = StoreOp::ReleaseHeld { walk: GAP, class: DeliveryClass::Live };
     spool.commit(&[news(1, None), held, release(&[1])], UnixMs(0)).unwrap();
     assert_eq!(order(&*spool, sink), [4, 5, 1]);
 }
@@ -89,7 +89,7 @@ fn what_came_too_late_is_kept_for_a_replay_that_names_it(scratch: &dyn Scratch) 
     assert_ne!(spool.replay_count().unwrap(), replays, "the relay has something to decide");
     assert_eq!(spool.last_released().unwrap(), last + 1);
     assert_eq!(spool.decide(None, UndecidedScope::All).unwrap().0, 1, "one sink at a time");
-    let claims = spool.claim_fresh(found[0].sink, Class::Backfill, ALL, &|_| false).unwrap();
+    let claims = spool.claim_fresh(found[0].sink, DeliveryClass::Backfill, ALL, &|_| false).unwrap();
     assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["m2"]);
     assert_eq!(spool.replayable(&named, 0, last + 1).unwrap().found, [], "asking twice sends once");
 

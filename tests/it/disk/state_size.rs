@@ -18,7 +18,7 @@ use joltsms_relay::formats::Format;
 use joltsms_relay::ingest::coverage::Rules;
 use joltsms_relay::ingest::{Feed, Mode, Parts, Poller};
 use joltsms_relay::sinks::{Attempt, Attempting, Outgoing, Sink};
-use joltsms_relay::store::{self, Keep, MessageSelection, Spool, Store};
+use joltsms_relay::store::{self, MessageSelection, RetentionPeriod, Spool, Store};
 use joltsms_relay::time::{Clock, Liveness};
 use tokio::sync::watch;
 
@@ -133,8 +133,8 @@ async fn the_state_does_not_grow() {
         mode: Mode::Run,
         state: store::Options {
             dir: dir.path().to_owned(),
-            keep_delivered: Keep::For(keep),
-            keep_dead: Keep::Forever,
+            keep_delivered: RetentionPeriod::For(keep),
+            keep_dead: RetentionPeriod::Forever,
             max_size: 1 << 30,
             min_free: 0,
         },
@@ -151,7 +151,7 @@ async fn the_state_does_not_grow() {
     let steps = length.as_secs() / step.as_secs();
     for number in 1..=steps {
         tokio::time::sleep(step).await;
-        let space = store.read(Spool::space).await.unwrap();
+        let space = store.read(Spool::disk_usage).await.unwrap();
         let file = std::fs::metadata(dir.path().join("state.db")).unwrap().len();
         let messages = taken.0.lock().unwrap().len() - 1;
         println!("{number}: {messages} messages, {} bytes used, {file} bytes in the file", space.used);

@@ -6,7 +6,7 @@ use super::choices::Choices;
 use super::feed::{Answer, Asker, Feed};
 use super::list::{Entry, List};
 use crate::domain::{Coverage, Cursor, More, Row, Seq, StoreOp, UnixMs, WalkId, WalkKind};
-use crate::ingest::coverage::{CoverageState, FeedPage, Next, Now, Rules, Setback, Step};
+use crate::ingest::coverage::{CoverageState, FeedPage, NextAction, Now, Rules, Setback, Step};
 
 /// The part of the relay that outlives the process.
 pub trait Store {
@@ -144,9 +144,9 @@ impl<S: Store> Relay<S> {
                 self.beginning = Some(Beginning { watermark, start_instant, tick, messages, first_asked });
             }
             match self.carry_out(feed, step, None) {
-                Next::Follow(next) => cursor = Some(next),
-                Next::FollowWalk(walk) => return self.follow(feed, choices, walk),
-                Next::Idle | Next::AskAgain | Next::Wait(..) => return,
+                NextAction::Follow(next) => cursor = Some(next),
+                NextAction::FollowWalk(walk) => return self.follow(feed, choices, walk),
+                NextAction::Idle | NextAction::AskAgain | NextAction::Wait(..) => return,
             }
         }
         panic!("a head poll never ends");
@@ -158,7 +158,7 @@ impl<S: Store> Relay<S> {
         let times: Vec<UnixMs> = page.times().collect();
         let before = self.gap_floor();
         let step = self.state.head_page(&self.rules, page, now);
-        if nothing_unknown && matches!(step.next, Next::FollowWalk(_)) && self.is_sound {
+        if nothing_unknown && matches!(step.next, NextAction::FollowWalk(_)) && self.is_sound {
             // Without this rule, a list in which nothing new comes would open another gap at every poll.
             let passed = |time: &UnixMs| before < *time && *time <= self.gap_floor();
             assert!(times.iter().any(passed), "a gap for a page of known rows, and the frontier passed none");
@@ -175,7 +175,7 @@ impl<S: Store> Relay<S> {
         for _ in 0..self.rules.head_pages {
             let Some(open) = self.state.walks().find(|open| open.id == walk) else { return };
             let cursor = open.cursor.clone();
-            if self.read_walk(feed, choices, walk, cursor.as_ref(), true) != Next::FollowWalk(walk) {
+            if self.read_walk(feed, choices, walk, cursor.as_ref(), true) != NextAction::FollowWalk(walk) {
                 return;
             }
         }
@@ -203,7 +203,7 @@ impl<S: Store> Relay<S> {
         walk: WalkId,
         cursor: Option<&Cursor>,
         at_once: bool,
-    ) -> Next {
+    ) -> NextAction {
         let now = feed.now();
         let step = match feed.ask(choices, Asker::Walk(walk), cursor) {
             Answer::Page(rows, more) => {
@@ -214,7 +214,7 @@ impl<S: Store> Relay<S> {
             Answer::Failed => self.state.walk_setback(&self.rules, walk, Setback::Unreadable, now),
         };
         let next = self.carry_out(feed, step, Some(walk));
-        if let Next::Wait(walk, failures) = next {
+        if let NextAction::Wait(walk, failures) = next {
             assert!(failures > 0, "a wait for nothing");
             self.waits.insert(walk, now.local.0 + i64::from(failures.min(8)));
         }
@@ -236,7 +236,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    fn carry_out<F: Feed>(&mut self, feed: &F, step: Step, by: Option<WalkId>) -> Next {
+    fn carry_out<F: Feed>(&mut self, feed: &F, step: Step, by: Option<WalkId>) -> NextAction {
         if !step.ops.is_empty() {
             let queues = self.store.commit(&step.ops, feed.now().local);
             let before = std::mem::replace(&mut self.stored, self.store.coverage());

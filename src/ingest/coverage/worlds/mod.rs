@@ -112,7 +112,7 @@ impl Sink {
 }
 
 /// Makes one run: messages appear for a while, then the feed calms down. A relay reads the feed all the time.
-fn run(world: &World, seed: u64, broken: Option<Safeguard>) -> Verdict {
+fn run(world: &World, seed: u64, left_out: Option<Safeguard>) -> Verdict {
     let choices = &mut Seeded::new(seed);
     let feed = &mut WorldFeed::new(world.clone());
     for _ in 0..choices.below(25) + world.before as u64 {
@@ -124,8 +124,8 @@ fn run(world: &World, seed: u64, broken: Option<Safeguard>) -> Verdict {
         let ahead = feed.list.now + 100_000 + choices.between(0, 50);
         feed.add(choices, ahead);
     }
-    let rules = Rules { broken, ..short_rules(world.start, world.hold_limit) };
-    let relay = &mut Relay::new(rules, broken.is_none(), SqliteStore::new());
+    let rules = Rules { left_out, ..short_rules(world.start, world.hold_limit) };
+    let relay = &mut Relay::new(rules, left_out.is_none(), SqliteStore::new());
     let mut sink = Sink::default();
     let rate = choices.pick(&[0.05, 0.3, 1.0, 2.0]);
     let tail = i64::from(LOOKBACK + 6 * SWEEP) + 120;
@@ -284,13 +284,13 @@ const NEEDED: [(Safeguard, &str, u64); 8] = [
 
 #[test]
 fn the_test_sees_every_rule_that_is_left_out() {
-    for (broken, name, seed) in NEEDED {
+    for (left_out, name, seed) in NEEDED {
         let worlds = worlds();
         let world = worlds.iter().find(|world| world.name == name).unwrap();
         assert!(run(world, seed, None).is_well(), "{name} {seed} is well with all rules");
-        let verdict = run(world, seed, Some(broken));
-        assert!(!verdict.is_well(), "{broken:?} left out in '{name}', seed {seed}, was not noticed");
-        println!("{broken:?}: '{name}', seed {seed}: {verdict}");
+        let verdict = run(world, seed, Some(left_out));
+        assert!(!verdict.is_well(), "{left_out:?} left out in '{name}', seed {seed}, was not noticed");
+        println!("{left_out:?}: '{name}', seed {seed}: {verdict}");
     }
 }
 
@@ -301,13 +301,13 @@ fn find_seeds() {
         return;
     }
     use Safeguard::{Anchor, Clocks, EmptyPage, EndTest, Forgetting, FrontierCap, Hold, Watermark};
-    for broken in [FrontierCap, Watermark, Anchor, Clocks, EndTest, Hold, EmptyPage, Forgetting] {
+    for left_out in [FrontierCap, Watermark, Anchor, Clocks, EndTest, Hold, EmptyPage, Forgetting] {
         let mut found = 0;
         'search: for seed in 0..4 {
             for world in &worlds() {
-                let verdict = run(world, seed, Some(broken));
+                let verdict = run(world, seed, Some(left_out));
                 if !verdict.is_well() {
-                    println!("(Broken::{broken:?}, \"{}\", {seed}), // {verdict}", world.name);
+                    println!("(Broken::{left_out:?}, \"{}\", {seed}), // {verdict}", world.name);
                     found += 1;
                     if found == 2 {
                         break 'search;

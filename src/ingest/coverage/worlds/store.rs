@@ -1,6 +1,6 @@
 //! The store of a world: the real store on a real SQLite file, with one sink that takes every message at once.
 
-use crate::domain::{Class, Coverage, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
+use crate::domain::{Coverage, DeliveryClass, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
 use crate::store::{self, ClaimLimits, ForgottenUpTo, RetentionCutoffs, Settlement, SinkId, SinkSetup, Spool};
 
@@ -24,7 +24,7 @@ impl SqliteStore {
     }
 
     /// Lets the sink take all messages that wait in a queue. Returns their ids in the order in which the sink got them.
-    fn deliver(&mut self, class: Class, now: UnixMs) -> Vec<String> {
+    fn deliver(&mut self, class: DeliveryClass, now: UnixMs) -> Vec<String> {
         let sink = self.sink;
         let all = ClaimLimits { rows: usize::MAX, bytes: usize::MAX, details: false };
         let claims = self.spool().claim_fresh(sink, class, all, &|_| false).unwrap();
@@ -55,7 +55,7 @@ impl Store for SqliteStore {
     fn commit(&mut self, ops: &[StoreOp], now: UnixMs) -> Vec<Vec<String>> {
         self.spool().commit(ops, now).unwrap();
         assert_eq!(self.spool().release_orphaned_rows().unwrap(), 0, "a row is held by a gap that is not open");
-        [Class::Live, Class::Backfill].map(|class| self.deliver(class, now)).into()
+        [DeliveryClass::Live, DeliveryClass::Backfill].map(|class| self.deliver(class, now)).into()
     }
 
     fn coverage(&mut self) -> Option<Coverage> {

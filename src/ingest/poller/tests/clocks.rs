@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::domain::{Class, Insert, Outcome, RowStanding, Seq, StoreOp};
+use crate::domain::{DeliveryClass, Insert, Outcome, RowStanding, Seq, StoreOp};
 use crate::store::Settlement;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -13,7 +13,8 @@ impl World {
     /// Stores a message that was delivered at `BEGAN`.
     async fn deliver_one(&self) {
         let insert = Insert { seq: Seq(1), row: row(1), standing: RowStanding::News, held_by: None };
-        let ops = [StoreOp::Insert(Box::new(insert)), StoreOp::Release { rows: vec![Seq(1)], class: Class::Live }];
+        let ops =
+            [StoreOp::Insert(Box::new(insert)), StoreOp::Release { rows: vec![Seq(1)], class: DeliveryClass::Live }];
         let settlement = Settlement {
             sink: SinkId(1),
             seq: Seq(1),
@@ -45,7 +46,7 @@ async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
     let empty = || Page { rows: Vec::new(), more: More::End, total: None };
     let mut world = World::new(move |_, _, _| Ok(empty())).await;
     world.deliver_one().await;
-    world.options.keep_delivered = Keep::For(2 * DAY);
+    world.options.keep_delivered = RetentionPeriod::For(2 * DAY);
     // The double goes on telling the right time, by its own clock.
     world.clock = Clock::unconfirmed_at(BEGAN.after(8 * DAY));
     let (stop, stops) = watch::channel(false);
@@ -92,7 +93,7 @@ async fn an_answer_without_a_date_confirms_nothing() {
     for undated in [1, usize::MAX] {
         let mut world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: None })).await;
         world.deliver_one().await;
-        world.options.keep_delivered = Keep::For(2 * DAY);
+        world.options.keep_delivered = RetentionPeriod::For(2 * DAY);
         world.clock = Clock::unconfirmed_at(BEGAN.after(8 * DAY));
         world.double.undated = undated;
         let (stop, stops) = watch::channel(false);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::open::BUSY_TIMEOUT;
-use crate::store::disk::{DiskMaintenance, Space, USUAL_JOURNAL_BYTES};
+use crate::store::disk::{DiskMaintenance, DiskUsage, USUAL_JOURNAL_BYTES};
 use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
@@ -45,14 +45,14 @@ impl DiskMaintenance for SqliteBackend {
         Ok(self.data_version.replace(version).is_some_and(|before| before != version))
     }
 
-    fn space(&self) -> Result<Space, Error> {
+    fn disk_usage(&self) -> Result<DiskUsage, Error> {
         let page = self.pragma("page_size")?;
         let unused = self.pragma("freelist_count")?.saturating_mul(page).unsigned_abs();
         let pages = self.pragma("page_count")?.saturating_mul(page).unsigned_abs();
         let io = |source| Error::Io { doing: "ask for the free space of", path: self.dir().to_owned(), source };
         let disk = rustix::fs::statvfs(self.dir()).map_err(|error| io(error.into()))?;
         let journal = self.journal_size();
-        Ok(Space {
+        Ok(DiskUsage {
             used: pages.saturating_sub(unused) + journal.min(USUAL_JOURNAL_BYTES),
             unused,
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
@@ -61,7 +61,7 @@ impl DiskMaintenance for SqliteBackend {
     }
 
     fn shrink_file(&mut self, short: bool) -> Result<bool, Error> {
-        let Space { used, unused, .. } = self.space()?;
+        let DiskUsage { used, unused, .. } = self.disk_usage()?;
         let worth_it = if short { unused > 0 } else { unused > SPARE && unused > used / 3 };
         if worth_it {
             self.transaction(|transaction| {

@@ -277,10 +277,10 @@ fn in_a_large_file_a_message_is_checked_before_it_is_delivered() {
     fs::write(&file, &bytes).unwrap();
     let spool = SqliteBackend::open(dir.path()).unwrap();
     let one = ClaimLimits { rows: 1, bytes: 1, details: false };
-    assert_eq!(spool.claim_fresh(sink, Class::Live, one, &|seq| seq < Seq(6)).unwrap()[0].id, "m6");
-    let refused = spool.claim_fresh(sink, Class::Live, one, &|seq| seq < Seq(7));
+    assert_eq!(spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq < Seq(6)).unwrap()[0].id, "m6");
+    let refused = spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq < Seq(7));
     assert!(matches!(&refused, Err(Error::Damaged { what, .. }) if what.contains("\"m7\"")), "{refused:?}");
-    assert_eq!(spool.claim_fresh(sink, Class::Live, one, &|seq| seq < Seq(8)).unwrap()[0].id, "m8");
+    assert_eq!(spool.claim_fresh(sink, DeliveryClass::Live, one, &|seq| seq < Seq(8)).unwrap()[0].id, "m8");
 }
 
 /// Counting messages and reading their age happen outside of a transaction, so the oldest message of a sink may be gone

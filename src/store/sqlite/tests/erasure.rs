@@ -69,7 +69,7 @@ impl World {
     }
 
     fn release_held(&mut self) {
-        let ops = [StoreOp::ReleaseHeld { walk: WalkId(1), class: Class::Backfill }];
+        let ops = [StoreOp::ReleaseHeld { walk: WalkId(1), class: DeliveryClass::Backfill }];
         self.spool.commit(&ops, UnixMs(self.seq)).unwrap();
         let held = std::mem::take(&mut self.held);
         self.waiting.extend(held.iter().flat_map(|seq| self.sinks.iter().map(|sink| (*sink, *seq))));
@@ -157,10 +157,12 @@ fn a_text_that_went_is_on_no_byte_of_the_disk_and_one_that_stays_is_there_once()
         world.spool.erase_on_delivery();
         assert_eq!(world.play(300), (0, 0), "seed {seed}");
         assert!(world.lengths.len() > 300);
-        assert!(world.spool.claim_fresh(world.sinks[0], Class::Live, ALL, &|_| false).unwrap().iter().all(|claim| {
-            let seq = claim.seq.0;
-            *claim.raw == format!("{{\"id\":\"m{seq}\",\"body\":\"{}\"}}", mark(seq).repeat(world.lengths[&seq]))
-        }));
+        assert!(world.spool.claim_fresh(world.sinks[0], DeliveryClass::Live, ALL, &|_| false).unwrap().iter().all(
+            |claim| {
+                let seq = claim.seq.0;
+                *claim.raw == format!("{{\"id\":\"m{seq}\",\"body\":\"{}\"}}", mark(seq).repeat(world.lengths[&seq]))
+            }
+        ));
     }
 }
 

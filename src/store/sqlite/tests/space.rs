@@ -28,7 +28,7 @@ fn count(spool: &SqliteBackend, sql: &str) -> i64 {
 fn what_is_not_used_any_more_is_given_back() {
     let (dir, mut spool, [a, b]) = fresh();
     release_all(&mut spool, 20_000);
-    let full = spool.space().unwrap();
+    let full = spool.disk_usage().unwrap();
     assert_eq!(full.unused, 0);
     assert!(full.free > 0 && full.used > 8 << 20, "{full:?}");
     for chunk in (1..=20_000).collect::<Vec<i64>>().chunks(1000) {
@@ -40,13 +40,13 @@ fn what_is_not_used_any_more_is_given_back() {
     while let Some(seq) = after {
         after = spool.remove_settled(RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None }, seq).unwrap().next;
     }
-    let emptied = spool.space().unwrap();
+    let emptied = spool.disk_usage().unwrap();
     assert!(emptied.unused > 5 << 20 && emptied.used < full.used, "{emptied:?}");
     while spool.shrink_file(false).unwrap() {}
-    let given = spool.space().unwrap();
+    let given = spool.disk_usage().unwrap();
     assert!(given.unused < 5 << 20, "{given:?}");
     while spool.shrink_file(true).unwrap() {}
-    let all = spool.space().unwrap();
+    let all = spool.disk_usage().unwrap();
     assert_eq!(all.unused, 0);
     let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
     assert_eq!(size("state.db-wal"), 0, "the journal is emptied too");
@@ -93,7 +93,7 @@ fn at_a_message_a_minute_the_state_does_not_grow() {
         }
         while spool.shrink_file(false).unwrap() {}
         if now.0 % month == 0 {
-            let used = spool.space().unwrap().used - std::fs::metadata(spool.journal()).unwrap().len();
+            let used = spool.disk_usage().unwrap().used - std::fs::metadata(spool.journal()).unwrap().len();
             let file = std::fs::metadata(dir.path().join("state.db")).unwrap().len();
             let (texts, known) = (
                 count(&spool, "SELECT count(*) FROM message WHERE raw IS NOT NULL"),

@@ -5,13 +5,13 @@ use std::time::Duration;
 use rusqlite::Row as SqlRow;
 
 use super::values::instant;
-use crate::domain::{Class, Seq, UnixMs};
+use crate::domain::{DeliveryClass, Seq, UnixMs};
 use crate::store::delivery::{Claim, ClaimLimits};
 use crate::store::sqlite::file::checksum::{self, Checksum};
 use crate::store::sqlite::file::erasure::text_of;
 
 /// Returns the query that reads claims, up to its `WHERE`. With `details` the query reads the details of numbers too.
-pub(super) fn claims(details: bool) -> String {
+pub(super) fn claims_query(details: bool) -> String {
     let (details, number) = match details {
         true => ("n.details", " LEFT JOIN number AS n ON n.key = m.number"),
         false => ("NULL", ""),
@@ -24,7 +24,7 @@ pub(super) fn claims(details: bool) -> String {
 }
 
 /// Reads claims up to the limits. Leaves out messages for which `skip` returns `true`.
-pub(super) fn take(
+pub(super) fn read_claims(
     mut rows: rusqlite::Rows<'_>,
     limits: ClaimLimits,
     skip: &dyn Fn(Seq) -> bool,
@@ -34,7 +34,7 @@ pub(super) fn take(
     while claims.len() < limits.rows && bytes < limits.bytes {
         let Some(row) = rows.next()? else { break };
         if !skip(Seq(row.get(0)?)) {
-            let claim = claim(row)?;
+            let claim = claim_from_row(row)?;
             bytes += claim.size();
             claims.push(claim);
         }
@@ -42,14 +42,14 @@ pub(super) fn take(
     Ok(claims)
 }
 
-/// Makes a claim of a row of [`claims`]. A message that differs from what was stored is reported as damage.
-pub(super) fn claim(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
+/// Makes a claim of a row of [`claims_query`]. A message that differs from what was stored is reported as damage.
+pub(super) fn claim_from_row(row: &SqlRow<'_>) -> rusqlite::Result<Claim> {
     let (id, raw) = (row.get::<_, String>(3)?, row.get_ref(4)?.as_str()?);
     checksum::verify(row.get(9)?, Checksum::of_message(&id, row.get(8)?, raw), || format!("message {id:?}"))?;
     Ok(Claim {
         seq: Seq(row.get(0)?),
         release_no: row.get(1)?,
-        class: if row.get::<_, i64>(2)? == 0 { Class::Live } else { Class::Backfill },
+        class: if row.get::<_, i64>(2)? == 0 { DeliveryClass::Live } else { DeliveryClass::Backfill },
         id,
         raw: text_of(raw).into(),
         attempts: row.get(5)?,

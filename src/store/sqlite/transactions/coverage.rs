@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, Transaction, params};
 
-use super::release::{Places, Releasing};
+use super::release::{ReleasePlaces, Releaser};
 use super::values::{from_json, instant, to_json};
 use crate::domain::{
-    Class, Coverage, Cursor, Insert, Lags, Marks, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
+    Coverage, Cursor, DeliveryClass, Insert, Lags, Marks, RowStanding, Seq, StoreOp, UnixMs, Walk, WalkId, WalkKind,
     WalkProgress,
 };
 use crate::store::coverage::CoverageTransactions;
@@ -38,7 +38,7 @@ impl CoverageTransactions for SqliteBackend {
         }
         let (recipients, erase_unwanted) = (Arc::clone(&self.recipients), self.erase_on_delivery);
         self.transaction(|transaction| {
-            let releasing = Releasing { transaction, recipients: &recipients, erase_unwanted };
+            let releasing = Releaser { transaction, recipients: &recipients, erase_unwanted };
             let places = releasing.places(ops)?;
             ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
         })?;
@@ -56,8 +56,8 @@ impl CoverageTransactions for SqliteBackend {
             )?;
             let rows: Vec<Seq> = stray.query_map([], |row| row.get(0).map(Seq))?.collect::<rusqlite::Result<_>>()?;
             if !rows.is_empty() {
-                let releasing = Releasing { transaction, recipients: &recipients, erase_unwanted };
-                releasing.rows(&rows, &Places::default(), Class::Backfill)?;
+                let releasing = Releaser { transaction, recipients: &recipients, erase_unwanted };
+                releasing.rows(&rows, &ReleasePlaces::default(), DeliveryClass::Backfill)?;
             }
             Ok(rows.len())
         })
@@ -101,7 +101,7 @@ fn load_coverage(connection: &Connection) -> rusqlite::Result<Option<Coverage>> 
     Ok(Some(Coverage { marks, walks, lags: lags.map(read_lags).unwrap_or_default() }))
 }
 
-fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
+fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: UnixMs) -> rusqlite::Result<()> {
     let transaction = releasing.transaction;
     match op {
         StoreOp::Begin { start } => transaction
@@ -147,8 +147,8 @@ fn apply(releasing: Releasing<'_>, places: &Places, op: &StoreOp, now: UnixMs) -
 
 /// Stores one row of a page. If the row's place in the order of release is known already, the row is stored with it. If
 /// texts are erased, the text of the row is stored on pages of its own.
-fn store_row(releasing: Releasing<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
-    let Releasing { transaction, erase_unwanted: on_pages_of_its_own, .. } = releasing;
+fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
+    let Releaser { transaction, erase_unwanted: on_pages_of_its_own, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
     // The text of a message that was there before the first run is not stored. The text of a message that came too late
     // is kept for a replay, unless texts are erased.

@@ -2,13 +2,13 @@
 
 use rusqlite::params;
 
-use super::claims::{claims, take};
+use super::claims::{claims_query, read_claims};
 use super::order;
 use super::retention::erase_if_done;
 use super::values::{class_number, instant, limit};
-use crate::domain::{Class, Outcome, Seq, UnixMs};
+use crate::domain::{DeliveryClass, Outcome, Seq, UnixMs};
 use crate::store::delivery::{
-    Claim, ClaimLimits, DeliveryTransactions, FirstClaims, HealthRecord, Settlement, Waiting,
+    Claim, ClaimLimits, DeliveryTransactions, FirstClaims, HealthRecord, Settlement, WaitingCounts,
 };
 use crate::store::delivery_state::DeliveryState;
 use crate::store::error::Error;
@@ -25,13 +25,13 @@ impl DeliveryTransactions for SqliteBackend {
     fn claim_fresh(
         &self,
         sink: SinkId,
-        class: Class,
+        class: DeliveryClass,
         limits: ClaimLimits,
         skip: &dyn Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(&format!("{} {FRESH}", claims(limits.details)))?;
-            take(statement.query(params![sink.0, class_number(class)])?, limits, skip)
+            let mut statement = connection.prepare_cached(&format!("{} {FRESH}", claims_query(limits.details)))?;
+            read_claims(statement.query(params![sink.0, class_number(class)])?, limits, skip)
         })
     }
 
@@ -43,8 +43,8 @@ impl DeliveryTransactions for SqliteBackend {
         skip: &dyn Fn(Seq) -> bool,
     ) -> Result<Vec<Claim>, Error> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(&format!("{} {RETRIES}", claims(limits.details)))?;
-            take(statement.query(params![sink.0, now.0])?, limits, skip)
+            let mut statement = connection.prepare_cached(&format!("{} {RETRIES}", claims_query(limits.details)))?;
+            read_claims(statement.query(params![sink.0, now.0])?, limits, skip)
         })
     }
 
@@ -126,7 +126,7 @@ impl DeliveryTransactions for SqliteBackend {
         Ok(())
     }
 
-    fn waiting(&self, sink: SinkId) -> Result<Waiting, Error> {
+    fn waiting(&self, sink: SinkId) -> Result<WaitingCounts, Error> {
         self.read(|connection| {
             let count = |state: DeliveryState| {
                 connection
@@ -134,7 +134,7 @@ impl DeliveryTransactions for SqliteBackend {
                     .query_row([sink.0], |row| row.get::<_, i64>(0))
                     .map(i64::unsigned_abs)
             };
-            Ok(Waiting {
+            Ok(WaitingCounts {
                 fresh: count(DeliveryState::Fresh)?,
                 retry: count(DeliveryState::Retry)?,
                 dead: count(DeliveryState::Dead)?,
@@ -159,10 +159,10 @@ mod tests {
             ("SEARCH m USING INTEGER PRIMARY KEY (rowid=?)", "SEARCH n USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN");
         let due = "USING COVERING INDEX delivery_retry (sink=? AND due>?)";
         let queries: [(String, &[&str]); 5] = [
-            (format!("{} {FRESH}", claims(false)), &[fresh, message]),
-            (format!("{} {FRESH}", claims(true)), &[fresh, message, number]),
-            (format!("{} {RETRIES}", claims(false)), &[retries, message]),
-            (format!("{} {RETRIES}", claims(true)), &[retries, message, number]),
+            (format!("{} {FRESH}", claims_query(false)), &[fresh, message]),
+            (format!("{} {FRESH}", claims_query(true)), &[fresh, message, number]),
+            (format!("{} {RETRIES}", claims_query(false)), &[retries, message]),
+            (format!("{} {RETRIES}", claims_query(true)), &[retries, message, number]),
             (NEXT_DUE.to_owned(), &[due]),
         ];
         for (query, steps) in queries {

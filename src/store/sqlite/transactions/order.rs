@@ -10,10 +10,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::claims::{claim, claims};
+use super::claims::{claim_from_row, claims_query};
 use super::portions::last_of_next_deliveries;
 use super::values::{class_number, instant};
-use crate::domain::{Class, Seq, UnixMs};
+use crate::domain::{DeliveryClass, Seq, UnixMs};
 use crate::store::delivery::{ClaimLimits, FirstClaims};
 use crate::store::sink_id::SinkId;
 
@@ -57,14 +57,14 @@ pub(super) fn claim_firsts(
             None => {
                 let group = match row.get::<_, i64>(4)? {
                     _ if due.is_some() => &mut retries,
-                    class if class == class_number(Class::Live) => &mut live,
+                    class if class == class_number(DeliveryClass::Live) => &mut live,
                     _ => &mut backfill,
                 };
                 group.push((due, row.get::<_, i64>(2)?, seq));
             }
         }
     }
-    let claims = claims(limits.details);
+    let claims = claims_query(limits.details);
     let mut read = connection.prepare_cached(&format!("{claims} WHERE d.seq = ?1 AND d.sink = ?2"))?;
     for mut group in [live, backfill, retries] {
         group.sort_unstable();
@@ -75,7 +75,7 @@ pub(super) fn claim_firsts(
                 break;
             }
             // A command may have removed the delivery between the two statements.
-            if let Some(claim) = read.query_row(params![seq.0, sink.0], claim).optional()? {
+            if let Some(claim) = read.query_row(params![seq.0, sink.0], claim_from_row).optional()? {
                 (claimed, bytes) = (claimed + 1, bytes + claim.size());
                 firsts.claims.push(claim);
             }

@@ -7,9 +7,9 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::numbers::make_undecided;
 use super::order;
 use super::pauses;
-use super::release::{Span, deliver, last_release};
+use super::release::{ReleaseSpan, deliver, last_release};
 use super::values::{instant, limit};
-use crate::domain::{Class, NumberUse, PauseReason, Seq, UnixMs};
+use crate::domain::{DeliveryClass, NumberUse, PauseReason, Seq, UnixMs};
 use crate::store::delivery::HealthRecord;
 use crate::store::error::Error;
 use crate::store::registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
@@ -62,9 +62,9 @@ impl RegistrationTransactions for SqliteBackend {
                 return Ok(BackfillPortion { made: 0, more: false });
             };
             let recipient = recipients.iter().filter(|recipient| recipient.id == sink);
-            let span = Span { after: next - 1, to: ends, since: UnixMs(since) };
+            let span = ReleaseSpan { after: next - 1, to: ends, since: UnixMs(since) };
             let made = recipient
-                .map(|recipient| deliver(transaction, recipient, span, Class::Backfill))
+                .map(|recipient| deliver(transaction, recipient, span, DeliveryClass::Backfill))
                 .sum::<Result<_, _>>()?;
             let more = ends < last;
             go_on.execute(params![sink.0, more.then_some(ends + 1)])?;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::values::class_number;
 use crate::domain::filter::{Facts, FilterVerdict};
-use crate::domain::{Class, Seq, StoreOp, UnixMs, WalkId};
+use crate::domain::{DeliveryClass, Seq, StoreOp, UnixMs, WalkId};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::message_selection::details;
 use crate::store::sqlite::connection::Recipient;
@@ -15,7 +15,7 @@ use crate::store::sqlite::connection::Recipient;
 /// The messages between two places in the order of release (`after` is excluded) that were received at `since` or
 /// later.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub(super) struct ReleaseSpan {
     pub(super) after: i64,
     pub(super) to: i64,
     pub(super) since: UnixMs,
@@ -23,7 +23,7 @@ pub(super) struct Span {
 
 /// The values that a release needs: its transaction, the sinks, and whether a text that no sink wants is erased.
 #[derive(Clone, Copy)]
-pub(super) struct Releasing<'t> {
+pub(super) struct Releaser<'t> {
     pub(super) transaction: &'t Transaction<'t>,
     pub(super) recipients: &'t [Recipient],
     pub(super) erase_unwanted: bool,
@@ -40,22 +40,22 @@ const UNWANTED: &str = "UPDATE message SET seq = seq, raw = NULL, sum = NULL
 /// The places in the order of release that messages of one commit will get. A message whose place is known is stored
 /// together with the place, so that its row is written once.
 #[derive(Debug, Default)]
-pub(super) struct Places(HashMap<Seq, i64>);
+pub(super) struct ReleasePlaces(HashMap<Seq, i64>);
 
-impl Places {
+impl ReleasePlaces {
     /// Returns the place of a message that is about to be stored, if the place is known.
     pub(super) fn of(&self, seq: Seq) -> Option<i64> {
         self.0.get(&seq).copied()
     }
 }
 
-impl Releasing<'_> {
+impl Releaser<'_> {
     /// Finds the places that the first release of a commit will give. They are known beforehand only if all messages of
     /// that release are stored by the same commit. All other messages get their places when they are released.
-    pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<Places> {
+    pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<ReleasePlaces> {
         let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
         let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));
-        let Some(StoreOp::Release { rows, .. }) = from_first.first() else { return Ok(Places::default()) };
+        let Some(StoreOp::Release { rows, .. }) = from_first.first() else { return Ok(ReleasePlaces::default()) };
         let times: HashMap<Seq, UnixMs> = before
             .iter()
             .filter_map(|op| match op {
@@ -64,13 +64,13 @@ impl Releasing<'_> {
             })
             .collect();
         let timed: Option<Vec<_>> = rows.iter().map(|seq| Some((times.get(seq)?.0, Reverse(seq.0)))).collect();
-        let Some(timed) = timed else { return Ok(Places::default()) };
+        let Some(timed) = timed else { return Ok(ReleasePlaces::default()) };
         let base = last_release(self.transaction)?;
-        Ok(Places(placed(timed, base).collect()))
+        Ok(ReleasePlaces(placed(timed, base).collect()))
     }
 
     /// Releases these messages, oldest first. Messages without a place get their place.
-    pub(super) fn rows(self, rows: &[Seq], places: &Places, class: Class) -> rusqlite::Result<()> {
+    pub(super) fn rows(self, rows: &[Seq], places: &ReleasePlaces, class: DeliveryClass) -> rusqlite::Result<()> {
         let base = last_release(self.transaction)?;
         if rows.iter().any(|seq| places.of(*seq).is_none()) {
             self.place(rows, base)?;
@@ -93,7 +93,7 @@ impl Releasing<'_> {
     }
 
     /// Releases all messages that a gap holds, oldest first.
-    pub(super) fn held_by(self, walk: WalkId, class: Class) -> rusqlite::Result<()> {
+    pub(super) fn held_by(self, walk: WalkId, class: DeliveryClass) -> rusqlite::Result<()> {
         let base = last_release(self.transaction)?;
         self.transaction
             .prepare_cached(&format!(
@@ -108,8 +108,8 @@ impl Releasing<'_> {
 
     /// Makes deliveries of all messages that were released after the place `base`, one for each sink that wants the
     /// message.
-    fn make_deliveries(self, base: i64, class: Class) -> rusqlite::Result<()> {
-        let released = Span { after: base, to: i64::MAX, since: UnixMs::MIN };
+    fn make_deliveries(self, base: i64, class: DeliveryClass) -> rusqlite::Result<()> {
+        let released = ReleaseSpan { after: base, to: i64::MAX, since: UnixMs::MIN };
         for recipient in self.recipients {
             deliver(self.transaction, recipient, released, class)?;
         }
@@ -159,11 +159,11 @@ pub(super) fn put_last_release(connection: &Connection, place: i64) -> rusqlite:
 pub(super) fn deliver(
     transaction: &Transaction<'_>,
     recipient: &Recipient,
-    Span { after, to, since }: Span,
-    class: Class,
+    ReleaseSpan { after, to, since }: ReleaseSpan,
+    class: DeliveryClass,
 ) -> rusqlite::Result<u64> {
     if !recipient.selection.selects_all() {
-        return deliver_wanted(transaction, recipient, Span { after, to, since }, class);
+        return deliver_wanted(transaction, recipient, ReleaseSpan { after, to, since }, class);
     }
     transaction
         .prepare_cached(
@@ -180,8 +180,8 @@ pub(super) fn deliver(
 fn deliver_wanted(
     transaction: &Transaction<'_>,
     recipient: &Recipient,
-    span: Span,
-    class: Class,
+    span: ReleaseSpan,
+    class: DeliveryClass,
 ) -> rusqlite::Result<u64> {
     let mut released = transaction.prepare_cached(
         "SELECT seq, release_no, raw, message.number IS NULL OR fetched_at IS NOT NULL, details,

@@ -2,7 +2,7 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 
-use crate::domain::{Class, UnixMs};
+use crate::domain::{DeliveryClass, UnixMs};
 use crate::store::delivery_state::DeliveryState;
 
 impl FromSql for DeliveryState {
@@ -23,10 +23,10 @@ pub(super) fn instant(column: Option<i64>) -> Option<UnixMs> {
 }
 
 /// Returns the number that a column holds for a class.
-pub(super) fn class_number(class: Class) -> i64 {
+pub(super) fn class_number(class: DeliveryClass) -> i64 {
     match class {
-        Class::Live => 0,
-        Class::Backfill => 1,
+        DeliveryClass::Live => 0,
+        DeliveryClass::Backfill => 1,
     }
 }
 

@@ -6,7 +6,7 @@
 
 /// Returns the name of this start of the machine: by the kernel, or else `told` by whoever started the process; `None`
 /// if neither tells a valid name.
-pub(super) fn boot_id(told: Option<String>) -> Option<String> {
+pub(super) fn read(told: Option<String>) -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     first_valid([kernel, told])
 }
