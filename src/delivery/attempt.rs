@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use super::clock_reading::ClockReading;
 use super::health::{AttemptStart, HealthChange, SharedHealth};
 use super::options::Retry;
-use super::retry::{AttemptHistory, Decision, HealthSignal, decide, is_refusal, unrenderable};
+use super::retry::{AttemptHistory, Decision, HealthSignal, Refusals, decide, is_refusal, unrenderable};
 use super::settler::{ExpectedSettlement, Settler, SettlerEnded};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;
@@ -97,8 +97,10 @@ impl AttemptTask {
             ended: self.clock.relay_time(),
             paused: self.paused,
             expires: self.expires,
-            refused_alone: attempt.as_ref().is_ok_and(is_refusal)
-                && self.health.lock().is_refused_alone(self.seq, self.number_key),
+            refusals: match &attempt {
+                Ok(attempt) if is_refusal(attempt) => self.health.lock().refused(self.seq, self.number_key),
+                Ok(_) | Err(_) => Refusals::default(),
+            },
         };
         let Decision { outcome, signal } = match attempt {
             Ok(attempt) => decide(attempt, history, &self.retry, &self.jitter),

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::breaker::{Admission, Breaker};
 use super::clock_reading::ClockReading;
 use super::options::CLOCK_TOLERANCE;
-use super::refused_alone::RefusedAlone;
-use super::retry::HealthSignal;
+use super::refused_alone::{RefusalCause, RefusedAlone};
+use super::retry::{HealthSignal, Refusals};
 use super::status::BlockedBy;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
 use crate::domain::{Seq, UnixMs};
@@ -147,15 +147,26 @@ impl SinkHealth {
         self.throttle.learned_per_minute(now)
     }
 
-    /// Notes that the receiver refused this message. Returns whether the receiver accepts other messages meanwhile, so
-    /// that the refusal concerns the message or its number, and not the receiver as a whole.
-    pub(super) fn is_refused_alone(&mut self, seq: Seq, number_key: Option<i64>) -> bool {
-        self.refused_alone.refused(seq, number_key)
+    /// Notes that the receiver refused this message. Returns what is known about the refusals of the message.
+    pub(super) fn refused(&mut self, seq: Seq, number_key: Option<i64>) -> Refusals {
+        let cause = self.refused_alone.refused(seq, number_key, self.throttle.is_unpaced());
+        if let RefusalCause::Suspected { .. } = cause {
+            self.throttle.suspected();
+        }
+        match cause {
+            RefusalCause::Receiver { in_vain } | RefusalCause::Suspected { in_vain } => {
+                let least_wait = self.throttle.least_wait(in_vain);
+                Refusals { are_alone: false, are_repeated: (2..=3).contains(&in_vain), least_wait }
+            }
+            RefusalCause::Alone => Refusals { are_alone: true, ..Refusals::default() },
+        }
     }
 
     /// Notes that the receiver accepted this message.
     pub(super) fn accepted(&mut self, seq: Seq, number_key: Option<i64>) {
-        self.refused_alone.accepted(seq, number_key);
+        if self.refused_alone.accepted(seq, number_key) {
+            self.throttle.accepted_after_refusal();
+        }
     }
 
     /// Notes that an attempt begins.
@@ -272,7 +283,7 @@ mod tests {
     }
 
     fn refused(asked: Duration) -> HealthSignal {
-        HealthSignal::Refused(Refusal { asked: Some(asked), too_many: false })
+        HealthSignal::Refused(Refusal { asked: Some(asked), too_many: false, is_repeated: false })
     }
 
     #[tokio::test]

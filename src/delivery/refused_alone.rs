@@ -5,6 +5,12 @@
 //! that number is over a limit of its own. Such a refusal is a failure of the message, and must not set the pace for
 //! all other messages.
 //!
+//! A refusal is the message's own fault if other messages were accepted meanwhile and chance does not explain the
+//! refusals. Messages that are refused for ever make chance look likely, because they are tried again and again. So a
+//! message is suspected earlier, by a second measure of chance: while another message waits, its refusals count as one, and
+//! once it is accepted, all of them count. A suspicion delays a message only where refusals have nothing to do with the
+//! pace.
+//!
 //! Invariants:
 //! - While the receiver accepts nothing, nothing is learned.
 //! - A message or number that was blamed for its refusals is no longer blamed once it is accepted.
@@ -29,69 +35,118 @@ const MOST: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct RefusedAlone {
     totals: Totals,
-    messages: Refusals<Seq>,
-    numbers: Refusals<i64>,
+    messages: RefusalCounts<Seq>,
+    numbers: RefusalCounts<i64>,
 }
 
-/// The number of all answers of the receiver so far.
+/// What a refusal concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusalCause {
+    /// The receiver as a whole.
+    Receiver {
+        /// How often this message was refused since the receiver last accepted any message, this refusal included.
+        in_vain: u32,
+    },
+    /// Probably the message, but this is too uncertain to let the message wait longer. Returned once for a message.
+    Suspected {
+        /// As for [`RefusalCause::Receiver`].
+        in_vain: u32,
+    },
+    /// The message or its number.
+    Alone,
+}
+
+/// The answers of the receiver so far that tell how likely a refusal by chance is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     accepted: u64,
     refused: u64,
+    /// The refusals of the messages that were accepted in the end, and one refusal of each message that still waits and
+    /// is not suspected.
+    by_message: u64,
 }
 
 #[derive(Debug)]
-struct Refusals<K>(HashMap<K, Count>);
+struct RefusalCounts<K>(HashMap<K, Count>);
 
 /// The refusals of one message or one number since it was last accepted.
 #[derive(Clone, Copy, Debug)]
 struct Count {
     /// The number of all refusals.
     refused: u64,
+    /// The number of these refusals that [`Totals::by_message`] includes.
+    in_totals: u64,
     /// The number of refusals that count as independent: refusals between which nothing was accepted count as one.
     times: i32,
     /// The number of messages that had been accepted at the last refusal that counted.
     accepted: u64,
+    /// The number of refusals since then, including that refusal.
+    in_vain: u32,
     /// The totals before the first refusal.
     since: Totals,
 }
 
 impl RefusedAlone {
     /// Notes that a message was accepted. `number` is the store's key of the message's receiving number, where the
-    /// message has one.
-    pub(super) fn accepted(&mut self, seq: Seq, number: Option<i64>) {
+    /// message has one. Returns whether the message had been refused for a reason of the receiver's.
+    pub(super) fn accepted(&mut self, seq: Seq, number: Option<i64>) -> bool {
+        let count = self.messages.0.remove(&seq);
         self.totals.accepted += 1;
-        self.messages.0.remove(&seq);
+        self.totals.by_message += count.map_or(0, |count| count.refused - count.in_totals);
         if let Some(number) = number {
             self.numbers.0.remove(&number);
         }
+        count.is_some_and(|count| count.in_totals > 0)
     }
 
-    /// Notes that a message was refused. Returns whether the refusal concerns the message or its number, and not the
-    /// receiver as a whole.
-    pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>) -> bool {
+    /// Notes that a message was refused. Returns what the refusal concerns. `suspicion_is_enough`: the message is to wait
+    /// longer if it is only suspected.
+    pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>, suspicion_is_enough: bool) -> RefusalCause {
         let before = self.totals;
         self.totals.refused += 1;
-        let by_message = self.messages.count(seq, before).is_own_fault(self.totals);
-        let by_number = number.is_some_and(|number| self.numbers.count(number, before).is_own_fault(self.totals));
-        by_message || by_number
+        let by_number = number.is_some_and(|number| {
+            let count = self.numbers.count(number, before);
+            count.is_own_fault(self.totals.refused - count.since.refused - count.refused, self.totals)
+        });
+        let message = self.messages.count(seq, before);
+        if message.refused == 1 {
+            self.totals.by_message += 1;
+            message.in_totals = 1;
+        }
+        let answers = self.totals.refused - message.since.refused - message.refused;
+        let messages = self.totals.by_message.saturating_sub(message.since.by_message + message.in_totals);
+        let is_alone = by_number || message.is_own_fault(answers, self.totals);
+        let is_suspected = message.is_own_fault(messages, self.totals);
+        let is_new = is_suspected && message.in_totals > 0;
+        if is_new {
+            self.totals.by_message = self.totals.by_message.saturating_sub(1);
+            message.in_totals = 0;
+        }
+        let in_vain = message.in_vain;
+        match () {
+            () if is_new && !is_alone => RefusalCause::Suspected { in_vain },
+            () if is_alone || (is_suspected && suspicion_is_enough) => RefusalCause::Alone,
+            () => RefusalCause::Receiver { in_vain },
+        }
     }
 }
 
-impl<K: Eq + Hash> Refusals<K> {
+impl<K: Eq + Hash> RefusalCounts<K> {
     /// Counts a refusal of `key`. `before` are the totals without this refusal.
-    fn count(&mut self, key: K, before: Totals) -> Count {
+    fn count(&mut self, key: K, before: Totals) -> &mut Count {
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
             self.0.clear();
         }
-        let first = Count { refused: 0, times: 0, accepted: before.accepted, since: before };
+        let first = Count { refused: 0, in_totals: 0, times: 0, accepted: before.accepted, in_vain: 0, since: before };
         let count = self.0.entry(key).or_insert(first);
         count.refused += 1;
         if count.times == 0 || count.accepted < before.accepted {
             count.times = count.times.saturating_add(1);
             count.accepted = before.accepted;
+            count.in_vain = 0;
         }
-        *count
+        count.in_vain = count.in_vain.saturating_add(1);
+        count
     }
 }
 
@@ -99,8 +154,8 @@ impl Count {
     /// Whether the refusals cannot be chance, given how many of the other messages the receiver refused in the same
     /// time. Where the receiver refuses one of five, six refusals are no chance; where it refuses four of five, it
     /// takes 42 refusals.
-    fn is_own_fault(&self, now: Totals) -> bool {
-        let others_refused = as_f64((now.refused - self.since.refused).saturating_sub(self.refused));
+    fn is_own_fault(&self, others_refused: u64, now: Totals) -> bool {
+        let others_refused = as_f64(others_refused);
         let others_accepted = as_f64(now.accepted - self.since.accepted);
         // Before any other answer is known, a receiver is assumed to refuse one message of ten.
         let share = (others_refused + 0.1) / (others_refused + others_accepted + 1.0);
@@ -112,7 +167,7 @@ fn as_f64(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }
 
-impl<K> Default for Refusals<K> {
+impl<K> Default for RefusalCounts<K> {
     fn default() -> Self {
         Self(HashMap::new())
     }
@@ -122,42 +177,49 @@ impl<K> Default for Refusals<K> {
 mod tests {
     use super::*;
 
+    impl RefusedAlone {
+        /// Notes a refusal. Returns whether the refusal does not concern the receiver as a whole.
+        fn is_alone(&mut self, seq: Seq, number: Option<i64>) -> bool {
+            self.refused(seq, number, false) == RefusalCause::Alone
+        }
+    }
+
     #[test]
     fn a_message_that_is_refused_while_others_are_accepted_is_found() {
         let mut known = RefusedAlone::default();
-        assert!(!known.refused(Seq(1), None));
+        assert!(!known.is_alone(Seq(1), None));
         known.accepted(Seq(2), None);
-        assert!(!known.refused(Seq(1), None));
-        assert!(!known.refused(Seq(1), None), "nothing was accepted in between");
+        assert!(!known.is_alone(Seq(1), None));
+        assert!(!known.is_alone(Seq(1), None), "nothing was accepted in between");
         known.accepted(Seq(3), None);
-        assert!(known.refused(Seq(1), None));
-        assert!(known.refused(Seq(1), None), "it stays so");
-        assert!(!known.refused(Seq(4), None), "others are not meant");
+        assert!(known.is_alone(Seq(1), None));
+        assert!(known.is_alone(Seq(1), None), "it stays so");
+        assert!(!known.is_alone(Seq(4), None), "others are not meant");
         known.accepted(Seq(1), None);
-        assert!(!known.refused(Seq(1), None), "accepted once, it begins anew");
+        assert!(!known.is_alone(Seq(1), None), "accepted once, it begins anew");
     }
 
     #[test]
     fn a_number_that_is_refused_while_others_are_accepted_is_found() {
         let mut known = RefusedAlone::default();
         let (bad, good) = (Some(7), Some(8));
-        assert!(!known.refused(Seq(1), bad));
+        assert!(!known.is_alone(Seq(1), bad));
         known.accepted(Seq(10), good);
-        assert!(!known.refused(Seq(2), bad));
-        assert!(!known.refused(Seq(3), bad), "nothing was accepted in between");
+        assert!(!known.is_alone(Seq(2), bad));
+        assert!(!known.is_alone(Seq(3), bad), "nothing was accepted in between");
         known.accepted(Seq(11), good);
-        assert!(known.refused(Seq(4), bad), "any third message of the number");
-        assert!(known.refused(Seq(5), bad) && known.refused(Seq(1), bad), "and all that follow");
-        assert!(!known.refused(Seq(12), good) && !known.refused(Seq(13), None), "others are not meant");
+        assert!(known.is_alone(Seq(4), bad), "any third message of the number");
+        assert!(known.is_alone(Seq(5), bad) && known.is_alone(Seq(1), bad), "and all that follow");
+        assert!(!known.is_alone(Seq(12), good) && !known.is_alone(Seq(13), None), "others are not meant");
         known.accepted(Seq(4), bad);
-        assert!(!known.refused(Seq(6), bad), "accepted once, the number begins anew");
+        assert!(!known.is_alone(Seq(6), bad), "accepted once, the number begins anew");
     }
 
     #[test]
     fn while_nothing_is_accepted_nobody_is_blamed() {
         let mut known = RefusedAlone::default();
         for round in 0..100 {
-            assert!((1..9).all(|seq| !known.refused(Seq(seq), Some(seq % 2))), "round {round}");
+            assert!((1..9).all(|seq| !known.is_alone(Seq(seq), Some(seq % 2))), "round {round}");
         }
     }
 
@@ -168,10 +230,12 @@ mod tests {
             let mut known = RefusedAlone::default();
             let mut others = 100..;
             let mut round = || {
-                let own_fault = known.refused(Seq(1), None);
-                (0..accepted).for_each(|_| known.accepted(Seq(0), None));
+                let own_fault = known.is_alone(Seq(1), None);
+                for _ in 0..accepted {
+                    known.accepted(Seq(0), None);
+                }
                 for other in others.by_ref().take(refused) {
-                    known.refused(Seq(other), None);
+                    known.is_alone(Seq(other), None);
                 }
                 own_fault
             };
@@ -180,11 +244,39 @@ mod tests {
         }
     }
 
+    /// Four messages wait at any time. All of them are refused once, then the oldest one is accepted and a new one comes.
+    #[test]
+    fn where_messages_are_accepted_in_the_end_all_their_refusals_count() {
+        let mut known = RefusedAlone::default();
+        for oldest in 0..200 {
+            for seq in oldest..oldest + 4 {
+                assert_eq!(
+                    known.refused(Seq(seq), None, false),
+                    RefusalCause::Receiver { in_vain: 1 },
+                    "{oldest} {seq}"
+                );
+            }
+            assert!(known.accepted(Seq(oldest), None));
+        }
+    }
+
+    #[test]
+    fn refusals_in_a_row_are_counted_until_something_is_accepted() {
+        let mut known = RefusedAlone::default();
+        let in_vain = |cause| matches!(cause, RefusalCause::Receiver { in_vain: 1 });
+        assert!(in_vain(known.refused(Seq(1), None, false)));
+        assert_eq!(known.refused(Seq(1), None, false), RefusalCause::Receiver { in_vain: 2 });
+        assert!(in_vain(known.refused(Seq(2), None, false)));
+        assert!(!known.accepted(Seq(3), None), "never refused");
+        assert!(in_vain(known.refused(Seq(1), None, false)));
+        assert!(known.accepted(Seq(1), None), "refused before");
+    }
+
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut known = RefusedAlone::default();
         for seq in 0..20_000 {
-            known.refused(Seq(seq), Some(seq));
+            known.is_alone(Seq(seq), Some(seq));
             assert!(known.messages.0.len() <= MOST && known.numbers.0.len() <= MOST);
         }
     }

@@ -30,8 +30,19 @@ pub(super) struct AttemptHistory {
     pub(super) paused: Duration,
     /// The time from which on the message is too old to be sent again; `None`: never.
     pub(super) expires: Option<UnixMs>,
+    /// What is known about the refusals of the message, if the attempt ended with a refusal.
+    pub(super) refusals: Refusals,
+}
+
+/// What is known about the refusals of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refusals {
     /// Whether the receiver refuses this message while it accepts others. Such a refusal is a failure of the message.
-    pub(super) refused_alone: bool,
+    pub(super) are_alone: bool,
+    /// As for [`Refusal::is_repeated`].
+    pub(super) are_repeated: bool,
+    /// The shortest wait before the next attempt.
+    pub(super) least_wait: Duration,
 }
 
 /// What follows from the end of an attempt.
@@ -67,16 +78,17 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
             Decision { outcome: Some(Outcome::Delivered { status }), signal: HealthSignal::Success }
         }
         Attempt::Failed { status, retry_after, answer } => {
-            let (signal, wait) = match refusal(status, retry_after).filter(|_| !history.refused_alone) {
-                // The sink keeps silent for as long as the delivery waits. The message has not failed, so its place in
-                // the retry schedule does not change.
+            let Refusals { are_alone, are_repeated, least_wait } = history.refusals;
+            let (signal, wait) = match refusal(status, retry_after).filter(|_| !are_alone) {
+                // If the sink keeps silent, it does so for as long as the delivery waits. The message has not failed, so
+                // its place in the retry schedule does not change.
                 Some(refusal) => {
-                    (HealthSignal::Refused(refusal), refusal.asked.unwrap_or(FIRST_SILENCE.min(retry.schedule().max)))
+                    let longest = retry.schedule().max;
+                    let wait = refusal.asked.unwrap_or(FIRST_SILENCE.min(longest)).max(least_wait.min(longest));
+                    (HealthSignal::Refused(Refusal { is_repeated: are_repeated, ..refusal }), wait)
                 }
                 // The receiver accepts other messages, so the failure must not open the breaker.
-                None if history.refused_alone => {
-                    (HealthSignal::Neutral, failure_wait(retry_after, history, retry, jitter))
-                }
+                None if are_alone => (HealthSignal::Neutral, failure_wait(retry_after, history, retry, jitter)),
                 None => (HealthSignal::Failure, failure_wait(retry_after, history, retry, jitter)),
             };
             Decision { outcome: Some(again_after(wait, status, answer, history, retry)), signal }
@@ -114,10 +126,10 @@ pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
 fn refusal(status: Option<u16>, retry_after: Option<Duration>) -> Option<Refusal> {
     let asked = retry_after.filter(|asked| !asked.is_zero());
     match status {
-        Some(429) => Some(Refusal { asked, too_many: true }),
+        Some(429) => Some(Refusal { asked, too_many: true, is_repeated: false }),
         // 502, 503 and 504 with a wait say that the receiver as a whole is overloaded or down. Other statuses may
         // concern only the one message.
-        Some(502..=504) if asked.is_some() => Some(Refusal { asked, too_many: false }),
+        Some(502..=504) if asked.is_some() => Some(Refusal { asked, too_many: false, is_repeated: false }),
         _ => None,
     }
 }
@@ -165,8 +177,14 @@ mod tests {
     }
 
     fn after_pause(attempt: Attempt, attempts: u32, ended: UnixMs, paused: Duration) -> Decision {
-        let history =
-            AttemptHistory { attempts, first_attempt: START, ended, paused, expires: None, refused_alone: false };
+        let history = AttemptHistory {
+            attempts,
+            first_attempt: START,
+            ended,
+            paused,
+            expires: None,
+            refusals: Refusals::default(),
+        };
         decide(attempt, history, &retry(), &Jitter::seeded(1))
     }
 
@@ -211,7 +229,7 @@ mod tests {
     }
 
     fn busy(asked: Option<u64>, too_many: bool) -> HealthSignal {
-        HealthSignal::Refused(Refusal { asked: asked.map(Duration::from_secs), too_many })
+        HealthSignal::Refused(Refusal { asked: asked.map(Duration::from_secs), too_many, is_repeated: false })
     }
 
     #[test]
@@ -225,6 +243,23 @@ mod tests {
         let late = START.after(3 * DAY);
         let dead = Outcome::Dead { reason: DeadReason::GaveUp, status: Some(429), answer: "no".into() };
         assert_eq!(after(failed(Some(429), Some(7)), 1, late).outcome, Some(dead), "give_up_after counts");
+    }
+
+    #[test]
+    fn a_refused_message_waits_by_itself_where_the_sink_keeps_no_silence() {
+        for (asked, least, expected) in [(None, 0, 1), (None, 4, 4), (Some(7), 4, 7), (Some(2), 4, 4)] {
+            let refusals =
+                Refusals { are_repeated: true, least_wait: Duration::from_secs(least), ..Refusals::default() };
+            let (attempts, paused) = (1, Duration::ZERO);
+            let history =
+                AttemptHistory { attempts, first_attempt: START, ended: START, paused, expires: None, refusals };
+            let decision = decide(failed(Some(429), asked), history, &retry(), &Jitter::seeded(1));
+            assert_eq!(wait(&decision, START), Duration::from_secs(expected), "{asked:?} {least}");
+            assert!(
+                matches!(decision.signal, HealthSignal::Refused(Refusal { is_repeated: true, .. })),
+                "{decision:?}"
+            );
+        }
     }
 
     #[test]
@@ -267,7 +302,7 @@ mod tests {
             ended,
             paused: Duration::ZERO,
             expires: None,
-            refused_alone: false,
+            refusals: Refusals::default(),
         };
         let decision = decide(failed(Some(404), None), history, &patient, &Jitter::seeded(1));
         assert!(wait(&decision, ended) <= Duration::from_secs(12 * 3600));
@@ -284,14 +319,9 @@ mod tests {
     fn a_message_that_is_refused_alone_fails_by_its_own_schedule() {
         for status in [429, 503] {
             let (attempts, paused) = (3, Duration::ZERO);
-            let history = AttemptHistory {
-                attempts,
-                first_attempt: START,
-                ended: START,
-                paused,
-                expires: None,
-                refused_alone: true,
-            };
+            let alone = Refusals { are_alone: true, ..Refusals::default() };
+            let history =
+                AttemptHistory { attempts, first_attempt: START, ended: START, paused, expires: None, refusals: alone };
             let decision = decide(failed(Some(status), Some(1)), history, &retry(), &Jitter::seeded(1));
             assert_eq!(decision.signal, HealthSignal::Neutral, "the receiver accepts others");
             assert!((45..50).contains(&wait(&decision, START).as_secs()), "{decision:?}");
@@ -307,7 +337,7 @@ mod tests {
                 ended,
                 paused: Duration::ZERO,
                 expires: Some(START.after(DAY)),
-                refused_alone: false,
+                refusals: Refusals::default(),
             };
             decide(attempt, history, &retry(), &Jitter::seeded(1)).outcome
         };
@@ -359,7 +389,7 @@ mod tests {
                 give_up_after: give_up.map(Duration::from_millis),
             };
             let ended = START.after(Duration::from_millis(elapsed));
-            let history = AttemptHistory { attempts, first_attempt: START, ended, paused: Duration::ZERO, expires: None, refused_alone: false };
+            let history = AttemptHistory { attempts, first_attempt: START, ended, paused: Duration::ZERO, expires: None, refusals: Refusals::default() };
             let decision = decide(failed(status, retry_after), history, &retry, &Jitter::seeded(seed));
             let past = give_up.is_some_and(|span| elapsed >= span);
             match decision.outcome {

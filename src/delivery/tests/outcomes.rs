@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::super::retry::{AttemptHistory, Decision, HealthSignal, decide};
+use super::super::retry::{AttemptHistory, Decision, HealthSignal, Refusals, decide};
 use super::*;
 use crate::domain::Outcome;
 use crate::http::raw_server::{Conversation, RawServer};
@@ -29,7 +29,7 @@ fn row(told: &str, attempt: Attempt) -> String {
         ended: START,
         paused: Duration::ZERO,
         expires: None,
-        refused_alone: false,
+        refusals: Refusals::default(),
     };
     let Decision { outcome, signal } = decide(attempt, history, &options(1).retry, &Jitter::seeded(1));
     let (follows, words) = match outcome.unwrap() {

@@ -3,8 +3,11 @@
 //! A receiver that limits the pace accepts every message that comes clearly more slowly than it has accepted messages
 //! before. A receiver that refuses at any pace (one of four servers is out of order, say) refuses such messages too:
 //! slowing down for this receiver costs time and gains nothing. [`PaceEvidence`] recognises a receiver that refuses at
-//! any pace by refusals at a slow pace. [`Excess`] watches whether such a receiver still accepts most messages
-//! afterwards.
+//! any pace by refusals at a slow pace. [`Excess`] watches whether such a receiver still accepts messages afterwards.
+//!
+//! A receiver that limits the pace accepts a message that it has refused when the message is tried again at a slower pace.
+//! A receiver that refuses certain messages for ever never does. [`PaceEvidence`] recognises such a receiver when clearly
+//! more refused messages are suspected of being refused alone than are accepted after all.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,8 +34,13 @@ const SILENCES: usize = 4;
 /// The number of messages accepted between two refusals that shows that the pace does matter.
 const ACCEPTED_AT_A_PACE: u32 = 48;
 
-/// The number by which refusals must exceed acceptances to show that the receiver refuses most messages.
-const MOST_ARE_REFUSED: u32 = 16;
+/// The number of refusals that an accepted message makes up for where the pace does not matter. So a receiver may refuse
+/// four of five messages by chance without being taken for a receiver that limits the pace.
+const MADE_UP_FOR: u32 = 4;
+
+/// The number by which refusals must exceed what accepted messages make up for to show that the receiver refuses most
+/// messages.
+const MOST_ARE_REFUSED: u32 = 32;
 
 /// Collects the evidence that the receiver does not limit the pace.
 #[derive(Debug)]
@@ -45,6 +53,9 @@ pub(super) struct PaceEvidence {
     /// The lengths of the last silences, each up to the moment when the receiver accepted a message again.
     silences: VecDeque<Duration>,
     refused_though_slow: u32,
+    /// By how many the messages that are suspected of being refused alone exceed the messages that were accepted after a
+    /// refusal (a CUSUM test).
+    refused_alone: u32,
     enough: u32,
 }
 
@@ -66,6 +77,7 @@ impl Default for PaceEvidence {
             longest_asked: Duration::ZERO,
             silences: VecDeque::new(),
             refused_though_slow: 0,
+            refused_alone: 0,
             enough: ENOUGH,
         }
     }
@@ -120,6 +132,18 @@ impl PaceEvidence {
         self.refused_though_slow >= self.enough
     }
 
+    /// Notes that a message is suspected of being refused alone. Returns whether refusals have nothing to
+    /// do with the pace.
+    pub(super) fn refused_alone(&mut self) -> bool {
+        self.refused_alone = self.refused_alone.saturating_add(1);
+        self.refused_alone >= self.enough
+    }
+
+    /// Notes that the receiver accepted a message that it had refused.
+    pub(super) fn accepted_after_refusal(&mut self) {
+        self.refused_alone = self.refused_alone.saturating_sub(1);
+    }
+
     /// Forgets the evidence, because it no longer holds or was wrong.
     pub(super) fn begin_anew(&mut self) {
         self.sustained.clear();
@@ -129,6 +153,7 @@ impl PaceEvidence {
     /// Notes that the receiver does limit the pace, so that the conclusion was wrong.
     pub(super) fn was_wrong(&mut self) {
         self.begin_anew();
+        self.refused_alone = 0;
         self.enough = self.enough.saturating_mul(2);
     }
 
@@ -143,14 +168,14 @@ impl PaceEvidence {
     }
 }
 
-/// The number by which refusals exceed acceptances (a CUSUM test). The number stays near 0 while most messages are
-/// accepted.
+/// The number by which refusals exceed what accepted messages make up for (a CUSUM test). The number stays near 0 unless
+/// the receiver refuses more than four of five messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Excess(u32);
 
 impl Excess {
     pub(super) fn accepted(&mut self) {
-        self.0 = self.0.saturating_sub(1);
+        self.0 = self.0.saturating_sub(MADE_UP_FOR);
     }
 
     /// Returns the excess after one more refusal.
@@ -209,6 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn messages_that_are_refused_alone_show_that_the_pace_does_not_matter() {
+        let mut evidence = PaceEvidence::default();
+        for _ in 0..100 {
+            assert!(!evidence.refused_alone() && !evidence.refused_alone(), "as many are accepted in the end");
+            evidence.accepted_after_refusal();
+            evidence.accepted_after_refusal();
+        }
+        for needed in [3, 6, 12] {
+            assert_eq!((1..100).find(|_| evidence.refused_alone()), Some(needed));
+            evidence.was_wrong();
+        }
+    }
+
+    #[test]
     fn only_the_last_silences_count() {
         let mut evidence = PaceEvidence::default();
         [50.0, 48.0].into_iter().chain([1.0; REMEMBERED]).for_each(|pace| evidence.sustained(pace));
@@ -232,6 +271,11 @@ mod tests {
             excess = excess.with_refusal();
             assert!(!excess.is_most(), "a third is refused");
             excess.accepted();
+            excess.accepted();
+        }
+        for _ in 0..1_000 {
+            (0..4).for_each(|_| excess = excess.with_refusal());
+            assert!(!excess.is_most(), "four of five are refused");
             excess.accepted();
         }
         (1..MOST_ARE_REFUSED).for_each(|_| excess = excess.with_refusal());

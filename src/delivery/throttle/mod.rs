@@ -14,8 +14,10 @@
 //! - If a pace clearly above the ceiling is not refused, the limit is gone. From there on the pace doubles every few
 //!   messages, until it limits nothing.
 //! - A receiver that keeps refusing although messages come much more slowly than it has accepted them does not limit
-//!   the pace: the receiver refuses a share of all messages, at any pace. From there on nothing is limited, and each
-//!   refused message waits by itself, until the receiver refuses most messages. [`PaceEvidence`] has the details.
+//!   the pace: the receiver refuses a share of all messages, at any pace. A receiver that refuses certain messages for
+//!   ever, and accepts the others, does not limit the pace either. From there on nothing is limited, and each refused
+//!   message waits by itself, until the receiver refuses more than four of five messages. [`PaceEvidence`] has the
+//!   details.
 //!
 //! Invariants: a refusal of an attempt that began before the silence teaches nothing new; while nothing is accepted,
 //! silences grow to a minute, or to the silence that the receiver asks for; after ten minutes without a refusal
@@ -75,6 +77,9 @@ pub(super) struct Refusal {
     pub(super) asked: Option<Duration>,
     /// Whether the receiver says that there were too many requests, and not that it is down for a while.
     pub(super) too_many: bool,
+    /// Whether this is the second or third refusal of the same message since the receiver last accepted any message. More
+    /// refusals in a row count against the receiver again.
+    pub(super) is_repeated: bool,
 }
 
 /// The pace of one sink as its receiver sets it.
@@ -95,7 +100,7 @@ enum Phase {
     Trying(Trying),
     /// The receiver accepts messages at a pace.
     Paced(LearnedPace),
-    /// The receiver refuses a share of all messages, at any pace.
+    /// The receiver refuses certain messages, or a share of all messages, at any pace.
     Unpaced(Excess),
 }
 
@@ -218,7 +223,11 @@ impl Throttle {
                 }
             }
             Phase::Unpaced(excess) => {
-                *excess = excess.with_refusal();
+                // A message that is refused for ever is tried again and again where few other messages come, and counts
+                // once only.
+                if !refusal.is_repeated {
+                    *excess = excess.with_refusal();
+                }
                 if excess.is_most() { self.try_after(first_silence, refusal.too_many, now) } else { Duration::ZERO }
             }
             Phase::Free => self.try_after(first_silence, refusal.too_many, now),
@@ -268,6 +277,33 @@ impl Throttle {
             Phase::Trying(_) | Phase::Free => {}
         }
         self.accepted.note(began);
+    }
+
+    /// Whether the receiver refuses messages at any pace, so that nothing is limited although messages are refused.
+    pub(super) fn is_unpaced(&self) -> bool {
+        matches!(self.phase, Phase::Unpaced(_))
+    }
+
+    /// Notes that refusals of a message probably concern this message alone, and say nothing about the pace.
+    pub(super) fn suspected(&mut self) {
+        if self.evidence.refused_alone() && matches!(self.phase, Phase::Trying(_) | Phase::Paced(_)) {
+            self.phase = Phase::Unpaced(Excess::default());
+        }
+    }
+
+    /// Notes that the receiver accepted a message that it had refused.
+    pub(super) fn accepted_after_refusal(&mut self) {
+        self.evidence.accepted_after_refusal();
+    }
+
+    /// Returns how long a refused message is to wait at least. `in_vain` is the number of its refusals since the receiver
+    /// last accepted any message. While the sink keeps no silence, these waits grow, so that a receiver that refuses
+    /// everything is not asked by each message once a second.
+    pub(super) fn least_wait(&self, in_vain: u32) -> Duration {
+        match self.phase {
+            Phase::Unpaced(_) => FIRST_SILENCE.saturating_mul(in_vain).min(LONGEST_SILENCE),
+            Phase::Free | Phase::Trying(_) | Phase::Paced(_) => Duration::ZERO,
+        }
     }
 
     /// Notes that an attempt that began at `began` has ended without saying anything about the pace.

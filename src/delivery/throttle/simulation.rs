@@ -4,11 +4,11 @@
 //! requests, answers and timers are simulated, so hours pass in milliseconds.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
-use super::{Gate, Refusal, Throttle};
-use crate::delivery::refused_alone::RefusedAlone;
+use super::{FIRST_SILENCE, Gate, Refusal, Throttle};
+use crate::delivery::refused_alone::{RefusalCause, RefusedAlone};
 use crate::domain::{Seq, UnixMs};
 use crate::time::Clock;
 use crate::time::backoff::Jitter;
@@ -40,7 +40,7 @@ impl Says {
             Self::WholeSeconds => Some(Duration::from_secs_f64(wait.ceil())),
             Self::Nothing => None,
         };
-        Some(Refusal { asked, too_many: true })
+        Some(Refusal { asked, too_many: true, is_repeated: false })
     }
 }
 
@@ -118,12 +118,19 @@ pub(super) struct Load {
     pub(super) until_accepted: usize,
     /// Returns the receiving number of a message, given the message's place.
     pub(super) number: fn(usize) -> i64,
+    /// How many messages come in a second. All messages are there at the start if this is infinite.
+    pub(super) per_second: f64,
 }
 
 impl Load {
     /// A load of messages of one number, until all messages are accepted.
     pub(super) fn new(messages: usize, workers: usize, latency: f64) -> Self {
-        Self { messages, workers, latency, until_accepted: messages, number: |_| 0 }
+        Self { messages, workers, latency, until_accepted: messages, number: |_| 0, per_second: f64::INFINITY }
+    }
+
+    /// Returns when a message comes, in seconds since the start.
+    fn comes_at(&self, message: usize) -> f64 {
+        f64::from(u32::try_from(message).unwrap()) / self.per_second
     }
 }
 
@@ -132,6 +139,8 @@ impl Load {
 pub(super) struct Run {
     /// When each accepted request was answered, in seconds.
     pub(super) accepted: Vec<f64>,
+    /// How long each accepted message waited from its arrival to the answer, in seconds.
+    pub(super) lags: Vec<f64>,
     pub(super) refused: usize,
     /// The greatest number of requests at the same time after the first silence.
     pub(super) most_after_silence: usize,
@@ -141,6 +150,13 @@ impl Run {
     /// Returns how long the whole delivery took, in seconds.
     pub(super) fn took(&self) -> f64 {
         self.accepted.last().copied().unwrap_or_default()
+    }
+
+    /// Returns the lag that so many percent of the accepted messages do not exceed, in seconds.
+    pub(super) fn lag(&self, percent: usize) -> f64 {
+        let mut lags = self.lags.clone();
+        lags.sort_by(f64::total_cmp);
+        lags[(lags.len() - 1) * percent / 100]
     }
 
     pub(super) fn accepted_in(&self, from: f64, to: f64) -> usize {
@@ -166,7 +182,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
     let jitter = Jitter::seeded(seed);
     let (mut throttle, mut refused_alone) = (Throttle::new(None, start), RefusedAlone::default());
     let (mut now, mut silent, mut run) = (0.0_f64, 0.0_f64, Run::default());
-    let mut fresh: VecDeque<usize> = (0..load.messages).collect();
+    let mut fresh = 0..load.messages;
     // The refused messages, each with the time when it is due, in nanoseconds.
     let mut refused: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut failures: HashMap<usize, i32> = HashMap::new();
@@ -179,12 +195,14 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         assert!(number < 200_000 && now < 1_000_000.0, "it does not end: {run:?}");
         let next_due = refused.peek().map(|Reverse((due, _))| seconds(*due));
         let is_due = next_due.is_some_and(|due| due <= now + 1e-9);
-        let has_work = under_way.len() < load.workers && (is_due || !fresh.is_empty());
+        let next_fresh = (!fresh.is_empty()).then(|| load.comes_at(fresh.start));
+        let has_fresh = next_fresh.is_some_and(|comes| comes <= now + 1e-9);
+        let has_work = under_way.len() < load.workers && (is_due || has_fresh);
         if has_work && now >= silent && throttle.gate(instant(now)) == Gate::Open {
             // Refused messages and new messages take turns.
-            was_refused = is_due && (!was_refused || fresh.is_empty());
+            was_refused = is_due && (!was_refused || !has_fresh);
             let refused = if was_refused { refused.pop().map(|Reverse((_, message))| message) } else { None };
-            let message = refused.or_else(|| fresh.pop_front()).unwrap();
+            let message = refused.or_else(|| fresh.next()).unwrap();
             throttle.began(instant(now));
             number += 1;
             let takes = load.latency * (0.5 + jitter.fraction());
@@ -197,7 +215,7 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         }
         let timer = match throttle.gate(instant(now)) {
             _ if under_way.len() == load.workers => None,
-            _ if !has_work => next_due,
+            _ if !has_work => [next_due, next_fresh].into_iter().flatten().reduce(f64::min),
             _ if silent > now => Some(silent),
             Gate::At(at) => Some((at - start).as_secs_f64()),
             Gate::Open | Gate::AfterTrial => None,
@@ -220,21 +238,30 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         let UnderWay { message, began, refusal, .. } = under_way.remove(&which).unwrap();
         let (seq, of) = (Seq(i64::try_from(message).unwrap()), Some((load.number)(message)));
         let Some(refusal) = refusal else {
-            refused_alone.accepted(seq, of);
+            if refused_alone.accepted(seq, of) {
+                throttle.accepted_after_refusal();
+            }
             throttle.accepted(instant(began), instant(now));
             run.accepted.push(now);
+            run.lags.push(now - load.comes_at(message));
             continue;
         };
         run.refused += 1;
-        let due = if refused_alone.refused(seq, of) {
+        let cause = refused_alone.refused(seq, of, throttle.is_unpaced());
+        if let RefusalCause::Suspected { .. } = cause {
+            throttle.suspected();
+        }
+        let due = if let RefusalCause::Receiver { in_vain } | RefusalCause::Suspected { in_vain } = cause {
+            let due = refusal.asked.unwrap_or(FIRST_SILENCE).max(throttle.least_wait(in_vain)).as_secs_f64();
+            let refusal = Refusal { is_repeated: (2..=3).contains(&in_vain), ..refusal };
+            let silence = throttle.refused(refusal, instant(began), instant(now));
+            silent = silent.max(now + silence.as_secs_f64());
+            due
+        } else {
             throttle.ended(instant(began));
             let failures = failures.entry(message).or_default();
             *failures += 1;
             5.0 * 3.0_f64.powi((*failures - 1).min(8))
-        } else {
-            let silence = throttle.refused(refusal, instant(began), instant(now));
-            silent = silent.max(now + silence.as_secs_f64());
-            refusal.asked.map_or(1.0, |asked| asked.as_secs_f64())
         };
         refused.push(Reverse((nanos(now + due), message)));
     }

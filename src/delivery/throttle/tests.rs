@@ -184,11 +184,54 @@ fn what_is_always_refused_holds_back_no_other() {
     }
 }
 
+/// Returns a number without a pattern for the place of a message.
+fn scattered(message: usize) -> u64 {
+    let mixed = (message as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 29)) >> 8
+}
+
+/// The receiver refuses one message in eight for ever, by its content. The other messages are held back for a few minutes
+/// at most, until the relay knows that the pace does not matter. From then on they are delivered at once.
+#[test]
+fn messages_that_are_refused_by_their_content_slow_no_other_down() {
+    let is_refused = |message: usize| scattered(message).is_multiple_of(8);
+    let others = (0..1_500).filter(|message| !is_refused(*message)).count();
+    for (per_second, percent, most) in [(0.2, 90, 1.0), (2.0, 50, 200.0), (8.0, 50, 200.0), (f64::INFINITY, 50, 200.0)]
+    {
+        for says in [Says::Nothing, Says::WholeSeconds] {
+            for workers in [1, 8] {
+                let load = Load { until_accepted: others, per_second, ..Load::new(1_500, workers, 0.05) };
+                let run = deliver(refusing(is_refused, says), load, 3);
+                let case = format!("{per_second} a second, {says:?}, {workers} workers");
+                assert!(run.lag(percent) < most, "{case}: lag {} s", run.lag(percent));
+                assert!(run.took() < 1_500.0 / per_second + 600.0, "{case}: {} s", run.took());
+                assert!(run.refused < 4_000, "{case}: {} were refused", run.refused);
+            }
+        }
+    }
+}
+
+/// Half of all requests are refused at random. The last messages are delivered about as soon as the others.
+#[test]
+fn a_receiver_that_refuses_half_of_all_requests_is_not_slowed_down_for() {
+    for share in [0.4, 0.5] {
+        for workers in [1, 8] {
+            for seed in 0..5 {
+                let load = Load { per_second: 2.0, ..Load::new(1_000, workers, 0.1) };
+                let run = deliver(at_random(share, 1.0, seed, Says::Exactly), load, seed);
+                let most = run.accepted[979];
+                assert!(most < 700.0, "{share} {workers} {seed}: {most} s instead of 490");
+            }
+        }
+    }
+}
+
 fn start() -> Instant {
     Clock::starting_at(UnixMs(0)).monotonic()
 }
 
-const TOO_MANY: Refusal = Refusal { asked: None, too_many: true };
+const TOO_MANY: Refusal = Refusal { asked: None, too_many: true, is_repeated: false };
 
 #[tokio::test]
 async fn silences_grow_while_nothing_gets_through() {
@@ -213,7 +256,7 @@ async fn silences_grow_while_nothing_gets_through() {
 async fn after_a_silence_one_at_a_time_is_tried() {
     let start = start();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let asked = Refusal { asked: Some(Duration::from_secs(5)), too_many: false };
+    let asked = Refusal { asked: Some(Duration::from_secs(5)), too_many: false, is_repeated: false };
     let mut throttle = Throttle::new(None, start);
     for _ in 0..3 {
         throttle.began(start);
@@ -308,7 +351,7 @@ proptest! {
             let began = under_way.remove(which % under_way.len());
             match what {
                 2 => {
-                    let refusal = Refusal { asked: Some(Duration::from_millis(wait)), too_many: which > 4 };
+                    let refusal = Refusal { asked: Some(Duration::from_millis(wait)), too_many: which > 4, is_repeated: false };
                     let silence = throttle.refused(refusal, began, now);
                     prop_assert!(silence <= Duration::from_secs(60));
                     silent = silent.max(now + silence);
