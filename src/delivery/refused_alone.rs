@@ -106,27 +106,32 @@ impl RefusedAlone {
         self.totals.refused += 1;
         let by_number = number.is_some_and(|number| {
             let count = self.numbers.count(number, before);
-            count.is_own_fault(self.totals.refused - count.since.refused - count.refused, self.totals)
+            let others = (self.totals.refused - count.since.refused).saturating_sub(count.refused);
+            count.is_own_fault(others, self.totals)
         });
         let message = self.messages.count(seq, before);
         if message.refused == 1 {
             self.totals.by_message += 1;
             message.in_totals = 1;
         }
-        let answers = self.totals.refused - message.since.refused - message.refused;
-        let messages = self.totals.by_message.saturating_sub(message.since.by_message + message.in_totals);
-        let is_alone = by_number || message.is_own_fault(answers, self.totals);
-        let is_suspected = message.is_own_fault(messages, self.totals);
+        let others = (self.totals.refused - message.since.refused).saturating_sub(message.refused);
+        let other_messages = self.totals.by_message.saturating_sub(message.since.by_message + message.in_totals);
+        let is_alone = by_number || message.is_own_fault(others, self.totals);
+        let is_suspected = message.is_own_fault(other_messages, self.totals);
         let is_new = is_suspected && message.in_totals > 0;
         if is_new {
             self.totals.by_message = self.totals.by_message.saturating_sub(1);
             message.in_totals = 0;
         }
         let in_vain = message.in_vain;
-        match () {
-            () if is_new && !is_alone => RefusalCause::Suspected { in_vain },
-            () if is_alone || (is_suspected && suspicion_is_enough) => RefusalCause::Alone,
-            () => RefusalCause::Receiver { in_vain },
+        if is_alone {
+            RefusalCause::Alone
+        } else if is_new {
+            RefusalCause::Suspected { in_vain }
+        } else if is_suspected && suspicion_is_enough {
+            RefusalCause::Alone
+        } else {
+            RefusalCause::Receiver { in_vain }
         }
     }
 }
