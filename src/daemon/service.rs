@@ -1,4 +1,5 @@
-//! Notifies systemd (`sd_notify(3)`): READY, STATUS, WATCHDOG, STOPPING. Without `$NOTIFY_SOCKET` nothing is sent.
+//! Notifies systemd (`sd_notify(3)`): READY, STATUS, RELOADING, WATCHDOG, STOPPING. Without `$NOTIFY_SOCKET` nothing is
+//! sent.
 //!
 //! The watchdog is fed only while every loop has turned lately. A loop turns at least every 5 seconds, also while the
 //! API or a receiver is down. So systemd restarts a relay that is stuck, but not a relay that waits.
@@ -6,7 +7,7 @@
 //! Invariant: nothing waits for the service manager. A notification that the service manager's socket does not accept
 //! is sent again at the next pulse.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -28,7 +29,8 @@ const SUSPENDED: Duration = Duration::from_secs(5);
 /// The connection to the service manager.
 #[derive(Debug)]
 pub(super) struct Service {
-    ready_told: bool,
+    /// Whether READY could not be sent yet.
+    ready_owed: bool,
     last_status: String,
     watched: bool,
     stood_still: bool,
@@ -42,7 +44,7 @@ impl Service {
     pub(super) fn new(clock: &Clock) -> Self {
         let now = clock.monotonic();
         Self {
-            ready_told: false,
+            ready_owed: false,
             last_status: String::new(),
             watched: sd_notify::watchdog_enabled().is_some(),
             stood_still: false,
@@ -52,24 +54,47 @@ impl Service {
         }
     }
 
+    /// Returns whether a service manager started this process and listens to it.
+    pub(super) fn is_managed() -> bool {
+        socket_name().is_some()
+    }
+
     /// Returns the time between two calls of [`Service::pulse`]: a third of the time that the watchdog allows.
     pub(super) fn interval() -> Duration {
         sd_notify::watchdog_enabled().map_or(PULSE, |limit| (limit / 3).min(PULSE)).max(Duration::from_millis(10))
     }
 
-    /// Tells the service manager that the relay runs.
+    /// Tells the service manager that the relay runs: at the start, and at the end of each reload, whether the new
+    /// configuration is in use or was refused.
     pub(super) fn ready(&mut self) {
-        self.ready_told = self.tell(&[NotifyState::Ready]);
+        self.ready_owed = !self.tell(&[NotifyState::Ready]);
     }
 
-    /// Sends the status line if it changed, and feeds the watchdog while the slowest loop still turns.
-    pub(super) fn pulse(&mut self, status: &str, longest_stall: Duration, now: Instant) {
-        if !self.ready_told {
-            self.ready();
-        }
+    /// Tells the service manager that a reload begins. [`Service::ready`] must follow.
+    ///
+    /// The time by the machine's monotonic clock is part of the notification: with `Type=notify-reload` systemd takes
+    /// the notification as the answer to its SIGHUP only if the time is later than the signal.
+    #[expect(dead_code, reason = "the reload, which calls this, is being built")]
+    pub(super) fn reloading(&mut self) {
+        let status = "reloading the configuration";
+        let Ok(time) = NotifyState::monotonic_usec_now() else { return };
+        self.ready_owed = false;
+        self.tell(&[NotifyState::Reloading, time, NotifyState::Status(status)]);
+        status.clone_into(&mut self.last_status);
+    }
+
+    /// Sends the status line, if it changed.
+    pub(super) fn show(&mut self, status: &str) {
         // A line break would begin another assignment of the protocol, so the status is put on one line.
         if self.last_status != status && self.tell(&[NotifyState::Status(&Sanitized::line(status).to_string())]) {
             status.clone_into(&mut self.last_status);
+        }
+    }
+
+    /// Feeds the watchdog while the slowest loop still turns.
+    pub(super) fn pulse(&mut self, slowest_turn: Duration, now: Instant) {
+        if self.ready_owed {
+            self.ready();
         }
         self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_pulse), now);
         self.last_pulse = now;
@@ -91,7 +116,7 @@ impl Service {
 
     /// Sends a notification. Returns `true` if the notification was sent, or if there is no service manager.
     fn tell(&mut self, states: &[NotifyState<'_>]) -> bool {
-        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return true };
+        let Some(name) = socket_name() else { return true };
         let text: String = states.iter().map(|state| format!("{state}\n")).collect();
         match send(&name, text.as_bytes()) {
             Ok(()) => true,
@@ -103,6 +128,11 @@ impl Service {
             }
         }
     }
+}
+
+/// Returns the name of the service manager's socket; `None`: no service manager listens.
+fn socket_name() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())
 }
 
 /// Returns since when the process runs without having been suspended (SIGSTOP, a frozen control group). `pulse` is the
@@ -151,7 +181,7 @@ mod tests {
         let mut service = Service::new(&Clock::starting_at(UnixMs(0)));
         let mut look = |&(wait, longest_stall): &(Duration, Duration)| {
             now += wait;
-            service.pulse("polling", longest_stall, now);
+            service.pulse(longest_stall, now);
             service.stood_still
         };
         pulses.iter().map(&mut look).collect()
