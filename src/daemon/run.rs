@@ -13,13 +13,15 @@ use super::service::Service;
 use super::service_status::service_status;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
+use super::watchdog::Watchdog;
 use crate::api::Client;
 use crate::delivery::Delivery;
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
 use crate::store::{self, LockFileState, RoleLock, Store};
 use crate::time::{Clock, Liveness};
 
-/// The time between two checks that the role is still held, and between two looks whether the status has changed.
+/// The time between two checks that the role is still held, between two notes to the watchdog, and between two looks
+/// whether the status has changed.
 const WATCH: Duration = Duration::from_secs(1);
 
 /// A relay that was built and does not poll yet.
@@ -95,17 +97,18 @@ impl Daemon {
         let reports = poller.reports();
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
-        let mut service = Service::new(&clock);
+        let mut service = Service::default();
         let queues = match Service::is_managed() {
             true => QueueWatch::start(store, clock.clone()),
             false => QueueWatch::off(),
         };
         service.ready();
+        let watchdog = Watchdog::start(&clock).inspect_err(|error| {
+            tracing::warn!(%error, "the watchdog of the service manager cannot be fed");
+        });
         let over = {
             let (closed, broken, damaged) = (delivery.outputs_closed(), delivery.loop_died(), delivery.state_damaged());
             tokio::pin!(closed, broken, damaged);
-            let mut pulse = tokio::time::interval(Service::interval());
-            pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut writing = tokio::time::interval(live.interval());
             writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut watching = tokio::time::interval(WATCH);
@@ -127,12 +130,12 @@ impl Daemon {
                         }
                         let (report, sinks) = (reports.borrow(), delivery.status());
                         service.show(&service_status(&report, &sinks, &queues.queues(), clock.relay_time()));
+                        if let Ok(watchdog) = &watchdog {
+                            let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
+                            watchdog.note(slowest, clock.monotonic(), service.is_ready());
+                        }
                     }
                     _ = writing.tick() => live.write(&reports.borrow(), &delivery.status()),
-                    _ = pulse.tick() => {
-                        let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
-                        service.pulse(slowest, clock.monotonic());
-                    }
                 }
             }
         };
@@ -158,6 +161,7 @@ impl Daemon {
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
         service.stopping();
+        drop(watchdog);
         live.write(&reports.borrow(), &delivery.status());
         stop_polling.send_replace(true);
         if !polling.is_finished() {

@@ -20,6 +20,7 @@ bed=''
 declare -A bed_process=() bed_leader=()
 bed_beside_processes=()
 bed_networks=()
+bed_mounts=()
 checks=0
 failures=0
 
@@ -113,6 +114,13 @@ bed_beside() {
     bed_beside_processes+=($!)
 }
 
+# Mounts a file system of its own, of the size $2, at the directory $1.
+bed_disk() {
+    local image
+    image=$(mktemp "$bed/disk.XXXXXX")
+    truncate -s "$2" "$image" && mkfs.ext4 -q "$image" && mkdir -p "$1" && mount -o loop "$image" "$1" && bed_mounts+=("$1")
+}
+
 # The control groups of the bed $1. A machine without systemd as PID 1 has no scope for a container.
 bed_groups() {
     local group
@@ -189,12 +197,19 @@ bed_end_now() {
 bed_clean_up() {
     local status=$? name process
     trap - EXIT INT TERM
+    # A process that waits for a frozen disk cannot end.
+    for name in "${bed_mounts[@]}"; do
+        fsfreeze --unfreeze "$name" 2>/dev/null
+    done
     for name in "${!bed_process[@]}"; do
         bed_end_now "$name"
     done
     for process in "${bed_beside_processes[@]}"; do
         kill -TERM "$process" 2>/dev/null
         wait "$process" 2>/dev/null
+    done
+    for name in "${bed_mounts[@]}"; do
+        umount "$name"
     done
     for name in "${bed_networks[@]}"; do
         ip netns del "$name"

@@ -229,6 +229,31 @@ the_watchdog_ends_a_stopped_process() {
     bed_in "$name" systemctl restart joltsms-relay && settled
 }
 
+# The process runs and answers signals, but its loops wait for the disk. The relay stops feeding the watchdog 20 seconds
+# after they stood still.
+the_watchdog_ends_a_relay_whose_disk_hangs() {
+    local before
+    drop_in WatchdogSec=4s
+    bed_in "$name" systemctl restart joltsms-relay || return 1
+    before=$(property MainPID)
+    fsfreeze --freeze "$state" || return 1
+    send_messages 5
+    within 50 journal_of_this_process_matches "$before" 'Watchdog timeout'
+    fsfreeze --unfreeze "$state"
+    within 30 main_pid_is_not "$before" && within 10 is ActiveState active || return 1
+    journal_matches 'a loop of the relay stands still; is the disk stuck?' || return 1
+    no_drop_in
+    may_repeat 8
+    bed_in "$name" systemctl restart joltsms-relay && settled
+}
+
+# Whether the journal has a line after the start of the process $1.
+journal_of_this_process_matches() {
+    local lines
+    lines=$(journal | sed -n "/joltsms-relay\[$1\]/,\$p")
+    grep -q "$2" <<<"$lines"
+}
+
 a_killed_relay_comes_back() {
     local before begin
     before=$(property MainPID)
@@ -372,6 +397,7 @@ try_suite() {
         skip 'reload' 'this program has none'
     fi
     check 'the watchdog kills a stopped process, and it comes back' the_watchdog_ends_a_stopped_process
+    check 'the watchdog kills a relay whose disk hangs, and it comes back' the_watchdog_ends_a_relay_whose_disk_hangs
     check 'after kill -9 it comes back, and nothing is lost' a_killed_relay_comes_back
     check 'a stop waits for a receiver, 8 seconds at most' stops_within_the_grace
     check 'a stop with nothing in flight takes less than 3 seconds' a_stop_with_nothing_to_wait_for_is_quick
@@ -386,7 +412,10 @@ try_suite() {
 }
 
 make_root() {
-    root=$(bed_root "$suite") && drop_ins=$root/etc/systemd/system/joltsms-relay.service.d
+    root=$(bed_root "$suite") && drop_ins=$root/etc/systemd/system/joltsms-relay.service.d || return 1
+    # The state is on a disk of its own, which a check can freeze.
+    state=$root/var/lib/private/joltsms-relay
+    install -d -m 0700 "$root/var/lib/private" && bed_disk "$state" 256M
 }
 
 boots() {
@@ -408,7 +437,7 @@ if [ ! -x "$programs/joltsms-relay" ] || [ ! -x "$programs/joltsms-simulator" ];
 fi
 bed_begin
 check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 curl:curl \
-    python3:python3
+    python3:python3 mkfs.ext4:e2fsprogs fsfreeze:util-linux
 [ $# -gt 0 ] || set -- trixie bookworm
 for suite in "$@"; do
     try_suite
