@@ -44,13 +44,12 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
     };
-    let journal = std::env::var("JOURNAL_STREAM").ok();
+    let journal = journal_stream();
     if let Err(errors) = config.refuse_journal(journal.as_deref(), file_id(&std::io::stdout())) {
         return complain(Exit::Configuration, &errors);
     }
     let bar = Bar::for_terminal(&config);
-    let logs_to_journal = config::is_journal(journal.as_deref(), file_id(&std::io::stderr()));
-    let _guard: LogGuard = match logging::start(&config.log, flags.color(), logs_to_journal, bar.clone()) {
+    let _guard: LogGuard = match logging::start(&config.log, flags.color(), stderr_is_journal(), bar.clone()) {
         Ok(guard) => guard,
         Err(error) => return complain(Exit::Failure, &error),
     };
@@ -208,10 +207,23 @@ fn file_id(stream: &impl AsFd) -> Option<FileId> {
     Some(FileId { device: found.dev(), inode: found.ino() })
 }
 
+/// Returns `$JOURNAL_STREAM`, by which systemd says which stream of this process goes to its journal.
+fn journal_stream() -> Option<String> {
+    std::env::var("JOURNAL_STREAM").ok()
+}
+
+fn stderr_is_journal() -> bool {
+    config::is_journal(journal_stream().as_deref(), file_id(&std::io::stderr()))
+}
+
 /// Prints an error on stderr, for the time before the log exists and for commands without a log. Returns `exit`.
 pub(super) fn complain(exit: Exit, error: &impl std::fmt::Display) -> Exit {
+    let mut text = format!("joltsms-relay: {}", Sanitized::lines(error));
+    if stderr_is_journal() {
+        text = logging::with_error_priority(&text);
+    }
     // stderr may be closed. The exit code reports the failure as well.
-    drop(writeln!(std::io::stderr(), "joltsms-relay: {}", Sanitized::lines(error)));
+    drop(writeln!(std::io::stderr(), "{text}"));
     exit
 }
 

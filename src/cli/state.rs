@@ -1,6 +1,7 @@
 //! Functions that are shared by the commands that work on the state alone. These commands need neither a secret nor a
 //! running relay.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
@@ -44,7 +45,7 @@ impl CommandRefusal {
 
 impl From<Error> for CommandRefusal {
     fn from(error: Error) -> Self {
-        Self { exit: store_exit(&error), said: error.to_string() }
+        Self { exit: store_exit(&error), said: explained(&error) }
     }
 }
 
@@ -69,7 +70,27 @@ pub(super) fn relay_clock(spool: &Spool) -> Result<Clock, Error> {
 
 /// Prints an error of the store, and returns the exit code for the error.
 pub(super) fn fails(error: &Error) -> Exit {
-    complain(store_exit(error), error)
+    complain(store_exit(error), &explained(error))
+}
+
+/// Describes an error of the store. If the state belongs to a user whose files this user may not use, as the state of a
+/// service does, the text ends with the command that root would run.
+pub(super) fn explained(error: &Error) -> String {
+    let is_refused = matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied);
+    if !is_refused || rustix::process::geteuid().is_root() {
+        return error.to_string();
+    }
+    let words: Vec<String> = std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect();
+    format!("{error}; use sudo: sudo {}", words.join(" "))
+}
+
+/// Quotes a word of a command for the shell, if the shell would not take it as it is.
+fn quoted(word: &str) -> String {
+    let is_plain = |next: char| next.is_ascii_alphanumeric() || "-_./=:,@%+".contains(next);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Displays as the message for a directory on which no relay has run.
@@ -78,5 +99,23 @@ pub(super) struct Absent<'d>(pub(super) &'d Path);
 impl std::fmt::Display for Absent<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "there is no state in {}: no relay has run on it yet (--state-dir names another)", self.0.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_the_shell_needs_it() {
+        for (word, in_shell) in [
+            ("--state-dir=/var/lib/joltsms-relay", "--state-dir=/var/lib/joltsms-relay"),
+            ("two words", "'two words'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), in_shell);
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::humanize::{bytes, count, grouped, harmless, span};
 use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
 use super::sinks::{learned_pace, sinks_table};
-use super::state::{Absent, directory};
+use super::state::{Absent, directory, explained};
 use crate::delivery::{BlockedBy, SinkStatus};
 use crate::domain::UnixMs;
 use crate::ingest::PollReport;
@@ -62,17 +62,17 @@ fn look(dir: &Path, clock: &Clock) -> Result<Status, (Exit, String)> {
     match Status::of(dir, clock) {
         Ok(Some(status)) => Ok(status),
         Ok(None) => Err((Exit::Failure, Absent(dir).to_string())),
-        Err(error) => Err((store_exit(&error), explained(&error))),
+        Err(error) => Err((store_exit(&error), unreadable(&error))),
     }
 }
 
-fn explained(error: &store::Error) -> String {
+fn unreadable(error: &store::Error) -> String {
     match error {
         store::Error::Database(_) => format!(
             "{error}; whoever may not write to the state can read it only while a relay runs, or after one has ended \
              as it should"
         ),
-        _ => error.to_string(),
+        _ => explained(error),
     }
 }
 

@@ -94,7 +94,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let waker = delivery.waker();
     let poller = Poller::new(Parts {
         feed: client,
-        store,
+        store: store.clone(),
         clock: clock.clone(),
         budget,
         rules: Rules::new(config.poll.start, config.poll.lookback, config.poll.sweep_interval),
@@ -106,7 +106,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,
     });
-    Ok(Daemon { lock, clock, poller, delivery, poller_liveness, pulse, mode: purpose.mode })
+    Ok(Daemon { lock, clock, store, poller, delivery, poller_liveness, pulse, mode: purpose.mode })
 }
 
 fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {

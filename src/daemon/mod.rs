@@ -10,10 +10,13 @@ pub mod log_sentences;
 pub mod logging;
 mod permissions;
 mod progress;
+mod queue_watch;
 mod run;
 mod service;
+mod service_status;
 mod signals;
 mod status_writer;
+mod watchdog;
 
 pub use build::{BuildError, Purpose, build};
 pub use progress::Bar;

@@ -8,22 +8,27 @@ use tokio::time::MissedTickBehavior;
 
 use super::drain::{GRACE, drain};
 use super::log_sentences::{LOCK_MADE_AGAIN, STOPPING};
+use super::queue_watch::QueueWatch;
 use super::service::Service;
+use super::service_status::service_status;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
+use super::watchdog::Watchdog;
 use crate::api::Client;
-use crate::delivery::{Delivery, SinkStatus};
+use crate::delivery::Delivery;
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
-use crate::store::{self, LockFileState, RoleLock};
+use crate::store::{self, LockFileState, RoleLock, Store};
 use crate::time::{Clock, Liveness};
 
-/// The time between two checks that the role is still held.
+/// The time between two checks that the role is still held, between two notes to the watchdog, and between two looks
+/// whether the status has changed.
 const WATCH: Duration = Duration::from_secs(1);
 
 /// A relay that was built and does not poll yet.
 pub struct Daemon {
     pub(super) lock: RoleLock,
     pub(super) clock: Clock,
+    pub(super) store: Store,
     pub(super) poller: Poller<Client>,
     pub(super) delivery: Delivery,
     pub(super) poller_liveness: Liveness,
@@ -88,17 +93,22 @@ impl Daemon {
     /// # Errors
     /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { mut lock, clock, poller, delivery, poller_liveness, pulse: mut live, mode } = self;
+        let Self { mut lock, clock, store, poller, delivery, poller_liveness, pulse: mut live, mode } = self;
         let reports = poller.reports();
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
-        let mut service = Service::new(&clock);
+        let mut service = Service::default();
+        let queues = match Service::is_managed() {
+            true => QueueWatch::start(store, clock.clone()),
+            false => QueueWatch::off(),
+        };
         service.ready();
+        let watchdog = Watchdog::start(&clock).inspect_err(|error| {
+            tracing::warn!(%error, "the watchdog of the service manager cannot be fed");
+        });
         let over = {
             let (closed, broken, damaged) = (delivery.outputs_closed(), delivery.loop_died(), delivery.state_damaged());
             tokio::pin!(closed, broken, damaged);
-            let mut pulse = tokio::time::interval(Service::interval());
-            pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut writing = tokio::time::interval(live.interval());
             writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut watching = tokio::time::interval(WATCH);
@@ -118,12 +128,14 @@ impl Daemon {
                         if let Some(error) = lost(&mut lock) {
                             break Over::RoleLost(error);
                         }
+                        let (report, sinks) = (reports.borrow(), delivery.status());
+                        service.show(&service_status(&report, &sinks, &queues.queues(), clock.relay_time()));
+                        if let Ok(watchdog) = &watchdog {
+                            let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
+                            watchdog.note(slowest, clock.monotonic(), service.is_ready());
+                        }
                     }
                     _ = writing.tick() => live.write(&reports.borrow(), &delivery.status()),
-                    _ = pulse.tick() => {
-                        let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
-                        service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest, clock.monotonic());
-                    }
                 }
             }
         };
@@ -149,6 +161,7 @@ impl Daemon {
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
         service.stopping();
+        drop(watchdog);
         live.write(&reports.borrow(), &delivery.status());
         stop_polling.send_replace(true);
         if !polling.is_finished() {
@@ -200,17 +213,4 @@ async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Sto
             Ok(Ended::Stopped(signal.unwrap_or(StopSignal::Terminate)))
         }
     }
-}
-
-/// The line that `systemctl status` shows.
-fn status_line(report: &PollReport, sinks: &[SinkStatus]) -> String {
-    let mut line = report.summary();
-    for sink in sinks {
-        if sink.blocked_by.is_some() {
-            line += &format!("; {}: held", sink.name);
-        } else if sink.failing {
-            line += &format!("; {}: failing", sink.name);
-        }
-    }
-    line
 }

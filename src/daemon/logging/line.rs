@@ -18,14 +18,42 @@ use crate::domain::Sanitized;
 /// The longest value of a field, in characters.
 const LONGEST_VALUE: usize = 1000;
 
-/// The format of a line for people: time, level, message, and `name=value` for each field.
-pub(super) struct TextLine {
-    /// Whether the line begins with the time.
-    pub(super) stamp: bool,
+/// What the stream of the log makes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogStream {
+    /// The stream keeps the line as it is, so the line tells its time.
+    Plain,
+    /// systemd's journal, which adds the time to each line. The journal removes a priority in angle brackets from the
+    /// beginning of a line (`sd-daemon(3)`), and stores the line with this priority.
+    Journal,
 }
 
-/// The format of a line that is one JSON object.
-pub(super) struct Json;
+impl LogStream {
+    /// Writes what stands before the line of an event of this level.
+    fn write_priority(self, level: Level, writer: &mut Writer<'_>) -> fmt::Result {
+        match self {
+            Self::Plain => Ok(()),
+            Self::Journal => write!(writer, "<{}>", priority(level)),
+        }
+    }
+}
+
+/// Returns the priority of a level, as `syslog(3)` counts.
+pub(super) fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// The format of a line for people: time, level, message, and `name=value` for each field. For the journal a priority
+/// takes the place of the time.
+pub(super) struct TextLine(pub(super) LogStream);
+
+/// The format of a line that is one JSON object. For the journal a priority stands before the object.
+pub(super) struct Json(pub(super) LogStream);
 
 impl<S, N> FormatEvent<S, N> for TextLine
 where
@@ -34,12 +62,13 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (dim, plain) = if writer.has_ansi_escapes() { ("\u{1b}[2m", "\u{1b}[0m") } else { ("", "") };
-        if self.stamp {
+        let level = *event.metadata().level();
+        self.0.write_priority(level, &mut writer)?;
+        if self.0 == LogStream::Plain {
             write!(writer, "{dim}")?;
             SystemTime.format_time(&mut writer)?;
             write!(writer, "{plain} ")?;
         }
-        let level = *event.metadata().level();
         let color = if writer.has_ansi_escapes() { color(level) } else { "" };
         write!(writer, "{color}{level:>5}{plain}")?;
         let said = Said::by(event);
@@ -64,6 +93,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        self.0.write_priority(*event.metadata().level(), &mut writer)?;
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let said = Said::by(event);
@@ -209,17 +239,36 @@ mod tests {
         }
     }
 
-    /// Writes the same events as text, as text for a terminal, and as JSON. Returns the three logs.
+    /// Writes the same events as text for the journal, as text for a terminal, and as JSON. Returns the three logs.
     fn lines(events: impl Fn()) -> [String; 3] {
         let [text, terminal, json] = std::array::from_fn(|_| Lines::default());
         let layer = || tracing_subscriber::fmt::layer().with_ansi(false);
-        let plain = layer().event_format(TextLine { stamp: false }).with_writer(text.clone());
+        let plain = layer().event_format(TextLine(LogStream::Journal)).with_writer(text.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(plain), &events);
-        let colored = layer().with_ansi(true).event_format(TextLine { stamp: true }).with_writer(terminal.clone());
+        let colored = layer().with_ansi(true).event_format(TextLine(LogStream::Plain)).with_writer(terminal.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(colored), &events);
-        let objects = layer().event_format(Json).with_writer(json.clone());
+        let objects = layer().event_format(Json(LogStream::Plain)).with_writer(json.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(objects), &events);
         [text, terminal, json].map(|lines| String::from_utf8(lines.0.lock().unwrap().clone()).unwrap())
+    }
+
+    #[test]
+    fn a_line_for_the_journal_begins_with_its_priority() {
+        let json = Lines::default();
+        let events = || {
+            tracing::error!("e");
+            tracing::warn!("w");
+            tracing::info!("i");
+            tracing::debug!("d");
+            tracing::trace!("t");
+        };
+        let layer = tracing_subscriber::fmt::layer().event_format(Json(LogStream::Journal)).with_writer(json.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), events);
+        let json = String::from_utf8(json.0.lock().unwrap().clone()).unwrap();
+        let starts: Vec<&str> = json.lines().map(|line| line.split_once('{').unwrap().0).collect();
+        assert_eq!(starts, ["<3>", "<4>", "<6>", "<7>", "<7>"]);
+        let [text, ..] = lines(events);
+        assert_eq!(text, "<3>ERROR e\n<4> WARN w\n<6> INFO i\n<7>DEBUG d\n<7>TRACE t\n");
     }
 
     #[test]
@@ -227,7 +276,10 @@ mod tests {
         let [text, terminal, json] = lines(|| {
             tracing::warn!(sink.name = "crm", error = %"it's \"down\"", count = 3, share = 0.5, is_head = true, "the sink fails");
         });
-        assert_eq!(text, " WARN the sink fails sink.name=\"crm\" error=it's \"down\" count=3 share=0.5 is_head=true\n");
+        assert_eq!(
+            text,
+            "<4> WARN the sink fails sink.name=\"crm\" error=it's \"down\" count=3 share=0.5 is_head=true\n"
+        );
         assert!(terminal.contains(" \u{1b}[33m WARN\u{1b}[0m the sink fails \u{1b}[2msink.name=\u{1b}[0m\"crm\" "));
         let read: Value = serde_json::from_str(&json).unwrap();
         assert!(json.starts_with("{\"timestamp\":\"2") && json.ends_with("}\n"), "{json}");

@@ -28,6 +28,7 @@ use crate::config::{Log, LogFormat};
 use crate::files;
 use crate::sinks::stdout::append_only;
 use crate::time::Clock;
+use line::LogStream;
 pub use writer::LogGuard;
 use writer::Notice;
 
@@ -38,8 +39,9 @@ const VERIFIER: &str = "rustls_platform_verifier";
 /// The beginning of the names of log files.
 const PREFIX: &str = "joltsms-relay";
 
-/// Starts the log of this process. On stderr the lines are written above `bar`. If stderr is the journal, the lines
-/// have no time, because the journal adds the time itself.
+/// Starts the log of this process. On stderr the lines are written above `bar`. `journal` says that stderr is systemd's
+/// journal: then each line begins with its priority, and lines for people have no time, because the journal adds the
+/// time itself.
 ///
 /// # Errors
 /// An error if the directory or its files cannot be made, or if a log was started before.
@@ -49,7 +51,8 @@ pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow:
         // This is a copy of stderr, because `std::io::Stderr` would hold its lock for as long as a write takes.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         append_only(&stderr);
-        return init(log, color, !journal, AboveBar { bar, stderr });
+        let stream = if journal { LogStream::Journal } else { LogStream::Plain };
+        return init(log, color, stream, AboveBar { bar, stderr });
     };
     let refused = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display());
     std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
@@ -65,19 +68,25 @@ pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow:
         .max_log_files(log.keep_files)
         .build(dir)
         .map_err(|error| refused(&error))?;
-    let guard = init(log, false, true, appender)?;
+    let guard = init(log, false, LogStream::Plain, appender)?;
     super::permissions::close(dir, &[PREFIX]);
     Ok(guard)
 }
 
-fn init(log: &Log, color: bool, stamp: bool, stream: impl Write + Send + 'static) -> anyhow::Result<LogGuard> {
-    let (lines, guard) = writer::start(stream, notice(log, color, stamp));
-    dispatch(log, color, stamp, lines).try_init()?;
+/// Returns a text of one or several lines as the journal takes it: each line begins with the priority of an error.
+pub fn with_error_priority(text: &str) -> String {
+    let priority = line::priority(Level::ERROR);
+    text.lines().map(|line| format!("<{priority}>{line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn init(log: &Log, color: bool, stream: LogStream, to: impl Write + Send + 'static) -> anyhow::Result<LogGuard> {
+    let (lines, guard) = writer::start(to, notice(log, color, stream));
+    dispatch(log, color, stream, lines).try_init()?;
     Ok(guard)
 }
 
 /// Builds the layers between an event and the bytes of its line.
-fn dispatch<W>(log: &Log, color: bool, stamp: bool, writer: W) -> Dispatch
+fn dispatch<W>(log: &Log, color: bool, stream: LogStream, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -89,16 +98,16 @@ where
     let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
     let registry = tracing_subscriber::registry().with(targets).with(once);
     match log.format {
-        LogFormat::Json => registry.with(layer.event_format(line::Json)).into(),
-        LogFormat::Text => registry.with(layer.event_format(line::TextLine { stamp })).into(),
+        LogFormat::Json => registry.with(layer.event_format(line::Json(stream))).into(),
+        LogFormat::Text => registry.with(layer.event_format(line::TextLine(stream))).into(),
     }
 }
 
 /// Makes the line that tells how many lines are missing. The line has the same format as all lines, but does not pass
 /// through the queue.
-fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
+fn notice(log: &Log, color: bool, stream: LogStream) -> Notice {
     let line = Arc::<Mutex<Vec<u8>>>::default();
-    let dispatch = dispatch(log, color, stamp, OneLine(Arc::clone(&line)));
+    let dispatch = dispatch(log, color, stream, OneLine(Arc::clone(&line)));
     Box::new(move |lines| {
         tracing::dispatcher::with_default(&dispatch, || {
             tracing::warn!(lines, "the log could not be written for a while: lines are missing here");

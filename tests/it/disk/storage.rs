@@ -343,18 +343,35 @@ fn without_inodes_a_relay_that_runs_goes_on_and_a_start_says_so() {
     ends_well(relay);
 }
 
-#[test]
-fn what_is_not_ours_is_named_with_whose_it_is() {
-    let scene = Scene::new();
-    let Some(nobody) = as_nobody() else { return };
-    // The program and the directory are copied to a place that another user can reach.
+/// Copies the program to a place that another user can reach, and makes a state directory of root with this mode.
+fn program_for_others(scene: &Scene, mode: u32) -> (PathBuf, PathBuf) {
     let program = scene.dir().join("joltsms-relay");
     fs::copy(env!("CARGO_BIN_EXE_joltsms-relay"), &program).unwrap();
     let state = scene.dir().join("state");
     fs::create_dir(&state).unwrap();
-    for path in [scene.dir(), &program, &state] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    for (path, mode) in [(scene.dir(), 0o755), (&program, 0o755), (&state, mode)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
+    (program, state)
+}
+
+#[test]
+fn commands_on_a_state_of_another_user_name_the_command_of_root() {
+    let scene = Scene::new();
+    let Some(nobody) = as_nobody() else { return };
+    let (program, _) = program_for_others(&scene, 0o700);
+    for args in [&["status"][..], &["sinks", "list"], &["replay", "--since", "2 h"], &["sinks", "pause", "crm"]] {
+        let (code, _, said) = scene.setup().program(&program).under(&nobody).args(args).output();
+        let command = format!("; use sudo: sudo {} {}\n", program.display(), args.join(" ").replace("2 h", "'2 h'"));
+        assert!(code == 1 && said.contains("Permission denied (os error 13)") && said.ends_with(&command), "{said}");
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_named_with_whose_it_is() {
+    let scene = Scene::new();
+    let Some(nobody) = as_nobody() else { return };
+    let (program, state) = program_for_others(&scene, 0o755);
     let run = || scene.setup_from_beginning().program(&program).under(&nobody).args(&["once"]).output();
     let said = |path: PathBuf, whose: PathBuf, mode: &str| {
         format!(

@@ -47,15 +47,16 @@ impl Manager {
 
     /// Reads until a datagram contains this line. Returns the datagrams before that one.
     fn wait_for(&self, line: &str) -> Vec<String> {
-        self.wait_for_line(line, |said| said == line)
+        self.wait_for_match(line, |said| said == line)
     }
 
     /// Reads until a datagram contains a line that begins with this text. Returns the datagrams before that one.
     fn wait_for_beginning(&self, beginning: &str) -> Vec<String> {
-        self.wait_for_line(beginning, |said| said.starts_with(beginning))
+        self.wait_for_match(beginning, |said| said.starts_with(beginning))
     }
 
-    fn wait_for_line(&self, what: &str, is_it: impl Fn(&str) -> bool) -> Vec<String> {
+    /// Reads until a datagram contains a line that `is_it` accepts. Returns the datagrams before that one.
+    fn wait_for_match(&self, what: &str, is_it: impl Fn(&str) -> bool) -> Vec<String> {
         let mut before = Vec::new();
         loop {
             let datagram = self.next();
@@ -134,7 +135,7 @@ fn the_watchdog_is_fed_while_the_api_does_not_answer() {
     let (manager, mut setup) = Manager::new(&scene, setup);
     let mut relay = setup.start();
     manager.wait_for("READY=1");
-    manager.wait_for("STATUS=the API cannot be polled: no answer within 700ms");
+    manager.wait_for_beginning("STATUS=the API cannot be polled: no answer within 700ms (since 20");
     for _ in 0..10 {
         manager.wait_for("WATCHDOG=1");
     }
@@ -150,9 +151,30 @@ fn the_status_names_what_is_wrong() {
     let setup = scene.setup_from_beginning().sink("http://127.0.0.1:1/hook").env("WATCHDOG_USEC", "300000");
     let (manager, mut setup) = Manager::new(&scene, setup);
     let mut relay = setup.start();
-    manager.wait_for("STATUS=polling; crm: failing");
+    manager.wait_for_beginning("STATUS=polling; crm: failing since 20");
+    manager.wait_for_match("3 messages wait", |said| {
+        said.starts_with("STATUS=polling; crm: failing since 20") && said.ends_with("Z, 3 messages wait")
+    });
     scene.handle().revoke_key("start");
-    manager.wait_for("STATUS=no API key is accepted: 401 UNAUTHORIZED; crm: failing");
+    manager.wait_for_match("no key", |said| {
+        said.starts_with("STATUS=no API key is accepted: 401 UNAUTHORIZED (since 20")
+            && said.contains("Z); crm: failing since 20")
+    });
+    assert_eq!(relay.stop().code(), Some(0));
+}
+
+#[test]
+fn the_status_tells_a_pause_and_what_waits() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let (manager, mut setup) = Manager::new(&scene, scene.setup_from_beginning().sink(&receiver.url()));
+    let mut relay = setup.start();
+    manager.wait_for("STATUS=polling");
+    let (code, _, log) = setup.args(&["sinks", "pause", "crm"]).output();
+    assert_eq!(code, 0, "{log}");
+    manager.wait_for("STATUS=polling; crm: paused by an operator");
+    scene.add_past(3);
+    manager.wait_for("STATUS=polling; crm: paused by an operator, 3 messages wait");
     assert_eq!(relay.stop().code(), Some(0));
 }
 
@@ -168,7 +190,7 @@ fn the_status_says_that_polling_has_stopped_for_lack_of_room_and_when_it_goes_on
     let setup = setup.set("STATE__MIN_FREE", "0").set("STATE__MAX_SIZE", "16MiB");
     let (manager, mut setup) = Manager::new(&scene, setup);
     let mut relay = setup.start();
-    manager.wait_for_beginning("STATUS=not polling: the state has reached state.max_size (16.0 MiB); crm: ");
+    manager.wait_for_beginning("STATUS=not polling: the state has reached state.max_size (16.0 MiB) (since 20");
     manager.wait_for("WATCHDOG=1");
     receiver.answer_with(200);
     let said = manager.wait_for("STATUS=polling");

@@ -147,20 +147,30 @@ fn a_log_file_that_is_cut_off_by_logrotate_gets_no_hole() {
 }
 
 #[test]
-fn the_log_has_no_times_only_where_the_journal_adds_them() {
+fn in_the_journal_lines_have_a_priority_and_elsewhere_a_time() {
     let scene = Scene::new();
     let receiver = Receiver::in_background();
     let path = scene.dir().join("log");
-    let begins_with_a_time = |journal: &str| {
-        let mut setup = scene.setup().sink(&receiver.url()).env("JOURNAL_STREAM", journal).args(&["once"]);
-        let mut relay = setup.start_with_stderr(File::create(&path).unwrap());
-        assert_eq!(relay.wait().code(), Some(0), "{}", read(&path));
-        read(&path).starts_with("20")
+    let log = |journal: &str, args: &[&str]| {
+        let setup = scene.setup().sink(&receiver.url()).env("JOURNAL_STREAM", journal);
+        let mut relay = { setup }.args(args).start_with_stderr(File::options().append(true).open(&path).unwrap());
+        relay.wait();
+        let log = read(&path);
+        std::fs::write(&path, "").unwrap();
+        log
     };
-    assert!(begins_with_a_time("8:15"), "stderr is another file than the journal");
     File::create(&path).unwrap();
     let found = std::fs::metadata(&path).unwrap();
-    assert!(!begins_with_a_time(&format!("{}:{}", found.dev(), found.ino())), "stderr is the journal");
+    let journal = format!("{}:{}", found.dev(), found.ino());
+    let lines = log(&journal, &["once"]);
+    assert!(lines.lines().all(|line| line.starts_with("<6> INFO ")), "{lines}");
+    let lines = log("8:15", &["once"]);
+    assert!(lines.lines().all(|line| line.starts_with("20")), "stderr is another file than the journal: {lines}");
+    // Before the log begins, every line of an error is an error.
+    let lines = log(&journal, &["--config", "/nowhere"]);
+    assert!(lines.lines().count() > 1 && lines.lines().all(|line| line.starts_with("<3>")), "{lines}");
+    let lines = log("8:15", &["--config", "/nowhere"]);
+    assert!(lines.starts_with("joltsms-relay: "), "{lines}");
 }
 
 fn read(path: &Path) -> String {

@@ -1,0 +1,175 @@
+//! Feeds the watchdog of the service manager while every loop of the relay has turned lately. A loop turns at least
+//! every 5 seconds, also while the API or a receiver is down. So systemd restarts a relay that is stuck, but not a relay
+//! that waits.
+//!
+//! Invariant: the watchdog has a thread of its own, which waits for nothing but time. A disk that does not answer can
+//! hold up all other threads; this thread then still reports the standstill, and lets the watchdog starve after
+//! [`STANDSTILL`] and no sooner.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use super::service;
+use crate::time::{Clock, Instant};
+
+/// The time without a turn after which a loop counts as stuck.
+const STANDSTILL: Duration = Duration::from_secs(20);
+
+/// The time between two looks at the loops, unless the watchdog needs a shorter one.
+const PULSE: Duration = Duration::from_secs(5);
+
+/// The delay of a look above which the whole process counts as having been suspended.
+const SUSPENDED: Duration = Duration::from_secs(5);
+
+/// The watchdog's thread, which ends when this value is dropped.
+#[derive(Debug)]
+pub(super) struct Watchdog(Arc<LoopBoard>);
+
+/// What the main loop has last noted about all loops.
+#[derive(Debug)]
+struct LoopBoard {
+    note: Mutex<LoopNote>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct LoopNote {
+    /// How long ago the slowest loop had turned when this was noted.
+    longest_stall: Duration,
+    noted_at: Instant,
+    /// Whether the service manager knows that the relay runs. It hears of that before anything else.
+    is_ready: bool,
+    is_over: bool,
+}
+
+impl LoopBoard {
+    fn lock(&self) -> MutexGuard<'_, LoopNote> {
+        self.note.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watchdog {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The error of the operating system, if it makes no thread.
+    pub(super) fn start(clock: &Clock) -> io::Result<Self> {
+        let note =
+            LoopNote { longest_stall: Duration::ZERO, noted_at: clock.monotonic(), is_ready: false, is_over: false };
+        let board = Arc::new(LoopBoard { note: Mutex::new(note), changed: Condvar::new() });
+        let (seen, clock) = (Arc::clone(&board), clock.clone());
+        thread::Builder::new().name("watchdog".to_owned()).spawn(move || watch(&seen, &clock))?;
+        Ok(Self(board))
+    }
+
+    /// Notes how long ago the slowest loop turned. The main loop calls this every second. If it does not, the main loop
+    /// itself stands still. `is_ready` says whether the service manager knows that the relay runs; the watchdog is fed
+    /// from then on.
+    pub(super) fn note(&self, longest_stall: Duration, now: Instant, is_ready: bool) {
+        let mut note = self.0.lock();
+        (note.longest_stall, note.noted_at, note.is_ready) = (longest_stall, now, is_ready);
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+/// The work of the thread.
+fn watch(board: &LoopBoard, clock: &Clock) {
+    let limit = sd_notify::watchdog_enabled();
+    let interval = limit.map_or(PULSE, |limit| (limit / 3).min(PULSE)).max(Duration::from_millis(10));
+    let mut standstill = Standstill::new(clock.monotonic());
+    let mut note = board.lock();
+    while !note.is_over {
+        let now = clock.monotonic();
+        let longest_stall = note.longest_stall + now.saturating_duration_since(note.noted_at);
+        let is_fed = limit.is_some() && note.is_ready;
+        drop(note);
+        if !standstill.look(longest_stall, now) && is_fed {
+            // A manager that cannot be told is reported once, by the part that tells it the status.
+            service::send(&[NotifyState::Watchdog]).ok();
+        }
+        let waited = board.changed.wait_timeout_while(board.lock(), interval, |note| !note.is_over);
+        note = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// Decides whether the relay stands still.
+#[derive(Debug)]
+struct Standstill {
+    stood_still: bool,
+    last_look: Instant,
+    /// The time since which the process is known to run without having been suspended.
+    awake_since: Instant,
+}
+
+impl Standstill {
+    fn new(now: Instant) -> Self {
+        Self { stood_still: false, last_look: now, awake_since: now }
+    }
+
+    /// Returns whether a loop stands still, and logs the beginning of a standstill. `longest_stall` is the time since the
+    /// slowest loop turned.
+    fn look(&mut self, longest_stall: Duration, now: Instant) -> bool {
+        self.awake_since = awake_since(self.awake_since, now.saturating_duration_since(self.last_look), now);
+        self.last_look = now;
+        // No loop could turn while the process was suspended.
+        let stands_still = longest_stall.min(now.saturating_duration_since(self.awake_since)) > STANDSTILL;
+        if stands_still && !self.stood_still {
+            tracing::error!(seconds = longest_stall.as_secs(), "a loop of the relay stands still; is the disk stuck?");
+        }
+        self.stood_still = stands_still;
+        stands_still
+    }
+}
+
+/// Returns since when the process runs without having been suspended (SIGSTOP, a frozen control group). `pause` is the
+/// time since the last look: a suspended process does not look.
+fn awake_since(before: Instant, pause: Duration, now: Instant) -> Instant {
+    if pause > PULSE + SUSPENDED { now } else { before }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+
+    const TURN: Duration = Duration::from_secs(5);
+
+    /// Looks several times, each after the given wait and with the given time since the slowest loop turned. Returns
+    /// which looks saw a standstill.
+    fn standstills(looks: &[(Duration, Duration)]) -> Vec<bool> {
+        let mut now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut standstill = Standstill::new(now);
+        let mut look = |&(wait, longest_stall): &(Duration, Duration)| {
+            now += wait;
+            standstill.look(longest_stall, now)
+        };
+        looks.iter().map(&mut look).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_does_not_turn_stands_still() {
+        let pulses: Vec<_> = (1..=6).map(|count| (TURN, TURN * count)).collect();
+        assert_eq!(standstills(&pulses), [false, false, false, false, true, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_suspended_does_not_stand_still() {
+        let minute = Duration::from_secs(60);
+        let slept = [(minute, minute), (Duration::ZERO, minute), (TURN, Duration::ZERO), (minute, minute + TURN)];
+        assert_eq!(standstills(&slept), [false; 4]);
+        // A loop that does not turn after the suspension stands still.
+        let pulses: Vec<_> =
+            (0..=5).map(|count| (if count == 0 { minute } else { TURN }, minute + TURN * count)).collect();
+        assert_eq!(standstills(&pulses), [false, false, false, false, false, true]);
+    }
+}
