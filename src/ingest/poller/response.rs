@@ -5,6 +5,7 @@ use super::anomaly_log::tell_anomalies;
 use super::flight::{Ask, Flight};
 use super::progress::CatchUpProgress;
 use super::start_log::tell_begun;
+use super::timing::page_time;
 use super::{Ending, Poller, Trouble};
 use crate::api::{self, Error, Response};
 use crate::domain::{Cursor, Row, Seq, UnixMs, Walk};
@@ -24,12 +25,12 @@ impl<F: Feed> Poller<F> {
         let now = self.clock.monotonic();
         self.link.answered(&request, &response.rate, now, self.clock.relay_time());
         self.watch_other_programs().await?;
-        if !matches!(response.page, Err(Error::RateLimited)) {
-            self.link.not_rate_limited();
+        if !matches!(response.page, Err(Error::RateLimited | Error::Transport(_))) {
+            self.link.not_rate_limited(&request);
         }
         let Response { date, rate, page } = response;
         // The time comes first, so that messages which are released now are attempted when the time is known.
-        self.hear_date(date, &page);
+        self.timing.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
             // The state in memory that has asked for this page is ahead of the disk, so the page is dropped.
@@ -77,7 +78,7 @@ impl<F: Feed> Poller<F> {
         if is_head && !self.account.is_verified() {
             let verdict = self.verify(&page).await?;
             if verdict != AccountVerdict::Same {
-                self.end_head_poll(at);
+                self.lanes.head.end_poll(at);
                 return Ok(verdict);
             }
         }
@@ -88,11 +89,15 @@ impl<F: Feed> Poller<F> {
             Ask::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         match date {
-            Some(date) => self.hear_messages(now, date, newest_ingested, at),
-            None => self.hear_undated_messages(newest),
+            Some(date) => {
+                let by_page = page_time(now, date);
+                let told = self.state.messages_now(&self.rules, by_page);
+                self.timing.hear_messages(told, by_page.server, newest_ingested, at);
+            }
+            None => self.timing.hear_undated_messages(newest),
         }
         if matches!(ask, Ask::Head { cursor: None }) {
-            self.hear_arrivals(newly_ingested, at);
+            self.timing.hear_arrivals(newly_ingested, at);
         }
         let (store, margin) = (self.disk.store(), self.rules.margin);
         self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
