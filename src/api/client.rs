@@ -165,8 +165,8 @@ async fn read<P>(
     let headers = response.headers();
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let date = text(DATE).and_then(date::parse);
+    let rate = RateHeaders::read(headers, date, now);
     let now = date.unwrap_or(now);
-    let rate = RateHeaders::read(headers, now);
     let json = text(CONTENT_TYPE).is_some_and(|kind| kind.contains("json"));
     let location = text(LOCATION).map(str::to_owned);
     let status = response.status();

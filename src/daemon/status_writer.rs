@@ -122,6 +122,7 @@ impl StatusWriter {
         // The start is counted back from now, since the relay's time may be put right after the start.
         self.last.relay.started_at = now.before(self.clock.monotonic() - self.began);
         self.last.relay.last_heard_at = now;
+        self.last.spacing_ms = u64::try_from(report.spacing.as_millis()).unwrap_or(u64::MAX);
         self.last.polling = report.clone();
         self.last.budget = report.budget;
         self.last.storage = report.storage;

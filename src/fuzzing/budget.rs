@@ -27,7 +27,7 @@ pub fn rate_headers(bytes: &[u8]) {
             headers.append(HeaderName::from_static(name), value);
         }
     }
-    let read = RateHeaders::read(&headers, now);
+    let read = RateHeaders::read(&headers, Some(now), now);
     assert!(read.limit != Some(0), "a limit of nothing");
     assert!(read.reset.is_none_or(|reset| (Duration::from_secs(1)..=DAY).contains(&reset)));
     assert!(read.retry_after.is_none_or(|wait| wait <= CAP));
@@ -90,10 +90,10 @@ pub fn budget(bytes: &[u8]) {
                     let wait = window.refused(&headers, |times| Duration::from_secs(u64::from(times.min(60))), now);
                     silent_until = silent_until.max(now + wait);
                 } else {
-                    window.not_refused();
+                    window.not_refused(sent[*place].ticket);
                 }
                 let demand = bytes.pick(&[Demand::Nothing, Demand::Sweeps, Demand::Walks]);
-                let spacing = window.head_spacing(demand, u32::from(bytes.byte()), now);
+                let spacing = window.head_spacing(demand, u32::from(bytes.byte()), now, now);
                 assert!(spacing >= head_interval && spacing <= 600 * WINDOW, "{spacing:?}");
             }
         }

@@ -103,6 +103,9 @@ pub struct PollReport {
     pub since: Option<UnixMs>,
     /// When the newest page was last read, by the relay's time.
     pub last_poll_at: Option<UnixMs>,
+    /// The time between two polls that the API's limit allows; zero if the limit asks for none.
+    #[serde(skip)]
+    pub spacing: Duration,
     /// Why the list of numbers cannot be read while messages wait for it.
     #[serde(serialize_with = "quoted_if_any")]
     pub numbers_why: Option<String>,

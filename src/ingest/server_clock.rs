@@ -8,11 +8,16 @@
 //! time would stand still on a quiet account: no sweep would come due, and rows dated a moment ahead would never become
 //! ordinary.
 //!
-//! The estimate is used for caps and floors only. Still, some seconds of answers with a wrong `Date` must not move the
-//! anchor by years. So a `Date` that disagrees with all earlier ones is believed only after it was told for 15 minutes,
-//! or if another clock vouches for it ([`ClockDoubt`]). These clocks may vouch for it: the relay's time, which counts
-//! while the machine is suspended; the machine's clock, which is right again after the machine was stopped; and, for a
-//! `Date` that leads ahead, the time when a row was ingested.
+//! The estimate is used for caps and floors only. An estimate that is behind costs some reading. An estimate that is
+//! ahead loses late messages: the anchor rises with it, and sweeps no longer read down to these messages. So:
+//!
+//! - A `Date` that is more than an hour behind the expected time, or more than five minutes ahead of it, is believed
+//!   only after it was told for 15 minutes, or if another clock vouches for it ([`ClockDoubt`]).
+//! - The first `Date` of a process has no expected time. If no other clock vouches for it, the earlier one of `Date` and
+//!   the relay's time counts, but no time before the latest `ingestedAt` of the page.
+//! - These clocks may vouch for a `Date`: the relay's time, which counts while the machine is suspended; the machine's
+//!   clock, which is right again after the machine was stopped; and, for a `Date` that leads ahead, the time when a row
+//!   was ingested.
 
 use std::time::Duration;
 
@@ -48,18 +53,24 @@ impl ServerClock {
     /// time counts.
     pub(super) fn read(&mut self, date: Option<UnixMs>, newest_ingested: Option<UnixMs>, own: LocalClocks) -> UnixMs {
         let Some(date) = date else { return self.read_undated(newest_ingested, own.relay, own.at) };
-        if let Some(expected) = self.estimate(own.at).filter(|_| self.dated) {
-            let vouched = agree(date, own.relay)
-                || agree(date, own.machine)
-                || (date > expected && newest_ingested.is_some_and(|ingested| is_plausible(date, ingested)));
-            let is_believed = self.doubt.believes(date, expected, vouched, own.at);
-            if !is_believed || (date <= expected && expected.since(date) < SECOND) {
-                return expected;
-            }
+        let carried = self.estimate(own.at).filter(|_| self.dated);
+        let expected = carried.unwrap_or_else(|| safe_estimate(date, newest_ingested, own.relay));
+        let vouched = agree(date, own.relay)
+            || agree(date, own.machine)
+            || (date > expected && newest_ingested.is_some_and(|ingested| is_plausible(date, ingested)));
+        let is_ahead = date > expected && !agree(date, expected);
+        let is_believed = if is_ahead && !vouched {
+            self.doubt.has_settled(date, expected, own.at)
+        } else {
+            self.doubt.believes(date, expected, vouched, own.at)
+        };
+        let is_rounded = carried.is_some() && date <= expected && expected.since(date) < SECOND;
+        let now = if is_believed && !is_rounded { date } else { expected };
+        if carried != Some(now) {
+            self.last = Some((now, own.at));
         }
         self.dated = true;
-        self.last = Some((date, own.at));
-        date
+        now
     }
 
     fn read_undated(&mut self, newest_ingested: Option<UnixMs>, local: UnixMs, now: Instant) -> UnixMs {
@@ -79,6 +90,13 @@ impl ServerClock {
     pub(super) fn estimate(&self, now: Instant) -> Option<UnixMs> {
         self.last.map(|(date, at)| date.after(now.saturating_duration_since(at)))
     }
+}
+
+/// Returns the time that is safe to take for the server's now if the first `Date` is doubted: not ahead of the relay's
+/// time or of `date`, but not before a row was ingested either, unless that row is dated after both.
+fn safe_estimate(date: UnixMs, newest_ingested: Option<UnixMs>, relay: UnixMs) -> UnixMs {
+    let ingested = newest_ingested.map(|ingested| ingested.min(date.max(relay)));
+    ingested.unwrap_or(UnixMs::MIN).max(date.min(relay))
 }
 
 #[cfg(test)]
@@ -132,6 +150,49 @@ mod tests {
         let mut server = ServerClock::default();
         server.read(Some(began), quiet, usual);
         assert_eq!(server.read(Some(began.before(day)), quiet, usual), began);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_date_that_no_other_clock_vouches_for_never_leads_ahead() {
+        const HOUR: i64 = 3_600_000;
+        const YEAR: i64 = 366 * 24 * HOUR;
+        let clock = crate::time::Clock::starting_at(UnixMs(0));
+        let began = UnixMs(1_750_000_000_000);
+        let off = |milliseconds: i64| UnixMs(began.0 + milliseconds);
+        // By how much the first `Date` is off, how old the newest row is, by how much our clocks are off; the estimate.
+        let cases = [
+            (HOUR, 24 * HOUR, 0, 0),
+            (70 * YEAR, 24 * HOUR, 0, 0),
+            (-HOUR, 24 * HOUR, 0, -HOUR),
+            (-50 * YEAR, 24 * HOUR, 0, -24 * HOUR),
+            // The `Date` is right, and this machine has no battery, or is ahead.
+            (0, 24 * HOUR, -50 * YEAR, -24 * HOUR),
+            (0, 0, -50 * YEAR, 0),
+            (0, 24 * HOUR, 8 * 24 * HOUR, 0),
+            (200_000, 24 * HOUR, 0, 200_000),
+        ];
+        for (date, age, ours, expected) in cases {
+            let mut server = ServerClock::default();
+            let own = LocalClocks { relay: off(ours), machine: off(ours), at: clock.monotonic() };
+            let first = server.read(Some(off(date)), Some(off(-age)), own);
+            assert_eq!(first, off(expected), "{date} {age} {ours}");
+            // The next answer has the right `Date`, and our clocks are right, or are set right.
+            let set_right = LocalClocks { relay: began, machine: began, ..own };
+            assert_eq!(server.read(Some(began), Some(off(-age)), set_right), began, "{date} {age} {ours}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_date_that_leads_ahead_by_minutes_is_doubted_and_one_that_is_behind_is_not() {
+        let clock = crate::time::Clock::starting_at(UnixMs(0));
+        let began = UnixMs(1_750_000_000_000);
+        let usual = LocalClocks { relay: began, machine: began, at: clock.monotonic() };
+        let minutes = |minutes: i64| UnixMs(began.0 + minutes * 60_000);
+        for (told, expected) in [(4, 4), (30, 0), (-30, -30), (-90, 0)] {
+            let mut server = ServerClock::default();
+            server.read(Some(began), None, usual);
+            assert_eq!(server.read(Some(minutes(told)), None, usual), minutes(expected), "{told}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

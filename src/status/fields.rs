@@ -70,6 +70,9 @@ pub struct PollingStatus {
     pub interval_seconds: Option<Seconds>,
     /// The time since the newest page was last read.
     pub last_poll_age_seconds: Option<Seconds>,
+    /// By how much longer than `poll.interval` the API's limit makes the time between two polls.
+    #[serde(skip)]
+    pub slowed_by: Duration,
     /// The report of the poller.
     #[serde(flatten, serialize_with = "fields_or_null")]
     pub report: Option<PollReport>,

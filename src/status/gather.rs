@@ -1,6 +1,7 @@
 //! Reads everything that `status` shows.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::fields::{
     BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
@@ -65,7 +66,12 @@ impl Status {
             problems: Vec::new(),
             state: StateStatus { dir: dir.display().to_string(), bytes: 0, storage: StorageReport::default() },
             relay: RelayStatus { running, report: None },
-            polling: PollingStatus { interval_seconds: None, last_poll_age_seconds: None, report: None },
+            polling: PollingStatus {
+                interval_seconds: None,
+                last_poll_age_seconds: None,
+                slowed_by: Duration::ZERO,
+                report: None,
+            },
             coverage: None,
             budget: BudgetStatus { own: None, api: None },
             sinks: Vec::new(),
@@ -78,6 +84,7 @@ impl Status {
         let running = self.relay.running;
         self.polling.interval_seconds = Some(Seconds(live.interval()));
         self.polling.last_poll_age_seconds = live.polling.last_poll_at.map(|at| Seconds(self.now.since(at)));
+        self.polling.slowed_by = live.slowed_by();
         self.polling.report = Some(live.polling);
         if running {
             self.state.storage = live.storage;

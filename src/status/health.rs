@@ -10,7 +10,9 @@ use super::fields::Status;
 use crate::domain::PauseReason;
 use crate::ingest::Condition;
 
-/// How long the API may give no answer before this is a problem, unless five poll intervals are longer.
+/// How long the API may give no answer before this is a problem, unless five poll intervals are longer. If the API's
+/// limit makes the time between two polls longer than the interval, the API may give no answer for the additional time
+/// as well.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a sink, or the list of numbers, may fail before this is a problem.
@@ -42,7 +44,7 @@ pub fn problems(status: &Status) -> Vec<String> {
     match &polling.condition {
         Condition::NoKey(why) => found.push(format!("no API key is accepted: {why}")),
         Condition::NoRoom(why) => found.push(format!("nothing new is read: {why}")),
-        condition if silence > MAX_SILENCE.max(5 * interval) => {
+        condition if silence > MAX_SILENCE.max(5 * interval) + status.polling.slowed_by => {
             let why = condition.why().unwrap_or("no answer");
             found.push(format!("the API was not read for {} s: {why}", silence.as_secs()));
         }
@@ -126,7 +128,17 @@ mod tests {
     #[test]
     fn what_is_healthy_and_what_is_not() {
         type Change = fn(&mut Status, &mut Live);
-        let cases: [(&str, Change, Option<&str>); 19] = [
+        let cases: [(&str, Change, Option<&str>); 21] = [
+            (
+                "the API's limit allows a poll every three minutes",
+                |_, live| (live.polling.last_poll_at, live.spacing_ms) = (Some(ago(230)), 180_000),
+                None,
+            ),
+            (
+                "polls fail although the API's limit allows a poll every three minutes",
+                |_, live| (live.polling.last_poll_at, live.spacing_ms) = (Some(ago(240)), 180_000),
+                Some("the API was not read for 240 s: no answer"),
+            ),
             (
                 "the API wants silence",
                 |_, live| {

@@ -32,6 +32,8 @@ pub struct Live {
     pub relay: RelayReport,
     /// `poll.interval`, in milliseconds.
     pub interval_ms: u64,
+    /// The time between two polls that the API's limit allows, in milliseconds; zero if the limit asks for none.
+    pub spacing_ms: u64,
     /// How the API is polled.
     pub polling: PollReport,
     /// The values that the API tells of its request limit.
@@ -141,6 +143,11 @@ impl Live {
     /// Returns `poll.interval`.
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
+    }
+
+    /// Returns by how much longer than `poll.interval` the API's limit makes the time between two polls.
+    pub fn slowed_by(&self) -> Duration {
+        Duration::from_millis(self.spacing_ms.saturating_sub(self.interval_ms))
     }
 }
 

@@ -79,6 +79,7 @@ fn everything(running: bool) -> Status {
             stopped_at: (!running).then(|| ago(1_000)),
         },
         interval_ms: 1500,
+        spacing_ms: 0,
         polling: PollReport {
             condition: Condition::Failing("502 from the API".into()),
             since: Some(ago(70_000)),

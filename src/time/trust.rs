@@ -135,6 +135,12 @@ impl ClockDoubt {
             self.0 = None;
             return true;
         }
+        self.has_settled(told, expected, at)
+    }
+
+    /// Takes in that the clock read `told` at the instant `at`, which is doubted, where `expected` was the expected
+    /// time. Returns whether this jump was told for 15 minutes.
+    pub fn has_settled(&mut self, told: UnixMs, expected: UnixMs, at: Instant) -> bool {
         let ahead = told.0.saturating_sub(expected.0);
         let same = self.0.filter(|jump| jump.ahead.abs_diff(ahead) <= whole_ms(JUMP).unsigned_abs());
         let jump = *self.0.insert(same.unwrap_or(DoubtedJump { ahead, since: at }));

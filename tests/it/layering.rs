@@ -47,7 +47,7 @@ const PLACES: [(&str, &[&str], &str); 15] = [
 ];
 
 /// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "domain/",
     "formats/",
     "ingest/coverage/",
@@ -58,6 +58,7 @@ const PURE: [&str; 17] = [
     "ingest/poller/maintenance.rs",
     "api/budget/rate_limited.rs",
     "api/budget/server_limit.rs",
+    "api/budget/unstated_limit.rs",
     "api/budget/window.rs",
     "delivery/retry.rs",
     "delivery/max_age.rs",

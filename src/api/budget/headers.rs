@@ -14,27 +14,36 @@ pub struct RateHeaders {
     pub limit: Option<u32>,
     /// `X-RateLimit-Remaining`: the number of requests that are left in the window.
     pub remaining: Option<u32>,
-    /// `X-RateLimit-Reset`: the time until the window ends, at least a second and at most a day.
+    /// `X-RateLimit-Reset`: the time until the window ends, at least a second and at most a day. The header gives this
+    /// time in seconds, or gives the instant at which the window ends, as seconds or milliseconds since 1970.
     pub reset: Option<Duration>,
-    /// Whether `X-RateLimit-Reset` was more than a day, because it was an epoch or milliseconds. Then the end of the
-    /// window is not known, but the relay has to wait for the end.
+    /// Whether `X-RateLimit-Reset` was more than a day and no instant that is near, for example milliseconds. Then the
+    /// end of the window is not known, but the relay has to wait for the end.
     pub reset_is_absurd: bool,
     /// `Retry-After`: the time that the API asks the relay to wait.
     pub retry_after: Option<Duration>,
 }
 
-/// The longest plausible window, in seconds. A longer window is a mistake, or an epoch.
+/// The longest plausible window, in seconds. A greater number is a mistake, or an instant.
 const LONGEST_RESET: f64 = 86_400.0;
 
+/// By how many seconds the end of a window may lie before the answer's `Date`, because the two were rounded.
+const LATE: f64 = 2.0;
+
 impl RateHeaders {
-    /// Reads the headers. A date in `Retry-After` is taken relative to `now`.
-    pub fn read(headers: &HeaderMap, now: UnixMs) -> Self {
+    /// Reads the headers of an answer whose `Date` was `date`. An instant in `X-RateLimit-Reset` is taken relative to
+    /// `date`, because both come from the API's clock. A date in `Retry-After` is taken relative to `date`, or else to
+    /// `now`.
+    pub fn read(headers: &HeaderMap, date: Option<UnixMs>, now: UnixMs) -> Self {
         let number = |name: &str| -> Option<f64> {
             let value: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
             (value.is_finite() && value >= 0.0).then_some(value)
         };
         let told = number("x-ratelimit-reset");
-        let reset = told.filter(|seconds| *seconds <= LONGEST_RESET);
+        let is_near = |seconds: &f64| (-LATE..=LONGEST_RESET).contains(seconds);
+        let until = |instant: f64| date.map(|date| instant - seconds_since_1970(date)).filter(is_near);
+        let reset =
+            told.and_then(|told| Some(told).filter(is_near).or_else(|| until(told)).or_else(|| until(told / 1000.0)));
         Self {
             limit: number("x-ratelimit-limit").map(whole).filter(|limit| *limit > 0),
             remaining: number("x-ratelimit-remaining").map(whole),
@@ -44,9 +53,19 @@ impl RateHeaders {
             retry_after: headers
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok())
-                .and_then(|text| retry_after::parse(text, now)),
+                .and_then(|text| retry_after::parse(text, date.unwrap_or(now))),
         }
     }
+
+    /// Returns whether these headers state a limit.
+    pub(super) fn state_limit(&self) -> bool {
+        self.remaining.is_some() && (self.reset.is_some() || self.limit.is_some())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this millennium are exact in f64")]
+fn seconds_since_1970(at: UnixMs) -> f64 {
+    at.0 as f64 / 1000.0
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
@@ -60,6 +79,8 @@ mod tests {
 
     use super::*;
 
+    const DATE: UnixMs = UnixMs(1_764_331_200_000);
+
     fn read(limit: &str, remaining: &str, reset: &str) -> RateHeaders {
         let mut headers = HeaderMap::new();
         for (name, value) in
@@ -69,7 +90,7 @@ mod tests {
                 headers.insert(name, HeaderValue::from_str(value).unwrap());
             }
         }
-        RateHeaders::read(&headers, UnixMs(0))
+        RateHeaders::read(&headers, Some(DATE), UnixMs(0))
     }
 
     #[test]
@@ -82,6 +103,10 @@ mod tests {
             (("120", "7", "1750000000"), (Some(120), Some(7), None)),
             (("120", "7", "121"), (Some(120), Some(7), seconds(121.0))),
             (("20", "19", "300"), (Some(20), Some(19), seconds(300.0))),
+            (("20", "19", "1764331230"), (Some(20), Some(19), seconds(30.0))),
+            (("20", "19", "1764331230500"), (Some(20), Some(19), seconds(30.5))),
+            (("20", "19", "1764331199"), (Some(20), Some(19), seconds(1.0))),
+            (("20", "19", "1764331190"), (Some(20), Some(19), None)),
             (("120", "7", "86401"), (Some(120), Some(7), None)),
             (("many", "-1", "soon"), (None, None, None)),
             (("0", "NaN", "inf"), (None, None, None)),
@@ -94,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_and_milliseconds_are_told_from_nothing() {
+    fn a_reset_that_is_no_time_is_told_from_nothing() {
         for (reset, absurd) in [("1750000000", true), ("300000", true), ("300", false), ("inf", false), ("", false)] {
             assert_eq!(read("120", "0", reset).reset_is_absurd, absurd, "{reset}");
         }

@@ -5,6 +5,7 @@
 //!   after the *answer*. If the 60 seconds counted from the sending, jitter on the network could put one request too
 //!   many into the server's minute.
 //! - The server's headers can only tighten the budget, never widen it. The length of the server's windows is learned.
+//! - If no answer states a limit, 429s teach a pace, which only tightens the budget, too.
 //! - Polls of the newest page never starve the reading of older messages, and the reading never starves the polls.
 //!
 //! The decisions are pure, in [`Window`]. [`Budget`] adds the clock and the file.
@@ -15,6 +16,7 @@ mod ring;
 mod server_limit;
 #[cfg(test)]
 mod tests;
+mod unstated_limit;
 mod window;
 
 use std::path::Path;

@@ -18,6 +18,8 @@ const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.
 #[derive(Debug, Default)]
 pub(super) struct RateLimited {
     silent_until: Option<Instant>,
+    /// When the last 429 came.
+    last: Option<Instant>,
     /// How many 429s came in a row.
     in_a_row: u32,
 }
@@ -33,6 +35,7 @@ impl RateLimited {
         now: Instant,
     ) -> Duration {
         self.in_a_row = self.in_a_row.saturating_add(1);
+        self.last = Some(now);
         let told = [headers.reset, headers.retry_after];
         let asked = told.into_iter().flatten().find(|wait| *wait <= LONGEST_SILENCE);
         let is_too_long = headers.reset_is_absurd || told.iter().any(Option::is_some);
@@ -49,6 +52,11 @@ impl RateLimited {
     /// Records an answer that was not a 429.
     pub(super) fn not_refused(&mut self) {
         self.in_a_row = 0;
+    }
+
+    /// When the last 429 came; `None`: there was none.
+    pub(super) fn last_refused_at(&self) -> Option<Instant> {
+        self.last
     }
 
     /// The number of 429s in a row.

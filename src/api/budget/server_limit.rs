@@ -32,6 +32,13 @@ const MARGIN: u32 = 3;
 /// The number of requests, left beside other programs, up to which all are kept for polls.
 const FEW: i64 = 2;
 
+/// The time that a request may take to arrive.
+const ARRIVAL: Duration = Duration::from_millis(200);
+
+/// How long after the beginning of a window its resets must have counted down, so that they are taken for resets that
+/// count down.
+const COUNTED: Duration = Duration::from_secs(2);
+
 /// How long a reset of more than [`LONGEST_SILENCE`] must have counted down before it is believed.
 const PROOF: Duration = Duration::from_secs(5);
 
@@ -54,6 +61,12 @@ pub(super) struct Server {
     proven: bool,
     /// The longest reset of this limit.
     longest: Duration,
+    /// When an answer first told the present limit; `None`: it is the first limit.
+    changed_at: Option<Instant>,
+    /// Whether resets were seen to count down. Until then the length of the window may be wrong.
+    counts_down: bool,
+    /// How long a window lasts at least: an answer this long after the beginning of a window told of the same window.
+    at_least: Duration,
     previous_foreign: u32,
     /// How many requests are left to other programs beyond the requests that they used before. The number grows when
     /// the other programs use up the window nevertheless.
@@ -115,12 +128,15 @@ pub struct Foreign {
 pub(super) struct Share {
     pub(super) requests: usize,
     pub(super) window: Duration,
+    /// The instant from which requests count. Earlier requests were made under another limit. `None`: all requests
+    /// count.
+    pub(super) since: Option<Instant>,
 }
 
 impl Share {
     /// The configured limit.
     pub(super) fn whole(configured: u32, window: Duration) -> Self {
-        Self { requests: usize::try_from(configured.max(1)).unwrap_or(usize::MAX), window }
+        Self { requests: usize::try_from(configured.max(1)).unwrap_or(usize::MAX), window, since: None }
     }
 }
 
@@ -136,6 +152,9 @@ impl Server {
             unproven: None,
             proven: false,
             longest: Duration::ZERO,
+            changed_at: None,
+            counts_down: false,
+            at_least: Duration::ZERO,
             previous_foreign: 0,
             margin: 0,
             windows: 0,
@@ -152,8 +171,7 @@ impl Server {
     /// Records an answer. `own_since` returns the number of the relay's requests that were sent since an instant.
     pub(super) fn heard(&mut self, heard: Heard<'_>, now: Instant, own_since: impl Fn(Instant) -> u32) {
         let headers = heard.headers;
-        let told = headers.remaining.filter(|_| headers.reset.is_some() || headers.limit.is_some());
-        let Some(remaining) = told else {
+        let Some(remaining) = headers.remaining.filter(|_| headers.state_limit()) else {
             if let Some(window) = &mut self.window {
                 window.untold += 1;
                 window.last = now;
@@ -172,14 +190,21 @@ impl Server {
             .window
             .is_some_and(|window| window.limit.zip(headers.limit).is_some_and(|(before, limit)| before != limit));
         // Until its end the window is the same window, unless more requests are left again than rounding explains.
-        let is_over = |window: &SeenWindow| window.ends <= now || (turned && window.ends > now + ROUNDING);
+        let is_clear = |window: &SeenWindow| !self.counts_down || window.ends > now + ROUNDING;
+        let is_over = |window: &SeenWindow| window.ends <= now || (turned && is_clear(window));
         let goes_on = self.window.filter(|window| !is_over(window) && !changed);
         let window = match goes_on {
             Some(window) => {
                 let left = i64::from(remaining) - i64::from(heard.under_way);
+                if jump <= 0 {
+                    self.note_going_on(&window, heard.sent);
+                }
                 self.merged(window, headers.limit, left, reset, now)
             }
-            None => self.opened(headers, reset, WindowTurn { jump, turned, changed }, heard.beside, now),
+            None => {
+                let turn = WindowTurn { jump, turned, changed };
+                self.opened(headers, reset, turn, heard.sent, heard.beside, now)
+            }
         };
         self.window = Some(window);
         self.longest = self.longest.max(window.longest);
@@ -200,6 +225,9 @@ impl Server {
     ) -> SeenWindow {
         if window.whole && self.at_most.is_some_and(|most| now > window.first + most + ROUNDING) {
             self.at_most = None;
+        }
+        if let Some(reset) = reset.filter(|_| !window.guessed && now >= window.first + COUNTED) {
+            self.counts_down |= window.ends.saturating_duration_since(now).abs_diff(reset + self.late) <= ROUNDING;
         }
         let (ends, longest, guessed) = match reset {
             Some(reset) if window.guessed => (now + reset + self.late, reset, false),
@@ -223,6 +251,7 @@ impl Server {
         headers: &RateHeaders,
         reset: Option<Duration>,
         turn: WindowTurn,
+        sent: Instant,
         beside: u32,
         now: Instant,
     ) -> SeenWindow {
@@ -240,21 +269,28 @@ impl Server {
         self.previous_foreign = self.window.map_or(0, |before| before.foreign_in_all());
         if changed {
             (self.before, self.at_most, self.measured) = (None, None, None);
-            self.longest = Duration::ZERO;
+            (self.longest, self.at_least, self.counts_down) = (Duration::ZERO, Duration::ZERO, false);
+            self.changed_at = Some(now);
         } else if let Some(before) = self.window {
             let lasted = now - before.first;
             self.before = Some(before.longest).filter(|_| !before.guessed);
+            let goes_on = jump + i64::from(beside) <= 0;
+            if goes_on && (before.guessed || before.left < 0) {
+                self.note_going_on(&before, sent);
+            }
             if before.guessed {
                 if is_fresh && before.whole {
-                    self.measured = Some(lasted.max(Duration::from_secs(1)));
-                } else if jump <= 0 {
+                    self.measured = Some(self.not_too_short(lasted.min(self.measured.unwrap_or(self.documented))));
+                } else if goes_on {
                     // The guessed end has passed, and no requests were left again.
-                    self.measured = Some((2 * lasted).clamp(self.documented, LONGEST_SILENCE));
+                    self.measured = Some((2 * lasted).min(LONGEST_SILENCE));
                     continued = Some(before);
                 }
             } else if is_fresh && before.ends > now + ROUNDING {
-                (self.proven, self.unproven) = (false, None);
-                self.at_most = before.whole.then_some(lasted.max(Duration::from_secs(1)));
+                (self.proven, self.unproven, self.counts_down) = (false, None, false);
+                self.at_most = before.whole.then(|| self.not_too_short(lasted));
+            } else if let Some(most) = self.at_most {
+                self.at_most = Some(self.not_too_short(most));
             }
         }
         let guess = self.measured.unwrap_or(self.documented);
@@ -281,6 +317,19 @@ impl Server {
             unexplained: 0,
             foreign: 0,
         }
+    }
+
+    /// Records that the window was not over yet when a request left at `sent`.
+    fn note_going_on(&mut self, window: &SeenWindow, sent: Instant) {
+        if window.whole {
+            self.at_least = self.at_least.max(sent.saturating_duration_since(window.first));
+        }
+    }
+
+    /// Returns a length of the windows: `lasted`, but no length that is known to be too short. Requests take a moment to
+    /// arrive, so the length is a little longer than the longest time after which a window was not over yet.
+    fn not_too_short(&self, lasted: Duration) -> Duration {
+        lasted.max(Duration::from_secs(1)).max(self.at_least.mul_f64(1.05) + ARRIVAL)
     }
 
     /// Counts the requests of a window that are unexplained when the window is first seen. If the beginning of the
@@ -373,7 +422,7 @@ impl Server {
         let stretched = length.mul_f64(in_ours / f64::from(share)).clamp(window, LONGEST_SILENCE.max(window));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and what is configured")]
         let requests = in_ours as usize;
-        Share { requests, window: stretched }
+        Share { requests, window: stretched, since: self.changed_at }
     }
 
     fn beside_others(&self, limit: u32, configured: u32) -> u32 {
@@ -431,6 +480,19 @@ impl Server {
             return None;
         }
         Some((from_then_on + pace).min(window.ends)).filter(|until| *until > now)
+    }
+
+    /// Returns the instant for which the last request of a window is kept, if the length of the window is doubtful, and
+    /// its limit is lower than the `configured` one. If the answer to this request tells of a new window, the windows are shorter than they seemed. The instant lies
+    /// half-way between the shortest and the longest length that the windows may have.
+    pub(super) fn last_kept_until(&self, configured: u32, now: Instant) -> Option<Instant> {
+        let window = self.window.filter(|window| window.left == 1 && window.whole)?;
+        let length = window.ends.saturating_duration_since(window.first);
+        let is_lower = window.limit.is_some_and(|limit| limit < configured);
+        let is_doubtful = is_lower && (window.guessed || !self.counts_down);
+        let is_worth_it = length > self.at_least.mul_f64(1.15) + ROUNDING;
+        let until = window.first + (self.at_least + length) / 2;
+        (is_doubtful && is_worth_it && until > now).then_some(until)
     }
 
     /// Returns the end of the window, and the requests that are left until then, less the requests that other programs

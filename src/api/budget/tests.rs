@@ -171,7 +171,8 @@ fn silence_after_a_429_grows_if_it_is_repeated() {
     assert_eq!(window.admit(RequestPurpose::Head, now), Permission::WaitUntil(now + Duration::from_secs(42)));
     assert_eq!(window.refused(&reset(1), fallback, now), Duration::from_secs(20));
     assert_eq!(window.refused(&RateHeaders::default(), fallback, now), Duration::from_secs(30));
-    window.not_refused();
+    let accepted = window.send(RequestPurpose::Head, now);
+    window.not_refused(accepted);
     let asked = RateHeaders { retry_after: Some(Duration::from_secs(7)), ..RateHeaders::default() };
     assert_eq!(window.refused(&asked, fallback, now), Duration::from_secs(7));
 }

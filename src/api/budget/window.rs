@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::headers::RateHeaders;
 use super::rate_limited::RateLimited;
 use super::server_limit::{Foreign, Heard, LONGEST_SILENCE, SLACK, Server, Share};
+use super::unstated_limit::UnstatedLimit;
 use crate::time::Instant;
 
 /// The purpose of a request.
@@ -64,10 +65,12 @@ pub struct Window {
     next_ticket: u64,
     server: Server,
     rate_limited: RateLimited,
+    unstated: UnstatedLimit,
     /// Whether this process had an answer. Until then nothing is known of the server, and one request at a time is
     /// sent.
     answered: bool,
     last_poll: Option<Instant>,
+    last_sent: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -88,6 +91,11 @@ impl Slot {
     fn is_in_use(&self, window: Duration, now: Instant) -> bool {
         self.free_at(window).is_none_or(|free_at| free_at > now)
     }
+
+    /// Whether the request counts in this share now.
+    fn counts_in(&self, share: Share, now: Instant) -> bool {
+        share.since.is_none_or(|since| self.sent >= since) && self.is_in_use(share.window, now)
+    }
 }
 
 /// After a window that was used up, one request leaves alone. Other requests wait for its answer at most this long.
@@ -105,8 +113,10 @@ impl Window {
             next_ticket: 0,
             server: Server::new(limits.window),
             rate_limited: RateLimited::default(),
+            unstated: UnstatedLimit::new(limits.requests, limits.window),
             answered: false,
             last_poll: None,
+            last_sent: None,
         }
     }
 
@@ -157,7 +167,8 @@ impl Window {
             }
             Below::AfterAnswer => false,
         };
-        let mut fits = below(if lane == RequestPurpose::Head { self.head_limit(now) } else { share }, |_| true);
+        let mut fits = below(self.whole(), |_| true);
+        fits &= below(if lane == RequestPurpose::Head { self.head_limit(now) } else { share }, |_| true);
         if lane != RequestPurpose::Head {
             let behind = share.requests - self.head_share(share);
             fits &= below(Share { requests: behind, ..share }, |lane| lane != RequestPurpose::Head);
@@ -169,6 +180,9 @@ impl Window {
         if lane == RequestPurpose::Sweep {
             wait = wait.max(self.sweep_pace(share, now).filter(|until| *until > now));
         }
+        wait = wait.max(self.server.last_kept_until(self.limits.requests, now));
+        let spaced = self.last_sent.zip(self.unstated.spacing()).map(|(last, spacing)| last + spacing);
+        wait = wait.max(spaced.filter(|until| *until > now));
         if lane != RequestPurpose::Head {
             wait = wait.max(self.server.kept_for_head_until(head_interval, requests, self.last_poll, now));
         } else if let Some(last) = self.last_poll.filter(|_| self.rate_limited.silent_until(now).is_none()) {
@@ -187,9 +201,15 @@ impl Window {
         self.rate_limited.silent_until(now).max(self.server.spent_until(now))
     }
 
-    /// The part of the limit that other programs on the same key leave to the relay.
+    /// The configured limit.
+    fn whole(&self) -> Share {
+        Share::whole(self.limits.requests, self.limits.window)
+    }
+
+    /// The part of the limit that other programs on the same key leave to the relay. Where no answer states the limit:
+    /// the pace that 429s have taught.
     fn share(&self) -> Share {
-        self.server.share(self.limits.requests, self.limits.window)
+        self.unstated.share().unwrap_or_else(|| self.server.share(self.limits.requests, self.limits.window))
     }
 
     /// The requests that other work leaves to polls: as many as the poll interval needs, at most half of the limit.
@@ -204,14 +224,14 @@ impl Window {
     /// the pace.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
-            Some((_, 1..)) if self.server.unavailable() == 0 => Share::whole(self.limits.requests, self.limits.window),
+            Some((_, 1..)) if self.server.unavailable() == 0 => self.whole(),
             _ => self.share(),
         }
     }
 
     fn when_below(&self, share: Share, counts: fn(RequestPurpose) -> bool, now: Instant) -> Below {
-        let Share { requests, window } = share;
-        let used = self.slots.iter().filter(|slot| counts(slot.lane) && slot.is_in_use(window, now));
+        let Share { requests, window, .. } = share;
+        let used = self.slots.iter().filter(|slot| counts(slot.lane) && slot.counts_in(share, now));
         let excess = (used.clone().count() + 1).saturating_sub(requests.max(1));
         if excess == 0 {
             return Below::Now;
@@ -221,18 +241,19 @@ impl Window {
         free.get(excess - 1).map_or(Below::AfterAnswer, |instant| Below::At(*instant))
     }
 
-    /// The time from a poll that took `requests` requests to the next poll.
+    /// The time from a poll that began at `began` and took `requests` requests to the next poll, by what is known at
+    /// `now`.
     ///
     /// The poll interval at least. While other work waits, polls keep to their share, as a pace: counting the polls of
     /// the last minute instead would stop polls for as long as they had been quick before. While no other work waits,
     /// polls are slowed down just enough that the free slots last until further ones are free. The requests that the
     /// API's own window has left are spread evenly until its end.
-    pub fn head_spacing(&self, demand: Demand, requests: u32, now: Instant) -> Duration {
+    pub fn head_spacing(&self, demand: Demand, requests: u32, began: Instant, now: Instant) -> Duration {
         let share = self.share();
         let least = self.limits.head_interval;
-        let lasting = self.server.lasts(now).map_or(Duration::ZERO, |(ends, left)| evenly(ends, left, now));
+        let lasting = self.server.lasts(now).map_or(Duration::ZERO, |(ends, left)| evenly(ends, left, began));
         let mut pace = match demand {
-            Demand::Nothing => self.even_spacing(self.head_limit(now), now),
+            Demand::Nothing => self.even_spacing(self.head_limit(now), began, now),
             Demand::Sweeps => pace(share.window, share.requests - sweep_share(share.requests)) * requests,
             Demand::Walks => pace(share.window, share.requests / 2) * requests,
         };
@@ -246,7 +267,7 @@ impl Window {
     /// If slots are scarce, sweeps are spaced, so that a poll finds a slot whenever it is due.
     fn sweep_pace(&self, share: Share, now: Instant) -> Option<Instant> {
         let sweeps = sweep_share(share.requests);
-        let in_use = self.slots.iter().filter(|slot| slot.is_in_use(share.window, now));
+        let in_use = self.slots.iter().filter(|slot| slot.counts_in(share, now));
         if in_use.count() < share.requests - sweeps {
             return None;
         }
@@ -254,13 +275,13 @@ impl Window {
         Some(last + pace(share.window, sweeps))
     }
 
-    fn even_spacing(&self, share: Share, now: Instant) -> Duration {
-        let Share { requests, window } = share;
-        let in_use = self.slots.iter().filter(|slot| slot.is_in_use(window, now));
+    fn even_spacing(&self, share: Share, began: Instant, now: Instant) -> Duration {
+        let Share { requests, window, .. } = share;
+        let in_use = self.slots.iter().filter(|slot| slot.counts_in(share, now));
         let mut free: Vec<Instant> = in_use.map(|slot| slot.free_at(window).unwrap_or(now + window)).collect();
         free.sort_unstable();
         let spare = requests.saturating_sub(free.len());
-        let spacings = free.into_iter().enumerate().map(|(freed, until)| evenly(until, spare + freed, now));
+        let spacings = free.into_iter().enumerate().map(|(freed, until)| evenly(until, spare + freed, began));
         spacings.max().unwrap_or_default()
     }
 
@@ -268,6 +289,7 @@ impl Window {
     pub fn send(&mut self, lane: RequestPurpose, now: Instant) -> Ticket {
         let ticket = self.take_ticket();
         self.slots.push_back(Slot { ticket, lane, sent: now, answered: None });
+        self.last_sent = Some(now);
         if lane == RequestPurpose::Head {
             self.last_poll = Some(now);
         }
@@ -278,6 +300,9 @@ impl Window {
     /// Records that a request has ended, and the headers of its answer, if there was one.
     pub fn answered(&mut self, ticket: Ticket, headers: &RateHeaders, now: Instant) {
         self.answered = true;
+        if headers.state_limit() {
+            self.unstated.forget();
+        }
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.ticket == ticket) else { return };
         slot.answered = Some(now);
         let sent = slot.sent;
@@ -294,12 +319,20 @@ impl Window {
     /// none, by the number of 429s in a row.
     pub fn refused(&mut self, headers: &RateHeaders, fallback: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         self.server.refused(headers, now);
+        if !headers.state_limit() {
+            self.unstated.refused(now);
+        }
         self.rate_limited.refused(headers, fallback, now)
     }
 
-    /// Records an answer that was not a 429.
-    pub fn not_refused(&mut self) {
-        self.rate_limited.not_refused();
+    /// Records that a request was answered, and not with a 429. A request that left before the last 429 came says
+    /// nothing about the time after this 429.
+    pub fn not_refused(&mut self, ticket: Ticket) {
+        let Some(slot) = self.slots.iter().find(|slot| slot.ticket == ticket) else { return };
+        if self.rate_limited.last_refused_at().is_none_or(|refused| slot.sent >= refused) {
+            self.rate_limited.not_refused();
+            self.unstated.accepted(slot.sent);
+        }
     }
 
     /// The number of 429s in a row.
@@ -331,9 +364,9 @@ impl Window {
     }
 }
 
-/// The time between two requests if `requests` are spread evenly until `until`.
-fn evenly(until: Instant, requests: usize, now: Instant) -> Duration {
-    until.saturating_duration_since(now) / u32::try_from(requests.saturating_add(1)).unwrap_or(u32::MAX)
+/// The time between two requests if `requests` are spread evenly from `from` until `until`.
+fn evenly(until: Instant, requests: usize, from: Instant) -> Duration {
+    until.saturating_duration_since(from) / u32::try_from(requests.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
 /// The time between two requests if `requests` are spread evenly over a window. With one slot, both lanes take turns.

@@ -96,9 +96,9 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().refused(headers, fallback, now)
     }
 
-    /// Takes in an answer that was not a 429.
-    pub(super) fn not_rate_limited(&mut self) {
-        self.budget.window().not_refused();
+    /// Takes in that a request was answered, and not with a 429.
+    pub(super) fn not_rate_limited<A>(&mut self, request: &InFlightRequest<A>) {
+        self.budget.window().not_refused(request.ticket);
     }
 
     /// Returns how many 429s came in a row.
@@ -111,10 +111,10 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().silent_until(now)
     }
 
-    /// Returns how long after the beginning of a head poll the next head poll may begin. `requests` is how many
-    /// requests the poll took.
-    pub(super) fn head_spacing(&mut self, demand: Demand, requests: u32, now: Instant) -> Duration {
-        self.budget.window().head_spacing(demand, requests, now)
+    /// Returns how long after a head poll the next head poll may begin, by what is known now. The poll began at `began`
+    /// and took `requests` requests.
+    pub(super) fn head_spacing(&mut self, demand: Demand, requests: u32, began: Instant, now: Instant) -> Duration {
+        self.budget.window().head_spacing(demand, requests, began, now)
     }
 
     /// Returns how many requests a minute are left for reading behind the head.

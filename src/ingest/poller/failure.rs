@@ -107,7 +107,7 @@ impl<F: Feed> Poller<F> {
         match kind {
             PageKind::Head { cursor: Some(_) } if matches!(error, Error::Refused { .. }) => {
                 self.state.head_refused();
-                self.end_head_poll(now);
+                self.lanes.head.end_poll(now);
                 Ok(None)
             }
             PageKind::Head { .. } if is_too_large => {
@@ -129,7 +129,7 @@ impl<F: Feed> Poller<F> {
             PageKind::Walk { id, .. } if is_too_large => {
                 tracing::warn!(%error, "reading these older messages one by one");
                 if is_head {
-                    self.end_head_poll(now);
+                    self.lanes.head.end_poll(now);
                 }
                 self.lanes.background.read_one_row(*id);
                 Ok(None)
@@ -163,7 +163,7 @@ impl<F: Feed> Poller<F> {
         now: Instant,
     ) -> Result<Option<Ending>, PollError> {
         if is_head {
-            self.end_head_poll(now);
+            self.lanes.head.end_poll(now);
         } else {
             let failures = self.lanes.background.count_failure();
             self.lanes.background.wait_until(now + self.backoff.wait(failures));

@@ -15,13 +15,14 @@ use crate::time::Instant;
 pub(super) struct HeadLane {
     /// What the next request asks for.
     next: PageKind,
-    /// The instant before which the next request must not leave.
-    due: Instant,
+    wait: HeadWait,
     in_flight: Option<PageRequest>,
     poll: HeadPoll,
     /// How many failures there were in a row.
     failures: u32,
     small_pages: Option<SmallHeadPages>,
+    /// The longest time between two polls that the budget has asked for since the last poll ended.
+    spacing: Duration,
     /// The relay's time of the last poll that was answered with a page.
     last_poll: Option<UnixMs>,
 }
@@ -29,7 +30,36 @@ pub(super) struct HeadLane {
 /// The poll under way, or else the last poll.
 struct HeadPoll {
     began: Instant,
+    /// How many pages were asked for, without the pages of a gap: those pages count as the walk's.
     requests: u32,
+}
+
+/// What the next request of the head lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadWait {
+    /// An instant: the end of a back-off, or the present.
+    Until(Instant),
+    /// The next poll. When it is due depends on the budget, which may change at any moment. So no instant is stored
+    /// here; [`HeadRest::due`] is asked whenever requests may leave.
+    Rest(HeadRest),
+}
+
+/// The rest between two polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeadRest {
+    /// When the last poll began.
+    pub(super) began: Instant,
+    /// When the last poll ended.
+    pub(super) ended: Instant,
+    /// How many pages the last poll asked for, without the pages of a gap.
+    pub(super) requests: u32,
+}
+
+impl HeadRest {
+    /// Returns when the next poll is due: `spacing` after the last poll began, and not before `not_before`.
+    pub(super) fn due(&self, spacing: Duration, not_before: Option<Instant>) -> Instant {
+        Some(self.began + spacing).max(not_before).unwrap_or(self.began)
+    }
 }
 
 /// The size of pages for a while after a whole page was too large, or could not be read.
@@ -44,11 +74,12 @@ impl HeadLane {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             next: PageKind::Head { cursor: None },
-            due: now,
+            wait: HeadWait::Until(now),
             in_flight: None,
             poll: HeadPoll { began: now, requests: 0 },
             failures: 0,
             small_pages: None,
+            spacing: Duration::ZERO,
             last_poll: None,
         }
     }
@@ -57,9 +88,9 @@ impl HeadLane {
         self.in_flight.is_some()
     }
 
-    /// Returns when the next request of this lane may leave, as far as the lane itself is concerned.
-    pub(super) fn due(&self) -> Instant {
-        self.due
+    /// Returns what the next request of this lane waits for.
+    pub(super) fn wait(&self) -> HeadWait {
+        self.wait
     }
 
     pub(super) fn next(&self) -> &PageKind {
@@ -88,7 +119,7 @@ impl HeadLane {
 
     /// Records that a request has left.
     pub(super) fn begin_request(&mut self, in_flight: PageRequest) {
-        self.poll.requests += 1;
+        self.poll.requests += u32::from(matches!(in_flight.kind, PageKind::Head { .. }));
         self.in_flight = Some(in_flight);
     }
 
@@ -102,13 +133,8 @@ impl HeadLane {
         self.in_flight.take()
     }
 
-    /// Returns how many requests the poll under way has made so far.
-    pub(super) fn poll_requests(&self) -> u32 {
-        self.poll.requests
-    }
-
-    /// Takes in that a page came in answer to `kind`, and that `next` follows from it. Returns whether the poll goes
-    /// on. `head_pages` is the most pages that the poll reads of a new gap.
+    /// Takes in that a page came in answer to `kind`, and that `next` follows from it. Returns whether the poll goes on.
+    /// `head_pages` is the most pages that the poll reads of a new gap.
     pub(super) fn goes_on(&mut self, kind: &PageKind, next: NextAction, head_pages: u32) -> bool {
         let pages_left = match kind {
             PageKind::Head { .. } => head_pages,
@@ -122,11 +148,22 @@ impl HeadLane {
         true
     }
 
-    /// Ends the poll. The next poll begins `spacing` after this poll began, and not before `not_before`.
-    pub(super) fn end_poll(&mut self, spacing: Duration, not_before: Option<Instant>) {
+    /// Ends the poll. The lane rests until the next poll.
+    pub(super) fn end_poll(&mut self, now: Instant) {
         self.next_poll_from_head();
-        let due = self.poll.began + spacing;
-        self.due = not_before.map_or(due, |not_before| due.max(not_before));
+        let HeadPoll { began, requests } = self.poll;
+        self.wait = HeadWait::Rest(HeadRest { began, ended: now, requests });
+        self.spacing = Duration::ZERO;
+    }
+
+    /// Records that the budget asks for this time between two polls.
+    pub(super) fn note_spacing(&mut self, spacing: Duration) {
+        self.spacing = self.spacing.max(spacing);
+    }
+
+    /// Returns the time between two polls that the budget asked for after the last poll.
+    pub(super) fn spacing(&self) -> Duration {
+        self.spacing
     }
 
     /// Makes the next request begin a new poll, at the time that was due anyway.
@@ -136,12 +173,12 @@ impl HeadLane {
 
     /// Makes the next request leave at `at`.
     pub(super) fn wait_until(&mut self, at: Instant) {
-        self.due = at;
+        self.wait = HeadWait::Until(at);
     }
 
-    /// Makes the next request leave at `at` at the latest.
-    pub(super) fn bring_forward(&mut self, at: Instant) {
-        self.due = self.due.min(at);
+    /// Ends the wait or the rest: the next request leaves now.
+    pub(super) fn wait_no_more(&mut self, now: Instant) {
+        self.wait = HeadWait::Until(now);
     }
 
     /// Counts a failure. Returns how many failures there were in a row.
@@ -196,10 +233,26 @@ mod tests {
             assert_eq!((head.next(), head.walk(), head.begins_poll()), (&kind, Some(WalkId(7)), false));
         }
         assert!(!head.goes_on(&kind, NextAction::FollowWalk(WalkId(7)), 2), "the rest is the background lane's");
-        head.end_poll(Duration::from_secs(3), None);
-        assert!(head.begins_poll() && head.due() == began + Duration::from_secs(3));
-        head.end_poll(Duration::from_secs(3), Some(began + Duration::from_secs(5)));
-        assert_eq!(head.due(), began + Duration::from_secs(5));
+        let ended = began + Duration::from_secs(1);
+        head.end_poll(ended);
+        let rest = HeadRest { began, ended, requests: 0 };
+        assert!(head.begins_poll() && head.wait() == HeadWait::Rest(rest));
+        assert_eq!(rest.due(Duration::from_secs(3), None), began + Duration::from_secs(3));
+        let later = began + Duration::from_secs(5);
+        assert_eq!(rest.due(Duration::from_secs(3), Some(later)), later);
+        assert_eq!(rest.due(Duration::from_secs(3), Some(ended)), began + Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_spacing_since_a_poll_is_shown() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        let mut head = HeadLane::new(now);
+        for seconds in [1, 180, 120] {
+            head.note_spacing(Duration::from_secs(seconds));
+        }
+        assert_eq!(head.spacing(), Duration::from_secs(180));
+        head.end_poll(now);
+        assert_eq!(head.spacing(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -79,7 +79,7 @@ mod tests {
         assert!(lanes.head.goes_on(&PageKind::Head { cursor: None }, NextAction::FollowWalk(WalkId(1)), 2));
         assert!(!lanes.is_walk_ready(WalkId(1), now) && lanes.is_walk_ready(WalkId(2), now));
         assert!(lanes.are_idle() && !lanes.are_at_rest(), "nothing is under way, but the poll goes on");
-        lanes.head.end_poll(Duration::ZERO, None);
+        lanes.head.end_poll(now);
         lanes.background.hold_back(WalkId(1), now + Duration::from_secs(1));
         assert!(lanes.are_at_rest() && !lanes.is_walk_ready(WalkId(1), now));
     }

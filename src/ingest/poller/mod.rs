@@ -166,7 +166,7 @@ impl<F: Feed> Poller<F> {
             lanes: Lanes::new(NumberList::new(numbers, now), now),
             replays: ReplayWatch::new(now),
             once,
-            timing: Timing::new(now),
+            timing: Timing::new(clock.clone()),
             report: PollReporter::new(),
             progress: CatchUpProgress::new(tells_progress),
             number_histories: NumberHistories::default(),
@@ -275,6 +275,7 @@ impl<F: Feed> Poller<F> {
         let (numbers_why, numbers_since) = self.lanes.numbers.trouble().unzip();
         let found = PollReport {
             last_poll_at: self.lanes.head.last_poll(),
+            spacing: self.lanes.head.spacing(),
             numbers_why,
             numbers_since,
             budget: self.link.api_budget(now, wall),

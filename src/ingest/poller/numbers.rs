@@ -55,13 +55,13 @@ impl<F: Feed> Poller<F> {
         let now = self.clock.monotonic();
         self.link.answered(&request, &response.rate, now, self.clock.relay_time());
         self.report_foreign_requests().await?;
-        self.hear_date(response.date, &response.page);
+        self.timing.hear_date(response.date, &response.page);
         let page = match response.page {
             Err(Error::RateLimited) => return Ok(self.rate_limited(&response.rate, now)),
             Err(error) => return Ok(self.numbers_failed(&error.to_string(), now)),
             Ok(page) => page,
         };
-        self.link.not_rate_limited();
+        self.link.not_rate_limited(&request);
         match self.take_numbers(page, now).await {
             Ok(ending) => Ok(ending),
             Err(error) => self.numbers_unstored(error, now).map(|()| None),

@@ -35,7 +35,7 @@ pub(super) struct PageRequest {
     pub(super) request: InFlightRequest<PageFuture>,
 }
 
-/// Waits for the answer of a flight. Without a flight this future never ends.
+/// Waits for the answer to a request. Without a request this future never ends.
 pub(super) async fn answer_of(in_flight: &mut Option<PageRequest>) -> Response {
     match in_flight {
         Some(in_flight) => in_flight.request.answer().await,

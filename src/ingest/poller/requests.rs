@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Poller;
+use super::head_lane::HeadWait;
 use super::page_request::{PageKind, PageRequest};
 use crate::api::budget::{Demand, Permission, RequestPurpose};
 use crate::domain::{Cursor, UnixMs, WalkId};
@@ -36,8 +37,9 @@ impl<F: Feed> Poller<F> {
         if self.lanes.head.is_under_way() {
             return None;
         }
-        if self.lanes.head.due() > now {
-            return Some(self.lanes.head.due());
+        let due = self.head_due(now);
+        if due > now {
+            return Some(due);
         }
         match self.link.admit(RequestPurpose::Head, now) {
             Permission::Go => {
@@ -51,6 +53,18 @@ impl<F: Feed> Poller<F> {
             }
             Permission::WaitForAnswer => None,
         }
+    }
+
+    /// Returns when the next request of the head lane is due, by what is known of the budget and of other work now.
+    fn head_due(&mut self, now: Instant) -> Instant {
+        let rest = match self.lanes.head.wait() {
+            HeadWait::Until(at) => return at,
+            HeadWait::Rest(rest) => rest,
+        };
+        let demand = self.demand(now);
+        let spacing = self.link.head_spacing(demand, rest.requests, rest.began, now);
+        self.lanes.head.note_spacing(spacing);
+        rest.due(spacing, self.once.head_rests_until(demand, rest.ended))
     }
 
     fn send_head(&mut self, now: Instant) {
@@ -158,15 +172,8 @@ impl<F: Feed> Poller<F> {
         if !is_head {
             self.lanes.background.note_success();
         } else if !self.lanes.head.goes_on(kind, next, self.rules.head_pages) {
-            self.end_head_poll(now);
+            self.lanes.head.end_poll(now);
         }
-    }
-
-    /// Ends the head poll. The next head poll comes an interval after this poll began.
-    pub(super) fn end_head_poll(&mut self, now: Instant) {
-        let demand = self.demand(now);
-        let spacing = self.link.head_spacing(demand, self.lanes.head.poll_requests(), now);
-        self.lanes.head.end_poll(spacing, self.once.head_rests_until(demand, now));
     }
 
     /// Shows that the relay is silent because the API wants silence, and until when.

@@ -5,6 +5,7 @@ use super::anomaly_log::log_anomalies;
 use super::page_request::{PageKind, PageRequest};
 use super::progress::CatchUpProgress;
 use super::start_log::log_begun;
+use super::timing::page_time;
 use super::{Ending, PollError, Poller};
 use crate::api::{self, Error, Response};
 use crate::domain::{Cursor, Row, Seq, UnixMs, Walk};
@@ -28,12 +29,12 @@ impl<F: Feed> Poller<F> {
         let now = self.clock.monotonic();
         self.link.answered(&request, &response.rate, now, self.clock.relay_time());
         self.report_foreign_requests().await?;
-        if !matches!(response.page, Err(Error::RateLimited)) {
-            self.link.not_rate_limited();
+        if !matches!(response.page, Err(Error::RateLimited | Error::Transport(_))) {
+            self.link.not_rate_limited(&request);
         }
         let Response { date, rate, page } = response;
         // The time comes first, so that messages which are released now are attempted when the time is known.
-        self.hear_date(date, &page);
+        self.timing.hear_date(date, &page);
         self.tell_the_time().await?;
         if self.disk.is_stale() && !matches!(page, Err(Error::RateLimited)) {
             // The state in memory that has asked for this page is ahead of the disk, so the page is dropped.
@@ -81,7 +82,7 @@ impl<F: Feed> Poller<F> {
         if is_head && !self.account.is_verified() {
             let verdict = self.verify(&page).await?;
             if verdict != AccountVerdict::Same {
-                self.end_head_poll(at);
+                self.lanes.head.end_poll(at);
                 return Ok(verdict);
             }
         }
@@ -92,11 +93,15 @@ impl<F: Feed> Poller<F> {
             PageKind::Walk { id, .. } => self.state.walk_page(&self.rules, *id, page, is_head, now),
         };
         match date {
-            Some(date) => self.hear_messages(now, date, newest_ingested, at),
-            None => self.hear_undated_messages(newest),
+            Some(date) => {
+                let by_page = page_time(now, date);
+                let told = self.state.messages_now(&self.rules, by_page);
+                self.timing.hear_messages(told, by_page.server, newest_ingested, at);
+            }
+            None => self.timing.hear_undated_messages(newest),
         }
         if matches!(kind, PageKind::Head { cursor: None }) {
-            self.hear_arrivals(newly_ingested, at);
+            self.timing.hear_arrivals(newly_ingested, at);
         }
         let (store, margin) = (self.disk.store(), self.rules.margin);
         self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;

@@ -53,6 +53,33 @@ impl<F: Feed> Poller<F> {
         Ok(step.next)
     }
 
+    /// Puts the relay's time right once the right time is known, and lets everything that holds times follow.
+    pub(super) async fn tell_the_time(&mut self) -> Result<(), PollError> {
+        if let Some(shift) = self.timing.put_right() {
+            self.lanes.head.shift_times(shift);
+            self.report.shift_times(shift);
+        }
+        match self.follow_clock().await {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_passing() => {
+                // The next work that needs the disk will report the failure. Nothing ends or is removed by time until
+                // the state has followed.
+                tracing::debug!(%error, "the state cannot follow the clock yet");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn follow_clock(&mut self) -> Result<(), store::Error> {
+        let store = self.disk.store();
+        if self.timing.follow(store, &mut self.state, &self.liveness).await? {
+            // This call makes deliveries look again at the messages that they have claimed.
+            (self.released)();
+        }
+        self.timing.remember_clock(store).await
+    }
+
     /// Looks at the space for the state, if it is time to.
     pub(super) async fn check_space(&mut self) -> Result<(), PollError> {
         let now = self.clock.monotonic();
@@ -60,7 +87,7 @@ impl<F: Feed> Poller<F> {
             SpaceCheck::Unchanged => Ok(()),
             SpaceCheck::Recovered => {
                 self.set_condition(Condition::Starting);
-                self.lanes.head.bring_forward(now);
+                self.lanes.head.wait_no_more(now);
                 Ok(())
             }
             SpaceCheck::Short(shortage) => {

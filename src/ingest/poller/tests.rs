@@ -1,6 +1,7 @@
 //! Tests of the loop on a feed in memory, with paused time: how often the loop asks when things go wrong.
 
 mod clocks;
+mod limits;
 mod outage;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,12 +22,16 @@ use crate::time::{Clock, Instant, Liveness};
 
 type Script = dyn FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send;
 
+/// The headers about the limit, by the number of the request.
+type Rates = fn(usize) -> RateHeaders;
+
 /// A feed that answers each request, 50 ms later, as its script says.
 #[derive(Clone)]
 struct Double {
     clock: Clock,
     script: Arc<Mutex<Box<Script>>>,
     asked: Arc<Mutex<Vec<Instant>>>,
+    rates: Rates,
     keys: usize,
     key: usize,
     /// How many answers, from the first one on, have no `Date`.
@@ -44,10 +49,11 @@ impl Feed for Double {
         };
         let page = (self.script.lock().unwrap())(number, cursor, limit);
         let ahead = self.date_ahead_ms.load(Ordering::Relaxed);
+        let rate = (self.rates)(number);
         let date = (number > self.undated).then(|| UnixMs(self.clock.relay_time().0 + ahead));
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            Response { date, rate: RateHeaders::default(), page }
+            Response { date, rate, page }
         })
     }
 
@@ -81,7 +87,8 @@ impl World {
         let script: Box<Script> = Box::new(script);
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
         let date_ahead_ms = Arc::default();
-        let double = Double { clock: clock.clone(), script, asked, keys: 1, key: 0, undated: 0, date_ahead_ms };
+        let rates = |_| RateHeaders::default();
+        let double = Double { clock: clock.clone(), script, asked, rates, keys: 1, key: 0, undated: 0, date_ahead_ms };
         let options = store::Options {
             dir: dir.path().to_owned(),
             keep_delivered: RetentionPeriod::Forever,

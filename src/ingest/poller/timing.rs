@@ -1,14 +1,15 @@
-//! The poller's part in keeping time: it hears the API's clock, lets the state follow when the relay's time is put
-//! right, and logs jumps of the machine's clock.
+//! The poller's part in keeping time: it hears the API's clock and the clock of the messages, lets the state follow when
+//! the relay's time is put right, and logs jumps of the machine's clock.
+//!
+//! Invariant: the relay's time is confirmed only when the state has followed.
 
 use std::time::Duration;
 
-use super::{PollError, Poller};
 use crate::api::Error;
 use crate::domain::{Seq, UnixMs};
-use crate::ingest::coverage::Now;
-use crate::ingest::feed::Feed;
-use crate::time::{ClockCorrection, ClockDoubt, Instant, MachineJump, agree, is_plausible};
+use crate::ingest::coverage::{CoverageState, Now};
+use crate::store::{self, Store};
+use crate::time::{Clock, ClockCorrection, ClockDoubt, Instant, Liveness, MachineJump, agree, is_plausible};
 
 /// How often the clock memory for other processes is stored. It is also stored when the relay's time or the messages'
 /// clock changes.
@@ -26,6 +27,7 @@ const RECENT: Duration = Duration::from_secs(5 * 60);
 
 /// The poller's knowledge of the time.
 pub(super) struct Timing {
+    clock: Clock,
     /// The last time that the API told, until `Clock::synchronize` takes it.
     heard: Option<UnixMs>,
     /// Whether the API has told a `Date` in this process.
@@ -41,8 +43,10 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
+        let now = clock.monotonic();
         Self {
+            clock,
             heard: None,
             dated: false,
             looked_at: None,
@@ -52,25 +56,23 @@ impl Timing {
             remember_at: now + REMEMBER,
         }
     }
-}
 
-impl<F: Feed> Poller<F> {
     /// Takes in the `Date` of an answer. The `Date` of a proxy's error does not count. An answer without a `Date` tells
     /// nothing.
     pub(super) fn hear_date<T>(&mut self, date: Option<UnixMs>, page: &Result<T, Error>) {
         if matches!(page, Ok(_) | Err(Error::RateLimited | Error::KeyRefused(_))) {
-            self.timing.heard = date.or(self.timing.heard);
-            self.timing.dated |= date.is_some();
+            self.heard = date.or(self.heard);
+            self.dated |= date.is_some();
         }
     }
 
     /// Takes in the latest ingestion time of the messages that the poll before did not show. If the API has never told
     /// a `Date`, this time counts as the API's time. Older messages tell nothing, since an account may be quiet.
     pub(super) fn hear_arrivals(&mut self, ingested: Option<UnixMs>, at: Instant) {
-        let before = self.timing.looked_at.replace(at);
+        let before = self.looked_at.replace(at);
         let arrived = ingested.filter(|_| before.is_some_and(|before| at.saturating_duration_since(before) <= RECENT));
-        if !self.timing.dated {
-            self.timing.heard = arrived.or(self.timing.heard);
+        if !self.dated {
+            self.heard = arrived.or(self.heard);
         }
     }
 
@@ -78,93 +80,90 @@ impl<F: Feed> Poller<F> {
     /// that time now. The time counts only up to the machine's clock or the relay's time, since one message with a
     /// wrong time must not make all other messages old. So a message whose age nobody can tell is not too old.
     pub(super) fn hear_undated_messages(&mut self, newest: Option<UnixMs>) {
-        if let Some(newest) = newest.filter(|_| !self.timing.dated) {
+        if let Some(newest) = newest.filter(|_| !self.dated) {
             let latest = self.clock.machine_time().max(self.clock.relay_time());
             self.clock.hear_messages_since(newest.min(latest));
         }
     }
 
-    /// Takes in a page with this `Date`, which tells the clock that dates the messages. Some seconds of answers with a
-    /// wrong `Date` must not make messages old. So a `Date` far from the expected one is doubted until it was told for
-    /// 15 minutes. It is believed at once if the machine's clock agrees with it, or if it leads ahead and the newest
-    /// message was ingested at about that time.
-    pub(super) fn hear_messages(&mut self, now: Now, date: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
-        // Coverage knows the time more exactly than a `Date` does, unless coverage doubts this `Date`.
-        let server = if is_plausible(date, now.server) { now.server } else { date };
-        let told = self.state.messages_now(&self.rules, Now { server, ..now });
+    /// Takes in a page with this `Date`, which tells the clock that dates the messages. `told` is the time by this clock,
+    /// as [`page_time`] and the lag tell it, and `server` the API's time by the page. Some seconds of answers with a wrong
+    /// `Date` must not make messages old. So a `Date` far from the expected one is doubted until it was told for 15
+    /// minutes. It is believed at once if the machine's clock agrees with it, or if it leads ahead and the newest message
+    /// was ingested at about that time.
+    pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())
             || (told > expected && newest_ingested.is_some_and(|ingested| is_plausible(server, ingested)));
-        if self.timing.messages_doubt.believes(told, expected, vouched, at) {
+        if self.messages_doubt.believes(told, expected, vouched, at) {
             self.clock.hear_messages(told);
         } else {
             self.clock.doubt_messages(told);
         }
         let ahead = self.clock.memory().messages_ahead_ms;
         let differs = |told: Option<i64>| !agree(UnixMs(told.unwrap_or(0)), UnixMs(ahead.unwrap_or(0)));
-        if differs(self.timing.messages_told.replace(ahead.unwrap_or(0))) {
+        if differs(self.messages_told.replace(ahead.unwrap_or(0))) {
             // Commands read the clock memory while this relay runs.
-            self.timing.remember_at = at;
+            self.remember_at = at;
         }
     }
 
-    /// Puts the relay's time right once the right time is known, and then lets the state follow.
-    pub(super) async fn tell_the_time(&mut self) -> Result<(), PollError> {
-        if let Some(rebase) = self.clock.synchronize(self.timing.heard.take()) {
+    /// Puts the relay's time right once the right time is known. Returns the shift in milliseconds, if the time was put
+    /// right; then the state has to [follow](Self::follow).
+    pub(super) fn put_right(&mut self) -> Option<i64> {
+        let rebase = self.clock.synchronize(self.heard.take());
+        if let Some(rebase) = rebase {
             say(&rebase);
-            self.lanes.head.shift_times(rebase.shift());
-            self.report.shift_times(rebase.shift());
-            self.timing.following = Some((rebase, FIRST));
+            self.following = Some((rebase, FIRST));
         }
         if let Some(jump) = self.clock.machine_jump() {
             say_jump(&jump);
         }
-        match self.follow().await {
-            Ok(()) => Ok(()),
-            Err(PollError::Store(error)) if error.is_passing() => {
-                // The next work that needs the disk will report the failure. Nothing ends or is removed by time until
-                // the state has followed.
-                tracing::debug!(%error, "the state cannot follow the clock yet");
-                Ok(())
-            }
-            Err(trouble) => Err(trouble),
-        }
+        rebase.map(|rebase| rebase.shift())
     }
 
-    async fn follow(&mut self) -> Result<(), PollError> {
-        let now = self.clock.monotonic();
-        let Some((rebase, _)) = self.timing.following else {
-            if self.timing.remember_at <= now {
-                self.timing.remember_at = now + REMEMBER;
-                self.remember_clock().await?;
-            }
-            return Ok(());
-        };
+    /// Lets the state follow after the relay's time was put right, and confirms the time when the state has followed.
+    /// Returns whether it has followed now.
+    pub(super) async fn follow(
+        &mut self,
+        store: &Store,
+        state: &mut CoverageState,
+        liveness: &Liveness,
+    ) -> Result<bool, store::Error> {
+        let Some((rebase, _)) = self.following else { return Ok(false) };
         let clock = self.clock.clone();
-        let needs_it =
-            rebase.shift() != 0 || self.disk.store().read(move |spool| spool.is_ahead_of(clock.relay_time())).await?;
-        while let Some((rebase, after)) = self.timing.following.filter(|_| needs_it) {
-            let clock = self.clock.clone();
-            let now = clock.relay_time();
-            let next = self.disk.store().write(move |spool| spool.apply_correction(rebase, now, after)).await?;
+        let needs_it = rebase.shift() != 0 || store.read(move |spool| spool.is_ahead_of(clock.relay_time())).await?;
+        while let Some((rebase, after)) = self.following.filter(|_| needs_it) {
+            let now = self.clock.relay_time();
+            let next = store.write(move |spool| spool.apply_correction(rebase, now, after)).await?;
             if after == FIRST {
-                self.state.move_local_times(|at| rebase.moved(at, now));
+                state.move_local_times(|at| rebase.moved(at, now));
             }
-            self.timing.following = next.map(|next| (rebase, next));
-            self.liveness.tick();
+            self.following = next.map(|next| (rebase, next));
+            liveness.tick();
         }
-        self.timing.following = None;
+        self.following = None;
         self.clock.confirm();
-        // This call makes deliveries look again at the messages that they have claimed.
-        (self.released)();
-        self.remember_clock().await?;
-        Ok(())
+        self.remember_at = self.clock.monotonic();
+        Ok(true)
     }
 
-    async fn remember_clock(&mut self) -> Result<(), PollError> {
+    /// Stores the clock memory for other processes, if it is time to and the state has followed.
+    pub(super) async fn remember_clock(&mut self, store: &Store) -> Result<(), store::Error> {
+        let now = self.clock.monotonic();
+        if self.following.is_some() || self.remember_at > now {
+            return Ok(());
+        }
+        self.remember_at = now + REMEMBER;
         let memory = self.clock.memory();
-        Ok(self.disk.store().write(move |spool| spool.remember_clock(&memory)).await?)
+        store.write(move |spool| spool.remember_clock(&memory)).await
     }
+}
+
+/// Returns the present time by a page with this `Date`. Coverage knows the time more exactly than a `Date` does, unless
+/// coverage doubts this `Date`.
+pub(super) fn page_time(now: Now, date: UnixMs) -> Now {
+    Now { server: if is_plausible(date, now.server) { now.server } else { date }, ..now }
 }
 
 fn apart(milliseconds: i64) -> Duration {

@@ -28,11 +28,23 @@ pub(super) struct Api {
     pub(super) limit: u32,
     pub(super) window: Duration,
     pub(super) kind: Kind,
-    pub(super) rounds_down: bool,
+    pub(super) reset: Reset,
+}
+
+/// How an API tells the end of a window, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reset {
+    /// The time that is left, rounded up.
+    Up,
+    /// The time that is left, rounded down.
+    Down,
+    /// The instant, rounded up; the relay takes the time from the answer's `Date` to this instant. A `Date` is rounded
+    /// down.
+    Instant,
 }
 
 pub(super) fn api(limit: u32, seconds: u64, kind: Kind) -> Api {
-    Api { limit, window: Duration::from_secs(seconds), kind, rounds_down: false }
+    Api { limit, window: Duration::from_secs(seconds), kind, reset: Reset::Up }
 }
 
 /// Changes the headers on their way to the relay.
@@ -51,7 +63,7 @@ struct Server {
 impl Server {
     /// Counts an arriving request. Returns the headers of the answer, and whether the answer is a 429.
     fn arrive(&mut self, at: Instant, ours: bool) -> (RateHeaders, bool) {
-        let Api { limit, window, kind, rounds_down } = self.api;
+        let Api { limit, window, kind, reset } = self.api;
         let began = match (kind, self.began) {
             (Kind::FirstRequest, Some(began)) if at < began + window => began,
             (Kind::FirstRequest | Kind::Sliding, _) => at,
@@ -83,7 +95,12 @@ impl Server {
             _ => began + window,
         };
         let left = ends.saturating_duration_since(at);
-        let seconds = if rounds_down { left.as_secs() } else { left.as_millis().div_ceil(1000).try_into().unwrap() };
+        let whole = |time: Duration| u64::try_from(time.as_millis().div_ceil(1000)).unwrap();
+        let seconds = match reset {
+            Reset::Up => whole(left),
+            Reset::Down => left.as_secs(),
+            Reset::Instant => whole(ends - self.start) - (at - self.start).as_secs(),
+        };
         let headers = RateHeaders {
             limit: Some(limit),
             remaining: Some(limit.saturating_sub(used + 1)),
@@ -171,6 +188,18 @@ impl Run {
         polls.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
     }
 
+    /// Returns how many 429s came after this many seconds.
+    pub(super) fn refused_from(&self, from: u64) -> usize {
+        self.refused.iter().filter(|at| **at >= self.at(from)).count()
+    }
+
+    /// Returns how many percent of the allowed requests were accepted, in a run of this many seconds on an API that
+    /// allows `limit` requests in `window` seconds.
+    pub(super) fn used(&self, limit: u32, window: u64, seconds: u64) -> usize {
+        let allowed = (seconds * u64::from(limit) / window).min(seconds * u64::from(LIMIT) / 60);
+        (self.arrivals.len() - self.refused.len()) * 100 / usize::try_from(allowed).unwrap()
+    }
+
     fn at(&self, seconds: u64) -> Instant {
         self.began + Duration::from_secs(seconds)
     }
@@ -218,7 +247,7 @@ impl Setup {
         if foreign_per_minute > 0 {
             push(&mut events, start + Duration::from_millis(3000), Event::Foreign);
         }
-        let (mut head_busy, mut background_busy, mut head_due) = (false, false, start);
+        let (mut head_busy, mut background_busy, mut rests) = (false, false, false);
         let mut polls = Vec::new();
         let mut foreign = 0;
         let (mut pages_left, mut next_sweep) = (u32::from(backlog == Demand::Walks), start + Duration::from_secs(60));
@@ -255,7 +284,7 @@ impl Setup {
                     };
                     events.push(Reverse((at, place, event)));
                 }
-                (head_busy, background_busy, head_due) = (false, false, now);
+                (head_busy, background_busy, rests) = (false, false, false);
                 push(&mut events, now, Event::Look);
                 continue;
             }
@@ -276,14 +305,14 @@ impl Setup {
                     let found = window.foreign_for_certain();
                     foreign = foreign.max(found.before).max(found.so_far);
                     if *refused {
-                        window.refused(headers, |_| Duration::from_secs(1), now);
+                        let fallback = |times: u32| Duration::from_secs(1 << times.clamp(1, 7) >> 1);
+                        window.refused(headers, |times| fallback(times).min(Duration::from_secs(60)), now);
                     } else {
-                        window.not_refused();
+                        window.not_refused(ticket);
                     }
                     if head {
                         head_busy = false;
-                        let demand = if pages_left > 0 { backlog } else { Demand::Nothing };
-                        head_due = *polls.last().unwrap() + window.head_spacing(demand, 1, now);
+                        rests = true;
                     } else {
                         background_busy = false;
                     }
@@ -294,7 +323,11 @@ impl Setup {
                 if backlog == Demand::Sweeps && now >= next_sweep {
                     (pages_left, next_sweep) = (9, now + Duration::from_secs(60));
                 }
-                let (busy, due) = if head { (&mut head_busy, head_due) } else { (&mut background_busy, start) };
+                // As in the poller, the poll is due by what is known now.
+                let demand = if pages_left > 0 { backlog } else { Demand::Nothing };
+                let began = polls.last().copied().filter(|_| head && rests);
+                let due = began.map_or(start, |began| began + window.head_spacing(demand, 1, began, now));
+                let busy = if head { &mut head_busy } else { &mut background_busy };
                 if *busy || !(head || pages_left > 0) {
                     continue;
                 }

@@ -2,7 +2,7 @@
 
 use proptest::test_runner::RngSeed;
 
-use super::model::{Kind, Spoil, api};
+use super::model::{Kind, Reset, Spoil, api};
 use super::*;
 
 const KINDS: [Kind; 3] = [Kind::FirstRequest, Kind::Calendar, Kind::Sliding];
@@ -109,12 +109,56 @@ fn headers_that_make_no_sense_stop_nothing() {
     }
 }
 
+/// If no answer states the limit, the 429s teach a pace below the limit, and after a while there are hardly any 429s.
+#[test]
+fn a_limit_that_no_answer_states_is_learned_from_429s() {
+    let limits = [(2, 1), (20, 10), (3, 8), (100, 180), (20, 300), (120, 60)];
+    let kinds = [Kind::FirstRequest, Kind::Calendar];
+    for ((limit, seconds), kind) in limits.into_iter().flat_map(|limit| kinds.map(|kind| (limit, kind))) {
+        for backlog in [Demand::Nothing, Demand::Walks] {
+            let name = format!("{limit} in {seconds} s, {kind:?}, {backlog:?}");
+            let api = api(limit, seconds, kind);
+            let spoil = |_| RateHeaders::default();
+            let run = Setup { backlog, seconds: 3600, api, spoil, ..Setup::default() }.run();
+            assert!(run.most_in_a_minute() <= LIMIT as usize, "{name}: {} in a minute", run.most_in_a_minute());
+            let refused = [0, 1800].map(|from| run.refused_from(from));
+            assert!(refused[0] <= 40 && refused[1] <= 15, "{name}: {refused:?} times 429");
+            let used = run.used(limit, seconds, 3600);
+            assert!(used >= if backlog == Demand::Walks { 55 } else { 45 }, "{name}: {used} % used");
+        }
+    }
+}
+
+/// Short windows are used although no reset tells their length, or a wrong one.
+#[test]
+fn the_length_of_short_windows_is_found_without_a_right_reset() {
+    let spoils: [(&str, Reset, Spoil); 3] = [
+        ("an instant", Reset::Instant, |headers| headers),
+        ("no reset", Reset::Up, |headers| RateHeaders { reset: None, ..headers }),
+        ("always 60 s", Reset::Up, |headers| RateHeaders { reset: Some(Duration::from_secs(60)), ..headers }),
+    ];
+    let limits = [(2, 1), (20, 10), (3, 8)];
+    let kinds = [Kind::FirstRequest, Kind::Calendar];
+    for ((spoiled, reset, spoil), (limit, seconds)) in
+        spoils.into_iter().flat_map(|spoil| limits.map(|limit| (spoil, limit)))
+    {
+        for (kind, backlog) in kinds.into_iter().flat_map(|kind| BACKLOGS.map(|backlog| (kind, backlog))) {
+            let name = format!("{spoiled}: {limit} in {seconds} s, {kind:?}, {backlog:?}");
+            let api = model::Api { reset, ..api(limit, seconds, kind) };
+            let run = Setup { backlog, seconds: 1800, spoil, api, ..Setup::default() }.run();
+            assert!(run.refused.len() <= 8, "{name}: {} times 429", run.refused.len());
+            let used = run.used(limit, seconds, 1800);
+            assert!(used >= 40, "{name}: {used} % used");
+        }
+    }
+}
+
 /// A reset that is rounded down ends a second too early. The relay learns this from the first 429.
 #[test]
 fn a_reset_that_is_rounded_down_is_learned() {
     for ((limit, seconds), kind) in LIMITS.into_iter().flat_map(|limit| KINDS.map(|kind| (limit, kind))) {
         for backlog in BACKLOGS {
-            let api = model::Api { rounds_down: true, ..api(limit, seconds, kind) };
+            let api = model::Api { reset: Reset::Down, ..api(limit, seconds, kind) };
             let run = Setup { backlog, seconds: 1200, api, ..Setup::default() }.run();
             let refused = run.refused.len();
             assert!(refused <= 2, "{limit} in {seconds} s, {kind:?}, {backlog:?}: {refused} times 429");
@@ -160,7 +204,7 @@ fn requests_in_a_window_that_was_open_when_the_limit_changed_are_ours() {
     ask(4090, 20, 17, 298);
     let now = start + Duration::from_millis(4100);
     assert_eq!(window.foreign(), 0);
-    let spacing = window.head_spacing(Demand::Nothing, 1, now);
+    let spacing = window.head_spacing(Demand::Nothing, 1, now, now);
     assert!(spacing < Duration::from_secs(18), "{spacing:?}: 17 requests in 298 s");
 }
 

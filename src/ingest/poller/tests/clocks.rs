@@ -88,6 +88,76 @@ async fn answers_with_a_wrong_date_make_no_message_old_at_the_start() {
     assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
 }
 
+/// Makes a page of these rows, newest first. The cursor is the number of rows before the page.
+fn page_of(mut rows: Vec<Row>, cursor: Option<&Cursor>) -> Page {
+    rows.sort_by_key(|row| std::cmp::Reverse(row.time));
+    let from = cursor.map_or(0, |cursor| cursor.0.parse().unwrap());
+    let more = if rows.len() > from + 10 { More::Cursor(Cursor((from + 10).to_string())) } else { More::End };
+    Page { rows: rows.into_iter().skip(from).take(10).collect(), more, total: None }
+}
+
+/// Only the first answer of a process has a wrong `Date`. A message that shows up late, behind newer ones, is found
+/// nevertheless.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_first_date_hides_no_late_message() {
+    const MINUTE: i64 = 60_000;
+    for ahead in [60 * MINUTE, 70 * 366 * 24 * 60 * MINUTE] {
+        let world = World::new(|_, _, _| Err(Error::Server(503))).await;
+        let (clock, date_ahead) = (world.clock.clone(), Arc::clone(&world.double.date_ahead_ms));
+        let mut first_of_process = 1;
+        *world.double.script.lock().unwrap() = Box::new(move |number, cursor, _| {
+            let passed = clock.relay_time().since(BEGAN);
+            if passed >= Duration::from_secs(100) && first_of_process == 1 {
+                first_of_process = number;
+            }
+            let is_first = number == first_of_process && number > 1;
+            date_ahead.store(if is_first { ahead } else { 0 }, Ordering::Relaxed);
+            let dated = |number: i64, at: i64| Row { time: at_ms(at), ingested: Some(at_ms(at)), ..row(number) };
+            let mut rows: Vec<Row> = (1..=20).map(|number| dated(number, -120 * MINUTE + number)).collect();
+            // These messages arrive while the first process runs, and show that the rows' clock is right.
+            let arrived = (21_i64..=80).filter(|number| passed >= Duration::from_secs(number.unsigned_abs()));
+            rows.extend(arrived.map(|number| dated(number, 1000 * number)));
+            if passed >= Duration::from_secs(700) {
+                rows.push(dated(99, -38 * MINUTE));
+            }
+            Ok(page_of(rows, cursor))
+        });
+        world.run_for(Duration::from_secs(90)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        world.run_for(Duration::from_secs(1200)).await.unwrap();
+        assert!(world.released().await.contains(&"m99".to_owned()), "{ahead} ms ahead");
+    }
+}
+
+/// The first answer on a new state has a `Date` of 1975. The messages that come then are handed on at once, and the whole
+/// list is not read before that.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_first_date_holds_up_no_message() {
+    let world = World::new(|_, _, _| Err(Error::Server(503))).await;
+    let date_ahead = Arc::clone(&world.double.date_ahead_ms);
+    *world.double.script.lock().unwrap() = Box::new(move |number, cursor, _| {
+        let behind = if number == 1 { -50 * 366 * 86_400_000 } else { 0 };
+        date_ahead.store(behind, Ordering::Relaxed);
+        let mut rows: Vec<Row> = (1..=5000).map(row).collect();
+        if number > 1 {
+            rows.push(Row { time: at_ms(500), ingested: Some(at_ms(500)), ..row(9999) });
+        }
+        Ok(page_of(rows, cursor))
+    });
+    let mut poller = world.poller(Mode::Run);
+    poller.rules.start = Start::Now;
+    let (stop, stops) = watch::channel(false);
+    let running = tokio::spawn(poller.run(stops));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.released().await, ["m9999"]);
+    stop.send_replace(true);
+    assert_eq!(running.await.unwrap().unwrap(), Ending::Stopped);
+}
+
+fn at_ms(milliseconds: i64) -> UnixMs {
+    UnixMs(BEGAN.0 + milliseconds)
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_a_date_confirms_nothing() {
     for undated in [1, usize::MAX] {
