@@ -14,6 +14,7 @@ mod run;
 mod service;
 mod signals;
 mod status_writer;
+mod volume;
 
 pub use build::{BuildError, Purpose, build};
 pub use progress::Bar;

@@ -76,6 +76,16 @@ fn init(log: &Log, color: bool, stamp: bool, stream: impl Write + Send + 'static
     Ok(guard)
 }
 
+/// Writes the lines that `say` logs to stderr, as JSON, for the time before [`start`].
+pub fn before_start(say: impl FnOnce()) {
+    let lines = Arc::<Mutex<Vec<u8>>>::default();
+    let log = Log { level: Level::ERROR, format: LogFormat::Json, dir: None, keep_files: 0 };
+    let dispatch = dispatch(&log, false, true, Lines(Arc::clone(&lines)));
+    tracing::dispatcher::with_default(&dispatch, say);
+    // stderr may be closed. The exit code reports the failure as well.
+    drop(io::stderr().write_all(&lines.lock().unwrap_or_else(PoisonError::into_inner)));
+}
+
 /// Builds the layers between an event and the bytes of its line.
 fn dispatch<W>(log: &Log, color: bool, stamp: bool, writer: W) -> Dispatch
 where
@@ -98,7 +108,7 @@ where
 /// through the queue.
 fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
     let line = Arc::<Mutex<Vec<u8>>>::default();
-    let dispatch = dispatch(log, color, stamp, OneLine(Arc::clone(&line)));
+    let dispatch = dispatch(log, color, stamp, Lines(Arc::clone(&line)));
     Box::new(move |lines| {
         tracing::dispatcher::with_default(&dispatch, || {
             tracing::warn!(lines, "the log could not be written for a while: lines are missing here");
@@ -109,9 +119,9 @@ fn notice(log: &Log, color: bool, stamp: bool) -> Notice {
 
 /// A writer that keeps the bytes that are written to it.
 #[derive(Clone)]
-struct OneLine(Arc<Mutex<Vec<u8>>>);
+struct Lines(Arc<Mutex<Vec<u8>>>);
 
-impl Write for OneLine {
+impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
@@ -122,7 +132,7 @@ impl Write for OneLine {
     }
 }
 
-impl MakeWriter<'_> for OneLine {
+impl MakeWriter<'_> for Lines {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
