@@ -19,6 +19,7 @@
 bed=''
 declare -A bed_process=() bed_leader=()
 bed_beside_processes=()
+bed_networks=()
 checks=0
 failures=0
 
@@ -43,11 +44,11 @@ check() {
     shift
     begin=$(date +%s.%N)
     checks=$((checks + 1))
-    if "$@" >"$output" 2>&1 3>"$remark"; then
-        printf 'ok      %s (%s s)%s\n' "$what" "$(seconds_since "$begin")" "$(sed 's/^/; /' "$remark")"
-    else
+    local result=ok
+    "$@" >"$output" 2>&1 3>"$remark" || result=FAILED
+    printf '%-7s %s (%s s)%s\n' "$result" "$what" "$(seconds_since "$begin")" "$(sed 's/^/; /' "$remark" | tr -d '\n')"
+    if [ "$result" = FAILED ]; then
         failures=$((failures + 1))
-        printf 'FAILED  %s (%s s)%s\n' "$what" "$(seconds_since "$begin")" "$(sed 's/^/; /' "$remark")"
         tail -n 15 "$output" | sed 's/^/        | /'
     fi
 }
@@ -57,7 +58,7 @@ skip() { printf 'skipped %s: %s\n' "$1" "$2"; }
 
 bed_begin() {
     [ "$(id -u)" = 0 ] || { echo 'the bed needs root' >&2; exit 1; }
-    bed=$(mktemp -d /var/tmp/joltsms-relay-bed.XXXXXX)
+    bed=$(mktemp -d "/var/tmp/joltsms-relay-$(basename "$0" .sh).XXXXXX")
     trap bed_clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -78,7 +79,8 @@ bed_needs() {
 # Prints the mirror from which this machine installs its packages.
 bed_mirror() {
     local found
-    found=$(grep -hoE '^(URIs:|deb) +http[^ ]+' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security)
+    found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null)
+    found=$(grep -oE '^(URIs:|deb) +http[^ ]+' <<<"$found" | grep -v security)
     found=$(awk 'NR == 1 { print $2 }' <<<"$found")
     echo "${found:-http://deb.debian.org/debian}"
 }
@@ -100,7 +102,7 @@ bed_root() {
 
 # Makes the network namespace $1.
 bed_network() {
-    ip netns add "$1" && ip -n "$1" link set lo up
+    ip netns add "$1" && bed_networks+=("$1") && ip -n "$1" link set lo up
 }
 
 # Starts a program in the background, in the network namespace $1. Its output goes to the file $2.
@@ -114,8 +116,8 @@ bed_beside() {
 # The control groups of the bed $1. A machine without systemd as PID 1 has no scope for a container.
 bed_groups() {
     local group
-    for group in /sys/fs/cgroup/unified /sys/fs/cgroup/systemd /sys/fs/cgroup/memory /sys/fs/cgroup/pids /sys/fs/cgroup; do
-        [ ! -e "$group/cgroup.procs" ] || echo "$group/joltsms-relay-$1"
+    for group in unified systemd memory pids .; do
+        [ ! -e "/sys/fs/cgroup/$group/cgroup.procs" ] || echo "/sys/fs/cgroup/$group/$1"
     done
 }
 
@@ -148,11 +150,11 @@ bed_is_up() {
     [[ $(bed_in "$1" systemctl is-system-running 2>/dev/null) =~ ^(running|degraded)$ ]]
 }
 
-# Runs a command in the bed $1, as root.
+# Runs a command in the bed $1, as root, for two minutes at most.
 bed_in() {
     local leader=${bed_leader[$1]}
     shift
-    nsenter -t "$leader" -m -p -n -u -i -C -- "$@" </dev/null
+    timeout 120 nsenter -t "$leader" -m -p -n -u -i -C -- "$@" </dev/null
 }
 
 # Shuts the bed $1 down in good order.
@@ -186,7 +188,7 @@ bed_end_now() {
 
 bed_clean_up() {
     local status=$? name process
-    trap - EXIT
+    trap - EXIT INT TERM
     for name in "${!bed_process[@]}"; do
         bed_end_now "$name"
     done
@@ -194,7 +196,7 @@ bed_clean_up() {
         kill -TERM "$process" 2>/dev/null
         wait "$process" 2>/dev/null
     done
-    for name in $(ip netns list 2>/dev/null | awk '{ print $1 }' | grep "^${bed_networks:-joltsms-}"); do
+    for name in "${bed_networks[@]}"; do
         ip netns del "$name"
     done
     [ -z "$bed" ] || rm -rf --one-file-system "$bed"
