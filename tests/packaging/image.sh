@@ -97,10 +97,9 @@ make_base() {
     import_base "$image"
 }
 
-# Makes the base image of the files in the directory $1, with distroless's user; the other arguments are options.
+# Makes the base image of the files in the directory $1, with distroless's user.
 import_base() {
     local image=$1
-    shift
     mkdir -p "$image"/{etc,tmp,var/lib,var/tmp,home/nonroot,root}
     chmod 1777 "$image/tmp" "$image/var/tmp"
     chmod 700 "$image/home/nonroot" "$image/root"
@@ -109,7 +108,7 @@ import_base() {
     printf 'root:x:0:\nnonroot:x:65532:\n' >"$image/etc/group"
     import "$image" "$base" --change 'USER 65532' --change 'WORKDIR /home/nonroot' \
         --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' \
-        --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' "$@"
+        --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 }
 
 build() { docker build --network host --tag "$1" "${@:2}" .; }
@@ -295,7 +294,9 @@ validates() { "$bed/venv/bin/kubernetes-validate" --strict deploy/kubernetes.yam
 
 make_arm64_base() {
     local image=$bed/arm64
-    mkdir -p "$image" && cp -a /usr/aarch64-linux-gnu/lib "$image/" && import_base "$image" --platform linux/arm64
+    mkdir -p "$image/var/lib" && cp -a /usr/aarch64-linux-gnu/lib "$image/" || return 1
+    # `docker import` of older versions knows no other machine than this one.
+    printf 'FROM scratch\nCOPY . /\n' | docker build --platform linux/arm64 --tag "$base" --file - "$image"
 }
 
 runs_in_an_emulator() {
