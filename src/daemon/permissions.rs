@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::process::{getegid, geteuid, getgroups};
+use rustix::process::{Gid, getegid, geteuid, getgroups};
 
 use crate::files;
 
@@ -75,7 +75,7 @@ fn is_shared_on_purpose(gid: u32, mode: u32, groups: &[u32]) -> bool {
 /// The groups of this process.
 fn groups() -> Vec<u32> {
     let others = getgroups().unwrap_or_default();
-    others.into_iter().chain([getegid()]).map(|group| group.as_raw()).collect()
+    others.into_iter().chain([getegid()]).map(Gid::as_raw).collect()
 }
 
 /// What was found out about a file or directory that this process may not use.
