@@ -49,6 +49,10 @@ units:
 systemd:
     tests/packaging/systemd.sh
 
+# The container images on a real Docker, with stand-ins for their base images; needs root and a Debian mirror
+image *options:
+    tests/packaging/image.sh {{ options }}
+
 # The relay on a simulated account, until Ctrl-C
 demo:
     cargo run --example demo

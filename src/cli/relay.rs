@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::exit::Exit;
 use super::flags::Flags;
-use crate::config::{self, Config, FileId, Sources};
+use crate::config::{self, Config, Errors, FileId, LogFormat, Sources};
 use crate::daemon::logging::{self, LogGuard};
 use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, Stop, StopSignal, Surroundings};
 use crate::domain::Sanitized;
@@ -40,13 +40,13 @@ pub(super) fn once(flags: &Flags) -> Exit {
 }
 
 fn relay(flags: &Flags, mode: Mode) -> Exit {
-    let config = match config::load(&Sources::from_process(flags.overrides())) {
+    let config = match config::load_for_log(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
-        Err(errors) => return complain(Exit::Configuration, &errors),
+        Err((format, errors)) => return refuse(format, &errors),
     };
     let journal = journal_stream();
     if let Err(errors) = config.refuse_journal(journal.as_deref(), file_id(&std::io::stdout())) {
-        return complain(Exit::Configuration, &errors);
+        return refuse(config.log.format, &errors);
     }
     let bar = Bar::for_terminal(&config);
     let _guard: LogGuard = match logging::start(&config.log, flags.color(), stderr_is_journal(), bar.clone()) {
@@ -101,7 +101,10 @@ async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, b
     let clock = Clock::system().with_boot_id(std::env::var(BOOT_VARIABLE).ok());
     let daemon = match daemon::build(config, purpose, clock).await {
         Ok(daemon) => daemon,
-        Err(error) => return failure(build_exit(&error), &error),
+        Err(error) => {
+            tracing::error!(hint = error.remedy(&config.state.dir), "{error}");
+            return build_exit(&error);
+        }
     };
     let drawing = bar.map(|bar| tokio::spawn(draw(bar, daemon.reports())));
     let ended = daemon.run(stop).await;
@@ -214,6 +217,20 @@ fn journal_stream() -> Option<String> {
 
 fn stderr_is_journal() -> bool {
     config::is_journal(journal_stream().as_deref(), file_id(&std::io::stderr()))
+}
+
+/// Reports an invalid configuration on stderr, in the format that the log would have.
+fn refuse(format: LogFormat, errors: &Errors) -> Exit {
+    let each = || {
+        for problem in errors.problems() {
+            tracing::error!(place = problem.place(), hint = problem.help(), "{}", problem.message());
+        }
+    };
+    match format {
+        LogFormat::Text => return complain(Exit::Configuration, errors),
+        LogFormat::Json => logging::before_start(stderr_is_journal(), each),
+    }
+    Exit::Configuration
 }
 
 /// Prints an error on stderr, for the time before the log exists and for commands without a log. Returns `exit`.

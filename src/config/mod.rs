@@ -110,10 +110,20 @@ pub fn declarations() -> &'static Declarations {
 /// # Errors
 /// All errors at once, missing secrets included. The exit code for them is 78.
 pub fn load(sources: &Sources) -> Result<Config, Errors> {
+    load_for_log(sources).map_err(|(_, errors)| errors)
+}
+
+/// Reads the configuration, as [`load`] does, for a caller that reports errors in the format of the log.
+///
+/// # Errors
+/// The format of the log (text if that cannot be read), and all errors.
+pub fn load_for_log(sources: &Sources) -> Result<Config, (LogFormat, Errors)> {
     let mut report = Complaints::new(declarations());
     let mut document = read(sources, &mut report);
-    let config = resolve(sources, &mut document, &mut report);
-    let (config, warnings) = report.finish(config)?;
+    let log = Log::read(&mut section_of(sources, "log", &mut document, &mut report));
+    let format = log.format;
+    let config = resolve(sources, log, &mut document, &mut report);
+    let (config, warnings) = report.finish(config).map_err(|errors| (format, errors))?;
     Ok(Config { warnings, ..config })
 }
 
@@ -152,13 +162,12 @@ fn read(sources: &Sources, report: &mut Complaints) -> Document {
     document
 }
 
-/// Reads the options of all components. `None` if they could not be read; the errors are in the report.
-fn resolve(sources: &Sources, document: &mut Document, report: &mut Complaints) -> Option<Config> {
+/// Reads the options of all components but `log`. `None` if they could not be read; the errors are in the report.
+fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Complaints) -> Option<Config> {
     let mut section = section_of(sources, "api", document, report);
     let (api, account) = api::settings::Settings::read(&mut section).resolve(&mut section);
     let poll = ingest::Options::read(&mut section_of(sources, "poll", document, report));
     let state = state(sources, document, report);
-    let log = Log::read(&mut section_of(sources, "log", document, report));
     let log = Log { dir: log.dir.or_else(|| locate::log_dir(sources)), ..log };
     let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
     let sinks = sinks::resolve(sources, document, &account, report);

@@ -1,12 +1,13 @@
 //! Builds the daemon, which is phase one: takes the role and opens everything. No request is sent to the API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::permissions;
 use super::run::Daemon;
 use super::status_writer::StatusWriter;
+use super::volume;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
 use crate::config::Config;
@@ -54,6 +55,17 @@ pub enum BuildError {
     Sink(#[from] sinks::SinkBuildError),
 }
 
+impl BuildError {
+    /// Returns what an operator can do about the error, if this user may not use the state directory `state_dir`.
+    pub fn remedy(&self, state_dir: &Path) -> Option<String> {
+        match self {
+            Self::Store(store::Error::Io { path, source, .. }) => permissions::remedy(state_dir, path, source.kind()),
+            Self::Budget { source, .. } => permissions::remedy(state_dir, state_dir, source.kind()),
+            Self::Store(_) | Self::Http(_) | Self::Sink(_) => None,
+        }
+    }
+}
+
 /// Opens everything that `config` names. Deliveries that wait in the store begin at once; polling begins with
 /// [`Daemon::run`].
 ///
@@ -63,6 +75,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
     permissions::close(dir, &["state.", "budget.", "relay."]);
+    volume::warn_without(dir);
     // The status writer is made early, because it clears the report that an earlier relay wrote about itself.
     let pulse = StatusWriter::new(dir, config, &clock);
     let store = Store::open(dir)?;

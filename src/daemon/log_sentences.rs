@@ -18,5 +18,10 @@ pub const LOCK_MADE_AGAIN: &str =
 pub const SINK_NOT_CONFIGURED: &str =
     "messages wait for a sink that is not configured any more; they are kept for when one of that name is";
 
+/// The state lies in the file system of a container.
+pub const STATE_ON_NO_VOLUME: &str =
+    "the state is on no volume, so it is lost with this container: mount a volume at the state directory";
+
 /// All sentences of this module.
-pub const ALL: [&str; 5] = [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED];
+pub const ALL: [&str; 6] =
+    [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED, STATE_ON_NO_VOLUME];

@@ -16,6 +16,7 @@ mod service;
 mod service_status;
 mod signals;
 mod status_writer;
+mod volume;
 mod watchdog;
 
 pub use build::{BuildError, Purpose, build};

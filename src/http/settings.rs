@@ -96,7 +96,8 @@ pub fn parse_url(at: &mut Reader<'_>, key: &str, text: &WrittenText, allow_http:
             Origin::File(_) | Origin::Default => format!("`{}` = true", at.name("allow_http")),
             Origin::Flag(_) | Origin::Variable(_) => format!("{}=true", at.variable("allow_http")),
         };
-        let help = format!("use https, or set {setting} if the way there is safe");
+        let place = text.source.as_ref().map_or_else(String::new, |source| format!(" in {source}"));
+        let help = format!("use https{place}, or set {setting} if the way there is safe");
         at.wrong(key, &text.origin, &wrong, &help);
     } else {
         return Some(url);

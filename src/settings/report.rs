@@ -61,6 +61,23 @@ impl Problem {
         let shown = |text: String| Sanitized::line(&without_keys(text)).to_string();
         Self { place: place.without_keys(), message: shown(message), help: help.map(shown) }
     }
+
+    /// The file with the line, the variable or the flag that the problem is about; `None` if it is about no single
+    /// place.
+    pub fn place(&self) -> Option<String> {
+        let place = self.place.to_string();
+        place.strip_suffix(": ").map(ToOwned::to_owned)
+    }
+
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do, if there is advice.
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
 }
 
 impl ProblemPlace {

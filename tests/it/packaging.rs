@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use joltsms_simulator::{Options, Simulator};
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_joltsms-relay");
 const UNITS: [&str; 2] = ["systemd/joltsms-relay.service", "systemd/joltsms-relay@.service"];
 const KEY: (&str, &str) = ("JOLTSMS_API_KEY", "jolt_sk_0123456789abcdef0123456789abcdef");
@@ -207,9 +209,10 @@ fn the_scripts_of_the_test_beds_can_be_run() {
 }
 
 #[test]
-fn the_image_runs_without_root_on_a_volume_that_it_owns() {
+fn the_image_runs_without_root_and_owns_its_state_directory() {
     let dockerfile = read("Dockerfile");
-    let last_stage: Vec<&str> = dockerfile.rsplit("\nFROM ").next().unwrap().lines().collect();
+    let instructions = dockerfile.replace("\\\n", " ");
+    let last_stage: Vec<&str> = instructions.rsplit("\nFROM ").next().unwrap().lines().collect();
     let argument = |instruction: &str| {
         let mut found = last_stage.iter().filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
         let one = found.next().unwrap_or_else(|| panic!("no {instruction}"));
@@ -219,18 +222,22 @@ fn the_image_runs_without_root_on_a_volume_that_it_owns() {
     let user = argument("USER");
     let (uid, gid) = user.split_once(':').unwrap();
     assert!(uid.parse::<u32>().unwrap() > 0 && gid.parse::<u32>().unwrap() > 0);
+    assert_eq!(last_stage[0], "gcr.io/distroless/cc-debian12:nonroot");
     assert_eq!(argument("STOPSIGNAL"), "SIGTERM");
     assert_eq!(argument("ENTRYPOINT"), r#"["joltsms-relay"]"#);
-    let volume = argument("VOLUME").strip_prefix("[\"").unwrap().strip_suffix("\"]").unwrap();
-    let owned = format!("RUN install -d -m 0700 -o {uid} -g {gid} {volume}");
-    let position = |line: &str| last_stage.iter().position(|found| *found == line).unwrap_or_else(|| panic!("{line}"));
-    // A change of a volume after the volume's declaration is lost.
-    assert!(position(&owned) < position(&format!("VOLUME [\"{volume}\"]")));
+    // Docker keeps an anonymous volume of a container that is removed, with the messages in it.
+    assert!(!dockerfile.contains("\nVOLUME"));
+    let state = "/var/lib/joltsms-relay";
+    // The user, and any other user in group 0.
+    assert!(last_stage.contains(&format!("COPY --from=build --chown={uid}:0 /out/state/ /var/lib/").as_str()));
+    assert!(dockerfile.contains("install -d -m 0770 /out/state/joltsms-relay\n"));
+    let version = format!("org.opencontainers.image.version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert_eq!(dockerfile.matches(&version).count(), 2, "{version}");
+    assert!(!dockerfile.starts_with("# syntax="), "a build would ask a registry for the syntax");
 
-    let settings =
-        last_stage.iter().filter_map(|line| line.strip_prefix("ENV ")).map(|line| line.split_once('=').unwrap());
-    let mut settings: Vec<(&str, &str)> = settings.collect();
-    assert!(settings.contains(&("JOLTSMS_RELAY_STATE__DIR", volume)));
+    let mut settings: Vec<(&str, &str)> =
+        argument("ENV").split_whitespace().map(|setting| setting.split_once('=').unwrap()).collect();
+    assert!(settings.contains(&("JOLTSMS_RELAY_STATE__DIR", state)));
     assert!(settings.contains(&("JOLTSMS_RELAY_LOG__FORMAT", "json")));
     settings.extend([
         KEY,
@@ -245,8 +252,8 @@ fn the_image_runs_without_root_on_a_volume_that_it_owns() {
     let unhealthy = relay(dir.path(), &[("JOLTSMS_RELAY_STATE__DIR", &empty)]).args(&check[1..]).output().unwrap();
     assert_eq!(unhealthy.status.code(), Some(1), "it is a command that there is, and nothing runs");
     let said = expect_success(relay(dir.path(), &settings).arg("check"));
-    let state = said.lines().find_map(|line| line.strip_prefix("state")).unwrap();
-    assert_eq!(state.trim(), volume);
+    let shown = said.lines().find_map(|line| line.strip_prefix("state")).unwrap();
+    assert_eq!(shown.trim(), state);
     assert!(said.contains("https://crm.example.com/"), "{said}");
 }
 
@@ -275,6 +282,37 @@ fn the_image_is_built_from_what_is_there() {
     // Files that the sources include at build time must be sent to the build as well.
     let config = read("src/config/mod.rs");
     assert!(config.contains("include_str!(\"../../config.example.toml\")") && sent.contains(&"config.example.toml"));
+}
+
+#[tokio::test]
+async fn docker_compose_knows_the_key_of_the_simulated_account() {
+    let compose = read("compose.yaml");
+    assert!(compose.contains(r#"command: ["--seed", "7","#));
+    let simulator = Simulator::start(Options { seed: 7, ..Options::default() }).await.unwrap();
+    assert!(compose.contains(&format!("JOLTSMS_API_KEY: \"{}\"\n", simulator.key())), "{}", simulator.key());
+}
+
+#[test]
+fn the_kubernetes_manifest_agrees_with_the_image() {
+    let (manifest, dockerfile) = (read("deploy/kubernetes.yaml"), read("Dockerfile"));
+    for user in ["runAsUser", "runAsGroup", "fsGroup"] {
+        assert!(manifest.contains(&format!("\n        {user}: 65532\n")), "{user}");
+    }
+    assert!(dockerfile.contains("\nUSER 65532:65532\n"));
+    assert!(dockerfile.contains("JOLTSMS_RELAY_STATE__DIR=/var/lib/joltsms-relay "));
+    assert!(manifest.contains("mountPath: /var/lib/joltsms-relay\n"));
+    assert!(manifest.contains(&format!("/joltsms-relay:{}\n", env!("CARGO_PKG_VERSION"))));
+    // The configuration of the ConfigMap, which is indented by four spaces.
+    let (_, rest) = manifest.split_once("  config.toml: |\n").unwrap();
+    let lines = rest.lines().map_while(|line| if line.is_empty() { Some("") } else { line.strip_prefix("    ") });
+    let configuration = lines.collect::<Vec<_>>().join("\n");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("api-key"), KEY.1).unwrap();
+    let secrets = dir.path().display().to_string();
+    let file = dir.path().join("config.toml");
+    fs::write(&file, configuration.replace("/run/secrets/joltsms-relay", &secrets)).unwrap();
+    let said = expect_success(relay(dir.path(), &[]).arg("check").arg("--config").arg(&file));
+    assert!(said.contains("https://crm.example.com/") && !said.contains("warning"), "{said}");
 }
 
 #[test]

@@ -559,7 +559,11 @@ fn the_hint_for_plain_http_works_where_it_is_followed() {
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
     let file = Machine::with_file("[sinks.crm]\ntype = \"http\"\nurl = \"http://crm.example/x\"\n").refused();
-    assert!(file.contains("or set `sinks.crm.allow_http` = true if"), "{file}");
+    assert!(file.contains("= use https, or set `sinks.crm.allow_http` = true if"), "{file}");
+    let reference = "[sinks.crm]\ntype = \"http\"\nurl = { env = \"CRM_URL\" }\n";
+    let refused = Machine::with_file(reference).set("CRM_URL", "http://crm.example/x").refused();
+    let help = "= use https in the environment variable `CRM_URL`, or set `sinks.crm.allow_http` = true if";
+    assert!(refused.contains(help), "{refused}");
 }
 
 #[test]

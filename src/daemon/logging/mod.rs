@@ -85,6 +85,18 @@ fn init(log: &Log, color: bool, stream: LogStream, to: impl Write + Send + 'stat
     Ok(guard)
 }
 
+/// Writes the lines that `say` logs to stderr, as JSON, for the time before [`start`]. `journal` says that stderr is
+/// systemd's journal.
+pub fn before_start(journal: bool, say: impl FnOnce()) {
+    let stream = if journal { LogStream::Journal } else { LogStream::Plain };
+    let lines = Arc::<Mutex<Vec<u8>>>::default();
+    let log = Log { level: Level::ERROR, format: LogFormat::Json, dir: None, keep_files: 0 };
+    let dispatch = dispatch(&log, false, stream, Lines(Arc::clone(&lines)));
+    tracing::dispatcher::with_default(&dispatch, say);
+    // stderr may be closed. The exit code reports the failure as well.
+    drop(io::stderr().write_all(&lines.lock().unwrap_or_else(PoisonError::into_inner)));
+}
+
 /// Builds the layers between an event and the bytes of its line.
 fn dispatch<W>(log: &Log, color: bool, stream: LogStream, writer: W) -> Dispatch
 where
@@ -107,7 +119,7 @@ where
 /// through the queue.
 fn notice(log: &Log, color: bool, stream: LogStream) -> Notice {
     let line = Arc::<Mutex<Vec<u8>>>::default();
-    let dispatch = dispatch(log, color, stream, OneLine(Arc::clone(&line)));
+    let dispatch = dispatch(log, color, stream, Lines(Arc::clone(&line)));
     Box::new(move |lines| {
         tracing::dispatcher::with_default(&dispatch, || {
             tracing::warn!(lines, "the log could not be written for a while: lines are missing here");
@@ -118,9 +130,9 @@ fn notice(log: &Log, color: bool, stream: LogStream) -> Notice {
 
 /// A writer that keeps the bytes that are written to it.
 #[derive(Clone)]
-struct OneLine(Arc<Mutex<Vec<u8>>>);
+struct Lines(Arc<Mutex<Vec<u8>>>);
 
-impl Write for OneLine {
+impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
@@ -131,7 +143,7 @@ impl Write for OneLine {
     }
 }
 
-impl MakeWriter<'_> for OneLine {
+impl MakeWriter<'_> for Lines {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use joltsms_relay::daemon::log_sentences::{SINK_NOT_CONFIGURED, STOPPED, STOPPED_AT_ONCE, STOPPING};
 use joltsms_simulator::{Effect, NewMessage, Rule};
+use serde_json::Value;
 
 use crate::support::cases::side_by_side;
 use crate::support::relay::Setup;
@@ -333,6 +334,33 @@ fn mistakes_are_told_before_anything_is_done() {
 }
 
 #[test]
+fn an_invalid_configuration_is_reported_in_the_format_of_the_log() {
+    let scene = Scene::new();
+    let file = scene.file("[log]\nformat = \"json\"\n[poll]\nintervall = \"1s\"\n[api]\ntimeout = 5\n");
+    let by_variable = scene.setup().set("LOG__FORMAT", "json").set("POLL__START", "soon");
+    let cases = [
+        ("a file", scene.setup().args(&["-c", &file]), vec![format!("{file}:4"), format!("{file}:6")]),
+        ("a variable", by_variable, vec!["JOLTSMS_RELAY_POLL__START".to_owned()]),
+        ("no place", Setup::bare(scene.dir()).set("LOG__FORMAT", "json").args(&["once"]), vec![String::new()]),
+    ];
+    for (name, mut setup, places) in cases {
+        let (code, stdout, log) = setup.output();
+        assert_eq!((code, stdout.as_str()), (78, ""), "{name}: {log}");
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let found: Vec<&str> = lines.iter().map(|line| line["place"].as_str().unwrap_or_default()).collect();
+        assert_eq!(found, places, "{name}: {log}");
+        for line in &lines {
+            assert_eq!(line["level"], "ERROR", "{name}: {log}");
+            assert!(line["timestamp"].is_string(), "{name}: {log}");
+            assert!(line["message"].as_str().is_some_and(|said| !said.is_empty()), "{name}: {log}");
+        }
+        assert!(name == "a file" || lines[0]["hint"].is_string(), "{name}: {log}");
+    }
+    let (_, _, log) = scene.setup().args(&["check", "-c", &file]).output();
+    assert!(log.contains("2 errors in the configuration"), "an answer for people: {log}");
+}
+
+#[test]
 fn help_and_version_are_answers() {
     let scene = Scene::new();
     for (argument, said) in [("--help", "Exit codes:"), ("--version", env!("CARGO_PKG_VERSION"))] {
@@ -356,7 +384,7 @@ fn the_log_goes_to_files_when_it_is_told_to() {
     let files: Vec<_> = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
     let [file] = files.as_slice() else { panic!("{files:?}") };
     let text = fs::read_to_string(file).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let said: Vec<&str> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
     assert_eq!(said.first(), Some(&"joltsms-relay"));
     assert_eq!(said.last(), Some(&STOPPED));

@@ -25,7 +25,11 @@ fn run_or_skip(command: &mut Command, what: &str) -> Option<()> {
 
 /// Returns the words that, before a program, run it as another user; `None` if that is not possible.
 pub(crate) fn as_nobody() -> Option<Vec<String>> {
-    let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    run_or_skip(Command::new(words[0]).args(&words[1..]).arg("true"), "another user")?;
-    Some(words.map(str::to_owned).to_vec())
+    words_that_run(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+}
+
+/// Returns the words of a command that runs another program in changed circumstances; `None` if that is not possible.
+pub(crate) fn words_that_run(words: &[&str]) -> Option<Vec<String>> {
+    run_or_skip(Command::new(words[0]).args(&words[1..]).arg("true"), words[0])?;
+    Some(words.iter().map(|word| (*word).to_owned()).collect())
 }
