@@ -18,5 +18,8 @@ pub const LOCK_MADE_AGAIN: &str =
 pub const SINK_NOT_CONFIGURED: &str =
     "messages wait for a sink that is not configured any more; they are kept for when one of that name is";
 
+/// The admin endpoint answers at an address.
+pub const ADMIN_LISTENS: &str = "the admin endpoint listens";
+
 /// All sentences of this module.
-pub const ALL: [&str; 5] = [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED];
+pub const ALL: [&str; 6] = [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED, ADMIN_LISTENS];

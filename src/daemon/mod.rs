@@ -8,6 +8,7 @@ mod build;
 mod drain;
 pub mod log_sentences;
 pub mod logging;
+mod observers;
 mod permissions;
 mod progress;
 mod run;
@@ -16,6 +17,7 @@ mod signals;
 mod status_writer;
 
 pub use build::{BuildError, Purpose, build};
+pub use observers::ObserverError;
 pub use progress::Bar;
 pub use run::{Daemon, Ended, RunError};
 pub use signals::{Stop, StopSignal, Surroundings, ignores_hangups, on_signals};

@@ -1,5 +1,6 @@
 //! Phase two of the daemon: runs until told to stop, then drains.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use tokio::time::MissedTickBehavior;
 
 use super::drain::{GRACE, drain};
 use super::log_sentences::{LOCK_MADE_AGAIN, STOPPING};
+use super::observers::Observers;
 use super::service::Service;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
 use crate::api::Client;
 use crate::delivery::{Delivery, SinkStatus};
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
+use crate::status::LoopProgress;
 use crate::store::{self, LockFileState, RoleLock};
 use crate::time::{Clock, Liveness};
 
@@ -29,6 +32,10 @@ pub struct Daemon {
     pub(super) poller_liveness: Liveness,
     pub(super) pulse: StatusWriter,
     pub(super) mode: Mode,
+    /// The state directory.
+    pub(super) dir: PathBuf,
+    pub(super) observers: Observers,
+    pub(super) progress: LoopProgress,
 }
 
 /// How a relay ended, if nothing failed.
@@ -88,8 +95,21 @@ impl Daemon {
     /// # Errors
     /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { mut lock, clock, poller, delivery, poller_liveness, pulse: mut live, mode } = self;
+        let Self {
+            mut lock,
+            clock,
+            poller,
+            delivery,
+            poller_liveness,
+            pulse: mut live,
+            mode,
+            dir,
+            observers,
+            progress,
+        } = self;
         let reports = poller.reports();
+        // The observers end with this function, after the drain.
+        let _observing = observers.start(dir, clock.clone(), live.reports(), &progress);
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
         let mut service = Service::new(&clock);
@@ -115,6 +135,7 @@ impl Daemon {
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
                     _ = watching.tick() => {
+                        progress.note(delivery.longest_stall().max(poller_liveness.stalled_for()));
                         if let Some(error) = lost(&mut lock) {
                             break Over::RoleLost(error);
                         }
@@ -149,6 +170,7 @@ impl Daemon {
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
         service.stopping();
+        progress.note_stopping();
         live.write(&reports.borrow(), &delivery.status());
         stop_polling.send_replace(true);
         if !polling.is_finished() {
