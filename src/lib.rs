@@ -15,6 +15,7 @@
 //! | [`secret`] | values that never show themselves |
 //! | [`settings`] | how keys of the configuration are declared and read |
 //! | [`http`] | what both ends of the relay share of HTTP |
+//! | [`metrics`] | every metric, and the handles that count |
 //! | [`api`] | the JoltSMS client, its errors and the request budget |
 //! | [`store`] | every SQL statement; one function a transaction |
 //! | [`ingest`] | what is new, and the poller that carries it out |
@@ -22,12 +23,15 @@
 //! | [`sinks`] | payload -> the world |
 //! | [`delivery`] | claim -> format -> send -> settle, for each sink |
 //! | [`status`] | what `joltsms-relay status` shows |
+//! | [`admin`] | the HTTP endpoint for probes, metrics and people |
+//! | [`heartbeat`] | tells a monitoring service that the relay works |
 //! | [`config`] | as written -> resolved |
 //! | [`daemon`] | build, run, drain |
 //! | [`cli`] | the commands |
 //!
 //! ARCHITECTURE.md holds the import rules and the invariants.
 
+pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod config;
@@ -38,8 +42,10 @@ pub mod files;
 pub mod formats;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod heartbeat;
 pub mod http;
 pub mod ingest;
+pub mod metrics;
 pub mod secret;
 pub mod settings;
 pub mod sinks;

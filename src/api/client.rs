@@ -43,6 +43,16 @@ pub struct Response<P = Page> {
     pub page: Result<P, Error>,
 }
 
+impl<P> Response<P> {
+    /// Returns the HTTP status of the answer; `None` if there was no whole answer. A page has the status 200.
+    pub fn status(&self) -> Option<u16> {
+        match &self.page {
+            Ok(_) => Some(200),
+            Err(error) => error.status(),
+        }
+    }
+}
+
 impl Client {
     /// Builds a client that has sent nothing yet.
     ///

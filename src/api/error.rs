@@ -67,6 +67,18 @@ impl fmt::Display for KeyRefusal {
 }
 
 impl Error {
+    /// Returns the HTTP status of the answer; `None` if there was no whole answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::KeyRefused(refusal) => Some(refusal.status),
+            Self::Blocked => Some(403),
+            Self::RateLimited => Some(429),
+            Self::Refused { status, .. } | Self::Redirected { status, .. } | Self::Server(status) => Some(*status),
+            Self::Transport(_) => None,
+            Self::Malformed(_) | Self::Garbled(_) | Self::TooLarge { .. } => Some(200),
+        }
+    }
+
     /// Returns the kind of error as a word, for logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -48,6 +48,14 @@ fn summary(config: &Config) -> String {
         ),
         format!("state          {}", config.state.dir.display()),
     ];
+    if let Some(admin) = &config.admin {
+        let token = if admin.token.is_some() { "with a token" } else { "without a token" };
+        lines.push(format!("admin          {}, {token}", admin.listen));
+    }
+    if let Some(heartbeat) = &config.heartbeat {
+        let every = show_duration(heartbeat.interval);
+        lines.push(format!("heartbeat      {} every {every}", RedactedUrl(&heartbeat.url)));
+    }
     lines.extend(proxies(config));
     for sink in &config.sinks {
         lines.push(format!("sink           {}: {}", sink.name, sink.target.describe()));

@@ -166,7 +166,11 @@ fn ended_exit(ended: &Ended, mode: Mode) -> Exit {
 fn build_exit(error: &BuildError) -> Exit {
     match error {
         BuildError::Store(error) => store_exit(error),
-        BuildError::Http(_) | BuildError::Budget { .. } | BuildError::Sink(_) => Exit::Failure,
+        BuildError::Http(_)
+        | BuildError::Budget { .. }
+        | BuildError::Metrics(_)
+        | BuildError::Observer(_)
+        | BuildError::Sink(_) => Exit::Failure,
     }
 }
 

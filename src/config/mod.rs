@@ -23,7 +23,7 @@ use crate::domain::SinkName;
 use crate::formats::Format;
 use crate::settings::{Complaints, Declarations, Document, Origin, Reader, Section, Settings as _};
 use crate::sinks::Target;
-use crate::{api, delivery, ingest, settings, store};
+use crate::{admin, api, delivery, heartbeat, ingest, settings, store};
 
 pub use crate::settings::{Errors, Problem, Warning, parse_duration, show_duration};
 pub use documentation::{example, reference};
@@ -48,9 +48,11 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
         Section { name: "poll", keys: ingest::Options::keys() },
         Section { name: "state", keys: store::Options::keys() },
         Section { name: "log", keys: Log::keys() },
+        Section { name: "admin", keys: admin::Settings::keys() },
+        Section { name: "heartbeat", keys: heartbeat::Settings::keys() },
     ],
     sink: Section { name: "sinks", keys: sinks::keys() },
-    later: &["admin", "heartbeat"],
+    later: &["codes", "events"],
 });
 
 /// A valid configuration.
@@ -68,6 +70,10 @@ pub struct Config {
     pub state: store::Options,
     /// `[log]`
     pub log: Log,
+    /// `[admin]`; `None`: the admin endpoint is off.
+    pub admin: Option<admin::Options>,
+    /// `[heartbeat]`; `None`: no heartbeat is sent.
+    pub heartbeat: Option<heartbeat::Options>,
     /// `[sinks.*]`, by name; at least one, and at most one of them stdout.
     pub sinks: Vec<ConfiguredSink>,
     /// True if no sink is configured, so that the only sink is an implied stdout.
@@ -169,10 +175,15 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     let poll = ingest::Options::read(&mut section_of(sources, "poll", document, report));
     let state = state(sources, document, report);
     let log = Log { dir: log.dir.or_else(|| locate::log_dir(sources)), ..log };
+    let mut section = section_of(sources, "admin", document, report);
+    let admin = admin::Settings::read(&mut section).resolve(&mut section);
+    let mut section = section_of(sources, "heartbeat", document, report);
+    let heartbeat = heartbeat::Settings::read(&mut section).resolve(&mut section);
     let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
     let sinks = sinks::resolve(sources, document, &account, report);
     let file = report.path().map(ToOwned::to_owned);
-    Some(Config { file, api: api?, account, poll, state: state?, log, sinks, sinks_implied, warnings: Vec::new() })
+    let (api, state, warnings) = (api?, state?, Vec::new());
+    Some(Config { file, api, account, poll, state, log, admin, heartbeat, sinks, sinks_implied, warnings })
 }
 
 /// Reads `[state]`. `--state-dir` takes precedence.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::log_sentences::SINK_NOT_CONFIGURED;
+use super::observers::{ObserverError, Observers};
 use super::permissions;
 use super::run::Daemon;
 use super::status_writer::StatusWriter;
@@ -15,7 +16,9 @@ use crate::delivery::{Delivery, Setup};
 use crate::http::client;
 use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller};
+use crate::metrics::{Metrics, MetricsError};
 use crate::sinks;
+use crate::status::LoopProgress;
 use crate::store::{self, RoleLock, Spool, Store};
 use crate::time::{Clock, Liveness};
 
@@ -50,6 +53,12 @@ pub enum BuildError {
         /// The error of the file system.
         source: std::io::Error,
     },
+    /// The metrics cannot be made.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The admin endpoint or the heartbeat cannot begin.
+    #[error(transparent)]
+    Observer(#[from] ObserverError),
     /// A sink cannot be built.
     #[error(transparent)]
     Sink(#[from] sinks::SinkBuildError),
@@ -61,7 +70,7 @@ impl BuildError {
         match self {
             Self::Store(store::Error::Io { path, source, .. }) => permissions::remedy(state_dir, path, source.kind()),
             Self::Budget { source, .. } => permissions::remedy(state_dir, state_dir, source.kind()),
-            Self::Store(_) | Self::Http(_) | Self::Sink(_) => None,
+            Self::Store(_) | Self::Http(_) | Self::Metrics(_) | Self::Observer(_) | Self::Sink(_) => None,
         }
     }
 }
@@ -78,6 +87,11 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     volume::warn_without(dir);
     // The status writer is made early, because it clears the report that an earlier relay wrote about itself.
     let pulse = StatusWriter::new(dir, config, &clock);
+    let metrics = Metrics::new(&config.account)?;
+    let observers = match purpose.mode {
+        Mode::Run => Observers::prepare(config, metrics.clone()).await?,
+        Mode::Once => Observers::none(metrics.clone()),
+    };
     let store = Store::open(dir)?;
     let (before, newest) = store.read(|spool| Ok((spool.clock_memory()?, spool.newest_instant()?))).await?;
     clock.resume(before, newest);
@@ -98,7 +112,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.relay_time())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
-    let setups = setups(config, &clock)?;
+    let setups = setups(config, &clock, &metrics)?;
     let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
     for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
@@ -118,11 +132,14 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         released: Box::new(move || waker.wake()),
         liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,
+        metrics: metrics.ingest(),
     });
-    Ok(Daemon { lock, clock, store, poller, delivery, poller_liveness, pulse, mode: purpose.mode })
+    let progress = LoopProgress::new(&clock);
+    let (mode, dir) = (purpose.mode, dir.clone());
+    Ok(Daemon { lock, clock, store, poller, delivery, poller_liveness, pulse, mode, dir, observers, progress })
 }
 
-fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
+fn setups(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Vec<Setup>, BuildError> {
     let setup = |sink: &crate::config::ConfiguredSink| {
         Ok(Setup {
             name: sink.name.to_string(),
@@ -130,6 +147,7 @@ fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
             options: sink.delivery.clone(),
             format: sink.format.clone(),
             sink: sink.target.build(clock)?,
+            metrics: metrics.sink(sink.name.as_str()),
         })
     };
     config.sinks.iter().map(setup).collect()

@@ -22,6 +22,9 @@ pub const SINK_NOT_CONFIGURED: &str =
 pub const STATE_ON_NO_VOLUME: &str =
     "the state is on no volume, so it is lost with this container: mount a volume at the state directory";
 
+/// The admin endpoint answers at an address.
+pub const ADMIN_LISTENS: &str = "the admin endpoint listens";
+
 /// All sentences of this module.
-pub const ALL: [&str; 6] =
-    [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED, STATE_ON_NO_VOLUME];
+pub const ALL: [&str; 7] =
+    [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED, STATE_ON_NO_VOLUME, ADMIN_LISTENS];

@@ -8,6 +8,7 @@ mod build;
 mod drain;
 pub mod log_sentences;
 pub mod logging;
+mod observers;
 mod permissions;
 mod progress;
 mod queue_watch;
@@ -20,6 +21,7 @@ mod volume;
 mod watchdog;
 
 pub use build::{BuildError, Purpose, build};
+pub use observers::ObserverError;
 pub use progress::Bar;
 pub use run::{Daemon, Ended, RunError};
 pub use signals::{Stop, StopSignal, Surroundings, ignores_hangups, on_signals};

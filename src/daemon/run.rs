@@ -1,5 +1,6 @@
 //! Phase two of the daemon: runs until told to stop, then drains.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::drain::{GRACE, drain};
 use super::log_sentences::{LOCK_MADE_AGAIN, STOPPING};
+use super::observers::Observers;
 use super::queue_watch::QueueWatch;
 use super::service::Service;
 use super::service_status::service_status;
@@ -17,6 +19,7 @@ use super::watchdog::Watchdog;
 use crate::api::Client;
 use crate::delivery::Delivery;
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
+use crate::status::LoopProgress;
 use crate::store::{self, LockFileState, RoleLock, Store};
 use crate::time::{Clock, Liveness};
 
@@ -34,6 +37,10 @@ pub struct Daemon {
     pub(super) poller_liveness: Liveness,
     pub(super) pulse: StatusWriter,
     pub(super) mode: Mode,
+    /// The state directory.
+    pub(super) dir: PathBuf,
+    pub(super) observers: Observers,
+    pub(super) progress: LoopProgress,
 }
 
 /// How a relay ended, if nothing failed.
@@ -93,8 +100,22 @@ impl Daemon {
     /// # Errors
     /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { mut lock, clock, store, poller, delivery, poller_liveness, pulse: mut live, mode } = self;
+        let Self {
+            mut lock,
+            clock,
+            store,
+            poller,
+            delivery,
+            poller_liveness,
+            pulse: mut live,
+            mode,
+            dir,
+            observers,
+            progress,
+        } = self;
         let reports = poller.reports();
+        // The observers end with this function, after the drain.
+        let _observing = observers.start(dir, clock.clone(), live.reports(), &progress);
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
         let mut service = Service::default();
@@ -125,6 +146,7 @@ impl Daemon {
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
                     _ = watching.tick() => {
+                        progress.note(delivery.longest_stall().max(poller_liveness.stalled_for()));
                         if let Some(error) = lost(&mut lock) {
                             break Over::RoleLost(error);
                         }
@@ -162,6 +184,7 @@ impl Daemon {
         };
         service.stopping();
         drop(watchdog);
+        progress.note_stopping();
         live.write(&reports.borrow(), &delivery.status());
         stop_polling.send_replace(true);
         if !polling.is_finished() {

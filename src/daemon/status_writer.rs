@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::config::Config;
 use crate::delivery::SinkStatus;
 use crate::ingest::PollReport;
@@ -26,6 +28,7 @@ pub(super) struct StatusWriter {
     clock: Clock,
     began: Instant,
     last: Live,
+    published: watch::Sender<Live>,
 }
 
 /// A mailbox with the newest report that is to be written. A newer report replaces an older report that was not written
@@ -108,7 +111,8 @@ impl StatusWriter {
         };
         let interval_ms = u64::try_from(config.poll.interval.as_millis()).unwrap_or(u64::MAX);
         let last = Live { relay, interval_ms, ..Live::default() };
-        Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last }
+        let published = watch::Sender::new(Live::default());
+        Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last, published }
     }
 
     /// Returns the time between two writings: one writing for each poll, but at most one in a second, and at least one
@@ -129,7 +133,13 @@ impl StatusWriter {
         self.last.feed = report.feed;
         self.last.catch_up = report.catch_up;
         self.last.sinks = sinks.iter().map(|sink| (sink.name.clone(), sink.clone())).collect();
+        self.published.send_replace(self.last.clone());
         self.mailbox.put(self.last.clone());
+    }
+
+    /// Returns the reports as they were last written; without a process id before the first report.
+    pub(super) fn reports(&self) -> watch::Receiver<Live> {
+        self.published.subscribe()
     }
 
     /// Writes that the relay ended in good order.

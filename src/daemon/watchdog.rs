@@ -14,10 +14,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::service;
+use crate::status::STANDSTILL;
 use crate::time::{Clock, Instant};
-
-/// The time without a turn after which a loop counts as stuck.
-const STANDSTILL: Duration = Duration::from_secs(20);
 
 /// The time between two looks at the loops, unless the watchdog needs a shorter one.
 const PULSE: Duration = Duration::from_secs(5);

@@ -38,6 +38,8 @@ pub(super) struct AttemptTask {
     pub(super) paused: Duration,
     /// When the message becomes too old to be sent again; `None`: never.
     pub(super) expires: Option<UnixMs>,
+    /// When the message was received, by the clock that dates messages; `None` if an operator sent the message again.
+    pub(super) received: Option<UnixMs>,
     pub(super) retry: Retry,
     /// [`Clock::corrected_by`] when the attempt began.
     pub(super) corrected_by: i64,
@@ -55,6 +57,10 @@ pub(super) struct AttemptReport {
     pub(super) id: String,
     pub(super) attempts: u32,
     pub(super) took: Duration,
+    /// Whether there was something to send.
+    pub(super) was_sent: bool,
+    /// How old the message was when the attempt ended; `None` if an operator sent the message again.
+    pub(super) age: Option<Duration>,
     /// `None`: nothing was attempted, so the message waits as it did before.
     pub(super) outcome: Option<Outcome>,
     pub(super) signal: HealthSignal,
@@ -86,11 +92,13 @@ impl AttemptTask {
             Err(reason) => Err(reason),
         };
         let took = self.clock.monotonic() - self.start.at;
+        let age = self.received.map(|received| self.clock.likely_message_time().since(received));
+        let was_sent = attempt.is_ok();
         self.answered.store(true, Ordering::Relaxed);
         // The expectation is dropped before the settlement is handed over. Otherwise the settler would wait for this
         // settlement although it already has it.
         drop(expected);
-        let attempts = self.attempts_before.saturating_add(u32::from(attempt.is_ok()));
+        let attempts = self.attempts_before.saturating_add(u32::from(was_sent));
         let history = AttemptHistory {
             attempts,
             first_attempt: self.first_attempt,
@@ -118,7 +126,7 @@ impl AttemptTask {
             tracing::error!(message.id = self.id, "a delivery was made that cannot be recorded");
             std::future::pending::<()>().await;
         }
-        AttemptReport { id: self.id, attempts, took, outcome, signal, change }
+        AttemptReport { id: self.id, attempts, took, was_sent, age, outcome, signal, change }
     }
 
     /// Changes the sink's health, and hands the change and the outcome over to be written in one transaction.

@@ -10,6 +10,7 @@ use super::health::SharedHealth;
 use super::options::{Options, Order};
 use super::settler::Settler;
 use crate::formats::Format;
+use crate::metrics::SinkMetrics;
 use crate::sinks::Sink;
 use crate::store::{Error, RegisteredSink, SinkId, Store};
 use crate::time::backoff::Jitter;
@@ -41,6 +42,7 @@ pub(super) struct Identity {
     /// Whether this is the only sink. When the output stream of an only sink is closed, the relay has nothing left to
     /// do and ends.
     pub(super) is_only_sink: bool,
+    pub(super) metrics: SinkMetrics,
 }
 
 /// One sink with everything that its loop and the loop's parts need.

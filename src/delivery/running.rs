@@ -16,6 +16,7 @@ use super::supervisor::Supervisor;
 use crate::domain::{PauseReason, Start, UnixMs};
 use crate::formats::Format;
 use crate::http::retry_after;
+use crate::metrics::SinkMetrics;
 use crate::sinks::Sink;
 use crate::store::{Error, MessageSelection, SinkId, SinkSetup, Store};
 use crate::time::backoff::Jitter;
@@ -33,6 +34,8 @@ pub struct Setup {
     pub format: Format,
     /// The sink to which the payload is sent.
     pub sink: Arc<dyn Sink>,
+    /// The metrics that the sink's loop counts up.
+    pub metrics: SinkMetrics,
 }
 
 /// Delivery to all sinks, while it runs.
@@ -121,7 +124,7 @@ impl Delivery {
         let mut loops = JoinSet::new();
         let mut sinks = Vec::new();
         for ((setup, registered), pause) in setups.into_iter().zip(known).zip(pauses) {
-            let Setup { name, options, format, sink, .. } = setup;
+            let Setup { name, options, format, sink, metrics, .. } = setup;
             if registered.is_added {
                 tracing::info!(
                     sink.name = name,
@@ -131,7 +134,7 @@ impl Delivery {
             }
             let (id, enabled) = (registered.id, options.enabled);
             let liveness = Liveness::new(&clock);
-            let identity = Identity { registered, name, options, format, sink, is_only_sink };
+            let identity = Identity { registered, name, options, format, sink, is_only_sink, metrics };
             let (supervisor, published) = Supervisor::new(shared.clone(), identity, pause, liveness.clone());
             loops.spawn(supervisor.run());
             sinks.push(RunningSink { id, enabled, published, liveness });

@@ -4,7 +4,7 @@
 //! all those of one page in one transaction.
 
 use serde::Serialize;
-use strum::{EnumString, IntoStaticStr};
+use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::{DeliveryClass, Row, Seq, UnixMs};
 
@@ -235,7 +235,7 @@ impl RowStanding {
 
 /// Behaviour of the API that its documentation does not lead one to expect. Each case is counted, and logged once where
 /// it happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Anomaly {
     /// A row has no id that is a string.

@@ -70,6 +70,9 @@ pub enum PauseReason {
 }
 
 impl PauseReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Operator, Self::Gone, Self::Closed, Self::Disabled];
+
     /// The reason as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -96,6 +99,9 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::GaveUp, Self::Template, Self::Expired, Self::Rejected];
+
     /// The reason as a word, for people and metrics.
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -32,11 +32,21 @@ impl Status {
         // A relay that runs now has not written a stop. So a file with a stop was written by a relay that ended before,
         // and says nothing of the present relay.
         let live = live.filter(|live| !running || live.relay.stopped_at.is_none());
-        let coverage = snapshot.spool.load_coverage()?;
+        Self::gather(dir, &*snapshot.spool, now, running, live).map(Some)
+    }
+
+    /// Reads the status at `now` by the relay's time. `running`: whether a relay runs. `live`: the report that the
+    /// relay that runs, or ran last, wrote about itself.
+    pub(super) fn gather(
+        dir: &Path,
+        spool: &Spool,
+        now: UnixMs,
+        running: bool,
+        live: Option<Live>,
+    ) -> Result<Self, Error> {
+        let coverage = spool.load_coverage()?;
         let coverage = coverage
-            .map(|coverage| {
-                CoverageStatus::of(&coverage.marks, &coverage.walks, &*snapshot.spool, now, live.as_ref(), running)
-            })
+            .map(|coverage| CoverageStatus::of(&coverage.marks, &coverage.walks, spool, now, live.as_ref(), running))
             .transpose()?;
         let own = Ring::look(&dir.join("budget.ring"), now).ok().map(|(limit, used)| OwnBudget {
             limit,
@@ -47,14 +57,14 @@ impl Status {
         status.state.bytes = store::size(dir);
         status.coverage = coverage;
         status.budget.own = own;
-        let sinks = snapshot.spool.sinks()?.into_iter();
+        let sinks = spool.sinks()?.into_iter();
         status.sinks = sinks.map(|sink| SinkSection { stored: StoredSink::at(now, sink), live: None }).collect();
         if let Some(live) = live {
             status.add(live);
         }
-        status.problems = problems(&status);
+        status.problems = problems(&status).into_iter().map(|problem| problem.detail).collect();
         status.healthy = status.problems.is_empty();
-        Ok(Some(status))
+        Ok(status)
     }
 
     /// The status of the state in `dir` before any report was added.

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::fields::Status;
 use crate::domain::PauseReason;
 use crate::ingest::Condition;
@@ -22,52 +24,127 @@ const MAX_FAILING: Duration = Duration::from_secs(15 * 60);
 /// at least.
 const MAX_STANDSTILL: Duration = Duration::from_secs(30);
 
-/// Returns what is wrong, as one short sentence for each problem; empty if the relay is healthy.
-pub fn problems(status: &Status) -> Vec<String> {
+/// A condition that is unhealthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthProblem {
+    /// The kind of the problem.
+    #[serde(rename = "reason")]
+    pub kind: ProblemKind,
+    /// The name of the sink, if the problem is one of a sink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
+    /// The problem as one short sentence.
+    pub detail: String,
+}
+
+/// The kind of a [`HealthProblem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// No relay runs on the state.
+    NotRunning,
+    /// The relay has not reported anything yet, or no page was read yet.
+    Starting,
+    /// The relay is stopping.
+    Stopping,
+    /// A loop of the relay does not turn.
+    StandsStill,
+    /// The API accepts no key.
+    NoKey,
+    /// The state may not grow, so nothing new is read.
+    NoRoom,
+    /// The API was not read for a while.
+    NotPolled,
+    /// The list of numbers was not read for a while, and messages wait for it.
+    NumbersUnreadable,
+    /// A sink is paused, and no person paused it.
+    SinkPaused,
+    /// A sink has accepted nothing for a while.
+    SinkFailing,
+    /// The status cannot be read.
+    Unreadable,
+}
+
+impl HealthProblem {
+    /// Makes a problem that is not one of a sink.
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, sink: None, detail: detail.into() }
+    }
+
+    fn of_sink(kind: ProblemKind, sink: &str, what: &str) -> Self {
+        Self { kind, sink: Some(sink.to_owned()), detail: format!("{sink} {what}") }
+    }
+}
+
+/// Returns why the relay is not ready: why polling does not work, and which sinks are paused although no person paused
+/// them. Empty: the relay is ready. A sink whose receiver fails does not make the relay unready.
+pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
+    let mut found = problems(status);
+    found.retain(|problem| !matches!(problem.kind, ProblemKind::SinkFailing | ProblemKind::NumbersUnreadable));
+    let was_polled = status.polling.report.as_ref().is_some_and(|report| report.last_poll_at.is_some());
+    let is_told = found.iter().any(|problem| problem.kind != ProblemKind::SinkPaused);
+    if !was_polled && !is_told {
+        let why = status.polling.report.as_ref().and_then(|report| report.condition.why());
+        let detail =
+            why.map_or_else(|| "the API was not read yet".to_owned(), |why| format!("the API was not read yet: {why}"));
+        found.push(HealthProblem::new(ProblemKind::Starting, detail));
+    }
+    found
+}
+
+/// Whether the relay does its work now: it has polled the API, and nothing is wrong.
+pub fn is_at_work(status: &Status) -> bool {
+    problems(status).is_empty() && readiness_problems(status).is_empty()
+}
+
+/// Returns what is wrong; empty if the relay is healthy.
+pub fn problems(status: &Status) -> Vec<HealthProblem> {
     if !status.relay.running {
-        return vec!["no relay runs on this state".to_owned()];
+        return vec![HealthProblem::new(ProblemKind::NotRunning, "no relay runs on this state")];
     }
     let (Some(relay), Some(polling)) = (&status.relay.report, &status.polling.report) else {
         // The relay has just begun, or it is of a version that writes the file in another format.
-        return vec!["the relay has not said anything of itself yet".to_owned()];
+        return vec![HealthProblem::new(ProblemKind::Starting, "the relay has not said anything of itself yet")];
     };
     let mut found = Vec::new();
+    let mut add = |kind, detail: String| found.push(HealthProblem::new(kind, detail));
     let since = |at| status.now.since(at);
     if since(relay.last_heard_at) > MAX_STANDSTILL {
-        found.push(format!(
-            "the relay stands still: nothing was heard of it for {} s",
-            since(relay.last_heard_at).as_secs()
-        ));
+        let seconds = since(relay.last_heard_at).as_secs();
+        add(ProblemKind::StandsStill, format!("the relay stands still: nothing was heard of it for {seconds} s"));
     }
     let silence = since(polling.last_poll_at.unwrap_or(relay.started_at));
     let interval = status.polling.interval_seconds.map_or(Duration::ZERO, |interval| interval.0);
     match &polling.condition {
-        Condition::NoKey(why) => found.push(format!("no API key is accepted: {why}")),
-        Condition::NoRoom(why) => found.push(format!("nothing new is read: {why}")),
+        Condition::NoKey(why) => add(ProblemKind::NoKey, format!("no API key is accepted: {why}")),
+        Condition::NoRoom(why) => add(ProblemKind::NoRoom, format!("nothing new is read: {why}")),
         condition if silence > MAX_SILENCE.max(5 * interval) + status.polling.slowed_by => {
             let why = condition.why().unwrap_or("no answer");
-            found.push(format!("the API was not read for {} s: {why}", silence.as_secs()));
+            add(ProblemKind::NotPolled, format!("the API was not read for {} s: {why}", silence.as_secs()));
         }
         _ => {}
     }
     if let Some(failing) = polling.numbers_since.map(since).filter(|failing| *failing > MAX_FAILING) {
         let why = polling.numbers_why.as_deref().unwrap_or("no answer");
         let minutes = failing.as_secs() / 60;
-        found.push(format!(
+        let detail = format!(
             "messages wait for details of their number, and the list of numbers was not read for {minutes} min: {why}"
-        ));
+        );
+        add(ProblemKind::NumbersUnreadable, detail);
     }
     for sink in &status.sinks {
         let stored = &sink.stored.view;
+        let mut add = |kind, what: &str| found.push(HealthProblem::of_sink(kind, &stored.name, what));
         match stored.pause.map(|pause| pause.reason) {
             _ if !stored.configured => {}
-            Some(PauseReason::Gone) => found.push(format!("{} is paused: its receiver is gone (410)", stored.name)),
-            Some(PauseReason::Closed) => found.push(format!("{} is paused: nobody reads the output", stored.name)),
+            Some(PauseReason::Gone) => add(ProblemKind::SinkPaused, "is paused: its receiver is gone (410)"),
+            Some(PauseReason::Closed) => add(ProblemKind::SinkPaused, "is paused: nobody reads the output"),
             Some(PauseReason::Operator | PauseReason::Disabled) => {}
             None => {
                 let failing = sink.live.as_ref().and_then(|live| live.failing_since).map(since);
                 if let Some(failing) = failing.filter(|failing| *failing > MAX_FAILING) {
-                    found.push(format!("{} has accepted nothing for {} min", stored.name, failing.as_secs() / 60));
+                    let minutes = failing.as_secs() / 60;
+                    add(ProblemKind::SinkFailing, &format!("has accepted nothing for {minutes} min"));
                 }
             }
         }
@@ -213,7 +290,7 @@ mod tests {
             let (mut status, mut live) = healthy();
             change(&mut status, &mut live);
             status.add(live);
-            assert_eq!(problems(&status), expected.into_iter().collect::<Vec<_>>(), "{name}");
+            assert_eq!(details(&problems(&status)), expected.into_iter().collect::<Vec<_>>(), "{name}");
         }
     }
 
@@ -225,6 +302,38 @@ mod tests {
         status.add(live);
         assert_eq!(problems(&status).len(), 2);
         let (status, _) = healthy();
-        assert_eq!(problems(&status), ["the relay has not said anything of itself yet"]);
+        assert_eq!(details(&problems(&status)), ["the relay has not said anything of itself yet"]);
+    }
+
+    #[test]
+    fn a_relay_is_ready_once_it_has_polled_and_while_no_sink_paused_itself() {
+        let not_ready = |change: fn(&mut Status, &mut Live)| {
+            let (mut status, mut live) = healthy();
+            change(&mut status, &mut live);
+            status.add(live);
+            let kinds: Vec<ProblemKind> = readiness_problems(&status).into_iter().map(|problem| problem.kind).collect();
+            kinds
+        };
+        assert_eq!(not_ready(|_, _| ()), []);
+        assert_eq!(not_ready(|_, live| failing_since(live, ago(961))), [], "its receiver fails");
+        assert_eq!(not_ready(|_, live| live.polling.numbers_since = Some(ago(961))), []);
+        assert_eq!(not_ready(|status, _| paused(status, PauseReason::Operator)), []);
+        assert_eq!(not_ready(|status, _| paused(status, PauseReason::Gone)), [ProblemKind::SinkPaused]);
+        let begun = |_: &mut Status, live: &mut Live| {
+            live.polling.last_poll_at = None;
+            live.relay.started_at = ago(5);
+        };
+        assert_eq!(not_ready(begun), [ProblemKind::Starting]);
+        assert_eq!(not_ready(|_, live| live.polling.last_poll_at = None), [ProblemKind::NotPolled]);
+        let no_key = |_: &mut Status, live: &mut Live| {
+            live.polling.last_poll_at = None;
+            live.polling.condition = Condition::NoKey("401 UNAUTHORIZED".into());
+        };
+        assert_eq!(not_ready(no_key), [ProblemKind::NoKey]);
+        assert_eq!(not_ready(|status, _| status.relay.running = false), [ProblemKind::NotRunning]);
+    }
+
+    fn details(problems: &[HealthProblem]) -> Vec<&str> {
+        problems.iter().map(|problem| problem.detail.as_str()).collect()
     }
 }

@@ -4,8 +4,8 @@
 //! describes that field. A number that only the running relay knows is a field of the struct in which its owner reports
 //! it ([`PollReport`] and the structs beside it, [`SinkStatus`]); the relay writes these structs to a file
 //! ([`LiveFile`]), and [`Status`] contains them as they are. [`Status::of`] reads state, budget, role lock and that
-//! file, and works without a running relay, too. [`problems`] decides what is unhealthy. Nothing in this module changes
-//! the state.
+//! file, and works without a running relay, too. [`StatusSource`] is for the parts of the running relay itself that show
+//! its status. [`problems`] decides what is unhealthy. Nothing in this module changes the state.
 //!
 //! [`PollReport`]: crate::ingest::PollReport
 //! [`SinkStatus`]: crate::delivery::SinkStatus
@@ -13,6 +13,8 @@
 mod fields;
 mod gather;
 mod health;
+mod progress;
+mod source;
 mod status_file;
 #[cfg(test)]
 mod tests;
@@ -21,5 +23,7 @@ pub use fields::{
     BudgetStatus, CoverageStatus, ListedSink, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,
 };
-pub use health::problems;
+pub use health::{HealthProblem, ProblemKind, is_at_work, problems, readiness_problems};
+pub use progress::{LoopProgress, STANDSTILL};
+pub use source::{StatusReading, StatusSource, StatusUnreadable};
 pub use status_file::{Live, LiveFile, RelayReport};

@@ -119,7 +119,7 @@ fn nothing() -> Status {
 }
 
 fn judged(mut status: Status) -> Status {
-    status.problems = problems(&status);
+    status.problems = problems(&status).into_iter().map(|problem| problem.detail).collect();
     status.healthy = status.problems.is_empty();
     status
 }

@@ -63,6 +63,17 @@ pub struct DeadLetter {
     pub replays: u64,
 }
 
+/// How many dead letters of a sink have the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterReason {
+    /// The name of the sink.
+    pub sink: String,
+    /// The word of a [`crate::domain::DeadReason`].
+    pub reason: String,
+    /// How many dead letters there are.
+    pub count: u64,
+}
+
 /// The last dead letter that was listed: [`ViewTransactions::dead_letters`] goes on behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedUpTo {
@@ -176,6 +187,12 @@ pub trait ViewTransactions {
         after: Option<&ListedUpTo>,
         at_most: usize,
     ) -> Result<Vec<DeadLetter>, Error>;
+
+    /// Counts the dead letters of each sink by reason. The cost grows with the number of dead letters.
+    ///
+    /// # Errors
+    /// Returns the errors that [`super::Backend`] lists.
+    fn dead_letter_reasons(&self) -> Result<Vec<DeadLetterReason>, Error>;
 
     /// Reads the JSON text of a message, byte for byte as the API sent it; `None` if the text is not kept.
     ///

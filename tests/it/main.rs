@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "shared with the measurements")]
 mod support;
 
+mod admin;
 mod api;
 mod cli;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

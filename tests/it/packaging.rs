@@ -67,7 +67,9 @@ fn every_configuration_in_the_readme_is_valid() {
         let url = ("CRM_URL", "https://crm.example.com/hooks/sms?token=hunter2");
         let secret = ("CRM_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let old = ("CRM_OLD_SECRET", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
-        let said = expect_success(relay(dir.path(), &[KEY, url, secret, old]).arg("check").arg("--config").arg(&file));
+        let token = ("JOLTSMS_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef");
+        let said =
+            expect_success(relay(dir.path(), &[KEY, url, secret, old, token]).arg("check").arg("--config").arg(&file));
         assert!(
             !said.contains("warning") && !said.contains("hunter2") && !said.contains("whsec"),
             "{configuration}\n{said}"

@@ -73,6 +73,8 @@ pub(super) struct Server {
     margin: u32,
     /// The number of ended windows that were seen from their beginning.
     windows: u64,
+    /// The number of requests of other programs in all windows.
+    foreign_in_total: u64,
 }
 
 /// A window of the API.
@@ -158,6 +160,7 @@ impl Server {
             previous_foreign: 0,
             margin: 0,
             windows: 0,
+            foreign_in_total: 0,
         }
     }
 
@@ -346,7 +349,9 @@ impl Server {
     fn count_foreign(&mut self, remaining: u32, own_since: &impl Fn(Instant) -> u32) {
         let beyond = self.beyond_ours(remaining, own_since);
         let Some(window) = &mut self.window else { return };
-        window.foreign = window.foreign.max(beyond.saturating_sub(window.unexplained));
+        let before = window.foreign;
+        window.foreign = before.max(beyond.saturating_sub(window.unexplained));
+        self.foreign_in_total += u64::from(window.foreign - before);
     }
 
     fn beyond_ours(&self, remaining: u32, own_since: &impl Fn(Instant) -> u32) -> u32 {
@@ -514,6 +519,11 @@ impl Server {
     /// programs, or unexplained requests.
     pub(super) fn unavailable(&self) -> u32 {
         self.window.map_or(0, |window| window.foreign + window.unexplained).max(self.previous_foreign)
+    }
+
+    /// Returns the number of requests of other programs that were seen since the process began.
+    pub(super) fn foreign_in_total(&self) -> u64 {
+        self.foreign_in_total
     }
 
     /// Returns the number of requests that are certainly of other programs.

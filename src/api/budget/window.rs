@@ -351,6 +351,11 @@ impl Window {
         self.server.foreign()
     }
 
+    /// The requests of other programs that were seen since the process began.
+    pub fn foreign_in_total(&self) -> u64 {
+        self.server.foreign_in_total()
+    }
+
     /// The requests a minute that are left for reading older messages.
     pub fn background(&self) -> f64 {
         let share = self.share();

@@ -1,5 +1,6 @@
 //! The configuration as a whole: files, variables and flags go in, options or messages come out.
 
+mod admin;
 mod docs;
 mod example;
 mod filters;

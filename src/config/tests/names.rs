@@ -71,7 +71,7 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
 #[test]
 fn knows_where_a_misplaced_key_belongs() {
     let elsewhere = |name| declarations().elsewhere(name);
-    assert_eq!(elsewhere("interval").as_deref(), Some("[poll]"));
+    assert_eq!(elsewhere("interval").as_deref(), Some("[poll] or [heartbeat]"));
     assert_eq!(elsewhere("start").as_deref(), Some("[poll] or [sinks.NAME]"));
     assert_eq!(elsewhere("timeout").as_deref(), Some("[api] or [sinks.NAME]"));
     assert_eq!(elsewhere("give_up_after").as_deref(), Some("[sinks.NAME.retry]"));

@@ -201,6 +201,7 @@ fn prepare(
         first_attempt: first_attempt.unwrap_or(now),
         paused,
         expires: expires.filter(|_| may_end),
+        received: (replays == 0).then_some(received),
         retry: if may_end { retry } else { retry.without_give_up() },
         corrected_by: clock.corrected_by(),
         jitter: Arc::clone(&context.shared.jitter),

@@ -131,6 +131,7 @@ async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -
     let (sink, now) = (context.id(), context.now().relay_time);
     let written = store.write(context, move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
     let Some(expired) = written else { return false };
+    context.identity.metrics.died(expired.len().try_into().unwrap_or(u64::MAX));
     for ExpiredMessage { id, attempts, answer } in expired {
         log::message_expired(context.name(), &id, attempts, &answer);
     }

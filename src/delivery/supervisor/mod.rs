@@ -57,6 +57,7 @@ use super::retry::HealthSignal;
 use super::status::{BlockedBy, Drained, Published, SinkStatus};
 use super::throttle::Gate;
 use crate::domain::{NumberUse, Outcome, PauseReason, UnixMs};
+use crate::metrics::SinkMetrics;
 use crate::store::{ClaimLimits, HealthRecord, Pause};
 use crate::time::{Instant, Liveness};
 
@@ -315,6 +316,7 @@ impl Supervisor {
 
     /// Passes what an attempt showed to the parts that need to know.
     fn learn(&mut self, report: &AttemptReport) {
+        count(&self.context.identity.metrics, report);
         let name = self.context.name();
         if let Some(outcome) = &report.outcome {
             log::attempt(name, &report.id, report.attempts, report.took, outcome);
@@ -451,5 +453,19 @@ impl Supervisor {
             self.liveness.tick();
             self.delivery_ended(&end);
         }
+    }
+}
+
+/// Counts how an attempt ended.
+fn count(metrics: &SinkMetrics, report: &AttemptReport) {
+    if report.was_sent {
+        metrics.attempt_took(report.took);
+    }
+    match (&report.outcome, report.signal) {
+        (Some(Outcome::Delivered { .. }), _) => metrics.delivered(report.age),
+        (Some(Outcome::Retry { .. }), HealthSignal::Refused(_)) => metrics.refused(),
+        (Some(Outcome::Retry { .. }), _) => metrics.retried(),
+        (Some(Outcome::Dead { .. }), _) => metrics.died(1),
+        (None, _) => {}
     }
 }

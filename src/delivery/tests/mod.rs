@@ -123,6 +123,7 @@ impl World {
                 options,
                 format: Format::default(),
                 sink,
+                metrics: crate::metrics::SinkMetrics::unread(),
             })
             .collect();
         Delivery::start(self.store.clone(), self.clock.clone(), 1, setups).await.unwrap()
@@ -161,11 +162,9 @@ impl World {
             Shared { store: self.store.clone(), clock, jitter, settler, wake: watch::channel(0).1, stopping, damage };
         let (name, format) = ("crm".to_owned(), Format::default());
         let health = SharedHealth::new(SinkHealth::restored(registered.health, now));
-        SinkContext {
-            shared,
-            identity: Identity { registered, name, options, format, sink, is_only_sink: true },
-            health,
-        }
+        let metrics = crate::metrics::SinkMetrics::unread();
+        let identity = Identity { registered, name, options, format, sink, is_only_sink: true, metrics };
+        SinkContext { shared, identity, health }
     }
 
     async fn waiting(&self, name: &str) -> WaitingCounts {

@@ -85,6 +85,29 @@ pub enum NextAction {
 }
 
 impl Step {
+    /// Returns how many rows the step stores as news.
+    pub fn news(&self) -> u64 {
+        self.news_before(UnixMs::MAX)
+    }
+
+    /// Returns how many rows that are dated before `time` the step stores as news.
+    pub fn news_before(&self, time: UnixMs) -> u64 {
+        let is_news = |op: &&StoreOp| match op {
+            StoreOp::Insert(insert) => insert.standing == RowStanding::News && insert.row.time < time,
+            _ => false,
+        };
+        self.ops.iter().filter(is_news).map(|_| 1).sum()
+    }
+
+    /// Returns the anomalies that the step counts.
+    pub fn anomalies(&self) -> Vec<Anomaly> {
+        let counted = |op: &StoreOp| match op {
+            StoreOp::Count(anomaly) => Some(*anomaly),
+            _ => None,
+        };
+        self.ops.iter().filter_map(counted).collect()
+    }
+
     /// A step that changes nothing, and after which nothing follows.
     const NOTHING: Self = Self::without_changes(NextAction::Idle);
 

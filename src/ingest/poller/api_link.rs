@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use crate::api::Response;
 use crate::api::budget::{Budget, Demand, Permission, RateHeaders, RequestPurpose, Ticket};
 use crate::domain::{Cursor, UnixMs};
 use crate::ingest::feed::{Feed, NumberPageFuture, PageFuture};
 use crate::ingest::foreign_requests::{ForeignNotice, ForeignReport};
 use crate::ingest::report::ApiBudget;
 use crate::ingest::server_clock::{LocalClocks, ServerClock};
+use crate::metrics::IngestMetrics;
 use crate::time::Instant;
 
 /// The feed, the budget of requests to it, and what its answers have told about time and about other programs.
@@ -20,6 +22,7 @@ pub(super) struct ApiLink<F> {
     /// How many keys were given up so far. The number also identifies the key in use.
     keys_given_up: u64,
     foreign_notice: ForeignNotice,
+    metrics: IngestMetrics,
 }
 
 /// A request whose answer has not come yet.
@@ -39,9 +42,9 @@ impl<A> InFlightRequest<A> {
 }
 
 impl<F: Feed> ApiLink<F> {
-    pub(super) fn new(feed: F, budget: Budget) -> Self {
+    pub(super) fn new(feed: F, budget: Budget, metrics: IngestMetrics) -> Self {
         let (server_clock, foreign_notice) = (ServerClock::default(), ForeignNotice::default());
-        Self { feed, budget, server_clock, keys_given_up: 0, foreign_notice }
+        Self { feed, budget, server_clock, keys_given_up: 0, foreign_notice, metrics }
     }
 
     /// Returns whether a request may leave now.
@@ -74,15 +77,17 @@ impl<F: Feed> ApiLink<F> {
         InFlightRequest { ticket, key: self.keys_given_up, answer: self.feed.fetch_numbers(cursor, wall) }
     }
 
-    /// Takes in that a request was answered, with these headers about the limit.
-    pub(super) fn answered<A>(
+    /// Takes in that a request was answered.
+    pub(super) fn answered<A, P>(
         &mut self,
         request: &InFlightRequest<A>,
-        headers: &RateHeaders,
+        response: &Response<P>,
         now: Instant,
         wall: UnixMs,
     ) {
-        self.budget.answered(request.ticket, headers, now, wall);
+        self.budget.answered(request.ticket, &response.rate, now, wall);
+        self.metrics.request_answered(response.status());
+        self.metrics.foreign_requests_seen(self.budget.window().foreign_in_total());
     }
 
     /// Takes in a 429 answer: no request leaves for the time that is returned. If the API does not say how long to
@@ -203,7 +208,7 @@ impl<F: Feed> ApiLink<F> {
 mod tests {
     use super::*;
     use crate::api::budget::{BudgetLimits, WINDOW};
-    use crate::api::{Error, Page, Response};
+    use crate::api::{Error, Page};
     use crate::domain::More;
     use crate::time::Clock;
 
@@ -232,7 +237,7 @@ mod tests {
 
     fn link(requests: u32) -> ApiLink<TwoKeys> {
         let limits = BudgetLimits { requests, window: WINDOW, head_interval: Duration::from_secs(1) };
-        ApiLink::new(TwoKeys(0), Budget::in_memory(limits))
+        ApiLink::new(TwoKeys(0), Budget::in_memory(limits), IngestMetrics::unread())
     }
 
     #[tokio::test(start_paused = true)]
@@ -243,7 +248,7 @@ mod tests {
         let mut request = link.fetch(RequestPurpose::Head, None, 10, now, UnixMs(0));
         assert_ne!(link.admit(RequestPurpose::Head, now), Permission::Go, "the only slot is taken");
         let response = request.answer().await;
-        link.answered(&request, &response.rate, now, UnixMs(0));
+        link.answered(&request, &response, now, UnixMs(0));
         assert_eq!(link.admit(RequestPurpose::Head, now), Permission::WaitUntil(now + WINDOW));
     }
 

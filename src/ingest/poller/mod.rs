@@ -60,6 +60,7 @@ use super::feed::Feed;
 use super::number_list::NumberList;
 use super::report::{Condition, FeedReport, PollReport, StorageReport};
 use crate::api::budget::Budget;
+use crate::metrics::IngestMetrics;
 use crate::store::{self, Spool, Store};
 use crate::time::{Clock, Instant, Liveness, MAX_TURN_INTERVAL};
 
@@ -124,6 +125,8 @@ pub struct Parts<F> {
     pub liveness: Liveness,
     /// Whether the log reports a long catch-up. The log does not report it where the catch-up is shown in another way.
     pub tells_progress: bool,
+    /// The counters that the poller counts up.
+    pub metrics: IngestMetrics,
 }
 
 /// The loop and its parts.
@@ -145,20 +148,21 @@ pub struct Poller<F> {
     report: PollReporter,
     progress: CatchUpProgress,
     number_histories: NumberHistories,
+    metrics: IngestMetrics,
 }
 
 impl<F: Feed> Poller<F> {
     /// Makes a poller on the state in the store. The poller loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { numbers, released, liveness, tells_progress, .. } = parts;
+        let Parts { numbers, released, liveness, tells_progress, metrics, .. } = parts;
         let now = clock.monotonic();
         let once = OncePolicy::new(mode);
         Self {
             liveness,
             released,
             backoff: Backoff::seeded(clock.relay_time().0.unsigned_abs()),
-            link: ApiLink::new(feed, budget),
+            link: ApiLink::new(feed, budget, metrics.clone()),
             disk: Disk::new(store, &options, now),
             account: AccountCheck::new(accept_account),
             rules: once.first_rules(rules),
@@ -170,6 +174,7 @@ impl<F: Feed> Poller<F> {
             report: PollReporter::new(),
             progress: CatchUpProgress::new(tells_progress),
             number_histories: NumberHistories::default(),
+            metrics,
             clock,
         }
     }

@@ -53,7 +53,7 @@ impl<F: Feed> Poller<F> {
     ) -> Result<Option<Ending>, PollError> {
         let Some(request) = self.lanes.numbers.end_request() else { return Ok(None) };
         let now = self.clock.monotonic();
-        self.link.answered(&request, &response.rate, now, self.clock.relay_time());
+        self.link.answered(&request, &response, now, self.clock.relay_time());
         self.report_foreign_requests().await?;
         self.timing.hear_date(response.date, &response.page);
         let page = match response.page {

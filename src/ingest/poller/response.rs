@@ -8,7 +8,7 @@ use super::start_log::log_begun;
 use super::timing::page_time;
 use super::{Ending, PollError, Poller};
 use crate::api::{self, Error, Response};
-use crate::domain::{Cursor, Row, Seq, UnixMs, Walk};
+use crate::domain::{Cursor, Row, Seq, UnixMs, Walk, WalkKind};
 use crate::ingest::account::{self, AccountEvidence, AccountVerdict};
 use crate::ingest::coverage::{FeedPage, Now};
 use crate::ingest::feed::Feed;
@@ -27,7 +27,7 @@ impl<F: Feed> Poller<F> {
         let in_flight = if is_head { self.lanes.head.end_request() } else { self.lanes.background.end_request() };
         let Some(PageRequest { kind, cursor, limit, request }) = in_flight else { return Ok(None) };
         let now = self.clock.monotonic();
-        self.link.answered(&request, &response.rate, now, self.clock.relay_time());
+        self.link.answered(&request, &response, now, self.clock.relay_time());
         self.report_foreign_requests().await?;
         if !matches!(response.page, Err(Error::RateLimited | Error::Transport(_))) {
             self.link.not_rate_limited(&request);
@@ -106,7 +106,14 @@ impl<F: Feed> Poller<F> {
         let (store, margin) = (self.disk.store(), self.rules.margin);
         self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
         log_anomalies(&step.ops, cursor, self.disk.keeps_delivered());
+        let (gap_pages, late) = match walk.as_ref().map(|walk| walk.kind) {
+            Some(WalkKind::Gap { .. }) => (1, 0),
+            Some(WalkKind::Sweep) => (0, step.news()),
+            Some(WalkKind::Seed) => (0, 0),
+            None => (0, marks.map_or(0, |marks| step.news_before(marks.frontier))),
+        };
         let next = self.commit(step, now.local).await?;
+        self.metrics.page_read(gap_pages, late);
         if walk.as_ref().is_some_and(CatchUpProgress::counts) {
             self.progress.page_read(row_count);
         }

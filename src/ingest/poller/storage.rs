@@ -46,7 +46,11 @@ impl<F: Feed> Poller<F> {
 
     /// Carries out the changes of a step, at `now` by the relay's time.
     pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<NextAction, store::Error> {
-        if self.disk.commit(step.ops, now).await? {
+        let (news, anomalies) = (step.news(), step.anomalies());
+        let releases = self.disk.commit(step.ops, now).await?;
+        self.metrics.messages_stored(news);
+        anomalies.into_iter().for_each(|anomaly| self.metrics.anomaly_met(anomaly));
+        if releases {
             (self.released)();
             self.check_undecided().await?;
         }

@@ -114,6 +114,7 @@ impl World {
             released: Box::new(|| ()),
             liveness: Liveness::new(&self.clock),
             tells_progress: true,
+            metrics: crate::metrics::IngestMetrics::unread(),
         })
     }
 

@@ -17,6 +17,7 @@ use joltsms_relay::domain::{Cursor, More, Row, Start, UnixMs};
 use joltsms_relay::formats::Format;
 use joltsms_relay::ingest::coverage::Rules;
 use joltsms_relay::ingest::{Feed, Mode, Parts, Poller};
+use joltsms_relay::metrics::Metrics;
 use joltsms_relay::sinks::{Attempt, Attempting, Outgoing, Sink};
 use joltsms_relay::store::{self, MessageSelection, RetentionPeriod, Spool, Store};
 use joltsms_relay::time::{Clock, Liveness};
@@ -115,12 +116,14 @@ async fn the_state_does_not_grow() {
     let store = Store::open(dir.path()).unwrap();
     let taken = Arc::new(Taken::default());
     let retry = Retry { initial: Duration::from_secs(5), factor: 3.0, max: HOUR, give_up_after: None };
+    let metrics = Metrics::new("main").unwrap();
     let sink = Setup {
         name: "all".to_owned(),
         options: Options::new(8, retry),
         format: Format::default(),
         sink: Arc::<Taken>::clone(&taken),
         selection: MessageSelection::default(),
+        metrics: metrics.sink("all"),
     };
     let delivery = Delivery::start(store.clone(), clock.clone(), 1, vec![sink]).await.unwrap();
     let waker = delivery.waker();
@@ -143,6 +146,7 @@ async fn the_state_does_not_grow() {
         released: Box::new(move || waker.wake()),
         liveness: Liveness::new(&clock),
         tells_progress: false,
+        metrics: metrics.ingest(),
     });
     let (stop, stops) = watch::channel(false);
     let polling = tokio::spawn(poller.run(stops));

@@ -10,7 +10,9 @@ use crate::store::operator::{DeadLetterSelection, OperatorTransactions as _};
 use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::store::sqlite::file::erasure::text_of;
-use crate::store::views::{DeadLetter, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions};
+use crate::store::views::{
+    DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
+};
 
 /// How many messages are looked at to estimate how dense the feed is.
 const SAMPLE: i64 = 200;
@@ -88,6 +90,23 @@ impl ViewTransactions for SqliteBackend {
                      ORDER BY s.name, d.seq LIMIT ?6",
                 )?
                 .query_map(range, letter)?
+                .collect()
+        })
+    }
+
+    fn dead_letter_reasons(&self) -> Result<Vec<DeadLetterReason>, Error> {
+        let counted = |row: &SqlRow<'_>| {
+            let count = row.get::<_, i64>(2)?.unsigned_abs();
+            Ok(DeadLetterReason { sink: row.get(0)?, reason: row.get(1)?, count })
+        };
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT s.name, coalesce(d.reason, ''), count(*)
+                     FROM sink AS s CROSS JOIN delivery AS d ON d.sink = s.id AND d.state = 'dead'
+                     GROUP BY s.name, d.reason ORDER BY s.name, d.reason",
+                )?
+                .query_map([], counted)?
                 .collect()
         })
     }

@@ -1,0 +1,36 @@
+//! The admin endpoint: an HTTP server for probes, for Prometheus and for people. It is off unless `admin.listen` is set.
+//!
+//! `/healthz`, `/readyz` and `/metrics` are for everybody who can reach the address. Everything else needs the token,
+//! and does not exist without one.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `settings` | the keys of `[admin]` |
+//! | `server` | accepts connections, and limits their number, their time and the size of their requests |
+//! | `write_limit` | cuts off a client that does not read |
+//! | `guard` | decides by Host, Origin and token whether a request may be answered. Pure |
+//! | `router` | the list of all paths, and the checks that every request passes |
+//! | `routes/` | one file for each path |
+//!
+//! A new path is a file in `routes/` and a line in `router`.
+//!
+//! Invariants:
+//! - Nothing here holds up the relay: the server has tasks of its own, and reads the state through
+//!   [`StatusSource`](crate::status::StatusSource).
+//! - A request under a name that the relay does not know is refused, so that a web page whose name was made to lead to
+//!   this address (DNS rebinding) reads nothing.
+//! - Every error is `application/problem+json`.
+
+mod gauges;
+mod guard;
+mod problem_document;
+mod router;
+mod routes;
+mod server;
+mod settings;
+mod state;
+mod write_limit;
+
+pub use server::{AdminServer, CannotListen};
+pub use settings::{Options, Settings};
+pub use state::AdminState;

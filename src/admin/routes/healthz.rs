@@ -1,0 +1,20 @@
+//! `/healthz`: whether the process is alive. 200 while every loop turns, 503 otherwise. Neither the API, nor a receiver,
+//! nor the disk decides about the answer, so whoever restarts the relay on a 503 restarts a relay that is stuck.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::super::problem_document::ProblemDocument;
+use super::super::state::AdminState;
+use super::json;
+use crate::status::{HealthProblem, ProblemKind};
+
+pub(in crate::admin) async fn answer(State(state): State<AdminState>) -> Result<Response, ProblemDocument> {
+    match state.progress.standstill() {
+        None => Ok(json("{\"healthy\":true}\n".to_owned())),
+        Some(still) => {
+            let detail = format!("a loop of the relay has stood still for {} s", still.as_secs());
+            Err(ProblemDocument::unavailable(vec![HealthProblem::new(ProblemKind::StandsStill, detail)]))
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The values that the paths of the endpoint work with.
+
+use std::net::IpAddr;
+
+use crate::metrics::Metrics;
+use crate::status::{LoopProgress, StatusSource};
+
+/// The parts of the relay that the endpoint shows. Clones show the same parts.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// The status of the relay.
+    pub status: StatusSource,
+    /// Whether the loops of the relay turn.
+    pub progress: LoopProgress,
+    /// The metrics of the relay.
+    pub metrics: Metrics,
+}
+
+/// The address at which a connection arrived. Every request carries this as an extension.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ArrivedAt(pub(super) IpAddr);

@@ -1,0 +1,75 @@
+//! The parts that show the running relay to others: the admin endpoint, and the heartbeat to a monitoring service.
+//!
+//! Invariant: the observers run in tasks of their own, and nothing in the relay waits for them.
+
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::log_sentences::ADMIN_LISTENS;
+use crate::admin::{AdminServer, AdminState, CannotListen};
+use crate::config::Config;
+use crate::heartbeat::Pinger;
+use crate::http::client::ClientBuildError;
+use crate::metrics::Metrics;
+use crate::status::{Live, LoopProgress, StatusSource};
+use crate::time::Clock;
+
+/// The observers before they begin. The admin endpoint listens already.
+pub(super) struct Observers {
+    admin: Option<AdminServer>,
+    heartbeat: Option<Pinger>,
+    metrics: Metrics,
+}
+
+/// Why an observer cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserverError {
+    /// The address of the admin endpoint cannot be used.
+    #[error(transparent)]
+    Admin(#[from] CannotListen),
+    /// HTTPS cannot be set up for the heartbeat.
+    #[error(transparent)]
+    Heartbeat(#[from] ClientBuildError),
+}
+
+impl Observers {
+    /// Makes the observers that the configuration asks for.
+    pub(super) async fn prepare(config: &Config, metrics: Metrics) -> Result<Self, ObserverError> {
+        let admin = match &config.admin {
+            Some(options) => Some(AdminServer::bind(options).await?),
+            None => None,
+        };
+        if let Some(admin) = &admin {
+            tracing::info!(address = %admin.address(), token = admin.has_token(), "{ADMIN_LISTENS}");
+        }
+        let heartbeat = config.heartbeat.as_ref().map(Pinger::new).transpose()?;
+        Ok(Self { admin, heartbeat, metrics })
+    }
+
+    /// Makes no observers, for a relay that catches up once.
+    pub(super) fn none(metrics: Metrics) -> Self {
+        Self { admin: None, heartbeat: None, metrics }
+    }
+
+    /// Begins to show the relay on the state in `dir`. The observers end when the returned set is dropped.
+    pub(super) fn start(
+        self,
+        dir: PathBuf,
+        clock: Clock,
+        live: watch::Receiver<Live>,
+        progress: &LoopProgress,
+    ) -> JoinSet<()> {
+        let Self { admin, heartbeat, metrics } = self;
+        let status = StatusSource::new(dir, clock, live);
+        let mut tasks = JoinSet::new();
+        if let Some(admin) = admin {
+            tasks.spawn(admin.serve(AdminState { status: status.clone(), progress: progress.clone(), metrics }));
+        }
+        if let Some(heartbeat) = heartbeat {
+            tasks.spawn(heartbeat.run(status, progress.clone()));
+        }
+        tasks
+    }
+}

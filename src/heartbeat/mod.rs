@@ -1,0 +1,97 @@
+//! Tells a monitoring service that the relay works, such as healthchecks.io: a request to a secret URL every interval.
+//! If the requests stay away, the monitoring service raises the alarm.
+//!
+//! Invariants: a request is sent only while the API is polled, every sink makes progress, and every loop turns; nothing
+//! waits for the monitoring service; the URL is never logged.
+
+mod settings;
+
+use std::time::Duration;
+
+use reqwest::Client;
+use tokio::time::sleep;
+
+use crate::http::client::{self, ClientBuildError, ClientOptions};
+use crate::http::failure;
+use crate::status::{LoopProgress, StatusSource, is_at_work};
+
+pub use settings::{Options, Settings};
+
+/// The longest time for one request. The body of the answer is not read.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the relay looks whether it works, while it does not.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How the client of the monitoring service behaves.
+const CLIENT: ClientOptions =
+    ClientOptions { timeout: TIMEOUT, connect_timeout: TIMEOUT, keep_idle: client::KEEP_IDLE, gzip: false };
+
+/// Sends the requests to the monitoring service.
+#[derive(Debug)]
+pub struct Pinger {
+    client: Client,
+    options: Options,
+    /// Whether the log says that the monitoring service cannot be told.
+    told_failure: bool,
+}
+
+impl Pinger {
+    /// Makes a pinger that has sent nothing yet.
+    ///
+    /// # Errors
+    /// An error if HTTPS cannot be set up.
+    pub fn new(options: &Options) -> Result<Self, ClientBuildError> {
+        let client = client::build(&CLIENT, &options.transport, &options.url)?;
+        Ok(Self { client, options: options.clone(), told_failure: false })
+    }
+
+    /// Sends a request every interval while the relay works, until the future is dropped.
+    pub async fn run(mut self, status: StatusSource, progress: LoopProgress) {
+        loop {
+            let wait = if works(&status, &progress).await {
+                self.ping().await;
+                self.options.interval
+            } else {
+                self.options.interval.min(LOOK_AGAIN)
+            };
+            sleep(wait).await;
+        }
+    }
+
+    /// Sends one request. The first failure in a row is logged, and the first success after failures.
+    async fn ping(&mut self) {
+        let sent = self.client.get(self.options.url.clone()).send().await;
+        let failed = match sent {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("the monitoring service answers {}", answer.status().as_u16())),
+            Err(error) => Some(failure::describe_through(&self.options.transport.proxy, &error, &CLIENT)),
+        };
+        match failed {
+            Some(error) if !self.told_failure => {
+                self.told_failure = true;
+                tracing::warn!(error, "the heartbeat cannot be sent; trying again every interval");
+            }
+            Some(error) => tracing::debug!(error, "the heartbeat still cannot be sent"),
+            None if self.told_failure => {
+                self.told_failure = false;
+                tracing::info!("the heartbeat can be sent again");
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether the relay works: loops turn, the API is polled, and every sink makes progress.
+async fn works(status: &StatusSource, progress: &LoopProgress) -> bool {
+    if progress.is_stopping() || progress.standstill().is_some() {
+        return false;
+    }
+    match status.read().await {
+        Ok(reading) => is_at_work(&reading.status),
+        Err(error) => {
+            tracing::debug!(%error, "no heartbeat: the status cannot be read");
+            false
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Whether the loops of this process turn, for those who watch the process from outside.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::time::{Clock, Instant};
+
+/// The time without a turn after which a loop counts as stuck. Each loop turns at least every 5 seconds.
+pub const STANDSTILL: Duration = Duration::from_secs(20);
+
+/// The progress of the loops, as the daemon's own loop last noted it.
+#[derive(Clone, Copy, Debug)]
+struct NotedProgress {
+    /// How long ago the slowest loop had turned.
+    slowest: Duration,
+    at: Instant,
+    is_stopping: bool,
+}
+
+/// Shows whether the loops of this process turn. Clones show the same loops.
+#[derive(Clone, Debug)]
+pub struct LoopProgress {
+    clock: Clock,
+    noted: watch::Sender<NotedProgress>,
+}
+
+impl LoopProgress {
+    /// Makes the progress of loops that turn now for the first time.
+    pub fn new(clock: &Clock) -> Self {
+        let noted = NotedProgress { slowest: Duration::ZERO, at: clock.monotonic(), is_stopping: false };
+        Self { clock: clock.clone(), noted: watch::Sender::new(noted) }
+    }
+
+    /// Records how long ago the slowest loop has turned.
+    pub fn note(&self, slowest: Duration) {
+        let at = self.clock.monotonic();
+        self.noted.send_modify(|noted| (noted.slowest, noted.at) = (slowest, at));
+    }
+
+    /// Records that the relay stops.
+    pub fn note_stopping(&self) {
+        self.noted.send_modify(|noted| noted.is_stopping = true);
+    }
+
+    /// Whether the relay stops.
+    pub fn is_stopping(&self) -> bool {
+        self.noted.borrow().is_stopping
+    }
+
+    /// Returns how long a loop has not turned, if this is so long that the loop counts as stuck. The loop that records
+    /// the progress counts as well. While the relay stops, loops end, so none counts as stuck.
+    pub fn standstill(&self) -> Option<Duration> {
+        let noted = *self.noted.borrow();
+        let slowest = noted.slowest + self.clock.monotonic().saturating_duration_since(noted.at);
+        Some(slowest).filter(|slowest| *slowest > STANDSTILL && !noted.is_stopping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_does_not_turn_is_noticed_whichever_it_is() {
+        let progress = LoopProgress::new(&Clock::starting_at(UnixMs(0)));
+        progress.note(Duration::from_secs(15));
+        assert_eq!(progress.standstill(), None);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(progress.standstill(), Some(Duration::from_secs(21)), "the loop that records stands still");
+        progress.note(Duration::ZERO);
+        assert_eq!(progress.standstill(), None);
+        progress.note(Duration::from_secs(30));
+        assert_eq!(progress.standstill(), Some(Duration::from_secs(30)));
+        progress.note_stopping();
+        assert_eq!((progress.standstill(), progress.is_stopping()), (None, true));
+    }
+}

@@ -1,0 +1,94 @@
+//! The status of this process's own relay, for the parts that show it to others while it runs.
+//!
+//! Invariants: the state is read with a connection of its own, at most once a second, and by one thread at a time,
+//! however many ask. So whoever asks often, or while the disk hangs, does not hold up the relay.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+
+use super::fields::Status;
+use super::status_file::Live;
+use crate::store::{self, DeadLetterReason};
+use crate::time::{Clock, Instant};
+
+/// How old a status may be that is shown again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A status, with numbers that only metrics show.
+#[derive(Clone, Debug)]
+pub struct StatusReading {
+    /// The status.
+    pub status: Status,
+    /// How many dead letters each sink has for each reason.
+    pub dead_letters: Vec<DeadLetterReason>,
+}
+
+/// Why the status cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StatusUnreadable {
+    /// The state cannot be read. The text says why.
+    #[error("the state cannot be read: {0}")]
+    Store(String),
+    /// The process is ending.
+    #[error("the relay is ending")]
+    Ending,
+}
+
+/// Reads the status of this process's own relay. Clones share the last reading.
+#[derive(Clone, Debug)]
+pub struct StatusSource {
+    dir: PathBuf,
+    clock: Clock,
+    live: watch::Receiver<Live>,
+    last: Arc<Mutex<Option<LastReading>>>,
+}
+
+#[derive(Debug)]
+struct LastReading {
+    at: Instant,
+    reading: Result<Arc<StatusReading>, StatusUnreadable>,
+}
+
+impl StatusSource {
+    /// Makes the source of the status of the relay on the state in `dir`. `live` holds the reports of the relay.
+    pub fn new(dir: PathBuf, clock: Clock, live: watch::Receiver<Live>) -> Self {
+        Self { dir, clock, live, last: Arc::default() }
+    }
+
+    /// Returns the status, which is at most a second old.
+    ///
+    /// # Errors
+    /// [`StatusUnreadable`] says why there is none.
+    pub async fn read(&self) -> Result<Arc<StatusReading>, StatusUnreadable> {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        if let Some(last) = last.as_ref().filter(|last| self.clock.monotonic() - last.at < FRESH) {
+            return last.reading.clone();
+        }
+        // The task keeps the lock until the state was read, also if the caller gives up meanwhile. So there is never a
+        // second thread that waits for the disk.
+        let source = self.clone();
+        let task = tokio::spawn(async move {
+            let reader = source.clone();
+            let reading = tokio::task::spawn_blocking(move || reader.read_now());
+            let reading = reading.await.map_err(|_| StatusUnreadable::Ending).and_then(|reading| reading);
+            *last = Some(LastReading { at: source.clock.monotonic(), reading: reading.clone() });
+            reading
+        });
+        task.await.unwrap_or(Err(StatusUnreadable::Ending))
+    }
+
+    fn read_now(&self) -> Result<Arc<StatusReading>, StatusUnreadable> {
+        let unreadable = |error: store::Error| StatusUnreadable::Store(error.to_string());
+        let gone = || StatusUnreadable::Store("the state is gone".to_owned());
+        let snapshot = store::open_snapshot(&self.dir).map_err(unreadable)?.ok_or_else(gone)?;
+        let live = self.live.borrow().clone();
+        // Before the first report the relay has nothing to say about itself.
+        let live = Some(live).filter(|live| live.relay.pid.is_some());
+        let dead_letters = snapshot.spool.dead_letter_reasons().map_err(unreadable)?;
+        let status = Status::gather(&self.dir, &*snapshot.spool, self.clock.relay_time(), true, live);
+        Ok(Arc::new(StatusReading { status: status.map_err(unreadable)?, dead_letters }))
+    }
+}
