@@ -85,7 +85,7 @@ enum Output {
 
 /// What the thread that receives signals has to know of the file.
 #[derive(Debug, Default)]
-enum Draft {
+enum ExportDraft {
     /// There is no file yet.
     #[default]
     NotMade,
@@ -95,13 +95,13 @@ enum Draft {
     Complete,
 }
 
-/// A [`Draft`] behind a lock. The code that makes or renames the file and the code that ends the process hold the lock,
+/// An [`ExportDraft`] behind a lock. The code that makes or renames the file and the code that ends the process hold the lock,
 /// so that a signal finds the file under the name that it has.
 #[derive(Clone, Debug, Default)]
-struct SharedDraft(Arc<Mutex<Draft>>);
+struct SharedDraft(Arc<Mutex<ExportDraft>>);
 
 impl SharedDraft {
-    fn lock(&self) -> MutexGuard<'_, Draft> {
+    fn lock(&self) -> MutexGuard<'_, ExportDraft> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +123,7 @@ impl Output {
         let mut made = draft.lock();
         // The file contains texts of messages, so only its own user may read it.
         let file = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
-        *made = Draft::Unfinished(file.path().to_owned());
+        *made = ExportDraft::Unfinished(file.path().to_owned());
         drop(made);
         Ok(Self::File { to: BufWriter::new(file), draft })
     }
@@ -145,7 +145,7 @@ impl Output {
                 file.as_file().sync_all()?;
                 let mut draft = draft.lock();
                 file.persist_noclobber(output).map_err(|refused| refused.error)?;
-                *draft = Draft::Complete;
+                *draft = ExportDraft::Complete;
                 Ok(())
             }
         }
@@ -164,10 +164,9 @@ fn remove_if_interrupted(draft: SharedDraft) -> io::Result<()> {
         for signal in signals.forever() {
             let draft = draft.lock();
             match &*draft {
-                Draft::NotMade => {}
-                Draft::Unfinished(file) => drop(fs::remove_file(file)),
-                Draft::Complete if !std::mem::replace(&mut came_late, true) => continue,
-                Draft::Complete => {}
+                ExportDraft::Unfinished(file) => drop(fs::remove_file(file)),
+                ExportDraft::Complete if !std::mem::replace(&mut came_late, true) => continue,
+                ExportDraft::NotMade | ExportDraft::Complete => {}
             }
             drop(emulate_default_handler(signal));
         }

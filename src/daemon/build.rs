@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::permissions;
 use super::run::Daemon;
-use super::status_writer::StatusWriter;
+use super::status_writer::{End, StatusWriter};
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
 use crate::config::Config;
@@ -64,7 +64,41 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let lock = RoleLock::take(dir)?;
     permissions::close(dir, &["state.", "budget.", "relay."]);
     // The status writer is made early, because it clears the report that an earlier relay wrote about itself.
-    let pulse = StatusWriter::new(dir, config, &clock);
+    let mut pulse = StatusWriter::new(dir, config, purpose.mode, &clock);
+    match open(config, purpose, &clock).await {
+        Ok(Opened { store, released_before, poller, delivery, poller_liveness }) => Ok(Daemon {
+            lock,
+            clock,
+            store,
+            released_before,
+            poller,
+            delivery,
+            poller_liveness,
+            pulse,
+            mode: purpose.mode,
+        }),
+        Err(error) => {
+            let is_damage = matches!(error, BuildError::Store(store::Error::Damaged { .. }));
+            let end = if is_damage { End::Damaged } else { End::Failed };
+            pulse.stopped(end(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+/// The parts of a daemon that [`open`] makes.
+struct Opened {
+    store: Store,
+    /// How many messages had been handed on to the sinks before this process began.
+    released_before: i64,
+    poller: Poller<api::Client>,
+    delivery: Delivery,
+    poller_liveness: Liveness,
+}
+
+/// Opens the state and everything that works on it. The caller has the role.
+async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened, BuildError> {
+    let dir = &config.state.dir;
     let store = Store::open(dir)?;
     let (before, newest) = store.read(|spool| Ok((spool.clock_memory()?, spool.newest_instant()?))).await?;
     clock.resume(before, newest);
@@ -85,16 +119,18 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.relay_time())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
-    let setups = setups(config, &clock)?;
-    let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
+    let setups = setups(config, clock)?;
+    let (jitter_seed, invocation) = (clock.relay_time().0.unsigned_abs(), config.invocation.clone());
+    let delivery = Delivery::start(store.clone(), clock.clone(), jitter_seed, invocation, setups).await?;
     for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
-    let poller_liveness = Liveness::new(&clock);
+    let released_before = store.read(Spool::last_released).await?;
+    let poller_liveness = Liveness::new(clock);
     let waker = delivery.waker();
     let poller = Poller::new(Parts {
         feed: client,
-        store,
+        store: store.clone(),
         clock: clock.clone(),
         budget,
         rules: Rules::new(config.poll.start, config.poll.lookback, config.poll.sweep_interval),
@@ -105,8 +141,9 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         released: Box::new(move || waker.wake()),
         liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,
+        invocation: config.invocation.clone(),
     });
-    Ok(Daemon { lock, clock, poller, delivery, poller_liveness, pulse, mode: purpose.mode })
+    Ok(Opened { store, released_before, poller, delivery, poller_liveness })
 }
 
 fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {

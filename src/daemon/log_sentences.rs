@@ -18,5 +18,8 @@ pub const LOCK_MADE_AGAIN: &str =
 pub const SINK_NOT_CONFIGURED: &str =
     "messages wait for a sink that is not configured any more; they are kept for when one of that name is";
 
+/// The command `once` has read everything and has delivered what was due. The log line has the counts.
+pub const ONCE_IS_DONE: &str = "once is done";
+
 /// All sentences of this module.
-pub const ALL: [&str; 5] = [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED];
+pub const ALL: [&str; 6] = [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED, ONCE_IS_DONE];

@@ -1,6 +1,7 @@
 //! Reads everything that `status` shows.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::fields::{
     BudgetStatus, CoverageStatus, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
@@ -17,11 +18,12 @@ use crate::time::Clock;
 
 impl Status {
     /// Reads the status of the state in `dir`; `None` if there is no state. Afterwards `clock` goes by the relay's
-    /// time, so that a jump of this machine's clock is not mistaken for a relay that writes nothing.
+    /// time, so that a jump of this machine's clock is not mistaken for a relay that writes nothing. `once_within`: a
+    /// state on which no relay runs is healthy if `once` has caught up within this time.
     ///
     /// # Errors
     /// The errors of [`store::open_snapshot`].
-    pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
+    pub fn of(dir: &Path, clock: &Clock, once_within: Option<Duration>) -> Result<Option<Self>, Error> {
         let Some(snapshot) = store::open_snapshot(dir)? else { return Ok(None) };
         let (left, runs) = snapshot.spool.clock_beside()?;
         clock.adopt_memory(left, runs);
@@ -51,7 +53,8 @@ impl Status {
         if let Some(live) = live {
             status.add(live);
         }
-        status.problems = problems(&status);
+        status.relay.obstacle = Live::obstacle(dir);
+        status.problems = problems(&status, once_within);
         status.healthy = status.problems.is_empty();
         Ok(Some(status))
     }
@@ -64,7 +67,7 @@ impl Status {
             healthy: false,
             problems: Vec::new(),
             state: StateStatus { dir: dir.display().to_string(), bytes: 0, storage: StorageReport::default() },
-            relay: RelayStatus { running, report: None },
+            relay: RelayStatus { running, obstacle: None, report: None },
             polling: PollingStatus { interval_seconds: None, last_poll_age_seconds: None, report: None },
             coverage: None,
             budget: BudgetStatus { own: None, api: None },

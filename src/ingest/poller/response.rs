@@ -100,7 +100,8 @@ impl<F: Feed> Poller<F> {
         }
         let (store, margin) = (self.disk.store(), self.rules.margin);
         self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
-        log_anomalies(&step.ops, cursor, self.disk.keeps_delivered());
+        let replayed_by = self.disk.keeps_delivered().then_some(&self.invocation);
+        log_anomalies(&step.ops, cursor, replayed_by);
         let next = self.commit(step, now.local).await?;
         if walk.as_ref().is_some_and(CatchUpProgress::counts) {
             self.progress.page_read(row_count);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{Ending, Mode, Parts, PollError, Poller};
 use crate::api::budget::{Budget, BudgetLimits, RateHeaders, WINDOW};
 use crate::api::{Error, KeyRefusal, Page, Response};
-use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
+use crate::domain::{Cursor, Invocation, More, Row, Seq, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::PageFuture;
@@ -107,6 +107,7 @@ impl World {
             released: Box::new(|| ()),
             liveness: Liveness::new(&self.clock),
             tells_progress: true,
+            invocation: Invocation::default(),
         })
     }
 
