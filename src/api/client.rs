@@ -146,9 +146,16 @@ impl Client {
             request = request.header(AUTHORIZATION, value);
         }
         let (client_options, proxy, with_cursor) = (self.client_options, self.proxy.clone(), cursor.is_some());
+        let answering_proxy = proxy.that_answers_for(list);
         async move {
             match request.send().await {
-                Ok(response) => read(response, &client_options, parse, with_cursor, now).await,
+                Ok(response) => {
+                    let mut response = read(response, &client_options, parse, with_cursor, now).await;
+                    if let Some(proxy) = answering_proxy {
+                        response.page = response.page.map_err(|error| by_proxy(error, proxy));
+                    }
+                    response
+                }
                 Err(error) => Response {
                     date: None,
                     rate: RateHeaders::default(),
@@ -215,6 +222,15 @@ fn refusal(status: StatusCode, json: bool, body: &[u8], location: Option<&str>, 
             let hint = if number == 404 && !with_cursor { "; is api.url right?" } else { "" };
             Error::Refused { status: number, code: format!("{code}{hint}") }
         }
+    }
+}
+
+/// Names the proxy in a failure that the proxy may have made.
+fn by_proxy(error: Error, proxy: String) -> Error {
+    match error {
+        Error::Blocked => Error::Proxy { status: 403, proxy },
+        Error::Refused { status: status @ 407, .. } | Error::Server(status @ 500..) => Error::Proxy { status, proxy },
+        other => other,
     }
 }
 

@@ -22,6 +22,15 @@ pub enum Error {
         /// The API's error code, or the standard words for the status.
         code: String,
     },
+    /// A failure of a proxy that sees the requests, or of the server behind the proxy: 403 or 5xx without an error code
+    /// of the API, or 407.
+    #[error("{status} through the proxy {proxy}, which may have answered instead of the API")]
+    Proxy {
+        /// The status of the answer.
+        status: u16,
+        /// The host and port of the proxy.
+        proxy: String,
+    },
     /// 5xx: the server failed.
     #[error("{0} from the API")]
     Server(u16),
@@ -73,7 +82,10 @@ impl Error {
             Self::KeyRefused(refusal) => Some(refusal.status),
             Self::Blocked => Some(403),
             Self::RateLimited => Some(429),
-            Self::Refused { status, .. } | Self::Redirected { status, .. } | Self::Server(status) => Some(*status),
+            Self::Proxy { status, .. }
+            | Self::Refused { status, .. }
+            | Self::Redirected { status, .. }
+            | Self::Server(status) => Some(*status),
             Self::Transport(_) => None,
             Self::Malformed(_) | Self::Garbled(_) | Self::TooLarge { .. } => Some(200),
         }
@@ -84,6 +96,7 @@ impl Error {
         match self {
             Self::KeyRefused(_) => "key_refused",
             Self::Blocked => "blocked",
+            Self::Proxy { .. } => "proxy",
             Self::RateLimited => "rate_limited",
             Self::Refused { .. } => "refused",
             Self::Server(_) => "server",

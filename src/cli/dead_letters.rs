@@ -23,7 +23,7 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
     let done = match command {
         DeadLettersCommand::List { which, json: false } => list(flags, which),
         DeadLettersCommand::List { which, json: true } => list_json(flags, which),
-        DeadLettersCommand::Show { which } => show(flags, which),
+        DeadLettersCommand::Show { which } => show(flags, &which.into()),
         DeadLettersCommand::Retry { which } => settle(flags, &which.into(), DeadLetterAction::Retry),
         DeadLettersCommand::Drop { which } => settle(flags, &which.into(), DeadLetterAction::Drop),
     };
@@ -118,12 +118,9 @@ fn list_json(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     Ok(answer(if any { "\n]\n" } else { "[]\n" }))
 }
 
-/// Prints the texts of messages. The texts contain codes, so no other command of `dead-letters` prints them, and a
-/// selector is required.
+/// Prints the texts of messages. The texts contain codes, so no other command of `dead-letters` prints them, and its
+/// flags require a selector.
 fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
-    if which.sink.is_none() && which.id.is_none() {
-        return Err(complain(Exit::Usage, &"say which: --id ID, --sink NAME, or both"));
-    }
     let for_people = std::io::stdout().is_terminal();
     let mut missing = 0;
     let any = each(

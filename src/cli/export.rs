@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IsTerminal as _, StdoutLock, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use serde_json::value::RawValue;
@@ -79,13 +79,32 @@ enum Output {
     /// export, and would be in the way of the next export.
     File {
         to: BufWriter<NamedTempFile>,
-        is_whole: IsWhole,
+        draft: SharedDraft,
     },
 }
 
-/// Whether the file has its final name. The code that renames the file and the code that ends the process hold the
-/// lock, so that exactly one of the two happens.
-type IsWhole = Arc<Mutex<bool>>;
+/// What the thread that receives signals has to know of the file.
+#[derive(Debug, Default)]
+enum ExportDraft {
+    /// There is no file yet.
+    #[default]
+    NotMade,
+    /// The file has this temporary name.
+    Unfinished(PathBuf),
+    /// The file has its final name.
+    Complete,
+}
+
+/// An [`ExportDraft`] behind a lock. The code that makes or renames the file and the code that ends the process hold the lock,
+/// so that a signal finds the file under the name that it has.
+#[derive(Clone, Debug, Default)]
+struct SharedDraft(Arc<Mutex<ExportDraft>>);
+
+impl SharedDraft {
+    fn lock(&self) -> MutexGuard<'_, ExportDraft> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Output {
     fn begin(output: &Path) -> io::Result<Self> {
@@ -98,11 +117,15 @@ impl Output {
             return Err(Errno::EXIST.into());
         }
         let dir = output.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let draft = SharedDraft::default();
+        // The signals are caught before the file is made. A signal between the two would leave the file behind.
+        remove_if_interrupted(draft.clone())?;
+        let mut made = draft.lock();
         // The file contains texts of messages, so only its own user may read it.
-        let draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
-        let is_whole = IsWhole::default();
-        remove_if_interrupted(draft.path().to_owned(), Arc::clone(&is_whole))?;
-        Ok(Self::File { to: BufWriter::new(draft), is_whole })
+        let file = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
+        *made = ExportDraft::Unfinished(file.path().to_owned());
+        drop(made);
+        Ok(Self::File { to: BufWriter::new(file), draft })
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
@@ -117,12 +140,12 @@ impl Output {
     fn end(self, output: &Path) -> io::Result<()> {
         match self {
             Self::Stdout { mut to, .. } => to.flush(),
-            Self::File { to, is_whole } => {
-                let draft = to.into_inner().map_err(IntoInnerError::into_error)?;
-                draft.as_file().sync_all()?;
-                let mut is_whole = is_whole.lock().unwrap_or_else(PoisonError::into_inner);
-                draft.persist_noclobber(output).map_err(|refused| refused.error)?;
-                *is_whole = true;
+            Self::File { to, draft } => {
+                let file = to.into_inner().map_err(IntoInnerError::into_error)?;
+                file.as_file().sync_all()?;
+                let mut draft = draft.lock();
+                file.persist_noclobber(output).map_err(|refused| refused.error)?;
+                *draft = ExportDraft::Complete;
                 Ok(())
             }
         }
@@ -132,18 +155,19 @@ impl Output {
 /// The beginning of the names of temporary files.
 const DRAFT: &str = ".joltsms-relay-export-";
 
-/// Makes a signal that ends this process remove the file first. A signal that comes after the file was completed is
-/// ignored: the command ends as usual, and a second signal ends the process.
-fn remove_if_interrupted(file: PathBuf, is_whole: IsWhole) -> io::Result<()> {
+/// Makes a signal that ends this process remove the unfinished file first. A signal that comes after the file was
+/// completed is ignored: the command ends as usual, and a second signal ends the process.
+fn remove_if_interrupted(draft: SharedDraft) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
     std::thread::Builder::new().spawn(move || {
         let mut came_late = false;
         for signal in signals.forever() {
-            let is_whole = is_whole.lock().unwrap_or_else(PoisonError::into_inner);
-            if *is_whole && !std::mem::replace(&mut came_late, true) {
-                continue;
+            let draft = draft.lock();
+            match &*draft {
+                ExportDraft::Unfinished(file) => drop(fs::remove_file(file)),
+                ExportDraft::Complete if !std::mem::replace(&mut came_late, true) => continue,
+                ExportDraft::NotMade | ExportDraft::Complete => {}
             }
-            drop(fs::remove_file(&file));
             drop(emulate_default_handler(signal));
         }
     })?;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Overrides, parse_duration};
-use crate::domain::{SinkName, UnixMs};
+use crate::domain::{Invocation, SinkName, UnixMs};
 use crate::secret::Secret;
 
 /// Relays the SMS that JoltSMS numbers receive to HTTP receivers or stdout.
@@ -45,16 +45,25 @@ pub(super) struct Flags {
 }
 
 const EXIT_CODES: &str = "\
+Examples:
+  JOLTSMS_API_KEY=jolt_sk_… joltsms-relay
+  joltsms-relay --config relay.toml
+
 Exit codes: 0 done or stopped, 1 failure, 2 usage, 65 state damaged or of a newer version, 75 temporary (state in use; \
 once: work left undone), 77 no API key accepted (once), 78 invalid configuration, 130/143 once was interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Relay until stopped (the default)
+    #[command(after_help = "Example:\n  joltsms-relay run --forward-to http://127.0.0.1:3000/sms --start 1h")]
     Run,
     /// Read all new messages, deliver what is due, and exit
+    #[command(after_help = "Example:\n  joltsms-relay once --quiet")]
     Once,
     /// Validate the configuration and show its sinks
+    #[command(
+        after_help = "Examples:\n  joltsms-relay check --config relay.toml\n  joltsms-relay check --message message.json"
+    )]
     Check {
         /// Show what each sink would get for the message in this file, a JSON object as the API shows it; - for stdin
         #[arg(long, value_name = "FILE")]
@@ -64,27 +73,34 @@ pub(super) enum Command {
         number: Option<PathBuf>,
     },
     /// Write a commented configuration to the place where the relay looks for it
+    #[command(after_help = "Examples:\n  joltsms-relay init\n  joltsms-relay init relay.toml")]
     Init {
         /// Write to this file instead, or to stdout for -; an existing file is never changed
         file: Option<PathBuf>,
     },
     /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = "Example:\n  joltsms-relay schema > relay.schema.json")]
     Schema,
     /// Show how polling and the sinks are doing, whether a relay runs or not
+    #[command(after_help = "Examples:\n  joltsms-relay status\n  joltsms-relay status --check --once-within 1h")]
     Status(StatusFlags),
     /// List, pause, resume, rename and drop sinks
+    #[command(after_help = "Example:\n  joltsms-relay sinks list")]
     Sinks {
         #[command(subcommand)]
         command: SinksCommand,
     },
     /// List, show, retry or drop messages that could not be delivered
+    #[command(after_help = "Example:\n  joltsms-relay dead-letters list")]
     DeadLetters {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
     /// Deliver stored messages again, with the same webhook-id
+    #[command(after_help = "Example:\n  joltsms-relay replay --since 24h --sink crm --dry-run")]
     Replay(ReplayFlags),
     /// Show everything that happened to one message
+    #[command(after_help = "Example:\n  joltsms-relay trace 0b1f7a52-33c6-4d0e-9d5e-6f0f4f7f1a11")]
     Trace {
         /// The message's id
         id: String,
@@ -93,6 +109,7 @@ pub(super) enum Command {
         json: bool,
     },
     /// Save the messages of a state, even of a damaged one
+    #[command(after_help = "Example:\n  joltsms-relay state export --output saved.jsonl")]
     State {
         #[command(subcommand)]
         command: StateCommand,
@@ -102,6 +119,7 @@ pub(super) enum Command {
 #[derive(Debug, Subcommand)]
 pub(super) enum StateCommand {
     /// Write all readable messages and their deliveries, one JSON object a line; exit 1 if some could not be read
+    #[command(after_help = "Example:\n  joltsms-relay state export --output saved.jsonl")]
     Export {
         /// Write to this file, which must not exist yet; - for stdout
         #[arg(short, long, value_name = "FILE", default_value = "-")]
@@ -122,29 +140,41 @@ pub(super) struct StatusFlags {
     /// Print again every second, until interrupted
     #[arg(long, conflicts_with = "check")]
     pub(super) watch: bool,
+
+    /// Also count as healthy if no relay runs and `once` has read and delivered everything within this time, such as 1h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) once_within: Option<Duration>,
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).map_err(|_| "it must be a duration such as 15m or 24h")
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SinksCommand {
     /// Show how many messages wait for each sink, and which sinks are paused
+    #[command(after_help = "Example:\n  joltsms-relay sinks list --json")]
     List {
         /// Print a JSON array; docs/status.md describes each field
         #[arg(long)]
         json: bool,
     },
     /// Send nothing more to these sinks; their messages are kept
+    #[command(after_help = "Example:\n  joltsms-relay sinks pause crm")]
     Pause {
         /// The sinks' names
         #[arg(required = true)]
         names: Vec<String>,
     },
     /// Send to these sinks again, beginning with the messages that wait
+    #[command(after_help = "Example:\n  joltsms-relay sinks resume crm")]
     Resume {
         /// The sinks' names
         #[arg(required = true)]
         names: Vec<String>,
     },
     /// Give a sink another name; its waiting messages, dead letters and pause stay with it
+    #[command(after_help = "Example:\n  joltsms-relay sinks rename crm desk")]
     Rename {
         /// The name in the state
         name: String,
@@ -152,6 +182,7 @@ pub(super) enum SinksCommand {
         to: SinkName,
     },
     /// Remove a sink from the state after it was removed from the configuration
+    #[command(after_help = "Example:\n  joltsms-relay sinks drop crm --discard-messages")]
     Drop {
         /// The sink's name
         name: String,
@@ -238,6 +269,7 @@ impl FromStr for When {
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadLettersCommand {
     /// List the dead letters, and why they were given up
+    #[command(after_help = "Example:\n  joltsms-relay dead-letters list --sink crm")]
     List {
         #[command(flatten)]
         which: Which,
@@ -246,16 +278,19 @@ pub(super) enum DeadLettersCommand {
         json: bool,
     },
     /// Print the messages themselves, one JSON object a line
+    #[command(after_help = "Example:\n  joltsms-relay dead-letters show --sink crm")]
     Show {
         #[command(flatten)]
-        which: Which,
+        which: Selected,
     },
     /// Send dead letters again, as if for the first time
+    #[command(after_help = "Example:\n  joltsms-relay dead-letters retry --sink crm")]
     Retry {
         #[command(flatten)]
         which: Selected,
     },
     /// Give dead letters up for good; `trace` still shows them
+    #[command(after_help = "Example:\n  joltsms-relay dead-letters drop --id 0b1f7a52-33c6-4d0e-9d5e-6f0f4f7f1a11")]
     Drop {
         #[command(flatten)]
         which: Selected,
@@ -273,7 +308,7 @@ pub(super) struct Which {
     pub(super) id: Option<String>,
 }
 
-/// Like [`Which`], for commands that change something: a selector is required.
+/// Like [`Which`], for commands that change something or print texts: a selector is required.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 pub(super) struct Selected {
@@ -329,6 +364,46 @@ impl RunFlags {
     }
 }
 
+/// The flags that the help of a command shows, of those that every command accepts: all of them for the commands that
+/// write a log, and only the flags that say where files lie for the others.
+fn shown_flags(command: &str) -> &'static [&'static str] {
+    match command {
+        "run" | "once" | "check" => &[
+            "config",
+            "state_dir",
+            "log_level",
+            "quiet",
+            "no_color",
+            "forward_to",
+            "format",
+            "start",
+            "accept_account_change",
+        ],
+        "init" => &["config"],
+        "schema" | "help" => &[],
+        _ => &["config", "state_dir"],
+    }
+}
+
+/// Returns the command line of the program. The help of each command shows the flags that have an effect on it.
+pub(super) fn command_line() -> clap::Command {
+    let mut program = Flags::command();
+    // The flags that every command accepts are handed down here, so that they can be hidden below.
+    program.build();
+    program.mut_subcommands(|command| {
+        let shown = shown_flags(command.get_name());
+        hide_others(command, shown)
+    })
+}
+
+fn hide_others(command: clap::Command, shown: &[&str]) -> clap::Command {
+    let command = command.mut_args(|flag| {
+        let is_hidden = flag.is_global_set() && !shown.contains(&flag.get_id().as_str());
+        if is_hidden { flag.hide(true) } else { flag }
+    });
+    command.mut_subcommands(|command| hide_others(command, shown))
+}
+
 impl Flags {
     pub(super) fn overrides(&self) -> Overrides {
         let run = &self.run;
@@ -343,8 +418,53 @@ impl Flags {
         }
     }
 
+    /// Returns how the operator calls the program for this configuration and state.
+    pub(super) fn invocation(&self) -> Invocation {
+        self.overrides().invocation()
+    }
+
     /// Whether to use colours: neither with `--no-color` nor with `$NO_COLOR`.
     pub(super) fn color(&self) -> bool {
         !self.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls `visit` with each command, and the words that call the command.
+    fn each_command(command: &clap::Command, path: &str, visit: &mut dyn FnMut(&str, &clap::Command)) {
+        visit(path, command);
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            each_command(command, &format!("{path} {}", command.get_name()), visit);
+        }
+    }
+
+    #[test]
+    fn each_help_shows_the_flags_that_the_command_takes_and_an_example_that_works() {
+        let mut commands = 0;
+        each_command(&command_line(), "joltsms-relay", &mut |path, command| {
+            commands += 1;
+            let help = command.clone().render_long_help().to_string();
+            let takes_run_flags = ["joltsms-relay", "joltsms-relay run", "joltsms-relay once", "joltsms-relay check"];
+            for flag in ["--forward-to", "--format ", "--start ", "--accept-account-change", "--log-level", "--quiet"] {
+                assert_eq!(help.contains(flag), takes_run_flags.contains(&path), "{path}: {flag}\n{help}");
+            }
+            let takes_state = !["joltsms-relay init", "joltsms-relay schema"].contains(&path);
+            assert_eq!(help.contains("--state-dir"), takes_state, "{path}");
+            assert!(takes_state || !help.contains("For run, once and check"), "{path}: an empty heading\n{help}");
+            let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("no example: {path}\n{help}"));
+            let examples: Vec<&str> = examples.lines().filter(|line| line.contains("joltsms-relay")).collect();
+            assert!(examples.iter().any(|line| line.contains(path)), "{path}: {examples:?}");
+            for line in examples {
+                let words = line.split_whitespace().skip_while(|word| *word != "joltsms-relay");
+                let words = words.take_while(|word| *word != ">");
+                if let Err(wrong) = command_line().try_get_matches_from(words) {
+                    panic!("{line}: {wrong}");
+                }
+            }
+        });
+        assert_eq!(commands, 22, "each command was looked at");
     }
 }

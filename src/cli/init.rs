@@ -10,6 +10,7 @@ use super::flags::Flags;
 use super::output::answer;
 use super::relay::complain;
 use crate::config::{self, EXAMPLE, Sources};
+use crate::domain::shell_word;
 
 /// Writes the commented configuration to `file` (`-`: stdout). Without `file`, writes it to the first place where the
 /// relay looks for a configuration. An existing file is never changed.
@@ -24,7 +25,7 @@ pub(super) fn init(flags: &Flags, file: Option<&Path>) -> Exit {
             let shown = file.display();
             // The relay does not look at a place that `--config` named, unless it gets the same flag.
             let is_found = file == usual && flags.config.is_none();
-            let named = if is_found { String::new() } else { format!(" --config {shown}") };
+            let named = if is_found { String::new() } else { format!(" --config {}", shell_word(&shown.to_string())) };
             answer(&format!("wrote {shown}; every setting in it is commented out\nnext: joltsms-relay check{named}\n"))
         }
         // `create_dir_all` also fails with `AlreadyExists` if the directory is a file.

@@ -21,7 +21,7 @@ mod trace;
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use exit::Exit;
 use flags::{Command, Flags, StateCommand};
@@ -29,7 +29,8 @@ use flags::{Command, Flags, StateCommand};
 /// Parses the command line, runs the command and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     guard::set_up();
-    let flags = match Flags::try_parse_from(arguments).and_then(check_flags) {
+    let parsed = flags::command_line().try_get_matches_from(arguments);
+    let flags = match parsed.and_then(|matches| Flags::from_arg_matches(&matches)).and_then(check_flags) {
         Ok(flags) => flags,
         Err(error) => {
             // Help and version are answers and not errors. clap prints each to the right stream.

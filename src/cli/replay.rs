@@ -11,7 +11,7 @@ use super::relay::complain;
 use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::domain::filter::{Clause, Filter, Globs};
-use crate::domain::{PauseReason, UnixMs};
+use crate::domain::{Invocation, PauseReason, UnixMs};
 use crate::store::{PastDelivery, ReplayPortion, ReplaySelection, SinkView, Spool, is_running};
 use crate::time::{Clock, Instant};
 
@@ -117,13 +117,13 @@ fn begin(flags: &Flags, how: &ReplayFlags) -> Result<Exit, Exit> {
         return Err(nothing(&how.choice));
     }
     let running = is_running(&dir).map_err(|error| fails(&error))?;
-    Ok(answer(&outcome(&tallies, found - changed, running)))
+    Ok(answer(&outcome(&tallies, found - changed, running, &flags.invocation())))
 }
 
 /// Describes the result, with one line for each sink.
-fn outcome(tallies: &[Tally], left: usize, running: Option<bool>) -> String {
-    let mut lines: Vec<String> =
-        tallies.iter().filter(|tally| tally.found() + tally.waiting > 0).map(sentence).collect();
+fn outcome(tallies: &[Tally], left: usize, running: Option<bool>, program: &Invocation) -> String {
+    let told = tallies.iter().filter(|tally| tally.found() + tally.waiting > 0);
+    let mut lines: Vec<String> = told.map(|tally| sentence(tally, program)).collect();
     if left > 0 {
         let left = grouped(u64::try_from(left).unwrap_or(0));
         lines.push(format!("of these {left} had changed meanwhile, and stay as they are"));
@@ -137,7 +137,7 @@ fn outcome(tallies: &[Tally], left: usize, running: Option<bool>) -> String {
     lines.join("\n") + "\n"
 }
 
-fn sentence(tally: &Tally) -> String {
+fn sentence(tally: &Tally, program: &Invocation) -> String {
     let mut parts = Vec::new();
     if tally.again() > 0 {
         let dead = match tally.dead {
@@ -159,7 +159,7 @@ fn sentence(tally: &Tally) -> String {
     let paused = match tally.sink.pause.map(|pause| pause.reason) {
         None => String::new(),
         Some(PauseReason::Disabled) => " (it is switched off: enabled = false in the configuration)".to_owned(),
-        Some(_) => format!(" (it is paused: joltsms-relay sinks resume {name})"),
+        Some(_) => format!(" (it is paused: {program} sinks resume {name})"),
     };
     format!("{name}: {}{paused}", parts.join("; "))
 }

@@ -8,8 +8,8 @@ use super::humanize::{count, grouped, span, table};
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use crate::delivery::SinkStatus;
-use crate::domain::{PauseReason, Seq, SinkName, UnixMs};
+use crate::delivery::{BlockedBy, SinkStatus};
+use crate::domain::{Invocation, PauseReason, Seq, SinkName, UnixMs};
 use crate::status::{ListedSink, Live, StoredSink};
 use crate::store::{DropPermission, DropProgress, Error, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
 
@@ -79,7 +79,15 @@ pub(super) fn sinks_table<'a>(sinks: impl Iterator<Item = (&'a SinkView, Option<
 
 /// A function that changes a sink and returns one sentence about the change. It gets the sink's status if a running
 /// relay has reported one.
-type Change = fn(&mut Spool, SinkId, &str, Option<&SinkStatus>, UnixMs) -> Result<String, Error>;
+type Change = fn(&mut Spool, &ChangedSink<'_>, Option<&SinkStatus>, UnixMs) -> Result<String, Error>;
+
+/// The sink that a change concerns.
+struct ChangedSink<'n> {
+    id: SinkId,
+    name: &'n str,
+    /// How the operator calls the program, for hints.
+    program: &'n Invocation,
+}
 
 /// Applies a change to the sinks with these names. Nothing is changed unless all names exist.
 fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit> {
@@ -90,25 +98,28 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
     }
     let now = relay_clock(spool).map_err(|error| fails(&error))?.relay_time();
     let live = running(&directory(flags)?, now);
-    let mut said = String::new();
+    let (mut said, program) = (String::new(), &flags.invocation());
     for (name, id) in sinks {
         let live = live.as_ref().and_then(|live| live.sinks.get(name));
-        let sentence = change(spool, id, name, live, now).map_err(|error| fails(&error))?;
+        let sentence = change(spool, &ChangedSink { id, name, program }, live, now).map_err(|error| fails(&error))?;
         said += &sentence;
         said.push('\n');
     }
     Ok(answer(&said))
 }
 
-fn pause(spool: &mut Spool, id: SinkId, name: &str, _: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
-    let before = spool.pause(id, PauseReason::Operator, now)?;
+fn pause(spool: &mut Spool, sink: &ChangedSink<'_>, _: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
+    let ChangedSink { id, name, program } = sink;
+    let before = spool.pause(*id, PauseReason::Operator, now)?;
     Ok(match before.map(|pause| pause.reason) {
         Some(PauseReason::Operator) => format!("{name} is paused already"),
-        _ => format!("{name} is paused, a running relay hears of it within 5 s; joltsms-relay sinks resume {name}"),
+        _ => format!("{name} is paused, a running relay hears of it within 5 s; {program} sinks resume {name}"),
     })
 }
 
-fn resume(spool: &mut Spool, id: SinkId, name: &str, live: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
+fn resume(spool: &mut Spool, sink: &ChangedSink<'_>, live: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
+    let ChangedSink { id, name, .. } = *sink;
+    let has_failed = spool.waiting(id)?.retry > 0;
     if let Some(Pause { reason: PauseReason::Disabled, .. }) = spool.pause_of(id)? {
         return Ok(format!(
             "{name} is switched off in the configuration: set enabled = true there and restart the relay"
@@ -117,17 +128,33 @@ fn resume(spool: &mut Spool, id: SinkId, name: &str, live: Option<&SinkStatus>, 
     Ok(match spool.resume(id, now)? {
         Some(Resumed::Pause(pause)) => {
             let paused = span(now.since(pause.since));
-            format!("{name} goes on after {paused}, within 5 s if a relay runs")
+            format!("{name} is resumed: it was paused for {paused}; a running relay sends to it again within 5 s")
         }
         Some(Resumed::Silence(until)) => {
             let left = span(until.since(now));
-            format!("{name} goes on, within 5 s if a relay runs: its receiver had asked for silence for {left} more")
+            format!(
+                "{name} is resumed: its receiver had asked for silence for {left} more; a running relay sends to it \
+                 again within 5 s"
+            )
         }
-        None => match live.and_then(learned_pace) {
-            Some(pace) => format!("{name} is not paused; its pace ({pace}) is forgotten within 5 s"),
+        None => match live.and_then(|live| forgotten(live, has_failed)) {
+            Some(learned) => format!("{name} is not paused; {learned}"),
             None => format!("{name} is not paused"),
         },
     })
+}
+
+/// Describes what a running relay does when somebody resumes a sink that is not paused; `None`: nothing. `has_failed`:
+/// messages that have failed wait for the sink.
+fn forgotten(live: &SinkStatus, has_failed: bool) -> Option<String> {
+    if has_failed && matches!(live.blocked_by, Some(BlockedBy::Breaker { .. })) {
+        let probed = "its last attempts failed, so the relay tried one message at a time";
+        return Some(format!("{probed}; within 5 s the relay tries all waiting messages again"));
+    }
+    if has_failed && live.failing_since.is_some() {
+        return Some("its last attempts failed; within 5 s the relay tries all waiting messages again".to_owned());
+    }
+    Some(format!("its pace ({}) is forgotten within 5 s", learned_pace(live)?))
 }
 
 fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
@@ -146,7 +173,8 @@ fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
         Exit::Failure,
         &format_args!(
             "there is a sink named {to} already, with a queue of its own; if that is not needed: stop the relay, \
-             joltsms-relay sinks drop {to}, and then this again"
+             {} sinks drop {to}, and then this again",
+            flags.invocation()
         ),
     ))
 }

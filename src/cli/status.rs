@@ -31,16 +31,22 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
         Err(exit) => return exit,
     };
     let clock = Clock::system();
+    let once_within = how.once_within;
     if how.watch {
         return watch(&dir, how, &clock);
     }
-    let status = match look(&dir, &clock) {
+    let status = match look(&dir, &clock, once_within) {
         Ok(status) => status,
         // A health check has only two results, healthy and unhealthy.
         Err((_, said)) if how.check => return answer_with(Exit::Failure, &format!("unhealthy: {said}\n")),
         Err((exit, said)) => return complain(exit, &said),
     };
-    let exit = if how.check && !status.healthy { Exit::Failure } else { Exit::Done };
+    let exit = match &status.relay.report {
+        _ if how.check && !status.healthy => Exit::Failure,
+        // Texts of messages are not read here, so the relay's word counts.
+        Some(report) if !status.relay.running && report.damaged => Exit::Damaged,
+        _ => Exit::Done,
+    };
     let text = match (how.json, how.check) {
         (true, _) => json(&status),
         (false, false) => text(&status),
@@ -58,8 +64,8 @@ fn answer_with(exit: Exit, text: &str) -> Exit {
 }
 
 /// Reads the status. Fails with the exit code and the message for stderr.
-fn look(dir: &Path, clock: &Clock) -> Result<Status, (Exit, String)> {
-    match Status::of(dir, clock) {
+fn look(dir: &Path, clock: &Clock, once_within: Option<Duration>) -> Result<Status, (Exit, String)> {
+    match Status::of(dir, clock, once_within) {
         Ok(Some(status)) => Ok(status),
         Ok(None) => Err((Exit::Failure, Absent(dir).to_string())),
         Err(error) => Err((store_exit(&error), unreadable(&error))),
@@ -81,7 +87,7 @@ fn unreadable(error: &store::Error) -> String {
 fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
     let on_terminal = std::io::stdout().is_terminal();
     loop {
-        let shown = match look(dir, clock) {
+        let shown = match look(dir, clock, how.once_within) {
             Ok(status) if how.json => format!("{}\n", json_line(&status)),
             Ok(status) => text(&status),
             // The state may appear later, or become free.
@@ -161,6 +167,12 @@ fn relay(status: &Status) -> String {
             format!("running for {} (version {version}, process {pid})", ago(report.started_at))
         }
         Some(report) => match report.stopped_at {
+            Some(at) if report.caught_up_at.is_some() => format!("not running; `once` caught up {} ago", ago(at)),
+            Some(at) if report.failure.is_some() => {
+                let why = report.failure.as_deref().unwrap_or_default();
+                let command = if report.once { "`once`" } else { "it" };
+                format!("not running; {command} ended {} ago: {}", ago(at), harmless(why))
+            }
             Some(at) => format!("not running; it was stopped {} ago", ago(at)),
             None => {
                 let last_heard = ago(report.last_heard_at);
@@ -218,7 +230,8 @@ fn doing(sink: &SinkStatus, now: UnixMs) -> Option<String> {
     if let Some(since) = sink.failing_since {
         // Refusals by a receiver that sets the pace are no failures.
         let what = if matches!(sink.blocked_by, Some(BlockedBy::Silence { .. })) { "nothing taken" } else { "failing" };
-        parts.push(format!("{what} for {}", span(now.since(since))));
+        let why = sink.last_failure.as_ref().map(|answer| format!(" ({})", harmless(answer))).unwrap_or_default();
+        parts.push(format!("{what} for {}{why}", span(now.since(since))));
     }
     let in_span = |until: UnixMs| format!(" in {}", span(until.since(now)));
     match sink.blocked_by {
@@ -233,6 +246,10 @@ fn doing(sink: &SinkStatus, now: UnixMs) -> Option<String> {
     parts.extend(learned_pace(sink));
     if sink.in_flight > 0 {
         parts.push(format!("{} under way", sink.in_flight));
+    }
+    if let Some(at) = sink.delivered.last_at {
+        let count = grouped(sink.delivered.count);
+        parts.push(format!("{count} delivered since the start, the last one {} ago", span(now.since(at))));
     }
     Some(parts.join("; ")).filter(|text| !text.is_empty())
 }

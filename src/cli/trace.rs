@@ -3,12 +3,12 @@
 
 use super::exit::Exit;
 use super::flags::Flags;
-use super::humanize::{bytes, harmless, span, table};
+use super::humanize::{bytes, grouped, harmless, span, table};
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{directory, look, relay_clock};
 use crate::api::set_aside_id;
-use crate::domain::{RowStanding, UnixMs};
+use crate::domain::{Invocation, RowStanding, UnixMs, shell_word};
 use crate::store::{DeliveryState, Trace, TracedDelivery};
 
 pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {
@@ -35,11 +35,11 @@ fn try_trace(flags: &Flags, id: &str, as_json: bool) -> Result<Exit, Exit> {
     if as_json {
         return Ok(answer(&json(&trace)));
     }
-    Ok(answer(&text(&trace, now)))
+    Ok(answer(&text(&trace, now, &flags.invocation())))
 }
 
 /// Formats the trace as text for people.
-fn text(trace: &Trace, now: UnixMs) -> String {
+fn text(trace: &Trace, now: UnixMs, program: &Invocation) -> String {
     let at = |time: UnixMs| format!("{time} ({} ago)", span(now.since(time)));
     let none = || "-".to_owned();
     let lines = [
@@ -48,7 +48,7 @@ fn text(trace: &Trace, now: UnixMs) -> String {
         ("received", at(trace.received)),
         ("ingested", trace.ingested.map_or_else(none, at)),
         ("first read", at(trace.first_read)),
-        ("handed on", handed_on(trace)),
+        ("handed on", handed_on(trace, program)),
         ("text", trace.bytes.map_or_else(|| "not kept any more".to_owned(), |size| format!("kept, {}", bytes(size)))),
     ];
     let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
@@ -68,17 +68,19 @@ fn text(trace: &Trace, now: UnixMs) -> String {
     text
 }
 
-fn handed_on(trace: &Trace) -> String {
+fn handed_on(trace: &Trace, program: &Invocation) -> String {
     match (trace.release_no, trace.held_by, trace.standing) {
-        (Some(place), ..) => format!("as number {place}"),
+        (Some(place), ..) => format!("yes, as message {} in the order of handing on", grouped(place.unsigned_abs())),
         (None, _, RowStanding::Seed) => "no: it was there before the first run (poll.start)".to_owned(),
         (None, _, RowStanding::BelowWatermark) => {
-            "no: it showed up later than poll.lookback allows; `joltsms-relay replay --id` delivers it".to_owned()
+            let id = harmless(&shell_word(&trace.id));
+            format!("no: it showed up later than poll.lookback allows; `{program} replay --id {id}` delivers it")
         }
         (None, _, RowStanding::Unreadable) => {
-            "no: its row was read and set aside, since it is no valid JSON, or has no id that could be read; \
-             `joltsms-relay state export` saves it as it came"
-                .to_owned()
+            format!(
+                "no: its row was read and set aside, since it is no valid JSON, or has no id that could be read; \
+                 `{program} state export` saves it as it came"
+            )
         }
         (None, Some(_), _) => "not yet: older messages are being read first".to_owned(),
         (None, None, _) => "not yet".to_owned(),

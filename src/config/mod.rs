@@ -19,7 +19,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use crate::domain::SinkName;
+use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
 use crate::settings::{Complaints, Declarations, Document, Origin, Reader, Section, Settings as _};
 use crate::sinks::Target;
@@ -78,6 +78,8 @@ pub struct Config {
     pub sinks: Vec<ConfiguredSink>,
     /// True if no sink is configured, so that the only sink is an implied stdout.
     pub sinks_implied: bool,
+    /// How the operator calls the program for this configuration and state.
+    pub invocation: Invocation,
     /// Settings that work and yet may not be meant.
     pub warnings: Vec<Warning>,
 }
@@ -183,7 +185,8 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     let sinks = sinks::resolve(sources, document, &account, report);
     let file = report.path().map(ToOwned::to_owned);
     let (api, state, warnings) = (api?, state?, Vec::new());
-    Some(Config { file, api, account, poll, state, log, admin, heartbeat, sinks, sinks_implied, warnings })
+    let invocation = sources.flags.invocation();
+    Some(Config { file, api, account, poll, state, log, admin, heartbeat, sinks, sinks_implied, invocation, warnings })
 }
 
 /// Reads `[state]`. `--state-dir` takes precedence.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::domain::SinkName;
+use crate::domain::{Invocation, SinkName};
 use crate::secret::{Environment, Secret};
 use crate::settings::{Complaints, Document, Origin, Table, WrittenValue};
 
@@ -45,6 +45,16 @@ pub struct Overrides {
     pub format: Option<String>,
     /// `--start START`
     pub start: Option<String>,
+}
+
+impl Overrides {
+    /// Returns how the operator calls the program for this configuration and state. The paths are complete, so that the
+    /// command works in another directory, too.
+    pub fn invocation(&self) -> Invocation {
+        let complete = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let (config, state_dir) = (self.config.as_ref().map(complete), self.state_dir.as_ref().map(complete));
+        Invocation::new(config.as_deref(), state_dir.as_deref())
+    }
 }
 
 impl Sources {

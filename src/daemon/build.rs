@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::observers::{ObserverError, Observers};
 use super::permissions;
-use super::run::Daemon;
-use super::status_writer::StatusWriter;
+use super::run::{Daemon, Opened};
+use super::status_writer::{End, StatusWriter};
 use super::volume;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
@@ -86,7 +86,24 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     permissions::close(dir, &["state.", "budget.", "relay."]);
     volume::warn_without(dir);
     // The status writer is made early, because it clears the report that an earlier relay wrote about itself.
-    let pulse = StatusWriter::new(dir, config, &clock);
+    let mut pulse = StatusWriter::new(dir, config, purpose.mode, &clock);
+    match open(config, purpose, &clock).await {
+        Ok(opened) => {
+            let progress = LoopProgress::new(&clock);
+            Ok(Daemon { lock, clock, opened, pulse, mode: purpose.mode, dir: dir.clone(), progress })
+        }
+        Err(error) => {
+            let is_damage = matches!(error, BuildError::Store(store::Error::Damaged { .. }));
+            let end = if is_damage { End::Damaged } else { End::Failed };
+            pulse.stopped(end(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+/// Opens the state and everything that works on it. The caller has the role.
+async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened, BuildError> {
+    let dir = &config.state.dir;
     let metrics = Metrics::new(&config.account)?;
     let observers = match purpose.mode {
         Mode::Run => Observers::prepare(config, metrics.clone()).await?,
@@ -112,12 +129,14 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.relay_time())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
-    let setups = setups(config, &clock, &metrics)?;
-    let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
+    let setups = setups(config, clock, &metrics)?;
+    let (jitter_seed, invocation) = (clock.relay_time().0.unsigned_abs(), config.invocation.clone());
+    let delivery = Delivery::start(store.clone(), clock.clone(), jitter_seed, invocation, setups).await?;
     for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
-    let poller_liveness = Liveness::new(&clock);
+    let released_before = store.read(Spool::last_released).await?;
+    let poller_liveness = Liveness::new(clock);
     let waker = delivery.waker();
     let poller = Poller::new(Parts {
         feed: client,
@@ -133,10 +152,9 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,
         metrics: metrics.ingest(),
+        invocation: config.invocation.clone(),
     });
-    let progress = LoopProgress::new(&clock);
-    let (mode, dir) = (purpose.mode, dir.clone());
-    Ok(Daemon { lock, clock, store, poller, delivery, poller_liveness, pulse, mode, dir, observers, progress })
+    Ok(Opened { store, released_before, poller, delivery, poller_liveness, observers })
 }
 
 fn setups(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Vec<Setup>, BuildError> {

@@ -25,6 +25,17 @@ pub const STATE_ON_NO_VOLUME: &str =
 /// The admin endpoint answers at an address.
 pub const ADMIN_LISTENS: &str = "the admin endpoint listens";
 
+/// The command `once` has read everything and has delivered what was due. The log line has the counts.
+pub const ONCE_IS_DONE: &str = "once is done";
+
 /// All sentences of this module.
-pub const ALL: [&str; 7] =
-    [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED, STATE_ON_NO_VOLUME, ADMIN_LISTENS];
+pub const ALL: [&str; 8] = [
+    STOPPING,
+    STOPPED,
+    STOPPED_AT_ONCE,
+    LOCK_MADE_AGAIN,
+    SINK_NOT_CONFIGURED,
+    STATE_ON_NO_VOLUME,
+    ADMIN_LISTENS,
+    ONCE_IS_DONE,
+];

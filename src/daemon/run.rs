@@ -8,19 +8,19 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::drain::{GRACE, drain};
-use super::log_sentences::{LOCK_MADE_AGAIN, STOPPING};
+use super::log_sentences::{LOCK_MADE_AGAIN, ONCE_IS_DONE, STOPPING};
 use super::observers::Observers;
 use super::queue_watch::QueueWatch;
 use super::service::Service;
 use super::service_status::service_status;
 use super::signals::{Stop, StopSignal};
-use super::status_writer::StatusWriter;
+use super::status_writer::{End, StatusWriter};
 use super::watchdog::Watchdog;
 use crate::api::Client;
 use crate::delivery::Delivery;
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
 use crate::status::LoopProgress;
-use crate::store::{self, LockFileState, RoleLock, Store};
+use crate::store::{self, LockFileState, RoleLock, Spool, Store};
 use crate::time::{Clock, Liveness};
 
 /// The time between two checks that the role is still held, between two notes to the watchdog, and between two looks
@@ -31,16 +31,23 @@ const WATCH: Duration = Duration::from_secs(1);
 pub struct Daemon {
     pub(super) lock: RoleLock,
     pub(super) clock: Clock,
-    pub(super) store: Store,
-    pub(super) poller: Poller<Client>,
-    pub(super) delivery: Delivery,
-    pub(super) poller_liveness: Liveness,
+    pub(super) opened: Opened,
     pub(super) pulse: StatusWriter,
     pub(super) mode: Mode,
     /// The state directory.
     pub(super) dir: PathBuf,
-    pub(super) observers: Observers,
     pub(super) progress: LoopProgress,
+}
+
+/// The opened state, and the parts that work on it.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    /// How many messages had been handed on to the sinks before this process began.
+    pub(super) released_before: i64,
+    pub(super) poller: Poller<Client>,
+    pub(super) delivery: Delivery,
+    pub(super) poller_liveness: Liveness,
+    pub(super) observers: Observers,
 }
 
 /// How a relay ended, if nothing failed.
@@ -78,6 +85,18 @@ pub enum RunError {
     Panicked(&'static str),
 }
 
+impl RunError {
+    /// Whether the state is damaged.
+    fn is_damage(&self) -> bool {
+        let error = match self {
+            Self::Store(error) | Self::Poll(PollError::Store(error)) => error,
+            Self::Damaged(error) => error.as_ref(),
+            Self::Poll(PollError::OtherAccount) | Self::Panicked(_) => return false,
+        };
+        matches!(error, store::Error::Damaged { .. })
+    }
+}
+
 /// Why the running phase ended.
 enum Over {
     Polling(Result<Ending, RunError>),
@@ -92,7 +111,7 @@ enum Over {
 impl Daemon {
     /// The poller's reports.
     pub fn reports(&self) -> watch::Receiver<PollReport> {
-        self.poller.reports()
+        self.opened.poller.reports()
     }
 
     /// Runs until `stop` asks for the end, or until `once` has nothing left to do; then drains.
@@ -100,19 +119,8 @@ impl Daemon {
     /// # Errors
     /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self {
-            mut lock,
-            clock,
-            store,
-            poller,
-            delivery,
-            poller_liveness,
-            pulse: mut live,
-            mode,
-            dir,
-            observers,
-            progress,
-        } = self;
+        let Self { mut lock, clock, opened, pulse: mut live, mode, dir, progress } = self;
+        let Opened { store, released_before, poller, delivery, poller_liveness, observers } = opened;
         let reports = poller.reports();
         // The observers end with this function, after the drain.
         let _observing = observers.start(dir, clock.clone(), live.reports(), &progress);
@@ -120,7 +128,7 @@ impl Daemon {
         let mut polling = tokio::spawn(poller.run(polling_stops));
         let mut service = Service::default();
         let queues = match Service::is_managed() {
-            true => QueueWatch::start(store, clock.clone()),
+            true => QueueWatch::start(store.clone(), clock.clone()),
             false => QueueWatch::off(),
         };
         service.ready();
@@ -182,6 +190,12 @@ impl Daemon {
             Over::Broken => Err(RunError::Panicked("delivery")),
             Over::Closed => Ok(if mode == Mode::Once { Ended::CaughtUp { work_left: true } } else { Ended::Closed }),
         };
+        if matches!(result, Ok(Ended::CaughtUp { .. }))
+            && let Err(error) = tell_counts(&store, released_before, &delivery).await
+        {
+            tracing::debug!(%error, "the counts of once cannot be read");
+        }
+        drop(store);
         service.stopping();
         drop(watchdog);
         progress.note_stopping();
@@ -196,9 +210,32 @@ impl Daemon {
             }
         }
         drain(delivery, &mut stop, &clock).await;
-        live.stopped();
+        live.stopped(end_of(&result, mode));
         drop(lock);
         result
+    }
+}
+
+/// Logs how many messages came, how many deliveries were made, and how many wait.
+async fn tell_counts(store: &Store, released_before: i64, delivery: &Delivery) -> Result<(), store::Error> {
+    let released = store.read(Spool::last_released).await?;
+    let deliveries: u64 = delivery.status().iter().map(|sink| sink.delivered.count).sum();
+    let waiting = delivery.waiting().await?;
+    tracing::info!(messages = released.saturating_sub(released_before), deliveries, waiting, "{ONCE_IS_DONE}");
+    Ok(())
+}
+
+/// Describes the end for `status`.
+fn end_of(result: &Result<Ended, RunError>, mode: Mode) -> End {
+    match result {
+        Ok(Ended::CaughtUp { work_left: false }) => End::CaughtUp,
+        Ok(Ended::CaughtUp { work_left: true }) => End::Failed("some messages wait for another attempt".to_owned()),
+        Ok(Ended::Stopped(_)) if mode == Mode::Once => End::Failed("it was interrupted".to_owned()),
+        Ok(Ended::Stopped(_) | Ended::Closed) => End::AsAsked,
+        Ok(Ended::GaveUp(why)) => End::Failed(why.clone()),
+        Ok(Ended::NoKey(why)) => End::Failed(format!("no API key is accepted: {why}")),
+        Err(error) if error.is_damage() => End::Damaged(error.to_string()),
+        Err(error) => End::Failed(error.to_string()),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::delivery::SinkStatus;
-use crate::ingest::PollReport;
+use crate::ingest::{Mode, PollReport};
 use crate::status::{Live, LiveFile, RelayReport};
 use crate::time::{Clock, Instant};
 
@@ -29,6 +29,19 @@ pub(super) struct StatusWriter {
     began: Instant,
     last: Live,
     published: watch::Sender<Live>,
+}
+
+/// How the relay ended, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The relay was stopped, or nobody reads its output any more.
+    AsAsked,
+    /// `once` has read everything and delivered what was due.
+    CaughtUp,
+    /// The relay ended for this reason.
+    Failed(String),
+    /// The state is damaged; the text says where.
+    Damaged(String),
 }
 
 /// A mailbox with the newest report that is to be written. A newer report replaces an older report that was not written
@@ -89,7 +102,7 @@ impl Drop for StatusWriter {
 impl StatusWriter {
     /// Opens the file in `dir` and starts the thread. Nothing depends on the file: if opening it fails, the relay runs
     /// without the file and logs the reason.
-    pub(super) fn new(dir: &Path, config: &Config, clock: &Clock) -> Self {
+    pub(super) fn new(dir: &Path, config: &Config, mode: Mode, clock: &Clock) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let inbox = Arc::clone(&mailbox);
         let writing = LiveFile::open(dir, config.sinks.len()).and_then(|mut file| {
@@ -107,6 +120,7 @@ impl StatusWriter {
         let relay = RelayReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: Some(std::process::id()),
+            once: mode == Mode::Once,
             ..RelayReport::default()
         };
         let interval_ms = u64::try_from(config.poll.interval.as_millis()).unwrap_or(u64::MAX);
@@ -142,9 +156,18 @@ impl StatusWriter {
         self.published.subscribe()
     }
 
-    /// Writes that the relay ended in good order.
-    pub(super) fn stopped(&mut self) {
-        self.last.relay.stopped_at = Some(self.clock.relay_time());
+    /// Writes that the relay ended in good order, and how.
+    pub(super) fn stopped(&mut self, end: End) {
+        let now = self.clock.relay_time();
+        let relay = &mut self.last.relay;
+        relay.started_at = now.before(self.clock.monotonic() - self.began);
+        (relay.last_heard_at, relay.stopped_at) = (now, Some(now));
+        match end {
+            End::AsAsked => {}
+            End::CaughtUp => relay.caught_up_at = Some(now),
+            End::Failed(why) => relay.failure = Some(why),
+            End::Damaged(why) => (relay.failure, relay.damaged) = (Some(why), true),
+        }
         self.mailbox.put(self.last.clone());
         self.mailbox.wait();
     }

@@ -9,6 +9,7 @@ use super::clock_reading::ClockReading;
 use super::health::SharedHealth;
 use super::options::{Options, Order};
 use super::settler::Settler;
+use crate::domain::Invocation;
 use crate::formats::Format;
 use crate::metrics::SinkMetrics;
 use crate::sinks::Sink;
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) jitter: Arc<Jitter>,
     pub(super) settler: Settler,
+    /// How the operator calls the program, for hints.
+    pub(super) invocation: Invocation,
     /// The number of wake-ups so far. The number changes when the store may hold new messages.
     pub(super) wake: watch::Receiver<u64>,
     /// `None` until the daemon stops; from then on the instant by which deliveries must have ended.

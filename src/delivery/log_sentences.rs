@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::breaker::FAILURES_THAT_OPEN;
-use crate::domain::{DeadReason, Outcome, PauseReason, UnixMs};
+use crate::domain::{DeadReason, Invocation, Outcome, PauseReason, UnixMs};
 
 /// Warning: attempts fail. This is written once for each outage, with the reason of the first failure.
 pub const SINK_FAILS: &str = "the sink fails: its messages are kept and tried again";
@@ -71,8 +71,8 @@ pub const CAN_BE_RECORDED: &str = "deliveries can be recorded again";
 pub const PAUSED_SINK_HAS_MESSAGES: &str = "messages wait for a sink that is paused";
 
 /// The command that resumes a sink: the hint beside each sentence about a pause.
-pub(super) fn how_to_resume(sink: &str) -> String {
-    format!("joltsms-relay sinks resume {sink}")
+pub(super) fn how_to_resume(invocation: &Invocation, sink: &str) -> String {
+    format!("{invocation} sinks resume {sink}")
 }
 
 pub(super) fn sink_fails(sink: &str, reason: &str) {
@@ -91,8 +91,8 @@ pub(super) fn receiver_wants_silence(sink: &str, reason: &str, silence: Duration
     tracing::warn!(sink.name = sink, reason, wait_s = silence.as_secs_f64(), "{RECEIVER_WANTS_SILENCE}");
 }
 
-pub(super) fn receiver_is_gone(sink: &str) {
-    tracing::error!(sink.name = sink, hint = how_to_resume(sink), "{RECEIVER_IS_GONE}");
+pub(super) fn receiver_is_gone(sink: &str, invocation: &Invocation) {
+    tracing::error!(sink.name = sink, hint = how_to_resume(invocation, sink), "{RECEIVER_IS_GONE}");
 }
 
 pub(super) fn output_is_closed(sink: &str) {
@@ -104,13 +104,13 @@ pub(super) fn last_output_is_closed(sink: &str) {
     tracing::debug!(sink.name = sink, "nobody reads the output any more");
 }
 
-pub(super) fn sink_is_paused(sink: &str, reason: PauseReason, since: UnixMs) {
-    let hint = how_to_resume(sink);
+pub(super) fn sink_is_paused(sink: &str, invocation: &Invocation, reason: PauseReason, since: UnixMs) {
+    let hint = how_to_resume(invocation, sink);
     tracing::warn!(sink.name = sink, reason = reason.as_str(), %since, hint, "{SINK_IS_PAUSED}");
 }
 
-pub(super) fn sink_was_paused(sink: &str) {
-    tracing::warn!(sink.name = sink, hint = how_to_resume(sink), "{SINK_WAS_PAUSED}");
+pub(super) fn sink_was_paused(sink: &str, invocation: &Invocation) {
+    tracing::warn!(sink.name = sink, hint = how_to_resume(invocation, sink), "{SINK_WAS_PAUSED}");
 }
 
 pub(super) fn sink_was_resumed(sink: &str) {

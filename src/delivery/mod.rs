@@ -36,7 +36,7 @@ mod throttle;
 
 pub use options::{Options, Order, Retry};
 pub use running::{Delivery, Setup, Waker};
-pub use status::{BlockedBy, Drained, SinkStatus};
+pub use status::{BlockedBy, DeliveredMessages, Drained, SinkStatus};
 
 #[cfg(test)]
 mod tests;

@@ -13,12 +13,12 @@ use super::options::{CLOCK_TOLERANCE, Options, Order};
 use super::settler::Settler;
 use super::status::{BlockedBy, Drained, Published, SinkStatus};
 use super::supervisor::Supervisor;
-use crate::domain::{PauseReason, Start, UnixMs};
+use crate::domain::{Invocation, PauseReason, Start, UnixMs};
 use crate::formats::Format;
 use crate::http::retry_after;
 use crate::metrics::SinkMetrics;
 use crate::sinks::Sink;
-use crate::store::{Error, MessageSelection, SinkId, SinkSetup, Store};
+use crate::store::{Error, MessageSelection, SinkId, SinkSetup, Spool, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant, Liveness};
 
@@ -43,6 +43,7 @@ pub struct Setup {
 pub struct Delivery {
     store: Store,
     clock: Clock,
+    invocation: Invocation,
     wake: Waker,
     stop: watch::Sender<Option<Instant>>,
     sinks: Vec<RunningSink>,
@@ -89,11 +90,17 @@ fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
 
 impl Delivery {
     /// Registers the sinks in the store and starts to deliver the messages that wait there. Messages that are released
-    /// from now on go to these sinks.
+    /// from now on go to these sinks. Hints for the operator begin with `invocation`.
     ///
     /// # Errors
     /// Errors of the store. In this case nothing was started.
-    pub async fn start(store: Store, clock: Clock, jitter_seed: u64, setups: Vec<Setup>) -> Result<Self, Error> {
+    pub async fn start(
+        store: Store,
+        clock: Clock,
+        jitter_seed: u64,
+        invocation: Invocation,
+        setups: Vec<Setup>,
+    ) -> Result<Self, Error> {
         let messages_now = clock.likely_message_time();
         let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
         // A due time that is further away than any wait can be was written while the clock was ahead.
@@ -118,8 +125,16 @@ impl Delivery {
             damage.clone(),
         );
         let settling = tokio::spawn(settling);
-        let shared =
-            Shared { store: store.clone(), clock: clock.clone(), jitter, settler, wake: woken, stopping, damage };
+        let shared = Shared {
+            store: store.clone(),
+            clock: clock.clone(),
+            jitter,
+            settler,
+            invocation: invocation.clone(),
+            wake: woken,
+            stopping,
+            damage,
+        };
         let is_only_sink = setups.len() == 1;
         let mut loops = JoinSet::new();
         let mut sinks = Vec::new();
@@ -139,7 +154,8 @@ impl Delivery {
             loops.spawn(supervisor.run());
             sinks.push(RunningSink { id, enabled, published, liveness });
         }
-        Ok(Self { store, clock, wake: Waker(wake), stop, sinks, loops, settler: settling, settler_liveness, damaged })
+        let (wake, settler) = (Waker(wake), settling);
+        Ok(Self { store, clock, invocation, wake, stop, sinks, loops, settler, settler_liveness, damaged })
     }
 
     /// Returns the handle with which ingest wakes delivery up.
@@ -244,13 +260,28 @@ impl Delivery {
                 // Messages of a sink that somebody paused wait until somebody resumes the sink.
                 Some(PauseReason::Operator) => {
                     let name = sink.published.borrow().status.name.clone();
-                    let hint = how_to_resume(&name);
+                    let hint = how_to_resume(&self.invocation, &name);
                     tracing::info!(sink.name = name, messages, hint, "{PAUSED_SINK_HAS_MESSAGES}");
                 }
                 _ => is_left = true,
             }
         }
         Ok(is_left)
+    }
+
+    /// Counts the deliveries that were not made yet, of all sinks of the configuration.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn waiting(&self) -> Result<u64, Error> {
+        let sinks: Vec<SinkId> = self.sinks.iter().map(|sink| sink.id).collect();
+        let count = move |spool: &Spool| {
+            sinks.iter().try_fold(0_u64, |sum, sink| {
+                let waiting = spool.waiting(*sink)?;
+                Ok(sum.saturating_add(waiting.fresh).saturating_add(waiting.retry))
+            })
+        };
+        self.store.read(move |spool| count(spool)).await
     }
 
     /// Begins no more deliveries, gives the deliveries under way `grace` to end, records them, and ends.

@@ -20,6 +20,12 @@ pub struct SinkStatus {
     /// When the first failure or refusal since the last success ended, by the relay's time. Failures before this process
     /// started do not count.
     pub failing_since: Option<UnixMs>,
+    /// The answer to the last attempt, in words, while attempts fail or are refused; at most 160 bytes. `None`: the last
+    /// attempt succeeded.
+    pub last_failure: Option<String>,
+    /// How many messages were delivered since this process started, and when the last one.
+    #[serde(flatten)]
+    pub delivered: DeliveredMessages,
     /// Why nothing is sent; `None`: messages are sent.
     #[serde(flatten, serialize_with = "write_block", deserialize_with = "read_block")]
     pub blocked_by: Option<BlockedBy>,
@@ -27,6 +33,35 @@ pub struct SinkStatus {
     /// limit is known.
     #[serde(rename = "learned_requests_per_minute")]
     pub learned_per_minute: Option<u64>,
+}
+
+/// The messages that a sink has delivered since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeliveredMessages {
+    /// How many messages were delivered.
+    #[serde(rename = "delivered")]
+    pub count: u64,
+    /// When the last one was recorded as delivered, by the relay's time.
+    #[serde(rename = "last_delivered_at")]
+    pub last_at: Option<UnixMs>,
+}
+
+impl DeliveredMessages {
+    /// Counts a message that was delivered at `now`.
+    pub(super) fn count_one(&mut self, now: UnixMs) {
+        *self = Self { count: self.count.saturating_add(1), last_at: Some(now) };
+    }
+}
+
+/// The most bytes of an answer that `status` shows. The file of the running relay has room for as many.
+const LONGEST_ANSWER: usize = 160;
+
+/// Shortens an answer for `status`, and replaces control characters.
+pub(super) fn shortened(answer: &str) -> String {
+    let fits = |(start, next): &(usize, char)| start + next.len_utf8() <= LONGEST_ANSWER;
+    let kept = answer.char_indices().take_while(fits).map(|(_, next)| next);
+    kept.map(|next| if next.is_control() { ' ' } else { next }).collect()
 }
 
 /// Why a sink sends nothing, or one message at a time. The sink's messages wait.
@@ -84,14 +119,7 @@ pub(super) struct Published {
 impl Published {
     /// The values that are shown before the first turn of a sink's loop.
     pub(super) fn at_start(name: &str) -> Self {
-        let status = SinkStatus {
-            name: name.to_owned(),
-            in_flight: 0,
-            failing: false,
-            failing_since: None,
-            blocked_by: None,
-            learned_per_minute: None,
-        };
+        let status = SinkStatus { name: name.to_owned(), ..SinkStatus::default() };
         Self { status, idle_after: None }
     }
 }

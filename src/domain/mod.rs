@@ -3,6 +3,7 @@
 mod coverage;
 mod delivery;
 pub mod filter;
+mod invocation;
 mod row;
 mod sanitize;
 mod sink_name;
@@ -14,6 +15,7 @@ pub use coverage::{
     Anomaly, Coverage, Cursor, Insert, Lags, Marks, RowStanding, StoreOp, Walk, WalkId, WalkKind, WalkProgress,
 };
 pub use delivery::{DeadReason, DeliveryClass, NumberUse, Outcome, PauseReason};
+pub use invocation::{Invocation, shell_word};
 pub use row::{More, Row, Seq, SpoiledRow};
 pub use sanitize::{Sanitized, acts};
 pub use sink_name::{InvalidSinkName, SinkName};

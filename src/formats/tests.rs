@@ -262,6 +262,14 @@ fn mistakes_of_templates_are_found_before_any_message() {
         ("text/plain", "a\n{{ message.body }", Some(2), "syntax error: unexpected"),
         ("text/plain", "{% if message.body %}x", Some(1), "syntax error: unexpected end of input"),
         ("text/plain", "\n\n{{ mesage.body }}", Some(3), "undefined value"),
+        ("text/plain", "{{ message.parsedCode.x }}", Some(1), "undefined value: `message.parsedCode.x` is undefined"),
+        (
+            "text/plain",
+            "\n{{ number.tags | last }}",
+            Some(2),
+            "undefined value: a filter or a function on this line has no result, such as `last` of an empty list; \
+             `| default(\"…\")` names another value (tried with a message that has no more than an id)",
+        ),
         ("text/plain", "{{ message.bdy }}", Some(1), "undefined value"),
         ("text/plain", "{{ message.body | uper }}", Some(1), "unknown filter: filter uper is unknown"),
         ("text/plain", "{{ now() }}", Some(1), "unknown function: now is unknown"),

@@ -24,6 +24,6 @@ pub mod tls_files;
 mod transport;
 mod url;
 
-pub use proxy::{Proxy, UnusableProxy, UnusableVariable, parse_address as parse_proxy};
+pub use proxy::{Proxy, UnusableProxy, UnusableVariable, UselessException, parse_address as parse_proxy};
 pub use transport::{Tls, Transport};
 pub use url::RedactedUrl;

@@ -5,6 +5,7 @@
 //! that.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
@@ -122,6 +123,30 @@ impl Proxy {
         Ok(Self { address: Some(address), variable: Some(name) })
     }
 
+    /// Returns the entries of `NO_PROXY` that can never match a host; empty if no variable names a proxy. `value` returns
+    /// the value of a variable, as for [`Proxy::from_variables`].
+    pub fn useless_exceptions<'v>(
+        value: impl Fn(&'static str) -> Option<Option<&'v str>>,
+    ) -> Vec<(&'static str, UselessException)> {
+        let given = |name: &&'static str| Some((*name, value(name)??)).filter(|(_, value)| !value.is_empty());
+        if !FOR_HTTPS.iter().chain(&FOR_HTTP).any(|name| given(name).is_some()) {
+            return Vec::new();
+        }
+        let Some((name, hosts)) = EXCEPTIONS.iter().find_map(given) else { return Vec::new() };
+        if entries(hosts).any(|entry| entry == "*") {
+            return Vec::new();
+        }
+        entries(hosts).filter_map(UselessException::of).map(|useless| (name, useless)).collect()
+    }
+
+    /// Returns the host and port of a proxy that sees the requests to `url` and may answer them itself; `None`: the
+    /// answers come from the server of `url`. A proxy only passes on the bytes of encrypted requests, and a SOCKS proxy
+    /// those of all requests.
+    pub fn that_answers_for(&self, url: &Url) -> Option<String> {
+        let is_http = self.address.as_ref().is_some_and(|address| matches!(address.scheme(), "http" | "https"));
+        self.host().filter(|_| is_http && url.scheme() == "http")
+    }
+
     /// Returns the host and port of the proxy, and no other part of its address; `None` if requests go directly.
     pub fn host(&self) -> Option<String> {
         let address = self.address.as_ref()?;
@@ -182,34 +207,122 @@ fn is_quoted(written: &str) -> bool {
     written.contains(['"', '\''])
 }
 
-/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. Entries are separated by commas or white space.
-/// `*` names every host. A name, with or without `.` or `*.` before it, names that host and all hosts below it.
-/// Addresses and networks (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) covers
-/// only that port.
+/// Returns the entries of `NO_PROXY`, which are separated by commas or white space.
+fn entries(hosts: &str) -> impl Iterator<Item = &str> {
+    hosts.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty())
+}
+
+/// An entry of `NO_PROXY` that can never match a host. Displays as the end of a sentence that begins with the name of
+/// the variable, and shows no user or password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UselessException {
+    /// The entry, without user and password.
+    entry: String,
+    /// The remedy.
+    remedy: String,
+}
+
+impl fmt::Display for UselessException {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "`{}` never matches a host", self.entry)
+    }
+}
+
+impl UselessException {
+    /// Returns the remedy for the entry.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
+    /// Returns why an entry can never match; `None`: the entry can match.
+    fn of(entry: &str) -> Option<Self> {
+        let (scheme, rest) = entry.split_once("://").map_or(("", entry), |(scheme, rest)| (scheme, rest));
+        let (user, bare) = rest.rsplit_once('@').map_or(("", rest), |(user, bare)| (user, bare));
+        let shown = match (scheme, user) {
+            ("", "") => entry.to_owned(),
+            (_, "") => format!("{scheme}://{bare}"),
+            ("", _) => format!("…@{bare}"),
+            _ => format!("{scheme}://…@{bare}"),
+        };
+        let useless = |remedy: String| Some(Self { entry: shown.clone(), remedy });
+        let (host, only) = with_port(bare);
+        let host_alone = host.split(['/', '?', '#']).next().unwrap_or_default();
+        if !scheme.is_empty() || !user.is_empty() {
+            let (host_alone, _) = with_port(bare.split(['/', '?', '#']).next().unwrap_or_default());
+            return useless(format!("write the host alone: {host_alone}"));
+        }
+        if host.parse::<IpAddr>().is_ok() {
+            return None;
+        }
+        if let Some((address, prefix)) = host.split_once('/') {
+            return match (address.parse(), prefix.parse()) {
+                (Ok(IpAddr::V4(_)), Ok(0..=32_u8)) | (Ok(IpAddr::V6(_)), Ok(0..=128)) => None,
+                (Ok(_), _) => useless("write a network as in 10.0.0.0/8, and an address alone".to_owned()),
+                (Err(_), _) => useless(format!("write the host alone: {host_alone}")),
+            };
+        }
+        if host.strip_prefix("*.").unwrap_or(host).contains('*') {
+            return useless("`*` stands alone, or before a dot at the beginning as in *.example.com".to_owned());
+        }
+        match host.trim_start_matches('.').split_once(':') {
+            Some((host, _)) if !host.is_empty() => {
+                useless(format!("a port is a number from 1 to 65535; write {host} for all ports"))
+            }
+            None if only == Some(0) => {
+                useless(format!("a port is a number from 1 to 65535; write {host} for all ports"))
+            }
+            None if !host.trim_matches('.').is_empty() => None,
+            _ => useless("write a host, or a host and its port".to_owned()),
+        }
+    }
+}
+
+/// Whether `hosts`, the value of `NO_PROXY`, names the host of `url`. `*` names every host. A name, with or without `.`
+/// or `*.` before it and with or without `.` behind it, names that host and all hosts below it. Addresses and networks
+/// (`10.0.0.0/8`) are possible, too. An entry with a port (`host:8080`, `[::1]:8080`) covers only that port.
 fn is_excepted(hosts: &str, url: &Url) -> Result<bool, UnusableProxy> {
     if is_quoted(hosts) {
         return Err(UnusableProxy::Quotes);
     }
-    let entries: Vec<&str> = hosts.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty()).collect();
-    if entries.contains(&"*") {
+    if entries(hosts).any(|entry| entry == "*") {
         return Ok(true);
     }
     if hosts.contains(';') {
         return Err(UnusableProxy::Semicolon);
     }
     let port = url.port_or_known_default();
-    let entries = entries.into_iter().map(with_port).filter(|(_, only)| only.is_none() || *only == port);
-    let entries: Vec<&str> = entries.map(|(host, _)| host).collect();
-    let below = |entry: &&str| entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry).to_owned();
-    let entries: Vec<String> = entries.iter().map(below).collect();
-    let Ok(target) = url.as_str().parse() else { return Ok(false) };
-    let matcher = Matcher::builder().all("http://proxy.invalid").no(entries.join(",")).build();
+    let meant = entries(hosts).map(with_port).filter(|(_, only)| only.is_none() || *only == port);
+    let meant: Vec<String> = meant.map(|(host, _)| in_one_way(host)).collect();
+    let Ok(target) = without_final_dot(url).as_str().parse() else { return Ok(false) };
+    let matcher = Matcher::builder().all("http://proxy.invalid").no(meant.join(",")).build();
     Ok(matcher.intercept(&target).is_none())
 }
 
-/// Splits an entry of `NO_PROXY` into the entry without its port, and the port. An IPv6 address has several `:` and no
-/// port, unless it is in brackets.
+/// Returns the host of an entry as the matcher compares it: without `*` before it, without the dot that may end a
+/// complete name, and with the letters that a URL has for letters beyond ASCII.
+fn in_one_way(host: &str) -> String {
+    let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let ascii = || Url::parse(&format!("http://{}", host.trim_start_matches('.'))).ok()?.host_str().map(str::to_owned);
+    if host.is_ascii() { host.to_owned() } else { ascii().unwrap_or_else(|| host.to_owned()) }
+}
+
+/// Returns `url` with a host that does not end with a dot.
+fn without_final_dot(url: &Url) -> Url {
+    let mut url = url.clone();
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
+        // The host is valid without its dot, too.
+        url.set_host(Some(&host)).ok();
+    }
+    url
+}
+
+/// Splits an entry of `NO_PROXY` into the entry without its port and without brackets, and the port. An IPv6 address has
+/// several `:` and no port, unless it is in brackets.
 fn with_port(entry: &str) -> (&str, Option<u16>) {
+    if let Some(address) = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')) {
+        return (address, None);
+    }
     match entry.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
         Some((host, port)) if host.starts_with('[') && host.ends_with(']') => (&host[1..host.len() - 1], Some(port)),
         Some((host, port)) if !host.is_empty() && !host.contains(':') => (host, Some(port)),
@@ -302,6 +415,15 @@ mod tests {
             ("[::1]:8080", "http://[::1]:8080", true),
             ("[::1]:8080", "http://[::1]:8081", false),
             ("fe80::1:8080", "http://[fe80::1:8080]", true),
+            ("a.example.", "https://a.example/x", true),
+            ("a.example.:443", "https://b.a.example/x", true),
+            (".a.example.", "https://b.a.example/x", true),
+            ("a.example", "https://a.example./x", true),
+            ("a.example.", "https://a.example./x", true),
+            ("a.example.", "https://ba.example", false),
+            ("[::1]", "http://[::1]:1", true),
+            ("müller.example", "https://www.müller.example/x", true),
+            ("*.Müller.example", "https://www.müller.example/x", true),
             ("", "http://a.example", false),
             (" , ", "http://a.example", false),
         ] {
@@ -312,6 +434,55 @@ mod tests {
         assert_eq!(quoted, "NO_PROXY is in quotes");
         let windows = through(&[("ALL_PROXY", "http://p"), ("NO_PROXY", "localhost;a.example")], "http://localhost");
         assert_eq!(windows, "NO_PROXY separates its hosts with `;`");
+    }
+
+    #[test]
+    fn exceptions_that_never_match_are_told_with_what_would() {
+        let told = |variables: &[(&'static str, &'static str)]| -> Vec<String> {
+            let value = |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| Some(*value));
+            let useless = Proxy::useless_exceptions(value).into_iter();
+            useless.map(|(name, useless)| format!("{name}: {useless}; {}", useless.remedy())).collect()
+        };
+        for (entry, shown, remedy) in [
+            ("https://crm.example", "https://crm.example", "write the host alone: crm.example"),
+            ("https://crm.example:8443/x", "https://crm.example:8443/x", "write the host alone: crm.example"),
+            ("https://u:hunter2@crm.example/", "https://…@crm.example/", "write the host alone: crm.example"),
+            ("u:hunter2@crm.example", "…@crm.example", "write the host alone: crm.example"),
+            ("crm.example/hook", "crm.example/hook", "write the host alone: crm.example"),
+            ("10.0.0.0/33", "10.0.0.0/33", "write a network as in 10.0.0.0/8, and an address alone"),
+            ("10.0.0.*", "10.0.0.*", "`*` stands alone, or before a dot at the beginning as in *.example.com"),
+            ("crm*.example", "crm*.example", "`*` stands alone, or before a dot at the beginning as in *.example.com"),
+            (
+                "crm.example:99999",
+                "crm.example:99999",
+                "a port is a number from 1 to 65535; write crm.example for all ports",
+            ),
+            ("crm.example:0", "crm.example:0", "a port is a number from 1 to 65535; write crm.example for all ports"),
+            (":8080", ":8080", "write a host, or a host and its port"),
+            (".", ".", "write a host, or a host and its port"),
+        ] {
+            let expected = format!("NO_PROXY: `{shown}` never matches a host; {remedy}");
+            assert_eq!(told(&[("ALL_PROXY", "http://p"), ("NO_PROXY", entry)]), [expected], "{entry}");
+            assert!(told(&[("NO_PROXY", entry)]).is_empty(), "without a proxy nothing is excepted");
+        }
+        let good = "a.example,.b.example, *.c.example d.example.,e.example:443,10.0.0.0/8,10.1.1.1:80,::1,[::1],[::1]:80,\
+                    fe80::/10,localhost,müller.example";
+        assert_eq!(told(&[("http_proxy", "p"), ("no_proxy", good)]), Vec::<String>::new());
+        assert_eq!(told(&[("http_proxy", "p"), ("no_proxy", "*,https://x")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_proxy_answers_for_what_it_can_read() {
+        for (proxy, url, expected) in [
+            ("http://u:hunter2@p.example:3128", "http://crm.example/x", Some("p.example:3128")),
+            ("https://p.example", "http://crm.example/x", Some("p.example:443")),
+            ("http://p.example:3128", "https://crm.example/x", None),
+            ("socks5h://p.example", "http://crm.example/x", None),
+        ] {
+            let (proxy, url) = (Proxy::at(Url::parse(proxy).unwrap()), Url::parse(url).unwrap());
+            assert_eq!(proxy.that_answers_for(&url).as_deref(), expected);
+        }
+        assert_eq!(Proxy::direct().that_answers_for(&Url::parse("http://crm.example").unwrap()), None);
     }
 
     #[test]

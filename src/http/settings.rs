@@ -133,6 +133,10 @@ pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: 
 fn proxy_of_environment(at: &mut Reader<'_>, url: Option<&Url>) -> Proxy {
     let environment = at.environment();
     let value = |name: &'static str| environment.get(OsStr::new(name)).map(|value| value.to_str());
+    for (name, useless) in Proxy::useless_exceptions(value) {
+        let origin = Origin::Variable(name.to_owned());
+        at.warn_once(&origin, useless.to_string(), useless.remedy());
+    }
     match url.map(|url| Proxy::from_variables(value, url)) {
         None => Proxy::default(),
         Some(Ok(proxy)) => proxy,

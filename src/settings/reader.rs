@@ -164,6 +164,11 @@ impl<'r> Reader<'r> {
         self.report.warn(origin, message, help);
     }
 
+    /// Reports a warning that concerns several sections, unless it was reported before.
+    pub fn warn_once(&mut self, origin: &Origin, message: String, help: &str) {
+        self.report.warn_once(origin, message, help);
+    }
+
     /// Reports that one of these keys is needed and none was written. Reports nothing if one was misspelt, or may stand
     /// in a part of the file that could not be read.
     pub fn missing(&mut self, keys: &[&str], origin: &Origin, message: String, help: &str) {

@@ -262,6 +262,15 @@ impl Complaints {
         self.warnings.push(Warning(Problem::new(place, message, help)));
     }
 
+    /// Reports a warning, unless the same warning was reported before.
+    pub fn warn_once(&mut self, origin: &Origin, message: String, help: &str) {
+        let warning = Warning(Problem::new(self.place(origin, false), message, help));
+        let is_told = |known: &Warning| known.to_string() == warning.to_string();
+        if !self.warnings.iter().any(is_told) {
+            self.warnings.push(warning);
+        }
+    }
+
     /// Reports that the file as a whole cannot be used.
     pub fn file_error(&mut self, path: PathBuf, message: String, help: &str) {
         self.incomplete = true;

@@ -58,6 +58,9 @@ pub struct StateStatus {
 pub struct RelayStatus {
     /// Whether a relay holds the role.
     pub running: bool,
+    /// Why the process cannot write a report about itself.
+    #[serde(skip)]
+    pub obstacle: Option<String>,
     /// The report that the process wrote about itself.
     #[serde(flatten, serialize_with = "fields_or_null")]
     pub report: Option<RelayReport>,

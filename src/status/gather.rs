@@ -18,11 +18,12 @@ use crate::time::Clock;
 
 impl Status {
     /// Reads the status of the state in `dir`; `None` if there is no state. Afterwards `clock` goes by the relay's
-    /// time, so that a jump of this machine's clock is not mistaken for a relay that writes nothing.
+    /// time, so that a jump of this machine's clock is not mistaken for a relay that writes nothing. `once_within`: a
+    /// state on which no relay runs is healthy if `once` has caught up within this time.
     ///
     /// # Errors
     /// The errors of [`store::open_snapshot`].
-    pub fn of(dir: &Path, clock: &Clock) -> Result<Option<Self>, Error> {
+    pub fn of(dir: &Path, clock: &Clock, once_within: Option<Duration>) -> Result<Option<Self>, Error> {
         let Some(snapshot) = store::open_snapshot(dir)? else { return Ok(None) };
         let (left, runs) = snapshot.spool.clock_beside()?;
         clock.adopt_memory(left, runs);
@@ -32,17 +33,18 @@ impl Status {
         // A relay that runs now has not written a stop. So a file with a stop was written by a relay that ended before,
         // and says nothing of the present relay.
         let live = live.filter(|live| !running || live.relay.stopped_at.is_none());
-        Self::gather(dir, &*snapshot.spool, now, running, live).map(Some)
+        Self::gather(dir, &*snapshot.spool, now, running, live, once_within).map(Some)
     }
 
     /// Reads the status at `now` by the relay's time. `running`: whether a relay runs. `live`: the report that the
-    /// relay that runs, or ran last, wrote about itself.
+    /// relay that runs, or ran last, wrote about itself. `once_within` as for [`Status::of`].
     pub(super) fn gather(
         dir: &Path,
         spool: &Spool,
         now: UnixMs,
         running: bool,
         live: Option<Live>,
+        once_within: Option<Duration>,
     ) -> Result<Self, Error> {
         let coverage = spool.load_coverage()?;
         let coverage = coverage
@@ -62,7 +64,8 @@ impl Status {
         if let Some(live) = live {
             status.add(live);
         }
-        status.problems = problems(&status).into_iter().map(|problem| problem.detail).collect();
+        status.relay.obstacle = Live::obstacle(dir);
+        status.problems = problems(&status, once_within).into_iter().map(|problem| problem.detail).collect();
         status.healthy = status.problems.is_empty();
         Ok(status)
     }
@@ -75,7 +78,7 @@ impl Status {
             healthy: false,
             problems: Vec::new(),
             state: StateStatus { dir: dir.display().to_string(), bytes: 0, storage: StorageReport::default() },
-            relay: RelayStatus { running, report: None },
+            relay: RelayStatus { running, obstacle: None, report: None },
             polling: PollingStatus {
                 interval_seconds: None,
                 last_poll_age_seconds: None,

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::fields::Status;
-use crate::domain::PauseReason;
+use super::status_file::RelayReport;
+use crate::domain::{PauseReason, UnixMs};
 use crate::ingest::Condition;
 
 /// How long the API may give no answer before this is a problem, unless five poll intervals are longer. If the API's
@@ -79,7 +80,7 @@ impl HealthProblem {
 /// Returns why the relay is not ready: why polling does not work, and which sinks are paused although no person paused
 /// them. Empty: the relay is ready. A sink whose receiver fails does not make the relay unready.
 pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
-    let mut found = problems(status);
+    let mut found = problems(status, None);
     found.retain(|problem| !matches!(problem.kind, ProblemKind::SinkFailing | ProblemKind::NumbersUnreadable));
     let was_polled = status.polling.report.as_ref().is_some_and(|report| report.last_poll_at.is_some());
     let is_told = found.iter().any(|problem| problem.kind != ProblemKind::SinkPaused);
@@ -94,17 +95,26 @@ pub fn readiness_problems(status: &Status) -> Vec<HealthProblem> {
 
 /// Whether the relay does its work now: it has polled the API, and nothing is wrong.
 pub fn is_at_work(status: &Status) -> bool {
-    problems(status).is_empty() && readiness_problems(status).is_empty()
+    problems(status, None).is_empty() && readiness_problems(status).is_empty()
 }
 
-/// Returns what is wrong; empty if the relay is healthy.
-pub fn problems(status: &Status) -> Vec<HealthProblem> {
+/// Returns what is wrong; empty if the relay is healthy. With `once_within`, a state on which no relay runs is healthy if
+/// `once` has caught up within this time.
+pub fn problems(status: &Status, once_within: Option<Duration>) -> Vec<HealthProblem> {
     if !status.relay.running {
-        return vec![HealthProblem::new(ProblemKind::NotRunning, "no relay runs on this state")];
+        let found = status
+            .relay
+            .report
+            .as_ref()
+            .map_or_else(|| Some(NOT_RUNNING.to_owned()), |report| not_running(report, status.now, once_within));
+        let found = found.map(|detail| HealthProblem::new(ProblemKind::NotRunning, detail));
+        return found.map_or_else(|| sink_problems(status), |problem| vec![problem]);
     }
     let (Some(relay), Some(polling)) = (&status.relay.report, &status.polling.report) else {
         // The relay has just begun, or it is of a version that writes the file in another format.
-        return vec![HealthProblem::new(ProblemKind::Starting, "the relay has not said anything of itself yet")];
+        let why = status.relay.obstacle.clone();
+        let why = why.unwrap_or_else(|| "the relay has not said anything of itself yet".to_owned());
+        return vec![HealthProblem::new(ProblemKind::Starting, why)];
     };
     let mut found = Vec::new();
     let mut add = |kind, detail: String| found.push(HealthProblem::new(kind, detail));
@@ -132,6 +142,36 @@ pub fn problems(status: &Status) -> Vec<HealthProblem> {
         );
         add(ProblemKind::NumbersUnreadable, detail);
     }
+    found.extend(sink_problems(status));
+    found
+}
+
+const NOT_RUNNING: &str = "no relay runs on this state";
+
+/// Returns what is wrong on a state on which no relay runs; `None`: `once` has caught up within `once_within`.
+fn not_running(last: &RelayReport, now: UnixMs, once_within: Option<Duration>) -> Option<String> {
+    let why = last.failure.as_deref().unwrap_or("it did not end as it should");
+    if last.damaged {
+        return Some(format!("{NOT_RUNNING}: the last one ended because {why}"));
+    }
+    let ago = |at| {
+        let seconds = now.since(at).as_secs();
+        if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+    };
+    match (once_within, last.caught_up_at) {
+        (Some(limit), Some(at)) if now.since(at) <= limit => None,
+        (Some(_), Some(at)) => Some(format!("{NOT_RUNNING}, and `once` caught up {} ago", ago(at))),
+        (Some(_), None) if last.once => Some(format!("{NOT_RUNNING}, and the last `once` did not catch up: {why}")),
+        (None, Some(at)) => {
+            Some(format!("{NOT_RUNNING}; `once` caught up {} ago (--once-within counts that as healthy)", ago(at)))
+        }
+        (_, None) => Some(NOT_RUNNING.to_owned()),
+    }
+}
+
+fn sink_problems(status: &Status) -> Vec<HealthProblem> {
+    let mut found = Vec::new();
+    let since = |at| status.now.since(at);
     for sink in &status.sinks {
         let stored = &sink.stored.view;
         let mut add = |kind, what: &str| found.push(HealthProblem::of_sink(kind, &stored.name, what));
@@ -143,8 +183,10 @@ pub fn problems(status: &Status) -> Vec<HealthProblem> {
             None => {
                 let failing = sink.live.as_ref().and_then(|live| live.failing_since).map(since);
                 if let Some(failing) = failing.filter(|failing| *failing > MAX_FAILING) {
+                    let answer = sink.live.as_ref().and_then(|live| live.last_failure.as_ref());
+                    let why = answer.map(|answer| format!(": {answer}")).unwrap_or_default();
                     let minutes = failing.as_secs() / 60;
-                    add(ProblemKind::SinkFailing, &format!("has accepted nothing for {minutes} min"));
+                    add(ProblemKind::SinkFailing, &format!("has accepted nothing for {minutes} min{why}"));
                 }
             }
         }
@@ -159,9 +201,8 @@ mod tests {
 
     use super::*;
     use crate::delivery::SinkStatus;
-    use crate::domain::UnixMs;
     use crate::ingest::PollReport;
-    use crate::status::{Live, RelayReport, SinkSection, StoredSink};
+    use crate::status::{Live, SinkSection, StoredSink};
     use crate::store::{Pause, SinkView};
 
     const NOW: UnixMs = UnixMs(1_750_000_000_000);
@@ -205,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_healthy_and_what_is_not() {
         type Change = fn(&mut Status, &mut Live);
-        let cases: [(&str, Change, Option<&str>); 21] = [
+        let cases: [(&str, Change, Option<&str>); 22] = [
             (
                 "the API's limit allows a poll every three minutes",
                 |_, live| (live.polling.last_poll_at, live.spacing_ms) = (Some(ago(230)), 180_000),
@@ -285,12 +326,20 @@ mod tests {
             ),
             ("failing", |_, live| failing_since(live, ago(900)), None),
             ("failing for long", |_, live| failing_since(live, ago(961)), Some("crm has accepted nothing for 16 min")),
+            (
+                "failing for long, and why",
+                |_, live| {
+                    failing_since(live, ago(961));
+                    live.sinks.get_mut("crm").unwrap().last_failure = Some("500 Internal Server Error".into());
+                },
+                Some("crm has accepted nothing for 16 min: 500 Internal Server Error"),
+            ),
         ];
         for (name, change, expected) in cases {
             let (mut status, mut live) = healthy();
             change(&mut status, &mut live);
             status.add(live);
-            assert_eq!(details(&problems(&status)), expected.into_iter().collect::<Vec<_>>(), "{name}");
+            assert_eq!(details(&problems(&status, None)), expected.into_iter().collect::<Vec<_>>(), "{name}");
         }
     }
 
@@ -300,9 +349,11 @@ mod tests {
         paused(&mut status, PauseReason::Closed);
         live.polling.last_poll_at = Some(ago(600));
         status.add(live);
-        assert_eq!(problems(&status).len(), 2);
-        let (status, _) = healthy();
-        assert_eq!(details(&problems(&status)), ["the relay has not said anything of itself yet"]);
+        assert_eq!(problems(&status, None).len(), 2);
+        let (mut status, _) = healthy();
+        assert_eq!(details(&problems(&status, None)), ["the relay has not said anything of itself yet"]);
+        status.relay.obstacle = Some("the relay cannot write about itself".into());
+        assert_eq!(details(&problems(&status, None)), ["the relay cannot write about itself"]);
     }
 
     #[test]
@@ -331,6 +382,65 @@ mod tests {
         };
         assert_eq!(not_ready(no_key), [ProblemKind::NoKey]);
         assert_eq!(not_ready(|status, _| status.relay.running = false), [ProblemKind::NotRunning]);
+    }
+
+    #[test]
+    fn whether_the_last_once_was_fine() {
+        let hour = Some(Duration::from_secs(3600));
+        let report = |caught_up_at: Option<UnixMs>, failure: Option<&str>| RelayReport {
+            once: true,
+            caught_up_at,
+            failure: failure.map(str::to_owned),
+            stopped_at: Some(ago(60)),
+            ..RelayReport::default()
+        };
+        let damaged = RelayReport { damaged: true, ..report(None, Some("state.db is damaged")) };
+        let cases: [(&str, RelayReport, Option<Duration>, Option<&str>); 8] = [
+            ("fine", report(Some(ago(3600)), None), hour, None),
+            (
+                "not asked for",
+                report(Some(ago(60)), None),
+                None,
+                Some("no relay runs on this state; `once` caught up 60 s ago (--once-within counts that as healthy)"),
+            ),
+            (
+                "long ago",
+                report(Some(ago(3601)), None),
+                hour,
+                Some("no relay runs on this state, and `once` caught up 60 min ago"),
+            ),
+            (
+                "failed",
+                report(None, Some("502 from the API")),
+                hour,
+                Some("no relay runs on this state, and the last `once` did not catch up: 502 from the API"),
+            ),
+            (
+                "killed",
+                report(None, None),
+                hour,
+                Some("no relay runs on this state, and the last `once` did not catch up: it did not end as it should"),
+            ),
+            ("failed, not asked for", report(None, Some("502")), None, Some("no relay runs on this state")),
+            ("a relay that was stopped", RelayReport::default(), hour, Some("no relay runs on this state")),
+            (
+                "damaged",
+                damaged,
+                hour,
+                Some("no relay runs on this state: the last one ended because state.db is damaged"),
+            ),
+        ];
+        for (name, relay, once_within, expected) in cases {
+            let (mut status, live) = healthy();
+            status.relay.running = false;
+            status.add(Live { relay, ..live });
+            assert_eq!(details(&problems(&status, once_within)), expected.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+        let (mut status, live) = healthy();
+        (status.relay.running, status.sinks[0].live) = (false, None);
+        paused(&mut status, PauseReason::Gone);
+        status.add(Live { relay: report(Some(ago(60)), None), ..live });
+        assert_eq!(details(&problems(&status, hour)), ["crm is paused: its receiver is gone (410)"]);
     }
 
     fn details(problems: &[HealthProblem]) -> Vec<&str> {

@@ -88,7 +88,7 @@ impl StatusSource {
         // Before the first report the relay has nothing to say about itself.
         let live = Some(live).filter(|live| live.relay.pid.is_some());
         let dead_letters = snapshot.spool.dead_letter_reasons().map_err(unreadable)?;
-        let status = Status::gather(&self.dir, &*snapshot.spool, self.clock.relay_time(), true, live);
+        let status = Status::gather(&self.dir, &*snapshot.spool, self.clock.relay_time(), true, live, None);
         Ok(Arc::new(StatusReading { status: status.map_err(unreadable)?, dead_letters }))
     }
 }

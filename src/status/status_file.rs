@@ -10,7 +10,7 @@
 //! the intact slots the one with the higher number counts, so a reader never sees half of a writing. Mode 0600.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -62,6 +62,14 @@ pub struct RelayReport {
     pub last_heard_at: UnixMs,
     /// When the relay ended. `None` while it runs, and after a kill.
     pub stopped_at: Option<UnixMs>,
+    /// Whether the process is or was the command `once`.
+    pub once: bool,
+    /// When `once` ended and had read everything and delivered what was due.
+    pub caught_up_at: Option<UnixMs>,
+    /// Why the relay ended, if neither a signal nor the end of its work was the reason.
+    pub failure: Option<String>,
+    /// Whether the relay ended because the state is damaged.
+    pub damaged: bool,
 }
 
 /// The open file `relay.status`, as the relay that writes it holds it.
@@ -86,8 +94,9 @@ impl LiveFile {
     /// # Errors
     /// Errors of the file system.
     pub fn open(dir: &Path, sinks: usize) -> io::Result<Self> {
-        let slot = 4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(8));
-        let file = files::open_or_make(&dir.join(NAME))?;
+        let slot = 4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(4));
+        let path = dir.join(NAME);
+        let file = files::open_or_make(&path).or_else(|error| replace(&path, error))?;
         file.set_len(0)?;
         // The file never grows, so a disk that fills up later does not prevent writing.
         let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
@@ -106,6 +115,21 @@ impl LiveFile {
             tracing::warn!(%error, "what `joltsms-relay status` shows of the running relay cannot be written");
         }
     }
+}
+
+/// Replaces something that stands at `path` and is no file: a link, a named pipe, a socket or an empty directory. Nothing
+/// is lost by that. Returns `error` if something else is wrong.
+fn replace(path: &Path, error: io::Error) -> io::Result<File> {
+    let Ok(found) = path.symlink_metadata() else { return Err(error) };
+    if found.is_file() {
+        return Err(error);
+    }
+    let removed = if found.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    if let Err(stays) = removed {
+        return Err(io::Error::other(format!("{error}; what stands there cannot be removed: {stays}")));
+    }
+    tracing::warn!(path = %path.display(), %error, "what stood in the place of relay.status was removed");
+    files::open_or_make(path)
 }
 
 fn slot(live: &Live, count: u64, room: u64) -> io::Result<Vec<u8>> {
@@ -133,6 +157,17 @@ impl Live {
         let (first, second) = bytes.split_at(bytes.len() / 2);
         let (_, newest) = [first, second].into_iter().filter_map(read_slot).max_by_key(|(count, _)| *count)?;
         Some(newest)
+    }
+
+    /// Returns why the relay on the state in `dir` can write no report: something that is no file stands in its place.
+    pub fn obstacle(dir: &Path) -> Option<String> {
+        let path = dir.join(NAME);
+        let found = path.symlink_metadata().ok().filter(|found| !found.is_file())?;
+        let kind = if found.is_dir() { "a directory" } else { "no file" };
+        Some(format!(
+            "the relay cannot write about itself, since {} is {kind}: move it away and restart the relay",
+            path.display()
+        ))
     }
 
     /// Whether the relay wrote in the last 15 seconds, which suggests that it runs.
@@ -164,10 +199,8 @@ fn read_slot(slot: &[u8]) -> Option<(u64, Live)> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::delivery::BlockedBy;
+    use crate::delivery::{BlockedBy, DeliveredMessages};
     use crate::ingest::Condition;
 
     fn live(pid: u32) -> Live {
@@ -231,6 +264,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_is_replaced_unless_something_would_be_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let make: [fn(&Path); 3] = [
+            |path| fs::create_dir(path).unwrap(),
+            |path| {
+                let kind = rustix::fs::FileType::Fifo;
+                rustix::fs::mknodat(rustix::fs::CWD, path, kind, 0o600.into(), 0).unwrap();
+            },
+            |path| std::os::unix::fs::symlink("/nowhere", path).unwrap(),
+        ];
+        for make in make {
+            make(&path);
+            assert!(Live::obstacle(dir.path()).is_some());
+            LiveFile::open(dir.path(), 1).unwrap().write(&live(1));
+            assert_eq!((Live::read(dir.path()), Live::obstacle(dir.path())), (Some(live(1)), None));
+            fs::remove_file(&path).unwrap();
+        }
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("kept"), "").unwrap();
+        let refused = LiveFile::open(dir.path(), 1).unwrap_err().to_string();
+        assert!(refused.contains("what stands there cannot be removed: "), "{refused}");
+        assert!(path.join("kept").exists());
+        let said = Live::obstacle(dir.path()).unwrap();
+        assert!(said.contains("relay.status is a directory: move it away and restart the relay"), "{said}");
+    }
+
+    #[test]
     fn many_sinks_find_room() {
         let dir = tempfile::tempdir().unwrap();
         let instant = UnixMs(1_750_000_000_000);
@@ -239,6 +300,8 @@ mod tests {
             failing_since: Some(instant),
             blocked_by: Some(BlockedBy::Breaker { next_probe: Some(instant) }),
             learned_per_minute: Some(60_000),
+            last_failure: Some("\u{20ac}\\\"".repeat(32)),
+            delivered: DeliveredMessages { count: u64::MAX, last_at: Some(instant) },
             ..SinkStatus::default()
         };
         for count in [0, 1, 100, 1000] {

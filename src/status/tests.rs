@@ -77,6 +77,7 @@ fn everything(running: bool) -> Status {
             started_at: ago(9_000_000),
             last_heard_at: ago(1_500),
             stopped_at: (!running).then(|| ago(1_000)),
+            ..RelayReport::default()
         },
         interval_ms: 1500,
         spacing_ms: 0,
@@ -119,7 +120,7 @@ fn nothing() -> Status {
 }
 
 fn judged(mut status: Status) -> Status {
-    status.problems = problems(&status).into_iter().map(|problem| problem.detail).collect();
+    status.problems = problems(&status, None).into_iter().map(|problem| problem.detail).collect();
     status.healthy = status.problems.is_empty();
     status
 }

@@ -1,8 +1,9 @@
 //! The errors of the store: everything that can be wrong with a state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::permissions;
+use crate::domain::shell_word;
 
 /// Why the store failed to do what its caller asked for. The state was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,10 @@ pub enum Error {
         known: i64,
     },
     /// The state holds something that no relay wrote. The state is left as it is.
-    #[error("{file} is damaged: {what}; it was left as it is (`joltsms-relay state export` saves what is readable)")]
+    #[error(
+        "{file} is damaged: {what}; it was left as it is (`joltsms-relay state export{}` saves what is readable)",
+        of_state(file)
+    )]
     Damaged {
         /// The state file.
         file: PathBuf,
@@ -68,6 +72,12 @@ pub enum Error {
     /// The database refused for a reason that may pass, such as a full disk.
     #[error("the state could not be read or written: {0}")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Returns the flag that makes a command work on the state with this file.
+fn of_state(file: &Path) -> String {
+    let dir = file.parent().map(|dir| shell_word(&dir.to_string_lossy())).filter(|dir| dir != "''");
+    dir.map(|dir| format!(" --state-dir {dir}")).unwrap_or_default()
 }
 
 impl Error {

@@ -104,6 +104,21 @@ fn the_environment_s_proxy_is_decided_when_it_is_read() {
 }
 
 #[test]
+fn an_exception_from_the_proxy_that_never_matches_is_a_warning_once() {
+    let machine = Machine::with_file(HTTP).set("HTTPS_PROXY", "http://p.example:3128");
+    let machine = machine.set("NO_PROXY", "localhost,https://u:hunter2@crm.example/x,crm.example:99999");
+    let said: Vec<_> = machine.load().warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "NO_PROXY: `https://…@crm.example/x` never matches a host; write the host alone: crm.example",
+            "NO_PROXY: `crm.example:99999` never matches a host; a port is a number from 1 to 65535; write crm.example for \
+             all ports",
+        ]
+    );
+}
+
+#[test]
 fn a_proxy_variable_that_cannot_be_used_is_named_once() {
     for (name, value, expected) in [
         ("HTTPS_PROXY", "\"http://u:hunter2@p:9\"", "HTTPS_PROXY: cannot be used to choose a proxy: it is in quotes"),

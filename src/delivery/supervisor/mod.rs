@@ -54,7 +54,7 @@ use super::lanes::PerLane;
 use super::log_sentences as log;
 use super::queues::{CLAIM_BATCH, PROBE_CLAIM, Queues};
 use super::retry::HealthSignal;
-use super::status::{BlockedBy, Drained, Published, SinkStatus};
+use super::status::{BlockedBy, DeliveredMessages, Drained, Published, SinkStatus, shortened};
 use super::throttle::Gate;
 use crate::domain::{NumberUse, Outcome, PauseReason, UnixMs};
 use crate::metrics::SinkMetrics;
@@ -78,6 +78,7 @@ pub(super) struct Supervisor {
     outage: Outage,
     bring_forward: BringForward,
     dispatch: Dispatch,
+    delivered: DeliveredMessages,
     liveness: Liveness,
     published: watch::Sender<Published>,
 }
@@ -107,6 +108,7 @@ impl Supervisor {
             outage: Outage::default(),
             bring_forward: BringForward::new(),
             dispatch: Dispatch::new(options, now.monotonic),
+            delivered: DeliveredMessages::default(),
             liveness,
             published,
             context,
@@ -321,8 +323,10 @@ impl Supervisor {
         if let Some(outcome) = &report.outcome {
             log::attempt(name, &report.id, report.attempts, report.took, outcome);
         }
-        if let Some(Outcome::Retry { due, .. }) = report.outcome {
-            self.queues.expect_retry(due);
+        match report.outcome {
+            Some(Outcome::Retry { due, .. }) => self.queues.expect_retry(due),
+            Some(Outcome::Delivered { .. }) => self.delivered.count_one(self.context.now().relay_time),
+            Some(Outcome::Dead { .. }) | None => {}
         }
         match report.signal {
             HealthSignal::Success => {
@@ -332,7 +336,7 @@ impl Supervisor {
             HealthSignal::Failure => self.learn_failure(report),
             HealthSignal::Refused(_) => {
                 let now = self.context.now();
-                self.outage.attempt_refused(now.relay_time);
+                self.outage.attempt_refused(report.failure(), now.relay_time);
                 if let Some(silence) = report.change.throttled
                     && self.outage.reports_silence(now.monotonic)
                 {
@@ -342,7 +346,7 @@ impl Supervisor {
             HealthSignal::Gone => {
                 self.learn_failure(report);
                 if self.pauses.begin(PauseReason::Gone) {
-                    log::receiver_is_gone(self.context.name());
+                    log::receiver_is_gone(self.context.name(), &self.context.shared.invocation);
                 }
             }
             HealthSignal::OutputClosed if self.context.identity.is_only_sink => {
@@ -425,6 +429,8 @@ impl Supervisor {
             in_flight: self.dispatch.in_flight(),
             failing: self.outage.is_failing(),
             failing_since: self.outage.failing_since(),
+            last_failure: self.outage.last_failure().map(shortened),
+            delivered: self.delivered,
             blocked_by,
             learned_per_minute,
         };

@@ -15,6 +15,8 @@ pub(super) struct Outage {
     notice: FailureNotice,
     /// When the first failure or refusal since the last success ended, by the relay's time.
     failing_since: Option<UnixMs>,
+    /// The reason of the last failure or refusal since the last success.
+    last_failure: Option<String>,
     /// Whether the log has yet to say that the sink works again.
     is_recovery_unreported: bool,
     /// When the log last said that the receiver wants silence.
@@ -24,13 +26,14 @@ pub(super) struct Outage {
 impl Outage {
     /// Notes that an attempt failed with `reason` at `ended`. Returns the reason if the failure is to be logged now.
     pub(super) fn attempt_failed(&mut self, reason: &str, ended: UnixMs, now: Instant) -> Option<String> {
-        self.failing_since.get_or_insert(ended);
+        self.attempt_refused(reason, ended);
         self.notice.failed(reason, now)
     }
 
-    /// Notes that a receiver that limits the pace refused an attempt, which is no failure.
-    pub(super) fn attempt_refused(&mut self, ended: UnixMs) {
+    /// Notes that a receiver that limits the pace refused an attempt with `reason`, which is no failure.
+    pub(super) fn attempt_refused(&mut self, reason: &str, ended: UnixMs) {
         self.failing_since.get_or_insert(ended);
+        self.last_failure = Some(reason.to_owned());
     }
 
     /// Notes that the receiver begins to limit the pace. Returns whether to log this, which is done once in ten minutes
@@ -45,13 +48,13 @@ impl Outage {
 
     /// Notes that an attempt succeeded.
     pub(super) fn attempt_succeeded(&mut self) {
-        self.failing_since = None;
+        self.resumed();
         self.is_recovery_unreported |= self.notice.worked();
     }
 
     /// Notes that somebody resumed the sink: failures before that do not count any more.
     pub(super) fn resumed(&mut self) {
-        self.failing_since = None;
+        (self.failing_since, self.last_failure) = (None, None);
     }
 
     /// Notes that the relay's time was corrected by this many milliseconds.
@@ -77,6 +80,11 @@ impl Outage {
 
     pub(super) fn failing_since(&self) -> Option<UnixMs> {
         self.failing_since
+    }
+
+    /// The reason of the last failure or refusal since the last success.
+    pub(super) fn last_failure(&self) -> Option<&str> {
+        self.last_failure.as_deref()
     }
 
     pub(super) fn is_recovery_unreported(&self) -> bool {
@@ -111,7 +119,7 @@ mod tests {
     async fn it_lasts_from_the_first_failure_or_refusal_to_the_next_success() {
         let (mut outage, now) = (Outage::default(), start());
         assert_eq!((outage.failing_since(), outage.is_failing()), (None, false));
-        outage.attempt_refused(UnixMs(10));
+        outage.attempt_refused("429", UnixMs(10));
         assert_eq!((outage.failing_since(), outage.is_failing()), (Some(UnixMs(10)), false), "refused, not failed");
         assert_eq!(outage.attempt_failed("500", UnixMs(20), now).as_deref(), Some("500"));
         assert_eq!((outage.failing_since(), outage.is_failing()), (Some(UnixMs(10)), true));
@@ -125,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn a_success_after_refusals_alone_is_no_recovery() {
         let mut outage = Outage::default();
-        outage.attempt_refused(UnixMs(10));
+        outage.attempt_refused("429", UnixMs(10));
         outage.attempt_succeeded();
         assert!(!outage.is_recovery_unreported());
     }

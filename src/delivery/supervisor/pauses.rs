@@ -52,7 +52,9 @@ impl Pauses {
     pub(super) fn at_start(context: &SinkContext, pause: Option<Pause>) -> Self {
         match pause {
             Some(Pause { reason: PauseReason::Disabled, .. }) => log::sink_is_switched_off(context.name()),
-            Some(Pause { reason, since }) => log::sink_is_paused(context.name(), reason, since),
+            Some(Pause { reason, since }) => {
+                log::sink_is_paused(context.name(), &context.shared.invocation, reason, since);
+            }
             None => {}
         }
         let enabled = context.identity.options.enabled;
@@ -111,7 +113,7 @@ impl Pauses {
         let name = requests.renamed.as_deref().unwrap_or(context.name());
         match self.follow(pause.map(|pause| pause.reason), was_resumed) {
             PauseChange::Unchanged => {}
-            PauseChange::Paused => log::sink_was_paused(name),
+            PauseChange::Paused => log::sink_was_paused(name, &context.shared.invocation),
             PauseChange::Resumed => requests.is_resumed = true,
             PauseChange::StaysSwitchedOff => log::sink_is_switched_off(name),
         }

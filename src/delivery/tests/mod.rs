@@ -30,7 +30,9 @@ use super::context::{Identity, Shared, SinkContext};
 use super::health::{SharedHealth, SinkHealth};
 use super::settler::Settler;
 use super::{Delivery, Options, Order, Retry, Setup};
-use crate::domain::{DeliveryClass, Insert, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId};
+use crate::domain::{
+    DeliveryClass, Insert, Invocation, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId,
+};
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::store::{MessageSelection, ReplaySelection, SinkId, SinkSetup, Spool, Store, WaitingCounts};
@@ -126,7 +128,7 @@ impl World {
                 metrics: crate::metrics::SinkMetrics::unread(),
             })
             .collect();
-        Delivery::start(self.store.clone(), self.clock.clone(), 1, setups).await.unwrap()
+        Delivery::start(self.store.clone(), self.clock.clone(), 1, Invocation::default(), setups).await.unwrap()
     }
 
     /// Registers the sinks, so that messages can be released for them before delivery runs.
@@ -158,8 +160,16 @@ impl World {
             damage.clone(),
         );
         tokio::spawn(settling);
-        let shared =
-            Shared { store: self.store.clone(), clock, jitter, settler, wake: watch::channel(0).1, stopping, damage };
+        let shared = Shared {
+            store: self.store.clone(),
+            clock,
+            jitter,
+            settler,
+            invocation: Invocation::default(),
+            wake: watch::channel(0).1,
+            stopping,
+            damage,
+        };
         let (name, format) = ("crm".to_owned(), Format::default());
         let health = SharedHealth::new(SinkHealth::restored(registered.health, now));
         let metrics = crate::metrics::SinkMetrics::unread();

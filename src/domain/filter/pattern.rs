@@ -7,7 +7,8 @@
 //! one character or as a letter and an accent (NFC).
 //!
 //! A character that folds to several is still one character: `?` and `[ß]` match it. So each pattern is compared with the text
-//! as it came and with the folded text.
+//! as it came and with the folded text. A letter whose accents make no single character with it, such as a letter with two
+//! accents, is one character, too: each pattern is also compared with a text in which one character stands for that letter.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +17,7 @@ use std::sync::LazyLock;
 
 use globset::GlobBuilder;
 use icu_normalizer::ComposingNormalizerBorrowed;
-use regex::{RegexSet, RegexSetBuilder};
+use regex::{Captures, Regex, RegexSet, RegexSetBuilder};
 
 /// The largest size of a compiled expression in bytes. A larger one is refused when the configuration is read.
 const REGEX_BYTES: usize = 1 << 20;
@@ -58,7 +59,9 @@ impl Globs {
         let (mut expressions, mut takes_folded) = (Vec::new(), Vec::new());
         for pattern in patterns {
             GlobBuilder::new(pattern).build().map_err(|error| InvalidPattern(error.kind().to_string()))?;
-            let Expression { text, excludes_several, .. } = Expression::of(&letters(pattern));
+            let pattern = letters(pattern);
+            let pattern = with_stand_ins(&pattern).map_or(pattern, Cow::Owned);
+            let Expression { text, excludes_several, .. } = Expression::of(&pattern);
             expressions.push(text);
             takes_folded.push(!excludes_several);
         }
@@ -68,11 +71,15 @@ impl Globs {
 
     pub(super) fn match_any(&self, text: &str) -> bool {
         let text = letters(text);
-        if self.expressions.is_match(&text) {
+        self.match_letters(&text) || with_stand_ins(&text).is_some_and(|text| self.match_letters(&text))
+    }
+
+    fn match_letters(&self, text: &str) -> bool {
+        if self.expressions.is_match(text) {
             return true;
         }
         let is_match = |folded: String| self.expressions.matches(&folded).iter().any(|place| self.takes_folded[place]);
-        !text.is_ascii() && is_match(folded(&text))
+        !text.is_ascii() && is_match(folded(text))
     }
 }
 
@@ -98,6 +105,34 @@ fn composed(text: &str) -> Cow<'_, str> {
 /// A text without regard to case, by Unicode's full case folding: `ß` is `ss`, and `ﬁ` is `fi`.
 fn folded(text: &str) -> String {
     composed(&text.chars().flat_map(fold).collect::<String>()).into_owned()
+}
+
+/// Finds letters and digits with marks, such as accents, that make no single character with them.
+static MARKED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}]\p{M}+").ok());
+
+/// Replaces each letter and its marks by one character, the same for every case of the letter; `None` if the text has no
+/// such letter.
+fn with_stand_ins(text: &str) -> Option<String> {
+    let marked = MARKED.as_ref().filter(|_| !text.is_ascii())?;
+    match marked.replace_all(text, |found: &Captures<'_>| stand_in(&found[0]).to_string()) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(replaced) => Some(replaced),
+    }
+}
+
+/// The character that stands for a letter with its marks: the folded letter if it is one character, or else a character of
+/// private use. Which one of these depends on a hash, so two letters have the same one in one of 65,534 cases.
+fn stand_in(letter: &str) -> char {
+    const FIRST: u32 = 0xf_0000;
+    const COUNT: u32 = 0xfffe;
+    let folded = folded(letter);
+    let mut characters = folded.chars();
+    if let (Some(single), None) = (characters.next(), characters.next()) {
+        return single;
+    }
+    // FNV-1a
+    let hash = folded.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    char::from_u32(FIRST + hash % COUNT).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 /// The full case folding of a character, which may be several characters. A capital letter whose small letter has no capital
@@ -360,6 +395,28 @@ mod tests {
             ("fi", "f"),
             ("ﬁ", "f"),
         ] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_letter_with_two_accents_is_one_character() {
+        for (pattern, text) in [
+            ("M?ller", "Mu\u{323}\u{308}ller"),
+            ("M[!x]ller", "Mu\u{323}\u{308}ller"),
+            ("?", "q\u{303}\u{323}"),
+            ("??", "q\u{303}\u{323}x"),
+            ("??", "xq\u{303}\u{323}"),
+            ("[q\u{303}]x", "q\u{303}x"),
+            ("[q\u{303}]x", "Q\u{303}X"),
+            ("q\u{303}\u{323}*", "Q\u{323}\u{303}x"),
+            ("?\u{303}", "q\u{303}"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in
+            [("?", "ab"), ("?", ""), ("[q]", "q\u{303}"), ("[!q\u{303}]", "q\u{303}"), ("q\u{303}", "q\u{323}")]
+        {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
     }

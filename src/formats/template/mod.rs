@@ -24,6 +24,10 @@ use super::Unrenderable;
 /// a few hundred steps.
 const FUEL: u64 = 250_000;
 
+/// The words for an undefined value that no name in the template stands for.
+const NO_RESULT: &str = "a filter or a function on this line has no result, such as `last` of an empty list; \
+                         `| default(\"…\")` names another value";
+
 /// The name of the template in its minijinja environment.
 const NAME: &str = "template";
 
@@ -163,6 +167,8 @@ impl From<&Error> for Mistake {
     fn from(error: &Error) -> Self {
         // The details of other errors may contain a value that the template was given.
         let told = match error.kind() {
+            // An undefined value that has no name is the result of a filter or a function.
+            ErrorKind::UndefinedError if error.detail().is_none() => Some(NO_RESULT),
             ErrorKind::UndefinedError
             | ErrorKind::SyntaxError
             | ErrorKind::UnknownFilter

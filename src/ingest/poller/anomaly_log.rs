@@ -1,19 +1,21 @@
 //! Log lines about single messages of a page: messages that are set aside, and messages that are not delivered.
 
-use crate::domain::{Anomaly, Cursor, Insert, RowStanding, StoreOp};
+use crate::domain::{Anomaly, Cursor, Insert, Invocation, RowStanding, StoreOp, shell_word};
 
 /// The most messages of one page that the log names, each in a line of its own.
 const NAMED: usize = 10;
 
 /// Logs everything out of the ordinary on a page: each kind of anomaly once, however often the page has it, and by name
-/// each message that is not delivered. `cursor` is where the page was read. `keeps` says whether delivered messages are
-/// kept for a while.
-pub(super) fn log_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, keeps: bool) {
+/// each message that is not delivered. `cursor` is where the page was read. `replayed_by` is how the operator calls
+/// the program to replay messages; `None`: messages are not kept.
+pub(super) fn log_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, replayed_by: Option<&Invocation>) {
     let mut counts: Vec<(Anomaly, u64)> = Vec::new();
     let mut named = 0;
     for op in ops {
         match op {
-            StoreOp::Insert(insert) if named < NAMED => named += usize::from(tell_undelivered(insert, cursor, keeps)),
+            StoreOp::Insert(insert) if named < NAMED => {
+                named += usize::from(tell_undelivered(insert, cursor, replayed_by));
+            }
             StoreOp::Count(anomaly) => match counts.iter_mut().find(|(met, _)| met == anomaly) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((*anomaly, 1)),
@@ -34,7 +36,7 @@ pub(super) fn log_anomalies(ops: &[StoreOp], cursor: Option<&Cursor>, keeps: boo
 }
 
 /// Logs a message that is stored and not delivered. Returns whether `insert` is such a message.
-fn tell_undelivered(insert: &Insert, cursor: Option<&Cursor>, keeps: bool) -> bool {
+fn tell_undelivered(insert: &Insert, cursor: Option<&Cursor>, replayed_by: Option<&Invocation>) -> bool {
     let Insert { row, standing, .. } = insert;
     if let Some(spoiled) = &row.spoiled {
         let anomaly = Anomaly::SpoiledRow;
@@ -55,7 +57,7 @@ fn tell_undelivered(insert: &Insert, cursor: Option<&Cursor>, keeps: bool) -> bo
             anomaly = anomaly.as_str(),
             message.id = row.id,
             received = %row.time,
-            hint = keeps.then_some("it is kept: joltsms-relay replay --id ID delivers it"),
+            hint = replayed_by.map(|program| format!("it is kept: {program} replay --id {} delivers it", shell_word(&row.id))),
             "{}",
             anomaly.sentence()
         );

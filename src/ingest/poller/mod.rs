@@ -60,6 +60,7 @@ use super::feed::Feed;
 use super::number_list::NumberList;
 use super::report::{Condition, FeedReport, PollReport, StorageReport};
 use crate::api::budget::Budget;
+use crate::domain::Invocation;
 use crate::metrics::IngestMetrics;
 use crate::store::{self, Spool, Store};
 use crate::time::{Clock, Instant, Liveness, MAX_TURN_INTERVAL};
@@ -117,6 +118,8 @@ pub struct Parts<F> {
     pub state: store::Options,
     /// Whether the operator says that a new key or address belongs to the account of the state.
     pub accept_account: bool,
+    /// How the operator calls the program, for hints.
+    pub invocation: Invocation,
     /// Whether any sink asks for details of numbers.
     pub numbers: bool,
     /// Called after messages were released. The call carries no data: the receiver of the call looks into the state.
@@ -148,6 +151,7 @@ pub struct Poller<F> {
     report: PollReporter,
     progress: CatchUpProgress,
     number_histories: NumberHistories,
+    invocation: Invocation,
     metrics: IngestMetrics,
 }
 
@@ -155,7 +159,7 @@ impl<F: Feed> Poller<F> {
     /// Makes a poller on the state in the store. The poller loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { numbers, released, liveness, tells_progress, metrics, .. } = parts;
+        let Parts { numbers, released, liveness, tells_progress, metrics, invocation, .. } = parts;
         let now = clock.monotonic();
         let once = OncePolicy::new(mode);
         Self {
@@ -174,6 +178,7 @@ impl<F: Feed> Poller<F> {
             report: PollReporter::new(),
             progress: CatchUpProgress::new(tells_progress),
             number_histories: NumberHistories::default(),
+            invocation,
             metrics,
             clock,
         }

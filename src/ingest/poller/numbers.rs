@@ -187,7 +187,10 @@ impl<F: Feed> Poller<F> {
         if dead > 0 {
             tracing::error!(
                 dead_letters = dead,
-                hint = "`joltsms-relay dead-letters retry` sends them without asking filters",
+                hint = format!(
+                    "`{} dead-letters retry --all` sends them, and all other dead letters, without asking filters",
+                    self.invocation
+                ),
                 "messages waited for more than a day for details of their number, which cannot be read: they are dead letters"
             );
         }

@@ -105,7 +105,8 @@ impl<F: Feed> Poller<F> {
         }
         let (store, margin) = (self.disk.store(), self.rules.margin);
         self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
-        log_anomalies(&step.ops, cursor, self.disk.keeps_delivered());
+        let replayed_by = self.disk.keeps_delivered().then_some(&self.invocation);
+        log_anomalies(&step.ops, cursor, replayed_by);
         let (gap_pages, late) = match walk.as_ref().map(|walk| walk.kind) {
             Some(WalkKind::Gap { .. }) => (1, 0),
             Some(WalkKind::Sweep) => (0, step.news()),

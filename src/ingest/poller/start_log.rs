@@ -12,7 +12,7 @@ pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, s
     };
     tracing::info!(
         read_up_to = %coverage.marks.frontier,
-        unread_stretches = coverage.walks.len(),
+        stretches_to_read = Some(coverage.walks.len()).filter(|stretches| *stretches > 0),
         "resuming where the state left off"
     );
     if begun_with.is_some_and(|begun_with| begun_with != configured) {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{Ending, Mode, Parts, PollError, Poller};
 use crate::api::budget::{Budget, BudgetLimits, RateHeaders, WINDOW};
 use crate::api::{Error, KeyRefusal, Page, Response};
-use crate::domain::{Cursor, More, Row, Seq, Start, UnixMs};
+use crate::domain::{Cursor, Invocation, More, Row, Seq, Start, UnixMs};
 use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::PageFuture;
@@ -115,6 +115,7 @@ impl World {
             liveness: Liveness::new(&self.clock),
             tells_progress: true,
             metrics: crate::metrics::IngestMetrics::unread(),
+            invocation: Invocation::default(),
         })
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Head<'a> {
     pub(crate) retry_after: Option<&'a str>,
     pub(crate) date: Option<&'a str>,
     pub(crate) location: Option<&'a str>,
+    /// The host of the proxy that may have answered instead of the receiver.
+    pub(crate) proxy: Option<&'a str>,
 }
 
 /// Statuses with a special meaning for this receiver: `accept_status` and `reject_status`. No status is in both.
@@ -50,7 +52,7 @@ fn asked_wait(head: Head<'_>, now: UnixMs) -> Option<Duration> {
 
 fn words(head: Head<'_>, sent_to: &Url) -> String {
     let code = head.status.as_u16();
-    match head.location {
+    let words = match head.location {
         Some(location) if head.status.is_redirection() => {
             format!("{code} redirect to {}, not followed", shown(location, sent_to))
         }
@@ -58,6 +60,13 @@ fn words(head: Head<'_>, sent_to: &Url) -> String {
             Some(reason) => format!("{code} {reason}"),
             None => code.to_string(),
         },
+    };
+    match head.proxy {
+        Some(proxy) if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            format!("{words}: the proxy {proxy} wants a user and a password, or others")
+        }
+        Some(proxy) => format!("{words}, answered through the proxy {proxy}, maybe by the proxy itself"),
+        None => words,
     }
 }
 
@@ -115,6 +124,33 @@ mod tests {
         ] {
             let expected = Attempt::Failed { status: Some(status), retry_after: None, answer: words.into() };
             assert_eq!(answer(status, None), expected);
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_may_have_answered_is_named() {
+        for (status, location, words) in [
+            (403, None, "403 Forbidden, answered through the proxy p:3128, maybe by the proxy itself"),
+            (502, None, "502 Bad Gateway, answered through the proxy p:3128, maybe by the proxy itself"),
+            (407, None, "407 Proxy Authentication Required: the proxy p:3128 wants a user and a password, or others"),
+            (
+                302,
+                Some("https://login.example/"),
+                "302 redirect to https://login.example/, not followed, answered through the proxy p:3128, maybe by the \
+                 proxy itself",
+            ),
+        ] {
+            let sent_to = Url::parse("http://crm.example/x").unwrap();
+            let status = StatusCode::from_u16(status).unwrap();
+            let head = Head { status, location, proxy: Some("p:3128"), ..Head::default() };
+            assert_eq!(words_of(classify(head, &Statuses::default(), &sent_to, UnixMs(0))), words);
+        }
+    }
+
+    fn words_of(attempt: Attempt) -> String {
+        match attempt {
+            Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer } => answer,
+            Attempt::Accepted { .. } | Attempt::Closed => String::new(),
         }
     }
 

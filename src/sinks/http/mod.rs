@@ -222,8 +222,9 @@ impl Sink for HttpSink {
                     return Attempt::Failed { status: None, retry_after: None, answer };
                 }
             };
-            let attempt =
-                classify(head(response.status(), response.headers()), &statuses, &sent_to, clock.machine_time());
+            let answering_proxy = proxy.that_answers_for(&sent_to);
+            let head = Head { proxy: answering_proxy.as_deref(), ..head(response.status(), response.headers()) };
+            let attempt = classify(head, &statuses, &sent_to, clock.machine_time());
             // The outcome is decided, and nothing that happens to the body changes it.
             body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
             attempt
@@ -233,5 +234,6 @@ impl Sink for HttpSink {
 
 fn head(status: reqwest::StatusCode, headers: &HeaderMap) -> Head<'_> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    Head { status, retry_after: text(header::RETRY_AFTER), date: text(header::DATE), location: text(header::LOCATION) }
+    let (retry_after, date, location) = (text(header::RETRY_AFTER), text(header::DATE), text(header::LOCATION));
+    Head { status, retry_after, date, location, proxy: None }
 }

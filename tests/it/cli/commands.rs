@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use joltsms_relay::daemon::log_sentences::{SINK_NOT_CONFIGURED, STOPPED, STOPPED_AT_ONCE, STOPPING};
+use joltsms_relay::daemon::log_sentences::{ONCE_IS_DONE, SINK_NOT_CONFIGURED, STOPPED, STOPPED_AT_ONCE, STOPPING};
 use joltsms_simulator::{Effect, NewMessage, Rule};
 use serde_json::Value;
 
@@ -112,6 +112,8 @@ fn once_says_what_is_left() {
     let (code, _, log) = setup.output();
     assert_eq!(code, 75, "{log}");
     assert!(log.contains("caught up, but some messages wait for another attempt: run it again"), "{log}");
+    let counts = format!("INFO {ONCE_IS_DONE} messages=12 deliveries=");
+    assert!(log.contains(&counts) && !log.contains("waiting=0"), "{log}");
     let sent = receiver.count();
     let due =
         || scene.count("SELECT count(*) FROM delivery WHERE state = 'retry' AND due > 1000 * unixepoch('subsec')");
@@ -119,6 +121,9 @@ fn once_says_what_is_left() {
     let (code, _, log) = setup.output();
     assert_eq!(code, 0, "{log}");
     assert_eq!(receiver.count() - sent, 5, "only what was left");
+    assert!(log.contains(&format!("INFO {ONCE_IS_DONE} messages=0 deliveries=5 waiting=0")), "{log}");
+    let (code, _, log) = { setup }.args(&["--quiet"]).output();
+    assert_eq!((code, log.as_str()), (0, ""));
     let mut delivered: Vec<String> =
         receiver.received().iter().filter(|request| request.status == 200).map(Received::message_id).collect();
     delivered.sort_unstable();

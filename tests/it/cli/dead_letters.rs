@@ -166,7 +166,8 @@ fn a_selection_that_selects_nothing_is_said() {
         (&["retry"], 2, "<--sink <NAME>|--id <ID>|--all>"),
         (&["drop"], 2, "<--sink <NAME>|--id <ID>|--all>"),
         (&["drop", "--all", "--sink", "crm"], 2, "cannot be used with"),
-        (&["show"], 2, "say which"),
+        (&["show"], 2, "<--sink <NAME>|--id <ID>|--all>"),
+        (&["show", "--all"], 0, "nothing selected: there are no dead letters\n"),
     ] {
         let (code, stdout, log) = command(&scene, arguments);
         assert_eq!((code, stdout.as_str()), (expected, ""), "{arguments:?}: {log}");

@@ -3,6 +3,7 @@
 use joltsms_relay::delivery::log_sentences::{
     PAUSED_SINK_HAS_MESSAGES, SINK_IS_PAUSED, SINK_WAS_PAUSED, SINK_WAS_RENAMED, SINK_WAS_RESUMED,
 };
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ fn a_running_relay_hears_of_a_pause_and_of_its_end() {
     let (code, said, _) = command(&scene, &["sinks", "resume", "crm", "out"]);
     assert_eq!(code, 0);
     let said: Vec<&str> = said.lines().collect();
-    assert!(said[0].starts_with("crm goes on after ") && said[1] == "out is not paused", "{said:?}");
+    assert!(said[0].starts_with("crm is resumed: it was paused for ") && said[1] == "out is not paused", "{said:?}");
     receiver.wait(4, &relay);
     // The first message may come from either of the two workers.
     let mut sent = receiver.webhook_ids().split_off(2);
@@ -118,13 +119,56 @@ fn resuming_a_sink_ends_the_silence_that_its_receiver_has_asked_for() {
     wait_until("the silence", || status_of(&scene, "crm")["held"] == "busy", || relay.log());
     receiver.answer_with(200);
     let (code, said, _) = command(&scene, &["sinks", "resume", "crm"]);
-    let expected = "crm goes on, within 5 s if a relay runs: its receiver had asked for silence for ";
-    assert!(code == 0 && said.starts_with(expected) && said.ends_with(" more"), "{said}");
+    let expected = "crm is resumed: its receiver had asked for silence for ";
+    let ending = " more; a running relay sends to it again within 5 s";
+    assert!(code == 0 && said.starts_with(expected) && said.ends_with(ending), "{said}");
     receiver.wait(2, &relay);
     relay.wait_for_log(&format!("INFO {SINK_WAS_RESUMED} sink.name=\"crm\""));
     wait_until("the settlement", || waiting(&scene) == 0, || relay.log());
     assert_eq!(command(&scene, &["sinks", "resume", "crm"]).1, "crm is not paused");
     ends_with_nothing_more(relay);
+}
+
+#[test]
+fn resuming_a_sink_that_is_only_probed_says_what_it_does() {
+    let scene = Scene::new();
+    scene.add_past(12);
+    let receiver = Receiver::in_background();
+    receiver.answer_with(500);
+    let relay = to(&scene, &receiver).set("SINKS__CRM__RETRY__INITIAL", "1h").start();
+    receiver.wait(10, &relay);
+    wait_until("the probing", || status_of(&scene, "crm")["held"] == "probing", || relay.log());
+    receiver.answer_with(200);
+    let (code, said, _) = command(&scene, &["sinks", "resume", "crm"]);
+    let expected = "crm is not paused; its last attempts failed, so the relay tried one message at a time; within 5 s the \
+                    relay tries all waiting messages again";
+    assert_eq!((code, said.as_str()), (0, expected));
+    wait_until("all messages", || waiting(&scene) == 0, || relay.log());
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn a_suggested_command_repeats_the_flags_of_the_operator() {
+    let scene = Scene::new();
+    scene.add_past(1);
+    let receiver = Receiver::in_background();
+    let dir = scene.dir().join("another state").display().to_string();
+    let file = scene.file("[poll]\ninterval = \"1s\"\n");
+    let flags = ["--config", &file, "--state-dir", &dir];
+    let (code, _, log) = to(&scene, &receiver).args(&["once"]).args(&flags).output();
+    assert_eq!(code, 0, "{log}");
+    let (code, said, log) = command(&scene, &[&["sinks", "pause", "crm"], &flags[..]].concat());
+    let suggested = format!("joltsms-relay --config {file} --state-dir '{dir}' sinks resume crm");
+    assert!(code == 0 && said.ends_with(&format!("within 5 s; {suggested}")), "{said}{log}");
+    let (_, _, log) = to(&scene, &receiver).args(&["once"]).args(&flags).output();
+    let paused = log.lines().find(|line| line.contains(SINK_IS_PAUSED)).unwrap_or_default();
+    assert!(paused.contains(&suggested), "{log}");
+    // A shell takes the command as it stands.
+    let program = env!("CARGO_BIN_EXE_joltsms-relay");
+    let resumed =
+        Command::new("sh").arg("-c").arg(suggested.replacen("joltsms-relay", program, 1)).env_clear().output();
+    let resumed = String::from_utf8(resumed.unwrap().stdout).unwrap();
+    assert!(resumed.starts_with("crm is resumed: it was paused for "), "{resumed}");
 }
 
 #[test]

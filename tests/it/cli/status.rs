@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -221,10 +222,96 @@ fn a_receiver_that_fails_is_shown() {
     assert!(status["sinks"][0]["failing_since"].is_string(), "{status}");
     assert_eq!(check(&scene).0, 0, "not for long");
     assert!(text(&scene).contains("failing for "), "{}", text(&scene));
+    assert!(text(&scene).contains(" (500 Internal Server Error)"), "{}", text(&scene));
+    assert_eq!(
+        (&status["sinks"][0]["last_failure"], &status["sinks"][0]["delivered"]),
+        (&"500 Internal Server Error".into(), &0.into())
+    );
     receiver.answer_with(200);
     wait_for(&scene, "the end of it", |status| {
         status["sinks"][0]["failing_since"].is_null() && status["sinks"][0]["waiting"] == 0
     });
+    let status = wait_for(&scene, "the count", |status| status["sinks"][0]["delivered"] == 12);
+    assert!(status["sinks"][0]["last_failure"].is_null() && status["sinks"][0]["last_delivered_at"].is_string());
+    assert!(text(&scene).contains("12 delivered since the start, the last one "), "{}", text(&scene));
+    ends_with_nothing_more(relay);
+}
+
+#[test]
+fn whether_the_last_once_was_fine_can_be_checked() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let within = |limit: &str| {
+        let (code, line, _) = command(&scene, &["--check", "--once-within", limit]);
+        (code, line.trim_end().to_owned())
+    };
+    assert_eq!(within("1h").0, 1, "there is no state");
+    let (code, _, log) = scene.setup_from_beginning().args(&["once"]).output();
+    assert_eq!(code, 0, "{log}");
+    assert_eq!(within("1h"), (0, "healthy".to_owned()));
+    let (code, line) = check(&scene);
+    let hint = "(--once-within counts that as healthy)";
+    assert!(code == 1 && line.starts_with("unhealthy: no relay runs on this state; `once` caught up "), "{line}");
+    assert!(line.ends_with(hint), "{line}");
+    assert!(text(&scene).starts_with("relay    not running; `once` caught up "), "{}", text(&scene));
+    scene.handle().add_fault(Rule::always(Effect::html(502)));
+    let (code, _, log) = scene.setup().args(&["once"]).output();
+    assert_eq!(code, 75, "{log}");
+    let said = "unhealthy: no relay runs on this state, and the last `once` did not catch up: 502 from the API";
+    assert_eq!(within("1h"), (1, said.to_owned()));
+    assert!(text(&scene).contains("`once` ended ") && text(&scene).contains(": 502 from the API"), "{}", text(&scene));
+    assert_eq!(command(&scene, &["--check", "--once-within", "soon"]).0, 2);
+}
+
+#[test]
+fn after_a_damaged_message_was_found_the_status_is_that_of_a_damaged_state() {
+    let scene = Scene::new();
+    scene.add_past(3);
+    let receiver = Receiver::in_background();
+    receiver.answer_with(500);
+    let setup = || scene.setup_from_beginning().sink(&receiver.url());
+    let (code, _, log) = setup().args(&["once"]).output();
+    assert_eq!(code, 75, "{log}");
+    let state = rusqlite::Connection::open(scene.dir().join("state/state.db")).unwrap();
+    let changed = state.execute("UPDATE message SET raw = raw || ' '", []).unwrap();
+    let due = state.execute("UPDATE delivery SET due = 0", []).unwrap();
+    assert_eq!((changed, due), (3, 3));
+    drop(state);
+    assert_eq!(command(&scene, &[]).0, 0, "texts are not read");
+    let (code, _, log) = setup().args(&["once"]).output();
+    assert_eq!(code, 65, "{log}");
+    for arguments in [&[][..], &["--json"]] {
+        let (code, said, _) = command(&scene, arguments);
+        assert!(
+            code == 65 && said.contains("the last one ended because ") && said.contains("damaged"),
+            "{code} {said}"
+        );
+    }
+    let (code, line) = check(&scene);
+    assert!(code == 1 && line.contains("is damaged: "), "{code} {line}");
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_report_is_said() {
+    let scene = Scene::new();
+    let place = scene.dir().join("state/relay.status");
+    fs::create_dir_all(place.join("something")).unwrap();
+    fs::set_permissions(scene.dir().join("state"), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut relay = scene.setup().start();
+    scene.wait_for_polls(2);
+    let (code, line) = check(&scene);
+    let said = format!(
+        "unhealthy: the relay cannot write about itself, since {} is a directory: move it away",
+        place.display()
+    );
+    assert!(code == 1 && line.starts_with(&said), "{line}");
+    assert!(text(&scene).contains("problem  the relay cannot write about itself"), "{}", text(&scene));
+    assert!(relay.stop().success());
+    // An empty directory is replaced.
+    fs::remove_dir(place.join("something")).unwrap();
+    let relay = scene.setup().start();
+    wait_for(&scene, "a healthy relay", |status| status["healthy"] == true);
+    relay.wait_for_log("what stood in the place of relay.status was removed");
     ends_with_nothing_more(relay);
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use joltsms_relay::api::budget::{Budget, BudgetLimits, RateHeaders, WINDOW};
 use joltsms_relay::api::{Page, Response};
 use joltsms_relay::delivery::{Delivery, Options, Retry, Setup};
-use joltsms_relay::domain::{Cursor, More, Row, Start, UnixMs};
+use joltsms_relay::domain::{Cursor, Invocation, More, Row, Start, UnixMs};
 use joltsms_relay::formats::Format;
 use joltsms_relay::ingest::coverage::Rules;
 use joltsms_relay::ingest::{Feed, Mode, Parts, Poller};
@@ -125,9 +125,10 @@ async fn the_state_does_not_grow() {
         selection: MessageSelection::default(),
         metrics: metrics.sink("all"),
     };
-    let delivery = Delivery::start(store.clone(), clock.clone(), 1, vec![sink]).await.unwrap();
+    let delivery = Delivery::start(store.clone(), clock.clone(), 1, Invocation::default(), vec![sink]).await.unwrap();
     let waker = delivery.waker();
     let poller = Poller::new(Parts {
+        invocation: Invocation::default(),
         feed: Minutely { clock: clock.clone() },
         store: store.clone(),
         clock: clock.clone(),

@@ -80,6 +80,58 @@ fn check_shows_the_way_to_each_end() {
     assert!(!stdout.contains("hunter2") && !stderr.contains("hunter2"), "{stdout}{stderr}");
 }
 
+#[test]
+fn an_answer_that_a_proxy_may_have_made_names_the_proxy() {
+    let cases: [(&str, (&'static str, &str)); 3] = [
+        ("forbidden", ("403 Forbidden", "403 Forbidden, answered through the proxy {}, maybe by the proxy itself")),
+        (
+            "wants a password",
+            (
+                "407 Proxy Authentication Required",
+                "407 Proxy Authentication Required: the proxy {} wants a user and a password, or others",
+            ),
+        ),
+        (
+            "bad gateway",
+            ("502 Bad Gateway", "502 Bad Gateway, answered through the proxy {}, maybe by the proxy itself"),
+        ),
+    ];
+    side_by_side(&cases, |&(status, reason)| {
+        let proxy = RawServer::answering_each(move |_| RawAnswer::json(status, b""));
+        let address = proxy.url("/").as_str().trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let scene = Scene::new();
+        scene.add_past(1);
+        let setup = scene.setup_from_beginning().sink("http://127.0.0.1:9/x");
+        let relay = { setup }.set("SINKS__CRM__PROXY", proxy.url("/").as_str()).start();
+        relay.wait_for_log(&format!("reason=\"{}\"", reason.replace("{}", &address)));
+        // The API's answers come through the proxy, too.
+        let setup = Setup::bare(scene.dir()).env("JOLTSMS_API_KEY", &scene.simulator().key());
+        let api = { setup }.set("API__URL", "http://127.0.0.1:9").set("API__PROXY", proxy.url("/").as_str());
+        let (code, _, log) =
+            { api }.set("STATE__DIR", scene.dir().join("other").to_str().unwrap()).args(&["once"]).output();
+        let code_of_status = status.split(' ').next().unwrap();
+        let expected =
+            format!("{code_of_status} through the proxy {address}, which may have answered instead of the API");
+        assert!(code == 75 && log.contains(&expected), "{code} {log}");
+        drop(relay);
+    });
+}
+
+#[test]
+fn an_exception_that_never_matches_is_told_at_check_and_at_the_start() {
+    let scene = Scene::new();
+    let said = "NO_PROXY: `http://crm.example` never matches a host; write the host alone: crm.example";
+    let setup = || {
+        let setup = scene.setup().env("HTTPS_PROXY", "http://127.0.0.1:9");
+        setup.env("NO_PROXY", "127.0.0.1,http://crm.example,crm.example.")
+    };
+    for command in ["check", "once"] {
+        let (code, _, log) = setup().args(&[command]).output();
+        assert!(code == 0 && log.matches(said).count() == 1, "{command} {code} {log}");
+        assert_eq!(log.matches("never matches").count(), 1, "{log}");
+    }
+}
+
 /// Copies one direction of a connection until it ends.
 fn copy(mut from: TcpStream, mut to: TcpStream) {
     io::copy(&mut from, &mut to).ok();
