@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::permissions;
 use super::run::Daemon;
+use super::setups::SinkBuilder;
 use super::status_writer::StatusWriter;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
 use crate::config::Config;
-use crate::delivery::{Delivery, Setup};
+use crate::delivery::Delivery;
 use crate::http::client;
 use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller};
@@ -85,8 +86,9 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.relay_time())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
-    let setups = setups(config, &clock)?;
-    let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups).await?;
+    let builder = SinkBuilder::default();
+    let setups: Result<Vec<_>, _> = config.sinks.iter().map(|sink| builder.setup(sink, &clock)).collect();
+    let delivery = Delivery::start(store.clone(), clock.clone(), clock.relay_time().0.unsigned_abs(), setups?).await?;
     for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
@@ -106,18 +108,15 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
         liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,
     });
-    Ok(Daemon { lock, clock, poller, delivery, poller_liveness, pulse, mode: purpose.mode })
-}
-
-fn setups(config: &Config, clock: &Clock) -> Result<Vec<Setup>, BuildError> {
-    let setup = |sink: &crate::config::ConfiguredSink| {
-        Ok(Setup {
-            name: sink.name.to_string(),
-            selection: sink.selection.clone(),
-            options: sink.delivery.clone(),
-            format: sink.format.clone(),
-            sink: sink.target.build(clock)?,
-        })
-    };
-    config.sinks.iter().map(setup).collect()
+    Ok(Daemon {
+        lock,
+        clock,
+        poller,
+        delivery,
+        poller_liveness,
+        pulse,
+        mode: purpose.mode,
+        config: config.clone(),
+        builder,
+    })
 }

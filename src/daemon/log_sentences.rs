@@ -18,5 +18,36 @@ pub const LOCK_MADE_AGAIN: &str =
 pub const SINK_NOT_CONFIGURED: &str =
     "messages wait for a sink that is not configured any more; they are kept for when one of that name is";
 
+/// Information: SIGHUP, and the new configuration is in effect. The line names what has changed.
+pub const RELOADED: &str = "SIGHUP: the configuration was read again and is in effect";
+
+/// Information: SIGHUP, and the configuration is the same as before.
+pub const NOTHING_CHANGED: &str = "SIGHUP: the configuration was read again; nothing that takes effect now has changed";
+
+/// Error: SIGHUP, and the configuration cannot be used. The line has every error.
+pub const NOT_RELOADED: &str = "SIGHUP: the new configuration cannot be used: nothing has changed";
+
+/// Warning: SIGHUP, and these keys have new values that only a start uses.
+pub const NEEDS_RESTART: &str = "these settings keep their old values until the relay is started again";
+
+/// Information: a file with a secret has changed. The line names the keys.
+pub const SECRETS_READ_AGAIN: &str = "a file with a secret has changed: the new value is in use";
+
+/// Warning: a file with a secret has changed and cannot be used. Written once.
+pub const SECRETS_NOT_READ: &str =
+    "a file with a secret has changed and cannot be used: the old values stay in use until it can";
+
 /// All sentences of this module.
-pub const ALL: [&str; 5] = [STOPPING, STOPPED, STOPPED_AT_ONCE, LOCK_MADE_AGAIN, SINK_NOT_CONFIGURED];
+pub const ALL: [&str; 11] = [
+    STOPPING,
+    STOPPED,
+    STOPPED_AT_ONCE,
+    LOCK_MADE_AGAIN,
+    SINK_NOT_CONFIGURED,
+    RELOADED,
+    NOTHING_CHANGED,
+    NOT_RELOADED,
+    NEEDS_RESTART,
+    SECRETS_READ_AGAIN,
+    SECRETS_NOT_READ,
+];

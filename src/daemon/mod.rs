@@ -10,12 +10,15 @@ pub mod log_sentences;
 pub mod logging;
 mod permissions;
 mod progress;
+mod reload;
 mod run;
 mod service;
+mod setups;
 mod signals;
 mod status_writer;
 
 pub use build::{BuildError, Purpose, build};
 pub use progress::Bar;
+pub use reload::{ReadAgain, ReadConfig, Reloading};
 pub use run::{Daemon, Ended, RunError};
-pub use signals::{Stop, StopSignal, Surroundings, ignores_hangups, on_signals};
+pub use signals::{SignalReceivers, Stop, StopSignal, Surroundings, ignores_hangups, on_signals};

@@ -8,12 +8,16 @@ use tokio::time::MissedTickBehavior;
 
 use super::drain::{GRACE, drain};
 use super::log_sentences::{LOCK_MADE_AGAIN, STOPPING};
+use super::reload::{ReloadEvent, Reloader, Reloading};
 use super::service::Service;
+use super::setups::SinkBuilder;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::StatusWriter;
 use crate::api::Client;
+use crate::config::Config;
 use crate::delivery::{Delivery, SinkStatus};
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
+use crate::status::ReloadReport;
 use crate::store::{self, LockFileState, RoleLock};
 use crate::time::{Clock, Liveness};
 
@@ -29,6 +33,8 @@ pub struct Daemon {
     pub(super) poller_liveness: Liveness,
     pub(super) pulse: StatusWriter,
     pub(super) mode: Mode,
+    pub(super) config: Config,
+    pub(super) builder: SinkBuilder,
 }
 
 /// How a relay ended, if nothing failed.
@@ -83,13 +89,17 @@ impl Daemon {
         self.poller.reports()
     }
 
-    /// Runs until `stop` asks for the end, or until `once` has nothing left to do; then drains.
+    /// Runs until `stop` asks for the end, or until `once` has nothing left to do; then drains. Without `reloading` the
+    /// configuration stays as it is.
     ///
     /// # Errors
     /// [`RunError`], after the drain.
-    pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { mut lock, clock, poller, delivery, poller_liveness, pulse: mut live, mode } = self;
+    pub async fn run(self, mut stop: watch::Receiver<Stop>, reloading: Option<Reloading>) -> Result<Ended, RunError> {
+        let Self { mut lock, clock, poller, mut delivery, poller_liveness, pulse: mut live, mode, config, builder } =
+            self;
         let reports = poller.reports();
+        let mut reloader =
+            reloading.map(|reloading| Reloader::new(reloading, poller.control(), builder, config, clock.clone()));
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
         let mut service = Service::new(&clock);
@@ -119,10 +129,34 @@ impl Daemon {
                             break Over::RoleLost(error);
                         }
                     }
-                    _ = writing.tick() => live.write(&reports.borrow(), &delivery.status()),
+                    _ = writing.tick() => {
+                        delivery.end_retired_sinks();
+                        live.write(&reports.borrow(), &delivery.status());
+                    }
                     _ = pulse.tick() => {
                         let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
-                        service.pulse(&status_line(&reports.borrow(), &delivery.status()), slowest, clock.monotonic());
+                        let reload = reloader.as_ref().map(Reloader::report);
+                        let line = status_line(&reports.borrow(), &delivery.status(), reload);
+                        service.pulse(&line, slowest, clock.monotonic());
+                    }
+                    (reloader, event) = next_event(&mut reloader) => {
+                        match event {
+                            ReloadEvent::Asked => service.reloading(),
+                            ReloadEvent::Due => {}
+                            ReloadEvent::Ended(reading) => {
+                                if reloader.end(*reading, &mut delivery) {
+                                    closed.set(delivery.outputs_closed());
+                                    broken.set(delivery.loop_died());
+                                }
+                                live.follow(reloader.config().poll.interval, reloader.report());
+                                writing = tokio::time::interval(live.interval());
+                                writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                                if !reloader.is_reloading() {
+                                    service.ready();
+                                }
+                            }
+                        }
+                        reloader.begin(&delivery);
                     }
                 }
             }
@@ -166,6 +200,17 @@ impl Daemon {
     }
 }
 
+/// Waits for the next event of a reload. Without a reloader the future never ends.
+async fn next_event(reloader: &mut Option<Reloader>) -> (&mut Reloader, ReloadEvent) {
+    match reloader {
+        Some(reloader) => {
+            let event = reloader.next().await;
+            (reloader, event)
+        }
+        None => std::future::pending().await,
+    }
+}
+
 /// Checks the role; returns why it was lost, if it was.
 fn lost(lock: &mut RoleLock) -> Option<store::Error> {
     match lock.ensure_held() {
@@ -203,7 +248,7 @@ async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Sto
 }
 
 /// The line that `systemctl status` shows.
-fn status_line(report: &PollReport, sinks: &[SinkStatus]) -> String {
+fn status_line(report: &PollReport, sinks: &[SinkStatus], reload: Option<&ReloadReport>) -> String {
     let mut line = report.summary();
     for sink in sinks {
         if sink.blocked_by.is_some() {
@@ -211,6 +256,9 @@ fn status_line(report: &PollReport, sinks: &[SinkStatus]) -> String {
         } else if sink.failing {
             line += &format!("; {}: failing", sink.name);
         }
+    }
+    if reload.is_some_and(|reload| reload.reload_failed_at.is_some()) {
+        line += "; the last reload failed";
     }
     line
 }

@@ -62,6 +62,14 @@ impl Service {
         self.ready_told = self.tell(&[NotifyState::Ready]);
     }
 
+    /// Tells the service manager that the relay reads its configuration again. [`Service::ready`] ends this.
+    pub(super) fn reloading(&mut self) {
+        // Without the time the service manager could take an earlier READY for the end of this reload.
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            self.tell(&[NotifyState::Reloading, now]);
+        }
+    }
+
     /// Sends the status line if it changed, and feeds the watchdog while the slowest loop still turns.
     pub(super) fn pulse(&mut self, status: &str, longest_stall: Duration, now: Instant) {
         if !self.ready_told {

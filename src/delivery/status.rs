@@ -79,6 +79,8 @@ pub(super) struct Published {
     /// The number of the wake-up after which the sink was idle: nothing was in flight, and no delivery was found that
     /// may begin now.
     pub(super) idle_after: Option<u64>,
+    /// Whether the sink was removed from the configuration: no delivery begins any more.
+    pub(super) is_retired: bool,
 }
 
 impl Published {
@@ -92,7 +94,7 @@ impl Published {
             blocked_by: None,
             learned_per_minute: None,
         };
-        Self { status, idle_after: None }
+        Self { status, idle_after: None, is_retired: false }
     }
 }
 

@@ -22,4 +22,4 @@ pub use fields::{
     StateStatus, Status, StoredSink, WalkStatus,
 };
 pub use health::problems;
-pub use status_file::{Live, LiveFile, RelayReport};
+pub use status_file::{Live, LiveFile, RelayReport, ReloadReport};

@@ -60,6 +60,59 @@ pub struct RelayReport {
     pub last_heard_at: UnixMs,
     /// When the relay ended. `None` while it runs, and after a kill.
     pub stopped_at: Option<UnixMs>,
+    /// The outcome of the last reload.
+    #[serde(flatten)]
+    pub reload: ReloadReport,
+}
+
+/// The outcome of reloads: fields of `relay` in `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReloadReport {
+    /// When a configuration last took effect by SIGHUP.
+    pub reloaded_at: Option<UnixMs>,
+    /// When the last reload failed. `None` if no reload has failed since the last that took effect.
+    pub reload_failed_at: Option<UnixMs>,
+    /// Why the last reload failed.
+    pub reload_error: Option<String>,
+    /// Whether the failure is that of files with secrets alone, which ends when the files can be used.
+    #[serde(skip)]
+    is_of_secrets: bool,
+}
+
+/// The most characters of an error of a reload that the status shows.
+const LONGEST_ERROR: usize = 300;
+
+impl ReloadReport {
+    /// Notes that a configuration took effect by SIGHUP.
+    pub fn reloaded(&mut self, now: UnixMs) {
+        *self = Self { reloaded_at: Some(now), ..Self::default() };
+    }
+
+    /// Notes that a reload by SIGHUP failed.
+    pub fn reload_failed(&mut self, now: UnixMs, why: &str) {
+        self.note_failure(now, why, false);
+    }
+
+    /// Notes that files with secrets have changed and cannot be used. An earlier failure of a reload counts more.
+    pub fn secrets_failed(&mut self, now: UnixMs, why: &str) {
+        if self.reload_failed_at.is_none() || self.is_of_secrets {
+            self.note_failure(now, why, true);
+        }
+    }
+
+    /// Notes that the files with secrets can be used.
+    pub fn secrets_recovered(&mut self) {
+        if self.is_of_secrets {
+            *self = Self { reloaded_at: self.reloaded_at, ..Self::default() };
+        }
+    }
+
+    fn note_failure(&mut self, now: UnixMs, why: &str, is_of_secrets: bool) {
+        self.reload_failed_at = Some(now);
+        self.reload_error = Some(why.chars().take(LONGEST_ERROR).collect());
+        self.is_of_secrets = is_of_secrets;
+    }
 }
 
 /// The open file `relay.status`, as the relay that writes it holds it.
@@ -84,26 +137,49 @@ impl LiveFile {
     /// # Errors
     /// Errors of the file system.
     pub fn open(dir: &Path, sinks: usize) -> io::Result<Self> {
-        let slot = 4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(8));
         let file = files::open_or_make(&dir.join(NAME))?;
-        file.set_len(0)?;
-        // The file never grows, so a disk that fills up later does not prevent writing.
-        let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
-        file.write_all_at(&empty, 0)?;
+        let slot = clear(&file, sinks)?;
         Ok(Self { file, slot, count: 0, complained: false })
     }
 
-    /// Writes `live` to the file. The first failure is logged, further failures are not; nothing depends on the file.
+    /// Writes `live` to the file. If a reload has added sinks, the file is made larger first. The first failure is
+    /// logged, further failures are not; nothing depends on the file.
     pub fn write(&mut self, live: &Live) {
         self.count += 1;
-        let written = slot(live, self.count, self.slot)
-            .and_then(|bytes| self.file.write_all_at(&bytes, (self.count % 2) * self.slot));
+        let written = self.make_room(live.sinks.len()).and_then(|()| {
+            let bytes = slot(live, self.count, self.slot)?;
+            self.file.write_all_at(&bytes, (self.count % 2) * self.slot)
+        });
         if let Err(error) = written
             && !std::mem::replace(&mut self.complained, true)
         {
             tracing::warn!(%error, "what `joltsms-relay status` shows of the running relay cannot be written");
         }
     }
+}
+
+impl LiveFile {
+    fn make_room(&mut self, sinks: usize) -> io::Result<()> {
+        if slot_size(sinks) > self.slot {
+            self.slot = clear(&self.file, sinks)?;
+        }
+        Ok(())
+    }
+}
+
+/// The size of a slot with room for this many sinks.
+fn slot_size(sinks: usize) -> u64 {
+    4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(8))
+}
+
+/// Makes the file as large as two slots, with nothing in them. Returns the size of a slot.
+fn clear(file: &File, sinks: usize) -> io::Result<u64> {
+    let slot = slot_size(sinks);
+    file.set_len(0)?;
+    // The file grows only with the number of sinks, so a disk that fills up later does not prevent writing.
+    let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
+    file.write_all_at(&empty, 0)?;
+    Ok(slot)
 }
 
 fn slot(live: &Live, count: u64, room: u64) -> io::Result<Vec<u8>> {
@@ -221,6 +297,31 @@ mod tests {
             fs::write(dir.path().join(NAME), bytes).unwrap();
             assert_eq!(Live::read(dir.path()), None, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_file_grows_with_the_sinks() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = LiveFile::open(dir.path(), 1).unwrap();
+        for count in [1, 100, 2] {
+            let sinks = (0..count).map(|number| (format!("{number:064}"), SinkStatus::default())).collect();
+            let live = Live { sinks, ..live(count) };
+            file.write(&live);
+            assert_eq!(Live::read(dir.path()), Some(live));
+        }
+    }
+
+    #[test]
+    fn a_reload_that_failed_counts_until_another_one_takes_effect() {
+        let mut report = ReloadReport::default();
+        report.secrets_failed(UnixMs(1), "empty");
+        report.secrets_recovered();
+        assert_eq!(report, ReloadReport::default());
+        report.reload_failed(UnixMs(2), "unknown key");
+        report.secrets_failed(UnixMs(3), "empty");
+        report.secrets_recovered();
+        let shown = (report.reload_failed_at, report.reload_error.as_deref());
+        assert_eq!(shown, (Some(UnixMs(2)), Some("unknown key")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod order;
 mod outage;
 mod outcomes;
 mod pauses;
+mod reload;
 mod schedules;
 mod settlement_batches;
 mod shutdown;
@@ -17,7 +18,7 @@ mod throttled;
 mod trouble;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -157,15 +158,11 @@ impl World {
             damage.clone(),
         );
         tokio::spawn(settling);
-        let shared =
-            Shared { store: self.store.clone(), clock, jitter, settler, wake: watch::channel(0).1, stopping, damage };
+        let (store, wake, sink_count) = (self.store.clone(), watch::channel(0).1, Arc::new(AtomicUsize::new(1)));
+        let shared = Shared { store, clock, jitter, settler, wake, stopping, damage, sink_count };
         let (name, format) = ("crm".to_owned(), Format::default());
         let health = SharedHealth::new(SinkHealth::restored(registered.health, now));
-        SinkContext {
-            shared,
-            identity: Identity { registered, name, options, format, sink, is_only_sink: true },
-            health,
-        }
+        SinkContext { shared, identity: Identity { registered, name, options, format, sink }, health }
     }
 
     async fn waiting(&self, name: &str) -> WaitingCounts {

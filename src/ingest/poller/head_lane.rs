@@ -144,6 +144,13 @@ impl HeadLane {
         self.due = self.due.min(at);
     }
 
+    /// Follows a new poll interval: if it is shorter, the next poll comes earlier, unless polls fail.
+    pub(super) fn follow_interval(&mut self, interval: Duration) {
+        if self.failures == 0 {
+            self.due = self.due.min(self.poll.began + interval);
+        }
+    }
+
     /// Counts a failure. Returns how many failures there were in a row.
     pub(super) fn count_failure(&mut self) -> u32 {
         self.failures = self.failures.saturating_add(1);

@@ -113,6 +113,7 @@ impl<F: Feed> Poller<F> {
         if let Some(rebase) = self.clock.synchronize(self.timing.heard.take()) {
             say(&rebase);
             self.lanes.head.shift_times(rebase.shift());
+            self.key_in_use.rebase(rebase.shift());
             self.report.shift_times(rebase.shift());
             self.timing.following = Some((rebase, FIRST));
         }

@@ -1,5 +1,6 @@
 //! Tests of the relay as a process: clocks, the service manager, the log.
 
 mod clocks;
+mod reload;
 mod service;
 mod unread_log;
