@@ -197,7 +197,8 @@ reloads() {
     sed -i 's/timeout = "60s"/timeout = "50s"/' "$root/etc/joltsms-relay/config.toml"
     bed_in "$name" systemctl reload joltsms-relay || return 1
     is MainPID "$before" && is InvocationID "$invocation" && is ActiveState active || return 1
-    within 5 journal_matches 'reload' && status_says '^polling' && send_messages 2 && settled
+    within 5 journal_matches 'the configuration was read again and is in effect' || return 1
+    status_says '^polling' && send_messages 2 && settled
 }
 
 refuses_an_invalid_reload() {
@@ -206,8 +207,10 @@ refuses_an_invalid_reload() {
     cp "$root/etc/joltsms-relay/config.toml" "$bed/valid.toml"
     echo 'nonsense = 1' >>"$root/etc/joltsms-relay/config.toml"
     bed_in "$name" systemctl reload joltsms-relay
-    within 5 journal_matches 'nonsense' || return 1
+    within 5 journal_matches 'nonsense' && status_says '; the last reload failed$' || return 1
     cp "$bed/valid.toml" "$root/etc/joltsms-relay/config.toml"
+    bed_in "$name" systemctl reload joltsms-relay
+    status_says '^polling$' || return 1
     is MainPID "$before" && is ActiveState active && send_messages 2 && settled
 }
 

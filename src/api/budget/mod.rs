@@ -62,6 +62,17 @@ impl Budget {
         Self { window: Window::new(limits), ring: None }
     }
 
+    /// Follows new limits. The file gets as many slots as the new limit allows, and keeps the requests that still count.
+    pub fn set_limits(&mut self, limits: BudgetLimits, now: Instant, wall: UnixMs) {
+        self.window.set_limits(limits);
+        let Some(ring) = self.ring.as_mut().filter(|ring| ring.requests() != limits.requests) else { return };
+        let entries = self.window.in_use(now).map(|(ticket, used)| match used {
+            Ok(answered) => (ticket, wall.before(answered).0),
+            Err(sent) => (ticket, wall.before(sent).0.saturating_neg()),
+        });
+        ring.resize(limits.requests, entries);
+    }
+
     /// Records a request that is about to leave.
     pub fn send(&mut self, lane: RequestPurpose, now: Instant, wall: UnixMs) -> Ticket {
         let ticket = self.window.send(lane, now);
