@@ -388,7 +388,7 @@ fn rotate_and_reload(rounds: usize, pause: Duration) -> Figures {
     let configuration = |round: usize| {
         let api = format!("url = \"{}\"\nkey = {{ file = \"key\" }}\n", scene.simulator().url());
         let lines = format!("concurrency = {}\nauth = {{ bearer = {{ file = \"token\" }} }}", 2 + round % 3);
-        let other = if round % 2 == 0 { "other" } else { "further" };
+        let other = if round.is_multiple_of(2) { "other" } else { "further" };
         let crm_url = if round % 4 < 2 { crm.url() } else { crm.url() + "/again" };
         configure(&scene, &(api + &sink("crm", &crm_url, &lines) + &sink(other, &beside.url(), "start = \"now\"")))
     };
