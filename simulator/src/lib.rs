@@ -39,13 +39,15 @@ pub use account::request_log::{Counters, LoggedRequest};
 pub use clock::{Clock, parse_duration};
 pub use control::handle::Handle;
 pub use control::observe::TimedOut;
+pub use control::play::Budget;
 pub use faults::effect::{BadRow, Effect, Ending, ErrorBody, Malformed, Place, RateHeaders, WrongType};
 pub use faults::rule::{Rule, When};
 pub use feed::message::{NewMessage, Row};
 pub use feed::number::{NewNumber, Number};
+pub use feed::sms::Sms;
 pub use feed::traffic::Traffic;
 pub use simulator::{Options, Simulator};
 pub use switches::{
-    CursorKind, CursorText, Ids, LimitScope, LimitText, Missing, ResetRounding, Since, SortBy, Switches, Ties,
+    CursorKind, CursorText, Ids, LimitScope, LimitText, Missing, Rent, ResetRounding, Since, SortBy, Switches, Ties,
     UnknownNumber, WindowKind,
 };

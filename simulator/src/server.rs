@@ -139,6 +139,7 @@ async fn respond(
         query: head.uri.query().unwrap_or_default().to_owned(),
         authorization: text(AUTHORIZATION),
         cookie: text(COOKIE),
+        idempotency_key: text(HeaderName::from_static("x-idempotency-key")),
         body,
     };
     if let Some(route) = routes::route(&request.path) {

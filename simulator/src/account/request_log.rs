@@ -36,6 +36,8 @@ pub struct LoggedRequest {
     pub session: bool,
     /// The status of the answer; `None` if a fault left the request without an answer.
     pub status: Option<u16>,
+    /// How many requests of the key's budget were left after this request; `None` without a key.
+    pub remaining: Option<u32>,
     /// The length of the answer's body, as announced.
     pub bytes: u64,
     /// How many rows the answered page had.

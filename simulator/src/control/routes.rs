@@ -58,11 +58,15 @@ const ROUTES: &[&str] = &[
     "GET|DELETE /_simulator/messages/ID",
     "POST /_simulator/messages/ID/restore",
     "POST /_simulator/messages/ID/relocate",
+    "POST /_simulator/send",
     "POST /_simulator/history",
     "PUT /_simulator/traffic",
     "GET|POST /_simulator/numbers",
+    "POST /_simulator/numbers/ID/share",
+    "POST /_simulator/numbers/ID/withdraw",
     "GET|POST /_simulator/keys",
     "PATCH|DELETE /_simulator/keys/ID",
+    "GET /_simulator/budgets",
     "POST|PUT /_simulator/foreign",
     "POST /_simulator/outage",
     "POST /_simulator/clock",
@@ -111,6 +115,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
             let Relocation { to } = read(body)?;
             found(handle.relocate(id, to), "such message in the list")?
         }
+        ("POST", ["send"]) => json!({"ids": handle.send(&read(body)?)}),
         ("POST", ["history"]) => {
             let History { count, length } = read(body)?;
             handle.add_history(count, length);
@@ -121,9 +126,15 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
             json!(handle.traffic())
         }
 
-        ("GET", ["numbers"]) => handle.numbers().iter().map(number).collect(),
-        ("POST", ["numbers"]) => number(&handle.add_number(read::<NewNumber>(body)?)),
+        ("GET", ["numbers"]) => handle.numbers().iter().map(|known| number(handle, known)).collect(),
+        ("POST", ["numbers"]) => number(handle, &handle.add_number(read::<NewNumber>(body)?)),
+        ("POST", ["numbers", name, "share"]) => {
+            let SharedHistory { count, length } = if body.is_empty() { SharedHistory::default() } else { read(body)? };
+            number(handle, &handle.share_number(name, count, length))
+        }
+        ("POST", ["numbers", name, "withdraw"]) => found(handle.withdraw_number(name), "such number in the list")?,
 
+        ("GET", ["budgets"]) => json!(handle.budgets()),
         ("GET", ["keys"]) => json!(handle.keys()),
         ("POST", ["keys"]) => {
             let NewKey { name, expires_at } = read(body)?;
@@ -197,6 +208,21 @@ struct History {
     count: usize,
     #[serde(deserialize_with = "long")]
     length: Duration,
+}
+
+/// The history that comes with a number that is shared.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SharedHistory {
+    count: usize,
+    #[serde(deserialize_with = "long")]
+    length: Duration,
+}
+
+impl Default for SharedHistory {
+    fn default() -> Self {
+        Self { count: 0, length: Duration::from_secs(30 * 86_400) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -296,8 +322,14 @@ fn messages(handle: &Handle, limit: usize) -> Result<String, Problem> {
     serde_json::to_string(&rows).map_err(wrong)
 }
 
-fn number(number: &Number) -> Value {
-    json!({"id": number.id, "phoneNumber": number.phone_number, "status": number.status})
+fn number(handle: &Handle, number: &Number) -> Value {
+    json!({
+        "id": number.id,
+        "phoneNumber": number.phone_number,
+        "status": number.status,
+        "shared": number.details.shared,
+        "withdrawn": handle.is_withdrawn(&number.id),
+    })
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

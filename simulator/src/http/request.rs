@@ -8,6 +8,8 @@ pub(crate) struct Request {
     pub(crate) query: String,
     pub(crate) authorization: Option<String>,
     pub(crate) cookie: Option<String>,
+    /// The header `X-Idempotency-Key`.
+    pub(crate) idempotency_key: Option<String>,
     pub(crate) body: bytes::Bytes,
 }
 

@@ -11,5 +11,7 @@ mod limit;
 mod program;
 mod readme;
 mod search;
+mod sharing;
 mod switches;
 mod traffic;
+mod vendor_client;

@@ -2,7 +2,7 @@
 
 use joltsms_simulator::{
     BadRow, CursorKind, CursorText, Effect, Ending, ErrorBody, Ids, LimitScope, LimitText, Malformed, Missing,
-    RateHeaders, ResetRounding, Since, SortBy, Switches, Ties, UnknownNumber, WindowKind, WrongType,
+    RateHeaders, Rent, ResetRounding, Since, SortBy, Switches, Ties, UnknownNumber, WindowKind, WrongType,
 };
 use serde::de::DeserializeOwned;
 
@@ -44,6 +44,7 @@ fn the_readme_names_every_switch_effect_and_route() {
     for route in routes["routes"].as_array().unwrap() {
         let path = route.as_str().unwrap().split(' ').nth(1).unwrap();
         let shown = path.replace("messages/ID", "messages/m1").replace("keys/ID", "keys/ci").replace("NUMBER", "1");
+        let shown = shown.replace("numbers/ID", "numbers/+16505550123");
         assert!(readme.contains(&format!("$url{shown}")), "{route}");
     }
 }
@@ -62,6 +63,7 @@ fn names_of_switch_values() -> Vec<String> {
         values::<LimitScope>(),
         values::<ResetRounding>(),
         values::<LimitText>(),
+        values::<Rent>(),
     ]
     .concat()
 }
