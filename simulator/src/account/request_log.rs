@@ -98,6 +98,11 @@ impl RequestLog {
         self.entries.iter().skip(self.entries.partition_point(|entry| entry.number <= after))
     }
 
+    /// Returns the last entries, newest first.
+    pub(crate) fn newest(&self, count: usize) -> impl Iterator<Item = &LoggedRequest> {
+        self.entries.iter().rev().take(count)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.counters = Counters::default();

@@ -81,7 +81,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
         ("GET", [""]) => json!({"routes": ROUTES}),
         ("GET", ["state"]) => state(handle),
         ("GET", ["switches"]) => json!(handle.switches()),
-        ("PATCH", ["switches"]) => json!(change_switches(handle, body)?),
+        ("PATCH", ["switches"]) => json!(change_switches(handle, &read(body)?).map_err(wrong)?),
 
         ("GET", ["faults"]) => handle
             .faults()
@@ -194,7 +194,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
 }
 
 /// The pause before an outage: long enough for the answer of the request that asked for the outage.
-const BEFORE_OUTAGE: Duration = Duration::from_millis(100);
+pub(crate) const BEFORE_OUTAGE: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -281,25 +281,28 @@ fn state(handle: &Handle) -> Value {
     })
 }
 
-fn change_switches(handle: &Handle, body: &[u8]) -> Result<Switches, Problem> {
-    let changes: serde_json::Map<String, Value> = read(body)?;
+/// Changes some of the switches. Returns all switches.
+pub(crate) fn change_switches(
+    handle: &Handle,
+    changes: &serde_json::Map<String, Value>,
+) -> Result<Switches, serde_json::Error> {
     // The changes are checked before anything changes, and merged again under the lock, so that two simultaneous
     // requests both take effect.
-    merged(&handle.switches(), &changes)?;
+    merged(&handle.switches(), changes)?;
     handle.set_switches(|switches| {
-        if let Ok(merged) = merged(switches, &changes) {
+        if let Ok(merged) = merged(switches, changes) {
             *switches = merged;
         }
     });
     Ok(handle.switches())
 }
 
-fn merged(switches: &Switches, changes: &serde_json::Map<String, Value>) -> Result<Switches, Problem> {
+fn merged(switches: &Switches, changes: &serde_json::Map<String, Value>) -> Result<Switches, serde_json::Error> {
     let mut fields = json!(switches);
     for (name, value) in changes {
         fields[name] = value.clone();
     }
-    serde_json::from_value(fields).map_err(wrong)
+    serde_json::from_value(fields)
 }
 
 /// Returns the JSON that shows a message: whether it has vanished, and its text byte for byte.

@@ -32,7 +32,7 @@ pub struct Sms {
     /// How long ago the message showed up: it is in the list as if it had always been there.
     #[serde(deserialize_with = "duration")]
     pub old: Option<Duration>,
-    /// How many messages come at once, a millisecond apart.
+    /// How many messages come at once, a millisecond apart: at most [`Sms::MOST`].
     pub count: usize,
 }
 
@@ -49,12 +49,16 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 }
 
 impl Sms {
+    /// The most messages that come at once.
+    pub const MOST: usize = 100_000;
+
     /// Returns the messages, oldest first.
     pub(crate) fn messages(&self, now: Timestamp, random: &mut fastrand::Rng) -> Vec<NewMessage> {
         let earlier = |time: Timestamp, by: Duration| time.saturating_sub(by).unwrap_or(time);
-        (1..=self.count)
+        let count = self.count.min(Self::MOST);
+        (1..=count)
             .map(|n| {
-                let before_last = Duration::from_millis((self.count - n) as u64);
+                let before_last = Duration::from_millis((count - n) as u64);
                 let ingested = earlier(now, self.old.unwrap_or_default() + before_last);
                 let received = earlier(ingested, self.late.unwrap_or_default());
                 let drawn = format!("{:06}", random.u32(0..1_000_000));

@@ -8,6 +8,7 @@ mod control;
 mod faults;
 mod keys;
 mod limit;
+mod page;
 mod program;
 mod readme;
 mod search;
