@@ -33,7 +33,7 @@ pub(crate) fn faults(handle: &Handle, form: &Form) -> String {
             let name = number.to_string();
             let remove = button("remove-rule", &[("number", &name)], "Remove", &format!("Remove rule {name}"));
             format!(
-                "<li><b>Rule {number}</b>, acted {acted} times {remove}<pre tabindex=\"0\">{}</pre></li>\n",
+                "<li><b>Rule {number}</b>, acts so far: {acted} {remove}<pre tabindex=\"0\">{}</pre></li>\n",
                 as_json(rule)
             )
         })

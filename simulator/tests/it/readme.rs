@@ -67,3 +67,21 @@ fn names_of_switch_values() -> Vec<String> {
     ]
     .concat()
 }
+
+#[test]
+fn every_curl_command_of_the_readme_succeeds() {
+    let simulator = start();
+    let readme = include_str!("../../README.md");
+    let commands: Vec<&str> = readme.lines().filter(|line| line.starts_with("curl -s ")).collect();
+    assert!(commands.len() > 40, "{}", commands.len());
+    // After an outage has begun, the commands that follow would fail.
+    for command in commands.into_iter().filter(|command| !command.contains("/outage")) {
+        let output = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(command.replacen("curl -s ", "curl -sSf --noproxy '*' ", 1))
+            .envs([("url", simulator.url()), ("key", simulator.key()), ("session", simulator.session())])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

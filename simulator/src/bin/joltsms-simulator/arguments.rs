@@ -9,10 +9,14 @@ use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
-  joltsms-simulator                                     port 5658, three numbers, 100 messages; then open http://127.0.0.1:5658
-  joltsms-simulator --rate 30/m --late 0.1              messages come by themselves, some of them late
-  joltsms-simulator --seed 7 --messages 0 --port 0      the same key each time, no message, a free port
-  joltsms-simulator --limit 20 --switch pretty=true     a small budget, indented JSON
+  Port 5658, three numbers, 100 messages; the page is at http://127.0.0.1:5658:
+    joltsms-simulator
+  Messages come by themselves, some of them late:
+    joltsms-simulator --rate 30/m --late 0.1
+  The same key each time, no message, a free port:
+    joltsms-simulator --seed 7 --messages 0 --port 0
+  A small budget, indented JSON:
+    joltsms-simulator --limit 20 --switch pretty=true
 
 While it runs (all routes: curl $url/_simulator):
   curl -s $url/_simulator/send -d '{\"from\": \"SHOPLY\", \"body\": \"Your code is {code}\"}'
