@@ -150,11 +150,15 @@ pub(crate) fn carry_out(handle: &Handle, form: &Form) -> Result<&'static str, St
             Ok("faults")
         }
         "switch" => {
-            let value = form.required("value")?;
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-            let changes = [(form.required("name")?.to_owned(), value)].into_iter().collect();
-            change_switches(handle, &changes).map_err(|error| error.to_string())?;
-            Ok("switches")
+            let (name, value) = (form.required("name")?, form.required("value")?);
+            let set = |value| change_switches(handle, &[(name.to_owned(), value)].into_iter().collect());
+            // `null` is no value for one switch, and one of the words for another.
+            let text = Value::from(value);
+            let done = match serde_json::from_str(value) {
+                Ok(json) => set(json).or_else(|error| set(text).map_err(|_| error)),
+                Err(_) => set(text),
+            };
+            done.map(|_| "switches").map_err(|error| format!("{name}: {error}"))
         }
         "clock" => {
             handle.advance(form.duration("advance")?);

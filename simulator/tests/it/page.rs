@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use joltsms_simulator::{NewMessage, Simulator};
+use joltsms_simulator::{Missing, NewMessage, Simulator};
 
 use crate::client::{Request, Response, get, start};
 
@@ -130,6 +130,10 @@ fn each_form_does_what_it_says() {
     done(&simulator, &[("action", "switch"), ("name", "sortBy"), ("value", "ingestedAt")]);
     done(&simulator, &[("action", "switch"), ("name", "pageCap"), ("value", "3")]);
     done(&simulator, &[("action", "switch"), ("name", "cursorLifetime"), ("value", "5m")]);
+    for (value, expected) in [("absent", Missing::Absent), ("null", Missing::Null)] {
+        done(&simulator, &[("action", "switch"), ("name", "emptyFields"), ("value", value)]);
+        assert_eq!(handle.switches().empty_fields, expected);
+    }
     let switches = handle.switches();
     assert_eq!((switches.page_cap, switches.cursor_lifetime), (3, Some(Duration::from_secs(300))));
     get(&simulator, "/v1/messages");
