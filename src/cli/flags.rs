@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{Overrides, parse_duration};
 use crate::domain::{Invocation, SinkName, UnixMs};
@@ -81,6 +82,17 @@ pub(super) enum Command {
     /// Print the JSON Schema of the configuration, for editors
     #[command(after_help = "Example:\n  joltsms-relay schema > relay.schema.json")]
     Schema,
+    /// Print the script by which a shell completes commands and flags
+    #[command(
+        after_help = "Example:\n  joltsms-relay completions bash > ~/.local/share/bash-completion/completions/joltsms-relay"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  joltsms-relay man | man -l -")]
+    Man,
     /// Show how polling and the sinks are doing, whether a relay runs or not
     #[command(after_help = "Examples:\n  joltsms-relay status\n  joltsms-relay status --check --once-within 1h")]
     Status(StatusFlags),

@@ -1,6 +1,7 @@
 //! The commands of the program. Each command has its own file, and ends in an [`Exit`].
 
 mod check;
+mod completions;
 mod dead_letters;
 mod exit;
 mod export;
@@ -8,6 +9,7 @@ mod flags;
 mod guard;
 mod humanize;
 mod init;
+mod man;
 mod message_file;
 mod output;
 mod preview;
@@ -45,6 +47,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Check { message, number }) => check::check(&flags, message.as_deref(), number.as_deref()),
         Some(Command::Init { file }) => init::init(&flags, file.as_deref()),
         Some(Command::Schema) => init::schema(),
+        Some(Command::Completions { shell }) => completions::completions(*shell),
+        Some(Command::Man) => man::man(),
         Some(Command::State { command: StateCommand::Export { output } }) => export::export(&flags, output),
         Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
