@@ -392,7 +392,7 @@ fn shown_flags(command: &str) -> &'static [&'static str] {
             "accept_account_change",
         ],
         "init" => &["config"],
-        "schema" | "help" => &[],
+        "schema" | "completions" | "man" | "help" => &[],
         _ => &["config", "state_dir"],
     }
 }
@@ -463,7 +463,8 @@ mod tests {
             for flag in ["--forward-to", "--format ", "--start ", "--accept-account-change", "--log-level", "--quiet"] {
                 assert_eq!(help.contains(flag), takes_run_flags.contains(&path), "{path}: {flag}\n{help}");
             }
-            let takes_state = !["joltsms-relay init", "joltsms-relay schema"].contains(&path);
+            let takes_no_state = ["init", "schema", "completions", "man"].map(|name| format!("joltsms-relay {name}"));
+            let takes_state = !takes_no_state.iter().any(|command| command == path);
             assert_eq!(help.contains("--state-dir"), takes_state, "{path}");
             assert!(takes_state || !help.contains("For run, once and check"), "{path}: an empty heading\n{help}");
             let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("no example: {path}\n{help}"));

@@ -1,17 +1,17 @@
 //! The command `man`: prints the manual page, in the format that `man` reads. All commands are on one page, so that the
 //! page refers to no other page.
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_mangen::Man;
 use roff::{Roff, bold, italic, roman};
 
 use super::exit::Exit;
-use super::flags::Flags;
+use super::flags::command_line;
 use super::output::answer;
 use super::relay::complain;
 
 pub(super) fn man() -> Exit {
-    match page(Flags::command()) {
+    match page(command_line()) {
         Ok(page) => answer(&page),
         Err(error) => complain(Exit::Failure, &format_args!("cannot make the manual page: {error}")),
     }
@@ -20,7 +20,6 @@ pub(super) fn man() -> Exit {
 /// Makes the page for a program and all of its commands.
 fn page(program: Command) -> std::io::Result<String> {
     let mut program = program.subcommand_value_name("command");
-    program.build();
     let man = Man::new(program.clone());
     let mut page = Vec::new();
     man.render_title(&mut page)?;
@@ -112,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_command_is_on_the_page() {
-        let page = page(Flags::command()).unwrap();
+        let page = page(command_line()).unwrap();
         assert!(page.contains(".TH joltsms-relay 1"), "{page}");
         for part in ["run", "once", "status", r"dead\-letters retry", "sinks rename", "state export", "completions"] {
             assert!(

@@ -43,7 +43,7 @@ is_not_running() { is ActiveState inactive && is MainPID 0; }
 installs_and_starts_nothing() {
     install_package 1 || return 1
     grep -q 'systemctl enable --now joltsms-relay' <<<"$said" || { echo 'no first steps are told'; return 1; }
-    is_not_running && ! is_enabled && is LoadState loaded && [ -z "$(journal --quiet)" ] && [ -d "$root/etc/joltsms-relay" ]
+    is_not_running && ! is_enabled && is LoadState loaded && is ExecMainStartTimestamp '' && [ -d "$root/etc/joltsms-relay" ]
 }
 
 units_are_accepted() {

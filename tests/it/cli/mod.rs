@@ -6,6 +6,7 @@ mod exit_codes;
 mod init;
 mod preview;
 mod replay;
+mod shell;
 mod sinks;
 mod status;
 mod trace;
