@@ -51,7 +51,7 @@ Examples:
   joltsms-relay --config relay.toml
 
 Exit codes: 0 done or stopped, 1 failure, 2 usage, 65 state damaged or of a newer version, 75 temporary (state in use; \
-once: work left undone), 77 no API key accepted (once), 78 invalid configuration, 130/143 once was interrupted.";
+once: work left undone), 77 no API key accepted (once, check --online, verify), 78 invalid configuration, 130/143 once was interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -62,17 +62,8 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  joltsms-relay once --quiet")]
     Once,
     /// Validate the configuration and show its sinks
-    #[command(
-        after_help = "Examples:\n  joltsms-relay check --config relay.toml\n  joltsms-relay check --message message.json"
-    )]
-    Check {
-        /// Show what each sink would get for the message in this file, a JSON object as the API shows it; - for stdin
-        #[arg(long, value_name = "FILE")]
-        message: Option<PathBuf>,
-        /// Take the details of the message's number from this file, a JSON object as the API lists it [default: from the state]
-        #[arg(long, value_name = "FILE", requires = "message")]
-        number: Option<PathBuf>,
-    },
+    #[command(after_help = "Examples:\n  joltsms-relay check --online\n  joltsms-relay check --message message.json")]
+    Check(CheckFlags),
     /// Write a commented configuration to the place where the relay looks for it
     #[command(after_help = "Examples:\n  joltsms-relay init\n  joltsms-relay init relay.toml")]
     Init {
@@ -111,6 +102,13 @@ pub(super) enum Command {
     /// Deliver stored messages again, with the same webhook-id
     #[command(after_help = "Example:\n  joltsms-relay replay --since 24h --sink crm --dry-run")]
     Replay(ReplayFlags),
+    /// Read the API again, and list the messages that are missing here or undelivered; exit 0 if there are none, else 1
+    #[command(after_help = "Example:\n  joltsms-relay verify --since 24h")]
+    Verify {
+        /// Read back to messages received at this time: an RFC 3339 time, or a duration back such as 24h
+        #[arg(long, value_name = "TIME")]
+        since: When,
+    },
     /// Show everything that happened to one message
     #[command(after_help = "Example:\n  joltsms-relay trace 0b1f7a52-33c6-4d0e-9d5e-6f0f4f7f1a11")]
     Trace {
@@ -126,6 +124,21 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: StateCommand,
     },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CheckFlags {
+    /// Also try key, clock, budget, disk and permissions, names, TLS, every sink (no message is sent) and signatures
+    #[arg(long, conflicts_with = "message")]
+    pub(super) online: bool,
+
+    /// Show what each sink would get for the message in this file, a JSON object as the API shows it; - for stdin
+    #[arg(long, value_name = "FILE")]
+    pub(super) message: Option<PathBuf>,
+
+    /// Take the details of the message's number from this file, a JSON object as the API lists it [default: from the state]
+    #[arg(long, value_name = "FILE", requires = "message")]
+    pub(super) number: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
