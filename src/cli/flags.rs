@@ -82,7 +82,7 @@ pub(super) enum Command {
         shell: Shell,
     },
     /// Print the manual page
-    #[command(after_help = "Example:\n  joltsms-relay man | man -l -")]
+    #[command(after_help = "Example:\n  joltsms-relay man > joltsms-relay.1")]
     Man,
     /// Show how polling and the sinks are doing, whether a relay runs or not
     #[command(after_help = "Examples:\n  joltsms-relay status\n  joltsms-relay status --check --once-within 1h")]

@@ -78,6 +78,8 @@ fn remedy(why: &str, section: &str, proxy_variable: Option<&str>) -> String {
     if why.contains("proxy") {
         let variable = proxy_variable.map(|name| format!(", or the variable {name}")).unwrap_or_default();
         format!("check the proxy: {section}.proxy{variable}")
+    } else if why.contains("not TLS") {
+        format!("write http:// in {section}.url, if the server really speaks plain HTTP")
     } else if why.contains("certificate") {
         format!("an authority of your own belongs into {section}.tls.ca_file")
     } else if why.starts_with("connection refused") {
@@ -254,6 +256,7 @@ mod tests {
         let with = |why: &str| remedy(why, "api", Some("HTTPS_PROXY"));
         assert_eq!(with("the proxy refuses to connect"), "check the proxy: api.proxy, or the variable HTTPS_PROXY");
         assert!(with("the server's certificate has expired: renew it there").contains("api.tls.ca_file"));
+        assert!(with("the answer is not TLS: should the URL begin with http://?").contains("plain HTTP"));
         assert!(with("no connection within 5s").contains("firewalls"));
     }
 }
