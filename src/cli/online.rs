@@ -129,7 +129,7 @@ fn opens(dir: &Path, findings: &mut Findings) {
     let shown = dir.display();
     match store::open_snapshot(dir) {
         Ok(None) => {
-            findings.add(Finding::works("state", format!("{shown}: this user may write; no relay has run on it")))
+            findings.add(Finding::works("state", format!("{shown}: this user may write; no relay has run on it")));
         }
         Ok(Some(snapshot)) => {
             let relay = if snapshot.running == Some(true) { "a relay runs on it" } else { "no relay runs on it now" };

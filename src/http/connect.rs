@@ -210,9 +210,8 @@ mod tests {
         let server = thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
             let mut bytes = Vec::new();
-            match connection.read_to_end(&mut bytes) {
-                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-                Ok(_) => {}
+            if let Err(error) = connection.read_to_end(&mut bytes) {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
             }
             bytes
         });

@@ -169,23 +169,24 @@ impl Signing {
     pub fn verify(&self, webhook_id: &str, headers: &HeaderMap, body: &[u8]) -> Result<usize, &'static str> {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let seconds = text(&WEBHOOK_TIMESTAMP).ok_or("there is no webhook-timestamp");
-        let (keys, signatures, signed): (&[Key], Vec<Option<Vec<u8>>>, Vec<u8>) = match self {
+        let signatures: Vec<Option<Vec<u8>>>;
+        let (keys, signed) = match self {
             Self::StandardWebhooks(keys) => {
-                let signatures = text(&WEBHOOK_SIGNATURE).ok_or("there is no webhook-signature")?.split(' ');
-                let signatures = signatures.map(|part| STANDARD.decode(part.strip_prefix("v1,")?).ok());
-                (keys, signatures.collect(), [webhook_id.as_bytes(), b".", seconds?.as_bytes(), b".", body].concat())
+                let parts = text(&WEBHOOK_SIGNATURE).ok_or("there is no webhook-signature")?.split(' ');
+                signatures = parts.map(|part| STANDARD.decode(part.strip_prefix("v1,")?).ok()).collect();
+                (keys.as_slice(), [webhook_id.as_bytes(), b".", seconds?.as_bytes(), b".", body].concat())
             }
             Self::HmacSha256 { key, header, encoding, prefix, signed } => {
                 let signature = text(header).ok_or("there is no signature")?;
-                let signature = signature.strip_prefix(prefix.as_str()).and_then(|signature| match encoding {
+                signatures = vec![signature.strip_prefix(prefix.as_str()).and_then(|signature| match encoding {
                     Encoding::Hex => hex::decode(signature).ok(),
                     Encoding::Base64 => STANDARD.decode(signature).ok(),
-                });
+                })];
                 let signed = match signed {
                     Signed::Body => body.to_vec(),
                     Signed::TimestampAndBody => [seconds?.as_bytes(), b".", body].concat(),
                 };
-                (std::slice::from_ref(key), vec![signature], signed)
+                (std::slice::from_ref(key), signed)
             }
         };
         let is_verified = |key: &Key| {
