@@ -33,8 +33,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
-use crate::domain::Sanitized;
+use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use crate::domain::{Finding, Sanitized};
 use crate::files;
 use crate::settings::Reader;
 use crate::time::Clock;
@@ -76,6 +76,11 @@ impl Target for Stdout {
 
     fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
         Ok(Preview { head: String::new(), body: outgoing.body })
+    }
+
+    fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
+        let finding = Finding::not_tried(name, "standard output of the relay: there is nothing to try here");
+        Box::pin(std::future::ready(vec![finding]))
     }
 
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {

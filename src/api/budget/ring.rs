@@ -110,6 +110,18 @@ impl Ring {
         }
     }
 
+    /// Returns for each request that still counts how long it counts, for commands. A request without an answer counts
+    /// from its sending.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub(super) fn busy(path: &Path, now: UnixMs) -> io::Result<Vec<Duration>> {
+        let bytes = files::read(path)?;
+        let slots = bytes.chunks_exact(8).filter_map(|slot| slot.try_into().ok().map(i64::from_be_bytes));
+        let ages = slots.filter(|value| *value != 0).map(|value| now.since(UnixMs(value.saturating_abs())));
+        Ok(ages.filter_map(|age| super::WINDOW.checked_sub(age)).collect())
+    }
+
     /// Records that request `ticket` leaves.
     pub fn sent(&mut self, ticket: Ticket, wall: UnixMs) {
         self.write(ticket, wall.0.saturating_neg());

@@ -51,7 +51,7 @@ impl<F: Feed> ApiLink<F> {
 
     /// Returns whether a request may leave now.
     pub(super) fn admit(&mut self, purpose: RequestPurpose, now: Instant) -> Permission {
-        self.budget.window().admit(purpose, now)
+        self.budget.admit(purpose, now)
     }
 
     /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `wall` is the relay's time.
