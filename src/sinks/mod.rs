@@ -4,7 +4,11 @@
 //! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
 //! the answer may repeat the message.
 
+#[cfg(feature = "sink-file")]
+mod file;
 pub mod http;
+mod lines;
+mod regular_file;
 pub mod stdout;
 
 pub use http::signing;
@@ -24,8 +28,55 @@ use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
+/// A type that only a build with its cargo feature has.
+macro_rules! optional {
+    ($feature:literal, $name:literal, $kind:path) => {{
+        #[cfg(feature = $feature)]
+        {
+            KnownType::Built(&$kind)
+        }
+        #[cfg(not(feature = $feature))]
+        {
+            KnownType::Lacking { name: $name, feature: $feature }
+        }
+    }};
+}
+
 /// All types of sinks. A new type needs a folder beside this file and a line here.
-pub static TYPES: [&dyn SinkType; 2] = [&http::Http, &stdout::Stdout];
+pub static KNOWN_TYPES: &[KnownType] =
+    &[KnownType::Built(&http::Http), KnownType::Built(&stdout::Stdout), optional!("sink-file", "file", file::FileType)];
+
+/// A type of sinks that this version of the relay knows.
+#[derive(Clone, Copy, Debug)]
+pub enum KnownType {
+    /// This build has the type.
+    Built(&'static dyn SinkType),
+    /// This build lacks the type.
+    Lacking {
+        /// The word for the type in the configuration.
+        name: &'static str,
+        /// The cargo feature with which the relay must be built to have the type.
+        feature: &'static str,
+    },
+}
+
+impl KnownType {
+    /// Returns the word for the type in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Built(kind) => kind.name(),
+            Self::Lacking { name, .. } => name,
+        }
+    }
+}
+
+/// Returns the types of sinks that this build has.
+pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
+    KNOWN_TYPES.iter().filter_map(|known| match known {
+        KnownType::Built(kind) => Some(*kind),
+        KnownType::Lacking { .. } => None,
+    })
+}
 
 /// A type of sinks, which the key `type` of `[sinks.NAME]` names.
 pub trait SinkType: Debug + Sync {
@@ -101,6 +152,9 @@ pub enum SinkBuildError {
     /// Standard output cannot be used.
     #[error("standard output cannot be written to: {0}")]
     Stdout(#[source] io::Error),
+    /// No thread can be started for the file of a sink.
+    #[error("a sink of type file cannot be started: {0}")]
+    File(#[source] io::Error),
 }
 
 /// A message on its way to a sink.

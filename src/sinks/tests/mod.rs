@@ -1,7 +1,7 @@
 //! Tests of the sinks with real sockets and real pipes.
 
 mod http;
-mod stdout;
+mod lines;
 
 use super::Outgoing;
 
