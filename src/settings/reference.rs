@@ -67,7 +67,7 @@ impl KeyKind {
             Self::Boolean => "true or false",
             Self::Words(_) => "word",
             Self::Path => "path",
-            Self::Statuses(_) => "array of HTTP statuses",
+            Self::Statuses { what, .. } => return format!("array of {what}"),
             Self::Secret { several: false, .. } => "secret",
             Self::Secret { several: true, .. } => "secret, or array of them",
             Self::Map { .. } => "table of texts",
@@ -88,7 +88,7 @@ impl KeyKind {
             }
             Self::Integer(bounds) => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
             Self::Number(bounds) => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
-            Self::Statuses(bounds) => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
+            Self::Statuses { bounds, .. } => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
             Self::Words(words) => return (words.join(", "), format!("One of {}.", words.join(", "))),
             _ => (None, None),
         };

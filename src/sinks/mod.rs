@@ -4,6 +4,8 @@
 //! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
 //! the answer may repeat the message.
 
+#[cfg(feature = "sink-exec")]
+mod exec;
 #[cfg(feature = "sink-file")]
 mod file;
 pub mod http;
@@ -43,8 +45,12 @@ macro_rules! optional {
 }
 
 /// All types of sinks. A new type needs a folder beside this file and a line here.
-pub static KNOWN_TYPES: &[KnownType] =
-    &[KnownType::Built(&http::Http), KnownType::Built(&stdout::Stdout), optional!("sink-file", "file", file::FileType)];
+pub static KNOWN_TYPES: &[KnownType] = &[
+    KnownType::Built(&http::Http),
+    KnownType::Built(&stdout::Stdout),
+    optional!("sink-file", "file", file::FileType),
+    optional!("sink-exec", "exec", exec::ExecType),
+];
 
 /// A type of sinks that this version of the relay knows.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +172,8 @@ pub struct Outgoing {
     pub content_type: Cow<'static, str>,
     /// The body. For a sink of lines the body is one line, without the line's end.
     pub body: Vec<u8>,
+    /// The JSON text of the message, as the API sent it.
+    pub message: Arc<str>,
 }
 
 /// How an attempt ended.
@@ -187,8 +195,8 @@ pub enum Attempt {
     },
     /// The receiver does not accept the message, and never will.
     Rejected {
-        /// The HTTP status.
-        status: u16,
+        /// The HTTP status, if the sink uses HTTP.
+        status: Option<u16>,
         /// A description of the receiver's answer for people.
         answer: String,
     },

@@ -35,7 +35,8 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
         (_, _, KeyKind::Size(_)) => quoted("99MiB"),
         (_, _, KeyKind::Path) => quoted("/d"),
         (_, "mode", _) => quoted("0640"),
-        (_, _, KeyKind::Statuses(_)) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
+        (_, "reject_exit", _) => ("[66, 70]".to_owned(), "70, 66".to_owned()),
+        (_, _, KeyKind::Statuses { .. }) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
         (_, _, KeyKind::Texts { .. }) => quoted("1800*"),
         (_, _, KeyKind::Words(words)) => {
             quoted(words.iter().rfind(|word| key.default != Some(format!("\"{word}\""))).unwrap())
@@ -46,7 +47,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
 
 /// Whether the key has an effect only beside others.
 fn of_others(key: &str) -> bool {
-    let alone = ["type", "url", "path", "format", "content_type", "headers", "auth.basic.password"];
+    let alone = ["type", "url", "path", "command", "env", "format", "content_type", "headers", "auth.basic.password"];
     alone.contains(&key) || ["tls.", "signing.", "template"].iter().any(|start| key.starts_with(start))
 }
 

@@ -68,6 +68,7 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
     assert!(sink().keys.iter().all(|key| !key.types.contains(&"stdout")), "stdout has no keys of its own");
     let own = |kind| keys(sink()).filter(|key| key.types == [kind]).map(|key| key.name.as_str()).collect::<Vec<_>>();
     assert_eq!(own("file"), ["path", "mode"]);
+    assert_eq!(own("exec"), ["command", "env", "reject_exit"]);
 }
 
 #[test]

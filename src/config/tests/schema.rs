@@ -182,7 +182,7 @@ fn bounds_and_words_are_those_of_the_relay() {
                     agree(format!("{:?}", least - 0.01), false);
                     agree(format!("{:?}", most + 0.01), false);
                 }
-                KeyKind::Statuses(bounds) => {
+                KeyKind::Statuses { bounds, .. } => {
                     let (least, most) = (bounds.start(), bounds.end());
                     agree(format!("[{least}, {most}]"), true);
                     agree(format!("[{}]", least - 1), false);

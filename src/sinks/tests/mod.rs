@@ -6,5 +6,6 @@ mod lines;
 use super::Outgoing;
 
 fn message(id: &str, body: &str) -> Outgoing {
-    Outgoing { id: id.to_owned(), content_type: "application/json".into(), body: body.as_bytes().to_vec() }
+    let (content_type, body, message) = ("application/json".into(), body.as_bytes().to_vec(), "{}".into());
+    Outgoing { id: id.to_owned(), content_type, body, message }
 }
