@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::exit::Exit;
 use super::humanize::harmless;
@@ -155,7 +156,8 @@ impl Scene<'_> {
             }
         }
         let Payload { content_type, body } = self.payload(sink).map_err(|failed| failed + &notes)?;
-        let outgoing = Outgoing { id: self.message.row.id.clone(), content_type, body };
+        let Row { id, raw, .. } = &self.message.row;
+        let outgoing = Outgoing { id: id.clone(), content_type, body, message: Arc::from(&**raw) };
         let Preview { head, body } = sink.target.preview(outgoing, self.clock)?;
         Ok(format!("takes it{notes}\n{head}{}", self.body(&body)))
     }

@@ -74,12 +74,12 @@ pub fn example() -> String {
     let mut text = HEAD.to_owned();
     for section in &declarations().sections {
         text.push('\n');
-        text += &settings::example(section, &format!("[{}]", section.name));
+        text += &settings::example(section, &format!("[{}]", section.name), None);
     }
     text += IMPLIED;
     text.push('\n');
     comment(SINK, &mut text);
-    text + &settings::example(&declarations().sink, "#[sinks.crm]")
+    text + &settings::example(&declarations().sink, "#[sinks.crm]", Some("http"))
 }
 
 /// The text of docs/configuration.md.

@@ -12,15 +12,16 @@ use crate::formats::settings::Settings as FormatSettings;
 use crate::settings::{
     self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, nearest, settings,
 };
-use crate::sinks::{SinkType, TYPES};
+use crate::sinks::{KNOWN_TYPES, KnownType, SinkType, types};
 use crate::store;
 
 settings! {
     /// The keys that every sink has, beside those of formats and delivery.
     struct Common {
         /// http: an HTTP receiver. stdout: standard output, one line for each message; there can be one such sink.
-        kind as "type": Option<&'static dyn SinkType> =
-            settings::one_of(TYPES.map(|kind| (kind.name(), kind)).to_vec()).such_as("\"http\""),
+        /// docs/sinks/README.md explains the other types.
+        kind as "type": Option<KnownType> =
+            settings::one_of(KNOWN_TYPES.iter().map(|kind| (kind.name(), *kind)).collect()).such_as("\"http\""),
         /// Which messages the sink gets; without a filter it gets all. A message must meet the condition of every key;
         /// a list is met by any of its values. to, from, service and tags are shell patterns (`*`, `?`, `[0-9]`)
         /// without regard to case; body is a regular expression. exclude has the same keys: a message that meets all of
@@ -34,7 +35,7 @@ settings! {
 /// tables of filters and retries come last.
 pub(super) fn keys() -> Vec<DeclaredKey> {
     let mut keys = FormatSettings::keys();
-    for kind in TYPES {
+    for kind in types() {
         for key in kind.keys() {
             match keys.iter_mut().find(|known| known.name == key.name) {
                 Some(known) => known.types.push(kind.name()),
@@ -43,9 +44,9 @@ pub(super) fn keys() -> Vec<DeclaredKey> {
         }
     }
     for key in delivery::Options::keys() {
-        let has = TYPES.iter().filter(|kind| !kind.lacks().contains(&key.name.as_str()));
-        let types: Vec<_> = has.map(|kind| kind.name()).collect();
-        keys.push(DeclaredKey { types: if types.len() < TYPES.len() { types } else { Vec::new() }, ..key });
+        let has = types().filter(|kind| !kind.lacks().contains(&key.name.as_str()));
+        let having: Vec<_> = has.map(SinkType::name).collect();
+        keys.push(DeclaredKey { types: if having.len() < types().count() { having } else { Vec::new() }, ..key });
     }
     keys.extend(Common::keys());
     let place = |key: &DeclaredKey| match key.name.split('.').next() {
@@ -70,9 +71,19 @@ pub(super) fn resolve(
     for (name, table) in &document.sinks {
         let mut whole = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
         let common = Common::read(&mut whole);
-        let own = common.kind.map(|kind| own_keys(&mut whole, table, kind));
+        let kind = match common.kind {
+            Some(KnownType::Built(kind)) => Some(kind),
+            Some(KnownType::Lacking { name, feature }) => {
+                let message = format!("`{}` = \"{name}\": this build of the relay lacks it", whole.name("type"));
+                let help = format!("use a build with the cargo feature `{feature}`; release builds have it");
+                whole.error(whole.origin("type").unwrap_or(whole.place()), message, &help);
+                None
+            }
+            None => None,
+        };
+        let own = kind.map(|kind| own_keys(&mut whole, table, kind));
         let mut at = Reader::new(format!("sinks.{name}"), own.as_ref().unwrap_or(table), &sources.env, report);
-        match common.kind {
+        match kind {
             None => missing_type(&mut at, name, document),
             Some(kind) => {
                 if let Some(first) = single.get(kind.name()) {
@@ -85,13 +96,13 @@ pub(super) fn resolve(
                 }
             }
         }
-        resolved.extend(sink(&mut at, name, common, account));
+        resolved.extend(sink(&mut at, name, kind, common.filter, account));
     }
     resolved
 }
 
 fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
-    let mut help = format!("it must be {}", any_of(TYPES.map(SinkType::name)));
+    let mut help = format!("it must be {}", any_of(KNOWN_TYPES.iter().map(KnownType::name)));
     if let Origin::Variable(_) = at.place() {
         let others = document.sinks.keys().filter(|other| *other != name).map(AsRef::as_ref);
         help = match nearest(name.as_str(), others) {
@@ -126,11 +137,17 @@ fn any_of(words: impl IntoIterator<Item = &'static str>) -> String {
 }
 
 /// Reads one sink. If the type is unknown the keys of all types are read, so that all errors are found at once.
-fn sink(at: &mut Reader<'_>, name: &SinkName, common: Common, account: &Arc<str>) -> Option<ConfiguredSink> {
-    let target = match common.kind {
+fn sink(
+    at: &mut Reader<'_>,
+    name: &SinkName,
+    kind: Option<&'static dyn SinkType>,
+    filter: Option<Filter>,
+    account: &Arc<str>,
+) -> Option<ConfiguredSink> {
+    let target = match kind {
         Some(kind) => kind.read(at, true),
         None => {
-            TYPES.iter().for_each(|kind| drop(kind.read(at, false)));
+            types().for_each(|kind| drop(kind.read(at, false)));
             None
         }
     };
@@ -138,6 +155,6 @@ fn sink(at: &mut Reader<'_>, name: &SinkName, common: Common, account: &Arc<str>
     let format = FormatSettings::read(at).resolve(at, account, takes_lines).unwrap_or_default();
     let delivery = delivery::Options::read(at);
     delivery.retry.check(&mut at.inside("retry"));
-    let selection = store::MessageSelection { filter: common.filter, number_use: format.number_use() };
+    let selection = store::MessageSelection { filter, number_use: format.number_use() };
     Some(ConfiguredSink { name: name.clone(), selection, delivery, target: target?, format })
 }

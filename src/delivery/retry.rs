@@ -95,7 +95,7 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
         }
         // The receiver answered the request, so the answer says nothing against the receiver.
         Attempt::Rejected { status, answer } => {
-            let outcome = Outcome::Dead { reason: DeadReason::Rejected, status: Some(status), answer };
+            let outcome = Outcome::Dead { reason: DeadReason::Rejected, status, answer };
             Decision { outcome: Some(outcome), signal: HealthSignal::Success }
         }
         // The sink pauses for all its messages, so this message must not become a dead letter because of the 410.
@@ -312,7 +312,7 @@ mod tests {
     fn what_is_rejected_is_dead_and_says_nothing_against_the_sink() {
         let dead = Outcome::Dead { reason: DeadReason::Rejected, status: Some(422), answer: "no".into() };
         let expected = Decision { outcome: Some(dead), signal: HealthSignal::Success };
-        assert_eq!(after(Attempt::Rejected { status: 422, answer: "no".into() }, 1, START), expected);
+        assert_eq!(after(Attempt::Rejected { status: Some(422), answer: "no".into() }, 1, START), expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Opens files of the state and log directories, so that no other user decides what they are.
+//! Opens files of the state, of the log and of sinks, so that no other user decides what they are.
 //!
 //! The directories belong to the user of the service, and root runs commands on them. Therefore:
 //!
@@ -9,9 +9,9 @@
 
 mod patient_write;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -58,6 +58,47 @@ pub fn make(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     give_to_owner_of_directory(&file, path);
     Ok(file)
+}
+
+/// Opens a file to append to it, and makes it with these permissions if it is missing. A file that is there keeps its
+/// permissions. Missing directories are made with mode 0700.
+///
+/// # Errors
+/// As for [`open_to_read`].
+pub fn open_to_append(path: &Path, mode: u32) -> io::Result<File> {
+    let open_existing = || open(OpenOptions::new().append(true), path);
+    match open_existing() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    make_directories(path.parent().unwrap_or(Path::new("")))?;
+    match OpenOptions::new().append(true).create_new(true).mode(mode).open(path) {
+        Ok(file) => {
+            // The process's umask may have taken permissions away.
+            file.set_permissions(Permissions::from_mode(mode))?;
+            give_to_owner_of_directory(&file, path);
+            Ok(file)
+        }
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => open_existing(),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the missing directories of a path with mode 0700, so that they outlive a power cut.
+fn make_directories(path: &Path) -> io::Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(if missing.is_empty() { Path::new(".") } else { path })?;
+    for made in missing {
+        // Not every file system can flush a directory, and most file systems need no such flush.
+        if let Some(parent) = made.parent()
+            && let Ok(parent) = File::open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+        {
+            parent.sync_all().ok();
+        }
+    }
+    Ok(())
 }
 
 /// Makes a file (mode 0600), instead of one that an earlier process may have left half done.
@@ -141,7 +182,7 @@ fn give_to_owner_of_directory(file: &File, path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     use super::*;
 
@@ -162,6 +203,21 @@ mod tests {
         symlink(dir.path().join("nowhere"), &link).unwrap();
         open_or_make(&link).unwrap_err();
         assert!(!dir.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn a_file_to_append_to_is_made_with_its_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/c.jsonl");
+        drop(open_to_append(&path, 0o640).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&dir.path().join("a")), mode(&dir.path().join("a/b"))), (0o640, 0o700, 0o700));
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        drop(open_to_append(&path, 0o640).unwrap());
+        assert_eq!(mode(&path), 0o600, "the operator's permissions stay");
+        symlink(&path, dir.path().join("link")).unwrap();
+        open_to_append(&dir.path().join("link"), 0o600).unwrap_err();
+        open_to_append(&path.join("below-a-file"), 0o600).unwrap_err();
     }
 
     #[test]

@@ -261,10 +261,22 @@ pub fn required_path() -> Declared<PathBuf> {
     Declared::new(KeyKind::Path, None, |from, name| from.path(name).unwrap_or_default())
 }
 
-/// HTTP statuses within bounds, in the order in which they are written.
-pub fn statuses(bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
-    let shown = Some("[]".to_owned());
-    Declared::new(KeyKind::Statuses(bounds.clone()), shown, move |from, name| from.statuses(name, &bounds))
+/// HTTP statuses within bounds.
+pub fn http_statuses(bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
+    statuses("HTTP statuses", &[], bounds)
+}
+
+/// Exit statuses of a program within bounds.
+pub fn exit_statuses(default: &'static [u16], bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
+    statuses("exit statuses", default, bounds)
+}
+
+fn statuses(what: &'static str, default: &'static [u16], bounds: RangeInclusive<u16>) -> Declared<Vec<u16>> {
+    let kind = KeyKind::Statuses { what, bounds: bounds.clone() };
+    Declared::new(kind, Some(format!("{default:?}")), move |from, name| match from.written(name) {
+        Some(_) => from.statuses(name, what, &bounds),
+        None => default.to_vec(),
+    })
 }
 
 fn quoted(text: &str) -> String {

@@ -8,8 +8,9 @@ use super::key::DeclaredKey;
 /// The greatest width of a comment, in characters.
 const WIDTH: usize = 120;
 
-/// One section under its `header`, such as `[poll]` or `#[sinks.crm]`.
-pub fn example(section: &Section, header: &str) -> String {
+/// One section under its `header`, such as `[poll]` or `#[sinks.crm]`. `kind` is the type of the sink that is shown; keys
+/// of other types are explained without being settings.
+pub fn example(section: &Section, header: &str, kind: Option<&str>) -> String {
     let path = header.trim_matches(['#', '[', ']']);
     let mut text = format!("{header}\n");
     let (mut own, mut tables) = (String::new(), String::new());
@@ -19,8 +20,10 @@ pub fn example(section: &Section, header: &str) -> String {
             comment(&key.doc, &mut tables);
             tables += &format!("#[{path}.{}]\n", key.name);
             section.children(&key.name).for_each(|key| setting(key, &mut tables));
-        } else {
+        } else if kind.is_none_or(|kind| key.types.is_empty() || key.types.contains(&kind)) {
             setting(key, &mut own);
+        } else {
+            setting_of_others(key, &mut own);
         }
     }
     text += &own;
@@ -33,6 +36,16 @@ fn setting(key: &DeclaredKey, text: &mut String) {
         *text += &format!("#{} = {value}\n", key.last());
     }
     for line in key.lines {
+        *text += &format!("# {line}\n");
+    }
+}
+
+/// A key of other types of sinks than the one that is shown.
+fn setting_of_others(key: &DeclaredKey, text: &mut String) {
+    comment(&format!("{} {}", key.types_that_have_it(), key.explained()), text);
+    let value = key.default.as_deref().or(key.example);
+    let line = value.map(|value| format!("{} = {value}", key.last()));
+    for line in line.iter().map(String::as_str).chain(key.lines.iter().copied()) {
         *text += &format!("# {line}\n");
     }
 }

@@ -98,7 +98,7 @@ fn value(kind: &KeyKind) -> Value {
                 secret.iter().map(|name| (format!("^{}$", letters(name)), reference.clone())).collect();
             return json!({ "type": "object", "patternProperties": secrets, "additionalProperties": text });
         }
-        KeyKind::Statuses(bounds) => {
+        KeyKind::Statuses { bounds, .. } => {
             let status = json!({ "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() });
             json!({ "type": "array", "items": status })
         }

@@ -58,8 +58,13 @@ pub enum KeyKind {
     Words(Vec<&'static str>),
     /// A path. A relative one counts from the directory of the file.
     Path,
-    /// An array of HTTP statuses within bounds.
-    Statuses(RangeInclusive<u16>),
+    /// An array of statuses within bounds.
+    Statuses {
+        /// The kind of statuses, for messages, such as "HTTP statuses".
+        what: &'static str,
+        /// The least and the greatest status.
+        bounds: RangeInclusive<u16>,
+    },
     /// A reference to a secret, which must not be written out in the file.
     Secret {
         /// Whether an array of references is accepted, too.

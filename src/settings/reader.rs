@@ -19,6 +19,9 @@ use crate::secret::{Environment, Secret, Source, trimming};
 /// Longer values are not repeated in messages; in characters.
 const LONGEST_SHOWN: usize = 60;
 
+/// The status that messages show as an example.
+const EXAMPLE_STATUS: u16 = 409;
+
 /// The longest duration where no other bound applies: a hundred years.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -316,14 +319,19 @@ impl<'r> Reader<'r> {
             home if home == "~" || home.starts_with("~/") => "begins with `~`, which only a shell understands",
             odd if odd.contains(char::is_control) => "holds a control character",
             quoted if trimming::unquoted(quoted) != quoted => "is in quotes",
-            path if matches!(text.origin, Origin::File(_)) => {
-                let base = self.report.path().and_then(Path::parent).unwrap_or(Path::new(""));
-                return Some(base.join(path));
-            }
-            path => return Some(PathBuf::from(path)),
+            _ => return Some(self.beside_file(&text)),
         };
         self.refuse(key, &text, wrong, "write the path in full");
         None
+    }
+
+    /// The path that a text names. A relative path in the file counts from the directory of the file.
+    pub fn beside_file(&self, text: &WrittenText) -> PathBuf {
+        let base = match text.origin {
+            Origin::File(_) => self.report.path().and_then(Path::parent),
+            Origin::Default | Origin::Flag(_) | Origin::Variable(_) => None,
+        };
+        base.unwrap_or(Path::new("")).join(text.as_str())
     }
 
     /// Reads a text, from its source if it is a reference.
@@ -463,12 +471,12 @@ impl<'r> Reader<'r> {
         text.written_out && short && self.report.may_show(&text.origin)
     }
 
-    /// Reads HTTP statuses within bounds, in the order in which they are written. A text from outside the file has
-    /// commas between them.
-    pub fn statuses(&mut self, key: &str, bounds: &RangeInclusive<u16>) -> Vec<u16> {
+    /// Reads statuses within bounds, sorted. A text from outside the file has commas between them. `what` names the
+    /// kind of statuses.
+    pub fn statuses(&mut self, key: &str, what: &str, bounds: &RangeInclusive<u16>) -> Vec<u16> {
         let Some(entry) = self.written(key) else { return Vec::new() };
         let (least, most) = (bounds.start(), bounds.end());
-        let expected = format!("an array of HTTP statuses from {least} to {most}, such as [409]");
+        let expected = format!("an array of {what} from {least} to {most}, such as [{}]", EXAMPLE_STATUS.min(*most));
         let mut statuses = Vec::new();
         match (&entry.value, &entry.origin) {
             (WrittenValue::List(entries), _) => {
@@ -494,7 +502,7 @@ impl<'r> Reader<'r> {
                 let Some(text) = self.text(key, &expected) else { return Vec::new() };
                 for part in text.split(',') {
                     let Some(status) = part.as_str().parse().ok().filter(|status| bounds.contains(status)) else {
-                        let wrong = format!("is not a list of HTTP statuses from {least} to {most}");
+                        let wrong = format!("is not a list of {what} from {least} to {most}");
                         let help = "write them with commas between, such as \"409,425\"";
                         self.refuse(key, &text, &wrong, help);
                         return Vec::new();

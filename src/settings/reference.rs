@@ -28,9 +28,7 @@ fn table(section: &Section, path: &str, variables: &str, text: &mut String) {
             _ => format!("`{variables}__{}`", key.variable()),
         };
         let only = match key.types.as_slice() {
-            types if !types.is_empty() && key.group().is_empty() => {
-                format!(" Sinks of type {} only.", types.join(", "))
-            }
+            types if !types.is_empty() && key.group().is_empty() => format!(" {}", key.types_that_have_it()),
             _ => String::new(),
         };
         let (takes, bounds) = (key.kind.takes(), key.kind.bounds().0);
@@ -41,6 +39,11 @@ fn table(section: &Section, path: &str, variables: &str, text: &mut String) {
 }
 
 impl DeclaredKey {
+    /// The types of sinks that have the key, in a sentence.
+    pub(super) fn types_that_have_it(&self) -> String {
+        format!("Sinks of type {} only.", self.types.join(", "))
+    }
+
     /// The documentation of the key and its bounds, in sentences.
     pub(super) fn explained(&self) -> String {
         let (_, bounds) = self.kind.bounds();
@@ -64,7 +67,7 @@ impl KeyKind {
             Self::Boolean => "true or false",
             Self::Words(_) => "word",
             Self::Path => "path",
-            Self::Statuses(_) => "array of HTTP statuses",
+            Self::Statuses { what, .. } => return format!("array of {what}"),
             Self::Secret { several: false, .. } => "secret",
             Self::Secret { several: true, .. } => "secret, or array of them",
             Self::Map { .. } => "table of texts",
@@ -85,7 +88,7 @@ impl KeyKind {
             }
             Self::Integer(bounds) => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
             Self::Number(bounds) => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
-            Self::Statuses(bounds) => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
+            Self::Statuses { bounds, .. } => (Some(bounds.start().to_string()), Some(bounds.end().to_string())),
             Self::Words(words) => return (words.join(", "), format!("One of {}.", words.join(", "))),
             _ => (None, None),
         };

@@ -4,7 +4,13 @@
 //! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
 //! the answer may repeat the message.
 
+#[cfg(feature = "sink-exec")]
+mod exec;
+#[cfg(feature = "sink-file")]
+mod file;
 pub mod http;
+mod lines;
+mod regular_file;
 pub mod stdout;
 
 pub use http::signing;
@@ -25,8 +31,59 @@ use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
 
+/// A type that only a build with its cargo feature has.
+macro_rules! optional {
+    ($feature:literal, $name:literal, $kind:path) => {{
+        #[cfg(feature = $feature)]
+        {
+            KnownType::Built(&$kind)
+        }
+        #[cfg(not(feature = $feature))]
+        {
+            KnownType::Lacking { name: $name, feature: $feature }
+        }
+    }};
+}
+
 /// All types of sinks. A new type needs a folder beside this file and a line here.
-pub static TYPES: [&dyn SinkType; 2] = [&http::Http, &stdout::Stdout];
+pub static KNOWN_TYPES: &[KnownType] = &[
+    KnownType::Built(&http::Http),
+    KnownType::Built(&stdout::Stdout),
+    optional!("sink-file", "file", file::FileType),
+    optional!("sink-exec", "exec", exec::ExecType),
+];
+
+/// A type of sinks that this version of the relay knows.
+#[derive(Clone, Copy, Debug)]
+pub enum KnownType {
+    /// This build has the type.
+    Built(&'static dyn SinkType),
+    /// This build lacks the type.
+    Lacking {
+        /// The word for the type in the configuration.
+        name: &'static str,
+        /// The cargo feature with which the relay must be built to have the type.
+        feature: &'static str,
+    },
+}
+
+impl KnownType {
+    /// Returns the word for the type in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Built(kind) => kind.name(),
+            Self::Lacking { name, .. } => name,
+        }
+    }
+}
+
+/// Returns the types of sinks that this build has.
+pub fn types() -> impl Iterator<Item = &'static dyn SinkType> + Clone {
+    KNOWN_TYPES.iter().filter_map(|known| match known {
+        KnownType::Built(kind) => Some(*kind),
+        KnownType::Lacking { .. } => None,
+    })
+}
 
 /// A type of sinks, which the key `type` of `[sinks.NAME]` names.
 pub trait SinkType: Debug + Sync {
@@ -78,7 +135,11 @@ pub trait Target: Any + Debug + Send + Sync {
     fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String>;
 
     /// Tries for `check --online` whether the sink `name` can be reached. No message is sent.
-    fn check_online<'t>(&'t self, name: &'t str, clock: &'t Clock) -> OnlineCheck<'t>;
+    /// The default tries nothing.
+    fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
+        let finding = Finding::not_tried(name, format!("{}: nothing can be tried without a message", self.describe()));
+        Box::pin(std::future::ready(vec![finding]))
+    }
 
     /// Opens the sink. Nothing is sent yet.
     ///
@@ -108,6 +169,9 @@ pub enum SinkBuildError {
     /// Standard output cannot be used.
     #[error("standard output cannot be written to: {0}")]
     Stdout(#[source] io::Error),
+    /// No thread can be started for the file of a sink.
+    #[error("a sink of type file cannot be started: {0}")]
+    File(#[source] io::Error),
 }
 
 /// A message on its way to a sink.
@@ -119,6 +183,8 @@ pub struct Outgoing {
     pub content_type: Cow<'static, str>,
     /// The body. For a sink of lines the body is one line, without the line's end.
     pub body: Vec<u8>,
+    /// The JSON text of the message, as the API sent it.
+    pub message: Arc<str>,
 }
 
 /// How an attempt ended.
@@ -140,8 +206,8 @@ pub enum Attempt {
     },
     /// The receiver does not accept the message, and never will.
     Rejected {
-        /// The HTTP status.
-        status: u16,
+        /// The HTTP status, if the sink uses HTTP.
+        status: Option<u16>,
         /// A description of the receiver's answer for people.
         answer: String,
     },

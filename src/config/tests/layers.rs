@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{KEY, Machine, http_options, keys, sections};
+use super::{KEY, Machine, http_options, keys, needed_by, sections, type_with};
 use crate::config::{Config, FileId, LogFormat, StateConfig, load_state};
 use crate::domain::{Start, UnixMs};
 use crate::settings::{DeclaredKey, KeyKind};
@@ -34,7 +34,9 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
         (_, _, KeyKind::Duration { .. } | KeyKind::Start) => quoted("9s"),
         (_, _, KeyKind::Size(_)) => quoted("99MiB"),
         (_, _, KeyKind::Path) => quoted("/d"),
-        (_, _, KeyKind::Statuses(_)) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
+        (_, "mode", _) => quoted("0640"),
+        (_, "reject_exit", _) => ("[66, 70]".to_owned(), "70, 66".to_owned()),
+        (_, _, KeyKind::Statuses { .. }) => ("[425, 409]".to_owned(), "409, 425".to_owned()),
         (_, _, KeyKind::Texts { .. }) => quoted("1800*"),
         (_, _, KeyKind::Words(words)) => {
             quoted(words.iter().rfind(|word| key.default != Some(format!("\"{word}\""))).unwrap())
@@ -45,7 +47,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
 
 /// Whether the key has an effect only beside others.
 fn of_others(key: &str) -> bool {
-    let alone = ["type", "url", "format", "content_type", "headers", "auth.basic.password"];
+    let alone = ["type", "url", "path", "command", "env", "format", "content_type", "headers", "auth.basic.password"];
     alone.contains(&key) || ["tls.", "signing.", "template"].iter().any(|start| key.starts_with(start))
 }
 
@@ -70,7 +72,8 @@ fn every_key_counts_in_the_file_in_its_variable_and_in_a_file_that_a_variable_na
             } else {
                 String::new()
             };
-            let sink = format!("type = \"http\"\nurl = \"{scheme}://h.example\"\n");
+            let (kind, own) = if section.name == "sinks" { (type_with(declared), key) } else { ("http", "") };
+            let sink = format!("type = \"{kind}\"\n{}", needed_by(kind, own, scheme));
             let base = match section.name {
                 "sinks" => format!("[{name}]\n{sink}"),
                 _ => format!("[sinks.my-crm]\n{}[{name}]\n{api}", sink.replace("http:", "https:")),

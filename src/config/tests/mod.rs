@@ -34,6 +34,21 @@ fn keys(section: &'static Section) -> impl Iterator<Item = &'static DeclaredKey>
     section.keys.iter().filter(|key| !key.is_table())
 }
 
+/// The type of sinks with which a test tries a key of sinks.
+fn type_with(key: &DeclaredKey) -> &'static str {
+    key.types.first().copied().unwrap_or("http")
+}
+
+/// The lines of the keys without which a sink of this type is refused, but for `left_out`. A sink of type http speaks
+/// this scheme.
+fn needed_by(kind: &str, left_out: &str, scheme: &str) -> String {
+    let needed = |key: &&DeclaredKey| {
+        key.types.contains(&kind) && key.name != left_out && key.default.is_none() && key.group().is_empty()
+    };
+    let lines = keys(&declarations().sink).filter(needed).filter_map(|key| Some((&key.name, key.example?)));
+    lines.map(|(name, example)| format!("{name} = {}\n", example.replace("https:", &format!("{scheme}:")))).collect()
+}
+
 /// The options of a configured http sink.
 fn http_options(sink: &ConfiguredSink) -> &HttpOptions {
     (&*sink.target as &dyn Any).downcast_ref().unwrap_or_else(|| panic!("no http sink: {sink:?}"))

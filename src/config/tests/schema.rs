@@ -3,7 +3,7 @@
 use jsonschema::Validator;
 use serde_json::Value;
 
-use super::{KEY, Machine, keys, sections, uncommented};
+use super::{KEY, Machine, keys, needed_by, sections, type_with, uncommented};
 use crate::config::{declarations, schema};
 use crate::settings::{KeyKind, Section};
 
@@ -38,13 +38,9 @@ fn relay_accepts(file: &str) -> bool {
 fn file_with(section: &Section, key: &str, value: &str) -> String {
     let name = section.name;
     if name == "sinks" {
-        let mut file = "[sinks.crm]\n".to_owned();
-        for (other, written) in [("type", "\"http\""), ("url", "\"https://crm.example.com\"")] {
-            if key != other {
-                file += &format!("{other} = {written}\n");
-            }
-        }
-        return file + &format!("{key} = {value}\n");
+        let kind = type_with(section.key(key).unwrap());
+        let own = if key == "type" { String::new() } else { format!("type = \"{kind}\"\n") };
+        return format!("[sinks.crm]\n{own}{}{key} = {value}\n", needed_by(kind, key, "https"));
     }
     format!("[{name}]\n{key} = {value}\n")
 }
@@ -186,7 +182,7 @@ fn bounds_and_words_are_those_of_the_relay() {
                     agree(format!("{:?}", least - 0.01), false);
                     agree(format!("{:?}", most + 0.01), false);
                 }
-                KeyKind::Statuses(bounds) => {
+                KeyKind::Statuses { bounds, .. } => {
                     let (least, most) = (bounds.start(), bounds.end());
                     agree(format!("[{least}, {most}]"), true);
                     agree(format!("[{}]", least - 1), false);

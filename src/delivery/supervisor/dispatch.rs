@@ -201,8 +201,10 @@ fn prepare(
     let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays)
         .map(|expires| UnixMs(now.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0)));
+    let message = Arc::from(&*raw);
     let payload = payload(format, raw, details.as_deref(), sink.takes_lines());
-    let outgoing = payload.map(|Payload { content_type, body }| Outgoing { id: id.clone(), content_type, body });
+    let outgoing =
+        payload.map(|Payload { content_type, body }| Outgoing { id: id.clone(), content_type, body, message });
     let task = AttemptTask {
         sink: registered.id,
         seq,

@@ -91,7 +91,7 @@ async fn whatever_happens_no_attempt_overtakes() {
                 0..=4 => ACCEPTED,
                 5 | 6 => failed(500, None),
                 7 => failed(503, Some(Duration::from_secs(1 + random.below(30)))),
-                8 => Attempt::Rejected { status: 422, answer: "422".into() },
+                8 => Attempt::Rejected { status: Some(422), answer: "422".into() },
                 _ => Attempt::Failed { status: None, retry_after: None, answer: "hung".into() },
             };
             (takes, attempt)

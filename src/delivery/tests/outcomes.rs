@@ -18,7 +18,7 @@ async fn attempt(url: Url, statuses: Statuses) -> Attempt {
     let options = HttpOptions { statuses, ..HttpOptions::plain(url, Duration::from_secs(1)) };
     let sink = HttpSink::new(&options, Clock::starting_at(START)).unwrap();
     let body = b"{}".to_vec();
-    sink.begin(Outgoing { id: "m1".into(), content_type: "application/json".into(), body }).await
+    sink.begin(Outgoing { id: "m1".into(), content_type: "application/json".into(), body, message: "{}".into() }).await
 }
 
 /// Makes one row of a table: what the receiver does, what follows from that, and the words that operators see.

@@ -207,7 +207,7 @@ async fn what_is_rejected_is_dead_at_once_and_holds_up_nobody() {
     world.release(50, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {
         let bad = asked.id != "m50";
-        let rejected = Attempt::Rejected { status: 422, answer: "422 Unprocessable Entity".into() };
+        let rejected = Attempt::Rejected { status: Some(422), answer: "422 Unprocessable Entity".into() };
         (Duration::from_millis(1), if bad { rejected } else { ACCEPTED })
     });
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;

@@ -1,4 +1,4 @@
-//! The fields of a message and of its number that filters look at.
+//! The fields of a message and of its number that filters look at, and that sinks tell.
 
 use std::borrow::Cow;
 
@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     to: Option<Cow<'a, str>>,
     body: Option<Cow<'a, str>>,
     has_code: bool,
+    /// The code as a text; `None` also for a code that is no text.
+    code: Option<Cow<'a, str>>,
     /// `None`: the details of the number are not known.
     number: Option<NumberFields<'a>>,
 }
@@ -82,6 +84,7 @@ impl<'a> Facts<'a> {
             body: text(message.body),
             // Null and an empty text are no code.
             has_code: message.parsed_code.is_some_and(|code| !matches!(code.get(), "null" | "\"\"" | "false")),
+            code: text(message.parsed_code),
             number,
         }
     }
@@ -91,16 +94,23 @@ impl<'a> Facts<'a> {
         self.number.is_none()
     }
 
-    pub(super) fn from(&self) -> Option<&str> {
+    /// The sender.
+    pub fn from(&self) -> Option<&str> {
         self.from.as_deref()
     }
 
-    pub(super) fn to(&self) -> Option<&str> {
+    /// The number that received the message.
+    pub fn to(&self) -> Option<&str> {
         self.to.as_deref()
     }
 
     pub(super) fn body(&self) -> Option<&str> {
         self.body.as_deref()
+    }
+
+    /// The code that the API has found in the message.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
     }
 
     pub(super) fn has_code(&self) -> bool {

@@ -38,7 +38,7 @@ pub(crate) fn classify(head: Head<'_>, statuses: &Statuses, sent_to: &Url, now: 
     }
     let answer = words(head, sent_to);
     if statuses.reject.contains(&code) {
-        return Attempt::Rejected { status: code, answer };
+        return Attempt::Rejected { status: Some(code), answer };
     }
     if head.status == StatusCode::GONE {
         return Attempt::Gone { answer };
@@ -161,13 +161,13 @@ mod tests {
             assert_eq!(answer_to(&statuses, status, Some("/x")), Attempt::Accepted { status: Some(status) });
         }
         for (status, words) in [(400, "400 Bad Request"), (503, "503 Service Unavailable")] {
-            let rejected = Attempt::Rejected { status, answer: words.into() };
+            let rejected = Attempt::Rejected { status: Some(status), answer: words.into() };
             assert_eq!(answer_to(&statuses, status, None), rejected);
         }
         assert!(matches!(answer_to(&statuses, 422, None), Attempt::Failed { status: Some(422), .. }));
         // A rejected 410 does not pause the sink.
         let gone = Statuses { accept: Vec::new(), reject: vec![410] };
-        assert_eq!(answer_to(&gone, 410, None), Attempt::Rejected { status: 410, answer: "410 Gone".into() });
+        assert_eq!(answer_to(&gone, 410, None), Attempt::Rejected { status: Some(410), answer: "410 Gone".into() });
     }
 
     #[test]

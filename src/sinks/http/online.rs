@@ -28,8 +28,10 @@ pub(super) async fn check(options: &Options, name: &str, clock: &Clock) -> Vec<F
 /// Signs a request as a delivery does, and verifies it as a receiver does.
 fn check_signature(options: &Options, signing: &Signing, name: &str, clock: &Clock) -> Finding {
     let subject = format!("{name}: signature");
-    let (id, body) = ("joltsms-relay-check", br#"{"id":"joltsms-relay-check"}"#.to_vec());
-    let outgoing = Outgoing { id: id.to_owned(), content_type: "application/json".into(), body: body.clone() };
+    let (id, message) = ("joltsms-relay-check", r#"{"id":"joltsms-relay-check"}"#);
+    let body = message.as_bytes().to_vec();
+    let content_type = "application/json".into();
+    let outgoing = Outgoing { id: id.to_owned(), content_type, body: body.clone(), message: message.into() };
     let request = HttpSink::new(options, clock.clone())
         .map_err(|error| error.to_string())
         .and_then(|sink| sink.request(outgoing).map_err(|error| error.without_url().to_string()));

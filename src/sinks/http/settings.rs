@@ -35,7 +35,8 @@ settings! {
             r#"auth = { bearer = { env = "CRM_TOKEN" } }"#,
             r#"auth = { basic = { user = { env = "CRM_USER" }, password = { file = "crm-password" } } }"#,
         ]),
-        /// The longest time for one whole request, the answer included.
+        /// The longest time for one attempt: for one whole request, the answer included, or for one run of the program of
+        /// an exec sink, which is then killed with its process group.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
         /// The longest time for the TCP and TLS handshakes together.
         connect_timeout: Duration = http::connect_timeout(),
@@ -52,10 +53,10 @@ settings! {
         ]),
         /// Statuses that count as accepted, beside every 2xx; for example [409] for a receiver that answers a repeat
         /// with 409.
-        accept_status: Vec<u16> = settings::statuses(ACCEPTABLE),
+        accept_status: Vec<u16> = settings::http_statuses(ACCEPTABLE),
         /// Statuses that make a dead letter ("rejected") at once, such as [400, 422]. Takes precedence over Retry-After
         /// and 410.
-        reject_status: Vec<u16> = settings::statuses(REJECTABLE),
+        reject_status: Vec<u16> = settings::http_statuses(REJECTABLE),
     }
 }
 

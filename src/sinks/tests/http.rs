@@ -169,7 +169,7 @@ async fn answers_and_their_words() {
         ("409 Conflict\r\ncontent-length: 0\r\n\r\n", Attempt::Accepted { status: Some(409) }),
         (
             "422 Unprocessable Content\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n",
-            Attempt::Rejected { status: 422, answer: "422 Unprocessable Entity".into() },
+            Attempt::Rejected { status: Some(422), answer: "422 Unprocessable Entity".into() },
         ),
         ("100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Attempt::Accepted { status: Some(200) }),
     ] {

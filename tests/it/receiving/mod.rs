@@ -1,5 +1,7 @@
 //! Tests of deliveries: what receivers get, and what follows from their answers.
 
+mod exec_sink;
+mod file_sink;
 mod filters;
 mod formats;
 mod interop;

@@ -12,15 +12,27 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::message;
-use crate::sinks::stdout::LineSink;
+use crate::sinks::lines::{LineSink, LineStart, LineStream, StreamState};
 use crate::sinks::{Attempt, Attempting, Sink};
 
 const WRITTEN: Attempt = Attempt::Accepted { status: None };
 const SOON: Duration = Duration::from_secs(10);
 
+impl LineStream for File {}
+
+/// Makes a sink that flushes its stream after each line.
+fn sink(stream: impl LineStream) -> LineSink {
+    LineSink::new(stream, StreamState::default(), "test").unwrap()
+}
+
+/// Makes a sink that flushes its stream once for all waiting lines.
+fn flushed_together(stream: impl LineStream) -> LineSink {
+    LineSink::new(stream, StreamState { is_flushed_together: true, ..StreamState::default() }, "test").unwrap()
+}
+
 fn pipe() -> (io::PipeReader, LineSink) {
     let (reader, writer) = io::pipe().unwrap();
-    (reader, LineSink::new(File::from(OwnedFd::from(writer))).unwrap())
+    (reader, sink(File::from(OwnedFd::from(writer))))
 }
 
 async fn ended(attempting: Attempting) -> Attempt {
@@ -117,10 +129,12 @@ impl Write for Moody {
     }
 }
 
+impl LineStream for Moody {}
+
 #[tokio::test]
 async fn a_line_is_one_write() {
     let stream = Moody::default();
-    let sink = LineSink::new(stream.clone()).unwrap();
+    let sink = sink(stream.clone());
     assert_eq!(ended(sink.begin(message("m1", "{\"a\":1}"))).await, WRITTEN);
     assert_eq!((stream.taken().as_str(), *stream.writes.lock().unwrap()), ("{\"a\":1}\n", 1));
 }
@@ -129,7 +143,7 @@ async fn a_line_is_one_write() {
 async fn parts_interruptions_and_a_non_blocking_stream_do_no_harm() {
     use ErrorKind::{Interrupted, WouldBlock};
     let stream = Moody::new([Ok(3), Err(Interrupted), Err(WouldBlock), Ok(1), Err(WouldBlock), Err(WouldBlock)]);
-    let sink = LineSink::new(stream.clone()).unwrap();
+    let sink = sink(stream.clone());
     assert_eq!(ended(sink.begin(message("m1", "0123456789"))).await, WRITTEN);
     assert_eq!(stream.taken(), "0123456789\n");
 }
@@ -144,7 +158,7 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
     };
     // The stream refuses the line, then accepts a part of it. The next message is another message.
     let stream = Moody::new([Err(StorageFull), Ok(4), Err(StorageFull), Err(StorageFull)]);
-    let sink = LineSink::new(stream.clone()).unwrap();
+    let sink = sink(stream.clone());
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
     assert_eq!(stream.taken(), "");
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, full);
@@ -161,16 +175,56 @@ async fn a_refused_write_is_a_failure_and_leaves_no_broken_line() {
 #[tokio::test]
 async fn completing_a_line_is_its_delivery() {
     let stream = Moody::new([Ok(4), Err(ErrorKind::StorageFull)]);
-    let sink = LineSink::new(stream.clone()).unwrap();
+    let sink = sink(stream.clone());
     assert!(matches!(ended(sink.begin(message("m1", "first"))).await, Attempt::Failed { .. }));
     assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
     assert_eq!(stream.taken(), "first\n", "it was not written twice");
 }
 
+/// A stream that says before each line where the line begins.
+struct Moving {
+    stream: Moody,
+    starts: VecDeque<io::Result<LineStart>>,
+}
+
+impl Write for Moving {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LineStream for Moving {
+    fn begin_line(&mut self) -> io::Result<LineStart> {
+        self.starts.pop_front().unwrap_or(Ok(LineStart::AfterLast))
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_torn_line_never_goes_to_another_file() {
+    let stream = Moody::new([Ok(2), Err(ErrorKind::StorageFull)]);
+    let starts = [
+        Ok(LineStart::AfterLast),
+        Err(io::Error::other("no such place")),
+        Ok(LineStart::Elsewhere { is_unfinished: false }),
+        Ok(LineStart::Elsewhere { is_unfinished: true }),
+    ];
+    let sink = sink(Moving { stream: stream.clone(), starts: starts.into() });
+    assert!(matches!(ended(sink.begin(message("m1", "first"))).await, Attempt::Failed { .. }));
+    let Attempt::Failed { answer, .. } = ended(sink.begin(message("m1", "first"))).await else { panic!() };
+    assert_eq!(answer, "cannot open the file: no such place");
+    assert_eq!(ended(sink.begin(message("m1", "first"))).await, WRITTEN);
+    assert_eq!(ended(sink.begin(message("m2", "second"))).await, WRITTEN);
+    assert_eq!(stream.taken(), "fifirst\n\nsecond\n");
+}
+
 #[tokio::test]
 async fn a_stream_that_takes_nothing_is_a_failure_and_not_a_loop() {
     let stream = Moody::new([Ok(0)]);
-    let sink = LineSink::new(stream).unwrap();
+    let sink = sink(stream);
     assert!(matches!(ended(sink.begin(message("m1", "x"))).await, Attempt::Failed { .. }));
 }
 
@@ -192,11 +246,13 @@ impl Write for Disk {
     }
 }
 
+impl LineStream for Disk {}
+
 #[tokio::test]
 async fn what_was_written_during_a_flush_shares_the_next_one_and_is_not_delivered_before_it() {
     let happened = Arc::<Mutex<Vec<String>>>::default();
     let (flushed, flushes) = std::sync::mpsc::channel();
-    let sink = LineSink::flushed_together(Disk { happened: Arc::clone(&happened), flushes }).unwrap();
+    let sink = flushed_together(Disk { happened: Arc::clone(&happened), flushes });
     let count = |what: &str| happened.lock().unwrap().iter().filter(|each| *each == what).count();
     let mut first = sink.begin(message("m1", "1"));
     while count("flush") < 1 {
@@ -220,7 +276,7 @@ async fn what_was_written_during_a_flush_shares_the_next_one_and_is_not_delivere
 async fn what_could_not_be_flushed_is_no_delivery_and_is_written_again() {
     let happened = Arc::<Mutex<Vec<String>>>::default();
     let (flushed, flushes) = std::sync::mpsc::channel();
-    let sink = LineSink::flushed_together(Disk { happened: Arc::clone(&happened), flushes }).unwrap();
+    let sink = flushed_together(Disk { happened: Arc::clone(&happened), flushes });
     flushed.send(Err(io::Error::other("the disk is gone"))).unwrap();
     let answer = "cannot flush the file: the disk is gone".to_owned();
     assert_eq!(

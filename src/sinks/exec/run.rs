@@ -1,0 +1,104 @@
+//! Runs a program in a process group of its own.
+//!
+//! Invariants: the program is reaped, however the run ends; a run that is given up leaves no process of the group.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{FusedFuture as _, join};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{ChildStderr, ChildStdin, Command};
+use tokio::time::timeout;
+
+use super::exit::RunEnd;
+
+/// How long the rest of the output is read after the program has ended. Another process that the program left behind may
+/// keep the output open.
+const REST_OF_OUTPUT: Duration = Duration::from_millis(200);
+
+/// How long a killed program is waited for. It ends at once, unless it waits for a disk; then it is reaped later.
+const KILLED: Duration = Duration::from_secs(1);
+
+/// Runs the program to its end, for `limit` at most. The program gets `input` on its standard input. `command` must have
+/// pipes for standard input and standard error, and a process group of its own.
+pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> RunEnd {
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return RunEnd::NotStarted(error),
+    };
+    let mut group = ProcessGroup::led_by(child.id());
+    let mut written = 0;
+    let feeding = feed(child.stdin.take(), input);
+    let draining = drain(child.stderr.take(), &mut written);
+    let mut streams = Box::pin(join(feeding, draining).fuse());
+    let to_the_end = async {
+        loop {
+            tokio::select! {
+                status = child.wait() => return status,
+                // The program may go on after it has closed its streams.
+                _ = &mut streams, if !streams.is_terminated() => {}
+            }
+        }
+    };
+    let ended = timeout(limit, to_the_end).await;
+    match ended {
+        Ok(Ok(status)) => {
+            group.disband();
+            if !streams.is_terminated() {
+                timeout(REST_OF_OUTPUT, &mut streams).await.ok();
+            }
+            drop(streams);
+            RunEnd::Ended { status, written }
+        }
+        Ok(Err(error)) => RunEnd::NotStarted(error),
+        Err(_) => {
+            group.kill();
+            timeout(KILLED, child.wait()).await.ok();
+            RunEnd::Killed
+        }
+    }
+}
+
+/// Writes the input. A program that does not read its input closes it, which is no error.
+async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        stdin.write_all(input).await.ok();
+    }
+}
+
+/// Reads the output to its end, throws it away, and counts its bytes.
+async fn drain(stderr: Option<ChildStderr>, written: &mut u64) {
+    let Some(mut stderr) = stderr else { return };
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
+        *written = written.saturating_add(u64::try_from(read).unwrap_or(0));
+    }
+}
+
+/// The process group of a program. It is killed when this value is dropped, unless the program has ended.
+struct ProcessGroup(Option<Pid>);
+
+impl ProcessGroup {
+    fn led_by(id: Option<u32>) -> Self {
+        Self(id.and_then(|id| Pid::from_raw(id.cast_signed())))
+    }
+
+    /// Leaves the rest of the group alone. The id of a program that was reaped may soon belong to another program.
+    fn disband(&mut self) {
+        self.0 = None;
+    }
+
+    fn kill(&mut self) {
+        if let Some(leader) = self.0.take() {
+            // The group may have ended by itself.
+            kill_process_group(leader, Signal::KILL).ok();
+        }
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,74 @@
+//! Sinks of type `file`: each message becomes a line of a file.
+//!
+//! Invariants, beside those of [`super::lines`]:
+//!
+//! - A line is delivered when it was flushed to the disk, with the directory of a new file.
+//! - Each line goes to the file that has the name of the present moment. So a file that was renamed or removed gets no
+//!   further line, and a file that was cut to nothing is written from its beginning.
+//! - Files are made readable for the relay's user only, unless the operator asks for other permissions. No symbolic link
+//!   is followed to a file.
+
+mod dated_file;
+mod name;
+mod settings;
+
+use std::sync::Arc;
+
+use self::dated_file::DatedFile;
+use self::name::NamePattern;
+use super::lines::{LineSink, StreamState};
+use super::{Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use crate::settings::{DeclaredKey, Reader, Settings as _};
+use crate::time::Clock;
+
+/// The type `file`.
+#[derive(Debug)]
+pub(super) struct FileType;
+
+/// The file of a sink.
+#[derive(Clone, Debug)]
+struct FileTarget {
+    path: NamePattern,
+    /// The permissions of files that the relay makes.
+    mode: u32,
+}
+
+impl SinkType for FileType {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn keys(&self) -> Vec<DeclaredKey> {
+        settings::Settings::keys()
+    }
+
+    fn lacks(&self) -> &'static [&'static str] {
+        &["requests_per_minute"]
+    }
+
+    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    }
+}
+
+impl Target for FileTarget {
+    fn takes_lines(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> String {
+        format!("file {}", self.path)
+    }
+
+    fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
+        let head = format!("file {}\n\n", self.path.at(clock.relay_time()).display());
+        Ok(Preview { head, body: outgoing.body })
+    }
+
+    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
+        let (pattern, clock) = (self.path.clone(), clock.clone());
+        let file = DatedFile::new(move || pattern.at(clock.relay_time()), self.mode);
+        let state = StreamState { is_flushed_together: true, ..StreamState::default() };
+        Ok(Arc::new(LineSink::new(file, state, "file sink").map_err(SinkBuildError::File)?))
+    }
+}
