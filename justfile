@@ -28,6 +28,13 @@ documents:
 peers:
     cargo test --test it -- interop:: peers:: clocks:: admin::
 
+# The status page in a headless Chromium, with screenshots in target/page; needs Debian's chromium and npm
+page:
+    npm install --silent --no-audit --no-fund --prefix target/tools/interop playwright-core@1 axe-core@4
+    cargo build --bin joltsms-relay
+    cargo build --package joltsms-simulator
+    node tests/interop/page.mjs
+
 # All tests
 tests:
     cargo test --workspace

@@ -15,6 +15,7 @@
 //! | [`secret`] | values that never show themselves |
 //! | [`settings`] | how keys of the configuration are declared and read |
 //! | [`http`] | what both ends of the relay share of HTTP |
+//! | [`humanize`] | numbers, sizes and time spans for people |
 //! | [`metrics`] | every metric, and the handles that count |
 //! | [`api`] | the JoltSMS client, its errors and the request budget |
 //! | [`store`] | every SQL statement; one function a transaction |
@@ -23,6 +24,7 @@
 //! | [`sinks`] | payload -> the world |
 //! | [`delivery`] | claim -> format -> send -> settle, for each sink |
 //! | [`status`] | what `joltsms-relay status` shows |
+//! | [`operator`] | what operators do: pause, resume, retry, drop, replay |
 //! | [`admin`] | the HTTP endpoint for probes, metrics and people |
 //! | [`heartbeat`] | tells a monitoring service that the relay works |
 //! | [`config`] | as written -> resolved |
@@ -44,8 +46,10 @@ pub mod formats;
 pub mod fuzzing;
 pub mod heartbeat;
 pub mod http;
+pub mod humanize;
 pub mod ingest;
 pub mod metrics;
+pub mod operator;
 pub mod secret;
 pub mod settings;
 pub mod sinks;

@@ -4,7 +4,7 @@ use crate::metrics::{DeadLetterCount, Gauges, PauseGauge, QueueGauge};
 use crate::status::{ReadingKind, SinkSection, StatusReading};
 
 /// Returns the gauges of the moment at which the status was read.
-pub(super) fn gauges(StatusReading { status, dead_letters }: &StatusReading) -> Gauges {
+pub(super) fn gauges(StatusReading { status, dead_letters, .. }: &StatusReading) -> Gauges {
     let coverage = status.coverage.as_ref();
     let walks = coverage.map_or(&[][..], |coverage| &coverage.walks);
     let views = || status.sinks.iter().map(|SinkSection { stored, .. }| stored);

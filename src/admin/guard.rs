@@ -48,13 +48,24 @@ pub(super) fn admit(
     }
 }
 
-/// Whether a request shows this token as `Authorization: Bearer TOKEN`. The time that the comparison takes tells nothing
-/// about the token.
+/// Whether a browser says that a page of this endpoint sends the request. A request with an `Origin` counts, because
+/// [`admit`] has compared the `Origin` with the `Host`. Browsers that send no `Origin` send `Sec-Fetch-Site`.
+pub(super) fn comes_from_own_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes() == b"same-origin");
+    site.unwrap_or_else(|| headers.contains_key(ORIGIN))
+}
+
+/// Whether this text is the token. The time that the comparison takes tells nothing about the token.
+pub(super) fn is_token(shown: &str, token: &Secret) -> bool {
+    // Hashes are compared, because the comparison of texts would tell the length.
+    Sha256::digest(shown).ct_eq(&Sha256::digest(token.expose())).into()
+}
+
+/// Whether a request shows this token as `Authorization: Bearer TOKEN`.
 pub(super) fn shows_token(headers: &HeaderMap, token: &Secret) -> bool {
     let shown = single(headers, AUTHORIZATION.as_str()).and_then(|value| value.split_once(' '));
     let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, shown)| shown.trim());
-    // Hashes are compared, because the comparison of texts would tell the length.
-    shown.is_some_and(|shown| Sha256::digest(shown).ct_eq(&Sha256::digest(token.expose())).into())
+    shown.is_some_and(|shown| is_token(shown, token))
 }
 
 /// Returns the value of a header that occurs once.
@@ -154,6 +165,21 @@ mod tests {
         assert_eq!(decide(&Method::POST, "/x", &[("host", "localhost:9465")]), Ok(()), "a program");
         let two = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "https://evil.example")];
         assert_eq!(decide(&Method::POST, "/x", &two), Err(RequestRefusal::OtherOrigin));
+    }
+
+    #[test]
+    fn a_change_with_a_cookie_comes_from_the_own_page() {
+        for (pairs, expected) in [
+            (&[][..], false),
+            (&[("origin", "http://localhost")], true),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost")], true),
+            (&[("sec-fetch-site", "same-site"), ("origin", "http://localhost")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "none")], false),
+        ] {
+            assert_eq!(comes_from_own_page(&headers(pairs)), expected, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -9,28 +9,46 @@
 //! | `server` | accepts connections, and limits their number, their time and the size of their requests |
 //! | `write_limit` | cuts off a client that does not read |
 //! | `guard` | decides by Host, Origin and token whether a request may be answered. Pure |
+//! | `session` | the cookie that a login sets. Pure |
+//! | `parameters` | the parameters of a request, and `message_list` the messages that they select |
+//! | `state_access` | reads and changes the state on disk |
+//! | `watcher`, `history` | what streams of events tell, and the last hour minute by minute |
+//! | `page/` | the status page: its values, templates, styles and script |
 //! | `router` | the list of all paths, and the checks that every request passes |
 //! | `routes/` | one file for each path |
 //!
 //! A new path is a file in `routes/` and a line in `router`.
 //!
 //! Invariants:
-//! - Nothing here holds up the relay: the server has tasks of its own, and reads the state through
-//!   [`StatusSource`](crate::status::StatusSource).
+//! - Nothing here holds up the relay: the server has tasks of its own, reads the state through
+//!   [`StatusSource`](crate::status::StatusSource) and [`StateAccess`], and changes it with the transactions of
+//!   commands.
+//! - With `admin.read_only` nothing is changed.
 //! - A request under a name that the relay does not know is refused, so that a web page whose name was made to lead to
 //!   this address (DNS rebinding) reads nothing.
 //! - Every error is `application/problem+json`.
 
 mod gauges;
 mod guard;
+mod history;
+mod message_list;
+mod notices;
+mod page;
+mod parameters;
 mod problem_document;
 mod router;
 mod routes;
 mod server;
+mod session;
 mod settings;
 mod state;
+mod state_access;
+mod test_message;
+mod watcher;
 mod write_limit;
 
 pub use server::{AdminServer, CannotListen};
 pub use settings::{Options, Settings};
 pub use state::AdminState;
+pub use state_access::StateAccess;
+pub use test_message::{TestTarget, TestTargets};

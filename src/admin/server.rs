@@ -19,7 +19,8 @@ use tokio::time::sleep;
 
 use super::router::router;
 use super::settings::Options;
-use super::state::{AdminState, ArrivedAt};
+use super::state::{AdminState, ArrivedAt, Endpoint};
+use super::watcher::watch;
 use super::write_limit::WriteLimit;
 
 /// The most connections at a time. Further clients wait until a connection ends.
@@ -94,9 +95,11 @@ impl AdminServer {
 
     /// Answers requests until the future is dropped, which also cuts off requests under way.
     pub async fn serve(self, state: AdminState) {
-        let router = router(&self.options, state);
+        let endpoint = Endpoint::new(&self.options, state);
+        let router = router(&endpoint);
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let mut connections = JoinSet::new();
+        connections.spawn(watch(endpoint));
         loop {
             while connections.try_join_next().is_some() {}
             // The semaphore is never closed.

@@ -24,6 +24,13 @@ settings! {
         /// ["relay.example.com"]. A request under another name is refused with 421, which keeps web pages from reading
         /// the endpoint under a name of theirs. A Prometheus that scrapes `relay:9465` needs ["relay"].
         hosts: Option<Texts> = settings::texts(true).lines(&["hosts = [\"relay.example.com\"]"]),
+        /// The path under which a proxy shows the endpoint, such as "/relay". The links of the status page begin with
+        /// it. The endpoint answers with and without it, so the proxy may remove it or not.
+        base_path: Option<WrittenText> = settings::text("path", "a path in quotes", Some("^(/[A-Za-z0-9._~-]+)+/?$"))
+            .lines(&["base_path = \"/relay\""]),
+        /// Whether the status page and the API only show: no button, and every request that would change something is
+        /// refused with 403. Logging in and out still works.
+        read_only: bool = settings::boolean(false),
     }
 }
 
@@ -36,6 +43,10 @@ pub struct Options {
     pub token: Option<Secret>,
     /// Further names of the endpoint, in lower case: host names and addresses without a port.
     pub hosts: Vec<String>,
+    /// The path under which a proxy shows the endpoint, without a slash at its end; empty if there is none.
+    pub base_path: String,
+    /// Whether every request that would change something is refused.
+    pub read_only: bool,
 }
 
 impl Settings {
@@ -44,8 +55,11 @@ impl Settings {
         let has_token = at.written("token").is_some();
         let token = self.token.and_then(|text| token(at, &text));
         let hosts = self.hosts.map(|written| hosts(at, &written)).unwrap_or_default();
+        let base_path = self.base_path.map(|written| base_path(at, &written)).unwrap_or_default();
+        let read_only = self.read_only;
         let Some(written) = self.listen else {
-            if let Some(origin) = at.origin("token").or(at.origin("hosts")).cloned() {
+            let alone = ["token", "hosts", "base_path", "read_only"].into_iter().find_map(|key| at.origin(key));
+            if let Some(origin) = alone.cloned() {
                 let message = format!("[{}] does nothing without `{}`", at.name(""), at.name("listen"));
                 at.warn(&origin, message, "set it, for example to \"127.0.0.1:9465\"");
             }
@@ -58,7 +72,7 @@ impl Settings {
             at.refuse("listen", &written, &wrong, help);
             return None;
         }
-        Some(Options { listen, token, hosts })
+        Some(Options { listen, token, hosts, base_path, read_only })
     }
 }
 
@@ -93,6 +107,20 @@ fn token(at: &mut Reader<'_>, written: &WrittenText) -> Option<Secret> {
         at.warn(&text.origin, message, "take a longer one, for example from `openssl rand -hex 32`");
     }
     Some(Secret::from(token))
+}
+
+fn base_path(at: &mut Reader<'_>, written: &WrittenText) -> String {
+    let path = written.bare().trim_end_matches('/');
+    let is_part = |part: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        !matches!(part, "" | "." | "..") && part.bytes().all(is_plain)
+    };
+    // "/" alone is the address itself, as if no path were written.
+    let is_path = path.strip_prefix('/').is_some_and(|parts| parts.split('/').all(is_part));
+    if !is_path && written.bare() != "/" {
+        at.refuse("base_path", written, "is not a path", "write a path such as \"/relay\"");
+    }
+    path.to_owned()
 }
 
 fn hosts(at: &mut Reader<'_>, written: &Texts) -> Vec<String> {

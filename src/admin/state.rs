@@ -1,7 +1,16 @@
 //! The values that the paths of the endpoint work with.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::extract::FromRef;
+use tokio::sync::{Semaphore, watch};
+
+use super::history::{History, HistoryMinute};
+use super::notices::Notices;
+use super::settings::Options;
+use super::state_access::StateAccess;
+use super::test_message::TestTargets;
 use crate::metrics::Metrics;
 use crate::status::{LoopProgress, StatusSource};
 
@@ -14,6 +23,66 @@ pub struct AdminState {
     pub progress: LoopProgress,
     /// The metrics of the relay.
     pub metrics: Metrics,
+    /// The access to the state on disk.
+    pub access: StateAccess,
+    /// The sinks to which an operator can send a test message.
+    pub targets: TestTargets,
+}
+
+/// What the watcher saw at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Observed {
+    /// The data of the event `status`. It changes only if something changes that a person would want to see.
+    pub(super) status: String,
+    /// The last place in the order of release.
+    pub(super) released: i64,
+}
+
+/// The parts of the relay, and the endpoint's own values. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    pub(super) state: AdminState,
+    pub(super) options: Arc<Options>,
+    /// The results of the last actions.
+    pub(super) notices: Notices,
+    history: Arc<Mutex<History>>,
+    /// What the watcher saw last.
+    pub(super) observed: watch::Sender<Arc<Observed>>,
+    /// The streams of events that may still begin.
+    pub(super) streams: Arc<Semaphore>,
+}
+
+/// The most streams of events at a time. Further clients are refused, so that connections stay for probes.
+const MOST_STREAMS: usize = 16;
+
+impl Endpoint {
+    pub(super) fn new(options: &Options, state: AdminState) -> Self {
+        Self {
+            state,
+            options: Arc::new(options.clone()),
+            notices: Notices::default(),
+            history: Arc::default(),
+            observed: watch::Sender::default(),
+            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+        }
+    }
+
+    /// Takes the totals of the metrics into the history.
+    pub(super) fn observe_metrics(&self, minute: u64) {
+        let totals = self.state.metrics.totals();
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).observe(minute, totals);
+    }
+
+    /// Returns the minutes of the last hour.
+    pub(super) fn minutes(&self) -> Vec<HistoryMinute> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).minutes()
+    }
+}
+
+impl FromRef<Endpoint> for AdminState {
+    fn from_ref(endpoint: &Endpoint) -> Self {
+        endpoint.state.clone()
+    }
 }
 
 /// The address at which a connection arrived. Every request carries this as an extension.

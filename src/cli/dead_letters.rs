@@ -4,13 +4,13 @@ use std::io::{IsTerminal as _, Write as _};
 
 use super::exit::Exit;
 use super::flags::{DeadLettersCommand, Flags, Which};
-use super::humanize::{count, harmless, span, table};
 use super::output::{answer, json_line, unwritten};
 use super::relay::complain;
-use super::sinks::no_such_sink;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::domain::{Sanitized, UnixMs};
-use crate::store::{DeadLetter, DeadLetterAction, DeadLetterSelection, Error, ListedUpTo, ResolvedUpTo, Spool};
+use crate::humanize::{count, harmless, span, table};
+use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};
+use crate::store::{DeadLetter, DeadLetterAction, DeadLetterSelection, Error, ListedUpTo, Spool};
 
 /// The number of rows that are read at once and aligned with each other, so that memory stays bounded. The columns of
 /// the next rows may have other widths.
@@ -32,12 +32,7 @@ pub(super) fn dead_letters(flags: &Flags, command: &DeadLettersCommand) -> Exit 
 
 /// Returns the selection that the flags describe. Fails if there is no such sink.
 fn selection(spool: &Spool, which: &Which) -> Result<DeadLetterSelection, CommandRefusal> {
-    if let Some(name) = &which.sink
-        && spool.sink_named(name)?.is_none()
-    {
-        return Err(no_such_sink(spool, name));
-    }
-    Ok(DeadLetterSelection { sink: which.sink.clone(), id: which.id.clone() })
+    Ok(dead_letter_selection(spool, which.sink.as_deref(), which.id.as_deref())?)
 }
 
 /// Says that nothing was selected. This is a failure only if the command named a message.
@@ -146,24 +141,13 @@ fn show(flags: &Flags, which: &Which) -> Result<Exit, Exit> {
     Ok(Exit::Done)
 }
 
-fn settle(flags: &Flags, which: &Which, verdict: DeadLetterAction) -> Result<Exit, Exit> {
+fn settle(flags: &Flags, which: &Which, action: DeadLetterAction) -> Result<Exit, Exit> {
     let spool = &mut *open(flags)?;
     let selection = selection(spool, which).map_err(CommandRefusal::say)?;
     let clock = relay_clock(spool).map_err(|error| fails(&error))?;
-    let (mut after, mut settled) = (Some(ResolvedUpTo::default()), 0_u64);
-    while let Some(from) = after {
-        let done =
-            spool.resolve_dead_letters(&selection, verdict, from, clock.relay_time()).map_err(|error| fails(&error))?;
-        settled += u64::try_from(done.0).unwrap_or(0);
-        after = done.1;
-    }
+    let settled = resolve_dead_letters(spool, &selection, action, clock.relay_time()).map_err(|error| fails(&error))?;
     if settled == 0 {
         return Err(nothing(which));
     }
-    let letters = count(settled, "dead letter");
-    let (have, them) = if settled == 1 { ("is", "it") } else { ("are", "them") };
-    Ok(answer(&match verdict {
-        DeadLetterAction::Retry => format!("{letters} {have} sent again; a running relay begins within 5 s\n"),
-        DeadLetterAction::Drop => format!("{letters} {have} given up; the state keeps a trace of {them}\n"),
-    }))
+    Ok(answer(&(resolved(settled, action) + "\n")))
 }

@@ -15,11 +15,11 @@ use tempfile::NamedTempFile;
 
 use super::exit::Exit;
 use super::flags::Flags;
-use super::humanize::{count, harmless};
 use super::relay::complain;
 use super::state::{Absent, directory};
 use crate::domain::UnixMs;
 use crate::formats::one_line;
+use crate::humanize::{count, harmless};
 use crate::store::{SalvageReport, SalvagedDelivery, SalvagedMessage, save};
 
 /// Writes the messages as one JSON object a line to `output` (`-`: stdout). An existing file is never changed. A new

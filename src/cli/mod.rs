@@ -8,7 +8,6 @@ mod exit;
 mod export;
 mod flags;
 mod guard;
-mod humanize;
 mod init;
 mod man;
 mod message_file;

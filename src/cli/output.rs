@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::exit::Exit;
-use super::humanize::harmless;
 use super::relay::complain;
+use crate::humanize::harmless;
 
 /// Formats an answer as JSON over several lines. Control characters are spelled out on a terminal.
 pub(super) fn json(answer: &impl Serialize) -> String {

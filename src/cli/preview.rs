@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::exit::Exit;
-use super::humanize::harmless;
 use super::message_file::{self, MessageFile, Unreadable};
 use super::output::answer;
 use super::relay::complain;
@@ -19,6 +18,7 @@ use crate::config::{Config, ConfiguredSink, show_duration};
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::domain::{NumberUse, Row, UnixMs};
 use crate::formats::{Payload, Unrenderable};
+use crate::humanize::harmless;
 use crate::sinks::{Outgoing, Preview};
 use crate::store::{self, NumberDetails};
 use crate::time::Clock;

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use super::exit::Exit;
 use super::flags::{Flags, SinksCommand};
-use super::humanize::{count, grouped, span, table};
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use crate::delivery::{BlockedBy, SinkStatus};
+use crate::delivery::SinkStatus;
 use crate::domain::{Invocation, PauseReason, Seq, SinkName, UnixMs};
+use crate::humanize::{count, grouped, span, table};
+use crate::operator::{learned_pace, pause_sink, resume_sink, sink_named};
 use crate::status::{ListedSink, Live, StoredSink};
-use crate::store::{DropPermission, DropProgress, Error, Pause, Resumed, RoleLock, SinkId, SinkView, Spool};
+use crate::store::{DropPermission, DropProgress, Error, RoleLock, SinkId, SinkView, Spool};
 
 pub(super) fn sinks(flags: &Flags, command: &SinksCommand) -> Exit {
     let done = match command {
@@ -44,12 +45,6 @@ fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
 /// Returns the report of the running relay about itself; `None` if no relay runs.
 fn running(dir: &Path, now: UnixMs) -> Option<Live> {
     Live::read(dir).filter(|live| live.is_recent(now))
-}
-
-/// Describes the pace that a sink has learned from refusals; `None` if the sink has learned no pace.
-pub(super) fn learned_pace(live: &SinkStatus) -> Option<String> {
-    let requests = count(live.learned_per_minute?, "request");
-    Some(format!("{requests} a minute, since its receiver refuses more"))
 }
 
 /// Formats a table of sinks for people. Each sink comes with a description of what it is doing, if that is known.
@@ -110,51 +105,12 @@ fn change(flags: &Flags, names: &[String], change: Change) -> Result<Exit, Exit>
 
 fn pause(spool: &mut Spool, sink: &ChangedSink<'_>, _: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
     let ChangedSink { id, name, program } = sink;
-    let before = spool.pause(*id, PauseReason::Operator, now)?;
-    Ok(match before.map(|pause| pause.reason) {
-        Some(PauseReason::Operator) => format!("{name} is paused already"),
-        _ => format!("{name} is paused, a running relay hears of it within 5 s; {program} sinks resume {name}"),
-    })
+    let (said, is_changed) = pause_sink(spool, *id, name, now)?;
+    Ok(if is_changed { format!("{said}; {program} sinks resume {name}") } else { said })
 }
 
 fn resume(spool: &mut Spool, sink: &ChangedSink<'_>, live: Option<&SinkStatus>, now: UnixMs) -> Result<String, Error> {
-    let ChangedSink { id, name, .. } = *sink;
-    let has_failed = spool.waiting(id)?.retry > 0;
-    if let Some(Pause { reason: PauseReason::Disabled, .. }) = spool.pause_of(id)? {
-        return Ok(format!(
-            "{name} is switched off in the configuration: set enabled = true there and restart the relay"
-        ));
-    }
-    Ok(match spool.resume(id, now)? {
-        Some(Resumed::Pause(pause)) => {
-            let paused = span(now.since(pause.since));
-            format!("{name} is resumed: it was paused for {paused}; a running relay sends to it again within 5 s")
-        }
-        Some(Resumed::Silence(until)) => {
-            let left = span(until.since(now));
-            format!(
-                "{name} is resumed: its receiver had asked for silence for {left} more; a running relay sends to it \
-                 again within 5 s"
-            )
-        }
-        None => match live.and_then(|live| forgotten(live, has_failed)) {
-            Some(learned) => format!("{name} is not paused; {learned}"),
-            None => format!("{name} is not paused"),
-        },
-    })
-}
-
-/// Describes what a running relay does when somebody resumes a sink that is not paused; `None`: nothing. `has_failed`:
-/// messages that have failed wait for the sink.
-fn forgotten(live: &SinkStatus, has_failed: bool) -> Option<String> {
-    if has_failed && matches!(live.blocked_by, Some(BlockedBy::Breaker { .. })) {
-        let probed = "its last attempts failed, so the relay tried one message at a time";
-        return Some(format!("{probed}; within 5 s the relay tries all waiting messages again"));
-    }
-    if has_failed && live.failing_since.is_some() {
-        return Some("its last attempts failed; within 5 s the relay tries all waiting messages again".to_owned());
-    }
-    Some(format!("its pace ({}) is forgotten within 5 s", learned_pace(live)?))
+    resume_sink(spool, sink.id, sink.name, live, now)
 }
 
 fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
@@ -192,7 +148,7 @@ fn drop_sink(flags: &Flags, name: &str, discard: bool) -> Result<Exit, Exit> {
     };
     let views = spool.sinks().map_err(|error| fails(&error))?;
     let Some(view) = views.into_iter().find(|view| view.id == sink) else {
-        return Err(no_such_sink(spool, name).say());
+        return Err(gone(spool, name));
     };
     let lost = [(view.waiting, "waiting message"), (view.dead, "dead letter")];
     let lost: Vec<String> =
@@ -234,19 +190,13 @@ fn is_sent_to(name: &str) -> Exit {
 }
 
 fn named(spool: &Spool, name: &str) -> Result<SinkId, Exit> {
-    match spool.sink_named(name) {
-        Ok(Some(id)) => Ok(id),
-        Ok(None) => Err(no_such_sink(spool, name).say()),
-        Err(error) => Err(fails(&error)),
-    }
+    sink_named(spool, name).map_err(|refusal| CommandRefusal::from(refusal).say())
 }
 
-/// Makes the refusal for an unknown sink, which names the known sinks.
-pub(super) fn no_such_sink(spool: &Spool, name: &str) -> CommandRefusal {
-    let said = match spool.sink_names() {
-        Ok(names) if names.is_empty() => format!("the state knows no sinks yet, so none named {name:?}"),
-        Ok(names) => format!("the state knows no sink named {name:?}; it knows {}", names.join(", ")),
-        Err(error) => return error.into(),
-    };
-    CommandRefusal { exit: Exit::Failure, said }
+/// Says that a sink which was there a moment ago is gone.
+fn gone(spool: &Spool, name: &str) -> Exit {
+    match named(spool, name) {
+        Err(exit) => exit,
+        Ok(_) => complain(Exit::Temporary, &format_args!("{name} has just been replaced; try again")),
+    }
 }

@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::relay::{complain, store_exit};
 use crate::config::{self, Sources};
+use crate::operator::OperatorRefusal;
 use crate::store::{self, Error, Spool};
 use crate::time::Clock;
 
@@ -46,6 +47,19 @@ impl CommandRefusal {
 impl From<Error> for CommandRefusal {
     fn from(error: Error) -> Self {
         Self { exit: store_exit(&error), said: explained(&error) }
+    }
+}
+
+impl From<OperatorRefusal> for CommandRefusal {
+    fn from(refusal: OperatorRefusal) -> Self {
+        match refusal {
+            OperatorRefusal::Store(error) => error.into(),
+            // Flags have two dashes.
+            OperatorRefusal::InvalidPattern(..) => Self { exit: Exit::Usage, said: format!("--{refusal}") },
+            OperatorRefusal::UnknownSink(_) | OperatorRefusal::NotConfigured(_) => {
+                Self { exit: Exit::Failure, said: refusal.to_string() }
+            }
+        }
     }
 }
 

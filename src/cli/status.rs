@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::flags::{Flags, StatusFlags};
-use super::humanize::{bytes, count, grouped, harmless, span};
 use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
-use super::sinks::{learned_pace, sinks_table};
+use super::sinks::sinks_table;
 use super::state::{Absent, directory, explained};
 use crate::delivery::{BlockedBy, SinkStatus};
 use crate::domain::UnixMs;
+use crate::humanize::{bytes, count, grouped, harmless, span};
 use crate::ingest::PollReport;
+use crate::operator::learned_pace;
 use crate::status::{ReadingKind, Status, WalkStatus};
 use crate::store;
 use crate::time::Clock;

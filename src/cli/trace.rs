@@ -3,12 +3,12 @@
 
 use super::exit::Exit;
 use super::flags::Flags;
-use super::humanize::{bytes, grouped, harmless, span, table};
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{directory, look, relay_clock};
 use crate::api::set_aside_id;
 use crate::domain::{Invocation, RowStanding, UnixMs, shell_word};
+use crate::humanize::{bytes, grouped, harmless, span, table};
 use crate::store::{DeliveryState, Trace, TracedDelivery};
 
 pub(super) fn trace(flags: &Flags, id: &str, as_json: bool) -> Exit {

@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::api_access::{ApiAccess, NoAccess, refuses_key};
 use super::exit::Exit;
 use super::flags::{Flags, When};
-use super::humanize::{count, harmless, span};
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::state::{CommandRefusal, look, relay_clock};
 use crate::api::{self, PAGE_ROWS, Page};
 use crate::config::{self, Sources};
 use crate::domain::{Cursor, Invocation, More, RowStanding, UnixMs, shell_word};
+use crate::humanize::{count, harmless, span};
 use crate::store::{self, DeliveryState, Spool, Trace, TracedDelivery};
 use crate::time::Clock;
 

@@ -106,8 +106,10 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
 async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened, BuildError> {
     let dir = &config.state.dir;
     let metrics = Metrics::new(&config.account)?;
+    let builder = SinkBuilder::new(metrics.clone());
+    builder.note_test_targets(&config.sinks);
     let observers = match purpose.mode {
-        Mode::Run => Observers::prepare(config, metrics.clone()).await?,
+        Mode::Run => Observers::prepare(config, metrics.clone(), builder.test_targets()).await?,
         Mode::Once => Observers::none(metrics.clone()),
     };
     let store = Store::open(dir)?;
@@ -130,7 +132,6 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.relay_time())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
-    let builder = SinkBuilder::new(metrics.clone());
     let setups: Result<Vec<_>, _> = config.sinks.iter().map(|sink| builder.setup(sink, clock)).collect();
     let (jitter_seed, invocation) = (clock.relay_time().0.unsigned_abs(), config.invocation.clone());
     let delivery = Delivery::start(store.clone(), clock.clone(), jitter_seed, invocation, setups?).await?;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::log_sentences::ADMIN_LISTENS;
-use crate::admin::{AdminServer, AdminState, CannotListen};
+use crate::admin::{AdminServer, AdminState, CannotListen, StateAccess, TestTargets};
 use crate::config::Config;
 use crate::heartbeat::Pinger;
 use crate::http::client::ClientBuildError;
@@ -21,6 +21,7 @@ pub(super) struct Observers {
     admin: Option<AdminServer>,
     heartbeat: Option<Pinger>,
     metrics: Metrics,
+    targets: TestTargets,
 }
 
 /// Why an observer cannot begin.
@@ -35,8 +36,13 @@ pub enum ObserverError {
 }
 
 impl Observers {
-    /// Makes the observers that the configuration asks for.
-    pub(super) async fn prepare(config: &Config, metrics: Metrics) -> Result<Self, ObserverError> {
+    /// Makes the observers that the configuration asks for. `targets`: the sinks to which an operator can send a test
+    /// message.
+    pub(super) async fn prepare(
+        config: &Config,
+        metrics: Metrics,
+        targets: TestTargets,
+    ) -> Result<Self, ObserverError> {
         let admin = match &config.admin {
             Some(options) => Some(AdminServer::bind(options).await?),
             None => None,
@@ -45,12 +51,12 @@ impl Observers {
             tracing::info!(address = %admin.address(), token = admin.has_token(), "{ADMIN_LISTENS}");
         }
         let heartbeat = config.heartbeat.as_ref().map(Pinger::new).transpose()?;
-        Ok(Self { admin, heartbeat, metrics })
+        Ok(Self { admin, heartbeat, metrics, targets })
     }
 
     /// Makes no observers, for a relay that catches up once.
     pub(super) fn none(metrics: Metrics) -> Self {
-        Self { admin: None, heartbeat: None, metrics }
+        Self { admin: None, heartbeat: None, metrics, targets: TestTargets::default() }
     }
 
     /// Begins to show the relay on the state in `dir`. The observers end when the returned set is dropped.
@@ -61,11 +67,13 @@ impl Observers {
         live: watch::Receiver<Live>,
         progress: &LoopProgress,
     ) -> JoinSet<()> {
-        let Self { admin, heartbeat, metrics } = self;
+        let Self { admin, heartbeat, metrics, targets } = self;
+        let access = StateAccess::new(dir.clone(), clock.clone());
         let status = StatusSource::new(dir, clock, live);
         let mut tasks = JoinSet::new();
         if let Some(admin) = admin {
-            tasks.spawn(admin.serve(AdminState { status: status.clone(), progress: progress.clone(), metrics }));
+            let (status, progress) = (status.clone(), progress.clone());
+            tasks.spawn(admin.serve(AdminState { status, progress, metrics, access, targets }));
         }
         if let Some(heartbeat) = heartbeat {
             tasks.spawn(heartbeat.run(status, progress.clone()));

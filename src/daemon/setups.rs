@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::admin::{TestTarget, TestTargets};
 use crate::config::ConfiguredSink;
 use crate::delivery::Setup;
 use crate::metrics::Metrics;
@@ -14,12 +15,27 @@ use crate::time::Clock;
 pub(super) struct SinkBuilder {
     metrics: Metrics,
     stdout: Arc<Mutex<Option<Arc<dyn Sink>>>>,
+    test_targets: TestTargets,
 }
 
 impl SinkBuilder {
     /// Makes a builder of sinks that count in `metrics`.
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { metrics, stdout: Arc::default() }
+        Self { metrics, stdout: Arc::default(), test_targets: TestTargets::default() }
+    }
+
+    /// Returns the sinks to which an operator can send a test message: those of the last configuration that was noted.
+    pub(super) fn test_targets(&self) -> TestTargets {
+        self.test_targets.clone()
+    }
+
+    /// Notes the sinks of a configuration that takes effect, for test messages.
+    pub(super) fn note_test_targets(&self, sinks: &[ConfiguredSink]) {
+        self.test_targets.replace(sinks.iter().map(|sink| TestTarget {
+            name: sink.name.to_string(),
+            format: sink.format.clone(),
+            target: Arc::clone(&sink.target),
+        }));
     }
 
     /// Makes a configured sink ready for delivery. Nothing is sent.

@@ -21,12 +21,14 @@ mod surrogates;
 mod template;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use one_line::one_line;
 pub use template::{Mistake, Template};
+pub use texts::MessageTexts;
 
 use crate::domain::NumberUse;
 

@@ -1,5 +1,7 @@
 //! The counters of ingest: requests to the API, and the messages that were read.
 
+use prometheus::core::Collector as _;
+use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use strum::IntoEnumIterator as _;
 
@@ -68,6 +70,13 @@ impl IngestMetrics {
         self.requests.with_label_values(&[status.as_str()]).inc();
     }
 
+    /// Returns the number of requests that were counted, whatever their answer was.
+    pub(super) fn requests_made(&self) -> u64 {
+        let families = self.requests.collect();
+        let counters = families.iter().flat_map(MetricFamily::get_metric);
+        counters.map(|metric| whole(metric.get_counter().get_value())).sum()
+    }
+
     /// Takes in how many requests of other programs were seen since the process began.
     pub fn foreign_requests_seen(&self, total: u64) {
         self.foreign_requests.inc_by(total.saturating_sub(self.foreign_requests.get()));
@@ -89,4 +98,10 @@ impl IngestMetrics {
     pub fn anomaly_met(&self, anomaly: Anomaly) {
         self.anomalies.with_label_values(&[anomaly.as_str()]).inc();
     }
+}
+
+/// Counters are whole numbers, which the format of Prometheus writes as floating-point numbers.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter is whole and not negative")]
+fn whole(counter: f64) -> u64 {
+    counter as u64
 }

@@ -46,6 +46,17 @@ pub struct Metrics {
     sinks: sink::SinkVectors,
 }
 
+/// Sums over all labels since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MetricTotals {
+    /// The number of requests to the API.
+    pub requests: u64,
+    /// The number of deliveries whose lag was counted.
+    pub deliveries: u64,
+    /// The sum of these lags, in seconds.
+    pub lag_seconds: f64,
+}
+
 impl Metrics {
     /// Makes the metrics of a relay for this account: `api.account`.
     ///
@@ -66,6 +77,12 @@ impl Metrics {
     /// Returns the counters of the sink with this name.
     pub fn sink(&self, name: &str) -> SinkMetrics {
         self.sinks.of(name)
+    }
+
+    /// Returns sums over all labels, for a view of the last hour.
+    pub fn totals(&self) -> MetricTotals {
+        let (deliveries, lag_seconds) = self.sinks.lags();
+        MetricTotals { requests: self.ingest.requests_made(), deliveries, lag_seconds }
     }
 
     /// Writes all metrics as text.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
+use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use super::{MetricsError, registered};
@@ -51,6 +53,13 @@ impl SinkVectors {
             duration: registered(registry, HistogramVec::new(duration.buckets(DURATIONS.to_vec()), &["sink"])?)?,
             lag: registered(registry, HistogramVec::new(lag.buckets(LAGS.to_vec()), &["sink"])?)?,
         })
+    }
+
+    /// Returns how many lags were counted for all sinks, and their sum in seconds.
+    pub(super) fn lags(&self) -> (u64, f64) {
+        let families = self.lag.collect();
+        let sinks = families.iter().flat_map(MetricFamily::get_metric).map(Metric::get_histogram);
+        sinks.fold((0, 0.0), |(count, sum), lags| (count + lags.get_sample_count(), sum + lags.get_sample_sum()))
     }
 
     pub(super) fn of(&self, name: &str) -> SinkMetrics {

@@ -17,13 +17,15 @@ use crate::time::{Clock, Instant};
 /// How old a status may be that is shown again.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// A status, with numbers that only metrics show.
+/// A status, with numbers that only the admin endpoint shows.
 #[derive(Clone, Debug)]
 pub struct StatusReading {
     /// The status.
     pub status: Status,
     /// How many dead letters each sink has for each reason.
     pub dead_letters: Vec<DeadLetterReason>,
+    /// The last place in the order in which messages were released to the sinks.
+    pub last_released: i64,
 }
 
 /// Why the status cannot be read.
@@ -88,7 +90,8 @@ impl StatusSource {
         // Before the first report the relay has nothing to say about itself.
         let live = Some(live).filter(|live| live.relay.pid.is_some());
         let dead_letters = snapshot.spool.dead_letter_reasons().map_err(unreadable)?;
+        let last_released = snapshot.spool.last_released().map_err(unreadable)?;
         let status = Status::gather(&self.dir, &*snapshot.spool, self.clock.relay_time(), true, live, None);
-        Ok(Arc::new(StatusReading { status: status.map_err(unreadable)?, dead_letters }))
+        Ok(Arc::new(StatusReading { status: status.map_err(unreadable)?, dead_letters, last_released }))
     }
 }

@@ -67,4 +67,4 @@ pub use salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
 pub use sink_id::SinkId;
 pub use snapshot::Snapshot;
 pub use sqlite::{save, size};
-pub use views::{DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions};
+pub use views::{Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions};

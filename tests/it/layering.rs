@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 /// The layers from the lowest to the highest. A module imports from lower layers only.
 const LAYERS: [&[&str]; 10] = [
     &["domain", "time", "files", "secret"],
-    &["settings", "metrics"],
+    &["settings", "metrics", "humanize"],
     &["http"],
     &["api", "store", "formats", "sinks"],
     &["ingest", "delivery"],
-    &["status"],
+    &["status", "operator"],
     &["admin", "heartbeat"],
     &["config"],
     &["daemon"],

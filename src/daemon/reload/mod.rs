@@ -240,6 +240,7 @@ impl Reloader {
         self.answer_poller();
         self.reloading.level.set(config.log.level);
         self.files = WatchedFiles::new(config.source.secret_files.clone(), look);
+        self.builder.note_test_targets(&config.sinks);
         self.config = Arc::new(config);
         match what {
             ReadAgain::Everything => self.report.reloaded(now),

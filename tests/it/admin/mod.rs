@@ -1,9 +1,12 @@
 //! Tests of the admin endpoint, of the metrics with what is made for them, and of the heartbeat.
 
+mod browser;
 mod client;
 mod contrib;
+mod events;
 mod guards;
 mod heartbeat;
 mod limits;
+mod page;
 mod probes;
 mod prometheus;

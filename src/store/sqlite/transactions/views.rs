@@ -11,7 +11,7 @@ use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::store::sqlite::file::erasure::text_of;
 use crate::store::views::{
-    DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
+    Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
 /// How many messages are looked at to estimate how dense the feed is.
@@ -119,9 +119,43 @@ impl ViewTransactions for SqliteBackend {
         })
     }
 
+    fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT release_no, seq, id, time, raw FROM message
+                     WHERE release_no > ?1 AND standing = 'news' ORDER BY release_no LIMIT ?2",
+                )?
+                .query_map(params![after, limit(at_most)], arrival)?
+                .collect()
+        })
+    }
+
+    fn arrivals_before(&self, before: i64, at_most: usize) -> Result<Vec<Arrival>, Error> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT release_no, seq, id, time, raw FROM message
+                     WHERE release_no < ?1 AND standing = 'news' ORDER BY release_no DESC LIMIT ?2",
+                )?
+                .query_map(params![before, limit(at_most)], arrival)?
+                .collect()
+        })
+    }
+
     fn trace(&self, id: &str) -> Result<Option<Trace>, Error> {
         self.read(|connection| trace(connection, id))
     }
+}
+
+fn arrival(row: &SqlRow<'_>) -> rusqlite::Result<Arrival> {
+    Ok(Arrival {
+        place: row.get(0)?,
+        seq: Seq(row.get(1)?),
+        id: row.get(2)?,
+        received: UnixMs(row.get(3)?),
+        raw: row.get_ref(4)?.as_str_or_null()?.map(|raw| text_of(raw).to_owned()),
+    })
 }
 
 /// The counts of the deliveries that wait for a sink.

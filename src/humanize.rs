@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::Sanitized;
 
 /// Formats a time span in its largest unit: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
-pub(super) fn span(span: Duration) -> String {
+pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
         0 => format!("{:.1} s", span.as_secs_f64()),
@@ -17,7 +17,7 @@ pub(super) fn span(span: Duration) -> String {
 }
 
 /// Formats a size in its largest unit: `812 B`, `12.5 KiB`, `1.2 GiB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
         Some((unit, shift)) => {
@@ -29,12 +29,12 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// Formats a count with its noun: `1 message`, `1,200 messages`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// Formats `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -47,13 +47,13 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Makes a text from outside safe for a terminal: control characters are spelled out.
-pub(super) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     Sanitized::line(text).to_string()
 }
 
 /// Formats a table with a head. The first and the last column are aligned to the left, the columns between them to the
 /// right.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([head[column].len()]).max().unwrap_or(0)

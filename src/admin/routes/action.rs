@@ -1,0 +1,114 @@
+//! What all actions share: how their parameters are read, and how they answer a program and a browser.
+
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+
+use super::super::notices::ActionNotice;
+use super::super::page;
+use super::super::parameters::{ParameterRefusal, Parameters};
+use super::super::problem_document::ProblemDocument;
+use super::super::state::Endpoint;
+use super::super::state_access::StateUnusable;
+use super::{json, see_other, wants_page};
+use crate::operator::OperatorRefusal;
+use crate::store::Error;
+
+/// The parameter with the query of the page to which the browser returns.
+pub(super) const BACK: &str = "back";
+
+/// What an action did.
+#[derive(Debug, Serialize)]
+pub(super) struct ActionResult {
+    /// Sentences for people, one in each line.
+    pub(super) message: String,
+    /// How many sinks or deliveries were changed.
+    pub(super) changed: u64,
+}
+
+/// Why an action was refused, or has failed.
+#[derive(Debug)]
+pub(super) struct ActionFailure(StatusCode, String);
+
+impl ActionFailure {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self(status, detail.into())
+    }
+}
+
+impl From<ParameterRefusal> for ActionFailure {
+    fn from(refusal: ParameterRefusal) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, refusal.to_string())
+    }
+}
+
+impl From<OperatorRefusal> for ActionFailure {
+    fn from(refusal: OperatorRefusal) -> Self {
+        let status = match refusal {
+            OperatorRefusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            OperatorRefusal::UnknownSink(_) => StatusCode::NOT_FOUND,
+            OperatorRefusal::NotConfigured(_) => StatusCode::CONFLICT,
+            OperatorRefusal::InvalidPattern(..) => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, refusal.to_string())
+    }
+}
+
+impl From<StateUnusable> for ActionFailure {
+    fn from(error: StateUnusable) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<Error> for ActionFailure {
+    fn from(error: Error) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<ActionFailure> for ProblemDocument {
+    fn from(ActionFailure(status, detail): ActionFailure) -> Self {
+        Self::new(status, detail)
+    }
+}
+
+/// Reads the parameters of the query and of the body. Only those with these names are allowed.
+pub(super) fn parameters(
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+    names: &[&str],
+) -> Result<Parameters, ActionFailure> {
+    let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let in_query = Parameters::of_form(uri.query().unwrap_or_default().as_bytes());
+    let in_body = if is_json && !body.is_empty() { Parameters::of_json(body)? } else { Parameters::of_form(body) };
+    let all = in_query.and(in_body);
+    all.only(&[names, &[BACK]].concat())?;
+    Ok(all)
+}
+
+/// Answers with JSON or, for a browser, leads back to the page, which then tells the result.
+pub(super) fn answer(
+    endpoint: &Endpoint,
+    headers: &HeaderMap,
+    back: Option<&str>,
+    result: Result<ActionResult, ActionFailure>,
+) -> Response {
+    if !wants_page(headers) {
+        return match result {
+            Ok(result) => json(serde_json::to_string(&result).unwrap_or_default() + "\n"),
+            Err(failure) => ProblemDocument::from(failure).into_response(),
+        };
+    }
+    let notice = match result {
+        Ok(result) => ActionNotice { text: result.message, is_refusal: false },
+        Err(ActionFailure(_, detail)) => ActionNotice { text: detail, is_refusal: true },
+    };
+    // Only the parameters of the page are taken over, so nothing leads anywhere else.
+    let query = Parameters::of_form(back.unwrap_or_default().as_bytes()).query(&page::NAMES);
+    let id = endpoint.notices.keep(notice);
+    let separator = if query.is_empty() { "" } else { "&" };
+    see_other(&format!("{}/?{query}{separator}{}={id}#notice", endpoint.options.base_path, page::NOTICE))
+}

@@ -1,0 +1,76 @@
+//! `POST /api/v1/dead-letters/retry` and `drop`, with the selectors of the commands: `sink`, `id` or `all=true`.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+
+use super::super::parameters::Parameters;
+use super::super::state::Endpoint;
+use super::action::{self, ActionFailure, ActionResult, BACK};
+use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};
+use crate::store::DeadLetterAction;
+
+pub(in crate::admin) async fn retry(
+    State(endpoint): State<Endpoint>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(&endpoint, &uri, &headers, &body, DeadLetterAction::Retry).await
+}
+
+pub(in crate::admin) async fn give_up(
+    State(endpoint): State<Endpoint>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(&endpoint, &uri, &headers, &body, DeadLetterAction::Drop).await
+}
+
+async fn respond(
+    endpoint: &Endpoint,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+    action: DeadLetterAction,
+) -> Response {
+    let (back, result) = match action::parameters(uri, headers, body, &["sink", "id", "all"]) {
+        Ok(parameters) => (parameters.get(BACK).map(str::to_owned), resolve(endpoint, &parameters, action).await),
+        Err(refusal) => (None, Err(refusal)),
+    };
+    action::answer(endpoint, headers, back.as_deref(), result)
+}
+
+async fn resolve(
+    endpoint: &Endpoint,
+    parameters: &Parameters,
+    action: DeadLetterAction,
+) -> Result<ActionResult, ActionFailure> {
+    let [sink, id] = ["sink", "id"].map(|name| parameters.get(name).map(str::to_owned));
+    if parameters.flag("all")? == (sink.is_some() || id.is_some()) {
+        let detail = "name dead letters by sink or id or both, or all of them by all=true";
+        return Err(ActionFailure::new(StatusCode::BAD_REQUEST, detail));
+    }
+    let now = endpoint.state.access.clock().relay_time();
+    let change = endpoint.state.access.change(move |spool| {
+        let selection = dead_letter_selection(spool, sink.as_deref(), id.as_deref())?;
+        let settled = resolve_dead_letters(spool, &selection, action, now)?;
+        if settled > 0 {
+            return Ok(ActionResult { message: resolved(settled, action), changed: settled });
+        }
+        let of = sink.map(|sink| format!(" of {sink}")).unwrap_or_default();
+        match id {
+            Some(id) => {
+                let detail = format!("nothing selected: {id:?} is no dead letter{of}");
+                Err(ActionFailure::new(StatusCode::NOT_FOUND, detail))
+            }
+            None => {
+                let message = format!("nothing selected: there are no dead letters{of}");
+                Ok(ActionResult { message, changed: 0 })
+            }
+        }
+    });
+    change.await
+}

@@ -1,0 +1,66 @@
+//! `POST /api/v1/replay`, with the selectors of the command: `sink`, `id`, `since`, `until`, `to`, `from`, `failed`, or
+//! `all=true` for every stored message.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+
+use super::super::message_list::instant;
+use super::super::parameters::Parameters;
+use super::super::state::Endpoint;
+use super::action::{self, ActionFailure, ActionResult, BACK};
+use crate::operator::{ReplayRequest, ReplayTally, choose, count_portion, each_portion, replayed};
+
+const NAMES: [&str; 8] = ["sink", "id", "since", "until", "to", "from", "failed", "all"];
+
+pub(in crate::admin) async fn answer(
+    State(endpoint): State<Endpoint>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (back, result) = match action::parameters(&uri, &headers, &body, &NAMES) {
+        Ok(parameters) => (parameters.get(BACK).map(str::to_owned), replay(&endpoint, &parameters).await),
+        Err(refusal) => (None, Err(refusal)),
+    };
+    action::answer(&endpoint, &headers, back.as_deref(), result)
+}
+
+async fn replay(endpoint: &Endpoint, parameters: &Parameters) -> Result<ActionResult, ActionFailure> {
+    let now = endpoint.state.access.clock().likely_message_time();
+    let request = ReplayRequest {
+        sinks: parameters.all("sink"),
+        ids: parameters.all("id"),
+        since: instant(parameters, "since", now)?,
+        until: instant(parameters, "until", now)?,
+        to: parameters.all("to"),
+        from: parameters.all("from"),
+        failed: parameters.flag("failed")?,
+    };
+    if parameters.flag("all")? == (request != ReplayRequest::default()) {
+        let detail = "name messages by sink, id, since, until, to, from or failed, or all of them by all=true";
+        return Err(ActionFailure::new(StatusCode::BAD_REQUEST, detail));
+    }
+    let change = endpoint.state.access.change(move |spool| {
+        let (choice, mut tallies) = choose(spool, &request)?;
+        let (mut found, mut changed) = (0_usize, 0_usize);
+        each_portion(spool, &choice, |spool, portion| {
+            count_portion(&mut tallies, portion);
+            found += portion.found.len();
+            changed += spool.replay(&portion.found)?;
+            Ok::<_, ActionFailure>(())
+        })?;
+        let message = if tallies.iter().all(|tally: &ReplayTally| tally.found() + tally.waiting == 0) {
+            if !request.ids.is_empty() {
+                let detail = "nothing selected: no message that is kept has this id";
+                return Err(ActionFailure::new(StatusCode::NOT_FOUND, detail));
+            }
+            "nothing selected: no message that is kept fits (state.keep_delivered says how long they are)".to_owned()
+        } else {
+            replayed(&tallies, found - changed, Some(true), &|name| format!("resume {name} to send it"))
+        };
+        Ok(ActionResult { message, changed: u64::try_from(changed).unwrap_or(0) })
+    });
+    change.await
+}

@@ -1,0 +1,94 @@
+//! Access of the endpoint to the state on disk.
+//!
+//! Invariants: the state is opened with a connection of its own for each piece of work, as a command opens it. One
+//! thread reads and one thread writes at a time, however many ask, also if the caller has given up meanwhile. So nothing
+//! here holds up the relay.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::store::{self, Error, Spool};
+use crate::time::Clock;
+
+/// Reads and changes the state of this process's own relay. Clones share the limits.
+#[derive(Clone, Debug)]
+pub struct StateAccess {
+    dir: PathBuf,
+    clock: Clock,
+    reading: Arc<Mutex<()>>,
+    writing: Arc<Mutex<()>>,
+}
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StateUnusable {
+    /// The error of the store.
+    #[error("the state cannot be used: {0}")]
+    Store(#[from] Error),
+    /// There is no state any more.
+    #[error("the state is gone")]
+    Gone,
+    /// The process is ending.
+    #[error("the relay is ending")]
+    Ending,
+}
+
+impl StateAccess {
+    /// Makes the access to the state in `dir`. `clock` is the clock of the relay.
+    pub fn new(dir: PathBuf, clock: Clock) -> Self {
+        Self { dir, clock, reading: Arc::default(), writing: Arc::default() }
+    }
+
+    /// Returns the clock of the relay.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Runs `work`, which only reads.
+    pub(super) async fn read<T, E>(&self, work: impl FnOnce(&Spool) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StateUnusable> + Send + 'static,
+    {
+        let dir = self.dir.clone();
+        alone(&self.reading, move || {
+            let snapshot = store::open_snapshot(&dir).map_err(StateUnusable::Store)?.ok_or(StateUnusable::Gone)?;
+            work(&*snapshot.spool)
+        })
+        .await
+    }
+
+    /// Runs `work`, which may change the state with the transactions of commands.
+    pub(super) async fn change<T, E>(
+        &self,
+        work: impl FnOnce(&mut Spool) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StateUnusable> + Send + 'static,
+    {
+        let dir = self.dir.clone();
+        alone(&self.writing, move || {
+            let mut spool = store::open_for_command(&dir).map_err(StateUnusable::Store)?.ok_or(StateUnusable::Gone)?;
+            work(&mut *spool)
+        })
+        .await
+    }
+}
+
+/// Runs blocking work while nobody else holds the lock. The work goes on if the caller gives up.
+async fn alone<T, E>(lock: &Arc<Mutex<()>>, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<StateUnusable> + Send + 'static,
+{
+    let held = Arc::clone(lock).lock_owned().await;
+    let task = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(held);
+        done
+    });
+    task.await.unwrap_or_else(|_| Err(StateUnusable::Ending.into()))
+}

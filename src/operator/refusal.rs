@@ -1,0 +1,37 @@
+//! Why an action is refused.
+
+use crate::domain::filter::InvalidPattern;
+use crate::store::{Error, Spool};
+
+/// Why an action is refused. Nothing was changed, unless the state itself failed in the middle of a long action.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorRefusal {
+    /// The state failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// There is no such sink. The text names the known sinks.
+    #[error("{0}")]
+    UnknownSink(String),
+    /// The sink is not configured any more.
+    #[error("{0} is not configured any more, so nothing would be sent to it")]
+    NotConfigured(String),
+    /// A selector is no pattern: the name of the selector, and the mistake.
+    #[error("{0} is not a pattern: {1}")]
+    InvalidPattern(&'static str, InvalidPattern),
+}
+
+impl OperatorRefusal {
+    /// Makes the refusal for an unknown sink, which names the known sinks.
+    pub(super) fn unknown_sink(spool: &Spool, name: &str) -> Self {
+        match spool.sink_names() {
+            Ok(names) if names.is_empty() => {
+                Self::UnknownSink(format!("the state knows no sinks yet, so none named {name:?}"))
+            }
+            Ok(names) => {
+                let known = names.join(", ");
+                Self::UnknownSink(format!("the state knows no sink named {name:?}; it knows {known}"))
+            }
+            Err(error) => error.into(),
+        }
+    }
+}
