@@ -49,6 +49,14 @@ units:
 systemd:
     tests/packaging/systemd.sh
 
+# The Debian package, in target/debian; needs cargo-deb
+deb:
+    packaging/deb/build.sh
+
+# The Debian package on a real systemd: installation, upgrade, removal, purge; needs what `systemd` needs, and cargo-deb
+deb-check:
+    tests/packaging/deb.sh
+
 # The container images on a real Docker, with stand-ins for their base images; needs root and a Debian mirror
 image *options:
     tests/packaging/image.sh {{ options }}

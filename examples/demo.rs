@@ -47,10 +47,10 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(target: "joltsms_relay::demo", api = simulator.url(), "a simulated JoltSMS account; Ctrl-C ends it");
 
     // From here on it is what `joltsms-relay run` does.
-    let stop = daemon::on_signals(Surroundings::default(), Clock::system(), |_| ())?;
+    let signals = daemon::on_signals(Surroundings::default(), Clock::system(), |_| ())?;
     let purpose = Purpose { mode: Mode::Run, accept_account: false, shows_progress: false };
     let daemon = daemon::build(&config, purpose, Clock::system()).await?;
-    daemon.run(stop).await?;
+    daemon.run(signals.stop, None).await?;
 
     simulator.shutdown().await;
     Ok(())

@@ -21,7 +21,7 @@
 //!
 //! The modules: `http` (requests and answers as values), `feed` (messages and numbers), `faults`, `account` (the state,
 //! keys, the limit), `api` (the answers), `control` (the handle, and its methods over HTTP), `switches` (what can be
-//! changed), `clock`; `server` and `simulator` put them together. No files import each other in a circle.
+//! changed), `page` (the web page), `clock`; `server` and `simulator` put them together. No files import each other in a circle.
 
 mod account;
 mod api;
@@ -30,6 +30,7 @@ mod control;
 mod faults;
 mod feed;
 mod http;
+mod page;
 mod server;
 mod simulator;
 mod switches;
@@ -39,13 +40,15 @@ pub use account::request_log::{Counters, LoggedRequest};
 pub use clock::{Clock, parse_duration};
 pub use control::handle::Handle;
 pub use control::observe::TimedOut;
+pub use control::play::Budget;
 pub use faults::effect::{BadRow, Effect, Ending, ErrorBody, Malformed, Place, RateHeaders, WrongType};
 pub use faults::rule::{Rule, When};
 pub use feed::message::{NewMessage, Row};
 pub use feed::number::{NewNumber, Number};
+pub use feed::sms::Sms;
 pub use feed::traffic::Traffic;
 pub use simulator::{Options, Simulator};
 pub use switches::{
-    CursorKind, CursorText, Ids, LimitScope, LimitText, Missing, ResetRounding, Since, SortBy, Switches, Ties,
+    CursorKind, CursorText, Ids, LimitScope, LimitText, Missing, Rent, ResetRounding, Since, SortBy, Switches, Ties,
     UnknownNumber, WindowKind,
 };

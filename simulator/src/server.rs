@@ -25,6 +25,7 @@ use crate::control::routes;
 use crate::faults::wire::{Planner, Wire};
 use crate::http::body::ReplyBody;
 use crate::http::request::Request;
+use crate::page;
 
 /// The longest body of a request, in bytes: enough for a few hundred thousand messages to the control API.
 const LONGEST_REQUEST: usize = 256 << 20;
@@ -139,8 +140,13 @@ async fn respond(
         query: head.uri.query().unwrap_or_default().to_owned(),
         authorization: text(AUTHORIZATION),
         cookie: text(COOKIE),
+        idempotency_key: text(HeaderName::from_static("x-idempotency-key")),
+        fetch_site: text(HeaderName::from_static("sec-fetch-site")),
         body,
     };
+    if let Some(reply) = page::reply(&Handle::new(Arc::clone(shared)), &request) {
+        return write(reply);
+    }
     if let Some(route) = routes::route(&request.path) {
         let answer = routes::answer(&Handle::new(Arc::clone(shared)), &request, route);
         return write(Reply::plain(answer));

@@ -85,7 +85,8 @@ impl Simulator {
         let key = keys.create("start", None, now, switches, random).map_err(io::Error::other)?;
         for _ in 0..options.numbers {
             let service_name = Some(service_name(&mut state.random));
-            state.rent(NewNumber { service_name, ..NewNumber::default() }, now);
+            let number = state.rent(NewNumber { service_name, ..NewNumber::default() }, now);
+            state.billing.subscribe(number, None, now);
         }
         state.add_history(options.messages, options.history, now);
         state.stream.set(options.traffic, now);

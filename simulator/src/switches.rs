@@ -67,6 +67,12 @@ pub struct Switches {
     /// How the text of a 429 tells the time.
     pub limit_text: LimitText,
 
+    /// The answer to a request that rents a number.
+    pub rent: Rent,
+    /// How long it takes until a rented number is in the list.
+    #[serde(with = "unsigned_duration::friendly::compact::required")]
+    pub provisioning: Duration,
+
     /// How long an accepted key is still accepted after it was revoked or has expired.
     #[serde(with = "unsigned_duration::friendly::compact::required")]
     pub key_cache: Duration,
@@ -106,6 +112,8 @@ impl Default for Switches {
             reset: ResetRounding::Up,
             retry_after: true,
             limit_text: LimitText::Seconds,
+            rent: Rent::Granted,
+            provisioning: Duration::from_secs(3),
             key_cache: Duration::from_secs(60),
             max_keys: 5,
             date: true,
@@ -246,4 +254,16 @@ pub enum LimitText {
     Seconds,
     /// In minutes: `retry in 1 minute`.
     Minutes,
+}
+
+/// The answer to a request that rents a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Rent {
+    /// The number is provisioned.
+    Granted,
+    /// The payment has to be confirmed first: a 402 with the address of the invoice.
+    PaymentRequired,
+    /// No number is rented: a 200 with `success` false.
+    Refused,
 }

@@ -1,9 +1,8 @@
 //! `check`: validates the configuration and shows a summary.
 
-use std::path::Path;
-
 use super::exit::Exit;
-use super::flags::Flags;
+use super::flags::{CheckFlags, Flags};
+use super::online;
 use super::output::answer;
 use super::preview::preview;
 use super::relay::complain;
@@ -14,7 +13,7 @@ use crate::http::RedactedUrl;
 
 /// Validates the configuration and prints a summary. With a message, prints instead what each sink would get for the
 /// message.
-pub(super) fn check(flags: &Flags, message: Option<&Path>, number: Option<&Path>) -> Exit {
+pub(super) fn check(flags: &Flags, how: &CheckFlags) -> Exit {
     let config = match config::load(&Sources::from_process(flags.overrides())) {
         Ok(config) => config,
         Err(errors) => return complain(Exit::Configuration, &errors),
@@ -22,8 +21,9 @@ pub(super) fn check(flags: &Flags, message: Option<&Path>, number: Option<&Path>
     for warning in &config.warnings {
         complain(Exit::Done, &format_args!("warning: {warning}"));
     }
-    match message {
-        Some(file) => preview(&config, file, number),
+    match &how.message {
+        Some(file) => preview(&config, file, how.number.as_deref()),
+        None if how.online => online::check(flags, &config, &summary(&config)),
         None => answer(&summary(&config)),
     }
 }

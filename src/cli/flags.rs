@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{Overrides, parse_duration};
 use crate::domain::{Invocation, SinkName, UnixMs};
@@ -50,7 +51,7 @@ Examples:
   joltsms-relay --config relay.toml
 
 Exit codes: 0 done or stopped, 1 failure, 2 usage, 65 state damaged or of a newer version, 75 temporary (state in use; \
-once: work left undone), 77 no API key accepted (once), 78 invalid configuration, 130/143 once was interrupted.";
+once: work left undone), 77 no API key accepted (once, check --online, verify), 78 invalid configuration, 130/143 once was interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -61,17 +62,8 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  joltsms-relay once --quiet")]
     Once,
     /// Validate the configuration and show its sinks
-    #[command(
-        after_help = "Examples:\n  joltsms-relay check --config relay.toml\n  joltsms-relay check --message message.json"
-    )]
-    Check {
-        /// Show what each sink would get for the message in this file, a JSON object as the API shows it; - for stdin
-        #[arg(long, value_name = "FILE")]
-        message: Option<PathBuf>,
-        /// Take the details of the message's number from this file, a JSON object as the API lists it [default: from the state]
-        #[arg(long, value_name = "FILE", requires = "message")]
-        number: Option<PathBuf>,
-    },
+    #[command(after_help = "Examples:\n  joltsms-relay check --online\n  joltsms-relay check --message message.json")]
+    Check(CheckFlags),
     /// Write a commented configuration to the place where the relay looks for it
     #[command(after_help = "Examples:\n  joltsms-relay init\n  joltsms-relay init relay.toml")]
     Init {
@@ -81,6 +73,17 @@ pub(super) enum Command {
     /// Print the JSON Schema of the configuration, for editors
     #[command(after_help = "Example:\n  joltsms-relay schema > relay.schema.json")]
     Schema,
+    /// Print the script by which a shell completes commands and flags
+    #[command(
+        after_help = "Example:\n  joltsms-relay completions bash > ~/.local/share/bash-completion/completions/joltsms-relay"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  joltsms-relay man > joltsms-relay.1")]
+    Man,
     /// Show how polling and the sinks are doing, whether a relay runs or not
     #[command(after_help = "Examples:\n  joltsms-relay status\n  joltsms-relay status --check --once-within 1h")]
     Status(StatusFlags),
@@ -99,6 +102,13 @@ pub(super) enum Command {
     /// Deliver stored messages again, with the same webhook-id
     #[command(after_help = "Example:\n  joltsms-relay replay --since 24h --sink crm --dry-run")]
     Replay(ReplayFlags),
+    /// Read the API again, and list the messages that are missing here or undelivered; exit 0 if there are none, else 1
+    #[command(after_help = "Example:\n  joltsms-relay verify --since 24h")]
+    Verify {
+        /// Read back to messages received at this time: an RFC 3339 time, or a duration back such as 24h
+        #[arg(long, value_name = "TIME")]
+        since: When,
+    },
     /// Show everything that happened to one message
     #[command(after_help = "Example:\n  joltsms-relay trace 0b1f7a52-33c6-4d0e-9d5e-6f0f4f7f1a11")]
     Trace {
@@ -114,6 +124,21 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: StateCommand,
     },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CheckFlags {
+    /// Also try key, clock, budget, disk and permissions, names, TLS, every sink (no message is sent) and signatures
+    #[arg(long, conflicts_with = "message")]
+    pub(super) online: bool,
+
+    /// Show what each sink would get for the message in this file, a JSON object as the API shows it; - for stdin
+    #[arg(long, value_name = "FILE")]
+    pub(super) message: Option<PathBuf>,
+
+    /// Take the details of the message's number from this file, a JSON object as the API lists it [default: from the state]
+    #[arg(long, value_name = "FILE", requires = "message")]
+    pub(super) number: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -380,7 +405,7 @@ fn shown_flags(command: &str) -> &'static [&'static str] {
             "accept_account_change",
         ],
         "init" => &["config"],
-        "schema" | "help" => &[],
+        "schema" | "completions" | "man" | "help" => &[],
         _ => &["config", "state_dir"],
     }
 }
@@ -451,7 +476,8 @@ mod tests {
             for flag in ["--forward-to", "--format ", "--start ", "--accept-account-change", "--log-level", "--quiet"] {
                 assert_eq!(help.contains(flag), takes_run_flags.contains(&path), "{path}: {flag}\n{help}");
             }
-            let takes_state = !["joltsms-relay init", "joltsms-relay schema"].contains(&path);
+            let takes_no_state = ["init", "schema", "completions", "man"].map(|name| format!("joltsms-relay {name}"));
+            let takes_state = !takes_no_state.iter().any(|command| command == path);
             assert_eq!(help.contains("--state-dir"), takes_state, "{path}");
             assert!(takes_state || !help.contains("For run, once and check"), "{path}: an empty heading\n{help}");
             let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("no example: {path}\n{help}"));

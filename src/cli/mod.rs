@@ -1,6 +1,8 @@
 //! The commands of the program. Each command has its own file, and ends in an [`Exit`].
 
+mod api_access;
 mod check;
+mod completions;
 mod dead_letters;
 mod exit;
 mod export;
@@ -8,7 +10,9 @@ mod flags;
 mod guard;
 mod humanize;
 mod init;
+mod man;
 mod message_file;
+mod online;
 mod output;
 mod preview;
 mod relay;
@@ -17,6 +21,7 @@ mod sinks;
 mod state;
 mod status;
 mod trace;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -42,13 +47,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match &flags.command {
         None | Some(Command::Run) => relay::run(&flags),
         Some(Command::Once) => relay::once(&flags),
-        Some(Command::Check { message, number }) => check::check(&flags, message.as_deref(), number.as_deref()),
+        Some(Command::Check(how)) => check::check(&flags, how),
         Some(Command::Init { file }) => init::init(&flags, file.as_deref()),
         Some(Command::Schema) => init::schema(),
+        Some(Command::Completions { shell }) => completions::completions(*shell),
+        Some(Command::Man) => man::man(),
         Some(Command::State { command: StateCommand::Export { output } }) => export::export(&flags, output),
         Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
         Some(Command::Replay(how)) => replay::replay(&flags, how),
+        Some(Command::Verify { since }) => verify::verify(&flags, *since),
         Some(Command::Trace { id, json }) => trace::trace(&flags, id, *json),
         Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),
     }
@@ -56,7 +64,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 
 /// Refuses flags that the command would ignore.
 fn check_flags(flags: Flags) -> Result<Flags, clap::Error> {
-    let relays = matches!(flags.command, None | Some(Command::Run | Command::Once | Command::Check { .. }));
+    let relays = matches!(flags.command, None | Some(Command::Run | Command::Once | Command::Check(_)));
     match flags.run.given() {
         Some(flag) if !relays => {
             let words = format!("the argument '{flag}' is for run, once and check only");

@@ -4,6 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -15,8 +17,10 @@ use tokio::time::timeout;
 use super::exit::Exit;
 use super::flags::Flags;
 use crate::config::{self, Config, Errors, FileId, LogFormat, Sources};
-use crate::daemon::logging::{self, LogGuard};
-use crate::daemon::{self, Bar, BuildError, Ended, Purpose, RunError, Stop, StopSignal, Surroundings};
+use crate::daemon::logging::{self, LogGuard, LogLevel};
+use crate::daemon::{
+    self, Bar, BuildError, Ended, Purpose, ReadAgain, ReadConfig, Reloading, RunError, Stop, StopSignal, Surroundings,
+};
 use crate::domain::Sanitized;
 use crate::ingest::{Mode, PollError, PollReport};
 use crate::store;
@@ -40,7 +44,8 @@ pub(super) fn once(flags: &Flags) -> Exit {
 }
 
 fn relay(flags: &Flags, mode: Mode) -> Exit {
-    let config = match config::load_for_log(&Sources::from_process(flags.overrides())) {
+    let sources = Sources::from_process(flags.overrides());
+    let config = match config::load_for_log(&sources) {
         Ok(config) => config,
         Err((format, errors)) => return refuse(format, &errors),
     };
@@ -49,8 +54,9 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
         return refuse(config.log.format, &errors);
     }
     let bar = Bar::for_terminal(&config);
-    let _guard: LogGuard = match logging::start(&config.log, flags.color(), stderr_is_journal(), bar.clone()) {
-        Ok(guard) => guard,
+    let started = logging::start(&config.log, flags.color(), stderr_is_journal(), bar.clone());
+    let (_guard, level): (LogGuard, LogLevel) = match started {
+        Ok(started) => started,
         Err(error) => return complain(Exit::Failure, &error),
     };
     say_configuration(&config);
@@ -59,21 +65,45 @@ fn relay(flags: &Flags, mode: Mode) -> Exit {
     let overdue = move |signal| {
         overdue.send(ended_exit(&Ended::Stopped(signal), mode)).ok();
     };
-    let stop = match daemon::on_signals(surroundings(&config), Clock::system(), overdue) {
-        Ok(stop) => stop,
+    let signals = match daemon::on_signals(surroundings(&config), Clock::system(), overdue) {
+        Ok(signals) => signals,
         Err(error) => return failure(Exit::Failure, &error),
     };
+    let read: ReadConfig = Arc::new(move |config, what| {
+        let again = read_again(&sources, config, what)?;
+        again.refuse_journal(journal.as_deref(), file_id(&std::io::stdout()))?;
+        Ok(again)
+    });
+    let reloading = Reloading { read, level, signals: signals.reloads };
+    // A one-shot command ends soon, and its configuration is that of its start.
+    let reloading = Some(reloading).filter(|_| mode == Mode::Run);
     let shows_progress = bar.is_some();
     let purpose = Purpose { mode, accept_account: flags.run.accept_account_change, shows_progress };
     // The relay runs on a thread of its own, so that the process can end even if that thread hangs.
     let work = move || {
-        let exit = catch_unwind(AssertUnwindSafe(|| work(&config, purpose, stop, bar)));
+        let exit = catch_unwind(AssertUnwindSafe(|| work(&config, purpose, signals.stop, reloading, bar)));
         end.send(exit.unwrap_or(Exit::Failure)).ok();
     };
     if let Err(error) = thread::Builder::new().name("relay".to_owned()).spawn(work) {
         return failure(Exit::Failure, &error);
     }
     ended.recv().unwrap_or(Exit::Failure)
+}
+
+/// Reads the configuration again, from the same file as at the start.
+fn read_again(sources: &Sources, config: &Config, what: ReadAgain) -> Result<Config, Errors> {
+    if what == ReadAgain::Secrets {
+        return config::load_secrets_again(sources, config);
+    }
+    let again = config::load(sources)?;
+    if again.file == config.file {
+        return Ok(again);
+    }
+    let shown =
+        |file: &Option<PathBuf>| file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    let message =
+        format!("the configuration file is {} now, and was {} before", shown(&again.file), shown(&config.file));
+    Err(Errors::one(&message, "put the file back, or start the relay again"))
 }
 
 /// Returns the circumstances of this process that decide what SIGHUP means.
@@ -86,18 +116,30 @@ fn surroundings(config: &Config) -> Surroundings {
     }
 }
 
-fn work(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Option<Bar>) -> Exit {
+fn work(
+    config: &Config,
+    purpose: Purpose,
+    stop: watch::Receiver<Stop>,
+    reloading: Option<Reloading>,
+    bar: Option<Bar>,
+) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure(Exit::Failure, &error),
     };
-    let exit = runtime.block_on(serve(config, purpose, stop, bar));
+    let exit = runtime.block_on(serve(config, purpose, stop, reloading, bar));
     // A blocking write to a stdout that nobody reads would otherwise keep the process from ending.
     runtime.shutdown_background();
     exit
 }
 
-async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, bar: Option<Bar>) -> Exit {
+async fn serve(
+    config: &Config,
+    purpose: Purpose,
+    stop: watch::Receiver<Stop>,
+    reloading: Option<Reloading>,
+    bar: Option<Bar>,
+) -> Exit {
     let clock = Clock::system().with_boot_id(std::env::var(BOOT_VARIABLE).ok());
     let daemon = match daemon::build(config, purpose, clock).await {
         Ok(daemon) => daemon,
@@ -107,7 +149,7 @@ async fn serve(config: &Config, purpose: Purpose, stop: watch::Receiver<Stop>, b
         }
     };
     let drawing = bar.map(|bar| tokio::spawn(draw(bar, daemon.reports())));
-    let ended = daemon.run(stop).await;
+    let ended = daemon.run(stop, reloading).await;
     if let Some(drawing) = drawing {
         // The drawing task ends with the last report and then removes the bar, if the terminal accepts output.
         drop(timeout(LAST_DRAWING, drawing).await);

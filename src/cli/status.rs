@@ -119,7 +119,9 @@ fn text(status: &Status) -> String {
     }
     if let Some(report) = &status.polling.report {
         lines.push(line("polling", &polling(status, report)));
+        lines.extend(key(status, report).map(|key| line("key", &key)));
     }
+    lines.extend(failed_reload(status).map(|failure| line("reload", &failure)));
     match &status.coverage {
         Some(coverage) => {
             let newest =
@@ -200,6 +202,21 @@ fn polling(status: &Status, report: &PollReport) -> String {
             format!("every {}, {last}", span(interval))
         }
     }
+}
+
+/// Describes the API key in use; `None` if no relay runs.
+fn key(status: &Status, report: &PollReport) -> Option<String> {
+    let since = report.key_since.filter(|_| status.relay.running)?;
+    let ending = harmless(report.key_ending.as_deref()?);
+    Some(format!("…{ending}, in use for {}", span(status.now.since(since))))
+}
+
+/// Describes the last reload, if it failed and the relay runs.
+fn failed_reload(status: &Status) -> Option<String> {
+    let reload = &status.relay.report.as_ref().filter(|_| status.relay.running)?.reload;
+    let (at, why) = (reload.reload_failed_at?, reload.reload_error.as_deref().unwrap_or_default());
+    let since = span(status.now.since(at));
+    Some(format!("the last one failed {since} ago, and nothing has changed: {}", harmless(why)))
 }
 
 fn walk(walk: &WalkStatus) -> String {

@@ -16,16 +16,19 @@ mod systemd_journal;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
+use crate::secret::Secret;
 use crate::settings::{Complaints, Declarations, Document, Origin, Reader, Section, Settings as _};
 use crate::sinks::Target;
 use crate::{admin, api, delivery, heartbeat, ingest, settings, store};
 
-pub use crate::settings::{Errors, Problem, Warning, parse_duration, show_duration};
+pub use crate::settings::{Errors, Fingerprints, Problem, Warning, parse_duration, show_duration};
 pub use documentation::{example, reference};
 pub use log::{Log, LogFormat};
 pub use sources::{Overrides, Sources};
@@ -82,6 +85,25 @@ pub struct Config {
     pub invocation: Invocation,
     /// Settings that work and yet may not be meant.
     pub warnings: Vec<Warning>,
+    /// What was read, for reading it again.
+    pub source: ConfigSource,
+}
+
+/// What a configuration was read from. Its `Debug` shows nothing.
+#[derive(Clone, Default)]
+pub struct ConfigSource {
+    /// The text of the file, which may hold secrets that a user wrote out.
+    pub file_text: Option<Secret>,
+    /// A fingerprint of the value of each key, to compare two configurations.
+    pub fingerprints: Fingerprints,
+    /// The files from which `{ file = "…" }` read secrets.
+    pub secret_files: BTreeSet<PathBuf>,
+}
+
+impl fmt::Debug for ConfigSource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ConfigSource")
+    }
 }
 
 /// `[sinks.NAME]`
@@ -127,12 +149,35 @@ pub fn load(sources: &Sources) -> Result<Config, Errors> {
 /// The format of the log (text if that cannot be read), and all errors.
 pub fn load_for_log(sources: &Sources) -> Result<Config, (LogFormat, Errors)> {
     let mut report = Complaints::new(declarations());
-    let mut document = read(sources, &mut report);
+    let file = locate::config_file(sources, &mut report);
+    load_from(sources, file, report)
+}
+
+/// Reads the secrets of a configuration again. The text of the configuration file stays as it was when `config` was
+/// loaded, whatever the file holds now.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_secrets_again(sources: &Sources, config: &Config) -> Result<Config, Errors> {
+    let text = config.source.file_text.as_ref().map(|text| text.expose().to_owned());
+    let file = config.file.clone().zip(text);
+    load_from(sources, file, Complaints::new(declarations())).map_err(|(_, errors)| errors)
+}
+
+fn load_from(
+    sources: &Sources,
+    file: Option<(PathBuf, String)>,
+    mut report: Complaints,
+) -> Result<Config, (LogFormat, Errors)> {
+    let file_text = file.as_ref().map(|(_, text)| Secret::from(text.as_str()));
+    let mut document = read(sources, file, &mut report);
     let log = Log::read(&mut section_of(sources, "log", &mut document, &mut report));
     let format = log.format;
     let config = resolve(sources, log, &mut document, &mut report);
+    let fingerprints = report.fingerprints(&document);
+    let secret_files = report.secret_files().clone();
     let (config, warnings) = report.finish(config).map_err(|errors| (format, errors))?;
-    Ok(Config { warnings, ..config })
+    Ok(Config { warnings, source: ConfigSource { file_text, fingerprints, secret_files }, ..config })
 }
 
 /// Reads the part of the configuration that says where the state is. The names of all keys are checked, but only the
@@ -142,7 +187,8 @@ pub fn load_for_log(sources: &Sources) -> Result<Config, (LogFormat, Errors)> {
 /// All errors of that part.
 pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
     let mut report = Complaints::new(declarations());
-    let mut document = read(sources, &mut report);
+    let file = locate::config_file(sources, &mut report);
+    let mut document = read(sources, file, &mut report);
     let options = state(sources, &mut document, &mut report);
     let file = report.path().map(ToOwned::to_owned);
     let (options, _) = report.finish(options)?;
@@ -160,8 +206,8 @@ pub fn schema() -> String {
 }
 
 /// Lays file, environment and flags over each other.
-fn read(sources: &Sources, report: &mut Complaints) -> Document {
-    let mut document = match locate::config_file(sources, report) {
+fn read(sources: &Sources, file: Option<(PathBuf, String)>, report: &mut Complaints) -> Document {
+    let mut document = match file {
         Some((path, text)) => settings::read_file(path, &text, report),
         None => Document::default(),
     };
@@ -184,9 +230,22 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
     let sinks = sinks::resolve(sources, document, &account, report);
     let file = report.path().map(ToOwned::to_owned);
-    let (api, state, warnings) = (api?, state?, Vec::new());
-    let invocation = sources.flags.invocation();
-    Some(Config { file, api, account, poll, state, log, admin, heartbeat, sinks, sinks_implied, invocation, warnings })
+    let (api, state) = (api?, state?);
+    Some(Config {
+        file,
+        api,
+        account,
+        poll,
+        state,
+        log,
+        admin,
+        heartbeat,
+        sinks,
+        sinks_implied,
+        invocation: sources.flags.invocation(),
+        warnings: Vec::new(),
+        source: ConfigSource::default(),
+    })
 }
 
 /// Reads `[state]`. `--state-dir` takes precedence.

@@ -7,12 +7,13 @@ use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::observers::{ObserverError, Observers};
 use super::permissions;
 use super::run::{Daemon, Opened};
+use super::setups::SinkBuilder;
 use super::status_writer::{End, StatusWriter};
 use super::volume;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
 use crate::config::Config;
-use crate::delivery::{Delivery, Setup};
+use crate::delivery::Delivery;
 use crate::http::client;
 use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller};
@@ -90,7 +91,7 @@ pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Da
     match open(config, purpose, &clock).await {
         Ok(opened) => {
             let progress = LoopProgress::new(&clock);
-            Ok(Daemon { lock, clock, opened, pulse, mode: purpose.mode, dir: dir.clone(), progress })
+            Ok(Daemon { lock, clock, opened, pulse, mode: purpose.mode, config: config.clone(), progress })
         }
         Err(error) => {
             let is_damage = matches!(error, BuildError::Store(store::Error::Damaged { .. }));
@@ -129,9 +130,10 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
     let budget = Budget::open(limits, dir, clock.monotonic(), clock.relay_time())
         .map_err(|source| BuildError::Budget { path: dir.clone(), source })?;
     let client = api::Client::build(&config.api)?;
-    let setups = setups(config, clock, &metrics)?;
+    let builder = SinkBuilder::new(metrics.clone());
+    let setups: Result<Vec<_>, _> = config.sinks.iter().map(|sink| builder.setup(sink, clock)).collect();
     let (jitter_seed, invocation) = (clock.relay_time().0.unsigned_abs(), config.invocation.clone());
-    let delivery = Delivery::start(store.clone(), clock.clone(), jitter_seed, invocation, setups).await?;
+    let delivery = Delivery::start(store.clone(), clock.clone(), jitter_seed, invocation, setups?).await?;
     for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
@@ -154,19 +156,5 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
         metrics: metrics.ingest(),
         invocation: config.invocation.clone(),
     });
-    Ok(Opened { store, released_before, poller, delivery, poller_liveness, observers })
-}
-
-fn setups(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Vec<Setup>, BuildError> {
-    let setup = |sink: &crate::config::ConfiguredSink| {
-        Ok(Setup {
-            name: sink.name.to_string(),
-            selection: sink.selection.clone(),
-            options: sink.delivery.clone(),
-            format: sink.format.clone(),
-            sink: sink.target.build(clock)?,
-            metrics: metrics.sink(sink.name.as_str()),
-        })
-    };
-    config.sinks.iter().map(setup).collect()
+    Ok(Opened { store, released_before, poller, delivery, poller_liveness, observers, builder })
 }

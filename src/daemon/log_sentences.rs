@@ -28,8 +28,27 @@ pub const ADMIN_LISTENS: &str = "the admin endpoint listens";
 /// The command `once` has read everything and has delivered what was due. The log line has the counts.
 pub const ONCE_IS_DONE: &str = "once is done";
 
+/// Information: SIGHUP, and the new configuration is in effect. The line names what has changed.
+pub const RELOADED: &str = "SIGHUP: the configuration was read again and is in effect";
+
+/// Information: SIGHUP, and the configuration is the same as before.
+pub const NOTHING_CHANGED: &str = "SIGHUP: the configuration was read again; nothing that takes effect now has changed";
+
+/// Error: SIGHUP, and the configuration cannot be used. The line has every error.
+pub const NOT_RELOADED: &str = "SIGHUP: the new configuration cannot be used: nothing has changed";
+
+/// Warning: SIGHUP, and these keys have new values that only a start uses.
+pub const NEEDS_RESTART: &str = "these settings keep their old values until the relay is started again";
+
+/// Information: a file with a secret has changed. The line names the keys.
+pub const SECRETS_READ_AGAIN: &str = "a file with a secret has changed: the new value is in use";
+
+/// Warning: a file with a secret has changed and cannot be used. Written once.
+pub const SECRETS_NOT_READ: &str =
+    "a file with a secret has changed and cannot be used: the old values stay in use until it can";
+
 /// All sentences of this module.
-pub const ALL: [&str; 8] = [
+pub const ALL: [&str; 14] = [
     STOPPING,
     STOPPED,
     STOPPED_AT_ONCE,
@@ -38,4 +57,10 @@ pub const ALL: [&str; 8] = [
     STATE_ON_NO_VOLUME,
     ADMIN_LISTENS,
     ONCE_IS_DONE,
+    RELOADED,
+    NOTHING_CHANGED,
+    NOT_RELOADED,
+    NEEDS_RESTART,
+    SECRETS_READ_AGAIN,
+    SECRETS_NOT_READ,
 ];

@@ -79,7 +79,7 @@ fn groups() -> Vec<u32> {
 }
 
 /// What was found out about a file or directory that this process may not use.
-enum Found {
+enum PathOwner {
     /// It is there, and belongs to this uid.
     Owner(u32),
     /// It is not there.
@@ -90,22 +90,22 @@ enum Found {
 /// it. `None` if the reason `why` is another one, or no remedy is known.
 pub(super) fn remedy(dir: &Path, path: &Path, why: ErrorKind) -> Option<String> {
     let found = match fs::metadata(path).or_else(|_| fs::metadata(dir)) {
-        Ok(found) => Found::Owner(found.uid()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Found::Missing,
+        Ok(found) => PathOwner::Owner(found.uid()),
+        Err(error) if error.kind() == ErrorKind::NotFound => PathOwner::Missing,
         Err(_) => return None,
     };
     remedy_for(&dir.display().to_string(), why, &found, geteuid().as_raw(), getegid().as_raw())
 }
 
-fn remedy_for(dir: &str, why: ErrorKind, found: &Found, uid: u32, gid: u32) -> Option<String> {
+fn remedy_for(dir: &str, why: ErrorKind, found: &PathOwner, uid: u32, gid: u32) -> Option<String> {
     match (why, found) {
         (ErrorKind::ReadOnlyFilesystem, _) => {
             Some(format!("mount a volume at {dir}, or choose another directory with state.dir"))
         }
-        (ErrorKind::PermissionDenied, Found::Missing) => {
+        (ErrorKind::PermissionDenied, PathOwner::Missing) => {
             Some(format!("make the directory, as root: install -d -m 0700 -o {uid} -g {gid} {dir}"))
         }
-        (ErrorKind::PermissionDenied, Found::Owner(owner)) if *owner != uid => Some(format!(
+        (ErrorKind::PermissionDenied, PathOwner::Owner(owner)) if *owner != uid => Some(format!(
             "run the relay as uid {owner}, or give the state to uid {uid}, as root: chown -R {uid}:{gid} {dir}"
         )),
         _ => None,
@@ -136,18 +136,18 @@ mod tests {
     fn a_remedy_names_the_command_that_mends_it() {
         let remedy = |why, found| remedy_for("/state", why, &found, 12345, 7);
         assert_eq!(
-            remedy(ErrorKind::PermissionDenied, Found::Owner(65532)).unwrap(),
+            remedy(ErrorKind::PermissionDenied, PathOwner::Owner(65532)).unwrap(),
             "run the relay as uid 65532, or give the state to uid 12345, as root: chown -R 12345:7 /state"
         );
         assert_eq!(
-            remedy(ErrorKind::PermissionDenied, Found::Missing).unwrap(),
+            remedy(ErrorKind::PermissionDenied, PathOwner::Missing).unwrap(),
             "make the directory, as root: install -d -m 0700 -o 12345 -g 7 /state"
         );
         assert_eq!(
-            remedy(ErrorKind::ReadOnlyFilesystem, Found::Missing).unwrap(),
+            remedy(ErrorKind::ReadOnlyFilesystem, PathOwner::Missing).unwrap(),
             "mount a volume at /state, or choose another directory with state.dir"
         );
-        assert_eq!(remedy(ErrorKind::PermissionDenied, Found::Owner(12345)), None, "its owner has closed it");
-        assert_eq!(remedy(ErrorKind::StorageFull, Found::Owner(65532)), None);
+        assert_eq!(remedy(ErrorKind::PermissionDenied, PathOwner::Owner(12345)), None, "its owner has closed it");
+        assert_eq!(remedy(ErrorKind::StorageFull, PathOwner::Owner(65532)), None);
     }
 }

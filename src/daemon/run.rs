@@ -1,6 +1,5 @@
 //! Phase two of the daemon: runs until told to stop, then drains.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +10,15 @@ use super::drain::{GRACE, drain};
 use super::log_sentences::{LOCK_MADE_AGAIN, ONCE_IS_DONE, STOPPING};
 use super::observers::Observers;
 use super::queue_watch::QueueWatch;
+use super::reload::{ReloadEvent, Reloader, Reloading};
 use super::service::Service;
 use super::service_status::service_status;
+use super::setups::SinkBuilder;
 use super::signals::{Stop, StopSignal};
 use super::status_writer::{End, StatusWriter};
 use super::watchdog::Watchdog;
 use crate::api::Client;
+use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
 use crate::status::LoopProgress;
@@ -34,8 +36,8 @@ pub struct Daemon {
     pub(super) opened: Opened,
     pub(super) pulse: StatusWriter,
     pub(super) mode: Mode,
-    /// The state directory.
-    pub(super) dir: PathBuf,
+    /// The configuration that the relay starts with.
+    pub(super) config: Config,
     pub(super) progress: LoopProgress,
 }
 
@@ -48,6 +50,7 @@ pub(super) struct Opened {
     pub(super) delivery: Delivery,
     pub(super) poller_liveness: Liveness,
     pub(super) observers: Observers,
+    pub(super) builder: SinkBuilder,
 }
 
 /// How a relay ended, if nothing failed.
@@ -114,16 +117,20 @@ impl Daemon {
         self.opened.poller.reports()
     }
 
-    /// Runs until `stop` asks for the end, or until `once` has nothing left to do; then drains.
+    /// Runs until `stop` asks for the end, or until `once` has nothing left to do; then drains. Without `reloading` the
+    /// configuration stays as it is.
     ///
     /// # Errors
     /// [`RunError`], after the drain.
-    pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
-        let Self { mut lock, clock, opened, pulse: mut live, mode, dir, progress } = self;
-        let Opened { store, released_before, poller, delivery, poller_liveness, observers } = opened;
+    pub async fn run(self, mut stop: watch::Receiver<Stop>, reloading: Option<Reloading>) -> Result<Ended, RunError> {
+        let Self { mut lock, clock, opened, pulse: mut live, mode, config, progress } = self;
+        let Opened { store, released_before, poller, mut delivery, poller_liveness, observers, builder } = opened;
         let reports = poller.reports();
         // The observers end with this function, after the drain.
+        let dir = config.state.dir.clone();
         let _observing = observers.start(dir, clock.clone(), live.reports(), &progress);
+        let mut reloader =
+            reloading.map(|reloading| Reloader::new(reloading, poller.control(), builder, config, clock.clone()));
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
         let mut service = Service::default();
@@ -159,13 +166,37 @@ impl Daemon {
                             break Over::RoleLost(error);
                         }
                         let (report, sinks) = (reports.borrow(), delivery.status());
-                        service.show(&service_status(&report, &sinks, &queues.queues(), clock.relay_time()));
+                        let reload = reloader.as_ref().map(Reloader::report);
+                        let status = service_status(&report, &sinks, &queues.queues(), reload, clock.relay_time());
+                        service.show(&status);
                         if let Ok(watchdog) = &watchdog {
                             let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
                             watchdog.note(slowest, clock.monotonic(), service.is_ready());
                         }
                     }
-                    _ = writing.tick() => live.write(&reports.borrow(), &delivery.status()),
+                    _ = writing.tick() => {
+                        delivery.end_retired_sinks();
+                        live.write(&reports.borrow(), &delivery.status());
+                    }
+                    (reloader, event) = next_event(&mut reloader) => {
+                        match event {
+                            ReloadEvent::Asked => service.reloading(),
+                            ReloadEvent::Due => {}
+                            ReloadEvent::Ended(reading) => {
+                                if reloader.end(*reading, &mut delivery) {
+                                    closed.set(delivery.outputs_closed());
+                                    broken.set(delivery.loop_died());
+                                }
+                                live.follow(reloader.config().poll.interval, reloader.report());
+                                writing = tokio::time::interval(live.interval());
+                                writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                                if !reloader.is_reloading() {
+                                    service.ready();
+                                }
+                            }
+                        }
+                        reloader.begin(&delivery);
+                    }
                 }
             }
         };
@@ -236,6 +267,17 @@ fn end_of(result: &Result<Ended, RunError>, mode: Mode) -> End {
         Ok(Ended::NoKey(why)) => End::Failed(format!("no API key is accepted: {why}")),
         Err(error) if error.is_damage() => End::Damaged(error.to_string()),
         Err(error) => End::Failed(error.to_string()),
+    }
+}
+
+/// Waits for the next event of a reload. Without a reloader the future never ends.
+async fn next_event(reloader: &mut Option<Reloader>) -> (&mut Reloader, ReloadEvent) {
+    match reloader {
+        Some(reloader) => {
+            let event = reloader.next().await;
+            (reloader, event)
+        }
+        None => std::future::pending().await,
     }
 }
 

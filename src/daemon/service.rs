@@ -41,7 +41,6 @@ impl Service {
     ///
     /// The time by the machine's monotonic clock is part of the notification: with `Type=notify-reload` systemd takes
     /// the notification as the answer to its SIGHUP only if the time is later than the signal.
-    #[expect(dead_code, reason = "the reload, which calls this, is being built")]
     pub(super) fn reloading(&mut self) {
         let status = "reloading the configuration";
         let Ok(time) = NotifyState::monotonic_usec_now() else { return };

@@ -1,21 +1,29 @@
 //! The text that `systemctl status` shows of a relay: how polling goes, which sinks fail or are paused and since when,
-//! and how many messages wait. Pure.
+//! how many messages wait, and whether the last reload failed. Pure.
 
 use std::time::Duration;
 
 use crate::delivery::{BlockedBy, SinkStatus};
 use crate::domain::{PauseReason, UnixMs};
 use crate::ingest::{Condition, PollReport};
+use crate::status::ReloadReport;
 use crate::store::SinkView;
 
 /// The age of a sink's oldest message from which the messages of a sink without faults count as waiting. A younger
 /// message is on its way.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
-/// Returns the text. `queues` tells what waits for each sink of the state; `now` is the relay's time.
+/// Returns the text. `queues` tells what waits for each sink of the state, `reload` how the last reload went; `now` is the
+/// relay's time.
 ///
 /// The text holds instants and not ages, so that the text changes only when something happens.
-pub(super) fn service_status(report: &PollReport, sinks: &[SinkStatus], queues: &[SinkView], now: UnixMs) -> String {
+pub(super) fn service_status(
+    report: &PollReport,
+    sinks: &[SinkStatus],
+    queues: &[SinkView],
+    reload: Option<&ReloadReport>,
+    now: UnixMs,
+) -> String {
     let sink_texts = sinks.iter().filter_map(|sink| {
         let queue = queues.iter().find(|queue| queue.name == sink.name);
         let trouble = trouble(sink);
@@ -25,7 +33,10 @@ pub(super) fn service_status(report: &PollReport, sinks: &[SinkStatus], queues: 
     let not_configured = queues.iter().filter(|queue| !queue.configured && queue.waiting > 0).filter_map(|queue| {
         named(&queue.name, [Some("not configured any more".to_owned()), waiting(queue, true, now)])
     });
-    [polling(report)].into_iter().chain(sink_texts).chain(not_configured).collect::<Vec<_>>().join("; ")
+    let has_failed = reload.is_some_and(|reload| reload.reload_failed_at.is_some());
+    let reload = has_failed.then(|| "the last reload failed".to_owned());
+    let texts = [polling(report)].into_iter().chain(sink_texts).chain(not_configured).chain(reload);
+    texts.collect::<Vec<_>>().join("; ")
 }
 
 fn polling(report: &PollReport) -> String {
@@ -116,7 +127,7 @@ mod tests {
             (Condition::NoKey("401".into()), "no API key is accepted: 401 (since 2025-06-15T15:05:40.000Z)"),
             (Condition::NoRoom("full".into()), "not polling: full (since 2025-06-15T15:05:40.000Z)"),
         ] {
-            assert_eq!(service_status(&polling_since_when(condition), &[], &[], NOW), text);
+            assert_eq!(service_status(&polling_since_when(condition), &[], &[], None, NOW), text);
         }
     }
 
@@ -166,7 +177,7 @@ mod tests {
             ),
         ] {
             let report = polling_since_when(Condition::Polling);
-            let of = |queues: &[SinkView]| service_status(&report, std::slice::from_ref(&sink), queues, NOW);
+            let of = |queues: &[SinkView]| service_status(&report, std::slice::from_ref(&sink), queues, None, NOW);
             let alone = text.map_or("polling".to_owned(), |text| format!("polling; crm: {text}"));
             assert_eq!(of(&[]), alone);
             // Twelve young messages are on their way, unless the sink is in trouble.
@@ -178,7 +189,7 @@ mod tests {
     #[test]
     fn messages_that_wait_for_long_are_told_also_without_trouble() {
         let report = polling_since_when(Condition::Polling);
-        let of = |queues: &[SinkView]| service_status(&report, &[sink(|_| {})], queues, NOW);
+        let of = |queues: &[SinkView]| service_status(&report, &[sink(|_| {})], queues, None, NOW);
         assert_eq!(of(&[queue("crm", true, 0, ago(100))]), "polling");
         assert_eq!(
             of(&[queue("crm", true, 1, ago(10))]),
@@ -188,5 +199,15 @@ mod tests {
             of(&[queue("night", false, 3, ago(1)), queue("old", false, 0, ago(1))]),
             "polling; night: not configured any more, 3 messages wait"
         );
+    }
+
+    #[test]
+    fn a_reload_that_failed_is_told() {
+        let report = polling_since_when(Condition::Polling);
+        let mut reload = ReloadReport::default();
+        let text = |reload: &ReloadReport| service_status(&report, &[], &[], Some(reload), NOW);
+        assert_eq!(text(&reload), "polling");
+        reload.reload_failed(NOW, "unknown key");
+        assert_eq!(text(&reload), "polling; the last reload failed");
     }
 }

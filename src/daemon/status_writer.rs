@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::delivery::SinkStatus;
 use crate::ingest::{Mode, PollReport};
-use crate::status::{Live, LiveFile, RelayReport};
+use crate::status::{Live, LiveFile, RelayReport, ReloadReport};
 use crate::time::{Clock, Instant};
 
 /// The longest time between two writings of a running relay. A relay that writes less often stands still.
@@ -123,7 +123,7 @@ impl StatusWriter {
             once: mode == Mode::Once,
             ..RelayReport::default()
         };
-        let interval_ms = u64::try_from(config.poll.interval.as_millis()).unwrap_or(u64::MAX);
+        let interval_ms = milliseconds(config.poll.interval);
         let last = Live { relay, interval_ms, ..Live::default() };
         let published = watch::Sender::new(Live::default());
         Self { mailbox, clock: clock.clone(), began: clock.monotonic(), last, published }
@@ -133,6 +133,12 @@ impl StatusWriter {
     /// every [`RAREST`].
     pub(super) fn interval(&self) -> Duration {
         self.last.interval().clamp(Duration::from_secs(1), RAREST)
+    }
+
+    /// Follows a reload: a new poll interval, and how the reload went.
+    pub(super) fn follow(&mut self, poll_interval: Duration, reload: &ReloadReport) {
+        self.last.interval_ms = milliseconds(poll_interval);
+        self.last.relay.reload = reload.clone();
     }
 
     pub(super) fn write(&mut self, report: &PollReport, sinks: &[SinkStatus]) {
@@ -171,4 +177,8 @@ impl StatusWriter {
         self.mailbox.put(self.last.clone());
         self.mailbox.wait();
     }
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,7 @@
 //! sinks share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) stopping: watch::Receiver<Option<Instant>>,
     /// The channel that receives the error when the state turns out to be damaged.
     pub(super) damage: watch::Sender<Option<Arc<Error>>>,
+    /// How many sinks the configuration has now.
+    pub(super) sink_count: Arc<AtomicUsize>,
 }
 
 /// One sink: its name, its configuration, and what the store knew of the sink at the start.
@@ -42,9 +45,6 @@ pub(super) struct Identity {
     pub(super) options: Options,
     pub(super) format: Format,
     pub(super) sink: Arc<dyn Sink>,
-    /// Whether this is the only sink. When the output stream of an only sink is closed, the relay has nothing left to
-    /// do and ends.
-    pub(super) is_only_sink: bool,
     pub(super) metrics: SinkMetrics,
 }
 
@@ -70,6 +70,12 @@ impl SinkContext {
 
     pub(super) fn now(&self) -> ClockReading {
         ClockReading::now(&self.shared.clock)
+    }
+
+    /// Whether this is the only sink. When the output stream of an only sink is closed, the relay has nothing left to
+    /// do and ends.
+    pub(super) fn is_alone(&self) -> bool {
+        self.shared.sink_count.load(Ordering::Relaxed) == 1
     }
 
     /// Whether the sink gets the messages of each receiving number one after the other.

@@ -98,6 +98,17 @@ impl SinkHealth {
         }
     }
 
+    /// Begins again, as after a restart: from what the store has.
+    pub(super) fn begin_again(&mut self, now: ClockReading) {
+        *self = Self::restored(self.recorded, now);
+    }
+
+    /// Forgets everything that was learned of the receiver, because messages go to another receiver from now on. The
+    /// store learns of this with the next attempt that ends.
+    pub(super) fn forget_receiver(&mut self, now: ClockReading) {
+        *self = Self { recorded: self.recorded, ..Self::restored(store::HealthRecord::default(), now) };
+    }
+
     /// Follows a correction of the relay's time. The silence still ends at the same instant, but that instant has
     /// another relay's time now.
     pub(super) fn apply_correction(&mut self, now: ClockReading) {

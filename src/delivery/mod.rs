@@ -27,15 +27,20 @@ mod options;
 mod pace;
 mod queues;
 mod refused_alone;
+mod registration;
+mod reload;
 mod retry;
 mod running;
 mod settler;
+mod setup;
 mod status;
 mod supervisor;
 mod throttle;
 
 pub use options::{Options, Order, Retry};
-pub use running::{Delivery, Setup, Waker};
+pub use reload::{NewSinks, Registrar, SinkChange};
+pub use running::{Delivery, Waker};
+pub use setup::Setup;
 pub use status::{BlockedBy, DeliveredMessages, Drained, SinkStatus};
 
 #[cfg(test)]

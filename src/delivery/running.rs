@@ -1,52 +1,34 @@
 //! Delivery to all sinks: how delivery is started, woken up, asked for its status, and ended.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::context::{Identity, Shared};
 use super::log_sentences::{PAUSED_SINK_HAS_MESSAGES, SINK_IS_NEW, how_to_resume};
-use super::options::{CLOCK_TOLERANCE, Options, Order};
+use super::registration::{lift_closed, register};
 use super::settler::Settler;
+use super::setup::Setup;
 use super::status::{BlockedBy, Drained, Published, SinkStatus};
-use super::supervisor::Supervisor;
-use crate::domain::{Invocation, PauseReason, Start, UnixMs};
-use crate::formats::Format;
-use crate::http::retry_after;
-use crate::metrics::SinkMetrics;
-use crate::sinks::Sink;
-use crate::store::{Error, MessageSelection, SinkId, SinkSetup, Spool, Store};
+use super::supervisor::{SinkOrder, Supervisor};
+use crate::domain::{Invocation, PauseReason};
+use crate::store::{Error, Pause, RegisteredSink, SinkId, Spool, Store};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Instant, Liveness};
 
-/// One sink, with everything that delivery needs to know of it.
-pub struct Setup {
-    /// The sink's name in the configuration. The store knows the sink by this name.
-    pub name: String,
-    /// Which messages the sink wants.
-    pub selection: MessageSelection,
-    /// When, how often and how many messages are sent.
-    pub options: Options,
-    /// The format that makes the payload of a message.
-    pub format: Format,
-    /// The sink to which the payload is sent.
-    pub sink: Arc<dyn Sink>,
-    /// The metrics that the sink's loop counts up.
-    pub metrics: SinkMetrics,
-}
-
 /// Delivery to all sinks, while it runs.
-#[derive(Debug)]
 pub struct Delivery {
-    store: Store,
-    clock: Clock,
-    invocation: Invocation,
+    shared: Shared,
     wake: Waker,
     stop: watch::Sender<Option<Instant>>,
-    sinks: Vec<RunningSink>,
+    /// The sinks of the configuration, in its order.
+    pub(super) sinks: Vec<RunningSink>,
+    /// Sinks that were removed from the configuration and whose last deliveries are under way.
+    pub(super) retired: Vec<RunningSink>,
     loops: JoinSet<Drained>,
     settler: tokio::task::JoinHandle<()>,
     settler_liveness: Liveness,
@@ -55,11 +37,12 @@ pub struct Delivery {
 
 /// One sink whose loop runs.
 #[derive(Debug)]
-struct RunningSink {
-    id: SinkId,
-    enabled: bool,
-    published: watch::Receiver<Published>,
-    liveness: Liveness,
+pub(super) struct RunningSink {
+    pub(super) id: SinkId,
+    pub(super) enabled: bool,
+    pub(super) published: watch::Receiver<Published>,
+    pub(super) orders: mpsc::UnboundedSender<SinkOrder>,
+    pub(super) liveness: Liveness,
 }
 
 /// Tells delivery that the store may hold something new. Clones wake the same delivery.
@@ -71,20 +54,6 @@ impl Waker {
     /// and is never missed.
     pub fn wake(&self) {
         self.0.send_modify(|count| *count += 1);
-    }
-}
-
-/// Returns what the store needs to know of a sink. `now` is the time by the clock that dates messages.
-fn sink_setup(setup: &Setup, now: UnixMs) -> SinkSetup {
-    SinkSetup {
-        name: setup.name.clone(),
-        selection: setup.selection.clone(),
-        ordered: setup.options.order == Order::Number,
-        start: match setup.options.start {
-            Start::Back(span) => Start::At(now.before(span)),
-            start => start,
-        },
-        enabled: setup.options.enabled,
     }
 }
 
@@ -101,15 +70,8 @@ impl Delivery {
         invocation: Invocation,
         setups: Vec<Setup>,
     ) -> Result<Self, Error> {
-        let messages_now = clock.likely_message_time();
-        let known: Vec<SinkSetup> = setups.iter().map(|setup| sink_setup(setup, messages_now)).collect();
-        // A due time that is further away than any wait can be was written while the clock was ahead.
-        let longest = setups.iter().map(|setup| setup.options.retry.schedule().max).max().unwrap_or_default();
-        let now = clock.relay_time();
-        let latest_due = now.after(longest.max(retry_after::CAP)).after(CLOCK_TOLERANCE);
-        let known = store.write(move |spool| spool.register_sinks(&known, latest_due, now)).await?;
-        let ids: Vec<SinkId> = known.iter().map(|registered| registered.id).collect();
-        let pauses = store.write(move |spool| spool.end_closed_pauses(&ids, now)).await?;
+        let registered = register(&store, &clock, &setups.iter().collect::<Vec<_>>()).await?;
+        let pauses = lift_closed(&store, &clock, registered.iter().map(|registered| registered.id)).await?;
 
         let jitter = Arc::new(Jitter::seeded(jitter_seed));
         let (wake, woken) = watch::channel(0);
@@ -125,37 +87,42 @@ impl Delivery {
             damage.clone(),
         );
         let settling = tokio::spawn(settling);
-        let shared = Shared {
-            store: store.clone(),
-            clock: clock.clone(),
-            jitter,
-            settler,
-            invocation: invocation.clone(),
-            wake: woken,
-            stopping,
-            damage,
-        };
-        let is_only_sink = setups.len() == 1;
-        let mut loops = JoinSet::new();
-        let mut sinks = Vec::new();
-        for ((setup, registered), pause) in setups.into_iter().zip(known).zip(pauses) {
-            let Setup { name, options, format, sink, metrics, .. } = setup;
-            if registered.is_added {
-                tracing::info!(
-                    sink.name = name,
-                    start = %options.start,
-                    "{SINK_IS_NEW}"
-                );
-            }
-            let (id, enabled) = (registered.id, options.enabled);
-            let liveness = Liveness::new(&clock);
-            let identity = Identity { registered, name, options, format, sink, is_only_sink, metrics };
-            let (supervisor, published) = Supervisor::new(shared.clone(), identity, pause, liveness.clone());
-            loops.spawn(supervisor.run());
-            sinks.push(RunningSink { id, enabled, published, liveness });
+        let sink_count = Arc::new(AtomicUsize::new(setups.len()));
+        let shared = Shared { store, clock, jitter, settler, invocation, wake: woken, stopping, damage, sink_count };
+        let (sinks, retired, loops) = (Vec::new(), Vec::new(), JoinSet::new());
+        let wake = Waker(wake);
+        let mut delivery =
+            Self { shared, wake, stop, sinks, retired, loops, settler: settling, settler_liveness, damaged };
+        for ((setup, registered), pause) in setups.into_iter().zip(registered).zip(pauses) {
+            let sink = delivery.begin_sink(setup, registered, pause);
+            delivery.sinks.push(sink);
         }
-        let (wake, settler) = (Waker(wake), settling);
-        Ok(Self { store, clock, invocation, wake, stop, sinks, loops, settler, settler_liveness, damaged })
+        Ok(delivery)
+    }
+
+    /// Starts the loop of a sink that was registered in the store.
+    pub(super) fn begin_sink(&mut self, setup: Setup, registered: RegisteredSink, pause: Option<Pause>) -> RunningSink {
+        let Setup { name, options, format, sink, metrics, .. } = setup;
+        if registered.is_added {
+            tracing::info!(sink.name = name, start = %options.start, "{SINK_IS_NEW}");
+        }
+        let (id, enabled) = (registered.id, options.enabled);
+        let liveness = Liveness::new(&self.shared.clock);
+        let identity = Identity { registered, name, options, format, sink, metrics };
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let (supervisor, published) = Supervisor::new(self.shared.clone(), identity, pause, liveness.clone(), inbox);
+        self.loops.spawn(supervisor.run());
+        RunningSink { id, enabled, published, orders, liveness }
+    }
+
+    /// The values that the loops of all sinks share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Forgets the loops that have ended.
+    pub(super) fn reap_loops(&mut self) {
+        while self.loops.try_join_next().is_some() {}
     }
 
     /// Returns the handle with which ingest wakes delivery up.
@@ -171,12 +138,12 @@ impl Delivery {
     /// Returns, for the watchdog, how long ago the slowest of the loops last turned. Each loop turns every 5 s at
     /// least, also while receivers hang and readers do not read.
     pub fn longest_stall(&self) -> Duration {
-        let loops = self.sinks.iter().map(|sink| sink.liveness.stalled_for());
+        let loops = self.sinks.iter().chain(&self.retired).map(|sink| sink.liveness.stalled_for());
         loops.chain([self.settler_liveness.stalled_for()]).max().unwrap_or_default()
     }
 
     /// Resolves when every sink is a stream that its reader has closed, so that no receiver is left. Without sinks the
-    /// future never resolves.
+    /// future never resolves. The future is about the sinks of this moment: after a reload it has to be made anew.
     pub fn outputs_closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
@@ -198,7 +165,7 @@ impl Delivery {
 
     /// Resolves if the loop of a sink has ended although nobody asked it to end. Such an end is a bug of the relay: a
     /// panic, which was reported where it happened. The process should then end with an error, so that the service
-    /// manager starts it again.
+    /// manager starts it again. The future is about the sinks of this moment: after a reload it has to be made anew.
     pub fn loop_died(&self) -> impl Future<Output = ()> + Send + 'static {
         let published: Vec<_> = self.sinks.iter().map(|sink| sink.published.clone()).collect();
         async move {
@@ -253,14 +220,15 @@ impl Delivery {
         // Messages of a sink that is switched off wait until somebody switches the sink on.
         for sink in self.sinks.iter().filter(|sink| sink.enabled) {
             let id = sink.id;
-            let (waiting, pause) = self.store.read(move |spool| Ok((spool.waiting(id)?, spool.pause_of(id)?))).await?;
+            let (waiting, pause) =
+                self.shared.store.read(move |spool| Ok((spool.waiting(id)?, spool.pause_of(id)?))).await?;
             let messages = waiting.fresh + waiting.retry;
             match pause.map(|pause| pause.reason) {
                 _ if messages == 0 => {}
                 // Messages of a sink that somebody paused wait until somebody resumes the sink.
                 Some(PauseReason::Operator) => {
                     let name = sink.published.borrow().status.name.clone();
-                    let hint = how_to_resume(&self.invocation, &name);
+                    let hint = how_to_resume(&self.shared.invocation, &name);
                     tracing::info!(sink.name = name, messages, hint, "{PAUSED_SINK_HAS_MESSAGES}");
                 }
                 _ => is_left = true,
@@ -281,20 +249,19 @@ impl Delivery {
                 Ok(sum.saturating_add(waiting.fresh).saturating_add(waiting.retry))
             })
         };
-        self.store.read(move |spool| count(spool)).await
+        self.shared.store.read(move |spool| count(spool)).await
     }
 
     /// Begins no more deliveries, gives the deliveries under way `grace` to end, records them, and ends.
     pub async fn drain(self, grace: Duration) -> Drained {
-        let Self { stop, clock, mut loops, sinks, settler, store, wake, .. } = self;
-        stop.send_replace(Some(clock.monotonic() + grace));
+        let Self { stop, shared, mut loops, settler, .. } = self;
+        stop.send_replace(Some(shared.clock.monotonic() + grace));
         let mut drained = Drained::default();
         while let Some(ended) = loops.join_next().await {
             let ended = ended.unwrap_or_default();
             drained.cut_off += ended.cut_off;
             drained.unrecorded += ended.unrecorded;
         }
-        drop((sinks, store, wake));
         // Nobody can hand settlements to the settler any more. If the settler still cannot write, the settlements that
         // it holds were counted above.
         settler.abort();

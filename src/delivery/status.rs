@@ -114,13 +114,15 @@ pub(super) struct Published {
     /// The number of the wake-up after which the sink was idle: nothing was in flight, and no delivery was found that
     /// may begin now.
     pub(super) idle_after: Option<u64>,
+    /// Whether the sink was removed from the configuration: no delivery begins any more.
+    pub(super) is_retired: bool,
 }
 
 impl Published {
     /// The values that are shown before the first turn of a sink's loop.
     pub(super) fn at_start(name: &str) -> Self {
         let status = SinkStatus { name: name.to_owned(), ..SinkStatus::default() };
-        Self { status, idle_after: None }
+        Self { status, idle_after: None, is_retired: false }
     }
 }
 

@@ -3,6 +3,7 @@
 mod coverage;
 mod delivery;
 pub mod filter;
+mod finding;
 mod invocation;
 mod row;
 mod sanitize;
@@ -15,6 +16,7 @@ pub use coverage::{
     Anomaly, Coverage, Cursor, Insert, Lags, Marks, RowStanding, StoreOp, Walk, WalkId, WalkKind, WalkProgress,
 };
 pub use delivery::{DeadReason, DeliveryClass, NumberUse, Outcome, PauseReason};
+pub use finding::{CheckVerdict, Finding};
 pub use invocation::{Invocation, shell_word};
 pub use row::{More, Row, Seq, SpoiledRow};
 pub use sanitize::{Sanitized, acts};

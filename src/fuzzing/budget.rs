@@ -114,5 +114,6 @@ fn headers(bytes: &mut Bytes<'_>) -> RateHeaders {
         reset: number(86_400).map(|seconds| Duration::from_secs(u64::from(seconds.clamp(1, 86_400)))),
         reset_is_absurd,
         retry_after: number(86_400).map(|seconds| Duration::from_secs(u64::from(seconds.min(86_400)))),
+        ..RateHeaders::default()
     }
 }

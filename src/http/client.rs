@@ -49,6 +49,16 @@ const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the oth
 /// # Errors
 /// [`ClientBuildError`] if TLS is needed and cannot be set up.
 pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Result<reqwest::Client, ClientBuildError> {
+    build_with(options, transport, url, |builder| builder)
+}
+
+/// Does the work of [`build`], with a last change of the builder.
+pub(super) fn build_with(
+    options: &ClientOptions,
+    transport: &Transport,
+    url: &Url,
+    change: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, ClientBuildError> {
     let explain = |error| {
         let why = match super::failure::describe(&error, options) {
             words if words.contains(NO_AUTHORITIES) => HOW_TO_TRUST.to_owned(),
@@ -78,5 +88,5 @@ pub fn build(options: &ClientOptions, transport: &Transport, url: &Url) -> Resul
         .http1_ignore_invalid_headers_in_responses(true)
         .http1_max_headers(MOST_HEADERS)
         .http2_max_header_list_size(LARGEST_HEAD);
-    transport.apply(builder, url).and_then(reqwest::ClientBuilder::build).map_err(explain)
+    transport.apply(change(builder), url).and_then(reqwest::ClientBuilder::build).map_err(explain)
 }

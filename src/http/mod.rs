@@ -6,6 +6,7 @@
 pub mod body;
 pub mod client;
 mod client_options;
+pub mod connect;
 pub mod date;
 pub mod failure;
 mod http2_failure;

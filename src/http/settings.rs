@@ -182,7 +182,10 @@ fn file<T>(
 ) -> Option<T> {
     let path = path?;
     match read(&path) {
-        Ok(found) => Some(found),
+        Ok(found) => {
+            at.note_content(key, &tls_files::read(&path).unwrap_or_default());
+            Some(found)
+        }
         Err(wrong) => {
             let message = format!("`{}`: {} {wrong}", at.name(key), path.display());
             let origin = at.origin(key).unwrap_or(at.place());

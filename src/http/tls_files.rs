@@ -130,7 +130,11 @@ pub fn tls(authorities: Vec<Certificate>, identity: Option<Identity>) -> Tls {
     Tls { authorities, identity }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, UnusableTlsFile> {
+/// Reads a file without the byte order mark that some editors write.
+///
+/// # Errors
+/// [`UnusableTlsFile`] if the file cannot be read, is too long, or is UTF-16.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, UnusableTlsFile> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {

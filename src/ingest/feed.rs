@@ -29,6 +29,11 @@ pub trait Feed: Send {
     fn keys(&self) -> usize {
         1
     }
+    /// Returns the last characters of the key in use, by which people recognise the key; `None` if the key is too short
+    /// to show a part of it.
+    fn key_ending(&self) -> Option<String> {
+        None
+    }
     /// Takes the next key. Returns `false` if the last key was in use; then the first key is in use again.
     fn next_key(&mut self) -> bool;
 }
@@ -49,6 +54,10 @@ impl Feed for Client {
 
     fn keys(&self) -> usize {
         self.key_count()
+    }
+
+    fn key_ending(&self) -> Option<String> {
+        self.key().and_then(crate::secret::Secret::ending)
     }
 
     fn next_key(&mut self) -> bool {

@@ -16,5 +16,5 @@ mod server_clock;
 
 pub use feed::Feed;
 pub use options::Options;
-pub use poller::{Ending, Mode, Parts, PollError, Poller};
+pub use poller::{Ending, Mode, Parts, PollError, PollSettings, Poller, PollerControl};
 pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};

@@ -94,6 +94,14 @@ impl NumberList {
         Self { asked_for, awaited: false, due: now, listing: None, failures: 0, stuck: None }
     }
 
+    /// Records whether any sink asks for details of numbers. If sinks begin to ask, the list is read at once.
+    pub(super) fn ask_for(&mut self, asked_for: bool, now: Instant) {
+        if asked_for && !self.asked_for {
+            self.due = self.due.min(now);
+        }
+        self.asked_for = asked_for;
+    }
+
     pub(super) fn asked_for(&self) -> bool {
         self.asked_for
     }

@@ -106,6 +106,10 @@ pub struct PollReport {
     /// The time between two polls that the API's limit allows; zero if the limit asks for none.
     #[serde(skip)]
     pub spacing: Duration,
+    /// The last four characters of the API key in use.
+    pub key_ending: Option<String>,
+    /// Since when this key is in use, by the relay's time; the start of the relay at the earliest.
+    pub key_since: Option<UnixMs>,
     /// Why the list of numbers cannot be read while messages wait for it.
     #[serde(serialize_with = "quoted_if_any")]
     pub numbers_why: Option<String>,

@@ -28,6 +28,13 @@ impl Secret {
         self.0.expose_secret()
     }
 
+    /// The last four characters, by which people recognise an API key; `None` for a secret so short that they would help
+    /// to guess it.
+    pub fn ending(&self) -> Option<String> {
+        let count = self.expose().chars().count();
+        (count >= LONG).then(|| self.expose().chars().skip(count - SHOWN).collect())
+    }
+
     /// A hash of 16 hexadecimal characters: the same for the same value, and useless for finding the value.
     ///
     /// It is kept in the state, to notice that another account is configured. Use it only for values with the entropy
@@ -37,6 +44,11 @@ impl Secret {
         hex::encode(&hash[..8])
     }
 }
+
+/// How many characters of a secret [`Secret::ending`] shows.
+const SHOWN: usize = 4;
+/// The length below which a secret is too short to show a part of it.
+const LONG: usize = 24;
 
 impl From<String> for Secret {
     fn from(value: String) -> Self {
@@ -67,6 +79,12 @@ mod tests {
             0
         );
         assert_eq!(format!("{:?}", Secret::from("hunter2")), "[redacted]");
+    }
+
+    #[test]
+    fn only_a_long_secret_shows_its_end() {
+        assert_eq!(Secret::from("jolt_sk_0123456789abcdef0123456789abcdef").ending().as_deref(), Some("cdef"));
+        assert_eq!(Secret::from("hunter2hunter2hunter2hu").ending(), None);
     }
 
     #[test]

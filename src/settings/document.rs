@@ -92,6 +92,11 @@ impl Document {
         self.sections.entry(section).or_insert_with(|| Table::new(Origin::Default))
     }
 
+    /// The tables of all sections that were asked for, by the name of the section.
+    pub(super) fn sections(&self) -> impl Iterator<Item = (&'static str, &Table)> {
+        self.sections.iter().map(|(name, table)| (*name, table))
+    }
+
     /// The table of a sink. It is made if there is none.
     pub fn sink(&mut self, name: SinkName, origin: &Origin) -> &mut Table {
         self.sinks.entry(name).or_insert_with(|| Table::new(origin.clone()))

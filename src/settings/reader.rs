@@ -389,6 +389,12 @@ impl<'r> Reader<'r> {
         Some(WrittenText { origin, value, written_out: false, source: None })
     }
 
+    /// Notes the content of a file that a key names, so that a change of the content counts as a change of the key.
+    pub fn note_content(&mut self, key: &str, content: &[u8]) {
+        let name = self.name(key);
+        self.report.read.note(&name, content);
+    }
+
     /// Reads one element of a list as a text, from its source if it is a reference.
     pub fn text_of(&mut self, key: &str, entry: &WrittenEntry, expected: &str) -> Option<WrittenText> {
         let origin = entry.origin.clone();
@@ -406,6 +412,7 @@ impl<'r> Reader<'r> {
                 });
             }
             WrittenValue::Reference(source) => {
+                self.report.read.watch(source);
                 let value = self.read(key, &origin, source)?;
                 return Some(WrittenText { origin, value, written_out: false, source: Some(source.clone()) });
             }
@@ -518,7 +525,7 @@ impl<'r> Reader<'r> {
     }
 
     fn read(&mut self, key: &str, origin: &Origin, source: &Source) -> Option<Secret> {
-        match source.read(self.env) {
+        match self.report.read.read(&self.name(key), source, self.env) {
             Ok(value) => Some(value),
             Err(error) => {
                 let hint = error.hint();

@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::declarations::Declarations;
-use super::document::Origin;
+use super::document::{Document, Origin};
 use super::excerpt::{Excerpt, SourceFile};
+use super::fingerprints::{Fingerprints, SourcesRead};
 use crate::domain::Sanitized;
 
 /// How many errors are shown at most. A file with more errors is not a configuration, and the rest would hide the
@@ -45,6 +46,12 @@ impl Errors {
     /// The problems, in the order of the display.
     pub fn problems(&self) -> &[Problem] {
         &self.0
+    }
+
+    /// All errors in one line, each with its place and its remedy.
+    pub fn in_one_line(&self) -> String {
+        let lines: Vec<String> = self.0.iter().map(|problem| Warning(problem.clone()).to_string()).collect();
+        lines.join(" | ")
     }
 
     /// A single error that belongs to no place.
@@ -184,6 +191,8 @@ pub struct Complaints {
     broken: bool,
     /// Variables that are set and empty.
     empty: BTreeSet<String>,
+    /// The sources from which values were read.
+    pub(super) read: SourcesRead,
 }
 
 impl Complaints {
@@ -198,7 +207,18 @@ impl Complaints {
             incomplete: false,
             broken: false,
             empty: BTreeSet::new(),
+            read: SourcesRead::default(),
         }
+    }
+
+    /// The fingerprint of each value in the document, after all keys were read.
+    pub fn fingerprints(&self, document: &Document) -> Fingerprints {
+        Fingerprints::of(document, &self.read)
+    }
+
+    /// The files from which secrets were read.
+    pub fn secret_files(&self) -> &BTreeSet<PathBuf> {
+        self.read.files()
     }
 
     /// The declarations of the program.

@@ -30,6 +30,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::Finding;
 use crate::http::{Proxy, client};
 use crate::settings::{DeclaredKey, Reader};
 use crate::time::Clock;
@@ -144,12 +145,18 @@ pub trait Target: Any + Debug + Send + Sync {
     /// An error if nothing could be sent, in words that follow the name of the sink.
     fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String>;
 
+    /// Tries for `check --online` whether the sink `name` can be reached. No message is sent.
+    fn check_online<'t>(&'t self, name: &'t str, clock: &'t Clock) -> OnlineCheck<'t>;
+
     /// Opens the sink. Nothing is sent yet.
     ///
     /// # Errors
     /// [`SinkBuildError`] if the sink cannot be opened.
     fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError>;
 }
+
+/// A check of a sink under way.
+pub type OnlineCheck<'t> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 't>>;
 
 /// The bytes that would leave for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,7 +19,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::lines::{LineSink, LineStream, StreamState};
 use super::regular_file::{RegularFile, ends_within_a_line};
-use super::{Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use super::{OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use crate::domain::Finding;
 use crate::settings::Reader;
 use crate::time::Clock;
 
@@ -60,6 +61,11 @@ impl Target for Stdout {
 
     fn preview(&self, outgoing: Outgoing, _: &Clock) -> Result<Preview, String> {
         Ok(Preview { head: String::new(), body: outgoing.body })
+    }
+
+    fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
+        let finding = Finding::not_tried(name, "standard output of the relay: there is nothing to try here");
+        Box::pin(std::future::ready(vec![finding]))
     }
 
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {

@@ -14,6 +14,7 @@ mod fields;
 mod gather;
 mod health;
 mod progress;
+mod reload_report;
 mod source;
 mod status_file;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use fields::{
 };
 pub use health::{HealthProblem, ProblemKind, is_at_work, problems, readiness_problems};
 pub use progress::{LoopProgress, STANDSTILL};
+pub use reload_report::ReloadReport;
 pub use source::{StatusReading, StatusSource, StatusUnreadable};
 pub use status_file::{Live, LiveFile, RelayReport};

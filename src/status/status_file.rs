@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::reload_report::ReloadReport;
 use crate::delivery::SinkStatus;
 use crate::domain::UnixMs;
 use crate::files;
@@ -70,6 +71,9 @@ pub struct RelayReport {
     pub failure: Option<String>,
     /// Whether the relay ended because the state is damaged.
     pub damaged: bool,
+    /// The outcome of the last reload.
+    #[serde(flatten)]
+    pub reload: ReloadReport,
 }
 
 /// The open file `relay.status`, as the relay that writes it holds it.
@@ -94,21 +98,20 @@ impl LiveFile {
     /// # Errors
     /// Errors of the file system.
     pub fn open(dir: &Path, sinks: usize) -> io::Result<Self> {
-        let slot = 4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(4));
         let path = dir.join(NAME);
         let file = files::open_or_make(&path).or_else(|error| replace(&path, error))?;
-        file.set_len(0)?;
-        // The file never grows, so a disk that fills up later does not prevent writing.
-        let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
-        file.write_all_at(&empty, 0)?;
+        let slot = clear(&file, sinks)?;
         Ok(Self { file, slot, count: 0, complained: false })
     }
 
-    /// Writes `live` to the file. The first failure is logged, further failures are not; nothing depends on the file.
+    /// Writes `live` to the file. If a reload has added sinks, the file is made larger first. The first failure is
+    /// logged, further failures are not; nothing depends on the file.
     pub fn write(&mut self, live: &Live) {
         self.count += 1;
-        let written = slot(live, self.count, self.slot)
-            .and_then(|bytes| self.file.write_all_at(&bytes, (self.count % 2) * self.slot));
+        let written = self.make_room(live.sinks.len()).and_then(|()| {
+            let bytes = slot(live, self.count, self.slot)?;
+            self.file.write_all_at(&bytes, (self.count % 2) * self.slot)
+        });
         if let Err(error) = written
             && !std::mem::replace(&mut self.complained, true)
         {
@@ -130,6 +133,30 @@ fn replace(path: &Path, error: io::Error) -> io::Result<File> {
     }
     tracing::warn!(path = %path.display(), %error, "what stood in the place of relay.status was removed");
     files::open_or_make(path)
+}
+
+impl LiveFile {
+    fn make_room(&mut self, sinks: usize) -> io::Result<()> {
+        if slot_size(sinks) > self.slot {
+            self.slot = clear(&self.file, sinks)?;
+        }
+        Ok(())
+    }
+}
+
+/// The size of a slot with room for this many sinks.
+fn slot_size(sinks: usize) -> u64 {
+    4096 * (1 + u64::try_from(sinks).unwrap_or(0).div_ceil(4))
+}
+
+/// Makes the file as large as two slots, with nothing in them. Returns the size of a slot.
+fn clear(file: &File, sinks: usize) -> io::Result<u64> {
+    let slot = slot_size(sinks);
+    file.set_len(0)?;
+    // The file grows only with the number of sinks, so a disk that fills up later does not prevent writing.
+    let empty = vec![b'\n'; usize::try_from(2 * slot).unwrap_or(0)];
+    file.write_all_at(&empty, 0)?;
+    Ok(slot)
 }
 
 fn slot(live: &Live, count: u64, room: u64) -> io::Result<Vec<u8>> {
@@ -292,6 +319,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_grows_with_the_sinks() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = LiveFile::open(dir.path(), 1).unwrap();
+        for count in [1, 100, 2] {
+            let sinks = (0..count).map(|number| (format!("{number:064}"), SinkStatus::default())).collect();
+            let live = Live { sinks, ..live(count) };
+            file.write(&live);
+            assert_eq!(Live::read(dir.path()), Some(live));
+        }
+    }
+
+    #[test]
     fn many_sinks_find_room() {
         let dir = tempfile::tempdir().unwrap();
         let instant = UnixMs(1_750_000_000_000);
@@ -308,6 +347,7 @@ mod tests {
             let sinks = (0..count).map(|number| (format!("{number:064}"), sink.clone())).collect();
             let mut live = Live { sinks, ..live(1) };
             live.polling.condition = Condition::Failing("x".repeat(200));
+            live.relay.reload.reload_failed(instant, &"\u{20ac}".repeat(1000));
             LiveFile::open(dir.path(), count).unwrap().write(&live);
             assert_eq!(Live::read(dir.path()), Some(live));
         }

@@ -35,6 +35,13 @@ fn sinks() -> [SinkView; 2] {
     [sink("crm"), SinkView { pause: Some(pause), configured: false, oldest: None, ..sink("old") }]
 }
 
+fn reload() -> ReloadReport {
+    let mut reload = ReloadReport::default();
+    reload.reloaded(ago(500_000));
+    reload.reload_failed(ago(400_000), "config.toml:3: `poll.intervall` is not known");
+    reload
+}
+
 fn walk(kind: WalkKind, floor: UnixMs, held: u64, pages_left: Option<u64>, pace: Option<f64>) -> WalkStatus {
     let walk = Walk {
         id: WalkId(1),
@@ -77,6 +84,7 @@ fn everything(running: bool) -> Status {
             started_at: ago(9_000_000),
             last_heard_at: ago(1_500),
             stopped_at: (!running).then(|| ago(1_000)),
+            reload: reload(),
             ..RelayReport::default()
         },
         interval_ms: 1500,
@@ -85,6 +93,8 @@ fn everything(running: bool) -> Status {
             condition: Condition::Failing("502 from the API".into()),
             since: Some(ago(70_000)),
             last_poll_at: Some(ago(75_125)),
+            key_ending: Some("89ab".into()),
+            key_since: Some(ago(600_000)),
             numbers_why: Some("it is HTML".into()),
             numbers_since: Some(ago(5_000)),
             ..PollReport::default()

@@ -48,7 +48,7 @@ const PLACES: [(&str, &[&str], &str); 15] = [
 ];
 
 /// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
-const PURE: [&str; 19] = [
+const PURE: [&str; 20] = [
     "admin/gauges.rs",
     "domain/",
     "formats/",
@@ -68,6 +68,7 @@ const PURE: [&str; 19] = [
     "delivery/pace.rs",
     "delivery/health.rs",
     "daemon/service_status.rs",
+    "daemon/reload/diff.rs",
 ];
 
 /// Words that may not occur in files of decisions.

@@ -318,6 +318,33 @@ fn the_kubernetes_manifest_agrees_with_the_image() {
 }
 
 #[test]
+fn the_debian_package_has_files_that_there_are() {
+    let manifest = read("Cargo.toml");
+    let (_, package) = manifest.split_once("[package.metadata.deb]").unwrap();
+    let package = package.split("\n[").next().unwrap();
+    let build = read("packaging/deb/build.sh");
+    let sources: Vec<&str> =
+        package.lines().filter_map(|line| line.trim().strip_prefix("[\"")?.split('"').next()).collect();
+    assert!(sources.len() > 10, "{package}");
+    for source in sources {
+        let is_there = match source.strip_prefix("target/release/") {
+            Some("joltsms-relay") => true,
+            Some(made) => {
+                let file = made.strip_prefix("deb-files/").unwrap();
+                build.contains(&format!("$files/{file}")) || UNITS.contains(&&*format!("systemd/{file}"))
+            }
+            None => root().join(source.trim_end_matches("/*.md")).exists(),
+        };
+        assert!(is_there, "{source}");
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        let path = root().join("packaging/deb").join(script);
+        assert_ne!(fs::metadata(&path).unwrap().permissions().mode() & 0o100, 0, "{script} is not executable");
+        expect_success(Command::new("sh").arg("-n").arg(path));
+    }
+}
+
+#[test]
 fn the_changelog_knows_this_version() {
     let heading = format!("## [{}]", env!("CARGO_PKG_VERSION"));
     assert!(read("CHANGELOG.md").lines().any(|line| line.starts_with(&heading)), "{heading}");

@@ -12,9 +12,8 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # shellcheck source=tests/packaging/lib.sh
 . tests/packaging/lib.sh
-
-api_port=5658
-receiver_port=5659
+# shellcheck source=tests/packaging/relay.sh
+. tests/packaging/relay.sh
 
 # The relay is installed as the head of the unit tells an administrator.
 
@@ -33,24 +32,6 @@ install_relay() {
     bed_in "$name" systemctl daemon-reload
 }
 
-configuration() {
-    cat <<END
-[api]
-url = "http://127.0.0.1:$api_port"
-requests_per_minute = 6000
-[poll]
-interval = "200ms"
-start = "beginning"
-[sinks.crm]
-type = "http"
-url = "http://127.0.0.1:$receiver_port/sms"
-timeout = "60s"
-[sinks.crm.retry]
-initial = "1s"
-max = "1s"
-END
-}
-
 # Writes lines to the drop-in `test.conf` of the relay, and lets systemd read them.
 drop_in() {
     printf '[Service]\n%s\n' "$@" | install -D -m 0644 /dev/stdin "$drop_ins/test.conf"
@@ -60,50 +41,6 @@ drop_in() {
 no_drop_in() {
     rm "$drop_ins/test.conf"
     bed_in "$name" systemctl daemon-reload
-}
-
-# What is outside of the container: an account with messages, and a receiver.
-
-in_network() { ip netns exec "$name" "$@"; }
-
-send_messages() {
-    in_network curl -sS --fail --max-time 10 -o "$bed/sent" "http://127.0.0.1:$api_port/_simulator/messages" \
-        -d "[$(printf '{},%.0s' $(seq "$1") | sed 's/,$//')]"
-}
-
-# Compares the ids of all messages with those that the receiver accepted.
-all_relayed() {
-    in_network curl -sS --fail --max-time 10 "http://127.0.0.1:$api_port/_simulator/messages?limit=100000" |
-        python3 tests/packaging/compare.py "$bed/$suite.receiver/accepted" "$repeats_allowed"
-}
-
-settled() {
-    if ! within 30 all_relayed; then
-        all_relayed
-        return 1
-    fi
-    all_relayed >&3
-}
-
-# Deliveries that were in flight at a kill or were cut off at a stop may come twice.
-may_repeat() { repeats_allowed=$((repeats_allowed + $1)); }
-
-receiver() { echo "$1" >"$bed/$suite.receiver/mode"; }
-
-# What systemd says of the relay.
-
-property() { bed_in "$name" systemctl show "${2:-joltsms-relay}" --property="$1" --value; }
-is() { [ "$(property "$1")" = "$2" ]; }
-send_signal() { bed_in "$name" systemctl kill --kill-whom=main --signal="$1" joltsms-relay; }
-status_matches() { grep -Eq "$1" <<<"$(property StatusText)"; }
-main_pid_is_not() { local pid; pid=$(property MainPID); [ "$pid" != 0 ] && [ "$pid" != "$1" ]; }
-journal() { bed_in "$name" journalctl --unit joltsms-relay --no-pager "$@"; }
-status_says() {
-    if ! within "${2:-5}" status_matches "$1"; then
-        property StatusText
-        return 1
-    fi
-    property StatusText >&3
 }
 
 # The checks.
@@ -197,7 +134,8 @@ reloads() {
     sed -i 's/timeout = "60s"/timeout = "50s"/' "$root/etc/joltsms-relay/config.toml"
     bed_in "$name" systemctl reload joltsms-relay || return 1
     is MainPID "$before" && is InvocationID "$invocation" && is ActiveState active || return 1
-    within 5 journal_matches 'reload' && status_says '^polling' && send_messages 2 && settled
+    within 5 journal_matches 'the configuration was read again and is in effect' || return 1
+    status_says '^polling' && send_messages 2 && settled
 }
 
 refuses_an_invalid_reload() {
@@ -206,8 +144,10 @@ refuses_an_invalid_reload() {
     cp "$root/etc/joltsms-relay/config.toml" "$bed/valid.toml"
     echo 'nonsense = 1' >>"$root/etc/joltsms-relay/config.toml"
     bed_in "$name" systemctl reload joltsms-relay
-    within 5 journal_matches 'nonsense' || return 1
+    within 5 journal_matches 'nonsense' && status_says '; the last reload failed$' || return 1
     cp "$bed/valid.toml" "$root/etc/joltsms-relay/config.toml"
+    bed_in "$name" systemctl reload joltsms-relay
+    status_says '^polling$' || return 1
     is MainPID "$before" && is ActiveState active && send_messages 2 && settled
 }
 
@@ -418,23 +358,7 @@ make_root() {
     install -d -m 0700 "$root/var/lib/private" && bed_disk "$state" 256M
 }
 
-boots() {
-    bed_network "$name"
-    mkdir "$bed/$suite.receiver"
-    receiver accept
-    bed_beside "$name" "$bed/$suite.receiver/output" \
-        python3 tests/packaging/receiver.py "$receiver_port" "$bed/$suite.receiver"
-    bed_beside "$name" "$bed/$suite.simulator" \
-        "$programs/joltsms-simulator" --port "$api_port" --messages 0 --limit 6000 --quiet
-    within 10 grep -q '^url=' "$bed/$suite.simulator" || return 1
-    key=$(sed -n 's/.* key=\([^ ]*\) .*/\1/p' "$bed/$suite.simulator")
-    bed_boot "$name" "$root"
-}
-
-programs=$(realpath "${PROGRAMS:-${CARGO_TARGET_DIR:-target}/release}")
-if [ ! -x "$programs/joltsms-relay" ] || [ ! -x "$programs/joltsms-simulator" ]; then
-    cargo build --release --locked --workspace --bins || exit 1
-fi
+find_programs
 bed_begin
 check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 curl:curl \
     python3:python3 mkfs.ext4:e2fsprogs fsfreeze:util-linux

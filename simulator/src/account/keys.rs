@@ -1,7 +1,7 @@
 //! The API keys of the account, which are made, listed, revoked and expire. A key is accepted a little longer than it
 //! should be.
 //!
-//! Invariants: a secret is shown once, when its key is made, and is only compared afterwards. An accepted key is
+//! Invariants: the API shows a secret once, when its key is made. Only the simulator's web page shows a secret again. An accepted key is
 //! accepted without another check until its cache time is over, so a revocation takes effect late, never early.
 
 use std::time::Duration;
@@ -151,6 +151,11 @@ impl Keys {
     /// Returns the key with this id, secret or name.
     pub(crate) fn find(&self, name: &str) -> Option<&Key> {
         self.list.iter().find(|held| held.is_called(name)).map(|held| &held.key)
+    }
+
+    /// Returns the secret of the key with this id.
+    pub(crate) fn secret(&self, id: &str) -> Option<&str> {
+        self.list.iter().find(|held| held.key.id == id).map(|held| held.secret.as_str())
     }
 
     /// Revokes a key, given by id, secret or name. Returns whether there is such a key that was not revoked yet.

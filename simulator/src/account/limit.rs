@@ -51,7 +51,7 @@ struct Foreign {
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A window, with the times of the requests in it, oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Window {
     opened: Duration,
     spent: VecDeque<Duration>,
@@ -88,23 +88,32 @@ impl Window {
     }
 
     fn spend(&mut self, now: Duration, switches: &Switches) -> Verdict {
+        let verdict = self.left(now, switches);
+        if verdict.allowed {
+            self.spent.push_back(now);
+        }
+        Verdict { remaining: verdict.remaining.saturating_sub(1), reset: self.reset(now, switches), ..verdict }
+    }
+
+    /// Returns the decision about a request that would come now, with the requests that are left before it.
+    fn left(&mut self, now: Duration, switches: &Switches) -> Verdict {
         self.settle(now, switches);
         let limit = switches.limit;
         let used = u32::try_from(self.spent.len()).unwrap_or(u32::MAX);
-        let allowed = used < limit;
-        if allowed {
-            self.spent.push_back(now);
+        Verdict {
+            allowed: used < limit,
+            limit,
+            remaining: limit.saturating_sub(used),
+            reset: self.reset(now, switches),
         }
+    }
+
+    fn reset(&self, now: Duration, switches: &Switches) -> Duration {
         let opened = match switches.window_kind {
             WindowKind::Sliding => self.spent.front().copied().unwrap_or(now),
             WindowKind::FirstRequest | WindowKind::Calendar => self.opened,
         };
-        Verdict {
-            allowed,
-            limit,
-            remaining: limit.saturating_sub(used.saturating_add(1)),
-            reset: (opened + switches.window).saturating_sub(now),
-        }
+        (opened + switches.window).saturating_sub(now)
     }
 }
 
@@ -113,6 +122,13 @@ impl Limiter {
     pub(crate) fn spend(&mut self, key: &str, now: Duration, switches: &Switches) -> Verdict {
         self.catch_up(now, switches);
         self.window(key, switches).spend(now, switches)
+    }
+
+    /// Returns what is left for this key, without counting a request. Requests of the other program that became due since
+    /// the last counted request are not in it yet.
+    pub(crate) fn left(&self, key: &str, now: Duration, switches: &Switches) -> Verdict {
+        let window = self.windows.get(window_name(key, switches)).cloned();
+        window.unwrap_or_default().left(now, switches)
     }
 
     /// Counts requests that another program makes with this key now.
@@ -144,11 +160,7 @@ impl Limiter {
     }
 
     fn window(&mut self, key: &str, switches: &Switches) -> &mut Window {
-        let name = match switches.limit_scope {
-            LimitScope::Key => key,
-            LimitScope::Account => "",
-        };
-        self.windows.entry(name.to_owned()).or_default()
+        self.windows.entry(window_name(key, switches).to_owned()).or_default()
     }
 
     fn catch_up(&mut self, now: Duration, switches: &Switches) {
@@ -169,6 +181,14 @@ impl Limiter {
         for (time, key) in due {
             self.window(&key, switches).spend(time, switches);
         }
+    }
+}
+
+/// Returns the name of the window in which the requests of a key count.
+fn window_name<'a>(key: &'a str, switches: &Switches) -> &'a str {
+    match switches.limit_scope {
+        LimitScope::Key => key,
+        LimitScope::Account => "",
     }
 }
 

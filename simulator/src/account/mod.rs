@@ -1,5 +1,6 @@
 //! The simulated account at one moment: keys, limit, log, fault rules, and the state that holds them.
 
+pub(crate) mod billing;
 pub(crate) mod identity;
 pub(crate) mod keys;
 pub(crate) mod limit;

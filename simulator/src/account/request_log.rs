@@ -36,6 +36,8 @@ pub struct LoggedRequest {
     pub session: bool,
     /// The status of the answer; `None` if a fault left the request without an answer.
     pub status: Option<u16>,
+    /// How many requests of the key's budget were left after this request; `None` without a key.
+    pub remaining: Option<u32>,
     /// The length of the answer's body, as announced.
     pub bytes: u64,
     /// How many rows the answered page had.
@@ -94,6 +96,11 @@ impl RequestLog {
     /// Returns the entries with a number above `after`.
     pub(crate) fn after(&self, after: u64) -> impl Iterator<Item = &LoggedRequest> {
         self.entries.iter().skip(self.entries.partition_point(|entry| entry.number <= after))
+    }
+
+    /// Returns the last entries, newest first.
+    pub(crate) fn newest(&self, count: usize) -> impl Iterator<Item = &LoggedRequest> {
+        self.entries.iter().rev().take(count)
     }
 
     pub(crate) fn clear(&mut self) {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::account::billing::Billing;
 use crate::account::identity;
 use crate::account::keys::Keys;
 use crate::account::limit::Limiter;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub(crate) script: Script,
     pub(crate) log: RequestLog,
     pub(crate) stream: Stream,
+    pub(crate) billing: Billing,
     pub(crate) session: String,
     pub(crate) random: fastrand::Rng,
 }
@@ -46,18 +48,27 @@ impl State {
             script: Script::default(),
             log: RequestLog::new(log_capacity),
             stream: Stream::new(seed),
+            billing: Billing::new(seed),
             session: identity::session(&mut random),
             random,
         }
     }
 
     pub(crate) fn catch_up(&mut self, now: Now) {
+        while let Some((place, area)) = self.billing.due(now) {
+            let phone_number = area.and_then(|area| self.numbers.unused_phone_in(&area));
+            let number = self.rent(NewNumber { phone_number, ..NewNumber::default() }, now);
+            self.billing.assign(place, number);
+        }
+        for number in self.billing.renew(now) {
+            "EXPIRED".clone_into(&mut self.numbers.get_mut(number).status);
+        }
         while let Some(due) = self.stream.due(now) {
             let number = self.random.usize(..self.numbers.all().len().max(1));
             let number = self.numbers.all().get(number).map(|number| number.id.clone());
             self.add(vec![NewMessage { number, ..due.message }], now);
-            if due.vanish {
-                let newest: Vec<u32> = self.feed.order.iter().take(10).collect();
+            let newest: Vec<u32> = self.feed.order.iter().take(10).collect();
+            if due.vanish && !newest.is_empty() {
                 let id = self.feed.entries.message(newest[self.random.usize(..newest.len())]).id.clone();
                 self.feed.vanish(&id);
             }
@@ -77,13 +88,9 @@ impl State {
         let invented = invent(&mut self.random);
         let made_up = new.body.is_none();
         let number = match new.number {
-            Some(name) => self.numbers.find(&name).unwrap_or_else(|| {
-                let phone = name.starts_with('+');
-                let (id, phone_number) = if phone { (None, Some(name)) } else { (Some(name), None) };
-                self.rent(NewNumber { id, phone_number, ..NewNumber::default() }, now)
-            }),
+            Some(name) => self.number_called(name, false, now),
             None if self.numbers.all().is_empty() => self.rent(NewNumber::default(), now),
-            None => 0,
+            None => (0..self.numbers.all().len()).find(|&number| !self.feed.is_withdrawn(number)).unwrap_or(0),
         };
         let id = new.id.unwrap_or_else(|| {
             loop {
@@ -106,6 +113,32 @@ impl State {
             is_read: new.is_read,
             extra: new.extra,
         }
+    }
+
+    /// Returns the number with this id or phone number. A number that does not exist is made.
+    fn number_called(&mut self, name: String, shared: bool, now: Now) -> usize {
+        self.numbers.find(&name).unwrap_or_else(|| {
+            let phone = name.starts_with('+');
+            let (id, phone_number) = if phone { (None, Some(name)) } else { (Some(name), None) };
+            self.rent(NewNumber { id, phone_number, shared, ..NewNumber::default() }, now)
+        })
+    }
+
+    /// Gives the account access to a number, and adds a history of messages to the number.
+    pub(crate) fn share(&mut self, name: &str, count: usize, length: Duration, now: Now) -> usize {
+        let number = self.number_called(name.to_owned(), true, now);
+        self.feed.withdraw(number, false);
+        let mut messages = crate::feed::traffic::history(count, length, now.wall, &mut self.random);
+        for message in &mut messages {
+            message.number = Some(self.numbers.get(number).id.clone());
+        }
+        self.add(messages, now);
+        number
+    }
+
+    /// Finds a number that the account has access to by its id, as for `numberId`.
+    pub(crate) fn listed_number(&self, id: &str) -> Option<usize> {
+        self.numbers.find_id(id).filter(|&number| !self.feed.is_withdrawn(number))
     }
 
     pub(crate) fn rent(&mut self, new: NewNumber, now: Now) -> usize {

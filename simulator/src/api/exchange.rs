@@ -98,6 +98,7 @@ pub(crate) fn decide(state: &mut State, now: Now, request: &Request) -> Outcome 
         },
         session: caller == Caller::Session,
         status: answered.then_some(reply.status),
+        remaining: matches!(caller, Caller::Key(_)).then_some(verdict.remaining),
         bytes: reply.body.len(),
         rows,
         fault,

@@ -4,10 +4,12 @@
 
 use jiff::Timestamp;
 
+use crate::account::billing::Subscription;
 use crate::account::state::State;
 use crate::api::refusals::Refusal;
 use crate::clock::Now;
 use crate::feed::cursor::Cursor;
+use crate::feed::number::Paid;
 use crate::feed::search::Search;
 use crate::http::answer::Answer;
 use crate::http::page::{Meta, Page};
@@ -22,7 +24,7 @@ pub(crate) fn messages(state: &mut State, now: Now, request: &Request, cap: usiz
         || Answer::page(Page { rows: Vec::new(), meta: Meta { has_more: false, next_cursor: None, total: 0, limit } });
     let number = match request.parameter("numberId") {
         None => None,
-        Some(id) => match (state.numbers.find_id(&id), switches.unknown_number) {
+        Some(id) => match (state.listed_number(&id), switches.unknown_number) {
             (Some(index), _) => Some(index),
             (None, UnknownNumber::NotFound) => return Err(Refusal::Number),
             (None, UnknownNumber::EmptyList) => return Ok(empty()),
@@ -70,7 +72,8 @@ pub(crate) fn numbers(state: &mut State, now: Now, request: &Request, cap: usize
     let mut matching: Vec<usize> = (0..state.numbers.all().len())
         .filter(|&index| {
             let number = state.numbers.get(index);
-            shared.is_none_or(|shared| number.details.shared == shared)
+            !state.feed.is_withdrawn(index)
+                && shared.is_none_or(|shared| number.details.shared == shared)
                 && status.as_ref().is_none_or(|status| number.status.eq_ignore_ascii_case(status))
         })
         .collect();
@@ -91,7 +94,21 @@ pub(crate) fn numbers(state: &mut State, now: Now, request: &Request, cap: usize
 /// Returns the JSON of the row of a number.
 pub(crate) fn number_json(state: &State, index: usize) -> String {
     let Switches { empty_fields, pretty, .. } = state.switches;
-    state.numbers.get(index).json(state.feed.counts(index), empty_fields, pretty)
+    state.numbers.get(index).json(
+        state.feed.counts(index),
+        state.billing.of_number(index).map(paid),
+        empty_fields,
+        pretty,
+    )
+}
+
+fn paid(subscription: &Subscription) -> Paid<'_> {
+    Paid {
+        subscription_id: &subscription.id,
+        status: subscription.status(),
+        auto_renew: subscription.auto_renew,
+        period_end: subscription.period_end,
+    }
 }
 
 fn limit(request: &Request, cap: usize, switches: &Switches) -> Result<usize, Refusal> {

@@ -15,12 +15,16 @@ pub(crate) fn session_required(pretty: bool) -> Answer {
     Answer::error(403, "SESSION_REQUIRED", message, pretty)
 }
 
-/// Why a list is refused.
+/// Why a request with a valid key is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Cursor,
     Parameter(&'static str),
     Number,
+    Message,
+    Subscription,
+    /// The body is not understood. The text says what is expected.
+    Body(&'static str),
 }
 
 impl Refusal {
@@ -31,6 +35,9 @@ impl Refusal {
                 Answer::error(400, "VALIDATION_ERROR", &format!("Invalid query parameter: {name}"), pretty)
             }
             Self::Number => Answer::error(404, "NOT_FOUND", "Number not found or you do not have access", pretty),
+            Self::Message => Answer::error(404, "NOT_FOUND", "Message not found or you do not have access", pretty),
+            Self::Subscription => Answer::error(404, "NOT_FOUND", "Subscription not found", pretty),
+            Self::Body(expected) => Answer::error(400, "VALIDATION_ERROR", expected, pretty),
         }
     }
 }

@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::account::keys::Caller;
 use crate::account::state::State;
+use crate::api::billing::{auto_renew, rent, subscriptions};
+use crate::api::edits::{mark_all_read, mark_read, update_number};
 use crate::api::lists::{messages, number_json, numbers};
 use crate::api::refusals::{Refusal, session_required, unauthorized};
 use crate::clock::Now;
@@ -51,9 +53,22 @@ pub(crate) fn answer(state: &mut State, now: Now, request: &Request, caller: &Ca
         _ => state.switches.page_cap,
     };
     let method = request.method.as_str();
+    let refused = |refusal: Refusal| refusal.answer(pretty);
+    if let ("PUT", Some(id)) = (method, between(path, "/v1/messages/", "/read")) {
+        return mark_read(state, now, id).unwrap_or_else(refused);
+    }
+    if let ("POST", Some(id)) = (method, between(path, "/v1/billing/subscriptions/", "/auto-renew")) {
+        return auto_renew(state, id, request).unwrap_or_else(refused);
+    }
     match (method, path) {
-        ("GET", "/v1/messages") => messages(state, now, request, cap).unwrap_or_else(|refusal| refusal.answer(pretty)),
-        ("GET", "/v1/numbers") => numbers(state, now, request, cap).unwrap_or_else(|refusal| refusal.answer(pretty)),
+        ("GET", "/v1/messages") => messages(state, now, request, cap).unwrap_or_else(refused),
+        ("GET", "/v1/numbers") => numbers(state, now, request, cap).unwrap_or_else(refused),
+        ("POST", "/v1/numbers/rent") => rent(state, now, request).unwrap_or_else(refused),
+        ("PUT", "/v1/messages/mark-all-read") => mark_all_read(state, request).unwrap_or_else(refused),
+        ("GET", "/v1/billing/subscriptions") => subscriptions(state),
+        ("PUT", _) if path.starts_with("/v1/numbers/") => {
+            update_number(state, now, &path["/v1/numbers/".len()..], request).unwrap_or_else(refused)
+        }
         ("GET", _) if path.starts_with("/v1/numbers/") => one_number(state, &path["/v1/numbers/".len()..]),
         ("GET", "/v1/api-keys") => {
             let keys: Vec<_> = state.keys.all().filter(|key| key.revoked_at.is_none()).collect();
@@ -71,8 +86,13 @@ pub(crate) fn answer(state: &mut State, now: Now, request: &Request, caller: &Ca
     }
 }
 
+/// Returns the part of the path between these two texts.
+fn between<'a>(path: &'a str, before: &str, behind: &str) -> Option<&'a str> {
+    path.strip_prefix(before)?.strip_suffix(behind)
+}
+
 fn one_number(state: &State, id: &str) -> Answer {
-    match state.numbers.find_id(id) {
+    match state.listed_number(id) {
         Some(index) => {
             let row = number_json(state, index);
             Answer { status: 200, content: Content::Json(format!("{{\"data\":{row}}}")) }

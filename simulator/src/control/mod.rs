@@ -2,4 +2,5 @@
 
 pub(crate) mod handle;
 pub(crate) mod observe;
+pub(crate) mod play;
 pub(crate) mod routes;

@@ -58,11 +58,15 @@ const ROUTES: &[&str] = &[
     "GET|DELETE /_simulator/messages/ID",
     "POST /_simulator/messages/ID/restore",
     "POST /_simulator/messages/ID/relocate",
+    "POST /_simulator/send",
     "POST /_simulator/history",
     "PUT /_simulator/traffic",
     "GET|POST /_simulator/numbers",
+    "POST /_simulator/numbers/ID/share",
+    "POST /_simulator/numbers/ID/withdraw",
     "GET|POST /_simulator/keys",
     "PATCH|DELETE /_simulator/keys/ID",
+    "GET /_simulator/budgets",
     "POST|PUT /_simulator/foreign",
     "POST /_simulator/outage",
     "POST /_simulator/clock",
@@ -77,7 +81,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
         ("GET", [""]) => json!({"routes": ROUTES}),
         ("GET", ["state"]) => state(handle),
         ("GET", ["switches"]) => json!(handle.switches()),
-        ("PATCH", ["switches"]) => json!(change_switches(handle, body)?),
+        ("PATCH", ["switches"]) => json!(change_switches(handle, &read(body)?).map_err(wrong)?),
 
         ("GET", ["faults"]) => handle
             .faults()
@@ -111,6 +115,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
             let Relocation { to } = read(body)?;
             found(handle.relocate(id, to), "such message in the list")?
         }
+        ("POST", ["send"]) => json!({"ids": handle.send(&read(body)?)}),
         ("POST", ["history"]) => {
             let History { count, length } = read(body)?;
             handle.add_history(count, length);
@@ -121,9 +126,15 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
             json!(handle.traffic())
         }
 
-        ("GET", ["numbers"]) => handle.numbers().iter().map(number).collect(),
-        ("POST", ["numbers"]) => number(&handle.add_number(read::<NewNumber>(body)?)),
+        ("GET", ["numbers"]) => handle.numbers().iter().map(|known| number(handle, known)).collect(),
+        ("POST", ["numbers"]) => number(handle, &handle.add_number(read::<NewNumber>(body)?)),
+        ("POST", ["numbers", name, "share"]) => {
+            let SharedHistory { count, length } = if body.is_empty() { SharedHistory::default() } else { read(body)? };
+            number(handle, &handle.share_number(name, count, length))
+        }
+        ("POST", ["numbers", name, "withdraw"]) => found(handle.withdraw_number(name), "such number in the list")?,
 
+        ("GET", ["budgets"]) => json!(handle.budgets()),
         ("GET", ["keys"]) => json!(handle.keys()),
         ("POST", ["keys"]) => {
             let NewKey { name, expires_at } = read(body)?;
@@ -183,7 +194,7 @@ fn control(handle: &Handle, request: &Request, route: &str) -> Result<String, Pr
 }
 
 /// The pause before an outage: long enough for the answer of the request that asked for the outage.
-const BEFORE_OUTAGE: Duration = Duration::from_millis(100);
+pub(crate) const BEFORE_OUTAGE: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -197,6 +208,21 @@ struct History {
     count: usize,
     #[serde(deserialize_with = "long")]
     length: Duration,
+}
+
+/// The history that comes with a number that is shared.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SharedHistory {
+    count: usize,
+    #[serde(deserialize_with = "long")]
+    length: Duration,
+}
+
+impl Default for SharedHistory {
+    fn default() -> Self {
+        Self { count: 0, length: Duration::from_secs(30 * 86_400) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -255,25 +281,28 @@ fn state(handle: &Handle) -> Value {
     })
 }
 
-fn change_switches(handle: &Handle, body: &[u8]) -> Result<Switches, Problem> {
-    let changes: serde_json::Map<String, Value> = read(body)?;
+/// Changes some of the switches. Returns all switches.
+pub(crate) fn change_switches(
+    handle: &Handle,
+    changes: &serde_json::Map<String, Value>,
+) -> Result<Switches, serde_json::Error> {
     // The changes are checked before anything changes, and merged again under the lock, so that two simultaneous
     // requests both take effect.
-    merged(&handle.switches(), &changes)?;
+    merged(&handle.switches(), changes)?;
     handle.set_switches(|switches| {
-        if let Ok(merged) = merged(switches, &changes) {
+        if let Ok(merged) = merged(switches, changes) {
             *switches = merged;
         }
     });
     Ok(handle.switches())
 }
 
-fn merged(switches: &Switches, changes: &serde_json::Map<String, Value>) -> Result<Switches, Problem> {
+fn merged(switches: &Switches, changes: &serde_json::Map<String, Value>) -> Result<Switches, serde_json::Error> {
     let mut fields = json!(switches);
     for (name, value) in changes {
         fields[name] = value.clone();
     }
-    serde_json::from_value(fields).map_err(wrong)
+    serde_json::from_value(fields)
 }
 
 /// Returns the JSON that shows a message: whether it has vanished, and its text byte for byte.
@@ -296,8 +325,14 @@ fn messages(handle: &Handle, limit: usize) -> Result<String, Problem> {
     serde_json::to_string(&rows).map_err(wrong)
 }
 
-fn number(number: &Number) -> Value {
-    json!({"id": number.id, "phoneNumber": number.phone_number, "status": number.status})
+fn number(handle: &Handle, number: &Number) -> Value {
+    json!({
+        "id": number.id,
+        "phoneNumber": number.phone_number,
+        "status": number.status,
+        "shared": number.details.shared,
+        "withdrawn": handle.is_withdrawn(&number.id),
+    })
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

@@ -34,6 +34,8 @@ pub(crate) struct Entries {
     rules: Rules,
     /// Whether a message was ever moved by hand.
     moved: bool,
+    /// For each number: whether the account has lost access to the number, so that none of its messages is in the list.
+    withdrawn: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -85,8 +87,14 @@ impl Entries {
         &self.entry(slot).message
     }
 
+    /// Whether a message is not in the list, by itself or with its number.
     pub(crate) fn vanished(&self, slot: u32) -> bool {
-        self.entry(slot).vanished
+        let entry = self.entry(slot);
+        entry.vanished || self.is_withdrawn(entry.message.number)
+    }
+
+    fn is_withdrawn(&self, number: usize) -> bool {
+        self.withdrawn.get(number).copied().unwrap_or(false)
     }
 
     /// Returns the time that a cursor behind this message contains.
@@ -148,7 +156,7 @@ impl Entries {
 impl Feed {
     pub(crate) fn new(switches: &Switches) -> Self {
         Self {
-            entries: Entries { list: Vec::new(), rules: Rules::of(switches), moved: false },
+            entries: Entries { list: Vec::new(), rules: Rules::of(switches), moved: false, withdrawn: Vec::new() },
             order: Ranked::default(),
             recent: Ranked::default(),
             of_number: Vec::new(),
@@ -206,7 +214,7 @@ impl Feed {
                     slot
                 }
             };
-            if !rebuild {
+            if !rebuild && !self.entries.vanished(slot) {
                 self.put_in(slot);
             }
         }
@@ -225,9 +233,11 @@ impl Feed {
 
     /// Puts a vanished message back. Returns whether the message had vanished.
     pub(crate) fn restore(&mut self, id: &str) -> bool {
-        let Some(slot) = self.find(id).filter(|&slot| self.entries.vanished(slot)) else { return false };
+        let Some(slot) = self.find(id).filter(|&slot| self.entries.entry(slot).vanished) else { return false };
         self.entries.list[slot as usize].vanished = false;
-        self.put_in(slot);
+        if !self.entries.vanished(slot) {
+            self.put_in(slot);
+        }
         true
     }
 
@@ -244,7 +254,45 @@ impl Feed {
 
     /// Removes all messages for good.
     pub(crate) fn clear(&mut self, switches: &Switches) {
+        let withdrawn = std::mem::take(&mut self.entries.withdrawn);
         *self = Self::new(switches);
+        self.entries.withdrawn = withdrawn;
+    }
+
+    /// Whether the account has lost access to a number.
+    pub(crate) fn is_withdrawn(&self, number: usize) -> bool {
+        self.entries.is_withdrawn(number)
+    }
+
+    /// Takes all messages of a number out of the list, or puts them back. A message that has vanished by itself does not
+    /// come back. Returns whether this changes anything.
+    pub(crate) fn withdraw(&mut self, number: usize, withdrawn: bool) -> bool {
+        let changed = self.is_withdrawn(number) != withdrawn;
+        if changed {
+            *grow(&mut self.entries.withdrawn, number) = withdrawn;
+            self.build_orders();
+        }
+        changed
+    }
+
+    /// Marks a message as read. Returns whether the message was unread, or `None` if the message is not in the list.
+    pub(crate) fn mark_read(&mut self, id: &str) -> Option<bool> {
+        let slot = self.find(id).filter(|&slot| !self.entries.vanished(slot))?;
+        Some(self.read(slot))
+    }
+
+    /// Marks all messages in the list as read, or all messages of one number. Returns how many of the messages were unread.
+    pub(crate) fn mark_all_read(&mut self, number: Option<usize>) -> usize {
+        let order = number.map_or(Some(&self.order), |number| self.of_number.get(number));
+        let slots: Vec<u32> = order.map(|order| order.iter().collect()).unwrap_or_default();
+        slots.into_iter().filter(|&slot| self.read(slot)).count()
+    }
+
+    fn read(&mut self, slot: u32) -> bool {
+        let message = &mut self.entries.list[slot as usize].message;
+        let was_unread = !std::mem::replace(&mut message.is_read, true);
+        self.unread[message.number] -= usize::from(was_unread);
+        was_unread
     }
 
     /// Applies new switches.

@@ -119,7 +119,9 @@ pub struct Row {
     pub received_at: Timestamp,
     /// When the message appeared in the list.
     pub ingested_at: Timestamp,
-    /// Whether the message was removed from the list.
+    /// Whether the message was marked as read.
+    pub is_read: bool,
+    /// Whether the message is not in the list: it was removed, or the account has lost access to its number.
     pub vanished: bool,
     /// The JSON of the message, with the bytes that a page contains.
     pub json: String,
@@ -157,6 +159,7 @@ impl Message {
             code: self.code.as_ref().map(ToString::to_string),
             received_at: time(self.received_ms),
             ingested_at: time(self.ingested_ms),
+            is_read: self.is_read,
             vanished,
             json: self.json(number, switches),
         }

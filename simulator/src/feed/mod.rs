@@ -6,4 +6,5 @@ pub(crate) mod message;
 pub(crate) mod number;
 pub(crate) mod ranked;
 pub(crate) mod search;
+pub(crate) mod sms;
 pub(crate) mod traffic;

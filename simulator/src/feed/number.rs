@@ -55,6 +55,17 @@ pub struct Number {
     pub details: NewNumber,
     /// When the number was rented, in milliseconds of the Unix epoch.
     pub(crate) created_ms: i64,
+    /// When a request has changed the number, in milliseconds of the Unix epoch.
+    pub(crate) updated_ms: Option<i64>,
+}
+
+/// The subscription of a number, as the row of the number shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paid<'a> {
+    pub(crate) subscription_id: &'a str,
+    pub(crate) status: &'a str,
+    pub(crate) auto_renew: bool,
+    pub(crate) period_end: Timestamp,
 }
 
 /// The counts of one number that come from the feed.
@@ -81,12 +92,16 @@ impl Numbers {
         &self.list[index]
     }
 
+    pub(crate) fn get_mut(&mut self, index: usize) -> &mut Number {
+        &mut self.list[index]
+    }
+
     /// Finds a number by id or phone number.
     pub(crate) fn find(&self, id_or_phone: &str) -> Option<usize> {
         self.by_id_or_phone.get(id_or_phone).copied()
     }
 
-    /// Finds a number by id alone, as for `numberId`.
+    /// Finds a number by id alone.
     pub(crate) fn find_id(&self, id: &str) -> Option<usize> {
         self.find(id).filter(|&index| self.list[index].id == id)
     }
@@ -103,6 +118,7 @@ impl Numbers {
             phone_number: phone.unwrap_or_else(|| self.unused_phone(random)),
             status: new.status.clone().unwrap_or_else(|| "ACTIVE".to_owned()),
             created_ms: created_at.unwrap_or(now).as_millisecond(),
+            updated_ms: old.and_then(|old| old.updated_ms),
             details: new,
         };
         let index = existing.unwrap_or(self.list.len());
@@ -118,10 +134,14 @@ impl Numbers {
         index
     }
 
+    /// Returns a phone number with this area code, or `None` if all of them are taken.
+    pub(crate) fn unused_phone_in(&self, area: &str) -> Option<String> {
+        (0..100).map(|line| fictional(area, line)).find(|phone| self.find(phone).is_none())
+    }
+
     fn unused_phone(&self, random: &mut fastrand::Rng) -> String {
         loop {
-            // 555-01xx is reserved for fiction in every area, so nobody is ever called by mistake.
-            let phone = format!("+1{}55501{:02}", random.u32(201..990), random.u32(0..100));
+            let phone = fictional(random.u32(201..990), random.u32(0..100));
             if self.find(&phone).is_none() {
                 return phone;
             }
@@ -129,14 +149,27 @@ impl Numbers {
     }
 }
 
+/// Returns a phone number of an area. 555-01xx is reserved for fiction in every area, so nobody is ever called by mistake.
+fn fictional(area: impl std::fmt::Display, line: u32) -> String {
+    format!("+1{area}55501{line:02}")
+}
+
 impl Number {
     /// Returns the JSON of the number's row in `/v1/numbers`.
-    pub(crate) fn json(&self, counts: Counts, empty: Missing, pretty: bool) -> String {
+    pub(crate) fn json(&self, counts: Counts, paid: Option<Paid<'_>>, empty: Missing, pretty: bool) -> String {
         let details = &self.details;
         let text = |value: &Option<String>| Some(value.clone());
         let time = |value: Option<Timestamp>| value.map(|time| format!("{time:.3}"));
         let keep = |value: Option<Option<String>>| value.filter(|value| value.is_some() || empty == Missing::Null);
         let created = crate::http::json::time_text(self.created_ms);
+        // A date or id that was given with the number goes before the one that follows from the subscription.
+        let period_end = |renews: bool| paid.filter(|paid| paid.auto_renew == renews).map(|paid| paid.period_end);
+        let expires_at = details.expires_at.or_else(|| period_end(false));
+        let next_billing_date = details.next_billing_date.or_else(|| period_end(true));
+        let subscription_id =
+            details.subscription_id.clone().or_else(|| paid.map(|paid| paid.subscription_id.to_owned()));
+        let auto_renew = paid.map(|paid| paid.auto_renew).or(details.auto_renew_enabled);
+        let updated_ms = counts.last_ms.max(self.updated_ms);
         let row = NumberRow {
             id: &self.id,
             phone_number: &self.phone_number,
@@ -145,17 +178,17 @@ impl Number {
             service_name: keep(text(&details.service_name)),
             tags: &details.tags,
             notes: keep(text(&details.notes)),
-            updated_at: counts.last_ms.map_or_else(|| created.clone(), crate::http::json::time_text),
+            updated_at: updated_ms.map_or_else(|| created.clone(), crate::http::json::time_text),
             rented_at: created.clone(),
             created_at: created,
-            expires_at: keep(Some(time(details.expires_at))),
-            next_billing_date: keep(Some(time(details.next_billing_date))),
+            expires_at: keep(Some(time(expires_at))),
+            next_billing_date: keep(Some(time(next_billing_date))),
             message_count: counts.messages,
             unread_count: counts.unread,
             last_message_at: keep(Some(counts.last_ms.map(crate::http::json::time_text))),
-            subscription_id: keep(text(&details.subscription_id)),
-            auto_renew_enabled: Some(details.auto_renew_enabled)
-                .filter(|value| value.is_some() || empty == Missing::Null),
+            subscription_id: keep(Some(subscription_id)),
+            subscription_status: paid.map(|paid| paid.status),
+            auto_renew_enabled: Some(auto_renew).filter(|value| value.is_some() || empty == Missing::Null),
         };
         crate::http::json::row_text(&row, pretty)
     }
@@ -188,6 +221,8 @@ struct NumberRow<'a> {
     last_message_at: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscription_id: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_status: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auto_renew_enabled: Option<Option<bool>>,
 }

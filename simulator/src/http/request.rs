@@ -8,6 +8,10 @@ pub(crate) struct Request {
     pub(crate) query: String,
     pub(crate) authorization: Option<String>,
     pub(crate) cookie: Option<String>,
+    /// The header `X-Idempotency-Key`.
+    pub(crate) idempotency_key: Option<String>,
+    /// The header `Sec-Fetch-Site`, in which a browser says which website sends the request.
+    pub(crate) fetch_site: Option<String>,
     pub(crate) body: bytes::Bytes,
 }
 

@@ -139,6 +139,7 @@ fn what_it_does_not_understand_it_refuses() {
 fn help_names_every_option() {
     let output = command(&["--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("Examples:"), "{help}");
     for option in
         ["--port", "--seed", "--numbers", "--messages", "--rate", "--window", "--limit", "--switch", "--faults"]
     {

@@ -2,7 +2,7 @@
 
 use joltsms_simulator::{
     BadRow, CursorKind, CursorText, Effect, Ending, ErrorBody, Ids, LimitScope, LimitText, Malformed, Missing,
-    RateHeaders, ResetRounding, Since, SortBy, Switches, Ties, UnknownNumber, WindowKind, WrongType,
+    RateHeaders, Rent, ResetRounding, Since, SortBy, Switches, Ties, UnknownNumber, WindowKind, WrongType,
 };
 use serde::de::DeserializeOwned;
 
@@ -44,6 +44,7 @@ fn the_readme_names_every_switch_effect_and_route() {
     for route in routes["routes"].as_array().unwrap() {
         let path = route.as_str().unwrap().split(' ').nth(1).unwrap();
         let shown = path.replace("messages/ID", "messages/m1").replace("keys/ID", "keys/ci").replace("NUMBER", "1");
+        let shown = shown.replace("numbers/ID", "numbers/+16505550123");
         assert!(readme.contains(&format!("$url{shown}")), "{route}");
     }
 }
@@ -62,6 +63,25 @@ fn names_of_switch_values() -> Vec<String> {
         values::<LimitScope>(),
         values::<ResetRounding>(),
         values::<LimitText>(),
+        values::<Rent>(),
     ]
     .concat()
+}
+
+#[test]
+fn every_curl_command_of_the_readme_succeeds() {
+    let simulator = start();
+    let readme = include_str!("../../README.md");
+    let commands: Vec<&str> = readme.lines().filter(|line| line.starts_with("curl -s ")).collect();
+    assert!(commands.len() > 40, "{}", commands.len());
+    // After an outage has begun, the commands that follow would fail.
+    for command in commands.into_iter().filter(|command| !command.contains("/outage")) {
+        let output = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(command.replacen("curl -s ", "curl -sSf --noproxy '*' ", 1))
+            .envs([("url", simulator.url()), ("key", simulator.key()), ("session", simulator.session())])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use joltsms_simulator::{
-    CursorKind, CursorText, Ids, Missing, NewMessage, Options, Simulator, Since, SortBy, Switches, Ties, UnknownNumber,
+    CursorKind, CursorText, Ids, Missing, NewMessage, NewNumber, Options, Simulator, Since, SortBy, Switches, Ties,
+    UnknownNumber,
 };
 use serde_json::json;
 
@@ -178,7 +179,9 @@ fn empty_fields() {
         simulator.handle().add(NewMessage::new().body("no code in here"));
         let row = get(&simulator, "/v1/messages").json()["data"][0].clone();
         assert_eq!(row.as_object().unwrap().get("parsedCode"), shown.then_some(&json!(null)));
-        let number = get(&simulator, "/v1/numbers").json()["data"][0].clone();
+        // A shared number has no subscription of this account.
+        simulator.handle().add_number(NewNumber { shared: true, ..NewNumber::default() });
+        let number = get(&simulator, "/v1/numbers?scope=shared").json()["data"][0].clone();
         for field in ["displayStatus", "notes", "expiresAt", "nextBillingDate", "subscriptionId", "autoRenewEnabled"] {
             assert_eq!(number.as_object().unwrap().get(field), shown.then_some(&json!(null)), "{field}");
         }

@@ -17,6 +17,8 @@ pub struct RateHeaders {
     /// `X-RateLimit-Reset`: the time until the window ends, at least a second and at most a day. The header gives this
     /// time in seconds, or gives the instant at which the window ends, as seconds or milliseconds since 1970.
     pub reset: Option<Duration>,
+    /// Whether `X-RateLimit-Reset` gave an instant. The documentation knows seconds only.
+    pub reset_is_instant: bool,
     /// Whether `X-RateLimit-Reset` was more than a day and no instant that is near, for example milliseconds. Then the
     /// end of the window is not known, but the relay has to wait for the end.
     pub reset_is_absurd: bool,
@@ -42,13 +44,15 @@ impl RateHeaders {
         let told = number("x-ratelimit-reset");
         let is_near = |seconds: &f64| (-LATE..=LONGEST_RESET).contains(seconds);
         let until = |instant: f64| date.map(|date| instant - seconds_since_1970(date)).filter(is_near);
-        let reset =
-            told.and_then(|told| Some(told).filter(is_near).or_else(|| until(told)).or_else(|| until(told / 1000.0)));
+        let seconds = told.filter(is_near);
+        let instant = told.and_then(|told| until(told).or_else(|| until(told / 1000.0)));
+        let reset = seconds.or(instant);
         Self {
             limit: number("x-ratelimit-limit").map(whole).filter(|limit| *limit > 0),
             remaining: number("x-ratelimit-remaining").map(whole),
             // Zero seconds may be half a second that was rounded down.
             reset: reset.map(|seconds| Duration::from_secs_f64(seconds.max(1.0))),
+            reset_is_instant: seconds.is_none() && instant.is_some(),
             reset_is_absurd: told.is_some() && reset.is_none(),
             retry_after: headers
                 .get(RETRY_AFTER)

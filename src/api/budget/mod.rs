@@ -10,6 +10,7 @@
 //!
 //! The decisions are pure, in [`Window`]. [`Budget`] adds the clock and the file.
 
+mod commands;
 mod headers;
 mod rate_limited;
 mod ring;
@@ -22,6 +23,8 @@ mod window;
 use std::path::Path;
 use std::time::Duration;
 
+use commands::CommandRequests;
+pub use commands::{CommandBudget, CommandTicket};
 pub use headers::RateHeaders;
 pub use ring::Ring;
 pub use server_limit::Foreign;
@@ -38,10 +41,12 @@ pub const WINDOW: Duration = Duration::from_secs(60);
 pub struct Budget {
     window: Window,
     ring: Option<Ring>,
+    commands: Option<CommandRequests>,
 }
 
 impl Budget {
-    /// Opens a budget within `limits`. The budget counts the requests that an earlier process recorded in `dir`.
+    /// Opens a budget within `limits`. The budget counts the requests that an earlier process and commands recorded in
+    /// `dir`.
     ///
     /// # Errors
     /// An error if the ring file cannot be read or made.
@@ -54,12 +59,32 @@ impl Budget {
                 None => window.remember_under_way(now),
             }
         }
-        Ok(Self { window, ring: Some(ring) })
+        let (commands, ages) = CommandRequests::open(dir, wall);
+        ages.into_iter().for_each(|age| window.remember(age, now));
+        Ok(Self { window, ring: Some(ring), commands: Some(commands) })
     }
 
     /// Makes a budget that is not recorded in a file.
     pub fn in_memory(limits: BudgetLimits) -> Self {
-        Self { window: Window::new(limits), ring: None }
+        Self { window: Window::new(limits), ring: None, commands: None }
+    }
+
+    /// Decides whether a request may leave now. Requests that commands have made meanwhile count.
+    pub fn admit(&mut self, lane: RequestPurpose, now: Instant) -> Permission {
+        let made = self.commands.as_mut().map_or(0, CommandRequests::count_new);
+        (0..made).for_each(|_| self.window.remember_under_way(now));
+        self.window.admit(lane, now)
+    }
+
+    /// Follows new limits. The file gets as many slots as the new limit allows, and keeps the requests that still count.
+    pub fn set_limits(&mut self, limits: BudgetLimits, now: Instant, wall: UnixMs) {
+        self.window.set_limits(limits);
+        let Some(ring) = self.ring.as_mut().filter(|ring| ring.requests() != limits.requests) else { return };
+        let entries = self.window.in_use(now).map(|(ticket, used)| match used {
+            Ok(answered) => (ticket, wall.before(answered).0),
+            Err(sent) => (ticket, wall.before(sent).0.saturating_neg()),
+        });
+        ring.resize(limits.requests, entries);
     }
 
     /// Records a request that is about to leave.

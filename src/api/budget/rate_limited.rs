@@ -26,7 +26,8 @@ pub(super) struct RateLimited {
 
 impl RateLimited {
     /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for
-    /// `fallback` of the number of 429s in a row. A time that is no duration or more than 15 minutes is not obeyed: the API
+    /// `fallback` of the number of 429s in a row. `Retry-After` takes precedence over a reset that is an instant, which the
+    /// documentation does not know. A time that is no duration or more than 15 minutes is not obeyed: the API
     /// is asked after a minute, and then less and less often.
     pub(super) fn refused(
         &mut self,
@@ -36,7 +37,10 @@ impl RateLimited {
     ) -> Duration {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.last = Some(now);
-        let told = [headers.reset, headers.retry_after];
+        let mut told = [headers.reset, headers.retry_after];
+        if headers.reset_is_instant {
+            told.reverse();
+        }
         let asked = told.into_iter().flatten().find(|wait| *wait <= LONGEST_SILENCE);
         let is_too_long = headers.reset_is_absurd || told.iter().any(Option::is_some);
         let wait = match asked {
@@ -75,6 +79,21 @@ mod tests {
     use super::*;
     use crate::domain::UnixMs;
     use crate::time::Clock;
+
+    #[test]
+    fn retry_after_counts_more_than_a_reset_that_is_an_instant() {
+        let now = Clock::starting_at(UnixMs(0)).monotonic();
+        for (retry_after, expected) in [(Some(2), 2), (None, 60)] {
+            let headers = RateHeaders {
+                reset: Some(Duration::from_secs(60)),
+                reset_is_instant: true,
+                retry_after: retry_after.map(Duration::from_secs),
+                ..RateHeaders::default()
+            };
+            let silence = RateLimited::default().refused(&headers, |_| Duration::from_secs(10), now);
+            assert_eq!(silence, Duration::from_secs(expected));
+        }
+    }
 
     #[test]
     fn silence_lasts_as_long_as_the_api_asks_for_and_longer_each_time() {

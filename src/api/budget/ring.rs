@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::window::Ticket;
@@ -18,6 +18,7 @@ use crate::files;
 /// The open ring file.
 #[derive(Debug)]
 pub struct Ring {
+    path: PathBuf,
     file: File,
     slots: u64,
     complained: bool,
@@ -66,15 +67,12 @@ impl Ring {
         let mut image = Vec::with_capacity(slots * 8);
         image.extend(used.iter().flat_map(|value| value.to_be_bytes()));
         image.resize(slots * 8, 0);
-        let draft = path.with_extension("ring.new");
-        let file = files::make_anew(&draft)?;
-        file.write_all_at(&image, 0)?;
-        fs::rename(&draft, path)?;
+        let file = replace(path, &image)?;
         let recorded = used.into_iter().map(|value| match value {
             ..0 => Recorded::UnderWay,
             0.. => Recorded::Answered(UnixMs(value)),
         });
-        Ok((Self { file, slots: u64::from(requests), complained: false }, recorded.collect()))
+        Ok((Self { path: path.to_owned(), file, slots: u64::from(requests), complained: false }, recorded.collect()))
     }
 
     /// Returns the limit and the number of requests in the last minute, for processes other than the relay. A request
@@ -90,6 +88,40 @@ impl Ring {
         Ok((limit, u64::try_from(slots.filter(recent).count()).unwrap_or(u64::MAX)))
     }
 
+    /// Returns for how many requests the file has slots.
+    pub fn requests(&self) -> u32 {
+        u32::try_from(self.slots).unwrap_or(u32::MAX)
+    }
+
+    /// Gives the file `requests` slots, with these entries in them. If the file cannot be made anew, it stays as it is,
+    /// and holds fewer requests than it should.
+    pub fn resize(&mut self, requests: u32, entries: impl Iterator<Item = (Ticket, i64)>) {
+        let slots = u64::from(requests).max(1);
+        let mut image = vec![0; usize::try_from(slots * 8).unwrap_or(0)];
+        for (ticket, value) in entries {
+            let at = usize::try_from(ticket.0 % slots * 8).unwrap_or(0);
+            if let Some(slot) = image.get_mut(at..at + 8) {
+                slot.copy_from_slice(&value.to_be_bytes());
+            }
+        }
+        match replace(&self.path, &image) {
+            Ok(file) => (self.file, self.slots) = (file, slots),
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    /// Returns for each request that still counts how long it counts, for commands. A request without an answer counts
+    /// from its sending.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub(super) fn busy(path: &Path, now: UnixMs) -> io::Result<Vec<Duration>> {
+        let bytes = files::read(path)?;
+        let slots = bytes.chunks_exact(8).filter_map(|slot| slot.try_into().ok().map(i64::from_be_bytes));
+        let ages = slots.filter(|value| *value != 0).map(|value| now.since(UnixMs(value.saturating_abs())));
+        Ok(ages.filter_map(|age| super::WINDOW.checked_sub(age)).collect())
+    }
+
     /// Records that request `ticket` leaves.
     pub fn sent(&mut self, ticket: Ticket, wall: UnixMs) {
         self.write(ticket, wall.0.saturating_neg());
@@ -102,12 +134,26 @@ impl Ring {
 
     fn write(&mut self, ticket: Ticket, value: i64) {
         let slot = ticket.0 % self.slots.max(1);
-        if let Err(error) = self.file.write_all_at(&value.to_be_bytes(), slot * 8)
-            && !std::mem::replace(&mut self.complained, true)
-        {
+        if let Err(error) = self.file.write_all_at(&value.to_be_bytes(), slot * 8) {
+            self.complain(&error);
+        }
+    }
+
+    /// Logs the first failure to write.
+    fn complain(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.complained, true) {
             tracing::warn!(%error, "the request budget cannot be written down; until it can, a restart may exceed it");
         }
     }
+}
+
+/// Puts a file with this content in the place of the file at `path`.
+fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+    let draft = path.with_extension("ring.new");
+    let file = files::make_anew(&draft)?;
+    file.write_all_at(content, 0)?;
+    fs::rename(&draft, path)?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -133,6 +179,22 @@ mod tests {
         assert_eq!(open(&path, 3).1, expected);
         assert_eq!(open(&path, 5).1, expected, "a higher limit keeps all");
         assert_eq!(open(&path, 1).1, expected[2..], "a lower one the newest");
+    }
+
+    #[test]
+    fn another_size_keeps_the_requests_at_their_tickets() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("budget.ring");
+        let (mut ring, _) = open(&path, 3);
+        let entries = || [(Ticket(5), 1000), (Ticket(6), 1010), (Ticket(7), -1020)].into_iter();
+        ring.resize(8, entries());
+        assert_eq!(ring.requests(), 8);
+        ring.answered(Ticket(7), UnixMs(1030));
+        ring.sent(Ticket(8), UnixMs(1040));
+        let answered = |at| Recorded::Answered(UnixMs(at));
+        assert_eq!(open(&path, 8).1, [answered(1000), answered(1010), answered(1030), Recorded::UnderWay]);
+        ring.resize(2, entries());
+        assert_eq!(open(&path, 8).1, [answered(1010), Recorded::UnderWay], "a lower one the newest");
     }
 
     #[test]

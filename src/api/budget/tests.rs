@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use self::model::{LIMIT, Run, Setup};
-use super::{BudgetLimits, Demand, Permission, RateHeaders, RequestPurpose, Window};
+use super::{Budget, BudgetLimits, CommandBudget, Demand, Permission, RateHeaders, RequestPurpose, WINDOW, Window};
 use crate::domain::UnixMs;
 use crate::time::{Clock, Instant};
 
@@ -226,4 +226,28 @@ async fn an_age_in_whole_milliseconds_frees_no_slot_early() {
         "it may be a minute less a moment"
     );
     assert_eq!(window.admit(RequestPurpose::Head, now + Duration::from_millis(1)), Permission::Go);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_commands_count_for_the_relay() {
+    let dir = tempfile::tempdir().unwrap();
+    let wall = UnixMs(1_000_000_000);
+    let now = Clock::starting_at(wall).monotonic();
+    let limits = BudgetLimits { requests: 4, window: WINDOW, head_interval: Duration::from_secs(1) };
+    let mut relay = Budget::open(limits, dir.path(), now, wall).unwrap();
+    let commands = CommandBudget::open(dir.path(), 4).unwrap();
+    assert_eq!(relay.admit(RequestPurpose::Head, now), Permission::Go);
+    let ticket = relay.send(RequestPurpose::Head, now, wall);
+    relay.answered(ticket, &RateHeaders::default(), now, wall);
+    for _ in 0..2 {
+        let ticket = commands.reserve(wall, true).unwrap().unwrap();
+        commands.answered(ticket, wall).unwrap();
+    }
+    assert!(commands.reserve(wall, true).unwrap().is_err(), "half of the limit");
+    assert_eq!(relay.admit(RequestPurpose::Head, now), Permission::Go);
+    let ticket = relay.send(RequestPurpose::Head, now, wall);
+    relay.answered(ticket, &RateHeaders::default(), now, wall);
+    assert!(matches!(relay.admit(RequestPurpose::Head, now), Permission::WaitUntil(_)), "four in all");
+    let mut next = Budget::open(limits, dir.path(), now, wall).unwrap();
+    assert!(matches!(next.admit(RequestPurpose::Head, now), Permission::WaitUntil(_)), "also after a restart");
 }

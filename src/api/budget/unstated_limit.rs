@@ -73,11 +73,24 @@ struct TaughtPace {
     stay: Duration,
 }
 
+/// Returns the pace of this many requests in a `window`, in requests a second.
+fn pace_of(requests: u32, window: Duration) -> f64 {
+    f64::from(requests.max(1)) / window.as_secs_f64()
+}
+
 impl UnstatedLimit {
     /// Makes a limit that nothing is known of. `requests` in a `window` are configured.
     pub(super) fn new(requests: u32, window: Duration) -> Self {
-        let configured = f64::from(requests.max(1)) / window.as_secs_f64();
+        let configured = pace_of(requests, window);
         Self { configured, window, accepted: VecDeque::new(), series: None, taught: None }
+    }
+
+    /// Follows a new configured limit. A pace that was learned stays, unless the new limit is lower.
+    pub(super) fn set_configured(&mut self, requests: u32) {
+        self.configured = pace_of(requests, self.window);
+        if let Some(taught) = &mut self.taught {
+            taught.pace = taught.pace.min(self.configured);
+        }
     }
 
     /// Forgets everything, because an answer has stated the limit.
@@ -230,6 +243,16 @@ mod tests {
         let limited: Vec<f64> = seconds.iter().copied().skip_while(|seconds| *seconds > 0.53).collect();
         assert!(limited.iter().all(|seconds| *seconds >= 0.5), "never above the configured pace: {seconds:?}");
         assert_eq!(limit.taught.unwrap().stay, 2 * FIRST_STAY, "it tried once to go further");
+    }
+
+    #[test]
+    fn a_new_configured_limit_lowers_the_learned_pace_and_never_raises_it() {
+        let (mut limit, _) = taught(60, 30);
+        let learned = limit.spacing();
+        limit.set_configured(600);
+        assert_eq!(limit.spacing(), learned);
+        limit.set_configured(30);
+        assert_eq!(limit.spacing(), Some(Duration::from_secs(2)));
     }
 
     #[test]

@@ -120,6 +120,22 @@ impl Window {
         }
     }
 
+    /// Changes the limits. Requests of the last minute count in the new limits, too.
+    pub fn set_limits(&mut self, limits: BudgetLimits) {
+        self.limits = limits;
+        self.unstated.set_configured(limits.requests);
+    }
+
+    /// Returns the requests that still count: each with its ticket and the time since its answer, or since its sending
+    /// if it was not answered.
+    pub fn in_use(&self, now: Instant) -> impl Iterator<Item = (Ticket, Result<Duration, Duration>)> {
+        let used = self.slots.iter().filter(move |slot| slot.is_in_use(self.limits.window, now));
+        used.map(move |slot| {
+            let since = |at: Instant| now.saturating_duration_since(at);
+            (slot.ticket, slot.answered.map(since).ok_or(since(slot.sent)))
+        })
+    }
+
     /// Adds a request of an earlier process that was answered `age` ago.
     pub fn remember(&mut self, age: Duration, now: Instant) {
         let at = now.checked_sub(age.saturating_sub(ROUNDED)).unwrap_or(now);

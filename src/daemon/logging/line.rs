@@ -18,6 +18,12 @@ use crate::domain::Sanitized;
 /// The longest value of a field, in characters.
 const LONGEST_VALUE: usize = 1000;
 
+/// The field with all errors of a configuration, which the relay wrote itself.
+const ERRORS: &str = "errors";
+
+/// The longest value of [`ERRORS`], in characters.
+const LONGEST_ERRORS: usize = 20_000;
+
 /// What the stream of the log makes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogStream {
@@ -153,7 +159,8 @@ impl Said {
 
 impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, Told::Quoted(Cut::of(format_args!("{value}"))));
+        let longest = if field.name() == ERRORS { LONGEST_ERRORS } else { LONGEST_VALUE };
+        self.add(field, Told::Quoted(Cut::to(longest, format_args!("{value}"))));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -178,7 +185,7 @@ impl Visit for Said {
     }
 }
 
-/// The visitor's text, cut to the longest value.
+/// The visitor's text, cut to a length.
 struct Cut {
     text: String,
     left: usize,
@@ -186,7 +193,11 @@ struct Cut {
 
 impl Cut {
     fn of(value: fmt::Arguments<'_>) -> String {
-        let mut cut = Self { text: String::new(), left: LONGEST_VALUE };
+        Self::to(LONGEST_VALUE, value)
+    }
+
+    fn to(longest: usize, value: fmt::Arguments<'_>) -> String {
+        let mut cut = Self { text: String::new(), left: longest };
         if cut.write_fmt(value).is_err() {
             cut.text.push('…');
         }

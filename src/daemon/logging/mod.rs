@@ -22,6 +22,7 @@ use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use super::progress::{AboveBar, Bar};
 use crate::config::{Log, LogFormat};
@@ -45,7 +46,7 @@ const PREFIX: &str = "joltsms-relay";
 ///
 /// # Errors
 /// An error if the directory or its files cannot be made, or if a log was started before.
-pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow::Result<LogGuard> {
+pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow::Result<(LogGuard, LogLevel)> {
     let Some(dir) = &log.dir else {
         let color = color && io::stderr().is_terminal();
         // This is a copy of stderr, because `std::io::Stderr` would hold its lock for as long as a write takes.
@@ -68,9 +69,9 @@ pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow:
         .max_log_files(log.keep_files)
         .build(dir)
         .map_err(|error| refused(&error))?;
-    let guard = init(log, false, LogStream::Plain, appender)?;
+    let started = init(log, false, LogStream::Plain, appender)?;
     super::permissions::close(dir, &[PREFIX]);
-    Ok(guard)
+    Ok(started)
 }
 
 /// Returns a text of one or several lines as the journal takes it: each line begins with the priority of an error.
@@ -79,10 +80,17 @@ pub fn with_error_priority(text: &str) -> String {
     text.lines().map(|line| format!("<{priority}>{line}")).collect::<Vec<_>>().join("\n")
 }
 
-fn init(log: &Log, color: bool, stream: LogStream, to: impl Write + Send + 'static) -> anyhow::Result<LogGuard> {
-    let (lines, guard) = writer::start(to, notice(log, color, stream));
-    dispatch(log, color, stream, lines).try_init()?;
-    Ok(guard)
+fn init(
+    log: &Log,
+    color: bool,
+    stream: LogStream,
+    to: impl Write + Send + 'static,
+) -> anyhow::Result<(LogGuard, LogLevel)> {
+    let (notice, of_notice) = notice(log, color, stream);
+    let (lines, guard) = writer::start(to, notice);
+    let (dispatch, of_lines) = dispatch(log, color, stream, lines);
+    dispatch.try_init()?;
+    Ok((guard, LogLevel([of_notice, of_lines])))
 }
 
 /// Writes the lines that `say` logs to stderr, as JSON, for the time before [`start`]. `journal` says that stderr is
@@ -91,41 +99,62 @@ pub fn before_start(journal: bool, say: impl FnOnce()) {
     let stream = if journal { LogStream::Journal } else { LogStream::Plain };
     let lines = Arc::<Mutex<Vec<u8>>>::default();
     let log = Log { level: Level::ERROR, format: LogFormat::Json, dir: None, keep_files: 0 };
-    let dispatch = dispatch(&log, false, stream, Lines(Arc::clone(&lines)));
+    let (dispatch, _) = dispatch(&log, false, stream, Lines(Arc::clone(&lines)));
     tracing::dispatcher::with_default(&dispatch, say);
     // stderr may be closed. The exit code reports the failure as well.
     drop(io::stderr().write_all(&lines.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
-/// Builds the layers between an event and the bytes of its line.
-fn dispatch<W>(log: &Log, color: bool, stream: LogStream, writer: W) -> Dispatch
+/// Changes the level of the log of this process.
+#[derive(Clone, Debug)]
+pub struct LogLevel([reload::Handle<Targets, Registry>; 2]);
+
+impl LogLevel {
+    /// Logs lines of this level and of more important levels from now on.
+    pub fn set(&self, level: Level) {
+        for handle in &self.0 {
+            // Fails only after the log has ended.
+            handle.reload(targets(level)).ok();
+        }
+    }
+}
+
+/// Returns which lines are logged at a level.
+fn targets(level: Level) -> Targets {
+    let ours = LevelFilter::from_level(level);
+    let others = LevelFilter::from_level(level.min(Level::WARN));
+    Targets::new().with_default(others).with_target("joltsms_relay", ours)
+}
+
+/// Builds the layers between an event and the bytes of its line. Returns the handle of the level, too.
+fn dispatch<W>(log: &Log, color: bool, stream: LogStream, writer: W) -> (Dispatch, reload::Handle<Targets, Registry>)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let ours = LevelFilter::from_level(log.level);
-    let others = LevelFilter::from_level(log.level.min(Level::WARN));
-    let targets = Targets::new().with_default(others).with_target("joltsms_relay", ours);
+    let (targets, handle) = reload::Layer::new(targets(log.level));
     // Otherwise the library would write its own errors to stderr, and block if nobody reads stderr.
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).log_internal_errors(false);
     let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
     let registry = tracing_subscriber::registry().with(targets).with(once);
-    match log.format {
+    let dispatch = match log.format {
         LogFormat::Json => registry.with(layer.event_format(line::Json(stream))).into(),
         LogFormat::Text => registry.with(layer.event_format(line::TextLine(stream))).into(),
-    }
+    };
+    (dispatch, handle)
 }
 
 /// Makes the line that tells how many lines are missing. The line has the same format as all lines, but does not pass
 /// through the queue.
-fn notice(log: &Log, color: bool, stream: LogStream) -> Notice {
+fn notice(log: &Log, color: bool, stream: LogStream) -> (Notice, reload::Handle<Targets, Registry>) {
     let line = Arc::<Mutex<Vec<u8>>>::default();
-    let dispatch = dispatch(log, color, stream, Lines(Arc::clone(&line)));
-    Box::new(move |lines| {
+    let (dispatch, level) = dispatch(log, color, stream, Lines(Arc::clone(&line)));
+    let notice = Box::new(move |lines| {
         tracing::dispatcher::with_default(&dispatch, || {
             tracing::warn!(lines, "the log could not be written for a while: lines are missing here");
         });
-        std::mem::take(&mut line.lock().unwrap_or_else(PoisonError::into_inner))
-    })
+        std::mem::take(&mut *line.lock().unwrap_or_else(PoisonError::into_inner))
+    });
+    (notice, level)
 }
 
 /// A writer that keeps the bytes that are written to it.

@@ -48,6 +48,15 @@ impl Stop {
     }
 }
 
+/// What the signals of the process ask for.
+#[derive(Clone, Debug)]
+pub struct SignalReceivers {
+    /// The stop that was asked for.
+    pub stop: watch::Receiver<Stop>,
+    /// How often a reload was asked for so far.
+    pub reloads: watch::Receiver<u64>,
+}
+
 /// The time within which the same signal twice counts once, because `timeout` sends a signal to the process and to its
 /// group.
 const TOGETHER: Duration = Duration::from_millis(20);
@@ -56,7 +65,7 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// disk that does not answer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Starts a thread that turns the signals of the process into [`Stop`]. `surroundings` decide what SIGHUP means.
+/// Starts a thread that turns the signals of the process into [`SignalReceivers`]. `surroundings` decide what SIGHUP means.
 ///
 /// `overdue` is called if the process has not ended although it was told to end at once.
 ///
@@ -69,14 +78,15 @@ pub fn on_signals(
     surroundings: Surroundings,
     clock: Clock,
     overdue: impl FnOnce(StopSignal) + Send + 'static,
-) -> io::Result<watch::Receiver<Stop>> {
+) -> io::Result<SignalReceivers> {
     let terminals = Terminals::now();
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
-    let (sender, receiver) = watch::channel(Stop::No);
+    let (sender, stop) = watch::channel(Stop::No);
+    let (reload, reloads) = watch::channel(0);
     let listen = move || {
         let signals = signals.forever().filter_map(|signal| match signal {
             SIGXFSZ => None,
-            SIGHUP if !surroundings.hangup(terminals.are_gone()).ends() => None,
+            SIGHUP if !surroundings.hangup(terminals.are_gone()).ends(&reload) => None,
             SIGINT => Some(StopSignal::Interrupt),
             _ => Some(StopSignal::Terminate),
         });
@@ -90,7 +100,7 @@ pub fn on_signals(
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
-    Ok(receiver)
+    Ok(SignalReceivers { stop, reloads })
 }
 
 /// Passes stops on, until an end at once is asked for.
@@ -112,13 +122,12 @@ fn listen(
 }
 
 impl Meaning {
-    /// Logs a signal that does not end the relay, and returns whether the signal ends it.
-    fn ends(self) -> bool {
+    /// Passes on a signal that asks for a reload, and logs a signal that means nothing. Returns whether the signal ends
+    /// the relay.
+    fn ends(self, reload: &watch::Sender<u64>) -> bool {
         match self {
             Self::End => return true,
-            Self::Reload => {
-                tracing::warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
-            }
+            Self::Reload => reload.send_modify(|count| *count += 1),
             Self::TerminalGone => tracing::warn!("the terminal is gone; the relay goes on without it"),
             Self::Nothing => {}
         }

@@ -28,6 +28,8 @@ use crate::time::Instant;
 /// The workers of one sink.
 pub(super) struct Dispatch {
     workers: usize,
+    /// The configured `requests_per_minute`.
+    requests_per_minute: u32,
     tasks: JoinSet<AttemptReport>,
     in_flight: HashMap<Id, InFlight>,
     last_served: LastServed,
@@ -62,10 +64,20 @@ impl Dispatch {
     pub(super) fn new(options: &Options, now: Instant) -> Self {
         Self {
             workers: options.concurrency.max(1),
+            requests_per_minute: options.requests_per_minute,
             tasks: JoinSet::new(),
             in_flight: HashMap::new(),
             last_served: LastServed::default(),
             pace: Pace::new(options.requests_per_minute, now),
+        }
+    }
+
+    /// Follows new options. Deliveries under way go on, also if there are more of them than workers now.
+    pub(super) fn follow(&mut self, options: &Options, now: Instant) {
+        self.workers = options.concurrency.max(1);
+        if std::mem::replace(&mut self.requests_per_minute, options.requests_per_minute) != options.requests_per_minute
+        {
+            self.pace = Pace::new(options.requests_per_minute, now);
         }
     }
 

@@ -26,6 +26,7 @@ mod bring_forward;
 mod dispatch;
 mod expiry;
 mod known_time;
+mod orders;
 mod outage;
 mod pauses;
 mod store_retry;
@@ -33,7 +34,7 @@ mod wakeups;
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout_at};
 
 use self::backfill::{Backfill, BackfillStep};
@@ -41,6 +42,7 @@ use self::bring_forward::BringForward;
 use self::dispatch::{DeliveryEnd, Dispatch};
 use self::expiry::Expiry;
 use self::known_time::KnownTime;
+pub(super) use self::orders::{NewSettings, SinkOrder};
 use self::outage::Outage;
 use self::pauses::Pauses;
 use self::store_retry::StoreRetry;
@@ -81,6 +83,11 @@ pub(super) struct Supervisor {
     delivered: DeliveredMessages,
     liveness: Liveness,
     published: watch::Sender<Published>,
+    orders: mpsc::UnboundedReceiver<SinkOrder>,
+    /// Whether the sink was removed from the configuration.
+    is_retired: bool,
+    /// Whether deliveries are under way that began before the sink kept the order of each number.
+    has_unordered_in_flight: bool,
 }
 
 impl Supervisor {
@@ -91,6 +98,7 @@ impl Supervisor {
         identity: Identity,
         pause: Option<Pause>,
         liveness: Liveness,
+        orders: mpsc::UnboundedReceiver<SinkOrder>,
     ) -> (Self, watch::Receiver<Published>) {
         let now = ClockReading::now(&shared.clock);
         let health = SharedHealth::new(SinkHealth::restored(identity.registered.health, now));
@@ -111,6 +119,9 @@ impl Supervisor {
             delivered: DeliveredMessages::default(),
             liveness,
             published,
+            orders,
+            is_retired: false,
+            has_unordered_in_flight: false,
             context,
         };
         (supervisor, receiver)
@@ -123,8 +134,13 @@ impl Supervisor {
             if self.context.shared.stopping.borrow_and_update().is_some() {
                 return self.finish().await;
             }
+            if self.follow_orders().is_break() {
+                return Drained::default();
+            }
             self.notice_changes();
-            self.work_on_store().await;
+            if !self.is_retired {
+                self.work_on_store().await;
+            }
             self.begin_attempts().await;
             self.publish();
             let next_turn = self.next_turn();
@@ -136,6 +152,11 @@ impl Supervisor {
                     }
                 }
                 _ = self.context.shared.wake.changed() => {}
+                Some(order) = self.orders.recv() => {
+                    if self.follow(order).is_break() {
+                        return Drained::default();
+                    }
+                }
                 _ = self.context.shared.stopping.changed() => {}
                 () = sleep_until(next_turn) => {}
             }
@@ -244,8 +265,8 @@ impl Supervisor {
     /// rows of the sink.
     fn admission(&self) -> Option<Admission> {
         // Where the order of each number is kept, no message may overtake a message whose row has no number yet.
-        let is_incomplete = self.context.is_ordered() && self.backfill.is_under_way();
-        if self.pauses.reason().is_some() || is_incomplete {
+        let is_incomplete = self.context.is_ordered() && (self.backfill.is_under_way() || self.has_unordered_in_flight);
+        if self.is_retired || self.pauses.reason().is_some() || is_incomplete {
             return None;
         }
         let now = self.context.monotonic();
@@ -303,6 +324,7 @@ impl Supervisor {
             // The next message of the same number may go now.
             self.queues.expect_claims_everywhere();
         }
+        self.has_unordered_in_flight &= self.dispatch.in_flight() > 0;
         match end {
             DeliveryEnd::Recorded(report) => self.learn(report),
             DeliveryEnd::CutOff(start) => self.context.health.lock().ended_without_signal(*start),
@@ -350,7 +372,7 @@ impl Supervisor {
                     log::receiver_is_gone(self.context.name(), invocation, report.status(), report.failure());
                 }
             }
-            HealthSignal::OutputClosed if self.context.identity.is_only_sink => {
+            HealthSignal::OutputClosed if self.context.is_alone() => {
                 if self.pauses.output_closed() {
                     log::last_output_is_closed(name);
                 }
@@ -379,7 +401,10 @@ impl Supervisor {
     fn next_turn(&self) -> Instant {
         let ClockReading { monotonic: now, relay_time } = self.context.now();
         let next = self.wakeups.poll_at();
-        let next = self.outage.report_at().map_or(next, |report_at| next.min(report_at));
+        if self.is_retired {
+            return next;
+        }
+        let next = self.outage.report_at().map_or(next, |tell_at| next.min(tell_at));
         let next = match self.store.waits_until(now) {
             Some(again_at) => next.min(again_at),
             None if self.has_store_work() || self.expiry.is_unfinished() || self.outage.is_recovery_unreported() => {
@@ -435,7 +460,8 @@ impl Supervisor {
             blocked_by,
             learned_per_minute,
         };
-        let published = Published { status, idle_after: is_idle.then_some(self.wakeups.seen()) };
+        let idle_after = is_idle.then_some(self.wakeups.seen());
+        let published = Published { status, idle_after, is_retired: self.is_retired };
         self.published.send_if_modified(|before| {
             let is_changed = *before != published;
             *before = published;

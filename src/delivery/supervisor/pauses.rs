@@ -101,7 +101,7 @@ impl Pauses {
             self.unwritten.take_if(|_| written.is_some());
         }
         // The only output of a relay that is about to end is not paused in the store.
-        let ends = context.identity.is_only_sink && self.pause == Some(PauseReason::Closed);
+        let ends = context.is_alone() && self.pause == Some(PauseReason::Closed);
         if !self.asks || self.unwritten.is_some() || ends {
             return requests;
         }

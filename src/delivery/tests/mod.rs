@@ -10,6 +10,7 @@ mod order;
 mod outage;
 mod outcomes;
 mod pauses;
+mod reload;
 mod schedules;
 mod settlement_batches;
 mod shutdown;
@@ -17,7 +18,7 @@ mod throttled;
 mod trouble;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -160,20 +161,13 @@ impl World {
             damage.clone(),
         );
         tokio::spawn(settling);
-        let shared = Shared {
-            store: self.store.clone(),
-            clock,
-            jitter,
-            settler,
-            invocation: Invocation::default(),
-            wake: watch::channel(0).1,
-            stopping,
-            damage,
-        };
+        let (store, wake, sink_count) = (self.store.clone(), watch::channel(0).1, Arc::new(AtomicUsize::new(1)));
+        let invocation = Invocation::default();
+        let shared = Shared { store, clock, jitter, settler, invocation, wake, stopping, damage, sink_count };
         let (name, format) = ("crm".to_owned(), Format::default());
         let health = SharedHealth::new(SinkHealth::restored(registered.health, now));
         let metrics = crate::metrics::SinkMetrics::unread();
-        let identity = Identity { registered, name, options, format, sink, is_only_sink: true, metrics };
+        let identity = Identity { registered, name, options, format, sink, metrics };
         SinkContext { shared, identity, health }
     }
 

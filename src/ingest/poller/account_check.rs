@@ -14,13 +14,15 @@ pub(super) struct AccountCheck {
     is_accepted: bool,
     /// Whether the address and the key were found to belong to the account of the state.
     is_verified: bool,
+    /// Whether the key that was in use before had been found to belong to the account of the state.
+    was_verified: bool,
     /// How many polls in a row did not tell whose messages the API shows.
     undecided_polls: u32,
 }
 
 impl AccountCheck {
     pub(super) fn new(is_accepted: bool) -> Self {
-        Self { is_accepted, is_verified: false, undecided_polls: 0 }
+        Self { is_accepted, is_verified: false, was_verified: false, undecided_polls: 0 }
     }
 
     pub(super) fn is_accepted(&self) -> bool {
@@ -37,7 +39,12 @@ impl AccountCheck {
 
     /// Takes in that another key is in use.
     pub(super) fn key_changed(&mut self) {
-        self.is_verified = false;
+        self.was_verified = std::mem::replace(&mut self.is_verified, false);
+    }
+
+    /// Whether a page that was asked for with an earlier key belongs to the account of the state.
+    pub(super) fn was_verified(&self) -> bool {
+        self.was_verified
     }
 
     /// Takes in the verdict on a page of the newest messages.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::api::Response;
-use crate::api::budget::{Budget, Demand, Permission, RateHeaders, RequestPurpose, Ticket};
+use crate::api::budget::{Budget, BudgetLimits, Demand, Permission, RateHeaders, RequestPurpose, Ticket};
 use crate::domain::{Cursor, UnixMs};
 use crate::ingest::feed::{Feed, NumberPageFuture, PageFuture};
 use crate::ingest::foreign_requests::{ForeignNotice, ForeignReport};
@@ -21,6 +21,8 @@ pub(super) struct ApiLink<F> {
     server_clock: ServerClock,
     /// How many keys were given up so far. The number also identifies the key in use.
     keys_given_up: u64,
+    /// Whether the keys came into use after the start.
+    has_new_keys: bool,
     foreign_notice: ForeignNotice,
     metrics: IngestMetrics,
 }
@@ -44,12 +46,12 @@ impl<A> InFlightRequest<A> {
 impl<F: Feed> ApiLink<F> {
     pub(super) fn new(feed: F, budget: Budget, metrics: IngestMetrics) -> Self {
         let (server_clock, foreign_notice) = (ServerClock::default(), ForeignNotice::default());
-        Self { feed, budget, server_clock, keys_given_up: 0, foreign_notice, metrics }
+        Self { feed, budget, server_clock, keys_given_up: 0, has_new_keys: false, foreign_notice, metrics }
     }
 
     /// Returns whether a request may leave now.
     pub(super) fn admit(&mut self, purpose: RequestPurpose, now: Instant) -> Permission {
-        self.budget.window().admit(purpose, now)
+        self.budget.admit(purpose, now)
     }
 
     /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `wall` is the relay's time.
@@ -151,6 +153,11 @@ impl<F: Feed> ApiLink<F> {
         self.feed.keys() > 1
     }
 
+    /// Returns whether the keys came into use after the start.
+    pub(super) fn has_new_keys(&self) -> bool {
+        self.has_new_keys
+    }
+
     /// Returns whether a request was sent with the key that is in use now.
     pub(super) fn was_sent_with_key_in_use<A>(&self, request: &InFlightRequest<A>) -> bool {
         request.key == self.keys_given_up
@@ -161,6 +168,27 @@ impl<F: Feed> ApiLink<F> {
     pub(super) fn next_key(&mut self) -> bool {
         self.keys_given_up += 1;
         self.feed.next_key()
+    }
+
+    /// Returns the last characters of the key in use.
+    pub(super) fn key_ending(&self) -> Option<String> {
+        self.feed.key_ending()
+    }
+
+    /// Asks `feed` from now on. Returns whether this means another key. Answers to requests under way still come from
+    /// the feed before.
+    pub(super) fn replace_feed(&mut self, feed: F) -> bool {
+        let before = self.feed.identity();
+        self.feed = feed;
+        let is_other_key = self.feed.identity() != before;
+        self.keys_given_up += u64::from(is_other_key);
+        self.has_new_keys |= is_other_key;
+        is_other_key
+    }
+
+    /// Follows new limits of the budget. `wall` is the relay's time.
+    pub(super) fn set_limits(&mut self, limits: BudgetLimits, now: Instant, wall: UnixMs) {
+        self.budget.set_limits(limits, now, wall);
     }
 
     /// Reads the server's clock from a page of messages: from its `Date`, or without a `Date` from the latest time at
@@ -207,7 +235,7 @@ impl<F: Feed> ApiLink<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::budget::{BudgetLimits, WINDOW};
+    use crate::api::budget::WINDOW;
     use crate::api::{Error, Page};
     use crate::domain::More;
     use crate::time::Clock;

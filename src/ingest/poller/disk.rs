@@ -49,6 +49,12 @@ impl Disk {
         }
     }
 
+    /// Follows new limits and retention. Space is measured, and maintenance begins, at once.
+    pub(super) fn follow(&mut self, state: &store::Options, now: Instant) {
+        self.space.follow(state, now);
+        self.maintenance.follow(state, now);
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }

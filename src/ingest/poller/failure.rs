@@ -75,12 +75,18 @@ impl<F: Feed> Poller<F> {
             } else {
                 tracing::warn!(%refusal, "{trying_the_next}");
             }
+            self.orders.ask_for_keys();
             self.lanes.head.wait_until(now);
             return None;
         }
-        if let Some(ending) = self.once.ends_without_key(refusal) {
-            return Some(ending);
+        match self.once.ends_without_key(refusal) {
+            Some(ending) => Some(ending),
+            None => self.last_key_refused(refusal, now),
         }
+    }
+
+    /// Logs that the API accepts no key, and lets polls rest for a minute.
+    pub(super) fn no_key_is_left(&mut self, refusal: &str, now: Instant) {
         let is_new = self.set_condition(Condition::NoKey(refusal.to_owned()));
         if is_new {
             tracing::error!(
@@ -90,7 +96,6 @@ impl<F: Feed> Poller<F> {
             );
         }
         self.lanes.head.wait_until(now + KEY_RETRY);
-        None
     }
 
     /// Handles a request of `limit` rows that was answered with no page. The lane of the request waits. If a walk fails

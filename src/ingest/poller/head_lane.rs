@@ -166,6 +166,11 @@ impl HeadLane {
         self.spacing
     }
 
+    /// Forgets the time between two polls that the budget has asked for, because the limits of the budget are new.
+    pub(super) fn forget_spacing(&mut self) {
+        self.spacing = Duration::ZERO;
+    }
+
     /// Makes the next request begin a new poll, at the time that was due anyway.
     pub(super) fn next_poll_from_head(&mut self) {
         self.next = PageKind::Head { cursor: None };
@@ -253,6 +258,10 @@ mod tests {
         assert_eq!(head.spacing(), Duration::from_secs(180));
         head.end_poll(now);
         assert_eq!(head.spacing(), Duration::ZERO);
+        head.note_spacing(Duration::from_secs(60));
+        head.forget_spacing();
+        head.note_spacing(Duration::from_secs(5));
+        assert_eq!(head.spacing(), Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]

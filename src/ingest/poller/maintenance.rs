@@ -44,7 +44,7 @@ pub(super) struct Maintenance {
 }
 
 /// How long settled messages are kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Retention {
     delivered: RetentionPeriod,
     dead: RetentionPeriod,
@@ -83,17 +83,31 @@ impl<T: Copy> Position<T> {
     }
 }
 
+impl Retention {
+    fn of(state: &Options) -> Self {
+        Self { delivered: state.keep_delivered, dead: state.keep_dead }
+    }
+}
+
 impl Maintenance {
     /// Makes a schedule whose first round begins in a minute, or at once if delivered messages are erased at once.
     pub(super) fn new(state: &Options, erase_on_delivery: bool, now: Instant) -> Self {
         let first = if erase_on_delivery { now } else { now + ROUND };
         Self {
-            retention: Retention { delivered: state.keep_delivered, dead: state.keep_dead },
+            retention: Retention::of(state),
             due: first,
             rounds: Rounds { next: first, next_whole: now, whole_since: None },
             removal: Position::new(Seq(0)),
             forgetting: Position::new(ForgottenUpTo::START),
             has_more: false,
+        }
+    }
+
+    /// Follows a new retention. If it has changed, a whole round begins at once.
+    pub(super) fn follow(&mut self, state: &Options, now: Instant) {
+        let retention = Retention::of(state);
+        if std::mem::replace(&mut self.retention, retention) != retention {
+            self.begin_again(now);
         }
     }
 

@@ -18,12 +18,14 @@ mod anomaly_log;
 mod api_link;
 mod background_lane;
 mod backoff;
+mod control;
 mod database_journal;
 mod disk;
 mod disk_space;
 mod erasure;
 mod failure;
 mod head_lane;
+mod key_in_use;
 mod lanes;
 mod maintenance;
 mod number_history;
@@ -47,7 +49,10 @@ use tokio::sync::watch;
 use self::account_check::AccountCheck;
 use self::api_link::ApiLink;
 use self::backoff::Backoff;
+use self::control::{Orders, PollMessage};
+pub use self::control::{PollSettings, PollerControl};
 use self::disk::Disk;
+use self::key_in_use::KeyInUse;
 use self::lanes::{LaneResponse, Lanes};
 use self::number_history::NumberHistories;
 use self::once::OncePolicy;
@@ -132,6 +137,12 @@ pub struct Parts<F> {
     pub metrics: IngestMetrics,
 }
 
+/// What the loop has waited for.
+enum Event<F> {
+    Order(PollMessage<F>),
+    Answer(LaneResponse),
+}
+
 /// The loop and its parts.
 pub struct Poller<F> {
     clock: Clock,
@@ -153,6 +164,8 @@ pub struct Poller<F> {
     number_histories: NumberHistories,
     invocation: Invocation,
     metrics: IngestMetrics,
+    key_in_use: KeyInUse,
+    orders: Orders<F>,
 }
 
 impl<F: Feed> Poller<F> {
@@ -180,6 +193,8 @@ impl<F: Feed> Poller<F> {
             number_histories: NumberHistories::default(),
             invocation,
             metrics,
+            key_in_use: KeyInUse::default(),
+            orders: Orders::new(),
             clock,
         }
     }
@@ -219,15 +234,22 @@ impl<F: Feed> Poller<F> {
                     self.start_numbers().await?.map_or(wake, |until| wake.min(until))
                 }
             };
-            let arrived = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => None,
-                arrived = self.lanes.next_response() => Some(arrived),
+                order = self.orders.next() => Some(Event::Order(order)),
+                arrived = self.lanes.next_response() => Some(Event::Answer(arrived)),
                 () = tokio::time::sleep_until(wake) => None,
             };
-            let ending = match arrived {
-                Some(LaneResponse::Messages { is_head, response }) => self.handle_response(is_head, response).await?,
-                Some(LaneResponse::Numbers(response)) => self.handle_number_response(response).await?,
+            let ending = match event {
+                Some(Event::Order(order)) => {
+                    self.carry_out(order).await?;
+                    None
+                }
+                Some(Event::Answer(LaneResponse::Messages { is_head, response })) => {
+                    self.handle_response(is_head, response).await?
+                }
+                Some(Event::Answer(LaneResponse::Numbers(response))) => self.handle_number_response(response).await?,
                 None => None,
             };
             if let Some(ending) = ending {
@@ -283,9 +305,12 @@ impl<F: Feed> Poller<F> {
         self.progress.measure(self.disk.store(), coverage, pace_limit, now).await;
         self.number_histories.log_complete(now);
         let (numbers_why, numbers_since) = self.lanes.numbers.trouble().unzip();
+        self.key_in_use.note(self.link.identity().1, self.link.key_ending(), wall);
         let found = PollReport {
             last_poll_at: self.lanes.head.last_poll(),
             spacing: self.lanes.head.spacing(),
+            key_ending: self.key_in_use.ending(),
+            key_since: self.key_in_use.since(),
             numbers_why,
             numbers_since,
             budget: self.link.api_budget(now, wall),

@@ -58,6 +58,7 @@ impl PollReporter {
         self.sender.send_modify(|report| {
             report.since = report.since.map(moved);
             report.last_poll_at = report.last_poll_at.map(moved);
+            report.key_since = report.key_since.map(moved);
         });
     }
 }

@@ -8,7 +8,7 @@ use super::start_log::log_begun;
 use super::timing::page_time;
 use super::{Ending, PollError, Poller};
 use crate::api::{self, Error, Response};
-use crate::domain::{Cursor, Row, Seq, UnixMs, Walk, WalkKind};
+use crate::domain::{Row, Seq, UnixMs, Walk, WalkKind};
 use crate::ingest::account::{self, AccountEvidence, AccountVerdict};
 use crate::ingest::coverage::{FeedPage, Now};
 use crate::ingest::feed::Feed;
@@ -24,13 +24,13 @@ impl<F: Feed> Poller<F> {
         is_head: bool,
         response: Response,
     ) -> Result<Option<Ending>, PollError> {
-        let in_flight = if is_head { self.lanes.head.end_request() } else { self.lanes.background.end_request() };
-        let Some(PageRequest { kind, cursor, limit, request }) = in_flight else { return Ok(None) };
+        let flight = if is_head { self.lanes.head.end_request() } else { self.lanes.background.end_request() };
+        let Some(flight) = flight else { return Ok(None) };
         let now = self.clock.monotonic();
-        self.link.answered(&request, &response, now, self.clock.relay_time());
+        self.link.answered(&flight.request, &response, now, self.clock.relay_time());
         self.report_foreign_requests().await?;
         if !matches!(response.page, Err(Error::RateLimited | Error::Transport(_))) {
-            self.link.not_rate_limited(&request);
+            self.link.not_rate_limited(&flight.request);
         }
         let Response { date, rate, page } = response;
         // The time comes first, so that messages which are released now are attempted when the time is known.
@@ -40,8 +40,14 @@ impl<F: Feed> Poller<F> {
             // The state in memory that has asked for this page is ahead of the disk, so the page is dropped.
             return Ok(None);
         }
+        let is_of_key_in_use = self.link.was_sent_with_key_in_use(&flight.request);
         match page {
-            Ok(page) => match self.take_page(is_head, &kind, cursor.as_ref(), page, date, now).await {
+            Ok(_) if is_head && !is_of_key_in_use && !self.account.was_verified() => {
+                // The page came by a key that is no longer in use, and whose account is not known.
+                self.lanes.head.end_poll(now);
+                Ok(None)
+            }
+            Ok(page) => match self.take_page(is_head, flight, page, date, now).await {
                 Ok(AccountVerdict::Same) => Ok(None),
                 Ok(AccountVerdict::Undecided) => Ok(self.once.gives_up(self.account.undecided_polls(), UNVERIFIED)),
                 Ok(AccountVerdict::Other) => Ok(self.key_of_another_account(now)),
@@ -50,9 +56,9 @@ impl<F: Feed> Poller<F> {
             },
             Err(Error::RateLimited) => Ok(self.rate_limited(&rate, now)),
             // The answer in the other lane has led to the next key already.
-            Err(Error::KeyRefused(_)) if !self.link.was_sent_with_key_in_use(&request) => Ok(None),
+            Err(Error::KeyRefused(_)) if !is_of_key_in_use => Ok(None),
             Err(Error::KeyRefused(refusal)) => Ok(self.key_refused(&refusal, now)),
-            Err(error) => self.failed(is_head, &kind, limit, &error, now).await,
+            Err(error) => self.failed(is_head, &flight.kind, flight.limit, &error, now).await,
         }
     }
 
@@ -61,12 +67,14 @@ impl<F: Feed> Poller<F> {
     async fn take_page(
         &mut self,
         is_head: bool,
-        kind: &PageKind,
-        cursor: Option<&Cursor>,
+        flight: PageRequest,
         page: api::Page,
         date: Option<UnixMs>,
         at: Instant,
     ) -> Result<AccountVerdict, PollError> {
+        let PageRequest { kind, cursor, request, .. } = flight;
+        let (kind, is_of_key_in_use) = (&kind, self.link.was_sent_with_key_in_use(&request));
+        drop(request);
         let api::Page { rows, more, total } = page;
         self.progress.note_total(total);
         let row_count = rows.len();
@@ -79,7 +87,7 @@ impl<F: Feed> Poller<F> {
         let arrived = rows.iter().zip(&known).filter(|(_, known)| known.is_none());
         let newly_ingested = arrived.filter_map(|(row, _)| row.ingested).max();
         let page = FeedPage::new(rows, known, more);
-        if is_head && !self.account.is_verified() {
+        if is_head && is_of_key_in_use && !self.account.is_verified() {
             let verdict = self.verify(&page).await?;
             if verdict != AccountVerdict::Same {
                 self.lanes.head.end_poll(at);
@@ -106,7 +114,7 @@ impl<F: Feed> Poller<F> {
         let (store, margin) = (self.disk.store(), self.rules.margin);
         self.number_histories.note_page(store, &step.ops, marks, walk.as_ref(), margin, at).await?;
         let replayed_by = self.disk.keeps_delivered().then_some(&self.invocation);
-        log_anomalies(&step.ops, cursor, replayed_by);
+        log_anomalies(&step.ops, cursor.as_ref(), replayed_by);
         let (gap_pages, late) = match walk.as_ref().map(|walk| walk.kind) {
             Some(WalkKind::Gap { .. }) => (1, 0),
             Some(WalkKind::Sweep) => (0, step.news()),
@@ -162,8 +170,9 @@ impl<F: Feed> Poller<F> {
             AccountVerdict::Undecided => {
                 self.set_condition(Condition::Waiting(UNVERIFIED.to_owned()));
             }
-            // If there are several keys, another key may be right. Deliveries go on in any case.
-            AccountVerdict::Other if self.link.has_several_keys() => {}
+            // If there are several keys, another key may be right. A new key of a reload may be put right. Deliveries go
+            // on in any case.
+            AccountVerdict::Other if self.link.has_several_keys() || self.link.has_new_keys() => {}
             AccountVerdict::Other => return Err(PollError::OtherAccount),
         }
         self.account.note(verdict);

@@ -16,8 +16,13 @@ pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, s
         "resuming where the state left off"
     );
     if begun_with.is_some_and(|begun_with| begun_with != configured) {
-        tracing::info!(poll.start = configured, "poll.start only counts on a first run and is ignored now");
+        tell_start_is_ignored(start);
     }
+}
+
+/// Logs that `poll.start` was changed after the first run.
+pub(super) fn tell_start_is_ignored(start: Start) {
+    tracing::info!(poll.start = start.to_string(), "poll.start only counts on a first run and is ignored now");
 }
 
 /// Logs from which time on messages are relayed, after the first page of a first run. `total` is how many messages

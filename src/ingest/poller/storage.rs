@@ -61,6 +61,7 @@ impl<F: Feed> Poller<F> {
     pub(super) async fn tell_the_time(&mut self) -> Result<(), PollError> {
         if let Some(shift) = self.timing.put_right() {
             self.lanes.head.shift_times(shift);
+            self.key_in_use.rebase(shift);
             self.report.shift_times(shift);
         }
         match self.follow_clock().await {

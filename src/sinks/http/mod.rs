@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod classify;
 mod headers;
+mod online;
 #[cfg(any(feature = "sink-ntfy", feature = "sink-telegram"))]
 pub(in crate::sinks) mod preset;
 mod preview;
@@ -23,7 +24,7 @@ pub use self::classify::Statuses;
 use self::classify::{Head, classify};
 use self::signing::Signing;
 use self::webhook_id::webhook_id;
-use super::{Attempt, Attempting, Outgoing, Preview, Sink, SinkType, Target};
+use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkType, Target};
 use crate::http::client::{self, ClientBuildError, ClientOptions};
 use crate::http::{Proxy, RedactedUrl, Transport, body, failure};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
@@ -86,6 +87,10 @@ impl Target for Options {
 
     fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
         preview::preview(self, outgoing, clock)
+    }
+
+    fn check_online<'t>(&'t self, name: &'t str, clock: &'t Clock) -> OnlineCheck<'t> {
+        Box::pin(online::check(self, name, clock))
     }
 
     fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, super::SinkBuildError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{HttpSink, Options};
 use crate::http::Proxy;
-use crate::sinks::{Attempting, Outgoing, Preview, Sink, SinkBuildError, Target};
+use crate::sinks::{Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, Target};
 use crate::time::Clock;
 
 /// Makes the request's body from the payload of a message.
@@ -41,6 +41,10 @@ impl Target for Preset {
 
     fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
         self.http.preview((self.wrap)(outgoing), clock)
+    }
+
+    fn check_online<'t>(&'t self, name: &'t str, clock: &'t Clock) -> OnlineCheck<'t> {
+        self.http.check_online(name, clock)
     }
 
     fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {

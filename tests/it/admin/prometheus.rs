@@ -31,6 +31,23 @@ fn wait_for_samples(relay: &Relay, address: SocketAddr, samples: &[&str]) -> Str
 }
 
 #[test]
+fn a_sink_that_a_reload_adds_is_counted() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let sink = |name: &str| format!("[sinks.{name}]\ntype = \"http\"\nurl = \"{}\"\n", receiver.url());
+    let file = scene.file(&sink("crm"));
+    let relay = with_endpoint(scene.setup_from_beginning()).env("JOLTSMS_RELAY_CONFIG", &file).start();
+    let address = address(&relay);
+    scene.file(&(sink("crm") + &sink("desk")));
+    relay.signal("HUP");
+    relay.wait_for_log("sinks.added=\"desk\"");
+    scene.add();
+    receiver.wait(2, &relay);
+    let delivered = |sink| format!("deliveries_total{{outcome=\"delivered\",sink=\"{sink}\"}} 1");
+    wait_for_samples(&relay, address, &[&delivered("crm"), &delivered("desk")]);
+}
+
+#[test]
 fn what_happens_is_counted() {
     let scene = Scene::new();
     scene.add_past(25);

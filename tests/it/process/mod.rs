@@ -2,5 +2,6 @@
 
 mod clocks;
 mod container;
+mod reload;
 mod service;
 mod unread_log;

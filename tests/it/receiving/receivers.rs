@@ -205,7 +205,7 @@ fn a_receiver_that_is_gone_pauses_the_sink_until_it_is_resumed() {
     assert_eq!(receiver.count(), 1, "nor after a restart");
     let (code, said, log) = to(&scene, &receiver).args(&["sinks", "resume", "crm"]).output();
     assert_eq!((code, log.as_str()), (0, ""));
-    assert!(said.starts_with("crm goes on after "), "{said}");
+    assert!(said.starts_with("crm is resumed: it was paused for "), "{said}");
     relay.wait_for_log(&format!("INFO {SINK_WAS_RESUMED} sink.name=\"crm\""));
     receiver.wait(3, &relay);
     wait_until("both to be settled", || count(&scene, "delivered") == 2, || relay.log());

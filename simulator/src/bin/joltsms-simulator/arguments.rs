@@ -7,12 +7,28 @@ use clap::Parser;
 use joltsms_simulator::{Options, Switches, Traffic, parse_duration};
 use serde_json::{Value, json};
 
-/// A JoltSMS API on this machine, to try an integration on.
+const EXAMPLES: &str = "\
+Examples:
+  Port 5658, three numbers, 100 messages; the page is at http://127.0.0.1:5658:
+    joltsms-simulator
+  Messages come by themselves, some of them late:
+    joltsms-simulator --rate 30/m --late 0.1
+  The same key each time, no message, a free port:
+    joltsms-simulator --seed 7 --messages 0 --port 0
+  A small budget, indented JSON:
+    joltsms-simulator --limit 20 --switch pretty=true
+
+While it runs (all routes: curl $url/_simulator):
+  curl -s $url/_simulator/send -d '{\"from\": \"SHOPLY\", \"body\": \"Your code is {code}\"}'
+  curl -s $url/_simulator/faults -d '{\"effects\": [{\"status\": {\"status\": 503}}], \"times\": 3}'";
+
+/// A JoltSMS API on this machine, to build and test an integration without renting a number.
 ///
-/// When it is ready, the simulator prints one line, `url=… key=… session=…`. Requests are logged on stderr. Everything
-/// can be changed while it runs: see `curl $url/_simulator` and the README.
+/// When the simulator is ready, it prints one line, `url=… key=… session=…`, and logs requests on stderr. Open the url in
+/// a browser to send test messages, to see keys, numbers and requests, and to switch faults on and off. Ctrl-C ends the
+/// simulator.
 #[derive(Debug, Parser)]
-#[command(version, name = "joltsms-simulator")]
+#[command(version, name = "joltsms-simulator", after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Listen on this port of 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 5658)]

@@ -29,7 +29,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     let (url, key, session) = (simulator.url(), simulator.key(), simulator.session());
     // A user who closed stdout knows the port and the seed already, and the simulator is useful nevertheless.
     drop(writeln!(io::stdout(), "url={url} key={key} session={session}").and_then(|()| io::stdout().flush()));
-    log(&format!("listening on {url}, seed {seed}, {} messages; control: {url}/_simulator", handle.message_count()));
+    log(&format!(
+        "listening on {url}, seed {seed}, {} messages; web page: {url}/, control API: {url}/_simulator",
+        handle.message_count()
+    ));
     let mut logged = Logged { last: 0, quiet: arguments.quiet };
     tokio::select! {
         _ = interrupt.recv() => {}

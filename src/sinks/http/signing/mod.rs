@@ -12,7 +12,7 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::Sha256;
 
 use crate::domain::UnixMs;
@@ -161,6 +161,45 @@ impl Signing {
     }
 }
 
+impl Signing {
+    /// Verifies the signature of a request as its receiver does. Returns how many signatures were verified.
+    ///
+    /// # Errors
+    /// The reason why the receiver would refuse the request.
+    pub fn verify(&self, webhook_id: &str, headers: &HeaderMap, body: &[u8]) -> Result<usize, &'static str> {
+        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let seconds = text(&WEBHOOK_TIMESTAMP).ok_or("there is no webhook-timestamp");
+        let signatures: Vec<Option<Vec<u8>>>;
+        let (keys, signed) = match self {
+            Self::StandardWebhooks(keys) => {
+                let parts = text(&WEBHOOK_SIGNATURE).ok_or("there is no webhook-signature")?.split(' ');
+                signatures = parts.map(|part| STANDARD.decode(part.strip_prefix("v1,")?).ok()).collect();
+                (keys.as_slice(), [webhook_id.as_bytes(), b".", seconds?.as_bytes(), b".", body].concat())
+            }
+            Self::HmacSha256 { key, header, encoding, prefix, signed } => {
+                let signature = text(header).ok_or("there is no signature")?;
+                signatures = vec![signature.strip_prefix(prefix.as_str()).and_then(|signature| match encoding {
+                    Encoding::Hex => hex::decode(signature).ok(),
+                    Encoding::Base64 => STANDARD.decode(signature).ok(),
+                })];
+                let signed = match signed {
+                    Signed::Body => body.to_vec(),
+                    Signed::TimestampAndBody => [seconds?.as_bytes(), b".", body].concat(),
+                };
+                (std::slice::from_ref(key), signed)
+            }
+        };
+        let is_verified = |key: &Key| {
+            signatures.iter().flatten().any(|signature| {
+                let mut mac = key.mac.clone();
+                mac.update(&signed);
+                mac.verify_slice(signature).is_ok()
+            })
+        };
+        if keys.iter().all(is_verified) { Ok(keys.len()) } else { Err("the signature is not that of the secret") }
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("[redacted]")
@@ -238,6 +277,30 @@ mod tests {
         let with_time = told(&signing(Encoding::Hex, "", Signed::TimestampAndBody), b"Hello, World!");
         assert_eq!(with_time[0], ("webhook-timestamp".to_owned(), "1614265330".to_owned()));
         assert_eq!(with_time[1].1, "f37376a318b83773050e9e3ac8c6d599d2254e4f69edd75a1419cb54dc7264f3");
+    }
+
+    #[test]
+    fn a_receiver_verifies_what_was_signed_and_nothing_else() {
+        let hmac = |encoding, signed| Signing::HmacSha256 {
+            key: Key::raw("hunter2"),
+            header: HeaderName::from_static("x-signature"),
+            encoding,
+            prefix: "sha256=".to_owned(),
+            signed,
+        };
+        let signings = [
+            Signing::StandardWebhooks(vec![Key::raw("a"), Key::raw("b")]),
+            hmac(Encoding::Hex, Signed::Body),
+            hmac(Encoding::Base64, Signed::TimestampAndBody),
+        ];
+        for signing in signings {
+            let headers: HeaderMap = signing.headers("m1", AT, BODY).into_iter().collect();
+            let is_standard = matches!(signing, Signing::StandardWebhooks(_));
+            assert_eq!(signing.verify("m1", &headers, BODY), Ok(if is_standard { 2 } else { 1 }));
+            assert!(signing.verify("m1", &headers, b"{}").is_err());
+            assert!(signing.verify("m1", &HeaderMap::new(), BODY).is_err());
+            assert_eq!(signing.verify("m2", &headers, BODY).is_err(), is_standard);
+        }
     }
 
     #[test]

@@ -1,0 +1,114 @@
+//! Requests of commands to the API, within the budget that the command shares with a relay on the same state.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::relay::complain;
+use super::state::relay_clock;
+use crate::api::budget::CommandBudget;
+use crate::api::{self, Client, Response};
+use crate::config::Config;
+use crate::domain::Cursor;
+use crate::http::client::ClientBuildError;
+use crate::store::{self, Error};
+use crate::time::Clock;
+
+/// The longest time between two looks at the budget, because a relay may start or end meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a command waits for the budget before it says so.
+const SAID_AFTER: Duration = Duration::from_secs(3);
+
+/// The API as commands use it.
+pub(super) struct ApiAccess {
+    client: Client,
+    /// `None`: no relay has run on the state yet, so there is no directory in which requests could be recorded.
+    budget: Option<CommandBudget>,
+    dir: PathBuf,
+    clock: Clock,
+}
+
+/// Why commands cannot use the API.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAccess {
+    #[error(transparent)]
+    Store(#[from] Error),
+    #[error(transparent)]
+    Client(#[from] ClientBuildError),
+    #[error("the request budget cannot be recorded in {}, so no request is sent: {source}", dir.display())]
+    Budget { dir: PathBuf, source: std::io::Error },
+}
+
+/// The budget has no free slot for a command within its patience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BudgetIsSpent;
+
+impl ApiAccess {
+    /// Prepares requests. Nothing is sent yet.
+    pub(super) fn open(config: &Config) -> Result<Self, NoAccess> {
+        let dir = config.state.dir.clone();
+        let client = Client::build(&config.api)?;
+        // A state that cannot be read has no time of its own that the requests could be dated with.
+        let clock = store::open_snapshot(&dir).ok().flatten().and_then(|snapshot| relay_clock(&*snapshot.spool).ok());
+        let clock = clock.unwrap_or_else(Clock::system);
+        let limit = config.api.requests_per_minute;
+        let budget = match dir.is_dir() {
+            true => Some(open_budget(&dir, limit)?),
+            false => None,
+        };
+        Ok(Self { client, budget, dir, clock })
+    }
+
+    /// The client, with its keys.
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Requests up to `limit` messages behind `cursor`, as soon as the budget has a free slot. Waits for a slot for at
+    /// most `patience`.
+    pub(super) async fn fetch(
+        &mut self,
+        cursor: Option<&Cursor>,
+        limit: u32,
+        patience: Duration,
+    ) -> Result<Result<Response, BudgetIsSpent>, NoAccess> {
+        let failed = |dir: &Path, source| NoAccess::Budget { dir: dir.to_owned(), source };
+        let begun = self.clock.monotonic();
+        let mut said = false;
+        let ticket = loop {
+            let Some(budget) = &self.budget else { break None };
+            // A user who may not find out whether a relay runs leaves room for one.
+            let beside_relay = store::is_running(&self.dir)?.unwrap_or(true);
+            let reserved = budget.reserve(self.clock.relay_time(), beside_relay);
+            match reserved.map_err(|source| failed(&self.dir, source))? {
+                Ok(ticket) => break Some(ticket),
+                Err(wait) => {
+                    let waited = self.clock.monotonic().saturating_duration_since(begun);
+                    if waited + wait > patience {
+                        return Ok(Err(BudgetIsSpent));
+                    }
+                    if wait > SAID_AFTER && !std::mem::replace(&mut said, true) {
+                        let seconds = wait.as_secs();
+                        complain(super::Exit::Done, &format_args!("waiting {seconds} s for the request budget"));
+                    }
+                    tokio::time::sleep(wait.min(LOOK_AGAIN)).await;
+                }
+            }
+        };
+        let response = self.client.fetch(cursor, limit, self.clock.relay_time()).await;
+        if let (Some(budget), Some(ticket)) = (&self.budget, ticket) {
+            let recorded = budget.answered(ticket, self.clock.relay_time());
+            recorded.map_err(|source| failed(&self.dir, source))?;
+        }
+        Ok(Ok(response))
+    }
+}
+
+fn open_budget(dir: &Path, limit: u32) -> Result<CommandBudget, NoAccess> {
+    CommandBudget::open(dir, limit).map_err(|source| NoAccess::Budget { dir: dir.to_owned(), source })
+}
+
+/// Returns whether the next key may be tried after this error.
+pub(super) fn refuses_key(error: &api::Error) -> bool {
+    matches!(error, api::Error::KeyRefused(_))
+}

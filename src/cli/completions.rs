@@ -1,0 +1,16 @@
+//! The command `completions`: prints a script by which a shell completes commands and flags.
+
+use clap_complete::Shell;
+
+use super::exit::Exit;
+use super::flags::command_line;
+use super::output::answer;
+
+pub(super) fn completions(shell: Shell) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command_line(), "joltsms-relay", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    // In the script for bash, clap_complete 4.6 writes a program's name with a hyphen in two ways, and completes nothing
+    // behind a command.
+    answer(&script.replace("joltsms__subcmd__relay", "joltsms__relay"))
+}

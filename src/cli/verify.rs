@@ -1,0 +1,359 @@
+//! `verify --since TIME`: reads the API's list of messages again, and lists the messages that are missing in the state or
+//! undelivered.
+//!
+//! Invariants: nothing is changed. The requests stay within the budget that the command shares with a running relay. The
+//! state is closed during requests and while anything is printed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::api_access::{ApiAccess, NoAccess, refuses_key};
+use super::exit::Exit;
+use super::flags::{Flags, When};
+use super::humanize::{count, harmless, span};
+use super::output::{answer, progress};
+use super::relay::complain;
+use super::state::{CommandRefusal, look, relay_clock};
+use crate::api::{self, PAGE_ROWS, Page};
+use crate::config::{self, Sources};
+use crate::domain::{Cursor, Invocation, More, RowStanding, UnixMs, shell_word};
+use crate::store::{self, DeliveryState, Spool, Trace, TracedDelivery};
+use crate::time::Clock;
+
+/// How often a page is requested before the command gives up.
+const TRIES: u32 = 4;
+
+/// The wait after the first failure. Each further wait is twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long messages that have just come get until the running relay has read and sent them.
+const SETTLING: Duration = Duration::from_secs(10);
+const SETTLING_LOOK: Duration = Duration::from_millis(500);
+
+/// How many messages are looked up while the state is open.
+const PORTION: usize = 200;
+
+/// How many pages are read between two lines of progress.
+const PROGRESS_PAGES: usize = 20;
+
+/// The most lines of a list.
+const LISTED: usize = 50;
+
+/// A message that the API lists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Listed {
+    time: UnixMs,
+    id: String,
+}
+
+/// What the state says of a message that the API lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum MessageState {
+    /// Nothing is wrong with it.
+    Complete,
+    /// It was there before the first run, and is not relayed.
+    BeforeFirstRun,
+    /// It is unknown, and of a time of which the state does not know every message.
+    TooOldToTell,
+    /// It is unknown.
+    Missing,
+    /// It is known, and was not handed on.
+    HandedOnLater(&'static str),
+    /// It was not handed on, and will not be by itself.
+    SetAside(&'static str),
+    /// These sinks do not have it: name, reason, and whether that may change within seconds.
+    Owed(Vec<(String, String, bool)>),
+}
+
+impl MessageState {
+    /// Judges a message of this time. `trace`: what the state knows of the message. `watermark`: the state knows every
+    /// message from this time on.
+    fn of(time: UnixMs, trace: Option<&Trace>, watermark: UnixMs) -> Self {
+        let Some(trace) = trace else {
+            return if time < watermark { Self::TooOldToTell } else { Self::Missing };
+        };
+        let owed: Vec<(String, String, bool)> = trace.deliveries.iter().filter_map(owed).collect();
+        match (trace.release_no, trace.standing) {
+            (Some(_), _) if owed.is_empty() => Self::Complete,
+            (Some(_), _) => Self::Owed(owed),
+            (None, RowStanding::Seed) => Self::BeforeFirstRun,
+            (None, RowStanding::BelowWatermark) => Self::SetAside("it showed up later than poll.lookback allows"),
+            (None, RowStanding::Unreadable) => Self::SetAside("its row could not be read"),
+            (None, RowStanding::News) => Self::HandedOnLater("older messages are being read first"),
+        }
+    }
+
+    /// Whether a running relay may change this within seconds.
+    fn may_settle(&self) -> bool {
+        match self {
+            Self::Missing | Self::HandedOnLater(_) => true,
+            Self::Owed(sinks) => sinks.iter().any(|(_, _, may_settle)| *may_settle),
+            Self::Complete | Self::BeforeFirstRun | Self::TooOldToTell | Self::SetAside(_) => false,
+        }
+    }
+}
+
+/// Returns the sink, the reason, and whether that may change within seconds, if a delivery to a configured sink is owed.
+fn owed(delivery: &TracedDelivery) -> Option<(String, String, bool)> {
+    if !delivery.configured {
+        return None;
+    }
+    let answer = delivery.answer.as_deref().map(|answer| format!(": {answer}")).unwrap_or_default();
+    let paused = if delivery.paused { " (the sink is paused)" } else { "" };
+    let why = match delivery.state {
+        DeliveryState::Delivered | DeliveryState::Dropped => return None,
+        DeliveryState::Dead => {
+            format!("dead letter, {}{answer}", delivery.reason.as_deref().unwrap_or("given up"))
+        }
+        DeliveryState::Undecided => "waits for the details of its number".to_owned(),
+        DeliveryState::Fresh => format!("waits for its first attempt{paused}"),
+        DeliveryState::Retry => format!("waits after {}{paused}{answer}", count(delivery.attempts.into(), "attempt")),
+    };
+    Some((delivery.sink.clone(), why, delivery.state == DeliveryState::Fresh && !delivery.paused))
+}
+
+/// Why the list could not be read completely.
+enum Incomplete {
+    NoKey(String),
+    Temporary(String),
+    Access(NoAccess),
+}
+
+impl Incomplete {
+    fn say(self) -> Exit {
+        match self {
+            Self::NoKey(why) => {
+                complain(Exit::NoKey, &format_args!("{why}: make a new key in the dashboard and configure it"))
+            }
+            Self::Temporary(why) => {
+                let hint = "nothing is known of what was not read; run the command again, or see `check --online`";
+                complain(Exit::Temporary, &format_args!("the API could not be read completely: {why}; {hint}"))
+            }
+            Self::Access(NoAccess::Store(error)) => super::state::fails(&error),
+            Self::Access(error) => complain(Exit::Failure, &error),
+        }
+    }
+}
+
+pub(super) fn verify(flags: &Flags, since: When) -> Exit {
+    try_verify(flags, since).unwrap_or_else(|exit| exit)
+}
+
+fn try_verify(flags: &Flags, since: When) -> Result<Exit, Exit> {
+    let config = config::load(&Sources::from_process(flags.overrides()))
+        .map_err(|errors| complain(Exit::Configuration, &errors))?;
+    let dir = &config.state.dir;
+    let program = flags.invocation();
+    let (watermark, now) = look(dir, |spool| {
+        let Some(coverage) = spool.load_coverage()? else {
+            let said = format!("the relay has read nothing yet; start it: {program}");
+            return Err(CommandRefusal { exit: Exit::Failure, said });
+        };
+        Ok((coverage.marks.watermark, relay_clock(spool)?.relay_time()))
+    })?;
+    let since = since.resolve(now);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| complain(Exit::Failure, &error))?;
+    let listed = runtime.block_on(async {
+        let mut access = ApiAccess::open(&config).map_err(Incomplete::Access)?;
+        read_list(&mut access, since).await
+    });
+    runtime.shutdown_background();
+    let listed = listed.map_err(Incomplete::say)?;
+    let states = judge(dir, &listed, watermark)?;
+    let running = store::is_running(dir).ok().flatten().unwrap_or(false);
+    let found = Verification { listed: &listed, states: &states, since, now, running, watermark };
+    let exit = if found.is_complete() { Exit::Done } else { Exit::Failure };
+    match answer(&found.text(&program)) {
+        Exit::Done => Ok(exit),
+        failed => Err(failed),
+    }
+}
+
+/// Reads the list from its newest message down to `since`. The result is in the order of times.
+async fn read_list(access: &mut ApiAccess, since: UnixMs) -> Result<BTreeSet<Listed>, Incomplete> {
+    let mut listed = BTreeSet::new();
+    let mut cursor: Option<Cursor> = None;
+    for pages in 1.. {
+        let page = read_page(access, cursor.as_ref()).await?;
+        let newest = page.rows.iter().map(|row| row.time).max();
+        let rows = page.rows.into_iter().filter(|row| row.time >= since);
+        listed.extend(rows.map(|row| Listed { time: row.time, id: row.id }));
+        // One row below `since` is not enough: rows may be out of order.
+        if newest.is_some_and(|newest| newest < since) {
+            break;
+        }
+        match page.more {
+            More::End => break,
+            More::Lost => {
+                return Err(Incomplete::Temporary("a page promises more messages and has no cursor".to_owned()));
+            }
+            More::Cursor(next) if Some(&next) == cursor.as_ref() => {
+                return Err(Incomplete::Temporary("a cursor leads to itself".to_owned()));
+            }
+            More::Cursor(next) => cursor = Some(next),
+        }
+        if pages % PROGRESS_PAGES == 0 {
+            let back_to = listed.first().map(|message: &Listed| message.time.to_string()).unwrap_or_default();
+            progress(&format_args!("{} read, back to {back_to}", count(whole(listed.len()), "message")));
+        }
+    }
+    Ok(listed)
+}
+
+async fn read_page(access: &mut ApiAccess, cursor: Option<&Cursor>) -> Result<Page, Incomplete> {
+    let mut wait = FIRST_WAIT;
+    let mut tried = 0;
+    loop {
+        let response = access.fetch(cursor, PAGE_ROWS, Duration::MAX).await.map_err(Incomplete::Access)?;
+        let Ok(response) = response else {
+            return Err(Incomplete::Temporary("the request budget is spent".to_owned()));
+        };
+        let error = match response.page {
+            Ok(page) => return Ok(page),
+            Err(error) => error,
+        };
+        if refuses_key(&error) {
+            if access.client().next_key() {
+                continue;
+            }
+            return Err(Incomplete::NoKey(error.to_string()));
+        }
+        tried += 1;
+        // A 429 asks for silence. A running relay keeps to it, and so does the command.
+        if tried == TRIES || matches!(error, api::Error::RateLimited | api::Error::Refused { .. }) {
+            return Err(Incomplete::Temporary(error.to_string()));
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 2;
+    }
+}
+
+/// Looks up every message in the state. Messages that a running relay may be about to read or send are looked up again
+/// until they have settled, or [`SETTLING`] is over.
+fn judge(dir: &Path, listed: &BTreeSet<Listed>, watermark: UnixMs) -> Result<BTreeMap<Listed, MessageState>, Exit> {
+    let clock = Clock::system();
+    let begun = clock.monotonic();
+    let mut states = BTreeMap::new();
+    let mut open: Vec<Listed> = listed.iter().cloned().collect();
+    loop {
+        for portion in open.chunks(PORTION) {
+            states.extend(look(dir, |spool| Ok(look_up(spool, portion, watermark)?))?);
+        }
+        open.retain(|message| states.get(message).is_some_and(MessageState::may_settle));
+        let running = store::is_running(dir).ok().flatten().unwrap_or(false);
+        let waited = clock.monotonic().saturating_duration_since(begun);
+        if open.is_empty() || !running || waited >= SETTLING {
+            return Ok(states);
+        }
+        std::thread::park_timeout(SETTLING_LOOK);
+    }
+}
+
+fn look_up(spool: &Spool, messages: &[Listed], watermark: UnixMs) -> Result<Vec<(Listed, MessageState)>, store::Error> {
+    let states = messages.iter().map(|message| {
+        let trace = spool.trace(&message.id)?;
+        Ok((message.clone(), MessageState::of(message.time, trace.as_ref(), watermark)))
+    });
+    states.collect()
+}
+
+/// What the command found out.
+struct Verification<'v> {
+    listed: &'v BTreeSet<Listed>,
+    states: &'v BTreeMap<Listed, MessageState>,
+    since: UnixMs,
+    now: UnixMs,
+    running: bool,
+    watermark: UnixMs,
+}
+
+impl Verification<'_> {
+    fn is_complete(&self) -> bool {
+        self.states.values().all(|state| {
+            matches!(state, MessageState::Complete | MessageState::BeforeFirstRun | MessageState::TooOldToTell)
+        })
+    }
+
+    fn text(&self, program: &Invocation) -> String {
+        let mut text = format!("the API lists {} received since {}\n", self.count(self.listed.len()), self.since);
+        let (mut missing, mut aside, mut later) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut before, mut too_old) = (0, 0);
+        let mut sinks: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (message, state) in self.states {
+            match state {
+                MessageState::Complete => {}
+                MessageState::BeforeFirstRun => before += 1,
+                MessageState::TooOldToTell => too_old += 1,
+                MessageState::Missing => missing.push(self.line(message, "")),
+                MessageState::HandedOnLater(why) => later.push(self.line(message, why)),
+                MessageState::SetAside(why) => aside.push((message, self.line(message, why))),
+                MessageState::Owed(owed) => {
+                    for (sink, why, _) in owed {
+                        sinks.entry(sink).or_default().push(self.line(message, why));
+                    }
+                }
+            }
+        }
+        if before > 0 {
+            text += &format!("{} from before the first run (poll.start): not relayed\n", self.count(before));
+        }
+        if too_old > 0 {
+            let from = self.watermark;
+            text +=
+                &format!("{} not checked: the state knows every message only from {from} on\n", self.count(too_old));
+        }
+        if !missing.is_empty() {
+            let next = match self.running {
+                true => format!("see what the relay reads: {program} status"),
+                false => format!("no relay runs; start it, or run: {program} once"),
+            };
+            text += &list(&format!("missing here: {}", self.count(missing.len())), &missing, &next);
+        }
+        if !later.is_empty() {
+            let next = format!("see how much is left to read: {program} status");
+            text += &list(&format!("not handed on yet: {}", self.count(later.len())), &later, &next);
+        }
+        if let Some((first, _)) = aside.first() {
+            let next = format!("deliver one: {program} replay --id {}", shell_word(&harmless(&first.id)));
+            let lines: Vec<String> = aside.iter().map(|(_, line)| line.clone()).collect();
+            text += &list(&format!("set aside: {}", self.count(lines.len())), &lines, &next);
+        }
+        for (sink, lines) in &sinks {
+            let next = match lines.iter().any(|line| line.contains("dead letter")) {
+                true => format!("send dead letters again: {program} dead-letters retry --sink {sink}"),
+                false => format!("see why they wait: {program} status"),
+            };
+            text += &list(&format!("undelivered to {sink}: {}", self.count(lines.len())), lines, &next);
+        }
+        if self.is_complete() {
+            text += "none is missing, and every sink has the messages that it wants\n";
+        }
+        text
+    }
+
+    fn count(&self, messages: usize) -> String {
+        count(whole(messages), "message")
+    }
+
+    fn line(&self, message: &Listed, why: &str) -> String {
+        let ago = span(self.now.since(message.time));
+        let why = if why.is_empty() { String::new() } else { format!("  {}", harmless(why)) };
+        format!("  {}  {} ({ago} ago){why}\n", harmless(&message.id), message.time)
+    }
+}
+
+/// Formats a list with a heading and the next step. A long list is cut.
+fn list(heading: &str, lines: &[String], next: &str) -> String {
+    let shown: String = lines.iter().take(LISTED).map(String::as_str).collect();
+    let more = match lines.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!("  … and {more} more\n"),
+    };
+    format!("\n{heading}\n{shown}{more}  next: {next}\n")
+}
+
+fn whole(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,54 @@
+//! Makes the sinks of a configuration ready for delivery.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::ConfiguredSink;
+use crate::delivery::Setup;
+use crate::metrics::Metrics;
+use crate::sinks::{Sink, SinkBuildError};
+use crate::time::Clock;
+
+/// Builds sinks. Clones share one writer of standard output, so that lines of an earlier and of a later configuration
+/// never mix.
+#[derive(Clone)]
+pub(super) struct SinkBuilder {
+    metrics: Metrics,
+    stdout: Arc<Mutex<Option<Arc<dyn Sink>>>>,
+}
+
+impl SinkBuilder {
+    /// Makes a builder of sinks that count in `metrics`.
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { metrics, stdout: Arc::default() }
+    }
+
+    /// Makes a configured sink ready for delivery. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`SinkBuildError`] if the sink cannot be opened.
+    pub(super) fn setup(&self, sink: &ConfiguredSink, clock: &Clock) -> Result<Setup, SinkBuildError> {
+        Ok(Setup {
+            name: sink.name.to_string(),
+            selection: sink.selection.clone(),
+            options: sink.delivery.clone(),
+            format: sink.format.clone(),
+            sink: self.open(sink, clock)?,
+            metrics: self.metrics.sink(sink.name.as_str()),
+        })
+    }
+
+    fn open(&self, sink: &ConfiguredSink, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
+        if !sink.target.is_stdout() {
+            return sink.target.build(clock);
+        }
+        let mut stdout = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*stdout {
+            Some(open) => Ok(Arc::clone(open)),
+            None => {
+                let opened = sink.target.build(clock)?;
+                *stdout = Some(Arc::clone(&opened));
+                Ok(opened)
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Orders to the loop of one sink, which a reload of the configuration gives.
+//!
+//! Invariants:
+//! - An order never touches a delivery under way: the delivery ends with the settings with which it began. Until then its
+//!   message stays excluded from claims, so no message is ever attempted twice at once.
+//! - A loop ends by [`SinkOrder::End`] only, so an order is never lost to a loop that is about to end.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::Supervisor;
+use super::backfill::Backfill;
+use super::expiry::Expiry;
+use super::pauses::Pauses;
+use crate::delivery::options::Options;
+use crate::delivery::queues::Queues;
+use crate::formats::Format;
+use crate::metrics::SinkMetrics;
+use crate::sinks::Sink;
+use crate::store::{Pause, RegisteredSink};
+
+/// An order to the loop of one sink.
+pub(in crate::delivery) enum SinkOrder {
+    /// The sink has new settings, or is in the configuration again.
+    Follow(Box<NewSettings>),
+    /// The sink is no longer in the configuration: no delivery begins any more, and those under way end.
+    Retire,
+    /// The loop of a retired sink without deliveries under way ends.
+    End,
+}
+
+/// The new settings of a sink, and what the store knew of the sink when it was registered with them.
+pub(in crate::delivery) struct NewSettings {
+    pub(in crate::delivery) registered: RegisteredSink,
+    pub(in crate::delivery) pause: Option<Pause>,
+    pub(in crate::delivery) name: String,
+    pub(in crate::delivery) options: Options,
+    pub(in crate::delivery) format: Format,
+    pub(in crate::delivery) sink: Arc<dyn Sink>,
+    pub(in crate::delivery) metrics: SinkMetrics,
+    /// Whether messages go to another receiver, or by other credentials, from now on.
+    pub(in crate::delivery) is_other_receiver: bool,
+}
+
+impl Supervisor {
+    /// Follows the orders that have come. Returns `Break` if the loop is to end.
+    pub(super) fn follow_orders(&mut self) -> ControlFlow<()> {
+        while let Ok(order) = self.orders.try_recv() {
+            self.follow(order)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Follows one order. Returns `Break` if the loop is to end.
+    pub(super) fn follow(&mut self, order: SinkOrder) -> ControlFlow<()> {
+        match order {
+            SinkOrder::Follow(settings) => {
+                self.is_retired = false;
+                self.take_settings(*settings);
+            }
+            SinkOrder::Retire => {
+                self.is_retired = true;
+                self.queues.give_back();
+            }
+            SinkOrder::End => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Goes on with new settings, as a start would with the state of the store.
+    fn take_settings(&mut self, settings: NewSettings) {
+        let NewSettings { registered, pause, name, options, format, sink, metrics, is_other_receiver } = settings;
+        let was_ordered = self.context.is_ordered();
+        let identity = &mut self.context.identity;
+        (identity.registered, identity.name, identity.metrics) = (registered, name, metrics);
+        (identity.options, identity.format, identity.sink) = (options, format, sink);
+        let now = self.context.now();
+        if is_other_receiver {
+            // Whoever puts an address or a secret right expects the messages that wait to be sent.
+            self.context.health.lock().forget_receiver(now);
+            self.outage.resumed();
+            self.bring_forward.resumed();
+        } else {
+            self.context.health.lock().begin_again(now);
+        }
+        let options = &self.context.identity.options;
+        self.dispatch.follow(options, now.monotonic);
+        self.queues = Queues::new(options.order);
+        self.queues.expect_claims_everywhere();
+        self.has_unordered_in_flight |= !was_ordered && self.dispatch.in_flight() > 0;
+        self.pauses = Pauses::at_start(&self.context, pause);
+        self.pauses.ask_again();
+        self.expiry = Expiry::new(&self.context);
+        self.backfill = Backfill::new(&self.context.identity.registered);
+    }
+}

@@ -1,0 +1,261 @@
+//! Makes a connection to the other side without sending a request, for `check --online`.
+//!
+//! Invariant: the connection is made by the same client, resolver, proxy and certificates as for a request, up to the
+//! end of the TLS handshake. Then the connection is closed, and no byte of a request has left.
+
+use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use reqwest::Url;
+use tokio::time::timeout;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::client::{self, ClientOptions};
+use super::failure;
+use super::transport::Transport;
+use super::url::RedactedUrl;
+use crate::domain::Finding;
+use crate::time::Clock;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Tries the name and the connection of one end of the relay. `subject` names the end, and `section` its section of the
+/// configuration, such as `sinks.crm`.
+pub async fn check(
+    (subject, section): (&str, &str),
+    options: &ClientOptions,
+    transport: &Transport,
+    url: &Url,
+    clock: &Clock,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // A proxy resolves the name itself.
+    if transport.proxy.address.is_none() {
+        let subject = format!("{subject}: name");
+        match resolve(url, options.connect_timeout).await {
+            Ok(None) => {}
+            Ok(Some(addresses)) => {
+                let shown: Vec<String> = addresses.iter().take(ADDRESSES_SHOWN).map(ToString::to_string).collect();
+                let more = if addresses.len() > ADDRESSES_SHOWN { ", …" } else { "" };
+                let host = url.host_str().unwrap_or_default();
+                findings.push(Finding::works(subject, format!("{host} is {}{more}", shown.join(", "))));
+            }
+            Err(why) => {
+                let detail = format!("{} cannot be resolved: {why}", url.host_str().unwrap_or_default());
+                let remedy = format!("correct {section}.url, or mend this machine's name servers (/etc/resolv.conf)");
+                findings.push(Finding::fails(subject, detail, remedy));
+                return findings;
+            }
+        }
+    }
+    let subject = format!("{subject}: connection");
+    let begun = clock.monotonic();
+    findings.push(match connect(options, transport, url).await {
+        Ok(()) => {
+            let millis = clock.monotonic().saturating_duration_since(begun).as_millis();
+            let done = if url.scheme() == "https" { "TLS handshake" } else { "connected" };
+            let way = transport.proxy.host().map(|host| format!(" through the proxy {host}")).unwrap_or_default();
+            Finding::works(subject, format!("{done} with {}{way} in {millis} ms, and closed", RedactedUrl(url)))
+        }
+        Err(why) => {
+            let remedy = remedy(&why, section, transport.proxy.variable);
+            Finding::fails(subject, format!("{}: {why}", RedactedUrl(url)), remedy)
+        }
+    });
+    findings
+}
+
+/// The most addresses of a name that are shown.
+const ADDRESSES_SHOWN: usize = 3;
+
+/// Returns what an operator does about a connection that fails for the reason `why`.
+fn remedy(why: &str, section: &str, proxy_variable: Option<&str>) -> String {
+    if why.contains("proxy") {
+        let variable = proxy_variable.map(|name| format!(", or the variable {name}")).unwrap_or_default();
+        format!("check the proxy: {section}.proxy{variable}")
+    } else if why.contains("not TLS") {
+        format!("write http:// in {section}.url, if the server really speaks plain HTTP")
+    } else if why.contains("certificate") {
+        format!("an authority of your own belongs into {section}.tls.ca_file")
+    } else if why.starts_with("connection refused") {
+        format!("start the server at this address, or correct {section}.url")
+    } else {
+        format!("check {section}.url, this machine's network, and the firewalls on the way")
+    }
+}
+
+/// Connects to the host of `url` over `transport`: resolves the name, connects through the proxy, and does the TLS
+/// handshake if the scheme is https.
+///
+/// # Errors
+/// The reason why there is no connection, in words for operators.
+async fn connect(options: &ClientOptions, transport: &Transport, url: &Url) -> Result<(), String> {
+    let client = client::build_with(options, transport, url, |builder| builder.connector_layer(CloseAfterHandshake))
+        .map_err(|error| error.to_string())?;
+    match client.head(url.clone()).send().await {
+        Err(error) if !is_connected(&error) => Err(failure::describe_through(&transport.proxy, &error, options)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns the addresses of the host of `url`; `None` if the URL has an address instead of a name.
+///
+/// # Errors
+/// The reason why there is no address, in words for operators.
+async fn resolve(url: &Url, patience: Duration) -> Result<Option<Vec<IpAddr>>, String> {
+    let Some(name) = url.domain() else { return Ok(None) };
+    let port = url.port_or_known_default().unwrap_or_default();
+    match timeout(patience, tokio::net::lookup_host((name, port))).await {
+        Ok(Ok(found)) => {
+            let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            addresses.dedup();
+            Ok(Some(addresses))
+        }
+        Ok(Err(error)) => {
+            let text = error.to_string();
+            Err(text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned())
+        }
+        Err(_) => Err(format!("no name server answers within {patience:?}")),
+    }
+}
+
+/// The error by which a connection that was made is not used.
+#[derive(Debug)]
+struct Connected;
+
+impl fmt::Display for Connected {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("connected")
+    }
+}
+
+impl Error for Connected {}
+
+fn is_connected(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.is::<Connected>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+/// Makes a connector that closes each connection as soon as the connection is made, and then fails with [`Connected`].
+#[derive(Clone)]
+struct CloseAfterHandshake;
+
+#[derive(Clone)]
+struct ClosingConnector<S>(S);
+
+impl<S> Layer<S> for CloseAfterHandshake {
+    type Service = ClosingConnector<S>;
+
+    fn layer(&self, connector: S) -> Self::Service {
+        ClosingConnector(connector)
+    }
+}
+
+impl<S, R> Service<R> for ClosingConnector<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, destination: R) -> Self::Future {
+        let connecting = self.0.call(destination);
+        Box::pin(async move {
+            drop(connecting.await?);
+            Err(Connected.into())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::domain::CheckVerdict;
+
+    fn options() -> ClientOptions {
+        let second = Duration::from_secs(10);
+        ClientOptions { timeout: second, connect_timeout: second, keep_idle: second, gzip: false }
+    }
+
+    async fn check(url: &str) -> Vec<Finding> {
+        let url = url.parse().unwrap();
+        super::check(("crm", "sinks.crm"), &options(), &Transport::default(), &url, &Clock::system()).await
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_closed_before_a_request_leaves() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook?token=hunter2", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut bytes = Vec::new();
+            if let Err(error) = connection.read_to_end(&mut bytes) {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            }
+            bytes
+        });
+        let findings = check(&url).await;
+        assert_eq!(server.join().unwrap(), b"");
+        assert_eq!(findings.len(), 1, "an address needs no name: {findings:?}");
+        assert_eq!(findings[0].verdict, CheckVerdict::Works);
+        assert!(!findings[0].detail.contains("hunter2"), "{findings:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_has_a_remedy() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let findings = check(&format!("http://127.0.0.1:{port}/")).await;
+        let remedy = "start the server at this address, or correct sinks.crm.url";
+        assert_eq!(findings[0].verdict, CheckVerdict::Fails(remedy.to_owned()), "{findings:?}");
+        let findings = check("http://nowhere.invalid/").await;
+        assert!(
+            matches!(&findings[..], [Finding { verdict: CheckVerdict::Fails(remedy), .. }]
+            if remedy.contains("/etc/resolv.conf")),
+            "{findings:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_no_server_for_https() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            std::io::Write::write_all(&mut connection, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        });
+        let findings = check(&url).await;
+        server.join().unwrap();
+        assert!(findings[0].detail.contains("TLS"), "{findings:?}");
+        assert!(matches!(findings[0].verdict, CheckVerdict::Fails(_)));
+    }
+
+    #[test]
+    fn each_reason_has_a_remedy() {
+        let with = |why: &str| remedy(why, "api", Some("HTTPS_PROXY"));
+        assert_eq!(with("the proxy refuses to connect"), "check the proxy: api.proxy, or the variable HTTPS_PROXY");
+        assert!(with("the server's certificate has expired: renew it there").contains("api.tls.ca_file"));
+        assert!(with("the answer is not TLS: should the URL begin with http://?").contains("plain HTTP"));
+        assert!(with("no connection within 5s").contains("firewalls"));
+    }
+}

@@ -1,0 +1,196 @@
+//! The control of a poller that runs: new settings, and new keys when the API refuses the key in use.
+//!
+//! Invariants:
+//! - New settings never touch a request under way: its answer is handled as always.
+//! - The budget is the same before and after: requests that were made count in the new limits.
+//! - The poller asks for new keys once for each refusal of the last key, and never waits longer than [`PATIENCE`] for
+//!   the answer.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::start_log::tell_start_is_ignored;
+use super::{Ending, Poller};
+use crate::api::budget::BudgetLimits;
+use crate::ingest::coverage::Rules;
+use crate::ingest::feed::Feed;
+use crate::store;
+use crate::time::Instant;
+
+/// How long the poller waits for an answer to the question whether there are new keys.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The settings that a poller can change while it runs.
+pub struct PollSettings<F> {
+    /// The source of pages, if it is another one than before.
+    pub feed: Option<F>,
+    /// The limits of the budget.
+    pub limits: BudgetLimits,
+    /// The rules that decide which rows are new.
+    pub rules: Rules,
+    /// How large the state may be, and how long messages stay in it. The directory stays as it is, and so does whether
+    /// delivered messages are erased at once.
+    pub state: store::Options,
+    /// Whether any sink asks for details of numbers.
+    pub numbers: bool,
+}
+
+/// What a poller is told.
+enum PollOrder<F> {
+    Follow(Box<PollSettings<F>>),
+    /// There are no other keys than before.
+    KeysAreUnchanged,
+}
+
+/// Controls a poller that runs.
+pub struct PollerControl<F> {
+    orders: mpsc::UnboundedSender<PollOrder<F>>,
+    questions: watch::Receiver<u64>,
+}
+
+impl<F> PollerControl<F> {
+    /// Makes the poller go on with new settings.
+    pub fn follow(&self, settings: PollSettings<F>) {
+        // Sending fails only after the poller has ended.
+        self.orders.send(PollOrder::Follow(Box::new(settings))).ok();
+    }
+
+    /// Answers the poller's question for new keys: there are none.
+    pub fn keys_are_unchanged(&self) {
+        self.orders.send(PollOrder::KeysAreUnchanged).ok();
+    }
+
+    /// Waits until the API refuses a key, so that the poller asks for new keys. The answer is [`PollerControl::follow`]
+    /// with a new feed, or [`PollerControl::keys_are_unchanged`].
+    pub async fn key_refused(&mut self) {
+        if self.questions.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The poller's end of the control.
+pub(super) struct Orders<F> {
+    sender: mpsc::UnboundedSender<PollOrder<F>>,
+    inbox: mpsc::UnboundedReceiver<PollOrder<F>>,
+    questions: watch::Sender<u64>,
+    /// The refusal of the last key, while the poller waits for an answer to its question.
+    waiting: Option<String>,
+}
+
+impl<F> Orders<F> {
+    pub(super) fn new() -> Self {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        Self { sender, inbox, questions: watch::Sender::new(0), waiting: None }
+    }
+
+    fn control(&self) -> PollerControl<F> {
+        PollerControl { orders: self.sender.clone(), questions: self.questions.subscribe() }
+    }
+
+    /// Asks whether there are new keys, without waiting for the answer.
+    pub(super) fn ask_for_keys(&self) {
+        self.questions.send_modify(|count| *count += 1);
+    }
+
+    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if nobody can answer, or if
+    /// the same was asked and not answered: then no key is left.
+    fn waits_for_keys(&mut self, refusal: &str) -> bool {
+        let was_waiting = self.waiting.take().is_some();
+        let waits = !was_waiting && self.questions.receiver_count() > 0;
+        if waits {
+            self.waiting = Some(refusal.to_owned());
+            self.ask_for_keys();
+        }
+        waits
+    }
+
+    /// Waits for an order. Dropping the future loses no order.
+    pub(super) async fn next(&mut self) -> PollMessage<F> {
+        match self.inbox.recv().await {
+            Some(order) => PollMessage(order),
+            // The sender lives as long as this value.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// An order that has come.
+pub(super) struct PollMessage<F>(PollOrder<F>);
+
+impl<F: Feed> Poller<F> {
+    /// Returns the control of this poller.
+    pub fn control(&self) -> PollerControl<F> {
+        self.orders.control()
+    }
+
+    /// Handles the refusal of the last key: asks for new keys first, if somebody can answer.
+    pub(super) fn last_key_refused(&mut self, refusal: &str, now: Instant) -> Option<Ending> {
+        if self.orders.waits_for_keys(refusal) {
+            tracing::debug!(%refusal, "the last key is refused; looking for a new one");
+            self.lanes.head.wait_until(now + PATIENCE);
+        } else {
+            self.no_key_is_left(refusal, now);
+        }
+        None
+    }
+
+    /// Carries out an order.
+    pub(super) async fn carry_out(&mut self, PollMessage(order): PollMessage<F>) -> Result<(), store::Error> {
+        let now = self.clock.monotonic();
+        match order {
+            PollOrder::Follow(settings) => {
+                self.take_settings(*settings, now);
+                match self.check_undecided().await {
+                    // The next work that needs the disk will report the failure.
+                    Err(error) if error.is_passing() => {}
+                    result => return result,
+                }
+            }
+            PollOrder::KeysAreUnchanged => {
+                if let Some(refusal) = self.orders.waiting.take() {
+                    self.no_key_is_left(&refusal, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_settings(&mut self, settings: PollSettings<F>, now: Instant) {
+        let PollSettings { feed, limits, rules, state, numbers } = settings;
+        if rules.start != self.rules.start && self.state.coverage.is_some() {
+            tell_start_is_ignored(rules.start);
+        }
+        self.rules = rules;
+        self.link.set_limits(limits, now, self.clock.relay_time());
+        self.disk.follow(&state, now);
+        self.lanes.numbers.list_mut().ask_for(numbers, now);
+        // A rest between two polls asks the budget whenever requests may leave, so the rest follows by itself.
+        self.lanes.head.forget_spacing();
+        let Some(feed) = feed else { return };
+        if self.link.replace_feed(feed) {
+            self.account.key_changed();
+            self.orders.waiting = None;
+        }
+        // Whatever made requests fail may be put right.
+        self.lanes.head.next_poll_from_head();
+        self.lanes.head.wait_until(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_keys_are_asked_for_once_for_each_refusal_of_the_last_key() {
+        let mut orders = Orders::<()>::new();
+        assert!(!orders.waits_for_keys("401"), "nobody can answer");
+        let control = orders.control();
+        assert!(orders.waits_for_keys("401"));
+        assert!(control.questions.has_changed().unwrap());
+        assert!(!orders.waits_for_keys("401"), "nobody has answered");
+        assert!(orders.waits_for_keys("401"), "a later refusal");
+    }
+}
