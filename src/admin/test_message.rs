@@ -52,10 +52,11 @@ impl TestTarget {
         }
         let id = format!("test_{:016x}", RandomState::new().build_hasher().finish());
         let raw = message(&id, clock.machine_time());
-        let (format, raw) = (&self.format, raw.into());
+        let (format, message) = (&self.format, raw.as_str().into());
+        let raw = raw.into();
         let made = if self.target.takes_lines() { format.line(raw, None) } else { format.payload(raw, None) };
         let payload = made.map_err(|error| format!("{name} can make nothing of a test message: {error}"))?;
-        let outgoing = Outgoing { id, content_type: payload.content_type, body: payload.body };
+        let outgoing = Outgoing { id, content_type: payload.content_type, body: payload.body, message };
         let sink = self.target.build(clock).map_err(|error| format!("{name}: {error}"))?;
         let Ok(attempt) = timeout(LONGEST, sink.begin(outgoing)).await else {
             return Err(format!("{name} gave no answer within {} s", LONGEST.as_secs()));
@@ -63,7 +64,7 @@ impl TestTarget {
         match attempt {
             Attempt::Accepted { status: Some(status) } => Ok(format!("{name} accepted a test message ({status})")),
             Attempt::Accepted { status: None } => Ok(format!("{name} accepted a test message")),
-            Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer } => {
+            Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer, .. } => {
                 Err(format!("{name} did not accept a test message: {answer}"))
             }
             Attempt::Closed => Err(format!("{name} is closed")),

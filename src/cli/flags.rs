@@ -363,7 +363,7 @@ pub(super) struct RunFlags {
     #[arg(long, global = true, value_name = "URL")]
     pub(super) forward_to: Option<String>,
 
-    /// Send this format: message, jolt-event, cloudevents, slack or discord [default: message]
+    /// Send this format: message, jolt-event, cloudevents, slack, discord, teams or text [default: message]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(super) format: Option<String>,
 

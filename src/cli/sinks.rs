@@ -54,7 +54,7 @@ pub(super) fn sinks_table<'a>(sinks: impl Iterator<Item = (&'a SinkView, Option<
             Some(pause) => {
                 let why = match pause.reason {
                     PauseReason::Operator => "paused",
-                    PauseReason::Gone => "paused: the receiver is gone (410)",
+                    PauseReason::Gone => "paused: the receiver is gone",
                     PauseReason::Closed => "paused: nobody reads the output",
                     PauseReason::Disabled => "paused: enabled = false in the configuration",
                 };

@@ -8,7 +8,7 @@ use super::{ConfiguredSink, declarations};
 use crate::delivery::{self, filter};
 use crate::domain::SinkName;
 use crate::domain::filter::Filter;
-use crate::formats::settings::Settings as FormatSettings;
+use crate::formats::settings::{PayloadUse, Settings as FormatSettings};
 use crate::settings::{
     self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, nearest, settings,
 };
@@ -151,8 +151,12 @@ fn sink(
             None
         }
     };
-    let takes_lines = target.as_ref().is_some_and(|target| target.takes_lines());
-    let format = FormatSettings::read(at).resolve(at, account, takes_lines).unwrap_or_default();
+    let payload_use = match &target {
+        Some(target) if target.takes_lines() => PayloadUse::Line,
+        Some(target) if target.shows_text() => PayloadUse::Text,
+        _ => PayloadUse::Body,
+    };
+    let format = FormatSettings::read(at).resolve(at, account, payload_use).unwrap_or_default();
     let delivery = delivery::Options::read(at);
     delivery.retry.check(&mut at.inside("retry"));
     let selection = store::MessageSelection { filter, number_use: format.number_use() };

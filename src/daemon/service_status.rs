@@ -63,7 +63,7 @@ fn trouble(sink: &SinkStatus) -> Option<String> {
     };
     match sink.blocked_by {
         Some(BlockedBy::Pause(PauseReason::Operator)) => Some("paused by an operator".to_owned()),
-        Some(BlockedBy::Pause(PauseReason::Gone)) => Some("paused, because its receiver is gone (410)".to_owned()),
+        Some(BlockedBy::Pause(PauseReason::Gone)) => Some("paused, because its receiver is gone".to_owned()),
         Some(BlockedBy::Pause(PauseReason::Closed)) => Some("paused, because nobody reads the output".to_owned()),
         Some(BlockedBy::Pause(PauseReason::Disabled)) => Some("switched off (enabled = false)".to_owned()),
         // Refusals by a receiver that sets the pace are no failures.
@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 sink(|sink| sink.blocked_by = Some(BlockedBy::Pause(PauseReason::Gone))),
-                Some("paused, because its receiver is gone (410)"),
+                Some("paused, because its receiver is gone"),
             ),
             (
                 sink(|sink| sink.blocked_by = Some(BlockedBy::Pause(PauseReason::Closed))),

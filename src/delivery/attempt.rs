@@ -68,6 +68,13 @@ pub(super) struct AttemptReport {
 }
 
 impl AttemptReport {
+    /// The HTTP status of the answer, if there was one.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self.outcome.as_ref()? {
+            Outcome::Delivered { status } | Outcome::Retry { status, .. } | Outcome::Dead { status, .. } => *status,
+        }
+    }
+
     /// A description of the failure for people; empty after a success.
     pub(super) fn failure(&self) -> &str {
         match &self.outcome {

@@ -24,6 +24,11 @@ pub const RECEIVER_WANTS_SILENCE: &str =
 pub const RECEIVER_IS_GONE: &str = "the receiver is gone (410): the sink is paused and keeps its messages; change its \
                                     URL or remove it, or resume it if it is back";
 
+/// Error: the receiver says in the body of its answer that it takes no message, so the sink paused itself. The log line
+/// has the reason.
+pub const RECEIVER_TAKES_NOTHING: &str = "the receiver takes nothing any more: the sink is paused and keeps its \
+                                          messages; mend the cause, and resume the sink";
+
 /// Error: the reader of a sink's output closed the output while the relay has other sinks.
 pub const OUTPUT_IS_CLOSED: &str = "nobody reads the output any more: the sink is paused and keeps its messages until \
                                     the relay is started again";
@@ -91,8 +96,13 @@ pub(super) fn receiver_wants_silence(sink: &str, reason: &str, silence: Duration
     tracing::warn!(sink.name = sink, reason, wait_s = silence.as_secs_f64(), "{RECEIVER_WANTS_SILENCE}");
 }
 
-pub(super) fn receiver_is_gone(sink: &str, invocation: &Invocation) {
-    tracing::error!(sink.name = sink, hint = how_to_resume(invocation, sink), "{RECEIVER_IS_GONE}");
+/// Logs that a receiver takes no message until somebody looks into the matter, with the status and words of its answer.
+pub(super) fn receiver_is_gone(sink: &str, invocation: &Invocation, status: Option<u16>, reason: &str) {
+    let hint = how_to_resume(invocation, sink);
+    match status {
+        Some(410) => tracing::error!(sink.name = sink, hint, "{RECEIVER_IS_GONE}"),
+        _ => tracing::error!(sink.name = sink, reason, hint, "{RECEIVER_TAKES_NOTHING}"),
+    }
 }
 
 pub(super) fn output_is_closed(sink: &str) {

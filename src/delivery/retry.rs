@@ -98,11 +98,11 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
             let outcome = Outcome::Dead { reason: DeadReason::Rejected, status, answer };
             Decision { outcome: Some(outcome), signal: HealthSignal::Success }
         }
-        // The sink pauses for all its messages, so this message must not become a dead letter because of the 410.
-        Attempt::Gone { answer } => {
+        // The sink pauses for all its messages, so this message must not become a dead letter because of this answer.
+        Attempt::Gone { status, answer } => {
             let patient = Retry { give_up_after: None, ..retry.clone() };
             let wait = failure_wait(None, history, retry, jitter);
-            let outcome = again_after(wait, Some(410), answer, history, &patient);
+            let outcome = again_after(wait, status, answer, history, &patient);
             Decision { outcome: Some(outcome), signal: HealthSignal::Gone }
         }
         Attempt::Closed => Decision { outcome: None, signal: HealthSignal::OutputClosed },
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn gone_pauses_the_sink_and_kills_nothing() {
         let late = START.after(30 * DAY);
-        let decision = after(Attempt::Gone { answer: "410 Gone".into() }, 12, late);
+        let decision = after(Attempt::Gone { status: Some(410), answer: "410 Gone".into() }, 12, late);
         assert_eq!(decision.signal, HealthSignal::Gone);
         assert!(wait(&decision, late) > Duration::from_secs(11 * 3600));
     }

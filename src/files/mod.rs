@@ -89,7 +89,10 @@ pub fn open_to_append(path: &Path, mode: u32) -> io::Result<File> {
 fn make_directories(path: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(if missing.is_empty() { Path::new(".") } else { path })?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     for made in missing {
         // Not every file system can flush a directory, and most file systems need no such flush.
         if let Some(parent) = made.parent()

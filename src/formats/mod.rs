@@ -18,9 +18,11 @@ pub mod settings;
 mod shown;
 mod slack;
 mod surrogates;
+mod teams;
 mod template;
 #[cfg(test)]
 mod tests;
+mod text;
 mod texts;
 
 use std::borrow::Cow;
@@ -33,8 +35,15 @@ pub use texts::MessageTexts;
 use crate::domain::NumberUse;
 
 /// The built-in formats. A new format needs a file beside this file and a line here.
-static KNOWN: [&Known; 5] =
-    [&message::FORMAT, &jolt_event::FORMAT, &cloudevents::FORMAT, &slack::FORMAT, &discord::FORMAT];
+static KNOWN: [&Known; 7] = [
+    &message::FORMAT,
+    &jolt_event::FORMAT,
+    &cloudevents::FORMAT,
+    &slack::FORMAT,
+    &discord::FORMAT,
+    &teams::FORMAT,
+    &text::FORMAT,
+];
 
 /// The format of a sink: how the payload of a message is made.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Format, KNOWN, Known, Template, message};
+use super::{Format, KNOWN, Known, Template, message, text};
 use crate::settings::{self, Origin, Reader, WrittenText, settings};
 
 /// The default media type of a template for an HTTP receiver.
@@ -20,7 +20,8 @@ const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 settings! {
     /// The keys of a sink's format, as written.
     pub struct Settings {
-        /// message: the API's object exactly as it came. docs/formats.md shows the other formats.
+        /// message: the API's object exactly as it came; the default, but text for services that show text to people.
+        /// docs/formats.md shows the other formats.
         format: Option<Option<&'static Known>> = settings::one_of(names()).by_default("\"message\""),
         /// Only with format = "template": the template. If the template shows details of the number, such as
         /// number.serviceName, messages wait until these are known.
@@ -38,20 +39,33 @@ settings! {
     }
 }
 
+/// How a sink uses its payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadUse {
+    /// As the body of a request, or as the input of a program.
+    Body,
+    /// As a line of a stream.
+    Line,
+    /// As text that a service shows to people.
+    Text,
+}
+
 /// Returns each word of `format` with its format. The word for templates has no built-in format.
 fn names() -> Vec<(&'static str, Option<&'static Known>)> {
     KNOWN.iter().map(|known| (known.name, Some(*known))).chain([(TEMPLATE, None)]).collect()
 }
 
 impl Settings {
-    /// Returns the format; `None` if the keys have an error. `as_line`: the sink is a stream of lines.
-    pub fn resolve(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Format> {
+    /// Returns the format; `None` if the keys have an error. `payload_use`: how the sink uses its
+    /// payloads.
+    pub fn resolve(self, at: &mut Reader<'_>, account: &Arc<str>, payload_use: PayloadUse) -> Option<Format> {
         let format = match at.written("format") {
             Some(_) => self.format?,
+            None if payload_use == PayloadUse::Text => Some(&text::FORMAT),
             None => Some(&message::FORMAT),
         };
         let Some(known) = format else {
-            return Some(Format::Template(Arc::new(self.template(at, account, as_line)?)));
+            return Some(Format::Template(Arc::new(self.template(at, account, payload_use)?)));
         };
         for key in TEMPLATE_KEYS {
             if let Some(origin) = at.origin(key) {
@@ -61,12 +75,13 @@ impl Settings {
         Some(Format::Known(known, Arc::clone(account)))
     }
 
-    fn template(self, at: &mut Reader<'_>, account: &Arc<str>, as_line: bool) -> Option<Template> {
+    fn template(self, at: &mut Reader<'_>, account: &Arc<str>, payload_use: PayloadUse) -> Option<Template> {
         let content_type = match at.written("content_type") {
             Some(_) => self.content_type.and_then(|text| media_type(at, &text)),
-            None => Some(if as_line { TEXT } else { JSON }.to_owned()),
+            None => Some(if payload_use == PayloadUse::Body { JSON } else { TEXT }.to_owned()),
         };
         let (key, origin, source) = template_text(at, self.template, self.template_file)?;
+        let as_line = payload_use == PayloadUse::Line;
         match Template::new(&source, &content_type?, Arc::clone(account), as_line) {
             Ok(template) => Some(template),
             Err(mistake) => {

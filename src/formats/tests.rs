@@ -21,7 +21,7 @@ fn known(name: &str, account: Arc<str>) -> Format {
     Format::named(name, account).unwrap()
 }
 
-fn all() -> [Format; 6] {
+fn all() -> [Format; 7] {
     let template = Template::new("{{ message.body | tojson }}", "application/json", account(), false).unwrap();
     [
         known("message", account()),
@@ -29,6 +29,7 @@ fn all() -> [Format; 6] {
         known("cloudevents", account()),
         known("slack", account()),
         known("discord", account()),
+        known("teams", account()),
         Format::Template(Arc::new(template)),
     ]
 }
@@ -399,6 +400,11 @@ proptest! {
                             prop_assert!(slashes % 2 == 1, "{}", content);
                         }
                     }
+                }
+                "teams" => {
+                    let blocks = made["attachments"][0]["content"]["body"].as_array().unwrap();
+                    let lines = blocks.iter().skip(1).map(|block| block["inlines"][0]["text"].as_str().unwrap());
+                    prop_assert_eq!(lines.collect::<Vec<_>>().join("\n"), body.as_str());
                 }
                 other => panic!("nobody looks at {other}"),
             }

@@ -129,6 +129,14 @@ impl<'r> Reader<'r> {
         self.table.entries.get(&self.key(key))
     }
 
+    /// The text that was written out for a key that another component reads.
+    pub fn written_out(&self, key: &str) -> Option<&'r str> {
+        match &self.written(key)?.value {
+            WrittenValue::Text(text) => Some(text.expose()),
+            _ => None,
+        }
+    }
+
     /// The place where a key was written.
     pub fn origin(&self, key: &str) -> Option<&'r Origin> {
         self.written(key).map(|entry| &entry.origin)

@@ -10,8 +10,12 @@ mod exec;
 mod file;
 pub mod http;
 mod lines;
+#[cfg(feature = "sink-ntfy")]
+mod ntfy;
 mod regular_file;
 pub mod stdout;
+#[cfg(feature = "sink-telegram")]
+mod telegram;
 
 pub use http::signing;
 
@@ -51,6 +55,8 @@ pub static KNOWN_TYPES: &[KnownType] = &[
     KnownType::Built(&stdout::Stdout),
     optional!("sink-file", "file", file::FileType),
     optional!("sink-exec", "exec", exec::ExecType),
+    optional!("sink-telegram", "telegram", telegram::Telegram),
+    optional!("sink-ntfy", "ntfy", ntfy::Ntfy),
 ];
 
 /// A type of sinks that this version of the relay knows.
@@ -114,6 +120,11 @@ pub trait SinkType: Debug + Sync {
 pub trait Target: Any + Debug + Send + Sync {
     /// Whether a payload must be one line.
     fn takes_lines(&self) -> bool;
+
+    /// Whether the receiver shows the payload to people as text.
+    fn shows_text(&self) -> bool {
+        false
+    }
 
     /// Whether the target is the standard output of this process.
     fn is_stdout(&self) -> bool {
@@ -211,8 +222,11 @@ pub enum Attempt {
         /// A description of the receiver's answer for people.
         answer: String,
     },
-    /// The receiver says that it is gone for good (410).
+    /// The receiver says that it takes no message until somebody looks into the matter, for example because it is gone
+    /// for good (410).
     Gone {
+        /// The HTTP status, if the sink uses HTTP.
+        status: Option<u16>,
         /// A description of the receiver's answer for people.
         answer: String,
     },

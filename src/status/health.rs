@@ -177,7 +177,7 @@ fn sink_problems(status: &Status) -> Vec<HealthProblem> {
         let mut add = |kind, what: &str| found.push(HealthProblem::of_sink(kind, &stored.name, what));
         match stored.pause.map(|pause| pause.reason) {
             _ if !stored.configured => {}
-            Some(PauseReason::Gone) => add(ProblemKind::SinkPaused, "is paused: its receiver is gone (410)"),
+            Some(PauseReason::Gone) => add(ProblemKind::SinkPaused, "is paused: its receiver is gone"),
             Some(PauseReason::Closed) => add(ProblemKind::SinkPaused, "is paused: nobody reads the output"),
             Some(PauseReason::Operator | PauseReason::Disabled) => {}
             None => {
@@ -315,7 +315,7 @@ mod tests {
             ),
             ("paused by a person", |status, _| paused(status, PauseReason::Operator), None),
             ("switched off", |status, _| paused(status, PauseReason::Disabled), None),
-            ("gone", |status, _| paused(status, PauseReason::Gone), Some("crm is paused: its receiver is gone (410)")),
+            ("gone", |status, _| paused(status, PauseReason::Gone), Some("crm is paused: its receiver is gone")),
             (
                 "gone, but not configured any more",
                 |status, _| {
@@ -440,7 +440,7 @@ mod tests {
         (status.relay.running, status.sinks[0].live) = (false, None);
         paused(&mut status, PauseReason::Gone);
         status.add(Live { relay: report(Some(ago(60)), None), ..live });
-        assert_eq!(details(&problems(&status, hour)), ["crm is paused: its receiver is gone (410)"]);
+        assert_eq!(details(&problems(&status, hour)), ["crm is paused: its receiver is gone"]);
     }
 
     fn details(problems: &[HealthProblem]) -> Vec<&str> {

@@ -70,6 +70,7 @@ fn the_table_has_the_log_sentences() {
         log::NOTHING_GETS_THROUGH,
         log::RECEIVER_WANTS_SILENCE,
         log::RECEIVER_IS_GONE,
+        log::RECEIVER_TAKES_NOTHING,
         log::OUTPUT_IS_CLOSED,
         log::SINK_IS_PAUSED,
         log::SINK_WAS_PAUSED,

@@ -28,6 +28,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
         ("sinks", key, _) if of_others(key) => return None,
         ("api", key, _) if key.starts_with("tls.") => return None,
         (_, _, KeyKind::Secret { .. }) => ("{ env = \"K\" }".to_owned(), "jolt_sk_2".to_owned()),
+        (_, "priority", _) => same("5"),
         (_, _, KeyKind::Integer(_)) => same("3"),
         (_, _, KeyKind::Number(_)) => same("1.5"),
         (_, _, KeyKind::Boolean) => same(if key.default.as_deref() == Some("true") { "false" } else { "true" }),
@@ -47,7 +48,20 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
 
 /// Whether the key has an effect only beside others.
 fn of_others(key: &str) -> bool {
-    let alone = ["type", "url", "path", "command", "env", "format", "content_type", "headers", "auth.basic.password"];
+    let alone = [
+        "type",
+        "url",
+        "path",
+        "command",
+        "env",
+        "token",
+        "topic",
+        "chat",
+        "format",
+        "content_type",
+        "headers",
+        "auth.basic.password",
+    ];
     alone.contains(&key) || ["tls.", "signing.", "template"].iter().any(|start| key.starts_with(start))
 }
 

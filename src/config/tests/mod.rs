@@ -76,7 +76,9 @@ impl Machine {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("home");
         fs::create_dir(&home).unwrap();
-        let env = [("HOME".into(), home.into()), ("JOLTSMS_API_KEY".into(), KEY.into())].into();
+        let secrets = [("JOLTSMS_API_KEY", KEY), ("TELEGRAM_TOKEN", "123:abc"), ("NTFY_TOPIC", "a-topic")];
+        let secrets = secrets.map(|(name, value)| (name.into(), value.into()));
+        let env = [("HOME".into(), home.into())].into_iter().chain(secrets).collect();
         Self { root, env, flags: Overrides::default() }
     }
 

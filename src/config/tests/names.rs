@@ -69,6 +69,8 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
     let own = |kind| keys(sink()).filter(|key| key.types == [kind]).map(|key| key.name.as_str()).collect::<Vec<_>>();
     assert_eq!(own("file"), ["path", "mode"]);
     assert_eq!(own("exec"), ["command", "env", "reject_exit"]);
+    assert_eq!(own("telegram"), ["chat", "silent"]);
+    assert_eq!(own("ntfy"), ["topic", "priority", "tags"]);
 }
 
 #[test]

@@ -368,7 +368,8 @@ impl Supervisor {
             HealthSignal::Gone => {
                 self.learn_failure(report);
                 if self.pauses.begin(PauseReason::Gone) {
-                    log::receiver_is_gone(self.context.name(), &self.context.shared.invocation);
+                    let invocation = &self.context.shared.invocation;
+                    log::receiver_is_gone(self.context.name(), invocation, report.status(), report.failure());
                 }
             }
             HealthSignal::OutputClosed if self.context.is_alone() => {

@@ -121,7 +121,12 @@ async fn idle_comes_when_all_that_can_be_done_is_done() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_tells_that_something_is_left() {
-    for attempt in [unavailable(), failed(429, Some(HOUR)), Attempt::Gone { answer: String::new() }, Attempt::Closed] {
+    for attempt in [
+        unavailable(),
+        failed(429, Some(HOUR)),
+        Attempt::Gone { status: Some(410), answer: String::new() },
+        Attempt::Closed,
+    ] {
         let world = World::new();
         world.register(&["bad", "good"]).await;
         world.release(50, DeliveryClass::Backfill).await;

@@ -62,7 +62,9 @@ async fn gone_pauses_the_sink_and_keeps_its_messages() {
     let world = World::new();
     world.register(&["crm"]).await;
     world.release(20, DeliveryClass::Live).await;
-    let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), Attempt::Gone { answer: "410 Gone".into() }));
+    let receiver = Receiver::new(&world, |_| {
+        (Duration::from_millis(1), Attempt::Gone { status: Some(410), answer: "410 Gone".into() })
+    });
     let delivery = world.start(vec![("crm", options(2), receiver.clone())]).await;
     sleep(4 * DAY).await;
     assert_eq!(receiver.attempts(), 2, "those that were under way");

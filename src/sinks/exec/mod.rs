@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{Attempting, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
-use crate::domain::Sanitized;
+use super::{Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
 use crate::domain::filter::{Details, Facts};
+use crate::domain::{Finding, Sanitized};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
 
@@ -86,6 +86,11 @@ impl Target for ExecTarget {
             head += &format!("{name}: {}\n", Sanitized::line(&value));
         }
         Ok(Preview { head: head + "\n", body: outgoing.body })
+    }
+
+    fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
+        let finding = Finding::works(name, "the program is there and executable; it was not started");
+        Box::pin(std::future::ready(vec![finding]))
     }
 
     fn build(&self, _: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {

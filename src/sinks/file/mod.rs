@@ -17,7 +17,8 @@ use std::sync::Arc;
 use self::dated_file::DatedFile;
 use self::name::NamePattern;
 use super::lines::{LineSink, StreamState};
-use super::{Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use super::{OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, SinkType, Target};
+use crate::domain::Finding;
 use crate::settings::{DeclaredKey, Reader, Settings as _};
 use crate::time::Clock;
 
@@ -63,6 +64,11 @@ impl Target for FileTarget {
     fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
         let head = format!("file {}\n\n", self.path.at(clock.relay_time()).display());
         Ok(Preview { head, body: outgoing.body })
+    }
+
+    fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
+        let finding = Finding::not_tried(name, "the file is opened when the first message is written");
+        Box::pin(std::future::ready(vec![finding]))
     }
 
     fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {

@@ -41,7 +41,7 @@ pub(crate) fn classify(head: Head<'_>, statuses: &Statuses, sent_to: &Url, now: 
         return Attempt::Rejected { status: Some(code), answer };
     }
     if head.status == StatusCode::GONE {
-        return Attempt::Gone { answer };
+        return Attempt::Gone { status: Some(code), answer };
     }
     Attempt::Failed { status: Some(code), retry_after: asked_wait(head, now), answer }
 }
@@ -106,7 +106,7 @@ mod tests {
         for status in [200, 201, 202, 204, 206, 226, 299] {
             assert_eq!(answer(status, None), Attempt::Accepted { status: Some(status) });
         }
-        assert_eq!(answer(410, None), Attempt::Gone { answer: "410 Gone".into() });
+        assert_eq!(answer(410, None), Attempt::Gone { status: Some(410), answer: "410 Gone".into() });
         for (status, words) in [
             (301, "301 Moved Permanently"),
             (304, "304 Not Modified"),
@@ -149,7 +149,7 @@ mod tests {
 
     fn words_of(attempt: Attempt) -> String {
         match attempt {
-            Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer } => answer,
+            Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer, .. } => answer,
             Attempt::Accepted { .. } | Attempt::Closed => String::new(),
         }
     }

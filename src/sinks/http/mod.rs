@@ -1,8 +1,11 @@
 //! Sinks of type `http`: HTTP receivers.
 
+pub(crate) mod answer;
 pub(crate) mod classify;
 mod headers;
 mod online;
+#[cfg(any(feature = "sink-ntfy", feature = "sink-telegram"))]
+pub(in crate::sinks) mod preset;
 mod preview;
 pub mod settings;
 pub mod signing;
@@ -14,7 +17,9 @@ use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
+use tokio::time::timeout;
 
+use self::answer::Dialect;
 pub use self::classify::Statuses;
 use self::classify::{Head, classify};
 use self::signing::Signing;
@@ -49,6 +54,8 @@ pub struct Options {
     pub signing: Option<Signing>,
     /// Statuses with a special meaning for this receiver.
     pub statuses: Statuses,
+    /// How the bodies of answers are read, if the receiver is a service that says something there.
+    pub(crate) dialect: Option<Dialect>,
 }
 
 impl SinkType for Http {
@@ -104,6 +111,7 @@ impl Options {
             transport: Transport::default(),
             signing: None,
             statuses: Statuses::default(),
+            dialect: None,
         }
     }
 }
@@ -111,7 +119,7 @@ impl Options {
 /// Hides the URL, which may contain a password.
 impl fmt::Debug for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, method, headers, timeout, connect_timeout, transport, signing, statuses } = self;
+        let Self { url, method, headers, timeout, connect_timeout, transport, signing, statuses, dialect: _ } = self;
         out.debug_struct("Http")
             .field("url", &RedactedUrl(url))
             .field("method", method)
@@ -129,7 +137,7 @@ impl fmt::Debug for Options {
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
 /// The most bytes of an answer's body that are read, so that the connection can be used again. The content of the body
-/// is ignored.
+/// counts only if the receiver is a service that says something there.
 const ANSWER_CAP: usize = 64 << 10;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -144,6 +152,7 @@ pub struct HttpSink {
     headers: HeaderMap,
     signing: Option<Signing>,
     statuses: Arc<Statuses>,
+    dialect: Option<Dialect>,
     clock: Clock,
 }
 
@@ -160,9 +169,10 @@ impl HttpSink {
             gzip: false,
         };
         let client = client::build(&client_options, &options.transport, &options.url)?;
-        let Options { url, method, headers, signing, statuses, .. } = options.clone();
+        let Options { url, method, headers, signing, statuses, dialect, .. } = options.clone();
         let proxy = options.transport.proxy.clone();
-        Ok(Self { client, client_options, proxy, url, method, headers, signing, statuses: Arc::new(statuses), clock })
+        let statuses = Arc::new(statuses);
+        Ok(Self { client, client_options, proxy, url, method, headers, signing, statuses, dialect, clock })
     }
 
     /// Returns the request for a message as it would leave now, without the headers that the client adds
@@ -214,7 +224,7 @@ impl Sink for HttpSink {
         let request = self.request(outgoing);
         let (client, sent_to) = (self.client.clone(), self.url.clone());
         let (client_options, proxy, clock) = (self.client_options, self.proxy.clone(), self.clock.clone());
-        let statuses = Arc::clone(&self.statuses);
+        let (statuses, dialect) = (Arc::clone(&self.statuses), self.dialect);
         Box::pin(async move {
             let sent = match request {
                 Ok(request) => client.execute(request).await,
@@ -230,9 +240,17 @@ impl Sink for HttpSink {
             let answering_proxy = proxy.that_answers_for(&sent_to);
             let head = Head { proxy: answering_proxy.as_deref(), ..head(response.status(), response.headers()) };
             let attempt = classify(head, &statuses, &sent_to, clock.machine_time());
-            // The outcome is decided, and nothing that happens to the body changes it.
-            body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
-            attempt
+            let is_accepted = matches!(attempt, Attempt::Accepted { .. });
+            let Some(dialect) = dialect.filter(|dialect| dialect.may_refuse_with_success || !is_accepted) else {
+                // The outcome is decided, and nothing that happens to the body changes it.
+                body::discard(response, ANSWER_CAP, ANSWER_DEADLINE).await;
+                return attempt;
+            };
+            let status = response.status().as_u16();
+            // A body that does not arrive whole says nothing.
+            let body = timeout(ANSWER_DEADLINE, body::read_capped(response, ANSWER_CAP)).await;
+            let body = body.ok().and_then(Result::ok).unwrap_or_default();
+            answer::refine(attempt, (dialect.read)(status, &body))
         })
     }
 }

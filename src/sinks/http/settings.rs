@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, Url};
 
+use super::answer::{DISCORD, Dialect, SLACK};
 use super::headers::{Auth, SECRET_HEADERS, headers};
 use super::signing::settings::Settings as SigningSettings;
 use super::{Options, Statuses};
@@ -20,8 +21,8 @@ const REJECTABLE: RangeInclusive<u16> = 300..=599;
 settings! {
     /// The keys that only an http sink has, as written.
     pub struct Settings {
-        /// The URL to which messages are posted; required. A URL with a token in it is a secret: url = { env =
-        /// "CRM_URL" }.
+        /// http: the URL to which messages are posted; required. telegram, ntfy: the address of a server of your own. A
+        /// URL with a token in it is a secret: url = { env = "CRM_URL" }.
         url: Option<WrittenText> = http::url().such_as("\"https://crm.example.com/hooks/sms\""),
         /// The HTTP method of the requests.
         method: Method = settings::choice(Method::POST),
@@ -79,7 +80,21 @@ impl Settings {
             let message = format!("`{}` is missing: an http sink needs it", at.name("url"));
             at.missing(&["url"], at.place(), message, "");
         }
-        Some(Options { url: url?, method, headers, timeout, connect_timeout, transport, signing, statuses })
+        let url = url?;
+        let dialect = dialect(at.written_out("format"), url.host_str());
+        Some(Options { url, method, headers, timeout, connect_timeout, transport, signing, statuses, dialect })
+    }
+}
+
+/// The service whose answers the receiver gives, by the format or the host; `None`: only statuses count.
+fn dialect(format: Option<&str>, host: Option<&str>) -> Option<Dialect> {
+    let format = format.unwrap_or_default();
+    match host {
+        Some("hooks.slack.com") => Some(SLACK),
+        Some("discord.com" | "discordapp.com") => Some(DISCORD),
+        _ if format.eq_ignore_ascii_case("slack") => Some(SLACK),
+        _ if format.eq_ignore_ascii_case("discord") => Some(DISCORD),
+        _ => None,
     }
 }
 

@@ -142,7 +142,7 @@ async fn answers_and_their_words() {
         ("200 OK\r\ncontent-length: 2\r\n\r\nok", Attempt::Accepted { status: Some(200) }),
         ("204 No Content\r\n\r\n", Attempt::Accepted { status: Some(204) }),
         ("202 Accepted\r\nconnection: close\r\n\r\nbye", Attempt::Accepted { status: Some(202) }),
-        ("410 Gone\r\ncontent-length: 0\r\n\r\n", Attempt::Gone { answer: "410 Gone".into() }),
+        ("410 Gone\r\ncontent-length: 0\r\n\r\n", Attempt::Gone { status: Some(410), answer: "410 Gone".into() }),
         ("500 Whatever SECRET\r\ncontent-length: 6\r\n\r\nSECRET", failed(Some(500), "500 Internal Server Error")),
         ("404 Not Found\r\nretry-after: soon\r\ncontent-length: 0\r\n\r\n", failed(Some(404), "404 Not Found")),
         (

@@ -195,7 +195,7 @@ fn what_is_wrong_is_named() {
             scene.add();
             let status = wait_for(scene, "the pause", |status| status["sinks"][0]["paused"] == "gone");
             assert_eq!((&status["sinks"][0]["waiting"], &status["sinks"][0]["retrying"]), (&1.into(), &1.into()));
-            assert_eq!(check(scene), (1, "unhealthy: crm is paused: its receiver is gone (410)".to_owned()));
+            assert_eq!(check(scene), (1, "unhealthy: crm is paused: its receiver is gone".to_owned()));
             assert_eq!(Setup::bare(scene.dir()).args(&["sinks", "pause", "crm"]).output().0, 0);
             assert_eq!(check(scene).0, 0, "somebody has seen to it");
             ends_with_nothing_more(relay);

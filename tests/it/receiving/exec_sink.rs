@@ -29,7 +29,8 @@ fn relay_to(scene: &Scene, program: &Path, keys: &str) -> Setup {
 }
 
 fn wait_until_delivered(scene: &Scene, count: i64, relay: &Relay) {
-    relay.wait_for_log("relaying messages");
+    let is_open = |log: &str| log.contains("first run on this state") || log.contains("resuming where the state left");
+    wait_until("the state", || is_open(&relay.log()), || relay.log());
     let delivered = || scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'");
     wait_until("the deliveries", || delivered() == count, || relay.log());
 }
@@ -90,7 +91,8 @@ fn exit_statuses_decide() {
     relay.wait_for_log(MESSAGE_IS_DEAD);
     assert!(relay.log().contains(&rejected) && relay.log().contains("answer=\"exit status 66\""), "{}", relay.log());
     scene.add();
-    relay.wait_for_log("reason=\"killed by signal 9\"");
+    let killed = || scene.count("SELECT count(*) FROM delivery WHERE answer = 'killed by signal 9'") == 1;
+    wait_until("the killed program", killed, || relay.log());
     assert!(!relay.log().contains("secret words"), "{}", relay.log());
     assert_eq!(relay.stop().code(), Some(0));
 }

@@ -19,7 +19,8 @@ fn relay_to(scene: &Scene, path: &str) -> Setup {
 }
 
 fn wait_until_delivered(scene: &Scene, count: i64, relay: &Relay) {
-    relay.wait_for_log("relaying messages");
+    let is_open = |log: &str| log.contains("first run on this state") || log.contains("resuming where the state left");
+    wait_until("the state", || is_open(&relay.log()), || relay.log());
     let delivered = || scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'");
     wait_until("the deliveries", || delivered() == count, || relay.log());
 }

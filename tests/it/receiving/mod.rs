@@ -1,5 +1,6 @@
 //! Tests of deliveries: what receivers get, and what follows from their answers.
 
+mod chat_services;
 mod exec_sink;
 mod file_sink;
 mod filters;

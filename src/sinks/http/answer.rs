@@ -1,0 +1,162 @@
+//! Reads from the body of an answer what the status does not say. Pure.
+//!
+//! Invariant: no text of the body is repeated, since it may repeat the message. All words come from this program.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::http::retry_after;
+use crate::sinks::Attempt;
+
+/// A service that says more in the bodies of its answers than in their statuses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialect {
+    /// Whether an answer 2xx may say that the service does not have the message.
+    pub(crate) may_refuse_with_success: bool,
+    /// Reads a status and the body of its answer.
+    pub(crate) read: fn(u16, &[u8]) -> AnswerBody,
+}
+
+/// What the body of an answer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerBody {
+    /// The body says nothing that the status does not say.
+    Nothing,
+    /// The service does not have the message, whatever the status says.
+    #[cfg_attr(not(any(feature = "sink-telegram", test)), expect(dead_code, reason = "only Telegram says so"))]
+    NotAccepted(&'static str),
+    /// The service takes no message until somebody looks into the matter.
+    TakesNothing(&'static str),
+    /// The service asks for a wait.
+    Wait(Duration),
+}
+
+/// Slack's incoming webhooks: the body of a failure is one word.
+pub(super) const SLACK: Dialect = Dialect { may_refuse_with_success: false, read: slack };
+
+/// Discord's webhooks: the body of a failure is a JSON object.
+pub(super) const DISCORD: Dialect = Dialect { may_refuse_with_success: false, read: discord };
+
+/// Changes the end of an attempt by what the body of the answer says. A status that the operator has listed in
+/// `reject_status` counts whatever the body says.
+pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
+    let with = |answer: &str, words: &str| format!("{answer}: {words}");
+    match (attempt, body) {
+        (rejected @ Attempt::Rejected { .. }, _) => rejected,
+        (
+            Attempt::Failed { status, answer, .. } | Attempt::Gone { status, answer },
+            AnswerBody::TakesNothing(words),
+        ) => Attempt::Gone { status, answer: with(&answer, words) },
+        (Attempt::Accepted { status }, AnswerBody::TakesNothing(words)) => {
+            Attempt::Gone { status, answer: words.to_owned() }
+        }
+        (Attempt::Accepted { status }, AnswerBody::NotAccepted(words)) => {
+            Attempt::Failed { status, retry_after: None, answer: words.to_owned() }
+        }
+        (Attempt::Failed { status, retry_after, answer }, AnswerBody::NotAccepted(words)) => {
+            Attempt::Failed { status, retry_after, answer: with(&answer, words) }
+        }
+        (Attempt::Failed { status, answer, .. }, AnswerBody::Wait(wait)) => {
+            Attempt::Failed { status, retry_after: Some(wait.min(retry_after::CAP)), answer }
+        }
+        (attempt, _) => attempt,
+    }
+}
+
+/// A number of seconds in a body, as a wait.
+pub(crate) fn wait(seconds: f64) -> AnswerBody {
+    Duration::try_from_secs_f64(seconds).map_or(AnswerBody::Nothing, AnswerBody::Wait)
+}
+
+fn slack(_: u16, body: &[u8]) -> AnswerBody {
+    let words = match body.trim_ascii() {
+        b"no_service" | b"no_service_id" => "Slack does not know the webhook, or it was removed (no_service)",
+        b"no_active_hooks" => "the webhook is disabled (no_active_hooks)",
+        b"invalid_token" => "Slack does not accept the token in the URL (invalid_token)",
+        b"channel_not_found" => "the channel of the webhook does not exist (channel_not_found)",
+        b"channel_is_archived" => "the channel of the webhook is archived (channel_is_archived)",
+        b"user_not_found" => "the user of the webhook does not exist (user_not_found)",
+        b"action_prohibited" => "an administrator does not allow the webhook (action_prohibited)",
+        b"no_team" | b"team_disabled" => "the workspace does not exist or is disabled (no_team)",
+        _ => return AnswerBody::Nothing,
+    };
+    AnswerBody::TakesNothing(words)
+}
+
+fn discord(_: u16, body: &[u8]) -> AnswerBody {
+    #[derive(Deserialize)]
+    struct DiscordAnswer {
+        code: Option<i64>,
+        retry_after: Option<f64>,
+    }
+    let Ok(DiscordAnswer { code, retry_after }) = serde_json::from_slice(body) else { return AnswerBody::Nothing };
+    match (code, retry_after) {
+        (Some(10_015), _) => AnswerBody::TakesNothing("Discord does not know the webhook, or it was removed (10015)"),
+        (Some(50_027), _) => AnswerBody::TakesNothing("Discord does not accept the token in the URL (50027)"),
+        (_, Some(seconds)) => wait(seconds),
+        _ => AnswerBody::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(status: u16, retry_after: Option<u64>) -> Attempt {
+        Attempt::Failed {
+            status: Some(status),
+            retry_after: retry_after.map(Duration::from_millis),
+            answer: "no".into(),
+        }
+    }
+
+    #[test]
+    fn slack_says_in_a_word_that_it_takes_nothing() {
+        for word in ["no_service", "invalid_token\n", "channel_not_found", "channel_is_archived", "team_disabled"] {
+            let Attempt::Gone { status: Some(404), answer } = refine(failed(404, None), slack(404, word.as_bytes()))
+            else {
+                panic!("{word}")
+            };
+            assert!(answer.starts_with("no: "), "{answer}");
+        }
+        for word in ["", "invalid_payload", "no_text", "<html>no_service</html>", "no_services"] {
+            assert_eq!(refine(failed(400, Some(7)), slack(400, word.as_bytes())), failed(400, Some(7)), "{word}");
+        }
+    }
+
+    #[test]
+    fn discord_says_how_long_to_wait_and_that_a_webhook_is_gone() {
+        for (body, expected) in [
+            (r#"{"message":"You are being rate limited.","retry_after":0.3,"global":false}"#, Some(300)),
+            (r#"{"retry_after":65}"#, Some(65_000)),
+            (r#"{"retry_after":1e300}"#, Some(1_000)),
+            (r#"{"retry_after":-1}"#, Some(1_000)),
+            (r#"{"message":"x"}"#, Some(1_000)),
+            ("no JSON", Some(1_000)),
+        ] {
+            let refined = refine(failed(429, Some(1_000)), discord(429, body.as_bytes()));
+            assert_eq!(refined, failed(429, expected), "{body}");
+        }
+        let day = refine(failed(429, None), discord(429, br#"{"retry_after":1e7}"#));
+        assert_eq!(day, failed(429, Some(86_400_000)), "at most a day is believed");
+        for code in [10_015, 50_027] {
+            let body = format!(r#"{{"message": "secret words", "code": {code}}}"#);
+            let Attempt::Gone { status: Some(404), answer } = refine(failed(404, None), discord(404, body.as_bytes()))
+            else {
+                panic!("{code}")
+            };
+            assert!(answer.contains(&code.to_string()) && !answer.contains("secret"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_has_listed_counts_whatever_the_body_says() {
+        let rejected = Attempt::Rejected { status: Some(404), answer: "no".into() };
+        assert_eq!(refine(rejected.clone(), slack(404, b"no_service")), rejected);
+        let accepted = Attempt::Accepted { status: Some(200) };
+        assert_eq!(refine(accepted.clone(), AnswerBody::Nothing), accepted);
+        let expected = Attempt::Failed { status: Some(200), retry_after: None, answer: "not ok".into() };
+        assert_eq!(refine(accepted, AnswerBody::NotAccepted("not ok")), expected);
+    }
+}

@@ -1,0 +1,113 @@
+//! Types of sinks that are an http sink with requests and answers of one service.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{HttpSink, Options};
+use crate::http::Proxy;
+use crate::sinks::{Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, Target};
+use crate::time::Clock;
+
+/// Makes the request's body from the payload of a message.
+pub(in crate::sinks) type Wrap = Arc<dyn Fn(Outgoing) -> Outgoing + Send + Sync>;
+
+/// An http sink for one service. Its payload is text that the service shows to people.
+#[derive(Clone)]
+pub(in crate::sinks) struct Preset {
+    /// The description for people, without any secret.
+    pub(in crate::sinks) description: String,
+    /// The http sink.
+    pub(in crate::sinks) http: Options,
+    /// Makes the request's body from the payload.
+    pub(in crate::sinks) wrap: Wrap,
+}
+
+impl Target for Preset {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    fn shows_text(&self) -> bool {
+        true
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        self.http.proxy()
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String> {
+        self.http.preview((self.wrap)(outgoing), clock)
+    }
+
+    fn check_online<'t>(&'t self, name: &'t str, clock: &'t Clock) -> OnlineCheck<'t> {
+        self.http.check_online(name, clock)
+    }
+
+    fn build(&self, clock: &Clock) -> Result<Arc<dyn Sink>, SinkBuildError> {
+        let http = HttpSink::new(&self.http, clock.clone())?;
+        Ok(Arc::new(PresetSink { http, wrap: Arc::clone(&self.wrap) }))
+    }
+}
+
+impl fmt::Debug for Preset {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Preset")
+            .field("description", &self.description)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
+struct PresetSink {
+    http: HttpSink,
+    wrap: Wrap,
+}
+
+impl Sink for PresetSink {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, outgoing: Outgoing) -> Attempting {
+        self.http.begin((self.wrap)(outgoing))
+    }
+}
+
+/// Cuts a text so that the sizes of its characters, by `size`, add up to `room` at most. A text that is cut ends with
+/// `…`.
+pub(in crate::sinks) fn cut(text: &str, room: usize, size: fn(char) -> usize) -> String {
+    const END: char = '…';
+    if text.chars().map(size).sum::<usize>() <= room {
+        return text.to_owned();
+    }
+    let mut used = size(END);
+    let fits = |next: &char| {
+        used += size(*next);
+        used <= room
+    };
+    text.chars().take_while(fits).chain([END]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        for (text, room, expected) in [
+            ("abc", 3, "abc"),
+            ("abcd", 4, "abcd"),
+            ("abcd", 3, "…"),
+            ("abcde", 4, "a…"),
+            ("äöü", 5, "ä…"),
+            ("", 0, ""),
+        ] {
+            assert_eq!(cut(text, room, char::len_utf8), expected);
+        }
+        assert_eq!(cut("😀😀", 3, char::len_utf16), "😀…");
+    }
+}

@@ -1,0 +1,28 @@
+//! Sinks of type `ntfy`: notifications to phones and desktops, through ntfy.sh or a server of one's own.
+//!
+//! The topic and everything else stand in the body of the request, since the topic may be a secret.
+
+mod settings;
+
+use std::sync::Arc;
+
+use super::{SinkType, Target};
+use crate::settings::{DeclaredKey, Reader, Settings as _};
+
+/// The type `ntfy`.
+#[derive(Debug)]
+pub(super) struct Ntfy;
+
+impl SinkType for Ntfy {
+    fn name(&self) -> &'static str {
+        "ntfy"
+    }
+
+    fn keys(&self) -> Vec<DeclaredKey> {
+        settings::Settings::keys()
+    }
+
+    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    }
+}

@@ -1,0 +1,131 @@
+//! The keys of `[sinks.NAME]` with `type = "ntfy"`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::Sanitized;
+use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
+use crate::http::{RedactedUrl, Transport};
+use crate::secret::trimming::SecretKind;
+use crate::settings::{self, Reader, Texts, WrittenText, settings};
+use crate::sinks::Outgoing;
+use crate::sinks::http::preset::{Preset, cut};
+use crate::sinks::http::webhook_id::webhook_id;
+use crate::sinks::http::{Options, Statuses};
+
+/// The address of the public server.
+const SERVER: &str = "https://ntfy.sh/";
+
+/// The longest text, in bytes, that ntfy shows as a message. Longer texts are cut, with `…` at the end.
+const LONGEST: usize = 4_096;
+
+/// The longest id of a sequence, in characters, that ntfy accepts.
+const LONGEST_ID: usize = 64;
+
+settings! {
+    /// The keys that an ntfy sink has, as written.
+    pub(super) struct Settings {
+        /// As for http; the default is the public server.
+        url: Option<WrittenText> = http::url(),
+        /// The topic; required. Whoever knows the topic of a public server can read it, so a reference is best.
+        topic: Option<WrittenText> =
+            settings::text("topic", "a topic in quotes", None).such_as("{ env = \"NTFY_TOPIC\" }"),
+        /// The priority, from 1 (least) to 5 (most).
+        priority: u8 = settings::integer(3, 1..=5),
+        /// Tags of the notification; the names of emojis are shown as emojis.
+        tags: Option<Texts> = settings::texts(true).lines(&["tags = [\"key\"]"]),
+        /// As for telegram: an access token of the server.
+        token: Option<WrittenText> = settings::secret("NTFY_TOKEN"),
+        /// As for http.
+        timeout: Duration = http::timeout(Duration::from_secs(20)),
+        /// As for http.
+        connect_timeout: Duration = http::connect_timeout(),
+        /// As for http.
+        allow_http: bool = settings::boolean(false),
+        /// As for http.
+        proxy: Option<WrittenText> = http::proxy(),
+        /// As for http.
+        tls: TlsSettings = http::tls(),
+    }
+}
+
+impl Settings {
+    /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report. `is_meant`: the
+    /// sink is of this type.
+    pub(super) fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<Preset> {
+        let Self { priority, timeout, connect_timeout, allow_http, .. } = self;
+        if is_meant {
+            let message = format!("`{}` is missing: an ntfy sink needs it", at.name("topic"));
+            at.missing(&["topic"], at.place(), message, "");
+        }
+        let url = match self.url {
+            Some(text) => parse_url(at, "url", &text, allow_http),
+            None => Url::parse(SERVER).ok(),
+        };
+        let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
+        let transport = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
+        let mut headers = HeaderMap::new();
+        if let Some(token) = self.token.and_then(|text| at.tidy("token", &text, SecretKind::Token)) {
+            match HeaderValue::try_from(format!("Bearer {}", token.as_str())) {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    headers.insert(AUTHORIZATION, value);
+                }
+                Err(_) => at.wrong("token", &token.origin, "holds a character that cannot be sent in a header", ""),
+            }
+        }
+        if let Some(tags) = self.tags.as_ref().filter(|tags| tags.is_empty_array) {
+            at.wrong("tags", &tags.origin, "is an empty array", "leave it out");
+        }
+        let tags: Vec<String> =
+            self.tags.into_iter().flat_map(|tags| tags.texts).map(|tag| tag.bare().to_owned()).collect();
+        let topic = self.topic.and_then(|text| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            let topic = text.bare();
+            if (1..=64).contains(&topic.len()) && topic.bytes().all(is_plain) {
+                return Some(topic.to_owned());
+            }
+            at.wrong("topic", &text.origin, "is not a topic", "a topic has 1 to 64 letters, digits, `_` and `-`");
+            None
+        });
+        let (url, topic) = (url?, topic?);
+        let mut description = format!("ntfy at {}, priority {priority}", RedactedUrl(&url));
+        if !tags.is_empty() {
+            description += &format!(", tags {}", Sanitized::line(&tags.join(", ")));
+        }
+        let http = Options {
+            url,
+            method: Method::POST,
+            headers,
+            timeout,
+            connect_timeout,
+            transport,
+            signing: None,
+            statuses: Statuses::default(),
+            dialect: None,
+        };
+        let wrap = move |outgoing: Outgoing| {
+            let text = String::from_utf8_lossy(&outgoing.body);
+            let body = json!({
+                "topic": topic,
+                "message": cut(&text, LONGEST, char::len_utf8),
+                "priority": priority,
+                "tags": tags,
+                "sequence_id": sequence_id(&outgoing.id),
+            });
+            Outgoing { content_type: "application/json".into(), body: body.to_string().into_bytes(), ..outgoing }
+        };
+        Some(Preset { description, http, wrap: Arc::new(wrap) })
+    }
+}
+
+/// The id by which a server that knows sequences replaces a notification instead of showing it twice.
+fn sequence_id(id: &str) -> String {
+    let plain = webhook_id(id);
+    if plain.len() <= LONGEST_ID { plain } else { hex::encode(Sha256::digest(id.as_bytes())) }
+}

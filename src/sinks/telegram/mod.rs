@@ -1,0 +1,29 @@
+//! Sinks of type `telegram`: messages to a chat, through Telegram's Bot API.
+//!
+//! The text has no `parse_mode`, so that nothing in a message is markup, and links are not previewed.
+
+mod answer;
+mod settings;
+
+use std::sync::Arc;
+
+use super::{SinkType, Target};
+use crate::settings::{DeclaredKey, Reader, Settings as _};
+
+/// The type `telegram`.
+#[derive(Debug)]
+pub(super) struct Telegram;
+
+impl SinkType for Telegram {
+    fn name(&self) -> &'static str {
+        "telegram"
+    }
+
+    fn keys(&self) -> Vec<DeclaredKey> {
+        settings::Settings::keys()
+    }
+
+    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    }
+}
