@@ -26,7 +26,7 @@ documents:
 
 # The tests with other people's programs and libraries, which `.ci/run peers` installs
 peers:
-    cargo test --test it -- interop:: peers:: clocks:: admin::
+    cargo test --test it -- interop:: peers:: clocks:: admin:: recipes::
 
 # All tests
 tests:

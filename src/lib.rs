@@ -16,6 +16,7 @@
 //! | [`settings`] | how keys of the configuration are declared and read |
 //! | [`http`] | what both ends of the relay share of HTTP |
 //! | [`metrics`] | every metric, and the handles that count |
+//! | [`codes`] | one-time codes in messages |
 //! | [`api`] | the JoltSMS client, its errors and the request budget |
 //! | [`store`] | every SQL statement; one function a transaction |
 //! | [`ingest`] | what is new, and the poller that carries it out |
@@ -23,6 +24,7 @@
 //! | [`sinks`] | payload -> the world |
 //! | [`delivery`] | claim -> format -> send -> settle, for each sink |
 //! | [`status`] | what `joltsms-relay status` shows |
+//! | [`arrivals`] | new messages, for commands that wait for them |
 //! | [`admin`] | the HTTP endpoint for probes, metrics and people |
 //! | [`heartbeat`] | tells a monitoring service that the relay works |
 //! | [`config`] | as written -> resolved |
@@ -33,7 +35,9 @@
 
 pub mod admin;
 pub mod api;
+pub mod arrivals;
 pub mod cli;
+pub mod codes;
 pub mod config;
 pub mod daemon;
 pub mod delivery;

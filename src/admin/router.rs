@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::guard::{self, RequestRefusal};
 use super::problem_document::ProblemDocument;
-use super::routes::{healthz, metrics, readyz, status};
+use super::routes::{healthz, metrics, readyz, status, wait};
 use super::settings::Options;
 use super::state::{AdminState, ArrivedAt};
 
@@ -37,18 +37,27 @@ fn routes_with_token() -> Router<AdminState> {
     Router::new().route("/api/v1/status", get(status::answer))
 }
 
+/// The paths that need the token and answer later, with a limit of their own.
+fn long_polls_with_token() -> Router<AdminState> {
+    Router::new().route("/api/v1/wait", get(wait::answer))
+}
+
 /// Puts the paths and the checks together.
 pub(super) fn router(options: &Options, state: AdminState) -> Router {
     let options = Arc::new(options.clone());
+    let protected =
+        |routes: Router<AdminState>| routes.route_layer(from_fn_with_state(Arc::clone(&options), check_token));
+    let has_token = options.token.is_some();
     let mut routes = open_routes();
-    if options.token.is_some() {
-        let protected = routes_with_token();
-        routes = routes.merge(protected.route_layer(from_fn_with_state(Arc::clone(&options), check_token)));
+    if has_token {
+        routes = routes.merge(protected(routes_with_token()));
+    }
+    // Paths that answer later (long polls, streams of events) are merged below this line, each with a limit of its own.
+    routes = routes.route_layer(from_fn(limit_time));
+    if has_token {
+        routes = routes.merge(protected(long_polls_with_token()));
     }
     routes
-        // Paths that answer later (long polls, streams of events) are merged below this line, each with a limit of its
-        // own.
-        .route_layer(from_fn(limit_time))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(state)

@@ -5,6 +5,7 @@ mod dead_letters;
 mod exit;
 mod export;
 mod flags;
+mod following;
 mod guard;
 mod humanize;
 mod init;
@@ -16,7 +17,9 @@ mod replay;
 mod sinks;
 mod state;
 mod status;
+mod tail;
 mod trace;
+mod wait;
 
 use std::ffi::OsString;
 
@@ -49,6 +52,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Status(how)) => status::status(&flags, how),
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
         Some(Command::Replay(how)) => replay::replay(&flags, how),
+        Some(Command::Tail(how)) => tail::tail(&flags, how),
+        Some(Command::Wait(how)) => wait::wait(&flags, how),
         Some(Command::Trace { id, json }) => trace::trace(&flags, id, *json),
         Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),
     }

@@ -9,8 +9,7 @@ use super::humanize::{count, grouped, span, table};
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::sinks::no_such_sink;
-use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
-use crate::domain::filter::{Clause, Filter, Globs};
+use super::state::{CommandRefusal, directory, fails, filter, look, open, relay_clock};
 use crate::domain::{Invocation, PauseReason, UnixMs};
 use crate::store::{PastDelivery, ReplayPortion, ReplaySelection, SinkView, Spool, is_running};
 use crate::time::{Clock, Instant};
@@ -194,23 +193,10 @@ fn choose(spool: &Spool, which: &ReplayChoice) -> Result<(ReplaySelection, Vec<T
         ids,
         since: which.since.map_or(UnixMs::MIN, |when| when.resolve(now)),
         until: which.until.map_or(UnixMs::MAX, |when| when.resolve(now)),
-        filter: filter(which)?,
+        filter: filter(&which.to, &which.from)?,
         failed: which.failed,
     };
     Ok((choice, sinks.into_iter().map(Tally::new).collect()))
-}
-
-fn filter(which: &ReplayChoice) -> Result<Option<Filter>, CommandRefusal> {
-    let globs = |flag: &str, patterns: &[String]| {
-        if patterns.is_empty() {
-            return Ok(None);
-        }
-        let globs = Globs::new(patterns.iter().map(String::as_str));
-        let refused = |said| CommandRefusal { exit: Exit::Usage, said };
-        globs.map(Some).map_err(|error| refused(format!("--{flag} is not a pattern: {error}")))
-    };
-    let clause = Clause { to: globs("to", &which.to)?, from: globs("from", &which.from)?, ..Clause::default() };
-    Ok(if clause.is_empty() { None } else { Some(Filter::any_of(vec![clause])) })
 }
 
 /// Handles all selected deliveries one after the other.

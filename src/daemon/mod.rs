@@ -12,6 +12,7 @@ mod observers;
 mod permissions;
 mod progress;
 mod queue_watch;
+mod reader_watch;
 mod run;
 mod service;
 mod service_status;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::log_sentences::ADMIN_LISTENS;
-use crate::admin::{AdminServer, AdminState, CannotListen};
+use crate::admin::{AdminServer, AdminState, ArrivalSource, CannotListen};
 use crate::config::Config;
 use crate::heartbeat::Pinger;
 use crate::http::client::ClientBuildError;
@@ -21,6 +21,8 @@ pub(super) struct Observers {
     admin: Option<AdminServer>,
     heartbeat: Option<Pinger>,
     metrics: Metrics,
+    /// Whether the relay erases each text when every sink has it.
+    erases_at_once: bool,
 }
 
 /// Why an observer cannot begin.
@@ -45,12 +47,12 @@ impl Observers {
             tracing::info!(address = %admin.address(), token = admin.has_token(), "{ADMIN_LISTENS}");
         }
         let heartbeat = config.heartbeat.as_ref().map(Pinger::new).transpose()?;
-        Ok(Self { admin, heartbeat, metrics })
+        Ok(Self { admin, heartbeat, metrics, erases_at_once: config.state.erase_on_delivery() })
     }
 
     /// Makes no observers, for a relay that catches up once.
     pub(super) fn none(metrics: Metrics) -> Self {
-        Self { admin: None, heartbeat: None, metrics }
+        Self { admin: None, heartbeat: None, metrics, erases_at_once: false }
     }
 
     /// Begins to show the relay on the state in `dir`. The observers end when the returned set is dropped.
@@ -61,11 +63,13 @@ impl Observers {
         live: watch::Receiver<Live>,
         progress: &LoopProgress,
     ) -> JoinSet<()> {
-        let Self { admin, heartbeat, metrics } = self;
+        let Self { admin, heartbeat, metrics, erases_at_once } = self;
+        let arrivals = ArrivalSource { dir: dir.clone(), erases_at_once };
         let status = StatusSource::new(dir, clock, live);
         let mut tasks = JoinSet::new();
         if let Some(admin) = admin {
-            tasks.spawn(admin.serve(AdminState { status: status.clone(), progress: progress.clone(), metrics }));
+            let progress = progress.clone();
+            tasks.spawn(admin.serve(AdminState { status: status.clone(), progress, metrics, arrivals }));
         }
         if let Some(heartbeat) = heartbeat {
             tasks.spawn(heartbeat.run(status, progress.clone()));

@@ -11,6 +11,7 @@ use super::drain::{GRACE, drain};
 use super::log_sentences::{LOCK_MADE_AGAIN, ONCE_IS_DONE, STOPPING};
 use super::observers::Observers;
 use super::queue_watch::QueueWatch;
+use super::reader_watch::ReaderWatch;
 use super::service::Service;
 use super::service_status::service_status;
 use super::signals::{Stop, StopSignal};
@@ -48,6 +49,7 @@ pub(super) struct Opened {
     pub(super) delivery: Delivery,
     pub(super) poller_liveness: Liveness,
     pub(super) observers: Observers,
+    pub(super) reader_watch: ReaderWatch,
 }
 
 /// How a relay ended, if nothing failed.
@@ -120,12 +122,13 @@ impl Daemon {
     /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>) -> Result<Ended, RunError> {
         let Self { mut lock, clock, opened, pulse: mut live, mode, dir, progress } = self;
-        let Opened { store, released_before, poller, delivery, poller_liveness, observers } = opened;
+        let Opened { store, released_before, poller, delivery, poller_liveness, reader_watch, observers } = opened;
         let reports = poller.reports();
         // The observers end with this function, after the drain.
         let _observing = observers.start(dir, clock.clone(), live.reports(), &progress);
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
+        let watching_readers = tokio::spawn(reader_watch.run());
         let mut service = Service::default();
         let queues = match Service::is_managed() {
             true => QueueWatch::start(store.clone(), clock.clone()),
@@ -210,6 +213,9 @@ impl Daemon {
             }
         }
         drain(delivery, &mut stop, &clock).await;
+        watching_readers.abort();
+        // The task holds the store, which is closed in good order only when nobody holds it any more.
+        drop(watching_readers.await);
         live.stopped(end_of(&result, mode));
         drop(lock);
         result

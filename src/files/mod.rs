@@ -35,6 +35,14 @@ pub fn open_to_write(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true).write(true), path)
 }
 
+/// Opens a file to add to its end.
+///
+/// # Errors
+/// As for [`open_to_read`].
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    open(OpenOptions::new().append(true), path)
+}
+
 /// Opens a file to write it, and makes it (mode 0600) if it is missing.
 ///
 /// # Errors

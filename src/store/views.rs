@@ -159,6 +159,21 @@ pub struct TracedDelivery {
     pub replays: u32,
 }
 
+/// A message that was released to the sinks, as a reader of arrivals sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The message's place in the order of release.
+    pub place: i64,
+    /// The message's sequence number.
+    pub seq: Seq,
+    /// The API's id of the message.
+    pub id: String,
+    /// When the message was received, by the API's clock.
+    pub received: UnixMs,
+    /// The JSON text, byte for byte as the API sent it; `None` if the text is not kept any more.
+    pub raw: Option<String>,
+}
+
 /// Transactions that show the state to operators. They change nothing.
 pub trait ViewTransactions {
     /// Reads every sink that was not dropped, in the order of names. The sinks are read one after the other, not at the
@@ -199,6 +214,26 @@ pub trait ViewTransactions {
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn raw(&self, seq: Seq) -> Result<Option<String>, Error>;
+
+    /// Reads the messages behind the place `after` in the order of release, in this order; at most `at_most`. Messages
+    /// that were there before a first run, or that came later than the lookback allows, are left out.
+    ///
+    /// # Errors
+    /// Returns the errors that [`super::Backend`] lists.
+    fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
+
+    /// Returns the place in the order of release before the first message that was received at `since` or later. If
+    /// there is no such message, returns the last place.
+    ///
+    /// # Errors
+    /// Returns the errors that [`super::Backend`] lists.
+    fn place_before(&self, since: UnixMs) -> Result<i64, Error>;
+
+    /// Reads the ids of all rows that were received at `since` or later, whatever became of them.
+    ///
+    /// # Errors
+    /// Returns the errors that [`super::Backend`] lists.
+    fn ids_since(&self, since: UnixMs) -> Result<Vec<String>, Error>;
 
     /// Reads everything that the state knows of the message with this id; `None` if the state does not know the id.
     ///

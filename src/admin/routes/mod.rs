@@ -4,6 +4,7 @@ pub(super) mod healthz;
 pub(super) mod metrics;
 pub(super) mod readyz;
 pub(super) mod status;
+pub(super) mod wait;
 
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;

@@ -91,15 +91,18 @@ impl<'a> Facts<'a> {
         self.number.is_none()
     }
 
-    pub(super) fn from(&self) -> Option<&str> {
+    /// The sender.
+    pub fn from(&self) -> Option<&str> {
         self.from.as_deref()
     }
 
-    pub(super) fn to(&self) -> Option<&str> {
+    /// The receiving phone number.
+    pub fn to(&self) -> Option<&str> {
         self.to.as_deref()
     }
 
-    pub(super) fn body(&self) -> Option<&str> {
+    /// The text.
+    pub fn body(&self) -> Option<&str> {
         self.body.as_deref()
     }
 

@@ -59,6 +59,7 @@ use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
 use super::number_list::NumberList;
 use super::report::{Condition, FeedReport, PollReport, StorageReport};
+use super::waiting_readers::WaitingReaders;
 use crate::api::budget::Budget;
 use crate::domain::Invocation;
 use crate::metrics::IngestMetrics;
@@ -130,6 +131,8 @@ pub struct Parts<F> {
     pub tells_progress: bool,
     /// The counters that the poller counts up.
     pub metrics: IngestMetrics,
+    /// The readers that wait for messages beside this process.
+    pub readers: watch::Receiver<WaitingReaders>,
 }
 
 /// The loop and its parts.
@@ -153,13 +156,14 @@ pub struct Poller<F> {
     number_histories: NumberHistories,
     invocation: Invocation,
     metrics: IngestMetrics,
+    readers: watch::Receiver<WaitingReaders>,
 }
 
 impl<F: Feed> Poller<F> {
     /// Makes a poller on the state in the store. The poller loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { numbers, released, liveness, tells_progress, metrics, invocation, .. } = parts;
+        let Parts { numbers, released, liveness, tells_progress, metrics, readers, invocation, .. } = parts;
         let now = clock.monotonic();
         let once = OncePolicy::new(mode);
         Self {
@@ -180,6 +184,7 @@ impl<F: Feed> Poller<F> {
             number_histories: NumberHistories::default(),
             invocation,
             metrics,
+            readers,
             clock,
         }
     }
@@ -223,6 +228,7 @@ impl<F: Feed> Poller<F> {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => None,
                 arrived = self.lanes.next_response() => Some(arrived),
+                () = changed(&mut self.readers) => None,
                 () = tokio::time::sleep_until(wake) => None,
             };
             let ending = match arrived {
@@ -233,6 +239,7 @@ impl<F: Feed> Poller<F> {
             if let Some(ending) = ending {
                 return Ok(ending);
             }
+            self.disk.note_readers(self.readers.borrow().present, self.clock.monotonic());
             self.tell_the_time().await?;
             if self.disk.is_maintenance_due(self.clock.monotonic()) {
                 self.maintain().await?;
@@ -298,5 +305,12 @@ impl<F: Feed> Poller<F> {
             ..PollReport::default()
         };
         self.report.publish(found, coverage);
+    }
+}
+
+/// Waits for a change of the readers. If nobody can tell of one any more, this future never ends.
+async fn changed(readers: &mut watch::Receiver<WaitingReaders>) {
+    if readers.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -5,5 +5,6 @@ mod contrib;
 mod guards;
 mod heartbeat;
 mod limits;
+mod long_poll;
 mod probes;
 mod prometheus;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
+use super::release::last_release;
 use super::values::{instant, limit};
 use crate::domain::{Marks, RowStanding, Seq, UnixMs, Unread, Walk, WalkId, WalkKind};
 use crate::store::delivery_state::DeliveryState;
@@ -11,7 +12,7 @@ use crate::store::sink_id::SinkId;
 use crate::store::sqlite::connection::SqliteBackend;
 use crate::store::sqlite::file::erasure::text_of;
 use crate::store::views::{
-    DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
+    Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions,
 };
 
 /// How many messages are looked at to estimate how dense the feed is.
@@ -116,6 +117,45 @@ impl ViewTransactions for SqliteBackend {
             connection
                 .prepare_cached("SELECT raw FROM message WHERE seq = ?1")?
                 .query_row([seq.0], |row| Ok(row.get_ref(0)?.as_str_or_null()?.map(|raw| text_of(raw).to_owned())))
+        })
+    }
+
+    fn arrivals(&self, after: i64, at_most: usize) -> Result<Vec<Arrival>, Error> {
+        let arrival = |row: &SqlRow<'_>| {
+            Ok(Arrival {
+                place: row.get(0)?,
+                seq: Seq(row.get(1)?),
+                id: row.get(2)?,
+                received: UnixMs(row.get(3)?),
+                raw: row.get_ref(4)?.as_str_or_null()?.map(|raw| text_of(raw).to_owned()),
+            })
+        };
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT release_no, seq, id, time, raw FROM message
+                     WHERE release_no > ?1 AND standing = 'news' ORDER BY release_no LIMIT ?2",
+                )?
+                .query_map(params![after, limit(at_most)], arrival)?
+                .collect()
+        })
+    }
+
+    fn place_before(&self, since: UnixMs) -> Result<i64, Error> {
+        self.read(|connection| {
+            let first = connection
+                .prepare_cached("SELECT min(release_no) FROM message WHERE time >= ?1")?
+                .query_row([since.0], |row| row.get::<_, Option<i64>>(0))?;
+            first.map_or_else(|| last_release(connection), |first| Ok(first - 1))
+        })
+    }
+
+    fn ids_since(&self, since: UnixMs) -> Result<Vec<String>, Error> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT id FROM message WHERE time >= ?1")?
+                .query_map([since.0], |row| row.get(0))?
+                .collect()
         })
     }
 
