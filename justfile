@@ -26,7 +26,7 @@ documents:
 
 # The tests with other people's programs and libraries, which `.ci/run peers` installs
 peers:
-    cargo test --test it -- interop:: peers:: clocks:: admin::
+    cargo test --test it -- interop:: peers:: clocks:: admin:: recipes::
 
 # The status page in a headless Chromium, with screenshots in target/page; needs Debian's chromium and npm
 page:

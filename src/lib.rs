@@ -17,6 +17,7 @@
 //! | [`http`] | what both ends of the relay share of HTTP |
 //! | [`humanize`] | numbers, sizes and time spans for people |
 //! | [`metrics`] | every metric, and the handles that count |
+//! | [`codes`] | one-time codes in messages |
 //! | [`api`] | the JoltSMS client, its errors and the request budget |
 //! | [`store`] | every SQL statement; one function a transaction |
 //! | [`ingest`] | what is new, and the poller that carries it out |
@@ -25,6 +26,7 @@
 //! | [`delivery`] | claim -> format -> send -> settle, for each sink |
 //! | [`status`] | what `joltsms-relay status` shows |
 //! | [`operator`] | what operators do: pause, resume, retry, drop, replay |
+//! | [`arrivals`] | new messages, for commands that wait for them |
 //! | [`admin`] | the HTTP endpoint for probes, metrics and people |
 //! | [`heartbeat`] | tells a monitoring service that the relay works |
 //! | [`config`] | as written -> resolved |
@@ -35,7 +37,9 @@
 
 pub mod admin;
 pub mod api;
+pub mod arrivals;
 pub mod cli;
+pub mod codes;
 pub mod config;
 pub mod daemon;
 pub mod delivery;

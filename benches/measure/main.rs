@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails has nothing to say but why")]
 
+mod awaiting;
 mod budget;
 mod cost;
 mod faults;
@@ -34,6 +35,7 @@ cargo bench --bench measure -- NAME...
   faults      10,000 faults of receivers, TLS and the API: descriptors, memory (3 minutes)
   network     dead connections, and minutes without a network, with the default settings (9 minutes; needs root)
   waiting     100,000 messages wait for a receiver that answers 503, in no order and in order (8 minutes)
+  wait        how soon `wait` prints a code, in a crowd of messages and with --claim (8 minutes)
   resting     idle for a minute: memory, processor; start to first request";
 
 fn main() {
@@ -56,6 +58,7 @@ fn main() {
             "faults" => faults::measure(),
             "network" => network::measure(),
             "waiting" => runtime.block_on(waiting::measure()),
+            "wait" => runtime.block_on(awaiting::measure()),
             "resting" => runtime.block_on(resting::measure()),
             _ => println!("{USAGE}"),
         }

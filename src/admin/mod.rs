@@ -1,7 +1,7 @@
 //! The admin endpoint: an HTTP server for probes, for Prometheus and for people. It is off unless `admin.listen` is set.
 //!
 //! `/healthz`, `/readyz` and `/metrics` are for everybody who can reach the address. Everything else needs the token,
-//! and does not exist without one.
+//! and does not exist without one. `/api/v1/wait` answers when a message comes; all other paths answer at once.
 //!
 //! | part | what it does |
 //! |---|---|
@@ -49,6 +49,6 @@ mod write_limit;
 
 pub use server::{AdminServer, CannotListen};
 pub use settings::{Options, Settings};
-pub use state::AdminState;
+pub use state::{AdminState, ArrivalSource};
 pub use state_access::StateAccess;
 pub use test_message::{TestTarget, TestTargets};

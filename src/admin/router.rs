@@ -19,7 +19,7 @@ use super::guard::{self, RequestRefusal};
 use super::problem_document::ProblemDocument;
 use super::routes::{
     assets, dead_letters, events, healthz, login, messages, metrics, openapi, page, readyz, replay, see_other, sinks,
-    status, wants_page,
+    status, wait, wants_page,
 };
 use super::session;
 use super::settings::Options;
@@ -86,7 +86,9 @@ fn actions(base: &str) -> Router<Endpoint> {
 
 /// The paths that need the token and answer later, each with a limit of its own.
 fn late_routes(base: &str) -> Router<Endpoint> {
-    Router::new().route(&format!("{base}/api/v1/events"), get(events::answer))
+    Router::new()
+        .route(&format!("{base}/api/v1/events"), get(events::answer))
+        .route(&format!("{base}/api/v1/wait"), get(wait::answer))
 }
 
 /// Puts the paths and the checks together.

@@ -1,6 +1,7 @@
 //! The values that the paths of the endpoint work with.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRef;
@@ -27,6 +28,17 @@ pub struct AdminState {
     pub access: StateAccess,
     /// The sinks to which an operator can send a test message.
     pub targets: TestTargets,
+    /// Where messages arrive.
+    pub arrivals: ArrivalSource,
+}
+
+/// Where messages arrive.
+#[derive(Clone, Debug)]
+pub struct ArrivalSource {
+    /// The state directory.
+    pub dir: PathBuf,
+    /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
+    pub erases_at_once: bool,
 }
 
 /// What the watcher saw at one moment.

@@ -19,6 +19,8 @@ pub enum Exit {
     NoKey,
     /// The configuration is invalid.
     Configuration,
+    /// `wait` has waited in vain.
+    TimedOut,
     /// SIGINT ended a one-shot command.
     Interrupted,
     /// SIGTERM ended a one-shot command.
@@ -36,6 +38,7 @@ impl Exit {
             Self::Temporary => 75,
             Self::NoKey => 77,
             Self::Configuration => 78,
+            Self::TimedOut => 124,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -51,7 +52,21 @@ Examples:
   joltsms-relay --config relay.toml
 
 Exit codes: 0 done or stopped, 1 failure, 2 usage, 65 state damaged or of a newer version, 75 temporary (state in use; \
-once: work left undone), 77 no API key accepted (once, check --online, verify), 78 invalid configuration, 130/143 once was interrupted.";
+once: work left undone), 77 no API key accepted (one-shot commands), 78 invalid configuration, \
+124 wait timed out, 130/143 a one-shot command was interrupted.";
+
+const WAIT_EXAMPLE: &str = "\
+Example:
+  code=$(joltsms-relay wait --code --to +16505551234 --since 10s --timeout 90s)
+
+With a running relay the command reads the relay's state. Without one it polls the API itself, within the same request \
+budget. It says on stderr when it waits, and at the timeout what arrived meanwhile. Exit code 124: no matching message \
+came in time.";
+
+const TAIL_EXAMPLE: &str = "\
+Examples:
+  joltsms-relay tail --since 1h
+  joltsms-relay tail --json | jq -r .body";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -109,6 +124,12 @@ pub(super) enum Command {
         #[arg(long, value_name = "TIME")]
         since: When,
     },
+    /// Show new messages as they arrive, until interrupted
+    #[command(after_help = TAIL_EXAMPLE)]
+    Tail(TailFlags),
+    /// Print the next matching message, or only its code, and exit
+    #[command(after_help = WAIT_EXAMPLE)]
+    Wait(WaitFlags),
     /// Show everything that happened to one message
     #[command(after_help = "Example:\n  joltsms-relay trace 0b1f7a52-33c6-4d0e-9d5e-6f0f4f7f1a11")]
     Trace {
@@ -262,6 +283,60 @@ pub(super) struct ReplayChoice {
     /// Only dead letters, also those that were dropped
     #[arg(long)]
     pub(super) failed: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TailFlags {
+    /// Print each message exactly as the API sent it, one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Begin with messages received at this time or later: an RFC 3339 time, or a duration back such as 1h
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<When>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct WaitFlags {
+    /// Only a message to a number that matches this shell pattern, such as +1650*
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) to: Vec<String>,
+
+    /// Only a message from a sender that matches this shell pattern, without regard to case
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) from: Vec<String>,
+
+    /// Print only the code of the message; messages without a code are passed over
+    #[arg(long)]
+    pub(super) code: bool,
+
+    /// Find the code by this regular expression in the text: its first group, or else the whole match
+    #[arg(long, value_name = "REGEX")]
+    pub(super) code_regex: Option<String>,
+
+    /// Take a message that was received at this time or later, if there is one already: an RFC 3339 time, or a duration
+    /// back such as 30s [default: only messages that come after the command's start]
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<When>,
+
+    /// Give up after this time, with exit code 124
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = wait_timeout)]
+    pub(super) timeout: Duration,
+
+    /// Take the message for this command alone: no other command with --claim gets it
+    #[arg(long)]
+    pub(super) claim: bool,
+}
+
+/// The bounds of `wait --timeout`. A command, a session or a machine rarely lives longer than a day.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
+
+fn wait_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    match TIMEOUTS.contains(&timeout) {
+        true => Ok(timeout),
+        false => Err("a timeout that can be kept is 1s to 24h; for longer, run `joltsms-relay wait` again".to_owned()),
+    }
 }
 
 /// A time on the command line.
@@ -485,12 +560,12 @@ mod tests {
             assert!(examples.iter().any(|line| line.contains(path)), "{path}: {examples:?}");
             for line in examples {
                 let words = line.split_whitespace().skip_while(|word| *word != "joltsms-relay");
-                let words = words.take_while(|word| *word != ">");
+                let words = words.take_while(|word| ![">", "|"].contains(word));
                 if let Err(wrong) = command_line().try_get_matches_from(words) {
                     panic!("{line}: {wrong}");
                 }
             }
         });
-        assert_eq!(commands, 22, "each command was looked at");
+        assert_eq!(commands, 24, "each command was looked at");
     }
 }

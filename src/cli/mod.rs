@@ -7,6 +7,7 @@ mod dead_letters;
 mod exit;
 mod export;
 mod flags;
+mod following;
 mod guard;
 mod init;
 mod man;
@@ -19,8 +20,10 @@ mod replay;
 mod sinks;
 mod state;
 mod status;
+mod tail;
 mod trace;
 mod verify;
+mod wait;
 
 use std::ffi::OsString;
 
@@ -56,6 +59,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Sinks { command }) => sinks::sinks(&flags, command),
         Some(Command::Replay(how)) => replay::replay(&flags, how),
         Some(Command::Verify { since }) => verify::verify(&flags, *since),
+        Some(Command::Tail(how)) => tail::tail(&flags, how),
+        Some(Command::Wait(how)) => wait::wait(&flags, how),
         Some(Command::Trace { id, json }) => trace::trace(&flags, id, *json),
         Some(Command::DeadLetters { command }) => dead_letters::dead_letters(&flags, command),
     }

@@ -27,10 +27,10 @@ use crate::store;
 use crate::time::Clock;
 
 /// The number of threads of the runtime. Two are enough, since the tasks wait nearly all of the time.
-const WORKERS: usize = 2;
+pub(super) const WORKERS: usize = 2;
 
 /// The variable by which the service manager identifies the present boot of the machine (systemd's `%b`).
-const BOOT_VARIABLE: &str = "JOLTSMS_BOOT_ID";
+pub(super) const BOOT_VARIABLE: &str = "JOLTSMS_BOOT_ID";
 
 /// The longest time that the end of the process waits until the progress bar is removed.
 const LAST_DRAWING: Duration = Duration::from_millis(500);

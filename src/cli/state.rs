@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::relay::{complain, store_exit};
 use crate::config::{self, Sources};
+use crate::domain::filter::Filter;
 use crate::operator::OperatorRefusal;
 use crate::store::{self, Error, Spool};
 use crate::time::Clock;
@@ -114,6 +115,14 @@ impl std::fmt::Display for Absent<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "there is no state in {}: no relay has run on it yet (--state-dir names another)", self.0.display())
     }
+}
+
+/// Makes the filter of the flags `--to` and `--from`; `None` if neither is given.
+pub(super) fn filter(to: &[String], from: &[String]) -> Result<Option<Filter>, CommandRefusal> {
+    Filter::of_addresses(to, from).map_err(|(flag, error)| {
+        let said = format!("--{flag} is not a pattern: {error}");
+        CommandRefusal { exit: Exit::Usage, said }
+    })
 }
 
 #[cfg(test)]

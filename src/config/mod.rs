@@ -21,6 +21,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
+use crate::arrivals::PollingOptions;
+use crate::codes::{self, CodeFinder};
 use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
 use crate::secret::Secret;
@@ -51,11 +53,12 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| Declarations {
         Section { name: "poll", keys: ingest::Options::keys() },
         Section { name: "state", keys: store::Options::keys() },
         Section { name: "log", keys: Log::keys() },
+        Section { name: "codes", keys: codes::Settings::keys() },
         Section { name: "admin", keys: admin::Settings::keys() },
         Section { name: "heartbeat", keys: heartbeat::Settings::keys() },
     ],
     sink: Section { name: "sinks", keys: sinks::keys() },
-    later: &["codes", "events"],
+    later: &["events"],
 });
 
 /// A valid configuration.
@@ -73,6 +76,8 @@ pub struct Config {
     pub state: store::Options,
     /// `[log]`
     pub log: Log,
+    /// `[codes]`
+    pub codes: CodeFinder,
     /// `[admin]`; `None`: the admin endpoint is off.
     pub admin: Option<admin::Options>,
     /// `[heartbeat]`; `None`: no heartbeat is sent.
@@ -128,6 +133,15 @@ pub struct StateConfig {
     pub file: Option<PathBuf>,
     /// `[state]`
     pub options: store::Options,
+}
+
+/// The configuration for commands that wait for messages. No secret is read for it.
+#[derive(Clone, Debug)]
+pub struct ReaderConfig {
+    /// `[state]`
+    pub state: store::Options,
+    /// `[codes]`
+    pub codes: CodeFinder,
 }
 
 /// The declarations of every key.
@@ -195,6 +209,38 @@ pub fn load_state(sources: &Sources) -> Result<StateConfig, Errors> {
     Ok(StateConfig { file, options })
 }
 
+/// Reads the part of the configuration that a command needs to wait for messages beside a running relay.
+///
+/// # Errors
+/// All errors of that part.
+pub fn load_reader(sources: &Sources) -> Result<ReaderConfig, Errors> {
+    let mut report = Complaints::new(declarations());
+    let file = locate::config_file(sources, &mut report);
+    let mut document = read(sources, file, &mut report);
+    let codes = codes(sources, &mut document, &mut report);
+    let state = state(sources, &mut document, &mut report);
+    let (config, _) = report.finish(state.map(|state| ReaderConfig { state, codes }))?;
+    Ok(config)
+}
+
+/// Reads the part of the configuration that a command needs to poll the API without a relay. Secrets of sinks may be
+/// missing.
+///
+/// # Errors
+/// All errors of that part.
+pub fn load_polling(sources: &Sources) -> Result<PollingOptions, Errors> {
+    let mut report = Complaints::new(declarations());
+    let file = locate::config_file(sources, &mut report);
+    let mut document = read(sources, file, &mut report);
+    let mut section = section_of(sources, "api", &mut document, &mut report);
+    let (api, _) = api::settings::Settings::read(&mut section).resolve(&mut section);
+    let poll = ingest::Options::read(&mut section_of(sources, "poll", &mut document, &mut report));
+    let state = state(sources, &mut document, &mut report);
+    let options = api.zip(state).map(|(api, state)| PollingOptions { api, poll, state });
+    let (options, _) = report.finish(options)?;
+    Ok(options)
+}
+
 /// The place of a new configuration file: the first place where [`load`] looks.
 pub fn place_of_file(sources: &Sources) -> PathBuf {
     locate::new_config_file(sources)
@@ -227,6 +273,7 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     let admin = admin::Settings::read(&mut section).resolve(&mut section);
     let mut section = section_of(sources, "heartbeat", document, report);
     let heartbeat = heartbeat::Settings::read(&mut section).resolve(&mut section);
+    let codes = codes(sources, document, report);
     let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
     let sinks = sinks::resolve(sources, document, &account, report);
     let file = report.path().map(ToOwned::to_owned);
@@ -238,6 +285,7 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
         poll,
         state,
         log,
+        codes,
         admin,
         heartbeat,
         sinks,
@@ -246,6 +294,11 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
         warnings: Vec::new(),
         source: ConfigSource::default(),
     })
+}
+
+fn codes(sources: &Sources, document: &mut Document, report: &mut Complaints) -> CodeFinder {
+    let mut section = section_of(sources, "codes", document, report);
+    codes::Settings::read(&mut section).resolve(&mut section)
 }
 
 /// Reads `[state]`. `--state-dir` takes precedence.

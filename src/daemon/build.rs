@@ -3,20 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::log_sentences::SINK_NOT_CONFIGURED;
 use super::observers::{ObserverError, Observers};
 use super::permissions;
+use super::reader_watch::ReaderWatch;
 use super::run::{Daemon, Opened};
 use super::setups::SinkBuilder;
 use super::status_writer::{End, StatusWriter};
 use super::volume;
 use crate::api;
 use crate::api::budget::{Budget, BudgetLimits, WINDOW};
+use crate::arrivals;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::http::client;
 use crate::ingest::coverage::Rules;
-use crate::ingest::{Mode, Parts, Poller};
+use crate::ingest::{Mode, Parts, Poller, WaitingReaders};
 use crate::metrics::{Metrics, MetricsError};
 use crate::sinks;
 use crate::status::LoopProgress;
@@ -84,7 +88,7 @@ impl BuildError {
 pub async fn build(config: &Config, purpose: Purpose, clock: Clock) -> Result<Daemon, BuildError> {
     let dir = &config.state.dir;
     let lock = RoleLock::take(dir)?;
-    permissions::close(dir, &["state.", "budget.", "relay."]);
+    permissions::close(dir, &["state.", "budget.", "relay.", "wait."]);
     volume::warn_without(dir);
     // The status writer is made early, because it clears the report that an earlier relay wrote about itself.
     let mut pulse = StatusWriter::new(dir, config, purpose.mode, &clock);
@@ -138,8 +142,15 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
     for (sink, messages) in store.read(Spool::unconfigured_with_messages).await? {
         tracing::warn!(sink.name = sink, messages, "{SINK_NOT_CONFIGURED}");
     }
+    if let Err(error) = arrivals::remove_leftovers(dir) {
+        tracing::debug!(%error, "the state that a killed `wait` or `tail` has left cannot be removed");
+    }
     let released_before = store.read(Spool::last_released).await?;
     let poller_liveness = Liveness::new(clock);
+    let (readers, reader_changes) = watch::channel(WaitingReaders::default());
+    let erases_at_once = config.state.erase_on_delivery();
+    let reader_watch =
+        ReaderWatch { dir: dir.clone(), store: store.clone(), clock: clock.clone(), erases_at_once, readers };
     let waker = delivery.waker();
     let poller = Poller::new(Parts {
         feed: client,
@@ -156,6 +167,7 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
         tells_progress: !purpose.shows_progress,
         metrics: metrics.ingest(),
         invocation: config.invocation.clone(),
+        readers: reader_changes,
     });
-    Ok(Opened { store, released_before, poller, delivery, poller_liveness, observers, builder })
+    Ok(Opened { store, released_before, poller, delivery, poller_liveness, reader_watch, observers, builder })
 }

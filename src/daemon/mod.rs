@@ -12,6 +12,7 @@ mod observers;
 mod permissions;
 mod progress;
 mod queue_watch;
+mod reader_watch;
 mod reload;
 mod run;
 mod service;

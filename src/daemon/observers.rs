@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::log_sentences::ADMIN_LISTENS;
-use crate::admin::{AdminServer, AdminState, CannotListen, StateAccess, TestTargets};
+use crate::admin::{AdminServer, AdminState, ArrivalSource, CannotListen, StateAccess, TestTargets};
 use crate::config::Config;
 use crate::heartbeat::Pinger;
 use crate::http::client::ClientBuildError;
@@ -22,6 +22,8 @@ pub(super) struct Observers {
     heartbeat: Option<Pinger>,
     metrics: Metrics,
     targets: TestTargets,
+    /// Whether the relay erases each text when every sink has it.
+    erases_at_once: bool,
 }
 
 /// Why an observer cannot begin.
@@ -51,12 +53,12 @@ impl Observers {
             tracing::info!(address = %admin.address(), token = admin.has_token(), "{ADMIN_LISTENS}");
         }
         let heartbeat = config.heartbeat.as_ref().map(Pinger::new).transpose()?;
-        Ok(Self { admin, heartbeat, metrics, targets })
+        Ok(Self { admin, heartbeat, metrics, targets, erases_at_once: config.state.erase_on_delivery() })
     }
 
     /// Makes no observers, for a relay that catches up once.
     pub(super) fn none(metrics: Metrics) -> Self {
-        Self { admin: None, heartbeat: None, metrics, targets: TestTargets::default() }
+        Self { admin: None, heartbeat: None, metrics, targets: TestTargets::default(), erases_at_once: false }
     }
 
     /// Begins to show the relay on the state in `dir`. The observers end when the returned set is dropped.
@@ -67,13 +69,14 @@ impl Observers {
         live: watch::Receiver<Live>,
         progress: &LoopProgress,
     ) -> JoinSet<()> {
-        let Self { admin, heartbeat, metrics, targets } = self;
+        let Self { admin, heartbeat, metrics, targets, erases_at_once } = self;
+        let arrivals = ArrivalSource { dir: dir.clone(), erases_at_once };
         let access = StateAccess::new(dir.clone(), clock.clone());
         let status = StatusSource::new(dir, clock, live);
         let mut tasks = JoinSet::new();
         if let Some(admin) = admin {
             let (status, progress) = (status.clone(), progress.clone());
-            tasks.spawn(admin.serve(AdminState { status, progress, metrics, access, targets }));
+            tasks.spawn(admin.serve(AdminState { status, progress, metrics, access, targets, arrivals }));
         }
         if let Some(heartbeat) = heartbeat {
             tasks.spawn(heartbeat.run(status, progress.clone()));

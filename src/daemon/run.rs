@@ -10,6 +10,7 @@ use super::drain::{GRACE, drain};
 use super::log_sentences::{LOCK_MADE_AGAIN, ONCE_IS_DONE, STOPPING};
 use super::observers::Observers;
 use super::queue_watch::QueueWatch;
+use super::reader_watch::ReaderWatch;
 use super::reload::{ReloadEvent, Reloader, Reloading};
 use super::service::Service;
 use super::service_status::service_status;
@@ -51,6 +52,7 @@ pub(super) struct Opened {
     pub(super) poller_liveness: Liveness,
     pub(super) observers: Observers,
     pub(super) builder: SinkBuilder,
+    pub(super) reader_watch: ReaderWatch,
 }
 
 /// How a relay ended, if nothing failed.
@@ -124,7 +126,8 @@ impl Daemon {
     /// [`RunError`], after the drain.
     pub async fn run(self, mut stop: watch::Receiver<Stop>, reloading: Option<Reloading>) -> Result<Ended, RunError> {
         let Self { mut lock, clock, opened, pulse: mut live, mode, config, progress } = self;
-        let Opened { store, released_before, poller, mut delivery, poller_liveness, observers, builder } = opened;
+        let Opened { store, released_before, poller, mut delivery, poller_liveness, reader_watch, observers, builder } =
+            opened;
         let reports = poller.reports();
         // The observers end with this function, after the drain.
         let dir = config.state.dir.clone();
@@ -133,6 +136,7 @@ impl Daemon {
             reloading.map(|reloading| Reloader::new(reloading, poller.control(), builder, config, clock.clone()));
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
+        let watching_readers = tokio::spawn(reader_watch.run());
         let mut service = Service::default();
         let queues = match Service::is_managed() {
             true => QueueWatch::start(store.clone(), clock.clone()),
@@ -241,6 +245,9 @@ impl Daemon {
             }
         }
         drain(delivery, &mut stop, &clock).await;
+        watching_readers.abort();
+        // The task holds the store, which is closed in good order only when nobody holds it any more.
+        drop(watching_readers.await);
         live.stopped(end_of(&result, mode));
         drop(lock);
         result

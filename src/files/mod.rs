@@ -35,6 +35,14 @@ pub fn open_to_write(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true).write(true), path)
 }
 
+/// Opens a file to add to its end.
+///
+/// # Errors
+/// As for [`open_to_read`].
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    open(OpenOptions::new().append(true), path)
+}
+
 /// Opens a file to write it, and makes it (mode 0600) if it is missing.
 ///
 /// # Errors
@@ -65,7 +73,7 @@ pub fn make(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As for [`open_to_read`].
-pub fn open_to_append(path: &Path, mode: u32) -> io::Result<File> {
+pub fn make_or_append(path: &Path, mode: u32) -> io::Result<File> {
     let open_existing = || open(OpenOptions::new().append(true), path);
     match open_existing() {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -212,15 +220,15 @@ mod tests {
     fn a_file_to_append_to_is_made_with_its_directories() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/c.jsonl");
-        drop(open_to_append(&path, 0o640).unwrap());
+        drop(make_or_append(&path, 0o640).unwrap());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&dir.path().join("a")), mode(&dir.path().join("a/b"))), (0o640, 0o700, 0o700));
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        drop(open_to_append(&path, 0o640).unwrap());
+        drop(make_or_append(&path, 0o640).unwrap());
         assert_eq!(mode(&path), 0o600, "the operator's permissions stay");
         symlink(&path, dir.path().join("link")).unwrap();
-        open_to_append(&dir.path().join("link"), 0o600).unwrap_err();
-        open_to_append(&path.join("below-a-file"), 0o600).unwrap_err();
+        make_or_append(&dir.path().join("link"), 0o600).unwrap_err();
+        make_or_append(&path.join("below-a-file"), 0o600).unwrap_err();
     }
 
     #[test]

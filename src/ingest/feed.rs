@@ -8,10 +8,10 @@ use crate::api::{Client, NumberPage, Response};
 use crate::domain::{Cursor, More, UnixMs};
 
 /// The future answer to a request for messages.
-pub(super) type PageFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+pub type PageFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// The future answer to a request for numbers.
-pub(super) type NumberPageFuture = Pin<Box<dyn Future<Output = Response<NumberPage>> + Send>>;
+pub type NumberPageFuture = Pin<Box<dyn Future<Output = Response<NumberPage>> + Send>>;
 
 /// The source of pages.
 pub trait Feed: Send {

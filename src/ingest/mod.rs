@@ -13,8 +13,10 @@ mod options;
 mod poller;
 mod report;
 mod server_clock;
+mod waiting_readers;
 
-pub use feed::Feed;
+pub use feed::{Feed, NumberPageFuture, PageFuture};
 pub use options::Options;
 pub use poller::{Ending, Mode, Parts, PollError, PollSettings, Poller, PollerControl};
 pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};
+pub use waiting_readers::WaitingReaders;

@@ -30,6 +30,11 @@ pub trait DiskMaintenance {
     /// completely.
     fn erase_on_delivery(&mut self);
 
+    /// While `keep` is true, texts are not removed when the last delivery of their message is settled, because another
+    /// process waits to read them. Retention removes them then. Has an effect after
+    /// [`DiskMaintenance::erase_on_delivery`] only.
+    fn keep_for_readers(&mut self, keep: bool);
+
     /// Overwrites the traces on disk, also in the journal, of texts that were removed since the last call. The first
     /// call after the state was opened always does this work. Returns `false` if another program that reads the state
     /// prevented it: then the method has to be called again.

@@ -28,6 +28,7 @@ mod open;
 mod operator;
 mod options;
 mod permissions;
+mod readers;
 mod registration;
 mod relay_time;
 mod replay;
@@ -40,6 +41,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 mod views;
+mod wait_claims;
 
 pub use account::{Account, AccountTransactions};
 pub use backend::{Backend, Spool};
@@ -52,12 +54,15 @@ pub use expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTransactions};
 pub use handle::Store;
 pub use message_selection::MessageSelection;
 pub use numbers::{DecidedUpTo, NumberDetails, NumberKey, NumberTransactions, UndecidedScope};
-pub use open::{open, open_for_command, open_snapshot};
+pub use open::{open, open_for_command, open_reader, open_snapshot};
 pub use operator::{
     DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
     ResumeCount, Resumed,
 };
 pub use options::{Options, RetentionPeriod};
+pub use readers::{
+    ReaderRegistration, RegisteredReader, acknowledge_reader, make_readers_directory, registered_readers,
+};
 pub use registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
 pub use relay_time::RelayTimeTransactions;
 pub use replay::{PastDelivery, ReplayCount, ReplayPortion, ReplaySelection, ReplayTransactions, Replayable};
@@ -68,3 +73,4 @@ pub use sink_id::SinkId;
 pub use snapshot::Snapshot;
 pub use sqlite::{save, size};
 pub use views::{Arrival, DeadLetter, DeadLetterReason, ListedUpTo, SinkView, Trace, TracedDelivery, ViewTransactions};
+pub use wait_claims::claim_for_waiter;

@@ -32,6 +32,15 @@ pub fn open_for_command(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
     Ok(SqliteBackend::open_for_command(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
 }
 
+/// Opens an existing state for reading again and again beside the relay that writes it; `None` if there is none. Unlike a
+/// [`Snapshot`], each read sees the newest changes, and no transaction stays open between two reads.
+///
+/// # Errors
+/// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
+pub fn open_reader(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
+    Ok(sqlite::open_reader(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+}
+
 /// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.
 ///
 /// # Errors

@@ -80,6 +80,11 @@ impl RoleLock {
         Err(Error::InUse { dir: dir.to_owned() })
     }
 
+    /// Returns the state directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Checks that this process still has the role. If `relay.lock` was removed, it is made again, so that other users
     /// and earlier versions see that a relay runs.
     ///

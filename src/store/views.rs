@@ -228,6 +228,18 @@ pub trait ViewTransactions {
     /// # Errors
     /// Returns the errors that [`super::Backend`] lists.
     fn arrivals_before(&self, before: i64, at_most: usize) -> Result<Vec<Arrival>, Error>;
+    /// Returns the place in the order of release before the first message that was received at `since` or later. If
+    /// there is no such message, returns the last place.
+    ///
+    /// # Errors
+    /// Returns the errors that [`super::Backend`] lists.
+    fn place_before(&self, since: UnixMs) -> Result<i64, Error>;
+
+    /// Reads the ids of all rows that were received at `since` or later, whatever became of them.
+    ///
+    /// # Errors
+    /// Returns the errors that [`super::Backend`] lists.
+    fn ids_since(&self, since: UnixMs) -> Result<Vec<String>, Error>;
 
     /// Reads everything that the state knows of the message with this id; `None` if the state does not know the id.
     ///

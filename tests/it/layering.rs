@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the lowest to the highest. A module imports from lower layers only.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["domain", "time", "files", "secret"],
     &["settings", "metrics", "humanize"],
-    &["http"],
+    &["http", "codes"],
     &["api", "store", "formats", "sinks"],
     &["ingest", "delivery"],
     &["status", "operator"],
+    &["arrivals"],
     &["admin", "heartbeat"],
     &["config"],
     &["daemon"],
@@ -48,7 +49,7 @@ const PLACES: [(&str, &[&str], &str); 15] = [
 ];
 
 /// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
-const PURE: [&str; 20] = [
+const PURE: [&str; 22] = [
     "admin/gauges.rs",
     "domain/",
     "formats/",
@@ -56,6 +57,8 @@ const PURE: [&str; 20] = [
     "ingest/account.rs",
     "ingest/foreign_requests.rs",
     "ingest/number_list.rs",
+    "ingest/waiting_readers.rs",
+    "arrivals/baseline.rs",
     "ingest/poller/erasure.rs",
     "ingest/poller/maintenance.rs",
     "api/budget/rate_limited.rs",

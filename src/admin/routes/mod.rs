@@ -14,6 +14,7 @@ pub(super) mod readyz;
 pub(super) mod replay;
 pub(super) mod sinks;
 pub(super) mod status;
+pub(super) mod wait;
 
 use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};

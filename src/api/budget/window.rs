@@ -270,14 +270,38 @@ impl Window {
         let lasting = self.server.lasts(now).map_or(Duration::ZERO, |(ends, left)| evenly(ends, left, began));
         let mut pace = match demand {
             Demand::Nothing => self.even_spacing(self.head_limit(now), began, now),
-            Demand::Sweeps => pace(share.window, share.requests - sweep_share(share.requests)) * requests,
-            Demand::Walks => pace(share.window, share.requests / 2) * requests,
+            Demand::Sweeps | Demand::Walks => self.spacing_beside(demand, requests),
         };
         // A server's limit that is tighter than the configured one must not cause an endless silence.
         if share.window > self.limits.window {
             pace = pace.min(LONGEST_SILENCE);
         }
         least.max(pace).max(lasting.min(LONGEST_SILENCE))
+    }
+
+    /// The time from a poll that took `requests` requests to the next poll that leaves other work its share.
+    pub fn spacing_beside(&self, demand: Demand, requests: u32) -> Duration {
+        let share = self.share();
+        match demand {
+            Demand::Nothing => Duration::ZERO,
+            Demand::Sweeps => pace(share.window, share.requests - sweep_share(share.requests)) * requests,
+            Demand::Walks => pace(share.window, share.requests / 2) * requests,
+        }
+    }
+
+    /// The time from a poll that began at `began` to the next poll with which the slots that nobody else needs last until
+    /// further slots are free. As many slots as sweeps may need stay free.
+    pub fn spare_spacing(&self, began: Instant, now: Instant) -> Duration {
+        let limit = self.head_limit(now);
+        let kept = sweep_share(limit.requests);
+        let lasting = self.server.lasts(now).map(|(ends, left)| evenly(ends, left.saturating_sub(kept), began));
+        let spare = Share { requests: limit.requests - kept, ..limit };
+        self.even_spacing(spare, began, now).max(lasting.unwrap_or_default())
+    }
+
+    /// The poll interval.
+    pub fn head_interval(&self) -> Duration {
+        self.limits.head_interval
     }
 
     /// If slots are scarce, sweeps are spaced, so that a poll finds a slot whenever it is due.

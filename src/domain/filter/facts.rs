@@ -104,7 +104,8 @@ impl<'a> Facts<'a> {
         self.to.as_deref()
     }
 
-    pub(super) fn body(&self) -> Option<&str> {
+    /// The text.
+    pub fn body(&self) -> Option<&str> {
         self.body.as_deref()
     }
 

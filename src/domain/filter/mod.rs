@@ -58,6 +58,19 @@ impl Filter {
         Self { any_of: clauses }
     }
 
+    /// Makes a filter of shell patterns for the receiving number and for the sender; `None` if there are no patterns.
+    ///
+    /// # Errors
+    /// The name of the condition with an invalid pattern, and what is wrong with it.
+    pub fn of_addresses(to: &[String], from: &[String]) -> Result<Option<Self>, (&'static str, InvalidPattern)> {
+        let globs = |name, patterns: &[String]| match patterns {
+            [] => Ok(None),
+            patterns => Globs::new(patterns.iter().map(String::as_str)).map(Some).map_err(|error| (name, error)),
+        };
+        let clause = Clause { to: globs("to", to)?, from: globs("from", from)?, ..Clause::default() };
+        Ok(if clause.is_empty() { None } else { Some(Self::any_of(vec![clause])) })
+    }
+
     /// Whether the filter asks for details of numbers, which have to be fetched.
     pub fn needs_details(&self) -> bool {
         self.any_of.iter().any(Clause::needs_details)

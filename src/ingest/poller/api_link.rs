@@ -11,6 +11,7 @@ use crate::ingest::feed::{Feed, NumberPageFuture, PageFuture};
 use crate::ingest::foreign_requests::{ForeignNotice, ForeignReport};
 use crate::ingest::report::ApiBudget;
 use crate::ingest::server_clock::{LocalClocks, ServerClock};
+use crate::ingest::waiting_readers::HeadPaces;
 use crate::metrics::IngestMetrics;
 use crate::time::Instant;
 
@@ -118,10 +119,16 @@ impl<F: Feed> ApiLink<F> {
         self.budget.window().silent_until(now)
     }
 
-    /// Returns how long after a head poll the next head poll may begin, by what is known now. The poll began at `began`
+    /// Returns the paces of head polls that the budget allows, by what is known now. The last head poll began at `began`
     /// and took `requests` requests.
-    pub(super) fn head_spacing(&mut self, demand: Demand, requests: u32, began: Instant, now: Instant) -> Duration {
-        self.budget.window().head_spacing(demand, requests, began, now)
+    pub(super) fn head_paces(&mut self, demand: Demand, requests: u32, began: Instant, now: Instant) -> HeadPaces {
+        let window = self.budget.window();
+        HeadPaces {
+            usual: window.head_spacing(demand, requests, began, now),
+            interval: window.head_interval(),
+            spare: window.spare_spacing(began, now),
+            beside_others: window.spacing_beside(demand, requests),
+        }
     }
 
     /// Returns how many requests a minute are left for reading behind the head.

@@ -4,6 +4,7 @@
 //! loaded again, the poller asks, decides and writes nothing.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::database_journal::Journal;
 use super::disk_space::{DiskSpace, Shortage};
@@ -14,6 +15,9 @@ use crate::ingest::coverage::CoverageState;
 use crate::store::{self, Spool, Store};
 use crate::time::Instant;
 
+/// How long the text of a delivered message is kept for readers where it is erased on delivery otherwise.
+const FOR_READERS: Duration = Duration::from_secs(5);
+
 /// The store of the state, and the times at which work on it is due.
 pub(super) struct Disk {
     store: Store,
@@ -23,6 +27,8 @@ pub(super) struct Disk {
     journal: Journal,
     maintenance: Maintenance,
     erasure: Erasure,
+    /// Whether texts are kept for a moment because a reader waits for messages.
+    has_readers: bool,
 }
 
 /// The result of a look at the space for the state.
@@ -46,6 +52,7 @@ impl Disk {
             journal: Journal::default(),
             maintenance: Maintenance::new(state, erase_on_delivery, now),
             erasure: Erasure::new(erase_on_delivery, now),
+            has_readers: false,
         }
     }
 
@@ -112,6 +119,15 @@ impl Disk {
     /// Returns whether delivered messages are kept for a while.
     pub(super) fn keeps_delivered(&self) -> bool {
         !self.erasure.is_on_delivery()
+    }
+
+    /// Takes in whether any reader waits for messages. Where texts are erased on delivery, maintenance erases them while
+    /// there are readers, a moment later.
+    pub(super) fn note_readers(&mut self, present: bool, now: Instant) {
+        if self.erasure.is_on_delivery() && self.has_readers != present {
+            self.has_readers = present;
+            self.maintenance.begin_again(now);
+        }
     }
 
     /// Returns the journal's size in bytes, while another program keeps the journal from being emptied.
@@ -181,15 +197,19 @@ impl Disk {
     }
 
     /// Removes old data: settled messages, ids below the `watermark` except the newest `keep_newest`, and pages that
-    /// the state's file does not need. `now` is the relay's time, if it is known; without it nothing is removed because
-    /// of its age.
+    /// the state's file does not need. `now` is the relay's time, and `known_now` the same if it is confirmed; without
+    /// it nothing is removed because of its age.
     pub(super) async fn remove_old(
         &mut self,
-        now: Option<UnixMs>,
+        now: UnixMs,
+        known_now: Option<UnixMs>,
         watermark: Option<UnixMs>,
         keep_newest: u32,
     ) -> Result<(), store::Error> {
-        let cutoffs = self.maintenance.cutoffs(now, self.space.sheds());
+        let mut cutoffs = self.maintenance.cutoffs(known_now, self.space.sheds());
+        if self.has_readers && !self.space.sheds() {
+            cutoffs.delivered = Some(now.before(FOR_READERS));
+        }
         if let Some(after) = self.maintenance.removes_after() {
             let dropped = self.store.write(move |spool| spool.remove_settled(cutoffs, after)).await?;
             if dropped.dead > 0 {
@@ -214,8 +234,8 @@ impl Disk {
 
     /// Ends a step of maintenance that began at `at`. The time is `now`.
     pub(super) fn end_maintenance_step(&mut self, at: Instant, now: Instant) {
-        let is_short = self.space.sheds() || self.space.shortage().is_some();
-        if self.maintenance.schedule_next(at, now, is_short) {
+        let is_urgent = self.space.sheds() || self.space.shortage().is_some() || self.has_readers;
+        if self.maintenance.schedule_next(at, now, is_urgent) {
             self.erasure.erase_at(at);
         }
     }
@@ -258,8 +278,6 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::store::RetentionPeriod;
     use crate::time::Clock;
@@ -295,7 +313,7 @@ mod tests {
         assert_eq!(disk.lasting_shortage(), None, "maintenance may help");
         while disk.has_more_maintenance() {
             disk.begin_maintenance_step(now);
-            disk.remove_old(None, None, 200).await.unwrap();
+            disk.remove_old(UnixMs(0), None, None, 200).await.unwrap();
             disk.end_maintenance_step(now, now);
         }
         assert_eq!(disk.lasting_shortage(), disk.shortage());

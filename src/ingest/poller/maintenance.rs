@@ -13,9 +13,9 @@ use crate::time::Instant;
 /// The time from the beginning of one round to the beginning of the next.
 const ROUND: Duration = Duration::from_secs(60);
 
-/// The time from the end of one round to the next while space is short: all messages that were delivered meanwhile can
-/// be removed.
-const ROUND_WHILE_SHORT: Duration = Duration::from_secs(2);
+/// The time from the end of one round to the next while space is short, or while readers wait for texts: all messages
+/// that were delivered meanwhile can be removed.
+const URGENT_ROUND: Duration = Duration::from_secs(2);
 
 /// The pause between two steps. Each step looks at 500 messages, so a million messages are done in a few minutes.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -183,9 +183,9 @@ impl Maintenance {
         self.has_more = gives_back || self.removal.now.is_some() || self.forgetting.now.is_some();
     }
 
-    /// Chooses when the next step comes, after a step that began at `at`. The time is `now`; `is_short` says whether
-    /// space is short. Returns whether the round is over.
-    pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_short: bool) -> bool {
+    /// Chooses when the next step comes, after a step that began at `at`. The time is `now`; `is_urgent` says
+    /// whether space is short, or whether readers wait for texts that are to be erased soon. Returns whether the round is over.
+    pub(super) fn schedule_next(&mut self, at: Instant, now: Instant, is_urgent: bool) -> bool {
         if self.has_more {
             self.due = at + PAUSE;
             return false;
@@ -195,8 +195,8 @@ impl Maintenance {
             let apart = took.saturating_mul(WHOLE_ROUND_TAKES).clamp(ROUND, WHOLE_ROUND);
             self.rounds.next_whole = self.rounds.next_whole.min(began + apart);
         }
-        if is_short {
-            self.begin_whole_round_at(at + ROUND_WHILE_SHORT);
+        if is_urgent {
+            self.begin_whole_round_at(at + URGENT_ROUND);
         } else {
             self.due = self.rounds.next;
         }
@@ -267,8 +267,8 @@ mod tests {
         maintenance.forget_nothing();
         maintenance.end_step(false);
         assert!(maintenance.schedule_next(began, began, true));
-        assert_eq!(maintenance.due(), began + ROUND_WHILE_SHORT);
-        assert!(maintenance.begin_step(began + ROUND_WHILE_SHORT));
+        assert_eq!(maintenance.due(), began + URGENT_ROUND);
+        assert!(maintenance.begin_step(began + URGENT_ROUND));
         assert_eq!(maintenance.removes_after(), Some(Seq(0)));
         maintenance.fail(began);
         assert!(!maintenance.has_more() && maintenance.due() == began + ROUND);

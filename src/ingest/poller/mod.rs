@@ -64,6 +64,7 @@ use super::coverage::{CoverageState, Now, Rules};
 use super::feed::Feed;
 use super::number_list::NumberList;
 use super::report::{Condition, FeedReport, PollReport, StorageReport};
+use super::waiting_readers::WaitingReaders;
 use crate::api::budget::Budget;
 use crate::domain::Invocation;
 use crate::metrics::IngestMetrics;
@@ -135,6 +136,8 @@ pub struct Parts<F> {
     pub tells_progress: bool,
     /// The counters that the poller counts up.
     pub metrics: IngestMetrics,
+    /// The readers that wait for messages beside this process.
+    pub readers: watch::Receiver<WaitingReaders>,
 }
 
 /// What the loop has waited for.
@@ -166,13 +169,14 @@ pub struct Poller<F> {
     metrics: IngestMetrics,
     key_in_use: KeyInUse,
     orders: Orders<F>,
+    readers: watch::Receiver<WaitingReaders>,
 }
 
 impl<F: Feed> Poller<F> {
     /// Makes a poller on the state in the store. The poller loads the state when it runs.
     pub fn new(parts: Parts<F>) -> Self {
         let Parts { feed, store, clock, budget, rules, mode, state: options, accept_account, .. } = parts;
-        let Parts { numbers, released, liveness, tells_progress, metrics, invocation, .. } = parts;
+        let Parts { numbers, released, liveness, tells_progress, metrics, readers, invocation, .. } = parts;
         let now = clock.monotonic();
         let once = OncePolicy::new(mode);
         Self {
@@ -195,6 +199,7 @@ impl<F: Feed> Poller<F> {
             metrics,
             key_in_use: KeyInUse::default(),
             orders: Orders::new(),
+            readers,
             clock,
         }
     }
@@ -239,6 +244,7 @@ impl<F: Feed> Poller<F> {
                 _ = stop.wait_for(|stop| *stop) => None,
                 order = self.orders.next() => Some(Event::Order(order)),
                 arrived = self.lanes.next_response() => Some(Event::Answer(arrived)),
+                () = changed(&mut self.readers) => None,
                 () = tokio::time::sleep_until(wake) => None,
             };
             let ending = match event {
@@ -255,6 +261,7 @@ impl<F: Feed> Poller<F> {
             if let Some(ending) = ending {
                 return Ok(ending);
             }
+            self.disk.note_readers(self.readers.borrow().present, self.clock.monotonic());
             self.tell_the_time().await?;
             if self.disk.is_maintenance_due(self.clock.monotonic()) {
                 self.maintain().await?;
@@ -323,5 +330,12 @@ impl<F: Feed> Poller<F> {
             ..PollReport::default()
         };
         self.report.publish(found, coverage);
+    }
+}
+
+/// Waits for a change of the readers. If nobody can tell of one any more, this future never ends.
+async fn changed(readers: &mut watch::Receiver<WaitingReaders>) {
+    if readers.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

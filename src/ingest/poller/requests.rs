@@ -10,6 +10,7 @@ use crate::domain::{Cursor, UnixMs, WalkId};
 use crate::ingest::coverage::NextAction;
 use crate::ingest::feed::Feed;
 use crate::ingest::report::Condition;
+use crate::ingest::waiting_readers::head_spacing;
 use crate::store;
 use crate::time::{Instant, MAX_TURN_INTERVAL};
 
@@ -62,7 +63,8 @@ impl<F: Feed> Poller<F> {
             HeadWait::Rest(rest) => rest,
         };
         let demand = self.demand(now);
-        let spacing = self.link.head_spacing(demand, rest.requests, rest.began, now);
+        let paces = self.link.head_paces(demand, rest.requests, rest.began, now);
+        let spacing = head_spacing(paces, demand, self.readers.borrow().want_fast_polls(now));
         self.lanes.head.note_spacing(spacing);
         rest.due(spacing, self.once.head_rests_until(demand, rest.ended))
     }

@@ -166,6 +166,6 @@ impl<F: Feed> Poller<F> {
         }
         let watermark = self.state.coverage.as_ref().map(|coverage| coverage.marks.watermark);
         let known_now = Some(now.local).filter(|_| self.clock.is_confirmed());
-        self.disk.remove_old(known_now, watermark, self.rules.keep_newest).await
+        self.disk.remove_old(now.local, known_now, watermark, self.rules.keep_newest).await
     }
 }

@@ -14,9 +14,9 @@ use super::{Ending, Mode, Parts, PollError, Poller};
 use crate::api::budget::{Budget, BudgetLimits, RateHeaders, WINDOW};
 use crate::api::{Error, KeyRefusal, Page, Response};
 use crate::domain::{Cursor, Invocation, More, Row, Seq, Start, UnixMs};
-use crate::ingest::Feed;
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::PageFuture;
+use crate::ingest::{Feed, WaitingReaders};
 use crate::store::{self, ClaimLimits, PastDelivery, Replayable, RetentionPeriod, SinkId, SinkSetup, Spool, Store};
 use crate::time::{Clock, Instant, Liveness};
 
@@ -116,6 +116,7 @@ impl World {
             tells_progress: true,
             metrics: crate::metrics::IngestMetrics::unread(),
             invocation: Invocation::default(),
+            readers: watch::channel(WaitingReaders::default()).1,
         })
     }
 

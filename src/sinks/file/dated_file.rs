@@ -54,7 +54,7 @@ impl<N: Fn() -> PathBuf + Send + 'static> LineStream for DatedFile<N> {
             }
             self.left.push(open.file);
         }
-        let file = RegularFile::new(files::open_to_append(&path, self.mode)?);
+        let file = RegularFile::new(files::make_or_append(&path, self.mode)?);
         let (is_unfinished, length) = (is_unfinished(&file), file.file().metadata()?.len());
         if is_unfinished {
             tracing::info!(

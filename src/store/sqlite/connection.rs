@@ -31,6 +31,8 @@ pub(in crate::store) struct SqliteBackend {
     pub(super) commit_counter: Option<CommitCounter>,
     /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
     pub(super) erase_on_delivery: bool,
+    /// Whether texts are kept a moment longer although [`Self::erase_on_delivery`] is on, because somebody reads them.
+    pub(super) keep_for_readers: bool,
     /// Whether the journal may hold removed texts, or keeps the file from becoming shorter.
     pub(super) may_hold_traces: bool,
     /// SQLite's `data_version` at the last call of
@@ -47,9 +49,15 @@ impl SqliteBackend {
             recipients: Arc::default(),
             commit_counter: None,
             erase_on_delivery: false,
+            keep_for_readers: false,
             may_hold_traces: true,
             data_version: None,
         }
+    }
+
+    /// Returns whether a text is removed in the transaction that ends the last need for it.
+    pub(super) fn erases_at_once(&self) -> bool {
+        self.erase_on_delivery && !self.keep_for_readers
     }
 
     /// Runs `work`, which only reads, and turns its error into an error of the store.

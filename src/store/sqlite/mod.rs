@@ -14,8 +14,8 @@ mod tests;
 mod transactions;
 
 pub(super) use connection::SqliteBackend;
-pub(super) use file::open_snapshot;
 pub use file::size;
+pub(super) use file::{open_reader, open_snapshot};
 pub use salvage::save;
 
 impl super::Backend for SqliteBackend {}

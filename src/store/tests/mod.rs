@@ -3,6 +3,7 @@
 //! A test of the contract takes a [`Scratch`], uses nothing but [`Spool`], and is named in an [`on_every_backend`]
 //! list.
 
+mod arrivals;
 mod numbers;
 mod operator;
 mod promises;

@@ -7,6 +7,7 @@ mod events;
 mod guards;
 mod heartbeat;
 mod limits;
+mod long_poll;
 mod page;
 mod probes;
 mod prometheus;

@@ -12,5 +12,5 @@ mod space;
 pub(super) mod state_files;
 
 pub(super) use snapshot::begin as begin_snapshot;
-pub(in crate::store) use snapshot::open_snapshot;
+pub(in crate::store) use snapshot::{open_reader, open_snapshot};
 pub use space::size;

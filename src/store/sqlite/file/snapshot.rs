@@ -36,6 +36,18 @@ pub(in crate::store) fn open_snapshot(dir: &Path) -> Result<Option<Snapshot>, Er
     open().map_err(|error| state_files::explain_full_disk(dir, error))
 }
 
+/// Does the work of [`crate::store::open_reader`].
+pub(in crate::store) fn open_reader(dir: &Path) -> Result<Option<SqliteBackend>, Error> {
+    let file = dir.join("state.db");
+    if !state_files::is_there(&file, false)? {
+        return Ok(None);
+    }
+    let spool = SqliteBackend::on(connect(&file, OpenFlags::SQLITE_OPEN_READ_ONLY, Path::to_owned)?, file);
+    spool.read(|connection| connection.execute_batch("PRAGMA temp_store = MEMORY"))?;
+    spool.check_current()?;
+    Ok(Some(spool))
+}
+
 /// Opens the state in `dir`, whatever its format, and begins the reading transaction; `None` if there is no state.
 pub(in crate::store::sqlite) fn begin(dir: &Path) -> Result<Option<SqliteSnapshot>, Error> {
     let file = dir.join("state.db");

@@ -33,6 +33,10 @@ impl DiskMaintenance for SqliteBackend {
         self.erase_on_delivery = true;
     }
 
+    fn keep_for_readers(&mut self, keep: bool) {
+        self.keep_for_readers = keep;
+    }
+
     fn erase_traces(&mut self) -> Result<bool, Error> {
         if self.may_hold_traces && self.truncate_journal()? {
             self.may_hold_traces = false;

@@ -36,9 +36,10 @@ impl CoverageTransactions for SqliteBackend {
         if ops.is_empty() {
             return Ok(());
         }
-        let (recipients, erase_unwanted) = (Arc::clone(&self.recipients), self.erase_on_delivery);
+        let (recipients, erase_unwanted) = (Arc::clone(&self.recipients), self.erases_at_once());
+        let on_own_pages = self.erase_on_delivery;
         self.transaction(|transaction| {
-            let releasing = Releaser { transaction, recipients: &recipients, erase_unwanted };
+            let releasing = Releaser { transaction, recipients: &recipients, erase_unwanted, on_own_pages };
             let places = releasing.places(ops)?;
             ops.iter().try_for_each(|op| apply(releasing, &places, op, now))
         })?;
@@ -48,7 +49,8 @@ impl CoverageTransactions for SqliteBackend {
     }
 
     fn release_orphaned_rows(&mut self) -> Result<usize, Error> {
-        let (recipients, erase_unwanted) = (Arc::clone(&self.recipients), self.erase_on_delivery);
+        let (recipients, erase_unwanted) = (Arc::clone(&self.recipients), self.erases_at_once());
+        let on_own_pages = self.erase_on_delivery;
         self.transaction(|transaction| {
             let mut stray = transaction.prepare_cached(
                 "SELECT seq FROM message WHERE held_by IS NOT NULL
@@ -56,7 +58,7 @@ impl CoverageTransactions for SqliteBackend {
             )?;
             let rows: Vec<Seq> = stray.query_map([], |row| row.get(0).map(Seq))?.collect::<rusqlite::Result<_>>()?;
             if !rows.is_empty() {
-                let releasing = Releaser { transaction, recipients: &recipients, erase_unwanted };
+                let releasing = Releaser { transaction, recipients: &recipients, erase_unwanted, on_own_pages };
                 releasing.rows(&rows, &ReleasePlaces::default(), DeliveryClass::Backfill)?;
             }
             Ok(rows.len())
@@ -148,16 +150,16 @@ fn apply(releasing: Releaser<'_>, places: &ReleasePlaces, op: &StoreOp, now: Uni
 /// Stores one row of a page. If the row's place in the order of release is known already, the row is stored with it. If
 /// texts are erased, the text of the row is stored on pages of its own.
 fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, now: UnixMs) -> rusqlite::Result<()> {
-    let Releaser { transaction, erase_unwanted: on_pages_of_its_own, .. } = releasing;
+    let Releaser { transaction, on_own_pages, .. } = releasing;
     let Insert { seq, row, standing, held_by } = insert;
     // The text of a message that was there before the first run is not stored. The text of a message that came too late
     // is kept for a replay, unless texts are erased.
     let raw = match standing {
-        RowStanding::News | RowStanding::Unreadable if on_pages_of_its_own => {
+        RowStanding::News | RowStanding::Unreadable if on_own_pages => {
             Some(Cow::Owned(erasure::pad(&row.id, &row.raw)))
         }
         RowStanding::News | RowStanding::Unreadable => Some(Cow::Borrowed(&*row.raw)),
-        RowStanding::BelowWatermark if !on_pages_of_its_own => Some(Cow::Borrowed(&*row.raw)),
+        RowStanding::BelowWatermark if !on_own_pages => Some(Cow::Borrowed(&*row.raw)),
         RowStanding::Seed | RowStanding::BelowWatermark => None,
     };
     let number = row.number.as_deref().map(|id| number_key(transaction, id)).transpose()?;

@@ -81,7 +81,7 @@ impl DeliveryTransactions for SqliteBackend {
         if settlements.is_empty() {
             return Ok(());
         }
-        let erase = self.erase_on_delivery;
+        let erase = self.erases_at_once();
         let erased = self.transaction(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE delivery SET state = ?3, attempts = ?4, first_attempt = coalesce(first_attempt, ?5), due = ?6, status = ?7, reason = ?8,

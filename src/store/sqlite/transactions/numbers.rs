@@ -151,7 +151,7 @@ impl SqliteBackend {
         if decided.is_empty() {
             return Ok(0);
         }
-        let erase = self.erase_on_delivery;
+        let erase = self.erases_at_once();
         let (made, erased) = self.transaction(|transaction| {
             let mut wanted = transaction.prepare_cached(
                 "UPDATE delivery SET state = 'fresh' WHERE seq = ?1 AND sink = ?2 AND state = 'undecided'",

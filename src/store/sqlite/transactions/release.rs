@@ -21,12 +21,15 @@ pub(super) struct ReleaseSpan {
     pub(super) since: UnixMs,
 }
 
-/// The values that a release needs: its transaction, the sinks, and whether a text that no sink wants is erased.
+/// The values that a release needs.
 #[derive(Clone, Copy)]
 pub(super) struct Releaser<'t> {
     pub(super) transaction: &'t Transaction<'t>,
     pub(super) recipients: &'t [Recipient],
+    /// Whether a text that no sink wants is removed.
     pub(super) erase_unwanted: bool,
+    /// Whether each text is stored on pages of its own, so that it can be overwritten completely.
+    pub(super) on_own_pages: bool,
 }
 
 /// The order in which messages are released: oldest first; of messages with the same time, the message further down the

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
+use super::release::last_release;
 use super::values::{instant, limit};
 use crate::domain::{Marks, RowStanding, Seq, UnixMs, Unread, Walk, WalkId, WalkKind};
 use crate::store::delivery_state::DeliveryState;
@@ -139,6 +140,24 @@ impl ViewTransactions for SqliteBackend {
                      WHERE release_no < ?1 AND standing = 'news' ORDER BY release_no DESC LIMIT ?2",
                 )?
                 .query_map(params![before, limit(at_most)], arrival)?
+                .collect()
+        })
+    }
+
+    fn place_before(&self, since: UnixMs) -> Result<i64, Error> {
+        self.read(|connection| {
+            let first = connection
+                .prepare_cached("SELECT min(release_no) FROM message WHERE time >= ?1")?
+                .query_row([since.0], |row| row.get::<_, Option<i64>>(0))?;
+            first.map_or_else(|| last_release(connection), |first| Ok(first - 1))
+        })
+    }
+
+    fn ids_since(&self, since: UnixMs) -> Result<Vec<String>, Error> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT id FROM message WHERE time >= ?1")?
+                .query_map([since.0], |row| row.get(0))?
                 .collect()
         })
     }

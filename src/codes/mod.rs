@@ -1,0 +1,137 @@
+//! One-time codes in messages: the code that the vendor found, and the operator's pattern for messages in which the
+//! vendor found none (`[codes]`).
+
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::settings::{self, Reader, WrittenText, settings};
+
+settings! {
+    /// `[codes]`, as written.
+    pub struct Settings {
+        /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
+        /// The code is the first group of the expression, or the whole match if there is no group. `wait --code` uses
+        /// it. "": no pattern.
+        pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
+            .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
+    }
+}
+
+impl Settings {
+    /// Compiles the pattern. An invalid pattern is added to the report.
+    pub fn resolve(self, at: &mut Reader<'_>) -> CodeFinder {
+        let Some(written) = self.pattern.filter(|written| !written.as_str().is_empty()) else {
+            return CodeFinder::default();
+        };
+        match CodeFinder::parsed_or(written.as_str()) {
+            Ok(finder) => finder,
+            Err(error) => {
+                at.refuse("pattern", &written, &format!("is not a regular expression: {error}"), "");
+                CodeFinder::default()
+            }
+        }
+    }
+}
+
+/// The largest size of a compiled pattern in bytes.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// A pattern that does not compile. Displays the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidCodePattern(String);
+
+/// Finds the code of a message.
+#[derive(Clone, Debug, Default)]
+pub struct CodeFinder {
+    pattern: Option<Regex>,
+    /// Whether the pattern counts even if the API found a code.
+    ignores_parsed: bool,
+}
+
+#[derive(Deserialize)]
+struct CodeFields<'a> {
+    #[serde(rename = "parsedCode", borrow)]
+    parsed_code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+}
+
+impl CodeFinder {
+    /// Makes a finder that uses `pattern` where the API found no code.
+    ///
+    /// # Errors
+    /// [`InvalidCodePattern`] says what is wrong with the pattern.
+    pub fn parsed_or(pattern: &str) -> Result<Self, InvalidCodePattern> {
+        Ok(Self { pattern: Some(compiled(pattern)?), ignores_parsed: false })
+    }
+
+    /// Makes a finder that uses `pattern` only.
+    ///
+    /// # Errors
+    /// As for [`CodeFinder::parsed_or`].
+    pub fn only(pattern: &str) -> Result<Self, InvalidCodePattern> {
+        Ok(Self { pattern: Some(compiled(pattern)?), ignores_parsed: true })
+    }
+
+    /// Returns the code of the message with this JSON text; `None` if it has no code.
+    pub fn find(&self, raw: &str) -> Option<String> {
+        let fields: CodeFields<'_> = serde_json::from_str(raw).ok()?;
+        let parsed = fields.parsed_code.filter(|_| !self.ignores_parsed).and_then(parsed_code);
+        parsed.or_else(|| {
+            let body: String = serde_json::from_str(fields.body?.get()).ok()?;
+            let found = self.pattern.as_ref()?.captures(&body)?;
+            let code = found.get(1).or_else(|| found.get(0))?.as_str();
+            Some(code.to_owned()).filter(|code| !code.is_empty())
+        })
+    }
+}
+
+fn compiled(pattern: &str) -> Result<Regex, InvalidCodePattern> {
+    let built = regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
+    // The error of a syntax draws the pattern over several lines; its last line says what is wrong.
+    built.map_err(|error| {
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        InvalidCodePattern(last.trim_start_matches("error: ").to_owned())
+    })
+}
+
+/// Reads the field `parsedCode`: a text that is not empty, or a number as it is spelled.
+fn parsed_code(value: &RawValue) -> Option<String> {
+    let json = value.get();
+    if json.starts_with('"') {
+        return serde_json::from_str(json).ok().filter(|code: &String| !code.is_empty());
+    }
+    json.starts_with(|first: char| first.is_ascii_digit()).then(|| json.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_the_api_comes_before_the_pattern() {
+        let none = CodeFinder::default();
+        let pattern = CodeFinder::parsed_or(r"code (\d+)").unwrap();
+        let only = CodeFinder::only(r"\d{3}-\d{3}").unwrap();
+        for (raw, expected) in [
+            (r#"{"parsedCode":"4711","body":"code 12, 123-456"}"#, [Some("4711"), Some("4711"), Some("123-456")]),
+            (r#"{"parsedCode":null,"body":"code 12"}"#, [None, Some("12"), None]),
+            (r#"{"parsedCode":"","body":"code 12"}"#, [None, Some("12"), None]),
+            (r#"{"parsedCode":12,"body":7}"#, [Some("12"), Some("12"), None]),
+            (r#"{"parsedCode":false,"body":"hello"}"#, [None, None, None]),
+            ("[]", [None, None, None]),
+        ] {
+            let found = [&none, &pattern, &only].map(|finder| finder.find(raw));
+            assert_eq!(found.each_ref().map(Option::as_deref), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_pattern_is_told_in_one_line() {
+        assert_eq!(CodeFinder::only("(").unwrap_err().to_string(), "unclosed group");
+        assert!(CodeFinder::only("(?:a{1000}){1000}").unwrap_err().to_string().contains("size limit"));
+    }
+}
