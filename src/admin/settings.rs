@@ -58,7 +58,9 @@ impl Settings {
         let base_path = self.base_path.map(|written| base_path(at, &written)).unwrap_or_default();
         let read_only = self.read_only;
         let Some(written) = self.listen else {
-            let alone = ["token", "hosts", "base_path", "read_only"].into_iter().find_map(|key| at.origin(key));
+            // `read_only = false` is the default, as config.example.toml shows it.
+            let read_only = at.origin("read_only").filter(|_| read_only);
+            let alone = ["token", "hosts", "base_path"].into_iter().find_map(|key| at.origin(key)).or(read_only);
             if let Some(origin) = alone.cloned() {
                 let message = format!("[{}] does nothing without `{}`", at.name(""), at.name("listen"));
                 at.warn(&origin, message, "set it, for example to \"127.0.0.1:9465\"");
