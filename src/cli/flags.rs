@@ -566,6 +566,6 @@ mod tests {
                 }
             }
         });
-        assert_eq!(commands, 24, "each command was looked at");
+        assert_eq!(commands, 27, "each command was looked at");
     }
 }

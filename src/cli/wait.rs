@@ -22,7 +22,7 @@ use crate::time::Clock;
 const MOST_LISTED: usize = 20;
 
 /// What the command waits for.
-struct Wanted {
+struct MessageChoice {
     filter: Option<Filter>,
     /// `None`: the message itself is printed.
     code: Option<CodeFinder>,
@@ -57,7 +57,7 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
         })?),
         None => how.code.then(|| config.codes.clone()),
     };
-    let wanted = Wanted { filter, code };
+    let wanted = MessageChoice { filter, code };
     let clock = Clock::system();
     let deadline = clock.monotonic() + how.timeout;
     let dir = how.claim.then_some(config.state.dir.as_path());
@@ -82,7 +82,7 @@ fn try_wait(flags: &Flags, how: &WaitFlags) -> Result<Exit, Exit> {
 /// Waits for the first message that is wanted and that no other waiter has claimed. Returns the line to print.
 async fn next_match(
     reader: &mut ArrivalReader,
-    wanted: &Wanted,
+    wanted: &MessageChoice,
     claims: impl Fn(&str) -> Result<bool, Exit>,
     others: &mut Vec<Other>,
     quiet: bool,
@@ -106,7 +106,7 @@ async fn next_match(
     }
 }
 
-impl Wanted {
+impl MessageChoice {
     /// Decides whether a message is the one that is waited for.
     fn answer(&self, arrival: &Arrival) -> Answer {
         let Some(raw) = &arrival.raw else { return Answer::PassedOver("its text is not kept any more") };
@@ -163,7 +163,7 @@ mod tests {
     fn a_message_is_passed_over_with_its_reason() {
         let filter = filter(&["+1650*".to_owned()], &[]).unwrap_or_default();
         let code = Some(CodeFinder::default());
-        let wanted = Wanted { filter, code };
+        let wanted = MessageChoice { filter, code };
         for (raw, expected) in [
             (Some(r#"{"to":"+16505551234","parsedCode":"12"}"#), "12"),
             (Some(r#"{"to":"+16505551234","parsedCode":"\u001b[2J"}"#), r"\u001b[2J"),

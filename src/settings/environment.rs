@@ -181,7 +181,8 @@ fn meaning<'v>(declared: &'static Declarations, rest: &'v str) -> VariableMeanin
     later.map_or(VariableMeaning::Unknown, |name| VariableMeaning::Later(format!("[{name}]")))
 }
 
-/// The name of a sink may itself hold `__`, so the key is looked for from the right.
+/// The name of a sink may itself hold `__`, so a key is looked for behind each of them. The longest key counts:
+/// `CRM__FILTER__TAGS` is `filter.tags` of `crm`, although sinks of some types have a key `tags`.
 fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMeaning<'v> {
     // A name of a map, such as a header, may equal the name of a key.
     for map in section.keys.iter().filter(|key| matches!(key.kind, KeyKind::Map { .. })) {
@@ -191,7 +192,7 @@ fn meaning_for_sink<'v>(section: &'static Section, rest: &'v str) -> VariableMea
             return VariableMeaning::Member { sink, map: &map.name, name, file };
         }
     }
-    for (at, _) in rest.rmatch_indices("__").filter(|(at, _)| *at > 0) {
+    for (at, _) in rest.match_indices("__").filter(|(at, _)| *at > 0) {
         if let Some((key, file)) = find(section, &rest[at + 2..]) {
             return VariableMeaning::Key { section: section.name, sink: Some(&rest[..at]), key: &key.name, file };
         }
