@@ -1,11 +1,11 @@
 //! What arrives: the new messages of an account, for commands that wait for them.
 //!
 //! [`ArrivalReader`] reads the state of the running relay. Without a relay one of the waiting commands polls the API,
-//! within the budget of the state, into a state of its own below the state directory ([`scratch`]); the other commands
+//! within the budget of the state, into a state of its own below the state directory (`scratch`); the other commands
 //! read that state. When a relay starts, they all change over to the relay's state, and no second program polls.
 //!
 //! Invariants:
-//! - A message is new by its id and its place in the state, not by a clock ([`baseline`]). The one exception are
+//! - A message is new by its id and its place in the state, not by a clock (`baseline`). The one exception are
 //!   messages that the API had before the command began and that nobody had read yet.
 //! - Each message is returned once.
 //! - No transaction is open while the caller has the messages.

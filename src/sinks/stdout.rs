@@ -1,6 +1,6 @@
 //! Sends messages to standard output.
 //!
-//! Invariants, beside those of [`super::lines`]:
+//! Invariants, beside those of `super::lines`:
 //!
 //! - If the stream is a regular file, a line is delivered when it was flushed to the disk.
 //! - On a terminal, characters that would act on the terminal are escaped: a message is JSON, which can write every
