@@ -3,8 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use reqwest::Url;
+
 use super::{HttpSink, Options};
-use crate::http::Proxy;
+use crate::http::settings::{TlsSettings, parse_url, proxy_to};
+use crate::http::{Proxy, Transport};
+use crate::settings::{Reader, WrittenText};
 use crate::sinks::{Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkBuildError, Target};
 use crate::time::Clock;
 
@@ -75,6 +79,25 @@ impl Sink for PresetSink {
     fn begin(&self, outgoing: Outgoing) -> Attempting {
         self.http.begin((self.wrap)(outgoing))
     }
+}
+
+/// Resolves the keys that say how a preset reaches its server: its address, which is `default` without the key `url`, and
+/// the transport. Errors are added to the report.
+pub(in crate::sinks) fn resolve_server(
+    at: &mut Reader<'_>,
+    url: Option<WrittenText>,
+    default: &str,
+    allow_http: bool,
+    proxy: Option<WrittenText>,
+    tls: TlsSettings,
+) -> (Option<Url>, Transport) {
+    let url = match url {
+        Some(text) => parse_url(at, "url", &text, allow_http),
+        None => Url::parse(default).ok(),
+    };
+    let proxy = proxy_to(at, "proxy", proxy, url.as_ref());
+    let transport = Transport { proxy, tls: tls.resolve(&mut at.inside("tls")) };
+    (url, transport)
 }
 
 /// Cuts a text so that the sizes of its characters, by `size`, add up to `room` at most. A text that is cut ends with

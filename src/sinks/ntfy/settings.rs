@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, Url};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::Sanitized;
-use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
-use crate::http::{RedactedUrl, Transport};
+use crate::http::RedactedUrl;
+use crate::http::settings::{self as http, TlsSettings};
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Reader, Texts, WrittenText, settings};
 use crate::sinks::Outgoing;
-use crate::sinks::http::preset::{Preset, cut};
+use crate::sinks::http::preset::{Preset, cut, resolve_server};
 use crate::sinks::http::webhook_id::webhook_id;
 use crate::sinks::http::{Options, Statuses};
 
@@ -63,12 +63,7 @@ impl Settings {
             let message = format!("`{}` is missing: an ntfy sink needs it", at.name("topic"));
             at.missing(&["topic"], at.place(), message, "");
         }
-        let url = match self.url {
-            Some(text) => parse_url(at, "url", &text, allow_http),
-            None => Url::parse(SERVER).ok(),
-        };
-        let proxy = proxy_to(at, "proxy", self.proxy, url.as_ref());
-        let transport = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
+        let (url, transport) = resolve_server(at, self.url, SERVER, allow_http, self.proxy, self.tls);
         let mut headers = HeaderMap::new();
         if let Some(token) = self.token.and_then(|text| at.tidy("token", &text, SecretKind::Token)) {
             match HeaderValue::try_from(format!("Bearer {}", token.as_str())) {

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, Url};
 use serde_json::json;
 
 use super::answer::DIALECT;
 use crate::domain::Sanitized;
-use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
-use crate::http::{RedactedUrl, Transport};
+use crate::http::RedactedUrl;
+use crate::http::settings::{self as http, TlsSettings};
 use crate::secret::trimming::SecretKind;
 use crate::settings::{self, Reader, WrittenText, settings};
 use crate::sinks::Outgoing;
-use crate::sinks::http::preset::{Preset, cut};
+use crate::sinks::http::preset::{Preset, cut, resolve_server};
 use crate::sinks::http::{Options, Statuses};
 
 /// The address of the Bot API.
@@ -61,12 +61,7 @@ impl Settings {
                 at.missing(&[key], at.place(), message, "");
             }
         }
-        let api = match self.url {
-            Some(text) => parse_url(at, "url", &text, allow_http),
-            None => Url::parse(API).ok(),
-        };
-        let proxy = proxy_to(at, "proxy", self.proxy, api.as_ref());
-        let transport = Transport { proxy, tls: self.tls.resolve(&mut at.inside("tls")) };
+        let (api, transport) = resolve_server(at, self.url, API, allow_http, self.proxy, self.tls);
         let chat = self.chat.map(|text| text.bare().to_owned());
         let token = self.token.and_then(|text| at.tidy("token", &text, SecretKind::Token));
         let token = token.and_then(|text| {
