@@ -165,7 +165,8 @@ impl Daemon {
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
                     _ = watching.tick() => {
-                        progress.note(delivery.longest_stall().max(poller_liveness.stalled_for()));
+                        let longest_stall = delivery.longest_stall().max(poller_liveness.stalled_for());
+                        progress.note(longest_stall);
                         if let Some(error) = lost(&mut lock) {
                             break Over::RoleLost(error);
                         }
@@ -174,8 +175,7 @@ impl Daemon {
                         let status = service_status(&report, &sinks, &queues.queues(), reload, clock.relay_time());
                         service.show(&status);
                         if let Ok(watchdog) = &watchdog {
-                            let slowest = delivery.longest_stall().max(poller_liveness.stalled_for());
-                            watchdog.note(slowest, clock.monotonic(), service.is_ready());
+                            watchdog.note(longest_stall, clock.monotonic(), service.is_ready());
                         }
                     }
                     _ = writing.tick() => {
