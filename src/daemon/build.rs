@@ -1,12 +1,12 @@
 //! Builds the daemon, which is phase one: takes the role and opens everything. No request is sent to the API.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::build_error::BuildError;
 use super::log_sentences::SINK_NOT_CONFIGURED;
-use super::observers::{ObserverError, Observers};
+use super::observers::Observers;
 use super::permissions;
 use super::reader_watch::ReaderWatch;
 use super::run::{Daemon, Opened};
@@ -18,11 +18,9 @@ use crate::api::budget::{Budget, BudgetLimits, WINDOW};
 use crate::arrivals;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::http::client;
 use crate::ingest::coverage::Rules;
 use crate::ingest::{Mode, Parts, Poller, WaitingReaders};
-use crate::metrics::{Metrics, MetricsError};
-use crate::sinks;
+use crate::metrics::Metrics;
 use crate::status::LoopProgress;
 use crate::store::{self, RoleLock, Spool, Store};
 use crate::time::{Clock, Liveness};
@@ -39,45 +37,6 @@ pub struct Purpose {
     pub accept_account: bool,
     /// Whether the caller shows the progress of a long catch-up. If not, the log reports the progress.
     pub shows_progress: bool,
-}
-
-/// Why the daemon could not be built. Nothing was sent.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The state is in use, damaged, of a newer version, or cannot be opened.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// HTTPS cannot be set up for the API.
-    #[error(transparent)]
-    Http(#[from] client::ClientBuildError),
-    /// The file with the request budget cannot be opened.
-    #[error("cannot write down the request budget in {path}: {source}")]
-    Budget {
-        /// The state directory.
-        path: PathBuf,
-        /// The error of the file system.
-        source: std::io::Error,
-    },
-    /// The metrics cannot be made.
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
-    /// The admin endpoint or the heartbeat cannot begin.
-    #[error(transparent)]
-    Observer(#[from] ObserverError),
-    /// A sink cannot be built.
-    #[error(transparent)]
-    Sink(#[from] sinks::SinkBuildError),
-}
-
-impl BuildError {
-    /// Returns what an operator can do about the error, if this user may not use the state directory `state_dir`.
-    pub fn remedy(&self, state_dir: &Path) -> Option<String> {
-        match self {
-            Self::Store(store::Error::Io { path, source, .. }) => permissions::remedy(state_dir, path, source.kind()),
-            Self::Budget { source, .. } => permissions::remedy(state_dir, state_dir, source.kind()),
-            Self::Store(_) | Self::Http(_) | Self::Metrics(_) | Self::Observer(_) | Self::Sink(_) => None,
-        }
-    }
 }
 
 /// Opens everything that `config` names. Deliveries that wait in the store begin at once; polling begins with

@@ -5,6 +5,7 @@
 //! store. The stop signal belongs to the caller ([`Stop`]), so that a test stops a daemon as a signal does.
 
 mod build;
+mod build_error;
 mod drain;
 pub mod log_sentences;
 pub mod logging;
@@ -23,7 +24,8 @@ mod status_writer;
 mod volume;
 mod watchdog;
 
-pub use build::{BuildError, Purpose, build};
+pub use build::{Purpose, build};
+pub use build_error::BuildError;
 pub use observers::ObserverError;
 pub use progress::Bar;
 pub use reload::{ReadAgain, ReadConfig, Reloading};

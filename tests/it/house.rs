@@ -48,6 +48,7 @@ fn the_reader_of_imports_sees_what_it_should() {
         ["a/c.rs", "a/mod.rs", "e/f/g.rs", "e/f/mod.rs"]
     );
     assert_eq!(read("e/f/g.rs", "fn x() { crate::a::c::y() }\nuse super::super::f::g::Z;\n"), ["a/c.rs"]);
+    assert_eq!(read("a/mod.rs", "mod b;\npub use b::X;\nuse self::c::Y;\nuse std::d;\n"), ["a/b.rs", "a/c.rs"]);
     let circle =
         BTreeMap::from([("x", BTreeSet::from(["y"])), ("y", BTreeSet::from(["z"])), ("z", BTreeSet::from(["x"]))]);
     assert_eq!(circles(&circle), ["x y z"]);
@@ -66,7 +67,9 @@ fn imported_files<'n>(source: &Source, names: &BTreeSet<&'n str>) -> BTreeSet<&'
                 "crate" => segments.clear(),
                 "super" if place == 0 => segments = own[..own.len().saturating_sub(1)].to_vec(),
                 "super" => drop(segments.pop()),
+                "self" if place == 0 => segments.clone_from(&own),
                 "self" => {}
+                child if place == 0 => segments = own.iter().copied().chain([child]).collect(),
                 name => segments.push(name),
             }
         }
@@ -96,10 +99,16 @@ fn file_of<'n>(segments: &[&str], names: &BTreeSet<&'n str>) -> Option<&'n str> 
     })
 }
 
-/// Returns every path that begins with `crate` or `super`. Groups in a path are expanded.
+/// Returns every path that begins with `crate`, `super` or `self`, and every path of a `use`. Groups in a path are
+/// expanded.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
-    for start in ["crate::", "super::"] {
+    for (at, start) in code.match_indices("use ") {
+        if code[..at].chars().next_back().is_none_or(char::is_whitespace) {
+            expand(&code[at + start.len()..], &mut Vec::new(), &mut found);
+        }
+    }
+    for start in ["crate::", "super::", "self::"] {
         for (at, _) in code.match_indices(start) {
             let before = &code[..at];
             if !before.ends_with(|last: char| last.is_alphanumeric() || last == '_' || last == ':') {

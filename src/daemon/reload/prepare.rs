@@ -14,7 +14,7 @@ use super::watched_files::{Look, look};
 use super::{ReadAgain, ReadConfig};
 use crate::api::Client;
 use crate::config::{Config, Errors};
-use crate::daemon::build::BuildError;
+use crate::daemon::build_error::BuildError;
 use crate::daemon::setups::SinkBuilder;
 use crate::delivery::{NewSinks, Registrar};
 use crate::store::Spool;
