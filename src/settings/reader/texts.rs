@@ -1,0 +1,246 @@
+//! Reads texts: those that were written out, and those that come from a reference to a variable, a file or a credential.
+//!
+//! A text keeps its place and whether it was written out, so that a message shows only what may be shown.
+
+use std::path::{Path, PathBuf};
+
+use super::super::document::{Member, Origin, WrittenEntry, WrittenValue};
+use super::Reader;
+use crate::secret::{Secret, Source, trimming};
+
+/// Longer values are not repeated in messages; in characters.
+const LONGEST_SHOWN: usize = 60;
+
+/// A text, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct WrittenText {
+    /// The place where the text, or the reference to it, was written.
+    pub origin: Origin,
+    /// The text.
+    pub value: Secret,
+    /// True for a text that was written out; false for one that was read from a reference.
+    pub written_out: bool,
+    /// The reference's source, if there is one.
+    pub source: Option<Source>,
+}
+
+/// The texts of a key that takes one text or several.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// The place of the key.
+    pub origin: Origin,
+    /// The texts that could be read.
+    pub texts: Vec<WrittenText>,
+    /// Whether all texts could be read.
+    pub whole: bool,
+    /// Whether an empty array was written.
+    pub is_empty_array: bool,
+}
+
+impl WrittenText {
+    /// A text that stands for a missing one.
+    pub(in crate::settings) fn implied(text: &str) -> Self {
+        Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
+    }
+
+    /// The text itself. Messages show it by [`Reader::refuse`] only.
+    pub fn as_str(&self) -> &str {
+        self.value.expose()
+    }
+
+    /// Whether the text stands in the file itself, where secrets do not belong.
+    pub fn is_in_file(&self) -> bool {
+        self.written_out && matches!(self.origin, Origin::File(_))
+    }
+
+    /// The text as one word: without the white space and the pair of quotes around it that files of variables may
+    /// leave.
+    pub fn bare(&self) -> &str {
+        trimming::bare(self.as_str())
+    }
+
+    /// The parts of the text, without the white space around them and without empty ones.
+    pub(super) fn split(&self, at: char) -> impl Iterator<Item = Self> + '_ {
+        let parts = self.as_str().split(at).map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| self.with(part))
+    }
+
+    /// Another text that counts as written at the same place.
+    pub fn with(&self, text: &str) -> Self {
+        let Self { origin, written_out, source, .. } = self;
+        Self { origin: origin.clone(), value: Secret::from(text), written_out: *written_out, source: source.clone() }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads a text, from its source if it is a reference.
+    pub fn text(&mut self, key: &str, expected: &str) -> Option<WrittenText> {
+        let entry = self.written(key)?;
+        self.text_of(key, entry, expected)
+    }
+
+    /// Reads one text or several. `split`: a variable or a flag may hold several, with commas between them.
+    pub fn texts(&mut self, key: &str, expected: &str, split: bool) -> Option<Texts> {
+        let WrittenEntry { origin, value } = self.written(key)?;
+        let mut found = Texts { origin: origin.clone(), texts: Vec::new(), whole: true, is_empty_array: false };
+        let entries = match value {
+            WrittenValue::List(entries) => entries.as_slice(),
+            _ => std::slice::from_ref(self.written(key)?),
+        };
+        found.is_empty_array = entries.is_empty();
+        for entry in entries {
+            match self.text_of(key, entry, expected) {
+                Some(text) if split && text.written_out && !text.is_in_file() => found.texts.extend(text.split(',')),
+                Some(text) => found.texts.push(text),
+                None => found.whole = false,
+            }
+        }
+        Some(found)
+    }
+
+    /// Reads one element of a list as a text, from its source if it is a reference.
+    pub fn text_of(&mut self, key: &str, entry: &WrittenEntry, expected: &str) -> Option<WrittenText> {
+        let origin = entry.origin.clone();
+        let found = match &entry.value {
+            WrittenValue::Text(value) => {
+                return Some(WrittenText { origin, value: value.clone(), written_out: true, source: None });
+            }
+            // TOML has a type of its own for times; here they count as if they stood in quotes.
+            WrittenValue::Datetime(text) => {
+                return Some(WrittenText {
+                    origin,
+                    value: Secret::from(text.as_str()),
+                    written_out: true,
+                    source: None,
+                });
+            }
+            WrittenValue::Reference(source) => {
+                self.report.read.watch(source);
+                let value = self.read(key, &origin, source)?;
+                return Some(WrittenText { origin, value, written_out: false, source: Some(source.clone()) });
+            }
+            WrittenValue::Broken => return None,
+            WrittenValue::Integer(_) | WrittenValue::Float(_) => "a number",
+            WrittenValue::Boolean(_) => "true or false",
+            WrittenValue::List(_) => "an array",
+            WrittenValue::Map(_) => "a table",
+        };
+        let message = format!("`{}` must be {expected}, not {found}", self.name(key));
+        self.report.error(&entry.origin, message, "");
+        None
+    }
+
+    /// Reads the file that a key names, as a text.
+    pub fn text_of_file(&mut self, key: &str, path: PathBuf) -> Option<WrittenText> {
+        let origin = self.origin(key)?.clone();
+        let value = self.read(key, &origin, &Source::File(path))?;
+        Some(WrittenText { origin, value, written_out: false, source: None })
+    }
+
+    /// Reads a table with names that the user chooses. [`Self::text_of`] reads the texts of its members.
+    pub fn map(&mut self, key: &str) -> Vec<Member> {
+        let Some(entry) = self.written(key) else { return Vec::new() };
+        match &entry.value {
+            WrittenValue::Map(members) => return members.clone(),
+            WrittenValue::Broken => {}
+            _ => {
+                let message = format!("`{}` cannot be set as a whole by a variable", self.name(key));
+                let help = "set each header by a variable of its own, such as …__HEADERS__X_TEAM";
+                self.report.error(&entry.origin, message, help);
+            }
+        }
+        Vec::new()
+    }
+
+    /// Reads a path. A relative path in the file counts from the directory of the file.
+    pub fn path(&mut self, key: &str) -> Option<PathBuf> {
+        let text = self.text(key, "a path in quotes")?;
+        let wrong = match text.as_str() {
+            "" => "is empty",
+            home if home == "~" || home.starts_with("~/") => "begins with `~`, which only a shell understands",
+            odd if odd.contains(char::is_control) => "holds a control character",
+            quoted if trimming::unquoted(quoted) != quoted => "is in quotes",
+            _ => return Some(self.beside_file(&text)),
+        };
+        self.refuse(key, &text, wrong, "write the path in full");
+        None
+    }
+
+    /// The path that a text names. A relative path in the file counts from the directory of the file.
+    pub fn beside_file(&self, text: &WrittenText) -> PathBuf {
+        let base = match text.origin {
+            Origin::File(_) => self.report.path().and_then(Path::parent),
+            Origin::Default | Origin::Flag(_) | Origin::Variable(_) => None,
+        };
+        base.unwrap_or(Path::new("")).join(text.as_str())
+    }
+
+    /// Takes off everything around a secret that certainly does not belong to it, with a warning. Refuses a secret
+    /// around which stands something that may belong to it.
+    pub fn tidy(&mut self, key: &str, text: &WrittenText, kind: trimming::SecretKind) -> Option<WrittenText> {
+        let name = self.name(key);
+        let named = match &text.source {
+            Some(source) => format!("`{name}`: {source}"),
+            None => format!("`{name}`"),
+        };
+        match trimming::tidy(text.as_str(), kind) {
+            Ok(trimming::Tidy { text: tidied, left_out }) => {
+                if let Some(what) = left_out.filter(|_| !tidied.is_empty()) {
+                    self.report.warn(&text.origin, format!("{named} has {what}, which is left out"), "");
+                }
+                Some(text.with(tidied))
+            }
+            Err(doubt) => {
+                self.report.error(&text.origin, format!("{named} {doubt}"), doubt.hint());
+                None
+            }
+        }
+    }
+
+    /// Like [`Self::tidy`], for one token, or for several with commas between them and perhaps quotes around all.
+    pub fn tokens(&mut self, key: &str, text: &WrittenText) -> Option<Vec<WrittenText>> {
+        let parts = match text.as_str().contains(',') {
+            true => text.with(text.bare()).split(',').collect(),
+            false => vec![text.with(text.as_str())],
+        };
+        let tidied: Option<Vec<WrittenText>> =
+            parts.iter().map(|part| self.tidy(key, part, trimming::SecretKind::Token)).collect();
+        Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
+    }
+
+    /// Reports that a value is wrong, and shows the value if it may be shown. `wrong` goes on after the name of the
+    /// key.
+    pub fn refuse(&mut self, key: &str, text: &WrittenText, wrong: &str, help: &str) {
+        let name = self.name(key);
+        if self.may_show(text) {
+            let message = format!("`{name}` = \"{}\" {wrong}", text.as_str().escape_debug());
+            self.report.error_with_value(&text.origin, message, help);
+        } else {
+            self.report.error(&text.origin, format!("`{name}` {wrong}"), help);
+        }
+    }
+
+    /// Whether a message may repeat a text. A text that is long or has several lines is probably not what was meant.
+    pub fn may_show(&self, text: &WrittenText) -> bool {
+        let value = text.as_str();
+        let short = value.chars().count() <= LONGEST_SHOWN && !value.contains(['\n', '\r']);
+        text.written_out && short && self.report.may_show(&text.origin)
+    }
+
+    /// Notes the content of a file that a key names, so that a change of the content counts as a change of the key.
+    pub fn note_content(&mut self, key: &str, content: &[u8]) {
+        let name = self.name(key);
+        self.report.read.note(&name, content);
+    }
+
+    fn read(&mut self, key: &str, origin: &Origin, source: &Source) -> Option<Secret> {
+        match self.report.read.read(&self.name(key), source, self.env) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let hint = error.hint();
+                self.report.error_with_value(origin, format!("`{}`: {error}", self.name(key)), &hint);
+                None
+            }
+        }
+    }
+}
