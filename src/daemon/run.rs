@@ -137,13 +137,13 @@ impl Daemon {
         let (stop_polling, polling_stops) = watch::channel(false);
         let mut polling = tokio::spawn(poller.run(polling_stops));
         let watching_readers = tokio::spawn(reader_watch.run());
-        let mut service = Service::default();
-        let queues = match Service::is_managed() {
+        let mut service = Service::from_environment();
+        let queues = match service.is_managed() {
             true => QueueWatch::start(store.clone(), clock.clone()),
             false => QueueWatch::off(),
         };
         service.ready();
-        let watchdog = Watchdog::start(&clock).inspect_err(|error| {
+        let watchdog = Watchdog::start(&clock, &progress).inspect_err(|error| {
             tracing::warn!(%error, "the watchdog of the service manager cannot be fed");
         });
         let over = {
@@ -165,8 +165,7 @@ impl Daemon {
                     () = &mut broken => break Over::Broken,
                     error = &mut damaged => break Over::Damaged(error),
                     _ = watching.tick() => {
-                        let longest_stall = delivery.longest_stall().max(poller_liveness.stalled_for());
-                        progress.note(longest_stall);
+                        progress.note(delivery.longest_stall().max(poller_liveness.stalled_for()));
                         if let Some(error) = lost(&mut lock) {
                             break Over::RoleLost(error);
                         }
@@ -175,7 +174,7 @@ impl Daemon {
                         let status = service_status(&report, &sinks, &queues.queues(), reload, clock.relay_time());
                         service.show(&status);
                         if let Ok(watchdog) = &watchdog {
-                            watchdog.note(longest_stall, clock.monotonic(), service.is_ready());
+                            watchdog.feed(service.is_ready());
                         }
                     }
                     _ = writing.tick() => {

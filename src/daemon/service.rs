@@ -14,6 +14,8 @@ use crate::domain::Sanitized;
 /// The connection to the service manager.
 #[derive(Debug, Default)]
 pub(super) struct Service {
+    /// The name of the service manager's socket; `None`: no service manager listens.
+    socket: Option<OsString>,
     /// Whether READY could not be sent yet.
     ready_owed: bool,
     last_status: String,
@@ -21,9 +23,14 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// Makes the connection to the service manager that `$NOTIFY_SOCKET` names.
+    pub(super) fn from_environment() -> Self {
+        Self { socket: socket_name(), ..Self::default() }
+    }
+
     /// Returns whether a service manager started this process and listens to it.
-    pub(super) fn is_managed() -> bool {
-        socket_name().is_some()
+    pub(super) fn is_managed(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Tells the service manager that the relay runs: at the start, and at the end of each reload, whether the new
@@ -67,7 +74,8 @@ impl Service {
 
     /// Sends a notification. Returns `true` if the notification was sent, or if there is no service manager.
     fn tell(&mut self, states: &[NotifyState<'_>]) -> bool {
-        match send(states) {
+        let Some(socket) = &self.socket else { return true };
+        match send_to(socket, states) {
             Ok(()) => true,
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock && !std::mem::replace(&mut self.complained, true) {
@@ -84,11 +92,14 @@ impl Service {
 /// # Errors
 /// [`ErrorKind::WouldBlock`] if the manager's socket has no room; others if there is no such socket.
 pub(super) fn send(states: &[NotifyState<'_>]) -> io::Result<()> {
-    let Some(name) = socket_name() else { return Ok(()) };
+    socket_name().map_or(Ok(()), |name| send_to(&name, states))
+}
+
+fn send_to(name: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
-    connect(&socket, &name)?;
+    connect(&socket, name)?;
     socket.send(text.as_bytes()).map(drop)
 }
 
@@ -113,4 +124,82 @@ fn connect(socket: &UnixDatagram, name: &OsStr) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn connect(socket: &UnixDatagram, name: &OsStr) -> io::Result<()> {
     socket.connect(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A socket that stands in for systemd's, and the service that notifies it.
+    fn manager(dir: &tempfile::TempDir) -> (UnixDatagram, Service) {
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (socket, Service { socket: Some(path.into_os_string()), ..Service::default() })
+    }
+
+    /// Returns the assignments of the next notification. The notification has been sent, so nothing waits.
+    fn notified(socket: &UnixDatagram) -> Vec<String> {
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).lines().map(str::to_owned).collect()
+    }
+
+    fn monotonic_now() -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
+    }
+
+    #[test]
+    fn a_reload_tells_when_it_began_and_is_followed_by_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, mut service) = manager(&dir);
+        service.ready();
+        assert_eq!(notified(&socket), ["READY=1"]);
+        service.show("polling");
+        assert_eq!(notified(&socket), ["STATUS=polling"]);
+        let signalled = monotonic_now();
+        service.reloading();
+        let told = notified(&socket);
+        assert_eq!((told[0].as_str(), told[2].as_str()), ("RELOADING=1", "STATUS=reloading the configuration"));
+        // systemd takes this for the answer to its signal only if the time is not before the signal.
+        let began: u64 = told[1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
+        assert!((signalled.as_micros()..=monotonic_now().as_micros()).contains(&u128::from(began)), "{told:?}");
+        service.ready();
+        assert_eq!(notified(&socket), ["READY=1"]);
+        // The status is told again, although it is the one before the reload.
+        service.show("polling");
+        assert_eq!(notified(&socket), ["STATUS=polling"]);
+        service.show("polling");
+        assert_eq!(socket.recv(&mut [0; 16]).unwrap_err().kind(), ErrorKind::WouldBlock, "nothing has changed");
+    }
+
+    #[test]
+    fn ready_is_sent_again_until_the_manager_accepts_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, mut service) = manager(&dir);
+        let stuffing = UnixDatagram::unbound().unwrap();
+        stuffing.set_nonblocking(true).unwrap();
+        let path = dir.path().join("notify");
+        while stuffing.send_to(b"x", &path).is_ok() {}
+        service.ready();
+        assert!(!service.is_ready());
+        while socket.recv(&mut [0; 16]).is_ok() {}
+        service.show("polling");
+        assert!(service.is_ready());
+        assert_eq!(
+            (notified(&socket), notified(&socket)),
+            (vec!["READY=1".to_owned()], vec!["STATUS=polling".to_owned()])
+        );
+    }
+
+    #[test]
+    fn without_a_manager_nothing_is_sent_and_nothing_is_owed() {
+        let mut service = Service::default();
+        service.reloading();
+        service.ready();
+        assert!(service.is_ready() && !service.is_managed());
+    }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::service;
-use crate::status::STANDSTILL;
+use crate::status::{LoopProgress, STANDSTILL};
 use crate::time::{Clock, Instant};
 
 /// The time between two looks at the loops, unless the watchdog needs a shorter one.
@@ -25,78 +25,71 @@ const SUSPENDED: Duration = Duration::from_secs(5);
 
 /// The watchdog's thread, which ends when this value is dropped.
 #[derive(Debug)]
-pub(super) struct Watchdog(Arc<LoopBoard>);
+pub(super) struct Watchdog(Arc<WatchdogOrders>);
 
-/// What the main loop has last noted about all loops.
-#[derive(Debug)]
-struct LoopBoard {
-    note: Mutex<LoopNote>,
+/// The orders of the main loop to the thread.
+#[derive(Debug, Default)]
+struct WatchdogOrders {
+    order: Mutex<WatchdogOrder>,
     changed: Condvar,
 }
 
-#[derive(Debug)]
-struct LoopNote {
-    /// How long ago the slowest loop had turned when this was noted.
-    longest_stall: Duration,
-    noted_at: Instant,
-    /// Whether the service manager knows that the relay runs. It hears of that before anything else.
-    is_ready: bool,
-    is_over: bool,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum WatchdogOrder {
+    /// The service manager does not know yet that the relay runs, and must hear this first.
+    #[default]
+    Wait,
+    Feed,
+    End,
 }
 
-impl LoopBoard {
-    fn lock(&self) -> MutexGuard<'_, LoopNote> {
-        self.note.lock().unwrap_or_else(PoisonError::into_inner)
+impl WatchdogOrders {
+    fn lock(&self) -> MutexGuard<'_, WatchdogOrder> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watchdog {
-    /// Starts the thread.
+    /// Starts the thread, which watches the loops of `progress`.
     ///
     /// # Errors
     /// The error of the operating system, if it makes no thread.
-    pub(super) fn start(clock: &Clock) -> io::Result<Self> {
-        let note =
-            LoopNote { longest_stall: Duration::ZERO, noted_at: clock.monotonic(), is_ready: false, is_over: false };
-        let board = Arc::new(LoopBoard { note: Mutex::new(note), changed: Condvar::new() });
-        let (seen, clock) = (Arc::clone(&board), clock.clone());
-        thread::Builder::new().name("watchdog".to_owned()).spawn(move || watch(&seen, &clock))?;
-        Ok(Self(board))
+    pub(super) fn start(clock: &Clock, progress: &LoopProgress) -> io::Result<Self> {
+        let orders = Arc::<WatchdogOrders>::default();
+        let (seen, clock, progress) = (Arc::clone(&orders), clock.clone(), progress.clone());
+        thread::Builder::new().name("watchdog".to_owned()).spawn(move || watch(&seen, &clock, &progress))?;
+        Ok(Self(orders))
     }
 
-    /// Notes how long ago the slowest loop turned. The main loop calls this every second. If it does not, the main loop
-    /// itself stands still. `is_ready` says whether the service manager knows that the relay runs; the watchdog is fed
-    /// from then on.
-    pub(super) fn note(&self, longest_stall: Duration, now: Instant, is_ready: bool) {
-        let mut note = self.0.lock();
-        (note.longest_stall, note.noted_at, note.is_ready) = (longest_stall, now, is_ready);
+    /// Feeds the service manager's watchdog while the service manager knows that the relay runs.
+    pub(super) fn feed(&self, is_ready: bool) {
+        *self.0.lock() = if is_ready { WatchdogOrder::Feed } else { WatchdogOrder::Wait };
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.0.lock().is_over = true;
+        *self.0.lock() = WatchdogOrder::End;
         self.0.changed.notify_all();
     }
 }
 
 /// The work of the thread.
-fn watch(board: &LoopBoard, clock: &Clock) {
+fn watch(orders: &WatchdogOrders, clock: &Clock, progress: &LoopProgress) {
     let limit = sd_notify::watchdog_enabled();
     let interval = limit.map_or(PULSE, |limit| (limit / 3).min(PULSE)).max(Duration::from_millis(10));
     let mut standstill = Standstill::new(clock.monotonic());
-    let mut note = board.lock();
-    while !note.is_over {
-        let now = clock.monotonic();
-        let longest_stall = note.longest_stall + now.saturating_duration_since(note.noted_at);
-        let is_fed = limit.is_some() && note.is_ready;
-        drop(note);
-        if !standstill.look(longest_stall, now) && is_fed {
+    let mut order = orders.lock();
+    while *order != WatchdogOrder::End {
+        let is_fed = limit.is_some() && *order == WatchdogOrder::Feed;
+        drop(order);
+        if !standstill.look(progress.longest_stall(), clock.monotonic()) && is_fed {
             // A manager that cannot be told is reported once, by the part that tells it the status.
             service::send(&[NotifyState::Watchdog]).ok();
         }
-        let waited = board.changed.wait_timeout_while(board.lock(), interval, |note| !note.is_over);
-        note = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let goes_on = |order: &mut WatchdogOrder| *order != WatchdogOrder::End;
+        let waited = orders.changed.wait_timeout_while(orders.lock(), interval, goes_on);
+        order = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 

@@ -48,12 +48,16 @@ impl LoopProgress {
         self.noted.borrow().is_stopping
     }
 
-    /// Returns how long a loop has not turned, if this is so long that the loop counts as stuck. The loop that records
-    /// the progress counts as well. While the relay stops, loops end, so none counts as stuck.
-    pub fn standstill(&self) -> Option<Duration> {
+    /// Returns how long ago the slowest loop has turned. The loop that records the progress counts as well.
+    pub fn longest_stall(&self) -> Duration {
         let noted = *self.noted.borrow();
-        let slowest = noted.slowest + self.clock.monotonic().saturating_duration_since(noted.at);
-        Some(slowest).filter(|slowest| *slowest > STANDSTILL && !noted.is_stopping)
+        noted.slowest + self.clock.monotonic().saturating_duration_since(noted.at)
+    }
+
+    /// Returns how long a loop has not turned, if this is so long that the loop counts as stuck. While the relay stops,
+    /// loops end, so none counts as stuck.
+    pub fn standstill(&self) -> Option<Duration> {
+        Some(self.longest_stall()).filter(|stall| *stall > STANDSTILL && !self.is_stopping())
     }
 }
 
@@ -69,6 +73,7 @@ mod tests {
         assert_eq!(progress.standstill(), None);
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(progress.standstill(), Some(Duration::from_secs(21)), "the loop that records stands still");
+        assert_eq!(progress.longest_stall(), Duration::from_secs(21));
         progress.note(Duration::ZERO);
         assert_eq!(progress.standstill(), None);
         progress.note(Duration::from_secs(30));
