@@ -49,7 +49,7 @@ const PLACES: [(&str, &[&str], &str); 15] = [
 ];
 
 /// Files and folders that decide and do nothing else: no I/O, no clock, no tasks.
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "admin/gauges.rs",
     "domain/",
     "formats/",
@@ -70,6 +70,7 @@ const PURE: [&str; 22] = [
     "delivery/lanes.rs",
     "delivery/pace.rs",
     "delivery/health.rs",
+    "daemon/logging/repetition.rs",
     "daemon/service_status.rs",
     "daemon/reload/diff.rs",
 ];

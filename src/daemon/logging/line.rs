@@ -77,16 +77,16 @@ where
         }
         let color = if writer.has_ansi_escapes() { color(level) } else { "" };
         write!(writer, "{color}{level:>5}{plain}")?;
-        let said = Said::by(event);
-        if !said.message.is_empty() {
-            write!(writer, " {}", Sanitized::line(&said.message))?;
+        let logged = LoggedEvent::read(event);
+        if !logged.message.is_empty() {
+            write!(writer, " {}", Sanitized::line(&logged.message))?;
         }
-        for (name, value) in &said.fields {
+        for (name, value) in &logged.fields {
             write!(writer, " {dim}{name}={plain}")?;
             match value {
-                Told::Quoted(text) => write!(writer, "{}", Sanitized::line(&format_args!("{text:?}")))?,
-                Told::Plain(text) => write!(writer, "{}", Sanitized::line(text))?,
-                Told::Value(value) => write!(writer, "{value}")?,
+                LoggedValue::Quoted(text) => write!(writer, "{}", Sanitized::line(&format_args!("{text:?}")))?,
+                LoggedValue::Plain(text) => write!(writer, "{}", Sanitized::line(text))?,
+                LoggedValue::Value(value) => write!(writer, "{value}")?,
             }
         }
         writeln!(writer)
@@ -102,13 +102,13 @@ where
         self.0.write_priority(*event.metadata().level(), &mut writer)?;
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let said = Said::by(event);
+        let logged = LoggedEvent::read(event);
         write!(writer, "{{\"timestamp\":\"{time}\",\"level\":\"{}\"", event.metadata().level())?;
-        write!(writer, ",\"message\":{}", Sanitized::line(&Value::from(said.message)))?;
-        for (name, value) in said.fields {
+        write!(writer, ",\"message\":{}", Sanitized::line(&Value::from(logged.message)))?;
+        for (name, value) in logged.fields {
             let value = match value {
-                Told::Quoted(text) | Told::Plain(text) => Value::from(text),
-                Told::Value(value) => value,
+                LoggedValue::Quoted(text) | LoggedValue::Plain(text) => Value::from(text),
+                LoggedValue::Value(value) => value,
             };
             write!(writer, ",\"{name}\":{}", Sanitized::line(&value))?;
         }
@@ -128,12 +128,12 @@ fn color(level: Level) -> &'static str {
 
 /// The message and the fields of an event, as they were recorded.
 #[derive(Default)]
-struct Said {
-    message: String,
-    fields: Vec<(&'static str, Told)>,
+pub(super) struct LoggedEvent {
+    pub(super) message: String,
+    fields: Vec<(&'static str, LoggedValue)>,
 }
 
-enum Told {
+enum LoggedValue {
     /// A string. The string is put in quotes in lines for people.
     Quoted(String),
     /// A value that was formatted with `Display` or `Debug`.
@@ -142,46 +142,55 @@ enum Told {
     Value(Value),
 }
 
-impl Said {
-    fn by(event: &Event<'_>) -> Self {
-        let mut said = Self::default();
-        event.record(&mut said);
-        said
+impl LoggedEvent {
+    /// Reads an event.
+    pub(super) fn read(event: &Event<'_>) -> Self {
+        let mut logged = Self::default();
+        event.record(&mut logged);
+        logged
     }
 
-    fn add(&mut self, field: &Field, told: Told) {
+    /// Returns the value of a field that is a text; `None` if the event has no such field.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.fields.iter().find(|(field, _)| *field == name).and_then(|(_, value)| match value {
+            LoggedValue::Quoted(text) | LoggedValue::Plain(text) => Some(text.clone()),
+            LoggedValue::Value(_) => None,
+        })
+    }
+
+    fn add(&mut self, field: &Field, value: LoggedValue) {
         // The bridge to the `log` crate adds fields about the place in the source.
         if !field.name().starts_with("log.") {
-            self.fields.push((field.name(), told));
+            self.fields.push((field.name(), value));
         }
     }
 }
 
-impl Visit for Said {
+impl Visit for LoggedEvent {
     fn record_str(&mut self, field: &Field, value: &str) {
         let longest = if field.name() == ERRORS { LONGEST_ERRORS } else { LONGEST_VALUE };
-        self.add(field, Told::Quoted(Cut::to(longest, format_args!("{value}"))));
+        self.add(field, LoggedValue::Quoted(Cut::to(longest, format_args!("{value}"))));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = Cut::of(format_args!("{value:?}"));
-        if field.name() == "message" { self.message = text } else { self.add(field, Told::Plain(text)) }
+        if field.name() == "message" { self.message = text } else { self.add(field, LoggedValue::Plain(text)) }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, Told::Value(value.into()));
+        self.add(field, LoggedValue::Value(value.into()));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, Told::Value(value.into()));
+        self.add(field, LoggedValue::Value(value.into()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, Told::Value(value.into()));
+        self.add(field, LoggedValue::Value(value.into()));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, Told::Value(value.into()));
+        self.add(field, LoggedValue::Value(value.into()));
     }
 }
 

@@ -6,8 +6,13 @@
 //!   certificate verifier are left out, because the relay's own lines report them once, with a remedy. [`line`] formats
 //!   all lines.
 //! - The relay never waits for the log; `writer` sees to that.
+//! - A line that repeats too often is left out and counted; `repetition_limit` sees to that.
 
 mod line;
+mod repetition;
+mod repetition_limit;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::File;
@@ -30,8 +35,8 @@ use crate::files;
 use crate::sinks::stdout::append_only;
 use crate::time::Clock;
 use line::LogStream;
-pub use writer::LogGuard;
-use writer::Notice;
+use repetition_limit::{RepetitionGuard, RepetitionLimit};
+use writer::{LinesGuard, Notice};
 
 /// The log target of the certificate verifier. Its errors, which it logs at each attempt, are left out. Its warnings
 /// about authorities that cannot be read stay.
@@ -39,6 +44,15 @@ const VERIFIER: &str = "rustls_platform_verifier";
 
 /// The beginning of the names of log files.
 const PREFIX: &str = "joltsms-relay";
+
+/// A guard that writes the last lines of the log when it is dropped.
+#[derive(Debug)]
+#[must_use = "without it the last lines of the log may be lost"]
+pub struct LogGuard {
+    // The fields are dropped in this order: the first one may log, the second one waits for the last lines.
+    _repetitions: RepetitionGuard,
+    _lines: LinesGuard,
+}
 
 /// Starts the log of this process. On stderr the lines are written above `bar`. `journal` says that stderr is systemd's
 /// journal: then each line begins with its priority, and lines for people have no time, because the journal adds the
@@ -87,10 +101,11 @@ fn init(
     to: impl Write + Send + 'static,
 ) -> anyhow::Result<(LogGuard, LogLevel)> {
     let (notice, of_notice) = notice(log, color, stream);
-    let (lines, guard) = writer::start(to, notice);
-    let (dispatch, of_lines) = dispatch(log, color, stream, lines);
+    let (lines, lines_guard) = writer::start(to, notice);
+    let (limit, limit_guard) = repetition_limit::start(Clock::system());
+    let (dispatch, of_lines) = dispatch(log, color, stream, lines, Some(limit));
     dispatch.try_init()?;
-    Ok((guard, LogLevel([of_notice, of_lines])))
+    Ok((LogGuard { _repetitions: limit_guard, _lines: lines_guard }, LogLevel([of_notice, of_lines])))
 }
 
 /// Writes the lines that `say` logs to stderr, as JSON, for the time before [`start`]. `journal` says that stderr is
@@ -99,7 +114,7 @@ pub fn before_start(journal: bool, say: impl FnOnce()) {
     let stream = if journal { LogStream::Journal } else { LogStream::Plain };
     let lines = Arc::<Mutex<Vec<u8>>>::default();
     let log = Log { level: Level::ERROR, format: LogFormat::Json, dir: None, keep_files: 0 };
-    let (dispatch, _) = dispatch(&log, false, stream, Lines(Arc::clone(&lines)));
+    let (dispatch, _) = dispatch(&log, false, stream, Lines(Arc::clone(&lines)), None);
     tracing::dispatcher::with_default(&dispatch, say);
     // stderr may be closed. The exit code reports the failure as well.
     drop(io::stderr().write_all(&lines.lock().unwrap_or_else(PoisonError::into_inner)));
@@ -126,8 +141,15 @@ fn targets(level: Level) -> Targets {
     Targets::new().with_default(others).with_target("joltsms_relay", ours)
 }
 
-/// Builds the layers between an event and the bytes of its line. Returns the handle of the level, too.
-fn dispatch<W>(log: &Log, color: bool, stream: LogStream, writer: W) -> (Dispatch, reload::Handle<Targets, Registry>)
+/// Builds the layers between an event and the bytes of its line. Returns the handle of the level, too. Without a limit
+/// all lines are written, however often they repeat.
+fn dispatch<W>(
+    log: &Log,
+    color: bool,
+    stream: LogStream,
+    writer: W,
+    limit: Option<RepetitionLimit>,
+) -> (Dispatch, reload::Handle<Targets, Registry>)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -135,7 +157,7 @@ where
     // Otherwise the library would write its own errors to stderr, and block if nobody reads stderr.
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color).log_internal_errors(false);
     let once = filter_fn(|line| *line.level() != Level::ERROR || !line.target().starts_with(VERIFIER));
-    let registry = tracing_subscriber::registry().with(targets).with(once);
+    let registry = tracing_subscriber::registry().with(targets).with(once).with(limit);
     let dispatch = match log.format {
         LogFormat::Json => registry.with(layer.event_format(line::Json(stream))).into(),
         LogFormat::Text => registry.with(layer.event_format(line::TextLine(stream))).into(),
@@ -147,7 +169,7 @@ where
 /// through the queue.
 fn notice(log: &Log, color: bool, stream: LogStream) -> (Notice, reload::Handle<Targets, Registry>) {
     let line = Arc::<Mutex<Vec<u8>>>::default();
-    let (dispatch, level) = dispatch(log, color, stream, Lines(Arc::clone(&line)));
+    let (dispatch, level) = dispatch(log, color, stream, Lines(Arc::clone(&line)), None);
     let notice = Box::new(move |lines| {
         tracing::dispatcher::with_default(&dispatch, || {
             tracing::warn!(lines, "the log could not be written for a while: lines are missing here");

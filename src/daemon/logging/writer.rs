@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::files::write_rest;
 
 /// The number of lines that may wait to be written. This many lines take about 250 KB.
-const BUFFERED_LINES: usize = 1024;
+pub(super) const BUFFERED_LINES: usize = 1024;
 
 /// The longest time that the end of the process waits until all lines are written.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct LogLines {
 /// A guard that waits for the last lines when it is dropped.
 #[derive(Debug)]
 #[must_use = "without it the last lines of the log may be lost"]
-pub struct LogGuard(Arc<LineTally>);
+pub(super) struct LinesGuard(Arc<LineTally>);
 
 #[derive(Debug, Default)]
 struct LineTally {
@@ -72,15 +72,15 @@ impl LineTally {
 }
 
 /// Starts the thread that writes to `stream`.
-pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (LogLines, LogGuard) {
+pub(super) fn start(stream: impl Write + Send + 'static, notice: Notice) -> (LogLines, LinesGuard) {
     let tally = Arc::<LineTally>::default();
     let writer = Writer { stream, notice, tally: Arc::clone(&tally), torn: false };
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).thread_name("log");
     let (queue, guard) = builder.finish(writer);
-    // The library's guard would print to stdout that its thread is stuck, and stdout belongs to messages. `LogGuard`
+    // The library's guard would print to stdout that its thread is stuck, and stdout belongs to messages. `LinesGuard`
     // waits for the last lines instead.
     std::mem::forget(guard);
-    (LogLines { queue, tally: Arc::clone(&tally) }, LogGuard(tally))
+    (LogLines { queue, tally: Arc::clone(&tally) }, LinesGuard(tally))
 }
 
 impl Write for LogLines {
@@ -113,7 +113,7 @@ impl MakeWriter<'_> for LogLines {
     }
 }
 
-impl Drop for LogGuard {
+impl Drop for LinesGuard {
     fn drop(&mut self) {
         let is_busy = |counts: &mut Counts| counts.settled < counts.taken;
         // The process ends, whether the thread has ended or not.
@@ -220,7 +220,7 @@ mod tests {
 
     struct Scene {
         lines: LogLines,
-        guard: LogGuard,
+        guard: LinesGuard,
         answers: Sender<Result<usize, ErrorKind>>,
         began: Receiver<()>,
         taken: Arc<Mutex<Vec<u8>>>,

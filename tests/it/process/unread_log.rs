@@ -1,4 +1,5 @@
-//! Tests of a log that nobody reads, or that cannot be written. The relay goes on, and every signal works.
+//! Tests of a log that nobody reads, that cannot be written, or that gets too many lines. The relay goes on, and every
+//! signal works.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _, pipe};
@@ -9,6 +10,8 @@ use std::path::Path;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use joltsms_relay::daemon::log_sentences::STOPPED;
+use joltsms_relay::delivery::log_sentences::MESSAGE_IS_DEAD;
+use joltsms_simulator::NewMessage;
 
 use crate::support::cases::side_by_side;
 use crate::support::relay::process::gather;
@@ -131,6 +134,25 @@ fn dropped_lines_are_counted_and_told_when_somebody_reads_again() {
     assert!(after.contains(&format!("INFO {STOPPED}")), "{after}");
     let lines: u64 = after.split_whitespace().next().unwrap().parse().unwrap();
     assert!(lines > 0);
+}
+
+#[test]
+fn lines_that_repeat_are_left_out_and_counted() {
+    let scene = Scene::new();
+    let old = scene.handle().now() - jiff::SignedDuration::from_secs(3600);
+    scene.handle().add_many((0..80).map(|_| NewMessage::new().received_at(old).ingested_at(old)));
+    let receiver = Receiver::in_background();
+    let mut relay = scene.setup_from_beginning().sink(&receiver.url()).set("SINKS__CRM__MAX_AGE", "10m").start();
+    let id = scene.add();
+    receiver.wait(1, &relay);
+    assert_eq!(receiver.webhook_ids(), [id]);
+    let dead = || scene.count("SELECT count(*) FROM delivery WHERE state = 'dead'");
+    wait_until("all dead letters", || dead() == 80, || relay.log());
+    assert_eq!(relay.stop().code(), Some(0));
+    let log = relay.log();
+    assert_eq!(log.matches(&format!("ERROR {MESSAGE_IS_DEAD} message.id=")).count(), 50, "{log}");
+    let report = format!("lines=30 repeated=\"{MESSAGE_IS_DEAD}\" sink.name=\"crm\"\n");
+    assert!(log.contains(&format!("ERROR lines that repeat were left out of the log {report}")), "{log}");
 }
 
 #[test]
