@@ -96,6 +96,10 @@ crash-points:
 soak lives="100":
     JOLTSMS_RELAY_SEEDS={{ lives }} cargo test --release --test it soak -- --nocapture
 
+# Two relays with a fault every few seconds, for so many seconds: nothing is lost, nothing grows; prints the figures
+endurance seconds="3600":
+    JOLTSMS_RELAY_ENDURANCE={{ seconds }} cargo test --release --test it endurance -- --nocapture
+
 # Fuzz a target for so many seconds, from the inputs that `cargo test` replays (needs nightly and cargo-fuzz)
 fuzz target seconds="600":
     cargo +nightly fuzz run -s none {{ target }} fuzz/corpus/{{ target }} $(ls -d fuzz/regressions/{{ target }} 2>/dev/null) -- \

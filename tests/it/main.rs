@@ -16,6 +16,7 @@ mod cli;
 mod crash_points;
 mod disk;
 mod documents;
+mod endurance;
 mod events_table;
 mod house;
 mod layering;

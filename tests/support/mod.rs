@@ -8,12 +8,14 @@
 //! | [`machine`] | what can be wrong with the machine below the relay: disks, system calls, the network |
 //! | [`scenarios`] | long runs that a test and a measurement share |
 //! | [`waiting`] | waiting for a condition, with a deadline |
+//! | [`random`] | random choices that a seed repeats |
 //! | [`cases`] | many cases of one test side by side |
 //! | [`prerequisites`] | what a test needs beside this repository |
 
 pub(crate) mod cases;
 pub(crate) mod machine;
 pub(crate) mod prerequisites;
+pub(crate) mod random;
 pub(crate) mod relay;
 pub(crate) mod scenarios;
 pub(crate) mod scene;

@@ -15,11 +15,11 @@ pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// An answer of the endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The status line and the headers, in lower case.
-    pub(super) head: String,
-    pub(super) body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -51,7 +51,7 @@ pub(super) fn with_token(setup: Setup) -> Setup {
 }
 
 /// Waits until the endpoint listens. Returns its address, which the log names.
-pub(super) fn address(relay: &Relay) -> SocketAddr {
+pub(crate) fn address(relay: &Relay) -> SocketAddr {
     let mut found = None;
     let find = |log: &str| {
         let line = log.lines().find(|line| line.contains(ADMIN_LISTENS))?.to_owned();
@@ -100,7 +100,7 @@ pub(super) fn parsed(answer: &str) -> Answer {
 }
 
 /// Asks for a path as curl does.
-pub(super) fn get(address: SocketAddr, path: &str) -> Answer {
+pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, &[("Host", &address.to_string())])
 }
 

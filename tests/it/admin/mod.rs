@@ -1,7 +1,7 @@
 //! Tests of the admin endpoint, of the metrics with what is made for them, and of the heartbeat.
 
 mod browser;
-mod client;
+pub(crate) mod client;
 mod contrib;
 mod events;
 mod guards;

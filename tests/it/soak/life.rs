@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use joltsms_simulator::{BadRow, Effect, Ending, Malformed, NewMessage, NewNumber, Options, Place, Rule};
 
+use crate::support::random::Random;
 use crate::support::relay::{Relay, Setup};
 use crate::support::scene::Scene;
 use crate::support::servers::receiver::{Receiver, Reply};
@@ -36,24 +37,6 @@ pub(super) struct Life {
     random: Random,
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 32
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
-    }
-}
-
 impl Life {
     /// Starts a first run while the feed already has some messages, and waits until the relay has polled once.
     pub(super) fn begin(seed: u64) -> Self {
@@ -67,7 +50,7 @@ impl Life {
         let relay = start(&scene, [&crm, &shop, &codes], &lines);
         scene.wait_for_polls(1);
         relay.wait_for_log("relaying");
-        let random = Random(seed);
+        let random = Random::new(seed);
         Self { seed, scene, crm, shop, codes, lines, kills: 0, commands: 0, faults: 0, relay, random }
     }
 
