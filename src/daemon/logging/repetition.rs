@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_line_now_and_then_is_never_left_out() {
         let (mut repetitions, now) = (Repetitions::default(), start());
-        // As often as the API is asked while it is down, and five times as often.
+        // Thirty lines a minute, for twenty minutes.
         let written = (0..600).filter(|time| repetitions.admits("api", "", now + 2 * SECOND * *time)).count();
         assert_eq!((written, repetitions.next_report()), (600, None));
     }
