@@ -9,6 +9,8 @@ use serde::Deserialize;
 use crate::http::retry_after;
 use crate::sinks::Attempt;
 
+const TOO_MANY_REQUESTS: u16 = 429;
+
 /// A service that says more in the bodies of its answers than in their statuses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect {
@@ -28,7 +30,7 @@ pub(crate) enum AnswerBody {
     NotAccepted(&'static str),
     /// The service takes no message until somebody looks into the matter.
     TakesNothing(&'static str),
-    /// The service asks for a wait.
+    /// The service does not have the message, and asks for a wait.
     Wait(Duration),
 }
 
@@ -43,7 +45,7 @@ pub(super) const DISCORD: Dialect = Dialect { may_refuse_with_success: false, re
 pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
     let with = |answer: &str, words: &str| format!("{answer}: {words}");
     match (attempt, body) {
-        (rejected @ Attempt::Rejected { .. }, _) => rejected,
+        (unchanged @ (Attempt::Rejected { .. } | Attempt::Closed), _) => unchanged,
         (
             Attempt::Failed { status, answer, .. } | Attempt::Gone { status, answer },
             AnswerBody::TakesNothing(words),
@@ -60,7 +62,14 @@ pub(super) fn refine(attempt: Attempt, body: AnswerBody) -> Attempt {
         (Attempt::Failed { status, answer, .. }, AnswerBody::Wait(wait)) => {
             Attempt::Failed { status, retry_after: Some(wait.min(retry_after::CAP)), answer }
         }
-        (attempt, _) => attempt,
+        // The body says what other services say by the status 429, so it counts as that status.
+        (Attempt::Accepted { .. }, AnswerBody::Wait(wait)) => Attempt::Failed {
+            status: Some(TOO_MANY_REQUESTS),
+            retry_after: Some(wait.min(retry_after::CAP)),
+            answer: "the answer asks for a wait".to_owned(),
+        },
+        (gone @ Attempt::Gone { .. }, AnswerBody::NotAccepted(_) | AnswerBody::Wait(_)) => gone,
+        (attempt, AnswerBody::Nothing) => attempt,
     }
 }
 
@@ -158,5 +167,20 @@ mod tests {
         assert_eq!(refine(accepted.clone(), AnswerBody::Nothing), accepted);
         let expected = Attempt::Failed { status: Some(200), retry_after: None, answer: "not ok".into() };
         assert_eq!(refine(accepted, AnswerBody::NotAccepted("not ok")), expected);
+    }
+
+    #[test]
+    fn only_a_body_that_says_nothing_leaves_a_message_accepted() {
+        for (body, retry_after) in [
+            (AnswerBody::NotAccepted("not ok"), None),
+            (AnswerBody::Wait(Duration::from_secs(5)), Some(Duration::from_secs(5))),
+            (AnswerBody::Wait(Duration::MAX), Some(retry_after::CAP)),
+        ] {
+            let refined = refine(Attempt::Accepted { status: Some(200) }, body);
+            let Attempt::Failed { retry_after: waits, .. } = refined else { panic!("{body:?}: {refined:?}") };
+            assert_eq!(waits, retry_after, "{body:?}");
+        }
+        let gone = refine(Attempt::Accepted { status: Some(200) }, AnswerBody::TakesNothing("blocked"));
+        assert!(matches!(gone, Attempt::Gone { .. }), "{gone:?}");
     }
 }

@@ -46,8 +46,9 @@ fn read(status: u16, body: &[u8]) -> AnswerBody {
     if ok {
         return AnswerBody::Nothing;
     }
-    if let Some(seconds) = parameters.and_then(|parameters| parameters.retry_after) {
-        return wait(seconds);
+    let asked = parameters.and_then(|parameters| parameters.retry_after).map(wait);
+    if let Some(asked @ AnswerBody::Wait(_)) = asked {
+        return asked;
     }
     let description = description.to_ascii_lowercase();
     if let Some((_, words)) = TAKES_NOTHING.iter().find(|(part, _)| description.contains(part)) {
@@ -93,6 +94,16 @@ mod tests {
             (
                 400,
                 error(400, "Bad Request: message text is empty"),
+                AnswerBody::NotAccepted("Telegram does not accept the message"),
+            ),
+            (
+                200,
+                r#"{"ok":false,"error_code":429,"description":"x","parameters":{"retry_after":5}}"#.to_owned(),
+                AnswerBody::Wait(Duration::from_secs(5)),
+            ),
+            (
+                200,
+                r#"{"ok":false,"error_code":429,"description":"x","parameters":{"retry_after":-5}}"#.to_owned(),
                 AnswerBody::NotAccepted("Telegram does not accept the message"),
             ),
             (200, error(500, "x"), AnswerBody::NotAccepted("Telegram does not accept the message")),
