@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use super::breaker::{Admission, Breaker};
 use super::clock_reading::ClockReading;
+use super::lanes::LaneSharing;
 use super::options::CLOCK_TOLERANCE;
 use super::refused_alone::{RefusalCause, RefusedAlone};
 use super::retry::{HealthSignal, Refusals};
 use super::status::BlockedBy;
-use super::throttle::{FORGOTTEN_AFTER, Gate, Throttle};
+use super::throttle::{FORGOTTEN_AFTER, Gate, Recurrence, Throttle};
 use crate::domain::{Seq, UnixMs};
 use crate::http::retry_after;
 use crate::store;
@@ -148,6 +149,15 @@ impl SinkHealth {
         self.throttle.gate(now)
     }
 
+    /// How the lanes share the attempts that may begin.
+    pub(super) fn lane_sharing(&self, now: Instant) -> LaneSharing {
+        match self.throttle.tried_in_vain(now) {
+            true => LaneSharing::NewFirst,
+            false if self.is_throttled(now) => LaneSharing::InTurn,
+            false => LaneSharing::ByWorkers,
+        }
+    }
+
     /// Whether the receiver sets the pace.
     pub(super) fn is_throttled(&self, now: Instant) -> bool {
         !self.throttle.is_free(now)
@@ -161,13 +171,10 @@ impl SinkHealth {
     /// Notes that the receiver refused this message. Returns what is known about the refusals of the message.
     pub(super) fn refused(&mut self, seq: Seq, number_key: Option<i64>) -> Refusals {
         let cause = self.refused_alone.refused(seq, number_key, self.throttle.is_unpaced());
-        if let RefusalCause::Suspected { .. } = cause {
-            self.throttle.suspected();
-        }
         match cause {
-            RefusalCause::Receiver { in_vain } | RefusalCause::Suspected { in_vain } => {
+            RefusalCause::Receiver { in_vain, times } => {
                 let least_wait = self.throttle.least_wait(in_vain);
-                Refusals { are_alone: false, are_repeated: (2..=3).contains(&in_vain), least_wait }
+                Refusals { are_alone: false, recurrence: Recurrence::of(in_vain, times), least_wait }
             }
             RefusalCause::Alone => Refusals { are_alone: true, ..Refusals::default() },
         }
@@ -294,7 +301,7 @@ mod tests {
     }
 
     fn refused(asked: Duration) -> HealthSignal {
-        HealthSignal::Refused(Refusal { asked: Some(asked), too_many: false, is_repeated: false })
+        HealthSignal::Refused(Refusal { asked: Some(asked), too_many: false, recurrence: Recurrence::First })
     }
 
     #[tokio::test]

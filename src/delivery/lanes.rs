@@ -51,6 +51,17 @@ impl LastServed {
     }
 }
 
+/// How the lanes share the attempts that may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneSharing {
+    /// As the workers are shared: [`next`].
+    ByWorkers,
+    /// The receiver limits how many attempts begin: [`next_in_turn`].
+    InTurn,
+    /// The last attempt after a silence was refused: [`next_new_first`].
+    NewFirst,
+}
+
 /// Returns the lane that gets the next worker; `None`: no lane gets a worker now. Live messages go first, then retries,
 /// then the backfill, with these exceptions:
 /// - With one worker, live messages take turns with the other two lanes.
@@ -115,6 +126,19 @@ pub(super) fn next_in_turn(
     let retry = waiting.retry && !(last.is_retry && waiting.backfill);
     let others = PerLane { live: waiting.live && !last.is_live, retry, ..waiting };
     next(others, under_way, workers, last).or_else(|| next(waiting, under_way, workers, last))
+}
+
+/// Returns the lane of the next attempt after a silence whose last attempt was refused. Messages that were never
+/// attempted go first, because the receiver may refuse a refused message for ever. Among the lanes, this attempt takes no
+/// turn.
+pub(super) fn next_new_first(
+    waiting: PerLane<bool>,
+    under_way: PerLane<usize>,
+    workers: usize,
+    last: LastServed,
+) -> Option<Lane> {
+    let new = PerLane { retry: false, ..waiting };
+    next_in_turn(new, under_way, workers, last).or_else(|| next_in_turn(waiting, under_way, workers, last))
 }
 
 #[cfg(test)]
@@ -191,6 +215,23 @@ mod tests {
         let full = PerLane { live: 0, retry: 0, backfill: 7 };
         let waiting = PerLane { live: false, retry: false, backfill: true };
         assert_eq!(next_in_turn(waiting, full, 8, last), None);
+    }
+
+    #[test]
+    fn after_a_silence_what_was_never_attempted_goes_first() {
+        let last = LastServed { is_live: true, is_retry: false };
+        let some = |live, retry, backfill| PerLane { live, retry, backfill };
+        for (waiting, expected) in [
+            (ALL, Some(Lane::Backfill)),
+            (some(true, true, false), Some(Lane::Live)),
+            (some(false, true, true), Some(Lane::Backfill)),
+            (some(false, true, false), Some(Lane::Retry)),
+            (some(false, false, false), None),
+        ] {
+            for workers in [1, 2, 8] {
+                assert_eq!(next_new_first(waiting, IDLE, workers, last), expected, "{waiting:?} {workers}");
+            }
+        }
     }
 
     proptest! {

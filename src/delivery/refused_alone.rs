@@ -46,11 +46,9 @@ pub(super) enum RefusalCause {
     Receiver {
         /// How often this message was refused since the receiver last accepted any message, this refusal included.
         in_vain: u32,
-    },
-    /// Probably the message, but this is too uncertain to let the message wait longer. Returned once for a message.
-    Suspected {
-        /// As for [`RefusalCause::Receiver`].
-        in_vain: u32,
+        /// The number of this message's refusals that count as independent, this refusal included: refusals between
+        /// which the receiver accepted nothing count as one.
+        times: u32,
     },
     /// The message or its number.
     Alone,
@@ -118,20 +116,15 @@ impl RefusedAlone {
         let other_messages = self.totals.by_message.saturating_sub(message.since.by_message + message.in_totals);
         let is_alone = by_number || message.is_own_fault(others, self.totals);
         let is_suspected = message.is_own_fault(other_messages, self.totals);
-        let is_new = is_suspected && message.in_totals > 0;
-        if is_new {
+        if is_suspected && message.in_totals > 0 {
             self.totals.by_message = self.totals.by_message.saturating_sub(1);
             message.in_totals = 0;
         }
-        let in_vain = message.in_vain;
-        if is_alone {
-            RefusalCause::Alone
-        } else if is_new {
-            RefusalCause::Suspected { in_vain }
-        } else if is_suspected && suspicion_is_enough {
+        let (in_vain, times) = (message.in_vain, message.times.unsigned_abs());
+        if is_alone || is_suspected && suspicion_is_enough {
             RefusalCause::Alone
         } else {
-            RefusalCause::Receiver { in_vain }
+            RefusalCause::Receiver { in_vain, times }
         }
     }
 }
@@ -255,11 +248,8 @@ mod tests {
         let mut known = RefusedAlone::default();
         for oldest in 0..200 {
             for seq in oldest..oldest + 4 {
-                assert_eq!(
-                    known.refused(Seq(seq), None, false),
-                    RefusalCause::Receiver { in_vain: 1 },
-                    "{oldest} {seq}"
-                );
+                let cause = known.refused(Seq(seq), None, false);
+                assert!(matches!(cause, RefusalCause::Receiver { in_vain: 1, .. }), "{oldest} {seq}: {cause:?}");
             }
             assert!(known.accepted(Seq(oldest), None));
         }
@@ -268,9 +258,9 @@ mod tests {
     #[test]
     fn refusals_in_a_row_are_counted_until_something_is_accepted() {
         let mut known = RefusedAlone::default();
-        let in_vain = |cause| matches!(cause, RefusalCause::Receiver { in_vain: 1 });
+        let in_vain = |cause| matches!(cause, RefusalCause::Receiver { in_vain: 1, .. });
         assert!(in_vain(known.refused(Seq(1), None, false)));
-        assert_eq!(known.refused(Seq(1), None, false), RefusalCause::Receiver { in_vain: 2 });
+        assert_eq!(known.refused(Seq(1), None, false), RefusalCause::Receiver { in_vain: 2, times: 1 });
         assert!(in_vain(known.refused(Seq(2), None, false)));
         assert!(!known.accepted(Seq(3), None), "never refused");
         assert!(in_vain(known.refused(Seq(1), None, false)));

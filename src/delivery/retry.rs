@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::options::Retry;
-use super::throttle::{FIRST_SILENCE, Refusal};
+use super::throttle::{FIRST_SILENCE, Recurrence, Refusal};
 use crate::domain::{DeadReason, Outcome, UnixMs};
 use crate::formats::Unrenderable;
 use crate::sinks::Attempt;
@@ -39,8 +39,8 @@ pub(super) struct AttemptHistory {
 pub(super) struct Refusals {
     /// Whether the receiver refuses this message while it accepts others. Such a refusal is a failure of the message.
     pub(super) are_alone: bool,
-    /// As for [`Refusal::is_repeated`].
-    pub(super) are_repeated: bool,
+    /// How the last refusal relates to the earlier ones.
+    pub(super) recurrence: Recurrence,
     /// The shortest wait before the next attempt.
     pub(super) least_wait: Duration,
 }
@@ -78,14 +78,14 @@ pub(super) fn decide(attempt: Attempt, history: AttemptHistory, retry: &Retry, j
             Decision { outcome: Some(Outcome::Delivered { status }), signal: HealthSignal::Success }
         }
         Attempt::Failed { status, retry_after, answer } => {
-            let Refusals { are_alone, are_repeated, least_wait } = history.refusals;
+            let Refusals { are_alone, recurrence, least_wait } = history.refusals;
             let (signal, wait) = match refusal(status, retry_after).filter(|_| !are_alone) {
                 // If the sink keeps silent, it does so for as long as the delivery waits. The message has not failed, so
                 // its place in the retry schedule does not change.
                 Some(refusal) => {
                     let longest = retry.schedule().max;
                     let wait = refusal.asked.unwrap_or(FIRST_SILENCE.min(longest)).max(least_wait.min(longest));
-                    (HealthSignal::Refused(Refusal { is_repeated: are_repeated, ..refusal }), wait)
+                    (HealthSignal::Refused(Refusal { recurrence, ..refusal }), wait)
                 }
                 // The receiver accepts other messages, so the failure must not open the breaker.
                 None if are_alone => (HealthSignal::Neutral, failure_wait(retry_after, history, retry, jitter)),
@@ -126,10 +126,10 @@ pub(super) fn unrenderable(reason: Unrenderable) -> Decision {
 fn refusal(status: Option<u16>, retry_after: Option<Duration>) -> Option<Refusal> {
     let asked = retry_after.filter(|asked| !asked.is_zero());
     match status {
-        Some(429) => Some(Refusal { asked, too_many: true, is_repeated: false }),
+        Some(429) => Some(Refusal { asked, too_many: true, recurrence: Recurrence::First }),
         // 502, 503 and 504 with a wait say that the receiver as a whole is overloaded or down. Other statuses may
         // concern only the one message.
-        Some(502..=504) if asked.is_some() => Some(Refusal { asked, too_many: false, is_repeated: false }),
+        Some(502..=504) if asked.is_some() => Some(Refusal { asked, too_many: false, recurrence: Recurrence::First }),
         _ => None,
     }
 }
@@ -229,7 +229,11 @@ mod tests {
     }
 
     fn busy(asked: Option<u64>, too_many: bool) -> HealthSignal {
-        HealthSignal::Refused(Refusal { asked: asked.map(Duration::from_secs), too_many, is_repeated: false })
+        HealthSignal::Refused(Refusal {
+            asked: asked.map(Duration::from_secs),
+            too_many,
+            recurrence: Recurrence::First,
+        })
     }
 
     #[test]
@@ -248,15 +252,18 @@ mod tests {
     #[test]
     fn a_refused_message_waits_by_itself_where_the_sink_keeps_no_silence() {
         for (asked, least, expected) in [(None, 0, 1), (None, 4, 4), (Some(7), 4, 7), (Some(2), 4, 4)] {
-            let refusals =
-                Refusals { are_repeated: true, least_wait: Duration::from_secs(least), ..Refusals::default() };
+            let refusals = Refusals {
+                recurrence: Recurrence::SoonAgain,
+                least_wait: Duration::from_secs(least),
+                ..Refusals::default()
+            };
             let (attempts, paused) = (1, Duration::ZERO);
             let history =
                 AttemptHistory { attempts, first_attempt: START, ended: START, paused, expires: None, refusals };
             let decision = decide(failed(Some(429), asked), history, &retry(), &Jitter::seeded(1));
             assert_eq!(wait(&decision, START), Duration::from_secs(expected), "{asked:?} {least}");
             assert!(
-                matches!(decision.signal, HealthSignal::Refused(Refusal { is_repeated: true, .. })),
+                matches!(decision.signal, HealthSignal::Refused(Refusal { recurrence: Recurrence::SoonAgain, .. })),
                 "{decision:?}"
             );
         }

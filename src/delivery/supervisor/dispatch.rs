@@ -14,7 +14,7 @@ use crate::delivery::attempt::{AttemptReport, AttemptTask, OWN_FAILURE};
 use crate::delivery::breaker::MAX_PROBE_INTERVAL;
 use crate::delivery::context::{Identity, SinkContext};
 use crate::delivery::health::AttemptStart;
-use crate::delivery::lanes::{self, Lane, LastServed, PerLane};
+use crate::delivery::lanes::{self, Lane, LaneSharing, LastServed, PerLane};
 use crate::delivery::max_age;
 use crate::delivery::options::Options;
 use crate::delivery::pace::Pace;
@@ -109,15 +109,18 @@ impl Dispatch {
         self.pace.as_ref().and_then(|pace| pace.wait_until(now))
     }
 
-    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. `in_turn`: the receiver
-    /// limits how many attempts begin, so all lanes take turns. A probe is the only delivery under way, so its lane is
-    /// chosen as if there were one worker.
-    pub(super) fn next_lane(&self, waiting: PerLane<bool>, is_probe: bool, in_turn: bool) -> Option<Lane> {
+    /// Returns the lane whose turn it is, among the lanes in which messages are `waiting`. A probe is the only
+    /// delivery under way, so its lane is chosen as if there were one worker.
+    pub(super) fn next_lane(&self, waiting: PerLane<bool>, is_probe: bool, sharing: LaneSharing) -> Option<Lane> {
         let (under_way, workers) = match is_probe {
             true => (PerLane::default(), 1),
             false => (self.under_way(), self.workers),
         };
-        let next = if in_turn { lanes::next_in_turn } else { lanes::next };
+        let next = match sharing {
+            LaneSharing::ByWorkers => lanes::next,
+            LaneSharing::InTurn => lanes::next_in_turn,
+            LaneSharing::NewFirst => lanes::next_new_first,
+        };
         next(waiting, under_way, workers, self.last_served)
     }
 
@@ -138,8 +141,12 @@ impl Dispatch {
         start: AttemptStart,
         may_end: bool,
     ) {
-        self.last_served.note(lane);
-        context.health.lock().began(start);
+        let mut health = context.health.lock();
+        if health.lane_sharing(start.at) != LaneSharing::NewFirst {
+            self.last_served.note(lane);
+        }
+        health.began(start);
+        drop(health);
         if let Some(pace) = &mut self.pace {
             pace.began(start.at);
         }
@@ -275,7 +282,7 @@ mod tests {
         }
         assert!(!dispatch.has_free_worker() && dispatch.is_under_way(Seq(1)) && !dispatch.is_under_way(Seq(3)));
         assert_eq!((dispatch.in_flight(), dispatch.excluded().seqs.len()), (2, 2));
-        assert_eq!(dispatch.next_lane(ALL, false, false), None);
+        assert_eq!(dispatch.next_lane(ALL, false, LaneSharing::ByWorkers), None);
         let Some(DeliveryEnd::Recorded(report)) = dispatch.next_end().await else { panic!("nothing is recorded") };
         assert_eq!((report.signal, report.attempts), (HealthSignal::Success, 1));
         assert!(dispatch.has_free_worker());
@@ -287,11 +294,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_is_chosen_as_if_there_were_one_worker() {
         let (_world, context, mut dispatch, mut claims) = world(Duration::from_millis(1)).await;
-        assert_eq!(dispatch.next_lane(ALL, true, false), Some(Lane::Live));
+        assert_eq!(dispatch.next_lane(ALL, true, LaneSharing::ByWorkers), Some(Lane::Live));
         begin(&mut dispatch, &context, claims.remove(0));
-        assert_eq!(dispatch.next_lane(ALL, true, false), Some(Lane::Retry), "lanes take turns");
+        assert_eq!(dispatch.next_lane(ALL, true, LaneSharing::ByWorkers), Some(Lane::Retry), "lanes take turns");
         let only_live = PerLane { live: true, ..PerLane::default() };
-        assert_eq!(dispatch.next_lane(only_live, false, false), Some(Lane::Live), "the other worker");
+        assert_eq!(dispatch.next_lane(only_live, false, LaneSharing::ByWorkers), Some(Lane::Live), "the other worker");
     }
 
     #[tokio::test(start_paused = true)]

@@ -294,10 +294,10 @@ impl Supervisor {
             return false;
         }
         let now = self.context.monotonic();
-        let in_turn = self.context.health.lock().is_throttled(now);
+        let sharing = self.context.health.lock().lane_sharing(now);
         let message_time = self.context.shared.clock.latest_message_time();
         loop {
-            let lane = self.dispatch.next_lane(self.queues.waiting(), is_probe, in_turn);
+            let lane = self.dispatch.next_lane(self.queues.waiting(), is_probe, sharing);
             let Some((lane, claim)) = lane.and_then(|lane| Some((lane, self.queues.take(lane)?))) else { return false };
             if self.expiry.sets_aside(&claim, message_time) {
                 continue;

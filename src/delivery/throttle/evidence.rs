@@ -5,14 +5,14 @@
 //! slowing down for this receiver costs time and gains nothing. [`PaceEvidence`] recognises a receiver that refuses at
 //! any pace by refusals at a slow pace. [`Excess`] watches whether such a receiver still accepts messages afterwards.
 //!
-//! A receiver that limits the pace accepts a message that it has refused when the message is tried again at a slower pace.
-//! A receiver that refuses certain messages for ever never does. [`PaceEvidence`] recognises such a receiver when clearly
-//! more refused messages are suspected of being refused alone than are accepted after all.
+//! A receiver that limits the pace refuses new messages and refused ones alike. A receiver that refuses certain messages
+//! for ever accepts most new messages, and never a refused one. [`PaceEvidence`] recognises such a receiver when refused
+//! messages are refused again, clearly more often than new messages are refused, and none of them is accepted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::FIRST_SILENCE;
+use super::{FIRST_SILENCE, Recurrence};
 
 /// The number of sustained paces that are remembered.
 const REMEMBERED: usize = 48;
@@ -23,6 +23,9 @@ const SLOW: f64 = 0.7;
 /// The number of refusals at a slow pace that shows that the pace does not matter. The number doubles each time this
 /// conclusion turns out to be wrong.
 const ENOUGH: u32 = 3;
+
+/// The number of repeated refusals that the first refusal of a message makes up for.
+const FIRST_MAKES_UP_FOR: u32 = 2;
 
 /// The number of attempts in the time of one silence at which each attempt comes after twice the silence that the
 /// receiver asked for.
@@ -53,9 +56,9 @@ pub(super) struct PaceEvidence {
     /// The lengths of the last silences, each up to the moment when the receiver accepted a message again.
     silences: VecDeque<Duration>,
     refused_though_slow: u32,
-    /// By how many the messages that are suspected of being refused alone exceed the messages that were accepted after a
-    /// refusal (a CUSUM test).
-    refused_alone: u32,
+    /// By how many the repeated refusals exceed what first refusals make up for, since the receiver last accepted a
+    /// refused message (a CUSUM test).
+    refused_again: u32,
     enough: u32,
 }
 
@@ -68,6 +71,7 @@ pub(super) struct PacedRefusal {
     pub(super) asked: Option<Duration>,
     /// How many messages were accepted since the last silence.
     pub(super) accepted: u32,
+    pub(super) recurrence: Recurrence,
 }
 
 impl Default for PaceEvidence {
@@ -77,7 +81,7 @@ impl Default for PaceEvidence {
             longest_asked: Duration::ZERO,
             silences: VecDeque::new(),
             refused_though_slow: 0,
-            refused_alone: 0,
+            refused_again: 0,
             enough: ENOUGH,
         }
     }
@@ -115,7 +119,7 @@ impl PaceEvidence {
 
     /// Notes that the receiver refused a message. Returns whether refusals have nothing to do with the pace.
     pub(super) fn refused(&mut self, refusal: PacedRefusal) -> bool {
-        let PacedRefusal { pace, asked, accepted } = refusal;
+        let PacedRefusal { pace, asked, accepted, recurrence } = refusal;
         // The refusal counts if each attempt began after twice the longest silence that the receiver has ever asked
         // for. The longest one is taken because a receiver that states the time until the next message exactly asks for
         // very little at times.
@@ -129,19 +133,17 @@ impl PaceEvidence {
         } else if accepted > 1 && (is_as_asked || pace < SLOW * self.proven()) {
             self.refused_though_slow += 1;
         }
-        self.refused_though_slow >= self.enough
-    }
-
-    /// Notes that a message is suspected of being refused alone. Returns whether refusals have nothing to
-    /// do with the pace.
-    pub(super) fn refused_alone(&mut self) -> bool {
-        self.refused_alone = self.refused_alone.saturating_add(1);
-        self.refused_alone >= self.enough
+        match recurrence {
+            Recurrence::First => self.refused_again = self.refused_again.saturating_sub(FIRST_MAKES_UP_FOR),
+            Recurrence::OthersWereAccepted => self.refused_again = self.refused_again.saturating_add(1),
+            Recurrence::SoonAgain | Recurrence::StillRefused => {}
+        }
+        self.refused_though_slow >= self.enough || self.refused_again > self.enough
     }
 
     /// Notes that the receiver accepted a message that it had refused.
     pub(super) fn accepted_after_refusal(&mut self) {
-        self.refused_alone = self.refused_alone.saturating_sub(1);
+        self.refused_again = 0;
     }
 
     /// Forgets the evidence, because it no longer holds or was wrong.
@@ -153,7 +155,7 @@ impl PaceEvidence {
     /// Notes that the receiver does limit the pace, so that the conclusion was wrong.
     pub(super) fn was_wrong(&mut self) {
         self.begin_anew();
-        self.refused_alone = 0;
+        self.refused_again = 0;
         self.enough = self.enough.saturating_mul(2);
     }
 
@@ -195,13 +197,13 @@ mod tests {
 
     /// A refusal at `pace` after `accepted` accepted messages.
     const fn at(pace: f64, accepted: u32) -> PacedRefusal {
-        PacedRefusal { pace, asked: None, accepted }
+        PacedRefusal { pace, asked: None, accepted, recurrence: Recurrence::First }
     }
 
     #[test]
     fn refusals_at_a_slow_pace_show_that_the_pace_does_not_matter() {
         const SLOW: PacedRefusal = at(1.0, 3);
-        const AS_ASKED: PacedRefusal = PacedRefusal { pace: 0.5, asked: Some(Duration::from_secs(1)), accepted: 3 };
+        const AS_ASKED: PacedRefusal = PacedRefusal { asked: Some(Duration::from_secs(1)), ..at(0.5, 3) };
         const LONGER: PacedRefusal = PacedRefusal { asked: Some(Duration::from_secs(2)), ..AS_ASKED };
         let cases: [(&[f64], &[PacedRefusal], bool); 12] = [
             (&[3.0, 2.9], &[SLOW; 3], true),
@@ -234,15 +236,21 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_are_refused_alone_show_that_the_pace_does_not_matter() {
+    fn messages_that_are_refused_again_and_again_show_that_the_pace_does_not_matter() {
+        const FIRST: PacedRefusal = at(1.0, 1);
+        const AGAIN: PacedRefusal = PacedRefusal { recurrence: Recurrence::OthersWereAccepted, ..FIRST };
+        const IN_A_ROW: PacedRefusal = PacedRefusal { recurrence: Recurrence::SoonAgain, ..FIRST };
         let mut evidence = PaceEvidence::default();
         for _ in 0..100 {
-            assert!(!evidence.refused_alone() && !evidence.refused_alone(), "as many are accepted in the end");
-            evidence.accepted_after_refusal();
+            assert!((0..3).all(|_| !evidence.refused(AGAIN)), "one is accepted in the end");
             evidence.accepted_after_refusal();
         }
-        for needed in [3, 6, 12] {
-            assert_eq!((1..100).find(|_| evidence.refused_alone()), Some(needed));
+        for _ in 0..100 {
+            assert!(![AGAIN, AGAIN, FIRST].map(|refusal| evidence.refused(refusal)).contains(&true), "new ones, too");
+        }
+        assert!((0..100).all(|_| !evidence.refused(IN_A_ROW)), "nothing was accepted in between");
+        for needed in [4, 7, 13] {
+            assert_eq!((1..100).find(|_| evidence.refused(AGAIN)), Some(needed));
             evidence.was_wrong();
         }
     }

@@ -2,8 +2,9 @@
 //! time is passed in.
 //!
 //! Until a receiver refuses a message, nothing is limited, and only the beginnings of the last attempts are remembered.
-//! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. From then on
-//! attempts are spaced out:
+//! After a refusal there is silence. Then one attempt at a time is made until an attempt is accepted. If the first of
+//! these attempts is refused, the next ones send messages that were not refused yet, where such messages wait, because a
+//! message may be refused for ever. From then on attempts are spaced out:
 //! - The pace that the receiver accepts lies between two known paces: the rate at which it accepted messages from the
 //!   end of one silence to the end of the next, and the pace that it refused. The ceiling is the geometric mean of
 //!   both, so a wrong first guess is corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has
@@ -77,9 +78,34 @@ pub(super) struct Refusal {
     pub(super) asked: Option<Duration>,
     /// Whether the receiver says that there were too many requests, and not that it is down for a while.
     pub(super) too_many: bool,
-    /// Whether this is the second or third refusal of the same message since the receiver last accepted any message. More
-    /// refusals in a row count against the receiver again.
-    pub(super) is_repeated: bool,
+    /// How this refusal relates to earlier refusals of the same message.
+    pub(super) recurrence: Recurrence,
+}
+
+/// How a refusal of a message relates to earlier refusals of the same message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Recurrence {
+    /// The message was never refused before, or not since it was last accepted.
+    #[default]
+    First,
+    /// The message was refused before, and the receiver has accepted other messages since that refusal.
+    OthersWereAccepted,
+    /// The second or third refusal of the message since the receiver last accepted any message.
+    SoonAgain,
+    /// A later refusal of the message since the receiver last accepted any message.
+    StillRefused,
+}
+
+impl Recurrence {
+    /// `in_vain` and `times` are those of [`RefusalCause::Receiver`](super::refused_alone::RefusalCause::Receiver).
+    pub(super) fn of(in_vain: u32, times: u32) -> Self {
+        match (in_vain, times) {
+            (0 | 1, 0 | 1) => Self::First,
+            (0 | 1, _) => Self::OthersWereAccepted,
+            (2 | 3, _) => Self::SoonAgain,
+            _ => Self::StillRefused,
+        }
+    }
 }
 
 /// The pace of one sink as its receiver sets it.
@@ -166,6 +192,12 @@ impl Throttle {
         }
     }
 
+    /// Whether the last attempt after a silence was refused, so that the receiver may refuse the message and not the
+    /// pace.
+    pub(super) fn tried_in_vain(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Trying(Trying { refusals: 2.., .. })) && !self.is_free(now)
+    }
+
     /// The learned pace in attempts a minute, if there is one that is worth showing.
     pub(super) fn learned_per_minute(&self, now: Instant) -> Option<u64> {
         match self.phase {
@@ -215,7 +247,8 @@ impl Throttle {
             }
             Phase::Paced(pace) => {
                 let accepted = self.accepted.count;
-                if self.evidence.refused(PacedRefusal { pace: pace.rate(), asked: refusal.asked, accepted }) {
+                let Refusal { asked, recurrence, .. } = refusal;
+                if self.evidence.refused(PacedRefusal { pace: pace.rate(), asked, accepted, recurrence }) {
                     self.phase = Phase::Unpaced(Excess::default());
                     Duration::ZERO
                 } else {
@@ -225,7 +258,7 @@ impl Throttle {
             Phase::Unpaced(excess) => {
                 // A message that is refused for ever is tried again and again where few other messages come, and counts
                 // once only.
-                if !refusal.is_repeated {
+                if refusal.recurrence != Recurrence::SoonAgain {
                     *excess = excess.with_refusal();
                 }
                 if excess.is_most() { self.try_after(first_silence, refusal.too_many, now) } else { Duration::ZERO }
@@ -282,13 +315,6 @@ impl Throttle {
     /// Whether the receiver refuses messages at any pace, so that nothing is limited although messages are refused.
     pub(super) fn is_unpaced(&self) -> bool {
         matches!(self.phase, Phase::Unpaced(_))
-    }
-
-    /// Notes that refusals of a message probably concern this message alone, and say nothing about the pace.
-    pub(super) fn suspected(&mut self) {
-        if self.evidence.refused_alone() && matches!(self.phase, Phase::Trying(_) | Phase::Paced(_)) {
-            self.phase = Phase::Unpaced(Excess::default());
-        }
     }
 
     /// Notes that the receiver accepted a message that it had refused.

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
-use super::{FIRST_SILENCE, Gate, Refusal, Throttle};
+use super::{FIRST_SILENCE, Gate, Recurrence, Refusal, Throttle};
 use crate::delivery::refused_alone::{RefusalCause, RefusedAlone};
 use crate::domain::{Seq, UnixMs};
 use crate::time::Clock;
@@ -40,7 +40,7 @@ impl Says {
             Self::WholeSeconds => Some(Duration::from_secs_f64(wait.ceil())),
             Self::Nothing => None,
         };
-        Some(Refusal { asked, too_many: true, is_repeated: false })
+        Some(Refusal { asked, too_many: true, recurrence: Recurrence::First })
     }
 }
 
@@ -199,9 +199,14 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         let has_fresh = next_fresh.is_some_and(|comes| comes <= now + 1e-9);
         let has_work = under_way.len() < load.workers && (is_due || has_fresh);
         if has_work && now >= silent && throttle.gate(instant(now)) == Gate::Open {
-            // Refused messages and new messages take turns.
-            was_refused = is_due && (!was_refused || !has_fresh);
-            let refused = if was_refused { refused.pop().map(|Reverse((_, message))| message) } else { None };
+            // Refused messages and new messages take turns. After a silence that was
+            // tried in vain, a new message goes first, and takes no turn.
+            let new_first = has_fresh && throttle.tried_in_vain(instant(now));
+            if !new_first {
+                was_refused = is_due && (!was_refused || !has_fresh);
+            }
+            let refused =
+                if was_refused && !new_first { refused.pop().map(|Reverse((_, message))| message) } else { None };
             let message = refused.or_else(|| fresh.next()).unwrap();
             throttle.began(instant(now));
             number += 1;
@@ -248,12 +253,9 @@ pub(super) fn deliver(mut receiver: Receiver, load: Load, seed: u64) -> Run {
         };
         run.refused += 1;
         let cause = refused_alone.refused(seq, of, throttle.is_unpaced());
-        if let RefusalCause::Suspected { .. } = cause {
-            throttle.suspected();
-        }
-        let due = if let RefusalCause::Receiver { in_vain } | RefusalCause::Suspected { in_vain } = cause {
+        let due = if let RefusalCause::Receiver { in_vain, times } = cause {
             let due = refusal.asked.unwrap_or(FIRST_SILENCE).max(throttle.least_wait(in_vain)).as_secs_f64();
-            let refusal = Refusal { is_repeated: (2..=3).contains(&in_vain), ..refusal };
+            let refusal = Refusal { recurrence: Recurrence::of(in_vain, times), ..refusal };
             let silence = throttle.refused(refusal, instant(began), instant(now));
             silent = silent.max(now + silence.as_secs_f64());
             due

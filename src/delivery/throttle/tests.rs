@@ -212,6 +212,25 @@ fn messages_that_are_refused_by_their_content_slow_no_other_down() {
     }
 }
 
+/// The receiver refuses two messages that follow each other, again and again. Refused messages
+/// and new ones take turns, so at first a refusal follows each acceptance.
+#[test]
+fn refused_messages_that_follow_each_other_slow_no_other_down() {
+    let is_refused = |message: usize| matches!(message % 16, 1 | 2);
+    for (messages, per_second, p50, p90) in [(60, 0.2, 1.0, 2.0), (300, 2.0, 1.0, 10.0), (300, 8.0, 8.0, 15.0)] {
+        let others = (0..messages).filter(|message| !is_refused(*message)).count();
+        for says in [Says::Nothing, Says::WholeSeconds] {
+            for workers in [1, 8] {
+                let load = Load { until_accepted: others, per_second, ..Load::new(messages, workers, 0.05) };
+                let run = deliver(refusing(is_refused, says), load, 3);
+                let case = format!("{per_second} a second, {says:?}, {workers} workers");
+                assert!(run.lag(50) < p50 && run.lag(90) < p90, "{case}: {} s, {} s", run.lag(50), run.lag(90));
+                assert!(run.refused < 400, "{case}: {} were refused", run.refused);
+            }
+        }
+    }
+}
+
 /// Half of all requests are refused at random. The last messages are delivered about as soon as the others.
 #[test]
 fn a_receiver_that_refuses_half_of_all_requests_is_not_slowed_down_for() {
@@ -231,7 +250,7 @@ fn start() -> Instant {
     Clock::starting_at(UnixMs(0)).monotonic()
 }
 
-const TOO_MANY: Refusal = Refusal { asked: None, too_many: true, is_repeated: false };
+const TOO_MANY: Refusal = Refusal { asked: None, too_many: true, recurrence: Recurrence::First };
 
 #[tokio::test]
 async fn silences_grow_while_nothing_gets_through() {
@@ -256,7 +275,7 @@ async fn silences_grow_while_nothing_gets_through() {
 async fn after_a_silence_one_at_a_time_is_tried() {
     let start = start();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let asked = Refusal { asked: Some(Duration::from_secs(5)), too_many: false, is_repeated: false };
+    let asked = Refusal { asked: Some(Duration::from_secs(5)), too_many: false, recurrence: Recurrence::First };
     let mut throttle = Throttle::new(None, start);
     for _ in 0..3 {
         throttle.began(start);
@@ -351,7 +370,7 @@ proptest! {
             let began = under_way.remove(which % under_way.len());
             match what {
                 2 => {
-                    let refusal = Refusal { asked: Some(Duration::from_millis(wait)), too_many: which > 4, is_repeated: false };
+                    let refusal = Refusal { asked: Some(Duration::from_millis(wait)), too_many: which > 4, recurrence: Recurrence::First };
                     let silence = throttle.refused(refusal, began, now);
                     prop_assert!(silence <= Duration::from_secs(60));
                     silent = silent.max(now + silence);
