@@ -121,8 +121,7 @@ fn the_programs_of_the_documents_accept_a_request_and_refuse_altered_ones() {
     receiver.wait(1, &relay);
     let request = receiver.received().remove(0);
     let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
-    let (id, timestamp, signature) =
-        (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
+    let (id, timestamp, signature) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
     let old = (timestamp.parse::<i64>().unwrap() - 1_000).to_string();
     for (name, file) in [("python3", "verify.py"), ("node", "verify.mjs"), ("php", "verify.php")] {
         fs::write(scene.dir().join(file), block(file)).unwrap();
