@@ -8,14 +8,11 @@
 //! - `test=MODULE::TEST`: this test shows what the block does;
 //! - `needs=WORD`: the block is not run, because of one of [`REASONS`].
 
-#![expect(clippy::print_stdout, reason = "the count of the blocks that are not run")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use joltsms_simulator::NewMessage;
 
@@ -135,7 +132,8 @@ impl Workplace {
         (output.status.success(), said)
     }
 
-    /// Runs a command until it ends, or until it has handed on a message. A message arrives every second.
+    /// Runs a command until it ends, or until it has handed on a message. A message arrives after each of its
+    /// requests.
     fn run_until_a_message(&self, place: &str, line: &str) {
         let (out, log) = (self.scene.dir().join("out"), self.scene.dir().join("log"));
         let lines = self.scene.dir().join("messages.jsonl");
@@ -144,11 +142,12 @@ impl Workplace {
         let mut command = self.shell(line);
         command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&log).unwrap()).process_group(0);
         let mut child = command.spawn().unwrap();
-        let mut last = Instant::now();
+        let requests = || self.scene.handle().requests().len();
+        let mut seen = requests();
         let mut ended = None;
         let arrived = || {
-            if last.elapsed() > Duration::from_secs(1) {
-                last = Instant::now();
+            if requests() > seen {
+                seen = requests();
                 self.message();
             }
             ended = child.try_wait().unwrap();
