@@ -1,4 +1,4 @@
-# The image of the relay, and with `--target simulator` the image of the simulator. README.md says how to run them
+# The image of the relay, and with `--target simulator` the image of the simulator. docs/operations.md says how to run them
 # ("As a container"); `docker compose up` runs both.
 #
 #   docker build -t joltsms-relay .

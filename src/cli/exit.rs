@@ -1,4 +1,4 @@
-//! The exit codes that the README promises.
+//! The exit codes that docs/commands.md promises.
 
 use std::process::ExitCode;
 

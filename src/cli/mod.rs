@@ -2,6 +2,7 @@
 
 mod api_access;
 mod check;
+mod command_flags;
 mod completions;
 mod dead_letters;
 mod exit;
@@ -30,8 +31,9 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use command_flags::{Command, StateCommand};
 pub use exit::Exit;
-use flags::{Command, Flags, StateCommand};
+use flags::Flags;
 
 /// Parses the command line, runs the command and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::command_flags::{ReplayChoice, ReplayFlags};
 use super::exit::Exit;
-use super::flags::{Flags, ReplayChoice, ReplayFlags};
+use super::flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};

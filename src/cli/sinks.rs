@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::command_flags::SinksCommand;
 use super::exit::Exit;
-use super::flags::{Flags, SinksCommand};
+use super::flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};

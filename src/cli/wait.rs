@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::timeout_at;
 
+use super::command_flags::WaitFlags;
 use super::exit::Exit;
-use super::flags::{Flags, WaitFlags};
+use super::flags::Flags;
 use super::following::{fails, follow, json_line_of, reader_config, write_line};
 use super::output::unwritten;
 use super::relay::complain;

@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 /// Returns the source of a module of `tests/it`, in whichever folder the module lies.
-fn source(module: &str) -> String {
+pub(super) fn source(module: &str) -> String {
     let folders = fs::read_dir(root().join("tests/it")).unwrap().map(|entry| entry.unwrap().path());
     let mut places = folders
         .map(|folder| folder.join(format!("{module}.rs")))

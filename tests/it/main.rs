@@ -12,6 +12,7 @@ mod support;
 mod admin;
 mod api;
 mod cli;
+mod complaints;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod crash_points;
 mod disk;
@@ -25,5 +26,6 @@ mod packaging;
 mod process;
 mod receiving;
 mod security;
+mod shell_blocks;
 mod soak;
 mod transport;

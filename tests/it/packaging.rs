@@ -56,10 +56,9 @@ fn the_ci_script_can_be_run() {
 }
 
 #[test]
-fn every_configuration_in_the_readme_is_valid() {
-    let readme = read("README.md");
-    let configurations = blocks(&readme, "toml");
-    assert!(configurations.len() >= 2, "{}", configurations.len());
+fn every_configuration_in_the_documents_for_users_is_valid() {
+    let configurations = blocks(&documents_for_users(), "toml");
+    assert!(configurations.len() >= 10, "{}", configurations.len());
     for configuration in configurations {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
@@ -68,8 +67,11 @@ fn every_configuration_in_the_readme_is_valid() {
         let secret = ("CRM_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let old = ("CRM_OLD_SECRET", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
         let token = ("JOLTSMS_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef");
-        let said =
-            expect_success(relay(dir.path(), &[KEY, url, secret, old, token]).arg("check").arg("--config").arg(&file));
+        let shop = ("SHOP_API_KEY", KEY.1);
+        let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/hunter2");
+        let home = ("HOME_ASSISTANT_WEBHOOK_URL", "http://homeassistant.example:8123/api/webhook/hunter2");
+        let variables = [KEY, url, secret, old, token, shop, slack, home];
+        let said = expect_success(relay(dir.path(), &variables).arg("check").arg("--config").arg(&file));
         assert!(
             !said.contains("warning") && !said.contains("hunter2") && !said.contains("whsec"),
             "{configuration}\n{said}"
@@ -78,10 +80,10 @@ fn every_configuration_in_the_readme_is_valid() {
 }
 
 #[test]
-fn the_readme_names_commands_that_there_are() {
+fn the_documents_for_users_name_commands_that_there_are() {
     let dir = tempfile::tempdir().unwrap();
     let help = expect_success(relay(dir.path(), &[]).arg("--help"));
-    for command in commands(&read("README.md")) {
+    for command in commands(&documents_for_users()) {
         // Another program stands behind a pipe.
         let command = command.split(" | ").next().unwrap();
         let mut words = command.split_whitespace().skip_while(|word| *word != "joltsms-relay").skip(1);
@@ -99,7 +101,7 @@ fn the_readme_names_commands_that_there_are() {
 }
 
 #[test]
-fn the_readme_and_the_help_agree_on_exit_codes() {
+fn the_documents_and_the_help_agree_on_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     let help = expect_success(relay(dir.path(), &[]).arg("--help"));
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -108,10 +110,10 @@ fn the_readme_and_the_help_agree_on_exit_codes() {
         let parts = text.split(|next: char| !next.is_ascii_digit());
         parts.filter_map(|part| part.parse().ok()).collect::<Vec<u8>>()
     };
-    let readme = read("README.md");
-    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")).filter_map(|row| row.split_once(" |"));
+    let documented = read("docs/commands.md");
+    let rows = documented.lines().filter_map(|line| line.strip_prefix("| ")).filter_map(|row| row.split_once(" |"));
     let rows: Vec<u8> = rows.flat_map(|(code, _)| numbers(code)).collect();
-    assert_eq!(rows, numbers(codes), "README.md (left), --help (right)");
+    assert_eq!(rows, numbers(codes), "docs/commands.md (left), --help (right)");
 }
 
 #[test]
@@ -358,6 +360,12 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// Returns README.md and the documents that explain how to set up and run a relay.
+fn documents_for_users() -> String {
+    let names = ["README.md", "docs/guide.md", "docs/operations.md", "docs/recipes.md", "docs/signing.md"];
+    names.map(read).concat()
+}
+
 /// Returns a command that starts the relay without this machine's environment and configuration.
 fn relay(home: &Path, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -380,11 +388,11 @@ fn value<'u>(unit: &'u str, key: &str) -> &'u str {
 
 /// Returns the fenced blocks of a language.
 fn blocks(markdown: &str, language: &str) -> Vec<String> {
-    let begin = format!("```{language}");
+    let begins = |line: &str| line.strip_prefix("```").is_some_and(|info| info.split(' ').next() == Some(language));
     let (mut found, mut block) = (Vec::new(), None);
     for line in markdown.lines() {
         match &mut block {
-            None if line == begin => block = Some(String::new()),
+            None if begins(line) => block = Some(String::new()),
             Some(_) if line == "```" => found.extend(block.take()),
             Some(text) => {
                 text.push_str(line);

@@ -96,3 +96,53 @@ fn the_sdk_of_cloudevents_accepts_every_event() {
     node.args([script("cloudevents.cjs"), libraries(), path]);
     assert_eq!(output(&mut node), json!({"accepted": COUNT, "different": COUNT}));
 }
+
+/// Returns the block of docs/signing.md that names this file.
+fn block(file: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/signing.md")).unwrap();
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let names_file = |code: &&str| code.lines().next().is_some_and(|line| line.ends_with(file));
+    blocks.map(|(_, code)| code).find(names_file).unwrap_or_else(|| panic!("no block of {file}")).to_owned()
+}
+
+#[test]
+fn the_programs_of_the_documents_accept_a_request_and_refuse_altered_ones() {
+    if !all_there(&missing_programs(&["python3", "node", "php"])) {
+        return;
+    }
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let mut setup = scene.setup().sink(&receiver.url());
+    let secrets = SECRETS.join(",");
+    setup = setup.set("SINKS__CRM__SIGNING__SCHEME", "standard-webhooks").set("SINKS__CRM__SIGNING__SECRETS", &secrets);
+    let relay = setup.start();
+    scene.wait_for_polls(2);
+    scene.add();
+    receiver.wait(1, &relay);
+    let request = receiver.received().remove(0);
+    let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
+    let (id, timestamp, signature) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
+    let old = (timestamp.parse::<i64>().unwrap() - 1_000).to_string();
+    for (name, file) in [("python3", "verify.py"), ("node", "verify.mjs"), ("php", "verify.php")] {
+        fs::write(scene.dir().join(file), block(file)).unwrap();
+        let body = scene.dir().join("body");
+        let accepts = |secret: &str, id: &str, timestamp: &str, signature: &str, text: &[u8]| {
+            fs::write(&body, text).unwrap();
+            let mut command = Command::new(program(name).unwrap());
+            command.arg(scene.dir().join(file)).stdin(fs::File::open(&body).unwrap());
+            command.env("SECRET", secret).env("ID", id).env("TIMESTAMP", timestamp).env("SIGNATURE", signature);
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert_eq!(said, "", "{name}");
+            output.status.code() == Some(0)
+        };
+        for secret in SECRETS {
+            assert!(accepts(secret, &id, &timestamp, &signature, &request.body), "{name}");
+        }
+        let altered = [&request.body[..], b" "].concat();
+        assert!(!accepts(SECRETS[0], &id, &timestamp, &signature, &altered), "{name}: another body");
+        assert!(!accepts(SECRETS[0], "other", &timestamp, &signature, &request.body), "{name}: another id");
+        assert!(!accepts(SECRETS[0], &id, &old, &signature, &request.body), "{name}: another time");
+        assert!(!accepts("whsec_AAAA", &id, &timestamp, &signature, &request.body), "{name}: another secret");
+    }
+}
