@@ -17,6 +17,8 @@ mod output;
 mod preview;
 mod relay;
 mod replay;
+mod screen;
+mod sink_table;
 mod sinks;
 mod state;
 mod status;
