@@ -1,7 +1,5 @@
 //! Tests of many runs of `wait` at the API's usual limit. `just wait-runs` makes all runs with the release build, and
-//! prints the figures.
-
-#![expect(clippy::print_stdout, reason = "the figures are for docs/performance.md")]
+//! prints the figures for docs/performance.md.
 
 use std::time::Duration;
 

@@ -81,7 +81,7 @@ fn state_of(sink: &SinkSection, now: UnixMs) -> (&'static str, String) {
     if let Some(pause) = view.pause {
         let (tone, why) = match pause.reason {
             PauseReason::Operator => ("off", "paused"),
-            PauseReason::Gone => ("bad", "paused: the receiver is gone (410)"),
+            PauseReason::Gone => ("bad", "paused: the receiver is gone"),
             PauseReason::Closed => ("bad", "paused: nobody reads the output"),
             PauseReason::Disabled => ("off", "switched off in the configuration"),
         };
@@ -97,6 +97,7 @@ fn state_of(sink: &SinkSection, now: UnixMs) -> (&'static str, String) {
     }
 }
 
+/// Returns what else the running relay tells of a sink.
 fn details(live: &SinkStatus) -> Vec<String> {
     let mut details: Vec<String> = learned_pace(live).into_iter().collect();
     if live.in_flight > 0 {
