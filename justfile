@@ -100,6 +100,10 @@ soak lives="100":
 endurance seconds="3600":
     JOLTSMS_RELAY_ENDURANCE={{ seconds }} cargo test --release --test it endurance -- --nocapture
 
+# `wait` a hundred times in a crowd of messages, twenty times with --claim, sixty times on an idle account; prints figures
+wait-runs:
+    JOLTSMS_RELAY_WAIT_RUNS=1 cargo test --release --test it wait_runs -- --nocapture --test-threads 1
+
 # Fuzz a target for so many seconds, from the inputs that `cargo test` replays (needs nightly and cargo-fuzz)
 fuzz target seconds="600":
     cargo +nightly fuzz run -s none {{ target }} fuzz/corpus/{{ target }} $(ls -d fuzz/regressions/{{ target }} 2>/dev/null) -- \

@@ -51,6 +51,27 @@ pub fn harmless(text: &str) -> String {
     Sanitized::line(text).to_string()
 }
 
+/// Breaks a text into lines of at most `columns` characters, between words. A longer word has a line of its own.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (mut line, mut length) = (String::new(), 0);
+    for word in text.split(' ') {
+        let more = word.chars().count();
+        if length > 0 && length + 1 + more > columns {
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+        }
+        if length > 0 {
+            line.push(' ');
+            length += 1;
+        }
+        line.push_str(word);
+        length += more;
+    }
+    lines.push(line);
+    lines
+}
+
 /// Formats a table with a head. The first and the last column are aligned to the left, the columns between them to the
 /// right.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -105,6 +126,20 @@ mod tests {
             assert_eq!(grouped(number), said);
         }
         assert_eq!((count(1, "message"), count(2000, "message")), ("1 message".into(), "2,000 messages".into()));
+    }
+
+    #[test]
+    fn texts_are_broken_between_words() {
+        for (text, columns, expected) in [
+            ("", 10, &[""][..]),
+            ("one", 10, &["one"]),
+            ("one two three", 7, &["one two", "three"]),
+            ("one two three", 6, &["one", "two", "three"]),
+            ("a https://example.com/long b", 8, &["a", "https://example.com/long", "b"]),
+            ("äöü äöü", 7, &["äöü äöü"]),
+        ] {
+            assert_eq!(wrapped(text, columns), expected, "{text:?} {columns}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn main() {
             "faults" => faults::measure(),
             "network" => network::measure(),
             "waiting" => runtime.block_on(waiting::measure()),
-            "wait" => runtime.block_on(awaiting::measure()),
+            "wait" => awaiting::measure(),
             "resting" => runtime.block_on(resting::measure()),
             _ => println!("{USAGE}"),
         }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::parameters::{ParameterRefusal, Parameters};
+use crate::codes::CodeFinder;
 use crate::domain::UnixMs;
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::formats::MessageTexts;
@@ -51,7 +52,7 @@ pub(super) struct MessageList {
 pub(super) struct ListedMessage {
     pub(super) id: String,
     pub(super) received_at: UnixMs,
-    /// The code that the vendor found.
+    /// The code that the API found, or the operator's pattern (`[codes]`).
     pub(super) code: Option<String>,
     /// The message's JSON as the API sent it; `None` if the text is not kept any more.
     pub(super) message: Option<Box<RawValue>>,
@@ -103,7 +104,12 @@ pub(super) fn instant(parameters: &Parameters, name: &str, now: UnixMs) -> Resul
 }
 
 /// Reads the messages of a query: with `after` the first ones behind that message, otherwise the newest ones.
-pub(super) fn messages(spool: &Spool, query: &MessageQuery) -> Result<MessageList, OperatorRefusal> {
+/// `codes` finds their codes.
+pub(super) fn messages(
+    spool: &Spool,
+    query: &MessageQuery,
+    codes: &CodeFinder,
+) -> Result<MessageList, OperatorRefusal> {
     if let Some(id) = &query.id {
         let place = spool.trace(id)?.and_then(|trace| trace.release_no);
         let found = match place {
@@ -111,17 +117,17 @@ pub(super) fn messages(spool: &Spool, query: &MessageQuery) -> Result<MessageLis
             None => Vec::new(),
         };
         let found = found.into_iter().filter(|arrival| arrival.id == *id && query.takes(arrival));
-        return listed(spool, found.collect(), false);
+        return listed(spool, codes, found.collect(), false);
     }
     let Some(after) = &query.after else {
         let (mut found, more) = search(query, i64::MAX, |from| spool.arrivals_before(from, PORTION))?;
         found.reverse();
-        return listed(spool, found, more);
+        return listed(spool, codes, found, more);
     };
     // A message that is not kept any more is older than all messages that are.
     let place = spool.trace(after)?.and_then(|trace| trace.release_no).unwrap_or(0);
     let (found, more) = search(query, place, |from| spool.arrivals(from, PORTION))?;
-    listed(spool, found, more)
+    listed(spool, codes, found, more)
 }
 
 /// Goes through portions of messages until enough were found. Returns them, and whether there may be more.
@@ -150,20 +156,26 @@ fn search(
     }
 }
 
-fn listed(spool: &Spool, arrivals: Vec<Arrival>, more: bool) -> Result<MessageList, OperatorRefusal> {
-    let messages = arrivals.into_iter().map(|arrival| ListedMessage::of(spool, arrival));
+fn listed(
+    spool: &Spool,
+    codes: &CodeFinder,
+    arrivals: Vec<Arrival>,
+    more: bool,
+) -> Result<MessageList, OperatorRefusal> {
+    let messages = arrivals.into_iter().map(|arrival| ListedMessage::of(spool, arrival, codes));
     Ok(MessageList { messages: messages.collect::<Result<_, Error>>()?, more })
 }
 
 impl ListedMessage {
-    /// Adds the deliveries to a message.
-    pub(super) fn of(spool: &Spool, arrival: Arrival) -> Result<Self, Error> {
+    /// Adds the deliveries and the code to a message.
+    pub(super) fn of(spool: &Spool, arrival: Arrival, codes: &CodeFinder) -> Result<Self, Error> {
         let texts = arrival.raw.as_deref().map(MessageTexts::of).unwrap_or_default();
+        let code = arrival.raw.as_deref().and_then(|raw| codes.find(raw));
         let sinks = spool.trace(&arrival.id)?.map(|trace| trace.deliveries).unwrap_or_default();
         Ok(Self {
             id: arrival.id,
             received_at: arrival.received,
-            code: texts.code.clone(),
+            code,
             message: arrival.raw.and_then(|raw| RawValue::from_string(raw).ok()),
             sinks,
             texts,

@@ -12,6 +12,7 @@ use super::notices::Notices;
 use super::settings::Options;
 use super::state_access::StateAccess;
 use super::test_message::TestTargets;
+use crate::codes::CodeFinder;
 use crate::metrics::Metrics;
 use crate::status::{LoopProgress, StatusSource};
 
@@ -39,6 +40,8 @@ pub struct ArrivalSource {
     pub dir: PathBuf,
     /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
     pub erases_at_once: bool,
+    /// Finds the codes of messages.
+    pub codes: CodeFinder,
 }
 
 /// What the watcher saw at one moment.

@@ -18,6 +18,8 @@ mod output;
 mod preview;
 mod relay;
 mod replay;
+mod screen;
+mod sink_table;
 mod sinks;
 mod state;
 mod status;

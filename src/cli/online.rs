@@ -4,7 +4,6 @@
 //! the state. No secret is shown.
 
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::answer;
 use super::relay::{complain, store_exit};
+use super::screen::{Screen, Tone};
 use super::state::explained;
 use crate::api::budget::RateHeaders;
 use crate::api::{self, Response};
@@ -37,6 +37,9 @@ const USUAL_SKEW: Duration = Duration::from_secs(5);
 /// The difference of the clocks from which receivers of signed requests refuse them. Standard Webhooks allows five
 /// minutes; some of it is left for the way.
 const LARGE_SKEW: Duration = Duration::from_secs(240);
+
+/// The width of the word that judges a finding, in columns.
+const VERDICT_WIDTH: usize = 7;
 
 /// What was found, and the exit code if it is not 0 or 1.
 #[derive(Default)]
@@ -70,8 +73,7 @@ pub(super) fn check(flags: &Flags, config: &Config, summary: &str) -> Exit {
     };
     let findings = runtime.block_on(look(config));
     runtime.shutdown_background();
-    let colored = flags.color() && std::io::stdout().is_terminal();
-    match answer(&format!("{summary}\n{}", text(&findings.found, colored))) {
+    match answer(&format!("{summary}\n{}", text(&findings.found, &Screen::stdout(flags)))) {
         Exit::Done => findings.exit(),
         failed => failed,
     }
@@ -310,25 +312,26 @@ fn budget(response: &Response, configured: u32) -> Finding {
     }
 }
 
-/// Formats the findings as text: a line for each finding, and its remedy below.
-fn text(findings: &[Finding], colored: bool) -> String {
+/// Formats the findings as text: a line for each finding, and its remedy below. Long lines are broken between words.
+fn text(findings: &[Finding], screen: &Screen) -> String {
     let width = findings.iter().map(|finding| finding.subject.chars().count()).max().unwrap_or(0);
+    let indent = VERDICT_WIDTH + width + 4;
     let mut text = String::new();
     let mut fails = 0;
     for Finding { subject, verdict, detail } in findings {
-        let (word, color, remedy) = match verdict {
-            CheckVerdict::Works => ("ok", "32", None),
-            CheckVerdict::Doubtful(remedy) => ("warning", "33", Some(remedy)),
-            CheckVerdict::Fails(remedy) => ("FAILED", "31", Some(remedy)),
-            CheckVerdict::NotTried => ("-", "2", None),
+        let (word, tone, remedy) = match verdict {
+            CheckVerdict::Works => ("ok", Tone::Good, None),
+            CheckVerdict::Doubtful(remedy) => ("warning", Tone::Warning, Some(remedy)),
+            CheckVerdict::Fails(remedy) => ("FAILED", Tone::Bad, Some(remedy)),
+            CheckVerdict::NotTried => ("-", Tone::Faint, None),
         };
         fails += u64::from(matches!(verdict, CheckVerdict::Fails(_)));
-        let word = format!("{word:<7}");
-        let word = if colored { format!("\x1b[{color}m{word}\x1b[0m") } else { word };
-        text += &format!("{word}  {subject:<width$}  {}\n", harmless(detail));
-        if let Some(remedy) = remedy {
-            text += &format!("{:9}{:width$}  fix: {}\n", "", "", harmless(remedy));
-        }
+        let word = screen.paint(tone, &format!("{word:<VERDICT_WIDTH$}"));
+        let remedy = remedy.map(|remedy| format!("fix: {}", harmless(remedy)));
+        let texts = std::iter::once(harmless(detail)).chain(remedy);
+        let mut lines = texts.flat_map(|said| screen.behind(indent, &said));
+        text += &format!("{word}  {subject:<width$}  {}\n", lines.next().unwrap_or_default());
+        text += &lines.map(|line| format!("{:indent$}{line}\n", "")).collect::<String>();
     }
     text += &match fails {
         0 => "\nno fault was found\n".to_owned(),
@@ -379,7 +382,30 @@ mod tests {
     fn each_finding_is_a_line_and_its_remedy_another() {
         let findings = [Finding::works("key", "fine\x1b[2J"), Finding::fails("crm: name", "gone", "mend it")];
         let expected = "ok       key        fine\\u001b[2J\nFAILED   crm: name  gone\n                    fix: mend it\n\n1 fault\n";
-        assert_eq!(text(&findings, false), expected);
-        assert!(text(&findings, true).starts_with("\x1b[32mok     \x1b[0m  key"));
+        let plain = Screen { columns: None, colored: false };
+        assert_eq!(text(&findings, &plain), expected);
+        let colored = Screen { colored: true, ..plain };
+        assert!(text(&findings, &colored).starts_with("\x1b[32mok     \x1b[0m  key"));
+    }
+
+    #[test]
+    fn a_finding_fits_the_terminal() {
+        let findings = [
+            Finding::works(
+                "helpdesk-eu: connection",
+                "connected with https://hooks.example.com/… in 120 ms, and closed",
+            ),
+            Finding::fails("disk", "full", "make room: below 64.0 MiB (state.min_free) the relay stops polling"),
+        ];
+        let expected = "\
+ok       helpdesk-eu: connection  connected with https://hooks.example.com/… in
+                                  120 ms, and closed
+FAILED   disk                     full
+                                  fix: make room: below 64.0 MiB
+                                  (state.min_free) the relay stops polling
+
+1 fault
+";
+        assert_eq!(text(&findings, &Screen { columns: Some(80), colored: false }), expected);
     }
 }

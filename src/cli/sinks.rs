@@ -7,11 +7,13 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
+use super::screen::Screen;
+use super::sink_table::sinks_table;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};
 use crate::delivery::SinkStatus;
-use crate::domain::{Invocation, PauseReason, Seq, SinkName, UnixMs};
-use crate::humanize::{count, grouped, span, table};
-use crate::operator::{learned_pace, pause_sink, resume_sink, sink_named};
+use crate::domain::{Invocation, Seq, SinkName, UnixMs};
+use crate::humanize::count;
+use crate::operator::{pause_sink, resume_sink, sink_named};
 use crate::status::{ListedSink, Live, StoredSink};
 use crate::store::{DropPermission, DropProgress, Error, RoleLock, SinkId, SinkView, Spool};
 
@@ -39,38 +41,13 @@ fn list(flags: &Flags, as_json: bool) -> Result<Exit, Exit> {
             .collect();
         return Ok(answer(&json(&list)));
     }
-    let table = sinks_table(sinks.iter().map(|sink| (sink, live_sink(sink).and_then(learned_pace))), now);
-    Ok(answer(&table))
+    let sinks = sinks.iter().map(|sink| (sink, live_sink(sink)));
+    Ok(answer(&sinks_table(sinks, true, now, &Screen::stdout(flags))))
 }
 
 /// Returns the report of the running relay about itself; `None` if no relay runs.
 fn running(dir: &Path, now: UnixMs) -> Option<Live> {
     Live::read(dir).filter(|live| live.is_recent(now))
-}
-
-/// Formats a table of sinks for people. Each sink comes with a description of what it is doing, if that is known.
-pub(super) fn sinks_table<'a>(sinks: impl Iterator<Item = (&'a SinkView, Option<String>)>, now: UnixMs) -> String {
-    let row = |(sink, doing): (&SinkView, Option<String>)| {
-        let mut state = match sink.pause {
-            Some(pause) => {
-                let why = match pause.reason {
-                    PauseReason::Operator => "paused",
-                    PauseReason::Gone => "paused: the receiver is gone",
-                    PauseReason::Closed => "paused: nobody reads the output",
-                    PauseReason::Disabled => "paused: enabled = false in the configuration",
-                };
-                format!("{why}, since {}", span(now.since(pause.since)))
-            }
-            None => doing.unwrap_or_default(),
-        };
-        if !sink.configured {
-            state = ["not configured any more", state.as_str()].join(if state.is_empty() { "" } else { "; " });
-        }
-        let oldest = sink.oldest.map_or_else(|| "-".to_owned(), |oldest| span(now.since(oldest)));
-        vec![sink.name.clone(), grouped(sink.waiting), grouped(sink.retrying), grouped(sink.dead), oldest, state]
-    };
-    let rows: Vec<Vec<String>> = sinks.map(row).collect();
-    table(&["SINK", "WAITING", "RETRYING", "DEAD", "OLDEST", "STATE"], &rows)
 }
 
 /// A function that changes a sink and returns one sentence about the change. It gets the sink's status if a running

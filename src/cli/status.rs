@@ -10,14 +10,13 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
-use super::sinks::sinks_table;
+use super::screen::{Screen, Tone};
+use super::sink_table::sinks_table;
 use super::state::{Absent, directory, explained};
-use crate::delivery::{BlockedBy, SinkStatus};
 use crate::domain::UnixMs;
 use crate::humanize::{bytes, count, grouped, harmless, span};
 use crate::ingest::PollReport;
-use crate::operator::learned_pace;
-use crate::status::{ReadingKind, Status, WalkStatus};
+use crate::status::{ReadingKind, Status, WalkStatus, next_poll_in};
 use crate::store;
 use crate::time::Clock;
 
@@ -27,6 +26,12 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The text that moves the terminal's cursor to the upper left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
+/// The width of the names in front of the lines, with the space behind them.
+const NAME_WIDTH: usize = 9;
+
+/// The width of the output where no terminal tells another one, in columns.
+const USUAL_WIDTH: usize = 80;
+
 pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     let dir = match directory(flags) {
         Ok(dir) => dir,
@@ -35,7 +40,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     let clock = Clock::system();
     let once_within = how.once_within;
     if how.watch {
-        return watch(&dir, how, &clock);
+        return watch(&dir, flags, how, &clock);
     }
     let status = match look(&dir, &clock, once_within) {
         Ok(status) => status,
@@ -51,11 +56,17 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     };
     let text = match (how.json, how.check) {
         (true, _) => json(&status),
-        (false, false) => text(&status),
+        (false, false) => text(&status, &screen(flags)),
         (false, true) if status.healthy => "healthy\n".to_owned(),
         (false, true) => format!("unhealthy: {}\n", harmless(&status.problems.join("; "))),
     };
     answer_with(exit, &text)
+}
+
+/// Looks at stdout. A pipe or a file is as wide as a usual terminal.
+fn screen(flags: &Flags) -> Screen {
+    let screen = Screen::stdout(flags);
+    Screen { columns: screen.columns.or(Some(USUAL_WIDTH)), ..screen }
 }
 
 fn answer_with(exit: Exit, text: &str) -> Exit {
@@ -86,12 +97,12 @@ fn unreadable(error: &store::Error) -> String {
 
 /// Does the work of `--watch`: prints the status every second. On a terminal each status replaces the status before.
 /// The function ends when it is interrupted, or when nobody reads the output any more.
-fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
+fn watch(dir: &Path, flags: &Flags, how: &StatusFlags, clock: &Clock) -> Exit {
     let on_terminal = std::io::stdout().is_terminal();
     loop {
         let shown = match look(dir, clock, how.once_within) {
             Ok(status) if how.json => format!("{}\n", json_line(&status)),
-            Ok(status) => text(&status),
+            Ok(status) => text(&status, &screen(flags)),
             // The state may appear later, or become free.
             Err((Exit::Failure | Exit::Temporary, said)) => format!("{said}\n"),
             Err((exit, said)) => return complain(exit, &said),
@@ -110,55 +121,67 @@ fn watch(dir: &Path, how: &StatusFlags, clock: &Clock) -> Exit {
 }
 
 /// Formats the status as text for people.
-fn text(status: &Status) -> String {
+fn text(status: &Status, screen: &Screen) -> String {
+    let line = |name: &str, value: &str, tone: Option<Tone>| line(name, value, tone, screen);
+    let plain = |name: &str, value: &str| line(name, value, None);
+    let of_relay = match (status.relay.running, status.healthy) {
+        (true, true) => Some(Tone::Good),
+        (true, false) => None,
+        (false, _) => Some(Tone::Warning),
+    };
     let mut lines = vec![
-        line("relay", &relay(status)),
-        line("state", &format!("{}, {}", harmless(&status.state.dir), bytes(status.state.bytes))),
+        line("relay", &relay(status), of_relay),
+        plain("state", &format!("{}, {}", harmless(&status.state.dir), bytes(status.state.bytes))),
     ];
     if let Some(held) = status.state.storage.journal_held_bytes {
         let why = "another program holds the state open for reading, and it grows until that ends (fuser -v state.db)";
-        lines.push(line("journal", &format!("{}: {why}", bytes(held))));
+        lines.push(plain("journal", &format!("{}: {why}", bytes(held))));
     }
     if let Some(report) = &status.polling.report {
-        lines.push(line("polling", &polling(status, report)));
-        lines.extend(key(status, report).map(|key| line("key", &key)));
+        let tone = report.condition.why().filter(|_| status.relay.running).map(|_| Tone::Warning);
+        lines.push(line("polling", &polling(status, report), tone));
+        lines.extend(key(status, report).map(|key| plain("key", &key)));
     }
-    lines.extend(failed_reload(status).map(|failure| line("reload", &failure)));
+    lines.extend(failed_reload(status).map(|failure| line("reload", &failure, Some(Tone::Bad))));
     match &status.coverage {
         Some(coverage) => {
             let newest =
                 format!("newest message {} ago ({})", span(coverage.frontier_age_seconds.0), coverage.frontier);
             let sweep = span(coverage.last_sweep_age_seconds.0);
-            lines.push(line("read", &format!("{newest}; late ones were looked for {sweep} ago")));
-            lines.extend(coverage.walks.iter().map(|stretch| line("reading", &walk(stretch))));
+            lines.push(plain("read", &format!("{newest}; late ones were looked for {sweep} ago")));
+            lines.extend(coverage.walks.iter().map(|stretch| plain("reading", &walk(stretch))));
         }
-        None => lines.push(line("read", "nothing yet")),
+        None => lines.push(plain("read", "nothing yet")),
     }
     if let Some(budget) = status.budget.own {
         let foreign = match status.budget.api.filter(|api| api.foreign > 0) {
             Some(api) => format!("; other programs used {}", grouped(api.foreign.into())),
             None => String::new(),
         };
-        lines.push(line(
-            "budget",
-            &format!("{} of {} requests left this minute{foreign}", grouped(budget.left), grouped(budget.limit)),
-        ));
+        let (left, limit) = (grouped(budget.left), grouped(budget.limit));
+        lines.push(plain("budget", &format!("{left} of {limit} requests left this minute{foreign}")));
     }
-    lines.extend(status.problems.iter().map(|problem| line("problem", &harmless(problem))));
+    lines.extend(status.problems.iter().map(|problem| line("problem", &harmless(problem), Some(Tone::Bad))));
     let mut text = lines.concat();
     if !status.sinks.is_empty() {
         text.push('\n');
-        let sinks = status
-            .sinks
-            .iter()
-            .map(|sink| (&sink.stored.view, sink.live.as_ref().and_then(|live| doing(live, status.now))));
-        text += &sinks_table(sinks, status.now);
+        let sinks = status.sinks.iter().map(|sink| (&sink.stored.view, sink.live.as_ref()));
+        text += &sinks_table(sinks, false, status.now, screen);
     }
     text
 }
 
-fn line(name: &str, value: &str) -> String {
-    format!("{name:<8} {value}\n")
+/// Formats a value behind its name. The lines of a long value stand below each other.
+fn line(name: &str, value: &str, tone: Option<Tone>, screen: &Screen) -> String {
+    let mut text = screen.paint(Tone::Faint, &format!("{name:<NAME_WIDTH$}"));
+    for (number, part) in screen.behind(NAME_WIDTH, value).iter().enumerate() {
+        if number > 0 {
+            text += &" ".repeat(NAME_WIDTH);
+        }
+        text += &tone.map_or_else(|| part.clone(), |tone| screen.paint(tone, part));
+        text.push('\n');
+    }
+    text
 }
 
 fn relay(status: &Status) -> String {
@@ -201,7 +224,12 @@ fn polling(status: &Status, report: &PollReport) -> String {
         }
         None => {
             let interval = status.polling.interval_seconds.map_or(Duration::ZERO, |interval| interval.0);
-            format!("every {}, {last}", span(interval))
+            let next = match next_poll_in(status) {
+                Some(left) if left.is_zero() => ", the next one is due",
+                Some(left) => &format!(", next in {}", span(left)),
+                None => "",
+            };
+            format!("every {}, {last}{next}", span(interval))
         }
     }
 }
@@ -241,34 +269,4 @@ fn walk(walk: &WalkStatus) -> String {
         text += &format!("; {} in a row", count(walk.failures.into(), "failure"));
     }
     text
-}
-
-/// Describes what the running relay is doing with a sink; `None`: there is nothing worth telling.
-fn doing(sink: &SinkStatus, now: UnixMs) -> Option<String> {
-    let mut parts = Vec::new();
-    if let Some(since) = sink.failing_since {
-        // Refusals by a receiver that sets the pace are no failures.
-        let what = if matches!(sink.blocked_by, Some(BlockedBy::Silence { .. })) { "nothing taken" } else { "failing" };
-        let why = sink.last_failure.as_ref().map(|answer| format!(" ({})", harmless(answer))).unwrap_or_default();
-        parts.push(format!("{what} for {}{why}", span(now.since(since))));
-    }
-    let in_span = |until: UnixMs| format!(" in {}", span(until.since(now)));
-    match sink.blocked_by {
-        Some(BlockedBy::Silence { until }) => {
-            parts.push(format!("the receiver wants silence, tried again{}", in_span(until)));
-        }
-        Some(BlockedBy::Breaker { next_probe }) => {
-            parts.push(format!("one message is tried{}", next_probe.map(in_span).unwrap_or_default()));
-        }
-        _ => {}
-    }
-    parts.extend(learned_pace(sink));
-    if sink.in_flight > 0 {
-        parts.push(format!("{} under way", sink.in_flight));
-    }
-    if let Some(at) = sink.delivered.last_at {
-        let count = grouped(sink.delivered.count);
-        parts.push(format!("{count} delivered since the start, the last one {} ago", span(now.since(at))));
-    }
-    Some(parts.join("; ")).filter(|text| !text.is_empty())
 }

@@ -1,18 +1,19 @@
 //! One-time codes in messages: the code that the vendor found, and the operator's pattern for messages in which the
 //! vendor found none (`[codes]`).
 
-use regex::Regex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::domain::{CodePattern, InvalidCodePattern};
 use crate::settings::{self, Reader, WrittenText, settings};
 
 settings! {
     /// `[codes]`, as written.
     pub struct Settings {
         /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
-        /// The code is the first group of the expression, or the whole match if there is no group. `wait --code` uses
-        /// it. "": no pattern.
+        /// The code is the first group of the expression, or the whole match if there is no group. `wait --code`, `tail`,
+        /// `has_code` of filters, `message.code` of templates and the status page use it. "": no pattern. A change takes
+        /// effect at the next start.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }
@@ -34,18 +35,10 @@ impl Settings {
     }
 }
 
-/// The largest size of a compiled pattern in bytes.
-const PATTERN_BYTES: usize = 1 << 20;
-
-/// A pattern that does not compile. Displays the reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidCodePattern(String);
-
 /// Finds the code of a message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CodeFinder {
-    pattern: Option<Regex>,
+    pattern: Option<CodePattern>,
     /// Whether the pattern counts even if the API found a code.
     ignores_parsed: bool,
 }
@@ -64,7 +57,7 @@ impl CodeFinder {
     /// # Errors
     /// [`InvalidCodePattern`] says what is wrong with the pattern.
     pub fn parsed_or(pattern: &str) -> Result<Self, InvalidCodePattern> {
-        Ok(Self { pattern: Some(compiled(pattern)?), ignores_parsed: false })
+        Ok(Self { pattern: Some(CodePattern::new(pattern)?), ignores_parsed: false })
     }
 
     /// Makes a finder that uses `pattern` only.
@@ -72,7 +65,7 @@ impl CodeFinder {
     /// # Errors
     /// As for [`CodeFinder::parsed_or`].
     pub fn only(pattern: &str) -> Result<Self, InvalidCodePattern> {
-        Ok(Self { pattern: Some(compiled(pattern)?), ignores_parsed: true })
+        Ok(Self { pattern: Some(CodePattern::new(pattern)?), ignores_parsed: true })
     }
 
     /// Returns the code of the message with this JSON text; `None` if it has no code.
@@ -81,21 +74,14 @@ impl CodeFinder {
         let parsed = fields.parsed_code.filter(|_| !self.ignores_parsed).and_then(parsed_code);
         parsed.or_else(|| {
             let body: String = serde_json::from_str(fields.body?.get()).ok()?;
-            let found = self.pattern.as_ref()?.captures(&body)?;
-            let code = found.get(1).or_else(|| found.get(0))?.as_str();
-            Some(code.to_owned()).filter(|code| !code.is_empty())
+            self.pattern.as_ref()?.find(&body).map(str::to_owned)
         })
     }
-}
 
-fn compiled(pattern: &str) -> Result<Regex, InvalidCodePattern> {
-    let built = regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
-    // The error of a syntax draws the pattern over several lines; its last line says what is wrong.
-    built.map_err(|error| {
-        let text = error.to_string();
-        let last = text.lines().last().unwrap_or_default();
-        InvalidCodePattern(last.trim_start_matches("error: ").to_owned())
-    })
+    /// Returns the pattern; `None`: only the API finds codes.
+    pub fn pattern(&self) -> Option<&CodePattern> {
+        self.pattern.as_ref()
+    }
 }
 
 /// Reads the field `parsedCode`: a text that is not empty, or a number as it is spelled.

@@ -275,7 +275,7 @@ fn resolve(sources: &Sources, log: Log, document: &mut Document, report: &mut Co
     let heartbeat = heartbeat::Settings::read(&mut section).resolve(&mut section);
     let codes = codes(sources, document, report);
     let sinks_implied = document.sinks.values().all(|sink| sink.origin == Origin::Default);
-    let sinks = sinks::resolve(sources, document, &account, report);
+    let sinks = sinks::resolve(sources, document, &account, &codes, report);
     let file = report.path().map(ToOwned::to_owned);
     let (api, state) = (api?, state?);
     Some(Config {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::sources::Sources;
 use super::{ConfiguredSink, declarations};
+use crate::codes::CodeFinder;
 use crate::delivery::{self, filter};
 use crate::domain::SinkName;
 use crate::domain::filter::Filter;
@@ -59,11 +60,12 @@ pub(super) fn keys() -> Vec<DeclaredKey> {
     keys
 }
 
-/// Reads every sink, by name. Sinks with errors are left out, and their errors are in the report.
+/// Reads every sink, by name. `codes` finds the codes of messages for filters and templates. Sinks with errors are left out, and their errors are in the report.
 pub(super) fn resolve(
     sources: &Sources,
     document: &Document,
     account: &Arc<str>,
+    codes: &CodeFinder,
     report: &mut Complaints,
 ) -> Vec<ConfiguredSink> {
     let mut resolved = Vec::new();
@@ -96,7 +98,7 @@ pub(super) fn resolve(
                 }
             }
         }
-        resolved.extend(sink(&mut at, name, kind, common.filter, account));
+        resolved.extend(sink(&mut at, name, kind, common.filter, account, codes));
     }
     resolved
 }
@@ -143,6 +145,7 @@ fn sink(
     kind: Option<&'static dyn SinkType>,
     filter: Option<Filter>,
     account: &Arc<str>,
+    codes: &CodeFinder,
 ) -> Option<ConfiguredSink> {
     let target = match kind {
         Some(kind) => kind.read(at, true),
@@ -156,9 +159,10 @@ fn sink(
         Some(target) if target.shows_text() => PayloadUse::Text,
         _ => PayloadUse::Body,
     };
-    let format = FormatSettings::read(at).resolve(at, account, payload_use).unwrap_or_default();
+    let format = FormatSettings::read(at).resolve(at, account, codes, payload_use).unwrap_or_default();
     let delivery = delivery::Options::read(at);
     delivery.retry.check(&mut at.inside("retry"));
+    let filter = filter.map(|filter| filter.with_code_pattern(codes.pattern().cloned()));
     let selection = store::MessageSelection { filter, number_use: format.number_use() };
     Some(ConfiguredSink { name: name.clone(), selection, delivery, target: target?, format })
 }

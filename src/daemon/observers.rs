@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::log_sentences::ADMIN_LISTENS;
 use crate::admin::{AdminServer, AdminState, ArrivalSource, CannotListen, StateAccess, TestTargets};
+use crate::codes::CodeFinder;
 use crate::config::Config;
 use crate::heartbeat::Pinger;
 use crate::http::client::ClientBuildError;
@@ -24,6 +25,7 @@ pub(super) struct Observers {
     targets: TestTargets,
     /// Whether the relay erases each text when every sink has it.
     erases_at_once: bool,
+    codes: CodeFinder,
 }
 
 /// Why an observer cannot begin.
@@ -53,12 +55,14 @@ impl Observers {
             tracing::info!(address = %admin.address(), token = admin.has_token(), "{ADMIN_LISTENS}");
         }
         let heartbeat = config.heartbeat.as_ref().map(Pinger::new).transpose()?;
-        Ok(Self { admin, heartbeat, metrics, targets, erases_at_once: config.state.erase_on_delivery() })
+        let erases_at_once = config.state.erase_on_delivery();
+        Ok(Self { admin, heartbeat, metrics, targets, erases_at_once, codes: config.codes.clone() })
     }
 
     /// Makes no observers, for a relay that catches up once.
     pub(super) fn none(metrics: Metrics) -> Self {
-        Self { admin: None, heartbeat: None, metrics, targets: TestTargets::default(), erases_at_once: false }
+        let (targets, codes) = (TestTargets::default(), CodeFinder::default());
+        Self { admin: None, heartbeat: None, metrics, targets, erases_at_once: false, codes }
     }
 
     /// Begins to show the relay on the state in `dir`. The observers end when the returned set is dropped.
@@ -69,8 +73,8 @@ impl Observers {
         live: watch::Receiver<Live>,
         progress: &LoopProgress,
     ) -> JoinSet<()> {
-        let Self { admin, heartbeat, metrics, targets, erases_at_once } = self;
-        let arrivals = ArrivalSource { dir: dir.clone(), erases_at_once };
+        let Self { admin, heartbeat, metrics, targets, erases_at_once, codes } = self;
+        let arrivals = ArrivalSource { dir: dir.clone(), erases_at_once, codes };
         let access = StateAccess::new(dir.clone(), clock.clone());
         let status = StatusSource::new(dir, clock, live);
         let mut tasks = JoinSet::new();

@@ -14,7 +14,7 @@ settings! {
         from: Option<Texts> = settings::texts(true),
         /// The text: a regular expression.
         body: Option<Texts> = settings::texts(false),
-        /// Whether the vendor found a one-time code in the text.
+        /// Whether the message has a one-time code: one that the API found, or one that codes.pattern finds.
         has_code: Option<bool> = settings::optional_boolean(),
         /// The service that the number is rented for: a shell pattern.
         service: Option<Texts> = settings::texts(true),

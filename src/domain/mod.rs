@@ -1,5 +1,6 @@
 //! Pure values and rules: no IO, no async, no clock.
 
+mod code_pattern;
 mod coverage;
 mod delivery;
 pub mod filter;
@@ -12,6 +13,7 @@ mod start;
 mod unix_ms;
 mod unread;
 
+pub use code_pattern::{CodePattern, InvalidCodePattern};
 pub use coverage::{
     Anomaly, Coverage, Cursor, Insert, Lags, Marks, RowStanding, StoreOp, Walk, WalkId, WalkKind, WalkProgress,
 };

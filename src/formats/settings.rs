@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Format, KNOWN, Known, Template, message, text};
+use crate::codes::CodeFinder;
 use crate::settings::{self, Origin, Reader, WrittenText, settings};
 
 /// The default media type of a template for an HTTP receiver.
@@ -57,15 +58,22 @@ fn names() -> Vec<(&'static str, Option<&'static Known>)> {
 
 impl Settings {
     /// Returns the format; `None` if the keys have an error. `payload_use`: how the sink uses its
-    /// payloads.
-    pub fn resolve(self, at: &mut Reader<'_>, account: &Arc<str>, payload_use: PayloadUse) -> Option<Format> {
+    /// payloads. `codes` finds the codes of messages for a template.
+    pub fn resolve(
+        self,
+        at: &mut Reader<'_>,
+        account: &Arc<str>,
+        codes: &CodeFinder,
+        payload_use: PayloadUse,
+    ) -> Option<Format> {
         let format = match at.written("format") {
             Some(_) => self.format?,
             None if payload_use == PayloadUse::Text => Some(&text::FORMAT),
             None => Some(&message::FORMAT),
         };
         let Some(known) = format else {
-            return Some(Format::Template(Arc::new(self.template(at, account, payload_use)?)));
+            let template = self.template(at, account, payload_use)?.with_codes(codes.clone());
+            return Some(Format::Template(Arc::new(template)));
         };
         for key in TEMPLATE_KEYS {
             if let Some(origin) = at.origin(key) {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::codes::CodeFinder;
 
 const AS_IT_CAME: &str =
     "{ \"id\" : \"m1\",\n\t\"n\": 12345678901234567890.10, \"x\":\"\\u0000 \u{1f600}\",\r\n \"new\": [ 1 ] }";
@@ -254,6 +255,28 @@ fn templates_and_what_they_make() {
         } else {
             assert_eq!(text, made, "{source}");
         }
+    }
+}
+
+#[test]
+fn a_template_shows_the_code_that_the_pattern_finds_and_the_message_stays_as_it_came() {
+    let template = Template::new("{{ message.code }} {{ message | tojson }}", "text/plain", account(), false).unwrap();
+    let codes = CodeFinder::parsed_or(r"PIN (\d+)").unwrap();
+    let format = Format::Template(Arc::new(template.with_codes(codes)));
+    for (raw, code) in [
+        (r#"{"body":"PIN 12","parsedCode":"4711"}"#, "4711"),
+        (r#"{"body":"PIN 12"}"#, "12"),
+        (r#"{"body":"none"}"#, ""),
+        (r#"{"body":"PIN 12","code":"mine"}"#, "mine"),
+    ] {
+        let payload = format.payload(raw.into(), None).unwrap();
+        let text = String::from_utf8(payload.body).unwrap();
+        let (shown, message) = text.split_once(' ').unwrap();
+        let message: Value = serde_json::from_str(message).unwrap();
+        assert_eq!(
+            (shown, message.get("code").and_then(Value::as_str)),
+            (code, raw.contains("mine").then_some("mine"))
+        );
     }
 }
 

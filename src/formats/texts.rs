@@ -11,8 +11,6 @@ pub struct MessageTexts {
     pub to: Option<String>,
     /// The text of the SMS.
     pub body: Option<String>,
-    /// The code that the vendor found.
-    pub code: Option<String>,
 }
 
 impl MessageTexts {
@@ -20,6 +18,6 @@ impl MessageTexts {
     pub fn of(raw: &str) -> Self {
         let message = Fields::of(raw);
         let text = |name: &str| message.text(name);
-        Self { from: text("from"), to: text("to"), body: text("body"), code: text("parsedCode") }
+        Self { from: text("from"), to: text("to"), body: text("body") }
     }
 }

@@ -10,6 +10,7 @@
 //! [`PollReport`]: crate::ingest::PollReport
 //! [`SinkStatus`]: crate::delivery::SinkStatus
 
+mod countdown;
 mod fields;
 mod gather;
 mod health;
@@ -20,6 +21,7 @@ mod status_file;
 #[cfg(test)]
 mod tests;
 
+pub use countdown::{next_attempt, next_poll_in};
 pub use fields::{
     BudgetStatus, CoverageStatus, ListedSink, OwnBudget, PollingStatus, ReadingKind, RelayStatus, Seconds, SinkSection,
     StateStatus, Status, StoredSink, WalkStatus,

@@ -30,6 +30,9 @@ pub struct SinkView {
     /// When the oldest of the waiting messages was read from the API; `None` if no message waits.
     #[serde(rename = "oldest_waiting_at")]
     pub oldest: Option<UnixMs>,
+    /// When the first of the messages that have failed before is due again; `None` if there is no such message.
+    #[serde(skip)]
+    pub next_retry: Option<UnixMs>,
 }
 
 /// One dead letter: an element of `dead-letters list --json`.

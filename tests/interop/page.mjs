@@ -163,6 +163,18 @@ try {
     const rows = await page.locator("#message-list tbody tr").count();
     if (count !== null) assert.equal(rows, count, `${label} ${value}`);
   }
+  // The messages that fit a filter are sent again.
+  await page.goto(`${address}/?from=paypal`);
+  const before = sinks.crm.count;
+  await page.locator("#message-list summary", { hasText: "Send again" }).click();
+  await page.screenshot({ path: join(out, "replay.png") });
+  await page.locator("#message-list").getByRole("button", { name: "Send all that fit again" }).click();
+  await page.locator("#notice", { hasText: "crm" }).waitFor({ timeout: DEADLINE });
+  assert.match(page.url(), /[?&]from=paypal/);
+  await until("the message comes again", () => sinks.crm.count === before + 1);
+  await page.goto(`${address}/?limit=2`);
+  assert.equal(await page.locator("#message-list summary").count(), 0, "a number of rows selects nothing");
+
   await page.getByRole("link", { name: "All messages" }).click();
   await page.waitForURL((url) => url.search === "");
 

@@ -1,9 +1,11 @@
 //! The plots of the last hour, as bars of an SVG. Pure.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::super::history::{HistoryMinute, MINUTES};
-use crate::humanize::grouped;
+use crate::humanize::{grouped, span};
 
 /// The height of the highest bar, in units of the SVG.
 const HEIGHT: f64 = 56.0;
@@ -76,7 +78,11 @@ fn bars(values: &[Option<f64>], describe: impl Fn(f64) -> String) -> Vec<PlotBar
 }
 
 fn short(seconds: f64) -> String {
-    if seconds < 10.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
+    if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else {
+        span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a plot needs no more than 52 bits")]
@@ -105,5 +111,7 @@ mod tests {
         assert_eq!((plot.bars, plot.summary.as_str()), (Vec::new(), "no delivery in the last hour"));
         let minute = HistoryMinute { requests: 0, deliveries: 4, lag_seconds: 6.0 };
         assert_eq!(lags(&[minute]).summary, "1.5 s on average, of 4 deliveries in the last hour");
+        let minute = HistoryMinute { requests: 0, deliveries: 2, lag_seconds: 1006.0 };
+        assert_eq!(lags(&[minute]).summary, "8 min on average, of 2 deliveries in the last hour");
     }
 }

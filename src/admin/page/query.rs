@@ -8,6 +8,9 @@ pub(in crate::admin) const NAMES: [&str; 6] = ["to", "from", "since", "limit", "
 /// The parameters that select messages.
 const FILTERS: [&str; 4] = ["to", "from", "since", "limit"];
 
+/// The parameters that select messages, whatever number of them is listed.
+const SELECTORS: [&str; 3] = ["to", "from", "since"];
+
 /// The parameter with the id of a notice, which does not stay in the address.
 pub(in crate::admin) const NOTICE: &str = "notice";
 
@@ -53,6 +56,18 @@ impl PageQuery {
         !self.0.query(&FILTERS).is_empty()
     }
 
+    /// Whether the filter selects messages, and not only how many are listed.
+    pub(super) fn selects_messages(&self) -> bool {
+        !self.0.query(&SELECTORS).is_empty()
+    }
+
+    /// Returns the parameters that select messages, whatever number of them is listed.
+    pub(super) fn selectors(&self) -> Vec<(String, String)> {
+        let pairs =
+            SELECTORS.iter().flat_map(|name| self.0.all(name).into_iter().map(|value| ((*name).to_owned(), value)));
+        pairs.collect()
+    }
+
     /// Returns the query of this page.
     pub(super) fn own(&self) -> String {
         self.0.query(&NAMES)
@@ -96,6 +111,8 @@ mod tests {
         assert_eq!(query.masked(), "to=%2B1*&dead=crm");
         assert_eq!(query.with_dead_of(None), "to=%2B1*&show=a");
         assert_eq!(query.with_dead_of(Some("mail")), "to=%2B1*&show=a&dead=mail");
+        assert_eq!(query.selectors(), [("to".to_owned(), "+1*".to_owned())]);
+        assert!(query.selects_messages() && !PageQuery::of(Parameters::of_form(b"limit=3")).selects_messages());
         assert!(query.shows("a") && !query.shows("b") && query.has_filter());
         assert!(PageQuery::of(Parameters::of_form(b"show=all")).shows("b"));
     }

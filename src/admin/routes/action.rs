@@ -1,6 +1,8 @@
 //! What all actions share: how their parameters are read, and how they answer a program and a browser.
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
@@ -17,7 +19,7 @@ use crate::operator::OperatorRefusal;
 use crate::store::Error;
 
 /// The parameter with the query of the page to which the browser returns.
-pub(super) const BACK: &str = "back";
+const BACK: &str = "back";
 
 /// What an action did.
 #[derive(Debug, Serialize)]
@@ -29,7 +31,7 @@ pub(super) struct ActionResult {
 }
 
 /// Why an action was refused, or has failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ActionFailure(StatusCode, String);
 
 impl ActionFailure {
@@ -74,41 +76,58 @@ impl From<ActionFailure> for ProblemDocument {
     }
 }
 
-/// Reads the parameters of the query and of the body. Only those with these names are allowed.
-pub(super) fn parameters(
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &Bytes,
-    names: &[&str],
-) -> Result<Parameters, ActionFailure> {
+/// A request for an action.
+pub(in crate::admin) struct ActionRequest {
+    pub(super) endpoint: Endpoint,
+    headers: HeaderMap,
+    /// The parameters of the query and of the body.
+    parameters: Result<Parameters, ActionFailure>,
+}
+
+impl FromRequest<Endpoint> for ActionRequest {
+    type Rejection = BytesRejection;
+
+    async fn from_request(request: Request, endpoint: &Endpoint) -> Result<Self, Self::Rejection> {
+        let (uri, headers) = (request.uri().clone(), request.headers().clone());
+        let body = Bytes::from_request(request, endpoint).await?;
+        let parameters = parameters(&uri, &headers, &body);
+        Ok(Self { endpoint: endpoint.clone(), headers, parameters })
+    }
+}
+
+impl ActionRequest {
+    /// Returns the parameters of the action. Only those with these names are allowed.
+    pub(super) fn parameters(&self, names: &[&str]) -> Result<Parameters, ActionFailure> {
+        let parameters = self.parameters.clone()?;
+        parameters.only(&[names, &[BACK]].concat())?;
+        Ok(parameters)
+    }
+
+    /// Answers with JSON or, for a browser, leads back to the page, which then tells the result.
+    pub(super) fn answer(&self, result: Result<ActionResult, ActionFailure>) -> Response {
+        if !wants_page(&self.headers) {
+            return match result {
+                Ok(result) => json(serde_json::to_string(&result).unwrap_or_default() + "\n"),
+                Err(failure) => ProblemDocument::from(failure).into_response(),
+            };
+        }
+        let notice = match result {
+            Ok(result) => ActionNotice { text: result.message, is_refusal: false },
+            Err(ActionFailure(_, detail)) => ActionNotice { text: detail, is_refusal: true },
+        };
+        // Only the parameters of the page are taken over, so nothing leads anywhere else.
+        let back = self.parameters.as_ref().ok().and_then(|parameters| parameters.get(BACK)).unwrap_or_default();
+        let query = Parameters::of_form(back.as_bytes()).query(&page::NAMES);
+        let id = self.endpoint.notices.keep(notice);
+        let separator = if query.is_empty() { "" } else { "&" };
+        see_other(&format!("{}/?{query}{separator}{}={id}#notice", self.endpoint.options.base_path, page::NOTICE))
+    }
+}
+
+/// Reads the parameters of the query and of the body, which is a form or a JSON object.
+fn parameters(uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<Parameters, ActionFailure> {
     let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let in_query = Parameters::of_form(uri.query().unwrap_or_default().as_bytes());
     let in_body = if is_json && !body.is_empty() { Parameters::of_json(body)? } else { Parameters::of_form(body) };
-    let all = in_query.and(in_body);
-    all.only(&[names, &[BACK]].concat())?;
-    Ok(all)
-}
-
-/// Answers with JSON or, for a browser, leads back to the page, which then tells the result.
-pub(super) fn answer(
-    endpoint: &Endpoint,
-    headers: &HeaderMap,
-    back: Option<&str>,
-    result: Result<ActionResult, ActionFailure>,
-) -> Response {
-    if !wants_page(headers) {
-        return match result {
-            Ok(result) => json(serde_json::to_string(&result).unwrap_or_default() + "\n"),
-            Err(failure) => ProblemDocument::from(failure).into_response(),
-        };
-    }
-    let notice = match result {
-        Ok(result) => ActionNotice { text: result.message, is_refusal: false },
-        Err(ActionFailure(_, detail)) => ActionNotice { text: detail, is_refusal: true },
-    };
-    // Only the parameters of the page are taken over, so nothing leads anywhere else.
-    let query = Parameters::of_form(back.unwrap_or_default().as_bytes()).query(&page::NAMES);
-    let id = endpoint.notices.keep(notice);
-    let separator = if query.is_empty() { "" } else { "&" };
-    see_other(&format!("{}/?{query}{separator}{}={id}#notice", endpoint.options.base_path, page::NOTICE))
+    Ok(in_query.and(in_body))
 }

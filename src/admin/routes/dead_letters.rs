@@ -1,46 +1,28 @@
 //! `POST /api/v1/dead-letters/retry` and `drop`, with the selectors of the commands: `sink`, `id` or `all=true`.
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::super::parameters::Parameters;
 use super::super::state::Endpoint;
-use super::action::{self, ActionFailure, ActionResult, BACK};
+use super::action::{ActionFailure, ActionRequest, ActionResult};
 use crate::operator::{dead_letter_selection, resolve_dead_letters, resolved};
 use crate::store::DeadLetterAction;
 
-pub(in crate::admin) async fn retry(
-    State(endpoint): State<Endpoint>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    respond(&endpoint, &uri, &headers, &body, DeadLetterAction::Retry).await
+pub(in crate::admin) async fn retry(request: ActionRequest) -> Response {
+    respond(&request, DeadLetterAction::Retry).await
 }
 
-pub(in crate::admin) async fn give_up(
-    State(endpoint): State<Endpoint>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    respond(&endpoint, &uri, &headers, &body, DeadLetterAction::Drop).await
+pub(in crate::admin) async fn give_up(request: ActionRequest) -> Response {
+    respond(&request, DeadLetterAction::Drop).await
 }
 
-async fn respond(
-    endpoint: &Endpoint,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &Bytes,
-    action: DeadLetterAction,
-) -> Response {
-    let (back, result) = match action::parameters(uri, headers, body, &["sink", "id", "all"]) {
-        Ok(parameters) => (parameters.get(BACK).map(str::to_owned), resolve(endpoint, &parameters, action).await),
-        Err(refusal) => (None, Err(refusal)),
+async fn respond(request: &ActionRequest, action: DeadLetterAction) -> Response {
+    let result = match request.parameters(&["sink", "id", "all"]) {
+        Ok(parameters) => resolve(&request.endpoint, &parameters, action).await,
+        Err(refusal) => Err(refusal),
     };
-    action::answer(endpoint, headers, back.as_deref(), result)
+    request.answer(result)
 }
 
 async fn resolve(

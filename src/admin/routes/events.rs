@@ -93,10 +93,11 @@ impl EventStream {
 
     /// Reads the next messages; `None` if there are no more, or if the state cannot be read now.
     async fn messages(&mut self) -> Option<String> {
-        let after = self.after;
+        let (after, codes) = (self.after, self.endpoint.state.arrivals.codes.clone());
         let read = self.endpoint.state.access.read(move |spool| {
             let arrivals = spool.arrivals(after, PORTION)?;
-            let listed = arrivals.into_iter().map(|arrival| Ok((arrival.place, ListedMessage::of(spool, arrival)?)));
+            let listed =
+                arrivals.into_iter().map(|arrival| Ok((arrival.place, ListedMessage::of(spool, arrival, &codes)?)));
             listed.collect::<Result<Vec<_>, ActionFailure>>()
         });
         let messages = read.await.ok()?;

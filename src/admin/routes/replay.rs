@@ -1,30 +1,23 @@
 //! `POST /api/v1/replay`, with the selectors of the command: `sink`, `id`, `since`, `until`, `to`, `from`, `failed`, or
 //! `all=true` for every stored message.
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::super::message_list::instant;
 use super::super::parameters::Parameters;
 use super::super::state::Endpoint;
-use super::action::{self, ActionFailure, ActionResult, BACK};
+use super::action::{ActionFailure, ActionRequest, ActionResult};
 use crate::operator::{ReplayRequest, ReplayTally, choose, count_portion, each_portion, replayed};
 
 const NAMES: [&str; 8] = ["sink", "id", "since", "until", "to", "from", "failed", "all"];
 
-pub(in crate::admin) async fn answer(
-    State(endpoint): State<Endpoint>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let (back, result) = match action::parameters(&uri, &headers, &body, &NAMES) {
-        Ok(parameters) => (parameters.get(BACK).map(str::to_owned), replay(&endpoint, &parameters).await),
-        Err(refusal) => (None, Err(refusal)),
+pub(in crate::admin) async fn answer(request: ActionRequest) -> Response {
+    let result = match request.parameters(&NAMES) {
+        Ok(parameters) => replay(&request.endpoint, &parameters).await,
+        Err(refusal) => Err(refusal),
     };
-    action::answer(&endpoint, &headers, back.as_deref(), result)
+    request.answer(result)
 }
 
 async fn replay(endpoint: &Endpoint, parameters: &Parameters) -> Result<ActionResult, ActionFailure> {

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use super::super::problem_document::ProblemDocument;
 use super::super::state::{AdminState, ArrivalSource};
 use super::json;
-use crate::arrivals::{ArrivalReader, ReaderOptions};
+use crate::arrivals::{ArrivalReader, ReaderOptions, Since};
+use crate::domain::UnixMs;
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::settings::parse_duration;
 use crate::store::claim_for_waiter;
@@ -28,6 +29,8 @@ const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fr
 /// What a request asks for.
 struct WaitRequest {
     filter: Option<Filter>,
+    /// From which time on older messages count, too.
+    since: Option<Since>,
     timeout: Duration,
     claim: bool,
 }
@@ -61,7 +64,7 @@ async fn next_match(source: &ArrivalSource, wanted: &WaitRequest) -> Result<Opti
     let options = ReaderOptions {
         dir: source.dir.clone(),
         erases_at_once: source.erases_at_once,
-        since: None,
+        since: wanted.since,
         fast_for: wanted.timeout,
         boot_id: None,
     };
@@ -86,16 +89,17 @@ impl WaitRequest {
         let mut url = Url::parse("http://localhost/").map_err(|error| error.to_string())?;
         url.set_query(Some(query));
         let (mut to, mut from) = (Vec::new(), Vec::new());
-        let (mut timeout, mut claim) = (Duration::from_secs(30), false);
+        let (mut since, mut timeout, mut claim) = (None, Duration::from_secs(30), false);
         for (name, value) in url.query_pairs() {
             match (&*name, &*value) {
                 ("to", pattern) => to.push(pattern.to_owned()),
                 ("from", pattern) => from.push(pattern.to_owned()),
+                ("since", time) => since = Some(read_since(time)?),
                 ("timeout", span) => timeout = parse_duration(span).map_err(|error| format!("timeout: {error}"))?,
                 ("claim", "true") => claim = true,
                 ("claim", "false") => claim = false,
                 ("claim", _) => return Err("claim is true or false".to_owned()),
-                _ => return Err("the parameters are to, from, timeout and claim".to_owned()),
+                _ => return Err("the parameters are to, from, since, timeout and claim".to_owned()),
             }
         }
         if !TIMEOUTS.contains(&timeout) {
@@ -103,8 +107,15 @@ impl WaitRequest {
         }
         let filter = Filter::of_addresses(&to, &from);
         let filter = filter.map_err(|(name, error)| format!("{name} is not a pattern: {error}"))?;
-        Ok(Self { filter, timeout, claim })
+        Ok(Self { filter, since, timeout, claim })
     }
+}
+
+/// Reads a time, or a duration back from the beginning of the request.
+fn read_since(text: &str) -> Result<Since, String> {
+    let back = || parse_duration(text).ok().map(Since::Back);
+    let wrong = "since is an RFC 3339 time, or a duration back such as 10s";
+    UnixMs::parse(text).map(Since::At).or_else(back).ok_or_else(|| wrong.to_owned())
 }
 
 #[cfg(test)]
@@ -116,13 +127,17 @@ mod tests {
         let read = |query: &str| WaitRequest::read(query).map(|wanted| (wanted.timeout.as_secs(), wanted.claim));
         assert_eq!(read(""), Ok((30, false)));
         assert_eq!(read("to=%2B1650*&from=x&timeout=5s&claim=true"), Ok((5, true)));
+        let since = |query: &str| WaitRequest::read(query).map(|wanted| wanted.since);
+        assert_eq!(since("since=10s"), Ok(Some(Since::Back(Duration::from_secs(10)))));
+        assert_eq!(since("since=1970-01-01T00:00:01Z"), Ok(Some(Since::At(UnixMs(1000)))));
         for (query, wrong) in [
             ("timeout=1h", "timeout is 1s to 5m"),
             ("timeout=0s", "timeout is 1s to 5m"),
             ("timeout=soon", "timeout: "),
             ("claim=yes", "claim is true or false"),
             ("to=[1", "to is not a pattern: "),
-            ("number=1", "the parameters are to, from, timeout and claim"),
+            ("since=soon", "since is an RFC 3339 time, or a duration back such as 10s"),
+            ("number=1", "the parameters are to, from, since, timeout and claim"),
         ] {
             assert!(read(query).is_err_and(|said| said.starts_with(wrong)), "{query}");
         }

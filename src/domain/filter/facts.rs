@@ -22,7 +22,7 @@ pub struct Facts<'a> {
     from: Option<Cow<'a, str>>,
     to: Option<Cow<'a, str>>,
     body: Option<Cow<'a, str>>,
-    has_code: bool,
+    has_parsed_code: bool,
     /// The code as a text; `None` also for a code that is no text.
     code: Option<Cow<'a, str>>,
     /// `None`: the details of the number are not known.
@@ -83,7 +83,7 @@ impl<'a> Facts<'a> {
             to: text(message.to).or_else(phone),
             body: text(message.body),
             // Null and an empty text are no code.
-            has_code: message.parsed_code.is_some_and(|code| !matches!(code.get(), "null" | "\"\"" | "false")),
+            has_parsed_code: message.parsed_code.is_some_and(|code| !matches!(code.get(), "null" | "\"\"" | "false")),
             code: text(message.parsed_code),
             number,
         }
@@ -114,8 +114,9 @@ impl<'a> Facts<'a> {
         self.code.as_deref()
     }
 
-    pub(super) fn has_code(&self) -> bool {
-        self.has_code
+    /// Whether the API has found a code.
+    pub(super) fn has_parsed_code(&self) -> bool {
+        self.has_parsed_code
     }
 
     /// `None`: not known. `Some(None)`: the number has no service.

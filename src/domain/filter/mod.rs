@@ -16,10 +16,14 @@ mod tests;
 pub use facts::{Details, Facts};
 pub use pattern::{Globs, InvalidPattern, Regexes};
 
+use super::CodePattern;
+
 /// The messages that a sink wants: those that any of the clauses takes.
 #[derive(Clone, Debug)]
 pub struct Filter {
     any_of: Vec<Clause>,
+    /// Finds the code of a message in which the API found none.
+    code_pattern: Option<CodePattern>,
 }
 
 /// Conditions that must all hold. A clause without conditions takes everything.
@@ -31,7 +35,7 @@ pub struct Clause {
     pub from: Option<Globs>,
     /// The text.
     pub body: Option<Regexes>,
-    /// Whether the vendor found a one-time code in it.
+    /// Whether the message has a one-time code.
     pub has_code: Option<bool>,
     /// The service that the number is rented for.
     pub service: Option<Globs>,
@@ -55,7 +59,18 @@ pub enum FilterVerdict {
 impl Filter {
     /// A filter of at least one clause.
     pub fn any_of(clauses: Vec<Clause>) -> Self {
-        Self { any_of: clauses }
+        Self { any_of: clauses, code_pattern: None }
+    }
+
+    /// Lets this pattern find the code of each message in which the API found none.
+    pub fn with_code_pattern(self, code_pattern: Option<CodePattern>) -> Self {
+        Self { code_pattern, ..self }
+    }
+
+    /// Whether a message has a code.
+    fn finds_code(&self, facts: &Facts<'_>) -> bool {
+        let finds = |pattern: &CodePattern| facts.body().is_some_and(|body| pattern.find(body).is_some());
+        facts.has_parsed_code() || self.code_pattern.as_ref().is_some_and(finds)
     }
 
     /// Makes a filter of shell patterns for the receiving number and for the sender; `None` if there are no patterns.
@@ -80,7 +95,7 @@ impl Filter {
     pub fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
         let mut best = None;
         for clause in &self.any_of {
-            match (clause.decide(facts), &best) {
+            match (clause.decide(facts, &|| self.finds_code(facts)), &best) {
                 (FilterVerdict::Wanted, _) => return FilterVerdict::Wanted,
                 (unknown @ FilterVerdict::Unknown(_), None | Some(FilterVerdict::Unwanted(_))) => best = Some(unknown),
                 (unwanted @ FilterVerdict::Unwanted(_), None) => best = Some(unwanted),
@@ -97,7 +112,7 @@ impl Filter {
 
     /// The decision of each clause by itself, in their order.
     pub fn decide_each(&self, facts: &Facts<'_>) -> Vec<FilterVerdict> {
-        self.any_of.iter().map(|clause| clause.decide(facts)).collect()
+        self.any_of.iter().map(|clause| clause.decide(facts, &|| self.finds_code(facts))).collect()
     }
 }
 
@@ -129,10 +144,11 @@ impl Clause {
             || self.exclude.as_ref().is_some_and(|clause| clause.needs_details())
     }
 
-    /// The first condition that fails decides; else the first that cannot be decided yet.
-    fn decide(&self, facts: &Facts<'_>) -> FilterVerdict {
+    /// The first condition that fails decides; else the first that cannot be decided yet. `finds_code`: whether the
+    /// message has a code.
+    fn decide(&self, facts: &Facts<'_>, finds_code: &dyn Fn() -> bool) -> FilterVerdict {
         let mut unknown = None;
-        for (key, holds) in self.conditions(facts) {
+        for (key, holds) in self.conditions(facts, finds_code) {
             match holds {
                 Holds::Yes => {}
                 Holds::No => return FilterVerdict::Unwanted(key),
@@ -142,12 +158,16 @@ impl Clause {
         unknown.map_or(FilterVerdict::Wanted, FilterVerdict::Unknown)
     }
 
-    fn conditions<'c>(&'c self, facts: &'c Facts<'_>) -> impl Iterator<Item = (&'static str, Holds)> + 'c {
+    fn conditions<'c>(
+        &'c self,
+        facts: &'c Facts<'_>,
+        finds_code: &dyn Fn() -> bool,
+    ) -> impl Iterator<Item = (&'static str, Holds)> + use<'c> {
         let text = |patterns: &Option<Globs>, text: Option<&str>| {
             patterns.as_ref().map(|patterns| Holds::from(text.is_some_and(|text| patterns.match_any(text))))
         };
         let body = self.body.as_ref().map(|patterns| facts.body().is_some_and(|body| patterns.match_any(body)).into());
-        let has_code = self.has_code.map(|wanted| (wanted == facts.has_code()).into());
+        let has_code = self.has_code.map(|wanted| (wanted == finds_code()).into());
         let service = self.service.as_ref().map(|patterns| match facts.service() {
             None => Holds::Unknown,
             Some(service) => service.is_some_and(|service| patterns.match_any(service)).into(),
@@ -156,7 +176,7 @@ impl Clause {
             None => Holds::Unknown,
             Some(tags) => tags.iter().any(|tag| patterns.match_any(tag)).into(),
         });
-        let exclude = self.exclude.as_ref().map(|clause| match clause.decide(facts) {
+        let exclude = self.exclude.as_ref().map(|clause| match clause.decide(facts, finds_code) {
             FilterVerdict::Wanted => Holds::No,
             FilterVerdict::Unwanted(_) => Holds::Yes,
             FilterVerdict::Unknown(_) => Holds::Unknown,

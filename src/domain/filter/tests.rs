@@ -105,6 +105,17 @@ fn fields_that_are_missing_or_odd_match_nothing() {
         let clause = Clause { has_code: Some(has), ..Clause::default() };
         assert_eq!(decide(clause, &raw, Details::Absent), FilterVerdict::Wanted, "{raw}");
     }
+    let pattern = CodePattern::new(r"code (\d+)").ok();
+    for (raw, has) in [(r#"{"body":"code 12"}"#, true), (r#"{"body":"code"}"#, false), (r#"{"parsedCode":"1"}"#, true)]
+    {
+        let clause = Clause { has_code: Some(true), ..Clause::default() };
+        let exclude = Clause { exclude: Some(Box::new(clause.clone())), ..Clause::default() };
+        for (clause, expected) in [(clause, has), (exclude, !has)] {
+            let filter = Filter::any_of(vec![clause]).with_code_pattern(pattern.clone());
+            let decided = filter.decide(&Facts::read(raw, Details::Absent));
+            assert_eq!(decided == FilterVerdict::Wanted, expected, "{raw}");
+        }
+    }
     let to = Clause { to: globs(&["+1650*"]), ..Clause::default() };
     let raw = r#"{"number":{"phoneNumber":"+16505551234"}}"#;
     assert_eq!(decide(to, raw, Details::Absent), FilterVerdict::Wanted, "the number says where it went");

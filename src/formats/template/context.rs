@@ -1,9 +1,12 @@
 //! Makes the values of the names that a template can use: `message`, `number`, `account`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use minijinja::value::{Enumerator, Object};
 use minijinja::{Value, context};
 
+use crate::codes::CodeFinder;
 use crate::formats::surrogates;
 
 /// The fields that `message` always has in a template. A field that the message lacks is none. Other fields exist only
@@ -48,8 +51,30 @@ pub(super) const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     ("a message that has no more than an id", r#"{"id":"msg_1"}"#, None),
 ];
 
-/// Makes the names and their values; `None` if the message cannot be read.
-pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value> {
+/// The name of the code in a message: the one that the API found, or else the one that the operator's pattern finds.
+const CODE: &str = "code";
+
+/// The value of `message`: the fields of the message as the API sent them. The code is an attribute beside the fields, so
+/// that `message | tojson` is the API's object. A field of this name that the API sends comes first.
+#[derive(Debug)]
+struct TemplateMessage {
+    fields: BTreeMap<String, Value>,
+    code: Value,
+}
+
+impl Object for TemplateMessage {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str()?;
+        self.fields.get(name).or((name == CODE).then_some(&self.code)).cloned()
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.fields.keys().map(|name| Value::from(name.as_str())).collect())
+    }
+}
+
+/// Makes the names and their values; `None` if the message cannot be read. `codes` finds the code of the message.
+pub(super) fn of(raw: &str, number: Option<&str>, account: &str, codes: &CodeFinder) -> Option<Value> {
     let mut message = object(raw)?;
     let mut details = match number.and_then(object) {
         Some(details) => details,
@@ -73,7 +98,9 @@ pub(super) fn of(raw: &str, number: Option<&str>, account: &str) -> Option<Value
     }
     // An undefined value means that the message had no such field to copy.
     details.values_mut().filter(|value| value.is_undefined()).for_each(|value| *value = none());
-    Some(context! { message => Value::from(message), number => Value::from(details), account })
+    let code = codes.find(raw).map_or_else(none, Value::from);
+    let message = Value::from_object(TemplateMessage { fields: message, code });
+    Some(context! { message, number => Value::from(details), account })
 }
 
 /// Whether a variable of a template, such as `number.tags`, is more than the message itself says about its number.

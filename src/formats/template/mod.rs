@@ -19,6 +19,7 @@ use serde::de::IgnoredAny;
 
 use self::escaping::Escaping;
 use super::Unrenderable;
+use crate::codes::CodeFinder;
 
 /// The most steps of one rendering, roughly. A rendering takes at most 64 times as many bytes. Ordinary templates take
 /// a few hundred steps.
@@ -37,6 +38,7 @@ pub struct Template {
     source: String,
     content_type: String,
     account: Arc<str>,
+    codes: CodeFinder,
     escaping: Escaping,
     needs_number: bool,
 }
@@ -78,7 +80,8 @@ impl Template {
         });
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| Mistake::from(&error))?;
         let (source, content_type) = (source.to_owned(), content_type.to_owned());
-        let mut template = Self { environment, source, content_type, account, escaping, needs_number: false };
+        let codes = CodeFinder::default();
+        let mut template = Self { environment, source, content_type, account, codes, escaping, needs_number: false };
         for (sample, raw, number) in context::SAMPLES {
             template
                 .try_render(raw, number)
@@ -86,6 +89,11 @@ impl Template {
         }
         template.needs_number = template.names_details() || template.shows_details();
         Ok(template)
+    }
+
+    /// Lets `codes` find the value of `message.code`.
+    pub(super) fn with_codes(self, codes: CodeFinder) -> Self {
+        Self { codes, ..self }
     }
 
     /// Returns the media type of the output.
@@ -127,7 +135,7 @@ impl Template {
     }
 
     fn try_render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
-        let context = context::of(raw, number, &self.account).ok_or_else(|| Mistake {
+        let context = context::of(raw, number, &self.account, &self.codes).ok_or_else(|| Mistake {
             line: None,
             wrong: "the message is no JSON object that it could read".to_owned(),
         })?;
@@ -206,7 +214,7 @@ impl fmt::Debug for Template {
 
 impl PartialEq for Template {
     fn eq(&self, other: &Self) -> bool {
-        (&self.source, &self.content_type, &self.account, self.escaping)
-            == (&other.source, &other.content_type, &other.account, other.escaping)
+        (&self.source, &self.content_type, &self.account, &self.codes, self.escaping)
+            == (&other.source, &other.content_type, &other.account, &other.codes, other.escaping)
     }
 }

@@ -44,6 +44,10 @@ fn the_next_matching_message_is_the_answer_and_204_the_end() {
         found.sort_unstable();
         assert_eq!(found, ["a", "b", "c"]);
     });
+    let late = get_with_token(address, "/api/v1/wait?from=%2B1800*&since=1h&claim=true&timeout=1s");
+    assert_eq!((late.status, late.body.as_str()), (204, ""), "each has been claimed: {late:?}");
+    let late = get_with_token(address, "/api/v1/wait?from=%2B1800*&since=1h");
+    assert_eq!((late.status, &late.json()["id"]), (200, &"a".into()), "the first since then: {late:?}");
     let answer = get_with_token(address, "/api/v1/wait?timeout=1s");
     assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{answer:?}");
     wait_until("no reader", || readers() == 0, || relay.log());

@@ -93,6 +93,29 @@ fn a_page_loads_only_its_own_files_and_stays_in_no_frame() {
 }
 
 #[test]
+fn a_code_that_the_pattern_finds_is_a_code_for_filters_and_for_the_page() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let setup = with_token(scene.setup_from_beginning().sink(&receiver.url())).set("CODES__PATTERN", r"PIN (\d+)");
+    let relay = { setup }.set("SINKS__CRM__FILTER__HAS_CODE", "true").start();
+    let address = address(&relay);
+    scene.handle().add(NewMessage::new().body("no code in here"));
+    scene.handle().add(NewMessage::new().body(format!("PIN {CODE}")));
+    receiver.wait(1, &relay);
+    let browser = Browser::logged_in(address);
+    let page = wait_for_page(&browser, &relay, "/?show=all", |page| page.contains("for no sink"));
+    assert_eq!(page.matches(&format!("<code class=\"code\">{CODE}</code>")).count(), 1, "{page}");
+    assert_eq!(page.matches("data-copy=").count(), 1, "{page}");
+    let listed = get_with_token(address, "/api/v1/messages").json();
+    // Both messages may have come in the same moment, so their order is not known.
+    let codes: Vec<_> = listed["messages"].as_array().unwrap().iter().map(|message| &message["code"]).collect();
+    let (null, code) = (serde_json::Value::Null, CODE.into());
+    assert!(codes == [&null, &code] || codes == [&code, &null], "{listed}");
+    assert_eq!(receiver.count(), 1, "the filter wants codes only");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
 fn codes_and_texts_are_in_the_page_only_if_its_address_asks_for_them() {
     let scene = Scene::new();
     let receiver = Receiver::in_background();
@@ -169,8 +192,10 @@ fn every_button_does_its_work_without_javascript() {
     assert!(browser.act("/api/v1/dead-letters/retry", "sink=crm").body.contains("1 dead letter is sent again"));
     let sink = sinks_said(&scene);
     assert_eq!((&sink["dead"], &sink["waiting"]), (&0.into(), &2.into()));
-    let page = wait_for_page(&browser, &relay, "/", |page| page.contains("/resume\""));
-    assert!(page.contains("There are no dead letters"), "{page}");
+    // The page reads the status at most once a second.
+    wait_for_page(&browser, &relay, "/", |page| {
+        page.contains("/resume\"") && page.contains("There are no dead letters")
+    });
     assert!(browser.act("/api/v1/sinks/crm/resume", "").body.contains("crm is resumed: it was paused for"));
     wait_for_page(&browser, &relay, "/", |page| page.matches("crm: delivered").count() == 2);
     let before = receiver.count();

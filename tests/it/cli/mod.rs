@@ -15,3 +15,4 @@ mod tail;
 mod trace;
 mod verify;
 mod wait;
+mod wait_runs;

@@ -282,6 +282,8 @@ fn after_a_damaged_message_was_found_the_status_is_that_of_a_damaged_state() {
     assert_eq!(code, 65, "{log}");
     for arguments in [&[][..], &["--json"]] {
         let (code, said, _) = command(&scene, arguments);
+        // A long line is broken between words.
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             code == 65 && said.contains("the last one ended because ") && said.contains("damaged"),
             "{code} {said}"

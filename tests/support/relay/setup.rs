@@ -1,5 +1,6 @@
 //! Prepares and starts a relay.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,6 +8,11 @@ use joltsms_simulator::Simulator;
 
 use super::process::Relay;
 use crate::support::machine::network_namespace::NetworkNamespace;
+
+/// Returns the path of the program: the one of this build, or the one that `JOLTSMS_RELAY_BINARY` names.
+fn program() -> OsString {
+    std::env::var_os("JOLTSMS_RELAY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_joltsms-relay").into())
+}
 
 /// The preparation of a relay's start. The relay's environment contains only what is set here.
 #[derive(Debug)]
@@ -23,7 +29,7 @@ impl Setup {
 
     /// Prepares a relay that knows no API.
     pub(crate) fn bare(dir: &Path) -> Self {
-        Self::by(Command::new(env!("CARGO_BIN_EXE_joltsms-relay")), dir)
+        Self::by(Command::new(program()), dir)
     }
 
     /// Prepares a relay that knows no API and runs within a network namespace.

@@ -2,3 +2,4 @@
 
 pub(crate) mod fault_storm;
 pub(crate) mod isolated_relay;
+pub(crate) mod waiters;

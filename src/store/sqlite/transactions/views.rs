@@ -30,8 +30,19 @@ impl ViewTransactions for SqliteBackend {
                 .collect()
         })?;
         let view = |(id, name, configured)| {
-            let Queue { waiting, retrying, dead, oldest } = self.read(|connection| queue(connection, id))?;
-            Ok(SinkView { id, name, configured, pause: self.pause_of(id)?, waiting, retrying, dead, oldest })
+            let Queue { waiting, retrying, dead, oldest, next_retry } =
+                self.read(|connection| queue(connection, id))?;
+            Ok(SinkView {
+                id,
+                name,
+                configured,
+                pause: self.pause_of(id)?,
+                waiting,
+                retrying,
+                dead,
+                oldest,
+                next_retry,
+            })
         };
         found.into_iter().map(view).collect()
     }
@@ -183,6 +194,7 @@ struct Queue {
     retrying: u64,
     dead: u64,
     oldest: Option<UnixMs>,
+    next_retry: Option<UnixMs>,
 }
 
 /// Counts the deliveries that wait for a sink, and its dead letters. Each state has an index of its own, so the cost
@@ -205,7 +217,13 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
             .query_row([seq], |row| row.get(0).map(UnixMs))
             .optional()?,
     };
-    Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest })
+    let next_retry = connection
+        .prepare_cached(&format!(
+            "SELECT min(due) FROM delivery WHERE sink = ?1 AND state = '{}'",
+            DeliveryState::Retry
+        ))?
+        .query_row([sink.0], |row| Ok(instant(row.get(0)?)))?;
+    Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest, next_retry })
 }
 
 fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {

@@ -1,0 +1,28 @@
+//! An instant, as the page shows it. Pure.
+
+use serde::Serialize;
+
+use crate::domain::UnixMs;
+use crate::humanize::span;
+
+/// An instant: relative for people, and absolute.
+#[derive(Debug, Serialize)]
+pub(super) struct Moment {
+    pub(super) at: i64,
+    pub(super) absolute: String,
+    pub(super) relative: String,
+}
+
+impl Moment {
+    pub(super) fn of(at: UnixMs, now: UnixMs) -> Self {
+        let relative =
+            if at > now { format!("in {}", span(at.since(now))) } else { format!("{} ago", span(now.since(at))) };
+        Self { at: at.0, absolute: at.to_string(), relative }
+    }
+
+    /// The instant at which something is due, which may have passed since the status was read.
+    pub(super) fn due(at: UnixMs, now: UnixMs) -> Self {
+        let moment = Self::of(at, now);
+        if at > now { moment } else { Self { relative: "now".to_owned(), ..moment } }
+    }
+}

@@ -1,0 +1,96 @@
+//! The overview at the top of the page: the health in one sentence, and the most important numbers. Pure.
+
+use serde::Serialize;
+
+use super::moment::Moment;
+use crate::domain::UnixMs;
+use crate::humanize::{bytes, grouped, harmless, span};
+use crate::status::{SinkSection, Status, readiness_problems};
+
+/// A number of the overview.
+#[derive(Debug, Serialize)]
+pub(super) struct Fact {
+    name: &'static str,
+    value: String,
+    moment: Option<Moment>,
+    note: String,
+}
+
+/// Returns why the relay is not healthy, or not ready yet.
+pub(super) fn readiness_or_problems(status: &Status) -> Vec<String> {
+    if !status.problems.is_empty() {
+        return status.problems.iter().map(|problem| harmless(problem)).collect();
+    }
+    readiness_problems(status).iter().map(|problem| harmless(&problem.detail)).collect()
+}
+
+/// The health of the relay, as the page shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct HealthBanner {
+    /// A word for the styles: good, waiting (healthy, but a person may want to look), bad.
+    pub(super) tone: &'static str,
+    /// Whether the relay is healthy, and if not, why.
+    pub(super) sentence: String,
+}
+
+impl HealthBanner {
+    pub(super) fn of(status: &Status, problems: &[String]) -> Self {
+        if !problems.is_empty() {
+            return Self { tone: "bad", sentence: format!("Not healthy: {}.", problems.join("; ")) };
+        }
+        let names = |is_named: &dyn Fn(&SinkSection) -> bool| {
+            let sinks = status.sinks.iter().filter(|sink| is_named(sink));
+            sinks.map(|sink| sink.stored.view.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let failing = names(&|sink| sink.live.as_ref().is_some_and(|live| live.failing_since.is_some()));
+        let paused = names(&|sink| sink.stored.view.configured && sink.stored.view.pause.is_some());
+        let mut sentence = "Healthy: the API is polled".to_owned();
+        if failing.is_empty() && paused.is_empty() {
+            return Self { tone: "good", sentence: sentence + ", and every sink accepts messages." };
+        }
+        if !failing.is_empty() {
+            sentence += &format!("; the last attempts of {failing} failed");
+        }
+        if !paused.is_empty() {
+            sentence += &format!("; an operator has paused {paused}");
+        }
+        Self { tone: "waiting", sentence: sentence + "." }
+    }
+}
+
+/// Returns the numbers of the overview.
+pub(super) fn facts(status: &Status, now: UnixMs) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut add = |name, value: String, moment, note: String| facts.push(Fact { name, value, moment, note });
+    if let Some(report) = &status.polling.report {
+        let note = match (report.condition.why(), status.polling.interval_seconds) {
+            (Some(why), _) => harmless(why),
+            (None, Some(interval)) => format!("every {}", span(interval.0)),
+            (None, None) => String::new(),
+        };
+        match report.last_poll_at {
+            Some(at) => add("Last poll", String::new(), Some(Moment::of(at, now)), note),
+            None => add("Last poll", "not yet".to_owned(), None, note),
+        }
+    }
+    match &status.coverage {
+        Some(coverage) => {
+            let note = format!("late ones were looked for {} ago", span(coverage.last_sweep_age_seconds.0));
+            let newest = Moment::of(now.before(coverage.frontier_age_seconds.0), now);
+            let newest = Moment { absolute: coverage.frontier.to_string(), ..newest };
+            add("Newest message", String::new(), Some(newest), note);
+        }
+        None => add("Newest message", "nothing read yet".to_owned(), None, String::new()),
+    }
+    if let Some(own) = status.budget.own {
+        let foreign = status.budget.api.map_or(0, |api| api.foreign);
+        let note = match foreign {
+            0 => format!("of {} requests a minute", grouped(own.limit)),
+            foreign => format!("of {} a minute; other programs used {foreign}", grouped(own.limit)),
+        };
+        add("Budget left", grouped(own.left), None, note);
+    }
+    let note = status.relay.report.as_ref().map(|report| format!("running for {}", span(now.since(report.started_at))));
+    add("State on disk", bytes(status.state.bytes), None, note.unwrap_or_default());
+    facts
+}

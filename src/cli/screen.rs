@@ -1,0 +1,82 @@
+//! The terminal, pipe or file that a command prints to: how wide it is, and whether it shows colours.
+
+use std::io::{IsTerminal as _, stdout};
+
+use rustix::termios::tcgetwinsize;
+
+use super::flags::Flags;
+use crate::humanize::wrapped;
+
+/// The fewest columns that are left for a text behind its label. With fewer, the text is not wrapped.
+const LEAST_FOR_TEXT: usize = 20;
+
+/// The stdout of a command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Screen {
+    /// The width of the terminal in columns; `None`: stdout is no terminal, or its width is not known.
+    pub(super) columns: Option<usize>,
+    /// Whether colours are shown.
+    pub(super) colored: bool,
+}
+
+/// The colour of a text, by what the text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Warning,
+    Bad,
+    Faint,
+}
+
+impl Screen {
+    /// Looks at stdout.
+    pub(super) fn stdout(flags: &Flags) -> Self {
+        let stdout = stdout();
+        let is_terminal = stdout.is_terminal();
+        let columns = tcgetwinsize(&stdout).ok().filter(|_| is_terminal).map(|size| usize::from(size.ws_col));
+        Self { columns: columns.filter(|columns| *columns > 0), colored: flags.color() && is_terminal }
+    }
+
+    /// Colours a text if colours are shown.
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Warning => "33",
+            Tone::Bad => "31",
+            Tone::Faint => "2",
+        };
+        if self.colored && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Breaks a text that stands behind a label of this width, so that label and text fit the terminal. Returns the
+    /// lines of the text without the label.
+    pub(super) fn behind(&self, label: usize, text: &str) -> Vec<String> {
+        match self.columns.and_then(|columns| columns.checked_sub(label)) {
+            Some(room) if room >= LEAST_FOR_TEXT => wrapped(text, room),
+            _ => vec![text.to_owned()],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_wrapped_only_where_it_has_room() {
+        let text = "twelve words of which some are long and others are not so long";
+        let lines = |columns| Screen { columns, colored: false }.behind(10, text).len();
+        assert_eq!([lines(None), lines(Some(29)), lines(Some(30)), lines(Some(80))], [1, 1, 4, 1]);
+    }
+
+    #[test]
+    fn without_colours_a_text_stays_as_it_is() {
+        let plain = Screen { columns: None, colored: false };
+        let colored = Screen { colored: true, ..plain };
+        assert_eq!(
+            (plain.paint(Tone::Bad, "x"), colored.paint(Tone::Bad, "x")),
+            ("x".into(), "\x1b[31mx\x1b[0m".into())
+        );
+        assert_eq!(colored.paint(Tone::Good, ""), "");
+    }
+}

@@ -1,0 +1,64 @@
+//! The operator's pattern for one-time codes. Pure.
+
+use regex::{Regex, RegexBuilder};
+
+/// The largest size of a compiled pattern in bytes.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// A pattern that does not compile. Displays the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidCodePattern(String);
+
+/// A regular expression that finds the code in the text of a message.
+#[derive(Clone, Debug)]
+pub struct CodePattern(Regex);
+
+impl CodePattern {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// [`InvalidCodePattern`] says in one line what is wrong with the pattern.
+    pub fn new(pattern: &str) -> Result<Self, InvalidCodePattern> {
+        let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
+        // The error of a syntax draws the pattern over several lines; its last line says what is wrong.
+        built.map(Self).map_err(|error| {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            InvalidCodePattern(last.trim_start_matches("error: ").to_owned())
+        })
+    }
+
+    /// Returns the code in a text: the first group of the expression, or the whole match if there is no group. `None` if
+    /// the expression does not match, or if the code would be empty.
+    pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let found = self.0.captures(text)?;
+        let code = found.get(1).or_else(|| found.get(0))?.as_str();
+        Some(code).filter(|code| !code.is_empty())
+    }
+}
+
+/// Two patterns are equal if they are written alike.
+impl PartialEq for CodePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_the_first_group_or_the_match() {
+        for (pattern, text, expected) in [
+            (r"code (\d+)", "your code 12", Some("12")),
+            (r"\d{3}-\d{3}", "it is 123-456", Some("123-456")),
+            (r"code (\d*)", "your code is", None),
+            (r"\d*", "none", None),
+            (r"\d+", "none", None),
+        ] {
+            assert_eq!(CodePattern::new(pattern).unwrap().find(text), expected, "{pattern}");
+        }
+    }
+}
