@@ -6,6 +6,7 @@ mod file_sink;
 mod filters;
 mod formats;
 mod interop;
+mod kills;
 mod number_details;
 mod receivers;
 mod sink_options;
