@@ -122,6 +122,15 @@ fn telegram() {
 }
 
 #[test]
+fn apprise() {
+    try_kills(
+        "apprise",
+        200,
+        &mut http_stub::HttpStub::new("apprise", "url = \"URL/notify/sms\"", r#"{"error":null}"#),
+    );
+}
+
+#[test]
 fn ntfy() {
     let keys = "url = \"URL\"\ntopic = \"sms\"";
     try_kills("ntfy", 200, &mut http_stub::HttpStub::new("ntfy", keys, r#"{"id":"x"}"#));
