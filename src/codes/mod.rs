@@ -1,7 +1,11 @@
 //! One-time codes in messages: the code that the vendor found, and the operator's pattern for messages in which the
 //! vendor found none (`[codes]`).
 
-use regex::Regex;
+mod mask;
+
+pub use mask::{CodeMask, MASK};
+
+use regex::{Captures, Regex};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,8 +15,8 @@ settings! {
     /// `[codes]`, as written.
     pub struct Settings {
         /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
-        /// The code is the first group of the expression, or the whole match if there is no group. `wait --code` uses
-        /// it. "": no pattern.
+        /// The code is the first group of the expression, or the whole match if there is no group. `wait --code` and
+        /// mask_codes use it. "": no pattern.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }
@@ -81,11 +85,21 @@ impl CodeFinder {
         let parsed = fields.parsed_code.filter(|_| !self.ignores_parsed).and_then(parsed_code);
         parsed.or_else(|| {
             let body: String = serde_json::from_str(fields.body?.get()).ok()?;
-            let found = self.pattern.as_ref()?.captures(&body)?;
-            let code = found.get(1).or_else(|| found.get(0))?.as_str();
-            Some(code.to_owned()).filter(|code| !code.is_empty())
+            code_of(&self.pattern.as_ref()?.captures(&body)?)
         })
     }
+
+    /// Returns every code that the pattern finds in the text of a message.
+    fn all_in(&self, body: &str) -> Vec<String> {
+        let found = self.pattern.iter().flat_map(|pattern| pattern.captures_iter(body));
+        found.filter_map(|found| code_of(&found)).collect()
+    }
+}
+
+/// Returns the code in a match of the pattern: its first group, or the whole match.
+fn code_of(found: &Captures<'_>) -> Option<String> {
+    let code = found.get(1).or_else(|| found.get(0))?.as_str();
+    Some(code.to_owned()).filter(|code| !code.is_empty())
 }
 
 fn compiled(pattern: &str) -> Result<Regex, InvalidCodePattern> {

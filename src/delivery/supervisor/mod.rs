@@ -343,12 +343,13 @@ impl Supervisor {
         count(&self.context.identity.metrics, report);
         let name = self.context.name();
         if let Some(outcome) = &report.outcome {
-            log::attempt(name, &report.id, report.attempts, report.took, outcome);
+            log::attempt(name, &report.id, report.attempts, report.took, outcome, self.context.fallback());
         }
         match report.outcome {
             Some(Outcome::Retry { due, .. }) => self.queues.expect_retry(due),
             Some(Outcome::Delivered { .. }) => self.delivered.count_one(self.context.now().relay_time),
-            Some(Outcome::Dead { .. }) | None => {}
+            Some(Outcome::Dead { .. }) => self.context.wake_fallback(),
+            None => {}
         }
         match report.signal {
             HealthSignal::Success => {

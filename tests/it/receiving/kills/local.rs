@@ -1,12 +1,14 @@
-//! Peers without a server: a file, and a program.
+//! Peers without a server that could be killed: a file, a program, and the fallback of a sink that rejects everything.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Peer;
+use crate::support::servers::receiver::{Receiver, Reply};
 
 /// The file of a sink of type `file`.
 #[derive(Default)]
@@ -46,5 +48,35 @@ impl Peer for ExecPeer {
 
     fn repeats_of_a_kill(&self) -> usize {
         4
+    }
+}
+
+/// The file of a sink of type `file` that gets only what an http sink hands over.
+pub(super) struct FallbackPeer {
+    rejecting: Receiver,
+    file: FilePeer,
+}
+
+impl FallbackPeer {
+    pub(super) fn new() -> Self {
+        let rejecting = Receiver::in_background();
+        rejecting.reply(|_| Reply { delay: Duration::from_millis(20), ..Reply::status(422) });
+        Self { rejecting, file: FilePeer::default() }
+    }
+}
+
+impl Peer for FallbackPeer {
+    fn keys(&mut self, dir: &Path) -> String {
+        self.file.0 = dir.join("sms.jsonl");
+        format!("type = \"http\"\nurl = \"{}\"\nreject_status = [422]\nfallback = \"ops\"", self.rejecting.url())
+    }
+
+    fn further_tables(&self) -> String {
+        let path = self.file.0.display();
+        format!("[sinks.ops]\ntype = \"file\"\npath = \"{path}\"\nfilter = {{ from = \"nobody\" }}\n")
+    }
+
+    fn arrived(&self) -> Vec<String> {
+        self.file.arrived()
     }
 }

@@ -39,6 +39,11 @@ pub(super) trait Peer {
     /// Returns the keys of the sink, in TOML. `dir` is the directory of the test.
     fn keys(&mut self, dir: &Path) -> String;
 
+    /// Returns further tables of the configuration, in TOML.
+    fn further_tables(&self) -> String {
+        String::new()
+    }
+
     /// Returns the ids of the messages that arrived so far, in any order. A message that arrived twice is there twice.
     fn arrived(&self) -> Vec<String>;
 
@@ -61,7 +66,7 @@ pub(super) fn try_kills(name: &str, usual: usize, peer: &mut dyn Peer) {
     scene.add_past(messages.try_into().unwrap());
     let keys = peer.keys(scene.dir());
     let retry = "retry = { initial = \"100ms\", max = \"1s\" }";
-    let config = scene.file(&format!("[sinks.trial]\n{keys}\n{retry}\n"));
+    let config = scene.file(&format!("[sinks.trial]\n{keys}\n{retry}\n{}", peer.further_tables()));
     let setup = scene.setup_from_beginning().env("PATH", "/usr/bin:/bin").env("TRIAL_TOKEN", "123:TRIAL");
     let mut setup = setup.args(&["--config", &config]);
     let mut relay = setup.start();
@@ -108,6 +113,11 @@ fn file() {
 #[test]
 fn exec() {
     try_kills("exec", 200, &mut local::ExecPeer::default());
+}
+
+#[test]
+fn fallback() {
+    try_kills("fallback", 200, &mut local::FallbackPeer::new());
 }
 
 #[test]
