@@ -12,7 +12,6 @@ mod http_stub;
 mod local;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -95,14 +94,17 @@ pub(super) fn try_kills(name: &str, usual: usize, peer: &mut dyn Peer) {
     let sent = scene.ids();
     assert_eq!(once, sent.iter().collect(), "lost");
     let (repeats, kills) = (arrived.len() - once.len(), relay_kills + server_kills);
-    writeln!(
-        std::io::stderr(),
+    tell(&format!(
         "{name}: {messages} messages, {relay_kills} kills of the relay, {server_kills} of the server, {in_the_middle} of \
          them in the middle: 0 lost, {repeats} repeated"
-    )
-    .unwrap();
+    ));
     let most = kills * peer.repeats_of_a_kill();
     assert!(repeats <= most, "{repeats} repeats; at most {most} were in flight");
+}
+
+#[expect(clippy::print_stderr, reason = "the figures of a trial")]
+fn tell(figures: &str) {
+    eprintln!("{figures}");
 }
 
 #[test]
