@@ -92,6 +92,10 @@ damage states="100":
 crash-points:
     JOLTSMS_RELAY_CRASH_POINTS=all cargo test --release --test it crash_points -- --nocapture --test-threads 2
 
+# The relay and the receiver killed while 1,000 messages are sent, for each type of sinks; prints a line for each type
+kills messages="1000":
+    JOLTSMS_RELAY_KILL_MESSAGES={{ messages }} cargo test --test it kills:: -- --nocapture --test-threads 1
+
 # Lives with everything at once: late rows, faults, kills, stops, commands; a failure names its seed
 soak lives="100":
     JOLTSMS_RELAY_SEEDS={{ lives }} cargo test --release --test it soak -- --nocapture

@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::codes::CodeMask;
+use crate::delivery::outgoing;
 use crate::domain::UnixMs;
 use crate::formats::Format;
-use crate::sinks::{Attempt, Outgoing, Target};
+use crate::sinks::{Attempt, Target};
 use crate::time::Clock;
 
 /// The longest time until a test is given up.
@@ -22,6 +24,8 @@ pub struct TestTarget {
     pub name: String,
     /// The format of the sink.
     pub format: Format,
+    /// The mask for the codes of messages, if the sink must not get them.
+    pub mask: Option<CodeMask>,
     /// The place to which the messages of the sink go.
     pub target: Arc<dyn Target>,
 }
@@ -51,12 +55,9 @@ impl TestTarget {
             return Err(format!("{name} is the standard output, whose readers expect real messages only"));
         }
         let id = format!("test_{:016x}", RandomState::new().build_hasher().finish());
-        let raw = message(&id, clock.machine_time());
-        let (format, message) = (&self.format, raw.as_str().into());
-        let raw = raw.into();
-        let made = if self.target.takes_lines() { format.line(raw, None) } else { format.payload(raw, None) };
-        let payload = made.map_err(|error| format!("{name} can make nothing of a test message: {error}"))?;
-        let outgoing = Outgoing { id, content_type: payload.content_type, body: payload.body, message };
+        let raw = message(&id, clock.machine_time()).into();
+        let made = outgoing(&self.format, self.mask.as_ref(), id, raw, None, self.target.takes_lines());
+        let outgoing = made.map_err(|error| format!("{name} can make nothing of a test message: {error}"))?;
         let sink = self.target.build(clock).map_err(|error| format!("{name}: {error}"))?;
         let Ok(attempt) = timeout(LONGEST, sink.begin(outgoing)).await else {
             return Err(format!("{name} gave no answer within {} s", LONGEST.as_secs()));

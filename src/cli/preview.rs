@@ -7,7 +7,6 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::exit::Exit;
 use super::message_file::{self, MessageFile, Unreadable};
@@ -15,9 +14,10 @@ use super::output::answer;
 use super::relay::complain;
 use crate::api::Number;
 use crate::config::{Config, ConfiguredSink, show_duration};
+use crate::delivery::outgoing;
 use crate::domain::filter::{Details, Facts, Filter, FilterVerdict};
 use crate::domain::{NumberUse, Row, UnixMs};
-use crate::formats::{Payload, Unrenderable};
+use crate::formats::Unrenderable;
 use crate::humanize::harmless;
 use crate::sinks::{Outgoing, Preview};
 use crate::store::{self, NumberDetails};
@@ -155,22 +155,20 @@ impl Scene<'_> {
                 return Ok(format!("number details unknown: the message would wait; {asking}{notes}"));
             }
         }
-        let Payload { content_type, body } = self.payload(sink).map_err(|failed| failed + &notes)?;
-        let Row { id, raw, .. } = &self.message.row;
-        let outgoing = Outgoing { id: id.clone(), content_type, body, message: Arc::from(&**raw) };
+        let outgoing = self.outgoing(sink).map_err(|failed| failed + &notes)?;
         let Preview { head, body } = sink.target.preview(outgoing, self.clock)?;
         Ok(format!("takes it{notes}\n{head}{}", self.body(&body)))
     }
 
-    fn payload(self, sink: &ConfiguredSink) -> Result<Payload, String> {
+    fn outgoing(self, sink: &ConfiguredSink) -> Result<Outgoing, String> {
         // As in a delivery, a sink that does not use details of numbers gets none.
         let number = match self.number {
             Details::Known(row) if sink.format.number_use() != NumberUse::Ignored => Some(row),
             _ => None,
         };
-        let raw = self.message.row.raw.clone();
+        let Row { id, raw, .. } = &self.message.row;
         let as_line = sink.target.takes_lines();
-        let made = if as_line { sink.format.line(raw, number) } else { sink.format.payload(raw, number) };
+        let made = outgoing(&sink.format, sink.mask.as_ref(), id.clone(), raw.clone(), number, as_line);
         made.map_err(|Unrenderable(why)| {
             format!("takes it, but can make nothing of it: {why}; the message would be a dead letter (template)")
         })

@@ -123,9 +123,13 @@ fn state(fate: &TracedDelivery) -> String {
         DeliveryState::Dead => with_reason("dead"),
         DeliveryState::Dropped => with_reason("given up"),
     };
-    match (fate.state.is_over(), fate.configured, fate.paused) {
+    let state = match (fate.state.is_over(), fate.configured, fate.paused) {
         (false, false, _) => format!("{state}; not configured any more"),
         (false, true, true) => format!("{state}; paused"),
         _ => state,
+    };
+    match &fate.handed_over_by {
+        Some(sink) => format!("{state}; handed over by {sink}"),
+        None => state,
     }
 }

@@ -1,6 +1,10 @@
 //! One-time codes in messages: the code that the vendor found, and the operator's pattern for messages in which the
 //! vendor found none (`[codes]`).
 
+mod mask;
+
+pub use mask::{CodeMask, MASK};
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -12,8 +16,8 @@ settings! {
     pub struct Settings {
         /// A regular expression that finds the code in the text of a message in which the API found none (`parsedCode`).
         /// The code is the first group of the expression, or the whole match if there is no group. `wait --code`, `tail`,
-        /// `has_code` of filters, `message.code` of templates and the status page use it. "": no pattern. A change takes
-        /// effect at the next start.
+        /// `has_code` of filters, `mask_codes`, `message.code` of templates and the status page use it. "": no pattern. The
+        /// status page uses a changed pattern from the next start on.
         pattern: Option<WrittenText> = settings::text("regular expression", "a regular expression in quotes", None)
             .or("").lines(&[r"pattern = '(?i)code\D{0,20}(\d{4,8})'"]),
     }
@@ -76,6 +80,11 @@ impl CodeFinder {
             let body: String = serde_json::from_str(fields.body?.get()).ok()?;
             self.pattern.as_ref()?.find(&body).map(str::to_owned)
         })
+    }
+
+    /// Returns every code that the pattern finds in the text of a message.
+    fn all_in(&self, body: &str) -> Vec<String> {
+        self.pattern.iter().flat_map(|pattern| pattern.find_all(body)).map(str::to_owned).collect()
     }
 
     /// Returns the pattern; `None`: only the API finds codes.

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use crate::arrivals::PollingOptions;
-use crate::codes::{self, CodeFinder};
+use crate::codes::{self, CodeFinder, CodeMask};
 use crate::domain::{Invocation, SinkName};
 use crate::formats::Format;
 use crate::secret::Secret;
@@ -124,6 +124,8 @@ pub struct ConfiguredSink {
     pub target: Arc<dyn Target>,
     /// The payload that the sink makes of a message.
     pub format: Format,
+    /// The mask for the codes of messages, if the sink must not get them.
+    pub mask: Option<CodeMask>,
 }
 
 /// The configuration for commands that only look at the state. No secret is read for it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::sources::Sources;
 use super::{ConfiguredSink, declarations};
-use crate::codes::CodeFinder;
+use crate::codes::{CodeFinder, CodeMask};
 use crate::delivery::{self, filter};
 use crate::domain::SinkName;
 use crate::domain::filter::Filter;
@@ -100,7 +100,39 @@ pub(super) fn resolve(
         }
         resolved.extend(sink(&mut at, name, kind, common.filter, account, codes));
     }
+    check_fallbacks(sources, document, &resolved, report);
     resolved
+}
+
+/// Reports each `fallback` that names no other sink, and each chain of fallbacks that leads back to its beginning.
+fn check_fallbacks(sources: &Sources, document: &Document, sinks: &[ConfiguredSink], report: &mut Complaints) {
+    let next: BTreeMap<&SinkName, &SinkName> =
+        sinks.iter().filter_map(|sink| Some((&sink.name, sink.delivery.fallback.as_ref()?))).collect();
+    for (&name, &fallback) in &next {
+        let Some(table) = document.sinks.get(name) else { continue };
+        let mut at = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
+        let key = at.name("fallback");
+        let (message, help) = if fallback == name {
+            (format!("`{key}` names the sink itself"), "name another sink, or leave it out".to_owned())
+        } else if !document.sinks.contains_key(fallback) {
+            let others = document.sinks.keys().filter(|other| *other != name).map(AsRef::as_ref);
+            let help = nearest(fallback.as_str(), others).map(|meant| format!("did you mean `{meant}`?"));
+            (format!("`{key}` = \"{fallback}\": there is no such sink"), help.unwrap_or_default())
+        } else {
+            // The chain is as long as there are sinks at most, unless it goes round without coming back here.
+            let chain: Vec<&SinkName> =
+                std::iter::successors(Some(name), |sink| next.get(sink).copied()).take(next.len() + 1).collect();
+            let Some(back) = chain.iter().skip(1).position(|sink| *sink == name) else { continue };
+            let round = &chain[..back + 2];
+            // Each circle is reported once, at the first of its names.
+            if round.iter().any(|sink| *sink < name) {
+                continue;
+            }
+            let round = round.iter().map(|sink| sink.as_str()).collect::<Vec<_>>().join(" -> ");
+            (format!("`{key}`: dead letters would go round: {round}"), "leave one of these fallbacks out".to_owned())
+        };
+        at.error(at.origin("fallback").unwrap_or(at.place()), message, &help);
+    }
 }
 
 fn missing_type(at: &mut Reader<'_>, name: &SinkName, document: &Document) {
@@ -164,5 +196,6 @@ fn sink(
     delivery.retry.check(&mut at.inside("retry"));
     let filter = filter.map(|filter| filter.with_code_pattern(codes.pattern().cloned()));
     let selection = store::MessageSelection { filter, number_use: format.number_use() };
-    Some(ConfiguredSink { name: name.clone(), selection, delivery, target: target?, format })
+    let mask = delivery.mask_codes.then(|| CodeMask::new(codes.clone()));
+    Some(ConfiguredSink { name: name.clone(), selection, delivery, target: target?, format, mask })
 }

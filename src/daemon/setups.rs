@@ -34,6 +34,7 @@ impl SinkBuilder {
         self.test_targets.replace(sinks.iter().map(|sink| TestTarget {
             name: sink.name.to_string(),
             format: sink.format.clone(),
+            mask: sink.mask.clone(),
             target: Arc::clone(&sink.target),
         }));
     }
@@ -48,6 +49,7 @@ impl SinkBuilder {
             selection: sink.selection.clone(),
             options: sink.delivery.clone(),
             format: sink.format.clone(),
+            mask: sink.mask.clone(),
             sink: self.open(sink, clock)?,
             metrics: self.metrics.sink(sink.name.as_str()),
         })

@@ -10,6 +10,8 @@ use super::clock_reading::ClockReading;
 use super::health::SharedHealth;
 use super::options::{Options, Order};
 use super::settler::Settler;
+use super::waker::Waker;
+use crate::codes::CodeMask;
 use crate::domain::Invocation;
 use crate::formats::Format;
 use crate::metrics::SinkMetrics;
@@ -29,6 +31,8 @@ pub(super) struct Shared {
     pub(super) invocation: Invocation,
     /// The number of wake-ups so far. The number changes when the store may hold new messages.
     pub(super) wake: watch::Receiver<u64>,
+    /// Wakes up the loops of all sinks.
+    pub(super) waker: Waker,
     /// `None` until the daemon stops; from then on the instant by which deliveries must have ended.
     pub(super) stopping: watch::Receiver<Option<Instant>>,
     /// The channel that receives the error when the state turns out to be damaged.
@@ -44,6 +48,7 @@ pub(super) struct Identity {
     pub(super) name: String,
     pub(super) options: Options,
     pub(super) format: Format,
+    pub(super) mask: Option<CodeMask>,
     pub(super) sink: Arc<dyn Sink>,
     pub(super) metrics: SinkMetrics,
 }
@@ -76,6 +81,18 @@ impl SinkContext {
     /// do and ends.
     pub(super) fn is_alone(&self) -> bool {
         self.shared.sink_count.load(Ordering::Relaxed) == 1
+    }
+
+    /// The name of the sink to which dead letters are handed over.
+    pub(super) fn fallback(&self) -> Option<&str> {
+        self.identity.options.fallback.as_ref().map(AsRef::as_ref)
+    }
+
+    /// Tells the fallback, if there is one, that this sink may have handed dead letters over to it.
+    pub(super) fn wake_fallback(&self) {
+        if self.identity.options.fallback.is_some() {
+            self.shared.waker.wake();
+        }
     }
 
     /// Whether the sink gets the messages of each receiving number one after the other.

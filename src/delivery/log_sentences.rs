@@ -135,8 +135,8 @@ pub(super) fn sink_was_renamed(sink: &str, was: &str) {
     tracing::info!(sink.name = sink, was, "{SINK_WAS_RENAMED}");
 }
 
-/// Logs one attempt, for readers who follow one message.
-pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outcome: &Outcome) {
+/// Logs one attempt, for readers who follow one message. `fallback`: the sink to which a dead letter is handed over.
+pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outcome: &Outcome, fallback: Option<&str>) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Outcome::Delivered { status } => {
@@ -163,6 +163,7 @@ pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outco
                 took_ms,
                 reason = reason.as_str(),
                 answer,
+                fallback,
                 "{MESSAGE_IS_DEAD}"
             );
         }
@@ -170,13 +171,14 @@ pub(super) fn attempt(sink: &str, id: &str, attempts: u32, took: Duration, outco
 }
 
 /// Logs that a waiting message is given up because of its age, without another attempt.
-pub(super) fn message_expired(sink: &str, id: &str, attempts: u32, answer: &str) {
+pub(super) fn message_expired(sink: &str, id: &str, attempts: u32, answer: &str, fallback: Option<&str>) {
     tracing::error!(
         message.id = id,
         sink.name = sink,
         attempts,
         reason = DeadReason::Expired.as_str(),
         answer,
+        fallback,
         "{MESSAGE_IS_DEAD}"
     );
 }

@@ -24,6 +24,7 @@ mod lanes;
 pub mod log_sentences;
 mod max_age;
 mod options;
+mod outgoing;
 mod pace;
 mod queues;
 mod refused_alone;
@@ -36,12 +37,15 @@ mod setup;
 mod status;
 mod supervisor;
 mod throttle;
+mod waker;
 
 pub use options::{Options, Order, Retry};
+pub use outgoing::outgoing;
 pub use reload::{NewSinks, Registrar, SinkChange};
-pub use running::{Delivery, Waker};
+pub use running::Delivery;
 pub use setup::Setup;
 pub use status::{BlockedBy, DeliveredMessages, Drained, SinkStatus};
+pub use waker::Waker;
 
 #[cfg(test)]
 mod tests;

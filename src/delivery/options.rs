@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::max_age;
-use crate::domain::{Start, UnixMs};
+use crate::domain::{SinkName, Start, UnixMs};
 use crate::settings::{self, LONGEST, Reader, WordChoice, settings, show_duration};
 use crate::time::backoff::Schedule;
 
@@ -31,6 +31,12 @@ settings! {
         /// A message received longer ago than this is not sent, but becomes a dead letter ("expired"). Messages that
         /// are sent again by `replay` or `dead-letters retry` do not expire.
         pub max_age: Option<Duration> = settings::duration_or("forever", None, LEAST_AGE..=LONGEST),
+        /// The name of another sink: a message that becomes a dead letter here is handed over to that sink, too, whatever
+        /// the filter of that sink says. A sink that has the message already does not get it again.
+        pub fallback: Option<SinkName> = settings::sink_name().such_as("\"stdout\""),
+        /// true: codes leave as ••••••, in every format: the code that the API found (parsedCode) and the places of the
+        /// text where it stands, and what codes.pattern finds where the API found none.
+        pub mask_codes: bool = settings::boolean(false),
         /// false: the sink is paused. Its messages are kept, and sent when this is true again.
         pub enabled: bool = settings::boolean(true),
         /// For a sink added later: which stored messages it receives, as for poll.start.
@@ -58,6 +64,8 @@ impl Options {
             requests_per_minute: 0,
             order: Order::None,
             max_age: None,
+            fallback: None,
+            mask_codes: false,
             enabled: true,
             start: Start::Now,
         }

@@ -140,10 +140,11 @@ fn order_to_follow(
     change: SinkChange,
     (registered, pause): (RegisteredSink, Option<Pause>),
 ) -> RunningSink {
-    let Setup { name, options, format, sink: target, metrics, .. } = setup;
+    let Setup { name, options, format, mask, sink: target, metrics, .. } = setup;
     let enabled = options.enabled;
     let is_other_receiver = change == SinkChange::Receiver;
-    let settings = NewSettings { registered, pause, name, options, format, sink: target, metrics, is_other_receiver };
+    let settings =
+        NewSettings { registered, pause, name, options, format, mask, sink: target, metrics, is_other_receiver };
     // Sending fails only after the loop has panicked, which ends the relay.
     sink.orders.send(SinkOrder::Follow(Box::new(settings))).ok();
     RunningSink { enabled, ..sink }

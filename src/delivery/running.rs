@@ -15,6 +15,7 @@ use super::settler::Settler;
 use super::setup::Setup;
 use super::status::{BlockedBy, Drained, Published, SinkStatus};
 use super::supervisor::{SinkOrder, Supervisor};
+use super::waker::Waker;
 use crate::domain::{Invocation, PauseReason};
 use crate::store::{Error, Pause, RegisteredSink, SinkId, Spool, Store};
 use crate::time::backoff::Jitter;
@@ -45,18 +46,6 @@ pub(super) struct RunningSink {
     pub(super) liveness: Liveness,
 }
 
-/// Tells delivery that the store may hold something new. Clones wake the same delivery.
-#[derive(Clone, Debug)]
-pub struct Waker(watch::Sender<u64>);
-
-impl Waker {
-    /// Wakes delivery up; to be called after messages were released. A wake-up carries no data, costs next to nothing
-    /// and is never missed.
-    pub fn wake(&self) {
-        self.0.send_modify(|count| *count += 1);
-    }
-}
-
 impl Delivery {
     /// Registers the sinks in the store and starts to deliver the messages that wait there. Messages that are released
     /// from now on go to these sinks. Hints for the operator begin with `invocation`.
@@ -74,7 +63,7 @@ impl Delivery {
         let pauses = lift_closed(&store, &clock, registered.iter().map(|registered| registered.id)).await?;
 
         let jitter = Arc::new(Jitter::seeded(jitter_seed));
-        let (wake, woken) = watch::channel(0);
+        let (wake, woken) = Waker::new();
         let (stop, stopping) = watch::channel(None);
         let (damage, damaged) = watch::channel(None);
         let settler_liveness = Liveness::new(&clock);
@@ -88,9 +77,10 @@ impl Delivery {
         );
         let settling = tokio::spawn(settling);
         let sink_count = Arc::new(AtomicUsize::new(setups.len()));
-        let shared = Shared { store, clock, jitter, settler, invocation, wake: woken, stopping, damage, sink_count };
+        let waker = wake.clone();
+        let shared =
+            Shared { store, clock, jitter, settler, invocation, wake: woken, waker, stopping, damage, sink_count };
         let (sinks, retired, loops) = (Vec::new(), Vec::new(), JoinSet::new());
-        let wake = Waker(wake);
         let mut delivery =
             Self { shared, wake, stop, sinks, retired, loops, settler: settling, settler_liveness, damaged };
         for ((setup, registered), pause) in setups.into_iter().zip(registered).zip(pauses) {
@@ -102,13 +92,13 @@ impl Delivery {
 
     /// Starts the loop of a sink that was registered in the store.
     pub(super) fn begin_sink(&mut self, setup: Setup, registered: RegisteredSink, pause: Option<Pause>) -> RunningSink {
-        let Setup { name, options, format, sink, metrics, .. } = setup;
+        let Setup { name, options, format, mask, sink, metrics, .. } = setup;
         if registered.is_added {
             tracing::info!(sink.name = name, start = %options.start, "{SINK_IS_NEW}");
         }
         let (id, enabled) = (registered.id, options.enabled);
         let liveness = Liveness::new(&self.shared.clock);
-        let identity = Identity { registered, name, options, format, sink, metrics };
+        let identity = Identity { registered, name, options, format, mask, sink, metrics };
         let (orders, inbox) = mpsc::unbounded_channel();
         let (supervisor, published) = Supervisor::new(self.shared.clone(), identity, pause, liveness.clone(), inbox);
         self.loops.spawn(supervisor.run());
@@ -204,8 +194,9 @@ impl Delivery {
     /// Errors of the store while the messages are counted.
     pub async fn until_idle(&self) -> Result<bool, Error> {
         self.wake.wake();
-        let asked = *self.wake.0.borrow();
-        let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= asked);
+        // A sink may hand dead letters over to another sink meanwhile, and wakes all sinks up then. So the last wake-up
+        // counts, not the one above.
+        let is_idle = |published: &Published| published.idle_after.is_some_and(|after| after >= self.wake.count());
         loop {
             for sink in &self.sinks {
                 // An error means that the sink's loop has ended, so this sink will do no more.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::options::Options;
+use crate::codes::CodeMask;
 use crate::formats::Format;
 use crate::metrics::SinkMetrics;
 use crate::sinks::Sink;
@@ -18,6 +19,8 @@ pub struct Setup {
     pub options: Options,
     /// The format that makes the payload of a message.
     pub format: Format,
+    /// The mask for the codes of messages, if the sink must not get them.
+    pub mask: Option<CodeMask>,
     /// The sink to which the payload is sent.
     pub sink: Arc<dyn Sink>,
     /// The metrics that the sink's loop counts up.

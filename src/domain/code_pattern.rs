@@ -1,6 +1,6 @@
 //! The operator's pattern for one-time codes. Pure.
 
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 
 /// The largest size of a compiled pattern in bytes.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -32,10 +32,18 @@ impl CodePattern {
     /// Returns the code in a text: the first group of the expression, or the whole match if there is no group. `None` if
     /// the expression does not match, or if the code would be empty.
     pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let found = self.0.captures(text)?;
-        let code = found.get(1).or_else(|| found.get(0))?.as_str();
-        Some(code).filter(|code| !code.is_empty())
+        code_of(&self.0.captures(text)?)
     }
+
+    /// Returns every code in a text, as [`CodePattern::find`] returns the first one.
+    pub fn find_all<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
+        self.0.captures_iter(text).filter_map(|found| code_of(&found))
+    }
+}
+
+fn code_of<'t>(found: &Captures<'t>) -> Option<&'t str> {
+    let code = found.get(1).or_else(|| found.get(0))?.as_str();
+    Some(code).filter(|code| !code.is_empty())
 }
 
 /// Two patterns are equal if they are written alike.

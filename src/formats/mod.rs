@@ -13,7 +13,9 @@ mod discord;
 mod fields;
 mod jolt_event;
 mod message;
+mod message_texts;
 mod one_line;
+mod plain_text;
 pub mod settings;
 mod shown;
 mod slack;
@@ -22,15 +24,13 @@ mod teams;
 mod template;
 #[cfg(test)]
 mod tests;
-mod text;
-mod texts;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub use message_texts::MessageTexts;
 pub use one_line::one_line;
 pub use template::{Mistake, Template};
-pub use texts::MessageTexts;
 
 use crate::domain::NumberUse;
 
@@ -42,7 +42,7 @@ static KNOWN: [&Known; 7] = [
     &slack::FORMAT,
     &discord::FORMAT,
     &teams::FORMAT,
-    &text::FORMAT,
+    &plain_text::FORMAT,
 ];
 
 /// The format of a sink: how the payload of a message is made.

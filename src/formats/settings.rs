@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Format, KNOWN, Known, Template, message, text};
+use super::{Format, KNOWN, Known, Template, message, plain_text};
 use crate::codes::CodeFinder;
 use crate::settings::{self, Origin, Reader, WrittenText, settings};
 
@@ -68,7 +68,7 @@ impl Settings {
     ) -> Option<Format> {
         let format = match at.written("format") {
             Some(_) => self.format?,
-            None if payload_use == PayloadUse::Text => Some(&text::FORMAT),
+            None if payload_use == PayloadUse::Text => Some(&plain_text::FORMAT),
             None => Some(&message::FORMAT),
         };
         let Some(known) = format else {

@@ -13,7 +13,7 @@ use super::document::Member;
 use super::key::{DeclaredKey, KeyKind};
 use super::reader::{Reader, Texts, WrittenText};
 use super::{duration as spans, size as sizes};
-use crate::domain::Start;
+use crate::domain::{InvalidSinkName, SinkName, Start};
 
 /// A struct whose fields are the keys of one table. `settings!` implements this.
 pub trait Settings: Sized {
@@ -249,6 +249,19 @@ pub fn one_choice<T: WordChoice>() -> Declared<Option<T>> {
 pub fn one_of<T: Clone + 'static>(words: Vec<(&'static str, T)>) -> Declared<Option<T>> {
     let kind = KeyKind::Words(words.iter().map(|(word, _)| *word).collect());
     Declared::new(kind, None, move |from, name| from.choice(name, &words))
+}
+
+/// The name of a sink, or nothing.
+pub fn sink_name() -> Declared<Option<SinkName>> {
+    let kind = KeyKind::Text { what: "name of a sink", pattern: Some("^[a-z0-9_-]{1,64}$") };
+    Declared::new(kind, None, |from, name| {
+        let text = from.text(name, "the name of a sink in quotes")?;
+        let parsed = text.bare().parse();
+        if parsed.is_err() {
+            from.refuse(name, &text, "is not the name of a sink", &InvalidSinkName.to_string());
+        }
+        parsed.ok()
+    })
 }
 
 /// A path, or nothing.

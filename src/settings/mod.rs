@@ -36,8 +36,8 @@ mod suggestion;
 pub use declarations::{Declarations, Section};
 pub use declare::{
     Declared, Settings, WordChoice, boolean, choice, duration, duration_or, exit_statuses, http_statuses, integer, map,
-    number, one_choice, one_of, optional_boolean, path, required_path, secret, secrets, size, start, table, tables,
-    text, texts,
+    number, one_choice, one_of, optional_boolean, path, required_path, secret, secrets, sink_name, size, start, table,
+    tables, text, texts,
 };
 pub use document::{Document, Member, Origin, Table, WrittenEntry, WrittenValue};
 pub use duration::{parse as parse_duration, show as show_duration};

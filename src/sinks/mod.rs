@@ -4,6 +4,8 @@
 //! people in this value contain no secret and nothing of the message. This holds for a receiver's answer, too, although
 //! the answer may repeat the message.
 
+#[cfg(feature = "sink-apprise")]
+mod apprise;
 #[cfg(feature = "sink-exec")]
 mod exec;
 #[cfg(feature = "sink-file")]
@@ -57,6 +59,7 @@ pub static KNOWN_TYPES: &[KnownType] = &[
     optional!("sink-exec", "exec", exec::ExecType),
     optional!("sink-telegram", "telegram", telegram::Telegram),
     optional!("sink-ntfy", "ntfy", ntfy::Ntfy),
+    optional!("sink-apprise", "apprise", apprise::Apprise),
 ];
 
 /// A type of sinks that this version of the relay knows.

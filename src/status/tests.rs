@@ -167,6 +167,7 @@ fn the_json_is_what_scripts_rely_on() {
         reason: Some("gave_up".into()),
         answer: None,
         replays: 2,
+        handed_over_by: Some("sms".into()),
     };
     let trace = Trace {
         id: "m-1".into(),

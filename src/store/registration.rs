@@ -16,6 +16,8 @@ pub struct SinkSetup {
     pub selection: MessageSelection,
     /// Whether the sink keeps the order of each number.
     pub ordered: bool,
+    /// The name of the sink to which dead letters are handed over, if there is one.
+    pub fallback: Option<String>,
     /// Which stored messages the sink receives if it is new and the state has messages already.
     pub start: Start,
     /// Whether the sink is enabled. A sink that is not enabled is paused until a start at which it is enabled.
@@ -29,6 +31,7 @@ impl SinkSetup {
             name: name.into(),
             selection: MessageSelection::default(),
             ordered: false,
+            fallback: None,
             start: Start::Now,
             enabled: true,
         }
@@ -82,6 +85,10 @@ pub trait RegistrationTransactions {
     ///
     /// An unknown name becomes a new sink. If the state has messages already, `start` decides which of them the sink
     /// receives. On a first run `poll.start` has decided this for all sinks.
+    ///
+    /// From now on a message that becomes a dead letter of a sink is handed over to the sink's `fallback`, if this sink is
+    /// among `setups`: the fallback gets a delivery of the message in the same transaction, whatever its filter says,
+    /// unless it has a delivery of the message already.
     ///
     /// Returns the state's knowledge of each sink, in the order of `setups`.
     ///

@@ -160,6 +160,9 @@ pub struct TracedDelivery {
     pub answer: Option<String>,
     /// How often an operator sent the message again.
     pub replays: u32,
+    /// The name of the sink whose dead letter the message was when this sink got it as the fallback; `None` if the sink
+    /// got the message by itself, or if the other sink was dropped.
+    pub handed_over_by: Option<String>,
 }
 
 /// A message that was released to the sinks, as a reader of arrivals sees it.

@@ -59,6 +59,7 @@ fn of_others(key: &str) -> bool {
         "topic",
         "chat",
         "format",
+        "fallback",
         "content_type",
         "headers",
         "auth.basic.password",

@@ -3,6 +3,7 @@
 mod admin;
 mod docs;
 mod example;
+mod fallback;
 mod filters;
 mod formats;
 mod http;

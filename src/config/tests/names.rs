@@ -70,7 +70,7 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
     assert_eq!(own("file"), ["path", "mode"]);
     assert_eq!(own("exec"), ["command", "env", "reject_exit"]);
     assert_eq!(own("telegram"), ["chat", "silent"]);
-    assert_eq!(own("ntfy"), ["topic", "priority", "tags"]);
+    assert_eq!(own("ntfy"), ["topic", "priority"]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ enum Effect {
 }
 
 /// The keys of a sink that say nothing about who the receiver is. Every other key counts as one that does.
-const NOT_OF_RECEIVER: [&str; 16] = [
+const NOT_OF_RECEIVER: [&str; 18] = [
     "filter",
     "format",
     "template",
@@ -41,6 +41,8 @@ const NOT_OF_RECEIVER: [&str; 16] = [
     "requests_per_minute",
     "order",
     "max_age",
+    "fallback",
+    "mask_codes",
     "retry",
     "timeout",
     "connect_timeout",
@@ -111,8 +113,8 @@ impl ConfigDiff {
         let own: Vec<&str> = keys.filter_map(|key| key.splitn(3, '.').nth(2)).collect();
         if own.iter().any(|key| concerns_receiver(key)) {
             SinkChange::Receiver
-        } else if !own.is_empty() || self.changed.contains("api.account") {
-            // Formats show the name of the account.
+        } else if !own.is_empty() || self.changed.contains("api.account") || self.changed.contains("codes.pattern") {
+            // Formats show the name of the account, and sinks may mask codes.
             SinkChange::Settings
         } else {
             SinkChange::Same
@@ -127,7 +129,7 @@ fn effect(key: &str, holds_api_back: bool, erasing_changes: bool) -> Effect {
         Some(("api", _)) if holds_api_back => Effect::AtStart,
         Some(("state", "dir")) => Effect::AtStart,
         Some(("state", "keep_delivered")) if erasing_changes => Effect::AtStart,
-        Some(("api" | "poll" | "state", _) | ("log", "level")) => Effect::Now,
+        Some(("api" | "poll" | "state" | "codes", _) | ("log", "level")) => Effect::Now,
         _ => Effect::AtStart,
     }
 }
@@ -224,7 +226,9 @@ mod tests {
             (none(), none(), Settings, true)
         );
         assert_eq!(sinks(&[("sinks.crm.timeout", "1s")]), (none(), none(), Settings, true));
-        assert_eq!(sinks(&[("api.account", "x")]), (none(), none(), Settings, true));
+        for key in ["api.account", "codes.pattern", "sinks.crm.fallback", "sinks.crm.mask_codes"] {
+            assert_eq!(sinks(&[(key, "x")]), (none(), none(), Settings, true), "{key}");
+        }
         for key in ["sinks.crm.url", "sinks.crm.auth.bearer", "sinks.crm.signing.secrets", "sinks.crm.tls.ca_file"] {
             assert_eq!(sinks(&[(key, "x"), ("sinks.crm.concurrency", "9")]), (none(), none(), Receiver, true), "{key}");
         }

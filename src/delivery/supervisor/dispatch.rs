@@ -17,10 +17,11 @@ use crate::delivery::health::AttemptStart;
 use crate::delivery::lanes::{self, Lane, LaneSharing, LastServed, PerLane};
 use crate::delivery::max_age;
 use crate::delivery::options::Options;
+use crate::delivery::outgoing::outgoing;
 use crate::delivery::pace::Pace;
 use crate::delivery::queues::Excluded;
 use crate::domain::{Seq, UnixMs};
-use crate::formats::{Format, Payload, Unrenderable};
+use crate::formats::Unrenderable;
 use crate::sinks::Outgoing;
 use crate::store::Claim;
 use crate::time::Instant;
@@ -199,7 +200,7 @@ fn prepare(
     answered: Arc<AtomicBool>,
 ) -> (AttemptTask, Result<Outgoing, Unrenderable>) {
     let Claim { seq, id, raw, attempts, first_attempt, paused, received, replays, number_key, details, .. } = claim;
-    let Identity { registered, options, format, sink, .. } = &context.identity;
+    let Identity { registered, options, format, mask, sink, .. } = &context.identity;
     let clock = &context.shared.clock;
     let now = clock.relay_time();
     // A message of an ordered sink holds up the messages behind it. So while nothing gets through, the message is tried
@@ -208,10 +209,10 @@ fn prepare(
     let retry = if as_probe { options.retry.capped_at(MAX_PROBE_INTERVAL) } else { options.retry.clone() };
     let expires = max_age::expires(options.max_age, received, replays)
         .map(|expires| UnixMs(now.0.saturating_add(expires.0).saturating_sub(clock.likely_message_time().0)));
-    let message = Arc::from(&*raw);
-    let payload = payload(format, raw, details.as_deref(), sink.takes_lines());
-    let outgoing =
-        payload.map(|Payload { content_type, body }| Outgoing { id: id.clone(), content_type, body, message });
+    // A template is code that the operator wrote, and it runs on the sink's own loop, so a panic in the template must
+    // cost no more than this message.
+    let make = || outgoing(format, mask.as_ref(), id.clone(), raw, details.as_deref(), sink.takes_lines());
+    let outgoing = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())));
     let task = AttemptTask {
         sink: registered.id,
         seq,
@@ -232,13 +233,6 @@ fn prepare(
         answered,
     };
     (task, outgoing)
-}
-
-/// Makes the payload of a message. A template is code that the operator wrote, and it runs on the sink's own loop, so a
-/// panic in the template must cost no more than this message.
-fn payload(format: &Format, raw: Box<str>, number: Option<&str>, as_line: bool) -> Result<Payload, Unrenderable> {
-    let make = || if as_line { format.line(raw, number) } else { format.payload(raw, number) };
-    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(Unrenderable(OWN_FAILURE.to_owned())))
 }
 
 #[cfg(test)]

@@ -132,8 +132,9 @@ async fn expire(store: &mut StoreRetry, context: &SinkContext, rows: Vec<Seq>) -
     let written = store.write(context, move |spool: &mut Spool| spool.expire(sink, &rows, now)).await;
     let Some(expired) = written else { return false };
     context.identity.metrics.died(expired.len().try_into().unwrap_or(u64::MAX));
+    context.wake_fallback();
     for ExpiredMessage { id, attempts, answer } in expired {
-        log::message_expired(context.name(), &id, attempts, &answer);
+        log::message_expired(context.name(), &id, attempts, &answer, context.fallback());
     }
     true
 }

@@ -12,6 +12,7 @@ use super::Supervisor;
 use super::backfill::Backfill;
 use super::expiry::Expiry;
 use super::pauses::Pauses;
+use crate::codes::CodeMask;
 use crate::delivery::options::Options;
 use crate::delivery::queues::Queues;
 use crate::formats::Format;
@@ -36,6 +37,7 @@ pub(in crate::delivery) struct NewSettings {
     pub(in crate::delivery) name: String,
     pub(in crate::delivery) options: Options,
     pub(in crate::delivery) format: Format,
+    pub(in crate::delivery) mask: Option<CodeMask>,
     pub(in crate::delivery) sink: Arc<dyn Sink>,
     pub(in crate::delivery) metrics: SinkMetrics,
     /// Whether messages go to another receiver, or by other credentials, from now on.
@@ -69,11 +71,11 @@ impl Supervisor {
 
     /// Goes on with new settings, as a start would with the state of the store.
     fn take_settings(&mut self, settings: NewSettings) {
-        let NewSettings { registered, pause, name, options, format, sink, metrics, is_other_receiver } = settings;
+        let NewSettings { registered, pause, name, options, format, mask, sink, metrics, is_other_receiver } = settings;
         let was_ordered = self.context.is_ordered();
         let identity = &mut self.context.identity;
         (identity.registered, identity.name, identity.metrics) = (registered, name, metrics);
-        (identity.options, identity.format, identity.sink) = (options, format, sink);
+        (identity.options, identity.format, identity.mask, identity.sink) = (options, format, mask, sink);
         let now = self.context.now();
         if is_other_receiver {
             // Whoever puts an address or a secret right expects the messages that wait to be sent.

@@ -2,6 +2,7 @@
 
 mod added_sink;
 mod clocks;
+mod fallback;
 mod lanes;
 mod log_lines;
 mod max_age;
@@ -30,7 +31,7 @@ use super::clock_reading::ClockReading;
 use super::context::{Identity, Shared, SinkContext};
 use super::health::{SharedHealth, SinkHealth};
 use super::settler::Settler;
-use super::{Delivery, Options, Order, Retry, Setup};
+use super::{Delivery, Options, Order, Retry, Setup, Waker};
 use crate::domain::{
     DeliveryClass, Insert, Invocation, Marks, PauseReason, Row, RowStanding, Seq, Start, StoreOp, UnixMs, WalkId,
 };
@@ -115,6 +116,7 @@ impl World {
             ordered: options.order == Order::Number,
             start: options.start,
             enabled: options.enabled,
+            fallback: options.fallback.as_ref().map(ToString::to_string),
             ..SinkSetup::new(*name)
         });
         self.register_as(registrations.collect()).await;
@@ -125,6 +127,7 @@ impl World {
                 selection: MessageSelection::default(),
                 options,
                 format: Format::default(),
+                mask: None,
                 sink,
                 metrics: crate::metrics::SinkMetrics::unread(),
             })
@@ -161,13 +164,14 @@ impl World {
             damage.clone(),
         );
         tokio::spawn(settling);
-        let (store, wake, sink_count) = (self.store.clone(), watch::channel(0).1, Arc::new(AtomicUsize::new(1)));
+        let (store, sink_count) = (self.store.clone(), Arc::new(AtomicUsize::new(1)));
+        let (waker, wake) = Waker::new();
         let invocation = Invocation::default();
-        let shared = Shared { store, clock, jitter, settler, invocation, wake, stopping, damage, sink_count };
-        let (name, format) = ("crm".to_owned(), Format::default());
+        let shared = Shared { store, clock, jitter, settler, invocation, wake, waker, stopping, damage, sink_count };
+        let (name, format, mask) = ("crm".to_owned(), Format::default(), None);
         let health = SharedHealth::new(SinkHealth::restored(registered.health, now));
         let metrics = crate::metrics::SinkMetrics::unread();
-        let identity = Identity { registered, name, options, format, sink, metrics };
+        let identity = Identity { registered, name, options, format, mask, sink, metrics };
         SinkContext { shared, identity, health }
     }
 

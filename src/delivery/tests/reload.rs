@@ -5,7 +5,7 @@ use super::*;
 
 fn setup(name: &str, options: Options, sink: Arc<dyn Sink>) -> Setup {
     let (name, selection, format) = (name.to_owned(), MessageSelection::default(), Format::default());
-    Setup { name, selection, options, format, sink, metrics: crate::metrics::SinkMetrics::unread() }
+    Setup { name, selection, options, format, mask: None, sink, metrics: crate::metrics::SinkMetrics::unread() }
 }
 
 async fn reload(delivery: &mut Delivery, setups: Vec<(Setup, SinkChange)>) {

@@ -185,6 +185,8 @@ impl<F: Feed> Poller<F> {
         let Some(before) = self.lanes.numbers.list_mut().given_up(next, now) else { return Ok(()) };
         let dead = self.disk.store().write(move |spool| spool.give_up_undecided(before, wall)).await?;
         if dead > 0 {
+            // The fallbacks of the sinks have got the messages.
+            (self.released)();
             tracing::error!(
                 dead_letters = dead,
                 hint = format!(

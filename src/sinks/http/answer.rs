@@ -26,7 +26,10 @@ pub(crate) enum AnswerBody {
     /// The body says nothing that the status does not say.
     Nothing,
     /// The service does not have the message, whatever the status says.
-    #[cfg_attr(not(any(feature = "sink-telegram", test)), expect(dead_code, reason = "only Telegram says so"))]
+    #[cfg_attr(
+        not(any(feature = "sink-apprise", feature = "sink-telegram", test)),
+        expect(dead_code, reason = "a preset says so")
+    )]
     NotAccepted(&'static str),
     /// The service takes no message until somebody looks into the matter.
     TakesNothing(&'static str),

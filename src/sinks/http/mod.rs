@@ -4,7 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod classify;
 mod headers;
 mod online;
-#[cfg(any(feature = "sink-ntfy", feature = "sink-telegram"))]
+#[cfg(any(feature = "sink-apprise", feature = "sink-ntfy", feature = "sink-telegram"))]
 pub(in crate::sinks) mod preset;
 mod preview;
 pub mod settings;

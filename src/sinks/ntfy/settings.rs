@@ -37,7 +37,8 @@ settings! {
             settings::text("topic", "a topic in quotes", None).such_as("{ env = \"NTFY_TOPIC\" }"),
         /// The priority, from 1 (least) to 5 (most).
         priority: u8 = settings::integer(3, 1..=5),
-        /// Tags of the notification; the names of emojis are shown as emojis.
+        /// ntfy: tags of the notification; the names of emojis are shown as emojis. apprise: only services with one of these
+        /// tags are notified; a tag "a b" means services with both.
         tags: Option<Texts> = settings::texts(true).lines(&["tags = [\"key\"]"]),
         /// As for telegram: an access token of the server.
         token: Option<WrittenText> = settings::secret("NTFY_TOKEN"),

@@ -18,6 +18,8 @@ pub(in crate::store) struct Recipient {
     pub(super) selection: MessageSelection,
     /// Whether the sink keeps the order of each number.
     pub(super) ordered: bool,
+    /// The sink to which dead letters are handed over.
+    pub(super) fallback: Option<SinkId>,
 }
 
 /// The state in a SQLite file.

@@ -4,6 +4,7 @@
 //! list.
 
 mod arrivals;
+mod fallback;
 mod numbers;
 mod operator;
 mod promises;

@@ -84,9 +84,9 @@ fn a_state_of_a_newer_version_is_refused_and_left_alone() {
     let scene = Scene::new();
     used(&scene);
     let connection = Connection::open(scene.dir().join("state/state.db")).unwrap();
-    connection.execute_batch("PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    connection.execute_batch("PRAGMA user_version = 4; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     connection.close().unwrap();
-    refuses(&scene, "state.db was written by a newer joltsms-relay (state format 3, this version knows up to 2)");
+    refuses(&scene, "state.db was written by a newer joltsms-relay (state format 4, this version knows up to 3)");
 }
 
 /// Takes over state files that killed relays of earlier versions left. `crm` has 14 messages, which `later` is to get
@@ -114,9 +114,8 @@ fn a_state_of_each_earlier_format_is_taken_over() {
         for (receiver, count) in [(later, 25), (crm, 11), (dead, 11)] {
             receiver.wait(count, &relay);
         }
-        if format == 1 {
-            relay.wait_for_log("the state is brought to the format of this version from=1");
-        } else {
+        relay.wait_for_log(&format!("the state is brought to the format of this version from={format}"));
+        if format == 2 {
             assert_eq!(held.count(), 0, "it is paused:\n{}", relay.log());
             let (code, _, said) = scene.setup().args(&["sinks", "resume", "held"]).output();
             assert_eq!(code, 0, "{said}");

@@ -121,6 +121,7 @@ async fn the_state_does_not_grow() {
         name: "all".to_owned(),
         options: Options::new(8, retry),
         format: Format::default(),
+        mask: None,
         sink: Arc::<Taken>::clone(&taken),
         selection: MessageSelection::default(),
         metrics: metrics.sink("all"),

@@ -1,4 +1,4 @@
-//! Tests of the services that people ask for: Slack, Discord, Telegram and ntfy, as stubs that give the documented
+//! Tests of the services that people ask for: Slack, Discord, Telegram, ntfy and Apprise, as stubs that give the documented
 //! answers.
 
 use joltsms_relay::delivery::log_sentences::{
@@ -133,4 +133,35 @@ fn ntfy_gets_the_topic_and_an_id_against_repeats() {
     assert_eq!(receiver.received()[1].headers["authorization"], "Bearer tk_hunter2");
     assert_eq!(relay.stop().code(), Some(0));
     assert!(!relay.log().contains("hunter2"), "{}", relay.log());
+}
+
+#[test]
+fn apprise_gets_text_and_tags_and_a_key_that_it_does_not_know_pauses_the_sink() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    let answers = [424, 500, 200, 204].map(|status| reply(status, if status == 204 { "" } else { r#"{"error":"x"}"# }));
+    answer(&receiver, answers.to_vec());
+    let mut relay = scene
+        .setup()
+        .set("SINKS__ALL__TYPE", "apprise")
+        .set("SINKS__ALL__URL", &receiver.url().replace("/hook", "/notify/hunter2"))
+        .set("SINKS__ALL__TAGS", "ops,night shift")
+        .set("SINKS__ALL__RETRY__INITIAL", "100ms")
+        .start();
+    relay.wait_for_log("relaying what comes from now on");
+    let id = scene.add();
+    let words = "424 Failed Dependency: a service could not be notified, or no service has the tags";
+    relay.wait_for_log(&format!("{SINK_FAILS} sink.name=\"all\" reason=\"{words}\""));
+    relay.wait_for_log(SINK_WORKS_AGAIN);
+    let body = body_of(&receiver, 2);
+    let row: Value = serde_json::from_str(&scene.handle().row(&id).unwrap().json).unwrap();
+    let text = body["body"].as_str().unwrap();
+    assert!(text.starts_with("SMS to ") && text.ends_with(row["body"].as_str().unwrap()), "{body}");
+    assert_eq!((&body["tag"], &body["format"]), (&json!("ops,night shift"), &json!("text")));
+    scene.add();
+    let words = "the Apprise server has no configuration under this key";
+    relay.wait_for_log(&format!("{RECEIVER_TAKES_NOTHING} sink.name=\"all\" reason=\"{words}\""));
+    assert_eq!(relay.stop().code(), Some(0));
+    assert!(!relay.log().contains("hunter2"), "{}", relay.log());
+    assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state = 'delivered'"), 1);
 }

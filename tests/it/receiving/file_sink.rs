@@ -126,37 +126,6 @@ fn nothing_is_delivered_before_it_is_on_the_disk() {
 }
 
 #[test]
-fn killed_relays_lose_nothing() {
-    const MESSAGES: i64 = 1000;
-    let scene = Scene::new();
-    scene.add_past(MESSAGES);
-    let path = scene.dir().join("sms.jsonl");
-    let mut setup = relay_to(&scene, path.to_str().unwrap());
-    let lines = || fs::read_to_string(&path).unwrap_or_default().lines().count();
-    for kill in 1..=10 {
-        let mut relay = setup.start();
-        wait_until("some lines", || lines() >= kill * 80, || relay.log());
-        relay.kill();
-    }
-    let mut relay = setup.start();
-    wait_until_delivered(&scene, MESSAGES, &relay);
-    assert_eq!(relay.stop().code(), Some(0));
-    let text = fs::read_to_string(&path).unwrap();
-    let whole: Vec<String> = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .map(|message| message["id"].as_str().unwrap().to_owned())
-        .collect();
-    let mut once = whole.clone();
-    once.sort_unstable();
-    once.dedup();
-    let mut expected = scene.ids();
-    expected.sort_unstable();
-    assert_eq!(once, expected, "lost");
-    assert!(whole.len() - once.len() <= 80, "{} repeats: at most 8 for each kill", whole.len() - once.len());
-}
-
-#[test]
 fn a_place_that_cannot_be_written_is_tried_again_and_said_in_words() {
     let scene = Scene::new();
     let blocked = scene.dir().join("blocked");

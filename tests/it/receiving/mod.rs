@@ -2,10 +2,13 @@
 
 mod chat_services;
 mod exec_sink;
+mod fallback;
 mod file_sink;
 mod filters;
 mod formats;
 mod interop;
+mod kills;
+mod mask_codes;
 mod number_details;
 mod receivers;
 mod sink_options;

@@ -8,7 +8,7 @@ use crate::store::error::Error;
 use crate::store::sqlite::connection::SqliteBackend;
 
 /// The migrations in their order: the first one makes format 2 of format 1, and each further one makes the next format.
-const MIGRATIONS: [&str; 1] = [FROM_1];
+const MIGRATIONS: [&str; 2] = [FROM_1, FROM_2];
 
 /// Makes format 2 of format 1. Numbers get keys, and messages name their number. Sinks can be paused. Deliveries can be
 /// undecided, dropped, replayed, and kept in the order of their numbers. Rows have checksums; a row that exists already
@@ -75,6 +75,9 @@ CREATE INDEX delivery_dead ON delivery (sink, seq) WHERE state = 'dead';
 CREATE INDEX delivery_number ON delivery (sink, number, release_no)
     WHERE number IS NOT NULL AND state IN ('fresh', 'retry');
 ";
+
+/// Makes format 3 of format 2. Deliveries name the sink that handed them over.
+const FROM_2: &str = "ALTER TABLE delivery ADD COLUMN handed_by INTEGER;";
 
 impl SqliteBackend {
     /// Brings a file of the format `found` to the present format. Only the relay may do this, while no other process

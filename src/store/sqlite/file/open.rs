@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_and_left_alone() {
         let (dir, file) = fresh();
-        Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
+        Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 4").unwrap();
         let before = fs::read(&file).unwrap();
-        assert!(matches!(SqliteBackend::open(dir.path()), Err(Error::Newer { found: 3, known: 2, .. })));
+        assert!(matches!(SqliteBackend::open(dir.path()), Err(Error::Newer { found: 4, known: 3, .. })));
         assert_eq!(fs::read(&file).unwrap(), before);
     }
 

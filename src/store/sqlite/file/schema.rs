@@ -8,9 +8,9 @@
 pub(super) const APPLICATION_ID: i64 = 0x4a6f_5352;
 
 /// The number of the format that this version writes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
-/// The statements that make an empty file of format 2. Times are milliseconds since the Unix epoch. A `CHECK` of more
+/// The statements that make an empty file of format 3. Times are milliseconds since the Unix epoch. A `CHECK` of more
 /// than two words is a chain of `OR`, because for an `IN` SQLite would fill a temporary table at each change of a row.
 pub(super) const SCHEMA: &str = "
 -- sum, here and below, is the checksum of what the row holds (checksum.rs). It is NULL if the row is older than format
@@ -91,7 +91,8 @@ CREATE TABLE sink (
 -- One row for each message and sink, from the release of the message on. state: see store::DeliveryState. paused_ms:
 -- how long the sink was paused since first_attempt. replays: how often an operator asked for the message again. number:
 -- the queue of the delivery if the sink keeps the order of each number. It is the key of the message's number, or 0 if
--- the message names none; where that is n, a delivery that an operator asked for again has -1 - n (order.rs).
+-- the message names none; where that is n, a delivery that an operator asked for again or that another sink handed over
+-- has -1 - n (order.rs). handed_by: the sink whose dead letter the message was when this sink got it as the fallback.
 CREATE TABLE delivery (
     seq           INTEGER NOT NULL,
     sink          INTEGER NOT NULL,
@@ -109,6 +110,7 @@ CREATE TABLE delivery (
     paused_ms     INTEGER NOT NULL DEFAULT 0,
     replays       INTEGER NOT NULL DEFAULT 0,
     number        INTEGER,
+    handed_by     INTEGER,
     PRIMARY KEY (seq, sink)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_undecided ON delivery (sink, seq) WHERE state = 'undecided';

@@ -1,8 +1,11 @@
 //! Transactions of delivery: claiming messages that wait, and settling attempts.
 
+use std::sync::Arc;
+
 use rusqlite::params;
 
 use super::claims::{claims_query, read_claims};
+use super::fallback::hand_over;
 use super::order;
 use super::retention::erase_if_done;
 use super::values::{class_number, instant, limit};
@@ -82,6 +85,7 @@ impl DeliveryTransactions for SqliteBackend {
             return Ok(());
         }
         let erase = self.erases_at_once();
+        let recipients = Arc::clone(&self.recipients);
         let erased = self.transaction(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE delivery SET state = ?3, attempts = ?4, first_attempt = coalesce(first_attempt, ?5), due = ?6, status = ?7, reason = ?8,
@@ -115,6 +119,9 @@ impl DeliveryTransactions for SqliteBackend {
                     answer,
                     now.0
                 ])?;
+                if state == DeliveryState::Dead {
+                    hand_over(transaction, &recipients, *sink, *seq)?;
+                }
             }
             let mut delivered = settlements.iter().filter(|one| matches!(one.outcome, Outcome::Delivered { .. }));
             match erase {

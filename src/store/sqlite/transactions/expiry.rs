@@ -1,7 +1,10 @@
 //! Transactions of `max_age`: finding messages that wait and are too old, and making them dead letters.
 
-use rusqlite::{Row as SqlRow, params};
+use std::sync::Arc;
 
+use rusqlite::{OptionalExtension as _, Row as SqlRow, params};
+
+use super::fallback::hand_over;
 use super::release::last_release;
 use super::values::limit;
 use crate::domain::{DeadReason, Seq, UnixMs};
@@ -57,6 +60,7 @@ impl ExpiryTransactions for SqliteBackend {
     }
 
     fn expire(&mut self, sink: SinkId, rows: &[Seq], now: UnixMs) -> Result<Vec<ExpiredMessage>, Error> {
+        let recipients = Arc::clone(&self.recipients);
         self.transaction(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE delivery SET state = 'dead', reason = ?3, due = NULL, settled_at = ?4, answer = coalesce(answer, ?5)
@@ -66,11 +70,14 @@ impl ExpiryTransactions for SqliteBackend {
             let mut expired = Vec::with_capacity(rows.len());
             for seq in rows {
                 let values = params![seq.0, sink.0, DeadReason::Expired.as_str(), now.0, NEVER_TRIED];
-                let found = update.query_map(values, |row| {
-                    Ok(ExpiredMessage { id: row.get(0)?, attempts: row.get(1)?, answer: row.get(2)? })
-                })?;
-                for row in found {
-                    expired.push(row?);
+                let found = update
+                    .query_row(values, |row| {
+                        Ok(ExpiredMessage { id: row.get(0)?, attempts: row.get(1)?, answer: row.get(2)? })
+                    })
+                    .optional()?;
+                if let Some(found) = found {
+                    hand_over(transaction, &recipients, sink, *seq)?;
+                    expired.push(found);
                 }
             }
             Ok(expired)

@@ -10,6 +10,7 @@ mod claims;
 mod coverage;
 mod delivery;
 mod expiry;
+mod fallback;
 mod numbers;
 mod operator;
 mod order;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Row as SqlRow, Transaction, params};
 
+use super::fallback::hand_over;
 use super::retention::erase_if_done;
 use crate::domain::filter::{Facts, FilterVerdict};
 use crate::domain::{DeadReason, Seq, UnixMs};
@@ -112,15 +113,22 @@ impl NumberTransactions for SqliteBackend {
     }
 
     fn give_up_undecided(&mut self, before: Seq, now: UnixMs) -> Result<usize, Error> {
+        let recipients = Arc::clone(&self.recipients);
         self.transaction(|transaction| {
-            transaction
+            let given_up: Vec<(Seq, SinkId)> = transaction
                 .prepare_cached(
                     "UPDATE delivery SET state = 'dead', reason = ?1, answer = ?2, settled_at = ?3
                      WHERE state = 'undecided' AND seq < ?4 AND EXISTS (
                          SELECT 1 FROM message AS m JOIN number AS n ON n.key = m.number
-                         WHERE m.seq = delivery.seq AND n.fetched_at IS NULL)",
+                         WHERE m.seq = delivery.seq AND n.fetched_at IS NULL)
+                     RETURNING seq, sink",
                 )?
-                .execute(params![DeadReason::GaveUp.as_str(), NO_DETAILS, now.0, before.0])
+                .query_map(params![DeadReason::GaveUp.as_str(), NO_DETAILS, now.0, before.0], |row| {
+                    Ok((Seq(row.get(0)?), SinkId(row.get(1)?)))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            given_up.iter().try_for_each(|(seq, sink)| hand_over(transaction, &recipients, *sink, *seq))?;
+            Ok(given_up.len())
         })
     }
 }
@@ -175,7 +183,8 @@ impl SqliteBackend {
 }
 
 /// Makes waiting deliveries undecided if the sink needs the details of their number and these are not known. This can
-/// happen because the sink did not need the details when the message came.
+/// happen because the sink did not need the details when the message came. Messages that another sink handed over stay as
+/// they are, since no filter decides about them.
 pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rusqlite::Result<()> {
     // Usually the details of every number are known, and no delivery has to be searched.
     if !transaction.prepare_cached("SELECT 1 FROM number WHERE fetched_at IS NULL")?.exists([])? {
@@ -185,7 +194,7 @@ pub(super) fn make_undecided(transaction: &Transaction<'_>, sink: SinkId) -> rus
     for state in [DeliveryState::Fresh, DeliveryState::Retry] {
         transaction.execute(
             &format!(
-                "UPDATE delivery SET state = 'undecided' WHERE sink = ?1 AND state = '{state}' AND EXISTS (
+                "UPDATE delivery SET state = 'undecided' WHERE sink = ?1 AND state = '{state}' AND handed_by IS NULL AND EXISTS (
                      SELECT 1 FROM message AS m JOIN number AS n ON n.key = m.number
                      WHERE m.seq = delivery.seq AND n.fetched_at IS NULL)"
             ),

@@ -5,7 +5,7 @@
 //! that wait. A search finds the first message of each queue by going from number to number in that index. So the cost
 //! of a search grows with the number of queues, however many messages wait behind the first message of each.
 //!
-//! Messages that an operator sends again wait in a second queue beside the queue of their number: where the key of the
+//! Messages that an operator sends again, or that another sink hands over, wait in a second queue beside the queue of their number: where the key of the
 //! number is `n`, such deliveries have `-1 - n`. So a new message never waits for a replay.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -105,7 +105,7 @@ pub(super) fn assign_number_queues(
     transaction
         .prepare_cached(
             "UPDATE delivery SET number = -1 - number
-             WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND replays > 0 AND number >= 0",
+             WHERE seq > ?2 AND seq <= ?3 AND sink = ?1 AND (replays > 0 OR handed_by IS NOT NULL) AND number >= 0",
         )?
         .execute(params![sink.0, after.0, last])?;
     Ok(Some(Seq(last)))

@@ -30,10 +30,15 @@ impl RegistrationTransactions for SqliteBackend {
                 .execute("UPDATE delivery SET due = ?2 WHERE state = 'retry' AND due > ?1", [latest_due.0, now.0])?;
             registered
         })?;
+        let id_of = |name: &String| {
+            let place = setups.iter().position(|setup| setup.name == *name)?;
+            registered.get(place).map(|registered| registered.id)
+        };
         let recipient = |(registered, setup): (&RegisteredSink, &SinkSetup)| Recipient {
             id: registered.id,
             selection: setup.selection.clone(),
             ordered: setup.ordered,
+            fallback: setup.fallback.as_ref().and_then(id_of),
         };
         self.recipients = registered.iter().zip(setups).map(recipient).collect();
         Ok(registered)

@@ -252,9 +252,10 @@ fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {
     let Some((mut trace, seq)) = found else { return Ok(None) };
     trace.deliveries = connection
         .prepare_cached(
-            "SELECT name, active, paused IS NOT NULL, state, attempts, first_attempt, settled_at, due, status, reason,
-                    answer, replays
-             FROM delivery AS d JOIN sink AS s ON s.id = d.sink WHERE d.seq = ?1 ORDER BY name",
+            "SELECT s.name, s.active, s.paused IS NOT NULL, state, attempts, first_attempt, settled_at, due, status, reason,
+                    answer, replays, h.name
+             FROM delivery AS d JOIN sink AS s ON s.id = d.sink LEFT JOIN sink AS h ON h.id = d.handed_by
+             WHERE d.seq = ?1 ORDER BY s.name",
         )?
         .query_map([seq], fate)?
         .collect::<rusqlite::Result<_>>()?;
@@ -282,5 +283,6 @@ fn fate(row: &SqlRow<'_>) -> rusqlite::Result<TracedDelivery> {
         reason: row.get(9)?,
         answer: row.get(10)?,
         replays: row.get(11)?,
+        handed_over_by: row.get(12)?,
     })
 }

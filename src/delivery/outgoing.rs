@@ -1,0 +1,31 @@
+//! Makes what leaves for a message: the payload, and the message for sinks that tell more of it. Pure.
+
+use crate::codes::CodeMask;
+use crate::formats::{Format, Payload, Unrenderable};
+use crate::sinks::Outgoing;
+
+/// Makes what leaves for the message `id` with the JSON text `raw`. `number` is the row of the message's number, if it is
+/// known and the format shows details. With a mask nothing that leaves holds a code. `as_line`: the payload goes to a
+/// stream of lines.
+///
+/// # Errors
+/// [`Unrenderable`], from templates only.
+pub fn outgoing(
+    format: &Format,
+    mask: Option<&CodeMask>,
+    id: String,
+    raw: Box<str>,
+    number: Option<&str>,
+    as_line: bool,
+) -> Result<Outgoing, Unrenderable> {
+    let raw = match mask {
+        Some(mask) => mask.masked(&raw).into(),
+        None => raw,
+    };
+    let message = (&*raw).into();
+    let Payload { content_type, body } = match as_line {
+        true => format.line(raw, number)?,
+        false => format.payload(raw, number)?,
+    };
+    Ok(Outgoing { id, content_type, body, message })
+}

@@ -1,0 +1,34 @@
+//! The end of the loop: deliveries under way get the time that is left.
+
+use std::time::Duration;
+
+use tokio::time::timeout_at;
+
+use super::Supervisor;
+use crate::delivery::status::Drained;
+use crate::time::Instant;
+
+/// After the grace of a stop is over, results that a receiver has sent but that are not on the disk get this much more
+/// time to be recorded.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
+
+impl Supervisor {
+    /// Lets deliveries end until the deadline, and then cuts off the deliveries that have no answer. Deliveries that
+    /// were answered get more time to be recorded.
+    pub(super) async fn finish(mut self) -> Drained {
+        let deadline = (*self.context.shared.stopping.borrow()).unwrap_or_else(|| self.context.monotonic());
+        self.queues.give_back();
+        self.end_until(deadline).await;
+        let cut_off = self.dispatch.cut_off_unanswered();
+        let end = self.context.monotonic() + LAST_SETTLEMENTS;
+        self.end_until(end).await;
+        Drained { cut_off, unrecorded: self.dispatch.in_flight() }
+    }
+
+    async fn end_until(&mut self, deadline: Instant) {
+        while let Ok(Some(end)) = timeout_at(deadline, self.dispatch.next_end()).await {
+            self.liveness.tick();
+            self.delivery_ended(&end);
+        }
+    }
+}

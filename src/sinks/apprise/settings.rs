@@ -1,0 +1,86 @@
+//! The keys of `[sinks.NAME]` with `type = "apprise"`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::json;
+
+use super::answer::DIALECT;
+use crate::domain::Sanitized;
+use crate::http::RedactedUrl;
+use crate::http::settings::{self as http, TlsSettings};
+use crate::settings::{self, Reader, Texts, WrittenText, settings};
+use crate::sinks::Outgoing;
+use crate::sinks::http::preset::{Preset, resolve_server};
+use crate::sinks::http::{Options, Statuses};
+
+settings! {
+    /// The keys that an apprise sink has, as written.
+    pub(super) struct Settings {
+        /// As for http: the address of the server and of the configuration there, such as
+        /// http://localhost:8000/notify/KEY.
+        url: Option<WrittenText> = http::url(),
+        /// As for ntfy.
+        tags: Option<Texts> = settings::texts(true).lines(&["tags = [\"key\"]"]),
+        /// As for http.
+        timeout: Duration = http::timeout(Duration::from_secs(20)),
+        /// As for http.
+        connect_timeout: Duration = http::connect_timeout(),
+        /// As for http.
+        allow_http: bool = settings::boolean(false),
+        /// As for http.
+        proxy: Option<WrittenText> = http::proxy(),
+        /// As for http.
+        tls: TlsSettings = http::tls(),
+    }
+}
+
+impl Settings {
+    /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report. `is_meant`: the
+    /// sink is of this type.
+    pub(super) fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<Preset> {
+        let Self { timeout, connect_timeout, allow_http, .. } = self;
+        if is_meant {
+            let message = format!("`{}` is missing: an apprise sink needs it", at.name("url"));
+            at.missing(
+                &["url"],
+                at.place(),
+                message,
+                "write the address with its key: http://localhost:8000/notify/KEY",
+            );
+        }
+        // There is no usual server, so a missing address has no default.
+        let (url, transport) = resolve_server(at, self.url, "", allow_http, self.proxy, self.tls);
+        if let Some(tags) = self.tags.as_ref().filter(|tags| tags.is_empty_array) {
+            at.wrong("tags", &tags.origin, "is an empty array", "leave it out");
+        }
+        let tags: Vec<String> =
+            self.tags.into_iter().flat_map(|tags| tags.texts).map(|tag| tag.bare().to_owned()).collect();
+        let url = url?;
+        let mut description = format!("Apprise at {}", RedactedUrl(&url));
+        if !tags.is_empty() {
+            description += &format!(", tags {}", Sanitized::line(&tags.join(", ")));
+        }
+        let http = Options {
+            url,
+            method: Method::POST,
+            headers: HeaderMap::new(),
+            timeout,
+            connect_timeout,
+            transport,
+            signing: None,
+            statuses: Statuses::default(),
+            dialect: Some(DIALECT),
+        };
+        let wrap = move |outgoing: Outgoing| {
+            let mut body = json!({ "body": String::from_utf8_lossy(&outgoing.body), "type": "info", "format": "text" });
+            if !tags.is_empty() {
+                body["tag"] = tags.join(",").into();
+            }
+            Outgoing { content_type: "application/json".into(), body: body.to_string().into_bytes(), ..outgoing }
+        };
+        Some(Preset { description, http, wrap: Arc::new(wrap) })
+    }
+}
