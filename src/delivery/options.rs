@@ -33,7 +33,7 @@ settings! {
         pub max_age: Option<Duration> = settings::duration_or("forever", None, LEAST_AGE..=LONGEST),
         /// The name of another sink: a message that becomes a dead letter here is handed over to that sink, too, whatever
         /// the filter of that sink says. A sink that has the message already does not get it again.
-        pub fallback: Option<SinkName> = settings::sink_name().such_as("\"stdout\""),
+        pub fallback: Option<SinkName> = settings::sink_name().lines(&["fallback = \"stdout\""]),
         /// true: codes leave as ••••••, in every format: the code that the API found (parsedCode) and the places of the
         /// text where it stands, and what codes.pattern finds where the API found none.
         pub mask_codes: bool = settings::boolean(false),
