@@ -174,17 +174,27 @@ impl ArrivalReader {
         self.poller.as_ref().and_then(ScratchPoller::trouble)
     }
 
-    /// Ends reading. If no other command uses the scratch state, its texts are erased.
+    /// Ends reading. If no other command uses the scratch state, its texts are erased. The same happens to the texts that
+    /// a relay kept for readers and could not erase before it ended.
     ///
     /// # Errors
-    /// [`ArrivalError::Store`] if the scratch state cannot be erased.
+    /// [`ArrivalError::Store`] if the texts cannot be erased.
     pub async fn end(mut self) -> Result<(), ArrivalError> {
-        drop(self.registration.take());
+        // Without a registration no text was kept for this reader, whose user may not be allowed to write.
+        let was_registered = self.registration.take().is_some();
         self.state = None;
-        match self.poller.take() {
-            Some(poller) => poller.stop(self.is_alone()).await,
-            None => Ok(()),
+        let erased = if was_registered { self.erase_kept_texts() } else { Ok(()) };
+        self.stop_polling().await.and(erased)
+    }
+
+    /// Erases the texts that the relay kept for readers. Nothing happens while a relay runs or another command reads,
+    /// because they erase these texts later.
+    fn erase_kept_texts(&self) -> Result<(), ArrivalError> {
+        let dir = &self.options.dir;
+        if self.options.erases_at_once && self.is_alone() && is_running(dir)? == Some(false) {
+            store::erase_delivered(dir)?;
         }
+        Ok(())
     }
 
     /// Returns whether no other command reads.
@@ -240,6 +250,8 @@ impl ArrivalReader {
                 let newest = marks.map_or(UnixMs::MIN, |marks| marks.frontier.max(marks.anchor));
                 self.known.extend(state.spool.ids_since(newest.before(OVERLAP))?);
                 self.in_relay = Some(state.progress);
+                // If this fails, it is tried again when reading ends.
+                self.erase_kept_texts().ok();
             }
             StateKind::Scratch => {
                 self.known.extend(state.spool.ids_since(UnixMs::MIN)?);

@@ -213,11 +213,11 @@ pub(super) struct ReplayFlags {
 #[group(required = true, multiple = true)]
 pub(super) struct ReplayChoice {
     /// Deliver to this sink, also messages that it never had and its filter wants [default: to every sink, what it had]
-    #[arg(long = "sink", value_name = "NAME")]
+    #[arg(long = "sink", value_name = "NAME", value_parser = selector)]
     pub(super) sinks: Vec<String>,
 
     /// Deliver the message with this id
-    #[arg(long = "id", value_name = "ID")]
+    #[arg(long = "id", value_name = "ID", value_parser = selector)]
     pub(super) ids: Vec<String>,
 
     /// Only messages received at this time or later: an RFC 3339 time, or a duration back such as 24h
@@ -229,11 +229,11 @@ pub(super) struct ReplayChoice {
     pub(super) until: Option<When>,
 
     /// Only messages to a number that matches this shell pattern, such as +1650*
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = selector)]
     pub(super) to: Vec<String>,
 
     /// Only messages from a sender that matches this shell pattern, without regard to case
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = selector)]
     pub(super) from: Vec<String>,
 
     /// Only dead letters, also those that were dropped
@@ -255,11 +255,11 @@ pub(super) struct TailFlags {
 #[derive(Args, Debug)]
 pub(super) struct WaitFlags {
     /// Only a message to a number that matches this shell pattern, such as +1650*
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = selector)]
     pub(super) to: Vec<String>,
 
     /// Only a message from a sender that matches this shell pattern, without regard to case
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = selector)]
     pub(super) from: Vec<String>,
 
     /// Print only the code of the message; messages without a code are passed over
@@ -267,7 +267,7 @@ pub(super) struct WaitFlags {
     pub(super) code: bool,
 
     /// Find the code by this regular expression in the text: its first group, or else the whole match
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = selector)]
     pub(super) code_regex: Option<String>,
 
     /// Take a message that was received at this time or later, if there is one already: an RFC 3339 time, or a duration
@@ -293,6 +293,11 @@ fn wait_timeout(text: &str) -> Result<Duration, String> {
         true => Ok(timeout),
         false => Err("a timeout that can be kept is 1s to 24h; for longer, run `joltsms-relay wait` again".to_owned()),
     }
+}
+
+/// Accepts a pattern, a name or an id. An empty one would select nothing, and is most often a variable that is not set.
+fn selector(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("it is empty: is the variable set?") } else { Ok(text.to_owned()) }
 }
 
 /// A time on the command line.
@@ -356,11 +361,11 @@ pub(super) enum DeadLettersCommand {
 #[derive(Args, Debug)]
 pub(super) struct Which {
     /// Only dead letters of this sink
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     pub(super) sink: Option<String>,
 
     /// Only the dead letters of this message
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = selector)]
     pub(super) id: Option<String>,
 }
 
@@ -369,11 +374,11 @@ pub(super) struct Which {
 #[group(required = true, multiple = true)]
 pub(super) struct Selected {
     /// Only dead letters of this sink
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     sink: Option<String>,
 
     /// Only the dead letters of this message
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = selector)]
     id: Option<String>,
 
     /// All dead letters of all sinks

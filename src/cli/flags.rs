@@ -163,6 +163,28 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_selector_is_refused_before_anything_is_done() {
+        for arguments in [
+            &["wait", "--to", ""][..],
+            &["wait", "--from", " "],
+            &["wait", "--code-regex", ""],
+            &["replay", "--to", ""],
+            &["replay", "--from="],
+            &["replay", "--sink", ""],
+            &["replay", "--id", ""],
+            &["dead-letters", "list", "--sink", ""],
+            &["dead-letters", "show", "--id", ""],
+            &["dead-letters", "retry", "--sink", ""],
+            &["dead-letters", "drop", "--id", ""],
+        ] {
+            let words = ["joltsms-relay"].into_iter().chain(arguments.iter().copied());
+            let refused = command_line().try_get_matches_from(words).unwrap_err();
+            assert_eq!(refused.exit_code(), 2, "{arguments:?}");
+            assert!(refused.to_string().contains("it is empty: is the variable set?"), "{arguments:?}: {refused}");
+        }
+    }
+
+    #[test]
     fn each_help_shows_the_flags_that_the_command_takes_and_an_example_that_works() {
         let mut commands = 0;
         each_command(&command_line(), "joltsms-relay", &mut |path, command| {

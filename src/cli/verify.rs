@@ -154,6 +154,7 @@ fn try_verify(flags: &Flags, since: When) -> Result<Exit, Exit> {
         Ok((coverage.marks.watermark, relay_clock(spool)?.relay_time()))
     })?;
     let since = since.resolve(now);
+    refuse_future(since, now).map_err(CommandRefusal::say)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| complain(Exit::Failure, &error))?;
     let listed = runtime.block_on(async {
@@ -170,6 +171,15 @@ fn try_verify(flags: &Flags, since: When) -> Result<Exit, Exit> {
         Exit::Done => Ok(exit),
         failed => Err(failed),
     }
+}
+
+/// Refuses a time that is not in the past. No message is of such a time, so none could be missing.
+fn refuse_future(since: UnixMs, now: UnixMs) -> Result<(), CommandRefusal> {
+    if since < now {
+        return Ok(());
+    }
+    let said = format!("--since must be in the past, and {since} is not (it is {now} now): nothing was compared");
+    Err(CommandRefusal { exit: Exit::Usage, said })
 }
 
 /// Reads the list from its newest message down to `since`. The result is in the order of times.

@@ -27,6 +27,11 @@ enum NoticeState {
     Unreported(String),
     /// The sink fails, and the log has reported the failure.
     Reported,
+    /// The sink failed, somebody resumed it, and no attempt has ended since.
+    Resumed {
+        /// Whether the log has reported the failure.
+        was_reported: bool,
+    },
 }
 
 impl FailureNotice {
@@ -54,13 +59,24 @@ impl FailureNotice {
     pub(super) fn report_at(&self) -> Option<Instant> {
         match self.state {
             NoticeState::Unreported(_) => self.reported_at.map(|told| told + MIN_REPORT_INTERVAL),
-            NoticeState::Working | NoticeState::Reported => None,
+            NoticeState::Working | NoticeState::Reported | NoticeState::Resumed { .. } => None,
         }
+    }
+
+    /// Notes that somebody resumed the sink: the next failure is reported at once, because its reason may be another one.
+    pub(super) fn resumed(&mut self) {
+        self.state = match self.state {
+            NoticeState::Working => NoticeState::Working,
+            NoticeState::Unreported(_) => NoticeState::Resumed { was_reported: false },
+            NoticeState::Reported => NoticeState::Resumed { was_reported: true },
+            NoticeState::Resumed { was_reported } => NoticeState::Resumed { was_reported },
+        };
+        self.reported_at = None;
     }
 
     /// Notes that an attempt succeeded. Returns whether to report that the sink works again.
     pub(super) fn worked(&mut self) -> bool {
-        matches!(std::mem::take(&mut self.state), NoticeState::Reported)
+        matches!(std::mem::take(&mut self.state), NoticeState::Reported | NoticeState::Resumed { was_reported: true })
     }
 
     /// Whether the last attempt failed.
@@ -103,6 +119,24 @@ mod tests {
         assert!(!failed(&mut notice, at(3660)));
         assert!(failed(&mut notice, at(3662)));
         assert!(notice.worked());
+    }
+
+    #[tokio::test]
+    async fn after_a_resume_the_next_failure_is_told_at_once_with_its_own_reason() {
+        let start = start();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut notice = FailureNotice::default();
+        notice.resumed();
+        assert!(!notice.is_failing() && !notice.worked(), "nothing was wrong");
+        assert_eq!(notice.failed("410", at(0)).as_deref(), Some("410"));
+        notice.resumed();
+        notice.resumed();
+        assert_eq!((notice.report_at(), notice.overdue(at(1))), (None, None), "no attempt has ended since");
+        assert_eq!(notice.failed("500", at(2)).as_deref(), Some("500"));
+        assert_eq!(notice.failed("401", at(3)), None, "said already");
+        notice.resumed();
+        assert!(notice.worked(), "whoever was told of the failure is told of its end");
+        assert!(notice.failed("502", at(4)).is_some());
     }
 
     #[tokio::test]

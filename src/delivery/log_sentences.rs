@@ -13,7 +13,7 @@ pub const SINK_FAILS: &str = "the sink fails: its messages are kept and tried ag
 /// Information: an attempt succeeded after [`SINK_FAILS`]. The log line has the number of messages that wait.
 pub const SINK_WORKS_AGAIN: &str = "the sink works again";
 
-/// Information: ten attempts in a row have failed, so the breaker is open.
+/// Information: ten attempts in a row have failed, so the breaker is open. The log line has the reason of the last one.
 pub const NOTHING_GETS_THROUGH: &str = "nothing gets through: one message at a time is tried until one does";
 
 /// Warning: the receiver refuses requests because there are too many, or because the receiver is busy.
@@ -88,8 +88,8 @@ pub(super) fn sink_works_again(sink: &str, waiting: u64) {
     tracing::info!(sink.name = sink, sink.waiting = waiting, "{SINK_WORKS_AGAIN}");
 }
 
-pub(super) fn nothing_gets_through(sink: &str) {
-    tracing::info!(sink.name = sink, failures = FAILURES_THAT_OPEN, "{NOTHING_GETS_THROUGH}");
+pub(super) fn nothing_gets_through(sink: &str, reason: &str) {
+    tracing::info!(sink.name = sink, failures = FAILURES_THAT_OPEN, reason, "{NOTHING_GETS_THROUGH}");
 }
 
 pub(super) fn receiver_wants_silence(sink: &str, reason: &str, silence: Duration) {

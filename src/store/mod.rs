@@ -54,7 +54,7 @@ pub use expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTransactions};
 pub use handle::Store;
 pub use message_selection::MessageSelection;
 pub use numbers::{DecidedUpTo, NumberDetails, NumberKey, NumberTransactions, UndecidedScope};
-pub use open::{open, open_for_command, open_reader, open_snapshot};
+pub use open::{erase_delivered, open, open_for_command, open_reader, open_snapshot};
 pub use operator::{
     DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
     ResumeCount, Resumed,

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use super::backend::Spool;
 use super::error::Error;
+use super::retention::RetentionCutoffs;
 use super::snapshot::Snapshot;
 use super::sqlite::{self, SqliteBackend};
+use crate::domain::{Seq, UnixMs};
 
 /// Opens the state in `dir` for the relay. A missing state is made, and a file of an earlier format is brought to the
 /// present format.
@@ -39,6 +41,21 @@ pub fn open_for_command(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
 /// Returns [`Error::Older`] if the state has an earlier format, and the errors of [`open`].
 pub fn open_reader(dir: &Path) -> Result<Option<Box<Spool>>, Error> {
     Ok(sqlite::open_reader(dir)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+}
+
+/// Removes the texts of messages that every sink has, and overwrites them on the disk. This is for the last reader of a
+/// state whose relay ended while it kept these texts for readers. Nothing happens if there is no state.
+///
+/// # Errors
+/// As for [`open_for_command`].
+pub fn erase_delivered(dir: &Path) -> Result<(), Error> {
+    let Some(mut spool) = open_for_command(dir)? else { return Ok(()) };
+    let delivered = RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None };
+    let mut after = Some(Seq(0));
+    while let Some(from) = after {
+        after = spool.remove_settled(delivered, from)?.next;
+    }
+    spool.erase_traces().map(drop)
 }
 
 /// Opens an existing state for reading only; `None` if there is none. Nothing is written, not even into the journal.

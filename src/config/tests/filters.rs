@@ -39,6 +39,10 @@ fn what_is_written_is_what_is_asked() {
 fn variables_hold_one_pattern_or_several_with_commas() {
     let machine = || Machine::with_file(&sink("")).set("JOLTSMS_RELAY_SINKS__CRM__FILTER__FROM", "+1900*, +1800*");
     assert_eq!(decide(&machine()), FilterVerdict::Wanted);
+    let array = machine().set("JOLTSMS_RELAY_SINKS__CRM__FILTER__FROM", r#"["+1900*", "+1800*"]"#);
+    assert_eq!(decide(&array), FilterVerdict::Wanted, "an array as in the file");
+    let class = machine().set("JOLTSMS_RELAY_SINKS__CRM__FILTER__FROM", "[+]18*");
+    assert_eq!(decide(&class), FilterVerdict::Wanted, "a pattern that begins with a bracket is no array");
     let other = machine().set("JOLTSMS_RELAY_SINKS__CRM__FILTER__BODY", "a,b");
     assert_eq!(decide(&other), FilterVerdict::Unwanted("body"), "an expression is not split");
     let exclude = machine().set("JOLTSMS_RELAY_SINKS__CRM__FILTER__EXCLUDE__HAS_CODE", "true");
@@ -90,4 +94,16 @@ fn a_pattern_from_elsewhere_is_not_shown() {
     let refused = machine.refused();
     assert!(refused.contains("`sinks.crm.filter.body` is no pattern: unclosed group"), "{refused}");
     assert!(!refused.contains("hunter2"), "{refused}");
+}
+
+#[test]
+fn a_variable_holds_a_program_with_its_arguments() {
+    let exec = || Machine::new().set("JOLTSMS_RELAY_SINKS__CRM__TYPE", "exec");
+    let command = "JOLTSMS_RELAY_SINKS__CRM__COMMAND";
+    exec().set(command, r#"["/bin/sh", "-c", "cat, or not"]"#).load();
+    let refused = exec().set(command, "/bin/sh -c cat").refused();
+    assert!(
+        refused.contains(r#"each argument is a text of its own: ["/path/of/the/program", "argument"]"#),
+        "{refused}"
+    );
 }

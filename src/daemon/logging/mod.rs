@@ -8,6 +8,7 @@
 //! - The relay never waits for the log; `writer` sees to that.
 //! - A line that repeats too often is left out and counted; `repetition_limit` sees to that.
 
+mod daily_file;
 mod line;
 mod repetition;
 mod repetition_limit;
@@ -22,7 +23,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Level};
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -31,9 +31,9 @@ use tracing_subscriber::{Registry, reload};
 
 use super::progress::{AboveBar, Bar};
 use crate::config::{Log, LogFormat};
-use crate::files;
 use crate::sinks::stdout::append_only;
 use crate::time::Clock;
+use daily_file::DailyFile;
 use line::LogStream;
 use repetition_limit::{RepetitionGuard, RepetitionLimit};
 use writer::{LinesGuard, Notice};
@@ -71,21 +71,17 @@ pub fn start(log: &Log, color: bool, journal: bool, bar: Option<Bar>) -> anyhow:
     };
     let refused = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot write the log to {}: {error}", dir.display());
     std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
-    // The file is made here, so that no link is followed, and so that the file belongs to the directory's owner if root
-    // starts the relay.
-    let today = Clock::system().machine_time().to_string();
-    let today = today.split_once('T').map_or("", |(date, _)| date);
-    files::open_or_make(&dir.join(format!("{PREFIX}.{today}.log"))).map_err(|error| refused(&error))?;
-    let appender = RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix(PREFIX)
-        .filename_suffix("log")
-        .max_log_files(log.keep_files)
-        .build(dir)
-        .map_err(|error| refused(&error))?;
+    let appender = DailyFile::open(dir, log.keep_files, today).map_err(|error| refused(&error))?;
     let started = init(log, false, LogStream::Plain, appender)?;
     super::permissions::close(dir, &[PREFIX]);
     Ok(started)
+}
+
+/// Returns the date of today in UTC, such as `2026-01-31`.
+fn today() -> String {
+    let mut now = Clock::system().machine_time().to_string();
+    now.truncate(now.find('T').unwrap_or(now.len()));
+    now
 }
 
 /// Returns a text of one or several lines as the journal takes it: each line begins with the priority of an error.

@@ -48,13 +48,15 @@ impl Outage {
 
     /// Notes that an attempt succeeded.
     pub(super) fn attempt_succeeded(&mut self) {
-        self.resumed();
+        (self.failing_since, self.last_failure) = (None, None);
         self.is_recovery_unreported |= self.notice.worked();
     }
 
-    /// Notes that somebody resumed the sink: failures before that do not count any more.
+    /// Notes that somebody resumed the sink: failures before that do not count any more, and the log gets the reason of
+    /// the next failure.
     pub(super) fn resumed(&mut self) {
         (self.failing_since, self.last_failure) = (None, None);
+        self.notice.resumed();
     }
 
     /// Notes that the relay's time was corrected by this many milliseconds.
@@ -154,7 +156,11 @@ mod tests {
         outage.attempt_failed("500", UnixMs(5), start());
         outage.resumed();
         assert_eq!(outage.failing_since(), None);
-        outage.attempt_failed("500", UnixMs(9), start());
+        assert_eq!(
+            outage.attempt_failed("401", UnixMs(9), start()).as_deref(),
+            Some("401"),
+            "the log says why it fails now"
+        );
         assert_eq!(outage.failing_since(), Some(UnixMs(9)));
     }
 

@@ -86,7 +86,7 @@ impl Supervisor {
         }
         self.bring_forward.attempt_failed(now.relay_time.before(report.took));
         if report.change.opened {
-            log::nothing_gets_through(name);
+            log::nothing_gets_through(name, report.failure());
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize as _;
+
 use super::super::document::{Member, Origin, WrittenEntry, WrittenValue};
 use super::Reader;
 use crate::secret::{Secret, Source, trimming};
@@ -65,6 +67,18 @@ impl WrittenText {
         parts.map(|part| self.with(part))
     }
 
+    /// The members, if the text is the value of a variable and is an array of texts as the file could have it, such as
+    /// `["/bin/sh", "on-sms.sh"]`. Other texts that begin with a bracket, such as the pattern `[+]1*`, are no arrays.
+    fn members(&self) -> Option<Vec<Self>> {
+        let text = self.as_str().trim();
+        if !self.written_out || !matches!(self.origin, Origin::Variable(_)) || !text.starts_with('[') {
+            return None;
+        }
+        let array = toml::de::ValueDeserializer::parse(text).ok()?;
+        let members = Vec::<String>::deserialize(array).ok()?;
+        Some(members.iter().map(|member| self.with(member)).collect())
+    }
+
     /// Another text that counts as written at the same place.
     pub fn with(&self, text: &str) -> Self {
         let Self { origin, written_out, source, .. } = self;
@@ -79,7 +93,8 @@ impl Reader<'_> {
         self.text_of(key, entry, expected)
     }
 
-    /// Reads one text or several. `split`: a variable or a flag may hold several, with commas between them.
+    /// Reads one text or several. A variable may hold an array of texts as in the file. `split`: a variable or a flag may
+    /// hold several, with commas between them.
     pub fn texts(&mut self, key: &str, expected: &str, split: bool) -> Option<Texts> {
         let WrittenEntry { origin, value } = self.written(key)?;
         let mut found = Texts { origin: origin.clone(), texts: Vec::new(), whole: true, is_empty_array: false };
@@ -89,7 +104,13 @@ impl Reader<'_> {
         };
         found.is_empty_array = entries.is_empty();
         for entry in entries {
-            match self.text_of(key, entry, expected) {
+            let text = self.text_of(key, entry, expected);
+            if let Some(members) = text.as_ref().and_then(WrittenText::members) {
+                found.is_empty_array |= members.is_empty();
+                found.texts.extend(members);
+                continue;
+            }
+            match text {
                 Some(text) if split && text.written_out && !text.is_in_file() => found.texts.extend(text.split(',')),
                 Some(text) => found.texts.push(text),
                 None => found.whole = false,

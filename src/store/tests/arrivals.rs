@@ -50,4 +50,34 @@ fn texts_are_kept_for_readers_until_retention_removes_them(scratch: &dyn Scratch
     assert_eq!(texts(&*spool, 1..=3), [0; 0]);
 }
 
+/// A relay that ends beside a reader leaves texts in the state and in the journal, since its connection is not the last.
+#[test]
+fn the_last_reader_erases_what_a_relay_kept_for_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let holds = |word: &[u8]| {
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        files.into_iter().any(|bytes| bytes.windows(word.len()).any(|window| window == word))
+    };
+    let mut spool = open(dir.path()).unwrap();
+    let sink = register(&mut *spool, &["crm"])[0];
+    spool.erase_on_delivery();
+    spool.keep_for_readers(true);
+    let ops = [insert(1, "text-one", RowStanding::News, None), insert(2, "text-two", RowStanding::News, None)];
+    let ops: Vec<StoreOp> = ops.into_iter().chain([insert(3, "text-three", RowStanding::News, None)]).collect();
+    spool.commit(&ops, UnixMs(0)).unwrap();
+    spool.commit(&[release(&[1, 2, 3])], UnixMs(0)).unwrap();
+    spool.settle(&[settled(sink, 2, DELIVERED)], UnixMs(100)).unwrap();
+    let reader = open_reader(dir.path()).unwrap().unwrap();
+    spool.remove_settled(RetentionCutoffs { delivered: Some(UnixMs::MAX), dead: None }, Seq(0)).unwrap();
+    spool.settle(&[settled(sink, 1, DELIVERED)], UnixMs(200)).unwrap();
+    drop(spool);
+    assert!(holds(b"text-one") && holds(b"text-two"));
+    reader.arrivals(0, 10).unwrap();
+    drop(reader);
+    erase_delivered(dir.path()).unwrap();
+    assert!(!holds(b"text-one") && !holds(b"text-two"));
+    assert!(holds(b"text-three"), "a message that waits stays");
+    erase_delivered(&dir.path().join("missing")).unwrap();
+}
+
 on_every_backend![news_arrives_in_the_order_of_release, texts_are_kept_for_readers_until_retention_removes_them,];
