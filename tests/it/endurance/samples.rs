@@ -13,8 +13,10 @@ pub(super) struct Sample {
     pub(super) descriptors: u64,
     /// The number of threads.
     pub(super) threads: u64,
-    /// The size of the state's database and its journal in KiB.
-    pub(super) store: u64,
+    /// The size of the state's database in KiB.
+    pub(super) database: u64,
+    /// The size of the journal of the database in KiB.
+    pub(super) journal: u64,
 }
 
 impl Sample {
@@ -26,12 +28,13 @@ impl Sample {
             let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
             rest.split_whitespace().next()?.parse::<u64>().ok()
         };
-        let size = |name: &str| fs::metadata(state.join(name)).map_or(0, |file| file.len());
+        let size = |name: &str| fs::metadata(state.join(name)).map_or(0, |file| file.len() / 1024);
         Some(Self {
             memory: number("VmRSS:")?,
             descriptors: fs::read_dir(proc.join("fd")).ok()?.count() as u64,
             threads: number("Threads:")?,
-            store: (size("state.db") + size("state.db-wal")) / 1024,
+            database: size("state.db"),
+            journal: size("state.db-wal"),
         })
     }
 }
@@ -43,7 +46,7 @@ pub(super) struct Trend {
     pub(super) early: u64,
     /// The median of the last quarter of the samples.
     pub(super) late: u64,
-    most: u64,
+    pub(super) most: u64,
 }
 
 impl Trend {
