@@ -13,6 +13,10 @@ use crate::time::Instant;
 /// The time from the beginning of one round to the beginning of the next.
 const ROUND: Duration = Duration::from_secs(60);
 
+/// The time from the start of the relay to the first round. It is short, so that a relay that does not live for a minute
+/// removes old messages, too.
+const FIRST_ROUND: Duration = Duration::from_secs(5);
+
 /// The time from the end of one round to the next while space is short, or while readers wait for texts: all messages
 /// that were delivered meanwhile can be removed.
 const URGENT_ROUND: Duration = Duration::from_secs(2);
@@ -90,9 +94,9 @@ impl Retention {
 }
 
 impl Maintenance {
-    /// Makes a schedule whose first round begins in a minute, or at once if delivered messages are erased at once.
+    /// Makes a schedule whose first round begins after [`FIRST_ROUND`], or at once if delivered messages are erased at once.
     pub(super) fn new(state: &Options, erase_on_delivery: bool, now: Instant) -> Self {
-        let first = if erase_on_delivery { now } else { now + ROUND };
+        let first = if erase_on_delivery { now } else { now + FIRST_ROUND };
         Self {
             retention: Retention::of(state),
             due: first,
@@ -237,22 +241,22 @@ mod tests {
         let began = Clock::starting_at(UnixMs(0)).monotonic();
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut maintenance = Maintenance::new(&options(RetentionPeriod::Forever), false, began);
-        assert_eq!(maintenance.due(), at(60));
-        assert!(maintenance.begin_step(at(60)), "the first one is whole");
+        assert_eq!(maintenance.due(), at(5));
+        assert!(maintenance.begin_step(at(5)), "the first one is whole");
         assert_eq!(maintenance.removes_after(), Some(Seq(0)));
         maintenance.note_removed(&RemovedMessages { next: Some(Seq(500)), ..RemovedMessages::default() });
         maintenance.forget_nothing();
         maintenance.end_step(false);
-        assert!(!maintenance.schedule_next(at(60), at(60), false) && maintenance.has_more());
-        assert_eq!(maintenance.due(), at(60) + PAUSE);
-        assert!(!maintenance.begin_step(at(61)), "the same round");
+        assert!(!maintenance.schedule_next(at(5), at(5), false) && maintenance.has_more());
+        assert_eq!(maintenance.due(), at(5) + PAUSE);
+        assert!(!maintenance.begin_step(at(6)), "the same round");
         assert_eq!(maintenance.removes_after(), Some(Seq(500)));
         maintenance.note_removed(&RemovedMessages::default());
         maintenance.end_step(false);
-        assert!(maintenance.schedule_next(at(61), at(61), false), "the round is over");
-        assert_eq!(maintenance.due(), at(120));
+        assert!(maintenance.schedule_next(at(6), at(6), false), "the round is over");
+        assert_eq!(maintenance.due(), at(65));
         // A whole round that took a second comes again after a minute.
-        assert!(maintenance.begin_step(at(119) + Duration::from_secs(1)));
+        assert!(maintenance.begin_step(at(65)));
         assert_eq!(maintenance.removes_after(), Some(Seq(0)), "for what was settled late");
     }
 
