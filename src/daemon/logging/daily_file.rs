@@ -22,12 +22,12 @@ pub(super) struct DailyFile<D> {
     /// How many files stay, today's included.
     keep_files: usize,
     today: D,
-    open: Option<OpenFile>,
+    open: Option<FileOfDay>,
     /// Whether stderr says that the file cannot be opened.
     is_failure_reported: bool,
 }
 
-struct OpenFile {
+struct FileOfDay {
     path: PathBuf,
     file: File,
 }
@@ -51,7 +51,7 @@ impl<D: Fn() -> String> DailyFile<D> {
             _ => {
                 let file = files::make_or_append(&path, 0o600)?;
                 remove_old_files(&self.dir, &path, self.keep_files);
-                OpenFile { path, file }
+                FileOfDay { path, file }
             }
         };
         Ok(&mut self.open.insert(open).file)
