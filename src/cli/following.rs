@@ -1,8 +1,6 @@
 //! Functions that are shared by the commands that follow what arrives: `wait` and `tail`.
 
-use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _, stdout};
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,7 +19,6 @@ use crate::config::{self, ReaderConfig, Sources};
 use crate::formats::one_line;
 use crate::humanize::harmless;
 use crate::ingest::PollError;
-use crate::sinks::stdout::stands_in_for_a_closed_one;
 
 /// How long the end of a command waits until what it has left on the disk is erased.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -53,10 +50,6 @@ pub(super) fn follow(
     fast_for: Duration,
     work: impl AsyncFnOnce(&mut ArrivalReader) -> Exit,
 ) -> Exit {
-    if is_stdout_missing() {
-        let said = "standard output is closed, so no message could be printed; `> /dev/null` throws messages away";
-        return complain(Exit::Failure, &said);
-    }
     let options = ReaderOptions {
         dir: config.state.dir.clone(),
         erases_at_once: config.state.erase_on_delivery(),
@@ -137,11 +130,6 @@ pub(super) fn write_line(line: &str) -> io::Result<()> {
     stdout.write_all(line.as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()
-}
-
-/// Returns whether the command was started without a stdout, such as with `>&-` in a shell.
-fn is_stdout_missing() -> bool {
-    stdout().as_fd().try_clone_to_owned().is_ok_and(|stream| stands_in_for_a_closed_one(&File::from(stream)))
 }
 
 /// Returns whether nobody reads stdout any more.
