@@ -415,7 +415,7 @@ fn a_state_that_cannot_be_shown_is_said() {
                     fs::copy(fixture, scene.dir().join("state/state.db")).map(drop).unwrap();
                 },
                 1,
-                "has the state format 1 of an older version; the next start of the relay makes 2 of it",
+                "has the state format 1 of an older version; the next start of the relay makes 3 of it",
             ),
         ),
     ];

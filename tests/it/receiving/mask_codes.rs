@@ -21,7 +21,7 @@ fn one_sink_gets_codes_and_the_other_gets_none() {
         .set("CODES__PATTERN", "pin (\\d+)")
         .start();
     relay.wait_for_log("relaying what comes from now on");
-    let id = scene.handle().add(NewMessage::new().body("Your code is 482913. Not 1."));
+    let id = scene.handle().add(NewMessage::new().body("Your code is 482913. Not 1.").code("482913"));
     plain.wait(1, &relay);
     masked.wait(1, &relay);
     let row = scene.handle().row(&id).unwrap().json;
