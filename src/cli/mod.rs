@@ -1,4 +1,5 @@
-//! The commands of the program. Each command has its own file, and ends in an [`Exit`].
+//! The commands of the program. Each command has its own file, and ends in an [`Exit`]. `command_flags` declares the commands
+//! and their flags.
 
 mod api_access;
 mod check;

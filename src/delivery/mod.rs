@@ -1,6 +1,6 @@
 //! Delivery to each sink: claim a message -> format it -> send it -> settle it.
 //!
-//! Every sink has its own rows, workers, retry schedule and breaker, so that a dead sink holds back no other. Pure functions
+//! Every sink has its own deliveries, workers, retry schedule and breaker, so that a dead sink holds back no other. Pure functions
 //! decide what happens to a message and to its sink: `retry`, `breaker`, `throttle`, `refused_alone`, `lanes`, `pace`,
 //! `max_age`, `health`.
 //! `supervisor` is the loop of one sink, which carries their decisions out. `settler` writes the results of all sinks to the

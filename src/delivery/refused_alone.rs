@@ -6,10 +6,10 @@
 //! all other messages.
 //!
 //! A refusal is the message's own fault if other messages were accepted meanwhile and chance does not explain the
-//! refusals. Messages that are refused for ever make chance look likely, because they are tried again and again. So a
-//! message is suspected earlier, by a second measure of chance: while another message waits, its refusals count as one, and
-//! once it is accepted, all of them count. A suspicion delays a message only where refusals have nothing to do with the
-//! pace.
+//! refusals. Messages that are refused for ever raise the share of refusals, because they are tried again and again, so
+//! chance seems likely. By a second measure a message is *suspected* earlier: of another message that still waits, only one
+//! refusal counts, and none if that message is suspected itself. Once the other message is accepted, all its refusals
+//! count. A suspicion delays a message only where refusals have nothing to do with the pace.
 //!
 //! Invariants:
 //! - While the receiver accepts nothing, nothing is learned.
@@ -97,8 +97,8 @@ impl RefusedAlone {
         count.is_some_and(|count| count.in_totals > 0)
     }
 
-    /// Notes that a message was refused. Returns what the refusal concerns. `suspicion_is_enough`: the message is to wait
-    /// longer if it is only suspected.
+    /// Notes that a message was refused. Returns what the refusal concerns. `suspicion_is_enough`: a
+    /// suspicion is enough to make the message wait by itself.
     pub(super) fn refused(&mut self, seq: Seq, number: Option<i64>, suspicion_is_enough: bool) -> RefusalCause {
         let before = self.totals;
         self.totals.refused += 1;

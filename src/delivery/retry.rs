@@ -1,4 +1,5 @@
-//! Decides what follows from the end of an attempt, for the message and for the sink as a whole. Pure.
+//! Decides what follows from the end of an attempt, for the message and for the sink as a whole. Pure. The schedule of
+//! retries itself is in `options.rs`.
 //!
 //! Invariants:
 //! - A message is given up only after an attempt that failed at or past the message's deadline.

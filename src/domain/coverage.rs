@@ -307,14 +307,14 @@ pub enum StoreOp {
     },
     /// Store a row.
     Insert(Box<Insert>),
-    /// Make delivery rows for these stored rows, oldest first.
+    /// Make the deliveries of these stored rows, oldest first.
     Release {
         /// The rows; no gap holds them.
         rows: Vec<Seq>,
         /// The lane of their deliveries.
         class: DeliveryClass,
     },
-    /// Make delivery rows for all rows that a gap holds, oldest first, and hold them no longer.
+    /// Make the deliveries of all rows that a gap holds, oldest first, and hold them no longer.
     ReleaseHeld {
         /// The gap.
         walk: WalkId,

@@ -17,8 +17,8 @@ pub fn next_poll_in(status: &Status) -> Option<Duration> {
     Some((polling.interval_seconds?.0 + polling.slowed_by).saturating_sub(age))
 }
 
-/// Returns when the running relay next sends a message of this sink that it does not send right away: the first retry,
-/// or the next attempt of a sink that is blocked. `live` is the relay's report about the sink. `None` if there is no such
+/// Returns when the running relay sends the next message of this sink that has to wait: at the first retry or, if the sink
+/// is blocked, at its next attempt. `live` is the relay's report about the sink. `None` if there is no such
 /// message, if the sink is paused, or if no relay runs that sends to it.
 pub fn next_attempt(view: &SinkView, live: Option<&SinkStatus>) -> Option<UnixMs> {
     let live = live.filter(|_| view.pause.is_none() && view.waiting > 0)?;

@@ -74,7 +74,7 @@ pub struct FirstClaims {
     pub claims: Vec<Claim>,
     /// Whether more deliveries could have been claimed.
     pub more: bool,
-    /// When the next of those first messages falls due that are not due yet; `None` if there is no such message.
+    /// When the earliest of the first messages that are not due yet falls due; `None` if there is no such message.
     pub next_due: Option<UnixMs>,
 }
 

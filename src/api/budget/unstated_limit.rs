@@ -4,11 +4,11 @@
 //! spaced requests fit into windows of any length.
 //!
 //! - The first 429 begins a series of 429s, and the next accepted request ends the series. By then a window has passed.
-//!   So the requests that were accepted before the series, divided by the time until its end, are a pace that the API
-//!   accepts. The relay begins a little below this pace.
+//!   So the requests that were accepted before the series, divided by the time from the first of them to the end of the
+//!   series, are a pace that the API accepts. The relay begins a little below this pace.
 //! - While no 429 comes, the pace rises step by step, up to a little below the pace that was refused last. There it
-//!   stays for an hour. Then it rises further, because the API's limit may have changed. Each time that this is in vain,
-//!   the relay waits twice as long before it tries again.
+//!   stays for an hour. Then it rises further, because the API's limit may have changed. After each such rise it stays
+//!   twice as long.
 //!
 //! Invariant: the pace is never higher than the configured limit.
 
@@ -44,7 +44,7 @@ pub(super) struct UnstatedLimit {
     /// The configured limit, in requests a second, and the length of its window.
     configured: f64,
     window: Duration,
-    /// When the requests left that were accepted in the last window, oldest first.
+    /// The times at which the requests that were accepted in the last window were sent, oldest first.
     accepted: VecDeque<Instant>,
     series: Option<RefusedSeries>,
     taught: Option<TaughtPace>,
@@ -53,7 +53,7 @@ pub(super) struct UnstatedLimit {
 /// A series of 429s without an accepted request in between.
 #[derive(Clone, Copy, Debug)]
 struct RefusedSeries {
-    /// When the first of the requests left that were accepted before the series.
+    /// When the first request that was accepted before the series was sent.
     began: Instant,
     /// How many requests were accepted before the series.
     accepted: usize,
@@ -105,7 +105,7 @@ impl UnstatedLimit {
         self.series.get_or_insert(RefusedSeries { began, accepted: self.accepted.len() });
     }
 
-    /// Records that a request was accepted that left at `sent`, after the last 429.
+    /// Records that a request that was sent at `sent`, after the last 429, was accepted.
     pub(super) fn accepted(&mut self, sent: Instant) {
         if let Some(series) = self.series.take() {
             self.learn(series, sent);

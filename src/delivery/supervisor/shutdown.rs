@@ -1,4 +1,4 @@
-//! The end of the loop: deliveries under way get the time that is left.
+//! The end of the loop: deliveries under way get the time that is left of the grace, which begins in `daemon/drain.rs`.
 
 use std::time::Duration;
 

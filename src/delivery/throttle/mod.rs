@@ -9,7 +9,7 @@
 //!   end of one silence to the end of the next, and the pace that it refused. The ceiling is the geometric mean of
 //!   both, so a wrong first guess is corrected in a few refusals, and a good guess changes little. [`LearnedPace`] has
 //!   the details.
-//! - The dearer refusals are (the longer the silence), the more rarely a refusal is provoked.
+//! - The more a refusal costs (the longer its silence), the more rarely the sink risks one.
 //! - The pace is never slower than one attempt in twice the silence, since the receiver said that one silence is
 //!   enough.
 //! - If a pace clearly above the ceiling is not refused, the limit is gone. From there on the pace doubles every few
@@ -56,8 +56,8 @@ const WORTH_SHOWING: u64 = 6_000;
 /// The number of accepted attempts that are remembered.
 const REMEMBERED: usize = 64;
 
-/// The pace, in attempts a second, that the first refusal is assumed to have refused, because that refusal does not
-/// tell at which pace attempts were made.
+/// The pace, in attempts a second, that counts as refused at the first refusal. Nothing tells at which pace attempts were
+/// made then.
 const FIRST_GUESS: f64 = 50.0;
 
 /// Whether the receiver's pace allows an attempt to begin.
@@ -67,7 +67,7 @@ pub(super) enum Gate {
     Open,
     /// No attempt may begin before this instant.
     At(Instant),
-    /// No attempt may begin before the attempt has ended that tries whether the silence was long enough.
+    /// No attempt may begin until the attempt has ended that tests whether the silence was long enough.
     AfterTrial,
 }
 
@@ -256,8 +256,8 @@ impl Throttle {
                 }
             }
             Phase::Unpaced(excess) => {
-                // A message that is refused for ever is tried again and again where few other messages come, and counts
-                // once only.
+                // Where few other messages come, a message that is refused for ever is tried again and again. So it counts
+                // only once.
                 if refusal.recurrence != Recurrence::SoonAgain {
                     *excess = excess.with_refusal();
                 }
@@ -369,9 +369,9 @@ impl Accepted {
         self.since = None;
     }
 
-    /// Returns how many messages a second the receiver accepted until `until`, the end of the last silence. The rate
-    /// over a part of the time is as good as the rate over all of it, since there may have been nothing to send. So the
-    /// highest of these rates counts.
+    /// Returns how many messages a second the receiver accepted until `until`, the end of the last silence. In parts of
+    /// this time there may have been nothing to send. So the rate is taken over several stretches that end at `until`,
+    /// and the highest rate counts.
     fn pace_until(&self, until: Instant) -> Option<f64> {
         let newest = (1..).zip(self.newest.iter().rev()).map(|(count, from)| pace(count, *from, until));
         newest.chain(self.sustained_until(until)).reduce(f64::max)
