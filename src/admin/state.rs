@@ -65,10 +65,15 @@ pub(super) struct Endpoint {
     pub(super) observed: watch::Sender<Arc<Observed>>,
     /// The streams of events that may still begin.
     pub(super) streams: Arc<Semaphore>,
+    /// The requests that may still wait for a message.
+    pub(super) waits: Arc<Semaphore>,
 }
 
 /// The most streams of events at a time. Further clients are refused, so that connections stay for probes.
 const MOST_STREAMS: usize = 16;
+
+/// The most requests that wait for a message at a time. Further clients are refused, so that connections stay for probes.
+const MOST_WAITS: usize = 32;
 
 impl Endpoint {
     pub(super) fn new(options: &Options, state: AdminState) -> Self {
@@ -79,6 +84,7 @@ impl Endpoint {
             history: Arc::default(),
             observed: watch::Sender::default(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            waits: Arc::new(Semaphore::new(MOST_WAITS)),
         }
     }
 

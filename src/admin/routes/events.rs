@@ -34,6 +34,8 @@ struct EventStream {
     status: String,
     /// The place of the last message that was sent.
     after: i64,
+    /// The last place that is known to be there.
+    released: i64,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -51,7 +53,8 @@ pub(in crate::admin) async fn answer(
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let after = last_id.unwrap_or(first.released);
     let begin = format!("retry: 2000\n\n{}", event("status", None, &first.status));
-    let client = EventStream { endpoint, observed, status: first.status, after, _permit: permit };
+    let (status, released) = (first.status, first.released);
+    let client = EventStream { endpoint, observed, status, after, released, _permit: permit };
     let rest = stream::unfold((Some(begin), client), |(begin, mut client)| async move {
         let text = match begin {
             Some(text) => text,
@@ -68,25 +71,24 @@ pub(in crate::admin) async fn answer(
 }
 
 impl EventStream {
-    /// Waits for the next events. Returns their text.
+    /// Waits for the next events. Returns their text. Messages come in portions, so that a client that missed many does
+    /// not fill the memory.
     async fn next(&mut self) -> String {
         loop {
+            if self.released > self.after
+                && let Some(events) = self.messages().await
+            {
+                return events;
+            }
             let Ok(changed) = timeout(PING, self.observed.changed()).await else { return ": ping\n\n".to_owned() };
             if changed.is_err() {
                 return std::future::pending().await;
             }
             let observed = Arc::clone(&self.observed.borrow_and_update());
-            let mut text = String::new();
-            while observed.released > self.after {
-                let Some(events) = self.messages().await else { break };
-                text += &events;
-            }
+            self.released = observed.released;
             if observed.status != self.status {
                 self.status.clone_from(&observed.status);
-                text += &event("status", None, &self.status);
-            }
-            if !text.is_empty() {
-                return text;
+                return event("status", None, &self.status);
             }
         }
     }

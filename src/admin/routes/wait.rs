@@ -4,6 +4,7 @@
 //! answer. It ends when the client goes away.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -15,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::super::problem_document::ProblemDocument;
-use super::super::state::{AdminState, ArrivalSource};
+use super::super::state::{ArrivalSource, Endpoint};
 use super::json;
 use crate::arrivals::{ArrivalReader, ReaderOptions, Since};
 use crate::domain::UnixMs;
@@ -35,9 +36,18 @@ struct WaitRequest {
     claim: bool,
 }
 
-pub(in crate::admin) async fn answer(State(state): State<AdminState>, uri: Uri) -> Result<Response, ProblemDocument> {
+pub(in crate::admin) async fn answer(State(endpoint): State<Endpoint>, uri: Uri) -> Result<Response, ProblemDocument> {
     let wanted = WaitRequest::read(uri.query().unwrap_or_default())
         .map_err(|wrong| ProblemDocument::new(StatusCode::BAD_REQUEST, wrong))?;
+    if wanted.claim && endpoint.options.read_only {
+        let detail = "no message can be claimed here: admin.read_only is set in the configuration";
+        return Err(ProblemDocument::new(StatusCode::FORBIDDEN, detail));
+    }
+    let unavailable = |error: String| ProblemDocument::new(StatusCode::SERVICE_UNAVAILABLE, error);
+    let Ok(_permit) = Arc::clone(&endpoint.waits).try_acquire_owned() else {
+        return Err(unavailable("too many requests wait for a message".to_owned()));
+    };
+    let arrivals = endpoint.state.arrivals;
     // If the client goes away, this function is dropped, and `client` with it.
     let (client, client_gone) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
@@ -46,13 +56,12 @@ pub(in crate::admin) async fn answer(State(state): State<AdminState>, uri: Uri) 
             tokio::select! {
                 biased;
                 _ = client_gone => Ok(None),
-                found = timeout(wanted.timeout, next_match(&state.arrivals, &wanted)) => found.unwrap_or(Ok(None)),
+                found = timeout(wanted.timeout, next_match(&arrivals, &wanted)) => found.unwrap_or(Ok(None)),
             }
         })
     };
     let found = spawn_blocking(read).await;
     drop(client);
-    let unavailable = |error: String| ProblemDocument::new(StatusCode::SERVICE_UNAVAILABLE, error);
     match found.map_err(|error| unavailable(error.to_string()))?.map_err(unavailable)? {
         Some(message) => Ok(json(message)),
         None => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -61,6 +61,9 @@ fn a_stream_tells_the_status_and_each_message_once() {
     let mut client = EventClient::connect(address, Some(&place));
     assert_eq!(client.next("message").1["id"], ids[1].as_str());
     assert_eq!(client.next("message").1["id"], last.as_str());
+    // So does a second one, although nothing new has come since the first one was there.
+    let mut client = EventClient::connect(address, Some(&place));
+    assert_eq!(client.next("message").1["id"], ids[1].as_str());
     drop(client);
     ends_with_nothing_more(relay);
 }

@@ -56,3 +56,21 @@ fn the_next_matching_message_is_the_answer_and_204_the_end() {
     super::client::get(address, "/api/v1/wait").assert_problem(401);
     assert!(relay.stop().success());
 }
+
+#[test]
+fn requests_that_wait_leave_connections_for_others() {
+    let scene = Scene::new();
+    let mut relay = with_token(scene.setup()).start();
+    let address = address(&relay);
+    let readers = || fs::read_dir(scene.dir().join("state/readers")).map_or(0, Iterator::count);
+    std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            (0..32).map(|_| scope.spawn(|| get_with_token(address, "/api/v1/wait?timeout=60s"))).collect();
+        wait_until("all wait", || readers() == 32, || relay.log());
+        get_with_token(address, "/api/v1/wait").assert_problem(503);
+        assert_eq!(super::client::get(address, "/healthz").status, 200);
+        scene.add();
+        assert!(asked.into_iter().all(|asked| asked.join().unwrap().status == 200), "{}", relay.log());
+    });
+    assert!(relay.stop().success());
+}

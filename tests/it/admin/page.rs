@@ -294,6 +294,8 @@ fn a_page_that_only_shows_has_no_button_and_changes_nothing() {
         let problem = answer.assert_problem(403);
         assert!(problem["detail"].as_str().unwrap().contains("admin.read_only"), "{problem}");
     }
+    get_with_token(address, "/api/v1/wait?claim=true&since=1h").assert_problem(403);
+    assert_eq!(get_with_token(address, "/api/v1/wait?since=1h").status, 200);
     assert_eq!(get_with_token(address, "/api/v1/messages").status, 200);
     assert_eq!(sinks_said(&scene)["dead"], 1);
     ends_with_nothing_more(relay);
