@@ -73,6 +73,8 @@ pub(super) struct Reloader {
     report: ReloadReport,
     /// What the log has said of secrets that cannot be used.
     told: Option<String>,
+    /// The settings of which the log has said that they keep their old values.
+    told_restart: BTreeSet<String>,
 }
 
 /// What is to be read again as soon as nothing is being read.
@@ -128,6 +130,7 @@ impl Reloader {
             running: None,
             report: ReloadReport::default(),
             told: None,
+            told_restart: BTreeSet::new(),
         }
     }
 
@@ -224,7 +227,8 @@ impl Reloader {
     fn take_effect(&mut self, what: ReadAgain, prepared: Prepared, delivery: &mut Delivery, now: UnixMs) -> bool {
         let Prepared { config, diff, client, sinks, stranded, look } = prepared;
         let changes_sinks = sinks.is_some();
-        tell(what, &diff);
+        tell(what, &diff, &self.told_restart);
+        self.told_restart.clone_from(&diff.needs_restart);
         if what == ReadAgain::Everything {
             config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
@@ -307,8 +311,9 @@ fn poll_settings(config: &Config, feed: Option<Client>) -> PollSettings<Client> 
     }
 }
 
-/// Logs what has changed, in one line, and what needs a restart.
-fn tell(what: ReadAgain, diff: &ConfigDiff) {
+/// Logs what has changed, in one line, and what needs a restart. Settings of `told_restart` are named again only at a reload
+/// that somebody asked for.
+fn tell(what: ReadAgain, diff: &ConfigDiff, told_restart: &BTreeSet<String>) {
     let list = |names: &BTreeSet<String>| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         Some(names.join(",")).filter(|list| !list.is_empty())
@@ -320,7 +325,8 @@ fn tell(what: ReadAgain, diff: &ConfigDiff) {
         ReadAgain::Everything => tracing::info!(sinks.added = added, sinks.removed = removed, changed, "{RELOADED}"),
         ReadAgain::Secrets => tracing::info!(changed, "{SECRETS_READ_AGAIN}"),
     }
-    if let Some(keys) = list(&diff.needs_restart).filter(|_| what == ReadAgain::Everything) {
+    let is_news = what == ReadAgain::Everything || !diff.needs_restart.is_subset(told_restart);
+    if let Some(keys) = list(&diff.needs_restart).filter(|_| is_news) {
         tracing::warn!(keys, "{NEEDS_RESTART}");
     }
 }

@@ -14,6 +14,7 @@ use crate::support::waiting::wait_until;
 
 const RELOADED: &str = "INFO SIGHUP: the configuration was read again and is in effect";
 const NOT_RELOADED: &str = "ERROR SIGHUP: the new configuration cannot be used: nothing has changed errors=";
+const NEEDS_RESTART: &str = "WARN these settings keep their old values until the relay is started again";
 const SECRETS_READ_AGAIN: &str = "INFO a file with a secret has changed: the new value is in use changed=";
 const SECRETS_NOT_READ: &str =
     "WARN a file with a secret has changed and cannot be used: the old values stay in use until it can errors=";
@@ -289,6 +290,20 @@ fn a_token_that_is_replaced_in_its_file_is_used() {
     receiver.wait(5, &relay);
     assert_eq!(last_token(&receiver), "Bearer token-four");
     assert!(!relay.log().contains("token-"), "{}", relay.log());
+    assert_eq!(relay.stop().code(), Some(0));
+}
+
+#[test]
+fn a_new_token_of_the_admin_endpoint_is_said_to_need_a_restart() {
+    let scene = Scene::new();
+    let token = scene.dir().join("admin-token");
+    fs::write(&token, "the-first-token-of-all").unwrap();
+    let mut setup =
+        scene.setup().set("ADMIN__LISTEN", "127.0.0.1:0").set("ADMIN__TOKEN__FILE", token.to_str().unwrap());
+    let mut relay = setup.start();
+    relay.wait_for_log("relaying what comes from now on");
+    replace(&token, "the-second-token-of-all");
+    relay.wait_for_log(&format!("{NEEDS_RESTART} keys=\"admin.token\""));
     assert_eq!(relay.stop().code(), Some(0));
 }
 
