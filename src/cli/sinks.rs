@@ -100,7 +100,7 @@ fn rename(flags: &Flags, name: &str, to: &SinkName) -> Result<Exit, Exit> {
     if spool.rename_sink(sink, to).map_err(|error| fails(&error))? {
         return Ok(answer(&format!(
             "{name} is called {to} now, with all that waits for it; the configuration must have [sinks.{to}] instead of \
-             [sinks.{name}] at the next start\n"
+             [sinks.{name}] at the next reload or start\n"
         )));
     }
     Err(complain(

@@ -46,7 +46,8 @@ pub const SINK_WAS_RESUMED: &str = "the sink was resumed: its messages are sent"
 pub const SINK_IS_SWITCHED_OFF: &str = "the sink is switched off (enabled = false) and keeps its messages";
 
 /// Information: somebody renamed the sink while the relay ran.
-pub const SINK_WAS_RENAMED: &str = "the sink was renamed: the configuration must have its new name at the next start";
+pub const SINK_WAS_RENAMED: &str =
+    "the sink was renamed: the configuration must have its new name at the next reload or start";
 
 /// Information: the configuration has a sink that the state did not know.
 pub const SINK_IS_NEW: &str =

@@ -10,6 +10,7 @@
 
 mod dated_file;
 mod name;
+mod place;
 mod settings;
 
 use std::sync::Arc;
@@ -66,8 +67,12 @@ impl Target for FileTarget {
         Ok(Preview { head, body: outgoing.body })
     }
 
-    fn check_online<'t>(&'t self, name: &'t str, _: &'t Clock) -> OnlineCheck<'t> {
-        let finding = Finding::not_tried(name, "the file is opened when the first message is written");
+    fn check_online<'t>(&'t self, name: &'t str, clock: &'t Clock) -> OnlineCheck<'t> {
+        let path = self.path.at(clock.relay_time());
+        let finding = match place::look(&path) {
+            Ok(detail) => Finding::works(name, detail),
+            Err(why) => Finding::fails(name, why, format!("set another `sinks.{name}.path`, or mend what is there")),
+        };
         Box::pin(std::future::ready(vec![finding]))
     }
 

@@ -283,7 +283,7 @@ fn a_renamed_sink_keeps_what_waits_for_it() {
     assert_eq!(
         said,
         "crm is called desk now, with all that waits for it; the configuration must have [sinks.desk] instead of \
-         [sinks.crm] at the next start"
+         [sinks.crm] at the next reload or start"
     );
     relay.wait_for_log(&format!("INFO {SINK_WAS_RENAMED} sink.name=\"desk\" was=\"crm\""));
     let fails = || status_of(&scene, "desk")["failing_since"].is_string();
