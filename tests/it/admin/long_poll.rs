@@ -62,6 +62,7 @@ fn requests_that_wait_leave_connections_for_others() {
     let scene = Scene::new();
     let mut relay = with_token(scene.setup()).start();
     let address = address(&relay);
+    scene.wait_for_polls(2);
     let readers = || fs::read_dir(scene.dir().join("state/readers")).map_or(0, Iterator::count);
     std::thread::scope(|scope| {
         let asked: Vec<_> =
