@@ -8,13 +8,12 @@ use reqwest::header::HeaderMap;
 use serde_json::json;
 
 use super::answer::DIALECT;
-use crate::domain::Sanitized;
 use crate::http::RedactedUrl;
 use crate::http::settings::{self as http, TlsSettings};
 use crate::settings::{self, Reader, Texts, WrittenText, settings};
 use crate::sinks::Outgoing;
 use crate::sinks::http::preset::{Preset, resolve_server};
-use crate::sinks::http::{Options, Statuses};
+use crate::sinks::http::{Options, Statuses, tags};
 
 settings! {
     /// The keys that an apprise sink has, as written.
@@ -53,16 +52,10 @@ impl Settings {
         }
         // There is no usual server, so a missing address has no default.
         let (url, transport) = resolve_server(at, self.url, "", allow_http, self.proxy, self.tls);
-        if let Some(tags) = self.tags.as_ref().filter(|tags| tags.is_empty_array) {
-            at.wrong("tags", &tags.origin, "is an empty array", "leave it out");
-        }
-        let tags: Vec<String> =
-            self.tags.into_iter().flat_map(|tags| tags.texts).map(|tag| tag.bare().to_owned()).collect();
+        let tags = tags::resolve(at, self.tags);
         let url = url?;
         let mut description = format!("Apprise at {}", RedactedUrl(&url));
-        if !tags.is_empty() {
-            description += &format!(", tags {}", Sanitized::line(&tags.join(", ")));
-        }
+        description += &tags::described(&tags);
         let http = Options {
             url,
             method: Method::POST,

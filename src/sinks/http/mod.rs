@@ -9,6 +9,8 @@ pub(in crate::sinks) mod preset;
 mod preview;
 pub mod settings;
 pub mod signing;
+#[cfg(any(feature = "sink-apprise", feature = "sink-ntfy"))]
+pub(in crate::sinks) mod tags;
 pub(crate) mod webhook_id;
 
 use std::fmt;

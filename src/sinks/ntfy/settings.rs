@@ -8,7 +8,6 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::Sanitized;
 use crate::http::RedactedUrl;
 use crate::http::settings::{self as http, TlsSettings};
 use crate::secret::trimming::SecretKind;
@@ -16,7 +15,7 @@ use crate::settings::{self, Reader, Texts, WrittenText, settings};
 use crate::sinks::Outgoing;
 use crate::sinks::http::preset::{Preset, cut, resolve_server};
 use crate::sinks::http::webhook_id::webhook_id;
-use crate::sinks::http::{Options, Statuses};
+use crate::sinks::http::{Options, Statuses, tags};
 
 /// The address of the public server.
 const SERVER: &str = "https://ntfy.sh/";
@@ -75,11 +74,7 @@ impl Settings {
                 Err(_) => at.wrong("token", &token.origin, "holds a character that cannot be sent in a header", ""),
             }
         }
-        if let Some(tags) = self.tags.as_ref().filter(|tags| tags.is_empty_array) {
-            at.wrong("tags", &tags.origin, "is an empty array", "leave it out");
-        }
-        let tags: Vec<String> =
-            self.tags.into_iter().flat_map(|tags| tags.texts).map(|tag| tag.bare().to_owned()).collect();
+        let tags = tags::resolve(at, self.tags);
         let topic = self.topic.and_then(|text| {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
             let topic = text.bare();
@@ -91,9 +86,7 @@ impl Settings {
         });
         let (url, topic) = (url?, topic?);
         let mut description = format!("ntfy at {}, priority {priority}", RedactedUrl(&url));
-        if !tags.is_empty() {
-            description += &format!(", tags {}", Sanitized::line(&tags.join(", ")));
-        }
+        description += &tags::described(&tags);
         let http = Options {
             url,
             method: Method::POST,
