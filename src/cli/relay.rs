@@ -227,9 +227,15 @@ fn run_exit(error: &RunError) -> Exit {
 
 pub(super) fn store_exit(error: &store::Error) -> Exit {
     match error {
-        store::Error::InUse { .. } | store::Error::Locked => Exit::Temporary,
-        store::Error::Newer { .. } | store::Error::Damaged { .. } => Exit::Damaged,
+        store::Error::InUse { .. } | store::Error::Locked | store::Error::RoleLost | store::Error::Uncertain => {
+            Exit::Temporary
+        }
+        store::Error::Newer { .. }
+        | store::Error::Damaged { .. }
+        | store::Error::NewerSchema { .. }
+        | store::Error::DamagedSchema { .. } => Exit::Damaged,
         store::Error::Older { .. }
+        | store::Error::OlderSchema { .. }
         | store::Error::Replaced { .. }
         | store::Error::Io { .. }
         | store::Error::Database(_) => Exit::Failure,

@@ -8,6 +8,8 @@ mod account;
 pub mod coverage;
 mod feed;
 mod foreign_requests;
+#[cfg(feature = "replicas")]
+mod leased_feed;
 mod number_list;
 mod options;
 mod poller;
@@ -16,6 +18,8 @@ mod server_clock;
 mod waiting_readers;
 
 pub use feed::{Feed, NumberPageFuture, PageFuture};
+#[cfg(feature = "replicas")]
+pub use leased_feed::{LeasedFeed, RequestSlots};
 pub use options::Options;
 pub use poller::{Ending, Mode, Parts, PollError, PollSettings, Poller, PollerControl};
 pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};
