@@ -9,14 +9,14 @@ pub mod coverage;
 mod feed;
 mod foreign_requests;
 mod number_list;
-mod options;
 mod poller;
 mod report;
 mod server_clock;
+mod settings;
 mod waiting_readers;
 
 pub use feed::{Feed, NumberPageFuture, PageFuture};
-pub use options::Options;
 pub use poller::{Ending, Mode, Parts, PollError, PollSettings, Poller, PollerControl};
 pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};
+pub use settings::Options;
 pub use waiting_readers::WaitingReaders;

@@ -26,7 +26,6 @@ mod message_selection;
 mod numbers;
 mod open;
 mod operator;
-mod options;
 mod permissions;
 mod readers;
 mod registration;
@@ -35,6 +34,7 @@ mod replay;
 mod retention;
 mod role;
 mod salvage;
+mod settings;
 mod sink_id;
 mod snapshot;
 mod sqlite;
@@ -59,7 +59,6 @@ pub use operator::{
     DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
     ResumeCount, Resumed,
 };
-pub use options::{Options, RetentionPeriod};
 pub use readers::{
     ReaderRegistration, RegisteredReader, acknowledge_reader, make_readers_directory, registered_readers,
 };
@@ -69,6 +68,7 @@ pub use replay::{PastDelivery, ReplayCount, ReplayPortion, ReplaySelection, Repl
 pub use retention::{ForgottenIds, ForgottenUpTo, RemovedMessages, RetentionCutoffs, RetentionTransactions};
 pub use role::{LockFileState, RoleLock, is_running};
 pub use salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
+pub use settings::{Options, RetentionPeriod};
 pub use sink_id::SinkId;
 pub use snapshot::Snapshot;
 pub use sqlite::{save, size};
