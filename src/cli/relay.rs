@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use crate::config::{self, Config, Errors, FileId, LogFormat, Sources};
 use crate::daemon::logging::{self, LogGuard, LogLevel};
 use crate::daemon::{

@@ -28,7 +28,6 @@ mod message_selection;
 mod numbers;
 mod open;
 mod operator;
-mod options;
 mod permissions;
 #[cfg(feature = "replicas")]
 mod postgres;
@@ -41,6 +40,7 @@ mod replay;
 mod retention;
 mod role;
 mod salvage;
+mod settings;
 mod sink_id;
 mod snapshot;
 mod sqlite;
@@ -69,7 +69,6 @@ pub use operator::{
     DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
     ResumeCount, Resumed,
 };
-pub use options::{Options, RetentionPeriod};
 #[cfg(feature = "replicas")]
 pub use postgres::{Database, Replica};
 pub use readers::{
@@ -81,6 +80,7 @@ pub use replay::{PastDelivery, ReplayCount, ReplayPortion, ReplaySelection, Repl
 pub use retention::{ForgottenIds, ForgottenUpTo, RemovedMessages, RetentionCutoffs, RetentionTransactions};
 pub use role::{LockFileState, RoleLock, is_running};
 pub use salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
+pub use settings::{Options, RetentionPeriod};
 pub use sink_id::SinkId;
 pub use snapshot::Snapshot;
 pub use sqlite::{save, size};

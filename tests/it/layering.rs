@@ -71,7 +71,7 @@ const PURE: [&str; 23] = [
     "api/budget/server_limit.rs",
     "api/budget/unstated_limit.rs",
     "api/budget/window.rs",
-    "delivery/retry.rs",
+    "delivery/after_attempt.rs",
     "delivery/max_age.rs",
     "delivery/lanes.rs",
     "delivery/pace.rs",
