@@ -52,6 +52,10 @@ advisories:
 units:
     cargo test --test it systemd_accepts_the_units
 
+# What CI tries of systemd and the Debian package: the unit on systemd 257, the package on systemd 252
+packaging:
+    .ci/run packaging
+
 # The units on a real systemd 257 and 252, booted in containers; needs root and a Debian mirror, and takes minutes
 systemd:
     tests/packaging/systemd.sh
@@ -60,7 +64,7 @@ systemd:
 deb:
     packaging/deb/build.sh
 
-# The Debian package on a real systemd: installation, upgrade, removal, purge; needs what `systemd` needs, and cargo-deb
+# The Debian package on a real systemd: installation, upgrade, removal, purge; needs what `systemd` needs
 deb-check:
     tests/packaging/deb.sh
 
