@@ -35,7 +35,7 @@ make_machine() {
 
 # Runs the arguments on the machine, in the clone.
 on_machine() {
-    local variables=(HOME=/root LANG=C.UTF-8 PATH=/root/.cargo/bin:/usr/sbin:/usr/bin:/sbin:/bin)
+    local variables=(HOME=/root LANG=C.UTF-8 PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
     [ -z "${PROGRAMS:-}" ] || variables+=(PROGRAMS=/programs)
     # Where pip and npm look for the certificates that they trust; they have some of their own.
     local name

@@ -173,7 +173,8 @@ bed_is_up() {
 bed_in() {
     local leader=${bed_leader[$1]}
     shift
-    timeout 120 nsenter -t "$leader" -m -p -n -u -i -C -- "$@" </dev/null
+    timeout 120 nsenter -t "$leader" -m -p -n -u -i -C -- \
+        env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" </dev/null
 }
 
 # Shuts the bed $1 down in good order.
