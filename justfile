@@ -108,6 +108,10 @@ soak lives="100":
 endurance seconds="3600":
     JOLTSMS_RELAY_ENDURANCE={{ seconds }} cargo test --release --test it endurance -- --nocapture
 
+# The key, a token and the configuration changed every five seconds under ten messages a second: prints the figures
+rotations seconds="120":
+    JOLTSMS_RELAY_SECONDS={{ seconds }} cargo test --test it while_secrets_are_rotated -- --nocapture
+
 # `wait` a hundred times in a crowd of messages, twenty times with --claim, sixty times on an idle account; prints figures
 wait-runs:
     JOLTSMS_RELAY_WAIT_RUNS=1 cargo test --release --test it wait_runs -- --nocapture --test-threads 1
