@@ -26,7 +26,7 @@ make_machine() {
     printf 'version = "12"\ndefault_toolchain = "%s"\nprofile = "minimal"\n' "$(basename "$toolchain")" \
         >"$machine/root/.rustup/settings.toml"
     local proxy
-    for proxy in rustup cargo rustc; do
+    for proxy in rustup cargo cargo-clippy cargo-fmt clippy-driver rustc rustdoc rustfmt; do
         cp -L "$(command -v rustup)" "$machine/root/.cargo/bin/$proxy" || return 1
     done
     [ -z "${PROGRAMS:-}" ] || cp "$PROGRAMS/joltsms-relay" "$PROGRAMS/joltsms-simulator" "$machine/programs/" || return 1
