@@ -52,6 +52,10 @@ advisories:
 units:
     cargo test --test it systemd_accepts_the_units
 
+# What CI tries of systemd and the Debian package: the unit on systemd 257, the package on systemd 252
+packaging:
+    .ci/run packaging
+
 # The units on a real systemd 257 and 252, booted in containers; needs root and a Debian mirror, and takes minutes
 systemd:
     tests/packaging/systemd.sh
@@ -60,7 +64,7 @@ systemd:
 deb:
     packaging/deb/build.sh
 
-# The Debian package on a real systemd: installation, upgrade, removal, purge; needs what `systemd` needs, and cargo-deb
+# The Debian package on a real systemd: installation, upgrade, removal, purge; needs what `systemd` needs
 deb-check:
     tests/packaging/deb.sh
 
@@ -103,6 +107,10 @@ soak lives="100":
 # Two relays with a fault every few seconds, for so many seconds: nothing is lost, nothing grows; prints the figures
 endurance seconds="3600":
     JOLTSMS_RELAY_ENDURANCE={{ seconds }} cargo test --release --test it endurance -- --nocapture
+
+# The key, a token and the configuration changed every five seconds under ten messages a second: prints the figures
+rotations seconds="120":
+    JOLTSMS_RELAY_SECONDS={{ seconds }} cargo test --test it while_secrets_are_rotated -- --nocapture
 
 # `wait` a hundred times in a crowd of messages, twenty times with --claim, sixty times on an idle account; prints figures
 wait-runs:

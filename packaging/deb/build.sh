@@ -3,7 +3,8 @@
 #
 #   packaging/deb/build.sh [ARGUMENTS FOR cargo deb]
 #
-# Needs cargo-deb (`cargo install cargo-deb --locked`). The program of the release profile is built first, unless it is
+# Needs cargo-deb (`cargo install cargo-deb --locked`) and dpkg-dev. DEBFULLNAME and DEBEMAIL say who maintains the package,
+# as for Debian's own tools; without DEBEMAIL the address is one that nobody can write to. The program of the release profile is built first, unless it is
 # there and SKIP_BUILD=1. From the program come the man page and the completions. The units get the path of the packaged
 # program, and lose the part of their head that tells how to install them by hand.
 set -euo pipefail
@@ -28,4 +29,10 @@ for unit in joltsms-relay.service joltsms-relay@.service; do
     if grep '/usr/local' "$files/$unit"; then exit 1; fi
 done
 
-cargo deb --no-build --no-strip "$@"
+maintainer=()
+if [ -n "${DEBEMAIL:-}" ]; then
+    maintainer=(--maintainer "${DEBFULLNAME:-joltsms-relay maintainers} <$DEBEMAIL>")
+else
+    echo 'DEBEMAIL is not set: the package names no maintainer whom its users could write to' >&2
+fi
+cargo deb --no-build --no-strip "${maintainer[@]}" "$@"

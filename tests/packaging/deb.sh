@@ -4,14 +4,20 @@
 #   tests/packaging/deb.sh                  Debian 13 (systemd 257) and Debian 12 (systemd 252)
 #   tests/packaging/deb.sh trixie           only this one
 #
-# Needs what systemd.sh needs, and cargo-deb (`cargo install cargo-deb --locked`). Prints one line for each check, and
-# exits with 1 if a check failed.
+# Needs what systemd.sh needs. Installs cargo-deb in target/tools if it is missing. Prints one line for each check, and exits
+# with 1 if a check failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # shellcheck source=tests/packaging/lib.sh
 . tests/packaging/lib.sh
 # shellcheck source=tests/packaging/relay.sh
 . tests/packaging/relay.sh
+
+install_cargo_deb() {
+    local tools=$PWD/target/tools
+    export PATH=$PATH:$tools/bin
+    command -v cargo-deb || cargo install cargo-deb --version 3.8.0 --locked --root "$tools"
+}
 
 # Builds the packages 1.deb and 2.deb of the same program, with different versions.
 build_packages() {
@@ -204,8 +210,9 @@ make_root() { root=$(bed_root "$suite"); }
 
 find_programs
 bed_begin
-check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 curl:curl \
-    python3:python3
+check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 pgrep:procps \
+    curl:curl python3:python3
+check 'cargo-deb is there' install_cargo_deb
 check 'the packages are built' build_packages
 [ $# -gt 0 ] || set -- trixie bookworm
 for suite in "$@"; do
