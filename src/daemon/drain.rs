@@ -1,4 +1,5 @@
-//! The drain: after a stop signal, attempts under way get a grace to end, and then the relay ends.
+//! The drain: after a stop signal, attempts under way get a grace to end, and then the relay ends. Results that are not on
+//! the disk after the grace get two more seconds (`delivery/supervisor/shutdown.rs`).
 
 use std::time::Duration;
 
