@@ -410,7 +410,7 @@ pub(super) fn lossless_text(row: &[u8]) -> String {
 pub(super) fn mistake(row: &[u8]) -> String {
     match serde_json::from_slice::<&RawValue>(row) {
         Err(error) if !error.is_data() => error.to_string(),
-        _ => "it has no end of its own".to_owned(),
+        _ => "its end is missing".to_owned(),
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn follow(
             exit = work(&mut reader) => exit,
         };
         match timeout(PATIENCE, reader.end()).await {
-            Ok(Err(error)) => complain(exit, &format_args!("what was read could not be erased: {error}")),
+            Ok(Err(error)) => complain(exit, &format_args!("the messages that were read could not be erased: {error}")),
             _ => exit,
         }
     });

@@ -135,7 +135,7 @@ fn opens(dir: &Path, findings: &mut Findings) {
         }
         Ok(Some(snapshot)) => {
             let relay = if snapshot.running == Some(true) { "a relay runs on it" } else { "no relay runs on it now" };
-            findings.add(Finding::works("state", format!("{shown}: this user may write, and it can be read; {relay}")));
+            findings.add(Finding::works("state", format!("{shown}: this user may read and write it; {relay}")));
         }
         Err(error) => {
             let remedy = match store_exit(&error) {
@@ -205,7 +205,7 @@ async fn keys(config: &Config, access: &mut ApiAccess, clock: &Clock, findings: 
             Ok(Err(_)) => {
                 findings.exits.push(Exit::Temporary);
                 let why =
-                    "the request budget has no room for it now (api.requests_per_minute); run it again in a minute";
+                    "the request budget has no room now (api.requests_per_minute); run the check again in a minute";
                 findings.add(Finding::not_tried(subject, why));
                 return;
             }

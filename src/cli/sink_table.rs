@@ -92,7 +92,7 @@ impl SinkDoing {
         let (tone, first) = match (live.failing_since, live.blocked_by) {
             // Refusals by a receiver that sets the pace are no failures.
             (Some(since), Some(BlockedBy::Silence { .. })) => {
-                (Tone::Warning, failure("nothing taken", since, live, now))
+                (Tone::Warning, failure("nothing accepted", since, live, now))
             }
             (Some(since), _) => (Tone::Bad, failure("failing", since, live, now)),
             (None, _) if view.waiting > 0 => (Tone::Warning, "sending".to_owned()),
@@ -125,13 +125,13 @@ impl SinkDoing {
         match view.pause {
             Some(pause) => {
                 let (of_pause, why) = match pause.reason {
-                    PauseReason::Operator => (Tone::Faint, "paused"),
-                    PauseReason::Gone => (Tone::Bad, "paused: the receiver is gone"),
-                    PauseReason::Closed => (Tone::Bad, "paused: nobody reads the output"),
-                    PauseReason::Disabled => (Tone::Faint, "paused: enabled = false in the configuration"),
+                    PauseReason::Operator => (Tone::Faint, ""),
+                    PauseReason::Gone => (Tone::Bad, ": the receiver is gone"),
+                    PauseReason::Closed => (Tone::Bad, ": nobody reads the output"),
+                    PauseReason::Disabled => (Tone::Faint, ": enabled = false in the configuration"),
                 };
                 tone = tone.or(Some(of_pause));
-                parts.push(format!("{why}, since {}", span(now.since(pause.since))));
+                parts.push(format!("paused for {}{why}", span(now.since(pause.since))));
             }
             None => parts.extend(live.and_then(learned_pace)),
         }
@@ -232,10 +232,10 @@ helpdesk-eu       60        60     0    11 s   9 s
   failing for 10 s (503 Service Unavailable)
   one message at a time is tried
 night             60         0     0    11 s     -
-  paused: enabled = false in the configuration, since 11 s
+  paused for 11 s: enabled = false in the configuration
 old                1         0     0    11 s     -
 partner           60         7     0    11 s  79 s
-  nothing taken for 10 s (429 Too Many Requests)
+  nothing accepted for 10 s (429 Too Many Requests)
   the receiver wants silence
 the-name-of-this-sink-is-long
                   12        12     0    11 s   now

@@ -88,8 +88,8 @@ fn look(dir: &Path, clock: &Clock, once_within: Option<Duration>) -> Result<Stat
 fn unreadable(error: &store::Error) -> String {
     match error {
         store::Error::Database(_) => format!(
-            "{error}; whoever may not write to the state can read it only while a relay runs, or after one has ended \
-             as it should"
+            "{error}; a user who may not write to the state can read it only while a relay runs, or after the relay \
+             was stopped normally"
         ),
         _ => explained(error),
     }
@@ -134,7 +134,8 @@ fn text(status: &Status, screen: &Screen) -> String {
         plain("state", &format!("{}, {}", harmless(&status.state.dir), bytes(status.state.bytes))),
     ];
     if let Some(held) = status.state.storage.journal_held_bytes {
-        let why = "another program holds the state open for reading, and it grows until that ends (fuser -v state.db)";
+        let why = "another program holds the state open for reading, so the state grows until that program ends \
+                   (fuser -v state.db)";
         lines.push(plain("journal", &format!("{}: {why}", bytes(held))));
     }
     if let Some(report) = &status.polling.report {
@@ -148,7 +149,7 @@ fn text(status: &Status, screen: &Screen) -> String {
             let newest =
                 format!("newest message {} ago ({})", span(coverage.frontier_age_seconds.0), coverage.frontier);
             let sweep = span(coverage.last_sweep_age_seconds.0);
-            lines.push(plain("read", &format!("{newest}; late ones were looked for {sweep} ago")));
+            lines.push(plain("read", &format!("{newest}; last search for late messages {sweep} ago")));
             lines.extend(coverage.walks.iter().map(|stretch| plain("reading", &walk(stretch))));
         }
         None => lines.push(plain("read", "nothing yet")),

@@ -128,7 +128,8 @@ impl Incomplete {
                 complain(Exit::NoKey, &format_args!("{why}: make a new key in the dashboard and configure it"))
             }
             Self::Temporary(why) => {
-                let hint = "nothing is known of what was not read; run the command again, or see `check --online`";
+                let hint = "messages that could not be read were not compared; run the command again, or see `check \
+                            --online`";
                 complain(Exit::Temporary, &format_args!("the API could not be read completely: {why}; {hint}"))
             }
             Self::Access(NoAccess::Store(error)) => super::state::fails(&error),

@@ -15,8 +15,8 @@ pub const LOCK_MADE_AGAIN: &str =
     "relay.lock was removed from the state directory; it is made again, and no other relay has begun";
 
 /// Messages wait for a sink that the configuration does not name.
-pub const SINK_NOT_CONFIGURED: &str =
-    "messages wait for a sink that is not configured any more; they are kept for when one of that name is";
+pub const SINK_NOT_CONFIGURED: &str = "messages wait for a sink that is not configured any more; they are kept until a \
+                                       sink of this name is configured again";
 
 /// The state lies in the file system of a container.
 pub const STATE_ON_NO_VOLUME: &str =

@@ -64,7 +64,7 @@ impl ReaderWatch {
         for name in fresh {
             let dir = self.dir.clone();
             if let Ok(Err(error)) = spawn_blocking(move || acknowledge_reader(&dir, &name)).await {
-                tracing::debug!(%error, "a command that waits for messages cannot be told that it was noticed");
+                tracing::debug!(%error, "a command that waits for messages cannot be notified that it was noticed");
             }
         }
         Ok(())

@@ -298,7 +298,7 @@ fn lost(lock: &mut RoleLock) -> Option<store::Error> {
         Err(error @ (store::Error::InUse { .. } | store::Error::Replaced { .. })) => Some(error),
         // The lock on the directory is still held.
         Err(error) => {
-            tracing::debug!(%error, "whether the role is still held cannot be told");
+            tracing::debug!(%error, "the relay cannot find out whether it still has the role");
             None
         }
     }

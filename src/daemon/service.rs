@@ -79,7 +79,7 @@ impl Service {
             Ok(()) => true,
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock && !std::mem::replace(&mut self.complained, true) {
-                    tracing::warn!(%error, "the service manager cannot be told how the relay is doing ($NOTIFY_SOCKET)");
+                    tracing::warn!(%error, "the relay cannot report to the service manager ($NOTIFY_SOCKET)");
                 }
                 false
             }

@@ -114,7 +114,7 @@ impl StatusWriter {
             thread::Builder::new().name("status".to_owned()).spawn(write)
         });
         if let Err(error) = writing {
-            tracing::warn!(%error, "what `joltsms-relay status` shows of the running relay cannot be written");
+            tracing::warn!(%error, "the status of the running relay cannot be written to relay.status");
             mailbox.end();
         }
         let relay = RelayReport {

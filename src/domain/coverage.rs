@@ -269,7 +269,8 @@ impl Anomaly {
         match self {
             Self::UnreadableRow => "a message without an id came: it is kept in the state, but cannot be delivered",
             Self::SpoiledRow => {
-                "a message came that is no valid JSON: it is set aside as it came and not delivered; those beside it are"
+                "a message came that is no valid JSON: it is set aside as it came and not delivered; the messages \
+                 beside it are delivered"
             }
             Self::BelowWatermark => "a message showed up longer after its time than ids are remembered: not delivered",
             Self::RefusedCursor => "the API refuses a cursor that it gave out: reading on another way",
@@ -278,7 +279,8 @@ impl Anomaly {
             Self::UnreadablePage => "a page of older messages could not be read; trying again",
             Self::Restarted => "reading older messages again from the newest one on",
             Self::Stalled => {
-                "older messages cannot be read to the end: what was read is handed on, the rest is still tried"
+                "older messages cannot be read to the end: those that were read are handed on, and the relay goes on \
+                 trying to read the rest"
             }
         }
     }

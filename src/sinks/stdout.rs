@@ -91,8 +91,8 @@ fn sink() -> io::Result<LineSink> {
     let unfinished = ends_within_a_line(&file);
     if unfinished == Some(true) {
         tracing::info!(
-            "standard output ends in the middle of a line, as a process left it that died: it gets an end, and its \
-             message comes again"
+            "standard output ends in the middle of a line, because a process died: the line gets an end, and its \
+             message is written again"
         );
     }
     let is_terminal = file.is_terminal();

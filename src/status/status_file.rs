@@ -115,7 +115,7 @@ impl LiveFile {
         if let Err(error) = written
             && !std::mem::replace(&mut self.complained, true)
         {
-            tracing::warn!(%error, "what `joltsms-relay status` shows of the running relay cannot be written");
+            tracing::warn!(%error, "the status of the running relay cannot be written to relay.status");
         }
     }
 }
@@ -129,9 +129,9 @@ fn replace(path: &Path, error: io::Error) -> io::Result<File> {
     }
     let removed = if found.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
     if let Err(stays) = removed {
-        return Err(io::Error::other(format!("{error}; what stands there cannot be removed: {stays}")));
+        return Err(io::Error::other(format!("{error}; the thing in its place cannot be removed: {stays}")));
     }
-    tracing::warn!(path = %path.display(), %error, "what stood in the place of relay.status was removed");
+    tracing::warn!(path = %path.display(), %error, "something in the place of relay.status that was no file was removed");
     files::open_or_make(path)
 }
 
@@ -192,7 +192,7 @@ impl Live {
         let found = path.symlink_metadata().ok().filter(|found| !found.is_file())?;
         let kind = if found.is_dir() { "a directory" } else { "no file" };
         Some(format!(
-            "the relay cannot write about itself, since {} is {kind}: move it away and restart the relay",
+            "the relay cannot write its status, because {} is {kind}: move it away and restart the relay",
             path.display()
         ))
     }
@@ -312,7 +312,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         fs::write(path.join("kept"), "").unwrap();
         let refused = LiveFile::open(dir.path(), 1).unwrap_err().to_string();
-        assert!(refused.contains("what stands there cannot be removed: "), "{refused}");
+        assert!(refused.contains("the thing in its place cannot be removed: "), "{refused}");
         assert!(path.join("kept").exists());
         let said = Live::obstacle(dir.path()).unwrap();
         assert!(said.contains("relay.status is a directory: move it away and restart the relay"), "{said}");

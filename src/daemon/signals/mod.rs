@@ -95,7 +95,7 @@ pub fn on_signals(
             while clock.monotonic() < until {
                 thread::park_timeout(AT_ONCE);
             }
-            tracing::warn!("a part of the relay is stuck and is not waited for");
+            tracing::warn!("a part of the relay is stuck; the relay ends without waiting for it");
             overdue(signal);
         }
     };

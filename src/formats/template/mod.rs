@@ -137,7 +137,7 @@ impl Template {
     fn try_render(&self, raw: &str, number: Option<&str>) -> Result<String, Mistake> {
         let context = context::of(raw, number, &self.account, &self.codes).ok_or_else(|| Mistake {
             line: None,
-            wrong: "the message is no JSON object that it could read".to_owned(),
+            wrong: "the message is no JSON object that the template could read".to_owned(),
         })?;
         let template = self.environment.get_template(NAME).map_err(|error| Mistake::from(&error))?;
         let made = template.render(context).map_err(|error| Mistake::from(&error))?;

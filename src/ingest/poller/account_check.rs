@@ -5,7 +5,7 @@ use crate::ingest::account::AccountVerdict;
 
 /// The reason why nothing is stored while the account is not known.
 pub(super) const UNVERIFIED: &str =
-    "the API key or address is new and shows no messages yet; waiting for one of a number that is known";
+    "the API key or address is new and shows no messages yet; waiting for a message of a number that the state knows";
 
 /// The findings about the key in use.
 #[derive(Debug)]

@@ -155,7 +155,7 @@ impl Disk {
             Ok(space) => space,
             // The next work that needs the disk will report the failure.
             Err(error) => {
-                tracing::debug!(%error, "the room for the state cannot be told");
+                tracing::debug!(%error, "the space for the state cannot be measured");
                 return Ok(SpaceCheck::Unchanged);
             }
         };
@@ -213,7 +213,7 @@ impl Disk {
         if let Some(after) = self.maintenance.removes_after() {
             let dropped = self.store.write(move |spool| spool.remove_settled(cutoffs, after)).await?;
             if dropped.dead > 0 {
-                tracing::info!(dead_letters = dropped.dead, "dead letters went: state.keep_dead is over");
+                tracing::info!(dead_letters = dropped.dead, "dead letters older than state.keep_dead were removed");
             }
             self.maintenance.note_removed(&dropped);
         }
@@ -268,7 +268,7 @@ impl Disk {
             }
             // The next work that needs the disk will report the failure.
             Err(error) if error.is_passing() => {
-                tracing::debug!(%error, "what went cannot be wiped yet");
+                tracing::debug!(%error, "the removed texts cannot be erased yet");
                 Ok(())
             }
             Err(error) => Err(error),

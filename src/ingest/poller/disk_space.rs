@@ -211,7 +211,8 @@ impl DiskSpace {
             tracing::warn!(
                 used = %ByteSize(space.used),
                 max_size = %ByteSize(self.limits.max_size),
-                "the state nears state.max_size: delivered messages go before state.keep_delivered is over, oldest first"
+                "the state nears state.max_size: delivered messages are removed before state.keep_delivered is over, \
+                 oldest first"
             );
         }
     }

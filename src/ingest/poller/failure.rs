@@ -61,7 +61,7 @@ impl<F: Feed> Poller<F> {
     pub(super) fn key_of_another_account(&mut self, now: Instant) -> Option<Ending> {
         self.give_up_key(
             "the key belongs to another account than the state and is not used",
-            "a key is not the state's account's; trying the next one",
+            "a key does not belong to the account of the state; trying the next one",
             now,
         )
     }

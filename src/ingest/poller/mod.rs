@@ -102,7 +102,8 @@ pub enum PollError {
     Store(#[from] store::Error),
     /// Another account's messages came for this state.
     #[error(
-        "the API key or address belongs to another account than the state: none of its messages or numbers is known here"
+        "the API key or address belongs to another account than the state: the state knows none of the messages and \
+         numbers that the API shows"
     )]
     OtherAccount,
 }

@@ -89,7 +89,7 @@ impl<F: Feed> Poller<F> {
             NumberListStep::Continue => {}
             NumberListStep::Incomplete => {
                 self.decide(UndecidedScope::Known).await?;
-                return Ok(self.numbers_failed("rows of it are no valid JSON", now));
+                return Ok(self.numbers_failed("some of its rows are no valid JSON", now));
             }
             NumberListStep::Lost => return Ok(self.numbers_failed("its pages lead nowhere", now)),
             NumberListStep::Endless => {
@@ -138,7 +138,7 @@ impl<F: Feed> Poller<F> {
         match self.decide_replays().await {
             // The decision is tried again, and the next work that needs the disk will report the failure.
             Err(error) if error.is_passing() => {
-                tracing::debug!(%error, "what commands asked for could not be decided");
+                tracing::debug!(%error, "replays that commands asked for could not be decided");
                 Ok(())
             }
             decided => decided.map_err(PollError::from),

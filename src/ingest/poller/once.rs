@@ -35,7 +35,7 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 const VERY_LONG_WAIT: Duration = Duration::from_secs(30);
 
 const BUDGET_WAIT: &str =
-    "waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
+    "waiting for the request budget, which allows no request before that time (api.requests_per_minute)";
 
 /// The policy of a one-shot command, and the values that it has to remember.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl OncePolicy {
             .walks()
             .any(|walk| walk.progress.failures >= rules.patience_failures && state.setbacks(walk.id) >= PATIENCE);
         (self.is_once() && is_stalled)
-            .then(|| Ending::GaveUp("older messages could not be read again and again".to_owned()))
+            .then(|| Ending::GaveUp("the reading of older messages failed again and again".to_owned()))
     }
 
     /// Gives up after too many failures in a row.

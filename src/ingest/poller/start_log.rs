@@ -31,9 +31,10 @@ pub(super) fn log_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
     match (start, total) {
         (Start::Now, Some(total)) => tracing::info!(
             older_messages = total,
-            "relaying what comes from now on; older messages are not relayed (poll.start = \"beginning\" would)"
+            "relaying what comes from now on; older messages are not relayed (only a first run with poll.start = \
+             \"beginning\" relays them)"
         ),
         (Start::Now, None) => tracing::info!("relaying what comes from now on"),
-        _ => tracing::info!(from = %coverage.marks.watermark, "relaying messages received from then on"),
+        _ => tracing::info!(from = %coverage.marks.watermark, "relaying the messages that were received since then"),
     }
 }

@@ -416,8 +416,8 @@ fn one_row_that_is_no_json_hides_none_of_the_others() {
         ("cut off", BadRow::CutOff),
     ];
     side_by_side(&cases, |kind| {
-        let said =
-            "a message came that is no valid JSON: it is set aside as it came and not delivered; those beside it are";
+        let said = "a message came that is no valid JSON: it is set aside as it came and not delivered; the messages \
+                    beside it are delivered";
         let (scene, relay, bad) = catch_up_past_one_bad_row(*kind, said);
 
         // The newest row is bad for as long as it is the newest.

@@ -27,7 +27,8 @@ fn once_says_that_it_waits_for_the_budget() {
     scene.add_past(45);
     let mut setup = scene.setup_from_beginning().set("API__REQUESTS_PER_MINUTE", "2").args(&["once", "--quiet"]);
     let mut relay = setup.start();
-    let said = "WARN waiting for the request budget: it lets no request leave before then (api.requests_per_minute)";
+    let said = "WARN waiting for the request budget, which allows no request before that time \
+                (api.requests_per_minute)";
     relay.wait_for_log(said);
     let log = relay.log();
     let wait = log.split("wait_s=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();

@@ -303,17 +303,17 @@ fn what_stands_in_the_place_of_the_report_is_said() {
     scene.wait_for_polls(2);
     let (code, line) = check(&scene);
     let said = format!(
-        "unhealthy: the relay cannot write about itself, since {} is a directory: move it away",
+        "unhealthy: the relay cannot write its status, because {} is a directory: move it away",
         place.display()
     );
     assert!(code == 1 && line.starts_with(&said), "{line}");
-    assert!(text(&scene).contains("problem  the relay cannot write about itself"), "{}", text(&scene));
+    assert!(text(&scene).contains("problem  the relay cannot write its status"), "{}", text(&scene));
     assert!(relay.stop().success());
     // An empty directory is replaced.
     fs::remove_dir(place.join("something")).unwrap();
     let relay = scene.setup().start();
     wait_for(&scene, "a healthy relay", |status| status["healthy"] == true);
-    relay.wait_for_log("what stood in the place of relay.status was removed");
+    relay.wait_for_log("something in the place of relay.status that was no file was removed");
     ends_with_nothing_more(relay);
 }
 
@@ -415,7 +415,7 @@ fn a_state_that_cannot_be_shown_is_said() {
                     fs::copy(fixture, scene.dir().join("state/state.db")).map(drop).unwrap();
                 },
                 1,
-                "has the state format 1 of an older version; the next start of the relay makes 3 of it",
+                "has the state format 1 of an older version; the next start of the relay brings it to format 3",
             ),
         ),
     ];

@@ -271,8 +271,10 @@ fn a_state_that_is_as_large_as_it_may_be_shrinks_by_itself() {
     );
     assert!(relay.log().contains("max_size=16.0 MiB"), "{}", relay.log());
     receiver.answer_with(200);
-    relay
-        .wait_for_log("WARN the state nears state.max_size: delivered messages go before state.keep_delivered is over");
+    relay.wait_for_log(
+        "WARN the state nears state.max_size: delivered messages are removed before \
+         state.keep_delivered is over",
+    );
     relay.wait_for_log("INFO there is room again: polling goes on");
     all_arrive_once(&scene, &receiver, &relay);
     ends_well(relay);

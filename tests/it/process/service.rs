@@ -123,7 +123,7 @@ fn a_manager_that_cannot_be_told_is_said_once() {
     assert_eq!(relay.ids(1), [id]);
     scene.wait_for_polls(5);
     assert_eq!(relay.stop().code(), Some(0));
-    let said = "WARN the service manager cannot be told how the relay is doing ($NOTIFY_SOCKET) error=";
+    let said = "WARN the relay cannot report to the service manager ($NOTIFY_SOCKET) error=";
     assert_eq!(relay.log().matches(said).count(), 1, "{}", relay.log());
 }
 

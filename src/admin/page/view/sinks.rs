@@ -80,12 +80,12 @@ fn state_of(sink: &SinkSection, now: UnixMs) -> (&'static str, String) {
     }
     if let Some(pause) = view.pause {
         let (tone, why) = match pause.reason {
-            PauseReason::Operator => ("off", "paused"),
-            PauseReason::Gone => ("bad", "paused: the receiver is gone"),
-            PauseReason::Closed => ("bad", "paused: nobody reads the output"),
-            PauseReason::Disabled => ("off", "switched off in the configuration"),
+            PauseReason::Operator => ("off", ""),
+            PauseReason::Gone => ("bad", ": the receiver is gone"),
+            PauseReason::Closed => ("bad", ": nobody reads the output"),
+            PauseReason::Disabled => ("off", ": enabled = false in the configuration"),
         };
-        return (tone, format!("{why}, since {}", span(now.since(pause.since))));
+        return (tone, format!("paused for {}{why}", span(now.since(pause.since))));
     }
     let failing = live.and_then(|live| live.failing_since).map(|since| span(now.since(since)));
     match (live.and_then(|live| live.blocked_by), failing) {
