@@ -17,8 +17,8 @@ pub type NumberPageFuture = Pin<Box<dyn Future<Output = Response<NumberPage>> + 
 pub trait Feed: Send {
     /// Asks for up to `limit` messages behind `cursor`, or for the newest messages. `now` is the relay's time.
     fn fetch(&self, cursor: Option<&Cursor>, limit: u32, now: UnixMs) -> PageFuture;
-    /// Asks for the numbers behind `cursor`, or for the first ones. A feed that knows no numbers answers with an empty
-    /// list.
+    /// Asks for the numbers behind `cursor`, or for the first numbers. A feed that knows no numbers answers with an
+    /// empty list.
     fn fetch_numbers(&self, _cursor: Option<&Cursor>, _now: UnixMs) -> NumberPageFuture {
         let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))

@@ -63,7 +63,7 @@ struct Listing {
     cursor: Option<Cursor>,
     /// The cursors that were followed. A cursor that comes again leads nowhere.
     seen: HashSet<Cursor>,
-    /// The newest number that the state had met when the list was begun.
+    /// The newest number that the state knew when the list was begun.
     newest: NumberKey,
     pages: u32,
     /// The ids of the numbers on the pages that were read.
@@ -134,7 +134,7 @@ impl NumberList {
         self.listing.is_none()
     }
 
-    /// Begins the list. `newest` is the newest number that the state has met.
+    /// Begins the list. `newest` is the newest number that the state knows.
     pub(super) fn begin(&mut self, newest: NumberKey) {
         let (seen, ids) = (HashSet::new(), HashSet::new());
         self.listing = Some(Listing { cursor: None, seen, newest, pages: 0, ids, repeated: 0, spoiled: false });
@@ -154,7 +154,7 @@ impl NumberList {
         self.listing.as_ref().is_some_and(|listing| listing.pages == QUICK_PAGES)
     }
 
-    /// Takes in a page with these numbers, which are stored already. `spoiled` says whether other rows of the page
+    /// Handles a page with these numbers, which are stored already. `spoiled` says whether other rows of the page
     /// could not be read.
     pub(super) fn page(&mut self, ids: Vec<String>, spoiled: bool, more: More, now: Instant) -> NumberListStep {
         let Some(listing) = &mut self.listing else { return NumberListStep::Lost };

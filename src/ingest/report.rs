@@ -174,7 +174,7 @@ pub struct CatchUp {
     pub pages_read: u64,
     /// How many messages were on these pages.
     pub messages_read: u64,
-    /// About how many pages are left; `None` if nothing tells.
+    /// About how many pages are left; `None` if it is unknown.
     pub pages_left: Option<u64>,
     /// How many pages were read a minute, lately; 0 while the pace is not known.
     pub pages_per_minute: f64,
@@ -183,7 +183,7 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// Returns how long the rest takes; `None` if nobody can tell.
+    /// Returns how long the rest takes; `None` if it is unknown.
     pub fn time_left(&self) -> Option<Duration> {
         time_for(self.pages_left?, self.pages_per_minute)
     }

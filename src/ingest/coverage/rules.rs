@@ -94,7 +94,7 @@ pub(crate) enum Safeguard {
     Watermark,
     /// Sweeps go down from the frontier instead of from the last completed sweep.
     Anchor,
-    /// The clock of the rows is taken to agree with that of the server.
+    /// The clock of the rows is taken to agree with the server's clock.
     Clocks,
     /// Any row at or below the floor ends a walk.
     EndTest,

@@ -1,4 +1,4 @@
-//! Tests of single steps that are too rare in the worlds to be told apart there.
+//! Tests of single steps that are too rare in the worlds to be recognised there.
 
 use std::collections::HashMap;
 use std::time::Duration;

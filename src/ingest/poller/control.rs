@@ -36,7 +36,7 @@ pub struct PollSettings<F> {
     pub numbers: bool,
 }
 
-/// What a poller is told.
+/// A message to a poller.
 enum PollOrder<F> {
     Follow(Box<PollSettings<F>>),
     /// There are no other keys than before.
@@ -173,7 +173,7 @@ impl<F: Feed> Poller<F> {
             self.account.key_changed();
             self.orders.waiting = None;
         }
-        // Whatever made requests fail may be put right.
+        // The cause of failed requests may be mended by now.
         self.lanes.head.next_poll_from_head();
         self.lanes.head.wait_until(now);
     }

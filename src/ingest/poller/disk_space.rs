@@ -161,7 +161,7 @@ impl DiskSpace {
         self.measuring = Measuring { last: now, next: now + MEASURE, has_stored: false };
     }
 
-    /// Takes in a measurement. Returns the changes that it brought.
+    /// Records a measurement. Returns the changes that it brought.
     pub(super) fn take(&mut self, space: DiskUsage, now: Instant) -> SpaceChange {
         let sheds = self.limits.sheds(space, self.sheds);
         let shortage = self.limits.judge(space, self.shortage);

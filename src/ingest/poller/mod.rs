@@ -84,7 +84,7 @@ pub enum Mode {
 /// How polling ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The poller was told to stop.
+    /// The poller was asked to stop.
     Stopped,
     /// Everything was read. This ending occurs only with [`Mode::Once`].
     CaughtUp,
@@ -94,7 +94,7 @@ pub enum Ending {
     NoKey(String),
 }
 
-/// The trouble that ends polling although nobody told the poller to stop.
+/// The trouble that ends polling although nobody has asked the poller to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
     /// The state is damaged, or no longer the state that this process may use.
@@ -134,7 +134,7 @@ pub struct Parts<F> {
     pub released: Box<dyn Fn() + Send>,
     /// The value that records every turn of the loop.
     pub liveness: Liveness,
-    /// Whether the log reports a long catch-up. The log does not report it where the catch-up is shown in another way.
+    /// Whether the log reports a long catch-up. It does not if the catch-up is shown in another way.
     pub tells_progress: bool,
     /// The counters that the poller counts up.
     pub metrics: IngestMetrics,
@@ -294,8 +294,8 @@ impl<F: Feed> Poller<F> {
         Ok(self.once.gives_up_stalled_walk(&self.state, &self.rules))
     }
 
-    /// Returns the present time between two answers. The server's time is the estimate; before the first answer it is
-    /// the frontier, or else the relay's time.
+    /// Returns the present time, for a moment at which no answer has come. The server's time is estimated from the last
+    /// answer. Before the first answer the frontier counts instead, or the relay's time if there is no frontier.
     fn estimated_now(&self, at: Instant) -> Now {
         let local = self.clock.relay_time();
         let frontier = self.state.coverage.as_ref().map(|coverage| coverage.marks.frontier);
@@ -335,7 +335,7 @@ impl<F: Feed> Poller<F> {
     }
 }
 
-/// Waits for a change of the readers. If nobody can tell of one any more, this future never ends.
+/// Waits for a change of the readers. If the sender of changes is gone, this future never ends.
 async fn changed(readers: &mut watch::Receiver<WaitingReaders>) {
     if readers.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -68,7 +68,7 @@ impl<F: Feed> Poller<F> {
         }
     }
 
-    /// Takes in a page of the list: stores it, and decides the deliveries that waited for it.
+    /// Handles a page of the list: stores the page, and decides the deliveries that waited for it.
     async fn take_numbers(&mut self, page: NumberPage, now: Instant) -> Result<Option<Ending>, store::Error> {
         let wall = self.clock.relay_time();
         let NumberPage { numbers, spoiled, more } = page;

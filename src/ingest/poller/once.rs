@@ -1,7 +1,7 @@
 //! The policy of `once`: all differences between the polling of a one-shot command and that of a relay that runs.
 //!
 //! - A complete catch-up includes a sweep, so a sweep is due at once. One sweep is enough.
-//! - Polling ends when everything was read. A one-shot command gives up after a few failures in a row, where a relay
+//! - Polling ends when everything was read. After a few failures in a row a one-shot command gives up, while a relay
 //!   that runs would wait.
 //! - The command waits for rows and numbers behind the head. So walks and numbers get the larger share of the budget,
 //!   and the head rests meanwhile.

@@ -2,8 +2,7 @@
 
 use crate::domain::{Coverage, Start};
 
-/// Logs whether this is a first run, or else where the state left off. `begun_with` is the `poll.start` of the first
-/// run.
+/// Logs that this is a first run, or else where the state left off. `begun_with` is the `poll.start` of the first run.
 pub(super) fn log_start(coverage: Option<&Coverage>, begun_with: Option<&str>, start: Start) {
     let configured = start.to_string();
     let Some(coverage) = coverage else {

@@ -73,7 +73,7 @@ struct Sink {
 }
 
 impl Sink {
-    /// Takes the messages that the relay has released since the last call. The feed must stand as it stood then.
+    /// Takes the messages that the relay has released since the last call. The feed must be as it was then.
     fn take(&mut self, relay: &mut Relay<StateStore>, feed: &WorldFeed) {
         for release in relay.take_releases() {
             let mut newest = None;
