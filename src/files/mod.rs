@@ -146,7 +146,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// told not to follow links.
 ///
 /// # Errors
-/// The errors of the file system, where the directory is not there.
+/// The errors of the file system, if the directory is missing.
 pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path.to_owned()) };
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -156,7 +156,7 @@ pub fn without_links_above(path: &Path) -> io::Result<PathBuf> {
 /// Whether `path` leads to this very file.
 ///
 /// # Errors
-/// The errors of the file system, where that cannot be told.
+/// The errors of the file system, if that cannot be found out.
 pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::metadata(path) {
@@ -177,8 +177,8 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Gives the file to the owner of the directory. Where that is not allowed the file stays as it is, and its maker can
-/// go on.
+/// Gives the file to the owner of the directory. If that is not allowed, the file stays as it is, and its maker can go
+/// on.
 fn give_to_owner_of_directory(file: &File, path: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;

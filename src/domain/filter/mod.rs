@@ -18,7 +18,7 @@ pub use pattern::{Globs, InvalidPattern, Regexes};
 
 use super::CodePattern;
 
-/// The messages that a sink wants: those that any of the clauses takes.
+/// The messages that a sink wants: every message that at least one of the clauses accepts.
 #[derive(Clone, Debug)]
 pub struct Filter {
     any_of: Vec<Clause>,
