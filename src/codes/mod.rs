@@ -56,7 +56,7 @@ struct CodeFields<'a> {
 }
 
 impl CodeFinder {
-    /// Makes a finder that uses `pattern` where the API found no code.
+    /// Makes a finder that uses `pattern` if the API found no code.
     ///
     /// # Errors
     /// [`InvalidCodePattern`] says what is wrong with the pattern.

@@ -40,7 +40,7 @@ pub struct ClientBuildError {
 /// The TLS library's error on a machine without CA certificates.
 const NO_AUTHORITIES: &str = "No CA certificates were loaded from the system";
 
-/// The sentence that tells the operator what to do if the machine has no CA certificates.
+/// The advice for the operator if the machine has no CA certificates.
 const HOW_TO_TRUST: &str = "this machine has no CA certificates to check the other side's certificate with; install the \
                             package ca-certificates, or name a file that has them in tls.ca_file or SSL_CERT_FILE";
 

@@ -106,7 +106,7 @@ fn innermost(mut error: &io::Error) -> &io::Error {
     error
 }
 
-/// Whether a cause is a layer of the client whose text tells a reader nothing.
+/// Whether a cause is a layer of the client whose text is of no use to a reader.
 fn is_wrapping(text: &str) -> bool {
     [
         "client error (",

@@ -140,8 +140,8 @@ impl Proxy {
     }
 
     /// Returns the host and port of a proxy that sees the requests to `url` and may answer them itself; `None`: the
-    /// answers come from the server of `url`. A proxy only passes on the bytes of encrypted requests, and a SOCKS proxy
-    /// those of all requests.
+    /// answers come from the server of `url`. A proxy only passes on the bytes of encrypted requests. A SOCKS proxy
+    /// only passes on the bytes of all requests.
     pub fn that_answers_for(&self, url: &Url) -> Option<String> {
         let is_http = self.address.as_ref().is_some_and(|address| matches!(address.scheme(), "http" | "https"));
         self.host().filter(|_| is_http && url.scheme() == "http")

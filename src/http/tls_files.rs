@@ -61,7 +61,7 @@ pub enum UnusableTlsFile {
     OtherKey,
 }
 
-/// Reads the authorities that may vouch for the other side.
+/// Reads the authorities whose certificates are trusted for the other side.
 ///
 /// # Errors
 /// [`UnusableTlsFile`] if the file cannot be used.

@@ -24,7 +24,7 @@ pub struct Errors(Vec<Problem>);
 #[derive(Clone, Debug)]
 pub struct Warning(Problem);
 
-/// One error or warning: its message, its place, and a remedy.
+/// One error or warning: its text, its place, and a remedy.
 #[derive(Clone, Debug)]
 pub struct Problem {
     place: ProblemPlace,

@@ -10,8 +10,8 @@ use super::server_limit::LONGEST_SILENCE;
 use crate::time::Instant;
 use crate::time::backoff::Schedule;
 
-/// The silences where the API names a time that nobody can wait for, or that is no duration. After each of them the API is
-/// asked once.
+/// The silences if the API names a time that is too long to wait for, or that is no duration. After each of them the
+/// API is asked once.
 const PROBES: Schedule = Schedule { initial: Duration::from_secs(60), factor: 2.0, max: LONGEST_SILENCE };
 
 /// The silence after 429s.
