@@ -184,7 +184,7 @@ fn store_row(releasing: Releaser<'_>, insert: &Insert, release_no: Option<i64>, 
         .map(drop)
 }
 
-/// Returns the key of a number. A number that was not met before gets a new key.
+/// Returns the key of a number. A number that the state did not know gets a new key.
 fn number_key(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<i64> {
     let known = transaction
         .prepare_cached("SELECT key FROM number WHERE id = ?1")?
