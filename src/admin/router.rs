@@ -129,7 +129,8 @@ async fn no_such_method() -> ProblemDocument {
     ProblemDocument::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
 }
 
-/// Refuses requests without the token or a session, and changes where there must not be any.
+/// Refuses requests without the token or a session, changes with a session that come from another page, and all changes
+/// if `admin.read_only` is set.
 async fn check_token(State(endpoint): State<Endpoint>, request: Request, next: Next) -> Response {
     let (headers, options) = (request.headers(), &endpoint.options);
     let Some(token) = &options.token else { return no_such_path().await.into_response() };

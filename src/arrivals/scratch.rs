@@ -31,8 +31,8 @@ use crate::time::{Clock, Liveness};
 /// The directory below the state directory.
 const DIRECTORY: &str = "scratch";
 
-/// How far back the scratch state reads the list at least, so that messages that show up late are told from messages
-/// that were there before.
+/// How far back the scratch state reads the list at least, so that messages that show up late can be distinguished from
+/// messages that were there before.
 const LEAST_BACK: Duration = Duration::from_secs(5 * 60);
 
 /// The longest lookback of the sweeps. A command does not wait long enough for a longer one.

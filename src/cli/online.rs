@@ -168,7 +168,7 @@ fn space(free: u64, used: u64, config: &Config) -> Finding {
     }
 }
 
-/// Tries the connection to the API, each key, and what the answers tell.
+/// Tries the connection to the API and each key, and reads what the answers say of the clock and the budget.
 async fn the_api(config: &Config, clock: &Clock, findings: &mut Findings) {
     let api::Options { url, timeout, connect_timeout, transport, .. } = &config.api;
     let (timeout, connect_timeout) = (*timeout, *connect_timeout);

@@ -53,7 +53,7 @@ fn takes(all: u64, rate: u32) -> String {
     format!("{deliveries}, {rate} a minute: about {}", span(due(all, rate)))
 }
 
-/// Returns how long after the start the next delivery after the first `asked` ones may be requested.
+/// Returns how long after the start the next delivery may be requested, if `asked` deliveries have been requested.
 fn due(asked: u64, rate: u32) -> Duration {
     let millis = u128::from(asked).saturating_mul(60_000) / u128::from(rate);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))

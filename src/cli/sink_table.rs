@@ -1,7 +1,7 @@
 //! The table of sinks for people, which `status` and `sinks list` print. Pure.
 //!
-//! Invariant: if the terminal is at least 80 columns wide, no line is longer than the terminal is wide, except one with a
-//! long word. What a sink is doing stands in its row where there is room, and else below the row.
+//! Invariant: if the terminal is at least 80 columns wide, no line is longer than the terminal is wide, except one with
+//! a long word. If a row has room, it shows what its sink is doing; if not, the lines below the row do.
 
 use super::screen::{Screen, Tone};
 use crate::delivery::{BlockedBy, SinkStatus};
@@ -11,13 +11,13 @@ use crate::operator::learned_pace;
 use crate::status::next_attempt;
 use crate::store::SinkView;
 
-/// The longest name that stands in its row. A longer one has a line of its own.
+/// The longest name that is shown in its row. A longer name has its own line.
 const LONGEST_NAME: usize = 20;
 
 /// By how much the lines below a row are indented.
 const INDENT: &str = "  ";
 
-/// The width of the table where no terminal tells another one, in columns.
+/// The width of the table in columns, if the output is no terminal.
 const USUAL_WIDTH: usize = 80;
 
 /// The head of the last column.
@@ -30,8 +30,8 @@ struct SinkDoing {
     parts: Vec<String>,
 }
 
-/// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. `is_brief`: of the
-/// report, only the pace that the receiver sets is shown.
+/// Formats a table of sinks. Each sink comes with the report of the running relay, if there is one. With `is_brief` the
+/// table shows nothing of the report except the pace that the receiver sets.
 pub(super) fn sinks_table<'a>(
     sinks: impl Iterator<Item = (&'a SinkView, Option<&'a SinkStatus>)>,
     is_brief: bool,
@@ -115,7 +115,7 @@ impl SinkDoing {
         Self { tone: Some(tone), parts }
     }
 
-    /// What the state has of the sink, and the pace that the receiver sets.
+    /// Describes the sink by its record in the state, and by the pace that the receiver sets.
     fn brief(view: &SinkView, live: Option<&SinkStatus>, now: UnixMs) -> Self {
         let (mut tone, mut parts) = (None, Vec::new());
         if !view.configured {
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Sinks in every state, as a relay that runs tells them.
+    /// Sinks in every state, as a relay that runs reports them.
     fn sinks() -> Vec<(SinkView, Option<SinkStatus>)> {
         let delivered = DeliveredMessages { count: 1234, last_at: Some(ago(9)) };
         let pause = Pause { reason: PauseReason::Disabled, since: ago(11) };

@@ -29,7 +29,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// The width of the names in front of the lines, with the space behind them.
 const NAME_WIDTH: usize = 9;
 
-/// The width of the output where no terminal tells another one, in columns.
+/// The width of the output in columns, if the output is no terminal.
 const USUAL_WIDTH: usize = 80;
 
 pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {

@@ -55,7 +55,7 @@ enum MessageState {
     Complete,
     /// It was there before the first run, and is not relayed.
     BeforeFirstRun,
-    /// It is unknown, and of a time of which the state does not know every message.
+    /// It is unknown, but so old that the state need not know every message of that time.
     TooOldToTell,
     /// It is unknown.
     Missing,

@@ -108,7 +108,7 @@ async fn next_match(
 }
 
 impl MessageChoice {
-    /// Decides whether a message is the one that is waited for.
+    /// Decides whether the command was waiting for this message.
     fn answer(&self, arrival: &Arrival) -> Answer {
         let Some(raw) = &arrival.raw else { return Answer::PassedOver("its text is not kept any more") };
         let facts = Facts::read(raw, Details::Absent);

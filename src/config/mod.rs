@@ -4,7 +4,7 @@
 //! [`crate::settings`] reads them. Precedence: flag over environment over file over default.
 //!
 //! Invariants: only [`Sources::from_process`] reads the environment of the process; all errors are reported at once,
-//! each with its place; an unknown key is an error; no message, `Debug` or `Display` shows a secret.
+//! each with its place; an unknown key is an error; no error text, `Debug` or `Display` shows a secret.
 
 mod documentation;
 mod locate;

@@ -1,7 +1,7 @@
 //! Sentences of the log on which tests and docs/events.md rely. Whoever changes a sentence also changes docs/events.md;
 //! a test compares the two.
 
-/// The relay was told to stop.
+/// The relay was asked to stop.
 pub const STOPPING: &str = "stopping; what is in flight may end";
 
 /// The relay has stopped, and nothing was cut off.

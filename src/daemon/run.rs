@@ -1,4 +1,4 @@
-//! Phase two of the daemon: runs until told to stop, then drains.
+//! Phase two of the daemon: runs until the signal to stop, then drains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -311,7 +311,7 @@ fn outcome(ended: Result<Result<Ending, PollError>, tokio::task::JoinError>) -> 
     }
 }
 
-/// Delivers what is due now and leaves the rest, or stops when told to.
+/// Delivers what is due now and leaves the rest, or stops when the signal to stop comes.
 async fn deliver_what_is_due(delivery: &Delivery, stop: &mut watch::Receiver<Stop>) -> Result<Ended, RunError> {
     tokio::select! {
         error = delivery.state_damaged() => Err(RunError::Damaged(error)),

@@ -169,7 +169,7 @@ mod tests {
         assert!((signalled.as_micros()..=monotonic_now().as_micros()).contains(&u128::from(began)), "{told:?}");
         service.ready();
         assert_eq!(notified(&socket), ["READY=1"]);
-        // The status is told again, although it is the one before the reload.
+        // The status is sent again, although it is the status before the reload.
         service.show("polling");
         assert_eq!(notified(&socket), ["STATUS=polling"]);
         service.show("polling");

@@ -1,7 +1,7 @@
 //! The file `relay.status` beside the state, in which a running relay writes about itself.
 //!
 //! The file holds values that need not survive a power cut, and that would cost a flush for each poll if they were in
-//! the state: when the API last answered, what is wrong, what the API tells of its limit, what each sink is doing. The
+//! the state: when the API last answered, what is wrong, what the API states of its limit, what each sink is doing. The
 //! relay writes the file in place, at most once a second, and never flushes it. Nothing is lost if the file is lost.
 //!
 //! Format: two slots of equal length, written in turn. A slot begins with a line of text, `joltsms-relay status 2
@@ -37,11 +37,11 @@ pub struct Live {
     pub spacing_ms: u64,
     /// How the API is polled.
     pub polling: PollReport,
-    /// The values that the API tells of its request limit.
+    /// The values that the API states of its request limit.
     pub budget: ApiBudget,
     /// The disk on which the state lies.
     pub storage: StorageReport,
-    /// The values that the API tells of its feed.
+    /// The values that the API states of its feed.
     pub feed: FeedReport,
     /// How the reading of older messages goes; `None` while there are no older messages to read.
     pub catch_up: Option<CatchUp>,
@@ -120,8 +120,8 @@ impl LiveFile {
     }
 }
 
-/// Replaces something that stands at `path` and is no file: a link, a named pipe, a socket or an empty directory. Nothing
-/// is lost by that. Returns `error` if something else is wrong.
+/// Replaces something at `path` that is no file: a link, a named pipe, a socket or an empty directory. Nothing is lost
+/// in this way. Returns `error` if something else is wrong.
 fn replace(path: &Path, error: io::Error) -> io::Result<File> {
     let Ok(found) = path.symlink_metadata() else { return Err(error) };
     if found.is_file() {
@@ -186,7 +186,7 @@ impl Live {
         Some(newest)
     }
 
-    /// Returns why the relay on the state in `dir` can write no report: something that is no file stands in its place.
+    /// Returns why the relay on the state in `dir` can write no report: something that is no file is in its place.
     pub fn obstacle(dir: &Path) -> Option<String> {
         let path = dir.join(NAME);
         let found = path.symlink_metadata().ok().filter(|found| !found.is_file())?;

@@ -1,4 +1,4 @@
-//! The configuration as a whole: files, variables and flags go in, options or messages come out.
+//! The configuration as a whole: files, variables and flags go in, options or errors come out.
 
 mod admin;
 mod docs;
@@ -35,13 +35,13 @@ fn keys(section: &'static Section) -> impl Iterator<Item = &'static DeclaredKey>
     section.keys.iter().filter(|key| !key.is_table())
 }
 
-/// The type of sinks with which a test tries a key of sinks.
+/// The type of sink that a test uses to try this key of sinks.
 fn type_with(key: &DeclaredKey) -> &'static str {
     key.types.first().copied().unwrap_or("http")
 }
 
-/// The lines of the keys without which a sink of this type is refused, but for `left_out`. A sink of type http speaks
-/// this scheme.
+/// Returns the lines of all keys that a sink of this type needs, except `left_out`. `scheme` is the scheme of the URL
+/// of an http sink.
 fn needed_by(kind: &str, left_out: &str, scheme: &str) -> String {
     let needed = |key: &&DeclaredKey| {
         key.types.contains(&kind) && key.name != left_out && key.default.is_none() && key.group().is_empty()

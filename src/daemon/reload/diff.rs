@@ -30,7 +30,7 @@ enum Effect {
     AtStart,
 }
 
-/// The keys of a sink that say nothing about who the receiver is. Every other key counts as one that does.
+/// The keys of a sink that say nothing about who the receiver is. Every other key counts as a key of the receiver.
 const NOT_OF_RECEIVER: [&str; 18] = [
     "filter",
     "format",
@@ -53,7 +53,7 @@ const NOT_OF_RECEIVER: [&str; 18] = [
 ];
 
 impl ConfigDiff {
-    /// Compares the fingerprints of two configurations. `erasing_changes` tells whether only one of them erases texts as
+    /// Compares the fingerprints of two configurations. `erasing_changes` says whether only one of them erases texts as
     /// soon as they are delivered.
     pub(super) fn between(before: &Fingerprints, after: &Fingerprints, erasing_changes: bool) -> Self {
         let keys = before.changed_keys(after);

@@ -97,7 +97,7 @@ fn state_of(sink: &SinkSection, now: UnixMs) -> (&'static str, String) {
     }
 }
 
-/// Returns what else the running relay tells of a sink.
+/// Returns what else the running relay reports of a sink.
 fn details(live: &SinkStatus) -> Vec<String> {
     let mut details: Vec<String> = learned_pace(live).into_iter().collect();
     if live.in_flight > 0 {
