@@ -1,7 +1,7 @@
 //! Switches for every point that the API's documentation leaves open, and for every number that the documentation
 //! fixes.
 //!
-//! Invariant: [`Switches::default`] is the documented API, with the likeliest reading where nothing is documented.
+//! Invariant: [`Switches::default`] is the documented API, with the likeliest behaviour if nothing is documented.
 //! Switches may be changed at any time; a change holds from the next request on.
 
 use std::time::Duration;

@@ -392,7 +392,7 @@ fn a_row_without_an_id_is_kept_and_never_delivered() {
         // The newest row is bad for as long as it is the newest.
         let always = scene.handle().add_fault(Rule::always(Effect::bad_row(*kind)).cursor(false));
         let id = scene.add();
-        // Rows that cannot be told apart count as one row.
+        // Rows whose ends cannot be found count as one row.
         let kept = if matches!(kind, BadRow::Text | BadRow::Null) { 1 } else { 2 };
         scene.wait_for_fault(always, 3);
         wait_until("the second bad row", || scene.count(SET_ASIDE) == kept, || relay.log());
