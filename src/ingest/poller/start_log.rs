@@ -34,6 +34,8 @@ pub(super) fn log_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
              \"beginning\" relays them)"
         ),
         (Start::Now, None) => tracing::info!("relaying what comes from now on"),
-        _ => tracing::info!(from = %coverage.marks.watermark, "relaying the messages that were received since then"),
+        _ => {
+            tracing::info!(from = %coverage.marks.watermark, "relaying messages that were received at this time or later")
+        }
     }
 }
