@@ -34,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The difference of the clocks up to which all is well. A `Date` has whole seconds.
 const USUAL_SKEW: Duration = Duration::from_secs(5);
 
-/// The difference of the clocks from which receivers of signed requests refuse them. Standard Webhooks allows five
-/// minutes; some of it is left for the way.
+/// From this difference of the clocks on, receivers may refuse signed requests. Standard Webhooks allows five minutes;
+/// a part of that is left for the way of the request.
 const LARGE_SKEW: Duration = Duration::from_secs(240);
 
 /// The width of the word that judges a finding, in columns.

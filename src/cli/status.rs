@@ -50,7 +50,7 @@ pub(super) fn status(flags: &Flags, how: &StatusFlags) -> Exit {
     };
     let exit = match &status.relay.report {
         _ if how.check && !status.healthy => Exit::Failure,
-        // Texts of messages are not read here, so the relay's word counts.
+        // This command does not read the texts of messages, so only the relay's report can say that a text is damaged.
         Some(report) if !status.relay.running && report.damaged => Exit::Damaged,
         _ => Exit::Done,
     };

@@ -51,7 +51,7 @@ impl ReaderWatch {
         }
     }
 
-    /// Tells the poller of a change of the readers, and the new readers that they were noticed.
+    /// Reports a change of the readers to the poller, and reports to the new readers that they were noticed.
     async fn publish(&self, waiting: WaitingReaders, fresh: Vec<String>) -> Result<(), store::Error> {
         let was_present = self.readers.borrow().present;
         if was_present && !waiting.present {

@@ -115,7 +115,7 @@ pub struct PollReport {
     pub numbers_why: Option<String>,
     /// Since when the list of numbers cannot be read, by the relay's time.
     pub numbers_since: Option<UnixMs>,
-    /// The request limit, as the API's answers tell it.
+    /// The request limit, as the API's answers state it.
     #[serde(skip)]
     pub budget: ApiBudget,
     /// The disk that the state lies on.

@@ -66,7 +66,7 @@ impl<T> Declared<T> {
         self
     }
 
-    /// Sets the default that the documentation shows, where other code decides about a missing value.
+    /// Sets the default that the documentation shows, if other code decides about a missing value.
     pub fn by_default(mut self, shown: &'static str) -> Self {
         self.key.default = Some(shown.to_owned());
         self
@@ -162,7 +162,7 @@ pub fn texts(split: bool) -> Declared<Option<Texts>> {
     })
 }
 
-/// A reference to a secret. Messages propose `variable` as the variable that holds it.
+/// A reference to a secret. Error texts propose `variable` as the variable that holds it.
 pub fn secret(variable: &'static str) -> Declared<Option<WrittenText>> {
     Declared::new(KeyKind::Secret { several: false, variable }, None, |from, name| from.text(name, "a text"))
 }

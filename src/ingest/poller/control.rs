@@ -29,8 +29,8 @@ pub struct PollSettings<F> {
     pub limits: BudgetLimits,
     /// The rules that decide which rows are new.
     pub rules: Rules,
-    /// How large the state may be, and how long messages stay in it. The directory stays as it is, and so does whether
-    /// delivered messages are erased at once.
+    /// How large the state may be, and how long messages stay in it. The directory never changes in this way, and
+    /// neither does the decision whether delivered messages are erased at once.
     pub state: store::Options,
     /// Whether any sink asks for details of numbers.
     pub numbers: bool,
@@ -94,8 +94,8 @@ impl<F> Orders<F> {
         self.questions.send_modify(|count| *count += 1);
     }
 
-    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if nobody can answer, or if
-    /// the same was asked and not answered: then no key is left.
+    /// Asks whether there are new keys, after this refusal of the last key. Returns `false` if no key is left: nobody
+    /// can answer, or the same question was asked before and not answered.
     fn waits_for_keys(&mut self, refusal: &str) -> bool {
         let was_waiting = self.waiting.take().is_some();
         let waits = !was_waiting && self.questions.receiver_count() > 0;

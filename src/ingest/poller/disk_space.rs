@@ -14,7 +14,7 @@ use crate::time::Instant;
 /// How often space is measured while messages are stored.
 const MEASURE_WHILE_STORING: Duration = Duration::from_secs(1);
 
-/// How often space is measured otherwise. Other programs may fill the disk, and free it.
+/// How often space is measured while nothing is stored. Other programs may fill the disk, and free it.
 const MEASURE: Duration = Duration::from_secs(5);
 
 /// How often the log says that delivered messages are removed early.

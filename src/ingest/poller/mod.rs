@@ -3,8 +3,8 @@
 //!
 //! The poller is made of parts, each in a file of its own, with private fields and tests: [`ApiLink`], [`Disk`],
 //! [`Lanes`], [`AccountCheck`], [`OncePolicy`], [`Timing`], [`CatchUpProgress`] and a few smaller ones. The loop here,
-//! and the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers` and `storage`, move values between the
-//! parts.
+//! and the `impl Poller` blocks of `requests`, `response`, `failure`, `numbers`, `commit` and `upkeep`, move values
+//! between the parts.
 //!
 //! Invariants:
 //! - Pages are applied one after the other, each in one transaction. After a failed commit the state is loaded again.

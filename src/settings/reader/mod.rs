@@ -91,7 +91,8 @@ impl<'r> Reader<'r> {
         self.report.error(origin, message, help);
     }
 
-    /// Reports an error of a key without showing a value. `wrong` goes on after the name of the key.
+    /// Reports an error of a key without showing a value. `wrong` is the rest of a sentence that begins with the name
+    /// of the key.
     pub fn wrong(&mut self, key: &str, origin: &Origin, wrong: &str, help: &str) {
         self.report.error(origin, format!("`{}` {wrong}", self.name(key)), help);
     }

@@ -45,7 +45,7 @@ impl WrittenText {
         Self { origin: Origin::Default, value: Secret::from(text), written_out: true, source: None }
     }
 
-    /// The text itself. Messages show it by [`Reader::refuse`] only.
+    /// The text itself. Error texts show it only through [`Reader::refuse`].
     pub fn as_str(&self) -> &str {
         self.value.expose()
     }
@@ -229,8 +229,8 @@ impl Reader<'_> {
         Some(tidied?.into_iter().filter(|part| !part.as_str().is_empty()).collect())
     }
 
-    /// Reports that a value is wrong, and shows the value if it may be shown. `wrong` goes on after the name of the
-    /// key.
+    /// Reports that a value is wrong, and shows the value if it may be shown. `wrong` is the rest of a sentence that
+    /// begins with the name of the key.
     pub fn refuse(&mut self, key: &str, text: &WrittenText, wrong: &str, help: &str) {
         let name = self.name(key);
         if self.may_show(text) {
