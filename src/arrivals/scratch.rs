@@ -22,7 +22,7 @@ use crate::api::{Client, NumberPage, Response};
 use crate::domain::{Cursor, Invocation, Seq, Start, UnixMs};
 use crate::ingest::coverage::Rules;
 use crate::ingest::{
-    self, Condition, Ending, Feed, Mode, NumberPageFuture, PageFuture, Parts, PollError, PollReport, Poller,
+    self, Condition, Ending, Feed, Mode, NumberPageFuture, NumberUses, PageFuture, Parts, PollError, PollReport, Poller,
 };
 use crate::metrics::Metrics;
 use crate::store::{self, RetentionCutoffs, RoleLock, Spool, Store, is_running};
@@ -139,7 +139,7 @@ impl ScratchPoller {
                 ..options.state.clone()
             },
             accept_account: true,
-            numbers: false,
+            numbers: NumberUses::default(),
             released: Box::new(|| {}),
             liveness: Liveness::new(&clock),
             tells_progress: false,

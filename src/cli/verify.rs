@@ -81,7 +81,9 @@ impl MessageState {
             (None, RowStanding::Seed) => Self::BeforeFirstRun,
             (None, RowStanding::BelowWatermark) => Self::SetAside("it showed up later than poll.lookback allows"),
             (None, RowStanding::Unreadable) => Self::SetAside("its row could not be read"),
-            (None, RowStanding::News) => Self::HandedOnLater("older messages are being read first"),
+            (None, RowStanding::News | RowStanding::Event) => {
+                Self::HandedOnLater("older messages are being read first")
+            }
         }
     }
 

@@ -120,7 +120,7 @@ async fn open(config: &Config, purpose: Purpose, clock: &Clock) -> Result<Opened
         mode: purpose.mode,
         state: config.state.clone(),
         accept_account: purpose.accept_account,
-        numbers: config.sinks.iter().any(|sink| sink.selection.needs_numbers()),
+        numbers: config.number_uses(),
         released: Box::new(move || waker.wake()),
         liveness: poller_liveness.clone(),
         tells_progress: !purpose.shows_progress,

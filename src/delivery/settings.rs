@@ -33,6 +33,8 @@ settings! {
         /// true: codes leave as ••••••, in every format: the code that the API found (parsedCode) and the places of the
         /// text where it stands, and what codes.pattern finds where the API found none.
         pub mask_codes: bool = settings::boolean(false),
+        /// true: the sink also gets the events that the section events asks for. No filter decides about events.
+        pub events: bool = settings::boolean(false),
         /// false: the sink is paused. Its messages are kept, and sent when this is true again.
         pub enabled: bool = settings::boolean(true),
         /// For a sink added later: which stored messages it receives, as for poll.start.
@@ -62,6 +64,7 @@ impl Options {
             max_age: None,
             fallback: None,
             mask_codes: false,
+            events: false,
             enabled: true,
             start: Start::Now,
         }

@@ -219,6 +219,8 @@ pub enum RowStanding {
     BelowWatermark,
     /// The row has no id, or is no valid JSON: kept as it came, not delivered.
     Unreadable,
+    /// No row of the feed, but an event of a number that the relay has made: for sinks that ask for events.
+    Event,
 }
 
 impl RowStanding {

@@ -14,6 +14,7 @@ mod fields;
 mod jolt_event;
 mod message;
 mod message_texts;
+mod number_event;
 mod one_line;
 mod plain_text;
 pub mod settings;

@@ -1,11 +1,11 @@
 //! The decision when to read the list of numbers (`GET /v1/numbers`), and how far. The list is read for the sinks that
-//! ask for details of numbers.
+//! ask for details of numbers or for events.
 //!
 //! Invariants:
 //! - A list counts as complete only if its last page said so and all of its rows could be read.
 //! - If a failure or an odd answer interrupts a list, the list is begun again, later each time.
 //! - No list is read beyond [`MOST_PAGES`] pages, and no list that goes round in a circle is read for ever.
-//! - Without a sink that asks for details, no list is read.
+//! - Without a sink that asks for details or events, no list is read.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The progress of reading the list of numbers.
 #[derive(Debug)]
 pub(super) struct NumberList {
-    /// Whether any sink asks for details of numbers.
+    /// Whether any sink asks for details of numbers or for events.
     asked_for: bool,
     /// Whether a delivery waits for details of its number.
     awaited: bool,
@@ -94,7 +94,7 @@ impl NumberList {
         Self { asked_for, awaited: false, due: now, listing: None, failures: 0, stuck: None }
     }
 
-    /// Records whether any sink asks for details of numbers. If sinks begin to ask, the list is read at once.
+    /// Records whether any sink asks for details of numbers or for events. If sinks begin to ask, the list is read at once.
     pub(super) fn ask_for(&mut self, asked_for: bool, now: Instant) {
         if asked_for && !self.asked_for {
             self.due = self.due.min(now);

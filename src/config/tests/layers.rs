@@ -21,6 +21,7 @@ fn changes(section: &str, key: &DeclaredKey) -> Option<(String, String)> {
             ("[{ env = \"JOLTSMS_API_KEY\" }, { env = \"K\" }]".to_owned(), "jolt_sk_1,jolt_sk_2".to_owned())
         }
         ("api", "account", _) => quoted("other"),
+        ("events", _, _) => quoted("9d"),
         ("codes", "pattern", _) => (r"'\d{6}'".to_owned(), r"\d{6}".to_owned()),
         (_, "proxy", _) => quoted("http://p.example"),
         ("admin", "listen", _) => quoted("127.0.0.1:1"),

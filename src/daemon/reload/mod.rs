@@ -307,7 +307,7 @@ fn poll_settings(config: &Config, feed: Option<Client>) -> PollSettings<Client> 
         },
         rules: Rules::new(config.poll.start, config.poll.lookback, config.poll.sweep_interval),
         state: config.state.clone(),
-        numbers: config.sinks.iter().any(|sink| sink.selection.needs_numbers()),
+        numbers: config.number_uses(),
     }
 }
 

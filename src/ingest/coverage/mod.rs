@@ -216,7 +216,7 @@ impl<'a> Draft<'a> {
                         None => free.push(seq),
                     }
                 }
-                RowStanding::Seed => {}
+                RowStanding::Seed | RowStanding::Event => {}
                 RowStanding::BelowWatermark => self.ops.push(StoreOp::Count(Anomaly::BelowWatermark)),
                 RowStanding::Unreadable if row.spoiled.is_some() => self.ops.push(StoreOp::Count(Anomaly::SpoiledRow)),
                 RowStanding::Unreadable => self.ops.push(StoreOp::Count(Anomaly::UnreadableRow)),

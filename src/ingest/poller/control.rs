@@ -14,6 +14,7 @@ use super::start_log::tell_start_is_ignored;
 use super::{Ending, Poller};
 use crate::api::budget::BudgetLimits;
 use crate::ingest::coverage::Rules;
+use crate::ingest::events::NumberUses;
 use crate::ingest::feed::Feed;
 use crate::store;
 use crate::time::Instant;
@@ -32,8 +33,8 @@ pub struct PollSettings<F> {
     /// How large the state may be, and how long messages stay in it. The directory never changes in this way, and
     /// neither does the decision whether delivered messages are erased at once.
     pub state: store::Options,
-    /// Whether any sink asks for details of numbers.
-    pub numbers: bool,
+    /// For what the list of numbers is read.
+    pub numbers: NumberUses,
 }
 
 /// A message to a poller.
@@ -165,7 +166,8 @@ impl<F: Feed> Poller<F> {
         self.rules = rules;
         self.link.set_limits(limits, now, self.clock.relay_time());
         self.disk.follow(&state, now);
-        self.lanes.numbers.list_mut().ask_for(numbers, now);
+        self.lanes.numbers.list_mut().ask_for(numbers.any(), now);
+        self.expiry.follow(numbers.expiry_terms);
         // A rest between two polls asks the budget whenever requests may leave, so the rest follows by itself.
         self.lanes.head.forget_spacing();
         let Some(feed) = feed else { return };

@@ -62,6 +62,7 @@ use self::replays::ReplayWatch;
 use self::reporter::PollReporter;
 use self::timing::Timing;
 use super::coverage::{CoverageState, Now, Rules};
+use super::events::{ExpiryWatch, NumberUses};
 use super::feed::Feed;
 use super::number_list::NumberList;
 use super::report::{Condition, FeedReport, PollReport, StorageReport};
@@ -128,8 +129,8 @@ pub struct Parts<F> {
     pub accept_account: bool,
     /// How the operator calls the program, for hints.
     pub invocation: Invocation,
-    /// Whether any sink asks for details of numbers.
-    pub numbers: bool,
+    /// For what the list of numbers is read.
+    pub numbers: NumberUses,
     /// Called after messages were released. The call carries no data: the receiver of the call looks into the state.
     pub released: Box<dyn Fn() + Send>,
     /// The value that records every turn of the loop.
@@ -167,6 +168,7 @@ pub struct Poller<F> {
     report: PollReporter,
     progress: CatchUpProgress,
     number_histories: NumberHistories,
+    expiry: ExpiryWatch,
     invocation: Invocation,
     metrics: IngestMetrics,
     key_in_use: KeyInUse,
@@ -190,13 +192,14 @@ impl<F: Feed> Poller<F> {
             account: AccountCheck::new(accept_account),
             rules: once.first_rules(rules),
             state: CoverageState::default(),
-            lanes: Lanes::new(NumberList::new(numbers, now), now),
+            lanes: Lanes::new(NumberList::new(numbers.any(), now), now),
             replays: ReplayWatch::new(now),
             once,
             timing: Timing::new(clock.clone()),
             report: PollReporter::new(),
             progress: CatchUpProgress::new(tells_progress),
             number_histories: NumberHistories::default(),
+            expiry: ExpiryWatch::new(numbers.expiry_terms),
             invocation,
             metrics,
             key_in_use: KeyInUse::default(),
@@ -285,7 +288,7 @@ impl<F: Feed> Poller<F> {
 
     /// Returns an ending if a one-shot command has read everything, or cannot read it.
     async fn check_done(&mut self) -> Result<Option<Ending>, PollError> {
-        let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale();
+        let is_at_rest = self.lanes.are_at_rest() && !self.disk.is_stale() && !self.expiry.is_owed_a_look();
         if self.once.is_caught_up(self.state.coverage.as_ref(), is_at_rest) {
             self.number_histories.log_all();
             self.maintain_once().await?;

@@ -93,7 +93,7 @@ impl OncePolicy {
     }
 
     /// Returns whether everything was read. `is_at_rest` says that no request is under way or follows at once, no
-    /// delivery waits for the list of numbers, and nothing failed.
+    /// delivery waits for the list of numbers, the list was looked at if events are made from it, and nothing failed.
     pub(super) fn is_caught_up(&self, coverage: Option<&Coverage>, is_at_rest: bool) -> bool {
         let is_read = |coverage: &Coverage| coverage.walks.is_empty() && self.is_swept(coverage);
         self.is_once() && is_at_rest && coverage.is_some_and(is_read)

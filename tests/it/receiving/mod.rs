@@ -10,6 +10,7 @@ mod interop;
 mod kills;
 mod mask_codes;
 mod number_details;
+mod number_events;
 mod receivers;
 mod sink_options;
 mod stdout;

@@ -136,7 +136,7 @@ impl ViewTransactions for SqliteBackend {
             connection
                 .prepare_cached(
                     "SELECT release_no, seq, id, time, raw FROM message
-                     WHERE release_no > ?1 AND standing = 'news' ORDER BY release_no LIMIT ?2",
+                     WHERE release_no > ?1 AND standing = 'news' AND event IS NULL ORDER BY release_no LIMIT ?2",
                 )?
                 .query_map(params![after, limit(at_most)], arrival)?
                 .collect()
@@ -148,7 +148,7 @@ impl ViewTransactions for SqliteBackend {
             connection
                 .prepare_cached(
                     "SELECT release_no, seq, id, time, raw FROM message
-                     WHERE release_no < ?1 AND standing = 'news' ORDER BY release_no DESC LIMIT ?2",
+                     WHERE release_no < ?1 AND standing = 'news' AND event IS NULL ORDER BY release_no DESC LIMIT ?2",
                 )?
                 .query_map(params![before, limit(at_most)], arrival)?
                 .collect()
@@ -229,7 +229,8 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
 fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {
     let found = connection
         .prepare_cached(
-            "SELECT m.id, time, ingested, stored_at, standing, held_by, release_no, octet_length(ltrim(raw, ' ')), n.id, seq
+            "SELECT m.id, time, ingested, stored_at, CASE WHEN event IS NULL THEN standing ELSE 'event' END, held_by,
+                    release_no, octet_length(ltrim(raw, ' ')), n.id, seq
              FROM message AS m LEFT JOIN number AS n ON n.key = m.number WHERE m.id = ?1",
         )?
         .query_row([id], |row| {
