@@ -289,7 +289,7 @@ fn read_row(piece: &FoundRow<'_>, place: usize) -> (Row, bool) {
 }
 
 /// Returns the id under which the state keeps a row that was set aside. The id is made from the readable id of the row,
-/// or else from the whole row.
+/// or from the whole row if it has no readable id.
 pub fn set_aside_id(raw: &[u8]) -> String {
     format!("unreadable:{}", hex::encode(&Sha256::digest(raw)[..16]))
 }

@@ -21,7 +21,7 @@ impl CodePattern {
     /// [`InvalidCodePattern`] says in one line what is wrong with the pattern.
     pub fn new(pattern: &str) -> Result<Self, InvalidCodePattern> {
         let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
-        // The error of a syntax draws the pattern over several lines; its last line says what is wrong.
+        // The text of a syntax error shows the pattern in several lines; its last line says what is wrong.
         built.map(Self).map_err(|error| {
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();

@@ -142,8 +142,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The path with all links on the way to the directory resolved. It is for libraries that open files by name and can be
-/// told not to follow links.
+/// The path with all links on the way to the directory resolved. It is for libraries that open files by name and have
+/// an option not to follow links.
 ///
 /// # Errors
 /// The errors of the file system, if the directory is missing.

@@ -23,7 +23,7 @@ pub trait Feed: Send {
         let page = Ok(NumberPage { numbers: Vec::new(), spoiled: 0, more: More::End });
         Box::pin(std::future::ready(Response { date: None, rate: RateHeaders::default(), page }))
     }
-    /// Returns which account this is, as far as address and key tell: a URL and a fingerprint.
+    /// Returns what identifies the account: the URL of the API and the fingerprint of the key.
     fn identity(&self) -> (String, String);
     /// Returns how many keys there are.
     fn keys(&self) -> usize {

@@ -4,8 +4,8 @@
 //! The kernel knows the name. If the process may not read it from the kernel, as in a service with `ProcSubset=pid`,
 //! the service manager may pass the name instead. Both spell the same 128 bits, with dashes or without.
 
-/// Returns the name of this start of the machine: the kernel's, or else `told`, which whoever started the process has
-/// passed; `None` if neither is a valid name.
+/// Returns the name of this start of the machine: the kernel's, or `told` if the kernel's cannot be read. `told` is the
+/// name that was passed to the process at its start. `None` if neither is a valid name.
 pub(super) fn read(told: Option<String>) -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     first_valid([kernel, told])

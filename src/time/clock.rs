@@ -90,7 +90,7 @@ pub struct ClockMemory {
     pub written_at: i64,
     /// Whether the API had confirmed the relay's time.
     pub confirmed: bool,
-    /// If the API had not confirmed the relay's time: the newest relay's time that it had confirmed before.
+    /// If the API had not confirmed the relay's time: the newest relay's time that the API had confirmed before.
     pub confirmed_at: Option<i64>,
     /// By how many milliseconds the machine's clock was ahead of the API's.
     pub machine_ahead_ms: Option<i64>,
@@ -312,8 +312,8 @@ impl Clock {
     }
 
     /// Records that the API was read and stated no time, and that the clock that dates the messages shows `least` or
-    /// later. Carried on, `least` stays a lower bound, and it counts as the time of that clock until the API states a
-    /// time. Other processes do not learn of it.
+    /// later. `least` plus the time that passes stays a lower bound. This lower bound counts as the time of that clock
+    /// until the API states a time. Other processes do not learn of this lower bound.
     pub fn hear_messages_since(&self, least: UnixMs) {
         let elapsed = self.elapsed();
         let mut relay = self.lock();
@@ -361,8 +361,9 @@ impl Clock {
         boot_id::is_same(before.boot.as_deref(), self.boot.as_deref()) && then <= elapsed
     }
 
-    /// Sets the relay's time for a command, by the memory that a relay left. If the relay runs (`runs`), it has left
-    /// the memory since the machine started, even if nobody may ask which start of the machine it was.
+    /// Sets the relay's time for a command, by the memory that a relay left. If the relay still runs (`runs`), it must
+    /// have left the memory since the machine started. So the memory counts even if the command may not ask for the
+    /// name of this start.
     pub fn adopt_memory(&self, left: Option<ClockMemory>, runs: bool) {
         self.go_on(left, UnixMs::MIN, runs);
     }

@@ -25,10 +25,10 @@ pub(super) struct RateLimited {
 }
 
 impl RateLimited {
-    /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for
-    /// `fallback` of the number of 429s in a row. `Retry-After` takes precedence over a reset that is an instant, which the
-    /// documentation does not know. A time that is no duration or more than 15 minutes is not obeyed: the API
-    /// is asked after a minute, and then less and less often.
+    /// Records a 429, and returns the length of the silence. It lasts until the reset, or for `Retry-After`, or for the
+    /// time that `fallback` gives for the number of 429s in a row. `Retry-After` takes precedence over a reset that is
+    /// an instant, which the documentation does not know. A time that is no duration or more than 15 minutes is not
+    /// obeyed: the API is asked after a minute, and then less and less often.
     pub(super) fn refused(
         &mut self,
         headers: &RateHeaders,

@@ -236,8 +236,8 @@ impl Window {
         wanted.min(share.requests / 2)
     }
 
-    /// The limit for polls. While the API tells what its window has left: that, and the configured limit. Otherwise:
-    /// the pace.
+    /// The limit for polls. While the API states what its window has left, this statement and the configured limit
+    /// hold. Otherwise the pace holds.
     fn head_limit(&self, now: Instant) -> Share {
         match self.server.lasts(now) {
             Some((_, 1..)) if self.server.unavailable() == 0 => self.whole(),

@@ -102,8 +102,8 @@ impl PaceEvidence {
     }
 
     /// Returns the shortest of the last [`SILENCES`] silences, or zero while fewer silences are known. A receiver that
-    /// limits the pace, and asks for less time than it needs, never accepts a message after a shorter silence. A
-    /// receiver that refuses a share of all messages accepts one soon after the end of some silence.
+    /// refuses a share of all messages accepts a message soon after the end of at least one silence. A receiver that
+    /// limits the pace, and asks for less time than it needs, never accepts a message so soon.
     fn least_silence(&self) -> Duration {
         let known = self.silences.len() == SILENCES;
         self.silences.iter().min().filter(|_| known).copied().unwrap_or_default()

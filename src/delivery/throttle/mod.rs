@@ -256,7 +256,7 @@ impl Throttle {
                 }
             }
             Phase::Unpaced(excess) => {
-                // Where few other messages come, a message that is refused for ever is tried again and again. So it counts
+                // If few other messages come, a message that is refused for ever is tried again and again. So it counts
                 // only once.
                 if refusal.recurrence != Recurrence::SoonAgain {
                     *excess = excess.with_refusal();

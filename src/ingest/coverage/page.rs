@@ -116,7 +116,7 @@ impl FeedPage {
     }
 
     /// Whether the rows of the page show that everything at or above `floor` was read. There are two such cases: the
-    /// last row that tells how far the page reaches lies strictly below the floor and was stored before `opened`; or
+    /// last row that shows how far the page reaches lies strictly below the floor and was stored before `opened`; or
     /// all rows lie below the floor.
     ///
     /// An unknown row is no evidence, wherever it lies: it may be late, out of order, or dated wrongly. A row that lies

@@ -9,7 +9,7 @@ use crate::domain::{Start, UnixMs};
 pub struct Now {
     /// The time by the server's clock. It caps marks and places floors; it never decides which rows are new.
     pub server: UnixMs,
-    /// The time by the relay's clock. It tells for how long a walk has been failing.
+    /// The time by the relay's clock. It shows for how long a walk has been failing.
     pub local: UnixMs,
 }
 

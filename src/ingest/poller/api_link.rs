@@ -150,7 +150,7 @@ impl<F: Feed> ApiLink<F> {
         }
     }
 
-    /// Returns which account this is, as far as address and key tell: a URL and a fingerprint.
+    /// Returns what identifies the account: the URL of the API and the fingerprint of the key.
     pub(super) fn identity(&self) -> (String, String) {
         self.feed.identity()
     }

@@ -86,11 +86,11 @@ impl Timing {
         }
     }
 
-    /// Handles a page with this `Date`, which tells the clock that dates the messages. `told` is the time by this
+    /// Handles a page with this `Date`, which shows the clock that dates the messages. `told` is the time by this
     /// clock, which follows from [`page_time`] and the lag. `server` is the API's time by the page. Some seconds of
     /// answers with a wrong `Date` must not make messages old. So a `Date` far from the expected one is doubted until
-    /// it was repeated for 15 minutes. It is believed at once if the machine's clock agrees with it, or if it leads
-    /// ahead and the newest message was ingested at about that time.
+    /// it was repeated for 15 minutes. It is believed at once if the machine's clock agrees with it, or if it is later
+    /// than expected and the newest message was ingested at about that time.
     pub(super) fn hear_messages(&mut self, told: UnixMs, server: UnixMs, newest_ingested: Option<UnixMs>, at: Instant) {
         let expected = self.clock.expected_message_time();
         let vouched = agree(server, self.clock.machine_time())

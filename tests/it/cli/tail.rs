@@ -8,7 +8,7 @@ use crate::support::scene::Scene;
 use crate::support::servers::receiver::Receiver;
 use crate::support::waiting::wait_until;
 
-/// Adds messages until the tail shows one, since nobody can tell from outside when it has begun.
+/// Adds messages until the tail shows one, since nobody can see from outside when the tail has begun.
 fn first_line(scene: &Scene, tail: &Relay) -> String {
     wait_until("a reader", || is_registered(scene), || tail.log());
     scene.wait_for_polls(2);
