@@ -21,8 +21,8 @@ const TEMPLATE_KEYS: [&str; 3] = ["template", "template_file", "content_type"];
 settings! {
     /// The keys of a sink's format, as written.
     pub struct Settings {
-        /// message: the API's object exactly as it came; the default, but text for services that show text to people.
-        /// docs/formats.md shows the other formats.
+        /// message: the API's object exactly as it came. The default is message, or text for types that show text
+        /// to people, such as telegram. docs/formats.md shows the other formats.
         format: Option<Option<&'static Known>> = settings::one_of(names()).by_default("\"message\""),
         /// Only with format = "template": the template. If the template shows details of the number, such as
         /// number.serviceName, messages wait until these are known.

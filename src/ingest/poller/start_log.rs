@@ -36,7 +36,7 @@ pub(super) fn log_begun(coverage: &Coverage, start: Start, total: Option<u64>) {
         ),
         (Start::Now, None) => tracing::info!("relaying what comes from now on"),
         _ => {
-            tracing::info!(from = %coverage.marks.watermark, "relaying messages that were received at this time or later")
+            tracing::info!(from = %coverage.marks.watermark, "relaying messages that were received at this time or later");
         }
     }
 }

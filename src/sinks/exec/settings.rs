@@ -23,7 +23,7 @@ settings! {
         command: Option<Texts> =
             settings::texts(false).such_as("[\"/bin/sh\", \"/etc/joltsms-relay/on-sms.sh\"]"),
         /// Additional variables for the program, such as { TEAM = "ops", TOKEN = { env = "CRM_TOKEN" } }. The program
-        /// gets none of the relay's own variables but PATH, HOME, USER, LOGNAME, LANG, LC_ALL, TZ and TMPDIR.
+        /// gets none of the relay's own variables except PATH, HOME, USER, LOGNAME, LANG, LC_ALL, TZ and TMPDIR.
         env: Vec<Member> = settings::map(&[]),
         /// As for http: the longest time for one run of the program.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
