@@ -33,15 +33,15 @@ impl Service {
         self.socket.is_some()
     }
 
-    /// Tells the service manager that the relay runs, with the status line: at the start, and at the end of each reload,
+    /// Tells the service manager that the relay runs, and sends the status line: at the start, and at the end of each reload,
     /// whether the new configuration is in use or was refused.
     ///
-    /// Both go out at once, because `systemctl reload` ends with the first, and the administrator then looks at the second.
+    /// READY and STATUS are one notification: READY ends `systemctl reload`, and then the administrator looks at the status.
     pub(super) fn ready(&mut self, status: &str) {
         let line = Sanitized::line(status).to_string();
         self.ready_owed = !self.tell(&[NotifyState::Ready, NotifyState::Status(&line)]);
         if !self.ready_owed {
-            status.clone_into(&mut self.last_status);
+            self.last_status = line;
         }
     }
 
@@ -65,11 +65,12 @@ impl Service {
     /// Sends the status line, if it changed, and what could not be sent before.
     pub(super) fn show(&mut self, status: &str) {
         if self.ready_owed {
-            self.ready(status);
+            return self.ready(status);
         }
         // A line break would begin another assignment of the protocol, so the status is put on one line.
-        if self.last_status != status && self.tell(&[NotifyState::Status(&Sanitized::line(status).to_string())]) {
-            status.clone_into(&mut self.last_status);
+        let line = Sanitized::line(status).to_string();
+        if self.last_status != line && self.tell(&[NotifyState::Status(&line)]) {
+            self.last_status = line;
         }
     }
 
