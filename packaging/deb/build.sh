@@ -10,6 +10,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+# Without this program cargo-deb only warns, and the package does not depend on the C library that it needs.
+command -v dpkg-shlibdeps >/dev/null || { echo 'dpkg-shlibdeps is missing: install dpkg-dev' >&2; exit 1; }
 release=${CARGO_TARGET_DIR:-target}/release
 [ "${SKIP_BUILD:-}" = 1 ] || cargo build --release --locked --bin joltsms-relay
 program=$release/joltsms-relay
@@ -24,9 +26,11 @@ mkdir -p "$files"
 "$program" completions fish >"$files/joltsms-relay.fish"
 for unit in joltsms-relay.service joltsms-relay@.service; do
     sed -e '/^# Installation/,/^# How it is doing\|^# The state of/{/^# How it is doing\|^# The state of/!d}' \
-        -e 's|/usr/local/bin/joltsms-relay|/usr/bin/joltsms-relay|' "systemd/$unit" >"$files/$unit"
+        -e 's|/usr/local/bin/joltsms-relay|/usr/bin/joltsms-relay|' \
+        -e 's|before-systemd-253.conf, as told below|before-systemd-253.conf, which the package installs|' \
+        "systemd/$unit" >"$files/$unit"
     grep -q '^ExecStart=/usr/bin/joltsms-relay' "$files/$unit"
-    if grep '/usr/local' "$files/$unit"; then exit 1; fi
+    if grep -E '/usr/local|as told below' "$files/$unit"; then exit 1; fi
 done
 
 maintainer=()

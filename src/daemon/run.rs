@@ -22,7 +22,7 @@ use crate::api::Client;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::ingest::{Ending, Mode, PollError, PollReport, Poller};
-use crate::status::LoopProgress;
+use crate::status::{LoopProgress, ReloadReport};
 use crate::store::{self, LockFileState, RoleLock, Spool, Store};
 use crate::time::{Clock, Liveness};
 
@@ -142,7 +142,10 @@ impl Daemon {
             true => QueueWatch::start(store.clone(), clock.clone()),
             false => QueueWatch::off(),
         };
-        service.ready();
+        let status = |delivery: &Delivery, reload: Option<&ReloadReport>| {
+            service_status(&reports.borrow(), &delivery.status(), &queues.queues(), reload, clock.relay_time())
+        };
+        service.ready(&status(&delivery, None));
         let watchdog = Watchdog::start(&clock, &progress).inspect_err(|error| {
             tracing::warn!(%error, "the watchdog of the service manager cannot be fed");
         });
@@ -169,10 +172,7 @@ impl Daemon {
                         if let Some(error) = lost(&mut lock) {
                             break Over::RoleLost(error);
                         }
-                        let (report, sinks) = (reports.borrow(), delivery.status());
-                        let reload = reloader.as_ref().map(Reloader::report);
-                        let status = service_status(&report, &sinks, &queues.queues(), reload, clock.relay_time());
-                        service.show(&status);
+                        service.show(&status(&delivery, reloader.as_ref().map(Reloader::report)));
                         if let Ok(watchdog) = &watchdog {
                             watchdog.feed(service.is_ready());
                         }
@@ -194,7 +194,7 @@ impl Daemon {
                                 writing = tokio::time::interval(live.interval());
                                 writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
                                 if !reloader.is_reloading() {
-                                    service.ready();
+                                    service.ready(&status(&delivery, Some(reloader.report())));
                                 }
                             }
                         }

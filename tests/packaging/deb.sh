@@ -31,6 +31,11 @@ build_packages() {
     printf '%s bytes' "$(stat -c %s "$bed/1.deb")" >&3
 }
 
+depends_on_the_c_library() {
+    local depends
+    depends=$(dpkg-deb --field "$bed/1.deb" Depends) && echo "$depends" >&3 && grep -E 'libc6 \(>= 2\.[0-9]+\)' <<<"$depends"
+}
+
 # Runs dpkg in the bed. Nobody is there to answer questions. Prints the output and keeps it in $said.
 dpkg_in_bed() {
     local status=0
@@ -211,9 +216,10 @@ make_root() { root=$(bed_root "$suite"); }
 find_programs
 bed_begin
 check 'the tools are there' bed_needs debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 pgrep:procps \
-    curl:curl python3:python3
+    curl:curl python3:python3 dpkg-shlibdeps:dpkg-dev
 check 'cargo-deb is there' install_cargo_deb
 check 'the packages are built' build_packages
+check 'the package depends on the C library' depends_on_the_c_library
 [ $# -gt 0 ] || set -- trixie bookworm
 for suite in "$@"; do
     try_suite

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::prerequisites::{all_there, missing_programs, program};
+use crate::support::prerequisites::{all_there, libraries, missing_programs, program};
 
 const PREFIX: &str = "joltsms_relay_";
 
@@ -169,4 +169,21 @@ fn promtool_takes_the_queries_of_the_dashboard() {
     let groups = serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
     fs::write(dir.path().join("queries.yaml"), groups.to_string()).unwrap();
     promtool(dir.path(), ["check", "rules", "queries.yaml"]);
+}
+
+#[test]
+fn the_dashboard_keeps_the_schema_of_grafana() {
+    let python = libraries().join("venv/bin/python");
+    let library = Command::new(&python).args(["-c", "import grafana_foundation_sdk"]).output();
+    let missing = match library {
+        Ok(output) if output.status.success() => None,
+        _ => Some("grafana-foundation-sdk".to_owned()),
+    };
+    if !all_there(&missing.into_iter().collect::<Vec<_>>()) {
+        return;
+    }
+    let paths = ["tests/interop/dashboard.py", "contrib/grafana-dashboard.json"];
+    let paths = paths.map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+    let output = Command::new(python).args(paths).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
 }

@@ -377,7 +377,7 @@ fn what_is_not_ours_is_named_with_whose_it_is() {
     let run = || scene.setup_from_beginning().program(&program).under(&nobody).args(&["once"]).output();
     let said = |path: PathBuf, whose: PathBuf, mode: &str| {
         format!(
-            "cannot open {}: Permission denied (os error 13) (the relay runs as uid 65534; {} belongs to uid 0 and has \
+            "cannot open {}: Permission denied (os error 13) (this process runs as uid 65534; {} belongs to uid 0 and has \
              mode {mode})",
             path.display(),
             whose.display()
