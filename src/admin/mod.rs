@@ -36,6 +36,7 @@ mod notices;
 mod page;
 mod parameters;
 mod problem_document;
+mod request_parts;
 mod router;
 mod routes;
 mod server;

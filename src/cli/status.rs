@@ -216,7 +216,9 @@ fn polling(status: &Status, report: &PollReport) -> String {
         None => "not answered yet".to_owned(),
     };
     if !status.relay.running {
-        return last;
+        // The next relay will not be answered before, either.
+        let silence = report.condition.silent_until().filter(|until| *until > status.now);
+        return last + &silence.map(|until| format!("; the API wants silence until {until}")).unwrap_or_default();
     }
     match report.condition.why() {
         Some(why) => {

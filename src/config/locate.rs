@@ -4,11 +4,12 @@
 //! else can write to must not send messages to that person's receivers.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::sources::Sources;
+use crate::files;
 use crate::settings::{Complaints, Origin};
 
 /// The variable that names the configuration file.
@@ -123,7 +124,7 @@ enum UnusableFile {
 
 fn read(path: &Path) -> Result<String, UnusableFile> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(UnusableFile::Io)?;
+    let file = files::open_configured(path).map_err(UnusableFile::Io)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(UnusableFile::Io)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(UnusableFile::TooLong);

@@ -84,6 +84,7 @@ impl Settings {
     }
 
     fn template(self, at: &mut Reader<'_>, account: &Arc<str>, payload_use: PayloadUse) -> Option<Template> {
+        let has_media_type = at.written("content_type").is_some();
         let content_type = match at.written("content_type") {
             Some(_) => self.content_type.and_then(|text| media_type(at, &text)),
             None => Some(if payload_use == PayloadUse::Body { JSON } else { TEXT }.to_owned()),
@@ -94,7 +95,13 @@ impl Settings {
             Ok(template) => Some(template),
             Err(mistake) => {
                 let message = format!("`{}`: {mistake}", at.name(key));
-                at.error(&origin, message, "");
+                let is_taken_for_json = mistake.is_no_json && !has_media_type;
+                let help = if is_taken_for_json {
+                    "without content_type its output is JSON; for text, set content_type = \"text/plain\""
+                } else {
+                    ""
+                };
+                at.error(&origin, message, help);
                 None
             }
         }

@@ -166,7 +166,7 @@ pub fn append_only(stream: &File) {
 
 /// Whether the stream is the null device that Rust opens if a process began without a standard stream. This device is
 /// open for reading and writing, which is rare for a null device that a user chose.
-fn stands_in_for_a_closed_one(stream: &File) -> bool {
+pub fn stands_in_for_a_closed_one(stream: &File) -> bool {
     let is_null = || {
         let (ours, null) = (stream.metadata().ok()?, fs::metadata("/dev/null").ok()?);
         Some(ours.file_type().is_char_device() && ours.rdev() == null.rdev())

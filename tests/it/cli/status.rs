@@ -105,6 +105,24 @@ fn a_relay_that_is_well() {
     ends_with_nothing_more(relay);
 }
 
+/// The next relay would not be answered before the end of the silence, either.
+#[test]
+fn a_silence_of_the_api_is_shown_also_without_a_relay() {
+    let scene = Scene::new();
+    let mut relay = scene.setup_from_beginning().set("SINKS__OUT__TYPE", "stdout").start();
+    scene.wait_for_polls(2);
+    let reset = Effect::Header { name: "x-ratelimit-reset".to_owned(), value: Some("600".to_owned()) };
+    let mut rule = Rule::once(Effect::status(429));
+    rule.effects.push(reset);
+    scene.handle().add_fault(rule);
+    let limited = |status: &Value| status["polling"]["condition"] == "limited";
+    let status = wait_for(&scene, "the silence", limited);
+    let until = status["polling"]["why"].as_str().unwrap().strip_prefix("rate limited until ").unwrap();
+    assert!(relay.stop().success());
+    let said = text(&scene);
+    assert!(said.contains("ago; the API wants silence") && said.contains(until), "{said}");
+}
+
 #[test]
 fn a_relay_that_was_stopped_and_one_that_was_killed() {
     let scene = Scene::new();

@@ -58,6 +58,22 @@ fn a_text_cannot_steer_the_terminal() {
     assert!(relay.stop().success());
 }
 
+/// A closed stdout is told. A null device that the user chose in a shell is not.
+#[test]
+fn a_closed_stdout_is_told() {
+    let scene = Scene::new();
+    let mut relay = scene.setup().set("SINKS__OUT__TYPE", "stdout").start();
+    scene.wait_for_polls(2);
+    let wait = |redirection: &str| {
+        let setup = Setup::bare(scene.dir()).args(&["wait", "--timeout", "1ms"]);
+        setup.behind(&format!(r#""$0" "$@" {redirection}; true"#)).output().2
+    };
+    let told = "standard output is closed or the null device: what arrives is printed nowhere";
+    assert!(wait(">&-").contains(told));
+    assert!(!wait(">/dev/null").contains(told));
+    assert!(relay.stop().success());
+}
+
 #[test]
 fn a_closed_pipe_ends_it_quietly() {
     let scene = Scene::new();
