@@ -28,12 +28,14 @@ documents:
 peers:
     cargo test --test it -- interop:: peers:: clocks:: admin:: recipes::
 
-# The status page in a headless Chromium, with screenshots in target/page; needs Debian's chromium and npm
+# The status page in a headless Chromium, with screenshots in target/page, and the recipe for Playwright; needs Debian's
+# chromium and npm
 page:
-    npm install --silent --no-audit --no-fund --prefix target/tools/interop playwright-core@1 axe-core@4
+    npm install --silent --no-audit --no-fund --prefix target/tools/interop @playwright/test@1 axe-core@4
     cargo build --bin joltsms-relay
     cargo build --package joltsms-simulator
     node tests/interop/page.mjs
+    node tests/interop/recipe.mjs
 
 # All tests
 tests:

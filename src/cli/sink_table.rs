@@ -62,7 +62,8 @@ pub(super) fn sinks_table<'a>(
     let mut text = screen.paint(Tone::Faint, lines.next().unwrap_or_default()) + "\n";
     for (line, (view, live)) in lines.zip(sinks) {
         let cells = line.strip_suffix(STATE).unwrap_or(line);
-        let doing = if is_brief { SinkDoing::brief(view, live, now) } else { SinkDoing::of(view, live, now) };
+        let doing =
+            if is_brief { SinkDoing::brief(view, live, now) } else { SinkDoing::of(view, live, now).for_trace(view) };
         if is_long(&view.name) {
             text += &format!("{}\n", view.name);
         }
@@ -113,6 +114,15 @@ impl SinkDoing {
             parts.push(format!("{count} delivered since the start, the last one {} ago", span(now.since(at))));
         }
         Self { tone: Some(tone), parts }
+    }
+
+    /// Adds the ids of messages that wait after a failure.
+    fn for_trace(mut self, view: &SinkView) -> Self {
+        if view.retrying > 0 && !view.waiting_ids.is_empty() {
+            let ids: Vec<String> = view.waiting_ids.iter().map(|id| harmless(id)).collect();
+            self.parts.push(format!("`trace ID` tells more of what waits: {}", ids.join(", ")));
+        }
+        self
     }
 
     /// Describes the sink by its record in the state, and by the pace that the receiver sets.
@@ -181,7 +191,9 @@ mod tests {
 
     fn view(name: &str, waiting: u64, retrying: u64, dead: u64) -> SinkView {
         let oldest = (waiting > 0).then(|| ago(11));
-        SinkView { name: name.into(), configured: true, waiting, retrying, dead, oldest, ..SinkView::default() }
+        let waiting_ids = (0..retrying.min(2)).map(|number| format!("msg_{number}")).collect();
+        let name = name.into();
+        SinkView { name, configured: true, waiting, retrying, dead, oldest, waiting_ids, ..SinkView::default() }
     }
 
     fn failing(answer: &str, blocked_by: BlockedBy) -> SinkStatus {
@@ -230,19 +242,21 @@ crm                0         0     0       -     -  working
   1,234 delivered since the start, the last one 9 s ago
 helpdesk-eu       60        60     0    11 s   9 s
   failing for 10 s (503 Service Unavailable)
-  one message at a time is tried
+  one message at a time is tried; `trace ID` tells more of what waits: msg_0,
+  msg_1
 night             60         0     0    11 s     -
   paused for 11 s: enabled = false in the configuration
 old                1         0     0    11 s     -
 partner           60         7     0    11 s  79 s
   nothing accepted for 10 s (429 Too Many Requests)
-  the receiver wants silence
+  the receiver wants silence; `trace ID` tells more of what waits: msg_0, msg_1
 the-name-of-this-sink-is-long
                   12        12     0    11 s   now
   failing for 10 s (word word word word word word word word word word word word
   word word word word word word word word word word word word word word word
   word word word word )
-  one message at a time is tried
+  one message at a time is tried; `trace ID` tells more of what waits: msg_0,
+  msg_1
 ";
         assert_eq!(shown(Some(80), false), expected);
         assert_eq!(shown(None, false), expected, "a pipe");
@@ -254,9 +268,9 @@ the-name-of-this-sink-is-long
         let text = shown(Some(200), false);
         let crm = "crm                0         0     0       -     -  working; 1,234 delivered since the start, the last one 9 s ago\n";
         assert!(text.contains(crm), "{text}");
-        assert!(
-            text.contains("11 s   9 s  failing for 10 s (503 Service Unavailable); one message at a time is tried\n")
-        );
+        assert!(text.contains(
+            "11 s   9 s  failing for 10 s (503 Service Unavailable); one message at a time is tried; `trace ID`"
+        ));
     }
 
     #[test]

@@ -76,9 +76,11 @@ impl ExpiryWatch {
         Self { terms, has_looked: false }
     }
 
-    /// Follows other terms after a reload.
-    pub(super) fn follow(&mut self, terms: Vec<Duration>) {
+    /// Follows the terms of a reload. Returns whether the list has to be read again for them.
+    pub(super) fn follow(&mut self, terms: Vec<Duration>) -> bool {
+        let has_new = terms.iter().any(|term| !self.terms.contains(term));
         self.terms = terms;
+        has_new
     }
 
     /// Records that the list was read to its end, or that it cannot be read now.
@@ -204,7 +206,7 @@ mod tests {
     fn a_one_shot_command_looks_once() {
         let mut watch = ExpiryWatch::new(Vec::new());
         assert!(!watch.is_owed_a_look());
-        watch.follow(vec![DAY]);
+        assert!(watch.follow(vec![DAY]) && !watch.follow(vec![DAY]), "other terms");
         assert!(watch.is_owed_a_look());
         watch.note_looked();
         assert!(!watch.is_owed_a_look());

@@ -119,7 +119,14 @@ impl NumberList {
     /// is failing.
     pub(super) fn note_awaited(&mut self, awaited: bool, now: Instant) {
         self.awaited = awaited;
-        if awaited && self.failures == 0 {
+        if awaited {
+            self.read_again(now);
+        }
+    }
+
+    /// Lets the list be read at once, unless reading it is failing.
+    pub(super) fn read_again(&mut self, now: Instant) {
+        if self.failures == 0 {
             self.due = self.due.min(now);
         }
     }

@@ -1,4 +1,4 @@
-// Tries the status page in a real browser: a headless Chromium, driven by playwright-core, checked by axe-core.
+// Tries the status page in a real browser: a headless Chromium, driven by playwright-core (a part of @playwright/test), checked by axe-core.
 //
 // The script starts a simulated account, two receivers and a relay on loopback. It presses every button, uses every
 // filter, and fails if the page logs an error, asks another host for anything, or breaks a rule of axe. Screenshots in

@@ -129,6 +129,7 @@ fn each_mistake_in_a_file_has_its_message() {
         ),
         (&format!("{http}max = \"1s\""), 4, "unknown key `sinks.crm.max`; `max` belongs in [sinks.NAME.retry]"),
         ("[sinks.CRM]\ntype = \"stdout\"", 1, "`CRM` cannot be the name of a sink: the name of a sink has 1 to 64"),
+        ("[codes]\npattern = '\\d*'", 2, "`codes.pattern` = \"\\\\d*\" matches an empty text, so it finds no code"),
         ("[events]\nlisten = \"x\"", 2, "unknown key `events.listen`"),
         ("[events]\nnumber_expiring = []", 2, "`events.number_expiring` is an empty array"),
         ("[events]\nnumber_expiring = [\"7d\", \"soon\"]", 2, "`events.number_expiring` = \"soon\""),

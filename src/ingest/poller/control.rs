@@ -167,7 +167,9 @@ impl<F: Feed> Poller<F> {
         self.link.set_limits(limits, now, self.clock.relay_time());
         self.disk.follow(&state, now);
         self.lanes.numbers.list_mut().ask_for(numbers.any(), now);
-        self.expiry.follow(numbers.expiry_terms);
+        if self.expiry.follow(numbers.expiry_terms) {
+            self.lanes.numbers.list_mut().read_again(now);
+        }
         // A rest between two polls asks the budget whenever requests may leave, so the rest follows by itself.
         self.lanes.head.forget_spacing();
         let Some(feed) = feed else { return };

@@ -207,6 +207,18 @@ fn counts_that_are_no_numbers_are_not_missed() {
 }
 
 #[test]
+fn a_list_of_one_page_is_read_without_a_request_for_a_second() {
+    let scene = Scene::new();
+    scene.add_past(7);
+    let relay = scene.setup_from_beginning().set("POLL__SWEEP_INTERVAL", "300ms").start();
+    relay.ids(7);
+    scene.wait_for_polls(5);
+    let asked = scene.handle().requests();
+    assert!(asked.iter().all(|request| request.cursor.is_none()), "{asked:?}");
+    ends_with_nothing_more(relay);
+}
+
+#[test]
 fn a_late_row_is_found_by_the_sweep() {
     let scene = Scene::new();
     scene.add_past(40);

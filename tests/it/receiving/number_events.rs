@@ -214,3 +214,18 @@ fn readers_and_verify_see_messages_only_and_a_dead_event_is_a_dead_letter() {
     assert!(exported.contains(r#""standing":"event""#), "{exported}");
     relay.stop();
 }
+
+#[test]
+fn a_reload_begins_to_tell() {
+    let scene = Scene::new();
+    let receiver = Receiver::in_background();
+    expiring_in(&scene, 7);
+    let sink = format!("[sinks.crm]\ntype = \"http\"\nurl = \"{}\"\nevents = true\n", receiver.url());
+    let file = scene.file(&sink);
+    let relay = scene.setup().env("JOLTSMS_RELAY_CONFIG", &file).start();
+    scene.wait_for_polls(3);
+    scene.file(&(sink + "[events]\nnumber_expiring = \"7d\"\n"));
+    relay.signal("HUP");
+    receiver.wait(1, &relay);
+    ends_with_nothing_more(relay);
+}

@@ -19,6 +19,8 @@ pub(super) struct SinkCard {
     tone: &'static str,
     state: String,
     detail: Vec<String>,
+    /// Whether the sink has no waiting message and no dead letter.
+    is_idle: bool,
     waiting: String,
     retrying: String,
     dead: u64,
@@ -50,6 +52,7 @@ impl SinkCard {
             tone,
             state,
             detail: live.map(details).unwrap_or_default(),
+            is_idle: view.waiting == 0 && view.dead == 0,
             waiting: grouped(view.waiting),
             retrying: grouped(view.retrying),
             dead: view.dead,

@@ -41,6 +41,7 @@ impl ViewTransactions for SqliteBackend {
                 retrying,
                 dead,
                 oldest,
+                waiting_ids: self.read(|connection| waiting_ids(connection, id))?,
                 next_retry,
             })
         };
@@ -224,6 +225,27 @@ fn queue(connection: &Connection, sink: SinkId) -> rusqlite::Result<Queue> {
         ))?
         .query_row([sink.0], |row| Ok(instant(row.get(0)?)))?;
     Ok(Queue { waiting: undecided + fresh + retrying, retrying, dead, oldest, next_retry })
+}
+
+/// Reads the ids of the waiting messages that are next. Each state is read in the order of its index.
+fn waiting_ids(connection: &Connection, sink: SinkId) -> rusqlite::Result<Vec<String>> {
+    let next = [
+        (DeliveryState::Retry, "d.due"),
+        (DeliveryState::Fresh, "d.class, d.release_no"),
+        (DeliveryState::Undecided, "d.seq"),
+    ];
+    let mut ids = Vec::new();
+    for (state, order) in next {
+        let room = SinkView::WAITING_IDS - ids.len();
+        let mut found = connection.prepare_cached(&format!(
+            "SELECT m.id FROM delivery AS d CROSS JOIN message AS m ON m.seq = d.seq
+             WHERE d.sink = ?1 AND d.state = '{state}' ORDER BY {order} LIMIT ?2"
+        ))?;
+        for id in found.query_map(params![sink.0, limit(room)], |row| row.get(0))? {
+            ids.push(id?);
+        }
+    }
+    Ok(ids)
 }
 
 fn trace(connection: &Connection, id: &str) -> rusqlite::Result<Option<Trace>> {
