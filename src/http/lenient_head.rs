@@ -78,9 +78,8 @@ fn mend(status_line: &StatusLine<'_>, first_line: &[u8], headers: &[u8]) -> Opti
         let (header, after) = rest.split_at(length);
         rest = after;
         let (name, value) = name_and_value(header);
-        if name.iter().any(|byte| is_refused(*byte)) {
-            is_changed = true;
-        } else if name.eq_ignore_ascii_case(b"content-length") && value.is_some_and(is_white_space) {
+        let has_no_length = name.eq_ignore_ascii_case(b"content-length") && value.is_some_and(is_white_space);
+        if has_no_length || name.iter().any(|byte| is_refused(*byte)) {
             is_changed = true;
         } else {
             has_transfer_encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
