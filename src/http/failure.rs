@@ -50,7 +50,7 @@ fn no_answer(options: &ClientOptions) -> String {
     format!("no answer within {:?}", options.timeout)
 }
 
-/// Describes the chain of causes that begins with `next`; `None` if none of the causes tells a reader anything.
+/// Describes the chain of causes that begins with `next`; `None` if none of the causes says anything to a reader.
 fn describe_causes(mut next: Option<&(dyn Error + 'static)>) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
     while let Some(cause) = next {
