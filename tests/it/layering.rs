@@ -69,7 +69,7 @@ const PURE: [&str; 24] = [
     "ingest/poller/erasure.rs",
     "ingest/poller/maintenance.rs",
     "api/budget/rate_limited.rs",
-    "api/budget/server_limit.rs",
+    "api/budget/server_limit/",
     "api/budget/unstated_limit.rs",
     "api/budget/window.rs",
     "delivery/after_attempt.rs",
