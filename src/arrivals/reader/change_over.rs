@@ -20,7 +20,7 @@ impl ArrivalReader {
         if now < self.check_at {
             return Ok(());
         }
-        // A user without the permission to find out may still be able to read the relay's state.
+        // A user who may not find this out may still be able to read the relay's state.
         let runs = is_running(&self.options.dir)? != Some(false);
         match self.state.as_ref().map(|state| state.kind) {
             None if runs => {

@@ -22,7 +22,8 @@ use crate::time::{Clock, Instant};
 /// The time between two looks for new messages.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long before its last poll the ids of a state are compared with the messages of the next state.
+/// When the reader leaves the relay's state, it remembers the ids of the messages of the last 20 minutes, so that the
+/// next state does not return them again.
 const OVERLAP: Duration = Duration::from_secs(20 * 60);
 
 /// How many messages are read in one portion.
@@ -35,11 +36,11 @@ pub struct ReaderOptions {
     pub dir: PathBuf,
     /// Whether the relay erases each text when every sink has it (`keep_delivered = "0s"`).
     pub erases_at_once: bool,
-    /// From which time on older messages count, too.
+    /// Messages that were received from this time on are returned, even if they are old.
     pub since: Option<Since>,
     /// For how long the newest page is polled fast for this reader.
     pub fast_for: Duration,
-    /// The name of the machine's present start, if the service manager tells it.
+    /// The name of the machine's present start, if the service manager has passed it.
     pub boot_id: Option<String>,
 }
 
@@ -67,7 +68,8 @@ struct ReadingProgress {
     /// The last place in the order of release that was read.
     place: i64,
     baseline: Baseline,
-    /// Messages that were received earlier are old, because the state before this one had read them.
+    /// Messages that were received before this time are old, because the scratch state before this state did not count
+    /// them as new.
     floor: UnixMs,
 }
 
@@ -81,13 +83,13 @@ pub struct ArrivalReader {
     state: Option<OpenState>,
     poller: Option<ScratchPoller>,
     readers: watch::Sender<WaitingReaders>,
-    /// The line of the first state.
+    /// Which messages were new in the first state. The baselines of later states follow from it.
     baseline: Option<Baseline>,
     /// How far the relay's state was read before the reader left it.
     in_relay: Option<ReadingProgress>,
     /// Ids that were read in another state.
     known: HashSet<String>,
-    /// The oldest time that the last scratch state has read.
+    /// The watermark of the last scratch state, which counted no earlier message as new.
     scratch_floor: UnixMs,
     check_at: Instant,
     /// Since when the relay is away.
@@ -96,10 +98,7 @@ pub struct ArrivalReader {
 
 impl ArrivalReader {
     /// Registers a reader. `load_polling` reads the configuration that is needed to poll without a relay; it is called
-    /// only then.
-    ///
-    /// # Errors
-    /// None today; a state directory that takes no file only makes the reader slower.
+    /// only then. A state directory in which no file can be made only makes the reader slower.
     pub fn begin(
         options: ReaderOptions,
         load_polling: impl Fn() -> Result<PollingOptions, String> + Send + 'static,
@@ -182,7 +181,7 @@ impl ArrivalReader {
     }
 
     /// Erases the texts that the relay kept for readers. Nothing happens while a relay runs or another command reads,
-    /// because they erase these texts later.
+    /// because the relay or the other command erases these texts later.
     fn erase_kept_texts(&self) -> Result<(), ArrivalError> {
         let dir = &self.options.dir;
         if self.options.erases_at_once && self.is_alone() && is_running(dir)? == Some(false) {
@@ -214,7 +213,7 @@ impl ArrivalReader {
             return Ok(Vec::new());
         }
         state.is_read = false;
-        // Coverage comes first: a gap that ends between the two reads counts as open still.
+        // Coverage is read first. So a gap that ends between the two reads still counts as open.
         let Some(coverage) = passing(state.spool.load_coverage())? else { return Ok(Vec::new()) };
         if let Some(coverage) = &coverage {
             state.progress.baseline.note(coverage);

@@ -10,7 +10,8 @@ use crate::status::Live;
 use crate::store::{self, Spool, open_reader};
 use crate::time::Clock;
 
-/// How long the reader waits until the relay has noticed it, where the relay would erase texts at once otherwise.
+/// The longest time that the reader waits until the relay has noticed it. The reader waits only if the relay would
+/// erase texts at once without readers.
 const NOTICE: Duration = Duration::from_secs(2);
 
 impl ArrivalReader {
@@ -45,7 +46,7 @@ impl ArrivalReader {
         }
     }
 
-    /// Draws the line between old and new messages in the state of a running relay.
+    /// Decides where the new messages begin in the state of a running relay.
     fn begin_in_relay_state(&self, spool: &Spool) -> Result<ReadingProgress, store::Error> {
         let (left, runs) = spool.clock_beside()?;
         let clock = Clock::system().with_boot_id(self.options.boot_id.clone());

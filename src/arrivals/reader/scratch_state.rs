@@ -1,5 +1,5 @@
-//! Opens the scratch state, which a command polls the API into while no relay runs, and decides where in it the new
-//! messages begin.
+//! Opens the scratch state, in which a command stores what it polls while no relay runs, and decides where the new
+//! messages begin in it.
 
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ impl ArrivalReader {
         }
     }
 
-    /// Draws the line in the scratch state, whose first page is the line.
+    /// Decides where the new messages begin in the scratch state. The messages that its first poll found are old, so
+    /// the rule about a time without polls is not needed.
     fn begin_in_scratch_state(&self, spool: &Spool, coverage: &Coverage) -> Result<ReadingProgress, store::Error> {
         let clock = match &self.poller {
             Some(poller) => poller.clock().clone(),

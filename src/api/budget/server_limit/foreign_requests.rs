@@ -51,7 +51,8 @@ impl ServerLimit {
         self.longest.max(self.documented)
     }
 
-    /// Returns how long the relay's requests must be remembered, to tell them from the requests of other programs.
+    /// Returns how long the relay's requests must be remembered, to distinguish them from the requests of other
+    /// programs.
     pub(in crate::api::budget) fn memory(&self) -> Duration {
         let windows = if self.window.is_some_and(|window| !self.age_is_known(&window)) { 2 } else { 1 };
         windows * self.counted_back().min(LONGEST_SILENCE) + 2 * SLACK

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The request whose answer tells another limit.
+/// The request whose answer states another limit.
 const CHANGED: usize = 4;
 
 /// The limit is 20 requests in 5 minutes, so a poll comes every half minute beside the reading of older messages. Then
