@@ -53,9 +53,8 @@ impl ViewTransactions for PostgresBackend {
             let rows = statements.rows(SINKS, Vec::new())?;
             let mut sinks: Vec<SinkView> = rows.iter().map(sink_view).collect::<Result<_, _>>()?;
             for row in statements.rows(NEXT_OF_SINKS, params![limit(SinkView::WAITING_IDS)])? {
-                let id = SinkId(get(&row, 0)?);
-                let sink = sinks.iter_mut().find(|sink| sink.id == id);
-                sink.map(|sink| Ok(sink.waiting_ids.push(text(&row, 1)?))).transpose()?;
+                let (id, waiting) = (SinkId(get(&row, 0)?), text(&row, 1)?);
+                sinks.iter_mut().filter(|sink| sink.id == id).for_each(|sink| sink.waiting_ids.push(waiting.clone()));
             }
             Ok(sinks)
         })
