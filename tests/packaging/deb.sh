@@ -14,7 +14,8 @@ cd "$(dirname "$0")/../.." || exit
 . tests/packaging/relay.sh
 
 install_cargo_deb() {
-    local tools=$PWD/target/tools
+    local tools
+    tools=$(realpath -m "${CARGO_TARGET_DIR:-target}/tools")
     export PATH=$PATH:$tools/bin
     command -v cargo-deb || cargo install cargo-deb --version 3.8.0 --locked --root "$tools"
 }
