@@ -10,6 +10,7 @@ mod row;
 mod sanitize;
 mod sink_name;
 mod start;
+pub mod surrogates;
 mod unix_ms;
 mod unread;
 

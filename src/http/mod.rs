@@ -20,11 +20,13 @@ pub mod retry_after;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "server-connections")]
+pub mod tls_client;
 mod tls_failure;
 pub mod tls_files;
 mod transport;
 mod url;
 
 pub use proxy::{Proxy, UnusableProxy, UnusableVariable, UselessException, parse_address as parse_proxy};
-pub use transport::{Tls, Transport};
+pub use transport::{ClientCertificate, Tls, Transport};
 pub use url::RedactedUrl;

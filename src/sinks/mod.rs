@@ -12,9 +12,13 @@ mod exec;
 mod file;
 pub mod http;
 mod lines;
+#[cfg(feature = "sink-mqtt")]
+mod mqtt;
 #[cfg(feature = "sink-ntfy")]
 mod ntfy;
 mod regular_file;
+#[cfg(feature = "server-connections")]
+mod server;
 pub mod stdout;
 #[cfg(feature = "sink-telegram")]
 mod telegram;
@@ -60,6 +64,7 @@ pub static KNOWN_TYPES: &[KnownType] = &[
     optional!("sink-telegram", "telegram", telegram::Telegram),
     optional!("sink-ntfy", "ntfy", ntfy::Ntfy),
     optional!("sink-apprise", "apprise", apprise::Apprise),
+    optional!("sink-mqtt", "mqtt", mqtt::Mqtt),
 ];
 
 /// A type of sinks that this version of the relay knows.
@@ -183,6 +188,10 @@ pub enum SinkBuildError {
     /// Standard output cannot be used.
     #[error("standard output cannot be written to: {0}")]
     Stdout(#[source] io::Error),
+    /// The certificates for a server cannot be used.
+    #[cfg(feature = "server-connections")]
+    #[error(transparent)]
+    Tls(#[from] crate::http::tls_client::TlsSetupError),
     /// No thread can be started for the file of a sink.
     #[error("a sink of type file cannot be started: {0}")]
     File(#[source] io::Error),
@@ -216,6 +225,11 @@ pub enum Attempt {
         /// How long the receiver asks the relay to wait.
         retry_after: Option<Duration>,
         /// A description of the failure for people.
+        answer: String,
+    },
+    /// The receiver does not have the message: it asks for fewer messages, without saying for how long.
+    Busy {
+        /// A description of the receiver's answer for people.
         answer: String,
     },
     /// The receiver does not accept the message, and never will.

@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the lowest to the highest. A module imports from lower layers only.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["domain", "time", "files", "secret"],
     &["settings", "metrics", "humanize"],
     &["http", "codes"],
+    &["template"],
     &["api", "store", "formats", "sinks"],
     &["ingest", "delivery"],
     &["status", "operator"],
@@ -53,6 +54,7 @@ const PURE: [&str; 23] = [
     "admin/gauges.rs",
     "domain/",
     "formats/",
+    "template/",
     "ingest/coverage/",
     "ingest/account.rs",
     "ingest/foreign_requests.rs",

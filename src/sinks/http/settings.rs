@@ -22,9 +22,9 @@ settings! {
     /// The keys that only an http sink has, as written.
     pub struct Settings {
         /// http: the URL to which messages are posted; required. telegram, ntfy: the address of a server of your own.
-        /// apprise: the address of the server with the key of a configuration; required. A URL with a token in it is a
-        /// secret: url = { env = "CRM_URL" }.
-        url: Option<WrittenText> = http::url().such_as("\"https://crm.example.com/hooks/sms\""),
+        /// apprise: the address of the server with the key of a configuration; required. mqtt: the address of the broker,
+        /// mqtts:// or mqtt://; required. A URL with a token or a password in it is a secret: url = { env = "CRM_URL" }.
+        url: Option<WrittenText> = http::server_url().such_as("\"https://crm.example.com/hooks/sms\""),
         /// The HTTP method of the requests.
         method: Method = settings::choice(Method::POST),
         /// Additional headers, such as { X-Team = "ops", X-Key = { env = "CRM_KEY" } }. An Authorization or a Cookie

@@ -31,7 +31,8 @@ settings! {
     pub(super) struct Settings {
         /// As for http; the default is the public server.
         url: Option<WrittenText> = http::url(),
-        /// The topic; required. Whoever knows the topic of a public server can read it, so a reference is best.
+        /// ntfy: the topic; required. Whoever knows the topic of a public server can read it, so a reference is best. mqtt:
+        /// a template of the topic, such as "sms/{{ message.to }}"; required.
         topic: Option<WrittenText> =
             settings::text("topic", "a topic in quotes", None).such_as("{ env = \"NTFY_TOPIC\" }"),
         /// The priority, from 1 (least) to 5 (most).

@@ -1,0 +1,71 @@
+//! Connects to a server over TCP, and with TLS if the server wants that.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{Connector, failed};
+use crate::http::failure;
+use crate::sinks::Attempt;
+
+/// A connection, encrypted or not.
+pub(in crate::sinks) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+/// A connection, encrypted or not.
+pub(in crate::sinks) type ServerStream = Box<dyn ByteStream>;
+
+impl Connector {
+    /// Connects, and lets `greet` do what the protocol wants before the first message, all within `connect_timeout`.
+    ///
+    /// # Errors
+    /// The failed attempt.
+    pub(in crate::sinks) async fn connect<C, G: Future<Output = Result<C, Attempt>>>(
+        &self,
+        greet: impl FnOnce(ServerStream) -> G,
+    ) -> Result<C, Attempt> {
+        let connecting = async { greet(self.open().await.map_err(failed)?).await };
+        match timeout(self.server.connect_timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(failed(format!("no connection within {:?}", self.server.connect_timeout))),
+        }
+    }
+
+    /// Opens the connection.
+    ///
+    /// # Errors
+    /// The reason why there is no connection, in words.
+    async fn open(&self) -> Result<ServerStream, String> {
+        let host = self.server.url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = self.server.url.port().unwrap_or(self.server.default_port);
+        let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                let text = error.to_string();
+                let why = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+                return Err(format!("cannot resolve the host name: {why}"));
+            }
+        };
+        let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| words(&error))?;
+        // Without this, a small message may wait for the confirmation of the one before.
+        tcp.set_nodelay(true).ok();
+        let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| "the host name cannot be in a certificate")?;
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|error| words(&error))?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// Describes why a connection failed or was lost.
+pub(in crate::sinks) fn words(error: &io::Error) -> String {
+    let words = failure::describe_io(error);
+    // The words for HTTP propose another scheme of HTTP.
+    if words.starts_with("the answer is not TLS") { "the answer is not TLS: is it the port for TLS?".to_owned() } else { words }
+}
