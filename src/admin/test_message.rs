@@ -68,9 +68,7 @@ impl TestTarget {
             Attempt::Failed { answer, .. }
             | Attempt::Busy { answer }
             | Attempt::Rejected { answer, .. }
-            | Attempt::Gone { answer, .. } => {
-                Err(format!("{name} did not accept a test message: {answer}"))
-            }
+            | Attempt::Gone { answer, .. } => Err(format!("{name} did not accept a test message: {answer}")),
             Attempt::Closed => Err(format!("{name} is closed")),
         }
     }

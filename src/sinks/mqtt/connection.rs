@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{
-    Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Login, Packet, PingReq, PubRecReason, PubRel, Publish,
-    PublishProperties,
+    Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Login, Packet, PingReq, PubRecReason, PubRel,
+    Publish, PublishProperties,
 };
 use rumqttc::v5::mqttbytes::{Error as PacketError, QoS};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

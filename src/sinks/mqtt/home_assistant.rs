@@ -76,7 +76,9 @@ mod tests {
         assert_eq!(body["state_topic"], state.topic);
         assert_eq!((state.topic.as_str(), state.body.as_slice()), ("joltsms/16505/code", b"0123".as_slice()));
         assert!(announcement.retain && state.retain);
-        for without in [r#"{"id":"m1","to":"+1650"}"#, r#"{"id":"m1","parsedCode":"1"}"#, r#"{"to":"+","parsedCode":"1"}"#] {
+        for without in
+            [r#"{"id":"m1","to":"+1650"}"#, r#"{"id":"m1","parsedCode":"1"}"#, r#"{"to":"+","parsedCode":"1"}"#]
+        {
             assert!(sensor(&outgoing(without)).is_none(), "{without}");
         }
     }

@@ -119,7 +119,12 @@ pub(super) async fn check_online(
             let millis = clock.monotonic().saturating_duration_since(begun).as_millis();
             Finding::works(subject, format!("{done} {server} in {millis} ms; no message was sent"))
         }
-        Err(Attempt::Failed { answer, .. } | Attempt::Rejected { answer, .. } | Attempt::Gone { answer, .. } | Attempt::Busy { answer }) => {
+        Err(
+            Attempt::Failed { answer, .. }
+            | Attempt::Rejected { answer, .. }
+            | Attempt::Gone { answer, .. }
+            | Attempt::Busy { answer },
+        ) => {
             let remedy = if answer.contains("not TLS") {
                 format!("check scheme and port of sinks.{name}.url")
             } else if answer.contains("certificate") {

@@ -67,5 +67,9 @@ impl Connector {
 pub(in crate::sinks) fn words(error: &io::Error) -> String {
     let words = failure::describe_io(error);
     // The words for HTTP propose another scheme of HTTP.
-    if words.starts_with("the answer is not TLS") { "the answer is not TLS: is it the port for TLS?".to_owned() } else { words }
+    if words.starts_with("the answer is not TLS") {
+        "the answer is not TLS: is it the port for TLS?".to_owned()
+    } else {
+        words
+    }
 }
