@@ -16,7 +16,7 @@ use crate::formats::settings::{PayloadUse, Settings as FormatSettings};
 use crate::settings::{
     self, Complaints, DeclaredKey, Document, Origin, Reader, Settings as _, Table, nearest, settings,
 };
-use crate::sinks::{KNOWN_TYPES, KnownType, SinkType, types};
+use crate::sinks::{KNOWN_TYPES, KnownType, ReadContext, SinkType, types};
 use crate::store;
 
 settings! {
@@ -76,16 +76,12 @@ pub(super) fn resolve(
     for (name, table) in &document.sinks {
         let mut whole = Reader::new(format!("sinks.{name}"), table, &sources.env, report);
         let common = Common::read(&mut whole);
-        let kind = match common.kind {
-            Some(KnownType::Built(kind)) => Some(kind),
-            Some(KnownType::Lacking { name, feature }) => {
-                let message = format!("`{}` = \"{name}\": this build of the relay lacks it", whole.name("type"));
-                let help = format!("use a build with the cargo feature `{feature}`; release builds have it");
-                whole.error(whole.origin("type").unwrap_or(whole.place()), message, &help);
-                None
-            }
-            None => None,
-        };
+        if let Some((name, feature)) = common.kind.and_then(|known| Some((known.name(), known.lacking?))) {
+            let message = format!("`{}` = \"{name}\": this build of the relay lacks it", whole.name("type"));
+            let help = format!("use a build with the cargo feature `{feature}`; release builds have it");
+            whole.error(whole.origin("type").unwrap_or(whole.place()), message, &help);
+        }
+        let kind = common.kind.map(|known| known.kind);
         let own = kind.map(|kind| own_keys(&mut whole, table, kind));
         let mut at = Reader::new(format!("sinks.{name}"), own.as_ref().unwrap_or(table), &sources.env, report);
         match kind {
@@ -183,9 +179,9 @@ fn sink(
     codes: &CodeFinder,
 ) -> Option<ConfiguredSink> {
     let target = match kind {
-        Some(kind) => kind.read(at, true),
+        Some(kind) => kind.read(at, ReadContext { is_meant: true, codes }),
         None => {
-            types().for_each(|kind| drop(kind.read(at, false)));
+            types().for_each(|kind| drop(kind.read(at, ReadContext { is_meant: false, codes })));
             None
         }
     };

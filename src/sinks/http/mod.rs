@@ -26,7 +26,7 @@ pub use self::classify::Statuses;
 use self::classify::{Head, classify};
 use self::signing::Signing;
 use self::webhook_id::webhook_id;
-use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, Sink, SinkType, Target};
+use super::{Attempt, Attempting, OnlineCheck, Outgoing, Preview, ReadContext, Sink, SinkType, Target};
 use crate::http::client::{self, ClientBuildError, ClientOptions};
 use crate::http::{Proxy, RedactedUrl, Transport, body, failure};
 use crate::settings::{DeclaredKey, Reader, Settings as _};
@@ -69,8 +69,8 @@ impl SinkType for Http {
         settings::Settings::keys()
     }
 
-    fn read(&self, at: &mut Reader<'_>, is_meant: bool) -> Option<Arc<dyn Target>> {
-        Some(Arc::new(settings::Settings::read(at).resolve(at, is_meant)?))
+    fn read(&self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(settings::Settings::read(at).resolve(at, context.is_meant)?))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::sinks::server::failed;
 
 /// How a broker took a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Publication {
+pub(super) enum Acknowledgement {
     /// The broker has the message.
     Taken,
     /// The broker has the message, and nobody to give it to.
@@ -31,15 +31,15 @@ pub(super) enum Answer {
 ///
 /// # Errors
 /// The attempt that ends with this answer, if the broker does not have the message.
-pub(super) fn publication(answer: Answer) -> Result<Publication, Attempt> {
+pub(super) fn acknowledgement(answer: Answer) -> Result<Acknowledgement, Attempt> {
     use {PubAckReason as Ack, PubRecReason as Rec};
     let refused = |words: &str| failed(format!("the broker refuses the message: {words}"));
     let rejected =
         |words: &str| Attempt::Rejected { status: None, answer: format!("the broker refuses the message: {words}") };
     Err(match answer {
-        Answer::Acknowledged(Ack::Success) | Answer::Received(Rec::Success) => return Ok(Publication::Taken),
+        Answer::Acknowledged(Ack::Success) | Answer::Received(Rec::Success) => return Ok(Acknowledgement::Taken),
         Answer::Acknowledged(Ack::NoMatchingSubscribers) | Answer::Received(Rec::NoMatchingSubscribers) => {
-            return Ok(Publication::WithoutSubscribers);
+            return Ok(Acknowledgement::WithoutSubscribers);
         }
         Answer::Acknowledged(Ack::QuotaExceeded) | Answer::Received(Rec::QuotaExceeded) => {
             Attempt::Busy { answer: "the broker refuses the message: quota exceeded".to_owned() }
@@ -125,10 +125,10 @@ mod tests {
     #[test]
     fn answers_to_publications() {
         use PubAckReason as Ack;
-        assert_eq!(publication(Answer::Acknowledged(Ack::Success)), Ok(Publication::Taken));
+        assert_eq!(acknowledgement(Answer::Acknowledged(Ack::Success)), Ok(Acknowledgement::Taken));
         let nobody = Answer::Acknowledged(Ack::NoMatchingSubscribers);
-        assert_eq!(publication(nobody), Ok(Publication::WithoutSubscribers));
-        assert_eq!(publication(Answer::Received(PubRecReason::Success)), Ok(Publication::Taken));
+        assert_eq!(acknowledgement(nobody), Ok(Acknowledgement::WithoutSubscribers));
+        assert_eq!(acknowledgement(Answer::Received(PubRecReason::Success)), Ok(Acknowledgement::Taken));
         for (answer, expected) in [
             (Answer::Acknowledged(Ack::QuotaExceeded), "busy"),
             (Answer::Acknowledged(Ack::NotAuthorized), "failed"),
@@ -139,7 +139,7 @@ mod tests {
             (Answer::TooLong { most: 10 }, "rejected"),
             (Answer::Lost("x".to_owned()), "failed"),
         ] {
-            assert_eq!(kind(&publication(answer.clone()).unwrap_err()), expected, "{answer:?}");
+            assert_eq!(kind(&acknowledgement(answer.clone()).unwrap_err()), expected, "{answer:?}");
         }
     }
 

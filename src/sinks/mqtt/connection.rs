@@ -18,8 +18,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::WEBHOOK_ID;
 use super::answers::{Answer, disconnected, login};
+use super::publication::{Publication, WEBHOOK_ID};
 use crate::sinks::Attempt;
 use crate::sinks::server::{Reusable, ServerLogin, ServerStream, failed, words};
 
@@ -28,17 +28,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The longest packet that is read. A broker has nothing long to say to a client that subscribes to nothing.
 const LONGEST_ANSWER: u32 = 256 << 10;
-
-/// A publication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) topic: String,
-    pub(super) retain: bool,
-    /// The `webhook-id`.
-    pub(super) id: String,
-    pub(super) content_type: String,
-    pub(super) body: Vec<u8>,
-}
 
 /// Who logs in.
 pub(super) struct LoginOptions {
@@ -129,9 +118,9 @@ impl BrokerConnection {
     ///
     /// # Errors
     /// The attempt that ends with this.
-    pub(super) fn check_qos(&self, qos: QoS) -> Result<(), Attempt> {
+    pub(super) fn check_qos(&self, qos: u8) -> Result<(), Attempt> {
         let most = self.highest_qos;
-        if qos as u8 <= most {
+        if qos <= most {
             return Ok(());
         }
         let answer = match most {
@@ -142,10 +131,11 @@ impl BrokerConnection {
     }
 
     /// Publishes a message, and waits for the answer.
-    pub(super) async fn publish(&self, message: Message, qos: QoS) -> Answer {
+    pub(super) async fn publish(&self, publication: Publication, qos: u8) -> Answer {
         let lost = || Answer::Lost(self.why_it_ended());
         let Ok(_permit) = self.window.acquire().await else { return lost() };
-        let Message { topic, retain, id, content_type, body } = message;
+        let Publication { topic, retain, id, content_type, body } = publication;
+        let qos = if qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         let properties = PublishProperties {
             payload_format_indicator: Some(u8::from(str::from_utf8(&body).is_ok())),
             content_type: Some(content_type),

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::connection::Message;
+use super::publication::Publication;
+use crate::codes::CodeFinder;
 use crate::domain::filter::{Details, Facts};
 use crate::sinks::Outgoing;
 use crate::sinks::http::webhook_id::webhook_id;
@@ -16,16 +17,16 @@ pub(super) struct Sensor {
 }
 
 /// Returns the sensor that a message changes; `None` if the message has no code, or no number.
-pub(super) fn sensor(outgoing: &Outgoing) -> Option<Sensor> {
+pub(super) fn sensor(outgoing: &Outgoing, codes: &CodeFinder) -> Option<Sensor> {
     let facts = Facts::read(&outgoing.message, Details::Absent);
     let number: String = facts.to()?.chars().filter(char::is_ascii_alphanumeric).collect();
-    let code = facts.code()?.to_owned();
+    let code = codes.find(&outgoing.message)?;
     (!number.is_empty() && !code.is_empty()).then(|| Sensor { number, code, id: webhook_id(&outgoing.id) })
 }
 
 impl Sensor {
-    /// The message by which Home Assistant learns of the sensor. The broker keeps it.
-    pub(super) fn announcement(&self) -> Message {
+    /// The publication by which Home Assistant learns of the sensor. The broker keeps it.
+    pub(super) fn announcement(&self) -> Publication {
         let Self { number, .. } = self;
         let body = json!({
             "name": format!("Code +{number}"),
@@ -35,17 +36,17 @@ impl Sensor {
             "force_update": true,
             "device": { "identifiers": ["joltsms_relay"], "name": "JoltSMS" },
         });
-        self.message(format!("homeassistant/sensor/joltsms_{number}/config"), "application/json", body.to_string())
+        self.publication(format!("homeassistant/sensor/joltsms_{number}/config"), "application/json", body.to_string())
     }
 
-    /// The message that changes what the sensor shows. The broker keeps it, so that a restart of Home Assistant does not
+    /// The publication that changes what the sensor shows. The broker keeps it, so that a restart of Home Assistant does not
     /// empty the sensor.
-    pub(super) fn state(&self) -> Message {
-        self.message(self.state_topic(), "text/plain", self.code.clone())
+    pub(super) fn state(&self) -> Publication {
+        self.publication(self.state_topic(), "text/plain", self.code.clone())
     }
 
-    /// All messages for the sensor.
-    pub(super) fn messages(&self) -> [Message; 2] {
+    /// All publications for the sensor.
+    pub(super) fn publications(&self) -> [Publication; 2] {
         [self.announcement(), self.state()]
     }
 
@@ -53,9 +54,9 @@ impl Sensor {
         format!("joltsms/{}/code", self.number)
     }
 
-    fn message(&self, topic: String, content_type: &str, body: String) -> Message {
+    fn publication(&self, topic: String, content_type: &str, body: String) -> Publication {
         let (id, content_type) = (self.id.clone(), content_type.to_owned());
-        Message { topic, retain: true, id, content_type, body: body.into_bytes() }
+        Publication { topic, retain: true, id, content_type, body: body.into_bytes() }
     }
 }
 
@@ -69,8 +70,9 @@ mod tests {
 
     #[test]
     fn a_message_with_a_code_changes_the_sensor_of_its_number() {
-        let found = sensor(&outgoing(r#"{"id":"m1","to":"+1650/5#","parsedCode":"0123"}"#)).unwrap();
-        let [announcement, state] = found.messages();
+        let found =
+            sensor(&outgoing(r#"{"id":"m1","to":"+1650/5#","parsedCode":"0123"}"#), &CodeFinder::default()).unwrap();
+        let [announcement, state] = found.publications();
         assert_eq!(announcement.topic, "homeassistant/sensor/joltsms_16505/config");
         let body: serde_json::Value = serde_json::from_slice(&announcement.body).unwrap();
         assert_eq!(body["state_topic"], state.topic);
@@ -79,7 +81,7 @@ mod tests {
         for without in
             [r#"{"id":"m1","to":"+1650"}"#, r#"{"id":"m1","parsedCode":"1"}"#, r#"{"to":"+","parsedCode":"1"}"#]
         {
-            assert!(sensor(&outgoing(without)).is_none(), "{without}");
+            assert!(sensor(&outgoing(without), &CodeFinder::default()).is_none(), "{without}");
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::QoS;
-
 use super::MqttTarget;
 use crate::http::settings::{self as http, ServerKind, TlsSettings};
 use crate::settings::{self, Reader, WrittenText, settings};
+use crate::sinks::ReadContext;
 use crate::sinks::server::settings::{Protocol, WrittenServer, login, require, template};
 use crate::template::Escaping;
 
@@ -57,13 +56,14 @@ settings! {
 }
 
 impl Settings {
-    /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report. `is_meant`: the
-    /// sink is of this type.
-    pub(super) fn resolve(self, at: &mut Reader<'_>, is_meant: bool) -> Option<MqttTarget> {
-        let Self { url, allow_plaintext, tls, connect_timeout, timeout, retain, home_assistant, .. } = self;
-        if is_meant {
-            require(at, "an mqtt", &["url", "topic"]);
+    /// Returns the sink; `None` if a required key is missing or wrong. Errors are added to the report.
+    pub(super) fn resolve(self, at: &mut Reader<'_>, context: ReadContext<'_>) -> Option<MqttTarget> {
+        let Self { url, allow_plaintext, tls, connect_timeout, timeout, qos, retain, home_assistant, .. } = self;
+        // The address and the topic of a sink of another type look different.
+        if !context.is_meant {
+            return None;
         }
+        require(at, "an mqtt", &["url", "topic"]);
         let server = WrittenServer { url, allow_plaintext, tls, connect_timeout, timeout }.resolve(at, &MQTT);
         let login = login(at, self.user, self.password);
         let topic = self.topic.and_then(|text| {
@@ -72,13 +72,12 @@ impl Settings {
                 at.refuse("topic", &text, "is not a topic", help);
                 return None;
             }
-            template(at, "topic", &text, TOPIC)
+            template(at, "topic", &text, TOPIC, context.codes)
         });
         let server = server?;
         let login = login.or_else(|| server.login());
-        let qos = if self.qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         let client_id = self.client_id.map(|text| text.bare().to_owned()).unwrap_or_default();
-        let topic = Arc::new(topic?);
-        Some(MqttTarget { server, login, client_id, topic, qos, retain, home_assistant })
+        let (topic, codes) = (Arc::new(topic?), context.codes.clone());
+        Some(MqttTarget { server, login, client_id, topic, qos, retain, home_assistant, codes })
     }
 }

@@ -8,25 +8,27 @@
 //! - A connection that is lost fails the attempts that wait for an answer. Nothing is sent a second time here.
 //! - No word about a failure holds a URL with its secrets.
 
+#[cfg(feature = "server-connections")]
 mod kept;
+#[cfg(feature = "server-connections")]
+mod online;
 pub(super) mod settings;
+#[cfg(feature = "server-connections")]
 mod stream;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
-use rustls::ClientConfig;
 
-pub(super) use self::kept::{Kept, Reusable};
-pub(super) use self::stream::{ServerStream, words};
-use super::Attempt;
-use crate::domain::Finding;
-use crate::http::tls_client::TlsSetupError;
+#[cfg(feature = "server-connections")]
+pub(super) use self::{
+    kept::{Kept, Reusable},
+    online::check_online,
+    stream::{Connector, ServerStream, failed, words},
+};
 use crate::http::{RedactedUrl, Tls};
 use crate::secret::Secret;
-use crate::time::Clock;
 
 /// How the server of a sink is reached.
 #[derive(Clone)]
@@ -52,23 +54,7 @@ pub(super) struct ServerLogin {
     pub(super) password: Secret,
 }
 
-/// A [`Server`] with its TLS set up.
-#[derive(Clone)]
-pub(super) struct Connector {
-    server: Server,
-    tls: Option<Arc<ClientConfig>>,
-}
-
 impl Server {
-    /// Sets TLS up, if the server needs it.
-    ///
-    /// # Errors
-    /// [`TlsSetupError`] if the certificates cannot be used.
-    pub(super) fn connector(&self) -> Result<Connector, TlsSetupError> {
-        let tls = self.is_encrypted.then(|| self.tls.client_config().map(Arc::new)).transpose()?;
-        Ok(Connector { server: self.clone(), tls })
-    }
-
     /// Returns the user and the password of the address, if it has them.
     pub(super) fn login(&self) -> Option<ServerLogin> {
         let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -98,47 +84,4 @@ impl fmt::Debug for Server {
             .field("timeout", timeout)
             .finish()
     }
-}
-
-/// A failed attempt of which only the words are known.
-pub(super) fn failed(answer: impl Into<String>) -> Attempt {
-    Attempt::Failed { status: None, retry_after: None, answer: answer.into() }
-}
-
-/// Tries for `check --online` to connect and to log in. `connect` tells in words what it did.
-pub(super) async fn check_online(
-    name: &str,
-    server: &Server,
-    clock: &Clock,
-    connect: impl Future<Output = Result<&'static str, Attempt>>,
-) -> Vec<Finding> {
-    let subject = format!("{name}: connection");
-    let begun = clock.monotonic();
-    let finding = match connect.await {
-        Ok(done) => {
-            let millis = clock.monotonic().saturating_duration_since(begun).as_millis();
-            Finding::works(subject, format!("{done} {server} in {millis} ms; no message was sent"))
-        }
-        Err(
-            Attempt::Failed { answer, .. }
-            | Attempt::Rejected { answer, .. }
-            | Attempt::Gone { answer, .. }
-            | Attempt::Busy { answer },
-        ) => {
-            let remedy = if answer.contains("not TLS") {
-                format!("check scheme and port of sinks.{name}.url")
-            } else if answer.contains("certificate") {
-                format!("an authority of your own belongs into sinks.{name}.tls.ca_file")
-            } else if answer.starts_with("connection refused") {
-                format!("start the server at this address, or correct sinks.{name}.url")
-            } else if answer.starts_with("no connection") || answer.starts_with("cannot resolve") {
-                format!("check sinks.{name}.url, this machine's network, and the firewalls on the way")
-            } else {
-                format!("check the keys of sinks.{name}, and the log of the server")
-            };
-            Finding::fails(subject, format!("{server}: {answer}"), remedy)
-        }
-        Err(Attempt::Accepted { .. } | Attempt::Closed) => Finding::not_tried(subject, "nothing was tried"),
-    };
-    vec![finding]
 }

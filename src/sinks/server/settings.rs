@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Server, ServerLogin};
+use crate::codes::CodeFinder;
 use crate::http::settings::{ServerKind, TlsSettings, parse_server_url};
 use crate::secret::Secret;
 use crate::secret::trimming::SecretKind;
@@ -73,12 +74,14 @@ pub(in crate::sinks) fn login(
     }
 }
 
-/// Reads a template that makes an address or a subject; `None`: an error was reported.
+/// Reads a template that makes an address or a subject; `None`: an error was reported. `codes` finds the value of
+/// `message.code`.
 pub(in crate::sinks) fn template(
     at: &mut Reader<'_>,
     key: &'static str,
     text: &WrittenText,
     escaping: Escaping,
+    codes: &CodeFinder,
 ) -> Option<Template> {
     if text.as_str().trim().is_empty() {
         at.wrong(key, &text.origin, "is empty", "");
@@ -89,5 +92,6 @@ pub(in crate::sinks) fn template(
             let message = format!("`{}`: {mistake}", at.name(key));
             at.error(&text.origin, message, "");
         })
+        .map(|template| template.with_codes(codes.clone()))
         .ok()
 }

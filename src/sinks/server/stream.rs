@@ -3,14 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Connector, failed};
+use super::Server;
 use crate::http::failure;
+use crate::http::tls_client::TlsSetupError;
 use crate::sinks::Attempt;
 
 /// A connection, encrypted or not.
@@ -20,6 +22,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// A connection, encrypted or not.
 pub(in crate::sinks) type ServerStream = Box<dyn ByteStream>;
+
+/// A [`Server`] with its TLS set up.
+#[derive(Clone)]
+pub(in crate::sinks) struct Connector {
+    server: Server,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Server {
+    /// Sets TLS up, if the server needs it.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] if the certificates cannot be used.
+    pub(in crate::sinks) fn connector(&self) -> Result<Connector, TlsSetupError> {
+        let tls = self.is_encrypted.then(|| self.tls.client_config().map(Arc::new)).transpose()?;
+        Ok(Connector { server: self.clone(), tls })
+    }
+}
 
 impl Connector {
     /// Connects, and lets `greet` do what the protocol wants before the first message, all within `connect_timeout`.
@@ -61,6 +81,11 @@ impl Connector {
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|error| words(&error))?;
         Ok(Box::new(stream))
     }
+}
+
+/// A failed attempt of which only the words are known.
+pub(in crate::sinks) fn failed(answer: impl Into<String>) -> Attempt {
+    Attempt::Failed { status: None, retry_after: None, answer: answer.into() }
 }
 
 /// Describes why a connection failed or was lost.
