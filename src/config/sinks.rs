@@ -35,16 +35,40 @@ settings! {
     }
 }
 
+/// The beginning of the documentation of a key that means the same as for the type that is named then.
+const AS_FOR: &str = "As for ";
+
+/// What a key means for some of the types that have it.
+struct KeyDoc {
+    types: Vec<&'static str>,
+    text: String,
+}
+
 /// Every key of a sink, each with the types that have it, in the order of the documentation: `type` comes first, the
 /// tables of filters and retries come last.
 pub(super) fn keys() -> Vec<DeclaredKey> {
     let mut keys = FormatSettings::keys();
+    let mut docs: BTreeMap<String, Vec<KeyDoc>> = BTreeMap::new();
     for kind in types() {
         for key in kind.keys() {
+            let own = docs.entry(key.name.clone()).or_default();
+            let other = key.doc.strip_prefix(AS_FOR).map(|other| other.trim_end_matches('.'));
+            let is_same =
+                |known: &KeyDoc| known.text == key.doc || other.is_some_and(|other| known.types.contains(&other));
+            match own.iter_mut().find(|known| is_same(known)) {
+                Some(known) => known.types.push(kind.name()),
+                None => own.push(KeyDoc { types: vec![kind.name()], text: key.doc.clone() }),
+            }
             match keys.iter_mut().find(|known| known.name == key.name) {
                 Some(known) => known.types.push(kind.name()),
                 None => keys.push(DeclaredKey { types: vec![kind.name()], ..key }),
             }
+        }
+    }
+    for key in &mut keys {
+        if let Some(several) = docs.get(&key.name).filter(|docs| docs.len() > 1) {
+            let told: Vec<_> = several.iter().map(|doc| format!("{}: {}", doc.types.join(", "), doc.text)).collect();
+            key.doc = told.join(" ");
         }
     }
     for key in delivery::Options::keys() {

@@ -33,6 +33,10 @@ pub struct ClientCertificate {
     /// The certificate and the key as a client for HTTP takes them.
     pub(super) for_http: Identity,
     /// The certificate and the key as rustls takes them.
+    #[cfg_attr(
+        not(feature = "server-connections"),
+        expect(dead_code, reason = "connections that are not HTTP show it")
+    )]
     pub(super) certified: Arc<CertifiedKey>,
 }
 

@@ -21,6 +21,7 @@ use super::{Config, ConfiguredSink, EXAMPLE, Errors, Overrides, Sources, declara
 use crate::secret::Environment;
 use crate::settings::{DeclaredKey, Section};
 use crate::sinks::http::Options as HttpOptions;
+use crate::sinks::types;
 
 /// An API key in the form that the vendor documents.
 const KEY: &str = "jolt_sk_0123456789abcdef0123456789abcdef";
@@ -40,14 +41,13 @@ fn type_with(key: &DeclaredKey) -> &'static str {
     key.types.first().copied().unwrap_or("http")
 }
 
-/// The lines of the keys without which a sink of this type is refused, but for `left_out`. A sink of type http speaks
-/// this scheme.
-fn needed_by(kind: &str, left_out: &str, scheme: &str) -> String {
-    let needed = |key: &&DeclaredKey| {
-        key.types.contains(&kind) && key.name != left_out && key.default.is_none() && key.group().is_empty()
-    };
-    let lines = keys(&declarations().sink).filter(needed).filter_map(|key| Some((&key.name, key.example?)));
-    lines.map(|(name, example)| format!("{name} = {}\n", example.replace("https:", &format!("{scheme}:")))).collect()
+/// The lines of the keys without which a sink of this type is refused, but for `left_out`.
+fn needed_by(kind: &str, left_out: &str, is_encrypted: bool) -> String {
+    let kind = types().find(|known| known.name() == kind).unwrap();
+    let needed = |key: &DeclaredKey| key.name != left_out && key.default.is_none() && key.group().is_empty();
+    let lines = kind.keys().into_iter().filter(needed).filter_map(|key| Some((key.name, key.example?)));
+    let shown = |example: &str| if is_encrypted { example.to_owned() } else { example.replace("s://", "://") };
+    lines.map(|(name, example)| format!("{name} = {}\n", shown(example))).collect()
 }
 
 /// The options of a configured http sink.

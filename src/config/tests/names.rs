@@ -70,7 +70,8 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
     assert_eq!(own("file"), ["path", "mode"]);
     assert_eq!(own("exec"), ["command", "env", "reject_exit"]);
     assert_eq!(own("telegram"), ["chat", "silent"]);
-    assert_eq!(own("ntfy"), ["topic", "priority"]);
+    assert_eq!(own("ntfy"), ["priority"]);
+    assert_eq!(own("mqtt"), ["qos", "retain", "client_id", "user", "password", "home_assistant", "allow_plaintext"]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn file_with(section: &Section, key: &str, value: &str) -> String {
     if name == "sinks" {
         let kind = type_with(section.key(key).unwrap());
         let own = if key == "type" { String::new() } else { format!("type = \"{kind}\"\n") };
-        return format!("[sinks.crm]\n{own}{}{key} = {value}\n", needed_by(kind, key, "https"));
+        return format!("[sinks.crm]\n{own}{}{key} = {value}\n", needed_by(kind, key, true));
     }
     format!("[{name}]\n{key} = {value}\n")
 }

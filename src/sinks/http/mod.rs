@@ -4,12 +4,10 @@ pub(crate) mod answer;
 pub(crate) mod classify;
 mod headers;
 mod online;
-#[cfg(any(feature = "sink-apprise", feature = "sink-ntfy", feature = "sink-telegram"))]
 pub(in crate::sinks) mod preset;
 mod preview;
 pub mod settings;
 pub mod signing;
-#[cfg(any(feature = "sink-apprise", feature = "sink-ntfy"))]
 pub(in crate::sinks) mod tags;
 pub(crate) mod webhook_id;
 

@@ -21,9 +21,8 @@ const REJECTABLE: RangeInclusive<u16> = 300..=599;
 settings! {
     /// The keys that only an http sink has, as written.
     pub struct Settings {
-        /// http: the URL to which messages are posted; required. telegram, ntfy: the address of a server of your own.
-        /// apprise: the address of the server with the key of a configuration; required. mqtt: the address of the broker,
-        /// mqtts:// or mqtt://; required. A URL with a token or a password in it is a secret: url = { env = "CRM_URL" }.
+        /// The URL to which messages are posted; required. A URL with a token or a password in it is a secret:
+        /// url = { env = "CRM_URL" }.
         url: Option<WrittenText> = http::server_url().such_as("\"https://crm.example.com/hooks/sms\""),
         /// The HTTP method of the requests.
         method: Method = settings::choice(Method::POST),
@@ -37,8 +36,7 @@ settings! {
             r#"auth = { bearer = { env = "CRM_TOKEN" } }"#,
             r#"auth = { basic = { user = { env = "CRM_USER" }, password = { file = "crm-password" } } }"#,
         ]),
-        /// The longest time for one attempt: for one whole request, the answer included, or for one run of the program of
-        /// an exec sink, which is then killed with its process group.
+        /// The longest time for one attempt, the answer included.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
         /// The longest time for the TCP and TLS handshakes together.
         connect_timeout: Duration = http::connect_timeout(),

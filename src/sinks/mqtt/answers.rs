@@ -16,7 +16,7 @@ pub(super) enum Acknowledgement {
 
 /// The answer to a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum BrokerAnswer {
     /// The answer of QoS 1.
     Acknowledged(PubAckReason),
     /// The answer of QoS 2, which says whether the broker takes the message.
@@ -31,37 +31,41 @@ pub(super) enum Answer {
 ///
 /// # Errors
 /// The attempt that ends with this answer, if the broker does not have the message.
-pub(super) fn acknowledgement(answer: Answer) -> Result<Acknowledgement, Attempt> {
+pub(super) fn acknowledgement(answer: BrokerAnswer) -> Result<Acknowledgement, Attempt> {
     use {PubAckReason as Ack, PubRecReason as Rec};
     let refused = |words: &str| failed(format!("the broker refuses the message: {words}"));
     let rejected =
         |words: &str| Attempt::Rejected { status: None, answer: format!("the broker refuses the message: {words}") };
     Err(match answer {
-        Answer::Acknowledged(Ack::Success) | Answer::Received(Rec::Success) => return Ok(Acknowledgement::Taken),
-        Answer::Acknowledged(Ack::NoMatchingSubscribers) | Answer::Received(Rec::NoMatchingSubscribers) => {
+        BrokerAnswer::Acknowledged(Ack::Success) | BrokerAnswer::Received(Rec::Success) => {
+            return Ok(Acknowledgement::Taken);
+        }
+        BrokerAnswer::Acknowledged(Ack::NoMatchingSubscribers) | BrokerAnswer::Received(Rec::NoMatchingSubscribers) => {
             return Ok(Acknowledgement::WithoutSubscribers);
         }
-        Answer::Acknowledged(Ack::QuotaExceeded) | Answer::Received(Rec::QuotaExceeded) => {
+        BrokerAnswer::Acknowledged(Ack::QuotaExceeded) | BrokerAnswer::Received(Rec::QuotaExceeded) => {
             Attempt::Busy { answer: "the broker refuses the message: quota exceeded".to_owned() }
         }
-        Answer::Acknowledged(Ack::TopicNameInvalid) | Answer::Received(Rec::TopicNameInvalid) => {
+        BrokerAnswer::Acknowledged(Ack::TopicNameInvalid) | BrokerAnswer::Received(Rec::TopicNameInvalid) => {
             rejected("topic name invalid")
         }
-        Answer::Acknowledged(Ack::PayloadFormatInvalid) | Answer::Received(Rec::PayloadFormatInvalid) => {
+        BrokerAnswer::Acknowledged(Ack::PayloadFormatInvalid) | BrokerAnswer::Received(Rec::PayloadFormatInvalid) => {
             rejected("payload format invalid")
         }
-        Answer::Acknowledged(Ack::NotAuthorized) | Answer::Received(Rec::NotAuthorized) => {
+        BrokerAnswer::Acknowledged(Ack::NotAuthorized) | BrokerAnswer::Received(Rec::NotAuthorized) => {
             refused("not authorized for the topic")
         }
-        Answer::Acknowledged(Ack::PacketIdentifierInUse) | Answer::Received(Rec::PacketIdentifierInUse) => {
+        BrokerAnswer::Acknowledged(Ack::PacketIdentifierInUse) | BrokerAnswer::Received(Rec::PacketIdentifierInUse) => {
             refused("packet identifier in use")
         }
-        Answer::Acknowledged(Ack::ImplementationSpecificError | Ack::UnspecifiedError)
-        | Answer::Received(Rec::ImplementationSpecificError | Rec::UnspecifiedError) => refused("unspecified error"),
-        Answer::TooLong { most } => {
+        BrokerAnswer::Acknowledged(Ack::ImplementationSpecificError | Ack::UnspecifiedError)
+        | BrokerAnswer::Received(Rec::ImplementationSpecificError | Rec::UnspecifiedError) => {
+            refused("unspecified error")
+        }
+        BrokerAnswer::TooLong { most } => {
             Attempt::Rejected { status: None, answer: format!("longer than the {most} bytes that the broker takes") }
         }
-        Answer::Lost(why) => failed(why),
+        BrokerAnswer::Lost(why) => failed(why),
     })
 }
 
@@ -125,19 +129,19 @@ mod tests {
     #[test]
     fn answers_to_publications() {
         use PubAckReason as Ack;
-        assert_eq!(acknowledgement(Answer::Acknowledged(Ack::Success)), Ok(Acknowledgement::Taken));
-        let nobody = Answer::Acknowledged(Ack::NoMatchingSubscribers);
+        assert_eq!(acknowledgement(BrokerAnswer::Acknowledged(Ack::Success)), Ok(Acknowledgement::Taken));
+        let nobody = BrokerAnswer::Acknowledged(Ack::NoMatchingSubscribers);
         assert_eq!(acknowledgement(nobody), Ok(Acknowledgement::WithoutSubscribers));
-        assert_eq!(acknowledgement(Answer::Received(PubRecReason::Success)), Ok(Acknowledgement::Taken));
+        assert_eq!(acknowledgement(BrokerAnswer::Received(PubRecReason::Success)), Ok(Acknowledgement::Taken));
         for (answer, expected) in [
-            (Answer::Acknowledged(Ack::QuotaExceeded), "busy"),
-            (Answer::Acknowledged(Ack::NotAuthorized), "failed"),
-            (Answer::Acknowledged(Ack::UnspecifiedError), "failed"),
-            (Answer::Acknowledged(Ack::TopicNameInvalid), "rejected"),
-            (Answer::Received(PubRecReason::PayloadFormatInvalid), "rejected"),
-            (Answer::Received(PubRecReason::QuotaExceeded), "busy"),
-            (Answer::TooLong { most: 10 }, "rejected"),
-            (Answer::Lost("x".to_owned()), "failed"),
+            (BrokerAnswer::Acknowledged(Ack::QuotaExceeded), "busy"),
+            (BrokerAnswer::Acknowledged(Ack::NotAuthorized), "failed"),
+            (BrokerAnswer::Acknowledged(Ack::UnspecifiedError), "failed"),
+            (BrokerAnswer::Acknowledged(Ack::TopicNameInvalid), "rejected"),
+            (BrokerAnswer::Received(PubRecReason::PayloadFormatInvalid), "rejected"),
+            (BrokerAnswer::Received(PubRecReason::QuotaExceeded), "busy"),
+            (BrokerAnswer::TooLong { most: 10 }, "rejected"),
+            (BrokerAnswer::Lost("x".to_owned()), "failed"),
         ] {
             assert_eq!(kind(&acknowledgement(answer.clone()).unwrap_err()), expected, "{answer:?}");
         }

@@ -11,7 +11,7 @@ use super::connection::{BrokerConnection, LoginOptions};
 use super::{MqttTarget, home_assistant};
 use crate::domain::Finding;
 use crate::http::tls_client::TlsSetupError;
-use crate::sinks::server::{Connector, Kept, check_online, failed};
+use crate::sinks::server::{Connector, KeptConnection, check_online, failed};
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
 use crate::time::Clock;
 
@@ -29,13 +29,13 @@ pub(super) async fn check(target: &MqttTarget, name: &str, clock: &Clock) -> Vec
 }
 
 /// A sink that publishes to an MQTT broker.
-pub(super) struct MqttSink(Arc<Shared>);
+pub(super) struct MqttSink(Arc<PublisherState>);
 
 /// What the attempts of a sink share.
-struct Shared {
+struct PublisherState {
     target: MqttTarget,
     connector: Connector,
-    connection: Kept<BrokerConnection>,
+    connection: KeptConnection<BrokerConnection>,
     told_of_no_subscribers: AtomicBool,
     /// The sensors that Home Assistant was told of. A broker keeps this, but a new broker may stand at the address, so
     /// sensors are announced again after a connection was lost.
@@ -48,10 +48,10 @@ impl MqttSink {
     /// # Errors
     /// [`TlsSetupError`] if the certificates cannot be used.
     pub(super) fn new(target: &MqttTarget) -> Result<Self, TlsSetupError> {
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(PublisherState {
             target: target.clone(),
             connector: target.server.connector()?,
-            connection: Kept::new(),
+            connection: KeptConnection::new(),
             told_of_no_subscribers: AtomicBool::new(false),
             announced: Mutex::default(),
         })))
@@ -75,7 +75,7 @@ impl Sink for MqttSink {
     }
 }
 
-impl Shared {
+impl PublisherState {
     /// Publishes a message, after what Home Assistant is told.
     async fn publish_all(&self, outgoing: Outgoing) -> Result<Attempt, Attempt> {
         let target = &self.target;

@@ -16,9 +16,9 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::mqttbytes::{Error as PacketError, QoS};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{interval, timeout};
 
-use super::answers::{Answer, disconnected, login};
+use super::answers::{BrokerAnswer, disconnected, login};
 use super::publication::{Publication, WEBHOOK_ID};
 use crate::sinks::Attempt;
 use crate::sinks::server::{Reusable, ServerLogin, ServerStream, failed, words};
@@ -51,7 +51,7 @@ pub(super) struct BrokerConnection {
 type SharedEnd = Arc<Mutex<Option<String>>>;
 
 /// A publication that is to be written, and the place for its answer.
-type Request = (Publish, oneshot::Sender<Answer>);
+type Request = (Publish, oneshot::Sender<BrokerAnswer>);
 
 impl Reusable for BrokerConnection {
     fn is_open(&self) -> bool {
@@ -131,8 +131,8 @@ impl BrokerConnection {
     }
 
     /// Publishes a message, and waits for the answer.
-    pub(super) async fn publish(&self, publication: Publication, qos: u8) -> Answer {
-        let lost = || Answer::Lost(self.why_it_ended());
+    pub(super) async fn publish(&self, publication: Publication, qos: u8) -> BrokerAnswer {
+        let lost = || BrokerAnswer::Lost(self.why_it_ended());
         let Ok(_permit) = self.window.acquire().await else { return lost() };
         let Publication { topic, retain, id, content_type, body } = publication;
         let qos = if qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
@@ -145,7 +145,7 @@ impl BrokerConnection {
         let publish = Publish { retain, ..Publish::new(topic, qos, Bytes::from(body), Some(properties)) };
         // The packet gets its number, of two bytes, later.
         if let Some(most) = self.longest_packet.filter(|most| publish.size() + 2 > *most as usize) {
-            return Answer::TooLong { most };
+            return BrokerAnswer::TooLong { most };
         }
         let (answer, answered) = oneshot::channel();
         if self.requests.send((publish, answer)).is_err() {
@@ -179,9 +179,9 @@ struct ConnectionTask {
 }
 
 struct Begun {
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<BrokerAnswer>,
     /// With QoS 2, the broker's decision, until it has confirmed the end of the exchange.
-    decision: Option<Answer>,
+    decision: Option<BrokerAnswer>,
 }
 
 impl ConnectionTask {
@@ -191,13 +191,14 @@ impl ConnectionTask {
         // Nobody begins anything any more.
         self.waiting.close();
         for (_, begun) in self.begun.drain() {
-            begun.answer.send(Answer::Lost(why.clone())).ok();
+            begun.answer.send(BrokerAnswer::Lost(why.clone())).ok();
         }
     }
 
     /// Works until the connection ends, and returns the reason.
     async fn work(&mut self) -> Result<String, String> {
-        let mut ping_at = Instant::now() + self.keep_alive;
+        let mut silence = interval(self.keep_alive);
+        silence.reset();
         let mut awaits_ping = false;
         loop {
             let mut written = BytesMut::new();
@@ -222,19 +223,18 @@ impl ConnectionTask {
                         return Ok("connection given up".to_owned());
                     }
                 },
-                () = sleep_until(ping_at) => {
+                _ = silence.tick() => {
                     if awaits_ping {
                         return Ok(format!("the broker did not answer a ping within {:?}", self.keep_alive));
                     }
                     awaits_ping = true;
-                    ping_at = Instant::now() + self.keep_alive;
                     write(&Packet::PingReq(PingReq), &mut written)?;
                 }
             }
             if !written.is_empty() {
                 self.send(&written).await?;
                 if !awaits_ping {
-                    ping_at = Instant::now() + self.keep_alive;
+                    silence.reset();
                 }
             }
         }
@@ -251,7 +251,12 @@ impl ConnectionTask {
         }
     }
 
-    fn begin(&mut self, publish: Publish, answer: oneshot::Sender<Answer>, out: &mut BytesMut) -> Result<(), String> {
+    fn begin(
+        &mut self,
+        publish: Publish,
+        answer: oneshot::Sender<BrokerAnswer>,
+        out: &mut BytesMut,
+    ) -> Result<(), String> {
         // The window is smaller than the count of numbers, so there is a free one.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
@@ -266,13 +271,15 @@ impl ConnectionTask {
     /// Takes a packet that answers a publication.
     fn take(&mut self, packet: Packet, out: &mut BytesMut) -> Result<(), String> {
         let answered = match packet {
-            Packet::PubAck(ack) => self.begun.remove(&ack.pkid).map(|begun| (begun, Answer::Acknowledged(ack.reason))),
+            Packet::PubAck(ack) => {
+                self.begun.remove(&ack.pkid).map(|begun| (begun, BrokerAnswer::Acknowledged(ack.reason)))
+            }
             Packet::PubRec(rec) => match (rec.reason, self.begun.get_mut(&rec.pkid)) {
                 (PubRecReason::Success | PubRecReason::NoMatchingSubscribers, Some(begun)) => {
-                    begun.decision = Some(Answer::Received(rec.reason));
+                    begun.decision = Some(BrokerAnswer::Received(rec.reason));
                     return write(&Packet::PubRel(PubRel::new(rec.pkid, None)), out);
                 }
-                (reason, _) => self.begun.remove(&rec.pkid).map(|begun| (begun, Answer::Received(reason))),
+                (reason, _) => self.begun.remove(&rec.pkid).map(|begun| (begun, BrokerAnswer::Received(reason))),
             },
             Packet::PubComp(complete) => self
                 .begun

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use self::publication::{Publication, WEBHOOK_ID};
 use super::http::webhook_id::webhook_id;
-use super::server::{Server, ServerLogin};
+use super::server::{ServerLogin, SinkServer};
 #[cfg(feature = "sink-mqtt")]
 use super::{OnlineCheck, Sink, SinkBuildError};
 use super::{Outgoing, Preview, ReadContext, SinkType, Target};
@@ -41,7 +41,7 @@ pub(super) struct Mqtt;
 /// The broker and the topic of a sink.
 #[derive(Clone)]
 struct MqttTarget {
-    server: Server,
+    server: SinkServer,
     login: Option<ServerLogin>,
     /// The name of the client; if it is empty, the broker gives one.
     client_id: String,

@@ -27,10 +27,11 @@ const TOPIC: Escaping = Escaping::Part("/+#");
 settings! {
     /// The keys that an mqtt sink has, as written.
     pub(super) struct Settings {
-        /// As for http: mqtts:// or mqtt://, and the host.
-        url: Option<WrittenText> = http::server_url(),
-        /// As for ntfy: a template.
-        topic: Option<WrittenText> = settings::text("topic", "a topic in quotes", None),
+        /// The address of the broker, mqtts:// or mqtt://; required.
+        url: Option<WrittenText> = http::server_url().such_as("\"mqtts://broker.example.com\""),
+        /// A template of the topic, such as "sms/{{ message.to }}"; required.
+        topic: Option<WrittenText> =
+            settings::text("topic", "a topic in quotes", None).such_as("\"sms/{{ message.to }}\""),
         /// The quality of service: 1 (at least once) or 2 (exactly once, as far as subscribers are concerned).
         qos: u8 = settings::integer(1, 1..=2),
         /// Whether the broker keeps the last message of each topic for later subscribers.
@@ -41,14 +42,15 @@ settings! {
         /// The user by which the relay logs in.
         user: Option<WrittenText> = settings::text("user", "a name in quotes", None).lines(&["user = \"relay\""]),
         /// The password of the user. It must not be written out in the file.
-        password: Option<WrittenText> = settings::secret("SINK_PASSWORD"),
+        password: Option<WrittenText> =
+            settings::secret("SINK_PASSWORD").lines(&["password = { env = \"SINK_PASSWORD\" }"]),
         /// Whether Home Assistant finds a sensor for each number, which shows the last code (MQTT discovery).
         home_assistant: bool = settings::boolean(false),
-        /// Allows connections to other machines without encryption.
+        /// Allows connections to other machines that are not encrypted.
         allow_plaintext: bool = settings::boolean(false),
-        /// As for http: the longest time for one attempt.
+        /// As for http.
         timeout: Duration = http::timeout(Duration::from_secs(20)),
-        /// As for http: the longest time for connecting.
+        /// As for http.
         connect_timeout: Duration = http::connect_timeout(),
         /// As for http.
         tls: TlsSettings = http::tls(),

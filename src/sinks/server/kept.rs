@@ -14,22 +14,22 @@ pub(in crate::sinks) trait Reusable: Send + Sync {
 }
 
 /// The place for a connection.
-pub(in crate::sinks) struct Kept<C> {
-    slot: Mutex<Slot<C>>,
+pub(in crate::sinks) struct KeptConnection<C> {
+    slot: Mutex<ConnectionSlot<C>>,
     /// How many tries to connect have ended.
     tries: AtomicU64,
 }
 
-struct Slot<C> {
+struct ConnectionSlot<C> {
     connection: Option<Arc<C>>,
     /// How the last try ended, if it failed.
     failure: Option<Attempt>,
 }
 
-impl<C: Reusable> Kept<C> {
+impl<C: Reusable> KeptConnection<C> {
     /// Makes the place. Nothing is connected yet.
     pub(in crate::sinks) fn new() -> Self {
-        Self { slot: Mutex::new(Slot { connection: None, failure: None }), tries: AtomicU64::new(0) }
+        Self { slot: Mutex::new(ConnectionSlot { connection: None, failure: None }), tries: AtomicU64::new(0) }
     }
 
     /// Returns the connection. If there is none, or the connection was lost, `connect` makes one.
@@ -80,7 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn attempts_share_a_connection_and_a_failure_to_connect() {
-        let kept = Kept::new();
+        let kept = KeptConnection::new();
         let calls = AtomicU64::new(0);
         let connect = |works: bool| {
             let calls = &calls;

@@ -23,7 +23,7 @@ use reqwest::Url;
 
 #[cfg(feature = "server-connections")]
 pub(super) use self::{
-    kept::{Kept, Reusable},
+    kept::{KeptConnection, Reusable},
     online::check_online,
     stream::{Connector, ServerStream, failed, words},
 };
@@ -32,7 +32,7 @@ use crate::secret::Secret;
 
 /// How the server of a sink is reached.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(super) struct SinkServer {
     /// The address, which may contain a user and a password.
     pub(super) url: Url,
     /// The port, if the address names none.
@@ -49,12 +49,13 @@ pub(super) struct Server {
 
 /// A user and a password.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "server-connections"), expect(dead_code, reason = "clients log in"))]
 pub(super) struct ServerLogin {
     pub(super) user: String,
     pub(super) password: Secret,
 }
 
-impl Server {
+impl SinkServer {
     /// Returns the user and the password of the address, if it has them.
     pub(super) fn login(&self) -> Option<ServerLogin> {
         let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -66,13 +67,13 @@ impl Server {
 }
 
 /// Shows scheme, host and port.
-impl fmt::Display for Server {
+impl fmt::Display for SinkServer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         RedactedUrl(&self.url).fmt(out)
     }
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for SinkServer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url: _, default_port, is_encrypted, tls, connect_timeout, timeout } = self;
         out.debug_struct("Server")

@@ -1,6 +1,6 @@
 //! The part of `check --online` that is the same for all sinks with a server.
 
-use super::Server;
+use super::SinkServer;
 use crate::domain::Finding;
 use crate::sinks::Attempt;
 use crate::time::Clock;
@@ -8,7 +8,7 @@ use crate::time::Clock;
 /// Tries for `check --online` to connect and to log in. `connect` tells in words what it did.
 pub(in crate::sinks) async fn check_online(
     name: &str,
-    server: &Server,
+    server: &SinkServer,
     clock: &Clock,
     connect: impl Future<Output = Result<&'static str, Attempt>>,
 ) -> Vec<Finding> {

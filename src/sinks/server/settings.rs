@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Server, ServerLogin};
+use super::{ServerLogin, SinkServer};
 use crate::codes::CodeFinder;
 use crate::http::settings::{ServerKind, TlsSettings, parse_server_url};
 use crate::secret::Secret;
@@ -31,13 +31,13 @@ pub(in crate::sinks) struct WrittenServer {
 
 impl WrittenServer {
     /// Returns the server; `None` if its address is missing or wrong. Errors are added to the report.
-    pub(in crate::sinks) fn resolve(self, at: &mut Reader<'_>, protocol: &Protocol) -> Option<Server> {
+    pub(in crate::sinks) fn resolve(self, at: &mut Reader<'_>, protocol: &Protocol) -> Option<SinkServer> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout } = self;
         let tls = tls.resolve(&mut at.inside("tls"));
         let url = parse_server_url(at, "url", &url?, &protocol.kind, allow_plaintext)?;
         let is_encrypted = protocol.kind.encrypted.contains(&url.scheme());
         let default_port = if is_encrypted { protocol.encrypted_port } else { protocol.plain_port };
-        Some(Server { url, default_port, is_encrypted, tls, connect_timeout, timeout })
+        Some(SinkServer { url, default_port, is_encrypted, tls, connect_timeout, timeout })
     }
 }
 

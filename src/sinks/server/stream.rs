@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::Server;
+use super::SinkServer;
 use crate::http::failure;
 use crate::http::tls_client::TlsSetupError;
 use crate::sinks::Attempt;
@@ -23,14 +23,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 /// A connection, encrypted or not.
 pub(in crate::sinks) type ServerStream = Box<dyn ByteStream>;
 
-/// A [`Server`] with its TLS set up.
+/// A [`SinkServer`] with its TLS set up.
 #[derive(Clone)]
 pub(in crate::sinks) struct Connector {
-    server: Server,
+    server: SinkServer,
     tls: Option<Arc<ClientConfig>>,
 }
 
-impl Server {
+impl SinkServer {
     /// Sets TLS up, if the server needs it.
     ///
     /// # Errors

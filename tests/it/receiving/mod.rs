@@ -9,6 +9,7 @@ mod formats;
 mod interop;
 mod kills;
 mod mask_codes;
+#[cfg(feature = "sink-mqtt")]
 mod mqtt_sink;
 mod number_details;
 mod receivers;
