@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use joltsms_simulator::{Handle, NewMessage, Simulator};
 
+use crate::ledger::Recording;
 use crate::prepared::{Prepared, invent, prepare};
 use crate::process::{load, median, memory, now, processor, written};
 use crate::support::relay::{Relay, Setup};
@@ -19,9 +20,11 @@ const NEW: usize = 20_000;
 
 const CONCURRENCY: usize = 16;
 
-/// The names of the two yardsticks in the tables.
+/// The names of the yardsticks in the tables.
 const MINIMAL: &str = "minimal";
 const DURABLE: &str = "minimal durable";
+/// The minimal durable program with workers that wait until their messages are recorded, as the relay's workers do.
+const DURABLE_WAITING: &str = "minimal durable, workers wait";
 
 const STARTS: usize = 11;
 
@@ -55,18 +58,20 @@ pub(crate) async fn measure() {
     println!("load {}", load());
 
     add_news(&simulator.handle());
-    let (mut least, mut durable) = (Vec::new(), Vec::new());
+    let (mut least, mut durable, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     let ledgers = Ledgers::prepare(sizes.iter().copied().min().unwrap_or(0)).await;
     let mut ours: Vec<Vec<Run>> = states.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         least.push(least_run(&simulator, &receiver, None).await);
-        durable.push(least_run(&simulator, &receiver, Some(ledgers.fresh())).await);
+        durable.push(least_run(&simulator, &receiver, Some((ledgers.fresh(), Recording::Later))).await);
+        waiting.push(least_run(&simulator, &receiver, Some((ledgers.fresh(), Recording::First))).await);
         for (runs, state) in ours.iter_mut().zip(&mut states) {
             runs.push(relay_run(&receiver, state).await);
         }
         println!("\nround {round}, load {}", load());
         let runs = ours.iter().zip(&states).map(|(runs, state)| (state.stored.to_string(), &runs[round - 1]));
-        let yardsticks = [(MINIMAL.to_owned(), &least[round - 1]), (DURABLE.to_owned(), &durable[round - 1])];
+        let yardsticks = [(MINIMAL, &least), (DURABLE, &durable), (DURABLE_WAITING, &waiting)];
+        let yardsticks = yardsticks.map(|(name, runs)| (name.to_owned(), &runs[round - 1]));
         for (name, run) in yardsticks.into_iter().chain(runs) {
             println!("  {name}: {:.0} messages/s, {:.1} µs a message", run.rate(), run.processor_us());
         }
@@ -77,7 +82,8 @@ pub(crate) async fn measure() {
         "| stored | messages/s | while delivering | processor a message | times the minimal durable | times the minimal | written a message | peak memory |"
     );
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
-    for (name, runs) in [(MINIMAL.to_owned(), &least), (DURABLE.to_owned(), &durable)]
+    for (name, runs) in [(MINIMAL, &least), (DURABLE, &durable), (DURABLE_WAITING, &waiting)]
+        .map(|(name, runs)| (name.to_owned(), runs))
         .into_iter()
         .chain(states.iter().map(|state| state.stored.to_string()).zip(&ours))
     {
@@ -190,8 +196,9 @@ impl Ledgers {
     }
 }
 
-async fn least_run(simulator: &Simulator, receiver: &Receiver, ledger: Option<PathBuf>) -> Run {
-    let mut child = minimal::start(simulator, &receiver.url(), NEW, CONCURRENCY, ledger.as_deref());
+async fn least_run(simulator: &Simulator, receiver: &Receiver, ledger: Option<(PathBuf, Recording)>) -> Run {
+    let ledger = ledger.as_ref().map(|(path, recording)| (path.as_path(), *recording));
+    let mut child = minimal::start(simulator, &receiver.url(), NEW, CONCURRENCY, ledger);
     let run = run(child.id(), receiver).await;
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());

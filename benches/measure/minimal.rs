@@ -25,7 +25,7 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::ledger::{Ledger, Row};
+use crate::ledger::{Ledger, Recording, Row};
 
 /// The first argument that makes this program one of the two yardsticks.
 pub(crate) const NAME: &str = "minimal";
@@ -38,11 +38,11 @@ pub(crate) fn start(
     receiver: &str,
     count: usize,
     concurrency: usize,
-    ledger: Option<&Path>,
+    ledger: Option<(&Path, Recording)>,
 ) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([NAME, &simulator.url(), &simulator.key(), receiver, &count.to_string(), &concurrency.to_string()])
-        .args(ledger)
+        .args(ledger.iter().flat_map(|(path, recording)| [path.as_os_str().to_owned(), recording.to_string().into()]))
         .env_clear()
         .stdin(Stdio::piped())
         .spawn()
@@ -52,11 +52,14 @@ pub(crate) fn start(
 /// Runs the program that [`start`] starts.
 pub(crate) fn run(arguments: &[String]) {
     let [url, key, receiver, count, concurrency, ledger @ ..] = arguments else {
-        panic!("{NAME} URL KEY RECEIVER COUNT CONCURRENCY [LEDGER]")
+        panic!("{NAME} URL KEY RECEIVER COUNT CONCURRENCY [LEDGER RECORDING]")
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let ledger = ledger.first().map(|path| Ledger::open(Path::new(path)));
+        let ledger = match ledger {
+            [path, recording] => Some(Ledger::open(Path::new(path), recording.parse().unwrap())),
+            _ => None,
+        };
         let rows = read(url, key, count.parse().unwrap(), ledger.as_ref()).await;
         post(rows, receiver, concurrency.parse().unwrap(), ledger.as_ref()).await;
         if let Some(ledger) = ledger {
@@ -133,15 +136,15 @@ async fn post(rows: Vec<Row>, receiver: &str, concurrency: usize, ledger: Option
     let (rows, begun) = (Arc::new(rows), Arc::new(AtomicUsize::new(0)));
     let worker = || {
         let (client, receiver, rows, begun) = (client.clone(), receiver.clone(), Arc::clone(&rows), Arc::clone(&begun));
-        let accepted = ledger.map(Ledger::accepted);
+        let recorder = ledger.map(Ledger::recorder);
         async move {
             while let Some(place) = rows.len().checked_sub(1 + begun.fetch_add(1, Ordering::Relaxed)) {
                 let (id, body) = &rows[place];
                 let request = client.post(receiver.clone()).header(CONTENT_TYPE, "application/json");
                 let response = request.header("webhook-id", id).body(body.clone()).send().await.unwrap();
                 response.error_for_status().unwrap().bytes().await.unwrap();
-                if let Some(accepted) = &accepted {
-                    accepted.send(id.clone()).unwrap();
+                if let Some(recorder) = &recorder {
+                    recorder.record(id.clone()).await;
                 }
             }
         }

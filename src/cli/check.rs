@@ -1,8 +1,8 @@
 //! `check`: validates the configuration and shows a summary.
 
-use super::command_flags::CheckFlags;
+use super::commands::CheckFlags;
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::online;
 use super::output::answer;
 use super::preview::preview;

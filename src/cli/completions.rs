@@ -3,7 +3,7 @@
 use clap_complete::Shell;
 
 use super::exit::Exit;
-use super::flags::command_line;
+use super::global_flags::command_line;
 use super::output::answer;
 
 pub(super) fn completions(shell: Shell) -> Exit {

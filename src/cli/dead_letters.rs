@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use super::command_flags::{DeadLettersCommand, Which};
+use super::commands::{DeadLettersCommand, Which};
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::output::{answer, json_line, unwritten};
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};

@@ -14,7 +14,7 @@ use signal_hook::low_level::emulate_default_handler;
 use tempfile::NamedTempFile;
 
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::relay::complain;
 use super::state::{Absent, directory};
 use crate::domain::UnixMs;

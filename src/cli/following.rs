@@ -10,9 +10,9 @@ use signal_hook::low_level::emulate_default_handler;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::command_flags::When;
+use super::commands::When;
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::relay::{BOOT_VARIABLE, WORKERS, complain, store_exit};
 use crate::arrivals::{ArrivalError, ArrivalReader, ReaderOptions, Since};
 use crate::config::{self, ReaderConfig, Sources};

@@ -6,7 +6,7 @@ use clap_mangen::Man;
 use roff::{Roff, bold, italic, roman};
 
 use super::exit::Exit;
-use super::flags::command_line;
+use super::global_flags::command_line;
 use super::output::answer;
 use super::relay::complain;
 

@@ -1,15 +1,15 @@
-//! The commands of the program. Each command has its own file, and ends in an [`Exit`]. `command_flags` declares the commands
+//! The commands of the program. Each command has its own file, and ends in an [`Exit`]. `commands` declares the commands
 //! and their flags.
 
 mod api_access;
 mod check;
-mod command_flags;
+mod commands;
 mod completions;
 mod dead_letters;
 mod exit;
 mod export;
-mod flags;
 mod following;
+mod global_flags;
 mod guard;
 mod init;
 mod man;
@@ -34,14 +34,14 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use command_flags::{Command, StateCommand};
+use commands::{Command, StateCommand};
 pub use exit::Exit;
-use flags::Flags;
+use global_flags::Flags;
 
 /// Parses the command line, runs the command and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     guard::set_up();
-    let parsed = flags::command_line().try_get_matches_from(arguments);
+    let parsed = global_flags::command_line().try_get_matches_from(arguments);
     let flags = match parsed.and_then(|matches| Flags::from_arg_matches(&matches)).and_then(check_flags) {
         Ok(flags) => flags,
         Err(error) => {

@@ -12,7 +12,7 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::api_access::{ApiAccess, NoAccess, refuses_key};
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::output::answer;
 use super::relay::{complain, store_exit};
 use super::screen::{Screen, Tone};

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use crate::config::{self, Config, Errors, FileId, LogFormat, Sources};
 use crate::daemon::logging::{self, LogGuard, LogLevel};
 use crate::daemon::{
@@ -227,9 +227,15 @@ fn run_exit(error: &RunError) -> Exit {
 
 pub(super) fn store_exit(error: &store::Error) -> Exit {
     match error {
-        store::Error::InUse { .. } | store::Error::Locked => Exit::Temporary,
-        store::Error::Newer { .. } | store::Error::Damaged { .. } => Exit::Damaged,
+        store::Error::InUse { .. } | store::Error::Locked | store::Error::RoleLost | store::Error::Uncertain => {
+            Exit::Temporary
+        }
+        store::Error::Newer { .. }
+        | store::Error::Damaged { .. }
+        | store::Error::NewerSchema { .. }
+        | store::Error::DamagedSchema { .. } => Exit::Damaged,
         store::Error::Older { .. }
+        | store::Error::OlderSchema { .. }
         | store::Error::Replaced { .. }
         | store::Error::Io { .. }
         | store::Error::Database(_) => Exit::Failure,

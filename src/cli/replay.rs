@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::command_flags::{ReplayChoice, ReplayFlags};
+use super::commands::{ReplayChoice, ReplayFlags};
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::state::{CommandRefusal, directory, fails, look, open, relay_clock};

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, stdout};
 
 use rustix::termios::tcgetwinsize;
 
-use super::flags::Flags;
+use super::global_flags::Flags;
 use crate::humanize::wrapped;
 
 /// The fewest columns that are left for a text behind its label. With fewer, the text is not wrapped.

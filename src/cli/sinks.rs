@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::command_flags::SinksCommand;
+use super::commands::SinksCommand;
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
 use super::screen::Screen;

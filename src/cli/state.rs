@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::relay::{complain, store_exit};
 use crate::config::{self, Sources};
 use crate::domain::filter::Filter;

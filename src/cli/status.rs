@@ -5,9 +5,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use super::command_flags::StatusFlags;
+use super::commands::StatusFlags;
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::output::{answer, json, json_line, unwritten};
 use super::relay::{complain, store_exit};
 use super::screen::{Screen, Tone};

@@ -3,10 +3,10 @@
 use std::io::{IsTerminal as _, stdout};
 use std::time::Duration;
 
-use super::command_flags::TailFlags;
+use super::commands::TailFlags;
 use super::exit::Exit;
-use super::flags::Flags;
 use super::following::{fails, follow, is_stdout_closed, json_line_of, reader_config, write_line};
+use super::global_flags::Flags;
 use super::output::unwritten;
 use crate::arrivals::ArrivalReader;
 use crate::codes::CodeFinder;

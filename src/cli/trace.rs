@@ -2,7 +2,7 @@
 //! message is not shown, because it contains codes.
 
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::output::{answer, json};
 use super::relay::complain;
 use super::state::{directory, look, relay_clock};

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::api_access::{ApiAccess, NoAccess, refuses_key};
-use super::command_flags::When;
+use super::commands::When;
 use super::exit::Exit;
-use super::flags::Flags;
+use super::global_flags::Flags;
 use super::output::{answer, progress};
 use super::relay::complain;
 use super::state::{CommandRefusal, look, relay_clock};

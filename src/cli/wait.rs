@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::timeout_at;
 
-use super::command_flags::WaitFlags;
+use super::commands::WaitFlags;
 use super::exit::Exit;
-use super::flags::Flags;
 use super::following::{fails, follow, json_line_of, reader_config, write_line};
+use super::global_flags::Flags;
 use super::output::unwritten;
 use super::relay::complain;
 use super::state::filter;

@@ -1,6 +1,6 @@
 //! `[sinks.NAME]`: the parts of which each sink is made.
 //!
-//! The parts declare their keys themselves: `delivery/options.rs` those that all sinks have, `formats/settings.rs` those of
+//! The parts declare their keys themselves: `delivery/settings.rs` those that all sinks have, `formats/settings.rs` those of
 //! the payload, and `sinks/TYPE/settings.rs` those of a type.
 
 use std::collections::BTreeMap;

@@ -7,6 +7,8 @@
 mod build;
 mod build_error;
 mod drain;
+#[cfg(feature = "replicas")]
+mod election;
 pub mod log_sentences;
 pub mod logging;
 mod observers;
@@ -26,6 +28,8 @@ mod watchdog;
 
 pub use build::{Purpose, build};
 pub use build_error::BuildError;
+#[cfg(feature = "replicas")]
+pub use election::{Election, ReplicaState};
 pub use observers::ObserverError;
 pub use progress::Bar;
 pub use reload::{ReadAgain, ReadConfig, Reloading};

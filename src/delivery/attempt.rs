@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use super::after_attempt::{AttemptHistory, Decision, HealthSignal, Refusals, decide, is_refusal, unrenderable};
 use super::clock_reading::ClockReading;
 use super::health::{AttemptStart, HealthChange, SharedHealth};
-use super::options::Retry;
-use super::retry::{AttemptHistory, Decision, HealthSignal, Refusals, decide, is_refusal, unrenderable};
+use super::retry_schedule::Retry;
 use super::settler::{ExpectedSettlement, Settler, SettlerEnded};
 use crate::domain::{Outcome, Seq, UnixMs};
 use crate::formats::Unrenderable;

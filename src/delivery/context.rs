@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::clock_reading::ClockReading;
 use super::health::SharedHealth;
-use super::options::{Options, Order};
+use super::settings::{Options, Order};
 use super::settler::Settler;
 use super::waker::Waker;
 use crate::codes::CodeMask;

@@ -10,12 +10,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::after_attempt::{HealthSignal, Refusals};
 use super::breaker::{Admission, Breaker};
 use super::clock_reading::ClockReading;
 use super::lanes::LaneSharing;
-use super::options::CLOCK_TOLERANCE;
 use super::refused_alone::{RefusalCause, RefusedAlone};
-use super::retry::{HealthSignal, Refusals};
+use super::settings::CLOCK_TOLERANCE;
 use super::status::BlockedBy;
 use super::throttle::{FORGOTTEN_AFTER, Gate, Recurrence, Throttle};
 use crate::domain::{Seq, UnixMs};

@@ -13,6 +13,7 @@
 //! - A loop turns only after a wake-up or when something is due, and no wait after a failure is shorter than 100 ms,
 //!   whatever is configured.
 
+mod after_attempt;
 mod attempt;
 mod breaker;
 mod clock_reading;
@@ -23,15 +24,15 @@ mod health;
 mod lanes;
 pub mod log_sentences;
 mod max_age;
-mod options;
 mod outgoing;
 mod pace;
 mod queues;
 mod refused_alone;
 mod registration;
 mod reload;
-mod retry;
+mod retry_schedule;
 mod running;
+mod settings;
 mod settler;
 mod setup;
 mod status;
@@ -39,10 +40,11 @@ mod supervisor;
 mod throttle;
 mod waker;
 
-pub use options::{Options, Order, Retry};
 pub use outgoing::outgoing;
 pub use reload::{NewSinks, Registrar, SinkChange};
+pub use retry_schedule::Retry;
 pub use running::Delivery;
+pub use settings::{Options, Order};
 pub use setup::Setup;
 pub use status::{BlockedBy, DeliveredMessages, Drained, SinkStatus};
 pub use waker::Waker;

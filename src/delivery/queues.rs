@@ -13,7 +13,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::lanes::{Lane, PerLane};
-use super::options::Order;
+use super::settings::Order;
 use crate::domain::{DeliveryClass, Seq, UnixMs};
 use crate::store::{Claim, ClaimLimits, Error, SinkId, Spool, Store};
 

@@ -1,6 +1,6 @@
 //! The registration of the configured sinks in the store, at a start and at a reload.
 
-use super::options::{CLOCK_TOLERANCE, Order};
+use super::settings::{CLOCK_TOLERANCE, Order};
 use super::setup::Setup;
 use crate::domain::{Start, UnixMs};
 use crate::http::retry_after;

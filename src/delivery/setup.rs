@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::options::Options;
+use super::settings::Options;
 use crate::codes::CodeMask;
 use crate::formats::Format;
 use crate::metrics::SinkMetrics;

@@ -10,14 +10,13 @@ mod row;
 mod sanitize;
 mod sink_name;
 mod start;
+mod store_op;
 pub mod surrogates;
 mod unix_ms;
 mod unread;
 
 pub use code_pattern::{CodePattern, InvalidCodePattern};
-pub use coverage::{
-    Anomaly, Coverage, Cursor, Insert, Lags, Marks, RowStanding, StoreOp, Walk, WalkId, WalkKind, WalkProgress,
-};
+pub use coverage::{Anomaly, Coverage, Cursor, Lags, Marks, RowStanding, Walk, WalkId, WalkKind, WalkProgress};
 pub use delivery::{DeadReason, DeliveryClass, NumberUse, Outcome, PauseReason};
 pub use finding::{CheckVerdict, Finding};
 pub use invocation::{Invocation, shell_word};
@@ -25,5 +24,6 @@ pub use row::{More, Row, Seq, SpoiledRow};
 pub use sanitize::{Sanitized, acts};
 pub use sink_name::{InvalidSinkName, SinkName};
 pub use start::Start;
+pub use store_op::{Insert, StoreOp};
 pub use unix_ms::{UnixMs, whole_ms};
 pub use unread::{Unread, pages, time_for};

@@ -7,9 +7,9 @@ use reqwest::redirect::Policy;
 
 pub use super::client_options::ClientOptions;
 use super::client_options::{LARGEST_HEAD, MOST_HEADERS};
+use super::redacted_url::RedactedUrl;
 use super::resolver::Resolver;
 use super::transport::Transport;
-use super::url::RedactedUrl;
 
 /// How long an idle connection is kept. Servers close idle connections after 5 s (Node) or more. A request that is sent
 /// while the server closes the connection fails, and a POST may not simply be repeated, so the relay closes the

@@ -17,8 +17,8 @@ use tower_service::Service;
 
 use super::client::{self, ClientOptions};
 use super::failure;
+use super::redacted_url::RedactedUrl;
 use super::transport::Transport;
-use super::url::RedactedUrl;
 use crate::domain::Finding;
 use crate::time::Clock;
 

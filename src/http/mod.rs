@@ -15,6 +15,7 @@ mod proxy;
 #[path = "../../tests/support/servers/raw.rs"]
 #[expect(dead_code, reason = "shared with the tests of the whole program")]
 pub(crate) mod raw_server;
+mod redacted_url;
 mod resolver;
 pub mod retry_after;
 pub mod settings;
@@ -25,8 +26,7 @@ pub mod tls_client;
 mod tls_failure;
 pub mod tls_files;
 mod transport;
-mod url;
 
 pub use proxy::{Proxy, UnusableProxy, UnusableVariable, UselessException, parse_address as parse_proxy};
+pub use redacted_url::RedactedUrl;
 pub use transport::{ClientCertificate, Tls, Transport};
-pub use url::RedactedUrl;

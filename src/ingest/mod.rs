@@ -8,15 +8,19 @@ mod account;
 pub mod coverage;
 mod feed;
 mod foreign_requests;
+#[cfg(feature = "replicas")]
+mod leased_feed;
 mod number_list;
-mod options;
 mod poller;
 mod report;
 mod server_clock;
+mod settings;
 mod waiting_readers;
 
 pub use feed::{Feed, NumberPageFuture, PageFuture};
-pub use options::Options;
+#[cfg(feature = "replicas")]
+pub use leased_feed::{LeasedFeed, RequestSlots};
 pub use poller::{Ending, Mode, Parts, PollError, PollSettings, Poller, PollerControl};
 pub use report::{ApiBudget, CatchUp, Condition, FeedReport, PollReport, StorageReport};
+pub use settings::Options;
 pub use waiting_readers::WaitingReaders;

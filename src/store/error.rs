@@ -59,6 +59,47 @@ pub enum Error {
         /// The defect that was found.
         what: String,
     },
+    /// A newer version wrote the state in the database. This version may not understand what is in it.
+    #[error(
+        "the schema {namespace} was written by a newer joltsms-relay (state format {found}, this version knows up to \
+         {known})"
+    )]
+    NewerSchema {
+        /// The name of the schema.
+        namespace: String,
+        /// The format of the schema.
+        found: i64,
+        /// The format that this version writes.
+        known: i64,
+    },
+    /// An older version wrote the state in the database. The next start of the relay brings it to the present format.
+    #[error(
+        "the schema {namespace} has the state format {found} of an older version; the next start of the relay makes \
+         {known} of it"
+    )]
+    OlderSchema {
+        /// The name of the schema.
+        namespace: String,
+        /// The format of the schema.
+        found: i64,
+        /// The format that this version writes.
+        known: i64,
+    },
+    /// The database holds something that no relay wrote. It is left as it is.
+    #[error("the schema {namespace} is not as a relay writes it: {what}; it was left as it is")]
+    DamagedSchema {
+        /// The name of the schema.
+        namespace: String,
+        /// The defect that was found.
+        what: String,
+    },
+    /// Another relay is the active one, or the lease ended before this relay renewed it. Nothing was changed.
+    #[error("this relay is not the active one: another relay took over, or its lease has ended")]
+    RoleLost,
+    /// The connection broke while a change was being committed, and the database does not say what became of the
+    /// change. The opened state cannot be used any more; whoever opens it again reads what is recorded.
+    #[error("the connection to the database broke during a commit, and it is unknown whether the change is recorded")]
+    Uncertain,
     /// The operating system refused to do something with a file.
     #[error("cannot {doing} {path}: {source}{}", permissions::hint(path, source.kind()))]
     Io {

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::backend::Spool;
 use super::error::Error;
 use super::open::open_with_reader;
+#[cfg(feature = "replicas")]
+use super::{open::open_database_with_reader, postgres::Database};
 
 /// A handle on an opened state. Clones of the handle share the opened state.
 #[derive(Clone, Debug)]
@@ -23,8 +25,21 @@ impl Store {
     /// # Errors
     /// Returns the errors of [`super::open`].
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let (writer, reader) = open_with_reader(dir)?;
-        Ok(Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
+        Ok(Self::of(open_with_reader(dir)?))
+    }
+
+    /// Opens the state in a database for the relay that has the lease of `epoch`.
+    ///
+    /// # Errors
+    /// Returns the errors of [`super::open_database`].
+    #[cfg(feature = "replicas")]
+    pub fn open_database(database: &Database, epoch: i64) -> Result<Self, Error> {
+        Ok(Self::of(open_database_with_reader(database, epoch)?))
+    }
+
+    /// Makes a handle of a state that was opened twice, for writing and for reading.
+    pub(super) fn of((writer, reader): (Box<Spool>, Box<Spool>)) -> Self {
+        Self { writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) }
     }
 
     /// Runs `work`, which may change the state. Only one such `work` runs at a time.

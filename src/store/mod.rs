@@ -22,24 +22,30 @@ mod disk;
 mod error;
 mod expiry;
 mod handle;
+#[cfg(feature = "replicas")]
+mod lease;
 mod message_selection;
 mod numbers;
 mod open;
 mod operator;
-mod options;
 mod permissions;
+#[cfg(feature = "replicas")]
+mod postgres;
 mod readers;
+mod recipient;
 mod registration;
 mod relay_time;
+mod release_order;
 mod replay;
 mod retention;
 mod role;
 mod salvage;
+mod settings;
 mod sink_id;
 mod snapshot;
 mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod views;
 mod wait_claims;
 
@@ -52,14 +58,19 @@ pub use disk::{DiskMaintenance, DiskUsage, USUAL_JOURNAL_BYTES};
 pub use error::Error;
 pub use expiry::{ExpiredMessage, ExpiryPortion, ExpiryScan, ExpiryTransactions};
 pub use handle::Store;
+#[cfg(feature = "replicas")]
+pub use lease::{LEASE, Lease, LeaseOffer, LeaseTransactions, LeaseView, ReplicaView, RequestId, RequestTransactions};
 pub use message_selection::MessageSelection;
 pub use numbers::{DecidedUpTo, NumberDetails, NumberKey, NumberTransactions, UndecidedScope};
 pub use open::{erase_delivered, open, open_for_command, open_reader, open_snapshot};
+#[cfg(feature = "replicas")]
+pub use open::{open_database, open_database_for_command};
 pub use operator::{
     DeadLetterAction, DeadLetterSelection, DropPermission, DropProgress, OperatorTransactions, Pause, ResolvedUpTo,
     ResumeCount, Resumed,
 };
-pub use options::{Options, RetentionPeriod};
+#[cfg(feature = "replicas")]
+pub use postgres::{Database, Replica};
 pub use readers::{
     ReaderRegistration, RegisteredReader, acknowledge_reader, make_readers_directory, registered_readers,
 };
@@ -69,6 +80,7 @@ pub use replay::{PastDelivery, ReplayCount, ReplayPortion, ReplaySelection, Repl
 pub use retention::{ForgottenIds, ForgottenUpTo, RemovedMessages, RetentionCutoffs, RetentionTransactions};
 pub use role::{LockFileState, RoleLock, is_running};
 pub use salvage::{SalvageReport, SalvagedDelivery, SalvagedMessage};
+pub use settings::{Options, RetentionPeriod};
 pub use sink_id::SinkId;
 pub use snapshot::Snapshot;
 pub use sqlite::{save, size};

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::backend::Spool;
 use super::error::Error;
+#[cfg(feature = "replicas")]
+use super::postgres::{Database, PostgresBackend};
 use super::retention::RetentionCutoffs;
 use super::snapshot::Snapshot;
 use super::sqlite::{self, SqliteBackend};
@@ -17,6 +19,35 @@ use crate::domain::{Seq, UnixMs};
 /// [`Error::Database`] may pass.
 pub fn open(dir: &Path) -> Result<Box<Spool>, Error> {
     Ok(Box::new(SqliteBackend::open(dir)?))
+}
+
+/// Opens the state in a schema of a PostgreSQL database, without a lease. A missing schema is made, and one of an earlier
+/// format is brought to the present format.
+///
+/// # Errors
+/// [`Error::NewerSchema`] and [`Error::DamagedSchema`] leave the schema as it is; [`Error::Database`] may pass.
+#[cfg(feature = "replicas")]
+pub fn open_database(database: &Database) -> Result<Box<Spool>, Error> {
+    Ok(Box::new(PostgresBackend::open(database)?))
+}
+
+/// Opens an existing state in a schema of a PostgreSQL database for the small transactions of a command; `None` if there
+/// is none.
+///
+/// # Errors
+/// Returns [`Error::OlderSchema`] if the state has an earlier format, and the errors of [`open_database`].
+#[cfg(feature = "replicas")]
+pub fn open_database_for_command(database: &Database) -> Result<Option<Box<Spool>>, Error> {
+    Ok(PostgresBackend::open_existing(database)?.map(|spool| -> Box<Spool> { Box::new(spool) }))
+}
+
+/// Opens the state in a schema of a PostgreSQL database for the relay that has the lease of `epoch`: twice, for writing
+/// and for reading. Every change without that lease fails with [`Error::RoleLost`].
+#[cfg(feature = "replicas")]
+pub(super) fn open_database_with_reader(database: &Database, epoch: i64) -> Result<(Box<Spool>, Box<Spool>), Error> {
+    let writer = PostgresBackend::open(database)?.under_lease(epoch);
+    let reader = writer.another();
+    Ok((Box::new(writer), Box::new(reader)))
 }
 
 /// Does what [`open`] does, and opens the same state a second time for reading.

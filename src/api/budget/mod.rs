@@ -69,6 +69,18 @@ impl Budget {
         Self { window: Window::new(limits), ring: None, commands: None }
     }
 
+    /// Counts requests that another relay made with the same key: how long ago each of them was answered; `None` if it
+    /// was not answered.
+    #[cfg(feature = "replicas")]
+    pub fn remember(&mut self, answered: impl IntoIterator<Item = Option<Duration>>, now: Instant) {
+        for answered in answered {
+            match answered {
+                Some(age) => self.window.remember(age, now),
+                None => self.window.remember_under_way(now),
+            }
+        }
+    }
+
     /// Decides whether a request may leave now. Requests that commands have made meanwhile count.
     pub fn admit(&mut self, lane: RequestPurpose, now: Instant) -> Permission {
         let made = self.commands.as_mut().map_or(0, CommandRequests::count_new);

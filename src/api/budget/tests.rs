@@ -251,3 +251,18 @@ async fn requests_of_commands_count_for_the_relay() {
     let mut next = Budget::open(limits, dir.path(), now, wall).unwrap();
     assert!(matches!(next.admit(RequestPurpose::Head, now), Permission::WaitUntil(_)), "also after a restart");
 }
+
+#[cfg(feature = "replicas")]
+#[test]
+fn the_requests_of_another_relay_count() {
+    let second = Duration::from_secs(1);
+    let now = origin() + 600 * second;
+    let mut budget = Budget::in_memory(limits(1000));
+    let answered = (0..LIMIT).map(|request| Some(second * (request % 50)));
+    budget.remember(answered.skip(1).chain([None]), now);
+    let waits_until = match budget.admit(RequestPurpose::Head, now) {
+        Permission::WaitUntil(until) => until,
+        other => panic!("{other:?}"),
+    };
+    assert!(waits_until > now + 5 * second && waits_until < now + 20 * second, "{:?}", waits_until - now);
+}

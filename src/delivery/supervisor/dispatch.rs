@@ -16,10 +16,10 @@ use crate::delivery::context::{Identity, SinkContext};
 use crate::delivery::health::AttemptStart;
 use crate::delivery::lanes::{self, Lane, LaneSharing, LastServed, PerLane};
 use crate::delivery::max_age;
-use crate::delivery::options::Options;
 use crate::delivery::outgoing::outgoing;
 use crate::delivery::pace::Pace;
 use crate::delivery::queues::Excluded;
+use crate::delivery::settings::Options;
 use crate::domain::{Seq, UnixMs};
 use crate::formats::Unrenderable;
 use crate::sinks::Outgoing;
@@ -240,7 +240,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::delivery::retry::HealthSignal;
+    use crate::delivery::after_attempt::HealthSignal;
     use crate::delivery::tests::{ACCEPTED, Receiver, World, options};
     use crate::domain::DeliveryClass;
     use crate::store::{ClaimLimits, Spool};

@@ -2,10 +2,10 @@
 
 use super::Supervisor;
 use super::dispatch::DeliveryEnd;
+use crate::delivery::after_attempt::HealthSignal;
 use crate::delivery::attempt::AttemptReport;
 use crate::delivery::breaker::MAX_PROBE_INTERVAL;
 use crate::delivery::log_sentences as log;
-use crate::delivery::retry::HealthSignal;
 use crate::domain::{Outcome, PauseReason};
 use crate::metrics::SinkMetrics;
 

@@ -5,8 +5,7 @@ use super::*;
 impl World {
     /// A world with one message for each of the last `count` hours, the oldest first, all delivered to a sink that was
     /// there from the start. The bodies of the two oldest messages are gone.
-    async fn with_history(count: u32) -> Self {
-        let world = Self::new();
+    async fn with_history(world: Self, count: u32) -> Self {
         world.begin().await;
         world.register(&["old"]).await;
         let now = world.clock.relay_time();
@@ -18,7 +17,7 @@ impl World {
         until("delivered", MINUTE, async || world.waiting("old").await == WaitingCounts::default()).await;
         assert_eq!(receiver.accepted(), all);
         delivery.drain(Duration::ZERO).await;
-        world.second_connection().execute("UPDATE message SET raw = NULL WHERE seq <= 2", []).unwrap();
+        world.state.change("UPDATE message SET raw = NULL WHERE seq <= 2");
         world
     }
 }
@@ -41,7 +40,7 @@ async fn a_new_sink_begins_where_it_is_told() {
         (Start::At(START.before(2 * HOUR)), 8),
         (Start::At(START.after(DAY)), 11),
     ] {
-        let world = World::with_history(10).await;
+        let world = World::with_history(World::new(), 10).await;
         let (old, new) = (Receiver::healthy(&world), Receiver::healthy(&world));
         let sinks = || -> Vec<(&str, Options, Arc<dyn Sink>)> {
             vec![("old", options(8), old.clone()), ("new", starting(start, 1), new.clone())]
@@ -75,7 +74,7 @@ async fn on_a_first_run_it_says_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
-    let world = World::with_history(10).await;
+    let world = World::with_history(World::on_a_file(), 10).await;
     // There are more messages than one step handles, and two of three are forgotten.
     for _ in 0..7 {
         world.release(1_000, DeliveryClass::Backfill).await;
@@ -111,7 +110,7 @@ async fn a_long_history_comes_in_steps_beside_live_messages_and_restarts() {
 
 #[tokio::test(start_paused = true)]
 async fn one_command_does_not_end_before_it_has_begun() {
-    let world = World::with_history(10).await;
+    let world = World::with_history(World::new(), 10).await;
     let new = Receiver::healthy(&world);
     let delivery = world.start(vec![("new", starting(Start::Beginning, 1), new.clone())]).await;
     assert!(!delivery.until_idle().await.unwrap());
@@ -120,7 +119,7 @@ async fn one_command_does_not_end_before_it_has_begun() {
 
 #[tokio::test(start_paused = true)]
 async fn in_the_order_of_each_number_the_old_ones_go_first() {
-    let world = World::with_history(10).await;
+    let world = World::with_history(World::new(), 10).await;
     let new = Receiver::healthy(&world);
     let options = Options { order: Order::Number, ..starting(Start::Beginning, 4) };
     world.register_as(vec![SinkSetup { ordered: true, start: Start::Beginning, ..SinkSetup::new("new") }]).await;

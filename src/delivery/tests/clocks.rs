@@ -62,7 +62,7 @@ async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
         "UPDATE delivery SET state = 'retry', attempts = 1, first_attempt = {0}, settled_at = {0}, due = {0}",
         START.0
     );
-    world.second_connection().execute(&failed, []).unwrap();
+    world.state.change(&failed);
     let receiver = Receiver::new(&world, |asked| {
         (Duration::from_millis(1), if asked.before < 4 { unavailable() } else { ACCEPTED })
     });
@@ -76,7 +76,7 @@ async fn nothing_is_given_up_before_it_is_known_what_time_it_is() {
         "SELECT count(*) FROM delivery WHERE settled_at > {0} OR first_attempt > {0}",
         world.clock.relay_time().0
     );
-    let ahead: i64 = world.second_connection().query_row(&ahead, [], |row| row.get(0)).unwrap();
+    let ahead = world.state.number(&ahead);
     assert_eq!(ahead, 0);
 }
 

@@ -93,7 +93,7 @@ async fn an_outage_is_said_once_and_so_is_its_end() {
 #[tokio::test(start_paused = true)]
 async fn every_dead_letter_is_an_error_and_no_line_holds_a_body() {
     let (log, _guard) = listen();
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(2, DeliveryClass::Live).await;
     // The text of a message must not show up at any level; its id may.
@@ -177,7 +177,7 @@ async fn that_a_receiver_sets_the_pace_is_said_once() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_takes_no_writes_is_said_once_and_so_is_its_end() {
     let (log, _guard) = listen();
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release_received(&[world.clock.relay_time()], DeliveryClass::Live).await;
     let full = "CREATE TRIGGER full BEFORE UPDATE ON delivery WHEN NEW.state = 'dead'

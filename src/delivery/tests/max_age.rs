@@ -27,7 +27,7 @@ fn expired(id: &str, attempts: u32, answer: &str) -> (String, String, u32, Strin
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_in_time_is_sent_and_what_comes_too_late_is_not() {
-    let world = World::new();
+    let world = World::on_a_file();
     let receiver = Receiver::healthy(&world);
     let delivery = world.start(vec![("crm", ageing(2), receiver.clone())]).await;
     let now = world.clock.relay_time();
@@ -44,7 +44,7 @@ async fn what_comes_in_time_is_sent_and_what_comes_too_late_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn it_grows_too_old_while_the_receiver_is_down() {
-    let world = World::new();
+    let world = World::on_a_file();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
     world.release_received(&vec![now; 300], DeliveryClass::Live).await;
@@ -107,7 +107,7 @@ async fn what_grew_too_old_while_the_relay_was_down_is_found_at_the_start() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_what_grew_too_old_on_its_way_is_the_last() {
-    let world = World::new();
+    let world = World::on_a_file();
     let now = world.clock.relay_time();
     world.register(&["crm"]).await;
     world.release_received(&[now, now], DeliveryClass::Live).await;
@@ -124,7 +124,7 @@ async fn a_failure_of_what_grew_too_old_on_its_way_is_the_last() {
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_asked_for_again_has_no_age() {
-    let world = World::new();
+    let world = World::on_a_file();
     let old = world.clock.relay_time().before(DAY);
     world.register(&["crm"]).await;
     world.release_received(&[old, old], DeliveryClass::Live).await;

@@ -37,6 +37,7 @@ use crate::domain::{
 };
 use crate::formats::Format;
 use crate::sinks::{Attempt, Attempting, Outgoing, Sink};
+use crate::store::tests::TestState;
 use crate::store::{MessageSelection, ReplaySelection, SinkId, SinkSetup, Spool, Store, WaitingCounts};
 use crate::time::backoff::Jitter;
 use crate::time::{Clock, Liveness};
@@ -49,6 +50,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A state directory, its store, and a clock that follows paused time.
 pub(super) struct World {
     dir: TempDir,
+    state: Arc<TestState>,
     store: Store,
     clock: Clock,
     next_seq: AtomicI64,
@@ -58,8 +60,28 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        Self { dir, store, clock: Clock::starting_at(START), next_seq: AtomicI64::new(1), sinks: Mutex::default() }
+        let state = TestState::in_dir(dir.path());
+        Self::with(dir, state)
+    }
+
+    /// Makes a world whose state is always in a file, for a test that changes the file.
+    pub(super) fn on_a_file() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let state = TestState::in_file(dir.path());
+        Self::with(dir, state)
+    }
+
+    fn with(dir: TempDir, state: TestState) -> Self {
+        let store = state.open_store();
+        let state = Arc::new(state);
+        Self {
+            dir,
+            state,
+            store,
+            clock: Clock::starting_at(START),
+            next_seq: AtomicI64::new(1),
+            sinks: Mutex::default(),
+        }
     }
 
     /// Releases messages, oldest first, for the sinks that are registered by now. Returns the ids of the messages:

@@ -63,10 +63,7 @@ async fn a_rename_is_heard_under_traffic() {
 async fn dead_letters_and_replays_are_sent_again_under_traffic() {
     let (world, receiver, delivery) = busy_world().await;
     let sink = world.sinks.lock().unwrap()["crm"];
-    world
-        .second_connection()
-        .execute("UPDATE delivery SET state = 'dead', reason = 'gave_up', settled_at = 0 WHERE seq = 1", [])
-        .unwrap();
+    world.state.change("UPDATE delivery SET state = 'dead', reason = 'gave_up', settled_at = 0 WHERE seq = 1");
     let count_of = |id: &str| receiver.ids_begun().iter().filter(|begun| *begun == id).count();
     assert_eq!((count_of("m1"), count_of("m2")), (1, 1));
     let (now, all) = (world.clock.relay_time(), DeadLetterSelection::default());

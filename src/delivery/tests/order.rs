@@ -14,13 +14,13 @@ fn ordered(concurrency: usize) -> Options {
 /// no earlier message of the number waits.
 struct Strict {
     receiver: Arc<Receiver>,
-    connection: Mutex<rusqlite::Connection>,
+    state: Arc<TestState>,
     under_way: Arc<Mutex<HashMap<i64, String>>>,
 }
 
 impl Strict {
     fn new(world: &World, receiver: Arc<Receiver>) -> Arc<Self> {
-        Arc::new(Self { receiver, connection: Mutex::new(world.second_connection()), under_way: Arc::default() })
+        Arc::new(Self { receiver, state: Arc::clone(&world.state), under_way: Arc::default() })
     }
 }
 
@@ -30,17 +30,18 @@ impl Sink for Strict {
     }
 
     fn begin(&self, outgoing: Outgoing) -> Attempting {
-        let before = "SELECT d.number, (SELECT group_concat(e.seq) FROM delivery AS e
-                          WHERE e.sink = d.sink AND e.number = d.number AND e.release_no < d.release_no
-                            AND e.state IN ('fresh', 'retry'))
-                      FROM message AS m JOIN delivery AS d USING (seq) WHERE m.id = ?1 AND d.number IS NOT NULL";
-        let (number, waiting): (i64, Option<String>) = self
-            .connection
-            .lock()
-            .unwrap()
-            .query_row(before, [&outgoing.id], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap();
-        assert_eq!(waiting, None, "{} overtakes", outgoing.id);
+        let own = format!(
+            "message AS m JOIN delivery AS d USING (seq) WHERE m.id = '{}' AND d.number IS NOT NULL",
+            outgoing.id
+        );
+        let number = self.state.number(&format!("SELECT d.number FROM {own}"));
+        let waiting = self.state.number(&format!(
+            "SELECT (SELECT count(*) FROM delivery AS e
+                     WHERE e.sink = d.sink AND e.number = d.number AND e.release_no < d.release_no
+                       AND e.state IN ('fresh', 'retry'))
+             FROM {own}"
+        ));
+        assert_eq!(waiting, 0, "{} overtakes", outgoing.id);
         let other = self.under_way.lock().unwrap().insert(number, outgoing.id.clone());
         assert_eq!(other, None, "{} begins beside another of its number", outgoing.id);
         let left = Left(number, Arc::clone(&self.under_way));
@@ -240,7 +241,7 @@ async fn a_replay_never_delays_live_messages_of_its_number() {
 
 #[tokio::test(start_paused = true)]
 async fn switched_on_later_it_holds_for_what_waits_already() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     let of: Vec<Option<String>> =
         (0..5_000_u32).map(|place| (place % 7 > 0).then(|| format!("num_{}", place % 7))).collect();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::super::retry::{AttemptHistory, Decision, HealthSignal, Refusals, decide};
+use super::super::after_attempt::{AttemptHistory, Decision, HealthSignal, Refusals, decide};
 use super::*;
 use crate::domain::Outcome;
 use crate::http::raw_server::{Conversation, RawServer};

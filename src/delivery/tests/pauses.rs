@@ -45,7 +45,7 @@ async fn a_silence_that_was_asked_for_survives_restarts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_does_not_forget_that_nothing_gets_through() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(200, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(1), unavailable()));
@@ -88,7 +88,7 @@ async fn failures_before_a_restart_count_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_works_writes_nothing_about_itself() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     let connection = world.second_connection();
     let trigger = "CREATE TRIGGER standing BEFORE UPDATE OF failures, busy_until ON sink
@@ -180,7 +180,7 @@ async fn a_sink_that_is_switched_off_keeps_its_messages() {
 
 #[tokio::test(start_paused = true)]
 async fn never_giving_up_means_never() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;
     // The message has been tried for years by now.
@@ -202,7 +202,7 @@ async fn never_giving_up_means_never() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_rejected_is_dead_at_once_and_holds_up_nobody() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(50, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |asked| {

@@ -43,7 +43,7 @@ async fn what_waited_at_the_start_is_delivered_without_a_wake_up() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_follow_the_schedule_until_a_failure_at_the_deadline() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(300), unavailable()));
@@ -168,7 +168,7 @@ async fn while_nothing_gets_through_new_messages_do_not_keep_those_that_failed_f
 #[tokio::test(start_paused = true)]
 async fn when_one_gets_through_after_an_outage_nobody_waits_out_a_long_back_off() {
     for restarted in [false, true] {
-        let world = World::new();
+        let world = World::on_a_file();
         world.register(&["crm"]).await;
         world.release(12, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, |asked| {
@@ -224,7 +224,7 @@ async fn messages_that_are_never_taken_do_not_keep_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn due_times_from_a_clock_that_was_ahead_are_brought_forward_at_the_start() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(1, DeliveryClass::Live).await;
     let year_2099 = UnixMs::parse("2099-01-01T00:00:00Z").unwrap();

@@ -25,7 +25,7 @@ fn transactions(world: &World) -> i64 {
 
 #[tokio::test(start_paused = true)]
 async fn answers_that_come_together_share_a_transaction() {
-    let world = World::new();
+    let world = World::on_a_file();
     let settler = settler(&world).await;
     let before = transactions(&world);
     let under_way = settler.expect_settlement();

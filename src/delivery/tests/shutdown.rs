@@ -54,7 +54,7 @@ async fn a_relay_that_retries_drains_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_recorded_at_the_end_is_counted() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
     world

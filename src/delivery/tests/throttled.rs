@@ -30,7 +30,7 @@ fn failures_of(world: &World) -> u32 {
 #[tokio::test(start_paused = true)]
 async fn messages_go_as_fast_as_the_receiver_takes_them() {
     for (order, concurrency) in [(Order::None, 1), (Order::None, 8), (Order::None, 64), (Order::Number, 8)] {
-        let world = World::new();
+        let world = World::on_a_file();
         world.register_as(vec![SinkSetup { ordered: order == Order::Number, ..SinkSetup::new("crm") }]).await;
         let of: Vec<Option<String>> = (0..60).map(|place| Some(format!("n{}", place % 3))).collect();
         let ids = world.release_of(&of, DeliveryClass::Live).await;
@@ -86,7 +86,7 @@ async fn a_restart_does_not_begin_with_a_burst() {
 #[tokio::test(start_paused = true)]
 async fn refusals_are_no_steps_of_the_schedule() {
     for restarts in [false, true] {
-        let world = World::new();
+        let world = World::on_a_file();
         world.register(&["crm"]).await;
         world.release(1, DeliveryClass::Live).await;
         let receiver = Receiver::new(&world, |asked| {
@@ -119,7 +119,7 @@ async fn refusals_are_no_steps_of_the_schedule() {
 
 #[tokio::test(start_paused = true)]
 async fn give_up_after_counts_while_a_receiver_refuses_everything() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
     let receiver = Receiver::new(&world, |_| (Duration::from_millis(5), failed(429, None)));

@@ -6,7 +6,7 @@ use crate::domain::PauseReason;
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(10, DeliveryClass::Live).await;
     let receiver = Receiver::healthy(&world);
@@ -31,7 +31,7 @@ async fn what_cannot_be_recorded_is_kept_and_not_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_be_read_is_asked_again_with_growing_waits() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
     let connection = world.second_connection();
@@ -46,7 +46,7 @@ async fn a_store_that_cannot_be_read_is_asked_again_with_growing_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_not_what_was_stored_is_never_sent() {
-    let world = World::new();
+    let world = World::on_a_file();
     world.register(&["crm"]).await;
     world.release(3, DeliveryClass::Live).await;
     world.second_connection().execute("UPDATE message SET raw = '{}' WHERE id = 'm2'", []).unwrap();

@@ -30,7 +30,8 @@ const GLOB_BYTES: usize = 64 << 20;
 #[error("{0}")]
 pub struct InvalidPattern(String);
 
-/// Shell patterns, without regard to case: `*` is any text, `?` one character, `[0-9]` one of these, `{a,b}` either.
+/// Shell patterns, without regard to case: `*` is any text, `?` one character, `[0-9]` one of these, `{a,b}` either. As in
+/// shells, an alternative may be empty: `{,+}1*` matches `1650` and `+1650`.
 #[derive(Clone)]
 pub struct Globs {
     expressions: RegexSet,
@@ -340,6 +341,9 @@ mod tests {
             ("M[à-ü]ller", "MÜLLER"),
             ("{müller,maier}", "MAIER"),
             ("*ÖÄ*", "xöäx"),
+            ("{,+}1*", "1650"),
+            ("{,+}1*", "+1650"),
+            ("{}1", "1"),
         ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
@@ -431,11 +435,12 @@ mod tests {
     }
 
     proptest! {
-        /// For ASCII texts, a pattern matches the same texts as in other programs.
+        /// For ASCII texts, a pattern matches the same texts as in other programs. The reference leaves out empty
+        /// alternatives unless it is told to keep them, as shells do.
         #[test]
         fn ascii_is_as_everywhere(pattern in r"[a-cA-C*?,.+{}\[\]!^\\:-]{0,8}", text in r"[a-dA-D,.+{}\[\]!^:-]{0,6}") {
             prop_assume!(!pattern.contains("**"));
-            let built = GlobBuilder::new(&pattern).case_insensitive(true).build();
+            let built = GlobBuilder::new(&pattern).case_insensitive(true).empty_alternates(true).build();
             let ours = Globs::new([pattern.as_str()]);
             if let Ok(glob) = built {
                 prop_assert_eq!(ours.unwrap().match_any(&text), glob.compile_matcher().is_match(&text));

@@ -18,6 +18,7 @@ mod anomaly_log;
 mod api_link;
 mod background_lane;
 mod backoff;
+mod commit;
 mod control;
 mod database_journal;
 mod disk;
@@ -39,10 +40,10 @@ mod reporter;
 mod requests;
 mod response;
 mod start_log;
-mod storage;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod upkeep;
 
 use tokio::sync::watch;
 

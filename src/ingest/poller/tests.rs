@@ -17,6 +17,7 @@ use crate::domain::{Cursor, Invocation, More, Row, Seq, Start, UnixMs};
 use crate::ingest::coverage::Rules;
 use crate::ingest::feed::PageFuture;
 use crate::ingest::{Feed, WaitingReaders};
+use crate::store::tests::TestState;
 use crate::store::{self, ClaimLimits, PastDelivery, Replayable, RetentionPeriod, SinkId, SinkSetup, Spool, Store};
 use crate::time::{Clock, Instant, Liveness};
 
@@ -81,7 +82,25 @@ const BEGAN: UnixMs = UnixMs(1_700_000_000_000);
 impl World {
     async fn new(script: impl FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let state = TestState::in_dir(dir.path());
+        Self::with(dir, &state, script).await
+    }
+
+    /// Makes a world whose state is always in a file, for a test that looks into the file or changes it.
+    async fn on_a_file(
+        script: impl FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send + 'static,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let state = TestState::in_file(dir.path());
+        Self::with(dir, &state, script).await
+    }
+
+    async fn with(
+        dir: tempfile::TempDir,
+        state: &TestState,
+        script: impl FnMut(usize, Option<&Cursor>, u32) -> Result<Page, Error> + Send + 'static,
+    ) -> Self {
+        let store = state.open_store();
         store.write(|spool| spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0))).await.unwrap();
         let clock = Clock::starting_at(BEGAN);
         let script: Box<Script> = Box::new(script);
@@ -347,7 +366,7 @@ async fn once_ends_when_all_was_read_and_gives_up_on_an_api_that_is_down() {
 
 #[tokio::test(start_paused = true)]
 async fn another_account_ends_it_before_anything_is_stored() {
-    let mut world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
+    let mut world = World::on_a_file(|_, cursor, _| Ok(page(5, cursor))).await;
     world.run_for(Duration::from_secs(5)).await.unwrap();
     world.double.key = 7;
     let other = |_: usize, _: Option<&Cursor>, _: u32| {
@@ -408,7 +427,7 @@ async fn once_gives_up_where_it_is_only_ever_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_takes_nothing_is_tried_less_and_less_often() {
-    let world = World::new(|_, cursor, _| Ok(page(35, cursor))).await;
+    let world = World::on_a_file(|_, cursor, _| Ok(page(35, cursor))).await;
     tamper(world.dir.path(), "CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'full'); END");
     let asked = world.run_for(Duration::from_secs(3600)).await.unwrap();
     assert!(asked < 100, "{asked} requests in an hour");
@@ -424,7 +443,7 @@ async fn a_disk_that_takes_nothing_is_tried_less_and_less_often() {
 /// The state can neither be written nor read again for a while. Decisions of this time must have no effect.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_was_not_stored_is_read_again_also_if_the_state_cannot_be_loaded_at_once() {
-    let world = World::new(|_, _, _| Err(Error::Server(500))).await;
+    let world = World::on_a_file(|_, _, _| Err(Error::Server(500))).await;
     let dir = world.dir.path().to_owned();
     let mut broken = false;
     *world.double.script.lock().unwrap() = Box::new(move |number, cursor, _| {
@@ -449,7 +468,7 @@ async fn a_page_that_was_not_stored_is_read_again_also_if_the_state_cannot_be_lo
 
 #[tokio::test(start_paused = true)]
 async fn a_state_that_cannot_be_read_for_a_while_does_not_end_it() {
-    let world = World::new(|_, cursor, _| Ok(page(5, cursor))).await;
+    let world = World::on_a_file(|_, cursor, _| Ok(page(5, cursor))).await;
     let dir = world.dir.path().to_owned();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(30)).await;

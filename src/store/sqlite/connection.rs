@@ -8,19 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::file::commit_counter::{self, CommitCounter};
 use crate::store::error::Error;
-use crate::store::message_selection::MessageSelection;
-use crate::store::sink_id::SinkId;
-
-/// A sink that receives the messages that are released.
-#[derive(Clone, Debug)]
-pub(in crate::store) struct Recipient {
-    pub(super) id: SinkId,
-    pub(super) selection: MessageSelection,
-    /// Whether the sink keeps the order of each number.
-    pub(super) ordered: bool,
-    /// The sink to which dead letters are handed over.
-    pub(super) fallback: Option<SinkId>,
-}
+use crate::store::recipient::Recipient;
 
 /// The state in a SQLite file.
 #[derive(Debug)]

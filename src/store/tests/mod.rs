@@ -24,6 +24,19 @@ use crate::domain::{
 pub(super) trait Scratch {
     /// Opens the state. The first call makes it. The state may be open several times at once.
     fn open(&self) -> Box<Spool>;
+
+    /// Runs a query that both kinds of databases understand. Returns the number that is its result.
+    fn number(&self, query: &str) -> i64;
+
+    /// Makes a change that both kinds of databases understand, beside the opened state.
+    fn change(&self, change: &str);
+}
+
+/// Connects to the state file in a directory.
+fn connect(dir: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(dir.join("state.db")).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    connection
 }
 
 /// A state in a SQLite file.
@@ -39,6 +52,107 @@ impl Scratch for SqliteScratch {
     fn open(&self) -> Box<Spool> {
         open(self.0.path()).unwrap()
     }
+
+    fn number(&self, query: &str) -> i64 {
+        connect(self.0.path()).query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    fn change(&self, change: &str) {
+        connect(self.0.path()).execute(change, []).unwrap();
+    }
+}
+
+/// A state in a schema of a PostgreSQL database.
+#[cfg(feature = "replicas")]
+pub(super) struct PostgresScratch(pub(super) Database);
+
+#[cfg(feature = "replicas")]
+impl PostgresScratch {
+    /// Returns `None`, and reports that `test` is skipped, where no server is installed.
+    pub(super) fn new(test: &str) -> Option<Self> {
+        postgres::tests::scratch_database(test).map(Self)
+    }
+}
+
+#[cfg(feature = "replicas")]
+impl Scratch for PostgresScratch {
+    fn open(&self) -> Box<Spool> {
+        open_database(&self.0).unwrap()
+    }
+
+    fn number(&self, query: &str) -> i64 {
+        postgres::tests::number(&self.0, query)
+    }
+
+    fn change(&self, change: &str) {
+        postgres::tests::change(&self.0, change);
+    }
+}
+
+/// A state for a test of another part of the program. The state is in a SQLite file, or, if the environment variable
+/// `JOLTSMS_RELAY_TEST_STATE` is `postgres`, in a PostgreSQL database.
+pub(crate) struct TestState(Box<dyn Scratch + Send + Sync>);
+
+impl TestState {
+    /// Makes a state of the kind that the environment asks for.
+    pub(crate) fn new() -> Self {
+        Self::in_a_database().unwrap_or_else(|| Self(Box::new(SqliteScratch::new())))
+    }
+
+    /// Makes a state of the kind that the environment asks for; a file lies in a directory that the test has.
+    pub(crate) fn in_dir(dir: &Path) -> Self {
+        Self::in_a_database().unwrap_or_else(|| Self::in_file(dir))
+    }
+
+    /// Makes a state in a database, if the environment asks for that.
+    fn in_a_database() -> Option<Self> {
+        match std::env::var("JOLTSMS_RELAY_TEST_STATE").as_deref() {
+            #[cfg(feature = "replicas")]
+            Ok("postgres") => Some(Self(Box::new(PostgresScratch::new("a state").expect("a PostgreSQL server")))),
+            Ok(other) => panic!("JOLTSMS_RELAY_TEST_STATE: there are no such states here: {other}"),
+            Err(_) => None,
+        }
+    }
+
+    /// Makes a state in the file `state.db` of a directory that the test has.
+    pub(crate) fn in_file(dir: &Path) -> Self {
+        Self(Box::new(dir.to_owned()))
+    }
+
+    /// Opens the state. The first call makes it.
+    pub(crate) fn open(&self) -> Box<Spool> {
+        self.0.open()
+    }
+
+    /// Runs a query that both kinds of databases understand. Returns the number that is its result.
+    pub(crate) fn number(&self, query: &str) -> i64 {
+        self.0.number(query)
+    }
+
+    /// Makes a change that both kinds of databases understand, beside the opened state.
+    pub(crate) fn change(&self, change: &str) {
+        self.0.change(change);
+    }
+
+    /// Opens the state for tasks. The first call makes it.
+    pub(crate) fn open_store(&self) -> Store {
+        Store::of((self.0.open(), self.0.open()))
+    }
+}
+
+/// A state in the file `state.db` of a directory.
+impl Scratch for std::path::PathBuf {
+    fn open(&self) -> Box<Spool> {
+        open(self).unwrap()
+    }
+
+    fn number(&self, query: &str) -> i64 {
+        connect(self).query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    fn change(&self, change: &str) {
+        connect(self).execute(change, []).unwrap();
+    }
 }
 
 /// Makes a test on each backend of each of these functions. The functions take a [`Scratch`].
@@ -48,6 +162,16 @@ macro_rules! on_every_backend {
             $(#[test]
             fn $test() {
                 super::$test(&$crate::store::tests::SqliteScratch::new());
+            })+
+        }
+        #[cfg(feature = "replicas")]
+        mod on_postgres {
+            $(#[test]
+            fn $test() {
+                let test = concat!(module_path!(), "::", stringify!($test));
+                if let Some(scratch) = $crate::store::tests::PostgresScratch::new(test) {
+                    super::$test(&scratch);
+                }
             })+
         }
     };

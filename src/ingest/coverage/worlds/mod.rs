@@ -20,7 +20,7 @@ use super::testbed::{Beginning, Choices, Entry, LOOKBACK, Relay, Release, SWEEP,
 use catalogue::worlds;
 use feed::{World, WorldFeed};
 use seeded::Seeded;
-use store::SqliteStore;
+use store::StateStore;
 
 use crate::domain::{Start, UnixMs};
 
@@ -74,7 +74,7 @@ struct Sink {
 
 impl Sink {
     /// Takes the messages that the relay has released since the last call. The feed must stand as it stood then.
-    fn take(&mut self, relay: &mut Relay<SqliteStore>, feed: &WorldFeed) {
+    fn take(&mut self, relay: &mut Relay<StateStore>, feed: &WorldFeed) {
         for release in relay.take_releases() {
             let mut newest = None;
             for ids in &release.queues {
@@ -125,7 +125,7 @@ fn run(world: &World, seed: u64, left_out: Option<Safeguard>) -> Verdict {
         feed.add(choices, ahead);
     }
     let rules = Rules { left_out, ..short_rules(world.start, world.hold_limit) };
-    let relay = &mut Relay::new(rules, left_out.is_none(), SqliteStore::new());
+    let relay = &mut Relay::new(rules, left_out.is_none(), StateStore::new());
     let mut sink = Sink::default();
     let rate = choices.pick(&[0.05, 0.3, 1.0, 2.0]);
     let tail = i64::from(LOOKBACK + 6 * SWEEP) + 120;

@@ -1,22 +1,23 @@
-//! The store of a world: the real store on a real SQLite file, with one sink that takes every message at once.
+//! The store of a world: the real store on a real SQLite file or database ([`TestState`]), with one sink that takes every message at once.
 
 use crate::domain::{Coverage, DeliveryClass, Outcome, Row, Seq, StoreOp, UnixMs, WalkId};
 use crate::ingest::coverage::testbed::{Choices, Store};
-use crate::store::{self, ClaimLimits, ForgottenUpTo, RetentionCutoffs, Settlement, SinkId, SinkSetup, Spool};
+use crate::store::tests::TestState;
+use crate::store::{ClaimLimits, ForgottenUpTo, RetentionCutoffs, Settlement, SinkId, SinkSetup, Spool};
 
-pub(super) struct SqliteStore {
-    dir: tempfile::TempDir,
+pub(super) struct StateStore {
+    state: TestState,
     /// The opened state; `None` only for a moment during a restart.
     spool: Option<Box<Spool>>,
     sink: SinkId,
 }
 
-impl SqliteStore {
+impl StateStore {
     pub(super) fn new() -> Self {
-        let dir = scratch();
-        let mut spool = store::open(dir.path()).unwrap();
+        let state = TestState::new();
+        let mut spool = state.open();
         let sink = register_sink(&mut *spool);
-        Self { dir, spool: Some(spool), sink }
+        Self { state, spool: Some(spool), sink }
     }
 
     fn spool(&mut self) -> &mut Spool {
@@ -47,7 +48,7 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl Store for StateStore {
     fn known(&mut self, rows: &[Row]) -> Vec<Option<Seq>> {
         self.spool().known(&rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>()).unwrap()
     }
@@ -70,7 +71,7 @@ impl Store for SqliteStore {
     fn restart<C: Choices>(&mut self, choices: &mut C) {
         if choices.chance(0.1) {
             drop(self.spool.take());
-            let mut spool = store::open(self.dir.path()).unwrap();
+            let mut spool = self.state.open();
             register_sink(&mut *spool);
             self.spool = Some(spool);
         }
@@ -89,10 +90,4 @@ impl Store for SqliteStore {
 
 fn register_sink(spool: &mut Spool) -> SinkId {
     spool.register_sinks(&[SinkSetup::new("all")], UnixMs::MAX, UnixMs(0)).unwrap()[0].id
-}
-
-/// Makes a directory for a run: in memory, where flushes cost nothing, if this machine has `/dev/shm`.
-fn scratch() -> tempfile::TempDir {
-    let memory = std::path::Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }

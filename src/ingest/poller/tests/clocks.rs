@@ -44,7 +44,7 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_removed_before_it_is_known_what_time_it_is() {
     let empty = || Page { rows: Vec::new(), more: More::End, total: None };
-    let mut world = World::new(move |_, _, _| Ok(empty())).await;
+    let mut world = World::on_a_file(move |_, _, _| Ok(empty())).await;
     world.deliver_one().await;
     world.options.keep_delivered = RetentionPeriod::For(2 * DAY);
     // The double goes on telling the right time, by its own clock.
@@ -161,7 +161,7 @@ fn at_ms(milliseconds: i64) -> UnixMs {
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_a_date_confirms_nothing() {
     for undated in [1, usize::MAX] {
-        let mut world = World::new(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: None })).await;
+        let mut world = World::on_a_file(|_, _, _| Ok(Page { rows: Vec::new(), more: More::End, total: None })).await;
         world.deliver_one().await;
         world.options.keep_delivered = RetentionPeriod::For(2 * DAY);
         world.clock = Clock::unconfirmed_at(BEGAN.after(8 * DAY));
@@ -180,7 +180,7 @@ async fn an_answer_without_a_date_confirms_nothing() {
 /// by `off`.
 async fn arrivals(off: Duration) -> World {
     let clock = Clock::starting_at(BEGAN);
-    let mut world = World::new(move |_, cursor, _| {
+    let mut world = World::on_a_file(move |_, cursor, _| {
         let passed = clock.relay_time().since(BEGAN).as_secs() / 10;
         let came = i64::try_from(passed.saturating_sub(6)).unwrap();
         let mut page = page(5 + came, cursor);
@@ -306,7 +306,7 @@ async fn a_new_message_does_not_wait_for_a_date_that_is_behind() {
     let right = Clock::starting_at(BEGAN);
     let came = move |now: UnixMs| i64::try_from((now.since(BEGAN).as_secs() / EVERY).saturating_sub(9)).unwrap();
     let clock = right.clone();
-    let world = World::new(move |_, cursor, _| {
+    let world = World::on_a_file(move |_, cursor, _| {
         let mut page = page(25 + came(clock.relay_time()), cursor);
         for row in &mut page.rows {
             let number: i64 = row.id[1..].parse().unwrap();

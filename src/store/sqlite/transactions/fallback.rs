@@ -4,8 +4,8 @@
 use rusqlite::{Transaction, params};
 
 use crate::domain::Seq;
+use crate::store::recipient::Recipient;
 use crate::store::sink_id::SinkId;
-use crate::store::sqlite::connection::Recipient;
 
 /// Hands the dead letter `seq` of `sink` over to the fallback of the sink, if the sink has one. The filter of the fallback
 /// does not count. A fallback that has a delivery of the message already gets no second one; an undecided delivery is

@@ -12,9 +12,10 @@ use super::values::{instant, limit};
 use crate::domain::{DeliveryClass, NumberUse, PauseReason, Seq, UnixMs};
 use crate::store::delivery::HealthRecord;
 use crate::store::error::Error;
+use crate::store::recipient::Recipient;
 use crate::store::registration::{BackfillPortion, RegisteredSink, RegistrationTransactions, SinkSetup};
 use crate::store::sink_id::SinkId;
-use crate::store::sqlite::connection::{Recipient, SqliteBackend};
+use crate::store::sqlite::connection::SqliteBackend;
 
 impl RegistrationTransactions for SqliteBackend {
     fn register_sinks(

@@ -1,6 +1,5 @@
 //! Releasing messages: each message gets its place in the order of release, and a delivery for each sink that wants it.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -10,7 +9,8 @@ use crate::domain::filter::{Facts, FilterVerdict};
 use crate::domain::{DeliveryClass, Seq, StoreOp, UnixMs, WalkId};
 use crate::store::delivery_state::DeliveryState;
 use crate::store::message_selection::details;
-use crate::store::sqlite::connection::Recipient;
+use crate::store::recipient::Recipient;
+use crate::store::release_order::{in_order, places_of_first_release};
 
 /// The messages between two places in the order of release (`after` is excluded) that were received at `since` or
 /// later.
@@ -56,20 +56,12 @@ impl Releaser<'_> {
     /// Finds the places that the first release of a commit will give. They are known beforehand only if all messages of
     /// that release are stored by the same commit. All other messages get their places when they are released.
     pub(super) fn places(self, ops: &[StoreOp]) -> rusqlite::Result<ReleasePlaces> {
-        let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
-        let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));
-        let Some(StoreOp::Release { rows, .. }) = from_first.first() else { return Ok(ReleasePlaces::default()) };
-        let times: HashMap<Seq, UnixMs> = before
-            .iter()
-            .filter_map(|op| match op {
-                StoreOp::Insert(insert) => Some((insert.seq, insert.row.time)),
-                _ => None,
-            })
-            .collect();
-        let timed: Option<Vec<_>> = rows.iter().map(|seq| Some((times.get(seq)?.0, Reverse(seq.0)))).collect();
-        let Some(timed) = timed else { return Ok(ReleasePlaces::default()) };
+        let places = places_of_first_release(ops);
+        if places.is_empty() {
+            return Ok(ReleasePlaces::default());
+        }
         let base = last_release(self.transaction)?;
-        Ok(ReleasePlaces(placed(timed, base).collect()))
+        Ok(ReleasePlaces(places.into_iter().map(|(seq, place)| (seq, base + place)).collect()))
     }
 
     /// Releases these messages, oldest first. Messages without a place get their place.
@@ -85,11 +77,11 @@ impl Releaser<'_> {
         let mut timed = Vec::with_capacity(rows.len());
         let mut time_of = self.transaction.prepare_cached("SELECT time FROM message WHERE seq = ?1")?;
         for seq in rows {
-            timed.push((time_of.query_row([seq.0], |row| row.get::<_, i64>(0))?, Reverse(seq.0)));
+            timed.push((time_of.query_row([seq.0], |row| row.get(0).map(UnixMs))?, *seq));
         }
         let mut number =
             self.transaction.prepare_cached("UPDATE message SET release_no = ?2, held_by = NULL WHERE seq = ?1")?;
-        for (seq, place) in placed(timed, base) {
+        for (seq, place) in in_order(timed).zip(base + 1..) {
             number.execute(params![seq.0, place])?;
         }
         Ok(())
@@ -128,12 +120,6 @@ impl Releaser<'_> {
             .execute([base])
             .map(drop)
     }
-}
-
-/// Returns the places behind `base` of messages that are released together, in the order of [`OLDEST_FIRST`].
-fn placed(mut rows: Vec<(i64, Reverse<i64>)>, base: i64) -> impl Iterator<Item = (Seq, i64)> {
-    rows.sort_unstable();
-    rows.into_iter().map(|(_, Reverse(seq))| Seq(seq)).zip(base + 1..)
 }
 
 /// Reads the place of the message that was released last. The place is stored apart from the messages, because messages

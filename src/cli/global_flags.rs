@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser};
 
-use super::command_flags::Command;
+use super::commands::Command;
 use crate::config::Overrides;
 use crate::domain::Invocation;
 use crate::secret::Secret;

@@ -1,5 +1,5 @@
-//! Decides what follows from the end of an attempt, for the message and for the sink as a whole. Pure. The schedule of
-//! retries itself is in `options.rs`.
+//! Decides what follows from the end of an attempt, for the message and for the sink as a whole. Pure. The waits come
+//! from the sink's retry schedule (`retry_schedule.rs`).
 //!
 //! Invariants:
 //! - A message is given up only after an attempt that failed at or past the message's deadline.
@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::options::Retry;
+use super::retry_schedule::Retry;
 use super::throttle::{FIRST_SILENCE, Recurrence, Refusal};
 use crate::domain::{DeadReason, Outcome, UnixMs};
 use crate::formats::Unrenderable;

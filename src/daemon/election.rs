@@ -1,0 +1,398 @@
+//! The election: of the relays that share a state, this one asks for the lease until it has it, and then renews it.
+//!
+//! Invariants:
+//! - A failure never makes a relay active, and never keeps it active: the work ends at the time that [`Lease`] says,
+//!   whatever the database answers or whether it answers at all.
+//! - An answer counts from the instant at which this relay began to ask.
+//! - A lease that this relay has and does not work under is given back.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use crate::store::{Error, LEASE, Lease, LeaseOffer, LeaseTransactions, LeaseView};
+use crate::time::{Clock, Instant};
+
+/// The longest time between two questions of a relay that stands by.
+const ASK_INTERVAL: Duration = Duration::from_millis(1_000);
+
+/// The most by which the time between two questions is shortened at random, so that relays do not ask together.
+const JITTER_MS: u64 = 300;
+
+/// The time until the next try after a failed renewal.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What this relay may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplicaState {
+    /// The relay stands by. Holds what the database said last of the lease; `None` if it does not answer.
+    StandsBy(Option<LeaseView>),
+    /// The relay is the active one, until [`Lease::work_ends`].
+    Active(Lease),
+}
+
+impl ReplicaState {
+    /// Returns the lease under which the relay may work now. A process that stood still asks here before it goes on, so
+    /// it notices that its time is over before the election does.
+    pub fn lease_at(&self, now: Instant) -> Option<Lease> {
+        match self {
+            Self::Active(lease) if lease.allows_work(now) => Some(*lease),
+            Self::Active(_) | Self::StandsBy(_) => None,
+        }
+    }
+}
+
+/// The part of the relay that asks for the lease and renews it.
+pub struct Election {
+    replica: Arc<Mutex<dyn LeaseTransactions>>,
+    clock: Clock,
+    state: watch::Sender<ReplicaState>,
+}
+
+impl Election {
+    /// Makes the election of a relay that stands by.
+    pub fn new(replica: impl LeaseTransactions + 'static, clock: Clock) -> Self {
+        let (state, _) = watch::channel(ReplicaState::StandsBy(None));
+        Self { replica: Arc::new(Mutex::new(replica)), clock, state }
+    }
+
+    /// Returns what this relay may do, now and whenever it changes.
+    pub fn state(&self) -> watch::Receiver<ReplicaState> {
+        self.state.subscribe()
+    }
+
+    /// Takes part until `stop` is true. Then gives the lease back, so that another relay can take it at once; the caller
+    /// stops its work before.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let ended = async {
+            // A closed channel means that nobody waits for this relay any more.
+            drop(stop.wait_for(|stop| *stop).await);
+        };
+        tokio::select! {
+            () = ended => {}
+            () = self.take_part() => {}
+        }
+        self.state.send_replace(ReplicaState::StandsBy(None));
+        // A question under way is answered first, so a lease that is granted now is given back as well.
+        if let Err(error) = self.ask(|replica| replica.leave()).await {
+            tracing::debug!(%error, "the lease could not be handed over; it ends by itself");
+        }
+    }
+
+    async fn take_part(&self) {
+        loop {
+            let lease = self.stand_by().await;
+            tracing::info!(epoch = lease.epoch(), "this relay is the active one now");
+            self.keep(lease).await;
+            tracing::warn!(epoch = lease.epoch(), "this relay is not the active one any more");
+        }
+    }
+
+    /// Asks for the lease until this relay has it.
+    async fn stand_by(&self) -> Lease {
+        loop {
+            let asked = self.clock.monotonic();
+            let answer = self.ask(|replica| replica.take(LEASE)).await;
+            let next = match answer {
+                Ok(LeaseOffer::Granted(epoch)) => {
+                    let lease = Lease::taken(epoch, asked);
+                    if lease.allows_work(self.clock.monotonic()) {
+                        self.state.send_replace(ReplicaState::Active(lease));
+                        return lease;
+                    }
+                    // The answer took longer than a lease.
+                    self.give_back(epoch).await;
+                    ASK_INTERVAL
+                }
+                Ok(LeaseOffer::Held(view)) => {
+                    let next = view.left.clamp(ASK_INTERVAL / 10, ASK_INTERVAL);
+                    self.state.send_replace(ReplicaState::StandsBy(Some(view)));
+                    next
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the database does not say who the active relay is");
+                    self.state.send_replace(ReplicaState::StandsBy(None));
+                    ASK_INTERVAL
+                }
+            };
+            let jitter = RandomState::new().build_hasher().finish() % JITTER_MS;
+            let wait = next.saturating_sub(Duration::from_millis(jitter)).max(ASK_INTERVAL / 10);
+            sleep_until(self.clock.monotonic() + wait).await;
+        }
+    }
+
+    /// Renews the lease until it is lost. When this method returns, this relay stands by.
+    async fn keep(&self, mut lease: Lease) {
+        let epoch = lease.epoch();
+        let mut next = lease.next_renewal();
+        loop {
+            sleep_until(next.min(lease.work_ends())).await;
+            let asked = self.clock.monotonic();
+            if !lease.allows_work(asked) {
+                break;
+            }
+            let mut renewal = std::pin::pin!(self.ask(move |replica| replica.renew(epoch, LEASE)));
+            let answer = tokio::select! {
+                biased;
+                () = sleep_until(lease.work_ends()) => None,
+                answer = &mut renewal => Some(answer),
+            };
+            match answer {
+                Some(Ok(true)) => {
+                    lease.renewed(asked);
+                    next = lease.next_renewal();
+                    self.state.send_replace(ReplicaState::Active(lease));
+                }
+                Some(Ok(false)) => {
+                    self.state.send_replace(ReplicaState::StandsBy(None));
+                    return;
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, epoch, "the lease could not be renewed");
+                    next = self.clock.monotonic() + RETRY_INTERVAL;
+                }
+                None => {
+                    // The work stops before the answer comes: the answer may still renew the lease.
+                    self.state.send_replace(ReplicaState::StandsBy(None));
+                    drop(renewal.await);
+                    break;
+                }
+            }
+        }
+        self.state.send_replace(ReplicaState::StandsBy(None));
+        self.give_back(epoch).await;
+    }
+
+    /// Gives a lease back that this relay does not work under. If that fails, the lease ends by itself.
+    async fn give_back(&self, epoch: i64) {
+        if let Err(error) = self.ask(move |replica| replica.hand_over(epoch)).await {
+            tracing::debug!(%error, epoch, "the lease could not be given back");
+        }
+    }
+
+    /// Asks the database on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn LeaseTransactions) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let replica = Arc::clone(&self.replica);
+        let asked =
+            tokio::task::spawn_blocking(move || work(&mut *replica.lock().unwrap_or_else(PoisonError::into_inner)));
+        asked.await.unwrap_or_else(|failed| Err(Error::Database(failed.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::domain::UnixMs;
+
+    /// What the double of the database was asked, and when.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Asked {
+        Take,
+        Renew(i64),
+        HandOver(i64),
+        Leave,
+    }
+
+    /// A double of the database. When the answers of a kind are used up, the last one is given again.
+    #[derive(Default)]
+    struct Double {
+        offers: VecDeque<Option<LeaseOffer>>,
+        renewals: VecDeque<Option<bool>>,
+        asked: Arc<Mutex<Vec<Asked>>>,
+        /// A renewal waits until this channel has a value or is closed.
+        hangs: Option<mpsc::Receiver<()>>,
+    }
+
+    fn next<T: Clone>(answers: &mut VecDeque<Option<T>>) -> Result<T, Error> {
+        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        answer.flatten().ok_or_else(|| Error::Database("the database is gone".into()))
+    }
+
+    impl LeaseTransactions for Double {
+        fn take(&mut self, _: Duration) -> Result<LeaseOffer, Error> {
+            self.asked.lock().unwrap().push(Asked::Take);
+            next(&mut self.offers)
+        }
+
+        fn renew(&mut self, epoch: i64, _: Duration) -> Result<bool, Error> {
+            self.asked.lock().unwrap().push(Asked::Renew(epoch));
+            if let Some(hangs) = self.hangs.take() {
+                hangs.recv().ok();
+            }
+            next(&mut self.renewals)
+        }
+
+        fn hand_over(&mut self, epoch: i64) -> Result<(), Error> {
+            self.asked.lock().unwrap().push(Asked::HandOver(epoch));
+            Ok(())
+        }
+
+        fn leave(&mut self) -> Result<(), Error> {
+            self.asked.lock().unwrap().push(Asked::Leave);
+            Ok(())
+        }
+    }
+
+    struct Running {
+        clock: Clock,
+        state: watch::Receiver<ReplicaState>,
+        stop: watch::Sender<bool>,
+        task: tokio::task::JoinHandle<()>,
+        asked: Arc<Mutex<Vec<Asked>>>,
+    }
+
+    impl Running {
+        fn start(double: Double) -> Self {
+            let clock = Clock::starting_at(UnixMs(1_700_000_000_000));
+            let asked = Arc::clone(&double.asked);
+            let election = Election::new(double, clock.clone());
+            let (stop, stops) = watch::channel(false);
+            let state = election.state();
+            Self { clock, state, stop, task: tokio::spawn(election.run(stops)), asked }
+        }
+
+        async fn until_active(&mut self) -> Lease {
+            let active = self.state.wait_for(|state| matches!(state, ReplicaState::Active(_))).await.unwrap();
+            match &*active {
+                ReplicaState::Active(lease) => *lease,
+                ReplicaState::StandsBy(_) => unreachable!(),
+            }
+        }
+
+        async fn until_standing_by(&mut self) {
+            drop(self.state.wait_for(|state| matches!(state, ReplicaState::StandsBy(_))).await.unwrap());
+        }
+
+        fn asked(&self) -> Vec<Asked> {
+            self.asked.lock().unwrap().clone()
+        }
+
+        async fn stop(self) -> Vec<Asked> {
+            self.stop.send_replace(true);
+            self.task.await.unwrap();
+            self.asked.lock().unwrap().clone()
+        }
+    }
+
+    fn held(left: Duration) -> Option<LeaseOffer> {
+        Some(LeaseOffer::Held(LeaseView { epoch: 3, holder: Some("other".to_owned()), left }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_makes_nobody_active() {
+        let double = Double { offers: [None].into(), ..Double::default() };
+        let mut running = Running::start(double);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(*running.state.borrow_and_update(), ReplicaState::StandsBy(None));
+        let questions = running.asked().len();
+        assert!((50..=100).contains(&questions), "{questions} in a minute");
+        assert_eq!(running.stop().await.last(), Some(&Asked::Leave));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_taken_soon_after_it_ends_and_renewed() {
+        let offers =
+            [held(Duration::from_millis(4_000)), held(Duration::from_millis(20)), Some(LeaseOffer::Granted(4))];
+        let mut running =
+            Running::start(Double { offers: offers.into(), renewals: [Some(true)].into(), ..Double::default() });
+        let began = running.clock.monotonic();
+        let lease = running.until_active().await;
+        assert_eq!(lease.epoch(), 4);
+        assert!(running.clock.monotonic() - began < Duration::from_millis(1_300));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let state = running.state.borrow_and_update().clone();
+        let renewed = state.lease_at(running.clock.monotonic()).expect("still active");
+        assert!(renewed.work_ends() > lease.work_ends() + Duration::from_secs(55));
+        assert!((30..60).contains(&running.asked().len()));
+        assert_eq!(running.stop().await[..].last_chunk(), Some(&[Asked::Renew(4), Asked::Leave]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_work_ends_when_the_database_fails_for_too_long() {
+        let offers = [Some(LeaseOffer::Granted(4)), held(Duration::from_secs(6))];
+        let mut running =
+            Running::start(Double { offers: offers.into(), renewals: [None].into(), ..Double::default() });
+        let lease = running.until_active().await;
+        running.until_standing_by().await;
+        assert!(running.clock.monotonic() - lease.work_ends() < Duration::from_millis(10));
+        assert!(running.asked().iter().filter(|asked| **asked == Asked::Renew(4)).count() > 3, "it tried again");
+        running.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_failure_changes_nothing() {
+        let double = Double {
+            offers: [Some(LeaseOffer::Granted(4))].into(),
+            renewals: [None, None, None, Some(true)].into(),
+            ..Double::default()
+        };
+        let mut running = Running::start(double);
+        running.until_active().await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(running.state.borrow_and_update().lease_at(running.clock.monotonic()).is_some());
+        assert_eq!(running.stop().await.iter().filter(|asked| **asked == Asked::Take).count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_that_another_one_followed_stops_at_once() {
+        let offers = [Some(LeaseOffer::Granted(4)), held(Duration::from_secs(6))];
+        let double = Double { offers: offers.into(), renewals: [Some(false)].into(), ..Double::default() };
+        let mut running = Running::start(double);
+        let lease = running.until_active().await;
+        running.until_standing_by().await;
+        assert!(running.clock.monotonic() < lease.next_renewal() + Duration::from_millis(10));
+        assert!(!running.stop().await.contains(&Asked::HandOver(4)), "it was not this relay's to give");
+    }
+
+    /// This test waits for a real clock, because paused time stands still while a thread is blocked.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_work_ends_although_the_database_does_not_answer() {
+        let (answer, hangs) = mpsc::channel();
+        let double = Double {
+            offers: [Some(LeaseOffer::Granted(4)), held(Duration::from_secs(6))].into(),
+            renewals: [Some(true)].into(),
+            hangs: Some(hangs),
+            ..Double::default()
+        };
+        let asked = Arc::clone(&double.asked);
+        let clock = Clock::system();
+        let election = Election::new(double, clock.clone());
+        let (stop, stops) = watch::channel(false);
+        let mut state = election.state();
+        let task = tokio::spawn(election.run(stops));
+        let is_active = |state: &ReplicaState| matches!(state, ReplicaState::Active(_));
+        let lease = state.wait_for(is_active).await.unwrap().lease_at(clock.monotonic()).unwrap();
+        let standing_by = state.wait_for(|state| !is_active(state));
+        tokio::time::timeout(Duration::from_secs(60), standing_by).await.unwrap().unwrap();
+        assert!(!lease.allows_work(clock.monotonic()));
+        assert!(!asked.lock().unwrap().contains(&Asked::HandOver(4)));
+        // The late answer renewed the lease, under which nobody works.
+        answer.send(()).unwrap();
+        let given_back = async {
+            while !asked.lock().unwrap().contains(&Asked::HandOver(4)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), given_back).await.unwrap();
+        stop.send_replace(true);
+        task.await.unwrap();
+    }
+
+    #[test]
+    fn a_process_that_stood_still_sees_that_its_time_is_over() {
+        let now = Clock::starting_at(UnixMs(1_700_000_000_000)).monotonic();
+        let active = ReplicaState::Active(Lease::taken(4, now));
+        assert!(active.lease_at(now + LEASE / 2).is_some());
+        assert_eq!(active.lease_at(now + LEASE), None);
+        assert_eq!(ReplicaState::StandsBy(None).lease_at(now), None);
+    }
+}

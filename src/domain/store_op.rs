@@ -1,0 +1,52 @@
+//! What a poll writes to the store: the changes of one page, which the store carries out in one transaction.
+
+use super::{Anomaly, DeliveryClass, Lags, Marks, Row, RowStanding, Seq, Walk, WalkId};
+
+/// A row to store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Insert {
+    /// The row's sequence number.
+    pub seq: Seq,
+    /// The row.
+    pub row: Row,
+    /// Whether the row is for the sinks.
+    pub standing: RowStanding,
+    /// The gap that holds the row, if one does.
+    pub held_by: Option<WalkId>,
+}
+
+/// One change to the store. The changes of one page are carried out in order, in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOp {
+    /// The first page was read: coverage begins.
+    Begin {
+        /// The value of `poll.start` at this moment, for people.
+        start: String,
+    },
+    /// Store a row.
+    Insert(Box<Insert>),
+    /// Make the deliveries of these stored rows, oldest first.
+    Release {
+        /// The rows; no gap holds them.
+        rows: Vec<Seq>,
+        /// The lane of their deliveries.
+        class: DeliveryClass,
+    },
+    /// Make the deliveries of all rows that a gap holds, oldest first, and hold them no longer.
+    ReleaseHeld {
+        /// The gap.
+        walk: WalkId,
+        /// The lane of their deliveries.
+        class: DeliveryClass,
+    },
+    /// Store the present state of a walk.
+    PutWalk(Box<Walk>),
+    /// Remove a walk that has ended.
+    RemoveWalk(WalkId),
+    /// Store the scalars of coverage.
+    Advance(Marks),
+    /// Store how far the rows' clock is behind or ahead of the server's clock.
+    PutLags(Lags),
+    /// Count an anomaly.
+    Count(Anomaly),
+}

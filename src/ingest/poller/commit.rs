@@ -1,0 +1,57 @@
+//! What a poll writes to the disk, and how the state is loaded: at the start, and again after a failed commit. The changes
+//! themselves ([`StoreOp`](crate::domain::StoreOp)) come from the rules of coverage.
+
+use super::{Ending, PollError, Poller};
+use crate::domain::UnixMs;
+use crate::ingest::coverage::{NextAction, Step};
+use crate::ingest::feed::Feed;
+use crate::store::{self, Spool, UndecidedScope};
+
+impl<F: Feed> Poller<F> {
+    /// Loads the state, and decides the deliveries that earlier processes or a failed commit have left undecided.
+    pub(super) async fn load(&mut self) -> Result<(), store::Error> {
+        self.state = self.disk.load().await?;
+        // The count is read before the decision, so that a replay that a command asks for meanwhile is looked at next
+        // time.
+        let replays = self.disk.store().read(Spool::replay_count).await?;
+        self.replays.note_decided(replays);
+        // The details of numbers that sinks ask for may have changed since deliveries were left undecided.
+        self.decide(UndecidedScope::All).await?;
+        self.disk.note_loaded();
+        self.lanes.head.next_poll_from_head();
+        Ok(())
+    }
+
+    /// Loads a stale state again, when its time has come.
+    pub(super) async fn reload(&mut self) -> Result<Option<Ending>, PollError> {
+        let now = self.clock.monotonic();
+        if self.disk.reload_at().is_none_or(|at| at > now) {
+            return Ok(None);
+        }
+        match self.load().await {
+            Err(error) if error.is_passing() => {
+                let failures = self.lanes.head.count_failure();
+                self.disk.mark_stale(now + self.backoff.wait(failures));
+                tracing::debug!(%error, "the state cannot be read again yet");
+                Ok(self.once.gives_up(failures, error))
+            }
+            result => {
+                result?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Carries out the changes of a step, at `now` by the relay's time.
+    pub(super) async fn commit(&mut self, step: Step, now: UnixMs) -> Result<NextAction, store::Error> {
+        let (news, anomalies) = (step.news(), step.anomalies());
+        let releases = self.disk.commit(step.ops, now).await?;
+        self.metrics.messages_stored(news);
+        anomalies.into_iter().for_each(|anomaly| self.metrics.anomaly_met(anomaly));
+        if releases {
+            (self.released)();
+            self.check_undecided().await?;
+        }
+        Ok(step.next)
+    }
+}

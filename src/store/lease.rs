@@ -1,0 +1,179 @@
+//! The lease: the role of the relay for a time, where several relays share a state in a database.
+//!
+//! The database ends the lease by its own clock, [`LEASE`] after it was taken or renewed. The relay stops its work
+//! earlier, a second less than that after it *began* to ask, by a clock that nobody sets. So neither a slow answer nor a wrong clock
+//! lets a relay work while another one has the lease. A failure to renew changes nothing: the work still stops at that
+//! time.
+
+use std::time::Duration;
+
+use super::error::Error;
+use crate::time::Instant;
+
+/// How long a lease is valid after it was taken or renewed, by the clock of the database.
+pub const LEASE: Duration = Duration::from_secs(6);
+
+/// How long a relay works on after it began to ask for the lease. The rest of [`LEASE`] is for clocks that run at
+/// different speeds, and for stopping.
+const WORK: Duration = Duration::from_secs(5);
+
+/// The time between the beginnings of two renewals.
+const RENEWAL: Duration = Duration::from_millis(1_500);
+
+/// The lease that this relay has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    epoch: i64,
+    /// When the relay began to ask for what the database granted last.
+    asked: Instant,
+}
+
+impl Lease {
+    /// Makes the lease that a relay was granted after it began to ask at the instant `asked`.
+    pub fn taken(epoch: i64, asked: Instant) -> Self {
+        Self { epoch, asked }
+    }
+
+    /// Returns the epoch: it grows whenever a relay takes the lease.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Records that the database renewed the lease after the relay began to ask at the instant `asked`.
+    pub fn renewed(&mut self, asked: Instant) {
+        self.asked = self.asked.max(asked);
+    }
+
+    /// Returns when the relay asks for the next renewal.
+    pub fn next_renewal(&self) -> Instant {
+        self.asked + RENEWAL
+    }
+
+    /// Returns when all work has to stop, unless the lease is renewed before.
+    pub fn work_ends(&self) -> Instant {
+        self.asked + WORK
+    }
+
+    /// Returns whether the relay may still work.
+    pub fn allows_work(&self, now: Instant) -> bool {
+        now < self.work_ends()
+    }
+}
+
+/// What the database answers a relay that asks for the lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseOffer {
+    /// The relay has the lease now, with this epoch.
+    Granted(i64),
+    /// Another relay has the lease.
+    Held(LeaseView),
+}
+
+/// The lease as everybody sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseView {
+    /// The epoch of the last relay that took the lease; 0 if none ever did.
+    pub epoch: i64,
+    /// The name of the relay that has the lease; `None` if none has it.
+    pub holder: Option<String>,
+    /// How long the lease is still valid.
+    pub left: Duration,
+}
+
+/// A relay that shares the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaView {
+    /// The name of the relay.
+    pub name: String,
+    /// How long ago the relay joined.
+    pub joined: Duration,
+    /// How long ago the relay was last there.
+    pub seen: Duration,
+}
+
+/// Transactions on the lease. Like those of [`super::Backend`], they block their thread until they are done.
+pub trait LeaseTransactions: Send {
+    /// Asks for the lease for the time `valid`. The database grants the lease if nobody has it; the last transaction of
+    /// the relay that had it before has ended then. Also records that this relay is there.
+    ///
+    /// # Errors
+    /// [`Error::Database`]: the lease was not taken, as far as this relay knows.
+    fn take(&mut self, valid: Duration) -> Result<LeaseOffer, Error>;
+
+    /// Renews the lease of `epoch` for the time `valid`. Returns `false` if this relay does not have it any more.
+    ///
+    /// # Errors
+    /// [`Error::Database`]: it is unknown whether the lease was renewed.
+    fn renew(&mut self, epoch: i64, valid: Duration) -> Result<bool, Error>;
+
+    /// Gives the lease of `epoch` back, so that another relay can take it at once. Without that lease, changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Database`]: the lease ends by itself.
+    fn hand_over(&mut self, epoch: i64) -> Result<(), Error>;
+
+    /// Records that this relay leaves the others, and gives the lease back if this relay has it.
+    ///
+    /// # Errors
+    /// [`Error::Database`]: the lease ends by itself, and the relay is shown for some minutes more.
+    fn leave(&mut self) -> Result<(), Error>;
+}
+
+/// Transactions on the requests to the API that the relays of a state make. They block like [`LeaseTransactions`].
+pub trait RequestTransactions: Send {
+    /// Takes a slot of the request budget: records that a request to the API leaves now. The request may leave only if
+    /// this method returns `Ok`.
+    ///
+    /// # Errors
+    /// [`Error::RoleLost`]: this relay does not have the lease of `epoch`. After every other error, too, the request may
+    /// not leave.
+    fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error>;
+
+    /// Records that a request was answered: its slot is free again one window after now.
+    ///
+    /// # Errors
+    /// [`Error::Database`]: the request counts as being under way.
+    fn record_answer(&mut self, request: RequestId) -> Result<(), Error>;
+
+    /// Reads how long ago each recorded request of the last minutes was answered, oldest first; `None` if it was not
+    /// answered.
+    ///
+    /// # Errors
+    /// Returns the errors that [`super::Backend`] lists.
+    fn recent_requests(&self) -> Result<Vec<Option<Duration>>, Error>;
+}
+
+/// Identifies a recorded request to the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(pub(super) i64);
+
+#[cfg(test)]
+impl RequestId {
+    /// Makes the id of a request that a double records.
+    pub(crate) fn of(id: i64) -> Self {
+        Self(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UnixMs;
+    use crate::time::Clock;
+
+    #[test]
+    fn the_work_ends_before_the_lease_counted_from_the_beginning_of_the_request() {
+        let asked = Clock::starting_at(UnixMs(1_700_000_000_000)).monotonic();
+        let mut lease = Lease::taken(7, asked);
+        assert!(lease.work_ends() < asked + LEASE);
+        assert!(lease.next_renewal() + RENEWAL * 2 < lease.work_ends(), "two renewals may fail");
+        assert!(lease.allows_work(asked + WORK - Duration::from_millis(1)) && !lease.allows_work(asked + WORK));
+        // The answer took three seconds; only the beginning counts.
+        lease.renewed(asked + Duration::from_secs(1));
+        assert_eq!(lease.work_ends(), asked + Duration::from_secs(1) + WORK);
+        // The answer to an earlier request comes late.
+        lease.renewed(asked);
+        assert_eq!(lease.work_ends(), asked + Duration::from_secs(1) + WORK);
+        assert_eq!(lease.epoch(), 7);
+    }
+}

@@ -1,0 +1,344 @@
+//! An opened state, and the two ways to use it: reading, and one write transaction.
+//!
+//! Statements are sent together where no answer is needed in between: a transaction gathers such statements
+//! ([`Statements::later`]) and sends them with the next one that has an answer. Beginning a transaction costs no round
+//! trip of its own.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::{MaybeDone, maybe_done, poll_immediate};
+use tokio::runtime::Runtime;
+use tokio_postgres::types::FromSqlOwned;
+use tokio_postgres::{Client, Row as PgRow};
+
+use super::database::Database;
+use super::statement::{Failure, Param, ROUND_TRIP, get, params};
+use super::waiting::{runtime, wait_for};
+use crate::store::error::Error;
+use crate::store::recipient::Recipient;
+
+/// How long one statement may take, in milliseconds.
+const STATEMENT_MS: u64 = 30_000;
+
+/// How long a transaction may wait for its next statement or for a lock, in milliseconds. After that the server ends the
+/// transaction, so a relay that stands still keeps no lock for longer.
+const WAIT_MS: u64 = 5_000;
+
+/// Commits a transaction. The server has as much time as it needs to bring the transaction to its disks.
+const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
+/// How often a relay asks what became of a transaction whose end it did not see, and the time between two tries.
+const RESOLVE_TRIES: u32 = 20;
+const RESOLVE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The state in a schema of a PostgreSQL database.
+pub(in crate::store) struct PostgresBackend {
+    database: Database,
+    /// The connection; `None` after it broke.
+    client: RefCell<Option<Client>>,
+    /// The sinks that receive the messages that are released.
+    pub(super) recipients: Arc<[Recipient]>,
+    /// Whether the text of a message is removed in the transaction that settles the last delivery of the message.
+    pub(super) erase_on_delivery: bool,
+    /// Whether texts are kept a moment longer although [`Self::erase_on_delivery`] is on, because somebody reads them.
+    pub(super) keep_for_readers: bool,
+    /// The number of transactions when this backend last looked or wrote; `None` before the first look.
+    commits: Cell<Option<i64>>,
+    /// Whether another process was seen to have changed the state since the last look.
+    pub(super) changed_by_others: bool,
+    /// The epoch of the lease that the caller has; `None` for a command, which needs no lease.
+    pub(super) epoch: Option<i64>,
+    /// Whether it is unknown how the last transaction ended.
+    is_uncertain: bool,
+    /// How often this backend waited for an answer.
+    pub(super) round_trips: Cell<u64>,
+}
+
+impl PostgresBackend {
+    /// Makes the state refuse every change that is made without the lease of this epoch.
+    pub(in crate::store) fn under_lease(self, epoch: i64) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
+    /// Opens a second connection to the same state, for reading beside the writer.
+    pub(in crate::store) fn another(&self) -> Self {
+        Self::on(&self.database)
+    }
+
+    /// Makes a backend that was not opened yet.
+    pub(super) fn on(database: &Database) -> Self {
+        Self {
+            database: database.clone(),
+            client: RefCell::new(None),
+            recipients: Arc::default(),
+            erase_on_delivery: false,
+            keep_for_readers: false,
+            commits: Cell::new(None),
+            changed_by_others: false,
+            epoch: None,
+            is_uncertain: false,
+            round_trips: Cell::new(0),
+        }
+    }
+
+    /// Returns the name of the schema.
+    pub(super) fn namespace(&self) -> &str {
+        self.database.namespace()
+    }
+
+    /// Returns whether a text is removed in the transaction that ends the last need for it.
+    pub(super) fn erases_at_once(&self) -> bool {
+        self.erase_on_delivery && !self.keep_for_readers
+    }
+
+    /// Runs `work`, which only reads, in one transaction. Everything that it reads is of one moment.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>) -> Result<T, Error> {
+        let begin = self.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY");
+        self.with_client(|client, runtime| {
+            let statements = Statements::new(client, runtime, &self.round_trips);
+            statements.send(&begin);
+            let done = work(&statements);
+            statements.send("COMMIT");
+            done
+        })
+    }
+
+    /// Runs `work` in one write transaction. An error rolls it back.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        if self.is_uncertain {
+            return Err(Error::Uncertain);
+        }
+        let (begin, epoch) = (self.begin("ISOLATION LEVEL READ COMMITTED READ WRITE"), self.epoch);
+        let changed = self.with_client(|client, runtime| {
+            let statements = Statements::new(client, runtime, &self.round_trips);
+            statements.send(&begin);
+            let changed = (|| {
+                statements.later("SELECT transaction, commits FROM begin_change($1)", params![epoch]);
+                let value = work(&statements)?;
+                statements.flush()?;
+                let first = statements.first.take();
+                let begun = first.ok_or_else(|| Failure::unreadable("the function begin_change"))?;
+                Ok((value, get::<String>(&begun, 0)?, get::<i64>(&begun, 1)?))
+            })();
+            match changed {
+                Ok((value, transaction, commits)) => Ok((value, transaction, commits, statements.command(COMMIT))),
+                Err(failure) => {
+                    statements.send("ROLLBACK");
+                    Err(failure)
+                }
+            }
+        })?;
+        let (value, transaction, commits, committed) = changed;
+        if let Err(failure) = committed {
+            self.resolve(&transaction, failure)?;
+        }
+        self.note_commit(commits);
+        Ok(value)
+    }
+
+    /// Runs `work` in a transaction that changes nothing of the state itself: it neither waits for the transactions of
+    /// the state nor is counted as one of them. If the connection breaks at the end, it is unknown whether the
+    /// transaction was committed, and an error is returned.
+    pub(super) fn side_transaction<T>(
+        &self,
+        work: impl FnOnce(&Statements<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let begin = self.begin("ISOLATION LEVEL READ COMMITTED READ WRITE");
+        self.with_client(|client, runtime| {
+            let statements = Statements::new(client, runtime, &self.round_trips);
+            statements.send(&begin);
+            let done = work(&statements).and_then(|value| statements.command("COMMIT").map(|()| value));
+            if done.is_err() {
+                statements.send("ROLLBACK");
+            }
+            done
+        })
+    }
+
+    /// Finds out whether a transaction was committed whose end was not seen. If it was not, returns the error of
+    /// `failure`.
+    pub(super) fn resolve(&mut self, transaction: &str, failure: Failure) -> Result<(), Error> {
+        self.client.replace(None);
+        for tried in 0..RESOLVE_TRIES {
+            if tried > 0 {
+                std::thread::park_timeout(RESOLVE_INTERVAL);
+            }
+            let status = self.read(|statements| {
+                statements.value::<Option<String>>("SELECT pg_xact_status($1::text::xid8)", params![transaction])
+            });
+            match status.as_ref().map(|status| status.as_ref().and_then(Option::as_deref)) {
+                Ok(Some("committed")) => return Ok(()),
+                Ok(Some("aborted")) => return Err(self.database.explain(failure)),
+                // In progress, unknown to this server, or no answer.
+                _ => {}
+            }
+        }
+        self.is_uncertain = true;
+        Err(Error::Uncertain)
+    }
+
+    /// Runs `work` with the connection. If there is none, connects first. A connection that broke, or whose
+    /// server does not answer, is not used again.
+    pub(super) fn with_client<T>(
+        &self,
+        work: impl FnOnce(&Client, &Runtime) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let runtime = runtime().map_err(|error| Error::Database(error.into()))?;
+        let kept = self.client.take().filter(|client| !client.is_closed());
+        let client = kept.map_or_else(|| self.database.connect(), Ok)?;
+        let done = work(&client, runtime);
+        if done.as_ref().map_or_else(Failure::keeps_connection, |_| true) {
+            self.client.replace(Some(client));
+        }
+        done.map_err(|failure| self.database.explain(failure))
+    }
+
+    /// Returns the statements that begin a transaction.
+    fn begin(&self, mode: &str) -> String {
+        format!(
+            "BEGIN {mode}; SET LOCAL search_path TO \"{}\", pg_temp; SET LOCAL statement_timeout = {STATEMENT_MS};
+             SET LOCAL lock_timeout = {WAIT_MS}; SET LOCAL idle_in_transaction_session_timeout = {WAIT_MS};",
+            self.namespace()
+        )
+    }
+
+    /// Records that this backend made the transaction with this number.
+    fn note_commit(&mut self, commits: i64) {
+        let before = self.commits.replace(Some(commits));
+        self.changed_by_others |= before.is_some_and(|before| before + 1 != commits);
+    }
+
+    /// Records how many transactions there are. Returns whether there were fewer when this backend last looked or wrote;
+    /// `false` at the first look.
+    pub(super) fn note_commits(&self, commits: i64) -> bool {
+        self.commits.replace(Some(commits)).is_some_and(|before| before != commits)
+    }
+}
+
+impl fmt::Debug for PostgresBackend {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("PostgresBackend").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// A statement that was gathered and not sent yet.
+type Gathered = (String, Vec<Param>);
+
+/// The statements of one transaction.
+pub(super) struct Statements<'c> {
+    client: &'c Client,
+    runtime: &'c Runtime,
+    gathered: RefCell<Vec<Gathered>>,
+    /// The first row of the first statement.
+    first: Cell<Option<PgRow>>,
+    is_first: Cell<bool>,
+    round_trips: &'c Cell<u64>,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) fn new(client: &'c Client, runtime: &'c Runtime, round_trips: &'c Cell<u64>) -> Self {
+        let (gathered, first) = (RefCell::default(), Cell::new(None));
+        Self { client, runtime, gathered, first, is_first: Cell::new(true), round_trips }
+    }
+
+    /// Sends statements without waiting for an answer. If one fails, every further statement of the transaction fails.
+    pub(super) fn send(&self, statements: &str) {
+        let mut sending = std::pin::pin!(self.client.batch_execute(statements));
+        let _ = wait_for(self.runtime, ROUND_TRIP, poll_immediate(sending.as_mut()));
+    }
+
+    /// Runs statements without parameters, and waits until they are done.
+    pub(super) fn command(&self, statements: &str) -> Result<(), Failure> {
+        self.flush()?;
+        self.wait(self.client.batch_execute(statements))
+    }
+
+    /// Gathers a statement whose answer nobody needs. It is sent before the next statement with an answer, or at the end
+    /// of the transaction.
+    pub(super) fn later(&self, sql: impl Into<String>, params: Vec<Param>) {
+        self.gathered.borrow_mut().push((sql.into(), params));
+    }
+
+    /// Runs the gathered statements, and then this one. Returns the rows of this one.
+    pub(super) fn rows(&self, sql: &str, params: Vec<Param>) -> Result<Vec<PgRow>, Failure> {
+        self.later(sql, params);
+        Ok(self.run_gathered()?.pop().unwrap_or_default())
+    }
+
+    /// Does what [`Self::rows`] does, and returns the first row.
+    pub(super) fn row(&self, sql: &str, params: Vec<Param>) -> Result<Option<PgRow>, Failure> {
+        Ok(self.rows(sql, params)?.into_iter().next())
+    }
+
+    /// Does what [`Self::rows`] does, and returns the first column of the first row.
+    pub(super) fn value<T: FromSqlOwned>(&self, sql: &str, params: Vec<Param>) -> Result<Option<T>, Failure> {
+        self.row(sql, params)?.map(|row| get(&row, 0)).transpose()
+    }
+
+    /// Returns whether the statement has a row.
+    pub(super) fn exists(&self, sql: &str, params: Vec<Param>) -> Result<bool, Failure> {
+        Ok(self.row(sql, params)?.is_some())
+    }
+
+    /// Runs the gathered statements, and then this change. Returns how many records it changed.
+    pub(super) fn change(&self, sql: &str, params: Vec<Param>) -> Result<usize, Failure> {
+        let counted = format!("WITH changed AS ({sql} RETURNING 1) SELECT count(*) FROM changed");
+        let changed: i64 = self.value(&counted, params)?.unwrap_or(0);
+        Ok(usize::try_from(changed).unwrap_or(0))
+    }
+
+    /// Runs the gathered statements.
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        self.run_gathered().map(drop)
+    }
+
+    fn run_gathered(&self) -> Result<Vec<Vec<PgRow>>, Failure> {
+        let gathered = mem::take(&mut *self.gathered.borrow_mut());
+        if gathered.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params: Vec<Vec<_>> =
+            gathered.iter().map(|(_, params)| params.iter().map(Param::typed).collect()).collect();
+        let running = gathered
+            .iter()
+            .zip(&params)
+            .map(|((sql, _), params)| Box::pin(self.client.query_typed(sql, params)))
+            .collect();
+        self.round_trips.update(|before| before + 1);
+        let answers = wait_for(self.runtime, ROUND_TRIP, all_in_order(running)).ok_or(Failure::TooSlow)?;
+        // After the first failure all further statements of the transaction fail as well.
+        let answers = answers.into_iter().collect::<Result<Vec<Vec<PgRow>>, _>>()?;
+        if self.is_first.replace(false) {
+            self.first.set(answers.first().and_then(|rows| rows.first().cloned()));
+        }
+        Ok(answers)
+    }
+
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
+        self.round_trips.update(|before| before + 1);
+        Ok(wait_for(self.runtime, ROUND_TRIP, answer).ok_or(Failure::TooSlow)??)
+    }
+}
+
+/// Waits until all statements are done. Each future sends its statement when it is first polled, so the statements
+/// arrive in their order.
+async fn all_in_order<F: Future + Unpin>(running: Vec<F>) -> Vec<F::Output> {
+    let mut running: Vec<MaybeDone<F>> = running.into_iter().map(maybe_done).collect();
+    poll_fn(|context| {
+        let pending =
+            running.iter_mut().filter_map(|one| Pin::new(one).poll(context).is_pending().then_some(())).count();
+        if pending > 0 { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    running.iter_mut().filter_map(|one| Pin::new(one).take_output()).collect()
+}

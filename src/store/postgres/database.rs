@@ -1,0 +1,151 @@
+//! Which schema of which database keeps a state, and how to connect to it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::statement::Failure;
+use super::waiting::{runtime, wait_for};
+use crate::secret::Secret;
+use crate::store::error::Error;
+
+/// How long connecting to one host may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long TLS and the password may take after that, for all hosts together.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long the system waits for the other end of a connection before it gives the connection up.
+const HALF_OPEN: Duration = Duration::from_secs(5);
+
+/// After how much silence the system asks whether the other end is still there, and how often it asks.
+const SILENCE: Duration = Duration::from_secs(2);
+const QUESTIONS: u32 = 3;
+
+/// The longest name of a schema, in bytes. PostgreSQL cuts off longer names without an error.
+const LONGEST_NAMESPACE: usize = 63;
+
+/// A schema of a PostgreSQL database that keeps a state.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    namespace: Arc<str>,
+}
+
+impl Database {
+    /// Takes the address of a database (`postgresql://…` or `host=… user=…`) and the name of the schema.
+    ///
+    /// # Errors
+    /// Returns what is wrong with the address or with the name, without a part of the address.
+    pub fn new(url: &Secret, namespace: &str) -> Result<Self, String> {
+        // An error of the parser may repeat a part of the address, which may be a part of the password.
+        let mut config: Config =
+            url.expose().parse().map_err(|_| "is no address of a PostgreSQL database".to_owned())?;
+        if config.get_hosts().is_empty() {
+            return Err("names no host".to_owned());
+        }
+        let is_plain =
+            |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        if namespace.is_empty()
+            || namespace.len() > LONGEST_NAMESPACE
+            || !is_plain(namespace)
+            || namespace.starts_with("pg_")
+        {
+            return Err(
+                "is no name for a schema: up to 63 lower-case letters, digits and _, not beginning with pg_".to_owned()
+            );
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("joltsms-relay");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        // Of several hosts, only one that accepts changes is used.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite).tcp_user_timeout(HALF_OPEN);
+        config.keepalives_idle(SILENCE).keepalives_interval(SILENCE / 2).keepalives_retries(QUESTIONS);
+        let tls = match config.get_ssl_mode() {
+            SslMode::Disable => None,
+            _ => MakeRustlsConnect::with_native_certs().ok().map(|(tls, _)| tls),
+        };
+        if tls.is_none() && config.get_ssl_mode() == SslMode::Require {
+            return Err("asks for TLS, but this system has no certificates to check the server's with".to_owned());
+        }
+        Ok(Self { config, tls, namespace: namespace.into() })
+    }
+
+    /// Returns the name of the schema.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Connects to the database.
+    pub(super) fn connect(&self) -> Result<Client, Error> {
+        let runtime = runtime().map_err(|error| Error::Database(error.into()))?;
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
+        let limit = self.config.get_connect_timeout().copied().unwrap_or(CONNECT) * hosts + HANDSHAKE;
+        let connecting = async {
+            match &self.tls {
+                Some(tls) => {
+                    let (client, connection) = self.config.connect(tls.clone()).await?;
+                    runtime.spawn(connection);
+                    Ok(client)
+                }
+                None => {
+                    let (client, connection) = self.config.connect(NoTls).await?;
+                    runtime.spawn(connection);
+                    Ok(client)
+                }
+            }
+        };
+        let connected = wait_for(runtime, limit, connecting).unwrap_or(Err(Failure::TooSlow));
+        connected.map_err(|failure| self.explain(failure))
+    }
+
+    /// Turns a failure into an error of the store.
+    pub(super) fn explain(&self, failure: Failure) -> Error {
+        let namespace = || self.namespace.to_string();
+        match failure {
+            Failure::Unreadable(what) => Error::DamagedSchema { namespace: namespace(), what },
+            Failure::NotTheRelay => Error::RoleLost,
+            Failure::TooSlow | Failure::Client(_) | Failure::Refused { .. } => Error::Database(failure.into()),
+        }
+    }
+}
+
+/// Shows the name of the schema only.
+impl fmt::Debug for Database {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Database").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_refused_without_repeating_it() {
+        for (url, namespace) in [
+            ("hunter2", "relay"),
+            ("postgresql://me:hunter2@host:port/db", "relay"),
+            ("user=me password=hunter2", "relay"),
+            ("postgresql://me:hunter2@host/db", ""),
+            ("postgresql://me:hunter2@host/db", "Relay"),
+            ("postgresql://me:hunter2@host/db", "a;b"),
+            ("postgresql://me:hunter2@host/db", "pg_relay"),
+            ("postgresql://me:hunter2@host/db", &"x".repeat(64)),
+        ] {
+            let wrong = Database::new(&Secret::from(url), namespace).unwrap_err();
+            assert!(!wrong.contains("hunter2"), "{wrong}");
+        }
+        let right = Database::new(&Secret::from("postgresql://me:hunter2@host/db?sslmode=disable"), "relay_1").unwrap();
+        assert_eq!(right.namespace(), "relay_1");
+        assert!(!format!("{right:?}").contains("hunter2"));
+    }
+}

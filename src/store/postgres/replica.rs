@@ -1,0 +1,183 @@
+//! One relay among those that share a state: taking, renewing and handing over the lease, and the requests to the API
+//! that the relay makes while it has the lease.
+//!
+//! A replica has a connection of its own, so that renewing the lease never waits for a long transaction of the state.
+
+use std::time::Duration;
+
+use super::connection::{PostgresBackend, Statements};
+use super::database::Database;
+use super::statement::{Failure, Param, get, params};
+use crate::store::error::Error;
+use crate::store::lease::{LeaseOffer, LeaseTransactions, LeaseView, ReplicaView, RequestId, RequestTransactions};
+
+/// How long a recorded request is kept. The budget counts requests of the last minute.
+const REQUESTS_KEPT: Duration = Duration::from_secs(300);
+
+/// How long a relay that is not there any more is shown.
+const REPLICAS_KEPT: Duration = Duration::from_secs(600);
+
+/// The columns of a [`LeaseView`].
+const VIEW: &str = "epoch, CASE WHEN expires > clock_timestamp() THEN holder END,
+    greatest(0, (extract(epoch FROM expires - clock_timestamp()) * 1000)::bigint)";
+
+/// A relay that shares a state with others. The methods block, as those of [`crate::store::Backend`].
+#[derive(Debug)]
+pub struct Replica {
+    pub(super) state: PostgresBackend,
+    name: String,
+}
+
+impl Replica {
+    /// Joins the relays that share a state. `name` is a name that no other relay has. A missing schema is made.
+    ///
+    /// # Errors
+    /// Returns the errors of [`crate::store::open_database`].
+    pub fn join(database: &Database, name: impl Into<String>) -> Result<Self, Error> {
+        Ok(Self { state: PostgresBackend::open(database)?, name: name.into() })
+    }
+
+    /// Reads who has the lease.
+    ///
+    /// # Errors
+    /// Returns the errors that [`crate::store::Backend`] lists.
+    pub fn lease(&self) -> Result<LeaseView, Error> {
+        self.state.read(view)
+    }
+
+    /// Reads which relays share the state, in the order of their names.
+    ///
+    /// # Errors
+    /// Returns the errors that [`crate::store::Backend`] lists.
+    pub fn replicas(&self) -> Result<Vec<ReplicaView>, Error> {
+        self.state.read(|statements| {
+            let rows = statements.rows(
+                "SELECT name, (extract(epoch FROM clock_timestamp() - since) * 1000)::bigint,
+                        (extract(epoch FROM clock_timestamp() - seen) * 1000)::bigint
+                 FROM replica ORDER BY name",
+                Vec::new(),
+            )?;
+            let replica = |row| Ok(ReplicaView { name: get(row, 0)?, joined: span(row, 1)?, seen: span(row, 2)? });
+            rows.iter().map(replica).collect()
+        })
+    }
+}
+
+impl LeaseTransactions for Replica {
+    fn take(&mut self, valid: Duration) -> Result<LeaseOffer, Error> {
+        let name = self.name.clone();
+        self.state.side_transaction(|statements| {
+            record_presence(statements, &name);
+            let free = "SELECT 1 FROM lease WHERE one = 1 AND (expires IS NULL OR expires <= clock_timestamp())";
+            // The lock waits for the last transaction of the holder before, so it is taken only if the lease is free.
+            if statements.exists(free, Vec::new())? && statements.exists(&format!("{free} FOR UPDATE"), Vec::new())? {
+                let taken = statements.value(
+                    "UPDATE lease SET epoch = epoch + 1, holder = $1,
+                                      expires = clock_timestamp() + $2 * INTERVAL '1 millisecond'
+                     WHERE one = 1 RETURNING epoch",
+                    vec![Param::from(&name), milliseconds(valid)],
+                )?;
+                return taken.map(LeaseOffer::Granted).ok_or_else(|| Failure::unreadable("the lease is missing"));
+            }
+            Ok(LeaseOffer::Held(view(statements)?))
+        })
+    }
+
+    fn renew(&mut self, epoch: i64, valid: Duration) -> Result<bool, Error> {
+        let name = self.name.clone();
+        self.state.side_transaction(|statements| {
+            record_presence(statements, &name);
+            let renewed = statements.change(
+                "UPDATE lease SET expires = clock_timestamp() + $3 * INTERVAL '1 millisecond'
+                 WHERE one = 1 AND epoch = $1 AND holder = $2 AND expires > clock_timestamp()",
+                vec![Param::from(epoch), Param::from(&name), milliseconds(valid)],
+            )?;
+            Ok(renewed > 0)
+        })
+    }
+
+    fn hand_over(&mut self, epoch: i64) -> Result<(), Error> {
+        let name = self.name.clone();
+        self.state.side_transaction(|statements| {
+            statements.later(
+                "UPDATE lease SET holder = NULL, expires = NULL WHERE one = 1 AND epoch = $1 AND holder = $2",
+                vec![Param::from(epoch), Param::from(&name)],
+            );
+            Ok(())
+        })
+    }
+
+    fn leave(&mut self) -> Result<(), Error> {
+        let name = self.name.clone();
+        self.state.side_transaction(|statements| {
+            statements.later("UPDATE lease SET holder = NULL, expires = NULL WHERE holder = $1", params![&name]);
+            statements.later("DELETE FROM replica WHERE name = $1", params![&name]);
+            Ok(())
+        })
+    }
+}
+
+impl RequestTransactions for Replica {
+    fn record_request(&mut self, epoch: i64) -> Result<RequestId, Error> {
+        self.state.side_transaction(|statements| {
+            statements.later("SELECT check_lease($1)", params![epoch]);
+            statements.later(
+                "DELETE FROM request WHERE sent < clock_timestamp() - $1 * INTERVAL '1 millisecond'",
+                vec![milliseconds(REQUESTS_KEPT)],
+            );
+            let id = statements.value(
+                "INSERT INTO request (epoch, sent) VALUES ($1, clock_timestamp()) RETURNING id",
+                params![epoch],
+            )?;
+            id.map(RequestId).ok_or_else(|| Failure::unreadable("the request was not recorded"))
+        })
+    }
+
+    fn record_answer(&mut self, request: RequestId) -> Result<(), Error> {
+        self.state.side_transaction(|statements| {
+            statements.later("UPDATE request SET answered = clock_timestamp() WHERE id = $1", params![request.0]);
+            Ok(())
+        })
+    }
+
+    fn recent_requests(&self) -> Result<Vec<Option<Duration>>, Error> {
+        self.state.read(|statements| {
+            let rows = statements.rows(
+                "SELECT (extract(epoch FROM clock_timestamp() - answered) * 1000)::bigint FROM request
+                 WHERE coalesce(answered, sent) > clock_timestamp() - $1 * INTERVAL '1 millisecond' ORDER BY id",
+                vec![milliseconds(REQUESTS_KEPT)],
+            )?;
+            rows.iter()
+                .map(|row| Ok(get::<Option<i64>>(row, 0)?.map(|ago| Duration::from_millis(ago.max(0).unsigned_abs()))))
+                .collect()
+        })
+    }
+}
+
+fn milliseconds(span: Duration) -> Param {
+    Param::from(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn span(row: &tokio_postgres::Row, column: usize) -> Result<Duration, Failure> {
+    get::<i64>(row, column).map(|span| Duration::from_millis(span.max(0).unsigned_abs()))
+}
+
+fn view(statements: &Statements<'_>) -> Result<LeaseView, Failure> {
+    let row = statements.row(&format!("SELECT {VIEW} FROM lease WHERE one = 1"), Vec::new())?;
+    let row = row.ok_or_else(|| Failure::unreadable("the lease is missing"))?;
+    let left = get::<Option<i64>>(&row, 2)?.unwrap_or(0);
+    Ok(LeaseView { epoch: get(&row, 0)?, holder: get(&row, 1)?, left: Duration::from_millis(left.unsigned_abs()) })
+}
+
+/// Records that the relay with this name is there, and forgets relays that were not there for some minutes.
+fn record_presence(statements: &Statements<'_>, name: &str) {
+    statements.later(
+        "INSERT INTO replica (name, since, seen) VALUES ($1, clock_timestamp(), clock_timestamp())
+         ON CONFLICT (name) DO UPDATE SET seen = excluded.seen",
+        params![name],
+    );
+    statements.later(
+        "DELETE FROM replica WHERE seen < clock_timestamp() - $1 * INTERVAL '1 millisecond'",
+        vec![milliseconds(REPLICAS_KEPT)],
+    );
+}

@@ -1,0 +1,67 @@
+//! Tests of everything that is particular to PostgreSQL.
+
+#[path = "../../../../tests/support/postgres.rs"]
+mod server;
+
+mod breaks;
+mod leases;
+mod opening;
+mod plans;
+
+use std::io::Write as _;
+
+use server::PostgresServer;
+
+use super::connection::{PostgresBackend, Statements};
+use super::database::Database;
+use super::statement::{Failure, Param, get, params};
+use crate::domain::{Cursor, DeliveryClass, RowStanding, Seq, StoreOp, UnixMs, Walk};
+use crate::secret::Secret;
+use crate::store::tests::{ALL, DELIVERED, gap, insert, marks, register, release, settled};
+use crate::store::{
+    CoverageTransactions as _, DeliveryTransactions as _, DiskMaintenance as _, Error, OperatorTransactions as _,
+    RegistrationTransactions as _, SinkId, SinkSetup, ViewTransactions as _,
+};
+
+/// Returns a schema that no other test uses, on a server for all tests of this process. Returns `None`, and reports that
+/// `test` is skipped, where no server is installed.
+pub(in crate::store) fn scratch_database(test: &str) -> Option<Database> {
+    let Some(server) = PostgresServer::of_this_process() else {
+        skipped(test);
+        return None;
+    };
+    Some(database(&server.url(), &server.new_namespace()))
+}
+
+fn skipped(test: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: no PostgreSQL server is installed");
+    // The harness would hide the output of the print macros in a test that passes.
+    drop(writeln!(std::io::stderr(), "\nSKIPPED {test}: no PostgreSQL server is installed"));
+}
+
+fn database(url: &str, namespace: &str) -> Database {
+    Database::new(&Secret::from(url), namespace).unwrap()
+}
+
+/// Runs a query of one number on the state in a schema.
+pub(in crate::store) fn number(database: &Database, query: &str) -> i64 {
+    let state = PostgresBackend::on(database);
+    state.read(|statements| statements.value(query, vec![])).unwrap().unwrap()
+}
+
+/// Makes a change in a write transaction of the state in a schema.
+pub(in crate::store) fn change(database: &Database, change: &str) {
+    run(&mut PostgresBackend::on(database), change);
+}
+
+/// Runs a change in a write transaction of the state. Returns how many records were changed.
+fn run(spool: &mut PostgresBackend, sql: &str) -> usize {
+    spool.transaction(|statements| statements.change(sql, vec![])).unwrap()
+}
+
+/// Runs statements on a connection of their own, outside of a transaction of the state.
+fn run_outside(database: &Database, sql: &str) {
+    let own = PostgresBackend::on(database);
+    let run = |statements: &Statements<'_>| sql.split(';').try_for_each(|sql| statements.command(sql));
+    own.with_client(|client, runtime| run(&Statements::new(client, runtime, &own.round_trips))).unwrap();
+}

@@ -1,0 +1,32 @@
+//! The implementation of the contract with SQL: each file implements the transactions that the file of the same name in
+//! `store/` declares.
+//!
+//! Several of these files share further parts: `claims` and `order` (reading deliveries that wait, also in the queues
+//! of numbers), `release` (giving messages to sinks), `pauses`, `portions` (where a portion of a table ends) and
+//! `values` (values of the domain as columns).
+
+mod account;
+mod claims;
+mod coverage;
+mod delivery;
+mod expiry;
+mod fallback;
+mod numbers;
+mod operator;
+mod order;
+mod pauses;
+mod portions;
+mod registration;
+mod relay_time;
+mod release;
+mod replay;
+mod retention;
+mod values;
+mod views;
+
+#[cfg(test)]
+pub(super) use {
+    claims::claims_query,
+    delivery::{FRESH, NEXT_DUE, RETRIES, SETTLE},
+    order::FIRSTS,
+};

@@ -1,0 +1,32 @@
+//! The order in which messages are released together: oldest first; of messages with the same time, the message further
+//! down the page first.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use crate::domain::{Seq, StoreOp, UnixMs};
+
+/// Returns the messages that the first release of a commit gives to the sinks, each with its place in the order of
+/// release, counted from 1. The places are known beforehand only if all messages of that release are stored by the same
+/// commit; otherwise the result is empty.
+pub(super) fn places_of_first_release(ops: &[StoreOp]) -> HashMap<Seq, i64> {
+    let is_release = |op: &StoreOp| matches!(op, StoreOp::Release { .. } | StoreOp::ReleaseHeld { .. });
+    let (before, from_first) = ops.split_at(ops.iter().position(is_release).unwrap_or(ops.len()));
+    let Some(StoreOp::Release { rows, .. }) = from_first.first() else { return HashMap::new() };
+    let times: HashMap<Seq, UnixMs> = before
+        .iter()
+        .filter_map(|op| match op {
+            StoreOp::Insert(insert) => Some((insert.seq, insert.row.time)),
+            _ => None,
+        })
+        .collect();
+    let timed: Option<Vec<_>> = rows.iter().map(|seq| Some((*times.get(seq)?, *seq))).collect();
+    timed.map(|timed| in_order(timed).zip(1..).collect()).unwrap_or_default()
+}
+
+/// Returns messages, given as time and sequence number, in the order in which they are released together.
+pub(super) fn in_order(rows: Vec<(UnixMs, Seq)>) -> impl Iterator<Item = Seq> {
+    let mut rows: Vec<_> = rows.into_iter().map(|(time, seq)| (time, Reverse(seq))).collect();
+    rows.sort_unstable();
+    rows.into_iter().map(|(_, Reverse(seq))| seq)
+}

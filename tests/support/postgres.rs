@@ -1,0 +1,93 @@
+//! A throw-away PostgreSQL server for the tests of one process.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// A server that listens on a socket in a directory of its own. It stops, and its directory is removed, when the
+/// process that started it ends.
+#[derive(Debug)]
+pub(crate) struct PostgresServer {
+    dir: PathBuf,
+    /// While this end is open, the server runs.
+    _runs: Mutex<ChildStdin>,
+    _shell: Mutex<Child>,
+}
+
+/// Starts a server, says where it is, and stops it when the standard input is at its end. Signals to the tests are
+/// ignored, so that an interrupted test run leaves no server behind. A server refuses to run as root, so it runs as the
+/// user of the package.
+const SCRIPT: &str = r#"
+set -eu
+bin=$1
+dir=$(mktemp -d "${TMPDIR:-/tmp}/relay-postgres.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+trap '' HUP INT TERM
+as=
+if [ "$(id -u)" = 0 ]; then
+    chown postgres "$dir"
+    as='setpriv --reuid=postgres --regid=postgres --clear-groups'
+fi
+cd "$dir"
+$as "$bin/initdb" -D "$dir/data" -U relay --auth=trust --no-sync -E UTF8 --locale=C >"$dir/initdb.log" 2>&1 || {
+    cat "$dir/initdb.log" >&2; exit 1; }
+settings="-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connections=300 -c fsync=off
+          -c full_page_writes=off -c max_wal_size=4GB"
+$as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -o "$settings" start >/dev/null 2>&1 || {
+    cat "$dir/data/server.log" >&2; exit 1; }
+echo "$dir"
+read -r _ || true
+$as "$bin/pg_ctl" -D "$dir/data" -m immediate stop >/dev/null 2>&1 || true
+"#;
+
+impl PostgresServer {
+    /// Returns the server of this process. The first call starts the server; `None` if none is installed.
+    pub(crate) fn of_this_process() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<PostgresServer>> = OnceLock::new();
+        SERVER.get_or_init(|| Some(Self::start(&installed()?))).as_ref()
+    }
+
+    fn start(bin: &Path) -> Self {
+        let mut shell = Command::new("sh")
+            .args(["-c", SCRIPT, "postgres"])
+            .arg(bin)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the PostgreSQL server in {} did not start", bin.display());
+        let runs = Mutex::new(shell.stdin.take().unwrap());
+        Self { dir: PathBuf::from(line.trim_end()), _runs: runs, _shell: Mutex::new(shell) }
+    }
+
+    /// Returns the address of the server's database.
+    pub(crate) fn url(&self) -> String {
+        format!("host={} user=relay dbname=postgres", self.dir.display())
+    }
+
+    /// Returns the name of a schema that no other test uses.
+    pub(crate) fn new_namespace(&self) -> String {
+        static GIVEN: Mutex<u32> = Mutex::new(0);
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *given += 1;
+        format!("scratch_{given}")
+    }
+}
+
+/// Finds the directory with the programs of the newest server that is installed.
+fn installed() -> Option<PathBuf> {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> = debian
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    found.sort_unstable();
+    let in_path = || {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).find(|dir| dir.join("initdb").exists() && dir.join("pg_ctl").exists())
+    };
+    found.pop().map(|(_, bin)| bin).or_else(in_path)
+}
