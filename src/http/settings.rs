@@ -151,6 +151,15 @@ pub fn parse_server_url(
     None
 }
 
+/// Warns of a URL with a password that is written out in the file.
+pub fn warn_of_password(at: &mut Reader<'_>, key: &str, text: &WrittenText, url: &Url) {
+    if text.is_in_file() && url.password().is_some() {
+        let message = format!("`{}` holds a password; secrets do not belong in the configuration file", at.name(key));
+        let help = format!("put the URL into a variable or a file: {key} = {{ env = \"X\" }} or {{ file = \"path\" }}");
+        at.warn(&text.origin, message, &help);
+    }
+}
+
 /// Reads the proxy that was written for `key`, for requests to `url` if that URL is known.
 pub fn proxy_to(at: &mut Reader<'_>, key: &str, text: Option<WrittenText>, url: Option<&Url>) -> Proxy {
     let Some(text) = text else { return proxy_of_environment(at, url) };
@@ -242,7 +251,7 @@ fn file<T>(
 }
 
 /// Whether the host is a loopback host, so that requests do not leave the machine.
-fn is_this_machine(url: &Url) -> bool {
+pub fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())

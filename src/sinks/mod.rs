@@ -11,8 +11,10 @@ pub mod http;
 mod lines;
 mod mqtt;
 mod ntfy;
+mod postgres;
 mod regular_file;
 mod server;
+mod smtp;
 pub mod stdout;
 mod telegram;
 
@@ -55,6 +57,8 @@ pub static KNOWN_TYPES: &[KnownType] = &[
     optional!("sink-ntfy", ntfy::Ntfy),
     optional!("sink-apprise", apprise::Apprise),
     optional!("sink-mqtt", mqtt::Mqtt),
+    optional!("sink-smtp", smtp::Smtp),
+    optional!("sink-postgres", postgres::Postgres),
 ];
 
 /// A type of sinks that this version of the relay knows.
@@ -134,11 +138,20 @@ pub trait Target: Any + Debug + Send + Sync {
     /// Describes the target for people. The description contains no secret.
     fn describe(&self) -> String;
 
-    /// Returns the bytes that would leave for a message. Nothing is sent.
+    /// Returns the bytes that would leave for a message. Nothing is sent. The default is for types whose client this build
+    /// lacks.
     ///
     /// # Errors
     /// An error if nothing could be sent, in words that follow the name of the sink.
-    fn preview(&self, outgoing: Outgoing, clock: &Clock) -> Result<Preview, String>;
+    fn preview(&self, _: Outgoing, _: &Clock) -> Result<Preview, String> {
+        Err("cannot be shown: this build of the relay lacks its type".to_owned())
+    }
+
+    /// Makes the table into which the sink writes, and returns a sentence about what was done. `None`: the sink writes
+    /// into no table.
+    fn create_table(&self) -> Option<TableCreation<'_>> {
+        None
+    }
 
     /// Tries for `check --online` whether the sink `name` can be reached. No message is sent.
     /// The default tries nothing.
@@ -155,6 +168,9 @@ pub trait Target: Any + Debug + Send + Sync {
         Err(SinkBuildError::Lacking)
     }
 }
+
+/// The creation of a table under way. Its error is the reason in words.
+pub type TableCreation<'t> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 't>>;
 
 /// A check of a sink under way.
 pub type OnlineCheck<'t> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 't>>;
@@ -241,6 +257,20 @@ pub enum Attempt {
     },
     /// The reader of the output is gone for good. Nothing was attempted.
     Closed,
+}
+
+impl Attempt {
+    /// Returns the description of what went wrong, for people; `None` if nothing did.
+    #[cfg(feature = "server-connections")]
+    pub(in crate::sinks) fn into_answer(self) -> Option<String> {
+        match self {
+            Self::Failed { answer, .. }
+            | Self::Busy { answer }
+            | Self::Rejected { answer, .. }
+            | Self::Gone { answer, .. } => Some(answer),
+            Self::Accepted { .. } | Self::Closed => None,
+        }
+    }
 }
 
 /// An attempt under way. Dropping the future gives the attempt up; the receiver may still get the message.

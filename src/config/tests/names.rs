@@ -71,7 +71,9 @@ fn what_only_http_sinks_have_are_keys_of_sinks() {
     assert_eq!(own("exec"), ["command", "env", "reject_exit"]);
     assert_eq!(own("telegram"), ["chat", "silent"]);
     assert_eq!(own("ntfy"), ["priority"]);
-    assert_eq!(own("mqtt"), ["qos", "retain", "client_id", "user", "password", "home_assistant", "allow_plaintext"]);
+    assert_eq!(own("smtp"), ["from", "to", "subject"]);
+    assert_eq!(own("postgres"), ["table"]);
+    assert_eq!(own("mqtt"), ["qos", "retain", "client_id", "home_assistant"]);
 }
 
 #[test]

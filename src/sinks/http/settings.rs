@@ -10,7 +10,7 @@ use super::headers::{Auth, SECRET_HEADERS, headers};
 use super::signing::settings::Settings as SigningSettings;
 use super::{Options, Statuses};
 use crate::http::Transport;
-use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to};
+use crate::http::settings::{self as http, TlsSettings, parse_url, proxy_to, warn_of_password};
 use crate::settings::{self, Member, Reader, WordChoice, WrittenText, settings};
 
 /// The statuses that `accept_status` may contain. 1xx are no answers. Every 2xx is accepted anyway, and may be listed.
@@ -100,11 +100,7 @@ fn dialect(format: Option<&str>, host: Option<&str>) -> Option<Dialect> {
 /// Returns the URL to which messages are posted; `None`: an error was reported.
 fn receiver_url(at: &mut Reader<'_>, text: &WrittenText, allow_http: bool) -> Option<Url> {
     let url = parse_url(at, "url", text, allow_http)?;
-    if text.is_in_file() && url.password().is_some() {
-        let message = format!("`{}` holds a password; secrets do not belong in the configuration file", at.name("url"));
-        let help = "put the URL into a variable or a file: url = { env = \"X\" } or { file = \"path\" }";
-        at.warn(&text.origin, message, help);
-    }
+    warn_of_password(at, "url", text, &url);
     Some(url)
 }
 

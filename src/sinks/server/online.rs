@@ -19,12 +19,8 @@ pub(in crate::sinks) async fn check_online(
             let millis = clock.monotonic().saturating_duration_since(begun).as_millis();
             Finding::works(subject, format!("{done} {server} in {millis} ms; no message was sent"))
         }
-        Err(
-            Attempt::Failed { answer, .. }
-            | Attempt::Rejected { answer, .. }
-            | Attempt::Gone { answer, .. }
-            | Attempt::Busy { answer },
-        ) => {
+        Err(ended) => {
+            let answer = ended.into_answer().unwrap_or_default();
             let remedy = if answer.contains("not TLS") {
                 format!("check scheme and port of sinks.{name}.url")
             } else if answer.contains("certificate") {
@@ -38,7 +34,6 @@ pub(in crate::sinks) async fn check_online(
             };
             Finding::fails(subject, format!("{server}: {answer}"), remedy)
         }
-        Err(Attempt::Accepted { .. } | Attempt::Closed) => Finding::not_tried(subject, "nothing was tried"),
     };
     vec![finding]
 }

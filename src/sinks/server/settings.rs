@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ServerLogin, SinkServer};
 use crate::codes::CodeFinder;
-use crate::http::settings::{ServerKind, TlsSettings, parse_server_url};
+use crate::http::settings::{ServerKind, TlsSettings, parse_server_url, warn_of_password};
 use crate::secret::Secret;
 use crate::secret::trimming::SecretKind;
 use crate::settings::{Reader, WrittenText};
@@ -34,7 +34,9 @@ impl WrittenServer {
     pub(in crate::sinks) fn resolve(self, at: &mut Reader<'_>, protocol: &Protocol) -> Option<SinkServer> {
         let Self { url, allow_plaintext, tls, connect_timeout, timeout } = self;
         let tls = tls.resolve(&mut at.inside("tls"));
-        let url = parse_server_url(at, "url", &url?, &protocol.kind, allow_plaintext)?;
+        let text = url?;
+        let url = parse_server_url(at, "url", &text, &protocol.kind, allow_plaintext)?;
+        warn_of_password(at, "url", &text, &url);
         let is_encrypted = protocol.kind.encrypted.contains(&url.scheme());
         let default_port = if is_encrypted { protocol.encrypted_port } else { protocol.plain_port };
         Some(SinkServer { url, default_port, is_encrypted, tls, connect_timeout, timeout })

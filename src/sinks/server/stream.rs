@@ -16,9 +16,9 @@ use crate::http::tls_client::TlsSetupError;
 use crate::sinks::Attempt;
 
 /// A connection, encrypted or not.
-pub(in crate::sinks) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(in crate::sinks) trait ByteStream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> ByteStream for S {}
 
 /// A connection, encrypted or not.
 pub(in crate::sinks) type ServerStream = Box<dyn ByteStream>;
@@ -38,6 +38,14 @@ impl SinkServer {
     pub(in crate::sinks) fn connector(&self) -> Result<Connector, TlsSetupError> {
         let tls = self.is_encrypted.then(|| self.tls.client_config().map(Arc::new)).transpose()?;
         Ok(Connector { server: self.clone(), tls })
+    }
+
+    /// Sets TLS up for connections that begin without encryption and are encrypted later by [`Connector::encrypt`].
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] if the certificates cannot be used.
+    pub(in crate::sinks) fn connector_for_later_tls(&self) -> Result<Connector, TlsSetupError> {
+        Ok(Connector { server: self.clone(), tls: Some(Arc::new(self.tls.client_config()?)) })
     }
 }
 
@@ -62,8 +70,7 @@ impl Connector {
     /// # Errors
     /// The reason why there is no connection, in words.
     async fn open(&self) -> Result<ServerStream, String> {
-        let host = self.server.url.host_str().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = self.host();
         let port = self.server.url.port().unwrap_or(self.server.default_port);
         let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
             Ok(addresses) => addresses.collect(),
@@ -76,10 +83,24 @@ impl Connector {
         let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| words(&error))?;
         // Without this, a small message may wait for the confirmation of the one before.
         tcp.set_nodelay(true).ok();
-        let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| "the host name cannot be in a certificate")?;
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|error| words(&error))?;
-        Ok(Box::new(stream))
+        if self.server.is_encrypted { self.encrypt(Box::new(tcp)).await } else { Ok(Box::new(tcp)) }
+    }
+
+    /// Encrypts a connection that was opened without encryption.
+    ///
+    /// # Errors
+    /// The reason why the connection is not encrypted, in words.
+    pub(in crate::sinks) async fn encrypt(&self, stream: ServerStream) -> Result<ServerStream, String> {
+        let tls = self.tls.as_ref().ok_or("TLS was not set up")?;
+        let name = ServerName::try_from(self.host().to_owned());
+        let name = name.map_err(|_| "the host name cannot be in a certificate")?;
+        let encrypted = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+        Ok(Box::new(encrypted.map_err(|error| words(&error))?))
+    }
+
+    fn host(&self) -> &str {
+        let host = self.server.url.host_str().unwrap_or_default();
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 

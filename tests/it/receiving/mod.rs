@@ -12,6 +12,10 @@ mod mask_codes;
 #[cfg(feature = "sink-mqtt")]
 mod mqtt_sink;
 mod number_details;
+#[cfg(feature = "sink-postgres")]
+mod postgres_sink;
 mod receivers;
 mod sink_options;
+#[cfg(feature = "sink-smtp")]
+mod smtp_sink;
 mod stdout;

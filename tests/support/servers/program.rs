@@ -2,18 +2,19 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::support::waiting::wait_within;
 
 /// The longest start of a server.
 const START: Duration = Duration::from_secs(120);
 
-/// A server that is one process.
+/// A server that is a process group of its own.
 pub(crate) struct ServerProgram {
     address: SocketAddr,
     command: Box<dyn Fn() -> Command>,
@@ -46,9 +47,9 @@ impl ServerProgram {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Kills the server.
+    /// Kills the server with all its processes.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
+        kill_process_group(Pid::from_child(&self.child), Signal::KILL).unwrap();
         self.child.wait().unwrap();
     }
 
@@ -66,8 +67,10 @@ impl ServerProgram {
 
 impl Drop for ServerProgram {
     fn drop(&mut self) {
-        // A server that was killed by the test is gone already.
-        self.child.kill().ok();
+        // A server that was killed by the test is gone already, and its number may be another's.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
+        }
         self.child.wait().ok();
     }
 }
@@ -79,5 +82,5 @@ pub(crate) fn free_address() -> SocketAddr {
 
 fn spawn(mut command: Command, log: &Path) -> Child {
     let log = File::options().create(true).append(true).open(log).unwrap();
-    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0).spawn().unwrap()
 }
